@@ -1,0 +1,106 @@
+"""Every error that Eddycast raises on purpose, drawn once.
+
+    EddycastError
+    ├── SettingsError        a setting is unknown, missing or contradicts another
+    ├── DataError            a file of history cannot be read as streams of observations
+    ├── BundleError          a bundle is missing, damaged or breaks the contract
+    ├── AddressInUse         the metrics port is taken
+    └── BrokerError          anything the broker, or the way to it, refused
+        ├── BrokerUnavailable    no broker answers (retry)
+        ├── TopicMissing         a topic is not there and may not be created
+        ├── MembershipLost       the group has moved on without us (rejoin)
+        ├── ProduceFailed        a record was not acknowledged (retry from the committed offset)
+        ├── TransactionFailed    a transaction was refused or fenced (a new producer)
+        └── RecordTooLarge       a record exceeds what the topic takes
+
+A record that cannot be read is not an exception: the codec returns it as a `DeadLetter` with its
+reason, because one bad record must never end the turn of the good ones.
+"""
+
+from __future__ import annotations
+
+
+class EddycastError(Exception):
+    """Something a person can act on. `what` went wrong and where; `action` is what to do about it.
+
+    `retriable` says whether the same call may succeed later without a change by a person.
+    """
+
+    retriable = False
+    exit_code = 1
+
+    def __init__(self, what: str, action: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.action = action
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.action})" if self.action else self.what
+
+
+class SettingsError(EddycastError):
+    """Raised once, at start. The operator corrects the named setting."""
+
+    exit_code = 2
+
+
+class DataError(EddycastError):
+    """Raised while reading history. The user names the columns or repairs the file."""
+
+    exit_code = 2
+
+
+class BundleError(EddycastError):
+    """Raised while loading a bundle. Names the file, what was expected and what was found."""
+
+    exit_code = 3
+
+    def __init__(self, file: str, expected: str, found: str, action: str = "export the bundle again") -> None:
+        super().__init__(f"{file}: expected {expected}, found {found}", action)
+        self.file = file
+        self.expected = expected
+        self.found = found
+
+
+class AddressInUse(EddycastError):
+    """Raised at start. The operator chooses another port or stops the other process."""
+
+    exit_code = 4
+
+
+class BrokerError(EddycastError):
+    """Raised by `broker/` only, already translated from the client's own errors."""
+
+    exit_code = 5
+
+
+class BrokerUnavailable(BrokerError):
+    """No broker answers: retried, and said every few seconds."""
+
+    retriable = True
+
+
+class TopicMissing(BrokerError):
+    """At start: a topic is missing and creation is off. The operator creates it."""
+
+
+class MembershipLost(BrokerError):
+    """While committing: the group gave our partitions to another member. Drop their state and rejoin."""
+
+    retriable = True
+
+
+class ProduceFailed(BrokerError):
+    """While flushing: a record was not acknowledged. Nothing is committed; the turn is done again."""
+
+    retriable = True
+
+
+class TransactionFailed(BrokerError):
+    """Inside a transaction. The producer is thrown away and a new one built."""
+
+    retriable = True
+
+
+class RecordTooLarge(BrokerError):
+    """A record exceeds the topic's or the client's limit. The operator raises it or shortens the horizon."""

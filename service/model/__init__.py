@@ -1,0 +1,1 @@
+"""Running a bundle: onnxruntime sessions that hold no state."""

@@ -1,0 +1,1 @@
+"""What is remembered of every stream, and where."""
