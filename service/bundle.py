@@ -34,13 +34,13 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError, model_validator
 
 from service.errors import BundleError
 
-CONTRACT = 1
+CONTRACT: Final = 1
 MANIFEST, STEP, FORECAST, GOLDEN = "manifest.json", "step.onnx", "forecast.onnx", "golden.npz"
 #: The scores a step gives of the previous one-step forecast, in this order.
 SCORES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80", "pit")
@@ -192,7 +192,9 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST
     if not path.is_file():
-        raise BundleError(str(path), "a bundle's manifest", "no such file", "name a directory that `eddycast train` wrote")
+        raise BundleError(
+            str(path), "a bundle's manifest", "no such file", "name a directory that `eddycast train` wrote"
+        )
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -202,7 +204,9 @@ def read_manifest(directory: Path) -> Manifest:
         if not file.is_file():
             raise BundleError(str(file), "a file of the bundle", "no such file")
         if (found := sha256_of(file)) != expected:
-            raise BundleError(str(file), f"sha256 {expected[:12]}…", f"{found[:12]}…", "copy the bundle again, it is damaged")
+            raise BundleError(
+                str(file), f"sha256 {expected[:12]}…", f"{found[:12]}…", "copy the bundle again, it is damaged"
+            )
     if manifest.version != content_version(manifest.files):
         raise BundleError(str(path), f"version {content_version(manifest.files)[:12]}…", f"{manifest.version[:12]}…")
     return manifest

@@ -101,7 +101,9 @@ class Admin(Protocol):
     def partitions(self, topic: str) -> int | None:
         """How many partitions a topic has; None if there is no such topic. Raises BrokerUnavailable."""
 
-    def create_topic(self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None) -> None:
+    def create_topic(
+        self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
+    ) -> None:
         """Create a topic; one that exists already is left alone. Raises BrokerError."""
 
     def close(self) -> None:

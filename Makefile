@@ -1,0 +1,52 @@
+# One command each, in a fresh clone: what a target needs is installed into .venv first, and only then.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help venv check test demo bench kafka docs format clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp for each set of extras, so that `make demo` never waits for the development tools.
+$(VENV)/.service $(VENV)/.demo $(VENV)/.bench $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.$(if $(filter-out .service,$(@F)),[$(patsubst .%,%,$(@F))])'
+	@touch $@
+
+venv: $(VENV)/.dev ## everything a developer needs, in .venv
+
+check: $(VENV)/.dev ## formatter, linter, strict types, import rules, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python -m tests.tools.docs
+
+test: check ## the checks, then every test, against a real Apache Kafka too
+	$(BIN)/python -m pytest
+
+demo: $(VENV)/.demo ## train, serve and score on real sensor data, in one process
+	$(BIN)/eddycast demo
+
+bench: $(VENV)/.bench ## speed, beside a plain loop and other libraries
+	$(BIN)/python -m tests.bench
+
+kafka: $(VENV)/.service ## a real Apache Kafka on this machine, until ctrl-C
+	$(BIN)/python -m deploy.kafka
+
+docs: $(VENV)/.dev ## write the pages that follow from the code
+	$(BIN)/python -m tests.tools.docs --write
+
+format: $(VENV)/.dev ## format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## forget the environment and everything built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
