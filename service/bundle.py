@@ -173,7 +173,8 @@ def content_version(files: dict[str, str]) -> str:
 def write_manifest(directory: Path, **fields: Any) -> Manifest:
     """Seal a bundle: hash the three files beside it, then write manifest.json from `fields`.
 
-    `fields` are the manifest's, without `contract`, `version` and `files`. Raises BundleError if they break the contract.
+    `fields` are the manifest's, without `contract`, `version` and `files`. Raises BundleError if they break
+    the contract.
     """
     files = {name: sha256_of(directory / name) for name in (STEP, FORECAST, GOLDEN)}
     try:

@@ -1,0 +1,286 @@
+"""Every setting, once: one frozen object, read at the edge. The only file that looks at the environment.
+
+A setting has one name in three places, the later ones winning:
+
+    a TOML file     [kafka]                        named by --config or EDDYCAST_CONFIG
+                    linger_ms = 5
+    the environment EDDYCAST_KAFKA__LINGER_MS=5
+    a flag          --kafka.linger_ms 5
+
+All three become one flat table of dotted names before anything is parsed, so that they cannot differ in what they
+accept, and every complaint names the place it came from. A name that no setting has is an error in each of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from service.errors import SettingsError
+
+PREFIX = "EDDYCAST_"
+CONFIG = "EDDYCAST_CONFIG"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class BundleSettings(_Group):
+    """The model to serve."""
+
+    directory: Path = Field(Path("bundle"), description="The bundle that `eddycast train` wrote")
+    wait_s: float = Field(0.0, ge=0, description="How long to wait at start for a bundle that is not there yet")
+
+
+class KafkaSettings(_Group):
+    """The broker, and our membership of a consumer group."""
+
+    bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Brokers as HOST:PORT, comma between")
+    group: str = Field("eddycast", min_length=1, description="Consumer group; services of one group share the input")
+    instance_id: str | None = Field(None, min_length=1, description="Name of a static member; none = dynamic member")
+    start_at: Literal["earliest", "latest"] = Field("earliest", description="Where a group without offsets begins")
+    session_timeout_ms: PositiveInt = Field(10_000, description="Silence after which the group gives us up")
+    heartbeat_interval_ms: PositiveInt = Field(1_000, description="At most a third of the session")
+    max_poll_interval_ms: PositiveInt = Field(60_000, description="Longest turn before the group gives us up")
+    max_poll_records: PositiveInt = Field(5_000, description="Records taken in one turn, at most")
+    request_timeout_ms: PositiveInt = Field(10_000, description="Wait for the answer to one request")
+    delivery_timeout_ms: PositiveInt = Field(12_000, description="Wait for the acknowledgement of one record")
+    transaction_timeout_ms: PositiveInt = Field(15_000, description="The broker aborts a transaction after this")
+    linger_ms: NonNegativeInt = Field(5, description="Wait for a fuller batch before it is sent")
+    batch_bytes: PositiveInt = Field(262_144, description="Size of a batch a partition, at most")
+    compression: Literal["none", "gzip", "lz4"] = Field("lz4", description="Of what we produce")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How the broker is spoken to"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="With SASL only")
+    sasl_username: str | None = Field(None, description="With SASL only")
+    sasl_password: SecretStr | None = Field(None, description="With SASL only; never logged")
+    ssl_cafile: Path | None = Field(None, description="Certificates to trust; none = the system's")
+
+    @model_validator(mode="after")
+    def _timeouts_agree(self) -> Self:
+        _require(
+            self.heartbeat_interval_ms * 3 <= self.session_timeout_ms,
+            "kafka.heartbeat_interval_ms must be at most a third of kafka.session_timeout_ms",
+        )
+        _require(
+            self.request_timeout_ms + self.linger_ms <= self.delivery_timeout_ms,
+            "kafka.delivery_timeout_ms must be at least kafka.request_timeout_ms + kafka.linger_ms",
+        )
+        _require(
+            self.delivery_timeout_ms < self.transaction_timeout_ms,
+            "kafka.delivery_timeout_ms must be shorter than kafka.transaction_timeout_ms",
+        )
+        has_user = self.sasl_username is not None and self.sasl_password is not None
+        _require(
+            has_user or not self.security_protocol.startswith("SASL"),
+            "kafka.security_protocol with SASL needs kafka.sasl_username and kafka.sasl_password",
+        )
+        return self
+
+
+class TopicSettings(_Group):
+    """Where observations come from and forecasts go to."""
+
+    input: str = Field("observations", min_length=1, description="Observations, keyed by stream")
+    output: str = Field("forecasts", min_length=1, description="Forecasts; as many partitions as the input")
+    dead_letters: str = Field("dead-letters", min_length=1, description="Records that could not be forecast, and why")
+    create: bool = Field(True, description="Create what is missing at start; false = name it and stop")
+    partitions: PositiveInt = Field(4, description="Of an input topic that is created")
+    replication: PositiveInt = Field(1, description="Of topics that are created; 3 in production")
+
+    @model_validator(mode="after")
+    def _three_topics(self) -> Self:
+        _require(
+            len({self.input, self.output, self.dead_letters}) == 3,
+            "topics.input, topics.output and topics.dead_letters must be three topics",
+        )
+        return self
+
+
+class TimeSettings(_Group):
+    """What a reading's stamp may be."""
+
+    state_ttl_s: PositiveInt = Field(604_800, description="Stream time after which an idle stream is forgotten")
+    max_gap: PositiveInt | None = Field(None, description="Missing steps bridged in one gap; none = as the bundle says")
+    far_future_s: PositiveInt = Field(3_600, description="A stamp this far past its record's broker time is refused")
+    late_to_dead_letters: bool = Field(False, description="Late readings go to the dead letters, not only counted")
+
+
+class EngineSettings(_Group):
+    """Running the graphs."""
+
+    forecast_every: PositiveInt = Field(1, description="Observations of a stream between two multi-step forecasts")
+    max_batch: PositiveInt = Field(512, description="Rows in one call of a graph, at most")
+    intra_op_threads: PositiveInt = Field(1, description="Threads inside one call of a graph")
+
+
+class CommitSettings(_Group):
+    """When work counts as done."""
+
+    interval_ms: PositiveInt = Field(100, description="Offsets are committed this often")
+    delivery: Literal["at_least_once"] = Field("at_least_once", description="What a crash may do: repeat, never lose")
+
+
+class HttpSettings(_Group):
+    """Metrics, liveness and readiness."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 = every one")
+    port: int = Field(9464, ge=0, le=65_535, description="0 = any free port; the log says which")
+
+
+class LogSettings(_Group):
+    """What is said, and how."""
+
+    format: Literal["auto", "json", "console"] = Field("auto", description="auto = console on a terminal, else JSON")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is worth a line")
+
+
+class Settings(_Group):
+    """Everything that can be set. Immutable; each room is given only the values it needs."""
+
+    bundle: BundleSettings = BundleSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    time: TimeSettings = TimeSettings()
+    engine: EngineSettings = EngineSettings()
+    commit: CommitSettings = CommitSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    shutdown_timeout_s: PositiveFloat = Field(10.0, description="Time to finish after a first signal to stop")
+
+
+class Setting(NamedTuple):
+    """One setting as people see it: `name` is dotted, the flag without its dashes."""
+
+    name: str
+    field: FieldInfo
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper().replace(".", "__")
+
+    @property
+    def default(self) -> str:
+        value = self.field.default
+        return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Given(NamedTuple):
+    """A raw value, and the place a person wrote it."""
+
+    value: Any
+    place: str
+
+
+def every_setting() -> Iterator[Setting]:
+    """All settings in the order of this file."""
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Group):
+            for inner, inner_field in field.annotation.model_fields.items():
+                yield Setting(f"{name}.{inner}", inner_field)
+        else:
+            yield Setting(name, field)
+
+
+def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from defaults, then the file, then the environment, then `flags` (the later win).
+
+    `environment` is the process's own unless given. Raises SettingsError naming the place of the first mistake.
+    """
+    environment = os.environ if environment is None else environment
+    from_flags, config = _read_flags(flags)
+    config = config or environment.get(CONFIG)
+    given: dict[str, _Given] = {}
+    for source in (_read_file(Path(config)) if config else {}, _read_environment(environment), from_flags):
+        _refuse_unknown(source)
+        given |= source
+    try:
+        return Settings.model_validate(_nested(given))
+    except ValidationError as error:
+        raise _translated(error, given) from error
+
+
+def _read_file(path: Path) -> dict[str, _Given]:
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", "name a TOML file with --config") from error
+    flat: dict[str, _Given] = {}
+    for name, value in content.items():
+        inner = {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+        flat |= {key: _Given(item, f"{key} in {path}") for key, item in inner.items()}
+    return flat
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
+    mine = (name for name in environment if name.startswith(PREFIX) and name != CONFIG)
+    return {name[len(PREFIX) :].lower().replace("__", "."): _Given(environment[name], name) for name in sorted(mine)}
+
+
+def _read_flags(flags: Sequence[str]) -> tuple[dict[str, _Given], str | None]:
+    """`--name value` and `--name=value`; the last of a name wins. Returns the flags and the value of --config."""
+    flat: dict[str, _Given] = {}
+    rest = iter(flags)
+    for flag in rest:
+        if not flag.startswith("--"):
+            raise SettingsError(f"{flag!r} is not a flag", "flags look like --kafka.group NAME")
+        name, equals, value = flag[2:].partition("=")
+        if not equals and (value := next(rest, "--")).startswith("--"):
+            raise SettingsError(f"--{name} has no value", f"write --{name} VALUE or --{name}=VALUE")
+        flat[name] = _Given(value, f"--{name}")
+    config = flat.pop("config", None)
+    return flat, config.value if config else None
+
+
+def _refuse_unknown(source: Mapping[str, _Given]) -> None:
+    known = [setting.name for setting in every_setting()]
+    for name, given in source.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+            action = f"did you mean {' or '.join(near)}?" if near else "`eddycast serve --help` lists all settings"
+            raise SettingsError(f"{given.place}: there is no setting {name!r}", action)
+
+
+def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, (value, _) in given.items():
+        *groups, last = name.split(".")
+        level = nested
+        for group in groups:
+            level = level.setdefault(group, {})
+        level[last] = value
+    return nested
+
+
+def _translated(error: ValidationError, given: Mapping[str, _Given]) -> SettingsError:
+    problem = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if name not in given:  # a check across settings: its message names them
+        return SettingsError(message, "change one of them")
+    place, secret = given[name].place, "password" in name
+    return SettingsError(f"{place}: {message}" + ("" if secret else f", not {given[name].value!r}"))

@@ -1,0 +1,164 @@
+"""Settings: one name in three places, one meaning; a mistake is named where it was made."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.errors import SettingsError
+from service.settings import Settings, every_setting, load_settings
+
+words = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=12)
+counts = st.integers(1, 10**9)
+#: A strategy for some settings of every type, none of which can contradict another.
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "bundle.directory": words,
+    "bundle.wait_s": st.floats(0, 1e6),
+    "kafka.bootstrap_servers": words,
+    "kafka.instance_id": words,
+    "kafka.start_at": st.sampled_from(["earliest", "latest"]),
+    "kafka.max_poll_records": counts,
+    "kafka.sasl_password": words,
+    "topics.create": st.booleans(),
+    "topics.replication": counts,
+    "time.max_gap": counts,
+    "time.late_to_dead_letters": st.booleans(),
+    "engine.max_batch": counts,
+    "http.port": st.integers(0, 65_535),
+    "log.format": st.sampled_from(["auto", "json", "console"]),
+    "shutdown_timeout_s": st.floats(1e-3, 1e6),
+}
+choices = st.fixed_dictionaries({}, optional=VALUES)
+
+
+def text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def as_toml(chosen: dict[str, Any]) -> str:
+    top = [f"{name} = {json.dumps(value)}" for name, value in chosen.items() if "." not in name]
+    dotted = [f"{name} = {json.dumps(value)}" for name, value in chosen.items() if "." in name]
+    return "\n".join(top + dotted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(chosen=choices)
+def test_the_three_places_mean_the_same(chosen: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("settings") / "eddycast.toml"
+    file.write_text(as_toml(chosen))
+    variables = {setting.name: setting.variable for setting in every_setting()}
+
+    from_file = load_settings(["--config", str(file)], {})
+    from_environment = load_settings([], {variables[name]: text(value) for name, value in chosen.items()})
+    from_flags = load_settings([f"--{name}={text(value)}" for name, value in chosen.items()], {})
+
+    assert from_file == from_environment == from_flags
+    for name, value in chosen.items():
+        found: Any = from_file
+        for part in name.split("."):
+            found = getattr(found, part)
+        plain = found.get_secret_value() if name == "kafka.sasl_password" else found
+        assert plain == (Path(value) if name == "bundle.directory" else value)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "eddycast.toml"
+    file.write_text('[kafka]\ngroup = "file"\nlinger_ms = 1\nstart_at = "latest"')
+    environment = {
+        "EDDYCAST_CONFIG": str(file),
+        "EDDYCAST_KAFKA__GROUP": "environment",
+        "EDDYCAST_KAFKA__LINGER_MS": "2",
+    }
+    kafka = load_settings(["--kafka.group", "flag"], environment).kafka
+    assert (kafka.group, kafka.linger_ms, kafka.start_at) == ("flag", 2, "latest")
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    assert load_settings([], {"PATH": "/bin"}) == Settings()
+
+
+def test_the_table_has_every_setting_once() -> None:
+    flat = [
+        f"{group}.{name}" if isinstance(inner, dict) else group
+        for group, inner in Settings().model_dump().items()
+        for name in (inner if isinstance(inner, dict) else [group])
+    ]
+    assert [setting.name for setting in every_setting()] == flat
+    assert all(setting.field.description for setting in every_setting())
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings([], {}).kafka.group = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "complaint"),
+    [
+        (["--kafka.grup=a"], {}, r"--kafka\.grup.*did you mean kafka\.group"),
+        (["--nothing=a"], {}, r"--nothing.*eddycast serve --help"),
+        (["--kafka=a"], {}, r"no setting 'kafka'"),
+        ([], {"EDDYCAST_KAFKA__GRUOP": "a"}, r"EDDYCAST_KAFKA__GRUOP.*did you mean kafka\.group"),
+        ([], {"EDDYCAST_KAFKA_GROUP": "a"}, r"EDDYCAST_KAFKA_GROUP.*did you mean kafka\.group"),
+        ([], {"EDDYCAST_": "a"}, r"EDDYCAST_: there is no setting"),
+        (["kafka.group=a"], {}, r"'kafka\.group=a' is not a flag"),
+        (["--kafka.group"], {}, r"--kafka\.group has no value"),
+        (["--kafka.group", "--http.port=1"], {}, r"--kafka\.group has no value"),
+        (["--config=/nowhere.toml"], {}, r"/nowhere\.toml cannot be read"),
+        (["--http.port=70000"], {}, r"--http\.port:.*65535.*not '70000'"),
+        ([], {"EDDYCAST_TOPICS__CREATE": "perhaps"}, r"EDDYCAST_TOPICS__CREATE:.*not 'perhaps'"),
+        (["--shutdown_timeout_s=nan"], {}, r"--shutdown_timeout_s"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(flags: list[str], environment: dict[str, str], complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        load_settings(flags, environment)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[kafka]\ngrup = 'a'", r"kafka\.grup in .*toml: there is no setting.*kafka\.group"),
+        ("[kafka.group]\nname = 'a'", r"kafka\.group in .*toml:"),
+        ("kafka = 3", r"kafka in .*toml: there is no setting"),
+        ("[[[", r"cannot be read"),
+        ("[http]\nport = 'x'", r"http\.port in .*toml:"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_with_the_file(content: str, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=complaint):
+        load_settings(["--config", str(file)], {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--kafka.heartbeat_interval_ms=4000"], "kafka.session_timeout_ms"),
+        (["--kafka.delivery_timeout_ms=20000"], "kafka.transaction_timeout_ms"),
+        (["--kafka.request_timeout_ms=12000"], "kafka.delivery_timeout_ms"),
+        (["--kafka.security_protocol=SASL_SSL"], "kafka.sasl_username"),
+        (["--topics.dead_letters=forecasts"], "topics.dead_letters"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_both_named(flags: list[str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_settings(flags, {})
+
+
+def test_a_password_is_never_shown(tmp_path: Path) -> None:
+    secret = {"EDDYCAST_KAFKA__SASL_PASSWORD": "hunter2"}
+    assert "hunter2" not in repr(load_settings([], secret))
+    file = tmp_path / "wrong.toml"
+    file.write_text("[kafka]\nsasl_password = 777888")
+    with pytest.raises(SettingsError) as error:
+        load_settings(["--config", str(file)], {})
+    assert "777888" not in f"{error.value} {error.value.__cause__}"
