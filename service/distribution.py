@@ -1,0 +1,55 @@
+"""A Prometheus histogram that takes a whole column of values at once.
+
+prometheus_client's own takes them one by one, which at 80,000 records a second is a stage of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+
+class Distribution(Collector):
+    """A histogram that takes columns. `upper` are the buckets' inclusive upper edges, ascending, without infinity."""
+
+    def __init__(self, registry: CollectorRegistry, name: str, meaning: str, upper: Sequence[float], label: str = ""):
+        self._name, self._meaning, self._label = name, meaning, label
+        self._upper = np.asarray(upper, np.float64)
+        self._edges = [f"{edge:g}" for edge in upper] + ["+Inf"]
+        self._counts: dict[str, NDArray[np.int64]] = {} if label else {"": self._empty()}
+        self._sums: dict[str, float] = {} if label else {"": 0.0}
+        self._lock = threading.Lock()
+        registry.register(self)
+
+    def observe(self, value: float, label: str = "") -> None:
+        """Count one value."""
+        self.observe_many((value,), label)
+
+    def observe_many(self, values: ArrayLike, label: str = "") -> None:
+        """Count a column of any shape at once; NaN is not a value and is left out."""
+        column = np.asarray(values, np.float64).ravel()
+        column = column[~np.isnan(column)]
+        counted = np.bincount(np.searchsorted(self._upper, column), minlength=len(self._edges))
+        with self._lock:
+            self._counts[label] = self._counts.get(label, self._empty()) + counted
+            self._sums[label] = self._sums.get(label, 0.0) + float(column.sum())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What the registry asks for at a scrape, from the server's thread."""
+        family = HistogramMetricFamily(self._name, self._meaning, labels=[self._label] if self._label else [])
+        with self._lock:
+            counts, sums = dict(self._counts), dict(self._sums)
+        for label, column in counts.items():
+            cumulative = np.cumsum(column).astype(float).tolist()
+            buckets = list(zip(self._edges, cumulative, strict=True))
+            family.add_metric([label] if self._label else [], buckets, sums[label])
+        yield family
+
+    def _empty(self) -> NDArray[np.int64]:
+        return np.zeros(len(self._edges), np.int64)

@@ -1,0 +1,109 @@
+"""Metrics: columns are counted as single values would be, and the table says all there is."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
+from service.distribution import Distribution
+from service.metrics import PREFIX, SECONDS, STAGES, Metrics
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(PREFIX + name, labels)
+
+
+@given(columns=st.lists(st.lists(st.floats(0, 100) | st.sampled_from(SECONDS), max_size=20), max_size=4))
+def test_a_column_counts_like_its_values_one_by_one(columns: list[list[float]]) -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    distribution = Distribution(ours, "d", "a meaning", SECONDS)
+    histogram = Histogram("d", "a meaning", buckets=SECONDS, registry=theirs)
+    for column in columns:
+        distribution.observe_many(np.array(column))
+        for value in column:
+            histogram.observe(value)
+    for edge in [f"{edge:g}" for edge in SECONDS] + ["+Inf"]:
+        expected = theirs.get_sample_value("d_bucket", {"le": edge if edge == "+Inf" else str(float(edge))})
+        assert ours.get_sample_value("d_bucket", {"le": edge}) == expected, edge
+    assert ours.get_sample_value("d_count") == theirs.get_sample_value("d_count")
+    assert math.isclose(ours.get_sample_value("d_sum") or 0.0, theirs.get_sample_value("d_sum") or 0.0)
+
+
+def test_nan_is_not_a_value(metrics: Metrics) -> None:
+    metrics.service_seconds.observe_many(np.array([[0.1, np.nan], [np.nan, 0.2]]))
+    assert sample(metrics, "service_seconds_count") == 2
+    assert sample(metrics, "service_seconds_sum") == pytest.approx(0.3)
+
+
+def test_buckets_reach_from_100_us_to_60_s() -> None:
+    assert (min(SECONDS), max(SECONDS)) == (1e-4, 60.0)
+    assert list(SECONDS) == sorted(SECONDS)
+
+
+def test_a_stage_is_timed_even_when_it_raises(metrics: Metrics) -> None:
+    with pytest.raises(ZeroDivisionError), metrics.stage("decode"):
+        _ = 1 / 0
+    assert sample(metrics, "stage_seconds_count", stage="decode") == 1
+    assert sample(metrics, "stage_seconds_count", stage="step") is None
+
+
+def test_scores_are_summed_by_target_where_there_was_a_forecast(metrics: Metrics) -> None:
+    scores = np.array([[[1.0, 0.5], [4.0, 0.1]], [[np.nan, np.nan], [2.0, 0.3]]])  # [n, targets, scores]
+    metrics.observe_scores(scores, np.array([-1.5, np.nan]), ["flow", "heat"], ["absolute_error", "pit"])
+    metrics.observe_scores(scores[:0], np.array([]), ["flow", "heat"], ["absolute_error", "pit"])
+    assert sample(metrics, "scored_total", target="flow") == 1
+    assert sample(metrics, "scored_total", target="heat") == 2
+    assert sample(metrics, "score_total", target="heat", score="absolute_error") == 6
+    assert sample(metrics, "score_total", target="flow", score="pit") == 0.5
+    assert sample(metrics, "surprise_mean") == -1.5
+    assert sample(metrics, "surprise_bucket", le="-1") == 1
+
+
+def test_the_lag_of_a_partition_that_left_disappears(metrics: Metrics) -> None:
+    metrics.hold({0: 5, 1: 7})
+    metrics.hold({1: 3})
+    assert sample(metrics, "consumer_lag", partition="0") is None
+    assert sample(metrics, "consumer_lag", partition="1") == 3
+    assert sample(metrics, "partitions") == 1
+
+
+def test_the_table_is_what_is_exposed(metrics: Metrics) -> None:
+    for stage in STAGES:
+        metrics.stage_seconds.observe(0.1, stage)
+    exposed = dict(re.findall(r"# TYPE (\S+) (\S+)", generate_latest(metrics.registry).decode()))
+    exposed = {name: kind for name, kind in exposed.items() if not name.endswith("_created")}
+    assert exposed == {line.name: line.kind for line in metrics.table}
+    assert all(line.meaning.endswith(".") and line.rises.endswith(".") and line.unit for line in metrics.table)
+
+
+def test_no_metric_is_labelled_by_stream(metrics: Metrics) -> None:
+    assert not {"stream", "key"} & {label for line in metrics.table for label in line.labels}
+
+
+def test_metrics_are_defined_in_one_file_only() -> None:
+    elsewhere = [
+        path
+        for path in (Path(__file__).parents[2] / "service").rglob("*.py")
+        if path.name not in {"metrics.py", "distribution.py"}
+    ]
+    for path in elsewhere:
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module == "prometheus_client"
+            for alias in node.names
+        }
+        assert not names & {"Counter", "Gauge", "Histogram", "Summary", "Info"}, path
