@@ -1,0 +1,65 @@
+"""`sample:NAME`: real sensor data that pip installs (bokeh-sampledata), for a machine that has nothing else.
+
+buoy      a sea-surface temperature buoy, half-hourly, 2016-02 to 2017-03
+sensors   the buoy, and a glucose sensor worn in 2010 (glucose, sensor current) as half-hour means with its real gaps
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from service.errors import DataError
+from service.history import History, ReadOptions
+from service.records import Float64, Int64
+from service.tables import read_table
+
+HALF_HOUR_MS = 30 * 60_000
+WEEK_MS = 7 * 24 * 3_600_000
+SAMPLES = ("sensors", "buoy")
+
+
+def read_sample(name: str) -> History:
+    """The sample called `name`. Raises DataError for an unknown name and where the package is not installed."""
+    if name not in SAMPLES:
+        raise DataError(f"no sample called {name!r}", f"there are {', '.join('sample:' + each for each in SAMPLES)}")
+    folder = _folder()
+    buoy = read_table(folder / "sea_surface_temperature.csv.gz", ReadOptions())
+    buoy = History(["buoy/water-temperature"], buoy.timestamps, buoy.values, buoy.notes)
+    return buoy if name == "buoy" else _beside(buoy, read_table(folder / "CGM.csv.gz", ReadOptions()))
+
+
+def half_hour_means(timestamps: Int64, values: Float64) -> tuple[Int64, Float64]:
+    """Mean of the readings of each half hour that has any, stamped at its start. NaN readings do not count."""
+    observed = ~np.isnan(values)
+    slots, index = np.unique(timestamps[observed] // HALF_HOUR_MS, return_inverse=True)
+    sums = np.bincount(index, weights=values[observed], minlength=len(slots))
+    return slots * HALF_HOUR_MS, sums / np.bincount(index, minlength=len(slots))
+
+
+def _folder() -> Path:
+    spec = find_spec("bokeh_sampledata")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(
+            "the samples come with bokeh-sampledata, which is not installed", "pip install 'eddycast[demo]'"
+        )
+    return Path(spec.submodule_search_locations[0]) / "_data"
+
+
+def _beside(buoy: History, glucose: History) -> History:
+    """Both on one clock: the older set is moved by whole weeks, so that both end together and a hold-out has both."""
+    weeks = (buoy.end_ms - glucose.end_ms) // WEEK_MS
+    names = {"glucose": "cgm/glucose", "isig": "cgm/sensor-current"}
+    moved = [half_hour_means(glucose.timestamps[i], glucose.values[i]) for i in map(glucose.streams.index, names)]
+    return History(
+        [*buoy.streams, *names.values()],
+        [*buoy.timestamps, *(stamps + weeks * WEEK_MS for stamps, _ in moved)],
+        [*buoy.values, *(values for _, values in moved)],
+        [
+            *(f"buoy: {note}" for note in buoy.notes),
+            *(f"cgm: {note}" for note in glucose.notes),
+            f"cgm: half-hour means, moved by {weeks} whole weeks to end together with the buoy",
+        ],
+    )

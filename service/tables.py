@@ -1,0 +1,175 @@
+"""Tables to streams: open the file, read the cells, say what was found and done.
+
+Imports polars: read through `service.history.read_history`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from service.cells import Numbers, numbers, stamps
+from service.errors import DataError
+from service.history import History, ReadOptions, stream_history
+from service.layout import find_layout, is_counter, require, time_cells
+from service.records import Int64
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The rows that have a time: `rows` are their places in the file, counted from 0."""
+
+    frame: pl.DataFrame
+    timestamps: Int64
+    rows: Int64
+    options: ReadOptions
+
+    def numbers(self, name: str) -> Numbers:
+        return numbers(self.frame[name], self.options.decimal or ".", self.options.missing)
+
+
+def read_table(path: Path, options: ReadOptions) -> History:
+    """Read one file. Raises DataError."""
+    frame, options = _open(path, options)
+    if frame.height == 0:
+        raise DataError(f"{path}: no rows", "give a file with a header line and observations")
+    layout = find_layout(frame, options)
+    times = stamps(time_cells(frame, layout.time), options.timezone)
+    rows = np.flatnonzero(~times.empty)
+    if not len(rows):
+        raise DataError(f"{path}: no row has a time in {', '.join(layout.time)}", "name it with --time-column")
+    notes = [times.note]
+    if dropped := frame.height - len(rows):
+        notes.append(f"{dropped:,} rows without a time: left out")
+        frame = frame.filter(pl.Series(~times.empty))
+    table = _Table(frame.drop(layout.time), times.timestamps[rows], rows, options)
+    if layout.long is None:
+        return _wide(table, notes)
+    return _long(table, *layout.long, notes)
+
+
+def _open(path: Path, options: ReadOptions) -> tuple[pl.DataFrame, ReadOptions]:
+    """The table, text cells unread, and the options completed with the delimiter and decimal mark found."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file", "name a CSV or Parquet file, or sample:sensors")
+    try:
+        if path.suffix in (".parquet", ".pq"):
+            return pl.read_parquet(path), options
+        delimiter = options.delimiter or _delimiter(path)
+        frame = pl.read_csv(path, separator=delimiter, infer_schema=False, encoding="utf8-lossy")
+    except pl.exceptions.NoDataError as error:
+        raise DataError(f"{path}: the file is empty", "give a file with a header line and observations") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"{path}: cannot be read as a table: {first}", "check the file and --delimiter") from error
+    decimal = options.decimal or ("," if delimiter != "," and _has_decimal_comma(frame) else ".")
+    return frame, replace(options, delimiter=delimiter, decimal=decimal)
+
+
+def _delimiter(path: Path) -> str:
+    with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as file:
+        header = re.sub(r'"[^"]*"', "", file.readline())
+    return max((",", ";", "\t", "|"), key=header.count)
+
+
+def _has_decimal_comma(frame: pl.DataFrame) -> bool:
+    head = frame.head(1000)
+    return any(head[name].str.contains(r"^\s*-?\d+,\d+\s*$").any() for name in head.columns)
+
+
+def _wide(table: _Table, notes: list[str]) -> History:
+    """One stream a column of numbers; other columns are left out and said, unless they were asked for."""
+    asked = table.options.columns
+    taken: dict[str, Numbers] = {}
+    left_out: dict[str, list[str]] = {}
+    for name in asked or table.frame.columns:
+        require(table.frame.columns, name)
+        column = table.numbers(name)
+        reason = _unfit(name, column)
+        if reason and asked:
+            raise DataError(f"column {name!r} cannot be a stream: {reason}", "leave it out of --columns")
+        if reason:
+            left_out.setdefault(reason, []).append(name)
+        else:
+            taken[name] = column
+    if not taken:
+        raise DataError(
+            f"no numbers in the columns {', '.join(table.frame.columns)}", "check --delimiter and --decimal"
+        )
+    notes += [f"columns left out ({reason}): {', '.join(names)}" for reason, names in left_out.items()]
+    parts = [stream_history(name, table.timestamps, column.values) for name, column in taken.items()]
+    notes += _row_notes(parts[0][1], parts[0][2])
+    notes += _cell_notes(table, taken)
+    return _join([part for part, _, _ in parts], notes, "wide")
+
+
+def _long(table: _Table, stream: str, value: str, notes: list[str]) -> History:
+    """One stream a key; streams stand in the order of their first row, or in the order asked for."""
+    column = table.numbers(value)
+    if reason := _unfit(value, column):
+        raise DataError(f"column {value!r} cannot be the value: {reason}", "name it with --value-column")
+    keys = table.frame[stream].cast(pl.String)
+    if keys.null_count():
+        row = table.rows[int(keys.is_null().arg_true()[0])]
+        raise DataError(f"column {stream!r}, row {row + 1}: no stream is named", "fill in or remove such rows")
+    names: list[str] = keys.unique(maintain_order=True).to_list()
+    codes = keys.replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
+    order = np.argsort(codes, kind="stable")
+    pieces = np.split(order, np.cumsum(np.bincount(codes, minlength=len(names)))[:-1])
+    rows = dict(zip(names, pieces, strict=True))
+    wanted = table.options.columns or tuple(names)
+    if unknown := [name for name in wanted if name not in rows]:
+        raise DataError(f"no stream {unknown[0]!r} in column {stream!r}", f"there are {', '.join(names[:10])}")
+    parts = [stream_history(name, table.timestamps[rows[name]], column.values[rows[name]]) for name in wanted]
+    notes += _row_notes(sum(part[1] for part in parts), sum(part[2] for part in parts))
+    notes += _cell_notes(table, {value: column})
+    return _join([part for part, _, _ in parts], notes, "long")
+
+
+def _unfit(name: str, column: Numbers) -> str:
+    """Why a column is not a stream of numbers; empty if it is."""
+    if column.cells == 0:
+        return "empty"
+    if int(np.count_nonzero(column.unparsable)) * 2 > column.cells:
+        return "not numbers"
+    return "a row counter" if is_counter(name, column.values) else ""
+
+
+def _row_notes(unsorted: int, duplicates: int) -> list[str]:
+    notes = []
+    if unsorted:
+        notes.append(f"{unsorted:,} rows earlier than the row before: sorted by time")
+    if duplicates:
+        notes.append(f"{duplicates:,} duplicate stamps: the first reading that is not missing is kept")
+    return notes
+
+
+def _cell_notes(table: _Table, columns: dict[str, Numbers]) -> list[str]:
+    notes = []
+    if missing := sum(column.missing for column in columns.values()):
+        holed = sum(column.missing > 0 for column in columns.values())
+        notes.append(f"{missing:,} missing cells in {holed} of {len(columns)} columns: kept as missing")
+    bad = {name: column.unparsable for name, column in columns.items() if column.unparsable.any()}
+    if bad:
+        name, where = next(iter(bad.items()))
+        row = int(np.argmax(where))
+        count = sum(int(np.count_nonzero(flags)) for flags in bad.values())
+        first = f"column {name!r}, row {table.rows[row] + 1}: {table.frame[name][row]!r}"
+        notes.append(f"{count:,} cells that are not numbers: taken as missing; the first is {first}")
+    return notes
+
+
+def _join(parts: list[History], notes: list[str], form: str) -> History:
+    rows = max(len(part) for part in parts)
+    head = f"{form} table: {len(parts)} stream{'s' if len(parts) > 1 else ''}, up to {rows:,} readings each"
+    return History(
+        [part.streams[0] for part in parts],
+        [part.timestamps[0] for part in parts],
+        [part.values[0] for part in parts],
+        [head, *notes],
+    )

@@ -1,0 +1,18 @@
+"""Public data sets that lie beside the repository, not in it. Tests that need them are skipped without them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+Test = TypeVar("Test")
+_ABSENT = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no data sets in {SHARED}")
+
+
+def needs_shared_data(test: Test) -> Test:
+    """Mark a test (or a class of them) that reads from `SHARED`."""
+    marked: Test = pytest.mark.shared_data(_ABSENT(test))
+    return marked
