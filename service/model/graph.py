@@ -1,0 +1,172 @@
+"""Read an ONNX file and hold it against the manifest, before anything runs.
+
+A graph must be self-contained (no external data), speak plain ONNX (no custom operator domain), and have
+exactly the inputs and outputs of the contract, by name, type and rank, with a free batch dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+from service.bundle import FORECAST, STEP, Manifest
+from service.errors import BundleError
+
+DOMAINS = ("", "ai.onnx")
+_FLOATS = ("float32", "float64")
+_DTYPES: dict[int, str] = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.DOUBLE: "float64",
+    TensorProto.INT64: "int64",
+    TensorProto.INT32: "int32",
+    TensorProto.BOOL: "bool",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One expected input or output: any of `dtypes`, `shape` without the batch dimension."""
+
+    dtypes: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{' or '.join(self.dtypes)} [{', '.join(['batch', *map(str, self.shape)])}]"
+
+
+def read_step(directory: Path, manifest: Manifest) -> bytes:
+    """The bytes of step.onnx. Raises BundleError if it breaks the contract."""
+    targets = len(manifest.targets)
+    state = _state_ports(manifest)
+    inputs = {"value": Port(("float64",), (len(manifest.channels),)), "timestamp": Port(("int64",), ())}
+    outputs = {
+        "one_step": Port(_FLOATS, (targets, len(manifest.quantiles))),
+        "surprise": Port(("float32",), ()),
+        "scores": Port(("float32",), (targets, len(manifest.scores))),
+    }
+    path = directory / STEP
+    model, content = _read(path)
+    _hold(path, "input", model.graph.input, inputs | {f"state.{name}": port for name, port in state.items()})
+    _hold(path, "output", model.graph.output, outputs | {f"next.{name}": port for name, port in state.items()})
+    return content
+
+
+def read_forecast(directory: Path, manifest: Manifest) -> bytes:
+    """The bytes of forecast.onnx, which may take any of the state. Raises BundleError if it breaks the contract."""
+    optional = {f"state.{name}": port for name, port in _state_ports(manifest).items()}
+    multi_step = Port(_FLOATS, (manifest.horizon, len(manifest.targets), len(manifest.quantiles)))
+    path = directory / FORECAST
+    model, content = _read(path)
+    _hold(path, "input", model.graph.input, {"timestamp": Port(("int64",), ())}, optional)
+    _hold(path, "output", model.graph.output, {"multi_step": multi_step})
+    return content
+
+
+def _state_ports(manifest: Manifest) -> dict[str, Port]:
+    return {spec.name: Port((spec.dtype,), spec.shape) for spec in manifest.state}
+
+
+def _read(path: Path) -> tuple[onnx.ModelProto, bytes]:
+    content = path.read_bytes()
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's own class, whose module has no types
+        raise BundleError(str(path), "an ONNX model", f"bytes that do not parse ({error})") from error
+    if not model.graph.node:
+        raise BundleError(str(path), "an ONNX model", "a file without a graph")
+    for tensor in _tensors(model):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            found = f"tensor {tensor.name!r} kept outside the file"
+            raise BundleError(str(path), "no external data", found, "export with external_data=False")
+    for domain, where in _domains(model):
+        if domain not in DOMAINS:
+            raise BundleError(str(path), "operators of the ai.onnx domain only", f"domain {domain!r} ({where})")
+    return model, content
+
+
+def _hold(
+    path: Path,
+    kind: str,
+    found: Iterable[onnx.ValueInfoProto],
+    required: dict[str, Port],
+    optional: dict[str, Port] | None = None,
+) -> None:
+    """Compare declared values with the contract's. Raises BundleError at the first difference."""
+    ports = required | (optional or {})
+    declared = {value.name: value for value in found}
+    for name in required:
+        if name not in declared:
+            raise BundleError(str(path), f"an {kind} {name!r}, {required[name]}", f"{kind}s {sorted(declared)}")
+    for name, value in declared.items():
+        if name == "known" or name.startswith("known."):
+            raise BundleError(str(path), "no known-future inputs (reserved)", f"{kind} {name!r}", "export without it")
+        if name not in ports:
+            raise BundleError(str(path), f"{kind}s among {sorted(ports)}", f"an unknown {kind} {name!r}")
+        if problem := _mismatch(value, ports[name]):
+            raise BundleError(str(path), f"{kind} {name!r} to be {ports[name]}", problem)
+
+
+def _mismatch(value: onnx.ValueInfoProto, port: Port) -> str:
+    """What is wrong with a declared value, in a few words; empty if it fits."""
+    tensor = value.type.tensor_type
+    dtype = _DTYPES.get(tensor.elem_type)
+    if dtype not in port.dtypes:
+        return dtype or f"ONNX element type {tensor.elem_type}"
+    if not tensor.HasField("shape"):
+        return "no shape"
+    sizes = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+    if len(sizes) != len(port.shape) + 1:
+        return f"rank {len(sizes)}"
+    if sizes[0] is not None:
+        return f"a batch dimension fixed at {sizes[0]}"
+    if any(size not in (None, expected) for size, expected in zip(sizes[1:], port.shape, strict=True)):
+        return f"[{', '.join('?' if size is None else str(size) for size in ['batch', *sizes[1:]])}]"
+    return ""
+
+
+def _domains(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
+    """Every operator domain named, and where."""
+    for opset in model.opset_import:
+        yield opset.domain, "imported"
+    for function in model.functions:
+        yield function.domain, f"function {function.name}"
+    for node in _nodes(model):
+        yield node.domain, f"node {node.op_type}"
+
+
+def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those of functions and of nested graphs included."""
+    waiting = list(model.graph.node) + [node for function in model.functions for node in function.node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for graph in _graphs(node):
+            waiting.extend(graph.node)
+
+
+def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every constant that the model carries."""
+    graphs = [model.graph]
+    for node in _nodes(model):
+        graphs.extend(_graphs(node))
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for tensor in (*attribute.sparse_tensors, attribute.sparse_tensor):
+                yield from (tensor.values, tensor.indices)
+    for graph in graphs:
+        yield from graph.initializer
+        for tensor in graph.sparse_initializer:
+            yield from (tensor.values, tensor.indices)

@@ -1,0 +1,155 @@
+"""Run a bundle: two onnxruntime sessions, many small calls, no memory of any stream.
+
+Every call is given rows in multiples of `LANES`, filled up with rows of zeros (a stream never seen), and at most
+`max_batch` of them. With a whole number of lanes the vector code takes the same path for every row, and a row's
+result has the same bits whichever rows stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.bundle import FORECAST, STEP, Manifest, read_manifest
+from service.errors import BundleError
+from service.model import golden, graph
+from service.records import Float64, Int64
+
+Tensor = NDArray[Any]
+State = dict[str, Tensor]
+
+#: Rows of every call are a multiple of this: a whole number of the widest vector registers.
+LANES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step gives, a row for each observation."""
+
+    next_state: State  # name -> [n, ...], the rows to store
+    one_step: Tensor  # [n, targets, quantiles]
+    surprise: Tensor  # f32 [n], NaN where there was nothing to compare
+    scores: Tensor  # f32 [n, targets, scores], of the previous forecast
+
+
+class Runtime:
+    """A verified bundle, ready to step. Safe to share: it holds no state."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        step: onnxruntime.InferenceSession,
+        forecast: onnxruntime.InferenceSession,
+        max_batch: int = 512,
+    ) -> None:
+        if max_batch < LANES:
+            raise ValueError(f"max_batch must be at least {LANES}, not {max_batch}")
+        self.manifest = manifest
+        self.max_batch = max_batch // LANES * LANES
+        self._step, self._forecast = step, forecast
+        self._state = tuple(spec.name for spec in manifest.state)
+        self._outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in self._state)]
+        taken = {value.name for value in forecast.get_inputs()}
+        self.forecast_inputs: tuple[str, ...] = tuple(name for name in self._state if f"state.{name}" in taken)
+        #: name -> (dtype, shape without the batch) of what `step` and `forecast` give beside the state.
+        self.output_shapes = _output_shapes(manifest, step, forecast)
+
+    @classmethod
+    def load(cls, directory: Path, *, intra_op_threads: int = 1, max_batch: int = 512) -> Runtime:
+        """Read, verify and replay a bundle.
+
+        Raises BundleError naming the file, what was expected and what was found: a hash, external data, a custom
+        operator domain, an input or output that is not the contract's, or outputs that differ from golden.npz.
+        """
+        directory = Path(directory)
+        manifest = read_manifest(directory)
+        step = _session(directory / STEP, graph.read_step(directory, manifest), intra_op_threads)
+        forecast = _session(directory / FORECAST, graph.read_forecast(directory, manifest), intra_op_threads)
+        runtime = cls(manifest, step, forecast, max_batch)
+        golden.replay(directory, runtime)
+        return runtime
+
+    def step(self, values: Float64, timestamps: Int64, state: Mapping[str, Tensor]) -> StepResult:
+        """Consume one observation a row.
+
+        values f64 [n, channels], NaN = missing; timestamps i64 [n], ms, the start of each row's slot;
+        state name -> [n, ...], zeros = a stream never seen. Nothing given is changed.
+        """
+        feeds: State = {"value": values, "timestamp": timestamps}
+        for name in self._state:
+            feeds[f"state.{name}"] = state[name]
+        one_step, surprise, scores, *rows = self._call(self._step, self._outputs, feeds, len(timestamps))
+        return StepResult(dict(zip(self._state, rows, strict=True)), one_step, surprise, scores)
+
+    def forecast(self, timestamps: Int64, state: Mapping[str, Tensor]) -> Tensor:
+        """multi_step [n, horizon, targets, quantiles] from rows of state, of which only `forecast_inputs` are read."""
+        feeds: State = {f"state.{name}": state[name] for name in self.forecast_inputs}
+        feeds["timestamp"] = timestamps
+        (multi_step,) = self._call(self._forecast, ["multi_step"], feeds, len(timestamps))
+        return multi_step
+
+    def _call(self, session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
+        if rows <= self.max_batch:
+            return _run(session, outputs, feeds, rows)
+        parts = [
+            _run(session, outputs, {name: feed[start : start + self.max_batch] for name, feed in feeds.items()}, size)
+            for start, size in _chunks(rows, self.max_batch)
+        ]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _output_shapes(
+    manifest: Manifest, step: onnxruntime.InferenceSession, forecast: onnxruntime.InferenceSession
+) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    targets, quantiles = len(manifest.targets), len(manifest.quantiles)
+    shapes: dict[str, tuple[int, ...]] = {
+        "one_step": (targets, quantiles),
+        "surprise": (),
+        "scores": (targets, len(manifest.scores)),
+        "multi_step": (manifest.horizon, targets, quantiles),
+    }
+    declared = {value.name: value.type for session in (step, forecast) for value in session.get_outputs()}
+    wide = "tensor(double)"
+    return {name: (np.dtype("f8" if declared[name] == wide else "f4"), shape) for name, shape in shapes.items()}
+
+
+def _chunks(rows: int, largest: int) -> list[tuple[int, int]]:
+    """(start, size) of consecutive pieces of at most `largest` rows."""
+    return [(start, min(largest, rows - start)) for start in range(0, rows, largest)]
+
+
+def _run(session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
+    full = max(LANES, -(-rows // LANES) * LANES)
+    if full == rows:
+        results: list[Tensor] = session.run(outputs, feeds)
+        return results
+    results = session.run(outputs, {name: _filled(feed, full) for name, feed in feeds.items()})
+    return [result[:rows] for result in results]
+
+
+def _filled(feed: Tensor, rows: int) -> Tensor:
+    """`feed` with rows of zeros behind it."""
+    full = np.zeros((rows, *feed.shape[1:]), feed.dtype)
+    full[: len(feed)] = feed
+    return full
+
+
+def _session(path: Path, content: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A session for many small calls: few threads, none of them spinning between calls."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors reach us as exceptions
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes share no public base
+        raise BundleError(str(path), "a graph that onnxruntime runs", str(error).splitlines()[0]) from error
