@@ -5,7 +5,8 @@ The walk's formulas are simple enough for a test to repeat in plain Python:
     last   f64 [channels]   the last observed value
     count  f32 [channels]   observed values so far
     time   i64 [1]          the timestamp of the last step, to see what the graph was told
-    hidden f32 [hidden]     only if asked for: a tanh recurrence, so that matrix products take part
+    hidden f32 [hidden]     only if asked for: a tanh recurrence whose softplus is added to the level, so that matrix
+                            products take part, and vector code whose bits differ at the end of a column
 
     one_step   = last + OFFSETS * spread                                  NaN until something was observed
     multi_step = last + OFFSETS * sqrt(lead) + time of day as a fraction
@@ -148,7 +149,7 @@ def _recurrence(g: _Graph, walk: Walk, missing: str) -> str:
     change = g("Where", missing, g.constant(0.0), g("Sub", "value", "state.last"))
     driven = g("MatMul", g.cast(g("Tanh", change), TensorProto.FLOAT), entry)
     hidden = g("Tanh", g("Add", g("MatMul", "state.hidden", recurrent), driven), out="next.hidden")
-    return g.cast(g("MatMul", hidden, leave), TensorProto.DOUBLE)
+    return g("Softplus", g.cast(g("MatMul", hidden, leave), TensorProto.DOUBLE))
 
 
 def _surprise_and_scores(g: _Graph, error: str) -> None:
@@ -175,7 +176,7 @@ def forecast_model(walk: Walk) -> onnx.ModelProto:
     level = g("Gather", "state.last", pick, axis=1)
     if walk.hidden:
         effect = g("MatMul", "state.hidden", g.constant(_weights(walk)[2]))
-        level = g("Add", level, g.cast(effect, TensorProto.DOUBLE))
+        level = g("Add", level, g("Softplus", g.cast(effect, TensorProto.DOUBLE)))
     day = g("Div", g.cast(g("Mod", "timestamp", g.constant(DAY_MS)), TensorProto.DOUBLE), g.constant(float(DAY_MS)))
     level = g("Unsqueeze", g("Add", level, g("Unsqueeze", day, g.constant([1]))), g.constant([1, 3]))
     leads = np.sqrt(np.arange(1.0, walk.horizon + 1)).reshape(1, -1, 1, 1)
