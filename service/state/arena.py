@@ -1,0 +1,191 @@
+"""Slots and memory. One array for each tensor of the state, one row a stream; an index of streams a partition.
+
+The arena knows tensor specs and `records.PREFIX` and nothing of what they mean. Gather and scatter are
+inverses; every row that belongs to no stream is all zeros, so a new stream starts as the contract says.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.records import PREFIX, Int64
+
+_INT_BYTES = 32  # of one slot number in an index, as allocated
+_KEY_BYTES = 48  # of one stream's name on top of its length: header and rounding, as allocated
+
+
+class Spec(Protocol):
+    """One tensor of a stream's state; `shape` is without the batch dimension."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class _Index(dict[bytes, int]):
+    """Stream -> slot of one partition. A stream looked up for the first time is given a slot."""
+
+    __slots__ = ("_allocate", "name_bytes")
+
+    def __init__(self, allocate: Callable[[], int]) -> None:
+        super().__init__()
+        self._allocate = allocate
+        self.name_bytes = 0
+
+    def __missing__(self, stream: bytes) -> int:
+        slot = self[stream] = self._allocate()
+        self.name_bytes += len(stream)
+        return slot
+
+    def remove(self, streams: Iterable[bytes]) -> None:
+        for stream in streams:
+            del self[stream]
+            self.name_bytes -= len(stream)
+
+    def held(self) -> Int64:
+        """Slots of all streams, in the order of the streams."""
+        return np.fromiter(self.values(), np.int64, len(self))
+
+
+class Arena:
+    """State rows of all streams of the partitions held here. Slots stay valid until their stream is evicted
+    or its partition freed. Not thread-safe."""
+
+    def __init__(self, specs: Sequence[Spec], capacity: int = 1024) -> None:
+        """Room for `capacity` streams at first; it doubles when full."""
+        self._shapes = {spec.name: tuple(spec.shape) for spec in specs}
+        self._tensors = {s.name: np.zeros((capacity, *s.shape), np.dtype(s.dtype)) for s in specs}
+        self._prefix = np.zeros(capacity, PREFIX)
+        self._indexes: dict[int, _Index] = {}
+        self._free: list[int] = []  # slots given back; those from `_unused` on were never given out
+        self._unused = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._indexes.values()))
+
+    @property
+    def prefix(self) -> NDArray[np.void]:
+        """`records.PREFIX` [capacity], to index by slot. Ask anew after `slots`: growing replaces it."""
+        return self._prefix
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, used or not, and about those of the index."""
+        rows = self._prefix.nbytes + sum(tensor.nbytes for tensor in self._tensors.values())
+        index = sum(
+            sys.getsizeof(index) + index.name_bytes + len(index) * (_INT_BYTES + _KEY_BYTES)
+            for index in self._indexes.values()
+        )
+        return rows + index + sys.getsizeof(self._free) + len(self._free) * _INT_BYTES
+
+    def slots(self, partition: int, streams: Sequence[bytes]) -> Int64:
+        """The slot of each stream, int64 [n]; a stream not known yet is given one, all zeros."""
+        index = self._indexes.get(partition)
+        if index is None:
+            index = self._indexes[partition] = _Index(self._allocate)
+        return np.fromiter(map(index.__getitem__, streams), np.int64, len(streams))
+
+    def find(self, partition: int, stream: bytes) -> int | None:
+        """The slot of a known stream, else None."""
+        index = self._indexes.get(partition)
+        return None if index is None else index.get(stream)
+
+    def gather(self, slots: Int64, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Copies of the rows, tensor name -> [n, ...]; all tensors or those of `names`."""
+        return {name: self._tensors[name].take(slots, axis=0) for name in (self._tensors if names is None else names)}
+
+    def scatter(self, slots: Int64, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Store rows, tensor name -> [n, ...]. Raises KeyError for an unknown name, ValueError for a wrong
+        shape, TypeError for another dtype; nothing is stored then."""
+        rows = {name: self._rows(name, values, len(slots)) for name, values in tensors.items()}
+        for name, values in rows.items():
+            _as_rows(self._tensors[name])[slots] = values
+
+    def zero(self, slots: Int64) -> None:
+        """Make the rows, tensors and prefix, those of streams never seen."""
+        self._prefix[slots] = np.zeros((), PREFIX)
+        for tensor in self._tensors.values():
+            tensor[slots] = 0
+
+    def free_partition(self, partition: int) -> int:
+        """Forget every stream of a partition; how many there were."""
+        index = self._indexes.pop(partition, None)
+        if index is None:
+            return 0
+        self._release(index.held())
+        return len(index)
+
+    def evict(self, partition: int, before_timestamp: int) -> list[bytes]:
+        """Forget the streams whose last accepted reading is older than `before_timestamp` (ms), and name them.
+
+        Their slots go to other streams: hold none across this call."""
+        index = self._indexes.get(partition)
+        if index is None:
+            return []
+        held = index.held()
+        old = self._prefix["last_timestamp"][held] < before_timestamp
+        evicted = [stream for stream, is_old in zip(index, old.tolist(), strict=True) if is_old]
+        index.remove(evicted)
+        self._release(held[old])
+        return evicted
+
+    def newest(self, partition: int) -> int:
+        """The largest last accepted stamp of a partition's streams, ms; 0 when it has none."""
+        index = self._indexes.get(partition)
+        return int(self._prefix["last_timestamp"][index.held()].max()) if index else 0
+
+    def partitions(self) -> list[int]:
+        """Partitions with at least one stream, ascending."""
+        return sorted(partition for partition, index in self._indexes.items() if index)
+
+    def streams(self, partition: int) -> list[bytes]:
+        """Streams of a partition, in the order in which they came."""
+        return list(self._indexes.get(partition, ()))
+
+    def _allocate(self) -> int:
+        if self._free:
+            return self._free.pop()
+        if self._unused == len(self._prefix):
+            self._grow()
+        self._unused += 1
+        return self._unused - 1
+
+    def _grow(self) -> None:
+        """Double the rows, one array after the other so that only one is in memory twice."""
+        capacity = max(2 * len(self._prefix), 1)
+        for name, tensor in self._tensors.items():
+            self._tensors[name] = _grown(tensor, capacity)
+        self._prefix = _grown(self._prefix, capacity)
+
+    def _release(self, slots: Int64) -> None:
+        self.zero(slots)
+        self._free.extend(slots.tolist())
+
+    def _rows(self, name: str, values: NDArray[Any], n: int) -> NDArray[np.void]:
+        tensor = self._tensors[name]
+        if values.shape != (n, *self._shapes[name]):
+            raise ValueError(f"state {name}: expected shape {(n, *self._shapes[name])}, found {values.shape}")
+        if values.dtype != tensor.dtype:
+            raise TypeError(f"state {name}: expected {tensor.dtype}, found {values.dtype}")
+        return _as_rows(np.ascontiguousarray(values))
+
+
+def _as_rows(array: NDArray[Any]) -> NDArray[np.void]:
+    """[n, ...] seen as [n] opaque rows, which numpy moves in one piece each: twice as fast."""
+    entries = math.prod(array.shape[1:])
+    return array.reshape(len(array), entries).view(f"V{array.dtype.itemsize * entries}").reshape(len(array))
+
+
+def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
+    grown = np.zeros((capacity, *array.shape[1:]), array.dtype)
+    grown[: len(array)] = array
+    return grown
