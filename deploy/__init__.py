@@ -1,0 +1,1 @@
+"""How Eddycast and what it needs are run."""

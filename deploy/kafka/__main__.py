@@ -1,0 +1,36 @@
+"""`python -m deploy.kafka`: run a real Kafka until ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+
+from deploy.kafka.server import KafkaServer, KafkaServerError
+
+
+def main() -> int:
+    """Start, say where, wait for SIGINT or SIGTERM, stop."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.kafka", description="Run Apache Kafka on this machine until ctrl-C."
+    )
+    parser.add_argument("--port", type=int, default=9092, help="port of the first node (default: %(default)s)")
+    parser.add_argument("--nodes", type=int, default=1, help="brokers in the cluster (default: %(default)s)")
+    arguments = parser.parse_args()
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    try:
+        with KafkaServer(arguments.nodes, port=arguments.port) as server:
+            print(f"Kafka is ready: {server.bootstrap_servers}", flush=True)
+            print(f"log: {server.log_files()[0]}  (ctrl-C stops it and removes its data)", flush=True)
+            over.wait()
+    except KafkaServerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

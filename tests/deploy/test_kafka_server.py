@@ -1,0 +1,98 @@
+"""The Kafka that tests and people run: it comes back on its port with its data, and it never outlives its owner."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.kafka import KafkaServer, KafkaServerError
+from service.broker.kafka import KafkaBroker
+
+pytestmark = pytest.mark.kafka
+
+
+def test_a_killed_node_returns_on_its_port_with_its_data() -> None:
+    with KafkaServer() as server:
+        address = server.bootstrap_servers
+        admin = KafkaBroker(address).admin()
+        admin.create_topic("kept", 3)
+        admin.close()
+        server.kill()
+        assert not _listens(address)
+        server.restart()
+        assert server.bootstrap_servers == address
+        admin = KafkaBroker(address).admin()
+        assert admin.partitions("kept") == 3
+        admin.close()
+    assert not _listens(address)
+
+
+def test_kafka_dies_with_the_process_that_started_it() -> None:
+    script = """
+import time
+from deploy.kafka import KafkaServer
+with KafkaServer() as server:
+    print(server.bootstrap_servers, server.log_files()[0].parent, flush=True)
+    time.sleep(600)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    address, directory = owner.stdout.readline().split()
+    assert _listens(address)
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    _until(lambda: not _listens(address))
+    shutil.rmtree(directory)
+
+
+def test_the_command_prints_the_address_and_ends_on_ctrl_c() -> None:
+    port = _free_port()
+    command = [sys.executable, "-m", "deploy.kafka", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert f"127.0.0.1:{port}" in process.stdout.readline()
+    assert _listens(f"127.0.0.1:{port}")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    process.stdout.close()
+    assert not _listens(f"127.0.0.1:{port}")
+
+
+def test_a_failed_start_names_the_log_and_leaves_nothing_behind() -> None:
+    server = KafkaServer(config={"num.network.threads": "none"})
+    with pytest.raises(KafkaServerError, match=r"see .*log") as caught:
+        server.start()
+    assert "num.network.threads" in str(caught.value)
+    log = Path(str(caught.value).split("see ")[1].split(":\n")[0])
+    assert log.is_file()
+    shutil.rmtree(log.parent)
+    assert not _listens(server.bootstrap_servers)
+
+
+def _listens(address: str) -> bool:
+    host, port = address.split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _until(holds: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
