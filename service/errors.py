@@ -2,6 +2,7 @@
 
     EddycastError
     ├── SettingsError        a setting is unknown, missing or contradicts another
+    ├── MissingExtra         a command needs packages that are not installed
     ├── DataError            a file of history cannot be read as streams of observations
     ├── BundleError          a bundle is missing, damaged or breaks the contract
     ├── AddressInUse         the metrics port is taken
@@ -40,6 +41,12 @@ class EddycastError(Exception):
 
 class SettingsError(EddycastError):
     """Raised once, at start. The operator corrects the named setting."""
+
+    exit_code = 2
+
+
+class MissingExtra(EddycastError):
+    """Raised by the command line. The user installs the named extra."""
 
     exit_code = 2
 

@@ -70,8 +70,8 @@ class KafkaSettings(_Group):
     delivery_timeout_ms: PositiveInt = Field(12_000, description="Wait for the acknowledgement of one record")
     transaction_timeout_ms: PositiveInt = Field(15_000, description="The broker aborts a transaction after this")
     linger_ms: NonNegativeInt = Field(5, description="Wait for a fuller batch before it is sent")
-    batch_bytes: PositiveInt = Field(262_144, description="Size of a batch a partition, at most")
-    compression: Literal["none", "gzip", "lz4"] = Field("lz4", description="Of what we produce")
+    batch_bytes: PositiveInt = Field(524_288, description="Size of a batch a partition, at most")
+    max_request_bytes: PositiveInt = Field(1_048_576, description="Size of one record or request, at most")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How the broker is spoken to"
     )

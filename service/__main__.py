@@ -1,0 +1,117 @@
+"""The command line, `eddycast`. The service's commands stand here; others are found by the entry-point group
+`eddycast.commands` and imported only when they are called, so that serving never waits for torch.
+
+Every error that a person can act on becomes one line on standard error and its own exit code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from importlib.metadata import EntryPoint, entry_points, metadata
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from service.commands.doctor import doctor
+from service.commands.serve import serve
+from service.commands.settings_help import TAKES_SETTINGS
+from service.commands.simulate import simulate
+from service.errors import EddycastError, MissingExtra
+
+GROUP = "eddycast.commands"
+OWN = ("serve", "doctor", "simulate")
+
+
+def main() -> None:
+    """The console script: runs the command in `sys.argv` and exits."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; `--debug` in front keeps an error's stack trace."""
+    try:
+        _app(arguments)(list(arguments), prog_name="eddycast")
+    except EddycastError as error:
+        if "--debug" in arguments[:1]:
+            raise
+        print(f"eddycast: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return 0
+
+
+def _app(arguments: Sequence[str]) -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+    app.callback()(_root)
+    app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(serve)
+    app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(doctor)
+    app.command()(simulate)
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    named = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if named in found:
+        app.command(named)(_load(found[named]))
+    elif named not in OWN:  # the list of commands is wanted, or a name is misspelt
+        for name, entry in found.items():
+            app.command(name)(_load_or_explain(entry))
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata("eddycast")["Version"])
+        raise typer.Exit
+
+
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Eddycast forecasts streams: one hidden state for each, a forecast for every observation."""
+
+
+def _load(entry: EntryPoint) -> Callable[..., Any]:
+    """The command behind an entry point; loading and running it raise MissingExtra where a package is missing."""
+    with _explained(entry.name):
+        command: Callable[..., Any] = entry.load()
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        with _explained(entry.name):
+            return command(*args, **kwargs)
+
+    return guarded
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """A package that is not installed becomes the extra that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in {"service", "training"}:
+            raise
+        extra = name if name in metadata("eddycast").get_all("Provides-Extra", []) else "train"
+        raise MissingExtra(f"`eddycast {name}` needs {error.name}", f"pip install 'eddycast[{extra}]'") from error
+
+
+def _load_or_explain(entry: EntryPoint) -> Callable[..., Any]:
+    try:
+        return _load(entry)
+    except MissingExtra as error:
+
+        def unavailable() -> None:
+            pass
+
+        unavailable.__doc__ = escape(str(error))
+        return unavailable
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""`--help` of the commands that take every setting as a flag."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.settings import CONFIG, every_setting
+
+#: Of a command whose flags are settings: it parses none itself.
+TAKES_SETTINGS: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def _show(context: typer.Context, wanted: bool) -> None:
+    if not wanted:
+        return
+    typer.echo(context.get_help())
+    table = Table(title="Settings", box=None, title_justify="left", header_style="bold")
+    for column in ("flag", "default", "meaning"):
+        table.add_column(column, overflow="fold")
+    table.add_row("--config", "none", f"A TOML file of settings; also {CONFIG}")
+    for setting in every_setting():
+        table.add_row(f"--{setting.name}", setting.default, setting.field.description)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        "\nEach is also an environment variable, EDDYCAST_KAFKA__GROUP for --kafka.group, and a name in a file."
+    )
+    raise typer.Exit
+
+
+#: The `--help` of such a command: its own text, then every setting with its default.
+SettingsHelp = Annotated[
+    bool, typer.Option("--help", is_eager=True, callback=_show, help="Show this message with all settings, and exit.")
+]

@@ -1,0 +1,114 @@
+"""`eddycast simulate`: a file of history becomes a topic of observations, as sensors would have sent them."""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from service.broker.port import Broker
+from service.errors import BrokerError, TopicMissing
+from service.history import read_history
+from service.log import configure_log, get_log
+from service.settings import Settings, load_settings
+from service.signals import StopSignals
+from service.simulator import Readings, Sensors, merge, paced, shifted_to_end_at
+
+#: A line of progress this often, s.
+SAY_EVERY_S = 5.0
+
+
+def simulate(
+    data: Annotated[str, typer.Argument(help="A CSV or Parquet file, wide or long, or sample:NAME.")],
+    topic: Annotated[str | None, typer.Option(help="Where to; topics.input of the settings if not given.")] = None,
+    speed: Annotated[float, typer.Option(min=0, help="Times as fast as it was; 0 = as fast as possible.")] = 60.0,
+    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="kafka.bootstrap_servers.")] = None,
+    config: Annotated[str | None, typer.Option(help="A TOML file of settings.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send this many readings, then end.")] = None,
+    streams: Annotated[str | None, typer.Option(help="Only these streams, comma between.")] = None,
+    shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="Move all stamps: the last one is now.")] = False,
+    time_column: Annotated[str | None, typer.Option(help="Name of the column of stamps.")] = None,
+    stream_column: Annotated[str | None, typer.Option(help="Name of the column of streams (long files).")] = None,
+    value_column: Annotated[str | None, typer.Option(help="Name of the column of values (long files).")] = None,
+    timezone: Annotated[str, typer.Option(help="Of stamps that name none.")] = "UTC",
+) -> None:
+    """Feed a file to a topic as sensors would: JSON records in the order of their stamps, paced."""
+    flags = [*(["--config", config] if config else []), *(["--kafka.bootstrap_servers", kafka] if kafka else [])]
+    settings = load_settings(flags)
+    configure_log(settings.log.format, settings.log.level)
+    history = read_history(
+        data, time_column=time_column, stream_column=stream_column, value_column=value_column, timezone=timezone
+    )
+    for note in history.notes:
+        get_log().info(note)
+    readings = merge(history, streams=streams.split(",") if streams else (), limit=limit)
+    if shift_to_now:
+        readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
+    from service.connect import kafka_broker
+
+    with StopSignals(insist=_give_up) as signals:
+        feed(kafka_broker(settings.kafka), settings, topic or settings.topics.input, readings, speed, signals.stop)
+
+
+def feed(broker: Broker, settings: Settings, topic: str, readings: Readings, speed: float, stop: Event) -> None:
+    """Send all readings to `topic`, which is created if it may be, until done or stopped."""
+    partitions = _partitions(broker, settings, topic, stop)
+    if partitions is None:
+        return
+    producer = broker.producer()
+    sensors, said, sent = Sensors(producer, topic, partitions, readings), time.monotonic(), 0
+    get_log().info("sending", topic=topic, readings=len(readings), streams=len(readings.streams), speed=speed)
+    try:
+        for which in paced(readings.timestamps, speed, stop):
+            if not _send(sensors, which, settings.kafka.delivery_timeout_ms / 1000, stop):
+                break
+            sent = which.stop
+            if time.monotonic() - said > SAY_EVERY_S:
+                said = time.monotonic()
+                get_log().info("sending", sent=sent, of=len(readings), until=_iso(int(readings.timestamps[sent - 1])))
+    finally:
+        producer.close(1.0)
+    get_log().info("sent", readings=sent, topic=topic)
+
+
+def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event) -> int | None:
+    from service.connect import reach
+
+    admin = reach(broker, stop)
+    if admin is None:
+        return None
+    try:
+        found = admin.partitions(topic)
+        if found is not None:
+            return found
+        if not settings.topics.create:
+            raise TopicMissing(f"there is no topic {topic}", "create it, or set topics.create")
+        admin.create_topic(topic, settings.topics.partitions, settings.topics.replication)
+        return settings.topics.partitions
+    finally:
+        admin.close()
+
+
+def _send(sensors: Sensors, which: slice, timeout_s: float, stop: Event) -> bool:
+    """Send until acknowledged: a reading sent twice is a duplicate, which the service knows. False = stopped."""
+    while not stop.is_set():
+        try:
+            sensors.send(which, timeout_s)
+        except BrokerError as error:
+            if not error.retriable:
+                raise
+            get_log().warning("sending again", reason=error.what)
+            stop.wait(1.0)
+        else:
+            return True
+    return False
+
+
+def _iso(timestamp_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(timestamp_ms / 1000))
+
+
+def _give_up() -> None:
+    raise typer.Exit(130)

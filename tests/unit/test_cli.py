@@ -1,0 +1,136 @@
+"""The command line: every mistake is one clear line and an exit code, and torch is never waited for in vain."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from service import __main__ as cli
+from service.errors import BundleError, DataError, MissingExtra, SettingsError
+from service.settings import every_setting
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, name: str, code: str, tmp_path: Path) -> None:
+    """Make `code`, a module with a function `command`, the only command of another package."""
+    (tmp_path / f"plug_in_{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = EntryPoint(name, f"plug_in_{name}:command", cli.GROUP)
+    monkeypatch.setattr(cli, "entry_points", lambda group: [entry] if group == cli.GROUP else [])
+
+
+def test_help_of_serve_lists_every_setting_with_its_default(capsys: Capture) -> None:
+    assert cli.run(["serve", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for setting in every_setting():
+        (line,) = [line for line in lines if f"--{setting.name} " in line]
+        assert setting.default in line
+        assert str(setting.field.description) in line
+
+
+def test_an_unknown_setting_is_one_line(capsys: Capture) -> None:
+    assert cli.run(["serve", "--kafka.grup", "a"]) == SettingsError.exit_code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "did you mean kafka.group" in error
+
+
+def test_debug_keeps_the_stack_trace() -> None:
+    with pytest.raises(SettingsError):
+        cli.run(["--debug", "serve", "--kafka.grup", "a"])
+
+
+def test_an_unknown_command_suggests_a_known_one(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "entry_points", lambda group: [])
+    assert cli.run(["srve"]) == 2
+    assert "serve" in capsys.readouterr().err
+
+
+def test_serve_without_a_bundle_says_what_is_missing(capsys: Capture) -> None:
+    assert cli.run(["serve", "--bundle.directory=nowhere", "--http.port=0"]) == BundleError.exit_code
+    error = capsys.readouterr().err
+    assert "nowhere/manifest.json" in error
+    assert "eddycast train" in error
+    assert "Traceback" not in error
+
+
+def test_doctor_names_all_that_is_wrong_and_what_to_do(capsys: Capture) -> None:
+    flags = ["--kafka.bootstrap_servers=127.0.0.1:1", "--kafka.request_timeout_ms=600", "--bundle.directory=nowhere"]
+    assert cli.run(["doctor", *flags]) == 1
+    wrong = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("wrong")]
+    assert {line[1] for line in wrong} >= {"bundle", "broker"}
+
+
+def test_doctor_stops_at_settings_that_cannot_be_read(capsys: Capture) -> None:
+    assert cli.run(["doctor", "--http.port=x"]) == 1
+    out = capsys.readouterr().out
+    assert "--http.port" in out
+    assert "broker" not in out
+
+
+def test_simulate_names_the_streams_that_there_are(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text("time,a,b\n2024-01-01,1,2\n2024-01-02,3,4\n")
+    assert cli.run(["simulate", "wide.csv", "--streams", "c"]) == DataError.exit_code
+    assert "there is no stream 'c' (there are a, b)" in capsys.readouterr().err
+
+
+def test_another_packages_command_runs(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plug_in(
+        monkeypatch, "greet", "def command(name: str, times: int = 1) -> None:\n    print(name * times)\n", tmp_path
+    )
+    assert cli.run(["greet", "ab", "--times", "2"]) == 0
+    assert capsys.readouterr().out == "abab\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch_is_not_here\ndef command() -> None: ...\n",
+        "def command() -> None:\n    import torch_is_not_here\n",
+    ],
+    ids=["while loading", "while running"],
+)
+def test_a_missing_extra_is_named(code: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plug_in(monkeypatch, "train", code, tmp_path)
+    monkeypatch.delitem(sys.modules, "plug_in_train", raising=False)
+    assert cli.run(["train"]) == MissingExtra.exit_code
+    error = capsys.readouterr().err
+    assert "torch_is_not_here" in error
+    assert "pip install 'eddycast[train]'" in error
+
+
+def test_the_list_of_commands_says_which_extra_is_missing(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plug_in(monkeypatch, "demo", "import torch_is_not_here\n", tmp_path)
+    assert cli.run(["--help"]) == 0
+    assert "eddycast[demo]" in capsys.readouterr().out
+
+
+def test_serving_loads_no_command_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plug_in(monkeypatch, "broken", "raise RuntimeError('loaded')\n", tmp_path)
+    assert cli.run(["serve", "--help"]) == 0
+
+
+def test_importing_the_command_line_brings_neither_torch_nor_polars() -> None:
+    code = "import sys, service.__main__; print(sorted({'torch', 'polars', 'training'} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
+    assert result.stdout == "[]\n"
+
+
+def test_the_version_is_the_packages(capsys: Capture) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == "0.1.0"
