@@ -1,0 +1,185 @@
+"""What the trainer and the backtest see of a history: a panel on the model's grid, cut by time.
+
+The slots of a panel are the service's own (`service.align.assign_slots`), so a sensor that reads a few seconds
+early or late lands where the service will put it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.align import Verdict, assign_slots
+from service.errors import DataError
+from service.history import History
+from service.records import Float64, Int64
+
+#: A gap beyond this many slots makes the service start a stream afresh, unless a manifest says otherwise.
+MAX_GAP = 512
+#: Cells that a panel may have (8 bytes each): more means that the interval does not fit the history.
+MAX_CELLS = 200_000_000
+
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_DROPPED = [int(verdict) for verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verdict.LATE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Streams on one contiguous grid. Row t of the grid is the slot that starts at `timestamps[t]`."""
+
+    streams: list[str]
+    timestamps: Int64  # [T], ms since the epoch: slot * interval_ms
+    values: Float64  # [streams, T], NaN = missing
+    interval_ms: int
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Rows of the grid."""
+        return len(self.timestamps)
+
+    @property
+    def observations(self) -> int:
+        """Cells that hold a value."""
+        return int(np.count_nonzero(~np.isnan(self.values)))
+
+    def rows(self, start: int, stop: int) -> Panel:
+        """The rows `start <= t < stop` of the grid, as views."""
+        return Panel(
+            self.streams, self.timestamps[start:stop], self.values[:, start:stop], self.interval_ms, self.notes
+        )
+
+    def history(self) -> History:
+        """The panel as readings at the start of each slot, from a stream's first value to its last.
+
+        A missing cell is a reading without a value, except in an outage of more than `MAX_GAP` slots.
+        """
+        names, stamps, values = [], [], []
+        for name, row in zip(self.streams, self.values, strict=True):
+            seen = np.flatnonzero(~np.isnan(row))
+            if not len(seen):
+                continue
+            keep = np.ones(len(row), dtype=bool)
+            keep[: seen[0]] = keep[seen[-1] + 1 :] = False
+            for i in np.flatnonzero(np.diff(seen) > MAX_GAP):
+                keep[seen[i] + 1 : seen[i + 1]] = False
+            names.append(name)
+            stamps.append(self.timestamps[keep])
+            values.append(row[keep])
+        return History(names, stamps, values, list(self.notes))
+
+
+def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Panel:
+    """Put every reading into its slot, as the service will: of several readings in a slot the first is kept.
+
+    The grid runs from the first slot of all streams to the last. Raises DataError if it does not fit into memory.
+    """
+    placed: list[tuple[Int64, Float64]] = []
+    dropped = 0
+    for stamps, values in zip(history.timestamps, history.values, strict=True):
+        slots, verdicts = assign_slots(stamps, interval_ms, max_gap)
+        kept = ~np.isin(verdicts, _DROPPED)
+        dropped += len(kept) - int(np.count_nonzero(kept))
+        placed.append((slots[kept], values[kept]))
+    filled = [slots for slots, _ in placed if len(slots)]
+    if not filled:
+        raise DataError("the history has no readings", "give a file with observations")
+    first = min(int(slots.min()) for slots in filled)
+    length = max(int(slots.max()) for slots in filled) - first + 1
+    if length * len(placed) > MAX_CELLS:
+        raise DataError(
+            f"{len(placed):,} streams over {length:,} slots of {format_duration(interval_ms)} are too many cells",
+            "choose a longer --interval, or check the file for a stamp far from the others",
+        )
+    grid = np.full((len(placed), length), np.nan)
+    for row, (slots, values) in zip(grid, placed, strict=True):
+        row[slots - first] = values
+    notes = list(history.notes)
+    if dropped:
+        notes.append(f"{dropped:,} readings are second in their {format_duration(interval_ms)} slot: dropped")
+    return Panel(list(history.streams), (np.arange(length) + first) * interval_ms, grid, interval_ms, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where a panel is cut: rows [0, train_end), [train_end, validation_end), and hold-out [validation_end, end)."""
+
+    train_end: int
+    validation_end: int
+    end: int
+
+    @classmethod
+    def parse(cls, text: str | None, rows: int) -> Split:
+        """`8640,2880,2880` (rows of the grid) or `.7,.1,.2` (fractions of it): train, validation, hold-out, from the
+        first row on. None = `.7,.1,.2`. Raises DataError."""
+        text = text or ".7,.1,.2"
+        try:
+            parts = [float(part) for part in text.split(",")]
+        except ValueError:
+            parts = []
+        if len(parts) != 3 or min(parts) <= 0:
+            raise DataError(f"--split {text!r} is not three positive numbers", "for example 8640,2880,2880 or .7,.1,.2")
+        if all(part < 1 for part in parts):
+            if sum(parts) > 1 + 1e-9:
+                raise DataError(
+                    f"--split {text!r}: the fractions are {sum(parts):g} together", "they must not exceed 1"
+                )
+            cuts = [round(rows * cut) for cut in np.cumsum(parts).tolist()]
+        elif any(part != int(part) for part in parts):
+            raise DataError(f"--split {text!r} mixes rows and fractions", "give three of the one or of the other")
+        else:
+            cuts = [int(cut) for cut in np.cumsum(parts)]
+        if cuts[2] > rows:
+            raise DataError(f"--split {text!r} needs {cuts[2]:,} rows, the grid has {rows:,}", "give smaller parts")
+        if not 0 < cuts[0] < cuts[1] < cuts[2]:
+            raise DataError(f"--split {text!r} leaves a part of {rows:,} rows empty", "give larger parts or more data")
+        return cls(*cuts)
+
+
+def fingerprint(panel: Panel) -> str:
+    """sha256 over the names, stamps and values of a panel: the same data, the same word."""
+    digest = hashlib.sha256("\0".join(panel.streams).encode())
+    digest.update(np.ascontiguousarray(panel.timestamps).astype("<i8").tobytes())
+    for row in panel.values:
+        digest.update(np.where(np.isnan(row), np.nan, row).astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def parse_duration(text: str) -> int:
+    """`500ms`, `90s`, `15min` or `15m`, `1h`, `7d`, `2w`, or several together (`1h30m`), to ms. Raises DataError."""
+    plain = text.replace(" ", "").lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d|w)", plain)
+    total = sum(float(count) * _UNITS_MS[unit] for count, unit in parts)
+    if not parts or "".join(count + unit for count, unit in parts) != plain or total < 1 or total != int(total):
+        raise DataError(f"{text!r} is not a duration", "for example 30s, 15min, 1h, 24h or 7d")
+    return int(total)
+
+
+def format_duration(milliseconds: int) -> str:
+    """The shortest exact way to write it: 3,600,000 -> `1h`."""
+    for unit in ("w", "d", "h", "min", "s"):
+        if milliseconds % _UNITS_MS[unit] == 0 and (unit != "w" or milliseconds > _UNITS_MS["w"]):
+            return f"{milliseconds // _UNITS_MS[unit]}{unit}"
+    return f"{milliseconds}ms"
+
+
+def parse_season(text: str | None, interval_ms: int) -> int | None:
+    """A season in ms, or None for none. Raises DataError unless it is a whole number, at least two, of intervals."""
+    if text is None or text.strip().lower() in ("", "none", "no", "0"):
+        return None
+    season_ms = parse_duration(text)
+    if season_ms % interval_ms or season_ms < 2 * interval_ms:
+        interval = format_duration(interval_ms)
+        raise DataError(f"a season of {text} is not a whole number of intervals of {interval}", "change --season")
+    return season_ms
+
+
+def infer_interval(history: History) -> int:
+    """The commonest distance between neighbouring readings of all streams, ms. Raises DataError if there are none."""
+    distances = [np.diff(stamps) for stamps in history.timestamps if len(stamps) > 1]
+    if not distances:
+        raise DataError("no stream has two readings", "name the interval with --interval")
+    values, counts = np.unique(np.concatenate(distances), return_counts=True)
+    return int(values[np.argmax(counts)])
