@@ -1,0 +1,110 @@
+"""What a turn measures, and when a record's forecast became durable. Only this file and `pipeline.py` fill the metrics.
+
+Inner rooms take no clock: they say `with stage("step"):` and the stopwatch adds up the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+import numpy as np
+
+from service.align import Verdict
+from service.bundle import Manifest
+from service.engine import Forecasts
+from service.metrics import Metrics
+from service.records import DeadLetter, Int64
+
+
+class _Stage:
+    """Adds up the seconds spent inside it. Not to be entered while it is entered."""
+
+    __slots__ = ("_start", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = self._start = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+
+class Stopwatch:
+    """The time of one turn by stage: `with stopwatch("decode"):`, any number of times."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, _Stage] = {}
+
+    def __call__(self, name: str) -> _Stage:
+        stage = self._stages.get(name)
+        if stage is None:
+            stage = self._stages[name] = _Stage()
+        return stage
+
+    def report(self, metrics: Metrics) -> None:
+        """Hand each stage's time over and begin the next turn."""
+        for name, stage in self._stages.items():
+            metrics.stage_seconds.observe(stage.seconds, name)
+        self._stages.clear()
+
+
+class Latencies:
+    """Records whose forecasts wait to be acknowledged, and then to be committed."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._produced: list[tuple[int, Int64, float]] = []  # partition, record times in ms, when they were polled
+        self._acknowledged: list[tuple[int, Int64]] = []
+
+    def produced(self, partition: int, record_times: Int64, polled: float) -> None:
+        """Forecasts of records of these broker times were handed to the producer; `polled` is monotonic, seconds."""
+        self._produced.append((partition, record_times, polled))
+
+    def acknowledged(self) -> None:
+        """Everything produced so far is acknowledged."""
+        if not self._produced:
+            return
+        for partition, record_times, polled in self._produced:
+            self._metrics.service_seconds.observe_many(np.full(len(record_times), time.monotonic() - polled))
+            self._metrics.forecasts.inc(len(record_times))
+            self._acknowledged.append((partition, record_times))
+        ages = _ages(np.concatenate([times for _, times, _ in self._produced]))
+        self._metrics.acknowledged_seconds.observe_many(ages)
+        self._produced.clear()
+
+    def committed(self) -> None:
+        """The offsets of everything acknowledged so far are stored."""
+        if self._acknowledged:
+            ages = _ages(np.concatenate([times for _, times in self._acknowledged]))
+            self._metrics.committed_seconds.observe_many(ages)
+            self._acknowledged.clear()
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """Another member will be measured for these."""
+        self._produced = [entry for entry in self._produced if entry[0] not in partitions]
+        self._acknowledged = [entry for entry in self._acknowledged if entry[0] not in partitions]
+
+
+def _ages(record_times: Int64) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Seconds since each record time (ms since the epoch, the producer's or broker's clock), at least 0."""
+    ages: np.ndarray[tuple[int], np.dtype[np.float64]] = np.maximum(time.time() - record_times / 1000, 0.0)
+    return ages
+
+
+def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) -> None:
+    """What the engine says of a run."""
+    for verdict, count in enumerate(np.bincount(forecasts.verdicts, minlength=len(Verdict)).tolist()):
+        if count:
+            metrics.readings.labels(Verdict(verdict).name.lower()).inc(count)
+    metrics.imputed_steps.inc(forecasts.imputed)
+    metrics.step_batch_rows.observe_many(forecasts.step_rows)
+    metrics.observe_scores(forecasts.scores, forecasts.surprise, manifest.targets, manifest.scores)
+
+
+def count_dead_letters(metrics: Metrics, letters: Collection[DeadLetter]) -> None:
+    """By the reason's short word."""
+    for letter in letters:
+        metrics.dead_letters.labels(letter.error).inc()

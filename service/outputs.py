@@ -1,0 +1,79 @@
+"""From the engine's columns to what is produced: each partition's share of the forecasts, encoded; dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.align import Verdict
+from service.checkpoint import Output
+from service.codec import Encoder, dead_letter
+from service.engine import Forecasts
+from service.records import DeadLetter, Int64, Observations, PartitionBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The observations of one partition that have a forecast, at least one."""
+
+    batch: Observations
+    here: Int64  # which of the batch's observations
+    rows: slice  # which of the forecasts
+
+
+def shares(decoded: Sequence[Observations], forecasts: Forecasts) -> list[Share]:
+    """A share for each partition with a forecast, in the order of `decoded`, which the engine was given."""
+    found = []
+    for batch, start, end in _spans(decoded):
+        first, last = np.searchsorted(forecasts.index, (start, end)).tolist()
+        if last > first:
+            found.append(Share(batch, forecasts.index[first:last] - start, slice(first, last)))
+    return found
+
+
+def encoded(topic: str, share: Share, forecasts: Forecasts, encoder: Encoder) -> Output:
+    """The share's forecasts as records: same key, same partition as the observations."""
+    batch, here, rows = share.batch, share.here, share.rows
+    everyone = len(here) == len(batch)
+    streams = batch.streams if everyone else [batch.streams[i] for i in here.tolist()]
+    values = encoder.encode(
+        streams,
+        batch.timestamps[here],
+        batch.values[here],
+        forecasts.one_step[rows],
+        forecasts.multi_step[rows],
+        forecasts.has_multi[rows],
+        forecasts.surprise[rows],
+        forecasts.warm[rows],
+    )
+    return Output(topic, batch.partition, streams, values)
+
+
+def late_letters(
+    batches: Sequence[PartitionBatch], decoded: Sequence[Observations], forecasts: Forecasts
+) -> list[DeadLetter]:
+    """A dead letter for each late reading, its record as it came."""
+    letters = []
+    for batch, (observations, start, end) in zip(batches, _spans(decoded), strict=True):
+        late = observations.offsets[forecasts.verdicts[start:end] == Verdict.LATE]
+        for i in np.searchsorted(batch.offsets, late).tolist():
+            where = batch.topic, batch.partition, int(batch.offsets[i])
+            reason = "the reading is older than the last one of its stream"
+            letters.append(DeadLetter(*where, batch.keys[i], batch.values[i], "late", reason))
+    return letters
+
+
+def dead(topic: str, letter: DeadLetter) -> Output:
+    """The record that tells of a dead letter, in the partition that it came from."""
+    key, value, headers = dead_letter(letter)
+    return Output(topic, letter.partition, [key], [value], [headers])
+
+
+def _spans(decoded: Sequence[Observations]) -> Iterator[tuple[Observations, int, int]]:
+    """Each batch with where it stands when all are laid end to end."""
+    start = 0
+    for batch in decoded:
+        yield batch, start, start + len(batch)
+        start += len(batch)
