@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.codec import Decoder
+from service.observation import VALUE_LIMIT_BYTES
+from service.records import PartitionBatch
+
+NOW = 1_700_000_000_000
+GOOD = b'{"timestamp":1700000000000,"value":21.4}'
+LAST = 253_402_300_799_999
+
+
+def batch(values, keys=None, times=None):
+    n = len(values)
+    return PartitionBatch(
+        topic="observations",
+        partition=3,
+        keys=[b"boiler-%d" % i for i in range(n)] if keys is None else keys,
+        values=values,
+        timestamps=np.full(n, NOW) if times is None else np.array(times, np.int64),
+        offsets=np.arange(100, 100 + n),
+    )
+
+
+def decode(*values, channels=1, **columns):
+    return Decoder(channels).decode(batch(list(values), **columns))
+
+
+def the_letter(*values, **columns):
+    observations, letters = decode(*values, **columns)
+    assert len(observations) == 0
+    assert len(letters) == 1
+    return letters[0]
+
+
+# ---- observations ----------------------------------------------------------------------------------------------------
+
+
+def test_columns_of_good_records():
+    observations, letters = decode(GOOD, b'{"value": null, "timestamp": 1700000060000}', times=[NOW + 1, NOW + 2])
+    assert letters == []
+    assert observations.partition == 3
+    assert observations.streams == [b"boiler-0", b"boiler-1"]
+    assert observations.timestamps.tolist() == [NOW, NOW + 60_000]
+    assert observations.values.shape == (2, 1)
+    assert observations.values[0, 0] == 21.4
+    assert np.isnan(observations.values[1, 0])
+    assert observations.record_times.tolist() == [NOW + 1, NOW + 2]
+    assert observations.offsets.tolist() == [100, 101]
+
+
+def test_an_empty_poll():
+    observations, letters = decode(channels=2)
+    assert (len(observations), letters, observations.values.shape) == (0, [], (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"21", 21.0),
+        (b"-0.5e1", -5.0),
+        (b"[21.5]", 21.5),
+        (b"[null]", math.nan),
+        (b"9007199254740993", 9007199254740992.0),
+        (b"123456789012345678901234567890", 1.2345678901234568e29),
+        (b"1e308", 1e308),
+        (b"48211734.25", 48211734.25),
+    ],
+)
+def test_values_of_one_channel(value, expected):
+    observations, letters = decode(b'{"value":' + value + b"}")
+    assert letters == []
+    assert observations.values.tolist() == [[pytest.approx(expected, nan_ok=True, rel=0, abs=0)]]
+
+
+def test_values_of_several_channels():
+    observations, letters = decode(b'{"value":[1,2.5]}', b'{"value":[null,3]}', channels=2)
+    assert letters == []
+    assert np.array_equal(observations.values, [[1, 2.5], [np.nan, 3]], equal_nan=True)
+
+
+def test_null_is_missing_in_all_channels():
+    observations, letters = decode(b'{"value":null}', b'{"value":[1,2]}', channels=2)
+    assert letters == []
+    assert np.array_equal(observations.values, [[np.nan, np.nan], [1, 2]], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [
+        (b"0", 0),
+        (b'"1970-01-01T00:00:01"', 1000),
+        (b'"2023-11-14T22:13:20Z"', NOW),
+        (b'"2023-11-15T00:13:20+02:00"', NOW),
+        (b'"2023-11-14 22:13:20.0019"', NOW + 1),
+        (b'"2023-11-14"', NOW // 86_400_000 * 86_400_000),
+        (b"null", NOW + 7),
+    ],
+)
+def test_timestamps(stamp, expected):
+    observations, letters = decode(b'{"value":1,"timestamp":' + stamp + b"}", times=[NOW + 7])
+    assert letters == []
+    assert observations.timestamps.tolist() == [expected]
+
+
+def test_timestamps_of_all_kinds_in_one_poll():
+    iso = b'{"value":1,"timestamp":"1970-01-01T00:00:01Z"}'
+    observations, letters = decode(b'{"value":1}', GOOD, iso, times=[5, NOW, NOW])
+    assert letters == []
+    assert observations.timestamps.tolist() == [5, NOW, 1000]
+
+
+def test_other_fields_are_ignored_and_the_last_of_two_counts():
+    observations, letters = decode(b'{"unit":{"a":[1]},"value":1,"value":2,"timestamp":3}')
+    assert letters == []
+    assert (observations.values.item(), observations.timestamps.item()) == (2.0, 3)
+
+
+# ---- records that are none -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (b"", "not_json"),
+        (b"hello", "not_json"),
+        (b"21.4", "not_json"),
+        (b"null", "not_json"),
+        (b'[{"value":1}]', "not_json"),
+        (b'{"value":1', "not_json"),
+        (b'{"value":1},{"value":2}', "not_json"),
+        (b'{"value":1}{"value":2}', "not_json"),
+        (b'{"value":1}\n{"value":2}', "not_json"),
+        (b'\xff{"value":1}', "not_json"),
+        (b'\xef\xbb\xbf{"value":1}', "not_json"),
+        (b'{"value":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not_json"),
+        (b"{}", "no_value"),
+        (b'{"Value":1}', "no_value"),
+        (b'{"value":"21.4"}', "not_a_number"),
+        (b'{"value":{"celsius":1}}', "not_a_number"),
+        (b'{"value":true}', "not_a_number"),
+        (b'{"value":[true]}', "not_a_number"),
+        (b'{"value":[[1]]}', "not_a_number"),
+        (b'{"value":NaN}', "not_finite"),
+        (b'{"value":-Infinity}', "not_finite"),
+        (b'{"value":1e999}', "not_finite"),
+        (b'{"value":' + b"9" * 400 + b"}", "not_finite"),
+        (b'{"value":' + b"9" * 10_000 + b"}", "not_finite"),
+        (b'{"value":[1,2]}', "wrong_channels"),
+        (b'{"value":[]}', "wrong_channels"),
+        (b'{"value":1,"timestamp":"yesterday"}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":""}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":"1700000000000"}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":-1}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":"1969-12-31T23:59:59Z"}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":1.5}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":true}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":[1]}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":1700000000000000000}', "bad_timestamp"),
+        (b'{"value":1,"timestamp":' + b"9" * 30 + b"}", "bad_timestamp"),
+        (b'{"value":1,"timestamp":' + b"9" * 5000 + b"}", "bad_timestamp"),
+        (b'{"value":1,"timestamp":1700003600001}', "far_future"),
+        (b'{"value":1,"timestamp":"2023-11-15T22:13:20Z"}', "far_future"),
+        (b'{"value":1,"pad":"' + b"x" * 5_000_000 + b'"}', "too_large"),
+        (None, "tombstone"),
+    ],
+    ids=lambda part: repr(part[:40]) if isinstance(part, bytes) else None,
+)
+def test_a_value_that_is_no_observation(value, error):
+    letter = the_letter(value)
+    assert letter.error == error
+    assert len(letter.reason) < 200
+    assert (letter.topic, letter.partition, letter.offset) == ("observations", 3, 100)
+    assert (letter.key, letter.value) == (b"boiler-0", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (b'{"value":1}', "wrong_channels"),
+        (b'{"value":[1,2,3]}', "wrong_channels"),
+        (b'{"value":[1,"2"]}', "not_a_number"),
+        (b'{"value":[1,1e999]}', "not_finite"),
+    ],
+)
+def test_a_value_of_several_channels_that_is_no_observation(value, error):
+    assert the_letter(value, channels=2).error == error
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [(None, "no_key"), (b"", "no_key"), (b"caf\xe9", "bad_key"), (b"k" * 5000, "too_large")],
+)
+def test_a_key_that_names_no_stream(key, error):
+    assert the_letter(GOOD, keys=[key]).error == error
+
+
+def test_keys_that_are_utf_8_only_together_are_not():
+    _, letters = decode(GOOD, GOOD, keys=[b"caf\xc3", b"\xa9"])
+    assert [letter.error for letter in letters] == ["bad_key", "bad_key"]
+
+
+def test_an_hour_ahead_of_the_records_own_time_is_allowed():
+    observations, _ = decode(b'{"value":1,"timestamp":1700003600000}')
+    assert observations.timestamps.tolist() == [NOW + 3_600_000]
+
+
+@pytest.mark.parametrize("unusual", [b"", b"{}"], ids=["one by one", "and a bad neighbour"])
+def test_records_without_a_time_of_their_own(unusual):
+    """A broker that keeps no record times sends -1: there is nothing to compare with, and nothing to fall back on."""
+    values = [b'{"value":1,"timestamp":%d}' % LAST, b'{"value":1}', *([unusual] if unusual else [])]
+    observations, letters = decode(*values, times=[-1] * len(values))
+    assert observations.timestamps.tolist() == [LAST]
+    assert letters[0].error == "bad_timestamp"
+
+
+def test_pieces_of_broken_records_are_never_read_together():
+    """Joined by commas these are as many documents as records, with the second sensor's reading forged by the first."""
+    _, letters = decode(b'{"value":1},{"value":666}', b'{"value":3', b'"timestamp":5}', GOOD)
+    assert [letter.offset for letter in letters] == [100, 101, 102]
+
+
+def test_large_values_up_to_the_limit_are_read():
+    head, tail = b'{"value":1,"pad":"', b'"}'
+    observations, letters = decode(head + b"x" * (VALUE_LIMIT_BYTES - len(head) - len(tail)) + tail)
+    assert (len(observations), letters) == (1, [])
+
+
+# ---- properties ------------------------------------------------------------------------------------------------------
+
+number = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
+stamp = st.none() | st.integers(0, NOW) | st.just("2020-02-29T12:00:00+01:00")
+
+
+@st.composite
+def observation(draw, channels):
+    value = draw(st.lists(number, min_size=channels, max_size=channels) | st.none())
+    if channels == 1 and draw(st.booleans()):
+        value = value and value[0]
+    document = {"value": value, "timestamp": draw(stamp), "note": draw(st.sampled_from(["", "µ☃", '",{}', "\n"]))}
+    return json.dumps(document, indent=draw(st.sampled_from([None, 1])), ensure_ascii=draw(st.booleans())).encode()
+
+
+def same(a, b):
+    assert (a.partition, a.streams) == (b.partition, b.streams)
+    assert a.timestamps.tolist() == b.timestamps.tolist()
+    assert np.array_equal(a.values, b.values, equal_nan=True)
+    assert a.values.shape == b.values.shape
+    assert a.record_times.tolist() == b.record_times.tolist()
+    assert a.offsets.tolist() == b.offsets.tolist()
+    assert {a.timestamps.dtype, b.timestamps.dtype, a.offsets.dtype, b.offsets.dtype} == {np.dtype(np.int64)}
+
+
+@settings(max_examples=100)
+@given(st.data(), st.integers(1, 3))
+def test_all_at_once_equals_one_by_one(data, channels):
+    values = data.draw(st.lists(observation(channels), max_size=8))
+    together, letters = Decoder(channels).decode(batch(values))
+    assert letters == []
+    alone = [Decoder(channels).decode(batch([value]))[0] for value in values]
+    assert together.timestamps.tolist() == [one.timestamps.item() for one in alone]
+    slowly, letters = Decoder(channels)._one_by_one(batch(values))
+    assert letters == []
+    same(together, slowly)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, NOW)), max_size=8))
+def test_what_is_written_is_what_is_read(rows):
+    values = [json.dumps({"timestamp": stamp, "value": value}).encode() for value, stamp in rows]
+    observations, letters = decode(*values)
+    assert letters == []
+    pairs = zip(observations.values[:, 0].tolist(), observations.timestamps.tolist(), strict=True)
+    assert list(pairs) == rows
+
+
+pieces = st.sampled_from([b"{", b"}", b'"value"', b":", b",", b"1", b"[", b"]", b'"', b"\n", b"null", b"-", b"1e999"])
+garbage = st.none() | st.binary(max_size=20) | st.lists(pieces, max_size=8).map(b"".join)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(garbage, garbage), max_size=8), st.integers(1, 2))
+def test_arbitrary_bytes_never_raise_and_every_record_has_one_end(records, channels):
+    keys, values = [key for key, _ in records], [value for _, value in records]
+    observations, letters = decode(*values, keys=keys, channels=channels)
+    ends = observations.offsets.tolist() + [letter.offset for letter in letters]
+    assert sorted(ends) == list(range(100, 100 + len(records)))
+    same(observations, Decoder(channels)._one_by_one(batch(values, keys))[0])
+
+
+@settings(max_examples=100)
+@given(st.lists(observation(1), min_size=1, max_size=6), garbage, st.integers(0, 6))
+def test_a_bad_record_anywhere_leaves_the_others_as_they_were(values, bad, at):
+    bad = b"?" if bad is None else b"?" + bad
+    at = min(at, len(values))
+    streams = [b"s%d" % i for i in range(len(values))]
+    expected, _ = decode(*values, keys=streams)
+    found, letters = decode(*values[:at], bad, *values[at:], keys=[*streams[:at], b"bad", *streams[at:]])
+    assert [(letter.key, letter.value, letter.offset) for letter in letters] == [(b"bad", bad, 100 + at)]
+    assert found.streams == expected.streams
+    assert found.timestamps.tolist() == expected.timestamps.tolist()
+    assert np.array_equal(found.values, expected.values, equal_nan=True)
+    assert found.offsets.tolist() == [100 + i + (i >= at) for i in range(len(values))]
