@@ -72,7 +72,6 @@ class Pipeline:
         self._eviction = Eviction(self._arena, options.state_ttl_ms, self._engine.max_gap * manifest.interval_ms)
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
         self._said = self._lag_shown = 0.0
-        metrics.model_info.labels(manifest.name, manifest.version, manifest.family).set(1)
         self._producer = broker.producer()
         try:
             self._consumer = broker.consumer(options.input_topic, options.group, self, options.start_at)
