@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event
 
 from service.broker.kafka import KafkaBroker
@@ -29,9 +30,13 @@ def kafka_broker(settings: KafkaSettings) -> Broker:
     )
 
 
-def reach(broker: Broker, stop: Event, every_s: float = 3.0) -> Admin | None:
-    """The broker's admin once it answers; None if `stop` is set before. Says every few seconds that it waits."""
+def reach(broker: Broker, stop: Event, waiting: Callable[[str], None], every_s: float = 2.0) -> Admin | None:
+    """The broker's admin once it answers; None if `stop` is set before.
+
+    Says at every attempt, a few seconds apart, that it waits, and calls `waiting` with what for.
+    """
     while not stop.is_set():
+        waiting("the broker")
         try:
             return broker.admin()
         except BrokerUnavailable as error:

@@ -12,15 +12,20 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """While entered, a first signal sets `stop`, and every further one calls `insist` (on the main thread).
+    """While entered, a first signal sets `stop` and starts a countdown of `within_s` (None = endless).
 
-    Enter it on the main thread; the earlier handlers come back at the end.
+    Every further signal calls `insist` on the main thread, the end of the countdown calls it on a thread of its own,
+    each with the reason. Enter it on the main thread; leaving it stops the countdown and restores the old handlers.
     """
 
-    def __init__(self, insist: Callable[[], None]) -> None:
+    def __init__(self, insist: Callable[[str], None], within_s: float | None = None) -> None:
         self.stop = threading.Event()
         self._insist = insist
         self._before: dict[signal.Signals, Any] = {}
+        self._countdown: threading.Timer | None = None
+        if within_s is not None:
+            self._countdown = threading.Timer(within_s, insist, (f"not done within {within_s:g} s",))
+            self._countdown.daemon = True
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
@@ -28,10 +33,15 @@ class StopSignals:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._countdown is not None:
+            self._countdown.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _arrived(self, _number: int, _frame: FrameType | None) -> None:
         if self.stop.is_set():
-            self._insist()
+            self._insist("a second signal")
+            return
         self.stop.set()
+        if self._countdown is not None:
+            self._countdown.start()

@@ -11,6 +11,6 @@ from service.settings import load_settings
 def serve(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa: A002, ARG001 - the name of the flag
     """Forecast every observation of the input topic, until SIGTERM or ctrl-C."""
     settings = load_settings(context.args)
-    from service import app  # onnxruntime and the client are slow to import, and a wrong flag should not wait for them
+    from service.app import run  # onnxruntime and the client are slow to import: a wrong flag does not wait for them
 
-    app.run(settings)
+    run(settings)

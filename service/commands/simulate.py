@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from service.broker.port import Broker
-from service.errors import BrokerError, TopicMissing
+from service.errors import BrokerError
 from service.history import read_history
 from service.log import configure_log, get_log
 from service.settings import Settings, load_settings
 from service.signals import StopSignals
 from service.simulator import Readings, Sensors, merge, paced, shifted_to_end_at
+from service.topics import ensure_topic
 
 #: A line of progress this often, s.
 SAY_EVERY_S = 5.0
@@ -76,17 +77,11 @@ def feed(broker: Broker, settings: Settings, topic: str, readings: Readings, spe
 def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event) -> int | None:
     from service.connect import reach
 
-    admin = reach(broker, stop)
+    admin = reach(broker, stop, waiting=lambda _what: None)
     if admin is None:
         return None
     try:
-        found = admin.partitions(topic)
-        if found is not None:
-            return found
-        if not settings.topics.create:
-            raise TopicMissing(f"there is no topic {topic}", "create it, or set topics.create")
-        admin.create_topic(topic, settings.topics.partitions, settings.topics.replication)
-        return settings.topics.partitions
+        return ensure_topic(admin, topic, settings.topics.partitions, settings.topics)
     finally:
         admin.close()
 
@@ -110,5 +105,5 @@ def _iso(timestamp_ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(timestamp_ms / 1000))
 
 
-def _give_up() -> None:
+def _give_up(_why: str) -> None:
     raise typer.Exit(130)

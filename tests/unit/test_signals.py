@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 import pytest
 
@@ -11,18 +12,30 @@ from service.signals import SIGNALS, StopSignals
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_only_sets_the_flag_and_the_second_insists(number: signal.Signals) -> None:
-    insisted: list[bool] = []
-    with StopSignals(insist=lambda: insisted.append(True)) as signals:
+    insisted: list[str] = []
+    with StopSignals(insisted.append) as signals:
         assert not signals.stop.is_set()
         signal.raise_signal(number)
         assert signals.stop.is_set()
         assert not insisted
         signal.raise_signal(number)
-        assert insisted == [True]
+        assert insisted == ["a second signal"]
+
+
+def test_a_countdown_begins_with_the_first_signal_and_ends_with_the_work() -> None:
+    expired = threading.Event()
+    with StopSignals(lambda why: expired.set(), within_s=0.05):
+        assert not expired.wait(0.2)
+        signal.raise_signal(signal.SIGTERM)
+        assert expired.wait(5)
+    expired.clear()
+    with StopSignals(lambda why: expired.set(), within_s=0.1):
+        signal.raise_signal(signal.SIGTERM)
+    assert not expired.wait(0.3)
 
 
 def test_the_handlers_from_before_come_back() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with StopSignals(insist=lambda: None):
+    with StopSignals(insist=lambda why: None):
         assert [signal.getsignal(number) for number in SIGNALS] != before
     assert [signal.getsignal(number) for number in SIGNALS] == before

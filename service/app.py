@@ -1,0 +1,150 @@
+"""Where a service is put together from its settings, run, and taken apart again.
+
+metrics port -> bundle -> broker -> topics -> pipeline, until a signal
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from service.broker.port import Broker
+from service.bundle import MANIFEST
+from service.connect import kafka_broker, reach
+from service.health import Health, HealthServer
+from service.log import configure_log, get_log
+from service.metrics import PREFIX, Metrics
+from service.model.runtime import Runtime
+from service.pipeline import Options, Pipeline
+from service.settings import Settings
+from service.signals import StopSignals
+from service.topics import prepare_topics
+
+#: Kept of `shutdown_timeout_s` for leaving the group and closing: this part of it.
+CLOSING = 0.2
+#: A start that waits for a bundle looks again this often, and says so this often, s.
+LOOK_EVERY_S, SAY_EVERY_S = 0.5, 5.0
+#: Exit code of a shutdown that was cut short.
+CUT_SHORT = 70
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or ctrl-C, then finish, commit and leave. Raises EddycastError for what a person can mend.
+
+    A second signal, or a shutdown that takes longer than `shutdown_timeout_s`, ends the process at once.
+    """
+    configure_log(settings.log.format, settings.log.level)
+    service = Service(settings)
+    with StopSignals(service.cut_short, settings.shutdown_timeout_s) as signals:
+        service.run(signals.stop)
+
+
+class Service:
+    """One service. `metrics` and `health` may be read from other threads; `run` belongs to one."""
+
+    def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
+        """`broker` takes the place of real Kafka, for a service inside another program. Connects to nothing yet."""
+        self._settings = settings
+        self._broker = broker
+        self.metrics = Metrics(CollectorRegistry())
+        ProcessCollector(registry=self.metrics.registry)
+        self.health = Health(stalled_after_s=settings.kafka.max_poll_interval_ms / 1000)
+        self.metrics.ready.set_function(lambda: float(self.health.ready_answer()[0]))
+        #: Where metrics are served while it runs.
+        self.url: str | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until `stop` is set.
+
+        Raises AddressInUse, BundleError, TopicMissing, and every BrokerError that trying again does not mend.
+        """
+        http = self._settings.http
+        server = HealthServer(http.host, http.port, self.metrics.registry, self.health)
+        self.url = server.url
+        get_log().info("metrics are served", url=server.url)
+        try:
+            self._serve(stop)
+        finally:
+            self.health.wait_for("stopped")
+            server.close()
+
+    def cut_short(self, why: str) -> None:
+        """End the process now, and say what that costs."""
+        get_log().error("cut short", why=why, consequence=self._unfinished())
+        sys.stderr.flush()
+        os._exit(CUT_SHORT)
+
+    def _serve(self, stop: threading.Event) -> None:
+        runtime = self._load(stop)
+        broker = self._broker if self._broker is not None else kafka_broker(self._settings.kafka)
+        partitions = self._prepare(broker, stop)
+        if runtime is None or partitions is None:
+            return
+        manifest = runtime.manifest
+        self.metrics.model_info.labels(manifest.label, manifest.version[:12], manifest.family).set(1)
+        topic, group = self._settings.topics.input, self._settings.kafka.group
+        get_log().info("serving", model=manifest.label, topic=topic, partitions=partitions, group=group)
+        Pipeline(broker, runtime, _options(self._settings), self.metrics, self.health).run(stop)
+        get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
+
+    def _load(self, stop: threading.Event) -> Runtime | None:
+        """The runtime, once its bundle is there; None if stopped before."""
+        bundle, engine = self._settings.bundle, self._settings.engine
+        patience, said = time.monotonic() + bundle.wait_s, 0.0
+        while not (bundle.directory / MANIFEST).is_file() and time.monotonic() < patience:
+            self._waiting(f"bundle {bundle.directory}")
+            if time.monotonic() - said > SAY_EVERY_S:
+                said = time.monotonic()
+                get_log().info("waiting for the bundle", directory=str(bundle.directory))
+            if stop.wait(LOOK_EVERY_S):
+                return None
+        return Runtime.load(bundle.directory, intra_op_threads=engine.intra_op_threads, max_batch=engine.max_batch)
+
+    def _prepare(self, broker: Broker, stop: threading.Event) -> int | None:
+        """The partitions of the input, once the broker answers and all topics are there; None if stopped before."""
+        admin = reach(broker, stop, self._waiting)
+        if admin is None:
+            return None
+        try:
+            return prepare_topics(admin, self._settings.topics)
+        finally:
+            admin.close()
+
+    def _waiting(self, what: str) -> None:
+        """Still alive, not yet ready."""
+        self.health.beat()
+        self.health.wait_for(what)
+
+    def _unfinished(self) -> str:
+        records, acknowledged = self._count("records_total"), self._count("forecasts_total")
+        return (
+            f"{records} records were taken and {acknowledged} forecasts acknowledged; records since the last commit "
+            "are read again, and their forecasts may repeat"
+        )
+
+    def _count(self, name: str) -> int:
+        return int(self.metrics.registry.get_sample_value(PREFIX + name) or 0)
+
+
+def _options(settings: Settings) -> Options:
+    """What the pipeline needs of the settings, in its units."""
+    kafka, topics, limits = settings.kafka, settings.topics, settings.time
+    return Options(
+        input_topic=topics.input,
+        output_topic=topics.output,
+        dead_letter_topic=topics.dead_letters,
+        group=kafka.group,
+        start_at=kafka.start_at,
+        max_poll_records=kafka.max_poll_records,
+        commit_interval_s=settings.commit.interval_ms / 1000,
+        far_future_ms=limits.far_future_s * 1000,
+        state_ttl_ms=limits.state_ttl_s * 1000,
+        max_gap=limits.max_gap,
+        forecast_every=settings.engine.forecast_every,
+        late_to_dead_letters=limits.late_to_dead_letters,
+        drain_timeout_s=settings.shutdown_timeout_s * (1 - CLOSING),
+    )

@@ -1,0 +1,76 @@
+"""Import rules that import-linter cannot say: who reads the environment, and what the trainer may take from us."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVICE = sorted((ROOT / "service").rglob("*.py"))
+TRAINING = sorted((ROOT / "training").rglob("*.py"))
+
+#: What the trainer may import of the service, and what the demo may on top of it.
+SHARED = {
+    "service.align", "service.bundle", "service.engine", "service.errors", "service.history", "service.model",
+    "service.records", "service.replay", "service.simulator.merge", "service.state.arena",
+}  # fmt: skip
+DEMO = {"service.app", "service.broker.memory", "service.log", "service.pipeline", "service.settings"}
+INNER = ["records.py", "waves.py", "align.py", "state/arena.py"]
+OUTSIDE = {"time", "datetime", "logging", "structlog", "prometheus_client", "kafka"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module named by an import anywhere in the file, functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SERVICE, ids=name_of)
+def test_only_settings_reads_the_environment(path: Path) -> None:
+    reads = {
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+    } & {"environ", "environb", "getenv", "putenv"}
+    reads |= {name for name in imports(path) if name in {"os.environ", "os.getenv"}}
+    assert not reads or path.name == "settings.py"
+
+
+@pytest.mark.parametrize("path", SERVICE, ids=name_of)
+def test_the_service_imports_neither_trainer_nor_torch(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in imports(path)} & {"training", "torch", "onnxscript", "matplotlib"}
+
+
+@pytest.mark.parametrize("path", [*SERVICE, *TRAINING], ids=name_of)
+def test_only_the_kafka_broker_imports_the_client(path: Path) -> None:
+    may = path.parent.name == "broker" and path.name.startswith("kafka")
+    assert may or "kafka" not in {name.partition(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("room", INNER)
+def test_inner_rooms_know_no_broker_clock_log_or_metric(room: str) -> None:
+    named = set(imports(ROOT / "service" / room))
+    assert not {name.partition(".")[0] for name in named} & OUTSIDE
+    assert not {name for name in named if name.startswith(("service.broker", "service.metrics", "service.log"))}
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=name_of)
+def test_the_trainer_takes_only_what_is_shared(path: Path) -> None:
+    allowed = SHARED | (DEMO if "demo" in path.name or "demo" in path.parent.name else set())
+    for name in imports(path):
+        if name.startswith("service."):
+            parts = name.split(".")
+            assert any(".".join(parts[:n]) in allowed for n in range(2, len(parts) + 1)) or any(
+                shared.startswith(name + ".") for shared in allowed
+            ), name
