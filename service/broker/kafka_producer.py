@@ -55,6 +55,8 @@ class KafkaProducer:
     ) -> None:
         """See `port.Producer`. A record with neither key nor value, which the client refuses, gets an empty value."""
         self._check_alive()
+        if self._transactional and not self._open:
+            raise TransactionFailed("no transaction is open")
         self._check_sizes(topic, keys, values, headers)
         if self._client is None:
             self._client = self._connect()

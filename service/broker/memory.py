@@ -1,0 +1,142 @@
+"""A broker inside the process: the same port, the same order of events, and faults on demand.
+
+For demos and tests. Topics keep everything and nothing survives the process. There are no timers: a member that stops
+polling keeps its partitions, and an abandoned transaction stays open until a new producer takes over its id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from threading import Condition
+
+from service.broker.memory_consumer import Group, MemoryConsumer
+from service.broker.memory_faults import Faults
+from service.broker.memory_log import Column, Log, Record, Topic, Transaction
+from service.broker.memory_producer import MemoryProducer
+from service.broker.port import RebalanceListener
+from service.errors import BrokerError, ProduceFailed, RecordTooLarge
+
+#: What a topic takes if its `max.message.bytes` does not say, as in Kafka.
+_MAX_MESSAGE_BYTES = 1_048_588
+
+
+class MemoryBroker:
+    """A `port.Broker`. Every object made by one broker sees the same topics and groups, from any thread.
+
+    `clock` gives seconds since the epoch and stamps records; `timeout_s` is how long a call waits for a transaction of
+    another producer to end.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        max_request_bytes: int = 1024 * 1024,
+        timeout_s: float = 10.0,
+    ) -> None:
+        self.faults = Faults()
+        self.timeout_s = timeout_s
+        self._clock = clock
+        self._limit = max_request_bytes
+        self._changed = Condition()
+        self._topics: dict[str, Topic] = {}
+        self._groups: dict[tuple[str, str], Group] = {}
+        self._owners: dict[str, MemoryProducer] = {}  # transactional id -> who may use it
+
+    def consumer(
+        self, topic: str, group: str, listener: RebalanceListener, start_at: str = "earliest"
+    ) -> MemoryConsumer:
+        """See `port.Broker`."""
+        return MemoryConsumer(self, topic, group, listener, start_at, self._changed)
+
+    def producer(self, transactional_id: str | None = None) -> MemoryProducer:
+        """See `port.Broker`."""
+        producer = MemoryProducer(self, transactional_id, self._changed)
+        if transactional_id is not None:
+            with self._changed:
+                earlier = self._owners.get(transactional_id)
+                if earlier is not None:
+                    earlier.fence()
+                self._owners[transactional_id] = producer
+        return producer
+
+    def admin(self) -> MemoryAdmin:
+        """See `port.Broker`."""
+        return MemoryAdmin(self)
+
+    def fail_next(self, what: str, times: int = 1, error: BrokerError | None = None) -> None:
+        """Let the next `times` calls fail. `what` is one of `memory_faults.FAULTS`, which names the usual error."""
+        self.faults.add(what, times, error)
+
+    def expel(self, consumer: MemoryConsumer) -> None:
+        """End a member's session, as when it was silent for too long. Its next poll says `lost` and joins again."""
+        with self._changed:
+            self.group(consumer.topic, consumer.group).leave(consumer)
+            self._changed.notify_all()
+
+    def read(self, topic: str, isolation: str = "read_committed") -> list[Record]:
+        """Every record of a topic by partition and offset; `read_uncommitted` adds those of open and aborted
+        transactions."""
+        with self._changed:
+            return [record for log in self.logs(topic) for record in log.records(isolation)]
+
+    def create(self, topic: str, partitions: int, max_message_bytes: int) -> None:
+        """Create a topic unless it exists."""
+        with self._changed:
+            if topic not in self._topics:
+                self._topics[topic] = Topic([Log(topic, p) for p in range(partitions)], max_message_bytes)
+                self._changed.notify_all()
+
+    def logs(self, topic: str) -> list[Log]:
+        """A topic's partitions; none if there is no such topic. Needs the lock, as do the next calls."""
+        found = self._topics.get(topic)
+        return found.logs if found is not None else []
+
+    def group(self, topic: str, name: str) -> Group:
+        """A consumer group, made when it is first asked for."""
+        return self._groups.setdefault((topic, name), Group())
+
+    def groups(self) -> list[Group]:
+        """Every group."""
+        return list(self._groups.values())
+
+    def store(self, topic: str, partition: int, column: Column, owner: Transaction | None) -> None:
+        """Append a column of records. Raises ProduceFailed and RecordTooLarge, then nothing is stored."""
+        where = f"{topic} partition {partition}"
+        logs = self.logs(topic)
+        if not 0 <= partition < len(logs):
+            raise ProduceFailed(f"a record for {where} was not acknowledged: no such partition", "create the topic")
+        limit = self._topics[topic].max_message_bytes
+        if (size := column.largest) > limit:
+            raise RecordTooLarge(f"a record of {size} bytes for {where} exceeds the topic's limit of {limit}")
+        stamp = int(self._clock() * 1000)
+        logs[partition].append(column, stamp, owner)
+        self._changed.notify_all()
+
+    def check_size(self, topic: str, column: Column) -> None:
+        """Raise RecordTooLarge for a record beyond the client's own limit."""
+        if (size := column.largest) > self._limit:
+            raise RecordTooLarge(f"a record of {size} bytes for {topic} exceeds the limit of {self._limit}")
+
+
+class MemoryAdmin:
+    """A `port.Admin`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    def partitions(self, topic: str) -> int | None:
+        """See `port.Admin`."""
+        return len(self._broker.logs(topic)) or None
+
+    def create_topic(
+        self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
+    ) -> None:
+        """See `port.Admin`. Of `config` only `max.message.bytes` counts; there is one replica, whatever is asked."""
+        if partitions < 1 or replication < 1:
+            raise BrokerError(f"cannot create {topic}: a topic has at least one partition and one replica")
+        self._broker.create(topic, partitions, int((config or {}).get("max.message.bytes", _MAX_MESSAGE_BYTES)))
+
+    def close(self) -> None:
+        """See `port.Admin`."""

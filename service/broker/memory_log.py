@@ -1,0 +1,170 @@
+"""What the in-process broker stores: partitions as columns, and the transactions their records belong to.
+
+As in Kafka a transaction leaves a marker in every partition it wrote to, which takes an offset that no reader sees,
+and nobody who reads committed records gets past the first record of an open transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from operator import add
+from typing import Self
+
+import numpy as np
+
+from service.broker.port import Headers
+from service.records import PartitionBatch
+
+#: Bytes of a record beyond its key, value and headers: a batch's head and the record's own lengths.
+_OVERHEAD = 98
+
+
+class State(Enum):
+    """Open -> Committed or Aborted, once."""
+
+    OPEN = "open"
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+
+
+@dataclass(eq=False, slots=True)
+class Transaction:
+    """One producer's transaction: its state, and where its first record in each partition stands."""
+
+    state: State = State.OPEN
+    started: dict[Log, int] = field(default_factory=dict)
+
+    def end(self, state: State) -> None:
+        """Commit or abort: the records become visible, or never will."""
+        self.state = state
+        for log in self.started:
+            log.mark(self)
+
+
+#: Owner of a marker, which is no record. Never visible, because it is not committed.
+MARKER = Transaction(State.ABORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as a test looks at it."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one produce brings."""
+
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    headers: list[Headers]
+
+    @classmethod
+    def of(
+        cls, keys: Sequence[bytes | None], values: Sequence[bytes | None], headers: Sequence[Headers] | None
+    ) -> Self:
+        """A record with neither key nor value gets an empty value. Raises ValueError for unequal lengths."""
+        if len(keys) != len(values) or (headers is not None and len(headers) != len(keys)):
+            raise ValueError("a column has as many keys as values and headers")
+        filled = [b"" if key is None and value is None else value for key, value in zip(keys, values, strict=True)]
+        return cls(list(keys), filled, [list(own) for own in headers] if headers is not None else [[]] * len(keys))
+
+    @property
+    def largest(self) -> int:
+        """Bytes that the largest record takes on a real broker, at most."""
+        plain = [len(key or b"") + len(value or b"") for key, value in zip(self.keys, self.values, strict=True)]
+        extra = [sum(len(name.encode()) + len(held) + 8 for name, held in own) for own in self.headers]
+        return _OVERHEAD + max(map(add, plain, extra), default=0)
+
+
+class Log:
+    """One partition. A record's offset is its index in the columns."""
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self._keys: list[bytes | None] = []
+        self._values: list[bytes | None] = []
+        self._headers: list[Headers] = []
+        self._timestamps: list[int] = []
+        self._owners: list[Transaction | None] = []
+        self._open: dict[Transaction, int] = {}
+
+    @property
+    def end(self) -> int:
+        """The offset of the next record."""
+        return len(self._keys)
+
+    @property
+    def stable_end(self) -> int:
+        """Up to here every transaction has ended."""
+        return min(self._open.values(), default=self.end)
+
+    def append(self, column: Column, timestamp: int, owner: Transaction | None) -> None:
+        """Add a column of records, all stamped `timestamp`."""
+        if owner is not None and owner not in self._open:
+            self._open[owner] = owner.started[self] = self.end
+        count = len(column.keys)
+        self._keys += column.keys
+        self._values += column.values
+        self._headers += column.headers
+        self._timestamps += [timestamp] * count
+        self._owners += [owner] * count
+
+    def mark(self, transaction: Transaction) -> None:
+        """Write down that `transaction` has ended."""
+        del self._open[transaction]
+        self.append(Column([None], [None], [[]]), self._timestamps[-1], None)
+        self._owners[-1] = MARKER
+
+    def fetch(self, position: int, limit: int) -> tuple[PartitionBatch | None, int]:
+        """At most `limit` committed records from `position` on, and the position after them."""
+        stop = self.stable_end
+        found: list[int] = []
+        while position < stop and len(found) < limit:
+            upto = min(stop, position + limit - len(found))
+            found += [i for i in range(position, upto) if self._visible(i)]
+            position = upto
+        if not found:
+            return None, position
+        whole = slice(found[0], found[-1] + 1)
+        pick = None if whole.stop - whole.start == len(found) else found
+        batch = PartitionBatch(
+            self.topic,
+            self.partition,
+            self._keys[whole] if pick is None else [self._keys[i] for i in pick],
+            self._values[whole] if pick is None else [self._values[i] for i in pick],
+            np.array(self._timestamps[whole] if pick is None else [self._timestamps[i] for i in pick], np.int64),
+            np.array(found, np.int64),
+        )
+        return batch, position
+
+    def records(self, isolation: str) -> list[Record]:
+        """Every record: `read_committed`, or `read_uncommitted` with those of open and aborted transactions."""
+        everything = isolation == "read_uncommitted"
+        shown = range(self.end if everything else self.stable_end)
+        return [
+            Record(self.partition, i, self._keys[i], self._values[i], self._headers[i], self._timestamps[i])
+            for i in shown
+            if (self._owners[i] is not MARKER if everything else self._visible(i))
+        ]
+
+    def _visible(self, index: int) -> bool:
+        owner = self._owners[index]
+        return owner is None or owner.state is State.COMMITTED
+
+
+@dataclass(slots=True)
+class Topic:
+    """Its partitions, and how large a record may be (`max.message.bytes`)."""
+
+    logs: list[Log]
+    max_message_bytes: int

@@ -1,0 +1,162 @@
+"""What every broker does with consumer groups."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from service.broker.port import Consumer
+from service.errors import MembershipLost
+from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, values
+
+
+class GroupBattery:
+    """Sharing, handing over, losing."""
+
+    def test_two_members_share_and_one_takes_over_when_the_other_leaves(self, bench: Bench) -> None:
+        topic = bench.topic(4)
+        first, second = bench.consumer(topic), bench.consumer(topic)
+        poll_until([first, second], lambda: len(first.assignment()) == len(second.assignment()) == 2)
+        assert first.assignment() | second.assignment() == {0, 1, 2, 3}
+        second.close()
+        poll_until([first], lambda: first.assignment() == {0, 1, 2, 3})
+        for partition in range(4):
+            bench.fill(topic, partition, numbers(1, partition))
+        assert sorted(values(collect(first, 4)), key=str) == numbers(4)
+
+    def test_only_what_is_new_is_assigned_and_only_what_goes_is_revoked(self, bench: Bench) -> None:
+        topic = bench.topic(4)
+        a, b = Listener("a"), Listener("b")
+        first = bench.consumer(topic, listener=a)
+        poll_until([first], lambda: len(first.assignment()) == 4)
+        second = bench.consumer(topic, listener=b)
+        poll_until([first, second], lambda: len(second.assignment()) == 2)
+        assert sorted(a.saw("assigned")) == [0, 1, 2, 3]
+        assert sorted(a.saw("revoked")) == sorted(b.saw("assigned")) == sorted(second.assignment())
+        assert b.saw("revoked") == a.saw("lost") == []
+
+    def test_revoked_returns_before_another_member_has_the_partitions(self, bench: Bench) -> None:
+        topic = bench.topic(4)
+        events: list[tuple[str, str, tuple[int, ...]]] = []
+        a, b = Listener("a", events), Listener("b", events)
+        first = bench.consumer(topic, listener=a)
+        poll_until([first], lambda: len(first.assignment()) == 4)
+        slow = threading.Event()
+        a.on_revoked = lambda _: bool(slow.wait(0.5))
+        second = bench.consumer(topic, listener=b)
+        self.in_parallel(first, second, lambda: len(second.assignment()) == 2)
+        order = [(name, kind) for name, kind, _ in events]
+        assert order.index(("a", "revoked")) < order.index(("b", "assigned"))
+
+    def test_a_commit_inside_revoked_counts(self, bench: Bench) -> None:
+        topic = bench.topic(2)
+        for partition in (0, 1):
+            bench.fill(topic, partition, numbers(10))
+        a = Listener("a")
+        first = bench.consumer(topic, listener=a)
+        assert len(values(collect(first, 20))) == 20
+        a.on_revoked = lambda partitions: first.commit(dict.fromkeys(partitions, 10))
+        second = bench.consumer(topic)
+        batches = self.in_parallel(first, second, lambda: len(second.assignment()) == 1)
+        assert a.saw("revoked") == sorted(second.assignment())
+        bench.fill(topic, *second.assignment(), [b"new"])
+        assert values([*batches, *collect([first, second], 1)]) == [b"new"]
+
+    def test_partitions_are_no_longer_held_when_revoked_is_called(self, bench: Bench) -> None:
+        topic = bench.topic(2)
+        a, held = Listener("a"), []
+        first = bench.consumer(topic, listener=a)
+        poll_until([first], lambda: len(first.assignment()) == 2)
+        a.on_revoked = lambda partitions: held.append((frozenset(partitions), first.assignment()))
+        second = bench.consumer(topic)
+        self.in_parallel(first, second, lambda: len(second.assignment()) == 1)
+        ((revoked, left),) = held
+        assert revoked == second.assignment()
+        assert left == first.assignment()
+
+    def test_pausing_inside_assigned_holds_the_records_of_the_same_poll_back(self, bench: Bench) -> None:
+        topic = bench.topic()
+        bench.fill(topic, 0, numbers(5))
+        listener = Listener()
+        consumer = bench.consumer(topic, listener=listener)
+        listener.on_assigned = consumer.pause
+        assert poll_for([consumer], 1.0) == []
+        assert consumer.assignment() == {0}
+        consumer.resume([0])
+        assert values(collect(consumer, 5)) == numbers(5)
+
+    def test_seeking_inside_assigned_decides_where_reading_starts(self, bench: Bench) -> None:
+        topic = bench.topic()
+        bench.fill(topic, 0, numbers(10))
+        listener = Listener()
+        consumer = bench.consumer(topic, listener=listener)
+        listener.on_assigned = lambda partitions: consumer.seek(dict.fromkeys(partitions, 6))
+        assert values(collect(consumer, 4)) == numbers(4, 6)
+
+    def test_an_expelled_member_cannot_commit_and_hears_that_its_partitions_are_lost(self, bench: Bench) -> None:
+        topic = bench.topic(2)
+        bench.fill(topic, 0, numbers(3))
+        listener = Listener()
+        consumer = bench.consumer(topic, listener=listener)
+        collect(consumer, 3)
+        bench.harness.expel(f"{topic}-g", consumer)
+        with pytest.raises(MembershipLost):
+            consumer.commit({0: 3})
+        poll_until([consumer], lambda: len(listener.saw("assigned")) == 4)
+        assert listener.saw("lost") == [0, 1]
+        assert listener.saw("revoked") == []
+        assert consumer.committed([0]) == {0: None}
+        assert consumer.assignment() == {0, 1}
+
+    def test_what_the_listener_raises_comes_out_of_poll_and_no_record_is_lost(self, bench: Bench) -> None:
+        topic = bench.topic()
+        bench.fill(topic, 0, numbers(5))
+        listener = Listener()
+        consumer = bench.consumer(topic, listener=listener)
+
+        def fail_once(_: object) -> None:
+            listener.on_assigned = None
+            raise MembershipLost("not now")
+
+        listener.on_assigned = fail_once
+        with pytest.raises(MembershipLost, match="not now"):
+            poll_for([consumer], PATIENCE_S)
+        assert values(collect(consumer, 5)) == numbers(5)
+
+    def test_closing_neither_commits_nor_calls_the_listener(self, bench: Bench) -> None:
+        topic = bench.topic()
+        bench.fill(topic, 0, numbers(3))
+        listener = Listener()
+        consumer = bench.consumer(topic, listener=listener)
+        collect(consumer, 3)
+        consumer.close()
+        assert [kind for _, kind, _ in listener.events] == ["assigned"]
+        assert values(collect(bench.consumer(topic), 3)) == numbers(3)
+
+    def test_a_silent_member_is_expelled_by_itself(self, bench: Bench) -> None:
+        topic = bench.topic()
+        hasty = bench.harness.broker(max_poll_interval_ms=1000)
+        silent = bench.consumer(topic, broker=hasty)
+        poll_until([silent], silent.assignment)
+        other = bench.consumer(topic)
+        poll_for([other], 3.0)
+        assert other.assignment() == {0}
+
+    def in_parallel(self, first: Consumer, second: Consumer, holds: object) -> list[object]:
+        """Poll two members, each on a thread of its own as in two processes, until something is true."""
+        assert callable(holds)
+        over, batches = threading.Event(), []
+
+        def poll_first() -> None:
+            while not over.is_set():
+                batches.extend(first.poll(0.05, 1000))
+
+        thread = threading.Thread(target=poll_first)
+        thread.start()
+        try:
+            batches += poll_until([second], holds)
+        finally:
+            over.set()
+            thread.join()
+        return batches
