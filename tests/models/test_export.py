@@ -1,0 +1,131 @@
+"""The exported graph is the model: torch and onnxruntime agree over many carried steps, at odd batch sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from service.bundle import FORECAST, STEP, read_manifest
+from service.errors import BundleError, DataError
+from service.model.runtime import Runtime
+from tests.models.zoo import MAKERS, bundle_of, forecaster, scale_or_one, streams
+from training.export import Identity, export_bundle
+
+KINDS = sorted(MAKERS)
+BATCHES = (1, 2, 7, 256)
+STEPS = 1000
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Exported once, on first use."""
+    root = tmp_path_factory.mktemp("bundles")
+
+    class Exported(dict[str, Path]):
+        def __missing__(self, kind: str) -> Path:
+            self[kind] = bundle_of(kind, root / kind)
+            return self[kind]
+
+    return Exported()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_torch_and_onnx_agree_over_a_thousand_steps(kind: str, bundles: dict[str, Path]) -> None:
+    """Bare sessions, no filling up of rows; forecasts compared every 50 steps, steps at every one."""
+    model, directory = forecaster(kind), bundles[kind]
+    manifest = read_manifest(directory)
+    step = onnxruntime.InferenceSession(str(directory / STEP))
+    forecast = onnxruntime.InferenceSession(str(directory / FORECAST))
+    read = [value.name for value in forecast.get_inputs()]
+    for batch in BATCHES:
+        steps = STEPS if batch < 256 else 300
+        values, timestamps = streams(kind, steps, batch, seed=batch)
+        state = {f"state.{spec.name}": np.zeros((batch, *spec.shape), spec.dtype) for spec in manifest.state}
+        expected = model.unroll(values, timestamps, origins=np.arange(0, steps, 50))
+        scale = scale_or_one(expected.scale)
+        for t in range(steps):
+            feeds = {"value": values[t][:, None], "timestamp": np.full(batch, timestamps[t]), **state}
+            one_step, surprise, scores, *rows = step.run(None, feeds)
+            state = {name: row for name, row in zip(state, rows, strict=True)}
+            _close(one_step[:, 0], expected.one_step[t], 1e-4, scale[t][:, None])
+            _close(surprise, expected.surprise[t], 1e-2)
+            _close(scores[:, 0, :3], expected.scores[t][:, :3], 1e-4, scale[t][:, None])
+            if t % 50 == 0:
+                given = {"timestamp": feeds["timestamp"], **state}
+                (multi_step,) = forecast.run(None, {name: given[name] for name in read})
+                _close(multi_step[:, :, 0], expected.multi_step[t // 50], 1e-4, scale[t][:, None, None])
+
+
+def _close(found: np.ndarray, expected: np.ndarray, tolerance: float, unit: np.ndarray | float = 1.0) -> None:
+    assert np.array_equal(np.isnan(found), np.isnan(expected))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found - expected) / unit
+    assert not np.any(difference > tolerance), f"largest difference {np.nanmax(difference):.2e}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_service_accepts_the_bundle(kind: str, bundles: dict[str, Path]) -> None:
+    runtime = Runtime.load(bundles[kind])
+    manifest, model = runtime.manifest, forecaster(kind)
+    assert manifest.family == model.family
+    assert manifest.horizon == model.target.horizon
+    assert manifest.row_bytes < 16_384
+    assert not any(np.count_nonzero(tensor) for tensor in model.initial_state(1).values())
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm-binned"])
+def test_bits_do_not_depend_on_the_company(kind: str, bundles: dict[str, Path]) -> None:
+    """A row's bits are the same alone, among 7 and among 300, in any place."""
+    runtime = Runtime.load(bundles[kind], max_batch=64)
+    values, timestamps = streams(kind, 40, 300)
+    manifest = runtime.manifest
+
+    def run(rows: np.ndarray) -> list[np.ndarray]:
+        state = {spec.name: np.zeros((len(rows), *spec.shape), spec.dtype) for spec in manifest.state}
+        outputs = []
+        for value, stamp in zip(values, timestamps, strict=True):
+            when = np.full(len(rows), stamp)
+            result = runtime.step(value[rows][:, None], when, state)
+            state = result.next_state
+            outputs.append((result.one_step, result.surprise, runtime.forecast(when, state)))
+        return [np.stack(column) for column in zip(*outputs, strict=True)]
+
+    everyone = run(np.arange(300))
+    for rows in (np.array([17]), np.array([17, 3, 250, 4, 99, 0, 299]), np.arange(300)[::-1]):
+        for found, expected in zip(run(rows), everyone, strict=True):
+            assert found.tobytes() == np.ascontiguousarray(expected[:, rows]).tobytes()
+
+
+def test_the_forecast_takes_only_what_it_reads(bundles: dict[str, Path]) -> None:
+    runtime = Runtime.load(bundles["gru-plain"])
+    assert "level" not in runtime.forecast_inputs
+    assert "hidden" in runtime.forecast_inputs
+
+
+def test_a_row_over_the_limit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="over the limit of 64"):
+        export_bundle(forecaster("ar"), Identity("ar"), tmp_path / "ar", row_limit=64)
+
+
+def test_a_graph_of_another_model_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
+    """The golden sequence notices weights that are not the trainer's, even where every hash is in order."""
+    import shutil
+
+    from service.bundle import write_manifest
+
+    directory = tmp_path / "mixed"
+    shutil.copytree(bundles["ar"], directory)
+    altered = type(forecaster("ar"))(forecaster("ar").target)
+    altered.load_state_dict(forecaster("ar").state_dict())
+    with torch.no_grad():
+        altered.weights_one[0] += 0.01
+    bundle_from = export_bundle(altered.eval(), Identity("ar"), tmp_path / "other")
+    shutil.copy(tmp_path / "other" / STEP, directory / STEP)
+    fields = bundle_from.model_dump(exclude={"contract", "version", "files"})
+    write_manifest(directory, **fields)
+    with pytest.raises(BundleError, match=r"one_step within .* of the scale"):
+        Runtime.load(directory)

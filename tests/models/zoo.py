@@ -1,0 +1,94 @@
+"""One small forecaster of every family, with weights that make every part of it matter, and streams to feed it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.models import Forecaster, LatentAutoregression, LinearAutoregression, Naive, SeasonalNaive, Target
+from training.models.naive import PointForecaster
+
+HOUR = 3_600_000
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+OFFSETS = torch.tensor([-1.1, -0.3, 0.0, 0.4, 1.0])
+DAILY = Target(HOUR, 12, LEVELS, 24)
+PLAIN = Target(HOUR, 12, LEVELS)
+BINNED = Target(300_000, 12, LEVELS, 288)  # 288 slots a day: two to a bin
+
+
+def linear(target: Target) -> LinearAutoregression:
+    """Random weights, small enough that forecasts stay within a few scales."""
+    model = LinearAutoregression(target)
+    generator = torch.Generator().manual_seed(1)
+    features = model.memory.spec.features
+    for buffer in (model.weights_one, model.weights_multi):
+        buffer.copy_(torch.randn(buffer.shape, generator=generator) / features)
+    return model
+
+
+def _with_offsets(model: PointForecaster) -> PointForecaster:
+    model.offsets_one.copy_(OFFSETS)
+    model.offsets_multi.copy_(OFFSETS * torch.linspace(1, 2, model.target.horizon)[:, None])
+    return model
+
+
+def _recurrent(cell: str, target: Target, path: bool) -> LatentAutoregression:
+    torch.manual_seed(2)
+    model = LatentAutoregression(target, cell, linear(target) if path else None, units=16)
+    for head in (model.one_head, model.multi_head):
+        torch.nn.init.normal_(head.weight, 0, 0.2)
+    return model
+
+
+MAKERS = {
+    "naive": lambda: _with_offsets(Naive(PLAIN)),
+    "seasonal_naive": lambda: _with_offsets(SeasonalNaive(DAILY)),
+    "seasonal_naive-binned": lambda: _with_offsets(SeasonalNaive(BINNED)),
+    "ar": lambda: _with_offsets(linear(DAILY)),
+    "ar-plain": lambda: _with_offsets(linear(PLAIN)),
+    "ar-binned": lambda: _with_offsets(linear(BINNED)),
+    "rnn": lambda: _recurrent("rnn", DAILY, path=True),
+    "gru": lambda: _recurrent("gru", DAILY, path=True),
+    "gru-plain": lambda: _recurrent("gru", PLAIN, path=False),
+    "lstm": lambda: _recurrent("lstm", DAILY, path=True),
+    "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
+}
+
+
+@functools.cache
+def forecaster(kind: str) -> Forecaster:
+    """The forecaster of this kind, ready to forecast. Shared: do not change it."""
+    return MAKERS[kind]().eval()
+
+
+def streams(kind: str, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """values [steps, count] with a daily season, a drift, noise, ten percent missing and one long outage;
+    timestamps [steps] on the kind's grid. Streams start at different times; some begin with nothing."""
+    target = forecaster(kind).target
+    random = np.random.default_rng(seed)
+    period = 86_400_000 // target.interval_ms
+    t = np.arange(steps)
+    season = np.sin(2 * np.pi * t / period)[:, None] * random.uniform(0.5, 5, count)
+    values = 20 + season + random.normal(0, 0.3, (steps, count)) + random.normal(0, 0.1, (steps, count)).cumsum(0)
+    values[random.random(values.shape) < 0.1] = np.nan
+    values[steps // 2 : steps // 2 + 40, ::3] = np.nan
+    for stream in range(1, count, 2):
+        values[: int(random.integers(1, 30)), stream] = np.nan
+    start = 1_700_000_000_000 // target.interval_ms
+    return values, (start + t) * target.interval_ms
+
+
+def scale_or_one(scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(scale > 0, scale, 1.0)
+
+
+def bundle_of(kind: str, directory: Path) -> Path:
+    """`forecaster(kind)` exported into `directory`."""
+    from training.export import Identity, export_bundle
+
+    export_bundle(forecaster(kind), Identity(kind), directory)
+    return directory

@@ -1,0 +1,1 @@
+"""The offline half of Eddycast: history in, forecasters out as ONNX bundles."""

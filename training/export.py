@@ -1,0 +1,212 @@
+"""A fitted forecaster becomes a bundle: two ONNX graphs, the golden sequence and the manifest.
+
+The only file that imports the contract together with torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.bundle import (
+    FORECAST,
+    GOLDEN,
+    MANIFEST,
+    STEP,
+    BacktestFigure,
+    Manifest,
+    TensorSpec,
+    TrainingRecord,
+    read_manifest,
+    write_manifest,
+)
+from service.errors import DataError
+from training.models import Forecaster
+
+ROW_LIMIT = 16_384  # bytes of state a stream, unless told otherwise
+GOLDEN_STEPS, GOLDEN_BATCH = 96, 3
+TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the manifest says of a model beside its tensors."""
+
+    name: str
+    channel: str = "value"
+    max_gap: int | None = None
+    training: TrainingRecord | None = None
+
+
+class _StepGraph(nn.Module):
+    """`Forecaster.step` over flat tensors, in the order of `names`."""
+
+    def __init__(self, model: Forecaster, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, tuple(names)
+
+    def forward(self, value: Tensor, timestamp: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        out = self.model.step(value, timestamp, dict(zip(self.names, state, strict=True)))
+        return (out.one_step, out.surprise, out.scores, *(out.state[name] for name in self.names))
+
+
+class _ForecastGraph(nn.Module):
+    """`Forecaster.forecast` over flat tensors, in the order of `names`."""
+
+    def __init__(self, model: Forecaster, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, tuple(names)
+
+    def forward(self, timestamp: Tensor, *state: Tensor) -> Tensor:
+        return self.model.forecast(timestamp, dict(zip(self.names, state, strict=True)))
+
+
+def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row_limit: int = ROW_LIMIT) -> Manifest:
+    """Write `model` as a bundle into `directory`, which is made. Raises DataError for a row over `row_limit` bytes."""
+    model = model.eval()
+    state = model.initial_state(2)
+    specs = tuple(_spec(name, tensor) for name, tensor in state.items())
+    if (size := sum(spec.row_bytes for spec in specs)) > row_limit:
+        raise DataError(
+            f"a stream's state takes {size} bytes, over the limit of {row_limit}",
+            "shorten the season or the lags, or raise --row-limit",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MANIFEST).unlink(missing_ok=True)
+    _export_step(model, state, directory / STEP)
+    _export_forecast(model, state, directory / FORECAST)
+    golden: dict[str, Any] = golden_sequence(model)
+    np.savez(directory / GOLDEN, **golden)
+    target, memory = model.target, model.memory.spec
+    season_ms = target.season_steps * target.interval_ms
+    return write_manifest(
+        directory,
+        name=identity.name,
+        family=model.family,
+        channels=(identity.channel,),
+        targets=(identity.channel,),
+        interval_ms=target.interval_ms,
+        horizon=target.horizon,
+        forecast_interval_ms=target.interval_ms,
+        quantiles=target.quantiles,
+        state=specs,
+        warmup_steps=2 * memory.span,
+        max_gap=identity.max_gap or max(1, min(2 * memory.span, 512)),
+        seasons_ms=(season_ms,) if season_ms else (),
+        training=identity.training,
+        tools={tool: version(tool) for tool in TOOLS},
+    )
+
+
+def add_backtest(directory: Path, figures: Sequence[BacktestFigure]) -> Manifest:
+    """Write the figures of the hold-out into the manifest. The version, a hash of the graphs, stays."""
+    manifest = read_manifest(directory)
+    kept = manifest.model_dump(exclude={"contract", "version", "files", "backtest"})
+    return write_manifest(directory, **kept, backtest=tuple(figures))
+
+
+def golden_sequence(model: Forecaster) -> dict[str, NDArray[Any]]:
+    """A short input with missing values, and what torch makes of it; see `service/bundle.py` for the arrays."""
+    values, timestamps = golden_input(model.target.interval_ms, model.memory.spec.span)
+    state = model.initial_state(GOLDEN_BATCH)
+    outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in ("one_step", "surprise", "scores", "multi_step")}
+    with torch.no_grad():
+        for value, timestamp in zip(values, timestamps, strict=True):
+            when = torch.as_tensor(timestamp)
+            out = model.step(torch.as_tensor(value), when, state)
+            state = out.state
+            multi = model.forecast(when, state)
+            for name, tensor in zip(outputs, (out.one_step, out.surprise, out.scores, multi), strict=True):
+                outputs[name].append(tensor.numpy())
+    scale = model.memory.unroll(values[:, :, 0], timestamps[:, 0]).scale
+    stacked = {name: np.stack(column) for name, column in outputs.items()}
+    return {"value": values, "timestamp": timestamps, "scale": scale, **stacked}
+
+
+def golden_input(interval_ms: int, span: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """value [steps, batch, 1]: a season with noise, large values far from zero, and a late start; holes in all."""
+    random = np.random.default_rng(7)
+    steps = np.arange(GOLDEN_STEPS)
+    season = np.sin(2 * np.pi * steps / span)
+    noise = random.normal(0, 0.2, (GOLDEN_STEPS, GOLDEN_BATCH))
+    values = season[:, None] * (1.0, 250.0, 0.01) + noise * (1.0, 50.0, 0.002) + (20.0, 48_211_734.25, -3.0)
+    values[random.random(values.shape) < 0.1] = np.nan
+    values[40:52, 0] = np.nan
+    values[:9, 2] = np.nan
+    start = 1_700_000_000_000 // interval_ms
+    timestamps = np.repeat(((start + steps) * interval_ms)[:, None], GOLDEN_BATCH, 1)
+    return values[:, :, None], timestamps
+
+
+def _spec(name: str, tensor: Tensor) -> TensorSpec:
+    dtype: Any = str(tensor.dtype).removeprefix("torch.")
+    return TensorSpec(name=name, dtype=dtype, shape=tuple(tensor.shape[1:]))
+
+
+def _export_step(model: Forecaster, state: dict[str, Tensor], path: Path) -> None:
+    names = list(state)
+    value, timestamp = torch.zeros(2, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
+    outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in names)]
+    _export(_StepGraph(model, names), (value, timestamp, *state.values()), ["value", "timestamp"], names, outputs, path)
+
+
+def _export_forecast(model: Forecaster, state: dict[str, Tensor], path: Path) -> None:
+    timestamp = torch.zeros(2, dtype=torch.int64)
+    graph = _ForecastGraph(model, list(state))
+    _export(graph, (timestamp, *state.values()), ["timestamp"], list(state), ["multi_step"], path)
+    _drop_unread_inputs(path)
+
+
+def _export(
+    graph: nn.Module, example: tuple[Tensor, ...], inputs: list[str], state: list[str], outputs: list[str], path: Path
+) -> None:
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    dynamic: Any = [{0: batch} for _ in inputs]
+    dynamic.append(tuple({0: batch} for _ in state))
+    with warnings.catch_warnings(), _Quiet():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph,
+            example,
+            input_names=[*inputs, *(f"state.{name}" for name in state)],
+            output_names=outputs,
+            dynamic_shapes=tuple(dynamic),
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+        )
+    if program is None:
+        raise RuntimeError("torch exported no program")
+    program.save(str(path), external_data=False)
+
+
+def _drop_unread_inputs(path: Path) -> None:
+    """The forecast reads only part of the state: what it does not read need not be gathered."""
+    model = onnx.load(path)
+    read = {name for node in model.graph.node for name in node.input} | {"timestamp"}
+    kept = [value for value in model.graph.input if value.name in read]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    onnx.save(model, path)
+
+
+class _Quiet:
+    """Keep the exporter's own log lines and prints out of ours."""
+
+    def __enter__(self) -> None:
+        self._level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *_: object) -> None:
+        logging.disable(self._level)

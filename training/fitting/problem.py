@@ -1,0 +1,55 @@
+"""A history cut by time into what may be learned from and what only judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.models.forecaster import Target
+
+WARMUP_SEASONS = 14  # before this much history the memory is too young to learn from
+
+
+@dataclass(frozen=True)
+class Problem:
+    """values [T, S] (NaN = missing) on the grid timestamps [T]. Rows before `train_end` teach, rows from there to
+    `validation_end` choose; nothing after that is looked at. An origin is the row after which a forecast is made."""
+
+    target: Target
+    values: NDArray[np.float64]
+    timestamps: NDArray[np.int64]
+    train_end: int
+    validation_end: int
+
+    @cached_property
+    def unit(self) -> NDArray[np.float64]:
+        """[S] standard deviation of the train part: makes streams of different units weigh alike in a loss."""
+        spread = np.nanstd(self.values[: self.train_end], 0)
+        return np.where(np.isfinite(spread) & (spread > 0), spread, np.inf)
+
+    @property
+    def warmup(self) -> int:
+        """The first row to learn from."""
+        return min(WARMUP_SEASONS * (self.target.season_steps or 24), self.train_end // 4)
+
+    def train_origins(self, leads: int) -> NDArray[np.int64]:
+        """Origins whose targets up to `leads` ahead all lie in the train part."""
+        return np.arange(self.warmup, self.train_end - leads)
+
+    def validation_origins(self, leads: int, most: int = 4096) -> NDArray[np.int64]:
+        """Origins whose targets lie in the validation part; every n-th if there are more than `most`."""
+        origins = np.arange(self.train_end - 1, self.validation_end - leads)
+        return origins[:: -(-len(origins) // most)]
+
+    def windows(self, origins: NDArray[np.int64], streams: NDArray[np.int64], leads: int) -> NDArray[np.float64]:
+        """What came after each (origin, stream): [n, leads]."""
+        after: NDArray[np.float64] = self.values[origins[:, None] + np.arange(1, leads + 1), streams[:, None]]
+        return after
+
+    def pairs(self, origins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Every origin of every stream: times [n] and streams [n]."""
+        streams = self.values.shape[1]
+        return np.repeat(origins, streams), np.tile(np.arange(streams), len(origins))

@@ -1,0 +1,158 @@
+"""Truncated back-propagation through time over contiguous pieces of streams (pinball loss, AdamW, one cycle).
+
+A piece starts at a random position from a zero hidden state; its first BURN_IN steps only warm the state and carry
+no loss (Dive into Deep Learning, "Backpropagation Through Time"). Validation carries the state through all history.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.fitting.problem import Problem
+from training.models.forecaster import view_of
+from training.models.memory import Columns
+from training.models.recurrent import LatentAutoregression
+
+ONE_STEP_SHARE = 1 / 3  # of the loss
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a recurrent forecaster is trained; lengths in steps."""
+
+    piece: int = 336
+    burn_in: int = 144
+    batch: int = 16
+    epochs: int = 10
+    most_iterations: int = 40  # an epoch
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    patience: int = 3
+    clip: float = 1.0
+    seed: int = 0
+
+
+#: Called after every iteration with (iterations done, iterations in all, loss of the last one, best validation loss).
+Report = Callable[[int, int, float, float], None]
+
+
+def no_report(done: int, total: int, loss: float, best: float) -> None:
+    """Say nothing."""
+
+
+def fit_recurrent(
+    model: LatentAutoregression, problem: Problem, columns: Columns, schedule: Schedule, report: Report = no_report
+) -> float:
+    """Train `model` in place; returns the best validation loss (pinball, in the streams' units), whose weights stay.
+
+    ctrl-C ends the training early and keeps the best weights so far.
+    """
+    torch.manual_seed(schedule.seed)
+    schedule = _fitted(schedule, problem)
+    pieces = _Pieces(model, problem, columns, schedule)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay)
+    total = schedule.epochs * pieces.an_epoch
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.learning_rate, total_steps=total + 1, pct_start=0.1)
+    best, weights, bad = validation_loss(model, problem, columns), copy.deepcopy(model.state_dict()), 0
+    try:
+        for epoch in range(schedule.epochs):
+            model.train()
+            for iteration in range(pieces.an_epoch):
+                loss = pieces.loss()
+                optimiser.zero_grad()
+                torch.autograd.backward(loss)
+                nn.utils.clip_grad_norm_(trained, schedule.clip)
+                optimiser.step()
+                cycle.step()
+                report(epoch * pieces.an_epoch + iteration + 1, total, float(loss.detach()), best)
+            judged = validation_loss(model, problem, columns)
+            bad = 0 if judged < best else bad + 1
+            if judged < best:
+                best, weights = judged, copy.deepcopy(model.state_dict())
+            if bad >= schedule.patience:
+                break
+    except KeyboardInterrupt:
+        report(total, total, float("nan"), best)
+    model.load_state_dict(weights)
+    model.eval()
+    return best
+
+
+def _fitted(schedule: Schedule, problem: Problem) -> Schedule:
+    """Shorter pieces where the history is short."""
+    room = problem.train_end - problem.target.horizon - problem.warmup
+    piece = max(2, min(schedule.piece, room // 2))
+    return replace(schedule, piece=piece, burn_in=min(schedule.burn_in, piece // 2))
+
+
+class _Pieces:
+    """Draws batches of contiguous pieces of the train part and gives their loss."""
+
+    def __init__(self, model: LatentAutoregression, problem: Problem, columns: Columns, schedule: Schedule) -> None:
+        self.model, self.problem, self.columns, self.schedule = model, problem, columns, schedule
+        self.inputs = model.latent.inputs(columns)
+        self.random = np.random.default_rng(schedule.seed)
+        self.last = problem.train_end - problem.target.horizon - schedule.piece
+        usable = schedule.piece - schedule.burn_in
+        once = (self.last - problem.warmup) * problem.values.shape[1] / (usable * schedule.batch)
+        self.an_epoch = int(np.clip(once, 8, schedule.most_iterations))
+
+    def loss(self) -> Tensor:
+        plan = self.schedule
+        start = self.random.integers(self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch)
+        stream = self.random.integers(0, self.problem.values.shape[1], plan.batch)
+        times = start[:, None] + np.arange(plan.piece)
+        hidden = self.model.latent.run(self.inputs[torch.as_tensor(times), torch.as_tensor(stream)[:, None]])
+        t = times[:, plan.burn_in :].reshape(-1)
+        s = np.repeat(stream, plan.piece - plan.burn_in)
+        return _loss(self.model, self.problem, self.columns, hidden[:, plan.burn_in :].flatten(0, 1), t, s)
+
+
+def _loss(
+    model: LatentAutoregression,
+    problem: Problem,
+    columns: Columns,
+    hidden: Tensor,
+    t: NDArray[np.int64],
+    s: NDArray[np.int64],
+) -> Tensor:
+    """Pinball loss in the streams' units over observed targets: the horizon's, and a share for one step ahead."""
+    scale = columns.scale[t, s]
+    ahead = problem.windows(t, s, model.target.horizon) - columns.x[t, s][:, None]
+    came = torch.as_tensor((ahead / np.where(scale > 0, scale, 1.0)[:, None]).astype(np.float32))
+    weight = torch.as_tensor((scale / problem.unit[s]).astype(np.float32))
+    view = view_of(columns, t, s, hidden)
+    multi = _pinball(model.multi_step_units(view), came, weight, model.target.quantiles)
+    one = _pinball(model.one_step_units(view)[:, None], came[:, :1], weight, model.target.quantiles)
+    return (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * one
+
+
+def _pinball(quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """quantiles [n, leads, Q], came [n, leads] (NaN = missing), weight [n]."""
+    observed = ~torch.isnan(came)
+    error = torch.where(observed, came, torch.zeros_like(came))[:, :, None] - quantiles
+    level = torch.tensor(levels)
+    loss = torch.maximum(level * error, (level - 1) * error).mean(-1) * weight[:, None]
+    return (loss * observed).sum() / observed.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def validation_loss(model: LatentAutoregression, problem: Problem, columns: Columns) -> float:
+    """The loss on the validation part, the hidden state carried from the first row."""
+    model.eval()
+    hidden = model.scan(columns)
+    losses, rows = [], []
+    for chunk in np.array_split(problem.validation_origins(problem.target.horizon), 8):
+        if len(chunk):
+            t, s = problem.pairs(chunk)
+            losses.append(float(_loss(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)))
+            rows.append(len(chunk))
+    return float(np.average(losses, weights=rows))

@@ -1,0 +1,41 @@
+"""Quantiles for a point forecaster, from its own errors on the validation part in running scales."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.fitting.problem import Problem
+from training.models.forecaster import view_of
+from training.models.memory import Columns
+from training.models.naive import PointForecaster
+
+
+@torch.no_grad()
+def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> None:
+    """Set the model's offsets to the quantiles of its errors per lead; the median stays the point forecast."""
+    horizon = model.target.horizon
+    errors = []
+    for chunk in np.array_split(problem.validation_origins(horizon), 16):
+        if not len(chunk):
+            continue
+        t, s = problem.pairs(chunk)
+        scale = columns.scale[t, s]
+        usable = (scale > 0) & (columns.count[t, s] > 0)
+        t, s, scale = t[usable], s[usable], scale[usable]
+        one, multi = model.points(view_of(columns, t, s, torch.zeros(len(t), 0)))
+        came = (problem.windows(t, s, horizon) - columns.x[t, s][:, None]) / scale[:, None]
+        errors.append(np.concatenate([came[:, :1] - one.numpy()[:, None], came - multi.numpy()], 1))
+    offsets = _offsets(np.concatenate(errors), model.target.quantiles)
+    model.offsets_one.copy_(torch.as_tensor(offsets[0]))
+    model.offsets_multi.copy_(torch.as_tensor(offsets[1:]))
+
+
+def _offsets(errors: NDArray[np.float64], levels: tuple[float, ...]) -> NDArray[np.float32]:
+    """errors [n, leads] (NaN = no target) -> [leads, quantiles]: below zero under the median, above it over."""
+    quantiles = np.nan_to_num(np.nanquantile(errors, levels, axis=0)).T
+    below = np.asarray(levels) < 0.5
+    quantiles = np.where(below, np.minimum(quantiles, 0), np.maximum(quantiles, 0))
+    quantiles[:, levels.index(0.5)] = 0.0
+    return quantiles.astype(np.float32)

@@ -1,0 +1,17 @@
+"""Forecasters: what each family remembers and how its quantiles follow from that."""
+
+from training.models.forecaster import Forecaster, StepOutput, Target, Unrolled
+from training.models.linear import LinearAutoregression
+from training.models.naive import Naive, SeasonalNaive
+from training.models.recurrent import LatentAutoregression
+
+__all__ = [
+    "Forecaster",
+    "LatentAutoregression",
+    "LinearAutoregression",
+    "Naive",
+    "SeasonalNaive",
+    "StepOutput",
+    "Target",
+    "Unrolled",
+]

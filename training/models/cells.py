@@ -1,0 +1,81 @@
+"""Recurrent cells that run a whole sequence fast (torch's fused kernels, for training) and a single step as plain
+matrix products of the same weights (for export: faster in onnxruntime than its recurrent operators)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+State = dict[str, Tensor]
+
+
+class Cell(nn.Module):
+    """A recurrent cell of `units` units fed with vectors of the same length."""
+
+    tensors: tuple[str, ...] = ("hidden",)
+
+    def __init__(self, units: int, sequence: nn.RNNBase) -> None:
+        super().__init__()
+        self.units = units
+        self.sequence = sequence
+
+    def scan(self, inputs: Tensor) -> Tensor:
+        """inputs [batch, T, units] from a zero state -> hidden [batch, T, units]."""
+        return cast(Tensor, self.sequence(inputs)[0])
+
+    def gates(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """The two affine maps of every cell, of the input and of the hidden state."""
+        w = cast("dict[str, Tensor]", dict(self.sequence.named_parameters()))
+        from_input = functional.linear(inputs, w["weight_ih_l0"], w["bias_ih_l0"])
+        return from_input, functional.linear(hidden, w["weight_hh_l0"], w["bias_hh_l0"])
+
+    def advance(self, inputs: Tensor, state: State) -> State:
+        """One step: inputs [batch, units]."""
+        raise NotImplementedError(f"{type(self).__name__} must advance by one step")
+
+
+class RnnCell(Cell):
+    """h' = tanh(W x + U h + b) (Elman, 1990)."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__(units, nn.RNN(units, units, batch_first=True))
+
+    def advance(self, inputs: Tensor, state: State) -> State:
+        a, b = self.gates(inputs, state["hidden"])
+        return {"hidden": torch.tanh(a + b)}
+
+
+class GruCell(Cell):
+    """Gated recurrent unit (Cho et al., 2014)."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__(units, nn.GRU(units, units, batch_first=True))
+
+    def advance(self, inputs: Tensor, state: State) -> State:
+        hidden = state["hidden"]
+        a, b = self.gates(inputs, hidden)
+        (reset_a, update_a, new_a), (reset_b, update_b, new_b) = a.chunk(3, 1), b.chunk(3, 1)
+        reset, update = torch.sigmoid(reset_a + reset_b), torch.sigmoid(update_a + update_b)
+        new = torch.tanh(new_a + reset * new_b)
+        return {"hidden": (1 - update) * new + update * hidden}
+
+
+class LstmCell(Cell):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
+
+    tensors = ("hidden", "cell")
+
+    def __init__(self, units: int) -> None:
+        super().__init__(units, nn.LSTM(units, units, batch_first=True))
+
+    def advance(self, inputs: Tensor, state: State) -> State:
+        a, b = self.gates(inputs, state["hidden"])
+        enter, forget, new, leave = (a + b).chunk(4, 1)
+        cell = torch.sigmoid(forget) * state["cell"] + torch.sigmoid(enter) * torch.tanh(new)
+        return {"hidden": torch.sigmoid(leave) * torch.tanh(cell), "cell": cell}
+
+
+CELLS: dict[str, type[RnnCell] | type[GruCell] | type[LstmCell]] = {"rnn": RnnCell, "gru": GruCell, "lstm": LstmCell}

@@ -1,0 +1,201 @@
+"""What all forecasters share: the memory, the scoring of what came, and quantiles in running scales.
+
+A family says only how quantiles follow from the memory (and, if it has one, from a hidden state). All of it,
+memory included, is exported, so that the ONNX graph is the whole model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.models.density import integral_transform, pinball, surprise
+from training.models.latent import Latent
+from training.models.memory import Columns, Memory, MemorySpec, State, relative, safe, scale_of
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is forecast: how far, at which quantiles, on which grid and season (0 = none)."""
+
+    interval_ms: int
+    horizon: int
+    quantiles: tuple[float, ...]
+    season_steps: int = 0
+
+    @property
+    def median(self) -> int:
+        return self.quantiles.index(0.5)
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """One step of a batch. Shapes as in the contract (`service/bundle.py`), with one target."""
+
+    state: State
+    one_step: Tensor
+    surprise: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """What a family reads its quantiles from: the memory of [n] moments, in running scales."""
+
+    features: Tensor  # [n, features] f32
+    timestamp: Tensor  # [n] i64
+    hidden: Tensor  # [n, units] f32, what the heads read of the latent state; no units without one
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """A whole history at once; raw values, time first. NaN where nothing was known."""
+
+    one_step: NDArray[np.float64]  # [T, S, quantiles], the forecast made after step t
+    surprise: NDArray[np.float32]  # [T, S], of the value that came at t
+    scores: NDArray[np.float32]  # [T, S, scores]
+    multi_step: NDArray[np.float64]  # [origins, S, horizon, quantiles]
+    scale: NDArray[np.float64]  # [T, S]
+
+
+class Forecaster(nn.Module):
+    """A family says how quantiles follow from the memory and, if it has one, from the latent state."""
+
+    family = "forecaster"
+
+    def __init__(self, target: Target, memory: MemorySpec, latent: Latent | None = None) -> None:
+        super().__init__()
+        self.target = target
+        self.memory = Memory(memory)
+        self.latent = latent
+
+    def one_step_units(self, view: View) -> Tensor:
+        """[n, quantiles] f32, sorted, relative to the anchor in running scales."""
+        raise NotImplementedError(f"{type(self).__name__} must forecast one step")
+
+    def multi_step_units(self, view: View) -> Tensor:
+        """[n, horizon, quantiles] f32, sorted, relative to the anchor in running scales."""
+        raise NotImplementedError(f"{type(self).__name__} must forecast its horizon")
+
+    # ------------------------------------------------------------------ the contract
+    def initial_state(self, batch: int) -> State:
+        """All zeros: a stream never seen."""
+        pending = {"pending": torch.zeros(batch, len(self.target.quantiles))}
+        latent = self.latent.initial_state(batch) if self.latent else {}
+        return {**self.memory.initial_state(batch), **latent, **pending}
+
+    def step(self, value: Tensor, timestamp: Tensor, state: State) -> StepOutput:
+        """Consume value [batch, 1] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
+        arrived = value[:, 0]
+        loss, scores = self._score(arrived, state)
+        memory, glance = self.memory.update(arrived, timestamp, state)
+        started = memory["count"] > 0
+        latent = self.latent.advance(memory, glance, timestamp, state) if self.latent else {}
+        features, anchor, scale = self.memory.read(memory)
+        units = self.one_step_units(View(features, timestamp, latent.get("hidden", features[:, :0])))
+        pending = torch.where(started, units, torch.zeros_like(units))
+        quantiles = anchor[:, None] + scale[:, None] * units.double()
+        quantiles = torch.where(started, quantiles, torch.full_like(quantiles, torch.nan))
+        return StepOutput({**memory, **latent, "pending": pending}, quantiles[:, None], loss, scores[:, None])
+
+    def forecast(self, timestamp: Tensor, state: State) -> Tensor:
+        """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) intervals."""
+        features, anchor, scale = self.memory.read(state)
+        units = self.multi_step_units(View(features, timestamp, state.get("hidden", features[:, :0])))
+        quantiles = anchor[:, None, None] + scale[:, None, None] * units.double()
+        started = (state["count"] > 0)[:, :, None]
+        return torch.where(started, quantiles, torch.full_like(quantiles, torch.nan))[:, :, None]
+
+    def _score(self, arrived: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without forecast or value."""
+        anchor, scale = state["ring"][:, -1], scale_of(state["spread"])
+        units = torch.where((scale > 0)[:, None], state["pending"], torch.zeros_like(state["pending"]))
+        return score(arrived, units, anchor, scale, state["last"][:, 0], state["count"][:, 0] > 0, self.target)
+
+    # ------------------------------------------------------------------ a whole history at once
+    @torch.no_grad()
+    def unroll(
+        self, values: NDArray[np.float64], timestamps: NDArray[np.int64], origins: Sequence[int] | None = None
+    ) -> Unrolled:
+        """values [T, S] (NaN = missing) on the grid timestamps [T] -> the same numbers that `step` and `forecast`
+        give, one observation at a time. multi_step is computed after the steps `origins` (default: all)."""
+        columns = self.memory.unroll(values, timestamps)
+        hidden = self.scan(columns)
+        steps = len(timestamps)
+        chosen = np.arange(steps) if origins is None else np.asarray(origins, np.int64)
+        one = self._units_at(columns, hidden, np.arange(steps), self.one_step_units)
+        multi = self._units_at(columns, hidden, chosen, self.multi_step_units)
+        scale, unknown = columns.scale, columns.count == 0
+        one_step = columns.x[:, :, None] + scale[:, :, None] * one
+        multi_step = columns.x[chosen][:, :, None, None] + scale[chosen][:, :, None, None] * multi
+        one_step[unknown], multi_step[unknown[chosen]] = np.nan, np.nan
+        loss, scores = _score_columns(values, columns, one, self.target)
+        return Unrolled(one_step, loss, scores, multi_step, scale)
+
+    def scan(self, columns: Columns) -> Tensor:
+        """The hidden state after every step of an unrolled memory, [T, S, units]; no units without a latent state."""
+        return self.latent.scan(columns) if self.latent else torch.zeros(*columns.x.shape, 0)
+
+    def _units_at(
+        self, columns: Columns, hidden: Tensor, times: NDArray[np.int64], head: Callable[[View], Tensor]
+    ) -> NDArray[np.float32]:
+        """`head` at [times, all streams], in chunks of bounded memory -> [times, S, ...]."""
+        streams = columns.x.shape[1]
+        parts: list[NDArray[np.float32]] = []
+        for chunk in np.array_split(times, max(1, len(times) * streams // 4096)):
+            t, s = np.repeat(chunk, streams), np.tile(np.arange(streams), len(chunk))
+            units = head(view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)]))
+            parts.append(units.numpy().reshape(len(chunk), streams, *units.shape[1:]))
+        return np.concatenate(parts)
+
+
+def view_of(columns: Columns, t: NDArray[np.int64], s: NDArray[np.int64], hidden: Tensor) -> View:
+    """The memory after steps `t` [n] of streams `s` [n], as `step` would see it, beside hidden [n, units]."""
+    return View(torch.as_tensor(columns.features(t, s)), torch.as_tensor(columns.timestamps[t]), hidden)
+
+
+def score(
+    arrived: Tensor, units: Tensor, anchor: Tensor, scale: Tensor, last: Tensor, forecast: Tensor, target: Target
+) -> tuple[Tensor, Tensor]:
+    """Surprise [n] and scores [n, 5] of forecasts `units` [n, Q] (relative to anchor [n] in scales [n]) against
+    `arrived` [n]. With a scale of 0 there is no unit to be surprised in: only an exact hit has a finite surprise."""
+    levels = torch.tensor(target.quantiles)
+    valid = forecast & ~torch.isnan(arrived)
+    y = torch.where(valid, arrived, anchor)
+    value = relative(y[:, None], anchor, scale)[:, 0]
+    loss = surprise(value, units, target.quantiles)
+    loss = torch.where((scale > 0) | (y == anchor), loss, torch.full_like(loss, torch.nan))
+    lower, upper = target.quantiles.index(0.1), target.quantiles.index(0.9)
+    unit = safe(scale).float()
+    columns = [
+        (value - units[:, target.median]).abs() * unit,
+        (y - last).abs().float(),
+        pinball(value, units, levels) * unit,
+        ((value >= units[:, lower]) & (value <= units[:, upper])).float(),
+        integral_transform(value, units, target.quantiles),
+    ]
+    scores = torch.stack(columns, 1)
+    blank = torch.full_like(scores, torch.nan)
+    return torch.where(valid, loss, blank[:, 0]), torch.where(valid[:, None], scores, blank)
+
+
+def _score_columns(
+    values: NDArray[np.float64], columns: Columns, one: NDArray[np.float32], target: Target
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`score` of every value under the forecast made one step before: [T, S] and [T, S, 5]."""
+    steps, streams = values.shape
+    loss = np.full((steps, streams), np.nan, np.float32)
+    scores = np.full((steps, streams, 5), np.nan, np.float32)
+    for s in range(streams):
+        scale = torch.as_tensor(columns.scale[:-1, s])
+        units = torch.where((scale > 0)[:, None], torch.as_tensor(one[:-1, s]), torch.tensor(0.0))
+        x, last = torch.as_tensor(columns.x[:-1, s]), torch.as_tensor(columns.last[:-1, s])
+        known = torch.as_tensor(columns.count[:-1, s] > 0)
+        a, b = score(torch.as_tensor(values[1:, s]), units, x, scale, last, known, target)
+        loss[1:, s], scores[1:, s] = a.numpy(), b.numpy()
+    return loss, scores

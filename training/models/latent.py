@@ -1,0 +1,61 @@
+"""The latent state of a stream: what its memory shows a recurrent cell, step by step.
+
+A class of its own so that a forecaster either has one or has none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.models.cells import CELLS
+from training.models.memory import Columns, Glance, MemorySpec, State, cell_input_size, cell_inputs, phase_of
+
+
+class Latent(nn.Module):
+    """h_t = g(h_{t-1}, x_t), with x_t the memory's columns in running scales."""
+
+    def __init__(self, cell: str, memory: MemorySpec, units: int) -> None:
+        super().__init__()
+        self.spec = memory
+        self.units = units
+        self.embed = nn.Linear(cell_input_size(memory), units)
+        self.cell = CELLS[cell](units)
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros for every tensor of the cell, [batch, units]."""
+        return {name: torch.zeros(batch, self.units) for name in self.cell.tensors}
+
+    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+        """The state after one step: `memory` is the memory after it, `state` holds the cell's tensors before it."""
+        phase = phase_of(timestamp, self.spec)
+        x, level, spread = memory["ring"][:, -1], memory["level"], memory["spread"]
+        inputs = cell_inputs(x, glance.seasonal, level, spread, glance.observed, phase)
+        advanced = self.cell.advance(functional.relu(self.embed(inputs)), state)
+        started = memory["count"] > 0
+        return {name: torch.where(started, tensor, torch.zeros_like(tensor)) for name, tensor in advanced.items()}
+
+    def inputs(self, columns: Columns) -> Tensor:
+        """What the cell is shown after every step of an unrolled memory, [T, S, inputs]."""
+        x, seasonal = torch.as_tensor(columns.x), torch.as_tensor(columns.seasonal)
+        phase = phase_of(torch.as_tensor(columns.timestamps), self.spec)[:, None].expand_as(x)
+        level, spread = torch.as_tensor(columns.level), torch.as_tensor(columns.spread)
+        return cell_inputs(x, seasonal, level, spread, torch.as_tensor(columns.observed), phase)
+
+    def run(self, inputs: Tensor) -> Tensor:
+        """inputs [batch, T, inputs] from a zero state -> hidden [batch, T, units]."""
+        return self.cell.scan(functional.relu(self.embed(inputs)))
+
+    def scan(self, columns: Columns) -> Tensor:
+        """Hidden after every step, [T, S, units]; a stream starts from zero at its first observed value, wherever
+        in the history that is, and is zero before."""
+        steps = len(columns.timestamps)
+        start = np.argmax(columns.count > 0, 0)
+        forward = np.minimum(np.arange(steps)[:, None] + start, steps - 1)
+        streams = np.arange(len(start))
+        hidden = self.run(self.inputs(columns)[forward, streams].transpose(0, 1)).transpose(0, 1)
+        back = np.arange(steps)[:, None] - start
+        aligned = hidden[np.maximum(back, 0), streams]
+        return torch.where(torch.as_tensor(columns.count > 0)[:, :, None], aligned, torch.zeros_like(aligned))

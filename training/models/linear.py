@@ -1,0 +1,42 @@
+"""Linear autoregression on a seasonal memory: lags, seasonal tables at several rates, levels at several half-lives.
+
+All features are relative to the last value and the map has no bias, so f(a*y + b) = a*f(y) + b by construction.
+One map a lead (direct multi-step, no feeding back), fitted in closed form (`training/fitting/ridge.py`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.models.forecaster import Target, View
+from training.models.memory import MemorySpec
+from training.models.naive import PointForecaster
+
+LAGS = 48
+RATES = (0.5, 0.2, 0.08, 0.03)
+LEVELS = (0.5, 1.0, 3.0, 7.0)  # half-lives, in seasons
+
+
+def linear_memory(target: Target, lags: int = LAGS) -> MemorySpec:
+    """The memory that the linear map reads."""
+    span = target.season_steps or 24
+    rates = RATES if target.season_steps else ()
+    return MemorySpec(target.interval_ms, target.season_steps, lags, rates, tuple(level * span for level in LEVELS))
+
+
+class LinearAutoregression(PointForecaster):
+    """`weights_one` [features], `weights_multi` [features, horizon]: features in, leads out, both in running scales."""
+
+    family = "ar"
+    weights_one: Tensor
+    weights_multi: Tensor
+
+    def __init__(self, target: Target, lags: int = LAGS) -> None:
+        super().__init__(target, linear_memory(target, lags))
+        features = self.memory.spec.features
+        self.register_buffer("weights_one", torch.zeros(features))
+        self.register_buffer("weights_multi", torch.zeros(features, target.horizon))
+
+    def points(self, view: View) -> tuple[Tensor, Tensor]:
+        return view.features @ self.weights_one, view.features @ self.weights_multi

@@ -1,0 +1,66 @@
+"""The yardsticks, served like any model: the last value, and the value one season before."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.models.forecaster import Forecaster, Target, View
+from training.models.memory import MemorySpec
+
+
+class PointForecaster(Forecaster):
+    """A point forecast from memory alone, with quantiles from its own past errors in running scales.
+
+    `offsets_one` [quantiles] and `offsets_multi` [horizon, quantiles] are set by `training/fitting/residuals.py`;
+    the median's offset is zero, so the point forecast is the median.
+    """
+
+    offsets_one: Tensor
+    offsets_multi: Tensor
+
+    def __init__(self, target: Target, memory: MemorySpec) -> None:
+        super().__init__(target, memory)
+        self.register_buffer("offsets_one", torch.zeros(len(target.quantiles)))
+        self.register_buffer("offsets_multi", torch.zeros(target.horizon, len(target.quantiles)))
+
+    def points(self, view: View) -> tuple[Tensor, Tensor]:
+        """One-step [n] and multi-step [n, horizon] points, relative to the anchor in running scales."""
+        raise NotImplementedError(f"{type(self).__name__} must give a point forecast")
+
+    def one_step_units(self, view: View) -> Tensor:
+        return self.points(view)[0][:, None] + self.offsets_one
+
+    def multi_step_units(self, view: View) -> Tensor:
+        return self.points(view)[1][:, :, None] + self.offsets_multi
+
+
+class Naive(PointForecaster):
+    """The last value, for every lead."""
+
+    family = "naive"
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, MemorySpec(target.interval_ms))
+
+    def points(self, view: View) -> tuple[Tensor, Tensor]:
+        zeros = torch.zeros_like(view.timestamp, dtype=torch.float32)
+        return zeros, zeros[:, None].expand(-1, self.target.horizon)
+
+
+class SeasonalNaive(PointForecaster):
+    """The last value seen at the same phase of the season (a bin of it, where the season has over 168 slots)."""
+
+    family = "seasonal_naive"
+
+    def __init__(self, target: Target) -> None:
+        spec = MemorySpec(target.interval_ms, target.season_steps, rates=(1.0,))
+        super().__init__(target, spec)
+
+    def points(self, view: View) -> tuple[Tensor, Tensor]:
+        spec = self.memory.spec
+        slot = torch.div(view.timestamp, spec.interval_ms, rounding_mode="floor")
+        leads = torch.arange(1, self.target.horizon + 1)
+        bins_ahead = torch.div(slot.remainder(spec.width)[:, None] + leads, spec.width, rounding_mode="floor")
+        points = view.features.gather(1, (bins_ahead - 1).remainder(spec.bins))
+        return points[:, 0], points
