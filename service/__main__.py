@@ -34,7 +34,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; `--debug` in front keeps an error's stack trace."""
     try:
-        _app(arguments)(list(arguments), prog_name="eddycast")
+        build_app(arguments)(list(arguments), prog_name="eddycast")
     except EddycastError as error:
         if "--debug" in arguments[:1]:
             raise
@@ -45,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _app(arguments: Sequence[str]) -> typer.Typer:
+def build_app(arguments: Sequence[str]) -> typer.Typer:
+    """The program as far as `arguments` need it: the service's commands, and those of others that they may mean."""
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     app.callback()(_root)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(serve)
