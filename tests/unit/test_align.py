@@ -143,7 +143,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 5000), st.lists(steps, max_size=60), st.sampled_from([7, 1000, 1001]), st.sampled_from([1, 4]))
 def test_assigning_a_sequence_equals_aligning_record_by_record(start, walk, interval_ms, max_gap):
     stamps = 1_000_000 + start + np.cumsum(np.array([0, *walk], np.int64))
@@ -153,7 +153,7 @@ def test_assigning_a_sequence_equals_aligning_record_by_record(start, walk, inte
     assert verdicts.tolist() == expected_verdicts
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 999), st.lists(st.integers(0, 30), max_size=30), st.integers(0, 400))
 def test_long_regular_runs_after_a_lock_that_has_not_settled(phase, jitters, repeats):
     wobble = np.array([0, *jitters], np.int64) + np.arange(len(jitters) + 1) * 1000
@@ -164,12 +164,43 @@ def test_long_regular_runs_after_a_lock_that_has_not_settled(phase, jitters, rep
     assert verdicts.tolist() == expected_verdicts
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-450, 450), st.integers(960, 1040), st.integers(1, 60)), max_size=5))
+def test_clocks_that_drift_and_jump_between_regular_runs(segments):
+    walk = [part for jump, step, count in segments for part in (1000 + jump, *[step] * count)]
+    stamps = 7_000_000 + np.cumsum(np.array([0, *walk], np.int64))
+    slots, verdicts = assign_slots(stamps, 1000, 10)
+    expected_slots, expected_verdicts, _, _ = read_one_by_one(stamps.tolist(), 1000, 10)
+    assert slots.tolist() == expected_slots
+    assert verdicts.tolist() == expected_verdicts
+
+
+@pytest.mark.parametrize("interval_s", [59, 61])
+def test_the_phase_of_a_drifting_sensor_stays_within_an_interval(interval_s):
+    stamps = NOON + np.arange(0, 6 * 3_600_000, interval_s * 1000)
+    _, _, _, rows = read_one_by_one(stamps.tolist())
+    assert max(abs(float(row["phase"])) for row in rows) < MINUTE
+    slots, verdicts = assign_slots(stamps, MINUTE, 512)
+    expected_slots, expected_verdicts, _, _ = read_one_by_one(stamps.tolist())
+    assert (slots.tolist(), verdicts.tolist()) == (expected_slots, expected_verdicts)
+
+
+def test_a_run_taken_at_once_leaves_the_phase_it_found():
+    """The phase is still on its way to a jump of 400 ms when the next one comes."""
+    jumps = np.repeat([0, 400, 800, 400], [3, 4, 30, 30])
+    stamps = 7_000_000 + np.arange(len(jumps)) * 1000 + jumps
+    expected_slots, expected_verdicts, _, _ = read_one_by_one(stamps.tolist(), 1000, 10)
+    assert set(expected_verdicts) > {Verdict.FIRST, Verdict.NEXT}
+    slots, verdicts = assign_slots(stamps, 1000, 10)
+    assert (slots.tolist(), verdicts.tolist()) == (expected_slots, expected_verdicts)
+
+
 def test_assigning_nothing():
     slots, verdicts = assign_slots(np.empty(0, np.int64), MINUTE, 512)
     assert len(slots) == len(verdicts) == 0
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=20))
 def test_a_stream_is_judged_without_its_neighbours_and_the_rows_given_stay_as_they_were(pairs):
     first, second = (np.array(column, np.int64) * 300 for column in zip(*pairs, strict=True))

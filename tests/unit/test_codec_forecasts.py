@@ -107,7 +107,7 @@ def test_no_rows_no_records():
     assert Encoder(manifest()).encode(**columns(0)) == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.text('ab",\\\n[]{}%é☃\x01 ', min_size=1, max_size=6), min_size=1, max_size=5),
     st.integers(1, 3),

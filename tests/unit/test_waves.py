@@ -22,7 +22,7 @@ def test_distinct_ids_are_one_wave_in_arrival_order():
     assert [wave.tolist() for wave in cut(np.array([5, 1, 4]))] == [[0, 1, 2]]
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(ids)
 def test_waves_are_a_permutation_with_an_id_at_most_once_each(column):
     waves = cut(column)
@@ -33,7 +33,7 @@ def test_waves_are_a_permutation_with_an_id_at_most_once_each(column):
         assert len(set(column[wave].tolist())) == len(wave)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(ids)
 def test_an_id_keeps_its_arrival_order_across_waves(column):
     waves = cut(column)
