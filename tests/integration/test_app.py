@@ -15,6 +15,7 @@ import pytest
 from service.app import Service
 from service.broker.memory import MemoryAdmin, MemoryBroker
 from service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
+from service.metrics import STAGES
 from service.settings import Settings, load_settings
 from tests.support.bundles import START_MS, write_bundle
 
@@ -102,6 +103,7 @@ def test_observations_become_forecasts_and_a_stop_commits_them(
     metrics = running.get("/metrics")[1]
     assert f'eddycast_model_info{{family="naive",model="{label}"' in metrics
     assert "eddycast_ready 1.0" in metrics
+    assert all(f'eddycast_stage_seconds_count{{stage="{stage}"}}' in metrics for stage in STAGES)
     assert running.get("/live")[0] == 200
     running.end()
 

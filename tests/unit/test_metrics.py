@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from service.align import Verdict
 from service.distribution import Distribution
-from service.metrics import PREFIX, SECONDS, STAGES, Metrics
+from service.metrics import PREFIX, SECONDS, STAGES, VERDICTS, Metrics
 
 
 @pytest.fixture
@@ -107,3 +108,7 @@ def test_metrics_are_defined_in_one_file_only() -> None:
             for alias in node.names
         }
         assert not names & {"Counter", "Gauge", "Histogram", "Summary", "Info"}, path
+
+
+def test_every_verdict_has_its_word() -> None:
+    assert tuple(verdict.name.lower() for verdict in Verdict) == VERDICTS

@@ -1,0 +1,142 @@
+"""Docs that name nothing that does not exist. `python -m tests.tools.docs [--write]`, from the repository's root.
+
+What stands in backticks or code blocks of README.md and docs/ is looked at:
+
+    a path              service/align.py, docs/design.md   is a file or directory here (or ignored by git: built)
+    a make target       make demo                          is in the Makefile
+    a command line      eddycast train DATA --family gru   is a command, and so is each of its options
+    a setting           kafka.linger_ms, EDDYCAST_...      is in the settings
+    a metric            eddycast_records_total             is in the metrics
+    a link              [text](docs/design.md)             leads to a file
+
+Pages that follow from the code must be what the code says; `--write` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from prometheus_client import CollectorRegistry
+
+from service.__main__ import build_app
+from service.metrics import Metrics
+from service.settings import CONFIG, PREFIX, Settings, every_setting
+from tests.tools.pages import PAGES
+
+ROOT = Path(__file__).parents[2]
+_FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.S | re.M)
+_PATH = re.compile(
+    r"(?<![\w./-])((?:service|training|deploy|tests|docs|\.ci)/[\w./*-]*[\w*/]|[\w-]+\.(?:md|toml|yml|txt))(?![\w/])"
+)
+_BUILT = ("build/", "dist/", ".venv/")
+_GROUPS = {name for name, field in Settings.model_fields.items() if hasattr(field.annotation, "model_fields")}
+
+
+def problems(root: Path = ROOT) -> Iterator[str]:
+    """Everything that is wrong, one line each."""
+    yield from stale(root)
+    for path in [root / "README.md", root / "CHANGELOG.md", *sorted((root / "docs").rglob("*.md"))]:
+        for line in check(path.read_text(), root, path.parent):
+            yield f"{path.relative_to(root)}: {line}"
+
+
+def stale(root: Path) -> Iterator[str]:
+    """Pages that should follow from the code and do not."""
+    for name, page in PAGES.items():
+        path = root / name
+        if not path.is_file() or path.read_text() != page():
+            yield f"{name}: not what the code says; run `make docs`"
+
+
+def check(text: str, root: Path, directory: Path) -> Iterator[str]:
+    """What `text`, a page in `directory`, names that does not exist."""
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target and not (directory / target).exists():
+            yield f"link to {target}, which does not exist"
+    codes = [code.replace("\\\n", " ") for code in _FENCE.findall(text)]
+    codes += re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))
+    for code in dict.fromkeys(codes):
+        for look in (_paths, _targets, _commands, _settings, _variables, _metrics):
+            yield from look(code, root)
+
+
+def _paths(code: str, root: Path) -> Iterator[str]:
+    for name in _PATH.findall(code):
+        found = any(root.glob(name)) if "*" in name else (root / name).exists()
+        if not found and not any(root.glob(f"docs/{name}")) and not f"{name}/".startswith(_BUILT):
+            yield f"path {name} does not exist"
+
+
+def _targets(code: str, root: Path) -> Iterator[str]:
+    known = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), re.M))
+    for name in re.findall(r"(?:^|[\n$;&] *)make ([a-z]+)", code):
+        if name not in known:
+            yield f"make target {name} does not exist"
+
+
+def _commands(code: str, root: Path) -> Iterator[str]:
+    for line in re.findall(r"(?:^|[\n$;&/] *)eddycast ([a-z]+[^\n|;&>#]*)", code):
+        name = line.split()[0].rstrip(",")
+        options = _options(name)
+        if options is None:
+            yield f"command `eddycast {name}` does not exist"
+            continue
+        for flag in re.findall(r"(?<!\S)(--[\w.-]+)", line):
+            if flag not in options:
+                yield f"option {flag} of `eddycast {name}` does not exist"
+
+
+def _settings(code: str, root: Path) -> Iterator[str]:
+    known = {setting.name for setting in every_setting()}
+    for group, name in re.findall(r"(?:^|--|[\s,(])([a-z]+)\.([a-z_]+)(?=$|[\s,)=])", code):
+        if group in _GROUPS and f"{group}.{name}" not in known and not (root / "service" / f"{group}.{name}").exists():
+            yield f"setting {group}.{name} does not exist"
+
+
+def _variables(code: str, root: Path) -> Iterator[str]:
+    known = {CONFIG, PREFIX} | {setting.variable for setting in every_setting()}
+    for name in re.findall(r"EDDYCAST_\w*", code):
+        if name not in known:
+            yield f"variable {name} does not exist"
+
+
+def _metrics(code: str, root: Path) -> Iterator[str]:
+    known = {line.name for line in Metrics(CollectorRegistry()).table}
+    for name in re.findall(r"\beddycast_\w+", code):
+        if name not in known and re.sub(r"_(bucket|sum|count)$", "", name) not in known:
+            yield f"metric {name} does not exist"
+
+
+@cache
+def _options(name: str) -> frozenset[str] | None:
+    """The options of a command, with those of the program; None if there is no such command."""
+    group: Any = typer.main.get_command(build_app([name]))
+    with group.make_context("eddycast", [name]) as context:
+        command = group.get_command(context, name)
+        if command is None:
+            return None
+        own = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+        if command.context_settings.get("allow_extra_args"):
+            own |= {f"--{setting.name}" for setting in every_setting()} | {"--config"}
+        return frozenset(own | {"--help"})
+
+
+def main(arguments: list[str]) -> int:
+    """Check, or write what follows from the code and then check; the number of problems decides the exit code."""
+    if "--write" in arguments:
+        for name, page in PAGES.items():
+            (ROOT / name).parent.mkdir(exist_ok=True)
+            (ROOT / name).write_text(page())
+    found = list(problems())
+    print("\n".join(found) or "docs: nothing named that does not exist")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

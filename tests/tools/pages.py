@@ -1,0 +1,62 @@
+"""The pages of docs/ that follow from the code: settings and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry
+
+from service.metrics import Metrics
+from service.settings import Settings, every_setting
+
+WRITTEN = "<!-- Written by `make docs`; a test holds it equal to the code. -->"
+
+PLACES = """\
+A setting has one name in three places; the lower ones win. A name that no setting has is an error in each of them.
+
+| place | example |
+| --- | --- |
+| the file named by `--config` or `EDDYCAST_CONFIG` | `linger_ms = 5` below `[kafka]` |
+| the environment | `EDDYCAST_KAFKA__LINGER_MS=5` |
+| a flag of `eddycast serve` and `eddycast doctor` | `--kafka.linger_ms 5` |
+
+`none` means that the setting is left out."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for setting in every_setting():
+        group = setting.name.rpartition(".")[0]
+        row = (f"`{setting.name}`", f"`{setting.default}`", str(setting.field.description))
+        groups.setdefault(group, []).append(row)
+    parts = ["# Settings", WRITTEN, PLACES]
+    for group, rows in groups.items():
+        title = f"## {group}" if group else "## the process"
+        about = Settings.model_fields[group].annotation.__doc__ or "" if group else "The service as a whole."
+        parts += [title, about, table(("setting", "default", "meaning"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    rows = [
+        (f"`{line.name}`", line.kind, line.unit, ", ".join(line.labels), line.meaning, line.rises)
+        for line in Metrics(CollectorRegistry()).table
+    ]
+    head = ("metric", "type", "unit", "labels", "meaning", "when it rises")
+    about = (
+        "Served in Prometheus' text format at `/metrics`, on the port `http.port`. No metric is labelled by stream. "
+        "A histogram comes as `_bucket`, `_sum` and `_count`."
+    )
+    return "\n\n".join(["# Metrics", WRITTEN, about, table(head, rows)]) + "\n"
+
+
+#: Path below the repository's root -> what it must contain.
+PAGES = {"docs/settings.md": settings_page, "docs/metrics.md": metrics_page}
