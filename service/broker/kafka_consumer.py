@@ -37,6 +37,7 @@ class KafkaConsumer:
         """See `port.Consumer`. What the listener raises comes out of here, before any record is taken."""
         try:
             with translated(f"cannot read {self._topic}"):
+                self._keep_joining()
                 polled = self._client.poll(timeout_ms=max(0, int(timeout_s * 1000)), max_records=max_records)
         except EddycastError as error:
             if (raised := self._relay.take_error()) is not None:
@@ -128,6 +129,16 @@ class KafkaConsumer:
     def _check_held(self, partitions: Collection[int]) -> None:
         if missing := set(partitions) - self.assignment():
             raise MembershipLost(f"partitions {sorted(missing)} of {self._topic} are not assigned to this member")
+
+    def _keep_joining(self) -> None:
+        """Let a join that outlasts a poll be finished by the next one.
+
+        The client (kafka-python 3.0) looks anew whether a join is needed; where changed metadata was the reason it is
+        gone by then, the answer that arrives is never read, and the member waits without partitions for ever.
+        """
+        coordinator = self._client._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
 
     def _check_not_displaced(self) -> None:
         """A static member whose instance id was taken over goes on polling without an error: the client only stops its

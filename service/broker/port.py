@@ -40,7 +40,8 @@ class Consumer(Protocol):
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Store next offsets by partition, durably. Raises MembershipLost when the group has moved on,
-        BrokerUnavailable when no broker answered in time (the outcome is then unknown)."""
+        BrokerUnavailable when no broker answered in time (the outcome is then unknown) or while the group is still
+        agreeing on a rebalance (nothing was stored): either way the same commit may succeed after the next poll."""
 
     def committed(self, partitions: Collection[int]) -> dict[int, int | None]:
         """The stored next offsets; None where there is none."""
@@ -62,7 +63,11 @@ class Consumer(Protocol):
 
 
 class Producer(Protocol):
-    """Columns out. Records of one partition keep their order."""
+    """Columns out. Records of one partition keep their order.
+
+    Without a transactional id a producer goes on after any failure. With one, a TransactionFailed is its end: every
+    later call raises it again, `close` it and ask the broker for a new producer with the same id.
+    """
 
     def produce(
         self,
@@ -77,13 +82,15 @@ class Producer(Protocol):
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every record queued since the last flush is acknowledged and check each result.
-        Raises ProduceFailed naming topic and partition of the first failure; the queue is then empty."""
+        Raises ProduceFailed naming topic and partition of the first failure, RecordTooLarge if the topic refused the
+        record for its size, TransactionFailed inside a transaction; the queue is then empty."""
 
     def begin(self) -> None:
         """Open a transaction (only for a producer with a transactional id). Raises TransactionFailed."""
 
     def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer) -> None:
-        """Store the consumer group's next offsets as part of the open transaction."""
+        """Store the consumer group's next offsets as part of the open transaction, fenced by the consumer's membership
+        as of its last poll. Raises MembershipLost if there is none (the producer goes on), TransactionFailed."""
 
     def commit(self) -> None:
         """Flush, check every result, make the transaction visible. Raises TransactionFailed when fenced or refused."""

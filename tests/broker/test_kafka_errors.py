@@ -1,0 +1,88 @@
+"""Every error that kafka-python can raise means something in our words."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from kafka import errors as vendor
+
+from service.broker.kafka_errors import MEANING, translate, translated
+from service.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    EddycastError,
+    MembershipLost,
+    RecordTooLarge,
+    TopicMissing,
+    TransactionFailed,
+)
+
+
+def _vendor_errors() -> list[type[Exception]]:
+    found = [kind for _, kind in inspect.getmembers(vendor, inspect.isclass) if issubclass(kind, Exception)]
+    return [kind for kind in found if kind.__module__ == vendor.__name__]
+
+
+def _make(kind: type[Exception]) -> Exception:
+    parameters: list[Any] = [{}] if kind is vendor.LogTruncationError else []
+    return kind(*parameters)
+
+
+def test_the_walk_finds_the_vendor_s_errors() -> None:
+    assert len(_vendor_errors()) > 100
+
+
+@pytest.mark.parametrize("kind", _vendor_errors(), ids=lambda kind: kind.__name__)
+def test_every_vendor_error_is_mapped(kind: type[Exception]) -> None:
+    ours = translate(_make(kind), "cannot do it")
+    assert isinstance(ours, BrokerError)
+    assert ours.what.startswith("cannot do it: ")
+    if issubclass(kind, vendor.RetriableError) and type(ours) is not TopicMissing:
+        assert ours.retriable, f"{kind.__name__} heals by itself, {type(ours).__name__} does not"
+
+
+def test_no_meaning_is_shadowed_by_a_base() -> None:
+    """An entry that says what its base says already would be noise."""
+    for kind, meaning in MEANING.items():
+        above = [MEANING[base] for base in kind.__mro__[1:] if base in MEANING]
+        assert not above or above[0] is not meaning, kind
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (vendor.KafkaTimeoutError("late"), BrokerUnavailable),
+        (vendor.KafkaConnectionError(), BrokerUnavailable),
+        (ConnectionRefusedError(), BrokerUnavailable),
+        (vendor.CommitFailedError(), MembershipLost),
+        (vendor.UnknownMemberIdError(), MembershipLost),
+        (vendor.UnknownTopicOrPartitionError(), TopicMissing),
+        (vendor.MessageSizeTooLargeError(), RecordTooLarge),
+        (vendor.ProducerFencedError(), TransactionFailed),
+        (vendor.InvalidProducerEpochError(), TransactionFailed),
+        (vendor.TopicAuthorizationFailedError(), BrokerError),
+        (vendor.FencedInstanceIdError(), BrokerError),
+        (vendor.SaslAuthenticationFailedError(), BrokerError),
+    ],
+)
+def test_what_the_common_errors_mean(error: Exception, ours: type[BrokerError]) -> None:
+    assert type(translate(error, "x")) is ours
+
+
+def test_a_person_is_told_what_to_do() -> None:
+    assert "instance id" in translate(vendor.FencedInstanceIdError(), "x").action
+    assert "grant" in translate(vendor.GroupAuthorizationFailedError(), "x").action
+
+
+def test_our_own_and_programming_errors_pass_unchanged() -> None:
+    ours = MembershipLost("gone")
+    assert translate(ours, "x") is ours
+    with pytest.raises(MembershipLost, match="gone"), translated("x"):
+        raise ours
+    with pytest.raises(TypeError), translated("x"):
+        raise TypeError("a mistake")
+    with pytest.raises(EddycastError) as caught, translated("x"):
+        raise vendor.KafkaTimeoutError("late")
+    assert isinstance(caught.value.__cause__, vendor.KafkaTimeoutError)
