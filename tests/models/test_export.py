@@ -50,7 +50,7 @@ def test_torch_and_onnx_agree_over_a_thousand_steps(kind: str, bundles: dict[str
         for t in range(steps):
             feeds = {"value": values[t][:, None], "timestamp": np.full(batch, timestamps[t]), **state}
             one_step, surprise, scores, *rows = step.run(None, feeds)
-            state = {name: row for name, row in zip(state, rows, strict=True)}
+            state = dict(zip(state, rows, strict=True))
             _close(one_step[:, 0], expected.one_step[t], 1e-4, scale[t][:, None])
             _close(surprise, expected.surprise[t], 1e-2)
             _close(scores[:, 0, :3], expected.scores[t][:, :3], 1e-4, scale[t][:, None])

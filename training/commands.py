@@ -1,0 +1,177 @@
+"""The trainer's commands. Only typer is imported here: torch and polars come when a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.data_options import (
+    Columns,
+    Data,
+    Decimal,
+    Delimiter,
+    Missing,
+    StreamColumn,
+    TimeColumn,
+    Timezone,
+    ValueColumn,
+    listed,
+)
+from service.errors import DataError
+
+if TYPE_CHECKING:
+    from service.history import History
+
+Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
+SplitOption = Annotated[
+    str | None, typer.Option("--split", help="Train, validation, hold-out: rows (8640,2880,2880) or shares (.7,.1,.2).")
+]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")]
+
+
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The bundle's directory, which is made.")],
+    family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
+    interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
+    horizon: Annotated[int, typer.Option(min=1, help="How many intervals ahead.")] = 24,
+    season: Season = None,
+    quantiles: Annotated[str, typer.Option(help="Levels; .1, .5 and .9 must be there.")] = ".1,.2,.3,.4,.5,.6,.7,.8,.9",
+    split: SplitOption = None,
+    lags: Annotated[int, typer.Option(min=2, help="Past values that the linear autoregression reads.")] = 48,
+    no_linear: Annotated[bool, typer.Option("--no-linear", help="A recurrent net alone, without linear path.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
+    name: Annotated[str | None, typer.Option(help="How records name the model; its family if not given.")] = None,
+    row_limit: Annotated[int, typer.Option(min=1, help="Most bytes of state a stream.")] = 16_384,
+    time_column: TimeColumn = None,
+    stream_column: StreamColumn = None,
+    value_column: ValueColumn = None,
+    columns: Columns = None,
+    timezone: Timezone = "UTC",
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+) -> None:
+    """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
+    from rich.console import Console
+
+    from training.data import Split, infer_interval, make_panel, parse_duration, parse_season
+    from training.progress import training_bar
+    from training.report import figures_table
+    from training.train import Recipe, train_bundle
+
+    console = Console(highlight=False)
+    history = _read(data, time_column, stream_column, value_column, columns, timezone, delimiter, decimal, missing)
+    interval_ms = parse_duration(interval) if interval else infer_interval(history)
+    panel = make_panel(history, interval_ms)
+    for note in panel.notes:
+        console.print(f"note: {note}")
+    recipe = Recipe(
+        family=family,
+        horizon=horizon,
+        season_ms=parse_season(season, interval_ms),
+        quantiles=parse_quantiles(quantiles),
+        lags=lags,
+        linear_path=not no_linear,
+        seed=seed,
+        epochs=epochs,
+        threads=threads,
+        row_limit=row_limit,
+        name=name,
+    )
+    cut = Split.parse(split, len(panel))
+    with training_bar(console, f"training {family}") as report:
+        manifest, figures = train_bundle(panel, recipe, cut, out, report)
+    console.print(figures_table(figures, "rolling"))
+    seconds = manifest.training.seconds if manifest.training else 0.0
+    console.print(f"{manifest.label} in {out}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s")
+
+
+def backtest(
+    bundle: Bundle,
+    data: Data,
+    protocol: Annotated[str, typer.Option(help="rolling, ltsf, or both with a comma.")] = "rolling",
+    split: SplitOption = None,
+    season: Season = None,
+    horizons: Annotated[
+        str | None, typer.Option(help="Horizons to score, comma between; the bundle's if not given.")
+    ] = None,
+    per_stream: Annotated[bool, typer.Option("--per-stream", help="A row for each stream as well.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture of the forecasts here (PNG).")] = None,
+    time_column: TimeColumn = None,
+    stream_column: StreamColumn = None,
+    value_column: ValueColumn = None,
+    columns: Columns = None,
+    timezone: Timezone = "UTC",
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+) -> None:
+    """Score an exported bundle through the service's own engine, beside last value and seasonal naive."""
+    from rich.console import Console
+
+    from service.bundle import read_manifest
+    from training import backtest as judging
+    from training.data import Split, make_panel, parse_season
+    from training.report import figures_table, results, write_json
+
+    console = Console(highlight=False)
+    manifest = read_manifest(bundle)
+    history = _read(data, time_column, stream_column, value_column, columns, timezone, delimiter, decimal, missing)
+    panel = make_panel(history, manifest.interval_ms, manifest.max_gap)
+    cut = Split.parse(split, len(panel))
+    season_ms = parse_season(season, manifest.interval_ms)
+    leads = [int(lead) for lead in listed(horizons) or []] or None
+    contents = []
+    for one in listed(protocol) or ["rolling"]:
+        figures = judging.backtest(bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream)
+        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(data).name}"))
+        contents.append(results(one, data, figures))
+    if json:
+        write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
+    if plot:
+        from training.plot import plot_forecasts
+
+        plot_forecasts(plot, bundle, panel, cut)
+
+
+def parse_quantiles(text: str) -> tuple[float, ...]:
+    """`.1,.5,.9` as numbers, sorted. Raises DataError."""
+    try:
+        levels = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        levels = []
+    if not levels or not all(0 < level < 1 for level in levels) or not {0.1, 0.5, 0.9} <= set(levels):
+        raise DataError(f"--quantiles {text!r} are not levels between 0 and 1 with .1, .5 and .9 among them", "")
+    return tuple(levels)
+
+
+def _read(
+    data: str,
+    time_column: str | None,
+    stream_column: str | None,
+    value_column: str | None,
+    columns: str | None,
+    timezone: str,
+    delimiter: str | None,
+    decimal: str | None,
+    missing: str | None,
+) -> History:
+    from service.history import read_history
+
+    return read_history(
+        data,
+        time_column=time_column,
+        stream_column=stream_column,
+        value_column=value_column,
+        columns=listed(columns),
+        timezone=timezone,
+        delimiter=delimiter,
+        decimal=decimal,
+        missing=listed(missing),
+    )

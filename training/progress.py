@@ -1,0 +1,33 @@
+"""How a training run says how far it is: a bar with the loss and the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from training.fitting.recurrent import Report
+
+
+@contextmanager
+def training_bar(console: Console, title: str) -> Iterator[Report]:
+    """A bar that stays on the screen when it ends; give the yielded function to the training."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}  loss {task.fields[loss]}  best {task.fields[best]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=None, visible=False, loss="-", best="-")
+
+        def report(done: int, total: int, loss: float, best: float) -> None:
+            progress.update(
+                task, completed=done, total=total, visible=True, loss=f"{loss:.4f}", best=f"{best:.4f}", refresh=False
+            )
+
+        yield report
