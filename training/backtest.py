@@ -19,20 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import Manifest, read_manifest
-from service.engine import Engine
 from service.errors import DataError
 from service.history import History
 from service.model.runtime import Runtime
-from service.records import Float64, Int64, Observations
+from service.records import Float64, Int64
+from service.replay import replay
 from service.simulator import merge
-from service.state.arena import Arena
 from training import yardsticks
 from training.data import Panel, Split, format_duration, make_panel
 from training.metrics import Figure, Scores, mase_scales
 
 PROTOCOLS = ("rolling", "ltsf")
-#: Forecasts are judged in chunks of about this many bytes.
-CHUNK_BYTES = 1 << 25
 
 Array = NDArray[np.floating]
 
@@ -85,25 +82,17 @@ def backtest(
 
 
 def drive(runtime: Runtime, panel: Panel, first: int) -> Iterator[Chunk]:
-    """All readings of a panel through the service's engine in time order; forecasts at rows from `first` on."""
-    manifest = runtime.manifest
-    engine = Engine(runtime, Arena(manifest.state, capacity=len(panel.streams)))
+    """All readings of a panel through the service's own path in time order; forecasts at rows from `first` on."""
     readings = merge(panel.history())
     names = [name.encode() for name in readings.streams]
     index = np.array([panel.streams.index(name) for name in readings.streams], np.int64)
     rows = (readings.timestamps - panel.timestamps[0]) // panel.interval_ms
-    forecast_bytes = 8 * manifest.horizon * len(manifest.quantiles)
-    size = max(256, CHUNK_BYTES // forecast_bytes)
-    for start in range(0, len(readings), size):
-        part = slice(start, start + size)
-        stream, row, stamps = readings.stream[part], rows[part], readings.timestamps[part]
-        keys = [names[i] for i in stream.tolist()]
-        values = readings.values[part, None]
-        batch = Observations(0, keys, stamps, values, stamps, np.arange(start, start + len(row)))
-        made = engine.run([batch], wanted=row >= first)
-        due = made.has_multi
-        which = made.index[due]
-        yield Chunk(index[stream[which]], row[which], made.one_step[due, 0], made.multi_step[due, :, 0])
+    values = readings.values[:, None]
+    for chunk in replay(runtime, names, readings.timestamps, values, readings.stream, forecast_at=rows >= first):
+        due = chunk.forecasts.has_multi
+        which = chunk.index[due]
+        one_step, multi_step = chunk.forecasts.one_step[due, 0], chunk.forecasts.multi_step[due, :, 0]
+        yield Chunk(index[readings.stream[which]], rows[which], one_step, multi_step)
 
 
 def check_fit(manifest: Manifest, panel: Panel) -> None:
@@ -197,12 +186,12 @@ class Judge:
             self._scores[name].add(stream, target, yardstick(stream, row, self._ahead)[..., None])
 
     def figures(self, per_stream: bool = False) -> Iterator[Figure]:
-        """One figure a model, then, if asked, one a model and stream."""
+        """One figure a model, then, if asked, one a stream and model."""
         for model, scores in self._scores.items():
             yield scores.figure(model, self.horizon, int(self._origins.any(axis=0).sum()))
         if per_stream:
-            for model, scores in self._scores.items():
-                for i, name in enumerate(self._task.panel.streams):
+            for i, name in enumerate(self._task.panel.streams):
+                for model, scores in self._scores.items():
                     yield scores.stream_figure(model, self.horizon, int(self._origins[i].sum()), i, name)
 
 

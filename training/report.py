@@ -42,7 +42,7 @@ def figures_table(figures: Sequence[BacktestFigure], protocol: str, title: str =
     table = Table(title=f"{title}: {protocol}, {_SCALES[protocol]}", title_justify="left")
     streams = any(getattr(figure, "stream", None) for figure in figures)
     for name in (*(["stream"] if streams else []), "model"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("horizon", "origins", *_HEADS.values()):
         table.add_column(name, justify="right")
     groups = [(figure.horizon, getattr(figure, "stream", None)) for figure in figures]

@@ -1,0 +1,215 @@
+"""The demo, step by step: learn, publish, stream, judge."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from service.bundle import Manifest
+from service.history import History, read_history
+from service.log import configure_log
+from training.backtest import make_task
+from training.data import Panel, Split, format_duration, infer_interval, make_panel
+from training.demo.scrape import Snapshot, scrape
+from training.demo.screen import Screen, StreamLine, View, training_progress
+from training.demo.site import Site, open_site, publish
+from training.demo.watch import Watch
+from training.metrics import Figure
+from training.report import figures_table, results, write_json
+from training.train import Recipe, train_bundle
+
+DAY_MS = 86_400_000
+SPLIT = ".75,.1,.15"
+#: What a service is told of the past before the hold-out begins.
+CATCH_UP_MS = 28 * DAY_MS
+#: Give up waiting for the last forecasts after this long without any.
+QUIET_S = 15.0
+UNITS = {"buoy/water-temperature": "°C", "cgm/glucose": "mg/dL", "cgm/sensor-current": "nA"}
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast it went."""
+
+    caught_up: int  # readings
+    catch_up_rate: float  # readings a second, from sent to forecast
+    streamed: int
+    before: Snapshot | None
+    after: Snapshot | None
+
+
+def run_demo(
+    *,
+    kafka: str | None = None,
+    out: Path = Path("build/demo"),
+    source: str = "sample:sensors",
+    family: str = "lstm",
+    seconds: float = 45.0,
+    port: int = 0,
+    seed: int = 0,
+    epochs: int | None = None,
+    console: Console | None = None,
+) -> list[Figure]:
+    """Learn from `source`, publish, stream its hold-out through the service, judge what comes out.
+
+    The hold-out passes in about `seconds`, in this process or, given `kafka` (HOST:PORT), through processes of their
+    own over Kafka. Metrics are served at `port` (0 = any free one) meanwhile. `out` gets the bundle, the figures
+    (demo.json) and a picture (forecasts.png). Raises EddycastError.
+    """
+    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "demo.log").open("w") as log:
+        configure_log("console", "info", log)
+        panel, history, split = _learn_from(source, console)
+        manifest, bundle = _train(panel, split, Recipe(family=family, seed=seed, epochs=epochs), out, console)
+        site = open_site(kafka, bundle, port, out)
+        try:
+            console.print(f"[bold]3. Stream[/bold] {_where(kafka)}, metrics at {site.url}/metrics")
+            task = make_task(panel, "ltsf", split, DAY_MS)
+            watch = Watch(site.consumer(), manifest, task)
+            speed = _stream(site, watch, history, panel, split, seconds, console)
+        finally:
+            site.close()
+    figures = watch.figures()
+    _conclude(watch, figures, speed, source, out, console)
+    return figures
+
+
+def _learn_from(source: str, console: Console) -> tuple[Panel, History, Split]:
+    history = read_history(source)
+    panel = make_panel(history, infer_interval(history))
+    split = Split.parse(SPLIT, len(panel))
+    interval, days = format_duration(panel.interval_ms), len(panel) * panel.interval_ms / DAY_MS
+    console.print(
+        f"[bold]1. Learn[/bold] from {source}: {len(panel.streams)} streams, every {interval}, {days:.0f} days"
+    )
+    for note in panel.notes:
+        console.print(f"   {note}", highlight=False, markup=False)
+    return panel, history, split
+
+
+def _train(panel: Panel, split: Split, wish: Recipe, out: Path, console: Console) -> tuple[Manifest, Path]:
+    """A bundle that forecasts a day ahead, where services look for it."""
+    horizon = DAY_MS // panel.interval_ms
+    recipe = Recipe(family=wish.family, horizon=horizon, season_ms=DAY_MS, seed=wish.seed, epochs=wish.epochs)
+    started = time.monotonic()
+    with training_progress(console, f"   training {recipe.family}") as report:
+        manifest, _ = train_bundle(panel, recipe, split, out / "trained", report)
+    bundle = publish(out / "trained", out / "bundle")
+    took, memory = f"{time.monotonic() - started:.0f} s", f"{manifest.row_bytes:,} bytes of memory a stream"
+    console.print(f"[bold]2. Publish[/bold] {manifest.label} to {bundle}: trained and scored in {took}, {memory}")
+    return manifest, bundle
+
+
+def _stream(
+    site: Site, watch: Watch, history: History, panel: Panel, split: Split, seconds: float, console: Console
+) -> Speed:
+    """Catch up with the last weeks at once, then let the hold-out pass at a pace."""
+    start = int(panel.timestamps[split.validation_end])
+    end = int(panel.timestamps[split.end - 1]) + panel.interval_ms
+    past, live = history.between(start - CATCH_UP_MS, start), history.between(start, end)
+    began = time.monotonic()
+    sending = site.feed(past, 0.0)
+    _follow(watch, len(past), sending)
+    caught_up = watch.received
+    rate = caught_up / (time.monotonic() - began)
+    before = scrape(site.url)
+    pace = (end - start) / 1000 / seconds
+    sending = site.feed(live, pace)
+    with Screen(console, format_duration(watch.horizon_ms)) as screen:
+        display = Display(site, watch, screen, before, len(past) + len(live))
+        try:
+            _follow(watch, len(past) + len(live), sending, display)
+        except KeyboardInterrupt:
+            console.print("   stopped early: what follows is about what has passed")
+    return Speed(caught_up, rate, watch.received - caught_up, before, scrape(site.url))
+
+
+class Display:
+    """Turns what is known at a moment into a view, a few times a second."""
+
+    def __init__(self, site: Site, watch: Watch, screen: Screen, before: Snapshot | None, expected: int) -> None:
+        self._site, self._watch, self._screen, self._before = site, watch, screen, before
+        self._first, self._expected = watch.received, expected
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), watch.received)], maxlen=20)
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        """Show the moment, unless the last one was just now."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + 0.25
+        self._marks.append((now, self._watch.received))
+        (then, received), (last, latest) = self._marks[0], self._marks[-1]
+        snapshot = scrape(self._site.url)
+        waits = snapshot.end_to_end if snapshot else None
+        if waits and self._before:
+            waits = waits.since(self._before.end_to_end)
+        view = View(
+            when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(self._watch.now_ms / 1000)),
+            share=(latest - self._first) / max(1, self._expected - self._first),
+            streams=int(snapshot.streams) if snapshot else 0,
+            forecasts=latest - self._first,
+            rate=(latest - received) / max(last - then, 1e-9),
+            p50=waits.quantile(0.5) if waits else float("nan"),
+            p99=waits.quantile(0.99) if waits else float("nan"),
+            lines=self._lines(),
+        )
+        self._screen.show(view)
+
+    def _lines(self) -> list[StreamLine]:
+        lines = []
+        for name, error, naive in self._watch.running():
+            record: dict[str, Any] = self._watch.last.get(name, {})
+            if record:
+                levels = [record["quantiles"].index(level) for level in (0.1, 0.5, 0.9)]
+                one, end = ([row[i] for i in levels] for row in (record["one_step"], record["multi_step"][-1]))
+                lines.append(StreamLine(name, record["value"], one, end, error, naive))
+        return lines
+
+
+def _follow(watch: Watch, expected: int, sending: Any, display: Display | None = None) -> None:
+    """Read forecasts until there is one for each of the `expected` readings, or none comes any more."""
+    heard = time.monotonic()
+    while watch.received < expected:
+        if watch.poll(0.1) or sending():
+            heard = time.monotonic()
+        elif time.monotonic() - heard > QUIET_S:
+            return
+        if display:
+            display()
+
+
+def _conclude(watch: Watch, figures: list[Figure], speed: Speed, source: str, out: Path, console: Console) -> None:
+    console.print("[bold]4. How good, how fast[/bold]")
+    console.print(figures_table(figures, "ltsf", "the forecasts of the output topic"))
+    console.print(_speed_table(speed))
+    write_json(out / "demo.json", results("ltsf", source, figures))
+    picture = out / "forecasts.png"
+    watch.gallery.draw(picture, f"{source}: forecasts of the service against what came", UNITS)
+    console.print(f"picture: {picture}   figures: {out / 'demo.json'}   log: {out / 'demo.log'}")
+
+
+def _speed_table(speed: Speed) -> Table:
+    table = Table(title="speed", title_justify="left", show_header=False)
+    table.add_row("caught up with", f"{speed.caught_up:,} readings at {speed.catch_up_rate:,.0f} a second")
+    table.add_row("then streamed", f"{speed.streamed:,} readings at the pace of the demo")
+    if speed.before and speed.after:
+        named = (("polled", "service"), ("record time", "end_to_end"))
+        for head, attribute in named:
+            waits = getattr(speed.after, attribute).since(getattr(speed.before, attribute))
+            levels = (f"p{level:g} {waits.quantile(level / 100) * 1000:.1f} ms" for level in (50, 99))
+            table.add_row(f"{head} to forecast acknowledged", "  ".join(levels))
+    return table
+
+
+def _where(kafka: str | None) -> str:
+    return "in this process" if kafka is None else f"over Kafka at {kafka}, `eddycast serve` and `eddycast simulate`"
