@@ -95,6 +95,8 @@ class _Run:
         self._values = _joined([batch.values for batch in batches])
         rows, shapes = len(slots), engine.runtime.output_shapes
         self._outputs = {name: np.empty((rows, *shape), dtype) for name, (dtype, shape) in shapes.items()}
+        if engine.forecast_every > 1 or wanted is not None:
+            self._outputs["multi_step"].fill(np.nan)
         self._has_multi = np.zeros(rows, np.bool_)
         self._warm = np.zeros(rows, np.bool_)
         self._verdicts = np.zeros(rows, np.int8)
@@ -140,16 +142,15 @@ class _Run:
             self._forecast(index, times, counts, result.next_state)
 
     def _forecast(self, index: Int64, times: Int64, counts: Int64, state: State) -> None:
-        """A multi-step forecast for those rows that are due one; NaN for the others."""
+        """A multi-step forecast for those rows that are due one."""
         due = counts % self._engine.forecast_every == 0 if self._wanted is None else self._wanted[index]
-        self._has_multi[index] = due
-        if due.all():
-            self._outputs["multi_step"][index] = self._runtime.forecast(times, state)
+        if not due.any():
             return
-        self._outputs["multi_step"][index[~due]] = np.nan
-        if due.any():
-            rows = {name: state[name][due] for name in self._runtime.forecast_inputs}
-            self._outputs["multi_step"][index[due]] = self._runtime.forecast(times[due], rows)
+        if not due.all():
+            state = {name: state[name][due] for name in self._runtime.forecast_inputs}
+            index, times = index[due], times[due]
+        self._outputs["multi_step"][index] = self._runtime.forecast(times, state)
+        self._has_multi[index] = True
 
     def _impute(self, slots: Int64, missing: Int64, arrived: Int64) -> None:
         """Step each row over the `missing` slots before the one that `arrived`, with nothing observed.

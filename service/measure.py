@@ -14,7 +14,7 @@ from service.align import Verdict
 from service.bundle import Manifest
 from service.engine import Forecasts
 from service.metrics import Metrics
-from service.records import DeadLetter, Int64
+from service.records import DeadLetter, Float64, Int64
 
 
 class _Stage:
@@ -88,10 +88,11 @@ class Latencies:
         self._acknowledged = [entry for entry in self._acknowledged if entry[0] not in partitions]
 
 
-def _ages(record_times: Int64) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Seconds since each record time (ms since the epoch, the producer's or broker's clock), at least 0."""
-    ages: np.ndarray[tuple[int], np.dtype[np.float64]] = np.maximum(time.time() - record_times / 1000, 0.0)
-    return ages
+def _ages(record_times: Int64) -> Float64:
+    """Seconds since each record time (ms since the epoch, the producer's or broker's clock), at least 0; NaN, which
+    no histogram counts, where the broker gave none (-1)."""
+    ages = np.maximum(time.time() - record_times / 1000, 0.0)
+    return np.where(record_times < 0, np.nan, ages)
 
 
 def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) -> None:

@@ -28,10 +28,6 @@ from service.outputs import Share, dead, encoded, late_letters, shares
 from service.records import DeadLetter, Observations, PartitionBatch, next_offset
 from service.state.arena import Arena
 
-#: Outputs that are not acknowledged are produced again for this long; then the process ends.
-_PRODUCE_S = 45.0
-#: A partition is handed over within this, whether or not its last outputs were acknowledged.
-_REVOKE_S = 5.0
 #: A trouble that goes on is said this often.
 _SAY_S = 5.0
 _LAG_S = 1.0
@@ -55,6 +51,8 @@ class Options:
     max_gap: int | None = None  # None = the bundle's
     forecast_every: int = 1
     late_to_dead_letters: bool = False
+    produce_timeout_s: float = 45.0  # outputs not acknowledged are produced again for so long; then the process ends
+    handover_timeout_s: float = 5.0  # then a partition goes, whether or not its last outputs were acknowledged
     drain_timeout_s: float = 8.0
 
 
@@ -156,9 +154,9 @@ class Pipeline:
         with more records waiting, the next turn fills the wait."""
         with self._stage("commit"):
             if self._checkpoint.due():
-                self._try_commit(_PRODUCE_S)
+                self._try_commit(self._options.produce_timeout_s)
             elif caught_up:
-                self._flush(_PRODUCE_S)
+                self._flush(self._options.produce_timeout_s)
 
     def _flush(self, within_s: float) -> None:
         self._checkpoint.flush(within_s)
@@ -187,7 +185,7 @@ class Pipeline:
     def revoked(self, partitions: Collection[int]) -> None:
         """The whole commit, inside the callback: only its return lets the next owner begin."""
         try:
-            self._commit(_REVOKE_S)
+            self._commit(self._options.handover_timeout_s)
         except (ProduceFailed, MembershipLost, BrokerUnavailable) as error:
             get_log().warning("handed over without a commit: the last forecasts repeat", reason=error.what)
         self._drop(partitions)
@@ -204,6 +202,7 @@ class Pipeline:
         self._eviction.forget(partitions)
         for partition in partitions:
             self._arena.free_partition(partition)
+        self._lag_shown = 0.0  # other partitions, another lag
 
     def _drain(self) -> None:
         """The last commit. While the group is deciding it is asked again, without taking records.

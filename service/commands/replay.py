@@ -1,0 +1,174 @@
+"""`eddycast replay`: a file of observations in, a file of forecasts out, through the service's own engine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.bundle import Manifest
+from service.commands.data_options import (
+    Columns,
+    Data,
+    Decimal,
+    Delimiter,
+    Missing,
+    StreamColumn,
+    TimeColumn,
+    Timezone,
+    ValueColumn,
+    listed,
+)
+from service.errors import DataError
+from service.history import read_history
+from service.simulator import Readings, merge
+
+if TYPE_CHECKING:
+    from service.model.runtime import Runtime
+    from service.replay import ReplayChunk
+
+Write = Callable[["ReplayChunk"], None]
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+
+
+def replay(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Where to: .parquet, or .jsonl for the records that the service writes.")],
+    forecast_every: Annotated[int, typer.Option(min=1, help="Observations between two multi-step forecasts.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only this many readings.")] = None,
+    time_column: TimeColumn = None,
+    stream_column: StreamColumn = None,
+    value_column: ValueColumn = None,
+    columns: Columns = None,
+    timezone: Timezone = "UTC",
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+) -> None:
+    """Forecast every observation of a file, as the service would have done from its first reading on."""
+    if out.suffix not in (".parquet", *JSON_LINES):
+        raise DataError(f"{out}: no format is known by that name", f"end it with .parquet or {JSON_LINES[0]}")
+    from service.model.runtime import Runtime  # slow to import, and a wrong flag should not wait for it
+
+    runtime = Runtime.load(bundle)
+    if (channels := len(runtime.manifest.channels)) != 1:
+        raise DataError(f"{bundle} takes {channels} channels", "a file of history has one value a reading")
+    history = read_history(
+        data,
+        time_column=time_column,
+        stream_column=stream_column,
+        value_column=value_column,
+        columns=listed(columns),
+        timezone=timezone,
+        delimiter=delimiter,
+        decimal=decimal,
+        missing=listed(missing),
+    )
+    console = Console(stderr=True, highlight=False)
+    for note in history.notes:
+        console.print(note)
+    written = forecast_file(runtime, merge(history, limit=limit), out, forecast_every, console)
+    console.print(f"{written:,} forecasts of {len(history.streams):,} streams in {out}")
+
+
+def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_every: int, console: Console) -> int:
+    """Replay `readings` into `out`, with a bar; how many forecasts there are."""
+    from service.replay import replay as run
+
+    names = [name.encode() for name in readings.streams]
+    chunks = run(
+        runtime,
+        names,
+        readings.timestamps,
+        readings.values[:, None],
+        readings.stream,
+        forecast_every=forecast_every,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    writer = parquet if out.suffix == ".parquet" else json_lines
+    written = 0
+    with _progress(console) as progress, writer(out, runtime.manifest, readings) as write:
+        bar = progress.add_task("replay", total=len(readings))
+        for chunk in chunks:
+            write(chunk)
+            written += len(chunk.forecasts)
+            progress.advance(bar, len(chunk.records))
+    return written
+
+
+@contextmanager
+def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
+    """Write the service's own output records, one a line."""
+    from service.codec import Encoder
+
+    encoder, names = Encoder(manifest), [name.encode() for name in readings.streams]
+    with out.open("wb") as file:
+
+        def write(chunk: ReplayChunk) -> None:
+            made, index = chunk.forecasts, chunk.index
+            records = encoder.encode(
+                [names[i] for i in readings.stream[index].tolist()],
+                readings.timestamps[index],
+                readings.values[index, None],
+                made.one_step,
+                made.multi_step,
+                made.has_multi,
+                made.surprise,
+                made.warm,
+            )
+            file.writelines(record + b"\n" for record in records)
+
+        yield write
+
+
+@contextmanager
+def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
+    """Write columns: `one_step` [quantiles] and `multi_step` [horizon, quantiles] are arrays, by target if several.
+
+    Each chunk is a file of its own until the end, so that memory stays bounded and `out` is never half written.
+    """
+    import polars as pl
+
+    names = pl.Series(readings.streams, dtype=pl.String)
+
+    def table(chunk: ReplayChunk) -> pl.DataFrame:
+        made, index = chunk.forecasts, chunk.index
+        columns: dict[str, Any] = {
+            "stream": names.gather(readings.stream[index]),
+            "timestamp": pl.Series(readings.timestamps[index]).cast(pl.Datetime("ms", "UTC")),
+            "value": readings.values[index],
+        }
+        for target, suffix in enumerate(_suffixes(manifest)):
+            columns[f"one_step{suffix}"] = np.ascontiguousarray(made.one_step[:, target])
+            columns[f"multi_step{suffix}"] = np.ascontiguousarray(made.multi_step[:, :, target])
+        frame = pl.DataFrame(columns | {"surprise": made.surprise, "warm": made.warm})
+        return frame.with_columns(pl.when(pl.lit(pl.Series(made.has_multi))).then(pl.col("^multi_step.*$")))
+
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        parts: list[Path] = []
+
+        def write(chunk: ReplayChunk) -> None:
+            parts.append(Path(folder) / f"{len(parts):06}.parquet")
+            table(chunk).write_parquet(parts[-1])
+
+        yield write
+        whole = Path(folder) / "whole.parquet"
+        pl.scan_parquet(parts).sink_parquet(whole)
+        whole.replace(out)
+
+
+def _suffixes(manifest: Manifest) -> list[str]:
+    return [""] if len(manifest.targets) == 1 else [f".{target}" for target in manifest.targets]
+
+
+def _progress(console: Console) -> Progress:
+    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*bars, console=console, transient=True)

@@ -1,0 +1,106 @@
+"""A pipeline over the in-process broker, turned by hand or by a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from service.broker.memory import MemoryBroker
+from service.broker.memory_log import Record
+from service.health import Health
+from service.metrics import PREFIX, Metrics
+from service.model.runtime import Runtime
+from service.pipeline import Options, Pipeline
+
+INPUT, OUTPUT, DEAD = "observations", "forecasts", "dead-letters"
+#: No wait for records, so that a turn by hand returns at once, and a commit at the end of each turn that has one.
+AT_ONCE = Options(poll_timeout_s=0.0, commit_interval_s=0.0)
+
+
+def memory_broker(partitions: int = 1) -> MemoryBroker:
+    """A broker with the three topics."""
+    broker = MemoryBroker()
+    for topic in (INPUT, OUTPUT, DEAD):
+        broker.admin().create_topic(topic, partitions)
+    return broker
+
+
+@dataclass
+class Worker:
+    """One pipeline with what a test looks at."""
+
+    pipeline: Pipeline
+    metrics: Metrics
+    health: Health
+
+    def turn(self, times: int = 1) -> int:
+        """Turn by hand; how many records came."""
+        return sum(self.pipeline.turn() for _ in range(times))
+
+    def finish(self) -> None:
+        """Stop at once, as after a signal: commit, leave, close."""
+        stop = threading.Event()
+        stop.set()
+        self.pipeline.run(stop)
+
+    def value(self, name: str, **labels: str) -> float:
+        """A sample of the metrics; 0 if it was never counted."""
+        return self.metrics.registry.get_sample_value(PREFIX + name, labels) or 0.0
+
+
+def worker(broker: MemoryBroker, runtime: Runtime, options: Options = AT_ONCE) -> Worker:
+    """A pipeline that has joined the group but not polled yet."""
+    metrics, health = Metrics(CollectorRegistry()), Health(stalled_after_s=60.0)
+    return Worker(Pipeline(broker, runtime, options, metrics, health), metrics, health)
+
+
+@contextmanager
+def running(subject: Worker) -> Iterator[None]:
+    """The worker runs in a thread while the block lasts, and is stopped as by a signal. Raises what it raised."""
+    stop, raised = threading.Event(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            subject.pipeline.run(stop)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
+            raised.append(error)
+
+    thread = threading.Thread(target=work, name="worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+    if raised:
+        raise raised[0]
+
+
+def send(broker: MemoryBroker, readings: Sequence[tuple[int, bytes, Any]]) -> None:
+    """Records for the input topic: partition, key, and the value as JSON (bytes go as they are)."""
+    producer = broker.producer()
+    for partition, key, value in readings:
+        text = value if isinstance(value, bytes) else json.dumps(value).encode()
+        producer.produce(INPUT, partition, [key], [text])
+    producer.flush(1.0)
+
+
+def made(broker: MemoryBroker, topic: str = OUTPUT) -> list[Record]:
+    """What was written to the topic."""
+    return broker.read(topic)
+
+
+def documents(broker: MemoryBroker) -> list[dict[str, Any]]:
+    """The forecasts, parsed."""
+    return [json.loads(record.value or b"null") for record in made(broker)]
+
+
+def committed(broker: MemoryBroker, group: str = Options().group) -> dict[int, int]:
+    """The group's next offsets."""
+    return dict(broker.group(INPUT, group).committed)

@@ -1,0 +1,437 @@
+"""The whole way of a record over the in-process broker, undisturbed and disturbed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.broker.memory import MemoryBroker
+from service.errors import BrokerUnavailable, MembershipLost, ProduceFailed, RecordTooLarge
+from service.metrics import STAGES
+from service.model.runtime import Runtime
+from service.pipeline import Options
+from tests.support.bundles import DAY_MS, START_MS, TWO_CHANNELS, Walk, write_bundle
+from tests.support.running import (
+    AT_ONCE,
+    DEAD,
+    INPUT,
+    OUTPUT,
+    committed,
+    documents,
+    made,
+    memory_broker,
+    running,
+    send,
+    worker,
+)
+
+MINUTE = 60_000
+Sent = tuple[int, bytes, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    path = tmp_path_factory.mktemp("walk")
+    write_bundle(path, Walk())
+    return Runtime.load(path)
+
+
+def readings(minutes: range, streams: int = 3, partitions: int = 1) -> list[Sent]:
+    """A reading a minute of each stream; a stream stays in its partition."""
+    return [
+        (s % partitions, b"stream-%d" % s, {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7})
+        for t in minutes
+        for s in range(streams)
+    ]
+
+
+def identities(broker: MemoryBroker) -> Counter[tuple[str, int]]:
+    """Which stream and stamp each forecast is of, and how often."""
+    return Counter((document["stream"], document["timestamp"]) for document in documents(broker))
+
+
+def asked(sent: list[Sent]) -> set[tuple[str, int]]:
+    """The forecasts that must be there."""
+    return {(key.decode(), value["timestamp"]) for _, key, value in sent}
+
+
+def undisturbed(
+    runtime: Runtime, sent: list[Sent], partitions: int = 1
+) -> dict[tuple[bytes | None, int], bytes | None]:
+    """The bytes of every forecast of a run in which nothing fails, by key and order within the key."""
+    broker = memory_broker(partitions)
+    send(broker, sent)
+    worker(broker, runtime).turn(5)
+    return by_order(broker)
+
+
+def by_order(broker: MemoryBroker) -> dict[tuple[bytes | None, int], bytes | None]:
+    """Forecasts by key and order within the key."""
+    order: Counter[bytes | None] = Counter()
+    found = {}
+    for record in made(broker):
+        found[record.key, order[record.key]] = record.value
+        order[record.key] += 1
+    return found
+
+
+def test_every_observation_has_its_forecast_where_it_came_from(walk: Runtime) -> None:
+    broker, sent = memory_broker(3), readings(range(5), streams=6, partitions=3)
+    send(broker, sent)
+    subject = worker(broker, walk)
+    assert subject.turn(3) == 30
+    assert [(r.partition, r.key) for r in made(broker)] == [(p, k) for q in range(3) for p, k, _ in sent if p == q]
+    last = documents(broker)[-1]
+    assert last["stream"] == "stream-5" and last["value"] == 54.0 and last["model"] == walk.manifest.label
+    assert last["one_step"][1] == 54.0 and len(last["multi_step"]) == 3 and last["warm"] is True
+    assert last["surprise"] == 0.5
+    assert committed(broker) == {0: 10, 1: 10, 2: 10}
+
+
+def test_polls_of_any_size_give_the_same_records(walk: Runtime) -> None:
+    sent = readings(range(6))
+    broker = memory_broker()
+    send(broker, sent)
+    worker(broker, walk, replace(AT_ONCE, max_poll_records=4)).turn(6)
+    assert by_order(broker) == undisturbed(walk, sent)
+
+
+def test_a_record_that_cannot_be_read_harms_nobody(walk: Runtime) -> None:
+    broker = memory_broker()
+    send(broker, [*readings(range(1)), (0, b"bad", b"\x00nonsense"), (0, b"", b"{}"), *readings(range(1, 2))])
+    subject = worker(broker, walk)
+    subject.turn()
+    assert len(made(broker)) == 6 and len(made(broker, DEAD)) == 2
+    letter = made(broker, DEAD)[0]
+    assert (letter.key, letter.value) == (b"bad", b"\x00nonsense")
+    headers = dict(letter.headers)
+    assert headers["error"] == b"not_json" and headers["offset"] == b"3" and headers["topic"] == INPUT.encode()
+    assert committed(broker) == {0: 8}
+    assert subject.value("dead_letters_total", error="not_json") == 1
+
+
+def test_a_poll_of_nothing_but_bad_records_is_done_too(walk: Runtime) -> None:
+    broker = memory_broker()
+    send(broker, [(0, b"bad", b"[")] * 3)
+    worker(broker, walk).turn()
+    assert committed(broker) == {0: 3} and made(broker) == []
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_late_readings_go_to_the_dead_letters_if_asked(walk: Runtime, asked_for: bool) -> None:
+    broker = memory_broker(2)
+    late = {"timestamp": START_MS - 3 * MINUTE, "value": 5.0}
+    sent = [*readings(range(2), 2, 2), (1, b"stream-1", late), (0, b"bad", b"["), *readings(range(2, 3), 2, 2)]
+    send(broker, sent)
+    subject = worker(broker, walk, replace(AT_ONCE, late_to_dead_letters=asked_for))
+    subject.turn()
+    letters = {dict(record.headers)["error"]: record for record in made(broker, DEAD)}
+    assert set(letters) == ({b"late", b"not_json"} if asked_for else {b"not_json"})
+    if asked_for:
+        headers = dict(letters[b"late"].headers)
+        assert letters[b"late"].partition == 1 and headers["offset"] == b"2"
+        assert b'"value": 5.0' in (letters[b"late"].value or b"")
+    assert subject.value("readings_total", verdict="late") == 1
+    assert len(made(broker)) == 6
+
+
+def test_two_channels(tmp_path: Path) -> None:
+    write_bundle(tmp_path, TWO_CHANNELS)
+    broker = memory_broker()
+    send(broker, [(0, b"s", {"timestamp": START_MS, "value": [1.5, None]}), (0, b"s", {"value": 1.0})])
+    worker(broker, Runtime.load(tmp_path)).turn()
+    (document,) = documents(broker)
+    assert document["value"] == [1.5, None]
+    assert document["one_step"]["flow"][1] == 1.5 and document["one_step"]["level"] == [None] * 3
+    assert dict(made(broker, DEAD)[0].headers)["error"] == b"wrong_channels"
+
+
+@pytest.mark.parametrize("fault", ["produce", "flush"])
+def test_an_output_that_was_refused_is_produced_again_and_its_record_not_stepped_again(
+    walk: Runtime, fault: str
+) -> None:
+    sent = readings(range(8))
+    broker = memory_broker()
+    subject = worker(broker, walk)
+    send(broker, sent[:9])
+    subject.turn()
+    send(broker, sent[9:15])
+    broker.fail_next(fault, 2)
+    subject.turn()
+    send(broker, sent[15:])
+    subject.turn(2)
+    expected = undisturbed(walk, sent)
+    assert {record.value for record in made(broker)} == set(expected.values())
+    assert set(identities(broker)) == asked(sent)
+    assert committed(broker) == {0: 24}
+
+
+def test_outputs_that_are_never_acknowledged_end_the_run_and_are_not_committed(walk: Runtime) -> None:
+    broker = memory_broker()
+    subject = worker(broker, walk, replace(AT_ONCE, produce_timeout_s=0.5))
+    send(broker, readings(range(1)))
+    subject.turn()
+    send(broker, readings(range(1, 2)))
+    broker.fail_next("produce", 1000)
+    with (
+        pytest.raises(ProduceFailed, match=f"3 outputs, the first for {OUTPUT} partition 0") as caught,
+        running(subject),
+    ):
+        time.sleep(1.5)
+    assert caught.value.exit_code != 0
+    assert committed(broker) == {0: 3}
+    assert broker.group(INPUT, Options().group).members == [], "the group was left"
+
+
+def test_an_output_that_no_topic_takes_ends_the_run(walk: Runtime) -> None:
+    broker = MemoryBroker(max_request_bytes=300)
+    for topic in (INPUT, OUTPUT, DEAD):
+        broker.admin().create_topic(topic, 1)
+    send(broker, readings(range(1)))
+    with pytest.raises(RecordTooLarge, match=OUTPUT), running(worker(broker, walk)):
+        time.sleep(0.3)
+    assert committed(broker) == {}
+
+
+def test_an_expelled_member_forgets_and_the_records_since_the_commit_are_forecast_again(walk: Runtime) -> None:
+    broker = memory_broker()
+    subject = worker(broker, walk)
+    send(broker, readings(range(3)))
+    subject.turn()
+    broker.expel(subject.pipeline._consumer)  # type: ignore[arg-type]
+    send(broker, readings(range(3, 5)))
+    broker.fail_next("commit", 1, MembershipLost("the group has moved on"))
+    subject.turn(3)
+    found = identities(broker)
+    assert set(found) == asked(readings(range(5)))
+    assert committed(broker) == {0: 15}
+    again = [document for document in documents(broker) if document["timestamp"] == START_MS + 3 * MINUTE]
+    assert [document["warm"] for document in again[-3:]] == [False] * 3, "its streams begin anew"
+
+
+def test_membership_lost_at_a_commit_stores_nothing_and_goes_on(walk: Runtime) -> None:
+    broker = memory_broker()
+    subject = worker(broker, walk)
+    send(broker, readings(range(2)))
+    broker.fail_next("commit", 1)
+    subject.turn()
+    assert committed(broker) == {} and len(made(broker)) == 6
+    assert subject.value("retries_total", error="MembershipLost") == 1
+    subject.turn()
+    assert committed(broker) == {0: 6} and len(made(broker)) == 6
+
+
+def test_a_broker_that_does_not_answer_a_commit_is_asked_again(walk: Runtime) -> None:
+    broker = memory_broker()
+    subject = worker(broker, walk)
+    send(broker, readings(range(2)))
+    broker.fail_next("commit", 2, BrokerUnavailable("no answer"))
+    subject.turn(2)
+    assert committed(broker) == {}
+    subject.turn()
+    assert committed(broker) == {0: 6}
+    assert subject.value("retries_total", error="BrokerUnavailable") == 2
+
+
+def test_a_broker_that_cannot_be_polled_is_waited_for(walk: Runtime) -> None:
+    broker = memory_broker()
+    send(broker, readings(range(2)))
+    subject = worker(broker, walk)
+    broker.fail_next("poll", 1)
+    with running(subject):
+        time.sleep(0.2)
+        assert subject.health.ready_answer() == (False, "the broker to answer")
+        _until(lambda: len(made(broker)) == 6)
+        assert subject.health.ready_answer()[0]
+    assert committed(broker) == {0: 6}
+
+
+def test_a_second_member_takes_over_where_the_first_has_committed(walk: Runtime) -> None:
+    broker, streams = memory_broker(4), 8
+    lazy = replace(AT_ONCE, commit_interval_s=1000.0)
+    first = worker(broker, walk, lazy)
+    send(broker, readings(range(3), streams, 4))
+    assert first.turn() == 24 and committed(broker) == {}
+    second = worker(broker, walk, lazy)
+    assert second.turn() == 0, "nothing is handed over before its owner has committed"
+    first.turn()
+    assert committed(broker) == dict.fromkeys(range(4), 6), "the whole commit happens while handing over"
+    assert first.value("streams") == streams / 2
+    send(broker, readings(range(3, 5), streams, 4))
+    for _ in range(3):
+        first.turn()
+        second.turn()
+    assert first.value("records_total") + second.value("records_total") == 5 * streams
+    assert identities(broker) == Counter(asked(readings(range(5), streams, 4))), "each once"
+    assert second.value("partitions") == 2 and second.value("streams") == streams / 2
+
+
+def test_a_hand_over_without_a_commit_repeats_but_loses_nothing(walk: Runtime) -> None:
+    broker, streams = memory_broker(2), 4
+    first = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0))
+    send(broker, readings(range(3), streams, 2))
+    first.turn()
+    second = worker(broker, walk)
+    second.turn()
+    broker.fail_next("commit", 1)
+    first.turn()
+    second.turn(2)
+    found = identities(broker)
+    assert set(found) == asked(readings(range(3), streams, 2))
+    assert sorted(set(found.values())) == [1, 2], "the moved partition was read again"
+    first.finish()
+    second.finish()
+    assert committed(broker) == {0: 6, 1: 6}
+
+
+def test_outputs_not_acknowledged_at_a_hand_over_stay_with_the_partitions_that_are_kept(walk: Runtime) -> None:
+    broker, streams = memory_broker(2), 2
+    lazy = replace(AT_ONCE, commit_interval_s=1000.0, max_poll_records=6, handover_timeout_s=0.3)
+    first = worker(broker, walk, lazy)
+    send(broker, readings(range(3), streams, 2))
+    broker.fail_next("produce", 8)
+    first.turn()  # a full poll, so that nothing is flushed yet
+    second = worker(broker, walk)
+    second.turn()
+    first.turn()
+    second.turn(2)
+    first.finish()
+    second.finish()
+    assert set(identities(broker)) == asked(readings(range(3), streams, 2))
+    assert committed(broker) == {0: 3, 1: 3}
+
+
+def test_stopping_finishes_commits_and_leaves(walk: Runtime) -> None:
+    broker = memory_broker(2)
+    subject = worker(broker, walk, replace(AT_ONCE, poll_timeout_s=0.5, commit_interval_s=1000.0))
+    with running(subject):
+        send(broker, readings(range(10), 4, 2))
+        _until(lambda: len(made(broker)) == 40)
+        assert committed(broker) == {}, "forecasts are out before their commit"
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 2.0
+    assert committed(broker) == {0: 20, 1: 20}
+    assert broker.group(INPUT, Options().group).members == []
+
+
+def test_a_restart_goes_on_where_the_last_run_stopped(walk: Runtime) -> None:
+    broker = memory_broker()
+    for minutes in (range(4), range(4, 8)):
+        subject = worker(broker, walk)
+        send(broker, readings(minutes))
+        subject.turn()
+        subject.finish()
+    assert identities(broker) == Counter(asked(readings(range(8))))
+
+
+def test_a_stop_without_a_broker_ends_within_its_time(walk: Runtime) -> None:
+    broker = memory_broker()
+    subject = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0, drain_timeout_s=0.5))
+    send(broker, readings(range(1)))
+    subject.turn()
+    broker.fail_next("commit", 1000, BrokerUnavailable("no answer"))
+    started = time.monotonic()
+    with pytest.raises(BrokerUnavailable):
+        subject.finish()
+    assert time.monotonic() - started < 3.0
+    assert broker.group(INPUT, Options().group).members == []
+
+
+def test_a_group_that_is_still_deciding_at_the_stop_is_polled_without_taking_records(walk: Runtime) -> None:
+    broker = memory_broker()
+    subject = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0))
+    send(broker, readings(range(1)))
+    subject.turn()
+    send(broker, readings(range(1, 2)))
+    broker.fail_next("commit", 2, BrokerUnavailable("the group is rebalancing"))
+    subject.finish()
+    assert committed(broker) == {0: 3} and len(made(broker)) == 3
+
+
+def test_a_producer_is_given_up_when_the_group_cannot_be_joined(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = memory_broker()
+    producer = broker.producer()
+    closed: list[float] = []
+    monkeypatch.setattr(broker, "producer", lambda: producer)
+    monkeypatch.setattr(producer, "close", closed.append)
+    monkeypatch.setattr(broker, "consumer", _refuse)
+    with pytest.raises(BrokerUnavailable):
+        worker(broker, walk)
+    assert len(closed) == 1
+
+
+def _refuse(*_: object) -> None:
+    raise BrokerUnavailable("nobody answers")
+
+
+def test_idle_streams_are_forgotten_by_stream_time(walk: Runtime) -> None:
+    broker = memory_broker(2)
+    subject = worker(broker, walk, replace(AT_ONCE, state_ttl_ms=DAY_MS))
+    old = [(0, b"old", {"timestamp": START_MS, "value": 1.0}), (1, b"elsewhere", {"timestamp": START_MS, "value": 1.0})]
+    send(broker, old)
+    subject.turn()
+    for hours in range(0, 30, 2):
+        send(broker, [(0, b"young", {"timestamp": START_MS + hours * 3_600_000, "value": 1.0})])
+        subject.turn()
+        assert subject.value("streams") == (3 if hours < 28 else 2), "looked for every eighth of the time to live"
+    assert subject.value("evicted_total") == 1, "of its own partition only"
+
+
+def test_a_time_to_live_shorter_than_a_gap_changes_no_forecast(walk: Runtime) -> None:
+    """A reading after a gap that may be bridged finds its row, however short the time to live."""
+    broker = memory_broker()
+    subject = worker(broker, walk, replace(AT_ONCE, state_ttl_ms=1))
+    for minute in (0, 1, 2, 6):
+        send(broker, [(0, b"busy", {"timestamp": START_MS + minute * MINUTE, "value": 1.0})])
+        if minute in (0, 6):
+            send(broker, [(0, b"seldom", {"timestamp": START_MS + minute * MINUTE, "value": 1.0})])
+        subject.turn()
+    assert subject.value("readings_total", verdict="first") == 2
+    assert subject.value("readings_total", verdict="gap") == 2
+
+
+def test_what_is_measured(walk: Runtime) -> None:
+    broker = memory_broker(2)
+    subject = worker(broker, walk)
+    sent = readings(range(6), 4, 2)
+    del sent[4:12]  # minutes 1 and 2 of all streams
+    send(broker, sent)
+    subject.turn(2)
+    assert subject.value("records_total") == subject.value("forecasts_total") == 16
+    assert subject.value("readings_total", verdict="first") == 4
+    assert subject.value("readings_total", verdict="gap") == 4
+    assert subject.value("imputed_steps_total") == 8
+    assert subject.value("step_batch_rows_count") == 6 and subject.value("step_batch_rows_sum") == 24
+    for name in ("service", "end_to_end_acknowledged", "end_to_end_committed"):
+        assert subject.value(f"{name}_seconds_count") == 16
+        assert 0 <= subject.value(f"{name}_seconds_sum") < 16 * 5
+    assert subject.value("scored_total", target="value") == 12
+    assert subject.value("score_total", target="value", score="absolute_error") == 4 * (3 + 1 + 1)
+    assert subject.value("streams") == 4 and subject.value("state_bytes") > 0
+    assert all(subject.value("stage_seconds_count", stage=stage) >= 1 for stage in STAGES)
+    assert subject.value("commits_total") == subject.value("commit_seconds_count") == 1
+    assert subject.value("consumer_lag", partition="1") == 0
+
+
+def test_a_poll_that_was_full_leaves_the_acknowledgements_to_the_next_turn(walk: Runtime) -> None:
+    broker = memory_broker()
+    subject = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0, max_poll_records=6))
+    send(broker, readings(range(3)))
+    subject.turn()
+    assert subject.value("forecasts_total") == 0
+    subject.turn()
+    assert subject.value("forecasts_total") == 9
+
+
+def _until(done: Any, seconds: float = 10.0) -> None:
+    """Wait for `done()`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it never came"
+        threading.Event().wait(0.01)
