@@ -1,0 +1,31 @@
+"""One contender in a process of its own: `python -m tests.bench.contender NAME ADDRESS SOURCE SINK BUNDLE RECORDS`.
+
+Prints one line of JSON: records a second, CPU microseconds a record, and (the service) microseconds by stage.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+NAMES = ("service", "per_record_loop", "pass_through", "quix")
+
+
+def main(name: str, address: str, source: str, sink: str, bundle: str, records: str) -> None:
+    """Run one; only what it needs is imported."""
+    arguments = (address, source, sink, Path(bundle), int(records))
+    stages: dict[str, float] = {}
+    if name == "service":
+        from tests.bench.served import service
+
+        report, stages = service(*arguments)
+    else:
+        from tests.bench import baselines
+
+        report = getattr(baselines, name)(*arguments)
+    print(json.dumps({**report, "stages": stages}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
