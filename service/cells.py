@@ -31,6 +31,9 @@ _FORMATS = (
     "%d.%m.%Y %H:%M:%S%.f",
     "%d.%m.%Y %H:%M",
     "%d.%m.%Y",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+    "%Y%m%d",
 )
 #: Whole numbers are epochs; by size: seconds, milliseconds, microseconds, nanoseconds.
 _EPOCHS = (
@@ -99,7 +102,7 @@ def stamps(column: pl.Series, zone: str = "UTC") -> Stamps:
     """
     if column.dtype == pl.String:
         cells = blank_missing(column)
-        if looks_numeric(cells):
+        if looks_numeric(cells) and not cells.str.contains(r"^(19|20)\d\d[01]\d[0-3]\d$").all():
             return _epochs(cells.cast(pl.Float64, strict=False), column.name)
         return _texts(cells, zone)
     if column.dtype.is_numeric():

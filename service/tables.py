@@ -45,7 +45,7 @@ def read_table(path: Path, options: ReadOptions) -> History:
         raise DataError(f"{path}: no row has a time in {', '.join(layout.time)}", "name it with --time-column")
     notes = [times.note]
     if dropped := frame.height - len(rows):
-        notes.append(f"{dropped:,} rows without a time: left out")
+        notes.append(f"{_many(dropped, 'row')} without a time: left out")
         frame = frame.filter(pl.Series(~times.empty))
     table = _Table(frame.drop(layout.time), times.timestamps[rows], rows, options)
     if layout.long is None:
@@ -67,6 +67,9 @@ def _open(path: Path, options: ReadOptions) -> tuple[pl.DataFrame, ReadOptions]:
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be read as a table: {first}", "check the file and --delimiter") from error
+    stripped = {name: name.strip() for name in frame.columns}
+    if len(set(stripped.values())) == len(stripped):
+        frame = frame.rename(stripped)
     decimal = options.decimal or ("," if delimiter != "," and _has_decimal_comma(frame) else ".")
     return frame, replace(options, delimiter=delimiter, decimal=decimal)
 
@@ -98,9 +101,8 @@ def _wide(table: _Table, notes: list[str]) -> History:
         else:
             taken[name] = column
     if not taken:
-        raise DataError(
-            f"no numbers in the columns {', '.join(table.frame.columns)}", "check --delimiter and --decimal"
-        )
+        beside = ", ".join(table.frame.columns) or "none"
+        raise DataError(f"no numbers beside the time (columns: {beside})", "check --delimiter and --decimal")
     notes += [f"columns left out ({reason}): {', '.join(names)}" for reason, names in left_out.items()]
     parts = [stream_history(name, table.timestamps, column.values) for name, column in taken.items()]
     notes += _row_notes(parts[0][1], parts[0][2])
@@ -143,9 +145,9 @@ def _unfit(name: str, column: Numbers) -> str:
 def _row_notes(unsorted: int, duplicates: int) -> list[str]:
     notes = []
     if unsorted:
-        notes.append(f"{unsorted:,} rows earlier than the row before: sorted by time")
+        notes.append(f"{_many(unsorted, 'row')} earlier than the row before: sorted by time")
     if duplicates:
-        notes.append(f"{duplicates:,} duplicate stamps: the first reading that is not missing is kept")
+        notes.append(f"{_many(duplicates, 'duplicate stamp')}: the first reading that is not missing is kept")
     return notes
 
 
@@ -153,20 +155,24 @@ def _cell_notes(table: _Table, columns: dict[str, Numbers]) -> list[str]:
     notes = []
     if missing := sum(column.missing for column in columns.values()):
         holed = sum(column.missing > 0 for column in columns.values())
-        notes.append(f"{missing:,} missing cells in {holed} of {len(columns)} columns: kept as missing")
+        notes.append(f"{_many(missing, 'missing cell')} in {holed} of {_many(len(columns), 'column')}: kept as missing")
     bad = {name: column.unparsable for name, column in columns.items() if column.unparsable.any()}
     if bad:
         name, where = next(iter(bad.items()))
         row = int(np.argmax(where))
         count = sum(int(np.count_nonzero(flags)) for flags in bad.values())
         first = f"column {name!r}, row {table.rows[row] + 1}: {table.frame[name][row]!r}"
-        notes.append(f"{count:,} cells that are not numbers: taken as missing; the first is {first}")
+        notes.append(f"{_many(count, 'cell')} not a number: taken as missing; the first is {first}")
     return notes
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")
 
 
 def _join(parts: list[History], notes: list[str], form: str) -> History:
     rows = max(len(part) for part in parts)
-    head = f"{form} table: {len(parts)} stream{'s' if len(parts) > 1 else ''}, up to {rows:,} readings each"
+    head = f"{form} table: {_many(len(parts), 'stream')}, up to {_many(rows, 'reading')} each"
     return History(
         [part.streams[0] for part in parts],
         [part.timestamps[0] for part in parts],

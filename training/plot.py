@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from service.bundle import Manifest
+from service.errors import MissingExtra
 from service.model.runtime import Runtime
 from service.records import Float64, Int64
 from training.backtest import Chunk, check_fit, drive, trailing_means
@@ -29,7 +31,9 @@ class Gallery:
     overlap and whose targets are known. Memory does not grow with the history."""
 
     def __init__(self, panel: Panel, manifest: Manifest, end: int, streams: Sequence[str] = ()) -> None:
-        """`end`: rows of the panel before it may be shown. `streams`: which to show, the first `STREAMS` if empty."""
+        """`end`: rows of the panel before it may be shown. `streams`: which to show, the first `STREAMS` if empty.
+        Raises MissingExtra without matplotlib, before anything is worked out."""
+        require_matplotlib()
         self._panel, self._levels, self._model = panel, manifest.quantiles, manifest.label
         self._stride = manifest.forecast_interval_ms // manifest.interval_ms
         self._span = manifest.horizon * self._stride
@@ -132,14 +136,21 @@ def plot_forecasts(
 ) -> None:
     """Forecast a panel with a bundle and write the picture of the end of its hold-out to `path` (PNG).
 
-    Raises DataError and BundleError as `training.backtest.backtest` does, ModuleNotFoundError without matplotlib.
+    Raises DataError and BundleError as `training.backtest.backtest` does, MissingExtra without matplotlib.
     """
+    require_matplotlib()
     runtime = Runtime.load(bundle)
     check_fit(runtime.manifest, panel)
     gallery = Gallery(panel, runtime.manifest, split.end, streams)
     for chunk in drive(runtime, panel.rows(0, split.end), gallery.first):
         gallery.add(chunk)
     gallery.draw(path, title, units)
+
+
+def require_matplotlib() -> None:
+    """Raises MissingExtra if no picture can be drawn."""
+    if find_spec("matplotlib") is None:
+        raise MissingExtra("pictures need matplotlib", "pip install 'eddycast[demo]'")
 
 
 def _tidy(axis: Axes, ticks: int = 9) -> None:

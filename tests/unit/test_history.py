@@ -110,6 +110,11 @@ class TestWide:
     def test_a_quoted_header_may_hold_the_delimiter(self, tmp_path: Path) -> None:
         assert read(tmp_path, 'date;"a;b,c,d"\n2024-01-01;1,5\n').streams == ["a;b,c,d"]
 
+    def test_byte_order_mark_carriage_returns_and_blanks_round_names(self, tmp_path: Path) -> None:
+        path = tmp_path / "data.csv"
+        path.write_bytes(b"\xef\xbb\xbf date , a \r\n2024-01-01, 1\r\n")
+        assert column(read_history(path), "a") == ([ms(2024, 1, 1)], [1.0])
+
     def test_gzip(self, tmp_path: Path) -> None:
         path = tmp_path / "data.csv.gz"
         path.write_bytes(gzip.compress(b"date;a\n2024-01-01;1\n"))
@@ -130,6 +135,8 @@ class TestStamps:
             ("2024/1/31 8:05", ms(2024, 1, 31, 8, 5)),
             ("1/31/2024 8:05", ms(2024, 1, 31, 8, 5)),
             ("31.01.2024 08:05", ms(2024, 1, 31, 8, 5)),
+            ("1/31/2024 8:05 PM", ms(2024, 1, 31, 20, 5)),
+            ("20240131", ms(2024, 1, 31)),
             ("2024-01-31", ms(2024, 1, 31)),
             ("1706688300", ms(2024, 1, 31, 8, 5)),
             ("1706688300000", ms(2024, 1, 31, 8, 5)),
@@ -181,7 +188,7 @@ class TestLong:
         history = read(tmp_path, text)
         assert history.streams == ["b", "a"]
         assert column(history, "a") == ([ms(2023, 12, 31), ms(2024, 1, 1)], [9.0, 10.0])
-        assert noted(history, "1 rows earlier")
+        assert noted(history, "1 row earlier")
         assert read(tmp_path, text, columns=["a"]).streams == ["a"]
         with pytest.raises(DataError, match="no stream 'c'"):
             read(tmp_path, text, columns=["c"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service.bundle import read_manifest
+from service.errors import MissingExtra
 from tests.support.bundles import Walk, write_bundle
 from training.backtest import Chunk
 from training.data import Panel, Split
@@ -69,6 +70,12 @@ def test_a_picture_of_a_backtest(bundle: Path, tmp_path: Path) -> None:
     assert image.shape[1] > 1200
     blue = (image[..., 2] - image[..., 0]) > 0.3  # the medians
     assert blue.mean() > 1e-3
+
+
+def test_without_matplotlib_the_extra_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.plot.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"eddycast\[demo\]"):
+        Gallery(panel(), read_manifest(bundle), ROWS)
 
 
 def test_streams_without_forecasts_leave_their_row_empty(bundle: Path, tmp_path: Path) -> None:

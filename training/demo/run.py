@@ -22,6 +22,7 @@ from training.demo.screen import Screen, StreamLine, View, training_progress
 from training.demo.site import Site, open_site, publish
 from training.demo.watch import Watch
 from training.metrics import Figure
+from training.plot import require_matplotlib
 from training.report import figures_table, results, write_json
 from training.train import Recipe, train_bundle
 
@@ -63,6 +64,7 @@ def run_demo(
     own over Kafka. Metrics are served at `port` (0 = any free one) meanwhile. `out` gets the bundle, the figures
     (demo.json) and a picture (forecasts.png). Raises EddycastError.
     """
+    require_matplotlib()
     console = console or Console(width=None if sys.stdout.isatty() else 120)
     out.mkdir(parents=True, exist_ok=True)
     with (out / "demo.log").open("w") as log:
