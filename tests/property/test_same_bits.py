@@ -1,0 +1,124 @@
+"""The same observations give the same bits, however they are cut into partitions, polls, batches and workers."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.model.runtime import Runtime
+from tests.models.zoo import bundle_of
+from tests.support.bundles import RECURRENT, START_MS, write_bundle
+from tests.support.running import AT_ONCE, made, memory_broker, send, worker
+
+STREAMS, SLOTS = 11, 16
+Reading = tuple[bytes, dict[str, Any]]
+Written = dict[bytes, list[bytes | None]]
+Load = Callable[[int], Runtime]  # of a largest batch
+
+KINDS = ("walk", pytest.param("gru", marks=pytest.mark.slow))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """A bundle written node by node, and the trainer's."""
+    directory: Path = tmp_path_factory.mktemp("bundle")
+    if request.param == "walk":
+        write_bundle(directory, RECURRENT)
+    else:
+        bundle_of(request.param, directory)
+    return cache(lambda max_batch: Runtime.load(directory, max_batch=max_batch))
+
+
+@cache
+def readings(interval_ms: int) -> list[Reading]:
+    """Sensors with gaps, jitter, missing values, repeats and a late one now and then, in order of arrival."""
+    rng = np.random.default_rng(3)
+    sent: list[tuple[float, Reading]] = []
+    for stream in range(STREAMS):
+        for slot in range(SLOTS):
+            if rng.random() < 0.15:
+                continue
+            stamp = START_MS + int((slot + rng.normal(0, 0.06) + 0.08 * stream) * interval_ms)
+            value = None if rng.random() < 0.1 else round(20 + stream + rng.normal(0, 3), 2)
+            reading = b"stream-%d" % stream, {"timestamp": stamp, "value": value}
+            sent += [(stamp + rng.exponential(interval_ms / 3), reading)] * (2 if rng.random() < 0.05 else 1)
+    return [reading for _, reading in sorted(sent, key=lambda pair: pair[0])]
+
+
+def written(
+    runtime: Runtime, partitions: int, sizes: list[int], largest_poll: int = 10_000, workers: int = 1
+) -> Written:
+    """The forecasts of each stream in order, after all readings came in portions of these sizes."""
+    broker = memory_broker(partitions)
+    options = replace(AT_ONCE, max_poll_records=largest_poll)
+    members = [worker(broker, runtime, options) for _ in range(workers)]
+    for member in members * 2:  # the partitions are handed out
+        member.turn()
+    home = {key: int(key.rpartition(b"-")[2]) % partitions for key, _ in readings(runtime.manifest.interval_ms)}
+    waiting = [(home[key], key, value) for key, value in readings(runtime.manifest.interval_ms)]
+    turn = 0
+    while waiting:
+        size = sizes[turn % len(sizes)]
+        send(broker, waiting[:size])
+        del waiting[:size]
+        for member in members:
+            while member.turn():
+                pass
+        turn += 1
+    for member in members:
+        member.finish()
+    found: Written = defaultdict(list)
+    for record in made(broker):
+        assert record.partition == home[record.key or b""]
+        found[record.key or b""].append(record.value)
+    return dict(found)
+
+
+def at_once(load: Load) -> Written:
+    """One partition, one poll, one worker, one call of the graph for each wave."""
+    return written(load(512), 1, [10_000])
+
+
+portions = st.lists(st.integers(1, 60), min_size=1, max_size=6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    partitions=st.integers(1, 7),
+    sizes=portions,
+    largest_poll=st.sampled_from([1, 5, 16, 100]),
+    max_batch=st.sampled_from([16, 32, 512]),
+)
+def test_however_they_are_cut(load: Load, partitions: int, sizes: list[int], largest_poll: int, max_batch: int) -> None:
+    assert written(load(max_batch), partitions, sizes, largest_poll) == at_once(load)
+
+
+@settings(max_examples=8, deadline=None)
+@given(partitions=st.integers(2, 6), sizes=portions, workers=st.integers(2, 3))
+def test_however_many_share_the_work(load: Load, partitions: int, sizes: list[int], workers: int) -> None:
+    assert written(load(32), partitions, sizes, workers=workers) == at_once(load)
+
+
+def test_none_is_missing(load: Load) -> None:
+    """Every reading has its forecast, but for those that stream time drops."""
+    runtime = load(512)
+    sent = readings(runtime.manifest.interval_ms)
+    subject = worker(broker := memory_broker(), runtime)
+    send(broker, [(0, key, value) for key, value in sent])
+    subject.turn()
+    dropped = sum(subject.value("readings_total", verdict=verdict) for verdict in ("duplicate", "second", "late"))
+    written_by_stream = at_once(load)
+    assert sum(map(len, written_by_stream.values())) == len(sent) - dropped and dropped > 0
+    assert set(written_by_stream) == {b"stream-%d" % stream for stream in range(STREAMS)}
+    assert subject.value("readings_total", verdict="gap") > 5
+    assert not math.isnan(subject.value("surprise_mean"))
