@@ -17,13 +17,14 @@ import typer
 from rich.markup import escape
 
 from service.commands.doctor import doctor
+from service.commands.replay import replay
 from service.commands.serve import serve
 from service.commands.settings_help import TAKES_SETTINGS
 from service.commands.simulate import simulate
 from service.errors import EddycastError, MissingExtra
 
 GROUP = "eddycast.commands"
-OWN = ("serve", "doctor", "simulate")
+OWN = ("serve", "doctor", "simulate", "replay")
 
 
 def main() -> None:
@@ -52,6 +53,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(serve)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(doctor)
     app.command()(simulate)
+    app.command()(replay)
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     if named in found:

@@ -14,10 +14,29 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 
 #: What the trainer may import of the service, and what the demo may on top of it.
 SHARED = {
-    "service.align", "service.bundle", "service.engine", "service.errors", "service.history", "service.model",
-    "service.records", "service.replay", "service.simulator.merge", "service.state.arena",
-}  # fmt: skip
-DEMO = {"service.app", "service.broker.memory", "service.log", "service.pipeline", "service.settings"}
+    "service.align",
+    "service.bundle",
+    "service.commands.data_options",
+    "service.engine",
+    "service.errors",
+    "service.history",
+    "service.model",
+    "service.records",
+    "service.replay",
+    "service.simulator.merge",
+    "service.state.arena",
+}
+DEMO = {
+    "service.app",
+    "service.broker.memory",
+    "service.broker.port",
+    "service.commands.simulate.feed",
+    "service.connect",
+    "service.log",
+    "service.metrics.PREFIX",
+    "service.pipeline",
+    "service.settings",
+}
 INNER = ["records.py", "waves.py", "align.py", "state/arena.py"]
 OUTSIDE = {"time", "datetime", "logging", "structlog", "prometheus_client", "kafka"}
 
