@@ -33,6 +33,7 @@ from service.bundle import (
 )
 from service.errors import DataError
 from training.models import Forecaster
+from training.models.columns import unroll_memory
 
 ROW_LIMIT = 16_384  # bytes of state a stream, unless told otherwise
 GOLDEN_STEPS, GOLDEN_BATCH = 96, 3
@@ -129,7 +130,7 @@ def golden_sequence(model: Forecaster) -> dict[str, NDArray[Any]]:
             multi = model.forecast(when, state)
             for name, tensor in zip(outputs, (out.one_step, out.surprise, out.scores, multi), strict=True):
                 outputs[name].append(tensor.numpy())
-    scale = model.memory.unroll(values[:, :, 0], timestamps[:, 0]).scale
+    scale = unroll_memory(model.memory.spec, values[:, :, 0], timestamps[:, 0]).scale
     stacked = {name: np.stack(column) for name, column in outputs.items()}
     return {"value": values, "timestamp": timestamps, "scale": scale, **stacked}
 

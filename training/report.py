@@ -71,7 +71,7 @@ def _cell(figure: BacktestFigure, measure: str, rivals: Sequence[BacktestFigure]
     value: float | None = getattr(figure, measure)
     if value is None:
         return "-"
-    text = f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    text = f"{value:.3f}" if abs(value) < 1 else f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if measure == "coverage_80" or len(rivals) == 1:
         return text
     best = min(other for rival in rivals if (other := getattr(rival, measure)) is not None)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tests.models.zoo import MAKERS, forecaster, scale_or_one, streams
 from training.models import Forecaster
+from training.models.columns import unroll_memory
 
 KINDS = sorted(MAKERS)
 STEPS = 240
@@ -177,7 +178,7 @@ def test_a_missing_value_is_neither_scored_nor_remembered(kind: str) -> None:
     values, timestamps = streams(kind, 100, 3)
     out = model.unroll(values, timestamps)
     assert np.isnan(out.surprise[np.isnan(values)]).all()
-    columns = model.memory.unroll(values, timestamps)
+    columns = unroll_memory(model.memory.spec, values, timestamps)
     for name in ("level", "spread", "last", "count"):
         column = getattr(columns, name)
         missing = np.isnan(values[1:])

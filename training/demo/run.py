@@ -129,6 +129,7 @@ def _stream(
         display = Display(site, watch, screen, before, len(past) + len(live))
         try:
             _follow(watch, len(past) + len(live), sending, display)
+            display(last=True)
         except KeyboardInterrupt:
             console.print("   stopped early: what follows is about what has passed")
     return Speed(caught_up, rate, watch.received - caught_up, before, scrape(site.url))
@@ -143,14 +144,14 @@ class Display:
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), watch.received)], maxlen=20)
         self._next = 0.0
 
-    def __call__(self) -> None:
-        """Show the moment, unless the last one was just now."""
+    def __call__(self, last: bool = False) -> None:
+        """Show the moment, unless another one was just now and this is not the `last`."""
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next and not last:
             return
         self._next = now + 0.25
         self._marks.append((now, self._watch.received))
-        (then, received), (last, latest) = self._marks[0], self._marks[-1]
+        (then, received), (_, latest) = self._marks[0], self._marks[-1]
         snapshot = scrape(self._site.url)
         waits = snapshot.end_to_end if snapshot else None
         if waits and self._before:
@@ -160,7 +161,7 @@ class Display:
             share=(latest - self._first) / max(1, self._expected - self._first),
             streams=int(snapshot.streams) if snapshot else 0,
             forecasts=latest - self._first,
-            rate=(latest - received) / max(last - then, 1e-9),
+            rate=(latest - received) / max(now - then, 1e-9),
             p50=waits.quantile(0.5) if waits else float("nan"),
             p99=waits.quantile(0.99) if waits else float("nan"),
             lines=self._lines(),

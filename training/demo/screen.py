@@ -119,7 +119,7 @@ def _summary(view: View) -> Table:
 def _streams(view: View, horizon: str) -> Table:
     table = Table()
     table.add_column("stream")
-    heads = ("now", "next: median (80 %)", f"in {horizon}: median (80 %)", "error lately", "last value's", "ratio")
+    heads = ("now", "next (80 %)", f"in {horizon} (80 %)", "error lately", "naive's", "ratio")
     for head in heads:
         table.add_column(head, justify="right")
     for line in view.lines:

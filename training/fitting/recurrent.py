@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.fitting.problem import Problem
+from training.models.columns import Columns
 from training.models.forecaster import view_of
-from training.models.memory import Columns
 from training.models.recurrent import LatentAutoregression
 
 ONE_STEP_SHARE = 1 / 3  # of the loss

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from training.fitting.problem import Problem
+from training.models.columns import Columns
 from training.models.forecaster import view_of
-from training.models.memory import Columns
 from training.models.naive import PointForecaster
 
 

@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.models.columns import Columns, unroll_memory
 from training.models.density import integral_transform, pinball, surprise
 from training.models.latent import Latent
-from training.models.memory import Columns, Memory, MemorySpec, State, relative, safe, scale_of
+from training.models.memory import Memory, MemorySpec, State
+from training.models.units import relative, safe, scale_of
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Forecaster(nn.Module):
     ) -> Unrolled:
         """values [T, S] (NaN = missing) on the grid timestamps [T] -> the same numbers that `step` and `forecast`
         give, one observation at a time. multi_step is computed after the steps `origins` (default: all)."""
-        columns = self.memory.unroll(values, timestamps)
+        columns = unroll_memory(self.memory.spec, values, timestamps)
         hidden = self.scan(columns)
         steps = len(timestamps)
         chosen = np.arange(steps) if origins is None else np.asarray(origins, np.int64)

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.cells import CELLS
-from training.models.memory import Columns, Glance, MemorySpec, State, cell_input_size, cell_inputs, phase_of
+from training.models.columns import Columns
+from training.models.memory import Glance, MemorySpec, State
+from training.models.units import safe, scale_of
+
+#: Bounds of what a recurrent cell is shown, in running scales: an outlier must not saturate its state for ever.
+INPUT_BOUND = 10.0
 
 
 class Latent(nn.Module):
@@ -59,3 +64,31 @@ class Latent(nn.Module):
         back = np.arange(steps)[:, None] - start
         aligned = hidden[np.maximum(back, 0), streams]
         return torch.where(torch.as_tensor(columns.count > 0)[:, :, None], aligned, torch.zeros_like(aligned))
+
+
+def cell_inputs(x: Tensor, seasonal: Tensor, level: Tensor, spread: Tensor, observed: Tensor, phase: Tensor) -> Tensor:
+    """What a recurrent cell is shown [..., 8 or 5], from columns of any leading shape: free of level and units.
+
+    level [..., half-lives], spread [..., 2 or 4]; phase in turns of the season [...] f32.
+    """
+    scale = safe(scale_of(spread))
+    near, slow = level[..., 1], level[..., -1]
+    columns = [(x - near) / scale, (near - slow) / scale]
+    logs = [torch.log(spread[..., 0] / scale + 0.02)]
+    if spread.shape[-1] == 4:
+        columns.append((seasonal - near) / scale)
+        logs.append(torch.log(spread[..., 2] / scale + 0.02))
+    bounded = torch.stack(columns, -1).clamp(-INPUT_BOUND, INPUT_BOUND).float()
+    turn = phase * (2.0 * torch.pi)
+    rest = [log.float() for log in logs] + [torch.sin(turn), torch.cos(turn), observed.float()]
+    return torch.cat([bounded, torch.stack(rest, -1)], -1)
+
+
+def cell_input_size(spec: MemorySpec) -> int:
+    return 8 if spec.bins else 6
+
+
+def phase_of(timestamp: Tensor, spec: MemorySpec) -> Tensor:
+    """Where `timestamp` stands in its season (or its day, where there is none), in turns from 0 to 1, f32."""
+    period = spec.interval_ms * spec.season_steps if spec.season_steps else 86_400_000
+    return (timestamp.remainder(period).double() / period).float()

@@ -1,0 +1,24 @@
+"""The unit of everything that is learned: distance from the anchor, in running scales."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def scale_of(spread: Tensor) -> Tensor:
+    """The running scale [...] from spreads [..., 2 or 4]: mean absolute change from season to season over a week
+    of seasons, but never below half the change from step to step (a clean sine has no seasonal change at all)."""
+    if spread.shape[-1] == 2:
+        return spread[..., 1]
+    return torch.maximum(spread[..., 3], 0.5 * spread[..., 1])
+
+
+def safe(scale: Tensor) -> Tensor:
+    """`scale` where it can divide, else 1."""
+    return torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def relative(values: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
+    """(values - anchor) / scale for [batch, n], subtracted and divided in float64, then cast to float32."""
+    return ((values - anchor[:, None]) / safe(scale)[:, None]).float()
