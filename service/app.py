@@ -86,8 +86,14 @@ class Service:
             return
         manifest = runtime.manifest
         self.metrics.model_info.labels(manifest.label, manifest.version[:12], manifest.family).set(1)
-        topic, group = self._settings.topics.input, self._settings.kafka.group
-        get_log().info("serving", model=manifest.label, topic=topic, partitions=partitions, group=group)
+        get_log().info(
+            "serving",
+            model=manifest.label,
+            topic=self._settings.topics.input,
+            partitions=partitions,
+            group=self._settings.kafka.group,
+            delivery=self._settings.commit.delivery,
+        )
         Pipeline(broker, runtime, _options(self._settings), self.metrics, self.health).run(stop)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
 
