@@ -140,6 +140,24 @@ def backtest(
         plot_forecasts(plot, bundle, panel, cut)
 
 
+def demo(
+    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Over a real Kafka, in processes.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the bundle, the figures and the picture go.")] = Path("build/demo"),
+    data: Annotated[str, typer.Option(metavar="DATA", help="A file of history in place of the sample.")] = (
+        "sample:sensors"
+    ),
+    family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
+    seconds: Annotated[float, typer.Option(min=1, help="The hold-out passes in about this time.")] = 45.0,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of /metrics meanwhile; 0 = any free one.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; fewer are quicker.")] = None,
+) -> None:
+    """The whole job on real sensor data: learn, publish, stream, forecast, and judge beside naive forecasts."""
+    from training.demo import run_demo
+
+    run_demo(kafka=kafka, out=out, source=data, family=family, seconds=seconds, port=port, seed=seed, epochs=epochs)
+
+
 def parse_quantiles(text: str) -> tuple[float, ...]:
     """`.1,.5,.9` as numbers, sorted. Raises DataError."""
     try:
