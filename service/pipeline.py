@@ -28,8 +28,8 @@ from service.outputs import Share, dead, encoded, late_letters, shares
 from service.records import DeadLetter, Observations, PartitionBatch, next_offset
 from service.state.arena import Arena
 
-#: A trouble that goes on is said this often.
-_SAY_S = 5.0
+#: A trouble is said when it has lasted this long (every rebalance is one, for a moment), and then this often.
+_PATIENCE_S, _SAY_S = 2.0, 5.0
 _LAG_S = 1.0
 _PAUSE_S = 0.5
 
@@ -70,6 +70,7 @@ class Pipeline:
         self._eviction = Eviction(self._arena, options.state_ttl_ms, self._engine.max_gap * manifest.interval_ms)
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
         self._said = self._lag_shown = 0.0
+        self._troubled_since: float | None = None
         self._producer = broker.producer()
         try:
             self._consumer = broker.consumer(options.input_topic, options.group, self, options.start_at)
@@ -166,6 +167,7 @@ class Pipeline:
         start = time.monotonic()
         self._flush(within_s)
         if self._checkpoint.commit(within_s):
+            self._troubled_since = None
             self._latencies.committed()
             self._metrics.commits.inc()
             self._metrics.commit_seconds.observe(time.monotonic() - start)
@@ -239,10 +241,12 @@ class Pipeline:
             self._producer.close(1.0)
 
     def _say(self, error: BrokerError) -> None:
-        """Count a trouble that passes, and name it, though not at every attempt."""
+        """Count a trouble that passes, and name it if it does not, though not at every attempt."""
         self._metrics.retries.labels(type(error).__name__).inc()
-        if time.monotonic() - self._said >= _SAY_S:
-            self._said = time.monotonic()
+        now = time.monotonic()
+        self._troubled_since = self._troubled_since or now
+        if now - self._troubled_since >= _PATIENCE_S and now - self._said >= _SAY_S:
+            self._said = now
             get_log().warning("waiting and trying again", reason=error.what)
 
     def _show(self, records: int) -> None:

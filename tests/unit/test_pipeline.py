@@ -239,6 +239,25 @@ def test_a_broker_that_does_not_answer_a_commit_is_asked_again(walk: Runtime) ->
     assert subject.value("retries_total", error="BrokerUnavailable") == 2
 
 
+def test_only_a_trouble_that_lasts_is_said_and_not_at_every_attempt(
+    walk: Runtime, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.pipeline._PATIENCE_S", 0.3)
+    broker = memory_broker()
+    subject = worker(broker, walk)
+    send(broker, readings(range(1)))
+    broker.fail_next("commit", 2, BrokerUnavailable("the group is rebalancing"))
+    subject.turn(3)
+    assert "rebalancing" not in capsys.readouterr().out
+    send(broker, readings(range(1, 2)))
+    broker.fail_next("commit", 1000, BrokerUnavailable("nobody answers"))
+    started = time.monotonic()
+    while time.monotonic() - started < 0.6:
+        subject.turn()
+        time.sleep(0.01)
+    assert capsys.readouterr().out.count("nobody answers") == 1
+
+
 def test_a_broker_that_cannot_be_polled_is_waited_for(walk: Runtime) -> None:
     broker = memory_broker()
     send(broker, readings(range(2)))
