@@ -17,7 +17,8 @@ $(BIN)/python:
 
 # A stamp for each set of extras, so that `make demo` never waits for the development tools.
 $(VENV)/.service $(VENV)/.demo $(VENV)/.bench $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e '.$(if $(filter-out .service,$(@F)),[$(patsubst .%,%,$(@F))])'
+	@echo "Installing what this needs into $(VENV): minutes the first time, torch is large."
+	@$(INSTALL) -e '.$(if $(filter-out .service,$(@F)),[$(patsubst .%,%,$(@F))])'
 	@touch $@
 
 venv: $(VENV)/.dev ## everything a developer needs, in .venv
