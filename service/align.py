@@ -56,6 +56,7 @@ _LOCK = 10
 #: Late readings in a row, in increasing order, that prove that the clock was set back.
 _LATE_RUN = 3
 
+_NEXT = int(Verdict.NEXT)
 _IS_FRESH = np.isin(np.arange(len(Verdict)), list(FRESH))
 _IS_ACCEPTED = np.isin(np.arange(len(Verdict)), list(ACCEPTED))
 
@@ -86,8 +87,10 @@ def align(rows: NDArray[np.void], timestamps: Int64, interval_ms: int, max_gap: 
     `timestamps` is int64 [n], ms. Rows with `observations` = 0 are streams never seen.
     """
     slot, phase = _locked(timestamps, rows["phase"], interval_ms)
-    late_run = _late_run(rows, timestamps)
     k = slot - rows["last_slot"]
+    if (k == 1).all() and (timestamps > rows["last_timestamp"]).all() and rows["observations"].all():
+        return _all_next(rows, timestamps, slot, phase)
+    late_run = _late_run(rows, timestamps)
     verdict = _verdicts(rows, timestamps, k, max_gap, late_run)
 
     fresh, accepted = _IS_FRESH[verdict], _IS_ACCEPTED[verdict]
@@ -102,6 +105,15 @@ def align(rows: NDArray[np.void], timestamps: Int64, interval_ms: int, max_gap: 
     stored["late_run"] = np.where(accepted, 0, np.where(dropped_late, late_run, rows["late_run"]))
     imputed = np.where(verdict == Verdict.GAP, k - 1, 0)
     return Aligned(verdict, stored["last_slot"].copy(), imputed, stored)
+
+
+def _all_next(rows: NDArray[np.void], timestamps: Int64, slot: Int64, phase: Float64) -> Aligned:
+    """What `align` says where every reading is NEXT, as in most waves, at a third of the work."""
+    stored = np.zeros(len(rows), PREFIX)
+    stored["last_slot"], stored["last_timestamp"], stored["phase"] = slot, timestamps, phase
+    stored["observations"] = rows["observations"] + 1
+    verdict = np.full(len(rows), _NEXT, np.int8)
+    return Aligned(verdict, slot, np.zeros(len(rows), np.int64), stored)
 
 
 def _first(timestamps: Int64, interval_ms: int) -> tuple[Int64, Float64]:
