@@ -38,13 +38,13 @@ class Plan:
 
 FULL = Plan(
     rounds=5,
-    records={"service": 200_000, "per_record_loop": 25_000, "pass_through": 100_000, "quix": 40_000},
+    records={"service": 120_000, "per_record_loop": 8_000, "pass_through": 80_000, "quix": 15_000},
     streams={"gru_64": (1_000, 100_000, 1_000_000), "default_lstm_64": (1_000, 100_000, 1_000_000)},
-    sweep_s=0.3,
+    sweep_s=0.2,
 )
 QUICK = Plan(
     rounds=1,
-    records={"service": 100_000, "per_record_loop": 10_000, "pass_through": 40_000, "quix": 15_000},
+    records={"service": 80_000, "per_record_loop": 6_000, "pass_through": 40_000, "quix": 10_000},
     streams={"gru_64": (1_000, 100_000, 1_000_000), "default_lstm_64": (1_000,)},
     sweep_s=0.06,
 )
