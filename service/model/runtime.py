@@ -64,6 +64,9 @@ class Runtime:
     def load(cls, directory: Path, *, intra_op_threads: int = 1, max_batch: int = 512) -> Runtime:
         """Read, verify and replay a bundle.
 
+        `max_batch` is the most rows of one call: with a small GRU a row costs 15 us in a call of 16, 3 in one of 512,
+        and no less in larger ones.
+
         Raises BundleError naming the file, what was expected and what was found: a hash, external data, a custom
         operator domain, an input or output that is not the contract's, or outputs that differ from golden.npz.
         """
