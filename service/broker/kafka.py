@@ -18,6 +18,22 @@ from service.errors import SettingsError
 
 #: How long an address may stay silent before it counts as unreachable.
 _CONNECT_TIMEOUT_MS = 5_000
+#: What is not for settings to choose: offsets are ours to commit, and only committed records are read.
+_CONSUMER = {
+    "enable_auto_commit": False,
+    "isolation_level": "read_committed",
+    "partition_assignment_strategy": [CooperativeStickyAssignor],
+    "allow_auto_create_topics": False,
+    "metrics_enabled": False,
+}
+#: Every record acknowledged by all replicas in sync, in order, and once for each time it is produced.
+_PRODUCER = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "retry_backoff_ms": 20,
+    "allow_auto_create_topics": False,
+    "metrics_enabled": False,
+}
 
 
 class KafkaBroker:
@@ -69,23 +85,15 @@ class KafkaBroker:
             "fetch_max_bytes": fetch_max_bytes,
             "max_partition_fetch_bytes": partition_fetch_bytes,
             "fetch_max_wait_ms": fetch_max_wait_ms,
-            "enable_auto_commit": False,
-            "isolation_level": "read_committed",
-            "partition_assignment_strategy": [CooperativeStickyAssignor],
-            "allow_auto_create_topics": False,
-            "metrics_enabled": False,
+            **_CONSUMER,
         }
         self._producer: dict[str, Any] = {
-            "acks": "all",
-            "enable_idempotence": True,
             "delivery_timeout_ms": delivery_timeout_ms,
             "linger_ms": linger_ms,
             "batch_size": batch_bytes,
             "max_request_size": max_request_bytes,
             "max_block_ms": request_timeout_ms,
-            "retry_backoff_ms": 20,
-            "allow_auto_create_topics": False,
-            "metrics_enabled": False,
+            **_PRODUCER,
         }
         self._transactions = {"transaction_timeout_ms": transaction_timeout_ms}
 
