@@ -10,8 +10,11 @@
         ├── BrokerUnavailable    no broker answers (retry)
         ├── TopicMissing         a topic is not there and may not be created
         ├── MembershipLost       the group has moved on without us (rejoin)
+        ├── InstanceFenced       another process has our static instance id (end)
         ├── ProduceFailed        a record was not acknowledged (retry from the committed offset)
-        ├── TransactionFailed    a transaction was refused or fenced (a new producer)
+        ├── TransactionFailed    a transaction was refused (a new producer, everything since the last commit again)
+        │   ├── ProducerFenced       a newer producer has our id, or the transaction outlived its time-out
+        │   └── CommitUnknown        nobody said whether the commit happened (look before doing it again)
         └── RecordTooLarge       a record exceeds what the topic takes
 
 A record that cannot be read is not an exception: the codec returns it as a `DeadLetter` with its
@@ -97,6 +100,11 @@ class MembershipLost(BrokerError):
     retriable = True
 
 
+class InstanceFenced(BrokerError):
+    """At any call of a static member: another process took its instance id. The process ends, for the other one has
+    its partitions. The operator gives each process an instance id of its own."""
+
+
 class ProduceFailed(BrokerError):
     """While flushing: a record was not acknowledged. Nothing is committed; the turn is done again."""
 
@@ -104,9 +112,20 @@ class ProduceFailed(BrokerError):
 
 
 class TransactionFailed(BrokerError):
-    """Inside a transaction. The producer is thrown away and a new one built."""
+    """Inside a transaction, which was not committed (one exception stands below). The producer is thrown away and a
+    new one built."""
 
     retriable = True
+
+
+class ProducerFenced(TransactionFailed):
+    """Inside a transaction: the broker has aborted it, for a newer producer with the same transactional id or because
+    it took longer than its time-out. If it comes back, two processes share an id: the operator looks for the other."""
+
+
+class CommitUnknown(TransactionFailed):
+    """While committing: no answer came. It was committed or it was not, and the committed offsets say which, once a
+    new producer with the same id is there. What was kept to undo the transaction is of no use until then."""
 
 
 class RecordTooLarge(BrokerError):
