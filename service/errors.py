@@ -14,7 +14,9 @@
         ├── ProduceFailed        a record was not acknowledged (retry from the committed offset)
         ├── TransactionFailed    a transaction was refused (a new producer, everything since the last commit again)
         │   ├── ProducerFenced       a newer producer has our id, or the transaction outlived its time-out
+        │   ├── RecordRefused        one of its records was refused for what it is (fewer records at a time)
         │   └── CommitUnknown        nobody said whether the commit happened (look before doing it again)
+        ├── OffsetGone           the position to read from is not in the topic (settings say where to go on)
         └── RecordTooLarge       a record exceeds what the topic takes
 
 A record that cannot be read is not an exception: the codec returns it as a `DeadLetter` with its
@@ -126,6 +128,16 @@ class ProducerFenced(TransactionFailed):
 class CommitUnknown(TransactionFailed):
     """While committing: no answer came. It was committed or it was not, and the committed offsets say which, once a
     new producer with the same id is there. What was kept to undo the transaction is of no use until then."""
+
+
+class RecordRefused(TransactionFailed):
+    """Inside a transaction: a record was refused for its size, stamp or content, and will be again. Fewer records are
+    tried at a time, until it is known which one."""
+
+
+class OffsetGone(BrokerError):
+    """While reading: retention has deleted the position, or the topic was made anew. The operator decides what to do
+    about the records in between."""
 
 
 class RecordTooLarge(BrokerError):

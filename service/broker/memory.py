@@ -10,22 +10,20 @@ import time
 from collections.abc import Callable, Mapping
 from threading import Condition
 
-from service.broker.memory_consumer import Group, MemoryConsumer
+from service.broker.memory_consumer import MemoryConsumer
 from service.broker.memory_faults import Faults
-from service.broker.memory_log import Column, Log, Record, Topic, Transaction
+from service.broker.memory_group import Group
+from service.broker.memory_log import DEFAULTS, Column, Log, Record, Topic, Transaction
 from service.broker.memory_producer import MemoryProducer
+from service.broker.memory_reader import MemoryReader
 from service.broker.port import RebalanceListener
-from service.errors import BrokerError, ProduceFailed, RecordTooLarge
-
-#: What a topic takes if its `max.message.bytes` does not say, as in Kafka.
-_MAX_MESSAGE_BYTES = 1_048_588
+from service.errors import BrokerError, ProduceFailed, RecordTooLarge, TopicMissing
 
 
 class MemoryBroker:
     """A `port.Broker`. Every object made by one broker sees the same topics and groups, from any thread.
 
-    `clock` gives seconds since the epoch and stamps records; `timeout_s` is how long a call waits for a transaction of
-    another producer to end.
+    `clock` gives seconds since the epoch and stamps records.
     """
 
     def __init__(
@@ -33,10 +31,8 @@ class MemoryBroker:
         *,
         clock: Callable[[], float] = time.time,
         max_request_bytes: int = 1024 * 1024,
-        timeout_s: float = 10.0,
     ) -> None:
         self.faults = Faults()
-        self.timeout_s = timeout_s
         self._clock = clock
         self._limit = max_request_bytes
         self._changed = Condition()
@@ -50,8 +46,13 @@ class MemoryBroker:
         """See `port.Broker`."""
         return MemoryConsumer(self, topic, group, listener, start_at, self._changed)
 
-    def producer(self, transactional_id: str | None = None) -> MemoryProducer:
+    def reader(self, topic: str) -> MemoryReader:
         """See `port.Broker`."""
+        return MemoryReader(self, topic, self._changed)
+
+    def producer(self, transactional_id: str | None = None, timeout_s: float = 10.0) -> MemoryProducer:  # noqa: ARG002
+        """See `port.Broker`."""
+        self.faults.strike("producer")
         producer = MemoryProducer(self, transactional_id, self._changed)
         if transactional_id is not None:
             with self._changed:
@@ -75,18 +76,41 @@ class MemoryBroker:
             self.group(consumer.topic, consumer.group).leave(consumer)
             self._changed.notify_all()
 
+    def expire(self) -> None:
+        """End every open transaction by its time-out; its producer is fenced, as on Kafka."""
+        with self._changed:
+            for owner in self._owners.values():
+                owner.time_out()
+
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Let retention delete the records of a partition before an offset."""
+        with self._changed:
+            self.logs(topic)[partition].delete(before)
+
+    def delete_topic(self, topic: str) -> None:
+        """Forget a topic; one of the same name may be created afterwards."""
+        with self._changed:
+            self._topics.pop(topic, None)
+
     def read(self, topic: str, isolation: str = "read_committed") -> list[Record]:
         """Every record of a topic by partition and offset; `read_uncommitted` adds those of open and aborted
         transactions."""
         with self._changed:
             return [record for log in self.logs(topic) for record in log.records(isolation)]
 
-    def create(self, topic: str, partitions: int, max_message_bytes: int) -> None:
+    def create(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
         """Create a topic unless it exists."""
         with self._changed:
             if topic not in self._topics:
-                self._topics[topic] = Topic([Log(topic, p) for p in range(partitions)], max_message_bytes)
+                self._topics[topic] = Topic([Log(topic, p) for p in range(partitions)], DEFAULTS | dict(config))
                 self._changed.notify_all()
+
+    def config(self, topic: str) -> dict[str, str]:
+        """What holds for a topic. Raises TopicMissing."""
+        found = self._topics.get(topic)
+        if found is None:
+            raise TopicMissing(f"there is no topic {topic}")
+        return dict(found.config)
 
     def logs(self, topic: str) -> list[Log]:
         """A topic's partitions; none if there is no such topic. Needs the lock, as do the next calls."""
@@ -133,10 +157,19 @@ class MemoryAdmin:
     def create_topic(
         self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
     ) -> None:
-        """See `port.Admin`. Of `config` only `max.message.bytes` counts; there is one replica, whatever is asked."""
+        """See `port.Admin`. Of `config` only `max.message.bytes` has an effect; there is one replica in any case."""
         if partitions < 1 or replication < 1:
             raise BrokerError(f"cannot create {topic}: a topic has at least one partition and one replica")
-        self._broker.create(topic, partitions, int((config or {}).get("max.message.bytes", _MAX_MESSAGE_BYTES)))
+        self._broker.create(topic, partitions, config or {})
+
+    def config(self, topic: str) -> dict[str, str]:
+        """See `port.Admin`."""
+        return self._broker.config(topic)
+
+    def replication(self, topic: str) -> int:
+        """See `port.Admin`. Always 1."""
+        self._broker.config(topic)
+        return 1
 
     def close(self) -> None:
         """See `port.Admin`."""

@@ -1,4 +1,4 @@
-"""Consumer groups within one process: cooperative, sticky, and with the same order of events as the real ones.
+"""Members of consumer groups within one process, with the same order of events as the real ones.
 
 A partition moves in two steps. Its owner's next poll revokes it; only when the listener has returned is it free, and
 the new owner's next poll takes it. A member that was expelled learns of it by `lost`, then joins again.
@@ -11,51 +11,13 @@ from collections.abc import Callable, Collection, Mapping
 from threading import Condition
 from typing import TYPE_CHECKING
 
+from service.broker.memory_group import Group
 from service.broker.port import RebalanceListener
-from service.errors import BrokerError, BrokerUnavailable, MembershipLost
+from service.errors import BrokerError, BrokerUnavailable, MembershipLost, OffsetGone
 from service.records import PartitionBatch
 
 if TYPE_CHECKING:
     from service.broker.memory import MemoryBroker
-
-
-class Group:
-    """Members, who owns which partition, and the committed offsets. Everything here happens under the broker's lock."""
-
-    def __init__(self) -> None:
-        self.members: list[MemoryConsumer] = []  # in order of joining
-        self.owners: dict[int, MemoryConsumer] = {}  # partition -> the member that holds it
-        self.committed: dict[int, int] = {}
-        self.pending: dict[object, dict[int, int]] = {}  # open transaction -> its offsets
-
-    def targets(self, partitions: int) -> dict[MemoryConsumer, set[int]]:
-        """Who should hold what: even shares, and nobody gives up more than needed."""
-        shares: dict[MemoryConsumer, set[int]] = {member: set() for member in self.members}
-        if not shares:
-            return shares
-        least, extra = divmod(partitions, len(shares))
-        spare = []
-        for partition in range(partitions):
-            owner = self.owners.get(partition)
-            if owner in shares and len(shares[owner]) < least + (extra > 0):
-                shares[owner].add(partition)
-            else:
-                spare.append(partition)
-        order = sorted(shares.values(), key=len, reverse=True)
-        for index, share in enumerate(order):
-            quota = least + (index < extra)
-            while len(share) > quota:
-                spare.append(max(share))
-                share.remove(spare[-1])
-            while len(share) < quota:
-                share.add(spare.pop(0))
-        return shares
-
-    def leave(self, member: MemoryConsumer) -> None:
-        """Forget a member; what it held is free at once."""
-        if member in self.members:
-            self.members.remove(member)
-        self.owners = {p: owner for p, owner in self.owners.items() if owner is not member}
 
 
 class MemoryConsumer:
@@ -82,6 +44,8 @@ class MemoryConsumer:
         self._first = 0  # which partition is served first, so that none starves
         self._joined = False
         self._closed = False
+        #: Which joining of the group we are in, as captured; what a transaction's offsets are fenced by.
+        self.membership: int | None = None
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """See `port.Consumer`."""
@@ -90,6 +54,7 @@ class MemoryConsumer:
         while True:
             self._broker.faults.strike("poll")
             self._rebalance()
+            self._capture()
             with self._changed:
                 batches = [] if self._broker.faults.stalled else self._fetch(max_records)
                 remaining = deadline - time.monotonic()
@@ -110,13 +75,14 @@ class MemoryConsumer:
             self.check_owner(offsets)
             self._state().committed.update(offsets)
 
-    def committed(self, partitions: Collection[int]) -> dict[int, int | None]:
-        """See `port.Consumer`. Waits for open transactions that hold offsets of these partitions."""
+    def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
+        """See `port.Consumer`."""
+        self._broker.faults.strike("committed")
         with self._changed:
             group = self._state()
             stable = self._changed.wait_for(
                 lambda: not any(set(partitions) & offsets.keys() for offsets in group.pending.values()),
-                self._broker.timeout_s,
+                timeout_s,
             )
             if not stable:
                 raise BrokerUnavailable(f"the committed offsets of {self._topic} are held by an open transaction")
@@ -161,16 +127,13 @@ class MemoryConsumer:
         """The group's name."""
         return self._group
 
-    @property
-    def joined(self) -> bool:
-        """Whether the last poll ended as a member."""
-        return self._joined
-
     def check_owner(self, offsets: Mapping[int, int]) -> None:
         """Raise MembershipLost unless the group agrees that these partitions are ours. Needs the broker's lock.
 
         During `revoked` they still are, as far as the group is concerned.
         """
+        if self._state().joined.get(self) != self.membership:
+            raise MembershipLost(f"expelled from {self._group}")
         owners = self._state().owners
         if foreign := sorted(p for p in offsets if owners.get(p) is not self):
             raise MembershipLost(f"partitions {foreign} of {self._topic} belong to another member of {self._group}")
@@ -180,13 +143,13 @@ class MemoryConsumer:
         with self._changed:
             group = self._state()
             expelled = self._joined and self not in group.members
-            if self not in group.members:
-                group.members.append(self)
-                self._changed.notify_all()
-            self._joined = True
         if expelled:
             self._drop(set(self._held), self._listener.lost)
         with self._changed:
+            if self not in group.members:
+                group.join(self)
+                self._changed.notify_all()
+            self._joined = True
             leaving = self._held - self._target()
         if leaving:
             try:
@@ -200,6 +163,7 @@ class MemoryConsumer:
             group.owners.update(dict.fromkeys(coming, self))
             self._held.update(coming)
         if coming:
+            self._capture()
             self._listener.assigned(coming)
         self._find_positions()
 
@@ -209,6 +173,7 @@ class MemoryConsumer:
         for partition in partitions:
             self._positions.pop(partition, None)
         if partitions:
+            self._capture()
             tell(sorted(partitions))
 
     def _find_positions(self) -> None:
@@ -218,10 +183,20 @@ class MemoryConsumer:
             return
         committed = self.committed(missing)
         with self._changed:
-            logs = self._broker.logs(self._topic)
             for partition, offset in committed.items():
-                start = logs[partition].stable_end if self._start_at == "latest" else 0
-                self._positions[partition] = start if offset is None else offset
+                self._positions[partition] = self._reset(partition, "no offset") if offset is None else offset
+
+    def _reset(self, partition: int, found: str) -> int:
+        """Where reading starts when there is no position that can be read."""
+        log = self._broker.logs(self._topic)[partition]
+        if self._start_at == "none":
+            raise OffsetGone(f"{self._topic} partition {partition} holds {log.first} to {log.end}, not {found}")
+        return log.stable_end if self._start_at == "latest" else log.first
+
+    def _capture(self) -> None:
+        """Whether we are a member, and by which joining."""
+        with self._changed:
+            self.membership = self._state().joined.get(self)
 
     def _fetch(self, max_records: int) -> list[PartitionBatch]:
         logs, batches = self._broker.logs(self._topic), []
@@ -230,7 +205,10 @@ class MemoryConsumer:
         for partition in ready[turn:] + ready[:turn]:
             if max_records == 0:
                 break
-            batch, self._positions[partition] = logs[partition].fetch(self._positions[partition], max_records)
+            log, position = logs[partition], self._positions[partition]
+            if not log.first <= position <= log.end:
+                position = self._reset(partition, str(position))
+            batch, self._positions[partition] = log.fetch(position, max_records)
             if batch is not None:
                 batches.append(batch)
                 max_records -= len(batch)

@@ -7,17 +7,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from service.errors import BrokerError, BrokerUnavailable, MembershipLost, ProduceFailed, TransactionFailed
+from service.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    CommitUnknown,
+    MembershipLost,
+    ProduceFailed,
+    TransactionFailed,
+)
 
 #: What may fail, and how if the test does not say.
 FAULTS: dict[str, type[BrokerError]] = {
     "poll": BrokerUnavailable,
+    "committed": BrokerUnavailable,
+    "read": BrokerUnavailable,  # the reader's poll
+    "end": BrokerUnavailable,  # the reader's question for the high watermark
+    "producer": BrokerUnavailable,  # a new one
     "commit": MembershipLost,  # the consumer's
     "produce": ProduceFailed,  # the column is not stored; `flush` says so
     "flush": ProduceFailed,  # the records are stored all the same
     "begin": TransactionFailed,
     "send_offsets": TransactionFailed,
     "transaction": TransactionFailed,  # the producer's commit: aborted
+    "answer": CommitUnknown,  # the producer's commit happens, and nobody says so
 }
 
 

@@ -97,6 +97,8 @@ class Log:
         self._timestamps: list[int] = []
         self._owners: list[Transaction | None] = []
         self._open: dict[Transaction, int] = {}
+        #: The offset of the first record that retention has left.
+        self.first = 0
 
     @property
     def end(self) -> int:
@@ -125,6 +127,10 @@ class Log:
         self.append(Column([None], [None], [[]]), self._timestamps[-1], None)
         self._owners[-1] = MARKER
 
+    def delete(self, before: int) -> None:
+        """Forget the records before this offset, as retention does."""
+        self.first = max(self.first, min(before, self.stable_end))
+
     def fetch(self, position: int, limit: int) -> tuple[PartitionBatch | None, int]:
         """At most `limit` committed records from `position` on, and the position after them."""
         stop = self.stable_end
@@ -150,7 +156,7 @@ class Log:
     def records(self, isolation: str) -> list[Record]:
         """Every record: `read_committed`, or `read_uncommitted` with those of open and aborted transactions."""
         everything = isolation == "read_uncommitted"
-        shown = range(self.end if everything else self.stable_end)
+        shown = range(self.first, self.end if everything else self.stable_end)
         return [
             Record(self.partition, i, self._keys[i], self._values[i], self._headers[i], self._timestamps[i])
             for i in shown
@@ -162,9 +168,23 @@ class Log:
         return owner is None or owner.state is State.COMMITTED
 
 
+#: What holds for a topic that was created without saying otherwise, as in Kafka.
+DEFAULTS = {
+    "cleanup.policy": "delete",
+    "max.message.bytes": "1048588",
+    "min.insync.replicas": "1",
+    "retention.ms": "604800000",
+}
+
+
 @dataclass(slots=True)
 class Topic:
-    """Its partitions, and how large a record may be (`max.message.bytes`)."""
+    """Its partitions, and what was said when it was created. Of that only `max.message.bytes` counts here."""
 
     logs: list[Log]
-    max_message_bytes: int
+    config: dict[str, str]
+
+    @property
+    def max_message_bytes(self) -> int:
+        """How large a record may be."""
+        return int(self.config["max.message.bytes"])

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from threading import Condition
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from service.broker.memory_consumer import MemoryConsumer
 from service.broker.memory_log import Column, State, Transaction
 from service.broker.port import Consumer, Headers
-from service.errors import BrokerError, MembershipLost, TransactionFailed
+from service.errors import (
+    BrokerError,
+    CommitUnknown,
+    MembershipLost,
+    ProducerFenced,
+    RecordRefused,
+    RecordTooLarge,
+    TransactionFailed,
+)
 
 if TYPE_CHECKING:
     from service.broker.memory import MemoryBroker
@@ -26,6 +34,7 @@ class MemoryProducer:
         self._changed = changed
         self._rejected: BrokerError | None = None  # the first failure since the last flush
         self._broken: str | None = None
+        self._fenced = False
         self._open: Transaction | None = None
 
     def produce(
@@ -60,7 +69,7 @@ class MemoryProducer:
         except BrokerError as error:
             failure = failure or error
         if failure is not None and self._id is not None:
-            self._fail(str(failure))
+            self._fail(str(failure), RecordRefused if isinstance(failure, RecordTooLarge) else TransactionFailed)
         if failure is not None:
             raise failure
 
@@ -74,12 +83,18 @@ class MemoryProducer:
         self._strike("begin")
         self._open = Transaction()
 
-    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer) -> None:
-        """See `port.Producer`. Raises MembershipLost for a consumer that is in no group."""
+    def send_offsets(
+        self,
+        topic: str,
+        offsets: Mapping[int, int],
+        consumer: Consumer,
+        timeout_s: float = 10.0,  # noqa: ARG002 - nothing here takes time
+    ) -> None:
+        """See `port.Producer`."""
         transaction = self._opened()
         if not isinstance(consumer, MemoryConsumer):
             raise TypeError("the offsets of a transaction come from a consumer of the same broker")
-        if not consumer.joined:
+        if consumer.membership is None:
             raise MembershipLost(f"not a member of the group that reads {topic}")
         self._strike("send_offsets")
         with self._changed:
@@ -89,15 +104,19 @@ class MemoryProducer:
                 self._fail(str(error))
             self._broker.group(topic, consumer.group).pending.setdefault(transaction, {}).update(offsets)
 
-    def commit(self) -> None:
+    def commit(self, timeout_s: float = 10.0) -> None:
         """See `port.Producer`."""
         self._opened()
-        self.flush(0.0)
+        self.flush(timeout_s)
         self._strike("transaction")
         with self._changed:
             self._end(State.COMMITTED)
+        try:
+            self._broker.faults.strike("answer")
+        except BrokerError as error:
+            self._fail(str(error), CommitUnknown)
 
-    def abort(self) -> None:
+    def abort(self, timeout_s: float = 10.0) -> None:  # noqa: ARG002 - nothing here takes time
         """See `port.Producer`."""
         if self._broken is None and self._open is not None:
             self._rejected = None
@@ -112,7 +131,15 @@ class MemoryProducer:
     def fence(self) -> None:
         """Another producer has taken over our transactional id: what is open is aborted. Needs the broker's lock."""
         self._end(State.ABORTED)
+        self._fenced = True
         self._broken = self._broken or f"the transactional id {self._id!r} was taken over by a newer producer"
+
+    def time_out(self) -> None:
+        """The broker ends our open transaction. Needs the broker's lock."""
+        if self._open is not None:
+            self._end(State.ABORTED)
+            self._fenced = True
+            self._broken = "the transaction took longer than its time-out"
 
     def _end(self, state: State) -> None:
         transaction, self._open = self._open, None
@@ -131,12 +158,12 @@ class MemoryProducer:
         except BrokerError as error:
             self._fail(str(error))
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, kind: type[TransactionFailed] = TransactionFailed) -> NoReturn:
         with self._changed:
             self._end(State.ABORTED)
         self._rejected = None
         self._broken = why
-        raise TransactionFailed(why)
+        raise kind(why)
 
     def _opened(self) -> Transaction:
         self._check_alive()
@@ -146,4 +173,5 @@ class MemoryProducer:
 
     def _check_alive(self) -> None:
         if self._broken is not None:
-            raise TransactionFailed(f"this producer failed before: {self._broken}", "build a new one")
+            kind = ProducerFenced if self._fenced else TransactionFailed
+            raise kind(f"this producer failed before: {self._broken}", "build a new one")

@@ -2,6 +2,7 @@
 
 Offsets, everywhere in this port, are *next* offsets: the first one not yet done
 (`records.next_offset`). Implementations translate every client error into `service.errors`.
+Every call that waits for a broker has a deadline: a parameter, or the request time-out.
 Nothing here is thread-safe; every object belongs to the thread that polls.
 """
 
@@ -29,11 +30,17 @@ class RebalanceListener(Protocol):
 
 
 class Consumer(Protocol):
-    """One member of a consumer group, reading committed records of one topic."""
+    """One member of a consumer group, reading committed records of one topic.
+
+    Its membership (member id and generation) is captured by `poll`, on the polling thread, when it returns and before
+    each call of the listener, and at no other time: a client that was expelled forgets its generation, and offsets
+    that come without one are accepted by the broker.
+    """
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """Wait up to `timeout_s` for records. At most one batch a partition, none empty, at most
-        `max_records` in all. Runs the rebalance listener. Raises BrokerUnavailable, BrokerError."""
+        `max_records` in all. Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has no
+        record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
 
     def assignment(self) -> frozenset[int]:
         """The partitions held now."""
@@ -43,8 +50,9 @@ class Consumer(Protocol):
         BrokerUnavailable when no broker answered in time (the outcome is then unknown) or while the group is still
         agreeing on a rebalance (nothing was stored): either way the same commit may succeed after the next poll."""
 
-    def committed(self, partitions: Collection[int]) -> dict[int, int | None]:
-        """The stored next offsets; None where there is none."""
+    def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
+        """The stored next offsets; None where there is none. Waits until open transactions that hold offsets of these
+        partitions have ended. Raises BrokerUnavailable when `timeout_s` is over before all are known."""
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """The next poll of each partition starts at its offset."""
@@ -60,6 +68,36 @@ class Consumer(Protocol):
 
     def close(self) -> None:
         """Leave the group. Does not commit. Does not run the listener."""
+
+
+class Reader(Protocol):
+    """Reads committed records of one topic from where it is told, outside any group. Commits nothing."""
+
+    def start(self, partition: int, offset: int | None = None) -> None:
+        """Read this partition from now on, from `offset`, or from its first record if none is given."""
+
+    def first(self, partition: int) -> int:
+        """The offset of the first record that retention has left, or of the next one if it has left none.
+        Raises BrokerUnavailable."""
+
+    def end(self, partition: int) -> int:
+        """The high watermark: the offset after the last record written, transactions not yet decided included (read
+        uncommitted). Raises BrokerUnavailable."""
+
+    def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
+        """Wait up to `timeout_s` for committed records of the partitions started. At most one batch a partition, none
+        empty, at most `max_records` in all. Returns without records, too, when a position has moved.
+        Raises OffsetGone where retention has deleted the position; BrokerUnavailable, BrokerError."""
+
+    def position(self, partition: int) -> int:
+        """Every record before this offset was returned, or belongs to an aborted transaction, or is a control record.
+        It stops at the first open transaction: once it has reached a high watermark, everything below is decided."""
+
+    def stop(self, partition: int) -> None:
+        """No longer read this partition; one that was not started is let pass."""
+
+    def close(self) -> None:
+        """Give up the connection."""
 
 
 class Producer(Protocol):
@@ -83,20 +121,24 @@ class Producer(Protocol):
     def flush(self, timeout_s: float) -> None:
         """Wait until every record queued since the last flush is acknowledged and check each result.
         Raises ProduceFailed naming topic and partition of the first failure, RecordTooLarge if the topic refused the
-        record for its size, TransactionFailed inside a transaction; the queue is then empty."""
+        record for its size; inside a transaction RecordRefused where a record is to blame for what it is (size, stamp,
+        content), TransactionFailed otherwise. The queue is then empty."""
 
     def begin(self) -> None:
         """Open a transaction (only for a producer with a transactional id). Raises TransactionFailed."""
 
-    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer) -> None:
-        """Store the consumer group's next offsets as part of the open transaction, fenced by the consumer's membership
-        as of its last poll. Raises MembershipLost if there is none (the producer goes on), TransactionFailed."""
+    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer, timeout_s: float = 10.0) -> None:
+        """Store the consumer group's next offsets as part of the open transaction, fenced by the membership that the
+        consumer captured. Raises MembershipLost if its generation is negative or its member id empty (nothing was
+        asked of the broker, the producer goes on), TransactionFailed."""
 
-    def commit(self) -> None:
-        """Flush, check every result, make the transaction visible. Raises TransactionFailed when fenced or refused."""
+    def commit(self, timeout_s: float = 10.0) -> None:
+        """Flush, check every result, make the transaction visible. Raises what `flush` raises, then nothing will ever
+        be visible; CommitUnknown once the broker was asked to commit and has not said that it did."""
 
-    def abort(self) -> None:
-        """Throw the open transaction away."""
+    def abort(self, timeout_s: float = 10.0) -> None:
+        """Throw the open transaction away. Without one, or after a failure, nothing happens. Raises TransactionFailed;
+        the producer is then at its end."""
 
     def close(self, timeout_s: float) -> None:
         """Give up the connection. An open transaction is aborted."""
@@ -113,18 +155,30 @@ class Admin(Protocol):
     ) -> None:
         """Create a topic; one that exists already is left alone. Raises BrokerError."""
 
+    def config(self, topic: str) -> dict[str, str]:
+        """The settings in force for a topic, the broker's defaults included, by Kafka's names. Raises TopicMissing,
+        BrokerUnavailable."""
+
+    def replication(self, topic: str) -> int:
+        """Replicas of each partition of a topic, the least of them. Raises TopicMissing, BrokerUnavailable."""
+
     def close(self) -> None:
         """Give up the connection."""
 
 
 class Broker(Protocol):
-    """Where consumers, producers and the admin come from: `broker/kafka.py` or `broker/memory.py`."""
+    """Where everything else comes from: `broker/kafka.py` or `broker/memory.py`."""
 
     def consumer(self, topic: str, group: str, listener: RebalanceListener, start_at: str = "earliest") -> Consumer:
-        """Join `group`. `start_at` (earliest or latest) counts only where the group has no committed offset."""
+        """Join `group`. `start_at` (earliest, latest or none) counts only where the group has no committed offset and
+        the listener did not seek, and where retention has deleted the position; with `none` poll raises OffsetGone."""
 
-    def producer(self, transactional_id: str | None = None) -> Producer:
-        """An idempotent producer; transactional if it is given an id, which fences the id's earlier owner."""
+    def reader(self, topic: str) -> Reader:
+        """Reads single partitions. Raises BrokerUnavailable."""
+
+    def producer(self, transactional_id: str | None = None, timeout_s: float = 10.0) -> Producer:
+        """An idempotent producer; transactional if it is given an id, which fences the id's earlier owner and ends its
+        open transaction before this returns. Raises BrokerUnavailable, TransactionFailed within `timeout_s`."""
 
     def admin(self) -> Admin:
         """Topics."""

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.broker.memory import MemoryBroker
-from service.broker.memory_consumer import Group, MemoryConsumer
+from service.broker.memory_consumer import MemoryConsumer
+from service.broker.memory_group import Group
 from service.broker.port import Consumer
 from service.errors import BrokerUnavailable, MembershipLost, ProduceFailed, TransactionFailed
 from tests.broker.battery import RecordBattery
 from tests.broker.battery_groups import GroupBattery
+from tests.broker.battery_readers import ReaderBattery
 from tests.broker.battery_transactions import TransactionBattery
 from tests.broker.tools import Bench, Listener, Seen, collect, numbers, poll_until, values
 
@@ -33,6 +35,9 @@ class MemoryHarness:
     def read(self, topic: str, isolation: str = "read_committed") -> list[Seen]:
         found = self._broker.read(topic, isolation)
         return [Seen(r.partition, r.offset, r.key, r.value, tuple(r.headers)) for r in found]
+
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        self._broker.delete_records(topic, partition, before)
 
 
 @pytest.fixture
@@ -57,6 +62,10 @@ class TestGroups(GroupBattery):
     @pytest.mark.xfail(strict=True, reason="no timers in the in-process broker: a silent member keeps its partitions")
     def test_a_silent_member_is_expelled_by_itself(self, bench: Bench) -> None:
         super().test_a_silent_member_is_expelled_by_itself(bench)
+
+
+class TestReaders(ReaderBattery):
+    pass
 
 
 class TestTransactions(TransactionBattery):
@@ -164,7 +173,7 @@ def test_shares_are_even_and_move_no_more_than_needed(partitions: int, changes: 
     for joins, index in changes:
         member = pool[index]
         if joins and member not in group.members:
-            group.members.append(member)
+            group.join(member)
         elif not joins:
             group.leave(member)
         before = dict(group.owners)

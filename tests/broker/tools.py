@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from service.broker.kafka_producer import KafkaProducer
 from service.broker.memory_producer import MemoryProducer
-from service.broker.port import Admin, Broker, Consumer, Producer
+from service.broker.port import Admin, Broker, Consumer, Producer, Reader
 from service.records import PartitionBatch
 
 PATIENCE_S = 20.0
@@ -66,6 +66,9 @@ class Harness(Protocol):
     def read(self, topic: str, isolation: str = "read_committed") -> list[Seen]:
         """Everything in a topic, by partition and offset."""
 
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Let retention delete the records of a partition before an offset."""
+
 
 class Bench:
     """Makes topics, consumers and producers for one test, and closes them after it."""
@@ -73,7 +76,7 @@ class Bench:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.broker = harness.broker()
-        self._open: list[Consumer | Producer | Admin] = []
+        self._open: list[Consumer | Producer | Reader | Admin] = []
         self.admin = self._keep(self.broker.admin())
 
     def topic(self, partitions: int = 1, config: dict[str, str] | None = None) -> str:
@@ -94,6 +97,9 @@ class Bench:
 
     def producer(self, transactional_id: str | None = None, broker: Broker | None = None) -> Producer:
         return self._keep((broker or self.broker).producer(transactional_id))
+
+    def reader(self, topic: str) -> Reader:
+        return self._keep(self.broker.reader(topic))
 
     def fill(self, topic: str, partition: int, values: Sequence[bytes | None], **columns: Any) -> None:
         """Produce one column, acknowledged."""
@@ -123,6 +129,16 @@ def collect(consumers: Consumer | Sequence[Consumer], enough: int, max_records: 
         assert time.monotonic() < deadline, f"only {sum(map(len, batches))} of {enough} records came"
         for member in members:
             batches += member.poll(0.1, max_records)
+    return batches
+
+
+def read_to(reader: Reader, ends: dict[int, int]) -> list[PartitionBatch]:
+    """Poll until the position of each partition has reached its end."""
+    batches: list[PartitionBatch] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while any(reader.position(partition) < end for partition, end in ends.items()):
+        assert time.monotonic() < deadline, f"the positions are behind {ends}"
+        batches += reader.poll(0.1, 1000)
     return batches
 
 
