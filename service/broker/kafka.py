@@ -6,23 +6,21 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from kafka import KafkaAdminClient
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
+from service.broker.kafka_admin import KafkaAdmin
 from service.broker.kafka_consumer import KafkaConsumer
-from service.broker.kafka_errors import translated
 from service.broker.kafka_producer import KafkaProducer
+from service.broker.kafka_reader import KafkaReader
 from service.broker.port import RebalanceListener
 from service.errors import SettingsError
 
 #: How long an address may stay silent before it counts as unreachable.
 _CONNECT_TIMEOUT_MS = 5_000
 #: What is not for settings to choose: offsets are ours to commit, and only committed records are read.
-_CONSUMER = {
+_FETCHING = {
     "enable_auto_commit": False,
     "isolation_level": "read_committed",
-    "partition_assignment_strategy": [CooperativeStickyAssignor],
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
 }
@@ -39,7 +37,8 @@ _PRODUCER = {
 class KafkaBroker:
     """A `port.Broker` on Apache Kafka. Times in milliseconds; `delivery` must leave room within `transaction`.
 
-    `instance_id` makes consumers static members: a restart within the session keeps their partitions.
+    `instance_id` makes consumers static members: a restart within the session keeps their partitions. `bulk` moves
+    whole record batches, which leans on the client's inside; without it records pass one by one, many times slower.
     `security` holds kafka-python's `security_protocol`, `sasl_*` and `ssl_*` options.
     """
 
@@ -60,6 +59,7 @@ class KafkaBroker:
         partition_fetch_bytes: int = 2 * 1024 * 1024,
         fetch_max_wait_ms: int = 500,
         instance_id: str | None = None,
+        bulk: bool = True,
         security: Mapping[str, Any] | None = None,
     ) -> None:
         _ascending(heartbeat_interval_ms=heartbeat_interval_ms, session_timeout_ms=session_timeout_ms)
@@ -70,6 +70,7 @@ class KafkaBroker:
             transaction_timeout_ms=transaction_timeout_ms,
         )
         self._timeout_ms = request_timeout_ms
+        self._instance_id, self._bulk = instance_id, bulk
         self._common: dict[str, Any] = {
             "bootstrap_servers": [address.strip() for address in bootstrap_servers.split(",")],
             "request_timeout_ms": request_timeout_ms,
@@ -77,15 +78,19 @@ class KafkaBroker:
             "reconnect_backoff_max_ms": 1_000,
             **_checked(security or {}),
         }
+        self._fetching: dict[str, Any] = {
+            "fetch_max_bytes": fetch_max_bytes,
+            "max_partition_fetch_bytes": partition_fetch_bytes,
+            "fetch_max_wait_ms": fetch_max_wait_ms,
+            **_FETCHING,
+        }
         self._consumer: dict[str, Any] = {
             "group_instance_id": instance_id,
             "session_timeout_ms": session_timeout_ms,
             "heartbeat_interval_ms": heartbeat_interval_ms,
             "max_poll_interval_ms": max_poll_interval_ms,
-            "fetch_max_bytes": fetch_max_bytes,
-            "max_partition_fetch_bytes": partition_fetch_bytes,
-            "fetch_max_wait_ms": fetch_max_wait_ms,
-            **_CONSUMER,
+            "partition_assignment_strategy": [CooperativeStickyAssignor],
+            **self._fetching,
         }
         self._producer: dict[str, Any] = {
             "delivery_timeout_ms": delivery_timeout_ms,
@@ -102,53 +107,33 @@ class KafkaBroker:
     ) -> KafkaConsumer:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers."""
         config = {**self._common, **self._consumer, "group_id": group, "auto_offset_reset": start_at}
-        return KafkaConsumer(config, topic, listener, self._timeout_ms)
+        return KafkaConsumer(config, topic, listener, self._timeout_ms, self._bulk)
 
-    def producer(self, transactional_id: str | None = None) -> KafkaProducer:
+    def reader(self, topic: str) -> KafkaReader:
+        """See `port.Broker`. Raises BrokerUnavailable when no broker answers."""
+        return KafkaReader({**self._common, **self._fetching}, topic, self._timeout_ms, self._bulk)
+
+    def producer(self, transactional_id: str | None = None, timeout_s: float = 10.0) -> KafkaProducer:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers, TransactionFailed if it refuses."""
         config = {**self._common, **self._producer}
         if transactional_id is not None:
             config |= {**self._transactions, "transactional_id": transactional_id}
-        return KafkaProducer(config, self._producer["delivery_timeout_ms"] / 1000)
+        return KafkaProducer(config, timeout_s, self._bulk)
+
+    def leave(self, group: str) -> None:
+        """Take this process's static member out of `group`, once its consumer is closed: others get its partitions at
+        once, not when the session ends. Does nothing without an instance id. Raises BrokerUnavailable, BrokerError."""
+        if self._instance_id is None:
+            return
+        admin = self.admin()
+        try:
+            admin.remove_static_member(group, self._instance_id)
+        finally:
+            admin.close()
 
     def admin(self) -> KafkaAdmin:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers."""
         return KafkaAdmin(self._common)
-
-
-class KafkaAdmin:
-    """A `port.Admin` on kafka-python."""
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        with translated(f"cannot reach Kafka at {', '.join(config['bootstrap_servers'])}"):
-            self._client = KafkaAdminClient(**config)
-
-    def partitions(self, topic: str) -> int | None:
-        """See `port.Admin`."""
-        with translated(f"cannot describe {topic}"):
-            described = self._client.describe_topics([topic])
-            error = for_code(described[0]["error_code"])
-            if error is UnknownTopicOrPartitionError:
-                return None
-            if error is not NoError:
-                raise error()
-            return len(described[0]["partitions"])
-
-    def create_topic(
-        self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
-    ) -> None:
-        """See `port.Admin`. Returns once every partition has a leader."""
-        asked = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(config or {})}
-        with translated(f"cannot create {topic}"):
-            try:
-                self._client.create_topics({topic: asked})
-            except TopicAlreadyExistsError:
-                return
-            self._client.wait_for_topics([topic])
-
-    def close(self) -> None:
-        """See `port.Admin`."""
-        self._client.close()
 
 
 def _ascending(**times_ms: int) -> None:

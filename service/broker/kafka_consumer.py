@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
 from kafka import KafkaConsumer as Client
 from kafka import TopicPartition
-from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
-from kafka.errors import KafkaTimeoutError
-from kafka.future import Future
+from kafka.errors import KafkaTimeoutError, NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
+from service.broker.kafka_bulk_reading import read_in_columns
+from service.broker.kafka_columns import batches
 from service.broker.kafka_errors import translated
+from service.broker.kafka_rebalance import Relay
 from service.broker.port import RebalanceListener
-from service.errors import BrokerError, EddycastError, MembershipLost
+from service.errors import EddycastError, InstanceFenced, MembershipLost
 from service.records import PartitionBatch
+
+#: A position that no partition ever has.
+_NOWHERE = 1 << 62
 
 
 class KafkaConsumer:
-    """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never by themselves."""
+    """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never by themselves.
 
-    def __init__(self, config: Mapping[str, Any], topic: str, listener: RebalanceListener, timeout_ms: int) -> None:
+    `bulk` decodes whole record batches; without it the client does, record by record.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], topic: str, listener: RebalanceListener, timeout_ms: int, bulk: bool = True
+    ) -> None:
         self._topic = topic
         self._timeout_ms = timeout_ms
         self._static = config.get("group_instance_id")
         with translated(f"cannot reach Kafka at {config['bootstrap_servers']}"):
             self._client = Client(**config)
             self._membership: ConsumerGroupMetadata = self._client.group_metadata()
-            self._relay = _Relay(self, self._client, listener)
+            if bulk:
+                read_in_columns(self._client)
+            self._relay = Relay(self.capture_membership, self._client, listener)
             self._client.subscribe([topic], listener=self._relay)
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
@@ -38,15 +48,14 @@ class KafkaConsumer:
         try:
             with translated(f"cannot read {self._topic}"):
                 self._keep_joining()
-                polled = self._client.poll(timeout_ms=max(0, int(timeout_s * 1000)), max_records=max_records)
+                polled = self._poll(max(0, int(timeout_s * 1000)), max_records)
         except EddycastError as error:
             if (raised := self._relay.take_error()) is not None:
                 raise raised from error
             raise
         self.capture_membership()
         self._check_not_displaced()
-        topic = self._topic
-        return [_columns(topic, where.partition, records) for where, records in polled.items() if records]
+        return batches(polled)
 
     def assignment(self) -> frozenset[int]:
         """See `port.Consumer`."""
@@ -59,10 +68,14 @@ class KafkaConsumer:
             with translated(f"cannot commit offsets of {self._topic}"):
                 self._client.commit(self._for_commit(offsets), timeout_ms=self._timeout_ms)
 
-    def committed(self, partitions: Collection[int]) -> dict[int, int | None]:
-        """See `port.Consumer`. Waits for open transactions on the offsets to end (stable offsets)."""
+    def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
+        """See `port.Consumer`. `timeout_s` is for all of them."""
+        deadline, found = time.monotonic() + timeout_s, {}
         with translated(f"cannot read the committed offsets of {self._topic}"):
-            return {p: self._client.committed(self._at(p), timeout_ms=self._timeout_ms) for p in partitions}
+            for partition in partitions:
+                remaining_ms = max(1, int((deadline - time.monotonic()) * 1000))
+                found[partition] = self._client.committed(self._at(partition), timeout_ms=remaining_ms)
+        return found
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """See `port.Consumer`."""
@@ -120,6 +133,19 @@ class KafkaConsumer:
             raise MembershipLost(f"no longer a member of the group that reads {self._topic}")
         return self._for_commit(offsets)
 
+    def _poll(self, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Any]:
+        """The client's poll. One that has no start for a partition refuses to poll at all; a partition that is paused
+        has time until it is resumed, so it is given a position that will be refused then."""
+        try:
+            return self._client.poll(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
+        except NoOffsetForPartitionError as error:
+            without = set(error.args[0])
+            if not without <= self._client.paused():
+                raise
+            for where in without:
+                self._client.seek(where, _NOWHERE)
+            return self._client.poll(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
+
     def _for_commit(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
         return {self._at(partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
 
@@ -146,74 +172,4 @@ class KafkaConsumer:
         coordinator = self._client._coordinator
         if self._static and coordinator.stable() and not coordinator._heartbeat_enabled:
             what = f"the instance id {self._static!r} is now used by another process"
-            raise BrokerError(what, "give each process an instance id of its own")
-
-
-class _Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """Runs our listener off the client's I/O thread, which waits for it but goes on with heartbeats and commits.
-
-    The polling thread is inside `poll` meanwhile, so the listener has the consumer to itself: it may commit.
-    """
-
-    def __init__(self, consumer: KafkaConsumer, client: Client, listener: RebalanceListener) -> None:
-        self._consumer = consumer
-        self._client = client
-        self._listener = listener
-        self._error: BaseException | None = None
-        self._silent = False
-
-    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        await self._call(self._listener.assigned, assigned)
-
-    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        await self._call(self._listener.revoked, revoked)
-
-    async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
-        await self._call(self._listener.lost, lost)
-
-    def silence(self) -> None:
-        """Closing revokes everything as far as the client is concerned; the port does not report it."""
-        self._silent = True
-
-    def take_error(self) -> BaseException | None:
-        """What the listener raised since the last call."""
-        error, self._error = self._error, None
-        return error
-
-    async def _call(self, method: Callable[[Collection[int]], None], where: Collection[TopicPartition]) -> None:
-        if self._silent or not where:
-            return
-        done = Future()
-        partitions = sorted(tp.partition for tp in where)
-        threading.Thread(target=self._run, args=(method, partitions, done), name="rebalance", daemon=True).start()
-        await done
-
-    def _run(self, method: Callable[[Collection[int]], None], partitions: list[int], done: Future) -> None:
-        try:
-            self._consumer.capture_membership()
-            method(partitions)
-        except BaseException as error:  # noqa: BLE001 - the client reports it to poll, which raises it again
-            self._error = error
-            self._resume(done.failure, error)
-        else:
-            self._resume(done.success, None)
-
-    def _resume(self, settle: Callable[[Any], Any], outcome: BaseException | None) -> None:
-        """Let the I/O loop go on. The client has no public call for this."""
-
-        def on_the_loop() -> None:
-            settle(outcome)
-
-        self._client._net.call_soon_threadsafe(on_the_loop)
-
-
-def _columns(topic: str, partition: int, records: list[Any]) -> PartitionBatch:
-    """Columns out of the client's records of one partition."""
-    return PartitionBatch(
-        topic,
-        partition,
-        [record.key for record in records],
-        [record.value for record in records],
-        np.array([record.timestamp for record in records], np.int64),
-        np.array([record.offset for record in records], np.int64),
-    )
+            raise InstanceFenced(what, "give each process an instance id of its own")

@@ -10,9 +10,14 @@ from kafka import errors as vendor
 from service.errors import (
     BrokerError,
     BrokerUnavailable,
+    CommitUnknown,
     EddycastError,
+    InstanceFenced,
     MembershipLost,
+    OffsetGone,
     ProduceFailed,
+    ProducerFenced,
+    RecordRefused,
     RecordTooLarge,
     TopicMissing,
     TransactionFailed,
@@ -32,6 +37,12 @@ MEANING: dict[type[BaseException], type[BrokerError]] = {
     vendor.StaleMemberEpochError: MembershipLost,
     # the group is still deciding: our membership stands, the same commit may succeed after the next poll
     vendor.RebalanceInProgressError: BrokerUnavailable,
+    # another process has our static instance id
+    vendor.FencedInstanceIdError: InstanceFenced,
+    vendor.UnreleasedInstanceIdError: InstanceFenced,
+    # positions
+    vendor.OffsetOutOfRangeError: OffsetGone,
+    vendor.NoOffsetForPartitionError: OffsetGone,
     # topics
     vendor.UnknownTopicOrPartitionError: TopicMissing,
     vendor.UnknownTopicIdError: TopicMissing,
@@ -45,8 +56,8 @@ MEANING: dict[type[BaseException], type[BrokerError]] = {
     vendor.NotEnoughReplicasError: ProduceFailed,
     vendor.NotEnoughReplicasAfterAppendError: ProduceFailed,
     # the producer's own standing with the broker: a new producer is needed
-    vendor.ProducerFencedError: TransactionFailed,
-    vendor.InvalidProducerEpochError: TransactionFailed,
+    vendor.ProducerFencedError: ProducerFenced,
+    vendor.InvalidProducerEpochError: ProducerFenced,
     vendor.InvalidProducerIdMappingError: TransactionFailed,
     vendor.InvalidTxnStateError: TransactionFailed,
     vendor.ConcurrentTransactionsError: TransactionFailed,
@@ -58,6 +69,14 @@ MEANING: dict[type[BaseException], type[BrokerError]] = {
     vendor.DuplicateSequenceNumberError: TransactionFailed,
     vendor.UnknownProducerIdError: TransactionFailed,
 }
+
+#: The record is to blame for what it is.
+_REFUSED = (
+    vendor.MessageSizeTooLargeError,
+    vendor.RecordListTooLargeError,
+    vendor.InvalidRecordError,
+    vendor.InvalidTimestampError,
+)
 
 #: What a person can do, for errors that do not heal by themselves.
 ACTION: dict[type[BaseException], str] = {
@@ -71,6 +90,8 @@ ACTION: dict[type[BaseException], str] = {
     vendor.InvalidReplicationFactorError: "choose a replication factor no larger than the number of brokers",
     vendor.UnsupportedVersionError: "use Apache Kafka 2.5 or later",
     vendor.UnknownTopicOrPartitionError: "create the topic",
+    vendor.OffsetOutOfRangeError: "decide where to go on: the records in between are gone",
+    vendor.NoOffsetForPartitionError: "decide where to begin",
     vendor.MessageSizeTooLargeError: "raise the topic's max.message.bytes or shorten the horizon",
 }
 
@@ -81,8 +102,38 @@ def translate(error: BaseException, doing: str) -> EddycastError:
         return error
     kind = next((MEANING[c] for c in type(error).__mro__ if c in MEANING), BrokerError)
     action = next((ACTION[c] for c in type(error).__mro__ if c in ACTION), "")
-    detail = str(error) or type(error).__name__
+    detail = _places(error) or str(error) or type(error).__name__
     return kind(f"{doing}: {detail}", action)
+
+
+def _places(error: BaseException) -> str:
+    """Where no record is at the position, in words: the client gives a dictionary, or a set."""
+    if not isinstance(error, vendor.OffsetOutOfRangeError | vendor.NoOffsetForPartitionError) or not error.args:
+        return ""
+    found = error.args[0]
+    positions = found if isinstance(found, dict) else dict.fromkeys(found, "any position")
+    return ", ".join(f"{topic} partition {p} has no record at {at}" for (topic, p), at in positions.items())
+
+
+def translate_record(error: BaseException, doing: str) -> ProduceFailed | RecordTooLarge:
+    """Why a record was not acknowledged, outside a transaction."""
+    reason = translate(error, doing)
+    return reason if isinstance(reason, RecordTooLarge) else ProduceFailed(reason.what, reason.action)
+
+
+def in_transaction(error: BaseException, doing: str) -> BrokerError:
+    """What `error` means inside a transaction: that it failed, unless a person has to change something first."""
+    reason = translate(error, doing)
+    if isinstance(reason, TransactionFailed | InstanceFenced) or (type(reason) is BrokerError and reason.action):
+        return reason
+    return (RecordRefused if isinstance(error, _REFUSED) else TransactionFailed)(reason.what, reason.action)
+
+
+def during_commit(error: BaseException, doing: str) -> CommitUnknown:
+    """What `error` means once the commit was asked for. Not even a refusal says much: the client repeats a request
+    whose answer was lost, and a successor may have fenced it in between."""
+    reason = translate(error, doing)
+    return CommitUnknown(reason.what, reason.action)
 
 
 @contextmanager

@@ -1,49 +1,53 @@
-"""Columns out, through kafka-python's public calls. Only this file knows its producer."""
+"""Columns out, through kafka-python's producer: what is queued, what became of it, and when the client is thrown away.
+
+How records enter the client stands in `kafka_sending` and `kafka_bulk_writing`, its transactions in
+`kafka_transactions`.
+"""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from kafka import KafkaProducer as Client
 from kafka.errors import KafkaError, KafkaTimeoutError
-from kafka.producer.future import FutureRecordMetadata
 
+from service.broker.kafka_bulk_writing import append
 from service.broker.kafka_consumer import KafkaConsumer
-from service.broker.kafka_errors import translate, translated
+from service.broker.kafka_errors import during_commit, in_transaction, translate_record, translated
+from service.broker.kafka_sending import Result, check_sizes, send
+from service.broker.kafka_transactions import Transactions, discard
 from service.broker.port import Consumer, Headers
-from service.errors import BrokerError, ProduceFailed, RecordTooLarge, TransactionFailed
+from service.errors import BrokerError, BrokerUnavailable, TransactionFailed
 
 log = logging.getLogger(__name__)
 
-#: Bytes of one record beyond its key, value and headers, at most: the batch's head and the record's own lengths.
-_OVERHEAD = 61 + 21 + 16
-
 
 class KafkaProducer:
-    """A `port.Producer` on kafka-python.
+    """A `port.Producer` on kafka-python. `bulk` sends a column as whole batches, else record by record.
 
     Without a transactional id: after a failed flush the client is thrown away, with whatever it still held, and the
     next `produce` works on a new one; the caller goes back to its committed offsets and may repeat records.
 
     With one: any failure inside a transaction ends this object; every later call raises TransactionFailed, and only
     `close` is left. The owner asks the broker for a new producer with the same id, which aborts what was open.
-    (An old client must not be used again: it can hang, or carry offsets of the failed transaction into the next.)
     """
 
-    def __init__(self, config: Mapping[str, Any], timeout_s: float) -> None:
+    def __init__(self, config: Mapping[str, Any], timeout_s: float, bulk: bool = True) -> None:
         self._config = config
-        self._timeout_s = timeout_s
+        self._send = append if bulk else send
         self._transactional: str | None = config.get("transactional_id")
         self._limit: int = config["max_request_size"]
-        self._queued: list[FutureRecordMetadata] = []
-        self._rejected: BrokerError | None = None  # what `send` itself refused since the last flush
+        self._queued: list[Result] = []
+        self._failure: tuple[BaseException, str] | None = (
+            None  # what the client refused since the last flush, and doing
+        )
         self._broken: TransactionFailed | None = None
+        self._transactions: Transactions | None = None
         self._open = False
-        self._client: Client | None = self._connect()
+        self._client: Client | None = self._connect(timeout_s)
 
     def produce(
         self,
@@ -57,70 +61,84 @@ class KafkaProducer:
         self._check_alive()
         if self._transactional and not self._open:
             raise TransactionFailed("no transaction is open")
-        self._check_sizes(topic, keys, values, headers)
+        check_sizes(self._limit, topic, keys, values, headers)
         if self._client is None:
             self._client = self._connect()
-        send, queue = self._client.send, self._queued.append
+        if None in keys and None in values:
+            values = [b"" if key is None and value is None else value for key, value in zip(keys, values, strict=True)]
+        limit = self._config["batch_size"]
         try:
-            if headers is None:
-                for key, value in zip(keys, values, strict=True):
-                    queue(send(topic, b"" if key is None and value is None else value, key, None, partition))
-            else:
-                for key, value, own in zip(keys, values, headers, strict=True):
-                    queue(send(topic, b"" if key is None and value is None else value, key, own, partition))
+            self._queued.extend(self._send(self._client, topic, partition, keys, values, headers, limit))
         except (KafkaError, ValueError) as error:  # ValueError: no such partition
-            self._rejected = self._rejected or translate_record(error, topic, partition)
+            self._failure = self._failure or (error, _doing((topic, partition)))
 
     def flush(self, timeout_s: float) -> None:
-        """See `port.Producer`. Raises RecordTooLarge instead when that is why the broker refused a record."""
+        """See `port.Producer`."""
         self._check_alive()
         self._settle(timeout_s)
         queued, self._queued = self._queued, []
-        failure, self._rejected = self._rejected, None
-        for future in queued:
-            if not future.is_done or future.exception is not None:
-                failure = failure or _failure_of(future, timeout_s)
-                break
+        failure, self._failure = self._failure, None
+        bad = next((result for result in queued if not result.is_done or result.exception is not None), None)
+        if failure is None and bad is not None:
+            failure = bad.exception or KafkaTimeoutError(f"no answer within {timeout_s:g} s"), _doing(bad.place)
         if failure is None:
             return
-        if self._transactional:
-            self._fail(failure)
+        if self._open:
+            self._end(in_transaction(*failure), failure[0])
         self._discard(0.0)
-        raise failure
+        raise translate_record(*failure) from failure[0]
 
     def begin(self) -> None:
         """See `port.Producer`."""
-        client = self._transaction_client()
+        transactions = self._usable()
         if self._open:
             raise TransactionFailed("a transaction is open already", "commit or abort it first")
-        self._within("cannot begin a transaction", client.begin_transaction)
+        try:
+            transactions.begin()
+        except KafkaError as error:
+            self._end(in_transaction(error, "cannot begin a transaction"), error)
         self._open = True
 
-    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer) -> None:
-        """See `port.Producer`. Fenced by the consumer's membership as of its last poll. Raises MembershipLost."""
-        client = self._transaction_client(opened=True)
+    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer, timeout_s: float = 10.0) -> None:
+        """See `port.Producer`. Raises InstanceFenced for a static member that was displaced."""
+        transactions = self._usable(opened=True)
         if not isinstance(consumer, KafkaConsumer):
             raise TypeError("the offsets of a Kafka transaction come from a Kafka consumer")
-        if offsets:
-            args = (consumer.transaction_offsets(offsets), consumer.membership)
-            self._within(f"cannot add offsets of {topic} to the transaction", client.send_offsets_to_transaction, *args)
+        if not offsets:
+            return
+        ours = consumer.transaction_offsets(offsets)
+        try:
+            transactions.send_offsets(ours, consumer.membership, timeout_s)
+        except KafkaError as error:
+            self._end(in_transaction(error, f"cannot add offsets of {topic} to the transaction"), error)
 
-    def commit(self) -> None:
-        """See `port.Producer`. Every result is checked before the commit is asked for: the client may report a
-        commit as done although the broker aborted it. A deadline bounds each wait."""
-        client = self._transaction_client(opened=True)
-        self.flush(self._timeout_s)
-        self._within("cannot commit the transaction", client.commit_transaction)
+    def commit(self, timeout_s: float = 10.0) -> None:
+        """See `port.Producer`. `timeout_s` is for all of it. Every result is looked at before the commit is asked for:
+        the client commits, too, when a record has got lost."""
+        deadline = time.monotonic() + timeout_s
+        transactions = self._usable(opened=True)
+        self.flush(timeout_s)
+        doing = "cannot commit the transaction"
+        try:
+            asked = transactions.ask_for_commit()
+        except KafkaError as error:
+            self._end(in_transaction(error, doing), error)
+        try:
+            transactions.await_commit(asked, max(0.0, deadline - time.monotonic()))
+        except KafkaError as error:
+            self._end(during_commit(error, doing), error)
         self._open = False
 
-    def abort(self) -> None:
+    def abort(self, timeout_s: float = 10.0) -> None:
         """See `port.Producer`. The producer goes on only if nothing had failed; else it stays unusable."""
         if self._broken is not None or not self._open:
             return
-        client = self._transaction_client(opened=True)
-        self._queued.clear()
-        self._rejected = None
-        self._within("cannot abort the transaction", client.abort_transaction)
+        transactions = self._usable(opened=True)
+        self._queued, self._failure = [], None
+        try:
+            transactions.abort(timeout_s)
+        except KafkaError as error:
+            self._end(in_transaction(error, "cannot abort the transaction"), error)
         self._open = False
 
     def close(self, timeout_s: float) -> None:
@@ -128,19 +146,32 @@ class KafkaProducer:
         deadline = time.monotonic() + timeout_s
         if self._open:
             try:
-                self.abort()
+                self.abort(timeout_s)
             except BrokerError as error:
                 log.warning("the transaction ends with its time-out: %s", error)
-        self._queued.clear()
+        self._queued = []
         self._discard(max(0.0, deadline - time.monotonic()))
+        if self._transactional and self._broken is None:
+            self._broken = TransactionFailed("closed")
 
-    def _connect(self) -> Client:
+    def _connect(self, timeout_s: float = 0.0) -> Client:
         """A new client. With a transactional id the id's earlier owner is fenced and its transaction aborted."""
+        deadline = time.monotonic() + timeout_s
         with translated(f"cannot reach Kafka at {self._config['bootstrap_servers']}"):
             client = Client(**self._config)
         if self._transactional:
-            self._client = client
-            self._within(f"cannot start the transactional id {self._transactional!r}", client.init_transactions)
+            doing = f"cannot start the transactional id {self._transactional!r}"
+            self._transactions = Transactions(client)
+            try:
+                self._transactions.start(max(0.0, deadline - time.monotonic()))
+            except KafkaTimeoutError as error:
+                discard(client, 0.0)
+                raise BrokerUnavailable(
+                    f"cannot start the transactional id {self._transactional!r}: {error}"
+                ) from error
+            except KafkaError as error:
+                discard(client, 0.0)
+                raise in_transaction(error, doing) from error
         return client
 
     def _settle(self, timeout_s: float) -> None:
@@ -151,7 +182,7 @@ class KafkaProducer:
         """
         deadline = time.monotonic() + timeout_s
         queued = self._queued
-        while self._client is not None and any(not future.is_done for future in queued):
+        while self._client is not None and any(not result.is_done for result in queued):
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return
@@ -161,88 +192,31 @@ class KafkaProducer:
                 log.debug("flush: %s", error)
                 time.sleep(0.001)
 
-    def _within(self, doing: str, call: Callable[..., Any], *args: Any) -> None:
-        """Run one of the client's endless waits under a deadline. Any failure ends this producer."""
-        outcome: list[BaseException | None] = []
-
-        def attempt() -> None:
-            try:
-                call(*args)
-                outcome.append(None)
-            except BaseException as error:  # noqa: BLE001 - raised below, on the caller's thread
-                outcome.append(error)
-
-        worker = threading.Thread(target=attempt, name="transaction", daemon=True)
-        worker.start()
-        worker.join(self._timeout_s)
-        error = outcome[0] if outcome else KafkaTimeoutError(f"no answer within {self._timeout_s:g} s")
-        if error is not None:
-            self._fail(translate(error, doing), error)
-
-    def _fail(self, reason: Exception, cause: BaseException | None = None) -> NoReturn:
+    def _end(self, reason: BrokerError, cause: BaseException) -> NoReturn:
         """Nothing more goes through this producer: its transaction ends by its successor, or by its time-out."""
-        failure = reason if isinstance(reason, TransactionFailed) else TransactionFailed(str(reason))
-        self._broken = failure
+        self._broken = TransactionFailed(reason.what)
         self._open = False
-        self._queued.clear()
+        self._queued = []
         self._discard(0.0)
-        raise failure from (cause or reason)
+        raise reason from cause
 
     def _discard(self, timeout_s: float) -> None:
-        """Close the client within `timeout_s`; one that cannot finish is cut off (`close` alone leaves its thread)."""
         client, self._client = self._client, None
-        if client is None:
-            return
-        try:
-            client.close(timeout=timeout_s)
-        except KafkaError as error:
-            log.debug("closing the producer: %s", error)
-        sender = client._sender
-        if sender.is_alive():
-            sender.force_close()
+        if client is not None:
+            discard(client, timeout_s)
 
     def _check_alive(self) -> None:
         if self._broken is not None:
             raise TransactionFailed(f"this producer failed before: {self._broken.what}", "build a new one")
 
-    def _transaction_client(self, opened: bool = False) -> Client:
+    def _usable(self, opened: bool = False) -> Transactions:
         self._check_alive()
-        if not self._transactional or self._client is None:
+        if self._transactions is None:
             raise TransactionFailed("this producer has no transactional id")
         if opened and not self._open:
             raise TransactionFailed("no transaction is open")
-        return self._client
-
-    def _check_sizes(
-        self,
-        topic: str,
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
-        headers: Sequence[Headers] | None,
-    ) -> None:
-        """Raise RecordTooLarge for the first record beyond the limit, before any is sent."""
-        room = self._limit - _OVERHEAD
-        if headers is None and _longest(keys) + _longest(values) <= room:
-            return
-        for index, (key, value) in enumerate(zip(keys, values, strict=True)):
-            own = headers[index] if headers is not None else []
-            size = len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(held) + 8 for name, held in own)
-            if size > room:
-                what = f"a record of {size + _OVERHEAD} bytes for {topic} exceeds the limit of {self._limit}"
-                raise RecordTooLarge(what, "raise it and the topic's max.message.bytes, or shorten the horizon")
+        return self._transactions
 
 
-def _longest(column: Sequence[bytes | None]) -> int:
-    return max((len(entry) for entry in column if entry), default=0)
-
-
-def translate_record(error: BaseException, topic: str, partition: int) -> ProduceFailed | RecordTooLarge:
-    """Why a record was not acknowledged, naming where it was going."""
-    reason = translate(error, f"a record for {topic} partition {partition} was not acknowledged")
-    return reason if isinstance(reason, RecordTooLarge) else ProduceFailed(reason.what, reason.action)
-
-
-def _failure_of(future: FutureRecordMetadata, timeout_s: float) -> ProduceFailed | RecordTooLarge:
-    topic, partition = future._produce_future.topic_partition
-    error = future.exception or KafkaTimeoutError(f"no answer within {timeout_s:g} s")
-    return translate_record(error, topic, partition)
+def _doing(place: tuple[str, int]) -> str:
+    return f"a record for {place[0]} partition {place[1]} was not acknowledged"

@@ -19,6 +19,7 @@ from service.broker.port import Consumer
 from service.errors import BrokerError, BrokerUnavailable, ProduceFailed, SettingsError, TransactionFailed
 from tests.broker.battery import RecordBattery
 from tests.broker.battery_groups import GroupBattery
+from tests.broker.battery_readers import ReaderBattery
 from tests.broker.battery_transactions import TransactionBattery
 from tests.broker.tools import PATIENCE_S, Bench, Listener, Seen, collect, numbers, poll_for, poll_until, values
 
@@ -48,6 +49,11 @@ class KafkaHarness:
         admin.remove_group_members(group, [MemberToRemove(member_id=consumer.membership.member_id)])
         admin.close()
 
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        admin = KafkaAdminClient(bootstrap_servers=self._server.bootstrap_servers)
+        admin.delete_records({TopicPartition(topic, partition): before})
+        admin.close()
+
     def read(self, topic: str, isolation: str = "read_committed") -> list[Seen]:
         client = Client(bootstrap_servers=self._server.bootstrap_servers, isolation_level=isolation, group_id=None)
         places = [TopicPartition(topic, p) for p in sorted(client.partitions_for_topic(topic))]
@@ -73,6 +79,10 @@ class TestRecords(RecordBattery):
 
 
 class TestGroups(GroupBattery):
+    pass
+
+
+class TestReaders(ReaderBattery):
     pass
 
 

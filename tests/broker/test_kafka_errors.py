@@ -6,14 +6,28 @@ import inspect
 from typing import Any
 
 import pytest
+from kafka import TopicPartition
 from kafka import errors as vendor
 
-from service.broker.kafka_errors import MEANING, translate, translated
+from service.broker.kafka_errors import (
+    MEANING,
+    during_commit,
+    in_transaction,
+    translate,
+    translate_record,
+    translated,
+)
 from service.errors import (
     BrokerError,
     BrokerUnavailable,
+    CommitUnknown,
     EddycastError,
+    InstanceFenced,
     MembershipLost,
+    OffsetGone,
+    ProduceFailed,
+    ProducerFenced,
+    RecordRefused,
     RecordTooLarge,
     TopicMissing,
     TransactionFailed,
@@ -60,15 +74,47 @@ def test_no_meaning_is_shadowed_by_a_base() -> None:
         (vendor.UnknownMemberIdError(), MembershipLost),
         (vendor.UnknownTopicOrPartitionError(), TopicMissing),
         (vendor.MessageSizeTooLargeError(), RecordTooLarge),
-        (vendor.ProducerFencedError(), TransactionFailed),
-        (vendor.InvalidProducerEpochError(), TransactionFailed),
+        (vendor.ProducerFencedError(), ProducerFenced),
+        (vendor.InvalidProducerEpochError(), ProducerFenced),
+        (vendor.InvalidTxnStateError(), TransactionFailed),
         (vendor.TopicAuthorizationFailedError(), BrokerError),
-        (vendor.FencedInstanceIdError(), BrokerError),
+        (vendor.FencedInstanceIdError(), InstanceFenced),
+        (vendor.OffsetOutOfRangeError({TopicPartition("t", 3): 7}), OffsetGone),
+        (vendor.NoOffsetForPartitionError({TopicPartition("t", 3)}), OffsetGone),
         (vendor.SaslAuthenticationFailedError(), BrokerError),
     ],
 )
 def test_what_the_common_errors_mean(error: Exception, ours: type[BrokerError]) -> None:
     assert type(translate(error, "x")) is ours
+
+
+@pytest.mark.parametrize(
+    ("error", "outside", "inside"),
+    [
+        (vendor.MessageSizeTooLargeError(), RecordTooLarge, RecordRefused),
+        (vendor.InvalidRecordError(), ProduceFailed, RecordRefused),
+        (vendor.InvalidTimestampError(), ProduceFailed, RecordRefused),
+        (vendor.KafkaTimeoutError("late"), ProduceFailed, TransactionFailed),
+        (vendor.NotEnoughReplicasError(), ProduceFailed, TransactionFailed),
+        (vendor.CommitFailedError(), ProduceFailed, TransactionFailed),
+        (vendor.KafkaError("unheard of"), ProduceFailed, TransactionFailed),
+        (vendor.ProducerFencedError(), ProduceFailed, ProducerFenced),
+        (vendor.FencedInstanceIdError(), ProduceFailed, InstanceFenced),
+        (vendor.TopicAuthorizationFailedError(), ProduceFailed, BrokerError),
+    ],
+    ids=lambda part: part.__name__ if isinstance(part, type) else type(part).__name__,
+)
+def test_the_same_error_outside_inside_and_at_the_end_of_a_transaction(
+    error: Exception, outside: type[BrokerError], inside: type[BrokerError]
+) -> None:
+    assert type(translate_record(error, "x")) is outside
+    assert type(in_transaction(error, "x")) is inside
+    assert type(during_commit(error, "x")) is CommitUnknown
+
+
+def test_a_position_that_is_gone_is_named() -> None:
+    gone = translate(vendor.OffsetOutOfRangeError({TopicPartition("t", 3): 7}), "x")
+    assert "t partition 3 has no record at 7" in gone.what
 
 
 def test_a_person_is_told_what_to_do() -> None:

@@ -1,0 +1,108 @@
+"""Partitions read outside any group: a consumer of committed records, and one beside it that sees every record.
+
+The second is only asked where partitions begin and end. The first one's own idea of an end stops at the first open
+transaction; what is read up to there misses a commit whose marks have reached the offsets, but not yet this topic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from kafka import KafkaConsumer as Client
+from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError
+
+from service.broker.kafka_bulk_reading import read_in_columns
+from service.broker.kafka_columns import batches
+from service.broker.kafka_errors import translated
+from service.errors import TopicMissing
+from service.records import PartitionBatch
+
+#: How often a poll without records looks whether a position has moved over records that nobody is to see.
+_LOOK_MS = 10
+
+
+class KafkaReader:
+    """A `port.Reader` on kafka-python."""
+
+    def __init__(self, config: Mapping[str, Any], topic: str, timeout_ms: int, bulk: bool = True) -> None:
+        self._topic = topic
+        self._timeout_ms = timeout_ms
+        self._positions: dict[int, int] = {}
+        config = {**config, "group_id": None, "auto_offset_reset": "none"}
+        with translated(f"cannot reach Kafka at {config['bootstrap_servers']}"):
+            self._committed = Client(**config)
+            try:
+                self._all = Client(**{**config, "isolation_level": "read_uncommitted"})
+            except BaseException:
+                self._committed.close(autocommit=False)
+                raise
+        if bulk:
+            read_in_columns(self._committed)
+
+    def start(self, partition: int, offset: int | None = None) -> None:
+        """See `port.Reader`."""
+        offset = self.first(partition) if offset is None else offset
+        self._positions[partition] = offset
+        with translated(f"cannot read {self._topic}"):
+            self._committed.assign([self._at(p) for p in self._positions])
+            self._committed.seek(self._at(partition), offset)
+
+    def first(self, partition: int) -> int:
+        """See `port.Reader`."""
+        return self._ask(self._all.beginning_offsets, partition)
+
+    def end(self, partition: int) -> int:
+        """See `port.Reader`."""
+        return self._ask(self._all.end_offsets, partition)
+
+    def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
+        """See `port.Reader`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            remaining_ms = max(0, int((deadline - time.monotonic()) * 1000))
+            with translated(f"cannot read {self._topic}"):
+                polled = self._committed.poll(timeout_ms=min(remaining_ms, _LOOK_MS), max_records=max_records)
+                moved = self._look()
+            if polled or moved or not remaining_ms:
+                return batches(polled)
+
+    def position(self, partition: int) -> int:
+        """See `port.Reader`."""
+        return self._positions[partition]
+
+    def stop(self, partition: int) -> None:
+        """See `port.Reader`."""
+        if self._positions.pop(partition, None) is not None:
+            self._committed.assign([self._at(p) for p in self._positions])
+
+    def close(self) -> None:
+        """See `port.Reader`."""
+        self._positions.clear()
+        with translated(f"cannot stop reading {self._topic}"):
+            for client in (self._committed, self._all):
+                client.close(autocommit=False, timeout_ms=self._timeout_ms)
+
+    def _look(self) -> bool:
+        """Note the client's positions; whether one has moved."""
+        moved = False
+        for partition, before in self._positions.items():
+            try:  # known without a request, unless a change of leader is being checked
+                now = self._committed.position(self._at(partition), timeout_ms=0)
+            except KafkaTimeoutError:
+                continue
+            if now is not None and now != before:
+                self._positions[partition], moved = now, True
+        return moved
+
+    def _ask(self, question: Any, partition: int) -> int:
+        where = self._at(partition)
+        with translated(f"cannot ask for the offsets of {self._topic}"):
+            if partition not in (self._all.partitions_for_topic(self._topic) or ()):
+                raise TopicMissing(f"there is no partition {partition} of {self._topic}")
+            return int(question([where], timeout_ms=self._timeout_ms)[where])
+
+    def _at(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topic, partition)

@@ -1,0 +1,89 @@
+"""How a column enters kafka-python's producer by its public calls, and what may enter at all.
+
+`kafka_bulk_writing.append` does the same in whole batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from kafka import KafkaProducer
+from kafka.producer.future import FutureRecordMetadata
+
+from service.broker.port import Headers
+from service.errors import RecordTooLarge
+
+#: Bytes of one record beyond its key, value and headers, at most: the batch's head and the record's own lengths.
+_OVERHEAD = 61 + 21 + 16
+
+
+class Result(Protocol):
+    """What becomes of records that were queued together, or of one."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is known."""
+
+    @property
+    def exception(self) -> BaseException | None:
+        """Why it was not acknowledged; None while nobody knows, and when it was."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and partition."""
+
+
+class _Sent:
+    """The result of one record."""
+
+    __slots__ = ("_future", "place")
+
+    def __init__(self, future: FutureRecordMetadata, place: tuple[str, int]) -> None:
+        self._future, self.place = future, place
+
+    @property
+    def is_done(self) -> bool:
+        return bool(self._future.is_done)
+
+    @property
+    def exception(self) -> BaseException | None:
+        return self._future.exception  # type: ignore[no-any-return]
+
+
+def send(
+    client: KafkaProducer,
+    topic: str,
+    partition: int,
+    keys: Sequence[bytes | None],
+    values: Sequence[bytes | None],
+    headers: Sequence[Headers] | None,
+    limit: int,  # noqa: ARG001 - the client cuts batches by its own setting, which is the same
+) -> Iterator[Result]:
+    """Queue a column record by record. Raises ValueError if there is no such partition, KafkaError."""
+    for row, (key, value) in enumerate(zip(keys, values, strict=True)):
+        own = headers[row] if headers is not None else None
+        yield _Sent(client.send(topic, value, key, own, partition), (topic, partition))
+
+
+def check_sizes(
+    limit: int,
+    topic: str,
+    keys: Sequence[bytes | None],
+    values: Sequence[bytes | None],
+    headers: Sequence[Headers] | None,
+) -> None:
+    """Raise RecordTooLarge for the first record beyond `limit` bytes, before any is sent."""
+    room = limit - _OVERHEAD
+    if headers is None and _longest(keys) + _longest(values) <= room:
+        return
+    for index, (key, value) in enumerate(zip(keys, values, strict=True)):
+        own = headers[index] if headers is not None else []
+        size = len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(held) + 8 for name, held in own)
+        if size > room:
+            what = f"a record of {size + _OVERHEAD} bytes for {topic} exceeds the limit of {limit}"
+            raise RecordTooLarge(what, "raise it and the topic's max.message.bytes, or shorten the horizon")
+
+
+def _longest(column: Sequence[bytes | None]) -> int:
+    return max((len(entry) for entry in column if entry), default=0)

@@ -1,0 +1,183 @@
+"""Kafka's records, version 2 of the format: columns <-> the bytes behind a batch's head. Knows no client.
+
+    batch  = head (61 bytes), then its records, compressed together or not
+    record = size, attributes (1 byte), time - first time, offset - first offset, key size, key, value size, value,
+             number of headers, and for each: name size, name, value size, value
+
+Sizes and differences are zigzag varints; a size of -1 means there is none. A batch is decoded with one short loop over
+its records, which finds where each begins; everything else is whole columns.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.broker.port import Headers
+from service.records import Int64
+
+#: offset, length, leader epoch, version, crc, attributes, last offset delta, first and last time, producer id and
+#: epoch, first sequence number, records
+HEAD = struct.Struct(">qiibIhiqqqhii")
+#: Where in the head the crc stands, and where the bytes begin that it covers.
+CRC_AT, CRC_FROM = 17, 21
+#: Where in the head the length stands, and where the bytes begin that it counts.
+LENGTH_FROM = 12
+VERSION = 2
+CODEC, LOG_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
+
+_MANY = 1 << 14
+_NONE = b"\x01"  # the size of something that is not there: -1
+
+
+class MalformedBatch(Exception):
+    """The bytes do not follow the format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Records in offset order, one entry each."""
+
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    timestamps: Int64  # ms
+    offsets: Int64
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def part(self, begin: int, end: int) -> Columns:
+        """Records `begin` up to, not including, `end`."""
+        return Columns(
+            self.keys[begin:end], self.values[begin:end], self.timestamps[begin:end], self.offsets[begin:end]
+        )
+
+
+def decode(data: bytes, count: int, first_offset: int, first_time: int) -> Columns:
+    """The `count` records that `data`, uncompressed and without the batch's head, consists of. Headers are passed over.
+
+    Raises MalformedBatch.
+    """
+    try:
+        begins, ends = _bodies(data, count)
+        raw = np.frombuffer(data, np.uint8)
+        times, at = _varints(raw, begins + 1)
+        offsets, at = _varints(raw, at)
+        key_sizes, key_at = _varints(raw, at)
+        key_ends = key_at + np.maximum(key_sizes, 0)
+        value_sizes, value_at = _varints(raw, key_ends)
+        value_ends = value_at + np.maximum(value_sizes, 0)
+        _, at = _varints(raw, value_ends)  # every record says at least that it has no headers
+    except IndexError as error:
+        raise MalformedBatch("a record ends beyond its batch") from error
+    if (count and ends[-1] != len(data)) or (at > ends).any():
+        raise MalformedBatch("a record's fields exceed its size")
+    return Columns(
+        _cut(data, key_at, key_ends, key_sizes),
+        _cut(data, value_at, value_ends, value_sizes),
+        first_time + times,
+        first_offset + offsets,
+    )
+
+
+def _bodies(data: bytes, count: int) -> tuple[Int64, Int64]:
+    """Where the body of each record begins, behind its size, and where it ends: [count] each."""
+    begins, ends, at = [], [], 0
+    for _ in range(count):
+        size = data[at]
+        at += 1
+        if size >= 0x80:
+            size, shift = size & 0x7F, 7
+            while (more := data[at]) >= 0x80:
+                size |= (more & 0x7F) << shift
+                at, shift = at + 1, shift + 7
+            size |= more << shift
+            at += 1
+        begins.append(at)
+        at += size >> 1
+        ends.append(at)
+    return np.array(begins, np.int64), np.array(ends, np.int64)
+
+
+def _varints(raw: NDArray[np.uint8], at: Int64) -> tuple[Int64, Int64]:
+    """Zigzag varints at the positions `at` [n]: their values and the positions behind them. Raises IndexError."""
+    byte = raw[at]
+    value, at = (byte & 0x7F).astype(np.int64), at + 1
+    rows = np.flatnonzero(byte >= 0x80)
+    for shift in range(7, 70, 7):
+        if not len(rows):
+            break
+        byte = raw[at[rows]]
+        value[rows] |= (byte & 0x7F).astype(np.int64) << shift
+        at[rows] += 1
+        rows = rows[byte >= 0x80]
+    return (value >> 1 & 0x7FFF_FFFF_FFFF_FFFF) ^ -(value & 1), at
+
+
+def _cut(data: bytes, begins: Int64, ends: Int64, sizes: Int64) -> list[bytes | None]:
+    """A slice for each record; None where the size says that there is none."""
+    cut: list[bytes | None] = [data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+    for row in np.flatnonzero(sizes < 0).tolist():
+        cut[row] = None
+    return cut
+
+
+def encode(
+    keys: Sequence[bytes | None],
+    values: Sequence[bytes | None],
+    headers: Sequence[Headers] | None,
+    limit: int,
+) -> Iterator[tuple[bytes, int]]:
+    """The records of batches of at most `limit` bytes each, and how many there are in each: (bytes, count).
+
+    All have their batch's first time. A record that is longer by itself has a batch of its own.
+    """
+    parts: list[bytes] = []
+    size = count = 0
+    small = _SMALL
+    for row, (key, value) in enumerate(zip(keys, values, strict=True)):
+        key_head = _NONE if key is None else small[len(key)] if len(key) < _MANY else varint(len(key))
+        value_head = _NONE if value is None else small[len(value)] if len(value) < _MANY else varint(len(value))
+        tail = _headers(headers[row]) if headers is not None and headers[row] else b"\0"
+        body = b"\0\0%b%b%b%b%b%b" % (small[count], key_head, key or b"", value_head, value or b"", tail)
+        grows = len(body) + 5
+        if count and (size + grows > limit or count + 1 >= _MANY):
+            yield b"".join(parts), count
+            parts, size, count = [], 0, 0
+            body = b"\0\0%b%b%b%b%b%b" % (small[0], key_head, key or b"", value_head, value or b"", tail)
+        parts += (small[len(body)] if len(body) < _MANY else varint(len(body)), body)
+        size, count = size + grows, count + 1
+    if count:
+        yield b"".join(parts), count
+
+
+def head(body_bytes: int, count: int, time_ms: int, attributes: int, producer: tuple[int, int, int]) -> bytes:
+    """A batch's head, its crc still 0; `producer` is the producer's id and epoch and the first sequence number."""
+    length = HEAD.size - LENGTH_FROM + body_bytes
+    return HEAD.pack(0, length, -1, VERSION, 0, attributes, count - 1, time_ms, time_ms, *producer, count)
+
+
+def varint(number: int) -> bytes:
+    """A zigzag varint of a number within 64 bits."""
+    left = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while left > 0x7F:
+        out.append(left & 0x7F | 0x80)
+        left >>= 7
+    out.append(left)
+    return bytes(out)
+
+
+def _headers(headers: Headers) -> bytes:
+    parts = [varint(len(headers))]
+    for name, value in headers:
+        encoded = name.encode()
+        parts += (varint(len(encoded)), encoded, varint(len(value)), value)
+    return b"".join(parts)
+
+
+_SMALL = [varint(number) for number in range(_MANY)]
