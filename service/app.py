@@ -9,20 +9,24 @@ import os
 import sys
 import threading
 import time
+import uuid
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.connect import kafka_broker, reach
+from service.faults import FaultPoint
 from service.health import Health, HealthServer
 from service.log import configure_log, get_log
 from service.metrics import PREFIX, Metrics
 from service.model.runtime import Runtime
-from service.pipeline import Options, Pipeline
+from service.options import Options
+from service.pipeline import Pipeline
 from service.settings import Settings
 from service.signals import StopSignals
-from service.topics import prepare_topics
+from service.state.changelog import row_bytes
+from service.topics import Topology, prepare_topics
 
 #: Kept of `shutdown_timeout_s` for leaving the group and closing: this part of it.
 CLOSING = 0.2
@@ -56,6 +60,7 @@ class Service:
         self.metrics.ready.set_function(lambda: float(self.health.ready_answer()[0]))
         #: Where metrics are served while it runs.
         self.url: str | None = None
+        self._repeats = settings.commit.delivery == "at_least_once"
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop` is set.
@@ -81,8 +86,7 @@ class Service:
     def _serve(self, stop: threading.Event) -> None:
         runtime = self._load(stop)
         broker = self._broker if self._broker is not None else kafka_broker(self._settings.kafka)
-        partitions = self._prepare(broker, stop)
-        if runtime is None or partitions is None:
+        if runtime is None or (topology := self._prepare(broker, stop, row_bytes(runtime.manifest))) is None:
             return
         manifest = runtime.manifest
         self.metrics.model_info.labels(manifest.label, manifest.version[:12], manifest.family).set(1)
@@ -90,11 +94,13 @@ class Service:
             "serving",
             model=manifest.label,
             topic=self._settings.topics.input,
-            partitions=partitions,
+            partitions=topology.partitions,
             group=self._settings.kafka.group,
             delivery=self._settings.commit.delivery,
         )
-        Pipeline(broker, runtime, _options(self._settings), self.metrics, self.health).run(stop)
+        options, faults = pipeline_options(self._settings, topology), self._settings.faults
+        passing = FaultPoint(faults.kill_at, faults.kill_after)
+        Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
 
     def _load(self, stop: threading.Event) -> Runtime | None:
@@ -110,13 +116,13 @@ class Service:
                 return None
         return Runtime.load(bundle.directory, intra_op_threads=engine.intra_op_threads, max_batch=engine.max_batch)
 
-    def _prepare(self, broker: Broker, stop: threading.Event) -> int | None:
-        """The partitions of the input, once the broker answers and all topics are there; None if stopped before."""
+    def _prepare(self, broker: Broker, stop: threading.Event, row_bytes: int) -> Topology | None:
+        """What is known of the topics, once the broker answers and all are there; None if stopped before."""
         admin = reach(broker, stop, self._waiting)
         if admin is None:
             return None
         try:
-            return prepare_topics(admin, self._settings.topics)
+            return prepare_topics(admin, self._settings, row_bytes)
         finally:
             admin.close()
 
@@ -129,28 +135,39 @@ class Service:
         records, acknowledged = self._count("records_total"), self._count("forecasts_total")
         return (
             f"{records} records were taken and {acknowledged} forecasts acknowledged; records since the last commit "
-            "are read again, and their forecasts may repeat"
+            "are read again" + (", and their forecasts may repeat" if self._repeats else "")
         )
 
     def _count(self, name: str) -> int:
         return int(self.metrics.registry.get_sample_value(PREFIX + name) or 0)
 
 
-def _options(settings: Settings) -> Options:
+def pipeline_options(settings: Settings, topology: Topology) -> Options:
     """What the pipeline needs of the settings, in its units."""
-    kafka, topics, limits = settings.kafka, settings.topics, settings.time
+    kafka, topics, limits, commit = settings.kafka, settings.topics, settings.time, settings.commit
+    instance = kafka.instance_id or uuid.uuid4().hex[:12]
     return Options(
         input_topic=topics.input,
         output_topic=topics.output,
         dead_letter_topic=topics.dead_letters,
+        changelog_topic=settings.changelog,
+        partitions=topology.partitions,
         group=kafka.group,
+        transactional_id=f"{commit.transactional_prefix}-{kafka.group}-{instance}",
+        delivery=commit.delivery,
         start_at=kafka.start_at,
+        when_deleted=kafka.when_deleted,
         max_poll_records=kafka.max_poll_records,
-        commit_interval_s=settings.commit.interval_ms / 1000,
+        commit_interval_s=commit.interval_ms / 1000,
+        commit_timeout_s=settings.commit_timeout_ms / 1000,
+        handover_timeout_s=settings.handover_ms / 1000,
+        drain_timeout_s=settings.shutdown_timeout_s * (1 - CLOSING),
+        give_up_s=commit.give_up_s,
+        max_steps=commit.max_steps,
+        max_output_bytes=topology.max_output_bytes,
         far_future_ms=limits.far_future_s * 1000,
         state_ttl_ms=limits.state_ttl_s * 1000,
         max_gap=limits.max_gap,
         forecast_every=settings.engine.forecast_every,
         late_to_dead_letters=limits.late_to_dead_letters,
-        drain_timeout_s=settings.shutdown_timeout_s * (1 - CLOSING),
     )

@@ -29,6 +29,8 @@ Bool = NDArray[np.bool_]
 Tensor = NDArray[Any]
 #: `with stage("step"):` around each part of the work; the caller decides what that measures.
 Stage = Callable[[str], AbstractContextManager[None]]
+#: Told which rows are about to change: partition, streams and slots, before any of them does.
+Touch = Callable[[int, Sequence[bytes], Int64], None]
 
 _NOTHING = nullcontext()
 
@@ -60,10 +62,19 @@ class Forecasts:
 class Engine:
     """Runs observations through a runtime and keeps the rows in an arena."""
 
-    def __init__(self, runtime: Runtime, arena: Arena, *, max_gap: int | None = None, forecast_every: int = 1) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        arena: Arena,
+        *,
+        max_gap: int | None = None,
+        forecast_every: int = 1,
+        touch: Touch | None = None,
+    ) -> None:
         """`max_gap` in slots, the manifest's unless given; a multi-step forecast at every `forecast_every`-th
         accepted observation of a stream."""
         self.runtime, self.arena = runtime, arena
+        self._touch = touch
         self.max_gap = runtime.manifest.max_gap if max_gap is None else max_gap
         self.forecast_every = forecast_every
 
@@ -74,12 +85,18 @@ class Engine:
         forecast is made, in place of `forecast_every`.
         """
         with stage("waves"):
-            slots = _joined([self.arena.slots(batch.partition, batch.streams) for batch in batches])
+            slots = _joined([self._slots(batch) for batch in batches])
             cut = waves.cut(slots)
         run = _Run(self, stage, slots, batches, wanted)
         for wave in cut:
             run.wave(wave)
         return run.result()
+
+    def _slots(self, batch: Observations) -> Int64:
+        slots = self.arena.slots(batch.partition, batch.streams)
+        if self._touch is not None:
+            self._touch(batch.partition, batch.streams, slots)
+        return slots
 
 
 class _Run:

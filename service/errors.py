@@ -6,6 +6,7 @@
     ├── DataError            a file of history cannot be read as streams of observations
     ├── BundleError          a bundle is missing, damaged or breaks the contract
     ├── AddressInUse         the metrics port is taken
+    ├── StateError           stored rows are damaged, foreign, of another layout, or disagree with the offsets
     └── BrokerError          anything the broker, or the way to it, refused
         ├── BrokerUnavailable    no broker answers (retry)
         ├── TopicMissing         a topic is not there and may not be created
@@ -78,6 +79,13 @@ class AddressInUse(EddycastError):
     """Raised at start. The operator chooses another port or stops the other process."""
 
     exit_code = 4
+
+
+class StateError(EddycastError):
+    """Raised while restoring: the changelog is not what this service left there. Nothing is forecast from it. The
+    operator puts back the bundle or the topic it belongs to, or begins anew on purpose."""
+
+    exit_code = 6
 
 
 class BrokerError(EddycastError):

@@ -87,9 +87,21 @@ class Metrics:
         self.retries = self._counter(
             "retries_total",
             "turns",
-            "Turns done again after an error that passes, by the error's class.",
-            "Look at the broker and the network; outputs since the last commit may repeat.",
+            "Turns rolled back and done again, by the error's class.",
+            "Look at the broker and the network; with delivery at_least_once outputs since the last commit repeat.",
             "error",
+        )
+        self.changelog_rows = self._counter(
+            "changelog_rows_total",
+            "rows",
+            "Rows and tombstones committed to the changelog.",
+            "At most the records; far fewer where a commit holds several of a stream.",
+        )
+        self.deleted_unread = self._counter(
+            "deleted_unread_total",
+            "offsets",
+            "Offsets of the input that retention deleted before they were read, and that were passed over.",
+            "Forecasts are missing: lengthen retention.ms of the input, or do not stop for so long.",
         )
         self.consumer_lag = self._gauge(
             "consumer_lag",
@@ -114,6 +126,25 @@ class Metrics:
             "streams",
             "Streams forgotten because they were idle.",
             "Sensors died, or time.state_ttl_s is short.",
+        )
+        self.restoring = self._gauge(
+            "restoring", "partitions", "Partitions held whose rows are still being restored.", "After a rebalance only."
+        )
+        self.restore_left = self._gauge(
+            "restore_left", "records", "Records of the changelog still to be read for them.", "It falls, or we hang."
+        )
+        self.restored = self._counter(
+            "restored_records_total",
+            "records",
+            "Records of the changelog read to restore rows.",
+            "Many rebalances; or many more records than streams: is the changelog compacted?",
+        )
+        self.restore_seconds = self._distribution(
+            "restore_seconds",
+            "seconds",
+            "From a partition assigned to its rows restored.",
+            "More rows, a slow broker, or a transaction left open that had to run out.",
+            SECONDS,
         )
         self.ready = self._gauge("ready", "0 or 1", "1 while forecasts are being served.", "0: /ready says why.")
         self.model_info = self._gauge(

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from service.align import Verdict
-from service.checkpoint import Output
-from service.codec import Encoder, dead_letter
+from service.codec import Encoder, Headers, dead_letter
 from service.engine import Forecasts
 from service.records import DeadLetter, Int64, Observations, PartitionBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Encoded records of one partition. `partition` is that of the input as well."""
+
+    topic: str
+    partition: int
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,31 @@ def encoded(topic: str, share: Share, forecasts: Forecasts, encoder: Encoder) ->
         forecasts.warm[rows],
     )
     return Output(topic, batch.partition, streams, values)
+
+
+def fitting(
+    outputs: Sequence[Output], parts: Sequence[Share], batches: Mapping[int, PartitionBatch], limit_bytes: int
+) -> tuple[list[Output], list[DeadLetter]]:
+    """The outputs without those records whose key and value are larger than `limit_bytes` together, and a dead letter
+    for the input of each of these. `outputs` are of the shares `parts`, of the input's `batches` by partition."""
+    kept, letters = [], []
+    for output, share in zip(outputs, parts, strict=True):
+        sizes = [len(key or b"") + len(value or b"") for key, value in zip(output.keys, output.values, strict=True)]
+        if max(sizes) <= limit_bytes:
+            kept.append(output)
+            continue
+        large = [i for i, size in enumerate(sizes) if size > limit_bytes]
+        batch = batches[output.partition]
+        for i, at in zip(large, share.batch.offsets[share.here[large]].tolist(), strict=True):
+            record = int(np.searchsorted(batch.offsets, at))
+            reason = f"its forecast has {sizes[i]} bytes, {output.topic} takes {limit_bytes}"
+            where = batch.topic, batch.partition, at
+            letters.append(DeadLetter(*where, batch.keys[record], batch.values[record], "forecast_too_large", reason))
+        small = [i for i, size in enumerate(sizes) if size <= limit_bytes]
+        if small:
+            columns = [output.keys[i] for i in small], [output.values[i] for i in small]
+            kept.append(Output(output.topic, output.partition, *columns))
+    return kept, letters
 
 
 def late_letters(

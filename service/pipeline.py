@@ -2,7 +2,8 @@
 
     poll -> decode -> align -> waves -> gather -> step -> scatter -> forecast -> encode -> produce -> commit
 
-align to forecast are the engine's; this file does the rest in whole columns, and is the only one that measures.
+decode to encode are in `work.py` and `engine.py`, the commit in `checkpoint.py`, the way back of rows in
+`state/restore.py`; this file says when, and what follows when something fails. It is the only one that measures.
 One thread does everything. The broker calls back inside `poll` only, so a rebalance never meets a turn half done.
 """
 
@@ -11,73 +12,88 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+from service.attempts import Attempts
 from service.broker.port import Broker
-from service.checkpoint import Checkpoint, Output
-from service.codec import Decoder, Encoder
-from service.engine import Engine, Forecasts
-from service.errors import BrokerError, BrokerUnavailable, MembershipLost, ProduceFailed
-from service.eviction import Eviction
+from service.checkpoint import Checkpoint, Limits, Producers
+from service.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    CommitUnknown,
+    EddycastError,
+    InstanceFenced,
+    MembershipLost,
+    OffsetGone,
+    StateError,
+)
+from service.faults import FaultPoint
 from service.health import Health
 from service.log import get_log
 from service.measure import Latencies, Stopwatch, count_dead_letters, count_forecasts
 from service.metrics import Metrics
 from service.model.runtime import Runtime
-from service.outputs import Share, dead, encoded, late_letters, shares
-from service.records import DeadLetter, Observations, PartitionBatch, next_offset
-from service.state.arena import Arena
+from service.options import Options
+from service.positions import Positions
+from service.records import PartitionBatch, next_offset
+from service.state.restore import Restore, Restored
+from service.state.store import Store
+from service.work import Done, Work
 
 #: A trouble is said when it has lasted this long (every rebalance is one, for a moment), and then this often.
 _PATIENCE_S, _SAY_S = 2.0, 5.0
 _LAG_S = 1.0
 _PAUSE_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a pipeline needs of the settings."""
-
-    input_topic: str = "observations"
-    output_topic: str = "forecasts"
-    dead_letter_topic: str = "dead-letters"
-    group: str = "eddycast"
-    start_at: str = "earliest"
-    max_poll_records: int = 5_000
-    poll_timeout_s: float = 0.5
-    commit_interval_s: float = 0.1
-    far_future_ms: int = 3_600_000
-    state_ttl_ms: int = 604_800_000
-    max_gap: int | None = None  # None = the bundle's
-    forecast_every: int = 1
-    late_to_dead_letters: bool = False
-    produce_timeout_s: float = 45.0  # outputs not acknowledged are produced again for so long; then the process ends
-    handover_timeout_s: float = 5.0  # then a partition goes, whether or not its last outputs were acknowledged
-    drain_timeout_s: float = 8.0
+#: Longest slice of restoring between two polls, s: alone, and beside partitions that are served.
+_SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02
 
 
 class Pipeline:
     """Observations in, forecasts out, until told to stop. It is the consumer's rebalance listener."""
 
-    def __init__(self, broker: Broker, runtime: Runtime, options: Options, metrics: Metrics, health: Health) -> None:
-        """Joins the group. Raises BrokerUnavailable, BrokerError."""
-        manifest = runtime.manifest
-        self._options, self._manifest, self._metrics, self._health = options, manifest, metrics, health
-        self._arena = Arena(manifest.state)
-        self._engine = Engine(runtime, self._arena, max_gap=options.max_gap, forecast_every=options.forecast_every)
-        self._decoder = Decoder(len(manifest.channels), options.far_future_ms)
-        self._encoder = Encoder(manifest)
-        self._eviction = Eviction(self._arena, options.state_ttl_ms, self._engine.max_gap * manifest.interval_ms)
+    def __init__(
+        self,
+        broker: Broker,
+        runtime: Runtime,
+        options: Options,
+        metrics: Metrics,
+        health: Health,
+        passing: FaultPoint | None = None,
+    ) -> None:
+        """Joins the group. `passing` is told of the places that are passed. Raises BrokerUnavailable, BrokerError."""
+        self._options, self._metrics, self._health = options, metrics, health
+        self._passing = passing or FaultPoint()
+        self._manifest = runtime.manifest
+        max_gap = options.max_gap or runtime.manifest.max_gap
+        self._store = Store(runtime.manifest, options.state_ttl_ms, max_gap)
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
-        self._said = self._lag_shown = 0.0
+        self._work = Work(runtime, self._store, options.work, self._stage)
+        self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
+        self._said = self._lag_shown = self._progress_said = 0.0
         self._troubled_since: float | None = None
-        self._producer = broker.producer()
+        self._assigned_at: dict[int, float] = {}
+        self._rewind = False
+        self._readers = [broker.reader(options.changelog_topic)]
         try:
-            self._consumer = broker.consumer(options.input_topic, options.group, self, options.start_at)
+            self._readers.append(broker.reader(options.input_topic))
+            self._consumer = broker.consumer(options.input_topic, options.group, self, "none")
         except BrokerError:
-            self._producer.close(0.0)
+            for reader in self._readers:
+                reader.close()
             raise
-        self._checkpoint = Checkpoint(self._producer, self._consumer, options.commit_interval_s)
+        changelog, source = self._readers
+        positions = Positions(source, options.input_topic, options.start_at, options.when_deleted)
+        self._restore = Restore(self._consumer, changelog, positions, self._store.arena, self._store.codec)
+        self._checkpoint = Checkpoint(
+            Producers(
+                lambda: broker.producer(options.transactional_id, options.commit_timeout_s),
+                broker.producer if options.delivery == "at_least_once" else None,
+            ),
+            self._consumer,
+            self._store,
+            (options.input_topic, options.changelog_topic),
+            Limits(options.commit_interval_s, options.max_steps),
+            self._passing,
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Turn until `stop` is set; then commit, leave the group and close.
@@ -101,18 +117,15 @@ class Pipeline:
         """One poll and all that follows from it; how many records it brought."""
         self._health.beat()
         batches = self._poll()
-        if batches:
-            polled = time.monotonic()
-            observations, letters = self._decode(batches)
-            forecasts = self._engine.run(observations, self._stage)
-            if self._options.late_to_dead_letters:
-                letters += late_letters(batches, observations, forecasts)
-            parts = shares(observations, forecasts)
-            self._produce(self._encode(parts, forecasts), letters)
-            self._record(batches, parts, polled)
-            count_forecasts(self._metrics, self._manifest, forecasts)
+        self._bring_back(_SLICE_BESIDE_S if batches else _SLICE_S)
+        try:
+            self._serve(batches)
+        except (StateError, InstanceFenced):
+            raise
+        except Exception as error:  # noqa: BLE001 - a record may break anything; `Attempts` ends what comes back
+            self._undo(error)
+            self._attempts.failed(error, self._checkpoint.committed)
         records = sum(map(len, batches))
-        self._settle(caught_up=records < self._options.max_poll_records)
         self._show(records)
         return records
 
@@ -120,141 +133,215 @@ class Pipeline:
         """Wait for records, but no longer than until the next commit."""
         timeout = min(self._options.poll_timeout_s, self._checkpoint.remaining())
         with self._stage("poll"):
-            batches = self._consumer.poll(timeout, self._options.max_poll_records)
-        self._health.ready()
-        return batches
+            self._go_back()
+            try:
+                batches = self._consumer.poll(0.0 if self._restore.pending else timeout, self._attempts.limit)
+            except OffsetGone as error:
+                if self._options.when_deleted == "fail":
+                    raise
+                get_log().error("unread records were deleted", reason=error.what)
+                self._anew(self._checkpoint.committed)
+                return []
+        if self._restore.pending:
+            self._health.wait_for(f"the rows of partitions {', '.join(map(str, self._restore.pending))}")
+        else:
+            self._health.ready()
+        if self._rewind:  # a callback took back what these records would follow
+            return []
+        return [batch for batch in batches if batch.partition in self._checkpoint.committed]
 
-    def _decode(self, batches: Sequence[PartitionBatch]) -> tuple[list[Observations], list[DeadLetter]]:
-        with self._stage("decode"):
-            decoded = [self._decoder.decode(batch) for batch in batches]
-        return [observations for observations, _ in decoded], [letter for _, letters in decoded for letter in letters]
+    def _serve(self, batches: Sequence[PartitionBatch]) -> None:
+        """Portion by portion, with a commit whenever one is due."""
+        polled = time.monotonic()
+        self._attempts.taken(batches)
+        if batches:
+            for portion in self._work.portions(batches, self._attempts.hopeless, self._options.max_steps):
+                self._produce(self._work.run(portion), polled)
+                self._commit_if_due()
+        self._commit_if_due(at_once=self._attempts.cautious)
+        if sum(map(len, batches)) < self._attempts.limit:
+            self._flush()
 
-    def _encode(self, parts: Sequence[Share], forecasts: Forecasts) -> list[Output]:
-        with self._stage("encode"):
-            return [encoded(self._options.output_topic, share, forecasts, self._encoder) for share in parts]
-
-    def _produce(self, outputs: Sequence[Output], letters: Sequence[DeadLetter]) -> None:
+    def _produce(self, done: Done, polled: float) -> None:
         with self._stage("produce"):
-            for output in outputs:
+            for output in done.outputs:
                 self._checkpoint.produce(output)
-            for letter in letters:
-                self._checkpoint.produce(dead(self._options.dead_letter_topic, letter))
-        count_dead_letters(self._metrics, letters)
-
-    def _record(self, batches: Sequence[PartitionBatch], parts: Sequence[Share], polled: float) -> None:
-        """These records are done, once their outputs are acknowledged."""
-        for batch in batches:
+        for one in done.portion:
+            batch, observations = one.batch, one.observations
             self._checkpoint.record(batch.partition, next_offset(batch))
-        for share in parts:
-            partition, newest = share.batch.partition, int(share.batch.timestamps[share.here].max())
-            self._latencies.produced(partition, share.batch.record_times[share.here], polled)
-            self._metrics.evicted.inc(self._eviction.advance(partition, newest))
+            self._metrics.evicted.inc(self._store.eviction.advance(batch.partition, observations.timestamps))
+        self._checkpoint.steps += done.steps
+        for share in done.shares:
+            self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
+        count_dead_letters(self._metrics, done.letters)
+        count_forecasts(self._metrics, self._manifest, done.forecasts)
 
-    def _settle(self, caught_up: bool) -> None:
-        """Commit when it is time. Until then forecasts are acknowledged at once when there is nothing else to do;
-        with more records waiting, the next turn fills the wait."""
-        with self._stage("commit"):
-            if self._checkpoint.due():
-                self._try_commit(self._options.produce_timeout_s)
-            elif caught_up:
-                self._flush(self._options.produce_timeout_s)
+    def _commit_if_due(self, at_once: bool = False) -> None:
+        if at_once or self._checkpoint.due():
+            with self._stage("commit"):
+                self._commit(self._options.commit_timeout_s)
 
-    def _flush(self, within_s: float) -> None:
-        self._checkpoint.flush(within_s)
-        self._latencies.acknowledged()
+    def _flush(self) -> None:
+        """Where outputs can be read before they are committed, and there is nothing else to do."""
+        if self._checkpoint.flush(self._options.commit_timeout_s):
+            self._latencies.acknowledged()
 
     def _commit(self, within_s: float) -> None:
         start = time.monotonic()
-        self._flush(within_s)
-        if self._checkpoint.commit(within_s):
+        offsets = self._checkpoint.commit(within_s)
+        if offsets:
             self._troubled_since = None
+            self._attempts.succeeded(offsets)
+            self._latencies.acknowledged()
             self._latencies.committed()
             self._metrics.commits.inc()
             self._metrics.commit_seconds.observe(time.monotonic() - start)
 
-    def _try_commit(self, within_s: float) -> None:
-        """Commit, or leave it to the next turn: only a poll can tell which partitions are still ours."""
-        try:
-            self._commit(within_s)
-        except (MembershipLost, BrokerUnavailable) as error:
-            self._say(error)
+    def _undo(self, error: Exception) -> None:
+        """Everything since the last commit is as if it had not been, and is read again."""
+        touched = list(self._checkpoint.done)
+        keep = isinstance(error, MembershipLost) or not isinstance(error, BrokerError)
+        self._checkpoint.roll_back(self._options.commit_timeout_s, keep)
+        self._latencies.forget(self._checkpoint.committed)
+        self._passing("rolled_back")
+        self._rewind = True
+        self._say(error)
+        if isinstance(error, CommitUnknown):
+            self._anew(touched)
+
+    def _anew(self, partitions: Collection[int]) -> None:
+        """Only the changelog knows the rows of these partitions."""
+        again = list(partitions)
+        self._drop(again)
+        self._begin(again)
+        self._rewind = True
+
+    def _go_back(self) -> None:
+        """Read again from the last commit, and nothing of what is restored."""
+        if not self._rewind:
+            return
+        held = self._consumer.assignment()
+        self._consumer.pause(held.intersection(self._restore.pending))
+        self._consumer.seek({p: offset for p, offset in self._checkpoint.committed.items() if p in held})
+        self._rewind = False
 
     def assigned(self, partitions: Collection[int]) -> None:
-        """Streams of these begin here; nothing of an earlier time may be left."""
-        self._drop(partitions)
+        """Held, but not served before their rows are restored. The position is found then; this one asks nobody."""
+        self._passing("assigned")
+        known = self._options.partitions
+        if known is not None and (new := [p for p in partitions if p >= known]):
+            what = f"topic {self._options.input_topic} has grown: partition {min(new)} is new, it had {known}"
+            raise StateError(what, "streams have moved between partitions; stop all services, move their rows")
+        self._consumer.pause(partitions)
+        self._consumer.seek(dict.fromkeys(partitions, 0))
+        self._begin(partitions)
         get_log().info("partitions assigned", partitions=sorted(partitions))
 
     def revoked(self, partitions: Collection[int]) -> None:
         """The whole commit, inside the callback: only its return lets the next owner begin."""
+        self._passing("revoked")
         try:
             self._commit(self._options.handover_timeout_s)
-        except (ProduceFailed, MembershipLost, BrokerUnavailable) as error:
-            get_log().warning("handed over without a commit: the last forecasts repeat", reason=error.what)
+        except BrokerError as error:
+            get_log().warning("handed over without a commit: the last records are read again", reason=error.what)
+            self._undo(error)
+            self._attempts.undone()
         self._drop(partitions)
         get_log().info("partitions handed over", partitions=sorted(partitions))
 
     def lost(self, partitions: Collection[int]) -> None:
         """Another member has them already and begins at the last commit."""
+        self._passing("lost")
+        if self._checkpoint.done:
+            self._undo(MembershipLost("the group gave our partitions to another member"))
+            self._attempts.undone()
         self._drop(partitions)
-        get_log().warning("partitions lost: the forecasts since the last commit repeat", partitions=sorted(partitions))
+        get_log().warning(
+            "partitions lost: the records since the last commit are read again", partitions=sorted(partitions)
+        )
+
+    def _begin(self, partitions: Collection[int]) -> None:
+        self._restore.add(partitions)
+        self._assigned_at |= dict.fromkeys(partitions, time.monotonic())
 
     def _drop(self, partitions: Collection[int]) -> None:
+        self._restore.forget(partitions)
         self._checkpoint.forget(partitions)
+        self._attempts.forget(partitions)
         self._latencies.forget(partitions)
-        self._eviction.forget(partitions)
-        for partition in partitions:
-            self._arena.free_partition(partition)
         self._lag_shown = 0.0  # other partitions, another lag
 
-    def _drain(self) -> None:
-        """The last commit. While the group is deciding it is asked again, without taking records.
-
-        Raises BrokerUnavailable or ProduceFailed when there was no commit before the time was over.
-        """
-        deadline = time.monotonic() + self._options.drain_timeout_s
-        while True:
-            try:
-                return self._commit(max(deadline - time.monotonic(), 0.0))
-            except MembershipLost as error:
-                return self._say(error)
-            except BrokerUnavailable:
-                if time.monotonic() >= deadline:
-                    raise
-            self._let_the_group_decide()
-
-    def _let_the_group_decide(self) -> None:
-        """A poll for its callbacks only; what it may still bring is not recorded as done."""
-        self._consumer.pause(self._consumer.assignment())
+    def _bring_back(self, within_s: float) -> None:
+        """A slice of restoring; what is restored is served from now on."""
+        if not self._restore.pending:
+            return
+        self._passing("restoring")
         try:
-            self._consumer.poll(0.1, 1)
+            for restored in self._restore.advance(within_s):
+                self._begin_to_serve(restored)
         except BrokerUnavailable as error:
             self._say(error)
-            time.sleep(0.1)
+
+    def _begin_to_serve(self, restored: Restored) -> None:
+        partition, start = restored.partition, restored.start
+        self._store.eviction.start(partition, restored.newest)
+        self._checkpoint.start(partition, start.offset)
+        self._consumer.seek({partition: start.offset})
+        self._consumer.resume([partition])
+        seconds = time.monotonic() - self._assigned_at.pop(partition)
+        self._metrics.restored.inc(restored.rows)
+        self._metrics.restore_seconds.observe(seconds)
+        get_log().info(
+            "partition restored",
+            partition=partition,
+            offset=start.offset,
+            streams=restored.streams,
+            records=restored.rows,
+            seconds=round(seconds, 3),
+        )
+        if start.deleted:
+            self._metrics.deleted_unread.inc(start.deleted)
+            get_log().error(
+                "records were deleted unread", partition=partition, offsets=start.deleted, next=start.offset
+            )
+
+    def _drain(self) -> None:
+        """The last commit. Without it nothing is lost: the records since the one before are read again."""
+        try:
+            self._commit(self._options.drain_timeout_s)
+        except EddycastError as error:
+            self._undo(error)
+            get_log().warning("stopped without a last commit: the last records are read again", reason=error.what)
 
     def close(self) -> None:
         """Leave the group and give up the connections. Nothing is committed."""
-        try:
-            self._consumer.close()
-        except BrokerError as error:
-            get_log().warning("the group was not left", reason=error.what)
-        finally:
-            self._producer.close(1.0)
+        self._checkpoint.close()
+        for close in (self._consumer.close, *(reader.close for reader in self._readers)):
+            try:
+                close()
+            except BrokerError as error:
+                get_log().warning("not closed in order", reason=error.what)
 
-    def _say(self, error: BrokerError) -> None:
+    def _say(self, error: Exception) -> None:
         """Count a trouble that passes, and name it if it does not, though not at every attempt."""
         self._metrics.retries.labels(type(error).__name__).inc()
         now = time.monotonic()
         self._troubled_since = self._troubled_since or now
         if now - self._troubled_since >= _PATIENCE_S and now - self._said >= _SAY_S:
             self._said = now
-            get_log().warning("waiting and trying again", reason=error.what)
+            get_log().warning("waiting and trying again", reason=str(error))
 
     def _show(self, records: int) -> None:
         self._metrics.records.inc(records)
-        self._metrics.streams.set(len(self._arena))
-        self._metrics.state_bytes.set(self._arena.nbytes)
+        self._metrics.streams.set(len(self._store.arena))
+        self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
         if time.monotonic() - self._lag_shown >= _LAG_S:
             self._lag_shown = time.monotonic()
             held = dict.fromkeys(self._consumer.assignment(), 0)
             self._metrics.hold(held | self._consumer.lag())
+            self._metrics.restoring.set(len(self._restore.pending))
+            self._metrics.restore_left.set(self._restore.left)
+            if self._restore.pending and time.monotonic() - self._progress_said >= _SAY_S:
+                self._progress_said = time.monotonic()
+                get_log().info("restoring", partitions=self._restore.pending, records_left=self._restore.left)

@@ -34,6 +34,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from service.errors import SettingsError
+from service.faults import PLACES
 
 PREFIX = "EDDYCAST_"
 CONFIG = "EDDYCAST_CONFIG"
@@ -62,6 +63,9 @@ class KafkaSettings(_Group):
     group: str = Field("eddycast", min_length=1, description="Consumer group; services of one group share the input")
     instance_id: str | None = Field(None, min_length=1, description="Name of a static member; none = dynamic member")
     start_at: Literal["earliest", "latest"] = Field("earliest", description="Where a group without offsets begins")
+    when_deleted: Literal["fail", "earliest", "latest"] = Field(
+        "fail", description="Retention deleted records unread: fail = stop and say so, else where to go on"
+    )
     session_timeout_ms: PositiveInt = Field(10_000, description="Silence after which the group gives us up")
     heartbeat_interval_ms: PositiveInt = Field(1_000, description="At most a third of the session")
     max_poll_interval_ms: PositiveInt = Field(60_000, description="Longest turn before the group gives us up")
@@ -108,6 +112,7 @@ class TopicSettings(_Group):
     input: str = Field("observations", min_length=1, description="Observations, keyed by stream")
     output: str = Field("forecasts", min_length=1, description="Forecasts; as many partitions as the input")
     dead_letters: str = Field("dead-letters", min_length=1, description="Records that could not be forecast, and why")
+    changelog: str | None = Field(None, min_length=1, description="Rows of state; none = the group's name + -changelog")
     create: bool = Field(True, description="Create what is missing at start; false = name it and stop")
     partitions: PositiveInt = Field(4, description="Of an input topic that is created")
     replication: PositiveInt = Field(1, description="Of topics that are created; 3 in production")
@@ -141,8 +146,27 @@ class EngineSettings(_Group):
 class CommitSettings(_Group):
     """When work counts as done."""
 
-    interval_ms: PositiveInt = Field(100, description="Offsets are committed this often")
-    delivery: Literal["at_least_once"] = Field("at_least_once", description="What a crash may do: repeat, never lose")
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once",
+        description="What a crash may do to forecasts: nothing, or let some repeat; rows never count twice",
+    )
+    interval_ms: PositiveInt = Field(100, description="Outputs, rows and offsets are committed this often")
+    max_steps: PositiveInt = Field(200_000, description="Steps of the graph in one transaction, about at most")
+    timeout_ms: PositiveInt | None = Field(
+        None, description="Wait for one commit; none = two thirds of kafka.transaction_timeout_ms"
+    )
+    handover_ms: PositiveInt | None = Field(
+        None, description="Wait for the commit when partitions go away; none = half of kafka.session_timeout_ms"
+    )
+    give_up_s: PositiveFloat = Field(120.0, description="The same records failing for so long end the process")
+    transactional_prefix: str = Field("eddycast", min_length=1, description="Transactional ids begin with this")
+
+
+class FaultSettings(_Group):
+    """For tests of what a crash does; never set in service."""
+
+    kill_at: str | None = Field(None, min_length=1, description="The process kills itself when it passes this place")
+    kill_after: PositiveInt = Field(1, description="How often it passes there before")
 
 
 class HttpSettings(_Group):
@@ -168,9 +192,45 @@ class Settings(_Group):
     time: TimeSettings = TimeSettings()
     engine: EngineSettings = EngineSettings()
     commit: CommitSettings = CommitSettings()
+    faults: FaultSettings = FaultSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     shutdown_timeout_s: PositiveFloat = Field(10.0, description="Time to finish after a first signal to stop")
+
+    @property
+    def changelog(self) -> str:
+        """Name of the changelog topic."""
+        return self.topics.changelog or f"{self.kafka.group}-changelog"
+
+    @property
+    def commit_timeout_ms(self) -> int:
+        """Wait for one commit."""
+        return self.commit.timeout_ms or self.kafka.transaction_timeout_ms * 2 // 3
+
+    @property
+    def handover_ms(self) -> int:
+        """Wait for the commit when partitions go to another member."""
+        return self.commit.handover_ms or self.kafka.session_timeout_ms // 2
+
+    @model_validator(mode="after")
+    def _rooms_agree(self) -> Self:
+        kafka, commit = self.kafka, self.commit
+        for name, time_ms, limit_name, limit_ms in (
+            ("interval_ms", commit.interval_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
+            ("timeout_ms", self.commit_timeout_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
+            ("timeout_ms", self.commit_timeout_ms, "max_poll_interval_ms", kafka.max_poll_interval_ms),
+            ("handover_ms", self.handover_ms, "session_timeout_ms", kafka.session_timeout_ms),
+        ):
+            _require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
+        _require(
+            self.changelog not in {self.topics.input, self.topics.output, self.topics.dead_letters},
+            "topics.changelog must be a topic of its own",
+        )
+        _require(
+            self.faults.kill_at is None or self.faults.kill_at in PLACES,
+            f"faults.kill_at must be one of {', '.join(PLACES)}",
+        )
+        return self
 
 
 class Setting(NamedTuple):

@@ -76,11 +76,12 @@ class MemoryBroker:
             self.group(consumer.topic, consumer.group).leave(consumer)
             self._changed.notify_all()
 
-    def expire(self) -> None:
-        """End every open transaction by its time-out; its producer is fenced, as on Kafka."""
+    def expire(self, transactional_id: str | None = None) -> None:
+        """End the open transaction of a producer, or of all, by its time-out; the producer is fenced, as on Kafka."""
         with self._changed:
-            for owner in self._owners.values():
-                owner.time_out()
+            for name, owner in self._owners.items():
+                if transactional_id in (None, name):
+                    owner.time_out()
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """Let retention delete the records of a partition before an offset."""

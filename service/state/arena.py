@@ -51,6 +51,10 @@ class _Index(dict[bytes, int]):
             del self[stream]
             self.name_bytes -= len(stream)
 
+    def put(self, streams: Sequence[bytes], slots: Int64) -> None:
+        self.update(zip(streams, slots.tolist(), strict=True))
+        self.name_bytes += sum(map(len, streams))
+
     def held(self) -> Int64:
         """Slots of all streams, in the order of the streams."""
         return np.fromiter(self.values(), np.int64, len(self))
@@ -89,10 +93,12 @@ class Arena:
 
     def slots(self, partition: int, streams: Sequence[bytes]) -> Int64:
         """The slot of each stream, int64 [n]; a stream not known yet is given one, all zeros."""
-        index = self._indexes.get(partition)
-        if index is None:
-            index = self._indexes[partition] = _Index(self._allocate)
-        return np.fromiter(map(index.__getitem__, streams), np.int64, len(streams))
+        return np.fromiter(map(self._index(partition).__getitem__, streams), np.int64, len(streams))
+
+    def known(self, partition: int, streams: Sequence[bytes]) -> Int64:
+        """The slot of each stream, int64 [n]; -1 for one not known, which is given none."""
+        index = self._index(partition)
+        return np.fromiter((index.get(stream, -1) for stream in streams), np.int64, len(streams))
 
     def find(self, partition: int, stream: bytes) -> int | None:
         """The slot of a known stream, else None."""
@@ -121,22 +127,49 @@ class Arena:
         index = self._indexes.pop(partition, None)
         if index is None:
             return 0
-        self._release(index.held())
+        self.release(index.held())
         return len(index)
 
     def evict(self, partition: int, before_timestamp: int) -> list[bytes]:
         """Forget the streams whose last accepted reading is older than `before_timestamp` (ms), and name them.
 
         Their slots go to other streams: hold none across this call."""
+        streams, slots = self.detach(partition, before_timestamp)
+        self.release(slots)
+        return streams
+
+    def detach(self, partition: int, before_timestamp: int) -> tuple[list[bytes], Int64]:
+        """As `evict`, but the rows stay what they are: until `release`, `attach` undoes it."""
         index = self._indexes.get(partition)
         if index is None:
-            return []
+            return [], np.empty(0, np.int64)
         held = index.held()
         old = self._prefix["last_timestamp"][held] < before_timestamp
-        evicted = [stream for stream, is_old in zip(index, old.tolist(), strict=True) if is_old]
-        index.remove(evicted)
-        self._release(held[old])
-        return evicted
+        streams = [stream for stream, is_old in zip(index, old.tolist(), strict=True) if is_old]
+        index.remove(streams)
+        return streams, held[old]
+
+    def attach(self, partition: int, streams: Sequence[bytes], slots: Int64) -> None:
+        """These streams have the rows that `detach` took from them."""
+        self._index(partition).put(streams, slots)
+
+    def release(self, slots: Int64) -> None:
+        """Rows of no stream any more: zeroed, and given to other streams."""
+        self.zero(slots)
+        self._free.extend(slots.tolist())
+
+    def remove(self, partition: int, streams: Sequence[bytes]) -> int:
+        """Forget these streams, those that are known; how many were."""
+        index = self._index(partition)
+        known = [stream for stream in streams if stream in index]
+        slots = np.array([index[stream] for stream in known], np.int64)
+        index.remove(known)
+        self.release(slots)
+        return len(known)
+
+    def count(self, partition: int) -> int:
+        """Streams of a partition."""
+        return len(self._indexes.get(partition, ()))
 
     def newest(self, partition: int) -> int:
         """The largest last accepted stamp of a partition's streams, ms; 0 when it has none."""
@@ -166,9 +199,11 @@ class Arena:
             self._tensors[name] = _grown(tensor, capacity)
         self._prefix = _grown(self._prefix, capacity)
 
-    def _release(self, slots: Int64) -> None:
-        self.zero(slots)
-        self._free.extend(slots.tolist())
+    def _index(self, partition: int) -> _Index:
+        index = self._indexes.get(partition)
+        if index is None:
+            index = self._indexes[partition] = _Index(self._allocate)
+        return index
 
     def _rows(self, name: str, values: NDArray[Any], n: int) -> NDArray[np.void]:
         tensor = self._tensors[name]

@@ -6,27 +6,29 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from service.broker.memory import MemoryBroker
 from service.broker.memory_log import Record
+from service.faults import FaultPoint
 from service.health import Health
 from service.metrics import PREFIX, Metrics
 from service.model.runtime import Runtime
-from service.pipeline import Options, Pipeline
+from service.options import Options
+from service.pipeline import Pipeline
 
-INPUT, OUTPUT, DEAD = "observations", "forecasts", "dead-letters"
+INPUT, OUTPUT, DEAD, CHANGELOG = "observations", "forecasts", "dead-letters", "eddycast-changelog"
 #: No wait for records, so that a turn by hand returns at once, and a commit at the end of each turn that has one.
 AT_ONCE = Options(poll_timeout_s=0.0, commit_interval_s=0.0)
 
 
 def memory_broker(partitions: int = 1) -> MemoryBroker:
-    """A broker with the three topics."""
+    """A broker with the four topics."""
     broker = MemoryBroker()
-    for topic in (INPUT, OUTPUT, DEAD):
+    for topic in (INPUT, OUTPUT, DEAD, CHANGELOG):
         broker.admin().create_topic(topic, partitions)
     return broker
 
@@ -54,10 +56,17 @@ class Worker:
         return self.metrics.registry.get_sample_value(PREFIX + name, labels) or 0.0
 
 
-def worker(broker: MemoryBroker, runtime: Runtime, options: Options = AT_ONCE) -> Worker:
-    """A pipeline that has joined the group but not polled yet."""
+def worker(
+    broker: MemoryBroker,
+    runtime: Runtime,
+    options: Options = AT_ONCE,
+    name: str = "0",
+    passing: FaultPoint | None = None,
+) -> Worker:
+    """A pipeline that has joined the group but not polled yet. Workers of one broker have names of their own."""
     metrics, health = Metrics(CollectorRegistry()), Health(stalled_after_s=60.0)
-    return Worker(Pipeline(broker, runtime, options, metrics, health), metrics, health)
+    options = replace(options, transactional_id=f"tests-{name}")
+    return Worker(Pipeline(broker, runtime, options, metrics, health, passing), metrics, health)
 
 
 @contextmanager

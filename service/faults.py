@@ -1,0 +1,34 @@
+"""Places where a test may kill the process: SIGKILL, as a machine that loses its power. Nothing happens unless the
+settings name a place, and nobody sets them outside tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+#: After each step of the commit (`checkpoint.py`), and at the moments around it that matter.
+PLACES = (
+    "commit.1", "commit.2", "commit.3", "commit.4", "commit.5", "commit.6", "commit.7",
+    "assigned", "restoring", "revoked", "lost", "rolled_back",
+)  # fmt: skip
+
+
+def kill_this_process() -> None:
+    """No handler runs, nothing is flushed or closed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class FaultPoint:
+    """Called with the name of each place that is passed."""
+
+    def __init__(self, place: str | None = None, after: int = 1, kill: Callable[[], None] = kill_this_process) -> None:
+        """`kill` is called when `place` is passed for the `after`-th time."""
+        self._place, self._left, self._kill = place, after, kill
+
+    def __call__(self, place: str) -> None:
+        """This place is passed now."""
+        if place == self._place:
+            self._left -= 1
+            if self._left == 0:
+                self._kill()

@@ -1,0 +1,50 @@
+"""Where in the input a partition is read from, when it begins to be served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.broker.port import Reader
+from service.errors import OffsetGone, StateError
+
+#: What to do when retention has deleted records that were not read yet.
+WhenDeleted = Literal["fail", "earliest", "latest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The first offset to read, and how many before it can never be read: retention has deleted them."""
+
+    offset: int
+    deleted: int = 0
+
+
+class Positions:
+    """Looks where reading starts."""
+
+    def __init__(self, reader: Reader, topic: str, start_at: str, when_deleted: WhenDeleted) -> None:
+        """`start_at` (earliest or latest) counts for a partition that was never read. `reader` reads `topic`."""
+        self._reader, self._topic = reader, topic
+        self._start_at, self._when_deleted = start_at, when_deleted
+
+    def find(self, partition: int, committed: int | None) -> Position:
+        """Raises OffsetGone where records are deleted that were to be read and the settings say `fail`, StateError
+        where more records were read than there are, BrokerUnavailable."""
+        first, end = self._reader.first(partition), self._reader.end(partition)
+        where = f"{self._topic} partition {partition}"
+        if committed is None:
+            return Position(end if self._start_at == "latest" else first)
+        if committed > end:
+            what = f"{where} ends at offset {end}, but was read up to {committed}"
+            raise StateError(what, "the topic was made anew: begin anew, with another changelog topic and group")
+        if committed >= first:
+            return Position(committed)
+        if self._when_deleted == "fail":
+            what = f"{where} begins at offset {first}, but was read only up to {committed}: {first - committed} offsets"
+            raise OffsetGone(
+                f"{what} were deleted unread",
+                "lengthen its retention.ms; set kafka.when_deleted to earliest or latest to go on without them",
+            )
+        offset = first if self._when_deleted == "earliest" else end
+        return Position(offset, offset - committed)

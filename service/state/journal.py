@@ -1,0 +1,136 @@
+"""What changed in the arena since the last commit, and how it was before.
+
+A row is copied when it is first touched in a transaction. At a commit the journal says what to write to the changelog,
+then forgets; after a failure it puts every row back, streams that came and streams that went included. Rows of
+evicted streams are given to no other stream until the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.records import Int64
+from service.state.arena import Arena
+
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    """Rows of one partition as they were before they were first touched, in columns."""
+
+    streams: list[bytes]
+    slots: Int64
+    prefix: NDArray[np.void]
+    tensors: dict[str, NDArray[Any]]
+
+
+@dataclass(slots=True)
+class _Changes:
+    """One partition's."""
+
+    touched: list[_Touched] = field(default_factory=list)
+    evicted: list[tuple[list[bytes], Int64]] = field(default_factory=list)
+
+
+class Journal:
+    """The changes of all partitions of one arena. Everything that touches a row tells the journal before."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._seen: Bool = np.zeros(len(arena.prefix), np.bool_)  # by slot: touched since the last commit
+        self._partitions: dict[int, _Changes] = {}
+
+    def touch(self, partition: int, streams: Sequence[bytes], slots: Int64) -> None:
+        """These rows are about to change. `slots` int64 [n] of `streams`; either may repeat."""
+        if len(self._seen) < len(self._arena.prefix):
+            self._seen = np.concatenate([self._seen, np.zeros(len(self._arena.prefix) - len(self._seen), np.bool_)])
+        unseen = np.flatnonzero(~self._seen[slots])
+        if not len(unseen):
+            return
+        new, first = np.unique(slots[unseen], return_index=True)
+        self._seen[new] = True
+        names = [streams[i] for i in unseen[first].tolist()]
+        before = _Touched(names, new, self._arena.prefix[new], self._arena.gather(new))
+        self._partitions.setdefault(partition, _Changes()).touched.append(before)
+
+    def evict(self, partition: int, before_timestamp: int) -> int:
+        """`Arena.evict`, to be undone until the next commit; how many streams went."""
+        streams, slots = self._arena.detach(partition, before_timestamp)
+        if streams:
+            self._partitions.setdefault(partition, _Changes()).evicted.append((streams, slots))
+        return len(streams)
+
+    def rows(self, partition: int) -> tuple[list[bytes], Int64]:
+        """Streams and slots of a partition whose rows were touched since the last commit, each once."""
+        streams: list[bytes] = []
+        slots: list[Int64] = [np.empty(0, np.int64)]
+        for part in self._changes(partition).touched:
+            kept = self._present(partition, part)
+            streams += [stream for stream, here in zip(part.streams, kept.tolist(), strict=True) if here]
+            slots.append(part.slots[kept])
+        return streams, np.concatenate(slots)
+
+    def gone(self, partition: int) -> list[bytes]:
+        """Streams of a partition that were evicted since the last commit and have not come back."""
+        gone = (stream for streams, _ in self._changes(partition).evicted for stream in streams)
+        return [stream for stream in dict.fromkeys(gone) if self._arena.find(partition, stream) is None]
+
+    def commit(self) -> None:
+        """What changed is durable: forget how it was."""
+        for changes in self._partitions.values():
+            for part in changes.touched:
+                self._seen[part.slots] = False
+            for _, slots in changes.evicted:
+                self._arena.release(slots)
+        self._partitions.clear()
+
+    def roll_back(self) -> None:
+        """Every row is again what it was at the last commit."""
+        for partition, changes in self._partitions.items():
+            self._undo(partition, changes)
+        self._partitions.clear()
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """The rows of these partitions are about to be freed."""
+        for partition in partitions:
+            changes = self._partitions.pop(partition, _Changes())
+            for part in changes.touched:
+                self._seen[part.slots] = False
+            for _, slots in changes.evicted:
+                self._arena.release(slots)
+
+    def _undo(self, partition: int, changes: _Changes) -> None:
+        """Streams that are new leave first, so that those that were evicted under the same name can come back."""
+        arena = self._arena
+        new = [part.slots[part.prefix["observations"] == 0] for part in changes.touched]
+        came = np.concatenate([np.empty(0, np.int64), *new])
+        for part in changes.touched:
+            fresh = (part.prefix["observations"] == 0) & self._present(partition, part)
+            arena.remove(partition, [part.streams[i] for i in np.flatnonzero(fresh).tolist()])
+        for streams, slots in changes.evicted:
+            old = ~np.isin(slots, came)
+            arena.attach(
+                partition, [stream for stream, here in zip(streams, old.tolist(), strict=True) if here], slots[old]
+            )
+            arena.release(slots[~old])
+        for part in changes.touched:
+            old = part.prefix["observations"] > 0
+            arena.prefix[part.slots[old]] = part.prefix[old]
+            arena.scatter(part.slots[old], {name: tensor[old] for name, tensor in part.tensors.items()})
+            self._seen[part.slots] = False
+
+    def _present(self, partition: int, part: _Touched) -> Bool:
+        """Which of these rows still belong to their stream: not those that were evicted since."""
+        if not self._changes(partition).evicted:
+            return np.ones(len(part.slots), np.bool_)
+        found = (self._arena.find(partition, stream) for stream in part.streams)
+        return np.array([slot == own for slot, own in zip(found, part.slots.tolist(), strict=True)], np.bool_)
+
+    def _changes(self, partition: int) -> _Changes:
+        return self._partitions.get(partition) or _Changes()

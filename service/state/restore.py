@@ -1,0 +1,184 @@
+"""Rows come back: each assigned partition's changelog is read to its end before the partition is served.
+
+    CREATED ──────> RESTORING ──────> RUNNING
+       │                │                │
+       └────────────────┴────────────────┴───> (forgotten: revoked or lost)
+
+    CREATED      the committed offset is asked for: the answer waits for transactions that still hold it
+    RESTORING    the high watermark was fixed after that, read uncommitted; committed rows are read up to it
+    RUNNING      the position has reached the watermark and the marker agrees with the committed offset
+
+The order of the first two is what makes it right. A commit reaches the offsets and the changelog independently: the
+rows behind a committed offset may still be undecided in the changelog, but they are below its high watermark, and the
+position gets there only when all of them are decided.
+
+Everything happens in slices on the polling thread, so that the group hears of us and other partitions are served.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from service.broker.port import Consumer, Reader
+from service.errors import BrokerUnavailable, StateError
+from service.positions import Position, Positions
+from service.records import PartitionBatch
+from service.state.arena import Arena
+from service.state.changelog import Marker, RowCodec
+
+#: Wait for the committed offsets in the first slice, s; twice as long after each that was too short, up to the other.
+_ASK_S, _ASK_AT_MOST_S = 0.1, 2.0
+#: Records taken from the changelog in one poll.
+_RECORDS = 20_000
+
+
+class State(Enum):
+    """See the drawing above. A partition that nobody serves has no state."""
+
+    CREATED = "created"
+    RESTORING = "restoring"
+    RUNNING = "running"
+
+
+@dataclass(slots=True)
+class _Replay:
+    """One partition on its way."""
+
+    state: State = State.CREATED
+    committed: int | None = None
+    start: Position | None = None
+    end: int = 0
+    rows: int = 0  # records applied so far
+    marker: Marker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A partition that is ready to be served."""
+
+    partition: int
+    start: Position  # of the input
+    newest: int  # the largest stamp read so far, ms; 0 where there never was a commit
+    streams: int
+    rows: int  # records read for it
+
+
+class Restore:
+    """The partitions on their way from assigned to served."""
+
+    def __init__(self, consumer: Consumer, reader: Reader, positions: Positions, arena: Arena, codec: RowCodec) -> None:
+        """`reader` reads the changelog."""
+        self._consumer, self._reader, self._positions = consumer, reader, positions
+        self._arena, self._codec = arena, codec
+        self._replays: dict[int, _Replay] = {}
+        self._ask_s = _ASK_S
+
+    def add(self, partitions: Collection[int]) -> None:
+        """These are to be restored from nothing. Rows that the arena still has of them are forgotten."""
+        for partition in partitions:
+            self._reader.stop(partition)
+            self._arena.free_partition(partition)
+            self._replays[partition] = _Replay()
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """These are another member's, wherever they were on their way."""
+        for partition in partitions:
+            if self._replays.pop(partition, None) is not None:
+                self._reader.stop(partition)
+
+    @property
+    def pending(self) -> list[int]:
+        """Partitions that are not served yet, ascending."""
+        return sorted(self._replays)
+
+    @property
+    def left(self) -> int:
+        """Offsets of the changelog still to be read, as far as is known."""
+        started = [(p, replay) for p, replay in self._replays.items() if replay.state is State.RESTORING]
+        return sum(max(0, replay.end - self._reader.position(p)) for p, replay in started)
+
+    def state(self, partition: int) -> State:
+        """RUNNING also for a partition that was never asked to be restored."""
+        replay = self._replays.get(partition)
+        return State.RUNNING if replay is None else replay.state
+
+    def advance(self, within_s: float) -> list[Restored]:
+        """Work for about `within_s`; the partitions that are done now and may be served.
+
+        Raises StateError for a changelog that is not to be trusted, OffsetGone for an input whose unread records were
+        deleted, BrokerUnavailable where nobody answers: the next call goes on from there.
+        """
+        deadline = time.monotonic() + within_s
+        self._ask()
+        while True:
+            done = [self._finish(partition) for partition in self.pending if self._is_read(partition)]
+            left = deadline - time.monotonic()
+            if done or left <= 0 or not self._replays:
+                return done
+            for batch in self._reader.poll(left, _RECORDS):
+                self._apply(batch)
+
+    def _ask(self) -> None:
+        """The committed offset first, the high watermark of the changelog after it."""
+        created = [p for p, replay in self._replays.items() if replay.state is State.CREATED]
+        if not created:
+            return
+        try:
+            committed = self._consumer.committed(created, self._ask_s)
+        except BrokerUnavailable:  # undecided, or far away: the group must be polled before it is asked again
+            self._ask_s = min(2 * self._ask_s, _ASK_AT_MOST_S)
+            return
+        for partition in created:
+            replay = self._replays[partition]
+            replay.committed, replay.end = committed[partition], self._reader.end(partition)
+            replay.start = self._positions.find(partition, replay.committed)
+            self._reader.start(partition)
+            replay.state = State.RESTORING
+        self._ask_s = _ASK_S
+
+    def _is_read(self, partition: int) -> bool:
+        replay = self._replays[partition]
+        return replay.state is State.RESTORING and self._reader.position(partition) >= replay.end
+
+    def _apply(self, batch: PartitionBatch) -> None:
+        """Load what a batch says last of each stream. What lies beyond the end is decided, too, and newer."""
+        rows, replay = self._codec.decode(batch), self._replays[batch.partition]
+        if rows.streams:
+            slots = self._arena.slots(batch.partition, rows.streams)
+            self._arena.prefix[slots] = rows.prefix
+            self._arena.scatter(slots, rows.tensors)
+        self._arena.remove(batch.partition, rows.gone)
+        replay.marker = rows.marker or replay.marker
+        replay.rows += len(batch)
+
+    def _finish(self, partition: int) -> Restored:
+        """RUNNING, if what was restored is what the commit says. Raises StateError."""
+        self._reader.stop(partition)
+        replay = self._replays[partition]
+        marker, streams = replay.marker, self._arena.count(partition)
+        found = None if marker is None else marker.next_offset
+        if found != replay.committed:
+            raise _disagree(partition, replay.committed, found)
+        if streams != (0 if marker is None else marker.streams):
+            raise _incomplete(partition, streams, marker)
+        del self._replays[partition]
+        start = replay.start or self._positions.find(partition, replay.committed)
+        return Restored(partition, start, 0 if marker is None else marker.newest, streams, replay.rows)
+
+
+def _disagree(partition: int, committed: int | None, marker: int | None) -> StateError:
+    group = "no offset" if committed is None else f"offset {committed}"
+    changelog = "no marker" if marker is None else f"a marker for offset {marker}"
+    what = f"partition {partition}: the group has committed {group}, the changelog holds {changelog}"
+    if marker is None:
+        return StateError(what, "name the changelog that belongs to this group, or begin anew with another group")
+    return StateError(what, f"if the rows are right, reset the group's offset of the partition to {marker}")
+
+
+def _incomplete(partition: int, streams: int, marker: Marker | None) -> StateError:
+    wanted = 0 if marker is None else marker.streams
+    what = f"partition {partition}: the changelog holds rows of {streams} streams, its marker says {wanted}"
+    return StateError(what, "records were deleted from it: is its cleanup.policy compact, and nothing else?")

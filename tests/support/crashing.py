@@ -1,0 +1,112 @@
+"""Workers over the in-process broker that die, and what an outside reader then sees.
+
+A worker dies by an exception that nothing in the service catches, at a place where a real one would kill its process;
+then its membership ends and its open transaction runs out, as the broker would see to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from service.broker.memory import MemoryBroker
+from service.faults import FaultPoint
+from service.model.runtime import Runtime
+from service.options import Options
+from service.state.arena import Arena
+from service.state.changelog import MARKER_KEY, RowCodec
+from tests.support.running import AT_ONCE, CHANGELOG, DEAD, INPUT, OUTPUT, Worker, made, worker
+
+Rows = dict[int, dict[bytes, bytes]]
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+def crash() -> None:
+    """What stands for SIGKILL."""
+    raise Crash
+
+
+@dataclass
+class Fleet:
+    """Workers that share one broker; each start is a new process with a name of its own."""
+
+    broker: MemoryBroker
+    runtime: Runtime
+    options: Options = AT_ONCE
+    alive: list[Worker] = field(default_factory=list)
+    started: int = 0
+
+    def start(self, place: str | None = None, after: int = 1, **changes: Any) -> Worker:
+        """A new worker, which crashes when it passes `place` for the `after`-th time."""
+        self.started += 1
+        passing = FaultPoint(place, after, crash)
+        options = replace(self.options, **changes)
+        self.alive.append(worker(self.broker, self.runtime, options, f"{self.started}", passing))
+        return self.alive[-1]
+
+    def kill(self, victim: Worker) -> None:
+        """It is gone without a word; the broker notices both halves of it."""
+        self.alive.remove(victim)
+        self.broker.expel(victim.pipeline._consumer)  # type: ignore[arg-type]
+        self.broker.expire(victim.pipeline._options.transactional_id)
+
+    def turn(self, times: int = 1) -> int:
+        """Each worker turns in order; those that crash are gone. How many records were taken."""
+        taken = 0
+        for _ in range(times):
+            for subject in list(self.alive):
+                try:
+                    taken += subject.turn()
+                except Crash:
+                    self.kill(subject)
+        return taken
+
+    def settle(self, done: Callable[[], bool] | None = None, turns: int = 300) -> None:
+        """Turn until everything that was sent is done, with one worker at least."""
+        for _ in range(turns):
+            if not self.alive:
+                self.start()
+            self.turn()
+            if (done or self.is_done)():
+                return
+        raise AssertionError(f"not done after {turns} turns")
+
+    def is_done(self) -> bool:
+        """Whether the group's offsets have reached the end of the input."""
+        stored = self.broker.group(INPUT, self.options.group).committed
+        ends = {log.partition: log.end for log in self.broker.logs(INPUT)}
+        return all(end == 0 or stored.get(p) == end for p, end in ends.items())
+
+
+def outputs(broker: MemoryBroker) -> dict[str, list[tuple[int, bytes | None, bytes | None]]]:
+    """What a reader of committed records sees, by topic: partition, key and value in order."""
+    return {topic: [(r.partition, r.key, r.value) for r in made(broker, topic)] for topic in (OUTPUT, DEAD)}
+
+
+def stored(broker: MemoryBroker, changelog: str = CHANGELOG) -> Rows:
+    """The rows that a restore would find, by partition and stream."""
+    rows: Rows = {log.partition: {} for log in broker.logs(changelog)}
+    for record in made(broker, changelog):
+        key = record.key or b""
+        if record.value is None:
+            rows[record.partition].pop(key, None)
+        elif key != MARKER_KEY:
+            rows[record.partition][key] = record.value
+    return rows
+
+
+def held(subject: Worker) -> Rows:
+    """The rows in a worker's memory, as it would store them."""
+    store = subject.pipeline._store
+    return {p: encoded(store.arena, store.codec, p) for p in subject.pipeline._checkpoint.committed}
+
+
+def encoded(arena: Arena, codec: RowCodec, partition: int) -> dict[bytes, bytes]:
+    """The rows of a partition, as records of the changelog."""
+    streams = arena.streams(partition)
+    slots = arena.slots(partition, streams)
+    return dict(zip(streams, codec.encode(arena.prefix[slots], arena.gather(slots)), strict=True))
