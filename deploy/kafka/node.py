@@ -14,14 +14,12 @@ from deploy.kafka.jars import KafkaServerError
 
 READY = b"Kafka Server started"
 #: Runs its arguments and waits for them. When the writer of standard input is gone, however it went, so is the child.
-#: Group-wide SIGTERM reaches the child too; the wrapper itself goes on waiting for it.
 _GUARD = """
 exec 3<&0
 "$@" </dev/null &
 child=$!
 (read -r _ <&3; kill -KILL $child) 2>/dev/null &
 watch=$!
-trap ':' TERM
 while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
 kill -KILL $watch 2>/dev/null
 exit $code
@@ -29,7 +27,7 @@ exit $code
 
 
 class Node:
-    """A JVM, its log file, and how to stop it gently or not."""
+    """A JVM, its log file, and how to end or freeze it."""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self._command = command
@@ -65,17 +63,6 @@ class Node:
             if time.monotonic() > deadline:
                 raise KafkaServerError(f"Kafka did not start in time, see {self.log}:\n{self._tail()}")
             time.sleep(0.05)
-
-    def stop(self, timeout_s: float) -> None:
-        """Let Kafka close its logs (SIGTERM); after `timeout_s` seconds kill it."""
-        if self._process is None:
-            return
-        self.signal(signal.SIGTERM)
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-        self._reap()
 
     def kill(self) -> None:
         """SIGKILL, as when the machine loses power."""

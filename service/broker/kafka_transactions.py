@@ -12,6 +12,8 @@ What is known of it (kafka-python 3.0), and what is done about it:
     waits for ever, a core busy
     a batch that ran out of time does not fail     every result is looked at before the commit is asked for
     the transaction                                (`KafkaProducer.commit`)
+    a request is forgotten when its coordinator    the wait for a connection says so instead of raising, as it is
+    cannot be connected to, and waits for ever     documented to: then the request is tried again
     `close` flushes first, and stays undone when   `discard` cuts it off
     that takes too long
 """
@@ -19,7 +21,7 @@ What is known of it (kafka-python 3.0), and what is done about it:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kafka import KafkaProducer as Client
@@ -37,6 +39,8 @@ class Transactions:
         self._client = client
         self._manager: Any = client._transaction_manager
         self._manager._supports_epoch_bump = _never
+        network = client._sender._client
+        network.await_ready = _saying(network.await_ready)
         self._epoch: Any = None
 
     def start(self, timeout_s: float) -> None:
@@ -99,3 +103,16 @@ def discard(client: Client, timeout_s: float) -> None:
 
 def _never() -> bool:
     return False
+
+
+def _saying(await_ready: Callable[..., bool]) -> Callable[..., bool]:
+    """Whether a node can be sent to, without an error if it cannot."""
+
+    def ready(*args: Any, **kwargs: Any) -> bool:
+        try:
+            return await_ready(*args, **kwargs)
+        except KafkaError as error:
+            log.debug("no connection: %s", error)
+            return False
+
+    return ready

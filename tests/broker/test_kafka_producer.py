@@ -41,7 +41,12 @@ class StandIn:
         manager = TransactionManager(config.get("transactional_id"), 15_000, 20, (4, 1), None)
         manager.set_producer_id_and_epoch(ProducerIdAndEpoch(1, 0))
         self._transaction_manager = manager
-        self._sender = SimpleNamespace(wakeup=self._reply, is_alive=lambda: not self.cut_off, force_close=self._cut)
+        self._sender = SimpleNamespace(
+            wakeup=self._reply,
+            is_alive=lambda: not self.cut_off,
+            force_close=self._cut,
+            _client=SimpleNamespace(await_ready=None),
+        )
         self.outcome: Any = None
         self.replies: dict[str, Any] = {}
         self.asked: list[str] = []

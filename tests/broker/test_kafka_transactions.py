@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 from kafka import errors as vendor
+from kafka.producer import sender as client
 from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
@@ -36,7 +37,12 @@ def open_transaction(manager: TransactionManager) -> None:
 
 
 def a_client(manager: TransactionManager) -> Any:
-    return SimpleNamespace(_transaction_manager=manager, _sender=SimpleNamespace(wakeup=lambda: None))
+    network = SimpleNamespace(await_ready=refuse)
+    return SimpleNamespace(_transaction_manager=manager, _sender=SimpleNamespace(wakeup=lambda: None, _client=network))
+
+
+def refuse(node: object, timeout_ms: float) -> bool:
+    raise vendor.KafkaConnectionError("refused")
 
 
 def guarded() -> tuple[Transactions, TransactionManager]:
@@ -164,6 +170,30 @@ def test_guard_every_wait_ends(call: Callable[[Transactions], None]) -> None:
     with pytest.raises(vendor.KafkaTimeoutError):
         call(transactions)
     assert time.monotonic() - started < 2
+
+
+class Sender(client.Sender):  # type: ignore[misc]
+    """The client's own, as far as it sends transactional requests, with a coordinator that refuses connections."""
+
+    def __init__(self, manager: TransactionManager, network: Any) -> None:
+        self._running, self._force_close = True, False
+        self._transaction_manager, self._client = manager, network
+        self._accumulator = SimpleNamespace(has_incomplete=False)
+        self.config = {"request_timeout_ms": 10, "client_id": "c", "transactional_id": "id"}
+
+
+@pytest.mark.parametrize("guard", [False, True])
+def test_defect_and_guard_a_request_is_forgotten_when_its_coordinator_refuses(guard: bool) -> None:
+    manager = a_manager()
+    a_client_of = a_client(manager)
+    if guard:
+        Transactions(a_client_of)
+    open_transaction(manager)
+    manager._transaction_coordinator = 1
+    manager.begin_commit()
+    Sender(manager, a_client_of._sender._client)._maybe_send_pending_request()
+    waiting = [request.request.name for _, _, request in sorted(manager._pending_requests)]
+    assert waiting == ["FindCoordinatorRequest"] + ["EndTxnRequest"] * guard
 
 
 def test_guard_the_wait_for_the_id_ends() -> None:

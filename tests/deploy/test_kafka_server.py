@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.kafka import KafkaServer, KafkaServerError
+from deploy.kafka import HURRIED, KafkaServer, KafkaServerError
 from service.broker.kafka import KafkaBroker
 
 pytestmark = pytest.mark.kafka
 
 
 def test_a_killed_node_returns_on_its_port_with_its_data() -> None:
-    with KafkaServer() as server:
+    with KafkaServer(jvm=HURRIED) as server:
         address = server.bootstrap_servers
         admin = KafkaBroker(address).admin()
         admin.create_topic("kept", 3)

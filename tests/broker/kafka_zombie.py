@@ -1,0 +1,62 @@
+"""A member as a process of its own, to be stopped in the middle of its work: `python -m tests.broker.kafka_zombie`.
+
+It reads, works for longer than several heartbeats, and commits an output and its offsets in one transaction. With
+`live` it asks for its membership when it commits, instead of using what its last poll captured: the mistake itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from service.broker.kafka import KafkaBroker
+from service.broker.kafka_consumer import KafkaConsumer
+from service.errors import BrokerError
+from service.records import next_offset
+from tests.broker.tools import Listener
+
+#: A session of a second, and work that goes on for three heartbeats after the process was woken.
+TIMES = {"heartbeat_interval_ms": 200, "session_timeout_ms": 1_000, "fetch_max_wait_ms": 100}
+WORK_S = 0.6
+
+
+def main() -> None:
+    """Say `working`, work, and say how the commit ended."""
+    address, source, sink, group, membership = sys.argv[1:]
+    broker = KafkaBroker(address, **TIMES)
+    consumer = broker.consumer(source, group, Listener())
+    producer = broker.producer(f"{group}-zombie")
+    batches = []
+    while not batches:
+        batches = consumer.poll(0.1, 100)
+    producer.begin()
+    for batch in batches:
+        producer.produce(sink, batch.partition, batch.keys, batch.values)
+    producer.flush(5.0)
+    print("working", flush=True)
+    woken = time.monotonic() + 3600
+    while time.monotonic() < woken:
+        before = time.monotonic()
+        time.sleep(0.02)
+        if time.monotonic() - before > 0.5:  # it was stopped
+            woken = time.monotonic() + WORK_S
+    if membership == "live":
+        consumer.capture_membership()
+    try:
+        commit(producer, consumer, source, {batch.partition: next_offset(batch) for batch in batches})
+        print("committed", flush=True)
+    except BrokerError as error:
+        print(type(error).__name__, flush=True)
+
+
+def commit(producer: object, consumer: KafkaConsumer, source: str, offsets: dict[int, int]) -> None:
+    """Offsets and the commit, in the membership that the consumer holds."""
+    if consumer.membership.generation_id < 0:  # what the broker is not asked to judge by us, it does not judge
+        producer._transactions.send_offsets(consumer._for_commit(offsets), consumer.membership, 5.0)  # type: ignore[attr-defined]
+    else:
+        producer.send_offsets(source, offsets, consumer, 5.0)  # type: ignore[attr-defined]
+    producer.commit(5.0)  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Exactly once on a real Kafka that is killed, short of replicas, or impatient; and against a process that wakes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.kafka import HURRIED, KafkaServer
+from service.broker.kafka import KafkaBroker
+from service.broker.kafka_producer import KafkaProducer
+from service.broker.port import Consumer, Producer
+from service.errors import CommitUnknown, ProducerFenced, TransactionFailed
+from tests.broker.battery_transactions import new_id
+from tests.broker.test_kafka import HASTY, QUICK, KafkaHarness
+from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_until, values
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def bench(kafka: KafkaServer) -> Iterator[Bench]:
+    bench = Bench(KafkaHarness(kafka))
+    yield bench
+    bench.close()
+
+
+def impatient(kafka: KafkaServer) -> KafkaBroker:
+    """Transactions of at most a second."""
+    return KafkaBroker(kafka.bootstrap_servers, **{**HASTY, "transaction_timeout_ms": 1000})
+
+
+def outlive(bench: Bench, topic: str) -> None:
+    """Wait until the broker has ended the transaction that holds the topic up."""
+    bench.fill(topic, 0, [b"behind"])
+    collect(bench.consumer(topic, "waiting"), 1)
+
+
+def test_a_transaction_that_outlived_its_timeout_takes_no_offsets(kafka: KafkaServer, bench: Bench) -> None:
+    source, sink = bench.topic(), bench.topic()
+    bench.fill(source, 0, numbers(3))
+    consumer, producer = bench.consumer(source), bench.producer(new_id(), impatient(kafka))
+    collect(consumer, 3)
+    producer.begin()
+    producer.produce(sink, 0, [b"k"], [b"too late"])
+    producer.flush(PATIENCE_S)
+    outlive(bench, sink)
+    with pytest.raises(ProducerFenced):
+        producer.send_offsets(source, {0: 3}, consumer)
+    assert consumer.committed([0]) == {0: None}
+
+
+def test_a_transaction_that_outlived_its_timeout_is_not_committed(kafka: KafkaServer, bench: Bench) -> None:
+    topic, name = bench.topic(), new_id()
+    producer = bench.producer(name, impatient(kafka))
+    producer.begin()
+    producer.produce(topic, 0, [b"k"], [b"too late"])
+    producer.flush(PATIENCE_S)
+    outlive(bench, topic)
+    with pytest.raises(CommitUnknown):
+        producer.commit()
+    successor = bench.producer(name)
+    successor.begin()
+    successor.produce(topic, 0, [b"k"], [b"again"])
+    successor.commit()
+    assert [seen.value for seen in bench.harness.read(topic)] == [b"behind", b"again"]
+
+
+def test_a_fenced_producer_does_not_fence_its_successor(bench: Bench) -> None:
+    topic, name = bench.topic(), new_id()
+    older = bench.producer(name)
+    older.begin()
+    older.produce(topic, 0, [b"k"], [b"older"])
+    older.flush(PATIENCE_S)
+    newer = bench.producer(name)
+    newer.begin()
+    newer.produce(topic, 0, [b"k"], [b"newer"])
+    older.produce(topic, 0, [b"k"], [b"older still"])
+    with pytest.raises(ProducerFenced):
+        older.flush(PATIENCE_S)
+    time.sleep(0.3)  # its client's thread may have had something to say
+    newer.produce(topic, 0, [b"k"], [b"newer still"])
+    newer.commit()
+    assert [seen.value for seen in bench.harness.read(topic)] == [b"newer", b"newer still"]
+
+
+def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(bench: Bench) -> None:
+    topic, name = bench.topic(2), new_id()
+    for partition in (0, 1):
+        bench.fill(topic, partition, numbers(5))
+    consumer, producer = bench.consumer(topic), bench.producer(name)
+    collect(consumer, 10)
+    expelled = consumer.membership
+    bench.harness.expel(f"{topic}-g", consumer)
+    producer.begin()
+    with pytest.raises(TransactionFailed):
+        producer.send_offsets(topic, {0: 5}, consumer)
+    poll_until([consumer], lambda: consumer.membership.member_id not in ("", expelled.member_id))
+    successor = bench.producer(name)
+    successor.begin()
+    successor.send_offsets(topic, {1: 2}, consumer)
+    successor.commit()
+    assert consumer.committed([0, 1]) == {0: None, 1: 2}
+
+
+def test_a_producer_that_was_thrown_away_leaves_no_thread_at_work(bench: Bench) -> None:
+    topic = bench.topic(config={"max.message.bytes": "1000"})
+    producer = bench.producer(new_id())
+    assert isinstance(producer, KafkaProducer)
+    sender = producer._client._sender  # type: ignore[union-attr]
+    producer.begin()
+    producer.produce(topic, 0, [b"k", b"k"], [b"good", b"x" * 5000])
+    with pytest.raises(TransactionFailed):
+        producer.flush(PATIENCE_S)
+    sender.join(5.0)
+    assert not sender.is_alive()
+
+
+def transaction(producer: Producer, source: str, sink: str, consumer: Consumer) -> None:
+    """Begin, produce, add offsets; not committed."""
+    producer.begin()
+    producer.produce(sink, 0, [b"k"] * 3, numbers(3))
+    producer.flush(PATIENCE_S)
+    producer.send_offsets(source, {0: 3}, consumer)
+
+
+def test_a_broker_killed_before_the_answer_leaves_the_outcome_to_the_offsets(kafka: KafkaServer, bench: Bench) -> None:
+    """Killed while the commit waits, and back too late: nobody knows, and the committed offset tells."""
+    source, sink, name = bench.topic(), bench.topic(), new_id()
+    bench.fill(source, 0, numbers(3))
+    consumer, producer = bench.consumer(source), bench.producer(name)
+    collect(consumer, 3)
+    transaction(producer, source, sink, consumer)
+    kafka.kill()
+    try:
+        started = time.monotonic()
+        with pytest.raises(CommitUnknown):
+            producer.commit(0.5)
+        assert time.monotonic() - started < 3
+    finally:
+        kafka.restart()
+    successor = bench.broker.producer(name, PATIENCE_S)
+    done = consumer.committed([0], PATIENCE_S)[0]
+    assert len(bench.harness.read(sink)) == (done or 0)
+    if done is None:
+        poll_until([consumer], consumer.assignment)
+        transaction(successor, source, sink, consumer)
+        successor.commit(PATIENCE_S)
+    successor.close(1.0)
+    assert [seen.value for seen in bench.harness.read(sink)] == numbers(3)
+
+
+def test_a_commit_waits_for_a_broker_that_comes_back_in_time(kafka: KafkaServer, bench: Bench) -> None:
+    source, sink = bench.topic(), bench.topic()
+    bench.fill(source, 0, numbers(3))
+    consumer, producer = bench.consumer(source), bench.producer(new_id())
+    collect(consumer, 3)
+    transaction(producer, source, sink, consumer)
+    kafka.kill()
+    back = threading.Thread(target=kafka.restart)
+    back.start()
+    try:
+        producer.commit(30.0)
+    finally:
+        back.join()
+    assert consumer.committed([0], PATIENCE_S) == {0: 3}
+    assert [seen.value for seen in bench.harness.read(sink)] == numbers(3)
+
+
+@pytest.mark.parametrize(("membership", "end"), [("captured", "TransactionFailed"), ("live", "committed")])
+def test_a_process_that_was_stopped_wakes_and_is_fenced(
+    kafka: KafkaServer, bench: Bench, membership: str, end: str
+) -> None:
+    """By its membership as of the last poll. Asked for at the commit, its client has forgotten it, and Kafka takes
+    offsets that come without one: what the second run shows."""
+    source, sink, group = bench.topic(), bench.topic(), f"z-{uuid.uuid4().hex[:8]}"
+    bench.fill(source, 0, numbers(5))
+    command = [sys.executable, "-m", "tests.broker.kafka_zombie", kafka.bootstrap_servers, source, sink, group]
+    zombie = subprocess.Popen([*command, membership], stdout=subprocess.PIPE, text=True)
+    assert zombie.stdout is not None
+    try:
+        assert zombie.stdout.readline() == "working\n"
+        os.kill(zombie.pid, signal.SIGSTOP)
+        consumer = bench.broker.consumer(source, group, Listener())
+        taken = collect(consumer, 5)
+        consumer.commit({0: 5})
+        os.kill(zombie.pid, signal.SIGCONT)
+        assert zombie.stdout.readline().strip() == end
+        assert values(taken) == numbers(5)
+        assert len(bench.harness.read(sink)) == (5 if end == "committed" else 0)
+        consumer.close()
+    finally:
+        zombie.kill()
+        zombie.wait()
+        zombie.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[KafkaServer]:
+    with KafkaServer(nodes=3, heap="256m", jvm=HURRIED) as server:
+        yield server
+
+
+def test_too_few_replicas_stop_a_transaction_and_enough_let_it_go_on(cluster: KafkaServer) -> None:
+    """Three copies are asked for, and one of three brokers, the leader of a partition, answers no more."""
+    times = {"request_timeout_ms": 3500, "delivery_timeout_ms": 4000, "transaction_timeout_ms": 20_000}
+    broker, topic, name = KafkaBroker(cluster.bootstrap_servers, **{**QUICK, **times}), "replicated", new_id()
+    admin = broker.admin()
+    admin.create_topic(topic, 3, replication=3, config={"min.insync.replicas": "3"})
+    assert admin.replication(topic) == 3
+    admin.close()
+    producer = broker.producer(name, PATIENCE_S)
+    commit_everywhere(producer, topic, b"before", PATIENCE_S)
+    with cluster.pause(2):
+        with pytest.raises(TransactionFailed, match=topic):
+            commit_everywhere(producer, topic, b"during", 8.0)
+        producer.close(1.0)
+    successor = broker.producer(name, PATIENCE_S)
+    commit_everywhere(successor, topic, b"after", PATIENCE_S)
+    successor.close(1.0)
+    seen = KafkaHarness(cluster).read(topic)
+    assert [record.value for record in seen] == [b"before", b"after"] * 3
+
+
+def commit_everywhere(producer: Producer, topic: str, value: bytes, within_s: float) -> None:
+    """One record into each of three partitions."""
+    producer.begin()
+    for partition in range(3):
+        producer.produce(topic, partition, [b"k"], [value])
+    producer.commit(within_s)
