@@ -87,9 +87,7 @@ class KafkaServer:
             for index in range(self._count):
                 properties = self._write_properties(index)
                 log = self._directory / f"node-{index + 1}.log"
-                formats.append(
-                    ([*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)], log)
-                )
+                formats.append([*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)])
                 self._nodes.append(Node([*base, "kafka.Kafka", str(properties)], log))
             with ThreadPoolExecutor(self._count) as pool:
                 list(pool.map(_format, formats, self.log_files()))
