@@ -156,9 +156,10 @@ def encode(
 
 
 def head(body_bytes: int, count: int, time_ms: int, attributes: int, producer: tuple[int, int, int]) -> bytes:
-    """A batch's head, its crc still 0; `producer` is the producer's id and epoch and the first sequence number."""
+    """A batch's head, its crc still 0 (as the leader epoch, which the broker fills in); `producer` is the
+    producer's id and epoch and the first sequence number."""
     length = HEAD.size - LENGTH_FROM + body_bytes
-    return HEAD.pack(0, length, -1, VERSION, 0, attributes, count - 1, time_ms, time_ms, *producer, count)
+    return HEAD.pack(0, length, 0, VERSION, 0, attributes, count - 1, time_ms, time_ms, *producer, count)
 
 
 def varint(number: int) -> bytes:

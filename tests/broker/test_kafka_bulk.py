@@ -1,0 +1,292 @@
+"""The bulk path against kafka-python's own: the same bytes mean the same records, read or written either way."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kafka import KafkaProducer as Client
+from kafka import TopicPartition
+from kafka import errors as vendor
+from kafka.consumer.fetcher import Fetcher
+from kafka.record import MemoryRecords
+from kafka.record.default_records import DefaultRecordBatchBuilder
+from kafka.record.memory_records import MemoryRecordsBuilder
+from kafka.record.util import calc_crc32c
+
+from deploy.kafka import KafkaServer
+from service.broker.kafka import KafkaBroker
+from service.broker.kafka_bulk_reading import _Fetched
+from service.broker.kafka_bulk_writing import _Encoded
+from service.broker.kafka_columns import batches
+from service.broker.record_format import CRC_AT, CRC_FROM, Columns, MalformedBatch, decode, encode, varint
+from service.records import PartitionBatch
+from tests.broker.test_kafka import QUICK, KafkaHarness
+from tests.broker.tools import PATIENCE_S, Bench, numbers, read_to
+
+WHERE = TopicPartition("t", 3)
+COMMITTED = 1
+NONE, GZIP, LZ4 = 0, 1, 3
+
+Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]], int]  # key, value, headers, time
+blobs = st.none() | st.binary(max_size=200) | st.sampled_from([b"x" * 63, b"x" * 64, b"y" * 8191, b"z" * 8192])
+headers = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=3)
+records = st.lists(st.tuples(blobs, blobs, headers, st.integers(0, 1 << 45)), min_size=1, max_size=40)
+
+
+@dataclass
+class Log:
+    """The bytes of a partition, batch by batch, as a broker would hand them out."""
+
+    data: bytes = b""
+    end: int = 0
+    aborts: list[Any] = field(default_factory=list)
+
+    def add(
+        self, batch: list[Record], codec: int = NONE, producer: int = -1, log_time: int | None = None, skip: int = 0
+    ) -> Log:
+        """Append a batch; with `skip` compaction has left only every so manieth record."""
+        epoch = sequence = -1 if producer < 0 else 0
+        builder = DefaultRecordBatchBuilder(2, codec, producer >= 0, producer, epoch, sequence, 1 << 24)
+        for row, (key, value, own, stamp) in enumerate(batch):
+            if not skip or row % skip == 0:
+                builder.append(row, stamp, key, value, own)
+        self._append(bytearray(builder.build()), len(batch), log_time)
+        return self
+
+    def end_transaction(self, producer: int, commit: bool, first: int = 0) -> Log:
+        """Append a control batch."""
+        builder = DefaultRecordBatchBuilder(2, NONE, True, producer, 0, -1, 1 << 20)
+        builder.append(0, 1_700_000_000_000, struct.pack(">hh", 0, int(commit)), b"\0" * 6, [])
+        self._append(bytearray(builder.build()), 1, None, attributes=0x20)
+        if not commit:
+            self.aborts.append(SimpleNamespace(producer_id=producer, first_offset=first))
+        return self
+
+    def _append(self, batch: bytearray, count: int, log_time: int | None, attributes: int = 0) -> None:
+        struct.pack_into(">q", batch, 0, self.end)
+        struct.pack_into(">i", batch, 23, count - 1)
+        struct.pack_into(
+            ">h", batch, 21, struct.unpack_from(">h", batch, 21)[0] | attributes | (log_time is not None) * 8
+        )
+        if log_time is not None:
+            struct.pack_into(">q", batch, 35, log_time)
+        struct.pack_into(">I", batch, CRC_AT, calc_crc32c(memoryview(batch)[CRC_FROM:]))
+        self.data += bytes(batch)
+        self.end += count
+
+
+def plain(batch: PartitionBatch) -> list[tuple[Any, ...]]:
+    return list(zip(batch.keys, batch.values, batch.timestamps.tolist(), batch.offsets.tolist(), strict=True))
+
+
+def read(kind: type, log: Log, begin: int = 0, isolation: int = COMMITTED, most: int = 7) -> tuple[list[Any], int]:
+    """Everything in `log` from an offset on, taken a few at a time, and where the next fetch would start."""
+    part = kind(
+        begin,
+        WHERE,
+        MemoryRecords(log.data),
+        check_crcs=True,
+        isolation_level=isolation,
+        aborted_transactions=log.aborts,
+    )
+    found: list[Any] = []
+    while part:
+        taken = part.take(most)
+        assert len(taken) <= most
+        found += [row for batch in batches({WHERE: list(taken)}) for row in plain(batch)]
+    return found, part.next_fetch_offset
+
+
+def same_both_ways(log: Log, **how: Any) -> list[Any]:
+    bulk, public = read(_Fetched, log, **how), read(Fetcher.PartitionRecords, log, **how)
+    assert bulk == public
+    return bulk[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(records, st.sampled_from([NONE, GZIP, LZ4])), min_size=1, max_size=4), st.data())
+def test_any_records_read_the_same(parts: list[tuple[list[Record], int]], data: st.DataObject) -> None:
+    log = Log()
+    for batch, codec in parts:
+        log.add(batch, codec)
+    begin, most = data.draw(st.integers(0, log.end - 1)), data.draw(st.integers(1, 50))
+    found = same_both_ways(log, begin=begin, most=most)
+    assert len(found) == log.end - begin
+
+
+@settings(max_examples=60, deadline=None)
+@given(records, st.integers(100, 5000))
+def test_any_records_are_written_the_same(batch: list[Record], limit: int) -> None:
+    """In as many batches as the limit asks for; each record comes back through the client's own reader."""
+    keys, values, own = [r[0] for r in batch], [r[1] for r in batch], [r[2] for r in batch]
+    found = []
+    for body, count in encode(keys, values, own, limit):
+        assert len(body) <= limit or count == 1
+        encoded = _Encoded(body, count, 1_700_000_000_000)
+        encoded.set_producer_state(7, 1, 5, True)
+        encoded.close()
+        (read_back,) = MemoryRecords(bytes(encoded.buffer() or b""))
+        assert read_back.validate_crc() and read_back.is_transactional
+        assert (read_back.producer_id, read_back.producer_epoch, read_back.base_sequence) == (7, 1, 5)
+        found += [(r.key, r.value, r.headers, r.timestamp) for r in read_back]
+    assert found == [(key, value, head, 1_700_000_000_000) for key, value, head, _ in batch]
+
+
+def test_the_bytes_are_those_of_the_client_s_own_writer() -> None:
+    rows: list[Record] = [(b"k%d" % n, None if n == 3 else b"v" * n, [("h", b"1")] * (n % 2), 5) for n in range(300)]
+    builder = MemoryRecordsBuilder(2, NONE, 1 << 20)
+    for key, value, own, stamp in rows:
+        builder.append(stamp, key, value, own)
+    ((body, count),) = encode([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], 1 << 20)
+    ours = _Encoded(body, count, 5)
+    for one in (builder, ours):
+        one.set_producer_state(9, 2, 0, True)
+        one.close()
+    assert bytes(ours.buffer() or b"") == bytes(builder.buffer())
+
+
+def row(value: bytes) -> list[Record]:
+    return [(b"k", value, [], 1_700_000_000_000)]
+
+
+def test_aborted_transactions_are_left_out_and_the_position_passes_them() -> None:
+    log = Log().add(row(b"plain")).add(row(b"a1"), producer=1).add(row(b"b1"), producer=2).add(row(b"a2"), LZ4, 1)
+    log.end_transaction(1, commit=False, first=1).end_transaction(2, commit=True)
+    log.add(row(b"a3"), producer=1).end_transaction(1, commit=True)
+    log.add(row(b"a4"), producer=1).end_transaction(1, commit=False, first=8)
+    assert [r[1] for r in same_both_ways(log)] == [b"plain", b"b1", b"a3"]
+    assert [r[1] for r in same_both_ways(log, isolation=0)] == [b"plain", b"a1", b"b1", b"a2", b"a3", b"a4"]
+    assert read(_Fetched, log)[1] == log.end == 10
+
+
+def test_time_of_the_log_gaps_of_compaction_and_a_batch_cut_short() -> None:
+    log = Log().add(row(b"v") * 3, log_time=1_800_000_000_000).add(row(b"w") * 10, GZIP, skip=3).add(row(b"x"))
+    whole = log.data
+    log.data += Log().add(row(b"half")).data[:-4]
+    found = same_both_ways(log)
+    assert [r[2] for r in found[:3]] == [1_800_000_000_000] * 3
+    assert [r[3] for r in found[3:]] == [3, 6, 9, 12, 13]
+    assert read(_Fetched, Log(whole, log.end)) == read(_Fetched, log)
+
+
+def test_what_compaction_emptied_is_passed() -> None:
+    log = Log().add(row(b"v"))
+    emptied = bytearray(log.data[:61])
+    struct.pack_into(">qi", emptied, 0, 1, 49)
+    struct.pack_into(">i", emptied, 57, 0)
+    struct.pack_into(">I", emptied, CRC_AT, calc_crc32c(memoryview(emptied)[CRC_FROM:]))
+    log.data += bytes(emptied)
+    log.end += 1
+    assert len(same_both_ways(log.add(row(b"w")))) == 2
+
+
+def test_a_damaged_batch_is_named_after_those_before_it_and_is_not_passed() -> None:
+    log = Log().add(row(b"fine")).add(row(b"damaged"))
+    log.data = log.data[:-1] + b"!"
+    part = _Fetched(0, WHERE, MemoryRecords(log.data))
+    assert len(part.take(10)) == 1
+    for _ in range(2):
+        with pytest.raises(vendor.CorruptRecordError, match="offset 1 fails its crc"):
+            part.take(10)
+    assert part.next_fetch_offset == 1
+
+
+def test_records_of_an_older_format_are_refused_with_what_to_do() -> None:
+    builder = MemoryRecordsBuilder(1, NONE, 1 << 20)
+    builder.append(5, b"k", b"v" * 50)
+    builder.close()
+    with pytest.raises(vendor.UnsupportedVersionError, match="bulk off"):
+        _Fetched(0, WHERE, MemoryRecords(bytes(builder.buffer()))).take(1)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\x06\0\0", varint(200) + b"\0" * 5, b"\x0e\0\0\0\x01\x08vvvvv"])
+def test_bytes_that_are_no_records_are_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedBatch):
+        decode(data, 1, 0, 0)
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1))
+def test_numbers_of_any_size_pass(number: int) -> None:
+    body = b"\0" + varint(number) + varint(0) + varint(-1) + varint(-1) + varint(0)
+    columns = decode(varint(len(body)) + body, 1, 0, 0)
+    assert columns.timestamps.tolist() == [number]
+
+
+def test_reading_in_bulk_takes_a_third_of_the_time_at_most() -> None:
+    log = Log()
+    for _ in range(10):
+        log.add([(b"sensor-%05d" % n, b"v" * 80, [], 1_700_000_000_000) for n in range(1000)])
+    spent = {}
+    for kind in (_Fetched, Fetcher.PartitionRecords):
+        started = time.process_time()
+        read(kind, log, most=5000)
+        spent[kind] = time.process_time() - started
+    assert spent[_Fetched] < spent[Fetcher.PartitionRecords] / 3
+
+
+def test_parts_of_one_poll_become_one_batch() -> None:
+    part = Columns([b"k"], [b"v"], np.array([5]), np.array([7]))
+    (batch,) = batches({WHERE: [part, part], TopicPartition("t", 4): []})
+    assert (batch.topic, batch.partition, batch.keys, batch.offsets.tolist()) == ("t", 3, [b"k", b"k"], [7, 7])
+
+
+@pytest.fixture
+def bench(kafka: KafkaServer) -> Iterator[Bench]:
+    bench = Bench(KafkaHarness(kafka))
+    yield bench
+    bench.close()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("codec", ["gzip", "lz4", None])
+def test_what_others_wrote_reads_the_same_both_ways(kafka: KafkaServer, bench: Bench, codec: str | None) -> None:
+    topic = bench.topic()
+    client = Client(
+        bootstrap_servers=kafka.bootstrap_servers, compression_type=codec, transactional_id=topic, linger_ms=5
+    )
+    client.init_transactions()
+    for number in range(3):
+        client.begin_transaction()
+        for value in numbers(400, 1000 * number):
+            client.send(topic, value if number else None, b"key", [("h", b"x")])
+        client.flush()
+        (client.abort_transaction if number == 1 else client.commit_transaction)()
+    client.close()
+    found = []
+    for bulk in (True, False):
+        reader = KafkaBroker(kafka.bootstrap_servers, bulk=bulk, **QUICK).reader(topic)
+        reader.start(0)
+        found.append([entry for batch in read_to(reader, {0: reader.end(0)}) for entry in plain(batch)])
+        reader.close()
+    assert found[0] == found[1]
+    assert [entry[1] for entry in found[0]] == [None] * 400 + numbers(400, 2000)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("bulk", [True, False])
+def test_what_we_write_reads_the_same_both_ways(kafka: KafkaServer, bench: Bench, bulk: bool) -> None:
+    """In transactions, with tombstones and headers, in a topic so narrow that the client has to split batches."""
+    topic, aborted = bench.topic(config={"max.message.bytes": "2000"}), numbers(100)
+    producer = KafkaBroker(kafka.bootstrap_servers, bulk=bulk, **QUICK).producer(f"id-{topic}")
+    rows = [None if n % 7 == 0 else b"%d" % n * 20 for n in range(300)]
+    heads = [[("n", b"%d" % n)] * (n % 3) for n in range(300)]
+    for column, own in ((aborted, None), (rows, heads)):
+        producer.begin()
+        producer.produce(topic, 0, [b"key"] * len(column), column, own)
+        producer.flush(PATIENCE_S)
+        if column is aborted:
+            producer.abort()
+    producer.commit()
+    producer.close(1.0)
+    seen = bench.harness.read(topic)
+    assert [record.value for record in seen] == rows
+    assert [record.headers for record in seen] == [tuple(own) for own in heads]
