@@ -1,0 +1,1 @@
+"""The proof of exactly once: real workers on a real Kafka, killed in every way, against one undisturbed run."""
