@@ -86,4 +86,4 @@ def check_sizes(
 
 
 def _longest(column: Sequence[bytes | None]) -> int:
-    return max((len(entry) for entry in column if entry), default=0)
+    return max(map(len, filter(None, column)), default=0)

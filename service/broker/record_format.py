@@ -156,8 +156,8 @@ def encode(
 
 
 def head(body_bytes: int, count: int, time_ms: int, attributes: int, producer: tuple[int, int, int]) -> bytes:
-    """A batch's head, its crc still 0 (as the leader epoch, which the broker fills in); `producer` is the
-    producer's id and epoch and the first sequence number."""
+    """A batch's head, its crc still 0, and its leader epoch, which the broker fills in. `producer` is the producer's
+    id and epoch and the first sequence number."""
     length = HEAD.size - LENGTH_FROM + body_bytes
     return HEAD.pack(0, length, 0, VERSION, 0, attributes, count - 1, time_ms, time_ms, *producer, count)
 

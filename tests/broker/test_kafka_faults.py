@@ -131,33 +131,27 @@ def transaction(producer: Producer, source: str, sink: str, consumer: Consumer) 
     producer.send_offsets(source, {0: 3}, consumer)
 
 
-def test_a_broker_killed_before_the_answer_leaves_the_outcome_to_the_offsets(kafka: KafkaServer, bench: Bench) -> None:
-    """Killed while the commit waits, and back too late: nobody knows, and the committed offset tells."""
+def test_a_commit_without_an_answer_happened_or_not_and_the_offsets_tell(kafka: KafkaServer, bench: Bench) -> None:
     source, sink, name = bench.topic(), bench.topic(), new_id()
     bench.fill(source, 0, numbers(3))
     consumer, producer = bench.consumer(source), bench.producer(name)
     collect(consumer, 3)
     transaction(producer, source, sink, consumer)
-    kafka.kill()
-    try:
+    with kafka.pause():
         started = time.monotonic()
         with pytest.raises(CommitUnknown):
             producer.commit(0.5)
         assert time.monotonic() - started < 3
-    finally:
-        kafka.restart()
     successor = bench.broker.producer(name, PATIENCE_S)
-    done = consumer.committed([0], PATIENCE_S)[0]
-    assert len(bench.harness.read(sink)) == (done or 0)
-    if done is None:
-        poll_until([consumer], consumer.assignment)
+    if consumer.committed([0], PATIENCE_S) == {0: None}:
+        assert bench.harness.read(sink) == []
         transaction(successor, source, sink, consumer)
         successor.commit(PATIENCE_S)
     successor.close(1.0)
     assert [seen.value for seen in bench.harness.read(sink)] == numbers(3)
 
 
-def test_a_commit_waits_for_a_broker_that_comes_back_in_time(kafka: KafkaServer, bench: Bench) -> None:
+def test_a_commit_survives_a_broker_that_is_killed_and_comes_back(kafka: KafkaServer, bench: Bench) -> None:
     source, sink = bench.topic(), bench.topic()
     bench.fill(source, 0, numbers(3))
     consumer, producer = bench.consumer(source), bench.producer(new_id())
