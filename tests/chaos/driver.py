@@ -1,0 +1,159 @@
+"""Runs: a schedule of faults over a fed group, the same input through one undisturbed worker, and what differs."""
+
+from __future__ import annotations
+
+import re
+import signal
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.kafka import KafkaServer
+from service.broker.kafka import KafkaBroker
+from tests.chaos.checker import Difference, compare, compare_rows, read
+from tests.chaos.faults import inject
+from tests.chaos.feed import Feed
+from tests.chaos.fleet import HURRIED, SERVICE, Fleet, Stuck, await_true
+from tests.chaos.scene import Progress, Scene, Topics
+from tests.chaos.schedule import Fault
+from tests.support.bundles import RECURRENT, write_bundle
+
+#: What a broker needs to notice within the time-outs of the workers.
+BROKER = {
+    "group.min.session.timeout.ms": "1000",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    "log.cleaner.backoff.ms": "1000",
+}
+#: A difference belongs to the fault before it, and a record sent so shortly before a fault was on its way then, s.
+_ON_THE_WAY_S = 1.0
+_STAMP = re.compile(rb'"timestamp":(\d+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A fault that was recovered from."""
+
+    fault: Fault
+    began: float  # time.monotonic()
+    recovered: float
+
+
+@dataclass
+class Result:
+    """One run."""
+
+    partitions: int
+    logs: Path
+    outcomes: list[Outcome] = field(default_factory=list)
+    records: int = 0
+    #: What differs from the reference run, and the fault that it follows (None: before the first).
+    differences: list[tuple[Difference, Fault | None]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)  # workers that ended by themselves
+    stuck: str | None = None  # what did not happen, and during which fault
+
+
+def run(
+    kafka: KafkaServer,
+    faults: Iterable[Fault],
+    seed: int,
+    partitions: int = 4,
+    replication: int = 1,
+    command: Sequence[str] = SERVICE,
+    say: Callable[[str], None] = print,
+) -> Result:
+    """Disturb a group by `faults`, let it finish, and compare. `command` starts a disturbed worker."""
+    servers, name = kafka.bootstrap_servers, uuid.uuid4().hex[:6]
+    disturbed, undisturbed = Topics(f"input-{name}", f"chaos-{name}"), Topics(f"input-{name}", f"calm-{name}")
+    result = Result(partitions, Path(tempfile.mkdtemp(prefix="eddycast-chaos-")))
+    write_bundle(result.logs / "bundle", RECURRENT)
+    admin = KafkaBroker(servers).admin()
+    admin.create_topic(disturbed.input, partitions, replication)
+    admin.close()
+    for topics in (disturbed, undisturbed):
+        topics.create(servers, partitions, replication)
+    feed = Feed(servers, disturbed.input, seed, partitions, streams=max(24, 2 * partitions))
+    feed.start()
+    try:
+        _disturb(kafka, disturbed, feed, faults, command, result, say)
+    except Stuck as error:
+        result.stuck = str(error)
+        return result
+    _follow(kafka, undisturbed, result)
+    result.records = feed.records
+    result.differences = _differences(servers, disturbed, undisturbed, feed, result.outcomes)
+    return result
+
+
+def _disturb(
+    kafka: KafkaServer,
+    topics: Topics,
+    feed: Feed,
+    faults: Iterable[Fault],
+    command: Sequence[str],
+    result: Result,
+    say: Callable[[str], None],
+) -> None:
+    """Every fault in turn, then peace until everything that was sent is committed."""
+    servers = kafka.bootstrap_servers
+    settings = topics.settings(servers, result.logs / "bundle") | HURRIED
+    progress = Progress(servers, topics, result.partitions)
+    with Fleet(settings, result.logs, command) as fleet:
+        result.failed = fleet.failed
+        scene = Scene(kafka, fleet, feed, progress)
+        try:
+            fleet.start()
+            fleet.start()
+            await_true(lambda: len(fleet.serving()) == 2, 60.0, f"the workers do not serve, see {result.logs}")
+            for fault in faults:
+                try:
+                    began, recovered = inject(scene, fault)
+                except Stuck as error:
+                    raise Stuck(f"fault {fault.number} ({fault.kind}): {error}") from error
+                result.outcomes.append(Outcome(fault, began, recovered))
+                say(f"{fault.number:4} {fault.kind:10} recovered in {recovered - began:6.2f} s")
+        finally:
+            feed.stop()
+        progress.await_reached(progress.ends(), fleet)
+        fleet.stop()
+    progress.close()
+
+
+def _follow(kafka: KafkaServer, topics: Topics, result: Result) -> None:
+    """The reference: one worker, with the time-outs of every day and nobody beside it."""
+    servers = kafka.bootstrap_servers
+    progress = Progress(servers, topics, result.partitions)
+    logs = result.logs / "calm"
+    logs.mkdir()
+    with Fleet(topics.settings(servers, result.logs / "bundle"), logs) as fleet:
+        worker = fleet.start()
+        progress.await_reached(progress.ends(), fleet, 120.0)
+        worker.signal(signal.SIGTERM)
+        if worker.wait(20.0) or fleet.failed:
+            raise RuntimeError(f"the reference run failed:\n{worker.tail()}\n{fleet.failed}")
+        fleet.remove(worker)
+    progress.close()
+
+
+def _differences(
+    servers: str, disturbed: Topics, undisturbed: Topics, feed: Feed, outcomes: Sequence[Outcome]
+) -> list[tuple[Difference, Fault | None]]:
+    """On both output topics, and in the rows."""
+    found: list[Difference] = []
+    for name in ("output", "dead_letters"):
+        expected = read(servers, getattr(undisturbed, name))
+        if not expected:
+            raise RuntimeError(f"the reference run wrote nothing to {name}: nothing would be compared")
+        found += compare(expected, read(servers, getattr(disturbed, name)))
+    found += compare_rows(read(servers, undisturbed.changelog), read(servers, disturbed.changelog))
+    return [(difference, _blamed(difference, feed, outcomes)) for difference in found]
+
+
+def _blamed(difference: Difference, feed: Feed, outcomes: Sequence[Outcome]) -> Fault | None:
+    """The last fault before the record was done; None for a row, which only a run as a whole has got wrong."""
+    stamp = _STAMP.search(difference.record.value or b"")
+    if stamp is None or difference.kind == "row":
+        return None
+    done = feed.sent_at(int(stamp[1])) + _ON_THE_WAY_S
+    return next((outcome.fault for outcome in reversed(outcomes) if outcome.began <= done), None)

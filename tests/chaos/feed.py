@@ -1,0 +1,107 @@
+"""The input of a chaos run: sensors that never stop, drawn from a seed, with everything that real ones do.
+
+A minute of their time is sent every `TICK_S`. Each record holds its stamp, also one that cannot be read, so that what
+differs at the end can be traced to the moment at which it was sent.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+from service.broker.kafka import KafkaBroker
+from service.errors import EddycastError
+from tests.support.bundles import START_MS
+
+MINUTE_MS = 60_000
+TICK_S = 0.1
+#: How often a reading is missing, null, sent twice, sent with the stamp of ten minutes ago, or cut off.
+GAP, NULL, TWICE, LATE, TORN = 0.04, 0.02, 0.02, 0.01, 0.01
+#: A stream falls silent with this chance a minute, for so many minutes: longer than `max_gap` and than a time to live.
+SILENCE, SILENT_MINUTES = 0.002, 40
+
+Reading = tuple[int, bytes, bytes]  # partition, key, value
+
+
+def minutes(seed: int, partitions: int, streams: int) -> Iterator[list[Reading]]:
+    """What the sensors say, minute by minute, without end."""
+    draw = random.Random(seed)
+    levels = [10.0 * stream for stream in range(streams)]
+    silent_until = [0] * streams
+    minute = 0
+    while True:
+        readings: list[Reading] = []
+        for stream in range(streams):
+            levels[stream] += draw.gauss(0, 1)
+            if draw.random() < SILENCE:
+                silent_until[stream] = minute + SILENT_MINUTES
+            if minute >= silent_until[stream] and draw.random() >= GAP:
+                readings += _said(draw, stream, partitions, START_MS + minute * MINUTE_MS, levels[stream])
+        yield readings
+        minute += 1
+
+
+def _said(draw: random.Random, stream: int, partitions: int, stamp: int, level: float) -> list[Reading]:
+    """The records of one stream in one minute."""
+    chance = draw.random()
+    text = "null" if chance < NULL else repr(level)
+    stamp += draw.randrange(-9_000, 9_000)
+    if NULL < chance < NULL + LATE:
+        stamp -= 10 * MINUTE_MS
+    value = b'{"timestamp":%d,"value":%b}' % (stamp, text.encode())
+    if chance > 1 - TORN:
+        value = value[:-1]
+    reading = (stream % partitions, b"stream-%d" % stream, value)
+    return [reading] * (2 if draw.random() < TWICE else 1)
+
+
+class Feed:
+    """Sends the minutes from its own thread. What a broker's failure loses or repeats, it does for every reader."""
+
+    def __init__(self, servers: str, topic: str, seed: int, partitions: int, streams: int) -> None:
+        self._producer = KafkaBroker(servers).producer()
+        self._topic = topic
+        self._minutes = minutes(seed, partitions, streams)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._raised: Exception | None = None
+        #: `time.monotonic()` at which each minute was sent.
+        self.sent: list[float] = []
+        self.records = 0
+
+    def start(self) -> None:
+        """From now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when everything that was sent is acknowledged. Raises what ended the thread."""
+        self._stop.set()
+        self._thread.join(30)
+        self._producer.close(5.0)
+        if self._raised is not None:
+            raise self._raised
+
+    def sent_at(self, stamp: int) -> float:
+        """When the minute was sent to which this stamp belongs; 0 for one that never was."""
+        minute = round((stamp - START_MS) / MINUTE_MS)
+        return self.sent[minute] if 0 <= minute < len(self.sent) else 0.0
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(TICK_S):
+                self._send(next(self._minutes))
+        except Exception as error:  # noqa: BLE001 - raised by `stop`, in the driver's own thread
+            self._raised = error
+
+    def _send(self, readings: list[Reading]) -> None:
+        self.sent.append(time.monotonic())
+        self.records += len(readings)
+        try:
+            for partition in sorted({reading[0] for reading in readings}):
+                here = [reading for reading in readings if reading[0] == partition]
+                self._producer.produce(self._topic, partition, [r[1] for r in here], [r[2] for r in here])
+            self._producer.flush(10.0)
+        except EddycastError:
+            self._stop.wait(TICK_S)  # the broker is away: these are gone, or come late

@@ -1,0 +1,145 @@
+"""Workers as real processes: started with the time-outs of a chaos run, killed, frozen, ended; none outlives the fleet."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from service.settings import PREFIX
+
+ROOT = Path(__file__).parents[2]
+#: Recovery takes as long as these say: about two seconds, where the defaults take ten and more.
+HURRIED = {
+    "KAFKA__SESSION_TIMEOUT_MS": "2000",
+    "KAFKA__HEARTBEAT_INTERVAL_MS": "500",
+    "KAFKA__TRANSACTION_TIMEOUT_MS": "2000",
+    "KAFKA__DELIVERY_TIMEOUT_MS": "1500",
+    "KAFKA__REQUEST_TIMEOUT_MS": "1400",
+}
+SERVING = "partition restored"
+SERVICE = ("-m", "service", "serve")
+
+
+class Stuck(Exception):
+    """Something that must happen did not, in the time it was given."""
+
+
+class Worker:
+    """One process of the service and its log."""
+
+    def __init__(self, command: Sequence[str], settings: Mapping[str, str], log: Path) -> None:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        variables = {PREFIX + name: value for name, value in settings.items()}
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, *command],
+                env=inherited | {"OMP_NUM_THREADS": "1"} | variables,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+            )
+
+    @property
+    def name(self) -> str:
+        return self.log.stem
+
+    @property
+    def code(self) -> int | None:
+        """How it ended; None while it lives."""
+        return self._process.poll()
+
+    def said(self, text: str) -> bool:
+        """Whether this stands in its log."""
+        return text.encode() in self.log.read_bytes()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Nothing happens to one that is gone."""
+        self._process.send_signal(number)
+
+    def wait(self, within_s: float) -> int:
+        """How it ends. Raises Stuck."""
+        try:
+            return self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise Stuck(f"{self.name} did not end in {within_s:g} s, see {self.log}") from None
+
+    def tail(self, lines: int = 5) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Fleet:
+    """The workers of one group. A context manager: at its end all are killed."""
+
+    def __init__(self, settings: Mapping[str, str], logs: Path, command: Sequence[str] = SERVICE) -> None:
+        self._settings, self._logs, self._command = dict(settings), logs, command
+        self._started = 0
+        self.alive: list[Worker] = []
+        #: Those that ended although nobody ended them, with their last words.
+        self.failed: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.alive:
+            worker.signal(signal.SIGKILL)
+            worker.wait(10.0)
+        self.alive.clear()
+
+    def start(self, **more: str) -> Worker:
+        """A new worker, which takes some seconds to join."""
+        self._started += 1
+        log = self._logs / f"worker-{self._started}.log"
+        self.alive.append(Worker(self._command, self._settings | more, log))
+        return self.alive[-1]
+
+    def serving(self) -> list[Worker]:
+        """Those that hold, or have held, partitions."""
+        return [worker for worker in self.alive if worker.code is None and worker.said(SERVING)]
+
+    def choose(self, draw: random.Random, within_s: float = 30.0) -> Worker:
+        """One that serves. Raises Stuck."""
+        await_true(self.serving, within_s, "no worker serves anything")
+        return draw.choice(self.serving())
+
+    def remove(self, worker: Worker) -> None:
+        """It is known why this one is gone, or about to go."""
+        self.alive.remove(worker)
+
+    def look(self) -> None:
+        """Note who ended by itself, and why; it is started again as a supervisor would."""
+        for worker in [worker for worker in self.alive if worker.code is not None]:
+            self.alive.remove(worker)
+            self.failed.append(f"{worker.name} ended with {worker.code}:\n{worker.tail()}")
+            self.start()
+
+    def stop(self, within_s: float = 20.0) -> None:
+        """End all as a person would. Raises Stuck; one that ends badly is noted."""
+        for worker in self.alive:
+            worker.signal(signal.SIGTERM)
+        for worker in list(self.alive):
+            if worker.wait(within_s):
+                self.failed.append(f"{worker.name} ended with {worker.code} after SIGTERM:\n{worker.tail()}")
+            self.alive.remove(worker)
+
+
+def await_true(holds: Callable[[], object], within_s: float, otherwise: str, every_s: float = 0.02) -> None:
+    """Returns when it holds. Raises Stuck."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise Stuck(f"{otherwise} ({within_s:g} s)")
+        time.sleep(every_s)

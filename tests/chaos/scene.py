@@ -1,0 +1,126 @@
+"""Where a fault happens: a broker, topics, a feed, the workers, and how far their group has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from deploy.kafka import KafkaServer
+from service.broker.kafka import KafkaBroker
+from tests.chaos.feed import Feed
+from tests.chaos.fleet import Fleet, Stuck
+
+#: Of the changelog: it is compacted all the time, so that rows are restored from what compaction left.
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "segment.ms": "3000",
+    "min.cleanable.dirty.ratio": "0.01",
+    "max.compaction.lag.ms": "3000",
+}
+_RECOVERS_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """What one group reads and writes."""
+
+    input: str
+    group: str
+
+    @property
+    def output(self) -> str:
+        return f"{self.group}-forecasts"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.group}-dead-letters"
+
+    @property
+    def changelog(self) -> str:
+        return f"{self.group}-changelog"
+
+    def create(self, servers: str, partitions: int, replication: int) -> None:
+        """All but the input."""
+        admin = KafkaBroker(servers).admin()
+        admin.create_topic(self.output, partitions, replication)
+        admin.create_topic(self.dead_letters, partitions, replication)
+        admin.create_topic(self.changelog, partitions, replication, _COMPACTED)
+        admin.close()
+
+    def settings(self, servers: str, bundle: Path) -> dict[str, str]:
+        """Of a worker, by the names of its variables. Rows live for twenty minutes of stream time."""
+        return {
+            "BUNDLE__DIRECTORY": str(bundle),
+            "KAFKA__BOOTSTRAP_SERVERS": servers,
+            "KAFKA__GROUP": self.group,
+            "TOPICS__INPUT": self.input,
+            "TOPICS__OUTPUT": self.output,
+            "TOPICS__DEAD_LETTERS": self.dead_letters,
+            "TOPICS__CHANGELOG": self.changelog,
+            "TIME__STATE_TTL_S": "1200",
+            "TIME__LATE_TO_DEAD_LETTERS": "true",
+            "HTTP__PORT": "0",
+            "LOG__FORMAT": "json",
+        }
+
+
+class Progress:
+    """How far a group has come in its input. Asks the broker, and waits for one that is away."""
+
+    def __init__(self, servers: str, topics: Topics, partitions: int) -> None:
+        self._servers, self._group = servers, topics.group
+        self._places = [TopicPartition(topics.input, partition) for partition in range(partitions)]
+        self._consumer = KafkaConsumer(bootstrap_servers=servers, group_id=None)
+        self._admin = KafkaAdminClient(bootstrap_servers=servers)
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False)
+        self._admin.close()
+
+    def ends(self) -> dict[int, int]:
+        """The end of each partition of the input. Raises Stuck."""
+        deadline = time.monotonic() + _RECOVERS_S
+        while time.monotonic() < deadline:
+            try:
+                found = self._consumer.end_offsets(self._places)
+                return {place.partition: offset for place, offset in found.items()}
+            except KafkaError:
+                time.sleep(0.1)
+        raise Stuck("the broker does not answer")
+
+    def committed(self) -> dict[int, int]:
+        """The next offset of each partition; 0 where there is none, or nobody answers."""
+        try:
+            found = self._admin.list_group_offsets({self._group: self._places})[self._group]
+        except KafkaError:
+            return {}
+        return {place.partition: found[place].offset for place in found}
+
+    def await_reached(self, ends: Mapping[int, int], fleet: Fleet, within_s: float = _RECOVERS_S) -> float:
+        """When (`time.monotonic()`) everything before `ends` was committed. Workers that fail meanwhile are noted and
+        replaced. Raises Stuck naming what is missing."""
+        deadline = time.monotonic() + within_s
+        while True:
+            now, done = time.monotonic(), self.committed()
+            behind = {p: (done.get(p, 0), end) for p, end in ends.items() if done.get(p, 0) < end}
+            if not behind:
+                return now
+            if now > deadline:
+                raise Stuck(f"not recovered in {within_s:g} s; partition: (committed, end) {behind}")
+            fleet.look()
+            time.sleep(0.03)
+
+
+@dataclass
+class Scene:
+    """Everything a fault may touch."""
+
+    kafka: KafkaServer
+    fleet: Fleet
+    feed: Feed
+    progress: Progress

@@ -1,0 +1,31 @@
+"""Which faults, in which order: drawn from a seed, each kind as often as the others."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+#: A new worker kills itself there. Killed while `revoked` or `rolled_back` needs a second fault and is not drawn.
+PLACES = (*(f"commit.{step}" for step in range(1, 8)), "assigned", "restoring")
+#: What each kind does is said in `faults.py`.
+KINDS = ("kill", *PLACES, "pause", "add", "remove", "broker")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault. `seed` decides what its kind leaves open: who, when, for how long."""
+
+    number: int
+    kind: str
+    seed: int
+
+
+def draw_faults(count: int, seed: int, kinds: Sequence[str] = KINDS) -> Iterator[Fault]:
+    """`count` faults: all kinds in some order, then all of them in another, and so on."""
+    draw = random.Random(seed)
+    bag: list[str] = []
+    for number in range(count):
+        if not bag:
+            bag = draw.sample(kinds, len(kinds))
+        yield Fault(number, bag.pop(), draw.randrange(1 << 32))
