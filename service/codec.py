@@ -21,6 +21,7 @@ from service.observation import (
     Unreadable,
     milliseconds,
 )
+from service.precision import rounded
 from service.records import DeadLetter, Float64, Int64, Observations, PartitionBatch
 
 Headers = list[tuple[str, bytes]]
@@ -129,7 +130,8 @@ class Encoder:
     """Writes forecasts of one model as JSON.
 
     Numbers are formatted a column at a time and cut apart again, which takes half the time of one document after
-    the other. float32 columns are written in the fewest digits that read back as the same float32.
+    the other. float32 columns are written in the fewest digits that read back as the same float32; of float64
+    forecasts only those digits are written that mean something (`service.precision`).
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -165,6 +167,7 @@ class Encoder:
         """
         if not len(streams):
             return []
+        one_step, multi_step = rounded(one_step, multi_step)
         columns = [
             _texts(streams),
             _rows(timestamps),

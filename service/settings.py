@@ -7,8 +7,8 @@ A setting has one name in three places, the later ones winning:
     the environment EDDYCAST_KAFKA__LINGER_MS=5
     a flag          --kafka.linger_ms 5
 
-All three become one flat table of dotted names before anything is parsed, so that they cannot differ in what they
-accept, and every complaint names the place it came from. A name that no setting has is an error in each of them.
+pydantic-settings reads the three; what it read becomes one flat table of dotted names before anything is validated, so
+that every complaint can name the place it came from. A name that no setting has is an error in each of them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,15 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as Unreadable
 
 from service.errors import SettingsError
 from service.faults import PLACES
@@ -183,8 +192,20 @@ class LogSettings(_Group):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is worth a line")
 
 
-class Settings(_Group):
-    """Everything that can be set. Immutable; each room is given only the values it needs."""
+class Settings(BaseSettings):
+    """Everything that can be set. Immutable; each room is given only the values it needs.
+
+    `load_settings` reads the three places; `Settings(...)` by itself takes what it is given and looks nowhere.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+    )
 
     bundle: BundleSettings = BundleSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -232,6 +253,17 @@ class Settings(_Group):
         )
         return self
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
 
 class Setting(NamedTuple):
     """One setting as people see it: `name` is dotted, the flag without its dashes."""
@@ -266,6 +298,17 @@ def every_setting() -> Iterator[Setting]:
             yield Setting(name, field)
 
 
+class _Environment(EnvSettingsSource):
+    """The variables of a mapping in place of the process's own."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._variables.items()}
+
+
 def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from defaults, then the file, then the environment, then `flags` (the later win).
 
@@ -274,55 +317,68 @@ def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | No
     environment = os.environ if environment is None else environment
     from_flags, config = _read_flags(flags)
     config = config or environment.get(CONFIG)
-    given: dict[str, _Given] = {}
-    for source in (_read_file(Path(config)) if config else {}, _read_environment(environment), from_flags):
-        _refuse_unknown(source)
-        given |= source
+    from_file = _read_file(Path(config)) if config else {}
+    given = from_file | _read_environment(environment) | from_flags
     try:
-        return Settings.model_validate(_nested(given))
+        return Settings(**_nested(given))
     except ValidationError as error:
         raise _translated(error, given) from error
 
 
 def _read_file(path: Path) -> dict[str, _Given]:
     try:
-        content = tomllib.loads(path.read_text())
+        with path.open("rb"):  # a file that is not there is not read as an empty one
+            content = TomlConfigSettingsSource(Settings, path).toml_data
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}", "name a TOML file with --config") from error
-    flat: dict[str, _Given] = {}
-    for name, value in content.items():
-        inner = {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-        flat |= {key: _Given(item, f"{key} in {path}") for key, item in inner.items()}
-    return flat
+    return _known({name: _Given(value, f"{name} in {path}") for name, value in _flat(content).items()})
 
 
-def _read_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
-    mine = (name for name in environment if name.startswith(PREFIX) and name != CONFIG)
-    return {name[len(PREFIX) :].lower().replace("__", "."): _Given(environment[name], name) for name in sorted(mine)}
+def _read_environment(variables: Mapping[str, str]) -> dict[str, _Given]:
+    mine = sorted(name for name in variables if name.startswith(PREFIX) and name != CONFIG)
+    places = {name[len(PREFIX) :].lower().replace("__", "."): _Given(variables[name], name) for name in mine}
+    _known(places)
+    return {name: _Given(value, places[name].place) for name, value in _flat(_Environment(variables)()).items()}
 
 
 def _read_flags(flags: Sequence[str]) -> tuple[dict[str, _Given], str | None]:
     """`--name value` and `--name=value`; the last of a name wins. Returns the flags and the value of --config."""
-    flat: dict[str, _Given] = {}
-    rest = iter(flags)
+    words, config, rest = list[str](), None, iter(flags)
     for flag in rest:
         if not flag.startswith("--"):
             raise SettingsError(f"{flag!r} is not a flag", "flags look like --kafka.group NAME")
         name, equals, value = flag[2:].partition("=")
         if not equals and (value := next(rest, "--")).startswith("--"):
             raise SettingsError(f"--{name} has no value", f"write --{name} VALUE or --{name}=VALUE")
-        flat[name] = _Given(value, f"--{name}")
-    config = flat.pop("config", None)
-    return flat, config.value if config else None
+        if name == "config":
+            config = value
+        else:
+            _known({name: _Given(value, f"--{name}")})
+            words.append(f"--{name}={value}")
+    try:
+        source: CliSettingsSource[Any] = CliSettingsSource(Settings, cli_parse_args=words, cli_exit_on_error=False)
+    except Unreadable as error:
+        raise SettingsError(str(error), "`eddycast serve --help` lists all settings") from error
+    return {name: _Given(value, f"--{name}") for name, value in _flat(source()).items()}, config
 
 
-def _refuse_unknown(source: Mapping[str, _Given]) -> None:
+def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"kafka": {"group": "g"}}` as `{"kafka.group": "g"}`."""
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        flat |= {f"{name}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _known(source: dict[str, _Given]) -> dict[str, _Given]:
+    """The same again. Raises SettingsError for a name that no setting has, with the place and what is near."""
     known = [setting.name for setting in every_setting()]
     for name, given in source.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
             action = f"did you mean {' or '.join(near)}?" if near else "`eddycast serve --help` lists all settings"
             raise SettingsError(f"{given.place}: there is no setting {name!r}", action)
+    return source
 
 
 def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:

@@ -189,7 +189,17 @@ def _export(
         )
     if program is None:
         raise RuntimeError("torch exported no program")
-    program.save(str(path), external_data=False)
+    _bare(program.model_proto, path)
+
+
+def _bare(model: onnx.ModelProto, path: Path) -> None:
+    """Save the graph without the exporter's notes: they hold stack traces with paths of this machine, and would give
+    the same model another hash on another."""
+    graph = model.graph
+    for noted in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        noted.ClearField("metadata_props")
+        noted.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 def _drop_unread_inputs(path: Path) -> None:

@@ -100,6 +100,16 @@ def test_bits_do_not_depend_on_the_company(kind: str, bundles: dict[str, Path]) 
             assert found.tobytes() == np.ascontiguousarray(expected[:, rows]).tobytes()
 
 
+def test_a_bundle_says_nothing_of_the_machine_and_has_the_same_hash_again(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    again = export_bundle(forecaster("ar-plain"), Identity("ar-plain"), tmp_path / "again")
+    assert again.version == read_manifest(bundles["ar-plain"]).version
+    root = str(Path(__file__).parents[2]).encode()
+    for name in (STEP, FORECAST):
+        assert root not in (bundles["ar-plain"] / name).read_bytes()
+
+
 def test_the_forecast_takes_only_what_it_reads(bundles: dict[str, Path]) -> None:
     runtime = Runtime.load(bundles["gru-plain"])
     assert "level" not in runtime.forecast_inputs

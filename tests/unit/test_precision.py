@@ -1,0 +1,66 @@
+"""What is written of a forecast is the forecast, to a millionth of its interval, in half the digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.precision import rounded
+
+sizes = st.floats(-12, 12).map(lambda exponent: 10.0**exponent)
+
+
+def forecasts(level: float, width: float, rows: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """one_step [rows, 1, 3] and multi_step [rows, 4, 1, 3] about `level`, sorted."""
+    random = np.random.default_rng(5)
+    one_step = np.sort(level + width * random.normal(size=(rows, 1, 3)), -1)
+    return one_step, np.sort(level + width * random.normal(size=(rows, 4, 1, 3)), -1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(-1e6, 1e6), sizes)
+def test_it_moves_by_less_than_a_millionth_of_the_width_and_keeps_the_order(level: float, width: float) -> None:
+    one_step, multi_step = forecasts(level, width)
+    unit = one_step[:, :, -1] - one_step[:, :, 0]
+    one, multi = rounded(one_step, multi_step)
+    noise = 4 * np.finfo(float).eps * (abs(level) + 10 * width)
+    assert np.all(np.abs(one - one_step) <= 1e-6 * unit[:, :, None] + noise)
+    assert multi is not None
+    assert np.all(np.abs(multi - multi_step) <= 1e-6 * unit[:, None, :, None] + noise)
+    assert np.all(np.diff(one) >= 0)
+    assert np.all(np.diff(multi) >= 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-100, 100), st.floats(0.5, 5))
+def test_it_is_short_in_json(level: float, width: float) -> None:
+    """Three digits before the point and seven behind it, where an exact float64 takes 17."""
+    one, _ = rounded(*forecasts(level, width))
+    digits = [len(text.strip(b"-").replace(b".", b"")) for text in orjson.dumps(one.ravel().tolist())[1:-1].split(b",")]
+    assert max(digits) <= 10
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    small, large = forecasts(20.0, 0.01), forecasts(4e7, 1e4)
+    together = rounded(np.concatenate([small[0], large[0]]), np.concatenate([small[1], large[1]]))
+    for k, alone in enumerate((rounded(*small), rounded(*large))):
+        for found, expected in zip(together, alone, strict=True):
+            assert found is not None
+            assert expected is not None
+            assert found[3 * k : 3 * k + 3].tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("width", [0.0, np.nan, 1e-300, 1e300])
+def test_a_row_without_a_usable_width_is_left_alone(width: float) -> None:
+    one_step = np.array([[[1 / 3, 1 / 3, 1 / 3 + width]]])
+    one, multi = rounded(one_step, None)
+    assert np.array_equal(one, one_step, equal_nan=True)
+    assert multi is None
+
+
+def test_float32_is_left_alone() -> None:
+    one_step = np.array([[[0.1, 0.2, 0.3]]], np.float32)
+    assert rounded(one_step, None)[0] is one_step
