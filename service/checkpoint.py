@@ -155,16 +155,15 @@ class Checkpoint:
         """
         self._store.roll_back()
         self.done, self.steps = {}, 0
-        if not self._open:
-            return
         if keep_producer and self._transactions is not None:
             try:
-                self._transactions.abort(within_s)
+                if self._open:
+                    self._transactions.abort(within_s)
                 self._open = False
+                return
             except BrokerError as error:
                 get_log().debug("the abort failed as well", reason=error.what)
-        if self._open:
-            self._give_up()
+        self._give_up()
 
     def forget(self, partitions: Collection[int]) -> None:
         """These partitions are no longer served here."""
