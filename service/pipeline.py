@@ -192,6 +192,7 @@ class Pipeline:
             self._latencies.acknowledged()
             self._latencies.committed()
             self._metrics.commits.inc()
+            self._metrics.changelog_rows.inc(self._checkpoint.written)
             self._metrics.commit_seconds.observe(time.monotonic() - start)
 
     def _undo(self, error: Exception) -> None:
