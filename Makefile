@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test demo bench kafka docs format clean
+.PHONY: help venv check test chaos demo bench kafka docs format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -32,6 +32,9 @@ check: $(VENV)/.dev ## formatter, linter, strict types, import rules, docs
 
 test: check ## the checks, then every test, against a real Apache Kafka too
 	$(BIN)/python -m pytest
+
+chaos: $(VENV)/.dev ## kill workers and brokers a hundred times; no record may be lost or come twice
+	$(BIN)/python -m tests.chaos --faults 100
 
 demo: $(VENV)/.demo ## train, serve and score on real sensor data, in one process
 	$(BIN)/eddycast demo

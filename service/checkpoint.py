@@ -79,6 +79,8 @@ class Checkpoint:
         self._open = False
         #: Of the graph, since the last commit: the caller adds them.
         self.steps = 0
+        #: Rows and tombstones that the last commit wrote.
+        self.written = 0
         self._tried = clock()
         #: The next offset of each partition that is served: as of the last commit, and as of what is done since.
         self.committed: dict[int, int] = {}
@@ -130,9 +132,11 @@ class Checkpoint:
         self.flush(within_s)
         producer = self._transaction()  # 1
         self._passing("commit.2")
+        written = 0
         for partition, offset in self.done.items():
             changes = self._store.changes(partition, offset)
             producer.produce(self._changelog, partition, changes.keys, changes.values)  # 3
+            written += len(changes.keys) - 1
         self._passing("commit.3")
         producer.flush(self._left(deadline))  # 4
         self._passing("commit.4")
@@ -142,7 +146,7 @@ class Checkpoint:
         self._open = False
         self._passing("commit.6")
         self._store.commit()  # 7
-        offsets, self.done, self.steps = self.done, {}, 0
+        offsets, self.done, self.steps, self.written = self.done, {}, 0, written
         self.committed |= offsets
         self._passing("commit.7")
         return offsets
@@ -155,16 +159,15 @@ class Checkpoint:
         """
         self._store.roll_back()
         self.done, self.steps = {}, 0
-        if not self._open:
-            return
         if keep_producer and self._transactions is not None:
             try:
-                self._transactions.abort(within_s)
+                if self._open:
+                    self._transactions.abort(within_s)
                 self._open = False
+                return
             except BrokerError as error:
                 get_log().debug("the abort failed as well", reason=error.what)
-        if self._open:
-            self._give_up()
+        self._give_up()
 
     def forget(self, partitions: Collection[int]) -> None:
         """These partitions are no longer served here."""

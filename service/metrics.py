@@ -131,13 +131,13 @@ class Metrics:
             "restoring", "partitions", "Partitions held whose rows are still being restored.", "After a rebalance only."
         )
         self.restore_left = self._gauge(
-            "restore_left", "records", "Records of the changelog still to be read for them.", "It falls, or we hang."
+            "restore_left", "records", "Records of the changelog still to be read for them.", "It should fall."
         )
         self.restored = self._counter(
             "restored_records_total",
             "records",
             "Records of the changelog read to restore rows.",
-            "Many rebalances; or many more records than streams: is the changelog compacted?",
+            "Many rebalances; or far more records than streams, from a changelog that is not compacted.",
         )
         self.restore_seconds = self._distribution(
             "restore_seconds",

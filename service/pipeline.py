@@ -14,7 +14,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from service.attempts import Attempts
-from service.broker.port import Broker
+from service.broker.port import Broker, Consumer, Reader
 from service.checkpoint import Checkpoint, Limits, Producers
 from service.errors import (
     BrokerError,
@@ -24,6 +24,7 @@ from service.errors import (
     InstanceFenced,
     MembershipLost,
     OffsetGone,
+    RecordTooLarge,
     StateError,
 )
 from service.faults import FaultPoint
@@ -35,16 +36,14 @@ from service.model.runtime import Runtime
 from service.options import Options
 from service.positions import Positions
 from service.records import PartitionBatch, next_offset
-from service.state.restore import Restore, Restored
+from service.serving import Serving, check_not_grown
+from service.state.restore import Restore
 from service.state.store import Store
+from service.trouble import Trouble
 from service.work import Done, Work
 
-#: A trouble is said when it has lasted this long (every rebalance is one, for a moment), and then this often.
-_PATIENCE_S, _SAY_S = 2.0, 5.0
 _LAG_S = 1.0
 _PAUSE_S = 0.5
-#: Longest slice of restoring between two polls, s: alone, and beside partitions that are served.
-_SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02
 
 
 class Pipeline:
@@ -68,32 +67,18 @@ class Pipeline:
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
         self._work = Work(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
-        self._said = self._lag_shown = self._progress_said = 0.0
-        self._troubled_since: float | None = None
-        self._assigned_at: dict[int, float] = {}
-        self._rewind = False
-        self._readers = [broker.reader(options.changelog_topic)]
+        self._trouble = Trouble(metrics)
+        self._lag_shown = 0.0
+        self._readers: list[Reader] = []
         try:
-            self._readers.append(broker.reader(options.input_topic))
+            self._readers += [broker.reader(topic) for topic in (options.changelog_topic, options.input_topic)]
             self._consumer = broker.consumer(options.input_topic, options.group, self, "none")
         except BrokerError:
-            for reader in self._readers:
-                reader.close()
+            self._close_readers()
             raise
-        changelog, source = self._readers
-        positions = Positions(source, options.input_topic, options.start_at, options.when_deleted)
-        self._restore = Restore(self._consumer, changelog, positions, self._store.arena, self._store.codec)
-        self._checkpoint = Checkpoint(
-            Producers(
-                lambda: broker.producer(options.transactional_id, options.commit_timeout_s),
-                broker.producer if options.delivery == "at_least_once" else None,
-            ),
-            self._consumer,
-            self._store,
-            (options.input_topic, options.changelog_topic),
-            Limits(options.commit_interval_s, options.max_steps),
-            self._passing,
-        )
+        self._checkpoint = _checkpoint(broker, options, self._consumer, self._store, self._passing)
+        restore = _restore(options, self._consumer, self._readers, self._store)
+        self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
 
     def run(self, stop: threading.Event) -> None:
         """Turn until `stop` is set; then commit, leave the group and close.
@@ -107,7 +92,7 @@ class Pipeline:
                     self.turn()
                 except BrokerUnavailable as error:
                     self._health.wait_for("the broker to answer")
-                    self._say(error)
+                    self._trouble.say(error)
                     stop.wait(_PAUSE_S)
             self._drain()
         finally:
@@ -117,7 +102,7 @@ class Pipeline:
         """One poll and all that follows from it; how many records it brought."""
         self._health.beat()
         batches = self._poll()
-        self._bring_back(_SLICE_BESIDE_S if batches else _SLICE_S)
+        self._bring_back(beside=bool(batches))
         try:
             self._serve(batches)
         except (StateError, InstanceFenced):
@@ -130,25 +115,37 @@ class Pipeline:
         return records
 
     def _poll(self) -> list[PartitionBatch]:
-        """Wait for records, but no longer than until the next commit."""
-        timeout = min(self._options.poll_timeout_s, self._checkpoint.remaining())
+        """Wait for records, but no longer than until the next commit. Records that follow something that was taken
+        back meanwhile, inside a callback, are left for later."""
+        wait = 0.0 if self._serving.pending else min(self._options.poll_timeout_s, self._checkpoint.remaining())
         with self._stage("poll"):
-            self._go_back()
+            self._serving.go_back()
             try:
-                batches = self._consumer.poll(0.0 if self._restore.pending else timeout, self._attempts.limit)
+                batches = self._consumer.poll(wait, self._attempts.limit)
             except OffsetGone as error:
-                if self._options.when_deleted == "fail":
-                    raise
-                get_log().error("unread records were deleted", reason=error.what)
-                self._anew(self._checkpoint.committed)
+                self._pass_over(error)
                 return []
-        if self._restore.pending:
-            self._health.wait_for(f"the rows of partitions {', '.join(map(str, self._restore.pending))}")
+        if pending := self._serving.pending:
+            self._health.wait_for(f"the rows of partitions {', '.join(map(str, pending))}")
         else:
             self._health.ready()
-        if self._rewind:  # a callback took back what these records would follow
-            return []
-        return [batch for batch in batches if batch.partition in self._checkpoint.committed]
+        return [] if self._serving.is_behind else [b for b in batches if b.partition in self._serving.served]
+
+    def _pass_over(self, error: OffsetGone) -> None:
+        """Retention was faster than we are. Restoring finds where to go on, and counts."""
+        if self._options.when_deleted == "fail":
+            raise error
+        self._undo(error)
+        self._serving.again(list(self._serving.served))
+
+    def _bring_back(self, beside: bool) -> None:
+        if self._serving.pending:
+            self._passing("restoring")
+        try:
+            if self._serving.bring_back(beside):
+                self._lag_shown = 0.0  # other partitions, another lag
+        except BrokerUnavailable as error:
+            self._trouble.say(error)
 
     def _serve(self, batches: Sequence[PartitionBatch]) -> None:
         """Portion by portion, with a commit whenever one is due."""
@@ -190,51 +187,31 @@ class Pipeline:
         start = time.monotonic()
         offsets = self._checkpoint.commit(within_s)
         if offsets:
-            self._troubled_since = None
+            self._trouble.over()
             self._attempts.succeeded(offsets)
             self._latencies.acknowledged()
             self._latencies.committed()
             self._metrics.commits.inc()
+            self._metrics.changelog_rows.inc(self._checkpoint.written)
             self._metrics.commit_seconds.observe(time.monotonic() - start)
 
     def _undo(self, error: Exception) -> None:
         """Everything since the last commit is as if it had not been, and is read again."""
+        self._trouble.say(error)
         touched = list(self._checkpoint.done)
-        keep = isinstance(error, MembershipLost) or not isinstance(error, BrokerError)
-        self._checkpoint.roll_back(self._options.commit_timeout_s, keep)
-        self._latencies.forget(self._checkpoint.committed)
+        asked_nothing = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(error, BrokerError)
+        self._checkpoint.roll_back(self._options.commit_timeout_s, keep_producer=asked_nothing)
+        self._latencies.forget(self._serving.served)
+        self._serving.rewind()
         self._passing("rolled_back")
-        self._rewind = True
-        self._say(error)
         if isinstance(error, CommitUnknown):
-            self._anew(touched)
-
-    def _anew(self, partitions: Collection[int]) -> None:
-        """Only the changelog knows the rows of these partitions."""
-        again = list(partitions)
-        self._drop(again)
-        self._begin(again)
-        self._rewind = True
-
-    def _go_back(self) -> None:
-        """Read again from the last commit, and nothing of what is restored."""
-        if not self._rewind:
-            return
-        held = self._consumer.assignment()
-        self._consumer.pause(held.intersection(self._restore.pending))
-        self._consumer.seek({p: offset for p, offset in self._checkpoint.committed.items() if p in held})
-        self._rewind = False
+            self._serving.again(touched)
 
     def assigned(self, partitions: Collection[int]) -> None:
-        """Held, but not served before their rows are restored. The position is found then; this one asks nobody."""
+        """Held, but not served before their rows are back. Raises StateError for partitions that are new."""
         self._passing("assigned")
-        known = self._options.partitions
-        if known is not None and (new := [p for p in partitions if p >= known]):
-            what = f"topic {self._options.input_topic} has grown: partition {min(new)} is new, it had {known}"
-            raise StateError(what, "streams have moved between partitions; stop all services, move their rows")
-        self._consumer.pause(partitions)
-        self._consumer.seek(dict.fromkeys(partitions, 0))
-        self._begin(partitions)
+        check_not_grown(self._options.input_topic, partitions, self._options.partitions)
+        self._serving.begin(partitions)
         get_log().info("partitions assigned", partitions=sorted(partitions))
 
     def revoked(self, partitions: Collection[int]) -> None:
@@ -256,54 +233,13 @@ class Pipeline:
             self._undo(MembershipLost("the group gave our partitions to another member"))
             self._attempts.undone()
         self._drop(partitions)
-        get_log().warning(
-            "partitions lost: the records since the last commit are read again", partitions=sorted(partitions)
-        )
-
-    def _begin(self, partitions: Collection[int]) -> None:
-        self._restore.add(partitions)
-        self._assigned_at |= dict.fromkeys(partitions, time.monotonic())
+        get_log().warning("partitions lost: what was not committed is read again", partitions=sorted(partitions))
 
     def _drop(self, partitions: Collection[int]) -> None:
-        self._restore.forget(partitions)
-        self._checkpoint.forget(partitions)
+        self._serving.drop(partitions)
         self._attempts.forget(partitions)
         self._latencies.forget(partitions)
-        self._lag_shown = 0.0  # other partitions, another lag
-
-    def _bring_back(self, within_s: float) -> None:
-        """A slice of restoring; what is restored is served from now on."""
-        if not self._restore.pending:
-            return
-        self._passing("restoring")
-        try:
-            for restored in self._restore.advance(within_s):
-                self._begin_to_serve(restored)
-        except BrokerUnavailable as error:
-            self._say(error)
-
-    def _begin_to_serve(self, restored: Restored) -> None:
-        partition, start = restored.partition, restored.start
-        self._store.eviction.start(partition, restored.newest)
-        self._checkpoint.start(partition, start.offset)
-        self._consumer.seek({partition: start.offset})
-        self._consumer.resume([partition])
-        seconds = time.monotonic() - self._assigned_at.pop(partition)
-        self._metrics.restored.inc(restored.rows)
-        self._metrics.restore_seconds.observe(seconds)
-        get_log().info(
-            "partition restored",
-            partition=partition,
-            offset=start.offset,
-            streams=restored.streams,
-            records=restored.rows,
-            seconds=round(seconds, 3),
-        )
-        if start.deleted:
-            self._metrics.deleted_unread.inc(start.deleted)
-            get_log().error(
-                "records were deleted unread", partition=partition, offsets=start.deleted, next=start.offset
-            )
+        self._lag_shown = 0.0
 
     def _drain(self) -> None:
         """The last commit. Without it nothing is lost: the records since the one before are read again."""
@@ -316,20 +252,16 @@ class Pipeline:
     def close(self) -> None:
         """Leave the group and give up the connections. Nothing is committed."""
         self._checkpoint.close()
-        for close in (self._consumer.close, *(reader.close for reader in self._readers)):
-            try:
-                close()
-            except BrokerError as error:
-                get_log().warning("not closed in order", reason=error.what)
+        try:
+            self._consumer.close()
+        except BrokerError as error:
+            get_log().warning("the group was not left", reason=error.what)
+        finally:
+            self._close_readers()
 
-    def _say(self, error: Exception) -> None:
-        """Count a trouble that passes, and name it if it does not, though not at every attempt."""
-        self._metrics.retries.labels(type(error).__name__).inc()
-        now = time.monotonic()
-        self._troubled_since = self._troubled_since or now
-        if now - self._troubled_since >= _PATIENCE_S and now - self._said >= _SAY_S:
-            self._said = now
-            get_log().warning("waiting and trying again", reason=str(error))
+    def _close_readers(self) -> None:
+        for reader in self._readers:
+            reader.close()
 
     def _show(self, records: int) -> None:
         self._metrics.records.inc(records)
@@ -340,8 +272,22 @@ class Pipeline:
             self._lag_shown = time.monotonic()
             held = dict.fromkeys(self._consumer.assignment(), 0)
             self._metrics.hold(held | self._consumer.lag())
-            self._metrics.restoring.set(len(self._restore.pending))
-            self._metrics.restore_left.set(self._restore.left)
-            if self._restore.pending and time.monotonic() - self._progress_said >= _SAY_S:
-                self._progress_said = time.monotonic()
-                get_log().info("restoring", partitions=self._restore.pending, records_left=self._restore.left)
+            self._serving.show()
+
+
+def _checkpoint(broker: Broker, options: Options, consumer: Consumer, store: Store, passing: FaultPoint) -> Checkpoint:
+    producers = Producers(
+        lambda: broker.producer(options.transactional_id, options.commit_timeout_s),
+        broker.producer if options.delivery == "at_least_once" else None,
+    )
+    topics, limits = (
+        (options.input_topic, options.changelog_topic),
+        Limits(options.commit_interval_s, options.max_steps),
+    )
+    return Checkpoint(producers, consumer, store, topics, limits, passing)
+
+
+def _restore(options: Options, consumer: Consumer, readers: Sequence[Reader], store: Store) -> Restore:
+    changelog, source = readers
+    positions = Positions(source, options.input_topic, options.start_at, options.when_deleted)
+    return Restore(consumer, changelog, positions, store.arena, store.codec)

@@ -44,7 +44,7 @@ class Steps:
         before = np.where(slots >= 0, self._arena.prefix["last_timestamp"][slots], stamps)
         again = np.diff(ids[order], prepend=-1) == 0
         before[order[again]] = stamps[order[np.flatnonzero(again) - 1]]
-        slots_on = (stamps - before) // self._interval_ms + 1
+        slots_on = (stamps - before + self._interval_ms // 2) // self._interval_ms
         bridged: Int64 = np.where(slots_on > self._max_gap + 1, 1, np.maximum(slots_on, 1))
         return bridged
 

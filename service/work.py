@@ -87,7 +87,7 @@ class Work:
             outputs = [encoded(self._options.output_topic, share, forecasts, self._encoder) for share in parts]
             batches = {one.batch.partition: one.batch for one in portion}
             outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
-            letters += large
+            letters = sorted(letters + large, key=_place)
             outputs += [dead(self._options.dead_letter_topic, letter) for letter in letters]
         return Done(portion, forecasts, parts, letters, outputs)
 
@@ -117,3 +117,8 @@ def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int
     ]
     observations, unreadable = decoder.decode(rest)
     return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset))
+
+
+def _place(letter: DeadLetter) -> tuple[int, int]:
+    """Dead letters stand in the order of their records: any other would show where a portion was cut."""
+    return letter.partition, letter.offset

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from kafka import KafkaProducer as Client
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, TransactionAbortedError
 
 from service.broker.kafka_bulk_writing import append
 from service.broker.kafka_consumer import KafkaConsumer
@@ -117,8 +117,8 @@ class KafkaProducer:
         the client commits, too, when a record has got lost."""
         deadline = time.monotonic() + timeout_s
         transactions = self._usable(opened=True)
-        self.flush(timeout_s)
         doing = "cannot commit the transaction"
+        self.flush(timeout_s)
         try:
             asked = transactions.ask_for_commit()
         except KafkaError as error:
@@ -134,12 +134,15 @@ class KafkaProducer:
         if self._broken is not None or not self._open:
             return
         transactions = self._usable(opened=True)
-        self._queued, self._failure = [], None
+        queued, self._queued = self._queued, []
         try:
             transactions.abort(timeout_s)
         except KafkaError as error:
             self._end(in_transaction(error, "cannot abort the transaction"), error)
         self._open = False
+        if self._failure is not None or any(_has_failed(result) for result in queued):
+            self._broken = TransactionFailed("a record of an aborted transaction was refused")
+            self._discard(0.0)
 
     def close(self, timeout_s: float) -> None:
         """See `port.Producer`. Records that were not flushed may be lost."""
@@ -216,6 +219,11 @@ class KafkaProducer:
         if opened and not self._open:
             raise TransactionFailed("no transaction is open")
         return self._transactions
+
+
+def _has_failed(result: Result) -> bool:
+    """Whether something else than the abort itself ended these records."""
+    return result.exception is not None and not isinstance(result.exception, TransactionAbortedError)
 
 
 def _doing(place: tuple[str, int]) -> str:

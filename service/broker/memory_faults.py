@@ -40,6 +40,7 @@ class Faults:
         self._lock = Lock()
         self._ordered: dict[str, list[BrokerError]] = defaultdict(list)
         self.stalled = False
+        self._asleep = False
 
     def add(self, what: str, times: int, error: BrokerError | None) -> None:
         """Order `times` faults. Raises ValueError for something that cannot fail."""
@@ -51,9 +52,18 @@ class Faults:
     def strike(self, what: str) -> None:
         """Raise the next fault ordered for `what`, if there is one."""
         with self._lock:
-            error = self._ordered[what].pop(0) if self._ordered[what] else None
+            error = self._ordered[what].pop(0) if self._ordered[what] and not self._asleep else None
         if error is not None:
             raise error
+
+    @contextmanager
+    def sleep(self) -> Iterator[None]:
+        """While the block lasts nothing fails: what was ordered waits."""
+        self._asleep = True
+        try:
+            yield
+        finally:
+            self._asleep = False
 
     @contextmanager
     def stall(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ import time
 
 from service.broker.kafka import KafkaBroker
 from service.broker.kafka_consumer import KafkaConsumer
+from service.broker.kafka_producer import KafkaProducer
 from service.errors import BrokerError
 from service.records import next_offset
 from tests.broker.tools import Listener
@@ -49,13 +50,13 @@ def main() -> None:
         print(type(error).__name__, flush=True)
 
 
-def commit(producer: object, consumer: KafkaConsumer, source: str, offsets: dict[int, int]) -> None:
-    """Offsets and the commit, in the membership that the consumer holds."""
-    if consumer.membership.generation_id < 0:  # what the broker is not asked to judge by us, it does not judge
-        producer._transactions.send_offsets(consumer._for_commit(offsets), consumer.membership, 5.0)  # type: ignore[attr-defined]
-    else:
-        producer.send_offsets(source, offsets, consumer, 5.0)  # type: ignore[attr-defined]
-    producer.commit(5.0)  # type: ignore[attr-defined]
+def commit(producer: KafkaProducer, consumer: KafkaConsumer, source: str, offsets: dict[int, int]) -> None:
+    """Send the offsets in the membership that the consumer holds, even if it is none, and commit."""
+    if consumer.membership.generation_id >= 0:
+        producer.send_offsets(source, offsets, consumer, 5.0)
+    else:  # past the check that stands before it
+        producer._transactions.send_offsets(consumer._for_commit(offsets), consumer.membership, 5.0)
+    producer.commit(5.0)
 
 
 if __name__ == "__main__":

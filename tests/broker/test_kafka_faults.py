@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 
@@ -17,10 +17,10 @@ from deploy.kafka import HURRIED, KafkaServer
 from service.broker.kafka import KafkaBroker
 from service.broker.kafka_producer import KafkaProducer
 from service.broker.port import Consumer, Producer
-from service.errors import CommitUnknown, ProducerFenced, TransactionFailed
+from service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
 from tests.broker.battery_transactions import new_id
 from tests.broker.test_kafka import HASTY, QUICK, KafkaHarness
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_until, values
+from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, read_to, values
 
 pytestmark = pytest.mark.kafka
 
@@ -166,6 +166,49 @@ def test_a_commit_survives_a_broker_that_is_killed_and_comes_back(kafka: KafkaSe
         back.join()
     assert consumer.committed([0], PATIENCE_S) == {0: 3}
     assert [seen.value for seen in bench.harness.read(sink)] == numbers(3)
+
+
+def test_a_whole_transaction_fits_into_the_handover(bench: Bench) -> None:
+    """The membership captured inside the callback still counts, and the next owner begins behind the offsets."""
+    source, sink = bench.topic(2), bench.topic()
+    for partition in (0, 1):
+        bench.fill(source, partition, numbers(3))
+    listener, producer = Listener(), bench.producer(new_id())
+    first = bench.consumer(source, listener=listener)
+    collect(first, 6)
+
+    def hand_over(partitions: Collection[int]) -> None:
+        producer.begin()
+        producer.produce(sink, 0, [b"k"], [b"done"])
+        producer.send_offsets(source, dict.fromkeys(partitions, 3), first)
+        producer.commit()
+
+    listener.on_revoked = hand_over
+    second = bench.consumer(source)
+    taken = poll_until([first, second], second.assignment)
+    assert taken + poll_for([first, second], 0.3) == []
+    assert second.committed(second.assignment()) == dict.fromkeys(second.assignment(), 3)
+    assert [seen.value for seen in bench.harness.read(sink)] == [b"done"]
+
+
+def test_a_reader_of_a_broker_that_hangs_says_so_in_time(kafka: KafkaServer, bench: Bench) -> None:
+    topic = bench.topic()
+    bench.fill(topic, 0, numbers(3))
+    reader = KafkaBroker(kafka.bootstrap_servers, **HASTY).reader(topic)
+    reader.start(0)
+    read_to(reader, {0: 3})
+    with kafka.pause():
+        for question in (reader.end, reader.first):
+            started = time.monotonic()
+            with pytest.raises(BrokerUnavailable):
+                question(0)
+            assert time.monotonic() - started < 2
+        assert reader.poll(0.1, 10) == []
+    with pytest.raises(TopicMissing, match=f"partition 7 of {topic}"):
+        reader.end(7)
+    bench.fill(topic, 0, [b"after"])
+    assert values(read_to(reader, {0: 4})) == [b"after"]
+    reader.close()
 
 
 @pytest.mark.parametrize(("membership", "end"), [("captured", "TransactionFailed"), ("live", "committed")])

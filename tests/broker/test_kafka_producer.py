@@ -199,8 +199,19 @@ def test_a_producer_that_saw_an_error_in_a_transaction_is_of_no_further_use(
     assert clients[0].asked == asked and len(clients) == 1
 
 
+def test_an_abort_after_a_record_was_refused_unseen_ends_the_producer_too(clients: list[StandIn]) -> None:
+    producer = opened()
+    clients[0].outcome = vendor.MessageSizeTooLargeError()
+    producer.produce("out", 0, [b"k"], [b"v"])
+    producer.abort(0.05)
+    with pytest.raises(TransactionFailed, match="refused"):
+        producer.begin()
+    assert clients[0].cut_off
+
+
 def test_an_abort_of_our_own_keeps_the_producer(clients: list[StandIn]) -> None:
     producer = opened()
+    clients[0].outcome = vendor.TransactionAbortedError()  # what the client says of records that it had not sent
     producer.produce("out", 0, [b"k"], [b"v"])
     producer.abort(0.05)
     producer.begin()

@@ -19,7 +19,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from tests.chaos.fleet import SERVING, Worker, await_true
+from tests.chaos.fleet import Worker, await_true
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import PLACES, Fault
 
@@ -121,7 +121,7 @@ def _at_once(scene: Scene, victim: Worker, number: signal.Signals) -> float:
 def _joined(scene: Scene) -> float:
     """Start a worker; when it began to serve."""
     worker = scene.fleet.start()
-    await_true(lambda: worker.said(SERVING), _STARTS_S, f"{worker.name} got nothing to serve, see {worker.log}")
+    await_true(worker.holds, _STARTS_S, f"{worker.name} got nothing to serve, see {worker.log}")
     return time.monotonic()
 
 

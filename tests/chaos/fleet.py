@@ -1,7 +1,8 @@
-"""Workers as real processes: started with the time-outs of a chaos run, killed, frozen, ended; none outlives the fleet."""
+"""Workers as real processes, with the time-outs of a chaos run: killed, frozen, ended. None outlives the fleet."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -24,7 +25,8 @@ HURRIED = {
     "KAFKA__DELIVERY_TIMEOUT_MS": "1500",
     "KAFKA__REQUEST_TIMEOUT_MS": "1400",
 }
-SERVING = "partition restored"
+#: How a worker's log says that it serves a partition, and that it does not any more.
+_RESTORED, _GONE = "partition restored", ("partitions handed over", "partitions lost")
 SERVICE = ("-m", "service", "serve")
 
 
@@ -58,9 +60,16 @@ class Worker:
         """How it ended; None while it lives."""
         return self._process.poll()
 
-    def said(self, text: str) -> bool:
-        """Whether this stands in its log."""
-        return text.encode() in self.log.read_bytes()
+    def holds(self) -> set[int]:
+        """The partitions that it serves, by its own log."""
+        held: set[int] = set()
+        for line in self.log.read_text(errors="replace").splitlines():
+            said = json.loads(line) if line.startswith("{") and line.endswith("}") else {}
+            if said.get("event") == _RESTORED:
+                held.add(said["partition"])
+            elif str(said.get("event")).startswith(_GONE):
+                held -= set(said["partitions"])
+        return held
 
     def signal(self, number: signal.Signals) -> None:
         """Nothing happens to one that is gone."""
@@ -107,8 +116,8 @@ class Fleet:
         return self.alive[-1]
 
     def serving(self) -> list[Worker]:
-        """Those that hold, or have held, partitions."""
-        return [worker for worker in self.alive if worker.code is None and worker.said(SERVING)]
+        """Those that hold partitions."""
+        return [worker for worker in self.alive if worker.code is None and worker.holds()]
 
     def choose(self, draw: random.Random, within_s: float = 30.0) -> Worker:
         """One that serves. Raises Stuck."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.broker.memory import MemoryBroker
+from service.errors import BrokerUnavailable
 from service.faults import FaultPoint
 from service.model.runtime import Runtime
 from service.options import Options
@@ -61,9 +62,20 @@ class Fleet:
             for subject in list(self.alive):
                 try:
                     taken += subject.turn()
+                except BrokerUnavailable:
+                    continue
                 except Crash:
                     self.kill(subject)
         return taken
+
+    def stop(self, subject: Worker) -> None:
+        """As after a signal; it may yet crash over its last commit."""
+        self.alive.remove(subject)
+        try:
+            subject.finish()
+        except Crash:
+            self.alive.append(subject)
+            self.kill(subject)
 
     def settle(self, done: Callable[[], bool] | None = None, turns: int = 300) -> None:
         """Turn until everything that was sent is done, with one worker at least."""

@@ -42,8 +42,17 @@ class Worker:
     health: Health
 
     def turn(self, times: int = 1) -> int:
-        """Turn by hand; how many records came."""
-        return sum(self.pipeline.turn() for _ in range(times))
+        """Turn by hand; how many records came. A turn that only brought rows back is followed by another at once."""
+        return sum(self._turn() for _ in range(times))
+
+    def _turn(self) -> int:
+        serving, taken = self.pipeline._serving, 0
+        for _ in range(100):
+            before = set(serving.served)
+            taken += self.pipeline.turn()
+            if not serving.pending and set(serving.served) <= before:
+                break
+        return taken
 
     def finish(self) -> None:
         """Stop at once, as after a signal: commit, leave, close."""

@@ -1,4 +1,4 @@
-"""The commit's order, and what it does when a step fails, seen from the calls that it makes."""
+"""The commit's order, and what is left when a step fails, seen from the calls that it makes."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from service.broker.port import Headers
-from service.checkpoint import Checkpoint, Output
-from service.errors import BrokerError, BrokerUnavailable, MembershipLost, ProduceFailed, RecordTooLarge
+from service.checkpoint import Checkpoint, Limits, Producers
+from service.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    CommitUnknown,
+    MembershipLost,
+    ProduceFailed,
+    RecordRefused,
+    TransactionFailed,
+)
+from service.outputs import Output
+from service.state.store import Changes
+
+Calls = list[tuple[object, ...]]
 
 
 class Script:
-    """A producer and a consumer in one that write down what is asked of them, and fail as they are told."""
+    """A producer that writes down what is asked of it, and fails as it is told."""
 
-    def __init__(self) -> None:
-        self.calls: list[tuple[object, ...]] = []
-        self.failures: dict[str, list[BrokerError]] = {}
+    def __init__(self, name: str, calls: Calls, failures: dict[str, BrokerError]) -> None:
+        self.name, self.calls, self.failures = name, calls, failures
 
-    def fail(self, call: str, *errors: BrokerError) -> None:
-        self.failures.setdefault(call, []).extend(errors)
-
-    def _called(self, *call: object) -> None:
-        self.calls.append(call)
-        if waiting := self.failures.get(str(call[0])):
-            raise waiting.pop(0)
+    def _called(self, call: str, *rest: object) -> None:
+        self.calls.append((self.name, call, *rest))
+        if call in self.failures:
+            raise self.failures.pop(call)
 
     def produce(
         self,
@@ -32,100 +39,153 @@ class Script:
         partition: int,
         keys: Sequence[bytes | None],
         values: Sequence[bytes | None],
-        headers: Sequence[Headers] | None = None,
+        headers: object = None,
     ) -> None:
-        self._called("produce", partition, *values)
+        self._called(f"produce {topic}", partition, *values)
 
     def flush(self, timeout_s: float) -> None:
         self._called("flush")
 
-    def commit(self, offsets: Mapping[int, int] | None = None) -> None:
-        self._called("commit", dict(offsets or {}))
-
     def begin(self) -> None:
         self._called("begin")
 
-    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: object) -> None:
-        self._called("send_offsets")
+    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: object, timeout_s: float) -> None:
+        self._called("offsets", topic, dict(offsets))
 
-    def abort(self) -> None:
+    def commit(self, timeout_s: float) -> None:
+        self._called("commit")
+
+    def abort(self, timeout_s: float) -> None:
         self._called("abort")
 
-    def close(self, timeout_s: float = 0.0) -> None:
+    def close(self, timeout_s: float) -> None:
         self._called("close")
 
-    def poll(self, timeout_s: float, max_records: int) -> list[object]:
-        raise AssertionError("a commit does not poll")
 
-    def assignment(self) -> frozenset[int]:
-        return frozenset()
+class Rows:
+    """A store with one row changed in every partition."""
 
-    def committed(self, partitions: Collection[int]) -> dict[int, int | None]:
-        return {}
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
 
-    def seek(self, offsets: Mapping[int, int]) -> None:
-        raise AssertionError("a commit does not seek")
+    def changes(self, partition: int, next_offset: int) -> Changes:
+        return Changes([b"k", b"\xffmarker"], [b"row", b"%d" % next_offset])
 
-    def pause(self, partitions: Collection[int]) -> None:
-        raise AssertionError("a commit does not pause")
+    def commit(self) -> None:
+        self.calls.append(("store", "commit"))
 
-    def resume(self, partitions: Collection[int]) -> None:
-        raise AssertionError("a commit does not resume")
+    def roll_back(self) -> None:
+        self.calls.append(("store", "roll back"))
 
-    def lag(self) -> dict[int, int]:
-        return {}
+    def forget(self, partitions: Collection[int]) -> None:
+        self.calls.append(("store", "forget", *partitions))
 
 
 class Bench:
-    """A checkpoint with a clock that moves only when it is told, or paused."""
+    """A checkpoint with a clock that moves only when it is told."""
 
-    def __init__(self, interval_s: float = 0.1) -> None:
-        self.now = 100.0
-        self.script = Script()
-        self.checkpoint = Checkpoint(self.script, self.script, interval_s, lambda: self.now, self._wait)  # type: ignore[arg-type]
+    def __init__(self, interval_s: float = 0.1, at_least_once: bool = False, steps: int = 1000) -> None:
+        self.now, self.made = 100.0, 0
+        self.calls: Calls = []
+        self.failures: dict[str, BrokerError] = {}
+        self.checkpoint = Checkpoint(
+            Producers(lambda: self._new("t"), (lambda: self._new("o")) if at_least_once else None),  # type: ignore[arg-type, return-value]
+            object(),  # type: ignore[arg-type]
+            Rows(self.calls),  # type: ignore[arg-type]
+            ("in", "log"),
+            Limits(interval_s, steps),
+            lambda place: self.calls.append(("passed", place)),
+            lambda: self.now,
+        )
+        for partition in (0, 1):
+            self.checkpoint.start(partition, 10)
 
-    def _wait(self, seconds: float) -> None:
-        self.now += seconds
+    def _new(self, kind: str) -> Script:
+        self.made += 1
+        if "connect" in self.failures:
+            raise self.failures.pop("connect")
+        return Script(f"{kind}{self.made}", self.calls, self.failures)
 
     def turn(self, partition: int, next_offset: int, *values: bytes) -> None:
         self.checkpoint.produce(Output("out", partition, [b"key"] * len(values), values))
         self.checkpoint.record(partition, next_offset)
 
-    @property
-    def calls(self) -> list[tuple[object, ...]]:
-        made, self.script.calls = self.script.calls, []
-        return made
+    def taken(self) -> Calls:
+        """The calls since the last look, without the places passed."""
+        calls = [call for call in self.calls if call[0] != "passed"]
+        self.calls.clear()
+        return calls
 
 
-REFUSED = ProduceFailed("out partition 1: not acknowledged")
-
-
-def test_outputs_are_checked_before_offsets_are_stored_and_once() -> None:
+def test_the_steps_in_their_order() -> None:
     bench = Bench()
-    bench.turn(0, 5, b"a", b"b")
-    bench.turn(1, 9, b"c")
-    bench.turn(0, 7, b"d")
-    assert bench.checkpoint.commit(1.0) == {0: 7, 1: 9}
-    assert [call[0] for call in bench.calls] == ["produce"] * 3 + ["flush", "commit"]
-    assert bench.checkpoint.commit(1.0) == {}
-    assert bench.calls == [], "what is done is forgotten"
+    bench.turn(0, 12, b"a", b"b")
+    bench.turn(1, 19, b"c")
+    bench.turn(0, 13, b"d")
+    assert bench.checkpoint.commit(1.0) == {0: 13, 1: 19}
+    assert bench.calls == [
+        ("t1", "begin"),
+        ("passed", "commit.1"),
+        ("t1", "produce out", 0, b"a", b"b"),
+        ("t1", "produce out", 1, b"c"),
+        ("t1", "produce out", 0, b"d"),
+        ("passed", "commit.2"),
+        ("t1", "produce log", 0, b"row", b"13"),
+        ("t1", "produce log", 1, b"row", b"19"),
+        ("passed", "commit.3"),
+        ("t1", "flush"),
+        ("passed", "commit.4"),
+        ("t1", "offsets", "in", {0: 13, 1: 19}),
+        ("passed", "commit.5"),
+        ("t1", "commit"),
+        ("passed", "commit.6"),
+        ("store", "commit"),
+        ("passed", "commit.7"),
+    ]
+    assert bench.checkpoint.committed == {0: 13, 1: 19} and bench.checkpoint.done == {}
+    assert bench.checkpoint.written == 2, "the markers are not rows"
+
+
+def test_at_least_once_outputs_are_out_and_checked_before_the_transaction() -> None:
+    bench = Bench(at_least_once=True)
+    bench.turn(0, 12, b"a")
+    assert bench.checkpoint.flush(1.0)
+    assert bench.taken() == [("o1", "produce out", 0, b"a"), ("o1", "flush")]
+    bench.checkpoint.commit(1.0)
+    names = [call[:2] for call in bench.taken()]
+    assert names == [
+        ("o1", "flush"),
+        ("t2", "begin"),
+        ("t2", "produce log"),
+        ("t2", "flush"),
+        ("t2", "offsets"),
+        ("t2", "commit"),
+        ("store", "commit"),
+    ]
+
+
+def test_exactly_once_nothing_is_acknowledged_before_the_commit() -> None:
+    bench = Bench()
+    bench.turn(0, 12, b"a")
+    assert not bench.checkpoint.flush(1.0)
 
 
 def test_records_without_an_output_are_committed_too() -> None:
     bench = Bench()
-    bench.checkpoint.record(0, 3)
-    assert bench.checkpoint.commit(1.0) == {0: 3}
-    assert bench.calls == [("commit", {0: 3})]
+    bench.checkpoint.record(0, 13)
+    assert bench.checkpoint.commit(1.0) == {0: 13}
+    assert [call[1] for call in bench.taken()][:2] == ["begin", "produce log"]
+    assert bench.checkpoint.commit(1.0) == {} and bench.taken() == [], "what is done is forgotten"
 
 
 def test_when_a_commit_is_due() -> None:
     bench = Bench(interval_s=0.5)
     bench.now += 10
     assert not bench.checkpoint.due() and bench.checkpoint.remaining() == float("inf")
-    bench.checkpoint.record(0, 1)
+    bench.checkpoint.record(0, 11)
     assert bench.checkpoint.due()
     bench.checkpoint.commit(1.0)
-    bench.checkpoint.record(0, 2)
+    bench.checkpoint.record(0, 12)
     assert not bench.checkpoint.due() and bench.checkpoint.remaining() == pytest.approx(0.5)
     bench.now += 0.3
     assert bench.checkpoint.remaining() == pytest.approx(0.2)
@@ -133,81 +193,106 @@ def test_when_a_commit_is_due() -> None:
     assert bench.checkpoint.due()
 
 
-def test_what_was_not_acknowledged_is_produced_again_from_the_same_bytes() -> None:
-    bench = Bench()
-    bench.turn(0, 1, b"a")
-    bench.turn(1, 1, b"b", b"c")
-    bench.script.fail("flush", REFUSED, REFUSED)
-    assert bench.checkpoint.commit(10.0) == {0: 1, 1: 1}
-    again = [("produce", 0, b"a"), ("produce", 1, b"b", b"c"), ("flush",)]
-    assert bench.calls == [*again, *again, *again, ("commit", {0: 1, 1: 1})]
-
-
-def test_only_what_is_not_acknowledged_yet_is_produced_again() -> None:
-    bench = Bench()
-    bench.turn(0, 1, b"a")
-    bench.checkpoint.flush(1.0)
-    bench.turn(0, 2, b"b")
-    bench.script.fail("flush", REFUSED)
-    bench.checkpoint.flush(1.0)
-    assert [call for call in bench.calls if call[1:] == (0, b"a")] == [("produce", 0, b"a")]
-
-
-def test_an_output_that_is_never_acknowledged_is_named_and_nothing_is_committed() -> None:
-    bench = Bench()
-    bench.turn(3, 1, b"a", b"b")
-    bench.script.fail("flush", *[REFUSED] * 100)
-    with pytest.raises(ProduceFailed, match=r"2 outputs, the first for out partition 3, not acknowledged within 5 s"):
-        bench.checkpoint.commit(5.0)
-    assert bench.now == pytest.approx(105.0, abs=0.5), "the deadline holds"
-    assert "commit" not in {call[0] for call in bench.calls}
-
-
-def test_outputs_wait_in_order_for_a_producer_that_cannot_connect() -> None:
-    bench = Bench()
-    bench.script.fail("produce", BrokerUnavailable("nobody answers"))
-    bench.turn(0, 1, b"a")
-    bench.turn(0, 2, b"b")
+def test_enough_steps_make_a_commit_due_before_its_time() -> None:
+    bench = Bench(interval_s=100.0, steps=1000)
+    bench.checkpoint.record(0, 11)
+    bench.checkpoint.steps += 999
+    bench.now += 1
     bench.checkpoint.commit(1.0)
-    assert bench.calls == [
-        ("produce", 0, b"a"),
-        ("produce", 0, b"a"),
-        ("produce", 0, b"b"),
-        ("flush",),
-        ("commit", {0: 2}),
-    ]
+    bench.checkpoint.record(0, 12)
+    bench.checkpoint.steps += 999
+    assert not bench.checkpoint.due()
+    bench.checkpoint.steps += 1
+    assert bench.checkpoint.due()
+    bench.checkpoint.commit(1.0)
+    bench.checkpoint.record(0, 13)
+    assert not bench.checkpoint.due(), "the steps are counted anew"
 
 
-def test_a_record_too_large_is_not_tried_again() -> None:
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("connect", BrokerUnavailable("nobody answers")),
+        ("begin", TransactionFailed("no")),
+        ("produce log", TransactionFailed("no")),
+        ("flush", RecordRefused("too large")),
+        ("offsets", TransactionFailed("fenced")),
+        ("commit", CommitUnknown("no answer")),
+    ],
+)
+def test_whatever_fails_ends_the_producer_and_the_next_transaction_has_a_new_one(step: str, error: BrokerError) -> None:
     bench = Bench()
-    bench.script.fail("produce", RecordTooLarge("a record of 2 MB"))
-    with pytest.raises(RecordTooLarge):
-        bench.turn(0, 1, b"a")
-
-
-@pytest.mark.parametrize("error", [MembershipLost("the group moved on"), BrokerUnavailable("nobody answers")])
-def test_a_commit_that_fails_keeps_the_offsets_and_repeats_no_output(error: BrokerError) -> None:
-    bench = Bench()
-    bench.turn(0, 4, b"a")
-    bench.turn(1, 6, b"b")
-    bench.script.fail("commit", error)
+    bench.failures[step] = error
+    bench.checkpoint.record(0, 13)
     with pytest.raises(type(error)):
         bench.checkpoint.commit(1.0)
-    assert not bench.checkpoint.due(), "not tried again at every turn"
-    bench.checkpoint.forget([1])
-    bench.now += 1
-    assert bench.checkpoint.due()
-    assert bench.checkpoint.commit(1.0) == {0: 4}
-    assert [call for call in bench.calls if call[0] == "produce"] == [("produce", 0, b"a"), ("produce", 1, b"b")]
+    assert ("store", "commit") not in bench.taken()
+    bench.checkpoint.roll_back(1.0, keep_producer=False)
+    assert bench.checkpoint.committed == {0: 10, 1: 10} and bench.checkpoint.done == {}
+    assert bench.taken() == [("store", "roll back"), *([("t1", "close")] if step != "connect" else [])]
+    bench.checkpoint.record(0, 13)
+    assert bench.checkpoint.commit(1.0) == {0: 13}
+    assert {call[0] for call in bench.taken()} == {"t2", "store"}
 
 
-def test_forgotten_partitions_are_neither_committed_nor_repeated() -> None:
+def test_a_transaction_in_which_nothing_failed_is_aborted_and_its_producer_kept() -> None:
     bench = Bench()
-    bench.turn(0, 1, b"a")
-    bench.turn(1, 1, b"b")
-    bench.script.fail("flush", REFUSED)
+    bench.failures["offsets"] = MembershipLost("moved on")
+    bench.turn(0, 13, b"a")
+    with pytest.raises(MembershipLost):
+        bench.checkpoint.commit(1.0)
+    bench.taken()
+    bench.checkpoint.roll_back(1.0, keep_producer=True)
+    assert bench.taken() == [("store", "roll back"), ("t1", "abort")]
+    bench.turn(0, 13, b"a")
+    bench.checkpoint.commit(1.0)
+    assert bench.taken()[0] == ("t1", "begin") and bench.made == 1
+
+
+def test_an_abort_that_fails_ends_the_producer_too() -> None:
+    bench = Bench()
+    bench.turn(0, 13, b"a")
+    bench.failures["abort"] = TransactionFailed("no answer")
+    bench.taken()
+    bench.checkpoint.roll_back(1.0, keep_producer=True)
+    assert bench.taken() == [("store", "roll back"), ("t1", "abort"), ("t1", "close")]
+
+
+def test_an_output_not_acknowledged_at_least_once_opens_no_transaction() -> None:
+    bench = Bench(at_least_once=True)
+    bench.failures["flush"] = ProduceFailed("out partition 0")
+    bench.turn(0, 13, b"a")
     with pytest.raises(ProduceFailed):
-        bench.checkpoint.flush(0.0)
+        bench.checkpoint.commit(1.0)
+    assert {call[0] for call in bench.taken()} == {"o1"}
+
+
+def test_every_wait_is_cut_at_the_same_deadline() -> None:
+    bench, waits = Bench(), []
+
+    class Slow(Script):
+        def flush(self, timeout_s: float) -> None:
+            waits.append(timeout_s)
+            bench.now += 0.4
+
+        def send_offsets(self, topic: str, offsets: object, consumer: object, timeout_s: float) -> None:
+            waits.append(timeout_s)
+            bench.now += 0.7
+
+        def commit(self, timeout_s: float) -> None:
+            waits.append(timeout_s)
+
+    bench.checkpoint._transactions = Slow("slow", bench.calls, {})  # type: ignore[assignment]
+    bench.checkpoint.record(0, 13)
+    bench.checkpoint.commit(1.0)
+    assert waits == pytest.approx([1.0, 0.6, 0.0])
+
+
+def test_forgotten_partitions_are_not_committed() -> None:
+    bench = Bench()
+    bench.turn(0, 13, b"a")
+    bench.checkpoint.record(1, 14)
     bench.checkpoint.forget({1})
-    assert bench.checkpoint.commit(1.0) == {0: 1}
-    assert bench.calls[-3:] == [("produce", 0, b"a"), ("flush",), ("commit", {0: 1})]
+    assert bench.checkpoint.commit(1.0) == {0: 13}
+    assert bench.checkpoint.committed == {0: 13}
+    assert ("store", "forget", 1) in bench.taken()

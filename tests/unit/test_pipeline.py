@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from service.broker.memory import MemoryBroker
-from service.errors import BrokerUnavailable, MembershipLost, ProduceFailed, RecordTooLarge
+from service.errors import BrokerUnavailable, ProduceFailed
 from service.metrics import STAGES
 from service.model.runtime import Runtime
-from service.pipeline import Options
+from service.options import Options
 from tests.support.bundles import DAY_MS, START_MS, TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import (
     AT_ONCE,
+    CHANGELOG,
     DEAD,
     INPUT,
     OUTPUT,
@@ -152,105 +153,123 @@ def test_two_channels(tmp_path: Path) -> None:
     assert dict(made(broker, DEAD)[0].headers)["error"] == b"wrong_channels"
 
 
-@pytest.mark.parametrize("fault", ["produce", "flush"])
-def test_an_output_that_was_refused_is_produced_again_and_its_record_not_stepped_again(
-    walk: Runtime, fault: str
-) -> None:
+@pytest.mark.parametrize("fault", ["produce", "flush", "begin", "send_offsets", "transaction", "answer", "producer"])
+def test_whatever_fails_in_a_commit_is_undone_and_done_again_once(walk: Runtime, fault: str) -> None:
     sent = readings(range(8))
     broker = memory_broker()
     subject = worker(broker, walk)
     send(broker, sent[:9])
     subject.turn()
     send(broker, sent[9:15])
+    if fault == "producer":
+        broker.fail_next("transaction")
     broker.fail_next(fault, 2)
-    subject.turn()
+    subject.turn(4)
     send(broker, sent[15:])
     subject.turn(2)
-    expected = undisturbed(walk, sent)
-    assert {record.value for record in made(broker)} == set(expected.values())
-    assert set(identities(broker)) == asked(sent)
+    assert by_order(broker) == undisturbed(walk, sent)
+    assert identities(broker) == Counter(asked(sent)), "each once"
     assert committed(broker) == {0: 24}
+    assert subject.value("retries_total", error="CommitUnknown") == (2 if fault == "answer" else 0)
 
 
-def test_outputs_that_are_never_acknowledged_end_the_run_and_are_not_committed(walk: Runtime) -> None:
+def test_at_least_once_forecasts_are_out_before_their_commit_and_may_repeat_with_the_same_bytes(walk: Runtime) -> None:
+    sent, broker = readings(range(8)), memory_broker()
+    subject = worker(broker, walk, replace(AT_ONCE, delivery="at_least_once", commit_interval_s=1000.0))
+    send(broker, sent[:12])
+    subject.turn()
+    assert len(made(broker)) == 12 and committed(broker) == {} and made(broker, CHANGELOG) == []
+    assert subject.value("forecasts_total") == 12, "acknowledged"
+    broker.fail_next("transaction")
+    subject.finish()
+    second = worker(broker, walk, replace(AT_ONCE, delivery="at_least_once"), "1")
+    send(broker, sent[12:])
+    second.turn(2)
+    found = identities(broker)
+    assert set(found) == asked(sent) and set(found.values()) == {1, 2}
+    assert {record.value for record in made(broker)} == set(undisturbed(walk, sent).values()), "rows count once"
+
+
+def test_what_fails_for_too_long_ends_the_run_and_names_the_record(walk: Runtime) -> None:
     broker = memory_broker()
-    subject = worker(broker, walk, replace(AT_ONCE, produce_timeout_s=0.5))
+    subject = worker(broker, walk, replace(AT_ONCE, give_up_s=0.3))
     send(broker, readings(range(1)))
     subject.turn()
     send(broker, readings(range(1, 2)))
-    broker.fail_next("produce", 1000)
+    broker.fail_next("produce", 100_000)
     with (
-        pytest.raises(ProduceFailed, match=f"3 outputs, the first for {OUTPUT} partition 0") as caught,
+        pytest.raises(ProduceFailed, match=f"{INPUT} partition 0 offset 3 on failed for 0.3 s") as caught,
         running(subject),
     ):
-        time.sleep(1.5)
+        time.sleep(1.0)
     assert caught.value.exit_code != 0
     assert committed(broker) == {0: 3}
     assert broker.group(INPUT, Options().group).members == [], "the group was left"
 
 
-def test_an_output_that_no_topic_takes_ends_the_run(walk: Runtime) -> None:
-    broker = MemoryBroker(max_request_bytes=300)
-    for topic in (INPUT, OUTPUT, DEAD):
-        broker.admin().create_topic(topic, 1)
-    send(broker, readings(range(1)))
-    with pytest.raises(RecordTooLarge, match=OUTPUT), running(worker(broker, walk)):
-        time.sleep(0.3)
-    assert committed(broker) == {}
-
-
-def test_an_expelled_member_forgets_and_the_records_since_the_commit_are_forecast_again(walk: Runtime) -> None:
+def test_a_forecast_that_no_topic_takes_is_a_dead_letter(walk: Runtime) -> None:
     broker = memory_broker()
+    subject = worker(broker, walk, replace(AT_ONCE, max_output_bytes=500))
+    long = b"s" * 300
+    send(broker, [*readings(range(1)), (0, long, {"timestamp": START_MS, "value": 1.0}), *readings(range(1, 2))])
+    subject.turn()
+    assert identities(broker) == Counter(asked(readings(range(2))))
+    (letter,) = made(broker, DEAD)
+    assert letter.key == long and dict(letter.headers)["error"] == b"forecast_too_large"
+    assert dict(letter.headers)["offset"] == b"3"
+    assert committed(broker) == {0: 7}
+
+
+def test_an_expelled_member_comes_back_to_the_rows_of_the_last_commit(walk: Runtime) -> None:
+    broker, sent = memory_broker(), readings(range(5))
     subject = worker(broker, walk)
-    send(broker, readings(range(3)))
+    send(broker, sent[:9])
+    subject.turn()
+    send(broker, sent[9:])
+    broker.fail_next("transaction")
     subject.turn()
     broker.expel(subject.pipeline._consumer)  # type: ignore[arg-type]
-    send(broker, readings(range(3, 5)))
-    broker.fail_next("commit", 1, MembershipLost("the group has moved on"))
     subject.turn(3)
-    found = identities(broker)
-    assert set(found) == asked(readings(range(5)))
+    assert by_order(broker) == undisturbed(walk, sent)
     assert committed(broker) == {0: 15}
-    again = [document for document in documents(broker) if document["timestamp"] == START_MS + 3 * MINUTE]
-    assert [document["warm"] for document in again[-3:]] == [False] * 3, "its streams begin anew"
 
 
-def test_membership_lost_at_a_commit_stores_nothing_and_goes_on(walk: Runtime) -> None:
+def test_membership_lost_at_a_commit_takes_it_back_and_keeps_the_producer(walk: Runtime) -> None:
     broker = memory_broker()
     subject = worker(broker, walk)
-    send(broker, readings(range(2)))
-    broker.fail_next("commit", 1)
     subject.turn()
-    assert committed(broker) == {} and len(made(broker)) == 6
+    send(broker, readings(range(2)))
+    consumer = subject.pipeline._consumer
+    poll = consumer.poll
+
+    def forgetful(timeout_s: float, max_records: int) -> Any:
+        batches = poll(timeout_s, max_records)
+        consumer.membership = None  # type: ignore[attr-defined]
+        return batches
+
+    consumer.poll = forgetful  # type: ignore[method-assign]
+    subject.turn()
+    producer = subject.pipeline._checkpoint._transactions
+    assert committed(broker) == {} and made(broker) == []
     assert subject.value("retries_total", error="MembershipLost") == 1
+    consumer.poll = poll  # type: ignore[method-assign]
     subject.turn()
     assert committed(broker) == {0: 6} and len(made(broker)) == 6
-
-
-def test_a_broker_that_does_not_answer_a_commit_is_asked_again(walk: Runtime) -> None:
-    broker = memory_broker()
-    subject = worker(broker, walk)
-    send(broker, readings(range(2)))
-    broker.fail_next("commit", 2, BrokerUnavailable("no answer"))
-    subject.turn(2)
-    assert committed(broker) == {}
-    subject.turn()
-    assert committed(broker) == {0: 6}
-    assert subject.value("retries_total", error="BrokerUnavailable") == 2
+    assert subject.pipeline._checkpoint._transactions is producer
 
 
 def test_only_a_trouble_that_lasts_is_said_and_not_at_every_attempt(
     walk: Runtime, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.pipeline._PATIENCE_S", 0.3)
+    monkeypatch.setattr("service.trouble.PATIENCE_S", 0.3)
     broker = memory_broker()
     subject = worker(broker, walk)
     send(broker, readings(range(1)))
-    broker.fail_next("commit", 2, BrokerUnavailable("the group is rebalancing"))
+    broker.fail_next("begin", 2, BrokerUnavailable("the group is rebalancing"))
     subject.turn(3)
     assert "rebalancing" not in capsys.readouterr().out
     send(broker, readings(range(1, 2)))
-    broker.fail_next("commit", 1000, BrokerUnavailable("nobody answers"))
+    broker.fail_next("begin", 100_000, BrokerUnavailable("nobody answers"))
     started = time.monotonic()
     while time.monotonic() - started < 0.6:
         subject.turn()
@@ -277,7 +296,7 @@ def test_a_second_member_takes_over_where_the_first_has_committed(walk: Runtime)
     first = worker(broker, walk, lazy)
     send(broker, readings(range(3), streams, 4))
     assert first.turn() == 24 and committed(broker) == {}
-    second = worker(broker, walk, lazy)
+    second = worker(broker, walk, lazy, "1")
     assert second.turn() == 0, "nothing is handed over before its owner has committed"
     first.turn()
     assert committed(broker) == dict.fromkeys(range(4), 6), "the whole commit happens while handing over"
@@ -287,43 +306,30 @@ def test_a_second_member_takes_over_where_the_first_has_committed(walk: Runtime)
         first.turn()
         second.turn()
     assert first.value("records_total") + second.value("records_total") == 5 * streams
-    assert identities(broker) == Counter(asked(readings(range(5), streams, 4))), "each once"
     assert second.value("partitions") == 2 and second.value("streams") == streams / 2
+    first.finish()
+    second.finish()
+    sent = readings(range(5), streams, 4)
+    assert identities(broker) == Counter(asked(sent)) and by_order(broker) == undisturbed(walk, sent, 4)
 
 
-def test_a_hand_over_without_a_commit_repeats_but_loses_nothing(walk: Runtime) -> None:
+@pytest.mark.parametrize("fault", ["produce", "flush", "send_offsets", "transaction", "answer"])
+def test_a_hand_over_whose_commit_fails_loses_and_repeats_nothing(walk: Runtime, fault: str) -> None:
     broker, streams = memory_broker(2), 4
     first = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0))
-    send(broker, readings(range(3), streams, 2))
+    sent = readings(range(3), streams, 2)
+    send(broker, sent)
     first.turn()
-    second = worker(broker, walk)
+    second = worker(broker, walk, name="1")
     second.turn()
-    broker.fail_next("commit", 1)
-    first.turn()
-    second.turn(2)
-    found = identities(broker)
-    assert set(found) == asked(readings(range(3), streams, 2))
-    assert sorted(set(found.values())) == [1, 2], "the moved partition was read again"
+    broker.fail_next(fault, 1)
+    for _ in range(4):
+        first.turn()
+        second.turn()
     first.finish()
     second.finish()
+    assert by_order(broker) == undisturbed(walk, sent, 2)
     assert committed(broker) == {0: 6, 1: 6}
-
-
-def test_outputs_not_acknowledged_at_a_hand_over_stay_with_the_partitions_that_are_kept(walk: Runtime) -> None:
-    broker, streams = memory_broker(2), 2
-    lazy = replace(AT_ONCE, commit_interval_s=1000.0, max_poll_records=6, handover_timeout_s=0.3)
-    first = worker(broker, walk, lazy)
-    send(broker, readings(range(3), streams, 2))
-    broker.fail_next("produce", 8)
-    first.turn()  # a full poll, so that nothing is flushed yet
-    second = worker(broker, walk)
-    second.turn()
-    first.turn()
-    second.turn(2)
-    first.finish()
-    second.finish()
-    assert set(identities(broker)) == asked(readings(range(3), streams, 2))
-    assert committed(broker) == {0: 3, 1: 3}
 
 
 def test_stopping_finishes_commits_and_leaves(walk: Runtime) -> None:
@@ -331,11 +337,11 @@ def test_stopping_finishes_commits_and_leaves(walk: Runtime) -> None:
     subject = worker(broker, walk, replace(AT_ONCE, poll_timeout_s=0.5, commit_interval_s=1000.0))
     with running(subject):
         send(broker, readings(range(10), 4, 2))
-        _until(lambda: len(made(broker)) == 40)
-        assert committed(broker) == {}, "forecasts are out before their commit"
+        _until(lambda: len(broker.read(OUTPUT, "read_uncommitted")) == 40)
+        assert made(broker) == [] and committed(broker) == {}
         stopping = time.monotonic()
     assert time.monotonic() - stopping < 2.0
-    assert committed(broker) == {0: 20, 1: 20}
+    assert committed(broker) == {0: 20, 1: 20} and len(made(broker)) == 40
     assert broker.group(INPUT, Options().group).members == []
 
 
@@ -346,43 +352,32 @@ def test_a_restart_goes_on_where_the_last_run_stopped(walk: Runtime) -> None:
         send(broker, readings(minutes))
         subject.turn()
         subject.finish()
-    assert identities(broker) == Counter(asked(readings(range(8))))
+    assert by_order(broker) == undisturbed(walk, readings(range(8)))
 
 
-def test_a_stop_without_a_broker_ends_within_its_time(walk: Runtime) -> None:
+def test_a_stop_without_a_last_commit_ends_within_its_time_and_costs_nothing(walk: Runtime) -> None:
     broker = memory_broker()
     subject = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0, drain_timeout_s=0.5))
     send(broker, readings(range(1)))
     subject.turn()
-    broker.fail_next("commit", 1000, BrokerUnavailable("no answer"))
+    broker.fail_next("transaction", 1)
     started = time.monotonic()
-    with pytest.raises(BrokerUnavailable):
-        subject.finish()
-    assert time.monotonic() - started < 3.0
-    assert broker.group(INPUT, Options().group).members == []
-
-
-def test_a_group_that_is_still_deciding_at_the_stop_is_polled_without_taking_records(walk: Runtime) -> None:
-    broker = memory_broker()
-    subject = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0))
-    send(broker, readings(range(1)))
-    subject.turn()
-    send(broker, readings(range(1, 2)))
-    broker.fail_next("commit", 2, BrokerUnavailable("the group is rebalancing"))
     subject.finish()
-    assert committed(broker) == {0: 3} and len(made(broker)) == 3
+    assert time.monotonic() - started < 3.0
+    assert broker.group(INPUT, Options().group).members == [] and made(broker) == []
+    second = worker(broker, walk, name="1")
+    second.turn()
+    assert by_order(broker) == undisturbed(walk, readings(range(1)))
 
 
-def test_a_producer_is_given_up_when_the_group_cannot_be_joined(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_are_given_up_when_the_group_cannot_be_joined(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = memory_broker()
-    producer = broker.producer()
-    closed: list[float] = []
-    monkeypatch.setattr(broker, "producer", lambda: producer)
-    monkeypatch.setattr(producer, "close", closed.append)
+    closed: list[object] = []
+    monkeypatch.setattr("service.broker.memory_reader.MemoryReader.close", lambda self: closed.append(self))
     monkeypatch.setattr(broker, "consumer", _refuse)
     with pytest.raises(BrokerUnavailable):
         worker(broker, walk)
-    assert len(closed) == 1
+    assert len(closed) == 2
 
 
 def _refuse(*_: object) -> None:
@@ -415,7 +410,8 @@ def test_a_time_to_live_shorter_than_a_gap_changes_no_forecast(walk: Runtime) ->
     assert subject.value("readings_total", verdict="gap") == 2
 
 
-def test_what_is_measured(walk: Runtime) -> None:
+def test_what_is_measured(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.pipeline._LAG_S", 0.0)
     broker = memory_broker(2)
     subject = worker(broker, walk)
     sent = readings(range(6), 4, 2)
@@ -440,7 +436,8 @@ def test_what_is_measured(walk: Runtime) -> None:
 
 def test_a_poll_that_was_full_leaves_the_acknowledgements_to_the_next_turn(walk: Runtime) -> None:
     broker = memory_broker()
-    subject = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0, max_poll_records=6))
+    eager = replace(AT_ONCE, commit_interval_s=1000.0, max_poll_records=6, delivery="at_least_once")
+    subject = worker(broker, walk, eager)
     send(broker, readings(range(3)))
     subject.turn()
     assert subject.value("forecasts_total") == 0

@@ -1,4 +1,4 @@
-"""Topics: created where they may be, named where they may not, and never of numbers that do not fit."""
+"""Topics are created as they must be, and named with the repairing command where they are not."""
 
 from __future__ import annotations
 
@@ -6,40 +6,95 @@ import pytest
 
 from service.broker.memory import MemoryBroker
 from service.errors import BrokerError, TopicMissing
-from service.settings import TopicSettings
-from service.topics import prepare_topics
+from service.settings import Settings, TopicSettings
+from service.topics import CHANGELOG, prepare_topics
+
+NAMES = ("observations", "forecasts", "dead-letters", "eddycast-changelog")
+ROW = 400
 
 
 def test_what_is_missing_is_created_as_wide_as_the_input() -> None:
     admin = MemoryBroker().admin()
     admin.create_topic("observations", 7)
-    assert prepare_topics(admin, TopicSettings()) == 7
-    assert [admin.partitions(name) for name in ("forecasts", "dead-letters")] == [7, 7]
+    assert prepare_topics(admin, Settings(), ROW).partitions == 7
+    assert [admin.partitions(name) for name in NAMES] == [7, 7, 7, 7]
+    config = admin.config("eddycast-changelog")
+    assert {name: config[name] for name in CHANGELOG} == CHANGELOG
+    assert admin.config("forecasts")["cleanup.policy"] == "delete"
 
 
 def test_an_input_that_is_created_has_the_partitions_of_the_settings() -> None:
+    settings = Settings(topics=TopicSettings(partitions=3, changelog="rows"))
     admin = MemoryBroker().admin()
-    assert prepare_topics(admin, TopicSettings(partitions=3)) == 3
-    assert [admin.partitions(name) for name in ("observations", "forecasts", "dead-letters")] == [3, 3, 3]
+    assert prepare_topics(admin, settings, ROW).partitions == 3
+    assert admin.partitions("rows") == 3
 
 
-@pytest.mark.parametrize("missing", ["observations", "forecasts", "dead-letters"])
+def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
+    admin = MemoryBroker().admin()
+    admin.create_topic("observations", 1)
+    admin.create_topic("forecasts", 1, config={"max.message.bytes": "5000"})
+    assert prepare_topics(admin, Settings(), ROW).max_output_bytes == 5000 - 98
+
+
+@pytest.mark.parametrize("missing", NAMES)
 def test_a_missing_topic_is_named_where_it_may_not_be_created(missing: str) -> None:
     admin = MemoryBroker().admin()
-    for name in {"observations", "forecasts", "dead-letters"} - {missing}:
-        admin.create_topic(name, 2)
-    with pytest.raises(TopicMissing, match=f"no topic {missing}.*topics.create"):
-        prepare_topics(admin, TopicSettings(create=False))
-    assert admin.partitions(missing) is None
+    for name in NAMES:
+        if name != missing:
+            admin.create_topic(name, 2, config=CHANGELOG if name == NAMES[3] else None)
+    with pytest.raises(TopicMissing, match=missing) as caught:
+        prepare_topics(admin, Settings(topics=TopicSettings(create=False)), ROW)
+    assert f"--create --topic {missing}" in caught.value.action
+    assert ("cleanup.policy=compact" in caught.value.action) == (missing == NAMES[3])
 
 
-@pytest.mark.parametrize(("output", "dead_letters", "fits"), [(2, 2, True), (2, 5, True), (3, 2, False), (2, 1, False)])
-def test_numbers_of_partitions_must_fit(output: int, dead_letters: int, fits: bool) -> None:
+@pytest.mark.parametrize(
+    ("output", "letters", "changelog", "wrong"),
+    [
+        (2, 2, 2, ""),
+        (2, 5, 2, ""),
+        (3, 2, 2, "forecasts has 3"),
+        (2, 1, 2, "dead-letters has 1"),
+        (2, 2, 1, "eddycast-changelog has 1 partitions, observations has 2: streams have moved"),
+        (2, 2, 3, "eddycast-changelog has 3"),
+    ],
+)
+def test_numbers_of_partitions_must_fit(output: int, letters: int, changelog: int, wrong: str) -> None:
     admin = MemoryBroker().admin()
-    for name, partitions in (("observations", 2), ("forecasts", output), ("dead-letters", dead_letters)):
-        admin.create_topic(name, partitions)
-    if fits:
-        assert prepare_topics(admin, TopicSettings()) == 2
-    else:
-        with pytest.raises(BrokerError, match="observations has 2"):
-            prepare_topics(admin, TopicSettings())
+    for name, partitions in zip(NAMES, (2, output, letters, changelog), strict=True):
+        admin.create_topic(name, partitions, config=CHANGELOG if name == NAMES[3] else None)
+    if not wrong:
+        assert prepare_topics(admin, Settings(), ROW).partitions == 2
+        return
+    with pytest.raises(BrokerError, match=wrong):
+        prepare_topics(admin, Settings(), ROW)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "wrong", "repair"),
+    [
+        (NAMES[3], {"cleanup.policy": "delete"}, "rows of state would be deleted", "cleanup.policy=compact"),
+        (NAMES[3], {"cleanup.policy": "compact,delete"}, "rows of state would be", "cleanup.policy=compact"),
+        (NAMES[3], CHANGELOG | {"max.message.bytes": "1000"}, "takes up to 1522 bytes", "max.message.bytes=1522"),
+        (NAMES[1], {"min.insync.replicas": "2"}, "nothing can be written", "min.insync.replicas=1"),
+    ],
+)
+def test_what_would_lose_rows_or_stop_writing_is_refused(
+    name: str, config: dict[str, str], wrong: str, repair: str
+) -> None:
+    admin = MemoryBroker().admin()
+    admin.create_topic("observations", 2)
+    admin.create_topic(name, 2, config=config)
+    with pytest.raises(BrokerError, match=wrong) as caught:
+        prepare_topics(admin, Settings(), ROW)
+    assert f"--entity-name {name} --add-config {repair}" in caught.value.action
+
+
+def test_one_replica_that_acknowledges_for_all_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin = MemoryBroker().admin()
+    monkeypatch.setattr("service.broker.memory.MemoryAdmin.replication", lambda *_: 3)
+    prepare_topics(admin, Settings(), ROW)
+    assert capsys.readouterr().out.count("min.insync.replicas=2") == 2

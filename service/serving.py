@@ -1,0 +1,132 @@
+"""The partitions held: on their way back from the changelog, or served, and from which offset on.
+
+assigned -> (restore, in slices) -> served -> revoked or lost
+                   ^                  │
+                   └──────────────────┘ the outcome of a commit is unknown
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from service.broker.port import Consumer
+from service.checkpoint import Checkpoint
+from service.errors import StateError
+from service.log import get_log
+from service.metrics import Metrics
+from service.state.restore import Restore, Restored
+from service.state.store import Store
+
+#: Longest slice of restoring between two polls, s: alone, and beside partitions that have records.
+_SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02
+#: Progress is said this often, s.
+_SAY_S = 5.0
+
+
+class Serving:
+    """Belongs to the thread that polls. Only `begin` may be called by the listener inside `assigned`; what the consumer
+    cannot do inside the others waits for `go_back`."""
+
+    def __init__(
+        self, consumer: Consumer, restore: Restore, checkpoint: Checkpoint, store: Store, metrics: Metrics
+    ) -> None:
+        self._consumer, self._restore, self._checkpoint = consumer, restore, checkpoint
+        self._store, self._metrics = store, metrics
+        self._since: dict[int, float] = {}  # partition on its way -> when it was assigned
+        self._said = 0.0
+        self._rewind = False
+
+    @property
+    def served(self) -> Collection[int]:
+        """Partitions whose records are taken."""
+        return self._checkpoint.committed.keys()
+
+    @property
+    def pending(self) -> list[int]:
+        """Partitions held whose rows are not back yet."""
+        return self._restore.pending
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether `go_back` has something to do: what the consumer brings does not follow what is done."""
+        return self._rewind
+
+    def begin(self, partitions: Collection[int]) -> None:
+        """Newly held. Records of the same poll are held back; the position is found later, this asks nobody."""
+        self._consumer.pause(partitions)
+        self._consumer.seek(dict.fromkeys(partitions, 0))
+        self._bring_back_later(partitions)
+
+    def again(self, partitions: Collection[int]) -> None:
+        """Only the changelog knows the rows of these partitions."""
+        self.drop(partitions)
+        self._bring_back_later(partitions)
+        self._rewind = True
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """No longer held, or no longer to be trusted."""
+        self._restore.forget(partitions)
+        self._checkpoint.forget(partitions)
+        for partition in partitions:
+            self._since.pop(partition, None)
+
+    def rewind(self) -> None:
+        """What was read since the last commit is to be read again."""
+        self._rewind = True
+
+    def go_back(self) -> None:
+        """Read on from the last commit, and nothing of what is on its way."""
+        if not self._rewind:
+            return
+        held = self._consumer.assignment()
+        self._consumer.pause(held.intersection(self.pending))
+        self._consumer.seek({p: offset for p, offset in self._checkpoint.committed.items() if p in held})
+        self._rewind = False
+
+    def bring_back(self, beside: bool) -> bool:
+        """A slice of restoring, a short one `beside` partitions that have records; what is back is served from now on.
+        Whether anything is. Raises StateError, OffsetGone, BrokerUnavailable."""
+        if not self.pending:
+            return False
+        back = self._restore.advance(_SLICE_BESIDE_S if beside else _SLICE_S)
+        for restored in back:
+            self._serve(restored)
+        if self.pending and time.monotonic() - self._said >= _SAY_S:
+            self._said = time.monotonic()
+            get_log().info("restoring", partitions=self.pending, records_left=self._restore.left)
+        return bool(back)
+
+    def show(self) -> None:
+        """Partitions and records to go."""
+        self._metrics.restoring.set(len(self.pending))
+        self._metrics.restore_left.set(self._restore.left)
+
+    def _bring_back_later(self, partitions: Collection[int]) -> None:
+        self._restore.add(partitions)
+        self._since |= dict.fromkeys(partitions, time.monotonic())
+        self._said = self._said or time.monotonic()
+
+    def _serve(self, restored: Restored) -> None:
+        partition, start = restored.partition, restored.start
+        self._store.eviction.start(partition, restored.newest)
+        self._checkpoint.start(partition, start.offset)
+        self._consumer.seek({partition: start.offset})
+        self._consumer.resume([partition])
+        seconds = time.monotonic() - self._since.pop(partition)
+        self._metrics.restored.inc(restored.rows)
+        self._metrics.restore_seconds.observe(seconds)
+        where = {"partition": partition, "offset": start.offset}
+        done = {"streams": restored.streams, "records": restored.rows, "seconds": round(seconds, 3)}
+        get_log().info("partition restored", **where, **done)
+        if start.deleted:
+            self._metrics.deleted_unread.inc(start.deleted)
+            get_log().error("records were deleted unread and are passed over", **where, offsets=start.deleted)
+
+
+def check_not_grown(topic: str, partitions: Collection[int], known: int | None) -> None:
+    """Raise StateError for partitions that the topic did not have (`known` of them) when the service started."""
+    new = [partition for partition in partitions if known is not None and partition >= known]
+    if new:
+        what = f"topic {topic} has grown: it had {known} partitions, and now a partition {min(new)}"
+        raise StateError(what, "streams have moved between partitions: begin anew, with another changelog and group")

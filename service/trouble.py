@@ -1,0 +1,33 @@
+"""Errors that pass: counted always, said only when they do not."""
+
+from __future__ import annotations
+
+import time
+
+from service.log import get_log
+from service.metrics import Metrics
+
+#: Said when it has lasted this long (every rebalance is one, for a moment), and then this often, s.
+PATIENCE_S, EVERY_S = 2.0, 5.0
+
+
+class Trouble:
+    """From the first error after things went well until they go well again."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._since: float | None = None
+        self._said = 0.0
+
+    def say(self, error: Exception) -> None:
+        """Count an error, and name it if it is time to."""
+        self._metrics.retries.labels(type(error).__name__).inc()
+        now = time.monotonic()
+        self._since = self._since or now
+        if now - self._since >= PATIENCE_S and now - self._said >= EVERY_S:
+            self._said = now
+            get_log().warning("waiting and trying again", reason=str(error))
+
+    def over(self) -> None:
+        """Things go well."""
+        self._since = None

@@ -1,0 +1,130 @@
+"""Rows to records and back; what is not ours is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from service.bundle import TensorSpec
+from service.errors import StateError
+from service.records import PREFIX, PartitionBatch
+from service.state.changelog import MARKER_KEY, Marker, RowCodec, layout_of
+
+SPECS = (
+    TensorSpec(name="last", dtype="float64", shape=(2,)),
+    TensorSpec(name="hidden", dtype="float32", shape=(3, 2)),
+    TensorSpec(name="count", dtype="int64", shape=(1,)),
+    TensorSpec(name="seen", dtype="bool", shape=(5,)),
+)
+CODEC = RowCodec(SPECS, "layout")
+MARKER = Marker(next_offset=12, streams=2, newest=99)
+
+
+def batch(keys: Sequence[bytes | None], values: Sequence[bytes | None], first: int = 40) -> PartitionBatch:
+    offsets = np.arange(first, first + len(keys), dtype=np.int64)
+    return PartitionBatch("log", 3, list(keys), list(values), np.zeros(len(keys), np.int64), offsets)
+
+
+def some(n: int, seed: int = 0) -> tuple[Any, dict[str, Any]]:
+    """Prefixes and tensors of random bytes, NaN payloads and all."""
+    rng = np.random.default_rng(seed)
+    prefix = np.frombuffer(rng.bytes(n * PREFIX.itemsize), PREFIX)
+    tensors = {}
+    for spec in SPECS:
+        dtype = np.dtype(spec.dtype)
+        raw = rng.bytes(n * int(np.prod(spec.shape)) * dtype.itemsize)
+        column = np.frombuffer(raw, np.uint8) % 2 == 1 if spec.dtype == "bool" else np.frombuffer(raw, dtype)
+        tensors[spec.name] = column.reshape(n, *spec.shape)
+    return prefix, tensors
+
+
+def rows(n: int, seed: int = 0) -> list[bytes]:
+    return CODEC.encode(*some(n, seed))
+
+
+@given(n=st.integers(0, 40), seed=st.integers(0, 9))
+def test_every_bit_comes_back(n: int, seed: int) -> None:
+    prefix, tensors = some(n, seed)
+    values = CODEC.encode(prefix, tensors)
+    assert {len(value) for value in values} <= {CODEC.row_bytes}
+    found = CODEC.decode(batch([b"s%d" % i for i in range(n)], values))
+    assert found.streams == [b"s%d" % i for i in range(n)] and found.gone == [] and found.marker is None
+    assert found.prefix.tobytes() == prefix.tobytes()
+    for name, tensor in tensors.items():
+        assert (found.tensors[name].dtype, found.tensors[name].shape) == (tensor.dtype, tensor.shape)
+        assert found.tensors[name].tobytes() == tensor.tobytes()
+
+
+def test_the_last_record_of_a_key_counts() -> None:
+    old, new, other = rows(3)
+    keys = [b"a", MARKER_KEY, b"b", b"a", b"c", b"c", b"b", MARKER_KEY]
+    marker = CODEC.encode_marker(MARKER)
+    found = CODEC.decode(batch(keys, [old, CODEC.encode_marker(Marker(1, 1, 1)), old, None, None, other, new, marker]))
+    assert sorted(zip(found.streams, CODEC.encode(found.prefix, found.tensors), strict=True)) == [
+        (b"b", new),
+        (b"c", other),
+    ]
+    assert found.gone == [b"a"] and found.marker == MARKER
+
+
+def test_no_stream_has_the_markers_name() -> None:
+    with pytest.raises(UnicodeDecodeError):
+        MARKER_KEY.decode()
+
+
+def head(contract: int = 1, layout: str = CODEC.layout, mark: bytes = b"EDDY") -> bytes:
+    return mark + contract.to_bytes(2, "little") + layout.encode()
+
+
+BODY = b"\0" * (CODEC.row_bytes - 22)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        (b"s", b"", "0 bytes that Eddycast did not write"),
+        (b"s", b"EDDY", "4 bytes that Eddycast did not write"),
+        (b"s", b'{"json": true, "long": "enough"}', "bytes that Eddycast did not write"),
+        (b"s", head(mark=b"TIDE") + BODY, "bytes that Eddycast did not write"),
+        (b"s", head(contract=2) + BODY, "contract version 2, and this service knows 1"),
+        (b"s", head(contract=2), "contract version 2"),
+        (b"s", head(layout="0123456789abcdef") + BODY, f"layout 0123456789abcdef.* have layout {CODEC.layout}"),
+        (b"s", head(layout="0123456789abcdef") + BODY + b"more", "layout 0123456789abcdef"),
+        (b"s", head() + BODY[:-1], f"torn record: {CODEC.row_bytes - 1} bytes of {CODEC.row_bytes}"),
+        (b"s", head() + BODY + b"\0", "torn record"),
+        (None, head() + BODY, "without a key"),
+        (b"", head() + BODY, "without a key"),
+        (MARKER_KEY, None, "0 bytes that Eddycast did not write"),
+        (MARKER_KEY, b"12", "2 bytes that"),
+        (MARKER_KEY, CODEC.encode_marker(MARKER)[:-1], "torn record"),
+        (MARKER_KEY, head(contract=9), "contract version 9"),
+    ],
+)
+@pytest.mark.parametrize("among", [0, 5])
+def test_what_is_not_ours_is_named_and_never_loaded(
+    key: bytes | None, value: bytes | None, what: str, among: int
+) -> None:
+    good = rows(among)
+    keys = [b"g%d" % i for i in range(among)]
+    with pytest.raises(StateError, match=what) as caught:
+        CODEC.decode(batch([*keys, key], [*good, value]))
+    assert caught.value.what.startswith(f"log partition 3 offset {40 + among} key {key!r}: ")
+    assert caught.value.action and caught.value.exit_code == 6
+
+
+@given(raw=npst.arrays(np.uint8, st.integers(0, CODEC.row_bytes + 3)))
+def test_no_bytes_break_the_decoder(raw: Any) -> None:
+    value = raw.tobytes()
+    with pytest.raises(StateError):
+        CODEC.decode(batch([b"s"], [value]))
+
+
+def test_the_layout_names_the_models_part_and_our_own() -> None:
+    assert layout_of("a") != layout_of("b") and len(layout_of("a")) == 16
+    assert layout_of("a") == RowCodec(SPECS, "a").layout

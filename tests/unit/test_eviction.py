@@ -1,0 +1,104 @@
+"""Who is forgotten after which record follows from the records alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.bundle import TensorSpec
+from service.eviction import Eviction
+from service.portions import Decoded, Steps, portions
+from service.records import Observations, PartitionBatch
+from service.state.arena import Arena
+from service.state.journal import Journal
+
+SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
+TTL = 80
+
+
+class Bench:
+    """Readings of stream and stamp, served in pieces with commits and roll-backs between them."""
+
+    def __init__(self) -> None:
+        self.arena = Arena(SPECS)
+        self.journal = Journal(self.arena)
+        self.eviction = Eviction(self.journal, TTL, 10)
+        self.went: list[tuple[int, list[bytes]]] = []  # after how many readings who went
+
+    def serve(self, readings: list[tuple[bytes, int]], first: int) -> None:
+        offsets = np.arange(first, first + len(readings), dtype=np.int64)
+        names, stamps = [name for name, _ in readings], np.array([stamp for _, stamp in readings], np.int64)
+        batch = PartitionBatch("in", 0, list(names), [b"v"] * len(names), offsets, offsets)
+        whole = Decoded(batch, Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets), [])
+        for (part,) in portions([whole], Steps(self.arena, 1, 10), self.eviction.cuts, 1000):
+            seen = part.observations
+            slots = self.arena.slots(0, seen.streams)
+            self.journal.touch(0, seen.streams, slots)
+            for slot, stamp in zip(slots.tolist(), seen.timestamps.tolist(), strict=True):
+                self.arena.prefix["observations"][slot] += 1
+                self.arena.prefix["last_timestamp"][slot] = max(stamp, self.arena.prefix["last_timestamp"][slot])
+            before = set(self.arena.streams(0))
+            if self.eviction.advance(0, seen.timestamps):
+                self.went.append((int(seen.offsets[-1]), sorted(before - set(self.arena.streams(0)))))
+
+
+def test_an_idle_stream_is_forgotten_when_an_eighth_of_the_time_to_live_is_over() -> None:
+    bench = Bench()
+    stamps = range(3, 140, 3)
+    bench.serve([(b"old", 1), *((b"young", stamp) for stamp in stamps)], 0)
+    # looked for at 81, the first reading of the tenth from 80 on, where it is 80 old, and at 90
+    assert bench.went == [(list(stamps).index(90) + 1, [b"old"])]
+    assert bench.eviction.newest(0) == 138
+
+
+def test_before_a_first_reading_there_is_no_time() -> None:
+    bench = Bench()
+    assert bench.eviction.newest(0) == 0
+    assert bench.eviction.cuts(0, np.array([1000, 1001, 1010, 1011])).tolist() == [0, 0, 0, 1]
+    assert bench.eviction.advance(0, np.empty(0, np.int64)) == 0
+    assert bench.eviction.advance(0, np.array([1000])) == 0
+    assert bench.eviction.cuts(0, np.array([1009, 1010, 1005, 1025, 1025])).tolist() == [0, 0, 1, 1, 2]
+
+
+readings = st.lists(
+    st.tuples(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(0, 60)), min_size=1, max_size=40
+).map(lambda steps: [(name, 100 + 8 * i + jitter) for i, (name, jitter) in enumerate(steps)])
+
+
+@given(sent=readings, cuts=st.lists(st.tuples(st.integers(0, 40), st.sampled_from("crn")), max_size=6))
+def test_polls_commits_and_roll_backs_change_nothing(
+    sent: list[tuple[bytes, int]], cuts: list[tuple[int, str]]
+) -> None:
+    whole = Bench()
+    whole.serve(sent, 0)
+    bench, at, done = Bench(), 0, 0
+    for upto, what in sorted((min(upto, len(sent)), what) for upto, what in cuts):
+        if upto > at:
+            bench.serve(sent[at:upto], at)
+            at = upto
+        if what == "c":
+            bench.journal.commit()
+            bench.eviction.commit()
+            done = at
+        elif what == "r":
+            bench.journal.roll_back()
+            bench.eviction.roll_back()
+            bench.went = [(offset, gone) for offset, gone in bench.went if offset < done]
+            at = done
+    if at < len(sent):
+        bench.serve(sent[at:], at)
+    assert bench.went == whole.went
+    assert sorted(bench.arena.streams(0)) == sorted(whole.arena.streams(0))
+
+
+@pytest.mark.parametrize("newest", [0, 150])
+def test_a_restart_goes_on_from_the_stream_time_that_was_stored(newest: int) -> None:
+    bench = Bench()
+    bench.eviction.start(0, newest)
+    assert bench.eviction.newest(0) == newest
+    assert bench.eviction.cuts(0, np.array([155, 161, 161])).tolist() == [0, 0, 1]
+    assert bench.eviction.cuts(0, np.array([161, 161])).tolist() == ([0, 1] if newest else [0, 0])
+    bench.eviction.forget([0])
+    assert bench.eviction.newest(0) == 0

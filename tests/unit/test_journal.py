@@ -1,0 +1,126 @@
+"""Touch, evict, commit and roll back against a model that copies everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from service.bundle import TensorSpec
+from service.state.arena import Arena
+from service.state.journal import Journal
+
+SPECS = (TensorSpec(name="value", dtype="float32", shape=(2,)),)
+STREAMS = [b"stream-%d" % i for i in range(8)]
+Rows = dict[int, dict[bytes, tuple[int, float]]]
+partitions = st.integers(0, 1)
+some = st.lists(st.sampled_from(STREAMS), min_size=1, max_size=8)
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """An arena with a journal beside plain dictionaries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arena = Arena(SPECS, capacity=2)
+        self.journal = Journal(self.arena)
+        self.now: Rows = {}
+        self.committed: Rows = {}
+        self.changed: dict[int, set[bytes]] = {}
+        self.clock = 0
+
+    @rule(partition=partitions, streams=some)
+    def step(self, partition: int, streams: list[bytes]) -> None:
+        """Every reading adds one to its row; the stamp is the time of the step."""
+        self.clock += 1
+        slots = self.arena.slots(partition, streams)
+        self.journal.touch(partition, streams, slots)
+        for stream, slot in zip(streams, slots.tolist(), strict=True):
+            prefix = self.arena.prefix[slot].copy()
+            prefix["observations"] += 1
+            prefix["last_timestamp"] = self.clock
+            self.arena.prefix[slot] = prefix
+            at = np.array([slot])
+            self.arena.scatter(at, {"value": self.arena.gather(at)["value"] + np.float32(self.clock)})
+            before = self.now.setdefault(partition, {}).get(stream, (0, 0.0))
+            self.now[partition][stream] = (self.clock, before[1] + self.clock)
+            self.changed.setdefault(partition, set()).add(stream)
+
+    @rule(partition=partitions, age=st.integers(0, 4))
+    def evict(self, partition: int, age: int) -> None:
+        rows = self.now.get(partition, {})
+        old = {stream for stream, (stamp, _) in rows.items() if stamp < self.clock - age}
+        assert self.journal.evict(partition, self.clock - age) == len(old)
+        for stream in old:
+            del rows[stream]
+            self.changed.setdefault(partition, set()).add(stream)
+
+    @rule()
+    def commit(self) -> None:
+        """What is written brings the rows of the last commit to those of this one."""
+        for partition in (0, 1):
+            streams, slots = self.journal.rows(partition)
+            gone = self.journal.gone(partition)
+            written = self.changed.get(partition, set())
+            assert len(set(streams) | set(gone)) == len(streams) + len(gone)
+            assert set(streams) | set(gone) == written
+            replayed = dict(self.committed.get(partition, {}))
+            replayed |= dict(zip(streams, self._read(slots), strict=True))
+            assert {s: row for s, row in replayed.items() if s not in gone} == self.now.get(partition, {})
+        self.journal.commit()
+        self.committed = {p: dict(rows) for p, rows in self.now.items()}
+        self.changed = {}
+
+    @rule()
+    def roll_back(self) -> None:
+        self.journal.roll_back()
+        self.now = {p: dict(rows) for p, rows in self.committed.items()}
+        self.changed = {}
+
+    @rule(partition=partitions)
+    def lose(self, partition: int) -> None:
+        self.journal.forget([partition])
+        self.arena.free_partition(partition)
+        for rows in (self.now, self.committed, self.changed):
+            rows.pop(partition, None)  # type: ignore[attr-defined]
+
+    @invariant()
+    def rows_are_those_of_the_model(self) -> None:
+        for partition in (0, 1):
+            streams = self.arena.streams(partition)
+            assert dict(zip(streams, self._read(self.arena.slots(partition, streams)), strict=True)) == self.now.get(
+                partition, {}
+            )
+            assert self.arena.count(partition) == len(streams)
+
+    @invariant()
+    def nobody_shares_a_slot_and_rows_of_nobody_are_zero(self) -> None:
+        held = [slot for p in (0, 1) for slot in self.arena.slots(p, self.arena.streams(p)).tolist()]
+        waiting = [s for c in self.journal._partitions.values() for _, slots in c.evicted for s in slots.tolist()]
+        free = self.arena._free
+        assert len({*held, *waiting, *free}) == len(held) + len(waiting) + len(free) == self.arena._unused
+        assert not self.arena.prefix["observations"][free].any()
+        assert not self.arena.gather(np.array(free, np.int64))["value"].any()
+
+    def _read(self, slots: Any) -> list[tuple[int, float]]:
+        values = self.arena.gather(slots)["value"][:, 0].tolist()
+        return list(zip(self.arena.prefix["last_timestamp"][slots].tolist(), values, strict=True))
+
+
+JournalMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestJournal = JournalMachine.TestCase
+
+
+def test_a_row_is_copied_once_a_transaction() -> None:
+    arena = Arena(SPECS)
+    journal = Journal(arena)
+    slots = arena.slots(0, STREAMS)
+    for _ in range(3):
+        journal.touch(0, STREAMS, slots)
+    assert len(journal._partitions[0].touched) == 1
+    journal.commit()
+    journal.touch(0, STREAMS[:2], slots[:2])
+    assert journal.rows(0)[0] == STREAMS[:2]
