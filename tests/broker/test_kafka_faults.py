@@ -95,14 +95,15 @@ def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(bench: Bench) 
     topic, name = bench.topic(2), new_id()
     for partition in (0, 1):
         bench.fill(topic, partition, numbers(5))
-    consumer, producer = bench.consumer(topic), bench.producer(name)
+    listener, producer = Listener(), bench.producer(name)
+    consumer = bench.consumer(topic, listener=listener)
     collect(consumer, 10)
-    expelled = consumer.membership
     bench.harness.expel(f"{topic}-g", consumer)
     producer.begin()
     with pytest.raises(TransactionFailed):
         producer.send_offsets(topic, {0: 5}, consumer)
-    poll_until([consumer], lambda: consumer.membership.member_id not in ("", expelled.member_id))
+    listener.events.clear()
+    poll_until([consumer], lambda: listener.saw("assigned"))  # it has joined again
     successor = bench.producer(name)
     successor.begin()
     successor.send_offsets(topic, {1: 2}, consumer)
