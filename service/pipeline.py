@@ -43,6 +43,8 @@ from service.trouble import Trouble
 from service.work import Done, Work
 
 _LAG_S = 1.0
+#: Longest poll while there is nothing to serve: partitions that it brings begin to be restored after it.
+_JOINING_S = 0.05
 _PAUSE_S = 0.5
 
 
@@ -117,7 +119,8 @@ class Pipeline:
     def _poll(self) -> list[PartitionBatch]:
         """Wait for records, but no longer than until the next commit. Records that follow something that was taken
         back meanwhile, inside a callback, are left for later."""
-        wait = 0.0 if self._serving.pending else min(self._options.poll_timeout_s, self._checkpoint.remaining())
+        idle = self._options.poll_timeout_s if self._serving.served else min(self._options.poll_timeout_s, _JOINING_S)
+        wait = 0.0 if self._serving.pending else min(idle, self._checkpoint.remaining())
         with self._stage("poll"):
             self._serving.go_back()
             try:

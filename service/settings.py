@@ -192,6 +192,13 @@ class LogSettings(_Group):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is worth a line")
 
 
+class Waits(NamedTuple):
+    """As set, or as follows from Kafka's own time-outs."""
+
+    timeout_ms: int  # for any commit
+    handover_ms: int  # for the one when partitions go to another member
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Immutable; each room is given only the values it needs.
 
@@ -224,23 +231,22 @@ class Settings(BaseSettings):
         return self.topics.changelog or f"{self.kafka.group}-changelog"
 
     @property
-    def commit_timeout_ms(self) -> int:
-        """Wait for one commit."""
-        return self.commit.timeout_ms or self.kafka.transaction_timeout_ms * 2 // 3
-
-    @property
-    def handover_ms(self) -> int:
-        """Wait for the commit when partitions go to another member."""
-        return self.commit.handover_ms or self.kafka.session_timeout_ms // 2
+    def waits(self) -> Waits:
+        """How long a commit may take."""
+        commit, kafka = self.commit, self.kafka
+        return Waits(
+            commit.timeout_ms or kafka.transaction_timeout_ms * 2 // 3,
+            commit.handover_ms or kafka.session_timeout_ms // 2,
+        )
 
     @model_validator(mode="after")
     def _rooms_agree(self) -> Self:
         kafka, commit = self.kafka, self.commit
         for name, time_ms, limit_name, limit_ms in (
             ("interval_ms", commit.interval_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
-            ("timeout_ms", self.commit_timeout_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
-            ("timeout_ms", self.commit_timeout_ms, "max_poll_interval_ms", kafka.max_poll_interval_ms),
-            ("handover_ms", self.handover_ms, "session_timeout_ms", kafka.session_timeout_ms),
+            ("timeout_ms", self.waits.timeout_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
+            ("timeout_ms", self.waits.timeout_ms, "max_poll_interval_ms", kafka.max_poll_interval_ms),
+            ("handover_ms", self.waits.handover_ms, "session_timeout_ms", kafka.session_timeout_ms),
         ):
             _require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
         _require(

@@ -10,10 +10,12 @@ import os
 import sys
 from itertools import islice
 
-from deploy.kafka import KafkaServer
-from tests.chaos.driver import BROKER, Result, run
-from tests.chaos.schedule import KINDS, draw_faults
+from tests.chaos.driver import Result, run
+from tests.chaos.fleet import SERVICE
+from tests.chaos.proxy import site
+from tests.chaos.schedule import draw_faults, kinds_for
 from tests.chaos.table import is_clean, table
+from tests.chaos.weakened import GUARDS
 
 #: Faults in one run; each run has topics and workers of its own, and every fourth has many partitions.
 _IN_A_RUN = 25
@@ -27,17 +29,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nodes", type=int, default=1, help="of the Kafka cluster")
     parser.add_argument("--partitions", type=int, help="of the input; none = 4, and 32 in every fourth run")
-    parser.add_argument("--kinds", default=",".join(KINDS), help="comma between")
+    parser.add_argument("--kinds", help="comma between; none = all that this cluster allows")
+    parser.add_argument("--without", choices=GUARDS, help="a guard of the service: the proof has to fail then")
     asked = parser.parse_args()
+    command = SERVICE if asked.without is None else ("-m", "tests.chaos.weakened", asked.without, "serve")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    faults = draw_faults(asked.faults, asked.seed, asked.kinds.split(","))
+    faults = draw_faults(asked.faults, asked.seed, asked.kinds.split(",") if asked.kinds else kinds_for(asked.nodes))
     results: list[Result] = []
-    with KafkaServer(asked.nodes, config=BROKER) as kafka:
+    with site(asked.nodes) as place:
         while chunk := list(islice(faults, _IN_A_RUN)):
             partitions = asked.partitions or _PARTITIONS[len(results) % len(_PARTITIONS)]
             print(f"run {len(results) + 1}: {len(chunk)} faults, {partitions} partitions", flush=True)
             seed = asked.seed * 1000 + len(results)
-            results.append(run(kafka, chunk, seed, partitions, min(3, asked.nodes), say=_say))
+            results.append(run(place, chunk, seed, partitions, min(3, asked.nodes), command, _say))
             _explain(results[-1])
     print(table(results))
     return 0 if is_clean(results) else 1

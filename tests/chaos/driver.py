@@ -10,22 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.kafka import KafkaServer
 from service.broker.kafka import KafkaBroker
 from tests.chaos.checker import Difference, compare, compare_rows, read
 from tests.chaos.faults import inject
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import HURRIED, SERVICE, Fleet, Stuck, await_true
+from tests.chaos.proxy import Site
 from tests.chaos.scene import Progress, Scene, Topics
 from tests.chaos.schedule import Fault
 from tests.support.bundles import RECURRENT, write_bundle
 
-#: What a broker needs to notice within the time-outs of the workers.
-BROKER = {
-    "group.min.session.timeout.ms": "1000",
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
-    "log.cleaner.backoff.ms": "1000",
-}
 #: A difference belongs to the fault before it, and a record sent so shortly before a fault was on its way then, s.
 _ON_THE_WAY_S = 1.0
 _STAMP = re.compile(rb'"timestamp":(\d+)')
@@ -55,7 +49,7 @@ class Result:
 
 
 def run(
-    kafka: KafkaServer,
+    site: Site,
     faults: Iterable[Fault],
     seed: int,
     partitions: int = 4,
@@ -64,7 +58,7 @@ def run(
     say: Callable[[str], None] = print,
 ) -> Result:
     """Disturb a group by `faults`, let it finish, and compare. `command` starts a disturbed worker."""
-    servers, name = kafka.bootstrap_servers, uuid.uuid4().hex[:6]
+    servers, name = site.servers, uuid.uuid4().hex[:6]
     disturbed, undisturbed = Topics(f"input-{name}", f"chaos-{name}"), Topics(f"input-{name}", f"calm-{name}")
     result = Result(partitions, Path(tempfile.mkdtemp(prefix="eddycast-chaos-")))
     write_bundle(result.logs / "bundle", RECURRENT)
@@ -76,18 +70,18 @@ def run(
     feed = Feed(servers, disturbed.input, seed, partitions, streams=max(24, 2 * partitions))
     feed.start()
     try:
-        _disturb(kafka, disturbed, feed, faults, command, result, say)
+        _disturb(site, disturbed, feed, faults, command, result, say)
     except Stuck as error:
         result.stuck = str(error)
         return result
-    _follow(kafka, undisturbed, result)
+    _follow(servers, undisturbed, result)
     result.records = feed.records
     result.differences = _differences(servers, disturbed, undisturbed, feed, result.outcomes)
     return result
 
 
 def _disturb(
-    kafka: KafkaServer,
+    site: Site,
     topics: Topics,
     feed: Feed,
     faults: Iterable[Fault],
@@ -96,12 +90,11 @@ def _disturb(
     say: Callable[[str], None],
 ) -> None:
     """Every fault in turn, then peace until everything that was sent is committed."""
-    servers = kafka.bootstrap_servers
-    settings = topics.settings(servers, result.logs / "bundle") | HURRIED
-    progress = Progress(servers, topics, result.partitions)
+    settings = topics.settings(site.for_workers, result.logs / "bundle") | HURRIED
+    progress = Progress(site.servers, topics, result.partitions)
     with Fleet(settings, result.logs, command) as fleet:
         result.failed = fleet.failed
-        scene = Scene(kafka, fleet, feed, progress)
+        scene = Scene(site, topics, fleet, progress)
         try:
             fleet.start()
             fleet.start()
@@ -120,9 +113,8 @@ def _disturb(
     progress.close()
 
 
-def _follow(kafka: KafkaServer, topics: Topics, result: Result) -> None:
+def _follow(servers: str, topics: Topics, result: Result) -> None:
     """The reference: one worker, with the time-outs of every day and nobody beside it."""
-    servers = kafka.bootstrap_servers
     progress = Progress(servers, topics, result.partitions)
     logs = result.logs / "calm"
     logs.mkdir()

@@ -6,10 +6,16 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     kill         SIGKILL of a worker at a random moment; another is started at once
     commit.1-7   a worker joins and kills itself right after this step of the commit
     assigned, restoring     the same, when it is given partitions, and while it restores their rows
+    revoked      the same, when others join and partitions are to be handed over, before anything is committed
+    lost         the same, when it wakes from a pause and is told that its partitions are another's
+    rolled_back  the same, when its transaction was fenced and it has taken back what it could not commit
     pause        SIGSTOP for longer than its session, then SIGCONT: it wakes with work left
     add          a worker joins
     remove       SIGTERM of a worker
-    broker       SIGKILL of a broker, restarted after a moment
+    broker       SIGKILL of a broker, restarted after a moment; counted from when it is back
+    fence        another producer takes a worker's transactional id in the middle of a transaction
+    stall        the network passes nothing, for a moment or for longer than a session; counted from when it does again
+    cut          every connection of the workers ends
 """
 
 from __future__ import annotations
@@ -19,7 +25,9 @@ import signal
 import time
 from collections.abc import Callable
 
-from tests.chaos.fleet import Worker, await_true
+from service.broker.kafka import KafkaBroker
+from tests.chaos.fleet import Stuck, Worker, await_true
+from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import PLACES, Fault
 
@@ -49,11 +57,34 @@ def _kill(scene: Scene, draw: random.Random) -> Times:
 def _armed(scene: Scene, draw: random.Random, place: str) -> Times:
     after = draw.randint(1, 20) if place.startswith("commit.") else 1
     victim = scene.fleet.start(FAULTS__KILL_AT=place, FAULTS__KILL_AFTER=str(after))
-    await_true(lambda: victim.code is not None, _STARTS_S, f"{victim.name} never passed {place}, see {victim.log}")
-    began = time.monotonic()
-    if victim.code == -signal.SIGKILL:  # else it failed, which the fleet notes
-        scene.fleet.remove(victim)
-    return began, _recovered(scene)
+    return _dead(victim), _recovered(scene)
+
+
+def _revoked(scene: Scene, draw: random.Random) -> Times:
+    """Four share the partitions in the end, so each of the first two has handed some over."""
+    while len(scene.fleet.alive) > 1:
+        _end(scene, scene.fleet.choose(draw))
+    victim = _joined(scene, FAULTS__KILL_AT="revoked")
+    for _ in range(2):
+        scene.fleet.start()
+    return _dead(victim), _recovered(scene)
+
+
+def _lost(scene: Scene, draw: random.Random) -> Times:
+    victim = _joined(scene, FAULTS__KILL_AT="lost")
+    victim.signal(signal.SIGSTOP)
+    time.sleep(draw.uniform(2.5, 4.0))
+    victim.signal(signal.SIGCONT)
+    return _dead(victim), _recovered(scene)
+
+
+def _rolled_back(scene: Scene, draw: random.Random) -> Times:
+    """A static member, because its transactional id is known. It takes that with its first transaction."""
+    name = f"doomed-{draw.randrange(1 << 32)}"
+    victim = _joined(scene, FAULTS__KILL_AT="rolled_back", KAFKA__INSTANCE_ID=name)
+    time.sleep(draw.uniform(0.5, 1.0))
+    KafkaBroker(scene.site.servers).producer(f"eddycast-{scene.topics.group}-{name}").close(1.0)
+    return _dead(victim), _recovered(scene)
 
 
 def _pause(scene: Scene, draw: random.Random) -> Times:
@@ -74,8 +105,8 @@ def _pause(scene: Scene, draw: random.Random) -> Times:
 def _add(scene: Scene, draw: random.Random) -> Times:
     while len(scene.fleet.alive) >= _MOST:
         _end(scene, scene.fleet.choose(draw))
-    began = _joined(scene)
-    return began, _recovered(scene)
+    _joined(scene)
+    return time.monotonic(), _recovered(scene)
 
 
 def _remove(scene: Scene, draw: random.Random) -> Times:
@@ -87,11 +118,31 @@ def _remove(scene: Scene, draw: random.Random) -> Times:
 
 
 def _broker(scene: Scene, draw: random.Random) -> Times:
-    began = time.monotonic()
-    scene.kafka.kill(draw.randrange(len(scene.kafka.log_files())))
+    scene.site.kafka.kill(draw.randrange(len(scene.site.kafka.log_files())))
     time.sleep(draw.uniform(0.0, 2.0))
-    scene.kafka.restart()
+    scene.site.kafka.restart()
+    return time.monotonic(), _recovered(scene)
+
+
+def _fence(scene: Scene, draw: random.Random) -> Times:
+    deadline = time.monotonic() + _STARTS_S
+    while not (owners := scene.progress.open_transactions()):
+        if time.monotonic() > deadline:
+            raise Stuck("no worker opens a transaction")
+    began = time.monotonic()
+    KafkaBroker(scene.site.servers).producer(draw.choice(owners)).close(1.0)
     return began, _recovered(scene)
+
+
+def _stall(scene: Scene, draw: random.Random) -> Times:
+    with _proxy(scene).stalled():
+        time.sleep(draw.choice((0.3, 1.0, 2.0, 3.5)))
+    return time.monotonic(), _recovered(scene)
+
+
+def _cut(scene: Scene, draw: random.Random) -> Times:
+    _proxy(scene).cut()
+    return time.monotonic(), _recovered(scene)
 
 
 _ACTS: dict[str, Callable[[Scene, random.Random], Times]] = {
@@ -100,6 +151,12 @@ _ACTS: dict[str, Callable[[Scene, random.Random], Times]] = {
     "add": _add,
     "remove": _remove,
     "broker": _broker,
+    "revoked": _revoked,
+    "lost": _lost,
+    "rolled_back": _rolled_back,
+    "fence": _fence,
+    "stall": _stall,
+    "cut": _cut,
 }
 
 
@@ -118,11 +175,23 @@ def _at_once(scene: Scene, victim: Worker, number: signal.Signals) -> float:
     return began
 
 
-def _joined(scene: Scene) -> float:
-    """Start a worker; when it began to serve."""
-    worker = scene.fleet.start()
+def _joined(scene: Scene, **settings: str) -> Worker:
+    """A new worker that serves."""
+    worker = scene.fleet.start(**settings)
     await_true(worker.holds, _STARTS_S, f"{worker.name} got nothing to serve, see {worker.log}")
+    return worker
+
+
+def _dead(victim: Worker) -> float:
+    """When it had killed itself."""
+    await_true(lambda: victim.code is not None, _STARTS_S, f"{victim.name} did not come to its place, see {victim.log}")
     return time.monotonic()
+
+
+def _proxy(scene: Scene) -> Proxy:
+    if scene.site.proxy is None:
+        raise ValueError("there is no proxy in front of a cluster")
+    return scene.site.proxy
 
 
 def _end(scene: Scene, worker: Worker) -> None:

@@ -1,6 +1,7 @@
 """The input of a chaos run: sensors that never stop, drawn from a seed, with everything that real ones do.
 
-A minute of their time is sent every `TICK_S`. Each record holds its stamp, also one that cannot be read, so that what
+A minute of their time takes a tenth of a second, and is sent in parts, so that a fault rarely finds a worker with
+nothing to do. Each record holds its stamp, also one that cannot be read, so that what
 differs at the end can be traced to the moment at which it was sent.
 """
 
@@ -16,7 +17,7 @@ from service.errors import EddycastError
 from tests.support.bundles import START_MS
 
 MINUTE_MS = 60_000
-TICK_S = 0.1
+TICK_S, PARTS = 0.02, 5
 #: How often a reading is missing, null, sent twice, sent with the stamp of ten minutes ago, or cut off.
 GAP, NULL, TWICE, LATE, TORN = 0.04, 0.02, 0.02, 0.01, 0.01
 #: A stream falls silent with this chance a minute, for so many minutes: longer than `max_gap` and than a time to live.
@@ -39,6 +40,7 @@ def minutes(seed: int, partitions: int, streams: int) -> Iterator[list[Reading]]
                 silent_until[stream] = minute + SILENT_MINUTES
             if minute >= silent_until[stream] and draw.random() >= GAP:
                 readings += _said(draw, stream, partitions, START_MS + minute * MINUTE_MS, levels[stream])
+        draw.shuffle(readings)
         yield readings
         minute += 1
 
@@ -90,13 +92,16 @@ class Feed:
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(TICK_S):
-                self._send(next(self._minutes))
+            while not self._stop.is_set():
+                readings = next(self._minutes)
+                self.sent.append(time.monotonic())
+                for part in range(PARTS):
+                    self._send(readings[part::PARTS])
+                    self._stop.wait(TICK_S)
         except Exception as error:  # noqa: BLE001 - raised by `stop`, in the driver's own thread
             self._raised = error
 
     def _send(self, readings: list[Reading]) -> None:
-        self.sent.append(time.monotonic())
         self.records += len(readings)
         try:
             for partition in sorted({reading[0] for reading in readings}):

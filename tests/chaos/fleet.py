@@ -41,6 +41,7 @@ class Worker:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         variables = {PREFIX + name: value for name, value in settings.items()}
         self.log = log
+        self._kills_itself = "FAULTS__KILL_AT" in settings
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, *command],
@@ -70,6 +71,11 @@ class Worker:
             elif str(said.get("event")).startswith(_GONE):
                 held -= set(said["partitions"])
         return held
+
+    @property
+    def was_to_die(self) -> bool:
+        """Whether it ended as it was told to when it was started."""
+        return self._kills_itself and self.code == -signal.SIGKILL
 
     def signal(self, number: signal.Signals) -> None:
         """Nothing happens to one that is gone."""
@@ -132,8 +138,9 @@ class Fleet:
         """Note who ended by itself, and why; it is started again as a supervisor would."""
         for worker in [worker for worker in self.alive if worker.code is not None]:
             self.alive.remove(worker)
-            self.failed.append(f"{worker.name} ended with {worker.code}:\n{worker.tail()}")
-            self.start()
+            if not worker.was_to_die:
+                self.failed.append(f"{worker.name} ended with {worker.code}:\n{worker.tail()}")
+                self.start()
 
     def stop(self, within_s: float = 20.0) -> None:
         """End all as a person would. Raises Stuck; one that ends badly is noted."""

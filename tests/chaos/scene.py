@@ -10,10 +10,9 @@ from pathlib import Path
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from deploy.kafka import KafkaServer
 from service.broker.kafka import KafkaBroker
-from tests.chaos.feed import Feed
 from tests.chaos.fleet import Fleet, Stuck
+from tests.chaos.proxy import Site
 
 #: Of the changelog: it is compacted all the time, so that rows are restored from what compaction left.
 _COMPACTED = {
@@ -23,6 +22,8 @@ _COMPACTED = {
     "max.compaction.lag.ms": "3000",
 }
 _RECOVERS_S = 60.0
+#: Of the clients that watch: what they measure is not to be their own patience.
+_HASTY = {"request_timeout_ms": 2_000, "reconnect_backoff_max_ms": 200}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class Progress:
     def __init__(self, servers: str, topics: Topics, partitions: int) -> None:
         self._servers, self._group = servers, topics.group
         self._places = [TopicPartition(topics.input, partition) for partition in range(partitions)]
-        self._consumer = KafkaConsumer(bootstrap_servers=servers, group_id=None)
-        self._admin = KafkaAdminClient(bootstrap_servers=servers)
+        self._consumer = KafkaConsumer(bootstrap_servers=servers, group_id=None, **_HASTY)
+        self._admin = KafkaAdminClient(bootstrap_servers=servers, **_HASTY)
 
     def close(self) -> None:
         self._consumer.close(autocommit=False)
@@ -115,12 +116,21 @@ class Progress:
             fleet.look()
             time.sleep(0.03)
 
+    def open_transactions(self) -> list[str]:
+        """Transactional ids of the group's workers that have one open now."""
+        try:
+            found = self._admin.list_transactions(state_filters=["Ongoing"])
+        except KafkaError:
+            return []
+        ids = [listing.transactional_id for listings in found.values() for listing in listings]
+        return [name for name in ids if f"-{self._group}-" in name]
+
 
 @dataclass
 class Scene:
     """Everything a fault may touch."""
 
-    kafka: KafkaServer
+    site: Site
+    topics: Topics
     fleet: Fleet
-    feed: Feed
     progress: Progress

@@ -6,10 +6,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-#: A new worker kills itself there. Killed while `revoked` or `rolled_back` needs a second fault and is not drawn.
+#: A new worker kills itself there, as soon as it comes there by itself.
 PLACES = (*(f"commit.{step}" for step in range(1, 8)), "assigned", "restoring")
 #: What each kind does is said in `faults.py`.
-KINDS = ("kill", *PLACES, "pause", "add", "remove", "broker")
+_ANYWHERE = ("kill", *PLACES, "revoked", "lost", "rolled_back", "pause", "add", "remove", "broker", "fence")
+_BEHIND_A_PROXY = ("stall", "cut")
+
+
+def kinds_for(nodes: int) -> tuple[str, ...]:
+    """What a cluster of so many nodes allows: the proxy stands in front of a single one."""
+    return _ANYWHERE if nodes > 1 else _ANYWHERE + _BEHIND_A_PROXY
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,7 @@ class Fault:
     seed: int
 
 
-def draw_faults(count: int, seed: int, kinds: Sequence[str] = KINDS) -> Iterator[Fault]:
+def draw_faults(count: int, seed: int, kinds: Sequence[str]) -> Iterator[Fault]:
     """`count` faults: all kinds in some order, then all of them in another, and so on."""
     draw = random.Random(seed)
     bag: list[str] = []

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.kafka import KafkaServer
-from tests.chaos.driver import BROKER, Result, run
-from tests.chaos.schedule import KINDS, draw_faults
+from tests.chaos.driver import Result, run
+from tests.chaos.proxy import Site, site
+from tests.chaos.schedule import draw_faults, kinds_for
 from tests.chaos.table import is_clean, table
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    """One that may be killed."""
-    with KafkaServer(config=BROKER) as server:
-        yield server
+def place() -> Iterator[Site]:
+    """A broker of one's own, to be killed."""
+    with site() as found:
+        yield found
 
 
 def checked(result: Result, faults: int) -> None:
@@ -28,10 +28,11 @@ def checked(result: Result, faults: int) -> None:
     assert result.records > 0
 
 
-def test_every_kind_of_fault_once_changes_nothing(broker: KafkaServer) -> None:
-    checked(run(broker, draw_faults(len(KINDS), seed=11), seed=11), len(KINDS))
+def test_every_kind_of_fault_once_changes_nothing(place: Site) -> None:
+    kinds = kinds_for(nodes=1)
+    checked(run(place, draw_faults(len(kinds), 11, kinds), seed=11), len(kinds))
 
 
-def test_take_overs_of_many_partitions_change_nothing(broker: KafkaServer) -> None:
+def test_take_overs_of_many_partitions_change_nothing(place: Site) -> None:
     """What is read too early in a take-over shows with many partitions only."""
-    checked(run(broker, draw_faults(3, seed=12, kinds=("kill", "pause", "commit.6")), seed=12, partitions=32), 3)
+    checked(run(place, draw_faults(3, seed=12, kinds=("kill", "pause", "commit.6")), seed=12, partitions=32), 3)

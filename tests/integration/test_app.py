@@ -83,10 +83,11 @@ def start(broker: MemoryBroker) -> Iterator[Callable[[Settings], Running]]:
         running.stop.set()
 
 
-def observe(broker: MemoryBroker, values: list[float | None]) -> None:
+def observe(broker: MemoryBroker, values: list[float | None], first: int = 0) -> None:
     producer = broker.producer()
     records: list[bytes | None] = [
-        json.dumps({"timestamp": START_MS + i * MINUTE, "value": value}).encode() for i, value in enumerate(values)
+        json.dumps({"timestamp": START_MS + (first + i) * MINUTE, "value": value}).encode()
+        for i, value in enumerate(values)
     ]
     producer.produce("observations", 1, [b"boiler"] * len(records), records)
     producer.flush(5)
@@ -113,10 +114,11 @@ def test_observations_become_forecasts_and_a_stop_commits_them(
 
     again = start(settings)  # what was done is not done again
     until(lambda: again.service.url is not None and again.get("/ready")[0] == 200)
-    observe(broker, [5.0])
+    observe(broker, [5.0], 4)
     until(lambda: len(broker.read("forecasts")) >= 5)
     again.end()
     assert len(broker.read("forecasts")) == 5
+    assert json.loads(broker.read("forecasts")[-1].value or b"")["warm"] is True, "its state has survived"
 
 
 def test_a_bundle_may_come_later(settings: Settings, tmp_path: Path, start: Callable[[Settings], Running]) -> None:

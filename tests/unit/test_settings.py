@@ -147,11 +147,30 @@ def test_a_mistake_in_a_file_is_named_with_the_file(content: str, complaint: str
         (["--kafka.request_timeout_ms=12000"], "kafka.delivery_timeout_ms"),
         (["--kafka.security_protocol=SASL_SSL"], "kafka.sasl_username"),
         (["--topics.dead_letters=forecasts"], "topics.dead_letters"),
+        (["--topics.changelog=forecasts"], "topics.changelog"),
+        (["--kafka.group=g", "--topics.output=g-changelog"], "topics.changelog"),
+        (["--commit.interval_ms=15000"], "commit.interval_ms.*kafka.transaction_timeout_ms"),
+        (["--commit.timeout_ms=15000"], "commit.timeout_ms.*kafka.transaction_timeout_ms"),
+        (["--kafka.max_poll_interval_ms=10000"], "commit.timeout_ms.*kafka.max_poll_interval_ms"),
+        (["--commit.handover_ms=10000"], "commit.handover_ms.*kafka.session_timeout_ms"),
+        (["--faults.kill_at=commit.8"], "faults.kill_at must be one of commit.1"),
     ],
 )
 def test_settings_that_contradict_each_other_are_both_named(flags: list[str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         load_settings(flags, {})
+
+
+def test_how_long_a_commit_may_take_follows_from_kafkas_times_unless_it_is_set() -> None:
+    given = load_settings(["--kafka.transaction_timeout_ms=30000", "--kafka.session_timeout_ms=9000"], {})
+    assert given.waits == (20_000, 4_500)
+    given = load_settings(["--commit.timeout_ms=3000", "--commit.handover_ms=2000"], {})
+    assert given.waits == (3_000, 2_000)
+
+
+def test_the_changelog_is_named_after_the_group_unless_it_is_set() -> None:
+    assert load_settings(["--kafka.group=north"], {}).changelog == "north-changelog"
+    assert load_settings(["--kafka.group=north", "--topics.changelog=rows"], {}).changelog == "rows"
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""A bad network between workers and broker: a listener of its own for them, behind a proxy that stalls and cuts.
+
+The broker advertises the proxy's address on that listener, so whoever comes through it stays behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploy.kafka import KafkaServer
+from deploy.kafka.server import HURRIED
+
+_CHUNK = 65_536
+_HURRIED = {
+    "group.min.session.timeout.ms": "1000",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    "log.cleaner.backoff.ms": "1000",
+}
+
+
+class Proxy:
+    """Passes bytes both ways from a port of its own to another; both on the loopback interface."""
+
+    def __init__(self, port: int, to: int) -> None:
+        self._port, self._to = port, to
+        self._loop = asyncio.new_event_loop()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT, as clients want it."""
+        return f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Listen."""
+        self._thread.start()
+        self._run(asyncio.start_server(self._accept, "127.0.0.1", self._port))
+
+    def stop(self) -> None:
+        """Cut every connection and stop listening."""
+        self.cut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        """While the block lasts nothing passes; connections stay, and new ones are taken."""
+        self._loop.call_soon_threadsafe(self._open.clear)
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(self._open.set)
+
+    def cut(self) -> None:
+        """Every connection ends, whatever was under way."""
+        self._run(self._cut())
+
+    async def _cut(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with contextlib.suppress(OSError):
+            there, back = await asyncio.open_connection("127.0.0.1", self._to)
+            self._writers.add(back)
+            await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+            self._writers.discard(back)
+        self._writers.discard(writer)
+        writer.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until either side is gone; then the other goes, too."""
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(_CHUNK):
+                await self._open.wait()
+                writer.write(chunk)
+                await writer.drain()
+        writer.transport.abort()
+
+    def _run(self, what: object) -> None:
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(10)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running Kafka, and what leads the workers to it: a proxy in front of one node, else nothing."""
+
+    kafka: KafkaServer
+    proxy: Proxy | None
+
+    @property
+    def servers(self) -> str:
+        """The way in for everyone else."""
+        return self.kafka.bootstrap_servers
+
+    @property
+    def for_workers(self) -> str:
+        """The way in for workers."""
+        return self.servers if self.proxy is None else self.proxy.address
+
+
+@contextlib.contextmanager
+def site(nodes: int = 1) -> Iterator[Site]:
+    """A Kafka that may be killed, and that notices within the time-outs of the workers."""
+    if nodes > 1:
+        with KafkaServer(nodes, config=_HURRIED, jvm=HURRIED) as kafka:
+            yield Site(kafka, None)
+        return
+    direct, hidden, shown, controller = _free_ports(4)
+    listeners = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{direct},STALLED://127.0.0.1:{hidden},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{direct},STALLED://127.0.0.1:{shown}",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,STALLED:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+    }
+    proxy = Proxy(shown, hidden)
+    with KafkaServer(port=direct, config=_HURRIED | listeners, jvm=HURRIED) as kafka:
+        proxy.start()
+        try:
+            yield Site(kafka, proxy)
+        finally:
+            proxy.stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, below the range of outgoing connections: a restart finds them free again."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in ports:
+                ports.append(port)
+    return ports

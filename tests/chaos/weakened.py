@@ -1,0 +1,88 @@
+"""The service without one of its guards: `python -m tests.chaos.weakened GUARD serve`. The proof has to notice.
+
+handover     a revocation is only noted; the commit follows after the poll, when others own the partitions
+membership   who we are is asked for at the commit, not captured by the poll; whoever is nobody commits as nobody
+end          rows are restored up to the read-committed end of the changelog, and their marker is believed
+rows         rows are not rolled back
+producer     a producer goes on after an error
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from typing import Any, NoReturn
+
+from service.__main__ import main
+from service.broker.kafka_consumer import KafkaConsumer
+from service.broker.kafka_producer import KafkaProducer
+from service.broker.kafka_reader import KafkaReader
+from service.checkpoint import Checkpoint
+from service.pipeline import Pipeline
+from service.state import restore
+from service.state.changelog import Marker
+from service.state.store import Store
+
+
+def _handover() -> None:
+    revoked, poll = Pipeline.revoked, Pipeline._poll
+    noted: list[Collection[int]] = []
+
+    def commit_later(self: Pipeline) -> Any:
+        batches = poll(self)
+        while noted:
+            revoked(self, noted.pop())
+        return [batch for batch in batches if batch.partition in self._checkpoint.committed]
+
+    Pipeline.revoked = lambda self, partitions: noted.append(partitions)  # type: ignore[method-assign]
+    Pipeline._poll = commit_later  # type: ignore[method-assign]
+
+
+def _membership() -> None:
+    KafkaConsumer.membership = property(lambda self: self._client.group_metadata())  # type: ignore[assignment,method-assign]
+    KafkaConsumer.transaction_offsets = KafkaConsumer._for_commit  # type: ignore[method-assign]
+
+
+def _end() -> None:
+    def end(self: KafkaReader, partition: int) -> int:
+        where = self._at(partition)
+        return int(self._committed.end_offsets([where])[where])
+
+    finish = restore.Restore._finish
+
+    def unchecked(self: restore.Restore, partition: int) -> restore.Restored:
+        replay = self._replays[partition]
+        streams = self._arena.count(partition)
+        newest = 0 if replay.marker is None else replay.marker.newest
+        replay.marker = None if replay.committed is None else Marker(replay.committed, streams, newest)
+        return finish(self, partition)
+
+    KafkaReader.end = end  # type: ignore[method-assign]
+    restore.Restore._finish = unchecked  # type: ignore[method-assign]
+
+
+def _rows() -> None:
+    Store.roll_back = lambda self: None  # type: ignore[method-assign]
+
+
+def _producer() -> None:
+    def go_on(self: KafkaProducer, reason: Exception, cause: BaseException) -> NoReturn:
+        self._queued = []
+        raise reason from cause
+
+    roll_back = Checkpoint.roll_back
+    KafkaProducer._end = go_on  # type: ignore[method-assign]
+    Checkpoint.roll_back = lambda self, within_s, keep_producer: roll_back(self, within_s, True)  # type: ignore[method-assign]
+
+
+GUARDS: dict[str, Callable[[], None]] = {
+    "handover": _handover,
+    "membership": _membership,
+    "end": _end,
+    "rows": _rows,
+    "producer": _producer,
+}
+
+if __name__ == "__main__":
+    GUARDS[sys.argv.pop(1)]()
+    main()
