@@ -11,11 +11,11 @@ import sys
 from itertools import islice
 
 from tests.chaos.driver import Result, run
-from tests.chaos.fleet import SERVICE
+from tests.chaos.fleet import WHOLE
 from tests.chaos.proxy import site
 from tests.chaos.schedule import draw_faults, kinds_for
 from tests.chaos.table import is_clean, table
-from tests.chaos.weakened import GUARDS
+from tests.chaos.weakened import GUARDS, without
 
 #: Faults in one run; each run has topics and workers of its own, and every fourth has many partitions.
 _IN_A_RUN = 25
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--kinds", help="comma between; none = all that this cluster allows")
     parser.add_argument("--without", choices=GUARDS, help="a guard of the service: the proof has to fail then")
     asked = parser.parse_args()
-    command = SERVICE if asked.without is None else ("-m", "tests.chaos.weakened", asked.without, "serve")
+    build = without(asked.without) if asked.without else WHOLE
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     faults = draw_faults(asked.faults, asked.seed, asked.kinds.split(",") if asked.kinds else kinds_for(asked.nodes))
     results: list[Result] = []
@@ -41,7 +41,7 @@ def main() -> int:
             partitions = asked.partitions or _PARTITIONS[len(results) % len(_PARTITIONS)]
             print(f"run {len(results) + 1}: {len(chunk)} faults, {partitions} partitions", flush=True)
             seed = asked.seed * 1000 + len(results)
-            results.append(run(place, chunk, seed, partitions, min(3, asked.nodes), command, _say))
+            results.append(run(place, chunk, seed, partitions, min(3, asked.nodes), build, _say))
             _explain(results[-1])
     print(table(results))
     return 0 if is_clean(results) else 1

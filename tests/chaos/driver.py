@@ -14,7 +14,7 @@ from service.broker.kafka import KafkaBroker
 from tests.chaos.checker import Difference, compare, compare_rows, read
 from tests.chaos.faults import inject
 from tests.chaos.feed import Feed
-from tests.chaos.fleet import HURRIED, SERVICE, Fleet, Stuck, await_true
+from tests.chaos.fleet import HURRIED, WHOLE, Build, Fleet, Stuck, await_true
 from tests.chaos.proxy import Site
 from tests.chaos.scene import Progress, Scene, Topics
 from tests.chaos.schedule import Fault
@@ -54,10 +54,10 @@ def run(
     seed: int,
     partitions: int = 4,
     replication: int = 1,
-    command: Sequence[str] = SERVICE,
+    build: Build = WHOLE,
     say: Callable[[str], None] = print,
 ) -> Result:
-    """Disturb a group by `faults`, let it finish, and compare. `command` starts a disturbed worker."""
+    """Disturb a group by `faults`, let it finish, and compare. `build` is what the disturbed workers run."""
     servers, name = site.servers, uuid.uuid4().hex[:6]
     disturbed, undisturbed = Topics(f"input-{name}", f"chaos-{name}"), Topics(f"input-{name}", f"calm-{name}")
     result = Result(partitions, Path(tempfile.mkdtemp(prefix="eddycast-chaos-")))
@@ -68,49 +68,42 @@ def run(
     for topics in (disturbed, undisturbed):
         topics.create(servers, partitions, replication)
     feed = Feed(servers, disturbed.input, seed, partitions, streams=max(24, 2 * partitions))
-    feed.start()
-    try:
-        _disturb(site, disturbed, feed, faults, command, result, say)
-    except Stuck as error:
-        result.stuck = str(error)
-        return result
+    settings = disturbed.settings(site.for_workers, result.logs / "bundle") | HURRIED
+    progress = Progress(servers, disturbed, partitions)
+    with Fleet(settings, result.logs, build) as fleet:
+        result.failed = fleet.failed
+        try:
+            _disturb(Scene(site, disturbed, fleet, progress), feed, faults, result, say)
+        except Stuck as error:
+            result.stuck = str(error)
+            return result
+        finally:
+            progress.close()
     _follow(servers, undisturbed, result)
     result.records = feed.records
     result.differences = _differences(servers, disturbed, undisturbed, feed, result.outcomes)
     return result
 
 
-def _disturb(
-    site: Site,
-    topics: Topics,
-    feed: Feed,
-    faults: Iterable[Fault],
-    command: Sequence[str],
-    result: Result,
-    say: Callable[[str], None],
-) -> None:
-    """Every fault in turn, then peace until everything that was sent is committed."""
-    settings = topics.settings(site.for_workers, result.logs / "bundle") | HURRIED
-    progress = Progress(site.servers, topics, result.partitions)
-    with Fleet(settings, result.logs, command) as fleet:
-        result.failed = fleet.failed
-        scene = Scene(site, topics, fleet, progress)
-        try:
-            fleet.start()
-            fleet.start()
-            await_true(lambda: len(fleet.serving()) == 2, 60.0, f"the workers do not serve, see {result.logs}")
-            for fault in faults:
-                try:
-                    began, recovered = inject(scene, fault)
-                except Stuck as error:
-                    raise Stuck(f"fault {fault.number} ({fault.kind}): {error}") from error
-                result.outcomes.append(Outcome(fault, began, recovered))
-                say(f"{fault.number:4} {fault.kind:10} recovered in {recovered - began:6.2f} s")
-        finally:
-            feed.stop()
-        progress.await_reached(progress.ends(), fleet)
-        fleet.stop()
-    progress.close()
+def _disturb(scene: Scene, feed: Feed, faults: Iterable[Fault], result: Result, say: Callable[[str], None]) -> None:
+    """Every fault in turn, then peace until everything that was sent is committed. Raises Stuck."""
+    fleet = scene.fleet
+    feed.start()
+    try:
+        fleet.start()
+        fleet.start()
+        await_true(lambda: len(fleet.serving()) == 2, 60.0, f"the workers do not serve, see {result.logs}")
+        for fault in faults:
+            try:
+                began, recovered = inject(scene, fault)
+            except Stuck as error:
+                raise Stuck(f"fault {fault.number} ({fault.kind}): {error}") from error
+            result.outcomes.append(Outcome(fault, began, recovered))
+            say(f"{fault.number:4} {fault.kind:12} recovered in {recovered - began:6.2f} s")
+    finally:
+        feed.stop()
+    scene.progress.await_reached(scene.progress.ends(), fleet)
+    fleet.stop()
 
 
 def _follow(servers: str, topics: Topics, result: Result) -> None:

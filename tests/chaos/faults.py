@@ -12,7 +12,8 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     pause        SIGSTOP for longer than its session, then SIGCONT: it wakes with work left
     add          a worker joins
     remove       SIGTERM of a worker
-    broker       SIGKILL of a broker, restarted after a moment; counted from when it is back
+    broker       SIGKILL of the only broker, restarted after a moment; counted from when it is back
+    leader       SIGKILL of one node of a cluster; it comes back once the others have taken over what it led
     fence        another producer takes a worker's transactional id in the middle of a transaction
     stall        the network passes nothing, for a moment or for longer than a session; counted from when it does again
     cut          every connection of the workers ends
@@ -118,10 +119,20 @@ def _remove(scene: Scene, draw: random.Random) -> Times:
 
 
 def _broker(scene: Scene, draw: random.Random) -> Times:
-    scene.site.kafka.kill(draw.randrange(len(scene.site.kafka.log_files())))
+    scene.site.kafka.kill()
     time.sleep(draw.uniform(0.0, 2.0))
     scene.site.kafka.restart()
     return time.monotonic(), _recovered(scene)
+
+
+def _leader(scene: Scene, draw: random.Random) -> Times:
+    """Every node leads some of the partitions."""
+    began = time.monotonic()
+    scene.site.kafka.kill(draw.randrange(len(scene.site.kafka.log_files())))
+    recovered = _recovered(scene)
+    scene.site.kafka.restart()
+    _recovered(scene)
+    return began, recovered
 
 
 def _fence(scene: Scene, draw: random.Random) -> Times:
@@ -151,6 +162,7 @@ _ACTS: dict[str, Callable[[Scene, random.Random], Times]] = {
     "add": _add,
     "remove": _remove,
     "broker": _broker,
+    "leader": _leader,
     "revoked": _revoked,
     "lost": _lost,
     "rolled_back": _rolled_back,

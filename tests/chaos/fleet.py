@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,7 +28,17 @@ HURRIED = {
 }
 #: How a worker's log says that it serves a partition, and that it does not any more.
 _RESTORED, _GONE = "partition restored", ("partitions handed over", "partitions lost")
-SERVICE = ("-m", "service", "serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What a worker runs, and what it is set to besides."""
+
+    command: Sequence[str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+WHOLE = Build(("-m", "service", "serve"))
 
 
 class Stuck(Exception):
@@ -96,8 +107,8 @@ class Worker:
 class Fleet:
     """The workers of one group. A context manager: at its end all are killed."""
 
-    def __init__(self, settings: Mapping[str, str], logs: Path, command: Sequence[str] = SERVICE) -> None:
-        self._settings, self._logs, self._command = dict(settings), logs, command
+    def __init__(self, settings: Mapping[str, str], logs: Path, build: Build = WHOLE) -> None:
+        self._settings, self._logs, self._command = {**settings, **build.settings}, logs, build.command
         self._started = 0
         self.alive: list[Worker] = []
         #: Those that ended although nobody ended them, with their last words.

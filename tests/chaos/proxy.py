@@ -22,6 +22,8 @@ _HURRIED = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     "log.cleaner.backoff.ms": "1000",
 }
+#: What is acknowledged survives the loss of a node.
+_SAFE = {"min.insync.replicas": "2", "transaction.state.log.min.isr": "2"}
 
 
 class Proxy:
@@ -113,7 +115,7 @@ class Site:
 def site(nodes: int = 1) -> Iterator[Site]:
     """A Kafka that may be killed, and that notices within the time-outs of the workers."""
     if nodes > 1:
-        with KafkaServer(nodes, config=_HURRIED, jvm=HURRIED) as kafka:
+        with KafkaServer(nodes, config=_HURRIED | _SAFE, jvm=HURRIED) as kafka:
             yield Site(kafka, None)
         return
     direct, hidden, shown, controller = _free_ports(4)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 #: A new worker kills itself there, as soon as it comes there by itself.
 PLACES = (*(f"commit.{step}" for step in range(1, 8)), "assigned", "restoring")
 #: What each kind does is said in `faults.py`.
-_ANYWHERE = ("kill", *PLACES, "revoked", "lost", "rolled_back", "pause", "add", "remove", "broker", "fence")
-_BEHIND_A_PROXY = ("stall", "cut")
+_ANYWHERE = ("kill", *PLACES, "revoked", "lost", "rolled_back", "pause", "add", "remove", "fence")
+_ONE_NODE, _CLUSTER = ("broker", "stall", "cut"), ("leader",)
 
 
 def kinds_for(nodes: int) -> tuple[str, ...]:
     """What a cluster of so many nodes allows: the proxy stands in front of a single one."""
-    return _ANYWHERE if nodes > 1 else _ANYWHERE + _BEHIND_A_PROXY
+    return _ANYWHERE + (_CLUSTER if nodes > 1 else _ONE_NODE)
 
 
 @dataclass(frozen=True, slots=True)

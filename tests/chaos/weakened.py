@@ -9,6 +9,7 @@ producer     a producer goes on after an error
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ from service.pipeline import Pipeline
 from service.state import restore
 from service.state.changelog import Marker
 from service.state.store import Store
+from tests.chaos.fleet import WHOLE, Build
 
 
 def _handover() -> None:
@@ -30,7 +32,7 @@ def _handover() -> None:
 
     def commit_later(self: Pipeline) -> Any:
         batches = poll(self)
-        while noted:
+        while noted and self._checkpoint.remaining() in (0.0, math.inf):
             revoked(self, noted.pop())
         return [batch for batch in batches if batch.partition in self._checkpoint.committed]
 
@@ -75,6 +77,8 @@ def _producer() -> None:
     Checkpoint.roll_back = lambda self, within_s, keep_producer: roll_back(self, within_s, True)  # type: ignore[method-assign]
 
 
+#: Settings that put more at risk.
+_EXPOSED = {"COMMIT__INTERVAL_MS": "1500", "KAFKA__TRANSACTION_TIMEOUT_MS": "8000"}
 GUARDS: dict[str, Callable[[], None]] = {
     "handover": _handover,
     "membership": _membership,
@@ -82,6 +86,12 @@ GUARDS: dict[str, Callable[[], None]] = {
     "rows": _rows,
     "producer": _producer,
 }
+
+
+def without(guard: str | None) -> Build:
+    """Workers that lack a guard, or none; all of them with more at risk than usual."""
+    return Build(WHOLE.command if guard is None else ("-m", "tests.chaos.weakened", guard, "serve"), _EXPOSED)
+
 
 if __name__ == "__main__":
     GUARDS[sys.argv.pop(1)]()
