@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.bundle import MANIFEST
 from service.commands.data_options import (
     Columns,
     Data,
@@ -23,6 +25,7 @@ from service.errors import DataError
 
 if TYPE_CHECKING:
     from service.history import History
+    from training.metrics import Figure
 
 Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
 SplitOption = Annotated[
@@ -59,14 +62,20 @@ def train(
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
-    from training.data import Split, infer_interval, make_panel, parse_duration, parse_season
+    from training.data import Split, format_duration, infer_interval, make_panel, parse_duration, parse_season
     from training.progress import training_bar
     from training.report import figures_table
     from training.train import Recipe, train_bundle
 
     console = Console(highlight=False)
     history = _read(data, time_column, stream_column, value_column, columns, timezone, delimiter, decimal, missing)
-    interval_ms = parse_duration(interval) if interval else infer_interval(history)
+    apart = infer_interval(history)
+    interval_ms = parse_duration(interval) if interval else apart
+    if interval_ms < apart:
+        raise DataError(
+            f"most readings are {format_duration(apart)} apart, --interval {interval} is finer",
+            f"give --interval {format_duration(apart)} or longer",
+        )
     panel = make_panel(history, interval_ms)
     for note in panel.notes:
         console.print(f"note: {note}")
@@ -84,9 +93,13 @@ def train(
         name=name,
     )
     cut = Split.parse(split, len(panel))
-    with training_bar(console, f"training {family}") as report:
+    if (out / MANIFEST).is_file():
+        console.print(f"note: the bundle in {out} is replaced")
+    with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
         manifest, figures = train_bundle(panel, recipe, cut, out, report)
     console.print(figures_table(figures, "rolling"))
+    for rival in beaten_by(figures, manifest.name):
+        console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
     seconds = manifest.training.seconds if manifest.training else 0.0
     console.print(f"{manifest.label} in {out}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s")
 
@@ -156,6 +169,14 @@ def demo(
     from training.demo import run_demo
 
     run_demo(kafka=kafka, out=out, source=data, family=family, seconds=seconds, port=port, seed=seed, epochs=epochs)
+
+
+def beaten_by(figures: Sequence[Figure], model: str) -> list[str]:
+    """The yardsticks whose mean absolute error over the horizon is smaller than the model's."""
+    longest = max(figure.horizon for figure in figures)
+    errors = {figure.model: figure.mae for figure in figures if figure.horizon == longest and figure.stream is None}
+    own = errors.pop(model, None)
+    return [rival for rival, error in errors.items() if own is not None and error is not None and error < own]
 
 
 def parse_quantiles(text: str) -> tuple[float, ...]:

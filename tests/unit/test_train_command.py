@@ -1,0 +1,48 @@
+"""What `eddycast train` says before and after: wrong flags, a replaced bundle, a model that is no good."""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.__main__ import run
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Path:
+    """A random walk, hourly: nothing beats its last value by much, and a season is of no use."""
+    path = tmp_path / "walk.csv"
+    values = np.random.default_rng(1).normal(size=400).cumsum()
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time", "value"])
+        for hour, value in enumerate(values):
+            writer.writerow([(datetime(2024, 1, 1) + timedelta(hours=hour)).isoformat(), f"{value:.3f}"])
+    return path
+
+
+def test_an_interval_finer_than_the_readings_is_refused(
+    walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(["train", str(walk), "--family", "naive", "--interval", "5min", "--out", str(tmp_path / "b")])
+    assert code == 2
+    assert "most readings are 1h apart, --interval 5min is finer" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_model_worse_than_a_yardstick_is_said_and_so_is_a_bundle_replaced(
+    walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(walk), "--horizon", "4", "--season", "24h", "--out", str(tmp_path / "b")]
+    assert run([*words, "--family", "seasonal_naive", "--name", "day"]) == 0
+    first = capsys.readouterr().out
+    assert "naive has the smaller error" in " ".join(first.split())
+    assert "is replaced" not in first
+    assert run([*words, "--family", "naive", "--name", "last"]) == 0
+    second = " ".join(capsys.readouterr().out.split())
+    assert "is replaced" in second
+    assert "warning" not in second
