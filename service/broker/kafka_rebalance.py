@@ -34,6 +34,7 @@ class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         await self._call(self._listener.revoked, revoked)
 
     async def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        self._claim_nothing()
         await self._call(self._listener.lost, lost)
 
     def silence(self) -> None:
@@ -44,6 +45,15 @@ class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         """What the listener raised since the last call."""
         error, self._error = self._error, None
         return error
+
+    def _claim_nothing(self) -> None:
+        """Join as one that owns nothing.
+
+        The client (kafka-python 3.0) claims what it was assigned last, also when it has lost it. A member that wakes
+        after its session is then given partitions at once that others serve, while they are still committing for them.
+        """
+        for assignor in self._client._coordinator._assignors.values():
+            assignor.member_assignment = None
 
     async def _call(self, method: Callable[[Collection[int]], None], where: Collection[TopicPartition]) -> None:
         if self._silent or not where:

@@ -159,6 +159,27 @@ def test_a_member_joins_although_no_poll_lasts_as_long_as_a_join(kafka: KafkaSer
             consumer.poll(0.002, 10)
 
 
+def test_a_member_that_was_expelled_claims_nothing_when_it_joins_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the group may give it at once what another member serves and has not committed."""
+    topic, claimed = bench.topic(2), []
+    consumer = bench.consumer(topic)
+    poll_until([consumer], lambda: len(consumer.assignment()) == 2)
+    coordinator = consumer._client._coordinator  # type: ignore[attr-defined]
+    say = coordinator.group_protocols
+
+    def listen() -> Any:
+        protocols = say()
+        claimed.append([place for _, metadata in protocols for place in metadata.owned_partitions])
+        return protocols
+
+    monkeypatch.setattr(coordinator, "group_protocols", listen)
+    bench.harness.expel(f"{topic}-g", consumer)
+    poll_until([consumer], lambda: claimed and consumer.assignment())
+    assert claimed[0] == []
+
+
 def test_a_static_member_that_was_displaced_is_told(kafka: KafkaServer, bench: Bench) -> None:
     topic = bench.topic()
     static = KafkaBroker(kafka.bootstrap_servers, instance_id="worker-1", **QUICK)

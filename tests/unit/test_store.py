@@ -1,0 +1,75 @@
+"""Rows, evictions and the changelog's share of them move together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.records import PartitionBatch
+from service.state.changelog import MARKER_KEY, Marker
+from service.state.store import Changes, Store
+from tests.support.bundles import Walk, write_bundle
+
+MINUTE = 60_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(write_bundle(tmp_path, Walk()), state_ttl_ms=80 * MINUTE, max_gap=8)
+
+
+def read(store: Store, streams: list[bytes], minute: int) -> None:
+    """A reading of each stream at a minute of partition 1."""
+    slots = store.arena.slots(1, streams)
+    store.journal.touch(1, streams, slots)
+    for slot in slots.tolist():
+        store.arena.prefix["observations"][slot] += 1
+        store.arena.prefix["last_timestamp"][slot] = minute * MINUTE
+    store.eviction.advance(1, np.array([minute * MINUTE]))
+
+
+def decoded(store: Store, changes: Changes) -> tuple[list[bytes], list[bytes], Marker | None]:
+    """Streams with a row, streams with a tombstone, the marker."""
+    zeros = np.zeros(len(changes.keys), np.int64)
+    found = store.codec.decode(PartitionBatch("log", 1, changes.keys, changes.values, zeros, zeros))
+    return found.streams, found.gone, found.marker
+
+
+def test_what_changed_is_written_once_with_a_marker(store: Store) -> None:
+    for minute in (100, 101):
+        read(store, [b"a", b"b"], minute)
+    changes = store.changes(1, 7)
+    assert len(changes.keys) == 3 and changes.keys[-1] == MARKER_KEY
+    assert decoded(store, changes) == ([b"a", b"b"], [], Marker(7, 2, 101 * MINUTE))
+    store.commit()
+    read(store, [b"b"], 102)
+    assert decoded(store, store.changes(1, 8)) == ([b"b"], [], Marker(8, 2, 102 * MINUTE))
+
+
+def test_who_is_forgotten_gets_a_tombstone_and_comes_back_with_a_row(store: Store) -> None:
+    read(store, [b"old", b"young"], 100)
+    store.commit()
+    read(store, [b"young"], 190)
+    assert decoded(store, store.changes(1, 9)) == ([b"young"], [b"old"], Marker(9, 1, 190 * MINUTE))
+    read(store, [b"old"], 191)
+    assert decoded(store, store.changes(1, 10)) == ([b"young", b"old"], [], Marker(10, 2, 191 * MINUTE))
+
+
+def test_a_roll_back_brings_rows_and_stream_time_back(store: Store) -> None:
+    read(store, [b"old", b"young"], 100)
+    store.commit()
+    for _ in range(2):
+        read(store, [b"young", b"new"], 190)
+        assert sorted(store.arena.streams(1)) == [b"new", b"young"], "each time, though it was taken back"
+        store.roll_back()
+        assert sorted(store.arena.streams(1)) == [b"old", b"young"]
+        assert store.eviction.newest(1) == 100 * MINUTE
+
+
+def test_a_partition_that_goes_leaves_nothing(store: Store) -> None:
+    read(store, [b"a"], 100)
+    store.forget([1])
+    assert len(store.arena) == 0 and store.eviction.newest(1) == 0
+    assert decoded(store, store.changes(1, 0)) == ([], [], Marker(0, 0, 0))
