@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from service.app import Service
-from service.broker.port import Consumer, RebalanceListener
 from service.connect import kafka_broker
 from service.log import configure_log
 from service.metrics import PREFIX, STAGES
@@ -17,45 +16,47 @@ from service.settings import Settings
 from tests.bench.clock import Clock
 
 
-class _Clocked:
-    """A consumer that notes when its first records came and when the last of `records` was committed."""
-
-    def __init__(self, consumer: Consumer, records: int, finished: threading.Event) -> None:
-        self._consumer, self._records, self._finished = consumer, records, finished
-        self._offsets: dict[int, int] = {}
-        self.clock, self.done = Clock(), 0
-
-    def poll(self, timeout_s: float, max_records: int) -> Any:
-        batches = self._consumer.poll(timeout_s, max_records)
-        if batches:
-            self.clock.start()
-        return batches
-
-    def commit(self, offsets: Mapping[int, int]) -> None:
-        self._consumer.commit(offsets)
-        self._offsets.update(offsets)
-        if not self._finished.is_set():
-            self.clock.stop()
-            self.done = sum(self._offsets.values())
-            if self.done >= self._records:
-                self._finished.set()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._consumer, name)
-
-
 class _Broker:
-    """Real Kafka, its consumer clocked."""
+    """Real Kafka, noting when the first records came and when the last of `records` was committed."""
 
     def __init__(self, broker: Any, records: int, finished: threading.Event) -> None:
         self._broker, self._records, self._finished = broker, records, finished
-        self.consumer_: _Clocked | None = None
+        self._sent: dict[int, int] = {}
+        self._offsets: dict[int, int] = {}
+        self.clock, self.done = Clock(), 0
 
-    def consumer(self, topic: str, group: str, listener: RebalanceListener, start_at: str = "earliest") -> Any:
-        self.consumer_ = _Clocked(
-            self._broker.consumer(topic, group, listener, start_at), self._records, self._finished
-        )
-        return self.consumer_
+    def consumer(self, *args: Any, **named: Any) -> Any:
+        consumer = self._broker.consumer(*args, **named)
+        poll = consumer.poll
+
+        def clocked(timeout_s: float, max_records: int) -> Any:
+            batches = poll(timeout_s, max_records)
+            if batches:
+                self.clock.start()
+            return batches
+
+        consumer.poll = clocked
+        return consumer
+
+    def producer(self, *args: Any, **named: Any) -> Any:
+        producer = self._broker.producer(*args, **named)
+        send_offsets, commit = producer.send_offsets, producer.commit
+
+        def sent(topic: str, offsets: Mapping[int, int], *rest: Any, **more: Any) -> None:
+            self._sent = dict(offsets)
+            send_offsets(topic, offsets, *rest, **more)
+
+        def committed(*rest: Any, **more: Any) -> None:
+            commit(*rest, **more)
+            self._offsets.update(self._sent)
+            if not self._finished.is_set():
+                self.clock.stop()
+                self.done = sum(self._offsets.values())
+                if self.done >= self._records:
+                    self._finished.set()
+
+        producer.send_offsets, producer.commit = sent, committed
+        return producer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
@@ -71,6 +72,7 @@ def service(
             "kafka": {"bootstrap_servers": address, "group": f"bench-{uuid.uuid4().hex}"},
             "topics": {"input": source, "output": sink, "dead_letters": f"{sink}-dead"},
             "http": {"port": 0},
+            "commit": {"delivery": "at_least_once"},
         }
     )
     configure_log("json", "error")
@@ -78,10 +80,7 @@ def service(
     broker = _Broker(kafka_broker(settings.kafka), records, finished)
     served = Service(settings, broker)
     served.run(finished)
-    consumer = broker.consumer_
-    if consumer is None:
-        raise RuntimeError("the service joined no group")
     value = served.metrics.registry.get_sample_value
     taken = value(PREFIX + "records_total") or 1.0
     stages = {s: (value(f"{PREFIX}stage_seconds_sum", {"stage": s}) or 0.0) / taken * 1e6 for s in STAGES}
-    return consumer.clock.report(consumer.done), stages
+    return broker.clock.report(broker.done), stages
