@@ -112,6 +112,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - a record may break anything; `Attempts` ends what comes back
             self._undo(error)
             self._attempts.failed(error, self._checkpoint.committed)
+            time.sleep(self._trouble.pause_s)
         records = sum(map(len, batches))
         self._show(records)
         return records
@@ -139,6 +140,7 @@ class Pipeline:
         if self._options.when_deleted == "fail":
             raise error
         self._undo(error)
+        self._attempts.undone()
         self._serving.again(list(self._serving.served))
 
     def _bring_back(self, beside: bool) -> None:

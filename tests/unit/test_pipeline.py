@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from service.broker.memory import MemoryBroker
+from service.checkpoint import Limits
 from service.errors import BrokerUnavailable, ProduceFailed
 from service.metrics import STAGES
 from service.model.runtime import Runtime
@@ -317,19 +318,22 @@ def test_a_second_member_takes_over_where_the_first_has_committed(walk: Runtime)
 def test_a_hand_over_whose_commit_fails_loses_and_repeats_nothing(walk: Runtime, fault: str) -> None:
     broker, streams = memory_broker(2), 4
     first = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0))
-    sent = readings(range(3), streams, 2)
-    send(broker, sent)
+    sent = readings(range(5), streams, 2)
+    send(broker, sent[:12])
     first.turn()
     second = worker(broker, walk, name="1")
     second.turn()
+    send(broker, sent[12:])  # the very poll that hands over brings records that follow what is taken back
     broker.fail_next(fault, 1)
+    first.turn()
+    first.pipeline._checkpoint._limits = Limits(0.0)
     for _ in range(4):
         first.turn()
         second.turn()
     first.finish()
     second.finish()
     assert by_order(broker) == undisturbed(walk, sent, 2)
-    assert committed(broker) == {0: 6, 1: 6}
+    assert committed(broker) == {0: 10, 1: 10}
 
 
 def test_stopping_finishes_commits_and_leaves(walk: Runtime) -> None:
