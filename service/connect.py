@@ -9,7 +9,7 @@ from service.broker.kafka import KafkaBroker
 from service.broker.port import Admin, Broker
 from service.errors import BrokerUnavailable
 from service.log import get_log
-from service.settings import KafkaSettings
+from service.setting_groups import KafkaSettings
 
 
 def kafka_broker(settings: KafkaSettings) -> Broker:

@@ -18,16 +18,11 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
-    SecretStr,
     ValidationError,
     model_validator,
 )
@@ -44,152 +39,22 @@ from pydantic_settings import SettingsError as Unreadable
 
 from service.errors import SettingsError
 from service.faults import PLACES
+from service.setting_groups import (
+    BundleSettings,
+    CommitSettings,
+    EngineSettings,
+    FaultSettings,
+    Group,
+    HttpSettings,
+    KafkaSettings,
+    LogSettings,
+    TimeSettings,
+    TopicSettings,
+    require,
+)
 
 PREFIX = "EDDYCAST_"
 CONFIG = "EDDYCAST_CONFIG"
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
-
-
-class BundleSettings(_Group):
-    """The model to serve."""
-
-    directory: Path = Field(Path("bundle"), description="The bundle that `eddycast train` wrote")
-    wait_s: float = Field(0.0, ge=0, description="How long to wait at start for a bundle that is not there yet")
-
-
-class KafkaSettings(_Group):
-    """The broker, and our membership of a consumer group."""
-
-    bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Brokers as HOST:PORT, comma between")
-    group: str = Field("eddycast", min_length=1, description="Consumer group; services of one group share the input")
-    instance_id: str | None = Field(None, min_length=1, description="Name of a static member; none = dynamic member")
-    start_at: Literal["earliest", "latest"] = Field("earliest", description="Where a group without offsets begins")
-    when_deleted: Literal["fail", "earliest", "latest"] = Field(
-        "fail", description="Retention deleted records unread: fail = stop and say so, else where to go on"
-    )
-    session_timeout_ms: PositiveInt = Field(10_000, description="Silence after which the group gives us up")
-    heartbeat_interval_ms: PositiveInt = Field(1_000, description="At most a third of the session")
-    max_poll_interval_ms: PositiveInt = Field(60_000, description="Longest turn before the group gives us up")
-    max_poll_records: PositiveInt = Field(5_000, description="Records taken in one turn, at most")
-    request_timeout_ms: PositiveInt = Field(10_000, description="Wait for the answer to one request")
-    delivery_timeout_ms: PositiveInt = Field(12_000, description="Wait for the acknowledgement of one record")
-    transaction_timeout_ms: PositiveInt = Field(15_000, description="The broker aborts a transaction after this")
-    linger_ms: NonNegativeInt = Field(5, description="Wait for a fuller batch before it is sent")
-    batch_bytes: PositiveInt = Field(524_288, description="Size of a batch a partition, at most")
-    max_request_bytes: PositiveInt = Field(1_048_576, description="Size of one record or request, at most")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How the broker is spoken to"
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="With SASL only")
-    sasl_username: str | None = Field(None, description="With SASL only")
-    sasl_password: SecretStr | None = Field(None, description="With SASL only; never logged")
-    ssl_cafile: Path | None = Field(None, description="Certificates to trust; none = the system's")
-
-    @model_validator(mode="after")
-    def _timeouts_agree(self) -> Self:
-        _require(
-            self.heartbeat_interval_ms * 3 <= self.session_timeout_ms,
-            "kafka.heartbeat_interval_ms must be at most a third of kafka.session_timeout_ms",
-        )
-        _require(
-            self.request_timeout_ms + self.linger_ms <= self.delivery_timeout_ms,
-            "kafka.delivery_timeout_ms must be at least kafka.request_timeout_ms + kafka.linger_ms",
-        )
-        _require(
-            self.delivery_timeout_ms < self.transaction_timeout_ms,
-            "kafka.delivery_timeout_ms must be shorter than kafka.transaction_timeout_ms",
-        )
-        has_user = self.sasl_username is not None and self.sasl_password is not None
-        _require(
-            has_user or not self.security_protocol.startswith("SASL"),
-            "kafka.security_protocol with SASL needs kafka.sasl_username and kafka.sasl_password",
-        )
-        return self
-
-
-class TopicSettings(_Group):
-    """Where observations come from and forecasts go to."""
-
-    input: str = Field("observations", min_length=1, description="Observations, keyed by stream")
-    output: str = Field("forecasts", min_length=1, description="Forecasts; as many partitions as the input")
-    dead_letters: str = Field("dead-letters", min_length=1, description="Records that could not be forecast, and why")
-    changelog: str | None = Field(None, min_length=1, description="Rows of state; none = the group's name + -changelog")
-    create: bool = Field(True, description="Create what is missing at start; false = name it and stop")
-    partitions: PositiveInt = Field(4, description="Of an input topic that is created")
-    replication: PositiveInt = Field(1, description="Of topics that are created; 3 in production")
-
-    @model_validator(mode="after")
-    def _three_topics(self) -> Self:
-        _require(
-            len({self.input, self.output, self.dead_letters}) == 3,
-            "topics.input, topics.output and topics.dead_letters must be three topics",
-        )
-        return self
-
-
-class TimeSettings(_Group):
-    """What a reading's stamp may be."""
-
-    state_ttl_s: PositiveInt = Field(604_800, description="Stream time after which an idle stream is forgotten")
-    max_gap: PositiveInt | None = Field(None, description="Missing steps bridged in one gap; none = as the bundle says")
-    far_future_s: PositiveInt = Field(3_600, description="A stamp this far past its record's broker time is refused")
-    late_to_dead_letters: bool = Field(False, description="Late readings go to the dead letters, not only counted")
-
-
-class EngineSettings(_Group):
-    """Running the graphs."""
-
-    forecast_every: PositiveInt = Field(1, description="Observations of a stream between two multi-step forecasts")
-    max_batch: PositiveInt = Field(512, description="Rows in one call of a graph, at most")
-    intra_op_threads: PositiveInt = Field(1, description="Threads inside one call of a graph")
-
-
-class CommitSettings(_Group):
-    """When work counts as done."""
-
-    delivery: Literal["exactly_once", "at_least_once"] = Field(
-        "exactly_once",
-        description="What a crash may do to forecasts: nothing, or let some repeat; rows never count twice",
-    )
-    interval_ms: PositiveInt = Field(100, description="Outputs, rows and offsets are committed this often")
-    max_steps: PositiveInt = Field(200_000, description="Steps of the graph in one transaction, about at most")
-    timeout_ms: PositiveInt | None = Field(
-        None, description="Wait for one commit; none = two thirds of kafka.transaction_timeout_ms"
-    )
-    handover_ms: PositiveInt | None = Field(
-        None, description="Wait for the commit when partitions go away; none = half of kafka.session_timeout_ms"
-    )
-    give_up_s: PositiveFloat = Field(120.0, description="The same records failing for so long end the process")
-    transactional_prefix: str = Field("eddycast", min_length=1, description="Transactional ids begin with this")
-
-
-class FaultSettings(_Group):
-    """For tests of what a crash does; never set in service."""
-
-    kill_at: str | None = Field(None, min_length=1, description="The process kills itself when it passes this place")
-    kill_after: PositiveInt = Field(1, description="How often it passes there before")
-
-
-class HttpSettings(_Group):
-    """Metrics, liveness and readiness."""
-
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 = every one")
-    port: int = Field(9464, ge=0, le=65_535, description="0 = any free port; the log says which")
-
-
-class LogSettings(_Group):
-    """What is said, and how."""
-
-    format: Literal["auto", "json", "console"] = Field("auto", description="auto = console on a terminal, else JSON")
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is worth a line")
 
 
 class Waits(NamedTuple):
@@ -248,12 +113,12 @@ class Settings(BaseSettings):
             ("timeout_ms", self.waits.timeout_ms, "max_poll_interval_ms", kafka.max_poll_interval_ms),
             ("handover_ms", self.waits.handover_ms, "session_timeout_ms", kafka.session_timeout_ms),
         ):
-            _require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
-        _require(
+            require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
+        require(
             self.changelog not in {self.topics.input, self.topics.output, self.topics.dead_letters},
             "topics.changelog must be a topic of its own",
         )
-        _require(
+        require(
             self.faults.kill_at is None or self.faults.kill_at in PLACES,
             f"faults.kill_at must be one of {', '.join(PLACES)}",
         )
@@ -297,7 +162,7 @@ class _Given(NamedTuple):
 def every_setting() -> Iterator[Setting]:
     """All settings in the order of this file."""
     for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Group):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
             for inner, inner_field in field.annotation.model_fields.items():
                 yield Setting(f"{name}.{inner}", inner_field)
         else:

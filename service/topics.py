@@ -9,7 +9,8 @@ from service.broker.port import Admin
 from service.errors import BrokerError, TopicMissing
 from service.log import get_log
 from service.observation import KEY_LIMIT_BYTES
-from service.settings import Settings, TopicSettings
+from service.setting_groups import TopicSettings
+from service.settings import Settings
 
 #: With the default segments of 1 GB, and compaction of what is half stale, the tail would never be compacted.
 CHANGELOG = {

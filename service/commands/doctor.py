@@ -13,7 +13,8 @@ from rich.table import Table
 from service.broker.port import Admin
 from service.commands.settings_help import SettingsHelp
 from service.errors import EddycastError
-from service.settings import Settings, TopicSettings, load_settings
+from service.setting_groups import TopicSettings
+from service.settings import Settings, load_settings
 
 
 class Finding(NamedTuple):

@@ -35,6 +35,7 @@ DEMO = {
     "service.log",
     "service.metrics.PREFIX",
     "service.pipeline",
+    "service.setting_groups",
     "service.settings",
 }
 INNER = ["records.py", "waves.py", "align.py", "state/arena.py"]

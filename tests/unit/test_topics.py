@@ -6,7 +6,8 @@ import pytest
 
 from service.broker.memory import MemoryBroker
 from service.errors import BrokerError, TopicMissing
-from service.settings import Settings, TopicSettings
+from service.setting_groups import TopicSettings
+from service.settings import Settings
 from service.topics import CHANGELOG, prepare_topics
 
 NAMES = ("observations", "forecasts", "dead-letters", "eddycast-changelog")

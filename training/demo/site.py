@@ -24,7 +24,8 @@ from service.commands.simulate import feed
 from service.connect import kafka_broker
 from service.errors import EddycastError
 from service.history import History
-from service.settings import BundleSettings, HttpSettings, KafkaSettings, Settings, TopicSettings
+from service.setting_groups import BundleSettings, HttpSettings, KafkaSettings, TopicSettings
+from service.settings import Settings
 from service.simulator import merge
 from training.demo.watch import Group
 
