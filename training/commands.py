@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.bundle import MANIFEST
-from service.commands.data_options import (
-    Columns,
-    Data,
-    Decimal,
-    Delimiter,
-    Missing,
-    StreamColumn,
-    TimeColumn,
-    Timezone,
-    ValueColumn,
-    listed,
-)
+from service.commands.data_options import Source, listed, reads_data
 from service.errors import DataError
 
 if TYPE_CHECKING:
     from service.history import History
+    from training.data import Panel
     from training.metrics import Figure
 
 Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
@@ -34,8 +24,9 @@ SplitOption = Annotated[
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")]
 
 
+@reads_data
 def train(
-    data: Data,
+    source: Source,
     out: Annotated[Path, typer.Option(help="The bundle's directory, which is made.")],
     family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
@@ -50,39 +41,23 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
     name: Annotated[str | None, typer.Option(help="How records name the model; its family if not given.")] = None,
     row_limit: Annotated[int, typer.Option(min=1, help="Most bytes of state a stream.")] = 16_384,
-    time_column: TimeColumn = None,
-    stream_column: StreamColumn = None,
-    value_column: ValueColumn = None,
-    columns: Columns = None,
-    timezone: Timezone = "UTC",
-    delimiter: Delimiter = None,
-    decimal: Decimal = None,
-    missing: Missing = None,
 ) -> None:
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
-    from training.data import Split, format_duration, infer_interval, make_panel, parse_duration, parse_season
+    from training.data import Split, parse_season
     from training.progress import training_bar
     from training.report import figures_table
     from training.train import Recipe, train_bundle
 
     console = Console(highlight=False)
-    history = _read(data, time_column, stream_column, value_column, columns, timezone, delimiter, decimal, missing)
-    apart = infer_interval(history)
-    interval_ms = parse_duration(interval) if interval else apart
-    if interval_ms < apart:
-        raise DataError(
-            f"most readings are {format_duration(apart)} apart, --interval {interval} is finer",
-            f"give --interval {format_duration(apart)} or longer",
-        )
-    panel = make_panel(history, interval_ms)
+    panel = _panel(source.read(), interval)
     for note in panel.notes:
         console.print(f"note: {note}")
     recipe = Recipe(
         family=family,
         horizon=horizon,
-        season_ms=parse_season(season, interval_ms),
+        season_ms=parse_season(season, panel.interval_ms),
         quantiles=parse_quantiles(quantiles),
         lags=lags,
         linear_path=not no_linear,
@@ -104,9 +79,10 @@ def train(
     console.print(f"{manifest.label} in {out}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s")
 
 
+@reads_data
 def backtest(
     bundle: Bundle,
-    data: Data,
+    source: Source,
     protocol: Annotated[str, typer.Option(help="rolling, ltsf, or both with a comma.")] = "rolling",
     split: SplitOption = None,
     season: Season = None,
@@ -116,14 +92,6 @@ def backtest(
     per_stream: Annotated[bool, typer.Option("--per-stream", help="A row for each stream as well.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a picture of the forecasts here (PNG).")] = None,
-    time_column: TimeColumn = None,
-    stream_column: StreamColumn = None,
-    value_column: ValueColumn = None,
-    columns: Columns = None,
-    timezone: Timezone = "UTC",
-    delimiter: Delimiter = None,
-    decimal: Decimal = None,
-    missing: Missing = None,
 ) -> None:
     """Score an exported bundle through the service's own engine, beside last value and seasonal naive."""
     from rich.console import Console
@@ -135,16 +103,15 @@ def backtest(
 
     console = Console(highlight=False)
     manifest = read_manifest(bundle)
-    history = _read(data, time_column, stream_column, value_column, columns, timezone, delimiter, decimal, missing)
-    panel = make_panel(history, manifest.interval_ms, manifest.max_gap)
+    panel = make_panel(source.read(), manifest.interval_ms, manifest.max_gap)
     cut = Split.parse(split, len(panel))
     season_ms = parse_season(season, manifest.interval_ms)
     leads = [int(lead) for lead in listed(horizons) or []] or None
     contents = []
     for one in listed(protocol) or ["rolling"]:
         figures = judging.backtest(bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream)
-        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(data).name}"))
-        contents.append(results(one, data, figures))
+        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data).name}"))
+        contents.append(results(one, source.data, figures))
     if json:
         write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
     if plot:
@@ -171,6 +138,20 @@ def demo(
     run_demo(kafka=kafka, out=out, source=data, family=family, seconds=seconds, port=port, seed=seed, epochs=epochs)
 
 
+def _panel(history: History, interval: str | None) -> Panel:
+    """The history on the grid of `interval`, or of its own commonest distance. Raises DataError for a finer grid."""
+    from training.data import format_duration, infer_interval, make_panel, parse_duration
+
+    apart = infer_interval(history)
+    interval_ms = parse_duration(interval) if interval else apart
+    if interval_ms < apart:
+        raise DataError(
+            f"most readings are {format_duration(apart)} apart, --interval {interval} is finer",
+            f"give --interval {format_duration(apart)} or longer",
+        )
+    return make_panel(history, interval_ms)
+
+
 def beaten_by(figures: Sequence[Figure], model: str) -> list[str]:
     """The yardsticks whose mean absolute error over the horizon is smaller than the model's."""
     longest = max(figure.horizon for figure in figures)
@@ -188,29 +169,3 @@ def parse_quantiles(text: str) -> tuple[float, ...]:
     if not levels or not all(0 < level < 1 for level in levels) or not {0.1, 0.5, 0.9} <= set(levels):
         raise DataError(f"--quantiles {text!r} are not levels between 0 and 1 with .1, .5 and .9 among them", "")
     return tuple(levels)
-
-
-def _read(
-    data: str,
-    time_column: str | None,
-    stream_column: str | None,
-    value_column: str | None,
-    columns: str | None,
-    timezone: str,
-    delimiter: str | None,
-    decimal: str | None,
-    missing: str | None,
-) -> History:
-    from service.history import read_history
-
-    return read_history(
-        data,
-        time_column=time_column,
-        stream_column=stream_column,
-        value_column=value_column,
-        columns=listed(columns),
-        timezone=timezone,
-        delimiter=delimiter,
-        decimal=decimal,
-        missing=listed(missing),
-    )

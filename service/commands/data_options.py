@@ -1,20 +1,75 @@
-"""How commands are told to read DATA: the same options everywhere, with one meaning each (`service.history`)."""
+"""How a command is told to read DATA: the same argument and options everywhere, with one meaning each.
+
+A command takes `source: Source` and is decorated with `reads_data`; the command line then has DATA and the options of
+`Source.read` in its place.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="A CSV or Parquet file, wide or long, or sample:NAME.")]
-TimeColumn = Annotated[str | None, typer.Option(help="The column of stamps; several with commas: year,month,day,hour.")]
-StreamColumn = Annotated[str | None, typer.Option(help="The column of streams (long files).")]
-ValueColumn = Annotated[str | None, typer.Option(help="The column of values (long files).")]
-Columns = Annotated[str | None, typer.Option(help="Only these columns (wide) or streams (long), comma between.")]
-Timezone = Annotated[str, typer.Option(help="Of stamps that name none.")]
-Delimiter = Annotated[str | None, typer.Option(help="Between the cells of a CSV, if it is not found by itself.")]
-Decimal = Annotated[str | None, typer.Option(help="The decimal mark of a CSV.")]
-Missing = Annotated[str | None, typer.Option(help="Further spellings of a missing value, comma between: -200,n/a.")]
+if TYPE_CHECKING:
+    from service.history import History
+
+
+def _option(meaning: str) -> Any:
+    return typer.Option(help=meaning)
+
+
+@dataclass(frozen=True)
+class Source:
+    """DATA and how to read it, as given. Fields are the command line's argument and options, in this order."""
+
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A CSV or Parquet file, wide or long, or sample:NAME.")]
+    time_column: Annotated[str | None, _option("The column of stamps; several: year,month,day,hour.")] = None
+    stream_column: Annotated[str | None, _option("The column of streams (long files).")] = None
+    value_column: Annotated[str | None, _option("The column of values (long files).")] = None
+    columns: Annotated[str | None, _option("Only these columns (wide) or streams (long), comma between.")] = None
+    timezone: Annotated[str, _option("Of stamps that name none.")] = "UTC"
+    delimiter: Annotated[str | None, _option("Between the cells of a CSV, if it is not found by itself.")] = None
+    decimal: Annotated[str | None, _option("The decimal mark of a CSV.")] = None
+    missing: Annotated[str | None, _option("More spellings of a missing value, comma between: -200,n/a.")] = None
+
+    def read(self) -> History:
+        """The history. Raises DataError (`service.history.read_history`)."""
+        from service.history import read_history  # polars is slow to import, and not needed for --help
+
+        return read_history(
+            self.data,
+            time_column=self.time_column,
+            stream_column=self.stream_column,
+            value_column=self.value_column,
+            columns=listed(self.columns),
+            timezone=self.timezone,
+            delimiter=self.delimiter,
+            decimal=self.decimal,
+            missing=listed(self.missing),
+        )
+
+
+def reads_data(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with DATA where it takes `source`, and the options of reading it behind its own."""
+    asked = inspect.signature(Source, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True).parameters
+
+    @wraps(command)
+    def told(**given: Any) -> None:
+        source = Source(**{field.name: given.pop(field.name) for field in fields(Source)})
+        command(source=source, **given)
+
+    shown = [asked["data"] if name == "source" else parameter for name, parameter in own.items()]
+    shown += [parameter for name, parameter in asked.items() if name != "data"]
+    told.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in shown]
+    )
+    told.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return told
 
 
 def listed(text: str | None) -> list[str] | None:

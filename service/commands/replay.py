@@ -14,20 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.bundle import Manifest
-from service.commands.data_options import (
-    Columns,
-    Data,
-    Decimal,
-    Delimiter,
-    Missing,
-    StreamColumn,
-    TimeColumn,
-    Timezone,
-    ValueColumn,
-    listed,
-)
+from service.commands.data_options import Source, reads_data
 from service.errors import DataError
-from service.history import read_history
 from service.simulator import Readings, merge
 
 if TYPE_CHECKING:
@@ -38,20 +26,13 @@ Write = Callable[["ReplayChunk"], None]
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
+@reads_data
 def replay(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")],
-    data: Data,
+    source: Source,
     out: Annotated[Path, typer.Option(help="Where to: .parquet, or .jsonl for the records that the service writes.")],
     forecast_every: Annotated[int, typer.Option(min=1, help="Observations between two multi-step forecasts.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only this many readings.")] = None,
-    time_column: TimeColumn = None,
-    stream_column: StreamColumn = None,
-    value_column: ValueColumn = None,
-    columns: Columns = None,
-    timezone: Timezone = "UTC",
-    delimiter: Delimiter = None,
-    decimal: Decimal = None,
-    missing: Missing = None,
 ) -> None:
     """Forecast every observation of a file, as the service would have done from its first reading on."""
     if out.suffix not in (".parquet", *JSON_LINES):
@@ -61,17 +42,7 @@ def replay(
     runtime = Runtime.load(bundle)
     if (channels := len(runtime.manifest.channels)) != 1:
         raise DataError(f"{bundle} takes {channels} channels", "a file of history has one value a reading")
-    history = read_history(
-        data,
-        time_column=time_column,
-        stream_column=stream_column,
-        value_column=value_column,
-        columns=listed(columns),
-        timezone=timezone,
-        delimiter=delimiter,
-        decimal=decimal,
-        missing=listed(missing),
-    )
+    history = source.read()
     console = Console(stderr=True, highlight=False)
     for note in history.notes:
         console.print(note)

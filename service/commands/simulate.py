@@ -9,19 +9,8 @@ from typing import Annotated
 import typer
 
 from service.broker.port import Broker
-from service.commands.data_options import (
-    Data,
-    Decimal,
-    Delimiter,
-    Missing,
-    StreamColumn,
-    TimeColumn,
-    Timezone,
-    ValueColumn,
-    listed,
-)
+from service.commands.data_options import Source, listed, reads_data
 from service.errors import BrokerError
-from service.history import read_history
 from service.log import configure_log, get_log
 from service.settings import Settings, load_settings
 from service.signals import StopSignals
@@ -32,8 +21,9 @@ from service.topics import ensure_topic
 SAY_EVERY_S = 5.0
 
 
+@reads_data
 def simulate(
-    data: Data,
+    source: Source,
     topic: Annotated[str | None, typer.Option(help="Where to; topics.input of the settings if not given.")] = None,
     speed: Annotated[float, typer.Option(min=0, help="Times as fast as it was; 0 = as fast as possible.")] = 60.0,
     kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="kafka.bootstrap_servers.")] = None,
@@ -41,28 +31,12 @@ def simulate(
     limit: Annotated[int | None, typer.Option(min=1, help="Send this many readings, then end.")] = None,
     streams: Annotated[str | None, typer.Option(help="Only these streams, comma between.")] = None,
     shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="Move all stamps: the last one is now.")] = False,
-    time_column: TimeColumn = None,
-    stream_column: StreamColumn = None,
-    value_column: ValueColumn = None,
-    timezone: Timezone = "UTC",
-    delimiter: Delimiter = None,
-    decimal: Decimal = None,
-    missing: Missing = None,
 ) -> None:
     """Feed a file to a topic as sensors would: JSON records in the order of their stamps, paced."""
     flags = [*(["--config", config] if config else []), *(["--kafka.bootstrap_servers", kafka] if kafka else [])]
     settings = load_settings(flags)
     configure_log(settings.log.format, settings.log.level)
-    history = read_history(
-        data,
-        time_column=time_column,
-        stream_column=stream_column,
-        value_column=value_column,
-        timezone=timezone,
-        delimiter=delimiter,
-        decimal=decimal,
-        missing=listed(missing),
-    )
+    history = source.read()
     for note in history.notes:
         get_log().info(note)
     readings = merge(history, streams=listed(streams) or (), limit=limit)
