@@ -35,7 +35,6 @@ test: check ## the checks, then every test, against a real Apache Kafka too
 
 chaos: $(VENV)/.dev ## kill workers and brokers a hundred times; no record may be lost or come twice
 	$(BIN)/python -m tests.chaos --faults 100
-	$(BIN)/python -m pytest -m soak tests/chaos
 
 demo: $(VENV)/.demo ## train, serve and score on real sensor data, in one process
 	$(BIN)/eddycast demo

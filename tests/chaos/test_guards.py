@@ -1,7 +1,4 @@
-"""The proof can fail: take a guard away from the service, and the checker says so.
-
-Without a guard harm is likely, not certain: a busy machine may spread what must coincide. Hence for `make chaos`.
-"""
+"""The proof can fail: take a guard away from the service, and the checker says so."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from tests.chaos.schedule import draw_faults
 from tests.chaos.table import is_clean, table
 from tests.chaos.weakened import without
 
-pytestmark = [pytest.mark.kafka, pytest.mark.soak, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
