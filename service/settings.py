@@ -55,6 +55,8 @@ from service.setting_groups import (
 
 PREFIX = "EDDYCAST_"
 CONFIG = "EDDYCAST_CONFIG"
+#: The library reads one word of a flag as "no value"; this one cannot be typed, so that a directory may be named null.
+NO_WORD = "\0"
 
 
 class Waits(NamedTuple):
@@ -227,7 +229,9 @@ def _read_flags(flags: Sequence[str]) -> tuple[dict[str, _Given], str | None]:
             _known({name: _Given(value, f"--{name}")})
             words.append(f"--{name}={value}")
     try:
-        source: CliSettingsSource[Any] = CliSettingsSource(Settings, cli_parse_args=words, cli_exit_on_error=False)
+        source: CliSettingsSource[Any] = CliSettingsSource(
+            Settings, cli_parse_args=words, cli_exit_on_error=False, cli_parse_none_str=NO_WORD
+        )
     except Unreadable as error:
         raise SettingsError(str(error), "`eddycast serve --help` lists all settings") from error
     return {name: _Given(value, f"--{name}") for name, value in _flat(source()).items()}, config

@@ -68,6 +68,12 @@ def test_the_three_places_mean_the_same(chosen: dict[str, Any], tmp_path_factory
         assert plain == (Path(value) if name == "bundle.directory" else value)
 
 
+@pytest.mark.parametrize("word", ["null", "None", "none", "true", "1"])
+def test_a_word_that_means_something_elsewhere_is_a_name_like_any_other(word: str) -> None:
+    assert load_settings([f"--kafka.group={word}", f"--bundle.directory={word}"], {}).kafka.group == word
+    assert load_settings([f"--bundle.directory={word}"], {}) == load_settings([], {"EDDYCAST_BUNDLE__DIRECTORY": word})
+
+
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "eddycast.toml"
     file.write_text('[kafka]\ngroup = "file"\nlinger_ms = 1\nstart_at = "latest"')
