@@ -25,7 +25,7 @@ from service.records import Int64
 from service.settings import Settings
 from service.state.changelog import MARKER_KEY, Marker, RowCodec
 from service.state.exported import Exported
-from service.state.rehome import find_homes
+from service.state.rehome import Homes, find_homes
 from service.state.starting import Begin, check_not_gone_on, check_nothing_waits, find_starts
 from service.topics import prepare_topics
 
@@ -64,18 +64,8 @@ def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: E
         _check_changelog_is_empty(broker, admin, settings.changelog)
         if not options.force:
             check_not_gone_on(admin, exported.header, topic, options.begin)
-        wanted = prepare_topics(admin, settings, codec.row_bytes).partitions
-        header = exported.header
-        homes = find_homes(
-            exported.streams, exported.partition, header.partitions, wanted, options.partitioner, options.force
-        )
-        reader = broker.reader(topic)
-        try:
-            offsets = find_starts(reader, header, topic, wanted, options.begin)
-            if not options.force and options.begin == "export":
-                check_nothing_waits(reader, header, topic, homes)
-        finally:
-            reader.close()
+        partitions = prepare_topics(admin, settings, codec.row_bytes).partitions
+        homes, offsets = _places(broker, topic, partitions, exported, options)
         home = homes.of(exported.streams, exported.partition)
         markers = _markers(exported, home, offsets, moved=homes.partitioner is not None)
         with _begin_over(settings):
@@ -84,6 +74,23 @@ def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: E
     finally:
         admin.close()
     return Imported(offsets, len(exported.streams), homes.partitioner)
+
+
+def _places(
+    broker: Broker, topic: str, partitions: int, exported: Exported, options: Options
+) -> tuple[Homes, dict[int, int]]:
+    """Where streams belong among the partitions of the input, and from where each is read. Raises StateError."""
+    header = exported.header
+    named = options.partitioner, options.force
+    homes = find_homes(exported.streams, exported.partition, header.partitions, partitions, *named)
+    reader = broker.reader(topic)
+    try:
+        offsets = find_starts(reader, header, topic, partitions, options.begin)
+        if not options.force and options.begin == "export" and header.topic == topic:
+            check_nothing_waits(reader, topic, offsets, header.partitions, homes)
+    finally:
+        reader.close()
+    return homes, offsets
 
 
 def _check_group_is_new(admin: Admin, group: str, topic: str) -> None:

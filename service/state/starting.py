@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -51,16 +52,15 @@ def check_not_gone_on(admin: Admin, header: Header, topic: str, begin: Begin) ->
             )
 
 
-def check_nothing_waits(reader: Reader, header: Header, topic: str, homes: Homes) -> None:
+def check_nothing_waits(reader: Reader, topic: str, starts: Mapping[int, int], before: int, homes: Homes) -> None:
     """Raise StateError if unread records lie in partitions that their streams have left: they would meet a stream
-    without a row there, and come after later ones. `reader` reads the input."""
-    if homes.partitioner is None or header.topic != topic:
+    without a row there, and come after later ones. `reader` reads the input, which had `before` partitions."""
+    if homes.partitioner is None:
         return
-    for part in header.parts:
-        stray = _strays(reader, part.partition, part.next_offset, homes)
-        if stray:
+    for partition, offset in starts.items():
+        if partition < before and (strays := _strays(reader, partition, offset, homes)):
             raise StateError(
-                f"{topic} partition {part.partition} holds {stray} unread records of streams that belong elsewhere now",
+                f"{topic} partition {partition} holds {strays} unread records of streams that belong elsewhere now",
                 "producers are paused and everything is read before the topic grows; it is too late for these: --force "
                 "to have them forecast as if of streams never seen",
             )

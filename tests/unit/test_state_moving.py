@@ -28,7 +28,7 @@ from service.state.importing import Imported, Options, bring_in
 from service.topics import CHANGELOG
 from tests.support.bundles import RECURRENT, START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, stored
-from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, send
+from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, running, send, worker
 
 MINUTE = 60_000
 NAMES = [b"boiler-%d" % n for n in range(12)]
@@ -165,6 +165,33 @@ def test_an_export_beside_a_running_service_is_cut_at_a_commit(recurrent: Runtim
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
     rows = codec.encode(exported.prefix, exported.tensors)
     assert dict(zip(exported.streams, rows, strict=True)) == before[0] | before[1]
+
+
+def test_every_export_beside_a_running_service_is_one_of_its_commits(recurrent: Runtime) -> None:
+    """Its rows are those of a service that has read exactly the records up to its offsets."""
+    broker = broker_of(2)
+    subject = worker(broker, recurrent, replace(AT_ONCE, poll_timeout_s=0.01, max_poll_records=7))
+    exports: list[Exported] = []
+    with running(subject):
+        for t in range(0, 60, 3):
+            feed(broker, range(t, t + 3), 2)
+            exports.append(take_export(broker, OLD, recurrent.manifest))
+    codec = RowCodec(recurrent.manifest.state, recurrent.manifest.layout_id)
+    cuts = [{part.partition: part.next_offset for part in exported.header.parts} for exported in exports]
+    assert len({tuple(cut.items()) for cut in cuts}) > 2, "it was running"
+    for exported, cut in list(zip(exports, cuts, strict=True))[4::5]:
+        same = Fleet(broker_of(2), recurrent)
+        records = [r for r in made(broker, INPUT) if r.offset < cut.get(r.partition, 0)]
+        send(same.broker, [(r.partition, r.key or b"", r.value or b"") for r in records])
+        same.settle()
+        rows = dict(zip(exported.streams, codec.encode(exported.prefix, exported.tensors), strict=True))
+        assert rows == {name: row for rows in stored(same.broker).values() for name, row in rows.items()}
+
+
+def test_a_file_that_cannot_be_written_is_named(recurrent: Runtime, tmp_path: Path) -> None:
+    exported = take_export(served(recurrent).broker, OLD, recurrent.manifest)
+    with pytest.raises(DataError, match="cannot be written"):
+        write_export(exported, tmp_path / "nowhere" / "rows.parquet")
 
 
 def test_offsets_and_changelog_must_agree(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
