@@ -19,6 +19,8 @@ CHANGELOG = {
     "min.cleanable.dirty.ratio": "0.2",
     "max.compaction.lag.ms": "600000",
 }
+#: What to do when the input has another number of partitions than the rows.
+MOVE = "take the rows along by `eddycast state export` and `eddycast state import`: docs/durability.md, Moving state"
 #: Bytes of a record beyond its key and value, at most.
 _OVERHEAD = 98
 
@@ -110,4 +112,4 @@ def _misfit(name: str, found: int, input_name: str, wanted: int) -> BrokerError:
 
 def _grown(name: str, found: int, input_name: str, wanted: int) -> BrokerError:
     what = f"topic {name} has {found} partitions, {input_name} has {wanted}: streams have moved between partitions"
-    return BrokerError(what, "begin anew with another changelog topic and group; partitions of the input cannot grow")
+    return BrokerError(what, MOVE)

@@ -17,7 +17,7 @@ from service.broker.memory_log import DEFAULTS, Column, Log, Record, Topic, Tran
 from service.broker.memory_producer import MemoryProducer
 from service.broker.memory_reader import MemoryReader
 from service.broker.port import RebalanceListener
-from service.errors import BrokerError, ProduceFailed, RecordTooLarge, TopicMissing
+from service.errors import BrokerError, MembershipLost, ProduceFailed, RecordTooLarge, TopicMissing
 
 
 class MemoryBroker:
@@ -88,6 +88,13 @@ class MemoryBroker:
         with self._changed:
             self.logs(topic)[partition].delete(before)
 
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions."""
+        with self._changed:
+            logs = self.logs(topic)
+            logs += [Log(topic, p) for p in range(len(logs), partitions)]
+            self._changed.notify_all()
+
     def delete_topic(self, topic: str) -> None:
         """Forget a topic; one of the same name may be created afterwards."""
         with self._changed:
@@ -121,6 +128,10 @@ class MemoryBroker:
     def group(self, topic: str, name: str) -> Group:
         """A consumer group, made when it is first asked for."""
         return self._groups.setdefault((topic, name), Group())
+
+    def members(self, name: str) -> int:
+        """Members of a group, whatever they read."""
+        return sum(len(group.members) for (_, own), group in self._groups.items() if own == name)
 
     def groups(self) -> list[Group]:
         """Every group."""
@@ -171,6 +182,21 @@ class MemoryAdmin:
         """See `port.Admin`. Always 1."""
         self._broker.config(topic)
         return 1
+
+    def members(self, group: str) -> int:
+        """See `port.Admin`."""
+        return self._broker.members(group)
+
+    def group_offsets(self, group: str, topic: str) -> dict[int, int]:
+        """See `port.Admin`."""
+        return dict(self._broker.group(topic, group).committed)
+
+    def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """See `port.Admin`."""
+        self._broker.faults.strike("commit")
+        if self._broker.members(group):
+            raise MembershipLost(f"cannot store offsets of the group {group}: it has members")
+        self._broker.group(topic, group).committed.update(offsets)
 
     def close(self) -> None:
         """See `port.Admin`."""

@@ -145,7 +145,7 @@ class Producer(Protocol):
 
 
 class Admin(Protocol):
-    """What is asked once, at start."""
+    """What is asked once, at start or by a command: topics, and groups from outside."""
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions a topic has; None if there is no such topic. Raises BrokerUnavailable."""
@@ -161,6 +161,17 @@ class Admin(Protocol):
 
     def replication(self, topic: str) -> int:
         """Replicas of each partition of a topic, the least of them. Raises TopicMissing, BrokerUnavailable."""
+
+    def members(self, group: str) -> int:
+        """How many members a group has; 0 for one that nobody has heard of. Raises BrokerUnavailable."""
+
+    def group_offsets(self, group: str, topic: str) -> dict[int, int]:
+        """The stored next offsets of a group, where there are any. Does not wait for open transactions: what the last
+        of them stored may be missing for a moment. Raises BrokerUnavailable."""
+
+    def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Store next offsets for a group that nobody is a member of, all of them or none. Raises MembershipLost while
+        it has members, nothing is stored then; BrokerUnavailable, BrokerError."""
 
     def close(self) -> None:
         """Give up the connection."""
@@ -181,4 +192,4 @@ class Broker(Protocol):
         open transaction before this returns. Raises BrokerUnavailable, TransactionFailed within `timeout_s`."""
 
     def admin(self) -> Admin:
-        """Topics."""
+        """Topics and groups."""

@@ -30,7 +30,7 @@ MARKER_KEY: Final = b"\xffmarker"
 MARK: Final = b"EDDY"
 HEAD: Final = np.dtype([("mark", "S4"), ("contract", "<u2"), ("layout", "S16")])
 _MARKER: Final = np.dtype([("head", HEAD), ("next_offset", "<i8"), ("streams", "<i8"), ("newest", "<i8")])
-_ANEW = "export the rows with the service that wrote them, or begin anew with another changelog topic and group"
+_ANEW = "begin anew with another changelog topic and group"
 
 
 @dataclass(frozen=True, slots=True)

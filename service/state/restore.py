@@ -175,6 +175,9 @@ def _disagree(partition: int, committed: int | None, marker: int | None) -> Stat
     what = f"partition {partition}: the group has committed {group}, the changelog holds {changelog}"
     if marker is None:
         return StateError(what, "name the changelog that belongs to this group, or begin anew with another group")
+    if committed is None:
+        idle = f"the broker forgot them for idleness: set them, here to {marker}"
+        return StateError(what, f"if the group's offsets are gone, {idle}; if an import was cut short, begin that over")
     return StateError(what, f"if the rows are right, reset the group's offset of the partition to {marker}")
 
 
