@@ -14,7 +14,7 @@ from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from service.broker.kafka_bulk_reading import read_in_columns
 from service.broker.kafka_columns import batches
 from service.broker.kafka_errors import translated
-from service.broker.kafka_rebalance import Relay
+from service.broker.kafka_rebalance import Relay, tell_of_every_loss
 from service.broker.port import RebalanceListener
 from service.errors import EddycastError, InstanceFenced, MembershipLost
 from service.records import PartitionBatch
@@ -40,6 +40,7 @@ class KafkaConsumer:
             self._membership: ConsumerGroupMetadata = self._client.group_metadata()
             if bulk:
                 read_in_columns(self._client)
+            tell_of_every_loss(self._client)
             self._relay = Relay(self.capture_membership, self._client, listener)
             self._client.subscribe([topic], listener=self._relay)
 

@@ -15,6 +15,7 @@ import pytest
 
 from deploy.kafka import HURRIED, KafkaServer
 from service.broker.kafka import KafkaBroker
+from service.broker.kafka_consumer import KafkaConsumer
 from service.broker.kafka_producer import KafkaProducer
 from service.broker.port import Consumer, Producer
 from service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
@@ -109,6 +110,21 @@ def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(bench: Bench) 
     successor.send_offsets(topic, {1: 2}, consumer)
     successor.commit()
     assert consumer.committed([0, 1]) == {0: None, 1: 2}
+
+
+def test_a_member_that_learns_from_the_answer_to_its_join_that_it_was_expelled_has_lost_everything(
+    bench: Bench,
+) -> None:
+    """As one does that was frozen while it joined. It must neither keep its partitions nor claim them."""
+    topic = bench.topic(2)
+    listener, patient = Listener(), bench.harness.broker(heartbeat_interval_ms=3000)
+    consumer = bench.consumer(topic, listener=listener, broker=patient)
+    poll_until([consumer], consumer.assignment)
+    assert isinstance(consumer, KafkaConsumer)
+    consumer._client._coordinator.request_rejoin()
+    bench.harness.expel(f"{topic}-g", consumer)
+    poll_until([consumer], lambda: len(listener.saw("assigned")) == 4)
+    assert listener.saw("lost") == [0, 1] and listener.saw("revoked") == []
 
 
 def test_a_producer_that_was_thrown_away_leaves_no_thread_at_work(bench: Bench) -> None:
