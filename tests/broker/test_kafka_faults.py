@@ -21,7 +21,19 @@ from service.broker.port import Consumer, Producer
 from service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
 from tests.broker.battery_transactions import new_id
 from tests.broker.test_kafka import HASTY, QUICK, KafkaHarness
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, read_to, values
+from tests.broker.tools import (
+    PATIENCE_S,
+    Bench,
+    Listener,
+    begin,
+    collect,
+    numbers,
+    poll_for,
+    poll_until,
+    read_to,
+    stored,
+    values,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -55,7 +67,7 @@ def test_a_transaction_that_outlived_its_timeout_takes_no_offsets(kafka: KafkaSe
     outlive(bench, sink)
     with pytest.raises(ProducerFenced):
         producer.send_offsets(source, {0: 3}, consumer)
-    assert consumer.committed([0]) == {0: None}
+    assert stored(consumer, [0]) == {0: None}
 
 
 def test_a_transaction_that_outlived_its_timeout_is_not_committed(kafka: KafkaServer, bench: Bench) -> None:
@@ -109,7 +121,7 @@ def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(bench: Bench) 
     successor.begin()
     successor.send_offsets(topic, {1: 2}, consumer)
     successor.commit()
-    assert consumer.committed([0, 1]) == {0: None, 1: 2}
+    assert stored(consumer, [0, 1]) == {0: None, 1: 2}
 
 
 def test_a_member_that_learns_from_the_answer_to_its_join_that_it_was_expelled_has_lost_everything(
@@ -160,7 +172,7 @@ def test_a_commit_without_an_answer_happened_or_not_and_the_offsets_tell(kafka: 
             producer.commit(0.5)
         assert time.monotonic() - started < 3
     successor = bench.broker.producer(name, PATIENCE_S)
-    if consumer.committed([0], PATIENCE_S) == {0: None}:
+    if stored(consumer, [0]) == {0: None}:
         assert bench.harness.read(sink) == []
         transaction(successor, source, sink, consumer)
         successor.commit(PATIENCE_S)
@@ -181,7 +193,7 @@ def test_a_commit_survives_a_broker_that_is_killed_and_comes_back(kafka: KafkaSe
         producer.commit(30.0)
     finally:
         back.join()
-    assert consumer.committed([0], PATIENCE_S) == {0: 3}
+    assert stored(consumer, [0]) == {0: 3}
     assert [seen.value for seen in bench.harness.read(sink)] == numbers(3)
 
 
@@ -204,7 +216,7 @@ def test_a_whole_transaction_fits_into_the_handover(bench: Bench) -> None:
     second = bench.consumer(source)
     taken = poll_until([first, second], second.assignment)
     assert taken + poll_for([first, second], 0.3) == []
-    assert second.committed(second.assignment()) == dict.fromkeys(second.assignment(), 3)
+    assert stored(second, second.assignment()) == dict.fromkeys(second.assignment(), 3)
     assert [seen.value for seen in bench.harness.read(sink)] == [b"done"]
 
 
@@ -212,17 +224,17 @@ def test_a_reader_of_a_broker_that_hangs_says_so_in_time(kafka: KafkaServer, ben
     topic = bench.topic()
     bench.fill(topic, 0, numbers(3))
     reader = KafkaBroker(kafka.bootstrap_servers, **HASTY).reader(topic)
-    reader.start(0)
+    begin(reader, 0)
     read_to(reader, {0: 3})
     with kafka.pause():
         for question in (reader.end, reader.first):
             started = time.monotonic()
             with pytest.raises(BrokerUnavailable):
-                question(0)
+                question([0], 1.0)
             assert time.monotonic() - started < 2
         assert reader.poll(0.1, 10) == []
     with pytest.raises(TopicMissing, match=f"partition 7 of {topic}"):
-        reader.end(7)
+        reader.end([0, 7])
     bench.fill(topic, 0, [b"after"])
     assert values(read_to(reader, {0: 4})) == [b"after"]
     reader.close()
