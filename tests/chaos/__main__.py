@@ -30,9 +30,10 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1, help="of the Kafka cluster")
     parser.add_argument("--partitions", type=int, help="of the input; none = 4, and 32 in every fourth run")
     parser.add_argument("--kinds", help="comma between; none = all that this cluster allows")
+    parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
     parser.add_argument("--without", choices=GUARDS, help="a guard of the service: the proof has to fail then")
     asked = parser.parse_args()
-    build = without(asked.without) if asked.without else WHOLE
+    build = (without(asked.without) if asked.without else WHOLE).delivering(asked.delivery)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     faults = draw_faults(asked.faults, asked.seed, asked.kinds.split(",") if asked.kinds else kinds_for(asked.nodes))
     results: list[Result] = []

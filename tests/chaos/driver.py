@@ -81,7 +81,8 @@ def run(
             progress.close()
     _follow(servers, undisturbed, result)
     result.records = feed.records
-    result.differences = _differences(servers, disturbed, undisturbed, feed, result.outcomes)
+    found = _differences(servers, disturbed, undisturbed, build.may_repeat)
+    result.differences = [(difference, _blamed(difference, feed, result.outcomes)) for difference in found]
     return result
 
 
@@ -121,18 +122,15 @@ def _follow(servers: str, topics: Topics, result: Result) -> None:
     progress.close()
 
 
-def _differences(
-    servers: str, disturbed: Topics, undisturbed: Topics, feed: Feed, outcomes: Sequence[Outcome]
-) -> list[tuple[Difference, Fault | None]]:
+def _differences(servers: str, disturbed: Topics, undisturbed: Topics, may_repeat: bool) -> list[Difference]:
     """On both output topics, and in the rows."""
     found: list[Difference] = []
     for name in ("output", "dead_letters"):
         expected = read(servers, getattr(undisturbed, name))
         if not expected:
             raise RuntimeError(f"the reference run wrote nothing to {name}: nothing would be compared")
-        found += compare(expected, read(servers, getattr(disturbed, name)))
-    found += compare_rows(read(servers, undisturbed.changelog), read(servers, disturbed.changelog))
-    return [(difference, _blamed(difference, feed, outcomes)) for difference in found]
+        found += compare(expected, read(servers, getattr(disturbed, name)), may_repeat)
+    return found + compare_rows(read(servers, undisturbed.changelog), read(servers, disturbed.changelog))
 
 
 def _blamed(difference: Difference, feed: Feed, outcomes: Sequence[Outcome]) -> Fault | None:

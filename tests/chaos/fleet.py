@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,7 +37,17 @@ class Build:
     command: Sequence[str]
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    def delivering(self, delivery: str) -> Build:
+        """The same with `exactly_once` or `at_least_once`."""
+        return replace(self, settings={**self.settings, _DELIVERY: delivery})
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether what it writes may come again."""
+        return self.settings.get(_DELIVERY) == "at_least_once"
+
+
+_DELIVERY = "COMMIT__DELIVERY"
 WHOLE = Build(("-m", "service", "serve"))
 
 
