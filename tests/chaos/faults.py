@@ -15,8 +15,9 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     broker       SIGKILL of the only broker, restarted after a moment; counted from when it is back
     leader       SIGKILL of one node of a cluster; it comes back once the others have taken over what it led
     fence        another producer takes a worker's transactional id in the middle of a transaction
-    stall        the network passes nothing, for a moment or for longer than a session; counted from when it does again
-    cut          every connection of the workers ends
+    stall        the network to a node, or to all, passes nothing, for a moment or for longer than a session; counted
+                 from when it does again
+    cut          every connection of the workers to a node, or to all, ends
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from service.broker.kafka import KafkaBroker
 from tests.chaos.fleet import Stuck, Worker, await_true
@@ -146,13 +148,16 @@ def _fence(scene: Scene, draw: random.Random) -> Times:
 
 
 def _stall(scene: Scene, draw: random.Random) -> Times:
-    with _proxy(scene).stalled():
+    with ExitStack() as stack:
+        for proxy in _ways(scene, draw):
+            stack.enter_context(proxy.stalled())
         time.sleep(draw.choice((0.3, 1.0, 2.0, 3.5)))
     return time.monotonic(), _recovered(scene)
 
 
 def _cut(scene: Scene, draw: random.Random) -> Times:
-    _proxy(scene).cut()
+    for proxy in _ways(scene, draw):
+        proxy.cut()
     return time.monotonic(), _recovered(scene)
 
 
@@ -200,10 +205,10 @@ def _dead(victim: Worker) -> float:
     return time.monotonic()
 
 
-def _proxy(scene: Scene) -> Proxy:
-    if scene.site.proxy is None:
-        raise ValueError("there is no proxy in front of a cluster")
-    return scene.site.proxy
+def _ways(scene: Scene, draw: random.Random) -> Sequence[Proxy]:
+    """To one node, or to all."""
+    every = scene.site.proxies
+    return draw.choice(([draw.choice(every)], every))
 
 
 def _end(scene: Scene, worker: Worker) -> None:
