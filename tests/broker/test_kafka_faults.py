@@ -34,6 +34,7 @@ from tests.broker.tools import (
     stored,
     values,
 )
+from tests.chaos.weakened import go_on
 
 pytestmark = pytest.mark.kafka
 
@@ -104,7 +105,13 @@ def test_a_fenced_producer_does_not_fence_its_successor(bench: Bench) -> None:
     assert [seen.value for seen in bench.harness.read(topic)] == [b"newer", b"newer still"]
 
 
-def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(bench: Bench) -> None:
+@pytest.mark.parametrize(("guarded", "skipped"), [(True, None), (False, 5)])
+def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, guarded: bool, skipped: int | None
+) -> None:
+    """With a producer that is given up after an error. One that goes on commits them later: five records are lost."""
+    if not guarded:
+        monkeypatch.setattr(KafkaProducer, "_end", go_on)
     topic, name = bench.topic(2), new_id()
     for partition in (0, 1):
         bench.fill(topic, partition, numbers(5))
@@ -117,11 +124,12 @@ def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(bench: Bench) 
         producer.send_offsets(topic, {0: 5}, consumer)
     listener.events.clear()
     poll_until([consumer], lambda: listener.saw("assigned"))  # it has joined again
-    successor = bench.producer(name)
+    producer.abort()
+    successor = bench.producer(name) if guarded else producer
     successor.begin()
     successor.send_offsets(topic, {1: 2}, consumer)
     successor.commit()
-    assert stored(consumer, [0, 1]) == {0: None, 1: 2}
+    assert stored(consumer, [0, 1]) == {0: skipped, 1: 2}
 
 
 def test_a_member_that_learns_from_the_answer_to_its_join_that_it_was_expelled_has_lost_everything(
