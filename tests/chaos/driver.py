@@ -98,9 +98,9 @@ def _disturb(scene: Scene, feed: Feed, faults: Iterable[Fault], result: Result, 
             try:
                 began, recovered = inject(scene, fault)
             except Stuck as error:
-                raise Stuck(f"fault {fault.number} ({fault.kind}): {error}") from error
+                raise Stuck(f"fault {fault.number + 1} ({fault.kind}): {error}") from error
             result.outcomes.append(Outcome(fault, began, recovered))
-            say(f"{fault.number:4} {fault.kind:12} recovered in {recovered - began:6.2f} s")
+            say(f"{fault.number + 1:4} {fault.kind:12} recovered in {recovered - began:6.2f} s")
     finally:
         feed.stop()
     scene.progress.await_reached(scene.progress.ends(), fleet)

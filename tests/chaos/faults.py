@@ -9,7 +9,7 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     revoked      the same, when others join and partitions are to be handed over, before anything is committed
     lost         the same, when it wakes from a pause and is told that its partitions are another's
     rolled_back  the same, when its transaction was fenced and it has taken back what it could not commit
-    pause        SIGSTOP for longer than its session, then SIGCONT: it wakes with work left
+    pause        SIGSTOP for longer than its session, then SIGCONT: it wakes with work left and has to learn of its loss
     add          a worker joins
     remove       SIGTERM of a worker
     broker       SIGKILL of the only broker, restarted after a moment; counted from when it is back
@@ -94,6 +94,7 @@ def _pause(scene: Scene, draw: random.Random) -> Times:
     if len(scene.fleet.serving()) < _LEAST:
         _joined(scene)
     victim = scene.fleet.choose(draw)
+    losses = victim.losses()
     victim.signal(signal.SIGSTOP)
     began = time.monotonic()
     try:
@@ -101,6 +102,11 @@ def _pause(scene: Scene, draw: random.Random) -> Times:
         time.sleep(max(0.0, began + draw.uniform(2.5, 4.0) - time.monotonic()))
     finally:
         victim.signal(signal.SIGCONT)
+    await_true(
+        lambda: victim.losses() > losses or victim.code is not None,
+        _STARTS_S,
+        f"{victim.name} woke and was not told that it has lost its partitions, see {victim.log}",
+    )
     _recovered(scene)
     return began, recovered
 
