@@ -1,5 +1,8 @@
-"""The end of a commit reaches the offsets before the changelog. Who takes over just then waits for the rows; one that
-does not restores old ones, and what it writes is not what an undisturbed run writes."""
+"""What follows when a guard is missing: the same faults do no harm with it.
+
+The end of a commit reaches the offsets before the changelog. Who takes over just then waits for the rows; one that does
+not restores old ones. A transaction is refused, and its records come again; rows that already had them count twice.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from service.broker.memory_reader import MemoryReader
 from service.errors import StateError
 from service.model.runtime import Runtime
 from service.state.restore import Restore
+from service.state.store import Store
 from tests.chaos.weakened import believing
 from tests.durability.test_crashes import feed, undisturbed
 from tests.support.bundles import RECURRENT, write_bundle
@@ -72,3 +76,20 @@ def test_without_the_marker_it_would_serve_from_old_rows(recurrent: Runtime, mon
     fleet, expected = taken_over(recurrent), undisturbed(recurrent)
     assert outputs(fleet.broker) != outputs(expected.broker)
     assert stored(fleet.broker) != stored(expected.broker)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_rows_that_are_not_rolled_back_count_records_twice(
+    recurrent: Runtime, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    if not guarded:
+        monkeypatch.setattr(Store, "roll_back", lambda self: None)
+    fleet, expected = Fleet(memory_broker(2), recurrent), undisturbed(recurrent)
+    fleet.start()
+    for n in range(6):
+        feed(fleet, range(4 * n, 4 * n + 4))
+        if n == 3:
+            fleet.broker.fail_next("send_offsets")
+        fleet.settle()
+    assert (outputs(fleet.broker) == outputs(expected.broker)) is guarded
+    assert (stored(fleet.broker) == stored(expected.broker)) is guarded
