@@ -93,7 +93,7 @@ def _disturb(scene: Scene, feed: Feed, faults: Iterable[Fault], result: Result, 
     try:
         fleet.start()
         fleet.start()
-        await_true(lambda: len(fleet.serving()) == 2, 60.0, f"the workers do not serve, see {result.logs}")
+        await_true(lambda: len(fleet.serving()) == 2, 120.0, f"the workers do not serve, see {result.logs}")
         for fault in faults:
             try:
                 began, recovered = inject(scene, fault)
@@ -114,7 +114,7 @@ def _follow(servers: str, topics: Topics, result: Result) -> None:
     logs.mkdir()
     with Fleet(topics.settings(servers, result.logs / "bundle"), logs) as fleet:
         worker = fleet.start()
-        progress.await_reached(progress.ends(), fleet, 120.0)
+        progress.await_reached(progress.ends(), fleet, 240.0)
         worker.signal(signal.SIGTERM)
         if worker.wait(20.0) or fleet.failed:
             raise RuntimeError(f"the reference run failed:\n{worker.tail()}\n{fleet.failed}")

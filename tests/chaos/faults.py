@@ -35,7 +35,7 @@ from tests.chaos.scene import Scene
 from tests.chaos.schedule import PLACES, Fault
 
 _LEAST, _MOST = 2, 3  # workers
-_STARTS_S = 30.0
+_STARTS_S = 60.0
 
 Times = tuple[float, float]  # time.monotonic() of the fault, and of the recovery
 

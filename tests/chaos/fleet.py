@@ -156,7 +156,7 @@ class Fleet:
         """Those that hold partitions."""
         return [worker for worker in self.alive if worker.code is None and worker.holds()]
 
-    def choose(self, draw: random.Random, within_s: float = 30.0) -> Worker:
+    def choose(self, draw: random.Random, within_s: float = 60.0) -> Worker:
         """One that serves. Raises Stuck."""
         await_true(self.serving, within_s, "no worker serves anything")
         return draw.choice(self.serving())
