@@ -7,13 +7,14 @@ polling keeps its partitions, and an abandoned transaction stays open until a ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import Condition
 
 from service.broker.memory_consumer import MemoryConsumer
 from service.broker.memory_faults import Faults
 from service.broker.memory_group import Group
-from service.broker.memory_log import DEFAULTS, Column, Log, Record, Topic, Transaction
+from service.broker.memory_log import DEFAULTS, Column, Log, Record, State, Topic, Transaction
 from service.broker.memory_producer import MemoryProducer
 from service.broker.memory_reader import MemoryReader
 from service.broker.port import RebalanceListener
@@ -38,6 +39,8 @@ class MemoryBroker:
         self._changed = Condition()
         self._topics: dict[str, Topic] = {}
         self._groups: dict[tuple[str, str], Group] = {}
+        self._late: set[str] = set()
+        self._owed: list[tuple[Log, Transaction]] = []  # marks to be left when it is time
         self._owners: dict[str, MemoryProducer] = {}  # transactional id -> who may use it
 
     def consumer(
@@ -82,6 +85,22 @@ class MemoryBroker:
             for name, owner in self._owners.items():
                 if transactional_id in (None, name):
                     owner.time_out()
+
+    @contextmanager
+    def late_marks(self, topic: str) -> Iterator[None]:
+        """While the block lasts, transactions end everywhere but in this topic: their offsets are told, and whoever
+        reads committed records of the topic waits, as when the end of a transaction reaches one broker before another.
+        """
+        self._late.add(topic)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._late.discard(topic)
+                for log, transaction in self._owed:
+                    log.mark(transaction)
+                self._owed.clear()
+                self._changed.notify_all()
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """Let retention delete the records of a partition before an offset."""
@@ -136,6 +155,12 @@ class MemoryBroker:
     def groups(self) -> list[Group]:
         """Every group."""
         return list(self._groups.values())
+
+    def end(self, transaction: Transaction, state: State) -> None:
+        """Mark the end of a transaction, at once or when it is time."""
+        late = [log for log in transaction.started if log.topic in self._late]
+        self._owed += [(log, transaction) for log in late]
+        transaction.end(state, late)
 
     def store(self, topic: str, partition: int, column: Column, owner: Transaction | None) -> None:
         """Append a column of records. Raises ProduceFailed and RecordTooLarge, then nothing is stored."""

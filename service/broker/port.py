@@ -51,8 +51,8 @@ class Consumer(Protocol):
         agreeing on a rebalance (nothing was stored): either way the same commit may succeed after the next poll."""
 
     def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
-        """The stored next offsets; None where there is none. Waits until open transactions that hold offsets of these
-        partitions have ended. Raises BrokerUnavailable when `timeout_s` is over before all are known."""
+        """The stored next offsets; None where there is none. A partition whose offset is held by an open transaction
+        is left out: ask again. Raises BrokerUnavailable when there is no answer within `timeout_s`."""
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """The next poll of each partition starts at its offset."""
@@ -73,16 +73,16 @@ class Consumer(Protocol):
 class Reader(Protocol):
     """Reads committed records of one topic from where it is told, outside any group. Commits nothing."""
 
-    def start(self, partition: int, offset: int | None = None) -> None:
-        """Read this partition from now on, from `offset`, or from its first record if none is given."""
+    def start(self, offsets: Mapping[int, int]) -> None:
+        """Read these partitions from now on, each from its offset."""
 
-    def first(self, partition: int) -> int:
-        """The offset of the first record that retention has left, or of the next one if it has left none.
+    def first(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
+        """The offset of the first record that retention has left of each, or of the next one if it has left none.
         Raises BrokerUnavailable."""
 
-    def end(self, partition: int) -> int:
-        """The high watermark: the offset after the last record written, transactions not yet decided included (read
-        uncommitted). Raises BrokerUnavailable."""
+    def end(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
+        """The high watermark of each: the offset after the last record written, transactions not yet decided included
+        (read uncommitted). Raises BrokerUnavailable."""
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """Wait up to `timeout_s` for committed records of the partitions started. At most one batch a partition, none
@@ -93,8 +93,8 @@ class Reader(Protocol):
         """Every record before this offset was returned, or belongs to an aborted transaction, or is a control record.
         It stops at the first open transaction: once it has reached a high watermark, everything below is decided."""
 
-    def stop(self, partition: int) -> None:
-        """No longer read this partition; one that was not started is let pass."""
+    def stop(self, partitions: Collection[int]) -> None:
+        """No longer read these; one that was not started is let pass."""
 
     def close(self) -> None:
         """Give up the connection."""

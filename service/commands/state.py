@@ -146,7 +146,8 @@ def _unread(broker: Broker, header: Header) -> str:
     """How far the rows are behind the input."""
     reader = broker.reader(header.topic)
     try:
-        behind = {part.partition: reader.end(part.partition) - part.next_offset for part in header.parts}
+        end = reader.end([part.partition for part in header.parts])
+        behind = {part.partition: end[part.partition] - part.next_offset for part in header.parts}
     finally:
         reader.close()
     total = sum(behind.values())

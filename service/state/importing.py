@@ -112,7 +112,8 @@ def _check_changelog_is_empty(broker: Broker, admin: Admin, name: str) -> None:
         return
     reader = broker.reader(name)
     try:
-        holding = [p for p in range(partitions) if reader.first(p) < reader.end(p)]
+        first, end = reader.first(range(partitions)), reader.end(range(partitions))
+        holding = [partition for partition in range(partitions) if first[partition] < end[partition]]
     finally:
         reader.close()
     if holding:

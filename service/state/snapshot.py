@@ -86,14 +86,16 @@ def snapshots(reader: Reader, topic: str, partitions: Collection[int], patience_
 
     Raises BrokerUnavailable where nothing comes for `patience_s`: a transaction that nobody ends holds it up.
     """
+    first, end = reader.first(partitions), reader.end(partitions)
     for partition in partitions:
-        yield _snapshot(reader, topic, partition, patience_s)
+        reader.start({partition: first[partition]})
+        yield _snapshot(reader, topic, partition, end[partition], patience_s)
+        reader.stop([partition])
 
 
-def _snapshot(reader: Reader, topic: str, partition: int, patience_s: float) -> Snapshot:
-    end, cut = reader.end(partition), _Cut()
-    reader.start(partition)
-    deadline, position = time.monotonic() + patience_s, -1
+def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: float) -> Snapshot:
+    cut, position = _Cut(), -1
+    deadline = time.monotonic() + patience_s
     while reader.position(partition) < end:
         for batch in reader.poll(_POLL_S, _RECORDS):
             cut.add(batch)
@@ -102,7 +104,6 @@ def _snapshot(reader: Reader, topic: str, partition: int, patience_s: float) -> 
         elif time.monotonic() > deadline:
             what = f"{topic} partition {partition} cannot be read past offset {position}: a transaction is open there"
             raise BrokerUnavailable(what, "the broker ends it after its time-out: try again then")
-    reader.stop(partition)
     kept = {key: record for key, record in cut.whole.items() if record[1] is not None}
     return Snapshot(_batch(topic, partition, kept))
 

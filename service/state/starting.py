@@ -21,18 +21,16 @@ def find_starts(reader: Reader, header: Header, topic: str, partitions: int, beg
     """The next offset of each partition of the input, which `reader` reads. Raises StateError where an export knows
     more records than there are."""
     known = {part.partition: part.next_offset for part in header.parts} if header.topic == topic else {}
-    starts = {}
-    for partition in range(partitions):
-        if begin == "latest":
-            starts[partition] = reader.end(partition)
-        elif begin == "export" and partition in known:
-            starts[partition] = known[partition]
-            if (end := reader.end(partition)) < starts[partition]:
-                what = f"{topic} partition {partition} ends at offset {end}, the export at {starts[partition]}"
-                raise StateError(what, "it is another topic of that name: say --from earliest or --from latest")
-        else:
-            starts[partition] = reader.first(partition)
-    return starts
+    first, end = reader.first(range(partitions)), reader.end(range(partitions))
+    if begin == "latest":
+        return end
+    if begin == "earliest":
+        return first
+    for partition, offset in known.items():
+        if (ends := end.get(partition, 0)) < offset:
+            what = f"{topic} partition {partition} ends at offset {ends}, the export at {offset}"
+            raise StateError(what, "it is another topic of that name: say --from earliest or --from latest")
+    return first | known
 
 
 def check_not_gone_on(admin: Admin, header: Header, topic: str, begin: Begin) -> None:
@@ -57,8 +55,13 @@ def check_nothing_waits(reader: Reader, topic: str, starts: Mapping[int, int], b
     without a row there, and come after later ones. `reader` reads the input, which had `before` partitions."""
     if homes.partitioner is None:
         return
-    for partition, offset in starts.items():
-        if partition < before and (strays := _strays(reader, partition, offset, homes)):
+    old = [partition for partition in starts if partition < before]
+    first, end = reader.first(old), reader.end(old)
+    for partition in old:
+        reader.start({partition: max(starts[partition], first[partition])})
+        strays = _strays(reader, partition, end[partition], homes)
+        reader.stop([partition])
+        if strays:
             raise StateError(
                 f"{topic} partition {partition} holds {strays} unread records of streams that belong elsewhere now",
                 "producers are paused and everything is read before the topic grows; it is too late for these: --force "
@@ -66,13 +69,11 @@ def check_nothing_waits(reader: Reader, topic: str, starts: Mapping[int, int], b
             )
 
 
-def _strays(reader: Reader, partition: int, offset: int, homes: Homes) -> int:
-    """Committed records from `offset` to the end of now whose streams are at home in another partition."""
-    end, strays = reader.end(partition), 0
-    reader.start(partition, max(offset, reader.first(partition)))
+def _strays(reader: Reader, partition: int, end: int, homes: Homes) -> int:
+    """Committed records from where `reader` was started to `end` whose streams are at home in another partition."""
+    strays = 0
     while reader.position(partition) < end:
         for batch in reader.poll(_POLL_S, _RECORDS):
             keys = [key for key in batch.keys if key]
             strays += int(np.count_nonzero(homes.of(keys, np.full(len(keys), partition)) != partition))
-    reader.stop(partition)
     return strays

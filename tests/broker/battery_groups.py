@@ -8,7 +8,7 @@ import pytest
 
 from service.broker.port import Consumer
 from service.errors import MembershipLost
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, values
+from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, stored, values
 
 
 class GroupBattery:
@@ -131,7 +131,7 @@ class GroupBattery:
         poll_until([consumer], lambda: len(listener.saw("assigned")) == 4)
         assert listener.saw("lost") == [0, 1]
         assert listener.saw("revoked") == []
-        assert consumer.committed([0]) == {0: None}
+        assert stored(consumer, [0]) == {0: None}
         assert consumer.assignment() == {0, 1}
 
     def test_what_the_listener_raises_comes_out_of_poll_and_no_record_is_lost(self, bench: Bench) -> None:

@@ -93,9 +93,8 @@ class Plant:
         partitions = admin.partitions(self.output) or 0
         admin.close()
         reader, found = self.broker.reader(self.output), list[dict[str, Any]]()
-        ends = {p: reader.end(p) for p in range(partitions)}
-        for p in ends:
-            reader.start(p)
+        ends = reader.end(range(partitions))
+        reader.start(reader.first(range(partitions)))
         while any(reader.position(p) < end for p, end in ends.items()):
             found += [json.loads(value or b"") for batch in reader.poll(0.5, 5000) for value in batch.values]
         reader.close()
