@@ -27,7 +27,8 @@ class Problem:
     @cached_property
     def unit(self) -> NDArray[np.float64]:
         """[S] standard deviation of the train part: makes streams of different units weigh alike in a loss."""
-        spread = np.nanstd(self.values[: self.train_end], 0)
+        train = self.values[: self.train_end]
+        spread = np.nanstd(np.where(np.isnan(train).all(0), 0.0, train), 0)
         return np.where(np.isfinite(spread) & (spread > 0), spread, np.inf)
 
     @property
