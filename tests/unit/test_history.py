@@ -164,6 +164,15 @@ class TestStamps:
         with pytest.raises(DataError, match="Mars/Base"):
             read(tmp_path, text, timezone="Mars/Base")
 
+    def test_the_hour_that_the_clock_goes_back_is_read_twice_in_each_stream(self, tmp_path: Path) -> None:
+        text = "time,stream,value\n" + "".join(
+            f"2024-10-27 {clock},{name},1\n" for clock in ("01:30", "02:30", "02:30", "03:30") for name in ("a", "b")
+        )
+        history = read(tmp_path, text, timezone="Europe/Berlin")
+        expected = [ms(2024, 10, 26, 23, 30), *(ms(2024, 10, 27, hour, 30) for hour in (0, 1, 2))]
+        assert [stamps.tolist() for stamps in history.timestamps] == [expected, expected]
+        assert not noted(history, "duplicate")
+
     def test_a_stamp_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"'time', row 2: 'soon'"):
             read(tmp_path, "time,a\n2024-01-01,1\nsoon,2\n")
@@ -337,17 +346,34 @@ class TestSharedData:
         assert len(history) > 1000
         for stamps, values in zip(history.timestamps, history.values, strict=True):
             assert (np.diff(stamps) > 0).all()
-            assert np.isfinite(values).mean() > 0.5
+            assert np.isfinite(values).mean() > 0.09, "one of the gas sensors has no more"
         assert datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000 < history.start_ms
         assert history.end_ms < datetime(2025, 1, 1, tzinfo=UTC).timestamp() * 1000
+
+    @pytest.mark.parametrize("name", ["AEP", "PJME"])
+    def test_local_time_of_a_place(self, name: str) -> None:
+        """The file ends hours where the clock begins them, so what it has twice is not the hour that comes twice."""
+        history = read_history(SHARED / "pjm" / f"{name}_hourly.csv", timezone="America/New_York")
+        assert noted(history, "read as America/New_York", "that the clock change skips there are left out")
+        assert noted(history, "4 duplicate stamps")
+        assert int(np.diff(history.timestamps[0]).max()) <= 3 * HOUR
+
+    def test_nothing_but_the_gas_sensors_has_codes(self) -> None:
+        holding = {
+            path.name for path in SHARED.rglob("*.csv") if noted(read_history(path), "stands for a missing value")
+        }
+        assert holding == {"AirQualityUCI.csv"}
 
     def test_known_oddities_are_counted(self) -> None:
         traffic = read_history(SHARED / "hourly" / "hourly_traffic_volume.csv")
         assert noted(traffic, "7,629 duplicate stamps")
         assert noted(read_history(SHARED / "pjm" / "PJME_hourly.csv"), "earlier than the row before")
-        air = read_history(SHARED / "air_quality" / "AirQualityUCI.csv", missing=["-200"])
-        assert noted(air, "missing cells in 13 of 13 columns")
+        air = read_history(SHARED / "air_quality" / "AirQualityUCI.csv")
+        assert noted(air, "-200 stands for a missing value 16,701 times in 13 of 13 streams")
         assert min(np.nanmin(values) for values in air.values) > -200
+        water = read_history(SHARED / "water_flow" / "water-flow.csv")
+        assert noted(water, "stamps name their zone")
+        assert not noted(water, "duplicate"), "no hour comes twice once its zone is read"
         beijing = read_history(next((SHARED / "beijing").glob("*.csv")))
         assert noted(beijing, "not numbers", "wd", "station")
         assert "No" not in beijing.streams
