@@ -54,9 +54,9 @@ def read_in_columns(client: KafkaConsumer) -> None:
 
 
 def _receive(transport: KafkaTCPTransport) -> tuple[bytes, Any]:
-    """Much at once: with 4 KB a call, each call waits anew for whoever decodes meanwhile, and reading a log takes a third
-    longer. For every connection of this process; with TLS the client has a way of its own, which is left alone.
-    Whatever is not plain data the client finds itself."""
+    """Much at once: after each call the client's thread waits for the one that decodes, and with 4 KB a call reading a
+    log takes a third longer. For every connection of this process; with TLS the client has a way of its own, which
+    is left alone. Whatever is not plain data the client finds itself."""
     try:
         data = transport._sock.recv(_RECEIVE)
     except OSError:

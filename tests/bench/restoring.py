@@ -30,7 +30,7 @@ def restoring(plan: Plan) -> list[Result]:
         with KafkaServer(heap="1g") as server:
             address = server.bootstrap_servers
             fill_changelog(address, "changelog", specs, log.streams, log.versions)
-                ways = ("bulk", "public") if log.public else ("bulk",)
+            ways = ("bulk", "public") if log.public else ("bulk",)
             found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
             for _ in range(plan.rounds if log.public else 1):
                 for way in ways:
