@@ -26,6 +26,7 @@ def kafka_broker(settings: KafkaSettings) -> Broker:
         batch_bytes=settings.batch_bytes,
         max_request_bytes=settings.max_request_bytes,
         instance_id=settings.instance_id,
+        bulk=settings.bulk,
         security=_security(settings),
     )
 

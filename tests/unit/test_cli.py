@@ -46,6 +46,17 @@ def test_an_unknown_setting_is_one_line(capsys: Capture) -> None:
     assert "did you mean kafka.group" in error
 
 
+@pytest.mark.parametrize(
+    ("words", "leaves"),
+    [([], False), (["--leave"], True), (["--leave", "--kafka.leave=false"], False), (["--kafka.leave", "true"], True)],
+)
+def test_leave_is_short_for_a_setting(words: list[str], leaves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("service.app.run", seen.append)
+    assert cli.run(["serve", *words, "--kafka.instance_id=a"]) == 0
+    assert [(settings.kafka.leave, settings.kafka.instance_id) for settings in seen] == [(leaves, "a")]
+
+
 def test_debug_keeps_the_stack_trace() -> None:
     with pytest.raises(SettingsError):
         cli.run(["--debug", "serve", "--kafka.grup", "a"])

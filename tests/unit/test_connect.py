@@ -42,12 +42,13 @@ def test_numbers_reach_the_broker_under_their_own_names(given: dict[str, Any]) -
         "max_request_bytes": 2_000_001,
     }
     flags = [f"--kafka.{name}={number}" for name, number in numbers.items()]
-    flags += ["--kafka.bootstrap_servers=a:1,b:2", "--kafka.instance_id=left"]
+    flags += ["--kafka.bootstrap_servers=a:1,b:2", "--kafka.instance_id=left", "--kafka.bulk=false"]
     connect.kafka_broker(load_settings(flags, {}).kafka)
     assert given == {
         **numbers,
         "bootstrap_servers": "a:1,b:2",
         "instance_id": "left",
+        "bulk": False,
         "security": {"security_protocol": "PLAINTEXT"},
     }
 
