@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
-from kafka.errors import NoError, TopicAlreadyExistsError, UnknownMemberIdError, UnknownTopicOrPartitionError, for_code
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NoError,
+    NotCoordinatorError,
+    TopicAlreadyExistsError,
+    UnknownMemberIdError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from service.broker.kafka_errors import translated
+
+#: A broker may need this long for its first group, s.
+_FIRST_GROUP_S = 10.0
+_NOT_YET = (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError)
 
 
 class KafkaAdmin:
@@ -53,6 +67,12 @@ class KafkaAdmin:
         with translated(f"cannot describe {topic}"):
             return min(len(partition["replica_nodes"]) for partition in self._describe(topic))
 
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """See `port.Admin`."""
+        with translated(f"cannot read the offsets of the group {group}"):
+            found = self._offsets(group, time.monotonic() + _FIRST_GROUP_S)
+        return {where.partition: stored.offset for where, stored in found.items() if where.topic == topic}
+
     def remove_static_member(self, group: str, instance_id: str) -> None:
         """Take a static member out of its group: others get its partitions at once. One that is not in it is let pass.
         Raises BrokerUnavailable, BrokerError."""
@@ -65,6 +85,16 @@ class KafkaAdmin:
     def close(self) -> None:
         """See `port.Admin`."""
         self._client.close()
+
+    def _offsets(self, group: str, deadline: float) -> Mapping[Any, Any]:
+        """What a group has stored. A broker that never had a group makes the topic for it when it is first asked."""
+        while True:
+            try:
+                return self._client.list_group_offsets({group: None})[group]  # type: ignore[no-any-return]
+            except _NOT_YET:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def _describe(self, topic: str) -> list[dict[str, Any]]:
         """A topic's partitions. Raises the client's errors."""

@@ -175,5 +175,9 @@ class MemoryAdmin:
         self._broker.config(topic)
         return 1
 
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """See `port.Admin`."""
+        return dict(self._broker.group(topic, group).committed)
+
     def close(self) -> None:
         """See `port.Admin`."""

@@ -145,7 +145,7 @@ class Producer(Protocol):
 
 
 class Admin(Protocol):
-    """What is asked once, at start."""
+    """What is asked once, at start, or by a person."""
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions a topic has; None if there is no such topic. Raises BrokerUnavailable."""
@@ -161,6 +161,10 @@ class Admin(Protocol):
 
     def replication(self, topic: str) -> int:
         """Replicas of each partition of a topic, the least of them. Raises TopicMissing, BrokerUnavailable."""
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The next offsets that a group has stored, by partition, open transactions aside; none for a group that
+        nobody knows. Raises BrokerUnavailable."""
 
     def close(self) -> None:
         """Give up the connection."""
