@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -18,7 +19,7 @@ from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.connect import kafka_broker, reach
 from service.errors import BrokerError
-from service.faults import FaultPoint
+from service.faults import FaultPoint, kill_this_process, pause
 from service.health import Health, HealthServer
 from service.log import configure_log, get_log
 from service.metrics import PREFIX, Metrics
@@ -101,7 +102,8 @@ class Service:
             delivery=self._settings.commit.delivery,
         )
         options, faults = pipeline_options(self._settings, topology), self._settings.faults
-        passing = FaultPoint(faults.kill_at, faults.kill_after)
+        fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
+        passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
         self._leave(broker)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))

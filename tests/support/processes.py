@@ -6,12 +6,15 @@ import json
 import signal
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.structs import OffsetAndMetadata
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka import KafkaBroker
@@ -74,27 +77,56 @@ class Site:
 
     def read(self, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
         """Every committed record of a topic: partition, key and value, by partition and offset."""
-        client = KafkaConsumer(
-            bootstrap_servers=self.kafka.bootstrap_servers, isolation_level="read_committed", group_id=None
-        )
-        places = [TopicPartition(topic, p) for p in sorted(client.partitions_for_topic(topic) or ())]
-        client.assign(places)
-        client.seek_to_beginning()
-        ends, found = client.end_offsets(places), []
-        while any(client.position(place) < end for place, end in ends.items()):
-            found += [r for batch in client.poll(200).values() for r in batch]
-        client.close(autocommit=False)
-        return [(r.partition, r.key, r.value) for r in sorted(found, key=lambda r: (r.partition, r.offset))]
+        return [(record.partition, record.key, record.value) for record in self._records(topic)]
 
-    def await_forecasts(self, count: int, seconds: float = 30.0) -> None:
+    def stamps(self, topic: str) -> list[int]:
+        """When each was written, by the clock of its writer, ms; in the same order."""
+        return [record.timestamp for record in self._records(topic)]
+
+    def await_forecasts(self, count: int, seconds: float = 30.0, output: str = "") -> None:
         """Until so many are committed, and no more."""
-        await_true(lambda: len(self.read(self.output)) >= count, seconds, f"fewer than {count} forecasts", 0.1)
-        assert len(self.read(self.output)) == count
+        with closing(self._reader(output or self.output)) as client:
+            seen = 0
+
+            def enough() -> bool:
+                nonlocal seen
+                seen += sum(map(len, client.poll(100).values()))
+                return seen >= count
+
+            await_true(enough, seconds, f"fewer than {count} forecasts")
+        assert len(self.read(output or self.output)) == count
+
+    def _records(self, topic: str) -> list[Any]:
+        found: list[Any] = []
+        with closing(self._reader(topic)) as client:
+            ends = client.end_offsets(list(client.assignment()))
+            while any(client.position(place) < end for place, end in ends.items()):
+                found += [record for batch in client.poll(200).values() for record in batch]
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+
+    def _reader(self, topic: str) -> KafkaConsumer:
+        """A client of committed records, at the beginning of a topic."""
+        servers = self.kafka.bootstrap_servers
+        client = KafkaConsumer(bootstrap_servers=servers, isolation_level="read_committed", group_id=None)
+        client.assign([TopicPartition(topic, p) for p in client.partitions_for_topic(topic) or ()])
+        client.seek_to_beginning()
+        return client
+
+    def written(self, topic: str) -> int:
+        """Records of a topic, committed or not, as far as offsets tell."""
+        with closing(KafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers, group_id=None)) as client:
+            places = [TopicPartition(topic, p) for p in client.partitions_for_topic(topic) or ()]
+            return sum(client.end_offsets(places).values())
 
     def offsets(self) -> dict[int, int]:
         """What the group has committed."""
         with_admin = self._ask(lambda admin: admin.list_group_offsets({self.name: None})[self.name])
         return {place.partition: found.offset for place, found in with_admin.items() if place.topic == self.input}
+
+    def set_offsets(self, offsets: dict[int, int]) -> None:
+        """As a person does with Kafka's own tools, while nobody serves."""
+        places = {TopicPartition(self.input, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        self._ask(lambda admin: admin.alter_group_offsets(self.name, places))
 
     def delete_topic(self, topic: str) -> None:
         """And wait until it is gone."""
@@ -104,8 +136,12 @@ class Site:
         admin.close()
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
-        """As retention does."""
-        self._ask(lambda admin: admin.delete_records({TopicPartition(topic, partition): before}))
+        """As retention does, where somebody has changed the topic's policy for a while: a compacted one is refused."""
+        for policy in ("delete", "compact"):
+            change = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"cleanup.policy": policy})
+            self._ask(lambda admin, change=change: admin.alter_configs([change]))
+            if policy == "delete":
+                self._ask(lambda admin: admin.delete_records({TopicPartition(topic, partition): before}))
 
     def end(self, worker: Worker, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0) -> int:
         """Stop one; its exit code."""
