@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
@@ -12,6 +13,16 @@ from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.future import Future
 
 from service.broker.port import RebalanceListener
+
+
+class _RaisedByUs(logging.Filter):
+    """What our listener raises comes out of `poll`, with what to do; the client prints its stack trace besides."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("User provided")
+
+
+logging.getLogger("kafka.coordinator.consumer").addFilter(_RaisedByUs())
 
 
 class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]

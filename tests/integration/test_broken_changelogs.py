@@ -1,4 +1,4 @@
-"""A changelog that somebody has laid hands on, on a real Kafka: nothing is forecast from it, and what is wrong is named."""
+"""A changelog that somebody has laid hands on, on a real Kafka: nothing is forecast from it, the fault is named."""
 
 from __future__ import annotations
 

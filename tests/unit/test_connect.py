@@ -102,3 +102,16 @@ def test_a_stop_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(broker, "admin", admin)
     assert connect.reach(broker, stop, lambda _what: None, every_s=60) is None
+
+
+def test_patience_ends_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, asked = MemoryBroker(), [0]
+
+    def admin() -> MemoryAdmin:
+        asked[0] += 1
+        raise BrokerUnavailable("nobody answers at a:1")
+
+    monkeypatch.setattr(broker, "admin", admin)
+    with pytest.raises(BrokerUnavailable, match=r"nobody answers at a:1, for 0\.05 s") as caught:
+        connect.reach(broker, threading.Event(), lambda _what: None, every_s=0.01, within_s=0.05)
+    assert 2 <= asked[0] <= 7 and "address" in caught.value.action
