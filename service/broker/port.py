@@ -191,5 +191,9 @@ class Broker(Protocol):
         """An idempotent producer; transactional if it is given an id, which fences the id's earlier owner and ends its
         open transaction before this returns. Raises BrokerUnavailable, TransactionFailed within `timeout_s`."""
 
+    def leave(self, group: str) -> None:
+        """Take this process's static member out of `group`, once its consumer is closed; a dynamic one has left by
+        that. Raises BrokerUnavailable, BrokerError."""
+
     def admin(self) -> Admin:
         """Topics and groups."""

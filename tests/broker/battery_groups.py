@@ -134,7 +134,9 @@ class GroupBattery:
         assert stored(consumer, [0]) == {0: None}
         assert consumer.assignment() == {0, 1}
 
-    def test_what_the_listener_raises_comes_out_of_poll_and_no_record_is_lost(self, bench: Bench) -> None:
+    def test_what_the_listener_raises_comes_out_of_poll_and_no_record_is_lost(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
         topic = bench.topic()
         bench.fill(topic, 0, numbers(5))
         listener = Listener()
@@ -147,6 +149,7 @@ class GroupBattery:
         listener.on_assigned = fail_once
         with pytest.raises(MembershipLost, match="not now"):
             poll_for([consumer], PATIENCE_S)
+        assert "not now" not in caplog.text, "it is said once, by whoever catches it"
         assert values(collect(consumer, 5)) == numbers(5)
 
     def test_closing_neither_commits_nor_calls_the_listener(self, bench: Bench) -> None:
