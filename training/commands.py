@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from training.metrics import Figure
 
 Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
+NoSeason = Annotated[bool, typer.Option("--no-season", help="The same as --season none.")]
 SplitOption = Annotated[
     str | None, typer.Option("--split", help="Train, validation, hold-out: rows (8640,2880,2880) or shares (.7,.1,.2).")
 ]
@@ -32,9 +33,13 @@ def train(
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
     horizon: Annotated[int, typer.Option(min=1, help="How many intervals ahead.")] = 24,
     season: Season = None,
+    no_season: NoSeason = False,
     quantiles: Annotated[str, typer.Option(help="Levels; .1, .5 and .9 must be there.")] = ".1,.2,.3,.4,.5,.6,.7,.8,.9",
     split: SplitOption = None,
     lags: Annotated[int, typer.Option(min=2, help="Past values that the linear autoregression reads.")] = 48,
+    iterated: Annotated[
+        bool, typer.Option("--iterated", help="ar as textbooks have it: lags alone, one step fed back on itself.")
+    ] = False,
     no_linear: Annotated[bool, typer.Option("--no-linear", help="A recurrent net alone, without linear path.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
@@ -57,9 +62,10 @@ def train(
     recipe = Recipe(
         family=family,
         horizon=horizon,
-        season_ms=parse_season(season, panel.interval_ms),
+        season_ms=parse_season(None if no_season else season, panel.interval_ms),
         quantiles=parse_quantiles(quantiles),
         lags=lags,
+        iterated=iterated,
         linear_path=not no_linear,
         seed=seed,
         epochs=epochs,

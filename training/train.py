@@ -27,13 +27,15 @@ DEFAULT_FAMILY = "lstm"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own."""
+    """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own;
+    `iterated` = `ar` as the textbook has it, from lags alone and fed back on itself."""
 
     family: str = DEFAULT_FAMILY
     horizon: int = 24
     season_ms: int | None = None
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     lags: int = LAGS
+    iterated: bool = False
     linear_path: bool = True
     seed: int = 0
     epochs: int | None = None
@@ -57,6 +59,7 @@ def train_bundle(
         recipe.family,
         problem_of(panel, recipe, split),
         lags=recipe.lags,
+        iterated=recipe.iterated,
         linear_path=recipe.linear_path,
         schedule=_schedule(recipe),
         report=report,
@@ -90,6 +93,8 @@ def _schedule(recipe: Recipe) -> Schedule:
 def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
     if recipe.family not in FAMILIES:
         raise DataError(f"there is no family {recipe.family!r}", f"choose one of {', '.join(FAMILIES)}")
+    if recipe.iterated and recipe.family != "ar":
+        raise DataError(f"{recipe.family} is not iterated", "give --family ar with --iterated")
     if recipe.family == "seasonal_naive" and not recipe.season_ms:
         raise DataError("seasonal_naive needs a season", "name one with --season, for example 24h")
     for part, rows in (("train", split.train_end), ("validation", split.validation_end - split.train_end)):

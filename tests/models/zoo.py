@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from training.models import Forecaster, LatentAutoregression, LinearAutoregression, Naive, SeasonalNaive, Target
+from training.models.linear import iterated_memory
+from training.models.memory import MemorySpec
 from training.models.naive import PointForecaster
 
 HOUR = 3_600_000
@@ -20,9 +22,9 @@ PLAIN = Target(HOUR, 12, LEVELS)
 BINNED = Target(300_000, 12, LEVELS, 288)  # 288 slots a day: two to a bin
 
 
-def linear(target: Target) -> LinearAutoregression:
+def linear(target: Target, memory: MemorySpec | None = None) -> LinearAutoregression:
     """Random weights, small enough that forecasts stay within a few scales."""
-    model = LinearAutoregression(target)
+    model = LinearAutoregression(target, memory)
     generator = torch.Generator().manual_seed(1)
     features = model.memory.spec.features
     for buffer in (model.weights_one, model.weights_multi):
@@ -51,6 +53,7 @@ MAKERS = {
     "ar": lambda: _with_offsets(linear(DAILY)),
     "ar-plain": lambda: _with_offsets(linear(PLAIN)),
     "ar-binned": lambda: _with_offsets(linear(BINNED)),
+    "ar-iterated": lambda: _with_offsets(linear(PLAIN, iterated_memory(PLAIN, 8))),
     "rnn": lambda: _recurrent("rnn", DAILY, path=True),
     "gru": lambda: _recurrent("gru", DAILY, path=True),
     "gru-plain": lambda: _recurrent("gru", PLAIN, path=False),
