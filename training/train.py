@@ -16,7 +16,7 @@ from training.data import Panel, Split, fingerprint
 from training.export import ROW_LIMIT, Identity, add_backtest, export_bundle
 from training.fitting.build import FAMILIES, fit_family
 from training.fitting.problem import Problem
-from training.fitting.recurrent import Report, Schedule, no_report
+from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.metrics import Figure
 from training.models import Target
 from training.models.linear import LAGS
@@ -86,7 +86,7 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
 
 
 def _schedule(recipe: Recipe) -> Schedule:
-    schedule = Schedule(seed=recipe.seed)
+    schedule = replace(schedule_of(recipe.family), seed=recipe.seed)
     return schedule if recipe.epochs is None else replace(schedule, epochs=recipe.epochs)
 
 

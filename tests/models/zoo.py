@@ -58,6 +58,9 @@ MAKERS = {
     "gru": lambda: _recurrent("gru", DAILY, path=True),
     "gru-plain": lambda: _recurrent("gru", PLAIN, path=False),
     "lstm": lambda: _recurrent("lstm", DAILY, path=True),
+    "dilated_gru": lambda: _recurrent("dilated_gru", DAILY, path=True),
+    "dilated_gru-plain": lambda: _recurrent("dilated_gru", PLAIN, path=False),
+    "dilated_gru-binned": lambda: _recurrent("dilated_gru", BINNED, path=True),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
 

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from training.fitting.iterated import fit_iterated
 from training.fitting.problem import Problem
-from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report
+from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report, schedule_of
 from training.fitting.residuals import fit_offsets
 from training.fitting.ridge import fit_linear
 from training.models import Forecaster, LatentAutoregression, LinearAutoregression, Naive, SeasonalNaive
-from training.models.cells import CELLS
 from training.models.columns import Columns, unroll_memory
 from training.models.linear import LAGS, iterated_memory, linear_memory
+from training.models.recurrent import RECURRENT
 
-FAMILIES = ("naive", "seasonal_naive", "ar", *CELLS)
+FAMILIES = ("naive", "seasonal_naive", "ar", *RECURRENT)
 
 
 def fit_family(
@@ -30,12 +30,13 @@ def fit_family(
     report: Report = no_report,
 ) -> Forecaster:
     """Fit `family` on the problem's train part, choosing by its validation part. Deterministic for a seed."""
-    torch.manual_seed((schedule or Schedule()).seed)
-    if family in CELLS:
+    schedule = schedule or schedule_of(family)
+    torch.manual_seed(schedule.seed)
+    if family in RECURRENT:
         linear = _fit_ar(problem, lags) if linear_path else None
         model = LatentAutoregression(problem.target, family, linear)
         columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
-        fit_recurrent(model, problem, columns, schedule or Schedule(), report)
+        fit_recurrent(model, problem, columns, schedule, report)
         return model.eval()
     if family == "ar":
         return _fit_iterated(problem, lags) if iterated else _fit_ar(problem, lags)
