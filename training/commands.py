@@ -29,7 +29,9 @@ Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that
 def train(
     source: Source,
     out: Annotated[Path, typer.Option(help="The bundle's directory, which is made.")],
-    family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
+    family: Annotated[
+        str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, mix or auto.")
+    ] = "lstm",
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
     horizon: Annotated[int, typer.Option(min=1, help="How many intervals ahead.")] = 24,
     season: Season = None,
@@ -41,6 +43,8 @@ def train(
         bool, typer.Option("--iterated", help="ar as textbooks have it: lags alone, one step fed back on itself.")
     ] = False,
     no_linear: Annotated[bool, typer.Option("--no-linear", help="A recurrent net alone, without linear path.")] = False,
+    members: Annotated[str, typer.Option(help="Whose quantiles mix averages.")] = "lstm,dilated_gru",
+    budget: Annotated[str | None, typer.Option(help="auto begins no further family after so long, as 60s.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
@@ -50,7 +54,7 @@ def train(
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
-    from training.data import Split, parse_season
+    from training.data import Split, parse_duration, parse_season
     from training.progress import training_bar
     from training.report import figures_table
     from training.train import Recipe, train_bundle
@@ -67,6 +71,8 @@ def train(
         lags=lags,
         iterated=iterated,
         linear_path=not no_linear,
+        members=tuple(listed(members) or ()),
+        budget_s=parse_duration(budget) / 1000 if budget else None,
         seed=seed,
         epochs=epochs,
         threads=threads,
@@ -78,6 +84,8 @@ def train(
         console.print(f"note: the bundle in {out} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
         manifest, figures = train_bundle(panel, recipe, cut, out, report)
+    if manifest.training and manifest.training.choice:
+        console.print(f"note: {manifest.training.choice}")
     console.print(figures_table(figures, "rolling"))
     for rival in beaten_by(figures, manifest.name):
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
@@ -132,7 +140,7 @@ def demo(
     data: Annotated[str, typer.Option(metavar="DATA", help="A file of history in place of the sample.")] = (
         "sample:sensors"
     ),
-    family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
+    family: Annotated[str, typer.Option(help="As for train.")] = "lstm",
     seconds: Annotated[float, typer.Option(min=1, help="The hold-out passes in about this time.")] = 45.0,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of /metrics meanwhile; 0 = any free one.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,

@@ -14,7 +14,8 @@ from service.errors import DataError
 from training.backtest import backtest
 from training.data import Panel, Split, fingerprint
 from training.export import ROW_LIMIT, Identity, add_backtest, export_bundle
-from training.fitting.build import FAMILIES, fit_family
+from training.fitting.build import AUTO, FAMILIES, MEMBERS, Plan, fit_family
+from training.fitting.choice import fit_auto, reason
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.metrics import Figure
@@ -28,7 +29,8 @@ DEFAULT_FAMILY = "lstm"
 @dataclass(frozen=True)
 class Recipe:
     """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own;
-    `iterated` = `ar` as the textbook has it, from lags alone and fed back on itself."""
+    `iterated` = `ar` as the textbook has it, from lags alone and fed back on itself. `members` are those of `mix`;
+    after `budget_s` seconds `auto` begins no further family."""
 
     family: str = DEFAULT_FAMILY
     horizon: int = 24
@@ -37,6 +39,8 @@ class Recipe:
     lags: int = LAGS
     iterated: bool = False
     linear_path: bool = True
+    members: tuple[str, ...] = MEMBERS
+    budget_s: float | None = None
     seed: int = 0
     epochs: int | None = None
     threads: int = 1
@@ -55,23 +59,22 @@ def train_bundle(
     _check(panel, recipe, split)
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
-    model = fit_family(
-        recipe.family,
-        problem_of(panel, recipe, split),
-        lags=recipe.lags,
-        iterated=recipe.iterated,
-        linear_path=recipe.linear_path,
-        schedule=_schedule(recipe),
-        report=report,
-    )
+    plan = _plan(recipe, report)
+    problem, choice = problem_of(panel, recipe, split), ""
+    if recipe.family == AUTO:
+        candidates = fit_auto(problem, plan, recipe.budget_s)
+        model, choice = candidates[0].model, reason(candidates)
+    else:
+        model = fit_family(recipe.family, problem, plan)
     record = TrainingRecord(
         fingerprint=fingerprint(panel),
         streams=len(panel.streams),
         observations=panel.rows(0, split.validation_end).observations,
         end_time_ms=int(panel.timestamps[split.validation_end - 1]),
         seconds=round(time.monotonic() - started, 3),
+        choice=choice,
     )
-    export_bundle(model, Identity(recipe.name or recipe.family, training=record), out, row_limit=recipe.row_limit)
+    export_bundle(model, Identity(recipe.name or model.family, training=record), out, row_limit=recipe.row_limit)
     figures = backtest(out, panel, "rolling", split)
     return add_backtest(out, manifest_figures(figures)), figures
 
@@ -85,9 +88,12 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
     return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
 
 
-def _schedule(recipe: Recipe) -> Schedule:
-    schedule = replace(schedule_of(recipe.family), seed=recipe.seed)
-    return schedule if recipe.epochs is None else replace(schedule, epochs=recipe.epochs)
+def _plan(recipe: Recipe, report: Report) -> Plan:
+    def schedule(family: str) -> Schedule:
+        own = replace(schedule_of(family), seed=recipe.seed)
+        return own if recipe.epochs is None else replace(own, epochs=recipe.epochs)
+
+    return Plan(recipe.lags, recipe.iterated, recipe.linear_path, recipe.members, schedule, report)
 
 
 def _check(panel: Panel, recipe: Recipe, split: Split) -> None:

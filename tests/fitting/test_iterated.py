@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.fitting.problems import noisy_sine, problem
-from training.fitting.build import fit_family
+from training.fitting.build import Plan, fit_family
 from training.fitting.iterated import as_features, fit_iterated, powers
 from training.models.columns import unroll_memory
 from training.models.linear import iterated_memory
@@ -52,7 +52,9 @@ def test_the_book_experiment() -> None:
     errors = []
     for seed in range(12):
         values = noisy_sine(seed)
-        model = fit_family("ar", problem(values, horizon=64, train=0.664, validation=0.336), lags=64, iterated=True)
+        model = fit_family(
+            "ar", problem(values, horizon=64, train=0.664, validation=0.336), Plan(lags=64, iterated=True)
+        )
         timestamps = (472_222 + np.arange(len(values))) * model.target.interval_ms
         ahead = model.unroll(values, timestamps, origins=np.arange(600, 936)).multi_step[:, 0, -1, 1]
         errors.append(np.mean((ahead - values[664:, 0]) ** 2))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.fitting.problems import daily, problem
-from training.fitting.build import fit_family
+from training.fitting.build import Plan, fit_family
 from training.fitting.problem import LONG
 from training.fitting.recurrent import schedule_of, validation_loss
 from training.models.bank import stride_of
@@ -27,7 +27,7 @@ def test_training_lowers_the_loss_on_validation(family: str, horizon: int) -> No
     fresh = LatentAutoregression(whole.target, family, None)
     columns = unroll_memory(fresh.memory.spec, whole.values, whole.timestamps)
     schedule = replace(schedule_of(family), epochs=2, most_iterations=8, learning_rate=5e-3)
-    fitted = fit_family(family, whole, linear_path=False, schedule=schedule)
+    fitted = fit_family(family, whole, Plan(linear_path=False, schedules=lambda _: schedule))
     assert isinstance(fitted, LatentAutoregression)
     assert validation_loss(fitted, whole, columns) < 0.9 * validation_loss(fresh, whole, columns)
 

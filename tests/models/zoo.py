@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.models import Forecaster, LatentAutoregression, LinearAutoregression, Naive, SeasonalNaive, Target
+from training.models import (
+    Forecaster,
+    LatentAutoregression,
+    LinearAutoregression,
+    Mixture,
+    Naive,
+    SeasonalNaive,
+    Target,
+)
 from training.models.linear import iterated_memory
 from training.models.memory import MemorySpec
 from training.models.naive import PointForecaster
@@ -46,6 +54,16 @@ def _recurrent(cell: str, target: Target, path: bool) -> LatentAutoregression:
     return model
 
 
+def _mixture(target: Target) -> Mixture:
+    path = linear(target)
+    torch.manual_seed(3)
+    members = [LatentAutoregression(target, family, path, units=12) for family in ("lstm", "dilated_gru")]
+    for member in members:
+        for head in (member.one_head, member.multi_head):
+            torch.nn.init.normal_(head.weight, 0, 0.2)
+    return Mixture([_with_offsets(path), *members])
+
+
 MAKERS = {
     "naive": lambda: _with_offsets(Naive(PLAIN)),
     "seasonal_naive": lambda: _with_offsets(SeasonalNaive(DAILY)),
@@ -61,6 +79,7 @@ MAKERS = {
     "dilated_gru": lambda: _recurrent("dilated_gru", DAILY, path=True),
     "dilated_gru-plain": lambda: _recurrent("dilated_gru", PLAIN, path=False),
     "dilated_gru-binned": lambda: _recurrent("dilated_gru", BINNED, path=True),
+    "mix": lambda: _mixture(DAILY),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from training.models.columns import Columns, unroll_memory
 from training.models.density import integral_transform, pinball, surprise
-from training.models.latent import Latent
+from training.models.latent import Carried
 from training.models.memory import Memory, MemorySpec, State
 from training.models.units import relative, safe, scale_of
 
@@ -70,7 +70,7 @@ class Forecaster(nn.Module):
 
     family = "forecaster"
 
-    def __init__(self, target: Target, memory: MemorySpec, latent: Latent | None = None) -> None:
+    def __init__(self, target: Target, memory: MemorySpec, latent: Carried | None = None) -> None:
         super().__init__()
         self.target = target
         self.memory = Memory(memory)

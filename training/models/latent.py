@@ -19,15 +19,38 @@ from training.models.units import safe, scale_of
 INPUT_BOUND = 10.0
 
 
-class Latent(nn.Module):
+class Carried(nn.Module):
+    """A hidden state beside the memory, carried from step to step: zeros for a stream never seen."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.units = units
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros, [batch, ...] each."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it carries")
+
+    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+        """The state after one step: `memory` is the memory after it, `state` holds the own tensors before it."""
+        raise NotImplementedError(f"{type(self).__name__} must advance by one step")
+
+    def read(self, state: State) -> Tensor:
+        """What the heads read of the state, [batch, units]."""
+        raise NotImplementedError(f"{type(self).__name__} must be read")
+
+    def scan(self, columns: Columns) -> Tensor:
+        """What the heads read after every step of an unrolled memory, [T, S, units]."""
+        raise NotImplementedError(f"{type(self).__name__} must scan a history")
+
+
+class Latent(Carried):
     """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales."""
 
     stride = 1
 
     def __init__(self, cell: str, memory: MemorySpec, units: int, inputs: int | None = None) -> None:
-        super().__init__()
+        super().__init__(units)
         self.spec = memory
-        self.units = units
         self.embed = nn.Linear(inputs or cell_input_size(memory), units)
         self.cell = CELLS[cell](units)
 
@@ -36,14 +59,12 @@ class Latent(nn.Module):
         return {name: torch.zeros(batch, self.units) for name in self.cell.tensors}
 
     def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
-        """The state after one step: `memory` is the memory after it, `state` holds the cell's tensors before it."""
         inputs = self.show(memory, glance, timestamp)
         advanced = self.cell.advance(functional.relu(self.embed(inputs)), state)
         started = memory["count"] > 0
         return {name: torch.where(started, tensor, torch.zeros_like(tensor)) for name, tensor in advanced.items()}
 
     def read(self, state: State) -> Tensor:
-        """What the heads read of the state, [batch, units]."""
         return state["hidden"]
 
     def show(self, memory: State, glance: Glance, timestamp: Tensor) -> Tensor:
@@ -73,7 +94,7 @@ class Latent(nn.Module):
         return hidden.reshape(batch, rounds * self.stride, self.units)[:, :steps]
 
     def scan(self, columns: Columns) -> Tensor:
-        """Hidden after every step, [T, S, units]; a stream starts from zero at its first observed value, wherever
+        """Hidden after every step; a stream starts from zero at its first observed value, wherever
         in the history that is, and is zero before."""
         steps = len(columns.timestamps)
         start = np.argmax(columns.count > 0, 0)
