@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from training.metrics import Figure
 
 Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
+TrainSeason = Annotated[
+    str | None,
+    typer.Option(help="Length of the season, for example 24h; auto = found in the train part; none = no season."),
+]
 NoSeason = Annotated[bool, typer.Option("--no-season", help="The same as --season none.")]
 SplitOption = Annotated[
     str | None, typer.Option("--split", help="Train, validation, hold-out: rows (8640,2880,2880) or shares (.7,.1,.2).")
@@ -34,7 +38,7 @@ def train(
     ] = "lstm",
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
     horizon: Annotated[int, typer.Option(min=1, help="How many intervals ahead.")] = 24,
-    season: Season = None,
+    season: TrainSeason = None,
     no_season: NoSeason = False,
     quantiles: Annotated[str, typer.Option(help="Levels; .1, .5 and .9 must be there.")] = ".1,.2,.3,.4,.5,.6,.7,.8,.9",
     split: SplitOption = None,
@@ -54,7 +58,8 @@ def train(
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
-    from training.data import Split, parse_duration, parse_season
+    from training.data import Split, format_duration, parse_duration, parse_season
+    from training.fitting.season import find_season
     from training.progress import training_bar
     from training.report import figures_table
     from training.train import Recipe, train_bundle
@@ -63,6 +68,11 @@ def train(
     panel = _panel(source.read(), interval)
     for note in panel.notes:
         console.print(f"note: {note}")
+    cut = Split.parse(split, len(panel))
+    if season == "auto" and not no_season:
+        found = find_season(panel.values[:, : cut.train_end].T)
+        season = format_duration(found * panel.interval_ms) if found else None
+        console.print(f"note: the season found is {season or 'none'}")
     recipe = Recipe(
         family=family,
         horizon=horizon,
@@ -79,7 +89,6 @@ def train(
         row_limit=row_limit,
         name=name,
     )
-    cut = Split.parse(split, len(panel))
     if (out / MANIFEST).is_file():
         console.print(f"note: the bundle in {out} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
