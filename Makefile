@@ -31,10 +31,10 @@ check: $(VENV)/.dev ## formatter, linter, strict types, import rules, docs
 	$(BIN)/python -m tests.tools.docs
 
 test: check ## the checks, then every test, against a real Apache Kafka too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-chaos: $(VENV)/.dev ## kill workers and brokers a hundred times; no record may be lost or come twice
-	$(BIN)/python -m tests.chaos --faults 100
+chaos: $(VENV)/.dev ## kill workers and brokers a hundred times, of one node and of three; no record may be lost or come twice
+	$(BIN)/python -m tests.chaos --faults 100 --nodes 1,3
 
 demo: $(VENV)/.demo ## train, serve and score on real sensor data, in one process
 	$(BIN)/eddycast demo

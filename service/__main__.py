@@ -21,10 +21,11 @@ from service.commands.replay import replay
 from service.commands.serve import serve
 from service.commands.settings_help import TAKES_SETTINGS
 from service.commands.simulate import simulate
+from service.commands.state import state
 from service.errors import EddycastError, MissingExtra
 
 GROUP = "eddycast.commands"
-OWN = ("serve", "doctor", "simulate", "replay")
+OWN = ("serve", "doctor", "simulate", "replay", "state")
 
 
 def main() -> None:
@@ -54,6 +55,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(doctor)
     app.command()(simulate)
     app.command()(replay)
+    app.add_typer(state, name="state")
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     if named in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,10 +29,15 @@ class Positions:
         self._reader, self._topic = reader, topic
         self._start_at, self._when_deleted = start_at, when_deleted
 
-    def find(self, partition: int, committed: int | None) -> Position:
-        """Raises OffsetGone where records are deleted that were to be read and the settings say `fail`, StateError
-        where more records were read than there are, BrokerUnavailable."""
-        first, end = self._reader.first(partition), self._reader.end(partition)
+    def find(self, committed: Mapping[int, int | None], timeout_s: float = 10.0) -> dict[int, Position]:
+        """Of each partition with a committed offset, or None. Raises OffsetGone where records are deleted that were to
+        be read and the settings say `fail`, StateError where more records were read than there are,
+        BrokerUnavailable."""
+        first, end = self._reader.first(committed, timeout_s), self._reader.end(committed, timeout_s)
+        return {p: self._find(p, offset, first[p], end[p]) for p, offset in committed.items()}
+
+    def _find(self, partition: int, committed: int | None, first: int, end: int) -> Position:
+        """In a partition that holds the records from `first` to before `end`."""
         where = f"{self._topic} partition {partition}"
         if committed is None:
             return Position(end if self._start_at == "latest" else first)

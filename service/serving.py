@@ -17,6 +17,7 @@ from service.log import get_log
 from service.metrics import Metrics
 from service.state.restore import Restore, Restored
 from service.state.store import Store
+from service.topics import MOVE
 
 #: Longest slice of restoring between two polls, s: alone, and beside partitions that have records.
 _SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02
@@ -129,4 +130,4 @@ def check_not_grown(topic: str, partitions: Collection[int], known: int | None) 
     new = [partition for partition in partitions if known is not None and partition >= known]
     if new:
         what = f"topic {topic} has grown: it had {known} partitions, and now a partition {min(new)}"
-        raise StateError(what, "streams have moved between partitions: begin anew, with another changelog and group")
+        raise StateError(f"{what}; streams have moved between partitions", MOVE)

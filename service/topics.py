@@ -23,9 +23,10 @@ CHANGELOG = {
     "min.cleanable.dirty.ratio": "0.2",
     "max.compaction.lag.ms": "600000",
 }
+#: What to do when the input has another number of partitions than the rows.
+MOVE = "take the rows along by `eddycast state export` and `eddycast state import`: docs/durability.md, Moving state"
 #: Bytes of a record beyond its key and value, at most.
 _OVERHEAD = 98
-_ANEW = "begin anew with another changelog topic and group; partitions of the input cannot grow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int |
         return
     found = f"has {count} partitions, {input_name} has {input_count}"
     if wanted.config:
-        yield Finding(wanted.name, f"{found}: streams have moved between partitions", _ANEW, BrokerError)
+        yield Finding(wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError)
         return
     grow = f"kafka-topics.sh --alter --topic {wanted.name} --partitions {input_count}"
     action = grow if count < input_count else f"give it {input_count}"

@@ -30,9 +30,9 @@ HURRIED = ("-XX:TieredStopAtLevel=1",)
 class KafkaServer:
     """`nodes` Kafka processes, each broker and controller, data in a temporary directory.
 
-    `port` is the first node's (free ports otherwise); `config` adds or overrides lines of `server.properties`; `jvm`
-    are options of the virtual machine: `HURRIED` for a short life. Usable as a context manager. Nothing survives it,
-    nor the process that made it.
+    `port` is the first node's (free ports otherwise); `config` adds or overrides lines of `server.properties` and may
+    use its fields in braces, `each` does the same for one node after the other; `jvm` are options of the virtual
+    machine: `HURRIED` for a short life. Usable as a context manager. Nothing survives it, nor the process that made it.
     """
 
     def __init__(
@@ -42,13 +42,14 @@ class KafkaServer:
         port: int | None = None,
         heap: str = "512m",
         config: Mapping[str, str] | None = None,
+        each: Sequence[Mapping[str, str]] = (),
         jvm: Sequence[str] = (),
     ) -> None:
         if nodes < 1:
             raise ValueError("a cluster has at least one node")
         self._count = nodes
         self._jvm = [f"-Xmx{heap}", "-XX:+UseSerialGC", *jvm]
-        self._config = dict(config or {})
+        self._config = [{**(config or {}), **own} for own in each or [{}] * nodes]
         self._ports = _free_ports(2 * nodes)
         if port is not None:
             self._ports[0] = port
@@ -130,7 +131,8 @@ class KafkaServer:
             raise KafkaServerError("the cluster has not been started")
         controllers = self._ports[self._count :]
         voters = ",".join(f"{number + 1}@127.0.0.1:{port}" for number, port in enumerate(controllers))
-        text = (_HERE / "server.properties").read_text()
+        own = "".join(f"{key}={value}\n" for key, value in self._config[index].items())
+        text = (_HERE / "server.properties").read_text() + own
         for name, value in {
             "node": index + 1,
             "voters": voters,
@@ -141,7 +143,7 @@ class KafkaServer:
         }.items():
             text = text.replace(f"{{{name}}}", str(value))
         path = self._directory / f"node-{index + 1}.properties"
-        path.write_text(text + "".join(f"{key}={value}\n" for key, value in self._config.items()))
+        path.write_text(text)
         return path
 
     def _kill_all(self) -> None:

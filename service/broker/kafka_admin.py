@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 from kafka.errors import (
     CoordinatorLoadInProgressError,
@@ -18,12 +18,14 @@ from kafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
+from kafka.structs import OffsetAndMetadata
 
 from service.broker.kafka_errors import translated
 
-#: A broker may need this long for its first group, s.
-_FIRST_GROUP_S = 10.0
-_NOT_YET = (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError)
+T = TypeVar("T")
+#: A cluster makes its topic of offsets when the first group is asked for: no group is found until then.
+_NOT_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
+_AGAIN_S = 0.2
 
 
 class KafkaAdmin:
@@ -32,6 +34,7 @@ class KafkaAdmin:
     def __init__(self, config: Mapping[str, Any]) -> None:
         with translated(f"cannot reach Kafka at {', '.join(config['bootstrap_servers'])}"):
             self._client = KafkaAdminClient(**config)
+        self._timeout_s = config["request_timeout_ms"] / 1000
 
     def partitions(self, topic: str) -> int | None:
         """See `port.Admin`."""
@@ -67,11 +70,24 @@ class KafkaAdmin:
         with translated(f"cannot describe {topic}"):
             return min(len(partition["replica_nodes"]) for partition in self._describe(topic))
 
-    def committed(self, group: str, topic: str) -> dict[int, int]:
+    def members(self, group: str) -> int:
+        """See `port.Admin`."""
+        with translated(f"cannot describe the group {group}"):
+            return len(self._patiently(lambda: self._client.describe_groups([group]))[group]["members"])
+
+    def group_offsets(self, group: str, topic: str) -> dict[int, int]:
         """See `port.Admin`."""
         with translated(f"cannot read the offsets of the group {group}"):
-            found = self._offsets(group, time.monotonic() + _FIRST_GROUP_S)
-        return {where.partition: stored.offset for where, stored in found.items() if where.topic == topic}
+            found = self._patiently(lambda: self._client.list_group_offsets([group]))[group]
+        return {at.partition: own.offset for at, own in found.items() if at.topic == topic and own.offset >= 0}
+
+    def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """See `port.Admin`. One request, which the broker stores as one batch."""
+        asked = {TopicPartition(topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        with translated(f"cannot store offsets of the group {group}"):
+            for outcome in self._patiently(lambda: self._client.alter_group_offsets(group, asked)).values():
+                if outcome is not NoError:
+                    raise outcome()
 
     def remove_static_member(self, group: str, instance_id: str) -> None:
         """Take a static member out of its group: others get its partitions at once. One that is not in it is let pass.
@@ -86,15 +102,16 @@ class KafkaAdmin:
         """See `port.Admin`."""
         self._client.close()
 
-    def _offsets(self, group: str, deadline: float) -> Mapping[Any, Any]:
-        """What a group has stored. A broker that never had a group makes the topic for it when it is first asked."""
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """The answer of a group's coordinator, once there is one. Raises the client's errors."""
+        deadline = time.monotonic() + self._timeout_s
         while True:
             try:
-                return self._client.list_group_offsets({group: None})[group]  # type: ignore[no-any-return]
+                return ask()
             except _NOT_YET:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.1)
+                time.sleep(_AGAIN_S)
 
     def _describe(self, topic: str) -> list[dict[str, Any]]:
         """A topic's partitions. Raises the client's errors."""

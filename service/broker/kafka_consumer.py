@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,7 +13,8 @@ from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from service.broker.kafka_bulk_reading import read_in_columns
 from service.broker.kafka_columns import batches
 from service.broker.kafka_errors import translated
-from service.broker.kafka_rebalance import Relay
+from service.broker.kafka_offsets import stored_offsets
+from service.broker.kafka_rebalance import Relay, tell_of_every_loss
 from service.broker.port import RebalanceListener
 from service.errors import EddycastError, InstanceFenced, MembershipLost
 from service.records import PartitionBatch
@@ -40,6 +40,7 @@ class KafkaConsumer:
             self._membership: ConsumerGroupMetadata = self._client.group_metadata()
             if bulk:
                 read_in_columns(self._client)
+            tell_of_every_loss(self._client)
             self._relay = Relay(self.capture_membership, self._client, listener)
             self._client.subscribe([topic], listener=self._relay)
 
@@ -69,13 +70,11 @@ class KafkaConsumer:
                 self._client.commit(self._for_commit(offsets), timeout_ms=self._timeout_ms)
 
     def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
-        """See `port.Consumer`. `timeout_s` is for all of them."""
-        deadline, found = time.monotonic() + timeout_s, {}
+        """See `port.Consumer`."""
+        coordinator, timeout_ms = self._client._coordinator, int(timeout_s * 1000)
         with translated(f"cannot read the committed offsets of {self._topic}"):
-            for partition in partitions:
-                remaining_ms = max(1, int((deadline - time.monotonic()) * 1000))
-                found[partition] = self._client.committed(self._at(partition), timeout_ms=remaining_ms)
-        return found
+            found = coordinator._net.run(stored_offsets, coordinator, self._topic, list(partitions), timeout_ms)
+            return dict(found)
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """See `port.Consumer`."""

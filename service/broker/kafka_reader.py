@@ -7,7 +7,7 @@ transaction; what is read up to there misses a commit whose marks have reached t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer as Client
@@ -42,21 +42,21 @@ class KafkaReader:
         if bulk:
             read_in_columns(self._committed)
 
-    def start(self, partition: int, offset: int | None = None) -> None:
+    def start(self, offsets: Mapping[int, int]) -> None:
         """See `port.Reader`."""
-        offset = self.first(partition) if offset is None else offset
-        self._positions[partition] = offset
+        self._positions |= offsets
         with translated(f"cannot read {self._topic}"):
             self._committed.assign([self._at(p) for p in self._positions])
-            self._committed.seek(self._at(partition), offset)
+            for partition, offset in offsets.items():
+                self._committed.seek(self._at(partition), offset)
 
-    def first(self, partition: int) -> int:
+    def first(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
         """See `port.Reader`."""
-        return self._ask(self._all.beginning_offsets, partition)
+        return self._ask(self._all.beginning_offsets, partitions, timeout_s)
 
-    def end(self, partition: int) -> int:
+    def end(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
         """See `port.Reader`."""
-        return self._ask(self._all.end_offsets, partition)
+        return self._ask(self._all.end_offsets, partitions, timeout_s)
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """See `port.Reader`."""
@@ -73,9 +73,10 @@ class KafkaReader:
         """See `port.Reader`."""
         return self._positions[partition]
 
-    def stop(self, partition: int) -> None:
+    def stop(self, partitions: Collection[int]) -> None:
         """See `port.Reader`."""
-        if self._positions.pop(partition, None) is not None:
+        if started := self._positions.keys() & set(partitions):
+            self._positions = {p: at for p, at in self._positions.items() if p not in started}
             self._committed.assign([self._at(p) for p in self._positions])
 
     def close(self) -> None:
@@ -97,12 +98,13 @@ class KafkaReader:
                 self._positions[partition], moved = now, True
         return moved
 
-    def _ask(self, question: Any, partition: int) -> int:
-        where = self._at(partition)
+    def _ask(self, question: Any, partitions: Collection[int], timeout_s: float) -> dict[int, int]:
+        """One request for each node that leads some of them."""
         with translated(f"cannot ask for the offsets of {self._topic}"):
-            if partition not in (self._all.partitions_for_topic(self._topic) or ()):
-                raise TopicMissing(f"there is no partition {partition} of {self._topic}")
-            return int(question([where], timeout_ms=self._timeout_ms)[where])
+            if missing := set(partitions) - set(self._all.partitions_for_topic(self._topic) or ()):
+                raise TopicMissing(f"there is no partition {min(missing)} of {self._topic}")
+            found = question([self._at(p) for p in partitions], timeout_ms=int(timeout_s * 1000))
+            return {where.partition: offset for where, offset in found.items()}
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)

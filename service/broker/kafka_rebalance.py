@@ -1,4 +1,4 @@
-"""Our rebalance listener, called by kafka-python."""
+"""Our rebalance listener, called by kafka-python, and told of every loss."""
 
 from __future__ import annotations
 
@@ -23,6 +23,24 @@ class _RaisedByUs(logging.Filter):
 
 
 logging.getLogger("kafka.coordinator.consumer").addFilter(_RaisedByUs())
+
+
+def tell_of_every_loss(client: Client) -> None:
+    """Let the listener hear `lost`, too, where the broker says only in its answer to a join that we were expelled.
+
+    The client (kafka-python 3.0) looks for a loss once, before it sends the first request to join. One that it hears of
+    after that, as a process does that was frozen while it joined, it passes over: it joins anew, claims what it held
+    before, and goes on with it from where it was, although others have served it since. A look at every new attempt
+    finds it, and the Java client does the same.
+    """
+    coordinator = client._coordinator
+    reset = coordinator.reset_generation
+
+    def reset_and_look_again(*member_id: str, **named: str) -> None:
+        reset(*member_id, **named)
+        coordinator.rejoining = False
+
+    coordinator.reset_generation = reset_and_look_again
 
 
 class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]

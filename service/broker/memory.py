@@ -7,17 +7,18 @@ polling keeps its partitions, and an abandoned transaction stays open until a ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import Condition
 
 from service.broker.memory_consumer import MemoryConsumer
 from service.broker.memory_faults import Faults
 from service.broker.memory_group import Group
-from service.broker.memory_log import DEFAULTS, Column, Log, Record, Topic, Transaction
+from service.broker.memory_log import DEFAULTS, Column, Log, Record, State, Topic, Transaction
 from service.broker.memory_producer import MemoryProducer
 from service.broker.memory_reader import MemoryReader
 from service.broker.port import RebalanceListener
-from service.errors import BrokerError, ProduceFailed, RecordTooLarge, TopicMissing
+from service.errors import BrokerError, MembershipLost, ProduceFailed, RecordTooLarge, TopicMissing
 
 
 class MemoryBroker:
@@ -38,6 +39,8 @@ class MemoryBroker:
         self._changed = Condition()
         self._topics: dict[str, Topic] = {}
         self._groups: dict[tuple[str, str], Group] = {}
+        self._late: set[str] = set()
+        self._owed: list[tuple[Log, Transaction]] = []  # marks to be left when it is time
         self._owners: dict[str, MemoryProducer] = {}  # transactional id -> who may use it
 
     def consumer(
@@ -86,10 +89,33 @@ class MemoryBroker:
                 if transactional_id in (None, name):
                     owner.time_out()
 
+    @contextmanager
+    def late_marks(self, topic: str) -> Iterator[None]:
+        """While the block lasts, transactions end everywhere but in this topic: their offsets are told, and whoever
+        reads committed records of the topic waits, as when the end of a transaction reaches one broker before another.
+        """
+        self._late.add(topic)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._late.discard(topic)
+                for log, transaction in self._owed:
+                    log.mark(transaction)
+                self._owed.clear()
+                self._changed.notify_all()
+
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """Let retention delete the records of a partition before an offset."""
         with self._changed:
             self.logs(topic)[partition].delete(before)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions."""
+        with self._changed:
+            logs = self.logs(topic)
+            logs += [Log(topic, p) for p in range(len(logs), partitions)]
+            self._changed.notify_all()
 
     def delete_topic(self, topic: str) -> None:
         """Forget a topic; one of the same name may be created afterwards."""
@@ -125,9 +151,19 @@ class MemoryBroker:
         """A consumer group, made when it is first asked for."""
         return self._groups.setdefault((topic, name), Group())
 
+    def members(self, name: str) -> int:
+        """Members of a group, whatever they read."""
+        return sum(len(group.members) for (_, own), group in self._groups.items() if own == name)
+
     def groups(self) -> list[Group]:
         """Every group."""
         return list(self._groups.values())
+
+    def end(self, transaction: Transaction, state: State) -> None:
+        """Mark the end of a transaction, at once or when it is time."""
+        late = [log for log in transaction.started if log.topic in self._late]
+        self._owed += [(log, transaction) for log in late]
+        transaction.end(state, late)
 
     def store(self, topic: str, partition: int, column: Column, owner: Transaction | None) -> None:
         """Append a column of records. Raises ProduceFailed and RecordTooLarge, then nothing is stored."""
@@ -175,9 +211,20 @@ class MemoryAdmin:
         self._broker.config(topic)
         return 1
 
-    def committed(self, group: str, topic: str) -> dict[int, int]:
+    def members(self, group: str) -> int:
+        """See `port.Admin`."""
+        return self._broker.members(group)
+
+    def group_offsets(self, group: str, topic: str) -> dict[int, int]:
         """See `port.Admin`."""
         return dict(self._broker.group(topic, group).committed)
+
+    def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """See `port.Admin`."""
+        self._broker.faults.strike("commit")
+        if self._broker.members(group):
+            raise MembershipLost(f"cannot store offsets of the group {group}: it has members")
+        self._broker.group(topic, group).committed.update(offsets)
 
     def close(self) -> None:
         """See `port.Admin`."""

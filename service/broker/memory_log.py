@@ -6,7 +6,7 @@ and nobody who reads committed records gets past the first record of an open tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from operator import add
@@ -36,11 +36,12 @@ class Transaction:
     state: State = State.OPEN
     started: dict[Log, int] = field(default_factory=dict)
 
-    def end(self, state: State) -> None:
-        """Commit or abort: the records become visible, or never will."""
+    def end(self, state: State, unmarked: Collection[Log] = ()) -> None:
+        """Commit or abort: the records become visible, or never will; `unmarked` partitions do not know it yet."""
         self.state = state
         for log in self.started:
-            log.mark(self)
+            if log not in unmarked:
+                log.mark(self)
 
 
 #: Owner of a marker, which is no record. Never visible, because it is not committed.

@@ -145,7 +145,7 @@ class MemoryProducer:
         transaction, self._open = self._open, None
         if transaction is None:
             return
-        transaction.end(state)
+        self._broker.end(transaction, state)
         for group in self._broker.groups():
             offsets = group.pending.pop(transaction, {})
             if state is State.COMMITTED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from threading import Condition
 from typing import TYPE_CHECKING
 
@@ -25,20 +26,20 @@ class MemoryReader:
         self._turn = 0  # which partition is served first, so that none starves
         self._closed = False
 
-    def start(self, partition: int, offset: int | None = None) -> None:
+    def start(self, offsets: Mapping[int, int]) -> None:
         """See `port.Reader`."""
-        self._positions[partition] = self.first(partition) if offset is None else offset
+        self._positions |= offsets
 
-    def first(self, partition: int) -> int:
+    def first(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:  # noqa: ARG002 - at once
         """See `port.Reader`."""
         with self._changed:
-            return self._log(partition).first
+            return {partition: self._log(partition).first for partition in partitions}
 
-    def end(self, partition: int) -> int:
+    def end(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:  # noqa: ARG002 - at once
         """See `port.Reader`."""
         self._broker.faults.strike("end")
         with self._changed:
-            return self._log(partition).end
+            return {partition: self._log(partition).end for partition in partitions}
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """See `port.Reader`."""
@@ -57,9 +58,10 @@ class MemoryReader:
         """See `port.Reader`."""
         return self._positions[partition]
 
-    def stop(self, partition: int) -> None:
+    def stop(self, partitions: Collection[int]) -> None:
         """See `port.Reader`."""
-        self._positions.pop(partition, None)
+        for partition in partitions:
+            self._positions.pop(partition, None)
 
     def close(self) -> None:
         """See `port.Reader`."""

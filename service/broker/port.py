@@ -51,8 +51,8 @@ class Consumer(Protocol):
         agreeing on a rebalance (nothing was stored): either way the same commit may succeed after the next poll."""
 
     def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
-        """The stored next offsets; None where there is none. Waits until open transactions that hold offsets of these
-        partitions have ended. Raises BrokerUnavailable when `timeout_s` is over before all are known."""
+        """The stored next offsets; None where there is none. A partition whose offset is held by an open transaction
+        is left out: ask again. Raises BrokerUnavailable when there is no answer within `timeout_s`."""
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """The next poll of each partition starts at its offset."""
@@ -73,16 +73,16 @@ class Consumer(Protocol):
 class Reader(Protocol):
     """Reads committed records of one topic from where it is told, outside any group. Commits nothing."""
 
-    def start(self, partition: int, offset: int | None = None) -> None:
-        """Read this partition from now on, from `offset`, or from its first record if none is given."""
+    def start(self, offsets: Mapping[int, int]) -> None:
+        """Read these partitions from now on, each from its offset."""
 
-    def first(self, partition: int) -> int:
-        """The offset of the first record that retention has left, or of the next one if it has left none.
+    def first(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
+        """The offset of the first record that retention has left of each, or of the next one if it has left none.
         Raises BrokerUnavailable."""
 
-    def end(self, partition: int) -> int:
-        """The high watermark: the offset after the last record written, transactions not yet decided included (read
-        uncommitted). Raises BrokerUnavailable."""
+    def end(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
+        """The high watermark of each: the offset after the last record written, transactions not yet decided included
+        (read uncommitted). Raises BrokerUnavailable."""
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """Wait up to `timeout_s` for committed records of the partitions started. At most one batch a partition, none
@@ -93,8 +93,8 @@ class Reader(Protocol):
         """Every record before this offset was returned, or belongs to an aborted transaction, or is a control record.
         It stops at the first open transaction: once it has reached a high watermark, everything below is decided."""
 
-    def stop(self, partition: int) -> None:
-        """No longer read this partition; one that was not started is let pass."""
+    def stop(self, partitions: Collection[int]) -> None:
+        """No longer read these; one that was not started is let pass."""
 
     def close(self) -> None:
         """Give up the connection."""
@@ -145,7 +145,7 @@ class Producer(Protocol):
 
 
 class Admin(Protocol):
-    """What is asked once, at start, or by a person."""
+    """What is asked once, at start or by a command: topics, and groups from outside."""
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions a topic has; None if there is no such topic. Raises BrokerUnavailable."""
@@ -162,9 +162,16 @@ class Admin(Protocol):
     def replication(self, topic: str) -> int:
         """Replicas of each partition of a topic, the least of them. Raises TopicMissing, BrokerUnavailable."""
 
-    def committed(self, group: str, topic: str) -> dict[int, int]:
-        """The next offsets that a group has stored, by partition, open transactions aside; none for a group that
-        nobody knows. Raises BrokerUnavailable."""
+    def members(self, group: str) -> int:
+        """How many members a group has; 0 for one that nobody has heard of. Raises BrokerUnavailable."""
+
+    def group_offsets(self, group: str, topic: str) -> dict[int, int]:
+        """The stored next offsets of a group, where there are any. Does not wait for open transactions: what the last
+        of them stored may be missing for a moment. Raises BrokerUnavailable."""
+
+    def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Store next offsets for a group that nobody is a member of, all of them or none. Raises MembershipLost while
+        it has members, nothing is stored then; BrokerUnavailable, BrokerError."""
 
     def close(self) -> None:
         """Give up the connection."""
@@ -189,4 +196,4 @@ class Broker(Protocol):
         that. Raises BrokerUnavailable, BrokerError."""
 
     def admin(self) -> Admin:
-        """Topics."""
+        """Topics and groups."""

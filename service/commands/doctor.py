@@ -106,7 +106,7 @@ def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | N
     for seen in look_at_topics(admin, settings, row):
         yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
     group, changelog = settings.kafka.group, settings.changelog
-    committed = admin.committed(group, settings.topics.input)
+    committed = admin.group_offsets(group, settings.topics.input)
     rowless = _without_rows(broker, changelog, admin.partitions(changelog), committed)
     if rowless:
         found = f"has read partitions {rowless}, and {changelog} holds no rows of them: the service would stop"
@@ -124,6 +124,7 @@ def _without_rows(broker: Broker, topic: str, partitions: int | None, committed:
     rowless = set(committed).difference(there)
     if there:
         reader = broker.reader(topic)
-        rowless |= {partition for partition in there if reader.first(partition) == reader.end(partition)}
+        first, end = reader.first(there), reader.end(there)
+        rowless |= {partition for partition in there if first[partition] == end[partition]}
         reader.close()
     return sorted(rowless)

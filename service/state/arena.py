@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.records import PREFIX, Int64
+from service.state.growing import Growing
 
 _INT_BYTES = 32  # of one slot number in an index, as allocated
 _KEY_BYTES = 48  # of one stream's name on top of its length: header and rounding, as allocated
@@ -61,8 +62,8 @@ class Arena:
     def __init__(self, specs: Sequence[Spec], capacity: int = 1024) -> None:
         """Room for `capacity` streams at first; it doubles when full."""
         self._shapes = {spec.name: tuple(spec.shape) for spec in specs}
-        self._tensors = {s.name: np.zeros((capacity, *s.shape), np.dtype(s.dtype)) for s in specs}
-        self._prefix = np.zeros(capacity, PREFIX)
+        self._tensors = {s.name: Growing(capacity, tuple(s.shape), np.dtype(s.dtype)) for s in specs}
+        self._prefix = Growing(capacity, (), PREFIX)
         self._indexes: dict[int, _Index] = {}
         self._free: list[int] = []  # slots given back; those from `_unused` on were never given out
         self._unused = 0
@@ -73,12 +74,12 @@ class Arena:
     @property
     def prefix(self) -> NDArray[np.void]:
         """`records.PREFIX` [capacity], to index by slot. Ask anew after `slots`: growing replaces it."""
-        return self._prefix
+        return self._prefix.array
 
     @property
     def nbytes(self) -> int:
         """Bytes of all rows, used or not, and about those of the index."""
-        rows = self._prefix.nbytes + sum(tensor.nbytes for tensor in self._tensors.values())
+        rows = self.prefix.nbytes + sum(tensor.array.nbytes for tensor in self._tensors.values())
         index = sum(
             sys.getsizeof(index) + index.name_bytes + len(index) * (_INT_BYTES + _KEY_BYTES)
             for index in self._indexes.values()
@@ -91,7 +92,10 @@ class Arena:
         found = list(map(index.get, streams))
         if None in found:
             new = list(dict.fromkeys(stream for stream, slot in zip(streams, found, strict=True) if slot is None))
-            index.put(new, self._allocate(len(new)))
+            slots = self._allocate(len(new))
+            index.put(new, slots)
+            if len(new) == len(streams):
+                return slots
             found = list(map(index.get, streams))
         return np.array(found, np.int64)
 
@@ -107,20 +111,22 @@ class Arena:
 
     def gather(self, slots: Int64, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Copies of the rows, tensor name -> [n, ...]; all tensors or those of `names`."""
-        return {name: self._tensors[name].take(slots, axis=0) for name in (self._tensors if names is None else names)}
+        return {
+            name: self._tensors[name].array.take(slots, axis=0) for name in (self._tensors if names is None else names)
+        }
 
     def scatter(self, slots: Int64, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Store rows, tensor name -> [n, ...]. Raises KeyError for an unknown name, ValueError for a wrong
         shape, TypeError for another dtype; nothing is stored then."""
         rows = {name: self._rows(name, values, len(slots)) for name, values in tensors.items()}
         for name, values in rows.items():
-            _as_rows(self._tensors[name])[slots] = values
+            _as_rows(self._tensors[name].array)[slots] = values
 
     def zero(self, slots: Int64) -> None:
         """Make the rows, tensors and prefix, those of streams never seen."""
-        self._prefix[slots] = np.zeros((), PREFIX)
+        self.prefix[slots] = np.zeros((), PREFIX)
         for tensor in self._tensors.values():
-            tensor[slots] = 0
+            tensor.array[slots] = 0
 
     def free_partition(self, partition: int) -> int:
         """Forget every stream of a partition; how many there were."""
@@ -144,7 +150,7 @@ class Arena:
         if index is None:
             return [], np.empty(0, np.int64)
         held = index.held()
-        old = self._prefix["last_timestamp"][held] < before_timestamp
+        old = self.prefix["last_timestamp"][held] < before_timestamp
         streams = [stream for stream, is_old in zip(index, old.tolist(), strict=True) if is_old]
         index.remove(streams)
         return streams, held[old]
@@ -174,7 +180,7 @@ class Arena:
     def newest(self, partition: int) -> int:
         """The largest last accepted stamp of a partition's streams, ms; 0 when it has none."""
         index = self._indexes.get(partition)
-        return int(self._prefix["last_timestamp"][index.held()].max()) if index else 0
+        return int(self.prefix["last_timestamp"][index.held()].max()) if index else 0
 
     def partitions(self) -> list[int]:
         """Partitions with at least one stream, ascending."""
@@ -189,18 +195,17 @@ class Arena:
         again = [self._free.pop() for _ in range(min(count, len(self._free)))]
         fresh = np.arange(self._unused, self._unused + count - len(again))
         self._unused += len(fresh)
-        if self._unused > len(self._prefix):
+        if self._unused > len(self.prefix):
             self._grow(self._unused)
         return np.concatenate([np.array(again, np.int64), fresh])
 
     def _grow(self, rows: int) -> None:
-        """Double until there is room, one array after the other so that only one is in memory twice."""
-        capacity = max(len(self._prefix), 1)
+        """Double until there is room."""
+        capacity = max(len(self.prefix), 1)
         while capacity < rows:
             capacity *= 2
-        for name, tensor in self._tensors.items():
-            self._tensors[name] = _grown(tensor, capacity)
-        self._prefix = _grown(self._prefix, capacity)
+        for array in (*self._tensors.values(), self._prefix):
+            array.grow(capacity)
 
     def _index(self, partition: int) -> _Index:
         index = self._indexes.get(partition)
@@ -209,7 +214,7 @@ class Arena:
         return index
 
     def _rows(self, name: str, values: NDArray[Any], n: int) -> NDArray[np.void]:
-        tensor = self._tensors[name]
+        tensor = self._tensors[name].array
         if values.shape != (n, *self._shapes[name]):
             raise ValueError(f"state {name}: expected shape {(n, *self._shapes[name])}, found {values.shape}")
         if values.dtype != tensor.dtype:
@@ -221,9 +226,3 @@ def _as_rows(array: NDArray[Any]) -> NDArray[np.void]:
     """[n, ...] seen as [n] opaque rows, which numpy moves in one piece each: twice as fast."""
     entries = math.prod(array.shape[1:])
     return array.reshape(len(array), entries).view(f"V{array.dtype.itemsize * entries}").reshape(len(array))
-
-
-def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
-    grown = np.zeros((capacity, *array.shape[1:]), array.dtype)
-    grown[: len(array)] = array
-    return grown

@@ -13,9 +13,9 @@ contract's version, and the layout that wrote them. What does not fit is named a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ MARKER_KEY: Final = b"\xffmarker"
 MARK: Final = b"EDDY"
 HEAD: Final = np.dtype([("mark", "S4"), ("contract", "<u2"), ("layout", "S16")])
 _MARKER: Final = np.dtype([("head", HEAD), ("next_offset", "<i8"), ("streams", "<i8"), ("newest", "<i8")])
-_ANEW = "export the rows with the service that wrote them, or begin anew with another changelog topic and group"
+_ANEW = "begin anew with another changelog topic and group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +96,21 @@ class RowCodec:
         """The last record of each key. Raises StateError naming the first that this layout did not write."""
         last: dict[bytes | None, int] = dict(zip(batch.keys, range(len(batch)), strict=True))
         marker = last.pop(MARKER_KEY, None)
-        streams: list[bytes] = []
-        where: list[int] = []
-        gone: list[bytes] = []
-        for key, i in last.items():
-            if not key:
-                raise self._foreign(batch, i, "a record without a key")
-            if batch.values[i] is None:
-                gone.append(key)
-            else:
-                streams.append(key)
-                where.append(i)
-        rows = self._rows(batch, where)
+        for nothing in (None, b""):
+            if nothing in last:
+                raise self._foreign(batch, last[nothing], "a record without a key")
+        keys = cast(list[bytes], list(last))
+        said = [batch.values[i] for i in last.values()]
+        gone = [key for key, value in zip(keys, said, strict=True) if value is None] if None in said else []
+        if gone:
+            last = {key: i for key, i in last.items() if batch.values[i] is not None}
+            keys, said = cast(list[bytes], list(last)), [value for value in said if value is not None]
+        rows = self._rows(batch, last.values(), cast(list[bytes], said))
         tensors = {name: rows[f"state.{name}"] for name in self._names}
-        return Rows(streams, rows["prefix"], tensors, gone, None if marker is None else self._marker(batch, marker))
+        return Rows(keys, rows["prefix"], tensors, gone, None if marker is None else self._marker(batch, marker))
 
-    def _rows(self, batch: PartitionBatch, where: list[int]) -> NDArray[np.void]:
-        values = [value for i in where if (value := batch.values[i]) is not None]
+    def _rows(self, batch: PartitionBatch, where: Iterable[int], values: list[bytes]) -> NDArray[np.void]:
+        """`values` stand at `where` of the batch."""
         if set(map(len, values)) <= {self._row.itemsize}:
             rows = np.frombuffer(b"".join(values), self._row)
             if (rows["head"] == self._head).all():

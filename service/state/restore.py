@@ -4,7 +4,7 @@
        │                │                │
        └────────────────┴────────────────┴───> (forgotten: revoked or lost)
 
-    CREATED      the committed offset is asked for: the answer waits for transactions that still hold it
+    CREATED      the committed offset is asked for: there is none while an open transaction holds it
     RESTORING    the high watermark was fixed after that, read uncommitted; committed rows are read up to it
     RUNNING      the position has reached the watermark and the marker agrees with the committed offset
 
@@ -29,10 +29,11 @@ from service.records import PartitionBatch
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
 
-#: Wait for the committed offsets in the first slice, s; twice as long after each that was too short, up to the other.
-_ASK_S, _ASK_AT_MOST_S = 0.1, 2.0
+#: Wait for an answer in the first slice, s; twice as long after each that was too short, up to the other.
+_ASK_S, _ASK_AT_MOST_S = 0.2, 2.0
 #: Records taken from the changelog in one poll.
 _RECORDS = 20_000
+_UNKNOWN = Position(0)
 
 
 class State(Enum):
@@ -49,7 +50,7 @@ class _Replay:
 
     state: State = State.CREATED
     committed: int | None = None
-    start: Position | None = None
+    start: Position = _UNKNOWN
     end: int = 0
     rows: int = 0  # records applied so far
     marker: Marker | None = None
@@ -79,15 +80,15 @@ class Restore:
     def add(self, partitions: Collection[int]) -> None:
         """These are to be restored from nothing. Rows that the arena still has of them are forgotten."""
         for partition in partitions:
-            self._reader.stop(partition)
             self._arena.free_partition(partition)
             self._replays[partition] = _Replay()
+        self._reader.stop(partitions)
 
     def forget(self, partitions: Collection[int]) -> None:
         """These are another member's, wherever they were on their way."""
         for partition in partitions:
-            if self._replays.pop(partition, None) is not None:
-                self._reader.stop(partition)
+            self._replays.pop(partition, None)
+        self._reader.stop(partitions)
 
     @property
     def pending(self) -> list[int]:
@@ -114,29 +115,33 @@ class Restore:
         deadline = time.monotonic() + within_s
         self._ask()
         while True:
-            done = [self._finish(partition) for partition in self.pending if self._is_read(partition)]
+            read = [partition for partition in self.pending if self._is_read(partition)]
             left = deadline - time.monotonic()
-            if done or left <= 0 or not self._replays:
-                return done
+            if read or left <= 0 or not self._replays:
+                self._reader.stop(read)
+                return [self._finish(partition) for partition in read]
             for batch in self._reader.poll(left, _RECORDS):
                 self._apply(batch)
 
     def _ask(self) -> None:
-        """The committed offset first, the high watermark of the changelog after it."""
+        """The committed offsets first, the high watermarks of the changelog after them; each in one request for all
+        partitions. One whose offset is undecided holds up no other."""
         created = [p for p, replay in self._replays.items() if replay.state is State.CREATED]
         if not created:
             return
         try:
             committed = self._consumer.committed(created, self._ask_s)
-        except BrokerUnavailable:  # undecided, or far away: the group must be polled before it is asked again
+            if not committed:
+                return
+            ends = self._reader.end(committed, self._ask_s)
+            firsts = self._reader.first(committed, self._ask_s)
+            starts = self._positions.find(committed, self._ask_s)
+        except BrokerUnavailable:  # far away: the group must be polled before it is asked again
             self._ask_s = min(2 * self._ask_s, _ASK_AT_MOST_S)
             return
-        for partition in created:
-            replay = self._replays[partition]
-            replay.committed, replay.end = committed[partition], self._reader.end(partition)
-            replay.start = self._positions.find(partition, replay.committed)
-            self._reader.start(partition)
-            replay.state = State.RESTORING
+        for partition, offset in committed.items():
+            self._replays[partition] = _Replay(State.RESTORING, offset, starts[partition], ends[partition])
+        self._reader.start(firsts)
         self._ask_s = _ASK_S
 
     def _is_read(self, partition: int) -> bool:
@@ -156,7 +161,6 @@ class Restore:
 
     def _finish(self, partition: int) -> Restored:
         """RUNNING, if what was restored is what the commit says. Raises StateError."""
-        self._reader.stop(partition)
         replay = self._replays[partition]
         marker, streams = replay.marker, self._arena.count(partition)
         found = None if marker is None else marker.next_offset
@@ -165,8 +169,7 @@ class Restore:
         if streams != (0 if marker is None else marker.streams):
             raise _incomplete(partition, streams, marker)
         del self._replays[partition]
-        start = replay.start or self._positions.find(partition, replay.committed)
-        return Restored(partition, start, 0 if marker is None else marker.newest, streams, replay.rows)
+        return Restored(partition, replay.start, 0 if marker is None else marker.newest, streams, replay.rows)
 
 
 def _disagree(partition: int, committed: int | None, marker: int | None) -> StateError:
@@ -175,6 +178,9 @@ def _disagree(partition: int, committed: int | None, marker: int | None) -> Stat
     what = f"partition {partition}: the group has committed {group}, the changelog holds {changelog}"
     if marker is None:
         return StateError(what, "name the changelog that belongs to this group, or begin anew with another group")
+    if committed is None:
+        idle = f"the broker forgot them for idleness: set them, here to {marker}"
+        return StateError(what, f"if the group's offsets are gone, {idle}; if an import was cut short, begin that over")
     return StateError(what, f"if the rows are right, reset the group's offset of the partition to {marker}")
 
 

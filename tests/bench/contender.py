@@ -9,17 +9,20 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = ("service", "per_record_loop", "pass_through", "quix")
+#: The service at least once, exactly once, and without rows in a changelog (`served.py`).
+WAYS = ("service", "exactly_once", "without_changelog")
+OTHERS = ("per_record_loop", "pass_through", "quix")
+NAMES = (*WAYS, *OTHERS)
 
 
 def main(name: str, address: str, source: str, sink: str, bundle: str, records: str) -> None:
     """Run one; only what it needs is imported."""
     arguments = (address, source, sink, Path(bundle), int(records))
     stages: dict[str, float] = {}
-    if name == "service":
-        from tests.bench.served import service
+    if name in WAYS:
+        from tests.bench import served
 
-        report, stages = service(*arguments)
+        report, stages = getattr(served, name)(*arguments)
     else:
         from tests.bench import baselines
 

@@ -5,22 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
-from service.records import PREFIX
 from service.state.arena import Arena
+from tests.bench.specs import Spec, read_specs, row_bytes
 
 _CHUNK = 10_000
-
-
-@dataclass(frozen=True)
-class Spec:
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
 
 
 def measure(specs: list[Spec], streams: int) -> dict[str, float]:
@@ -37,10 +29,8 @@ def measure(specs: list[Spec], streams: int) -> dict[str, float]:
         arena.scatter(slots, {name: rows[:count] for name, rows in ones.items()})
         arena.prefix["observations"][slots] = 1
     used = process.memory_info().rss - before - sum(rows.nbytes for rows in ones.values())
-    row = PREFIX.itemsize + sum(np.dtype(s.dtype).itemsize * int(np.prod(s.shape)) for s in specs)
-    return {"row": row, "account": arena.nbytes / streams, "resident": used / streams}
+    return {"row": row_bytes(specs), "account": arena.nbytes / streams, "resident": used / streams}
 
 
 if __name__ == "__main__":
-    rows = [Spec(name, dtype, tuple(shape)) for name, dtype, shape in json.load(sys.stdin)]
-    print(json.dumps(measure(rows, int(sys.argv[1]))))
+    print(json.dumps(measure(read_specs(sys.stdin), int(sys.argv[1]))))

@@ -1,4 +1,5 @@
-"""The service itself, as `eddycast serve` assembles it, on `records` observations."""
+"""The service itself, as `eddycast serve` assembles it, on `records` observations: with either delivery, and, for this
+benchmark alone, without durable rows."""
 
 from __future__ import annotations
 
@@ -7,12 +8,15 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from service.app import Service
 from service.connect import kafka_broker
 from service.log import configure_log
 from service.metrics import PREFIX, STAGES
 from service.settings import Settings
+from service.state.changelog import MARKER_KEY
+from service.state.store import Changes, Store
 from tests.bench.clock import Clock
 
 
@@ -39,7 +43,9 @@ class _Broker:
         return consumer
 
     def producer(self, *args: Any, **named: Any) -> Any:
-        producer = self._broker.producer(*args, **named)
+        return self._clocked(self._broker.producer(*args, **named))
+
+    def _clocked(self, producer: Any) -> Any:
         send_offsets, commit = producer.send_offsets, producer.commit
 
         def sent(topic: str, offsets: Mapping[int, int], *rest: Any, **more: Any) -> None:
@@ -62,22 +68,74 @@ class _Broker:
         return getattr(self._broker, name)
 
 
-def service(
-    address: str, source: str, sink: str, bundle: Path, records: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """`Clock.report` from the first records polled to the commit of the last; microseconds a record in each stage."""
+class _Offsets:
+    """In place of the producer of transactions: rows go nowhere, offsets are committed by the consumer."""
+
+    def produce(self, *_: Any) -> None:
+        """No changelog."""
+
+    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Any, *_: Any) -> None:
+        consumer.commit(offsets)
+
+    def commit(self, *_: Any) -> None:
+        """The offsets are."""
+
+    begin = flush = abort = close = commit
+
+
+class _Forgetful(Store):
+    """Rows in memory alone, without a way back: nothing is copied when it is touched."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.journal.touch = lambda *_: None  # type: ignore[method-assign]
+
+    def changes(self, partition: int, next_offset: int) -> Changes:
+        return Changes([MARKER_KEY], [None])
+
+
+class _WithoutChangelog(_Broker):
+    """Outputs as they are, no transactions."""
+
+    def producer(self, transactional_id: str | None = None, *rest: Any, **named: Any) -> Any:
+        return self._clocked(_Offsets()) if transactional_id else self._broker.producer(*rest, **named)
+
+
+Answer = tuple[dict[str, float], dict[str, float]]
+
+
+def service(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
+    """At least once. `Clock.report` from the first records polled to the commit of the last; microseconds a record in
+    each stage."""
+    return _serve(_Broker, "at_least_once", address, source, sink, bundle, records)
+
+
+def exactly_once(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
+    """As `service`, as it is by default."""
+    return _serve(_Broker, "exactly_once", address, source, sink, bundle, records)
+
+
+def without_changelog(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
+    """As `service`, but a stream's row is gone when the process is: what durable rows are measured against."""
+    with patch("service.pipeline.Store", _Forgetful):
+        return _serve(_WithoutChangelog, "at_least_once", address, source, sink, bundle, records)
+
+
+def _serve(
+    kind: type[_Broker], delivery: str, address: str, source: str, sink: str, bundle: Path, records: int
+) -> Answer:
     settings = Settings.model_validate(
         {
             "bundle": {"directory": bundle},
             "kafka": {"bootstrap_servers": address, "group": f"bench-{uuid.uuid4().hex}"},
             "topics": {"input": source, "output": sink, "dead_letters": f"{sink}-dead"},
             "http": {"port": 0},
-            "commit": {"delivery": "at_least_once"},
+            "commit": {"delivery": delivery, "interval_ms": 100},
         }
     )
     configure_log("json", "error")
     finished = threading.Event()
-    broker = _Broker(kafka_broker(settings.kafka), records, finished)
+    broker = kind(kafka_broker(settings.kafka), records, finished)
     served = Service(settings, broker)
     served.run(finished)
     value = served.metrics.registry.get_sample_value

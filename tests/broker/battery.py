@@ -8,7 +8,7 @@ import pytest
 
 from service.errors import BrokerError, MembershipLost, ProduceFailed, RecordTooLarge
 from service.records import next_offset
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_until, values
+from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_until, stored, values
 
 
 class RecordBattery:
@@ -139,14 +139,14 @@ class RecordBattery:
         bench.fill(topic, 0, numbers(10))
         first = bench.consumer(topic)
         collect(first, 10)
-        assert first.committed([0, 1]) == {0: None, 1: None}
+        assert stored(first, [0, 1]) == {0: None, 1: None}
         first.commit({0: 4})
-        assert first.committed([0, 1]) == {0: 4, 1: None}
+        assert stored(first, [0, 1]) == {0: 4, 1: None}
         first.commit({})
         first.close()
         second = bench.consumer(topic, start_at="latest")  # counts for partition 1 alone
         assert values(collect(second, 6)) == numbers(6, 4)
-        assert second.committed([0]) == {0: 4}
+        assert stored(second, [0]) == {0: 4}
 
     def test_start_at_counts_where_nothing_is_committed(self, bench: Bench) -> None:
         topic = bench.topic()
@@ -166,7 +166,7 @@ class RecordBattery:
         one.commit({0: 3})
         other = bench.consumer(topic, "other")
         collect(other, 3)
-        assert other.committed([0]) == {0: None}
+        assert stored(other, [0]) == {0: None}
 
     def test_seek_repeats_and_skips(self, bench: Bench) -> None:
         topic = bench.topic()

@@ -8,11 +8,36 @@ import pytest
 
 from service.broker.port import Consumer
 from service.errors import MembershipLost
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, values
+from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, stored, values
 
 
 class GroupBattery:
-    """Sharing, handing over, losing."""
+    """Sharing, handing over, losing; and what an outsider sees and sets."""
+
+    def test_offsets_are_stored_for_a_group_without_members(self, bench: Bench) -> None:
+        topic, group = bench.topic(2), f"{bench.topic()}-outside"
+        assert bench.admin.group_offsets(group, topic) == {} and bench.admin.members(group) == 0
+        bench.admin.set_group_offsets(group, topic, {0: 3, 1: 0})
+        assert bench.admin.group_offsets(group, topic) == {0: 3, 1: 0}
+        assert bench.admin.group_offsets(group, bench.topic()) == {}
+        assert bench.admin.members(group) == 0
+        bench.fill(topic, 0, numbers(5))
+        consumer = bench.broker.consumer(topic, group, Listener())
+        assert values(collect(consumer, 2)) == numbers(2, 3)
+        consumer.close()
+
+    def test_offsets_of_a_group_with_members_are_theirs(self, bench: Bench) -> None:
+        topic = bench.topic(2)
+        group, consumer = f"{topic}-g", bench.consumer(topic)
+        poll_until([consumer], lambda: len(consumer.assignment()) == 2)
+        assert bench.admin.members(group) == 1
+        with pytest.raises(MembershipLost, match=group):
+            bench.admin.set_group_offsets(group, topic, {0: 3})
+        assert bench.admin.group_offsets(group, topic) == {}
+        consumer.commit({1: 2})
+        assert bench.admin.group_offsets(group, topic) == {1: 2}
+        consumer.close()
+        poll_until([], lambda: bench.admin.members(group) == 0)
 
     def test_two_members_share_and_one_takes_over_when_the_other_leaves(self, bench: Bench) -> None:
         topic = bench.topic(4)
@@ -106,7 +131,7 @@ class GroupBattery:
         poll_until([consumer], lambda: len(listener.saw("assigned")) == 4)
         assert listener.saw("lost") == [0, 1]
         assert listener.saw("revoked") == []
-        assert consumer.committed([0]) == {0: None}
+        assert stored(consumer, [0]) == {0: None}
         assert consumer.assignment() == {0, 1}
 
     def test_what_the_listener_raises_comes_out_of_poll_and_no_record_is_lost(

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from service.broker.port import Consumer
-from service.errors import BrokerUnavailable, MembershipLost, OffsetGone, RecordRefused, TopicMissing
+from service.errors import MembershipLost, OffsetGone, RecordRefused, TopicMissing
 from tests.broker.battery_transactions import new_id
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_until, read_to, values
+from tests.broker.tools import PATIENCE_S, Bench, Listener, begin, collect, numbers, poll_until, read_to, stored, values
 
 
 class ReaderBattery:
@@ -21,21 +21,20 @@ class ReaderBattery:
         for partition in range(3):
             bench.fill(topic, partition, numbers(10, 100 * partition))
         reader = bench.reader(topic)
-        reader.start(0)
-        reader.start(2, 7)
+        begin(reader, 0)
+        reader.start({2: 7})
         batches = read_to(reader, {0: 10, 2: 10})
         assert values(batches, 0) == numbers(10)
         assert values(batches, 1) == []
         assert values(batches, 2) == numbers(3, 207)
-        assert (reader.first(0), reader.end(0), reader.end(1)) == (0, 10, 10)
+        assert (reader.first([0]), reader.end([0, 1])) == ({0: 0}, {0: 10, 1: 10})
 
     def test_polls_bring_no_more_than_asked_for(self, bench: Bench) -> None:
         topic = bench.topic(2)
         for partition in (0, 1):
             bench.fill(topic, partition, numbers(50))
         reader, batches = bench.reader(topic), []
-        for partition in (0, 1):
-            reader.start(partition)
+        begin(reader, 0, 1)
         while reader.position(0) < 50 or reader.position(1) < 50:
             polled = reader.poll(PATIENCE_S, 7)
             assert sum(map(len, polled)) <= 7 and all(map(len, polled))
@@ -47,31 +46,30 @@ class ReaderBattery:
         for partition in (0, 1):
             bench.fill(topic, partition, numbers(5))
         reader = bench.reader(topic)
-        reader.start(0)
+        begin(reader, 0)
         read_to(reader, {0: 5})
-        reader.start(0, 3)
+        reader.start({0: 3})
         assert reader.position(0) == 3
         assert values(read_to(reader, {0: 5})) == numbers(2, 3)
-        reader.stop(0)
-        reader.stop(1)
+        reader.stop([0, 1])
         bench.fill(topic, 0, [b"unseen"])
         assert reader.poll(0.3, 10) == []
-        reader.start(1)
+        begin(reader, 1)
         assert values(read_to(reader, {1: 5}), 1) == numbers(5)
 
     def test_tombstones_and_their_keys_are_read(self, bench: Bench) -> None:
         topic = bench.topic()
         bench.fill(topic, 0, [b"row", None], keys=[b"a", b"a"])
         reader = bench.reader(topic)
-        reader.start(0)
+        begin(reader, 0)
         batches = read_to(reader, {0: 2})
         assert values(batches) == [b"row", None]
         assert [key for batch in batches for key in batch.keys] == [b"a", b"a"]
 
     def test_an_empty_partition_is_at_its_end_at_once(self, bench: Bench) -> None:
         reader = bench.reader(bench.topic())
-        reader.start(0)
-        assert reader.end(0) == reader.first(0) == 0
+        begin(reader, 0)
+        assert reader.end([0]) == reader.first([0]) == {0: 0}
         assert reader.poll(0.0, 10) == []
         assert read_to(reader, {0: 0}) == []
 
@@ -83,8 +81,8 @@ class ReaderBattery:
             producer.flush(PATIENCE_S)
             end()
         reader = bench.reader(topic)
-        reader.start(0)
-        assert reader.end(0) == 4, "two records and a mark after each"
+        begin(reader, 0)
+        assert reader.end([0]) == {0: 4}, "two records and a mark after each"
         assert values(read_to(reader, {0: 4})) == [b"0"]
         assert reader.position(0) == 4
 
@@ -96,9 +94,9 @@ class ReaderBattery:
         producer.flush(PATIENCE_S)
         bench.fill(topic, 0, [b"behind"])
         reader = bench.reader(topic)
-        end = reader.end(0)
+        end = reader.end([0])[0]
         assert end == 3
-        reader.start(0)
+        begin(reader, 0)
         assert values(read_to(reader, {0: 1})) == [b"plain"]
         assert reader.poll(0.5, 10) == [] and reader.position(0) == 1
         timer = threading.Timer(0.3, producer.commit)
@@ -108,7 +106,7 @@ class ReaderBattery:
 
     def test_a_poll_without_records_waits_as_long_as_asked(self, bench: Bench) -> None:
         reader = bench.reader(bench.topic())
-        reader.start(0)
+        begin(reader, 0)
         reader.poll(0.0, 1)
         started = time.monotonic()
         assert reader.poll(0.3, 10) == []
@@ -119,10 +117,10 @@ class ReaderBattery:
         bench.fill(topic, 0, numbers(10))
         bench.harness.delete_records(topic, 0, 6)
         reader = bench.reader(topic)
-        assert (reader.first(0), reader.end(0)) == (6, 10)
-        reader.start(0)
+        assert (reader.first([0]), reader.end([0])) == ({0: 6}, {0: 10})
+        begin(reader, 0)
         assert values(read_to(reader, {0: 10})) == numbers(4, 6)
-        reader.start(0, 2)
+        reader.start({0: 2})
         with pytest.raises(OffsetGone, match=f"{topic} partition 0"):
             read_to(reader, {0: 10})
 
@@ -148,17 +146,18 @@ class ReaderBattery:
         consumer.seek({0: 8})
         assert values(collect(consumer, 2)) == numbers(2, 8)
 
-    def test_committed_offsets_that_are_undecided_are_waited_for_no_longer_than_asked(self, bench: Bench) -> None:
-        topic, producer = bench.topic(), bench.producer(new_id())
+    def test_a_committed_offset_is_left_out_while_a_transaction_holds_it_and_the_others_are_told(
+        self, bench: Bench
+    ) -> None:
+        topic, producer = bench.topic(3), bench.producer(new_id())
         consumer = self._member(bench, topic)
+        consumer.commit({0: 2, 1: 1})
         producer.begin()
         producer.send_offsets(topic, {0: 3}, consumer, 5.0)
-        started = time.monotonic()
-        with pytest.raises(BrokerUnavailable):
-            consumer.committed([0], 0.5)
-        assert 0.3 < time.monotonic() - started < 5
+        assert consumer.committed([0, 1, 2]) == {1: 1, 2: None}
         producer.commit(5.0)
-        assert consumer.committed([0], 5.0) == {0: 3}
+        assert stored(consumer, [0, 1, 2]) == {0: 3, 1: 1, 2: None}
+        assert consumer.committed([]) == {}
 
     def test_a_record_to_blame_is_told_from_a_broker_to_blame(self, bench: Bench) -> None:
         topic, name = bench.topic(config={"max.message.bytes": "1000"}), new_id()
@@ -190,7 +189,7 @@ class ReaderBattery:
         producer.produce(topic, 0, [b"k"], [b"v"])
         producer.commit(5.0)
         poll_until([consumer], consumer.assignment)
-        assert consumer.committed([0], 5.0) == {0: None}
+        assert stored(consumer, [0]) == {0: None}
 
     def test_topics_are_created_with_their_settings_and_asked_for_them(self, bench: Bench) -> None:
         topic = bench.topic(2, {"cleanup.policy": "compact", "max.message.bytes": "2000"})
@@ -202,14 +201,6 @@ class ReaderBattery:
         for call in (bench.admin.config, bench.admin.replication):
             with pytest.raises(TopicMissing, match="never-created"):
                 call("never-created")
-
-    def test_the_offsets_of_any_group_can_be_asked_for(self, bench: Bench) -> None:
-        topic = bench.topic(3)
-        assert bench.admin.committed(f"{topic}-g", topic) == {}
-        consumer = bench.consumer(topic)
-        poll_until([consumer], lambda: len(consumer.assignment()) == 3)
-        consumer.commit({0: 4, 2: 0})
-        assert bench.admin.committed(f"{topic}-g", topic) == {0: 4, 2: 0}
 
     def _member(self, bench: Bench, topic: str) -> Consumer:
         consumer = bench.consumer(topic)

@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from service.errors import MembershipLost, TransactionFailed
-from tests.broker.tools import PATIENCE_S, Bench, collect, numbers, poll_for, poll_until, values
+from tests.broker.tools import PATIENCE_S, Bench, collect, numbers, poll_for, poll_until, stored, values
 
 
 def new_id() -> str:
@@ -69,12 +69,12 @@ class TransactionBattery:
         producer.begin()
         producer.send_offsets(source, {0: 5, 1: 0}, consumer)
         producer.abort()
-        assert consumer.committed([0, 1]) == {0: None, 1: None}
+        assert stored(consumer, [0, 1]) == {0: None, 1: None}
         producer.begin()
         producer.produce(sink, 0, [b"k"] * 5, numbers(5))
         producer.send_offsets(source, {0: 5, 1: 0}, consumer)
         producer.commit()
-        assert consumer.committed([0, 1]) == {0: 5, 1: 0}
+        assert stored(consumer, [0, 1]) == {0: 5, 1: 0}
         assert [seen.value for seen in bench.harness.read(sink)] == numbers(5)
 
     def test_committed_waits_for_an_open_transaction_to_end(self, bench: Bench) -> None:
@@ -87,7 +87,7 @@ class TransactionBattery:
         timer = threading.Timer(0.5, producer.commit)
         timer.start()
         started = time.monotonic()
-        assert consumer.committed([0]) == {0: 5}
+        assert stored(consumer, [0]) == {0: 5}
         assert time.monotonic() - started > 0.3
         timer.join()
 
@@ -133,7 +133,7 @@ class TransactionBattery:
         with pytest.raises(TransactionFailed):
             producer.send_offsets(topic, {0: 5}, consumer)
         poll_until([consumer], consumer.assignment)
-        assert consumer.committed([0]) == {0: None}
+        assert stored(consumer, [0]) == {0: None}
 
     def test_the_offsets_of_a_consumer_in_no_group_are_refused_and_the_producer_goes_on(self, bench: Bench) -> None:
         topic = bench.topic()

@@ -30,7 +30,7 @@ from service.broker.kafka_columns import batches
 from service.broker.record_format import CRC_AT, CRC_FROM, Columns, MalformedBatch, decode, encode, varint
 from service.records import PartitionBatch
 from tests.broker.test_kafka import QUICK, KafkaHarness
-from tests.broker.tools import PATIENCE_S, Bench, numbers, read_to
+from tests.broker.tools import PATIENCE_S, Bench, begin, numbers, read_to
 
 WHERE = TopicPartition("t", 3)
 COMMITTED = 1
@@ -264,8 +264,8 @@ def test_what_others_wrote_reads_the_same_both_ways(kafka: KafkaServer, bench: B
     found = []
     for bulk in (True, False):
         reader = KafkaBroker(kafka.bootstrap_servers, bulk=bulk, **QUICK).reader(topic)
-        reader.start(0)
-        found.append([entry for batch in read_to(reader, {0: reader.end(0)}) for entry in plain(batch)])
+        begin(reader, 0)
+        found.append([entry for batch in read_to(reader, reader.end([0])) for entry in plain(batch)])
         reader.close()
     assert found[0] == found[1]
     assert [entry[1] for entry in found[0]] == [None] * 400 + numbers(400, 2000)

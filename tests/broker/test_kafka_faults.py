@@ -15,12 +15,26 @@ import pytest
 
 from deploy.kafka import HURRIED, KafkaServer
 from service.broker.kafka import KafkaBroker
+from service.broker.kafka_consumer import KafkaConsumer
 from service.broker.kafka_producer import KafkaProducer
 from service.broker.port import Consumer, Producer
 from service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
 from tests.broker.battery_transactions import new_id
 from tests.broker.test_kafka import HASTY, QUICK, KafkaHarness
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, read_to, values
+from tests.broker.tools import (
+    PATIENCE_S,
+    Bench,
+    Listener,
+    begin,
+    collect,
+    numbers,
+    poll_for,
+    poll_until,
+    read_to,
+    stored,
+    values,
+)
+from tests.chaos.weakened import go_on
 
 pytestmark = pytest.mark.kafka
 
@@ -54,7 +68,7 @@ def test_a_transaction_that_outlived_its_timeout_takes_no_offsets(kafka: KafkaSe
     outlive(bench, sink)
     with pytest.raises(ProducerFenced):
         producer.send_offsets(source, {0: 3}, consumer)
-    assert consumer.committed([0]) == {0: None}
+    assert stored(consumer, [0]) == {0: None}
 
 
 def test_a_transaction_that_outlived_its_timeout_is_not_committed(kafka: KafkaServer, bench: Bench) -> None:
@@ -91,7 +105,13 @@ def test_a_fenced_producer_does_not_fence_its_successor(bench: Bench) -> None:
     assert [seen.value for seen in bench.harness.read(topic)] == [b"newer", b"newer still"]
 
 
-def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(bench: Bench) -> None:
+@pytest.mark.parametrize(("guarded", "skipped"), [(True, None), (False, 5)])
+def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, guarded: bool, skipped: int | None
+) -> None:
+    """With a producer that is given up after an error. One that goes on commits them later: five records are lost."""
+    if not guarded:
+        monkeypatch.setattr(KafkaProducer, "_end", go_on)
     topic, name = bench.topic(2), new_id()
     for partition in (0, 1):
         bench.fill(topic, partition, numbers(5))
@@ -104,11 +124,27 @@ def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(bench: Bench) 
         producer.send_offsets(topic, {0: 5}, consumer)
     listener.events.clear()
     poll_until([consumer], lambda: listener.saw("assigned"))  # it has joined again
-    successor = bench.producer(name)
+    producer.abort()
+    successor = bench.producer(name) if guarded else producer
     successor.begin()
     successor.send_offsets(topic, {1: 2}, consumer)
     successor.commit()
-    assert consumer.committed([0, 1]) == {0: None, 1: 2}
+    assert stored(consumer, [0, 1]) == {0: skipped, 1: 2}
+
+
+def test_a_member_that_learns_from_the_answer_to_its_join_that_it_was_expelled_has_lost_everything(
+    bench: Bench,
+) -> None:
+    """As one does that was frozen while it joined. It must neither keep its partitions nor claim them."""
+    topic = bench.topic(2)
+    listener, patient = Listener(), bench.harness.broker(heartbeat_interval_ms=3000)
+    consumer = bench.consumer(topic, listener=listener, broker=patient)
+    poll_until([consumer], consumer.assignment)
+    assert isinstance(consumer, KafkaConsumer)
+    consumer._client._coordinator.request_rejoin()
+    bench.harness.expel(f"{topic}-g", consumer)
+    poll_until([consumer], lambda: len(listener.saw("assigned")) == 4)
+    assert listener.saw("lost") == [0, 1] and listener.saw("revoked") == []
 
 
 def test_a_producer_that_was_thrown_away_leaves_no_thread_at_work(bench: Bench) -> None:
@@ -144,7 +180,7 @@ def test_a_commit_without_an_answer_happened_or_not_and_the_offsets_tell(kafka: 
             producer.commit(0.5)
         assert time.monotonic() - started < 3
     successor = bench.broker.producer(name, PATIENCE_S)
-    if consumer.committed([0], PATIENCE_S) == {0: None}:
+    if stored(consumer, [0]) == {0: None}:
         assert bench.harness.read(sink) == []
         transaction(successor, source, sink, consumer)
         successor.commit(PATIENCE_S)
@@ -165,7 +201,7 @@ def test_a_commit_survives_a_broker_that_is_killed_and_comes_back(kafka: KafkaSe
         producer.commit(30.0)
     finally:
         back.join()
-    assert consumer.committed([0], PATIENCE_S) == {0: 3}
+    assert stored(consumer, [0]) == {0: 3}
     assert [seen.value for seen in bench.harness.read(sink)] == numbers(3)
 
 
@@ -188,7 +224,7 @@ def test_a_whole_transaction_fits_into_the_handover(bench: Bench) -> None:
     second = bench.consumer(source)
     taken = poll_until([first, second], second.assignment)
     assert taken + poll_for([first, second], 0.3) == []
-    assert second.committed(second.assignment()) == dict.fromkeys(second.assignment(), 3)
+    assert stored(second, second.assignment()) == dict.fromkeys(second.assignment(), 3)
     assert [seen.value for seen in bench.harness.read(sink)] == [b"done"]
 
 
@@ -196,17 +232,17 @@ def test_a_reader_of_a_broker_that_hangs_says_so_in_time(kafka: KafkaServer, ben
     topic = bench.topic()
     bench.fill(topic, 0, numbers(3))
     reader = KafkaBroker(kafka.bootstrap_servers, **HASTY).reader(topic)
-    reader.start(0)
+    begin(reader, 0)
     read_to(reader, {0: 3})
     with kafka.pause():
         for question in (reader.end, reader.first):
             started = time.monotonic()
             with pytest.raises(BrokerUnavailable):
-                question(0)
+                question([0], 1.0)
             assert time.monotonic() - started < 2
         assert reader.poll(0.1, 10) == []
     with pytest.raises(TopicMissing, match=f"partition 7 of {topic}"):
-        reader.end(7)
+        reader.end([0, 7])
     bench.fill(topic, 0, [b"after"])
     assert values(read_to(reader, {0: 4})) == [b"after"]
     reader.close()

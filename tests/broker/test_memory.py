@@ -18,7 +18,7 @@ from tests.broker.battery import RecordBattery
 from tests.broker.battery_groups import GroupBattery
 from tests.broker.battery_readers import ReaderBattery
 from tests.broker.battery_transactions import TransactionBattery
-from tests.broker.tools import Bench, Listener, Seen, collect, numbers, poll_until, values
+from tests.broker.tools import Bench, Listener, Seen, collect, numbers, poll_until, stored, values
 
 
 class MemoryHarness:
@@ -98,9 +98,9 @@ def test_commits_fail_as_often_as_ordered_and_store_nothing(broker: MemoryBroker
     for expected in (MembershipLost, MembershipLost, BrokerUnavailable):
         with pytest.raises(expected):
             consumer.commit({0: 1})
-    assert consumer.committed([0]) == {0: None}
+    assert stored(consumer, [0]) == {0: None}
     consumer.commit({0: 1})
-    assert consumer.committed([0]) == {0: 1}
+    assert stored(consumer, [0]) == {0: 1}
 
 
 def test_a_poll_fails_and_then_brings_what_it_would_have(broker: MemoryBroker) -> None:

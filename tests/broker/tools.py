@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from service.broker.kafka_producer import KafkaProducer
 from service.broker.memory_producer import MemoryProducer
 from service.broker.port import Admin, Broker, Consumer, Producer, Reader
+from service.errors import BrokerUnavailable
 from service.records import PartitionBatch
 
 PATIENCE_S = 20.0
@@ -140,6 +142,23 @@ def read_to(reader: Reader, ends: dict[int, int]) -> list[PartitionBatch]:
         assert time.monotonic() < deadline, f"the positions are behind {ends}"
         batches += reader.poll(0.1, 1000)
     return batches
+
+
+def stored(consumer: Consumer, partitions: Collection[int]) -> dict[int, int | None]:
+    """The committed offsets, once no transaction holds any of them."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        with suppress(BrokerUnavailable):
+            if len(found := consumer.committed(partitions)) == len(set(partitions)):
+                return found
+        time.sleep(0.02)
+    raise AssertionError(f"the committed offsets of {sorted(partitions)} are not decided")
+
+
+def begin(reader: Reader, *partitions: int) -> Reader:
+    """Reading these from their first records."""
+    reader.start(reader.first(partitions))
+    return reader
 
 
 def poll_until(consumers: Sequence[Consumer], holds: Callable[[], object]) -> list[PartitionBatch]:

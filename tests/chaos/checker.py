@@ -9,6 +9,9 @@ through kafka-python's public consumer and none of our code; `compare` and `comp
     order     the same records of a stream, in another order
     row       the last word of the changelog on a stream, or a partition's marker, differs
 
+Where delivery is at least once, records may come again: nothing is `twice` then, and the order is that in which records
+come for the first time. All the rest holds as before, for rows without exception.
+
 A record is its topic, partition, key, value and headers. Its offset and its time are the broker's and are left out.
 """
 
@@ -43,16 +46,16 @@ class Difference:
 Stream = tuple[int, bytes | None]
 
 
-def compare(expected: Iterable[Record], found: Iterable[Record]) -> list[Difference]:
+def compare(expected: Iterable[Record], found: Iterable[Record], may_repeat: bool = False) -> list[Difference]:
     """How the records of one topic differ. Records of different streams may come in any order."""
     before, after = _by_stream(expected), _by_stream(found)
     differences: list[Difference] = []
     for stream in before.keys() | after.keys():
         wanted, got = before.get(stream, []), after.get(stream, [])
-        if wanted == got:
-            continue
-        missing, surplus = Counter(wanted) - Counter(got), Counter(got) - Counter(wanted)
-        known = set(wanted)
+        missing, surplus, known = Counter(wanted) - Counter(got), Counter(got) - Counter(wanted), set(wanted)
+        if may_repeat:
+            surplus = Counter({record: often for record, often in surplus.items() if record not in known})
+            wanted, got = list(dict.fromkeys(wanted)), list(dict.fromkeys(got))
         differences += [Difference("lost", record) for record in missing.elements()]
         differences += [Difference("twice" if record in known else "alien", record) for record in surplus.elements()]
         if not missing and not surplus:

@@ -81,7 +81,8 @@ def run(
             progress.close()
     _follow(servers, undisturbed, result)
     result.records = feed.records
-    result.differences = _differences(servers, disturbed, undisturbed, feed, result.outcomes)
+    found = _differences(servers, disturbed, undisturbed, build.may_repeat)
+    result.differences = [(difference, _blamed(difference, feed, result.outcomes)) for difference in found]
     return result
 
 
@@ -92,14 +93,14 @@ def _disturb(scene: Scene, feed: Feed, faults: Iterable[Fault], result: Result, 
     try:
         fleet.start()
         fleet.start()
-        await_true(lambda: len(fleet.serving()) == 2, 60.0, f"the workers do not serve, see {result.logs}")
+        await_true(lambda: len(fleet.serving()) == 2, 120.0, f"the workers do not serve, see {result.logs}")
         for fault in faults:
             try:
                 began, recovered = inject(scene, fault)
             except Stuck as error:
-                raise Stuck(f"fault {fault.number} ({fault.kind}): {error}") from error
+                raise Stuck(f"fault {fault.number + 1} ({fault.kind}): {error}") from error
             result.outcomes.append(Outcome(fault, began, recovered))
-            say(f"{fault.number:4} {fault.kind:12} recovered in {recovered - began:6.2f} s")
+            say(f"{fault.number + 1:4} {fault.kind:12} recovered in {recovered - began:6.2f} s")
     finally:
         feed.stop()
     scene.progress.await_reached(scene.progress.ends(), fleet)
@@ -113,7 +114,7 @@ def _follow(servers: str, topics: Topics, result: Result) -> None:
     logs.mkdir()
     with Fleet(topics.settings(servers, result.logs / "bundle"), logs) as fleet:
         worker = fleet.start()
-        progress.await_reached(progress.ends(), fleet, 120.0)
+        progress.await_reached(progress.ends(), fleet, 240.0)
         worker.signal(signal.SIGTERM)
         if worker.wait(20.0) or fleet.failed:
             raise RuntimeError(f"the reference run failed:\n{worker.tail()}\n{fleet.failed}")
@@ -121,18 +122,15 @@ def _follow(servers: str, topics: Topics, result: Result) -> None:
     progress.close()
 
 
-def _differences(
-    servers: str, disturbed: Topics, undisturbed: Topics, feed: Feed, outcomes: Sequence[Outcome]
-) -> list[tuple[Difference, Fault | None]]:
+def _differences(servers: str, disturbed: Topics, undisturbed: Topics, may_repeat: bool) -> list[Difference]:
     """On both output topics, and in the rows."""
     found: list[Difference] = []
     for name in ("output", "dead_letters"):
         expected = read(servers, getattr(undisturbed, name))
         if not expected:
             raise RuntimeError(f"the reference run wrote nothing to {name}: nothing would be compared")
-        found += compare(expected, read(servers, getattr(disturbed, name)))
-    found += compare_rows(read(servers, undisturbed.changelog), read(servers, disturbed.changelog))
-    return [(difference, _blamed(difference, feed, outcomes)) for difference in found]
+        found += compare(expected, read(servers, getattr(disturbed, name)), may_repeat)
+    return found + compare_rows(read(servers, undisturbed.changelog), read(servers, disturbed.changelog))
 
 
 def _blamed(difference: Difference, feed: Feed, outcomes: Sequence[Outcome]) -> Fault | None:

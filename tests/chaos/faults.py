@@ -9,14 +9,15 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     revoked      the same, when others join and partitions are to be handed over, before anything is committed
     lost         the same, when it wakes from a pause and is told that its partitions are another's
     rolled_back  the same, when its transaction was fenced and it has taken back what it could not commit
-    pause        SIGSTOP for longer than its session, then SIGCONT: it wakes with work left
+    pause        SIGSTOP for longer than its session, then SIGCONT: it wakes with work left and has to learn of its loss
     add          a worker joins
     remove       SIGTERM of a worker
     broker       SIGKILL of the only broker, restarted after a moment; counted from when it is back
     leader       SIGKILL of one node of a cluster; it comes back once the others have taken over what it led
     fence        another producer takes a worker's transactional id in the middle of a transaction
-    stall        the network passes nothing, for a moment or for longer than a session; counted from when it does again
-    cut          every connection of the workers ends
+    stall        the network to a node, or to all, passes nothing, for a moment or for longer than a session; counted
+                 from when it does again
+    cut          every connection of the workers to a node, or to all, ends
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from service.broker.kafka import KafkaBroker
 from tests.chaos.fleet import Stuck, Worker, await_true
@@ -33,7 +35,7 @@ from tests.chaos.scene import Scene
 from tests.chaos.schedule import PLACES, Fault
 
 _LEAST, _MOST = 2, 3  # workers
-_STARTS_S = 30.0
+_STARTS_S = 60.0
 
 Times = tuple[float, float]  # time.monotonic() of the fault, and of the recovery
 
@@ -92,6 +94,7 @@ def _pause(scene: Scene, draw: random.Random) -> Times:
     if len(scene.fleet.serving()) < _LEAST:
         _joined(scene)
     victim = scene.fleet.choose(draw)
+    losses = victim.losses()
     victim.signal(signal.SIGSTOP)
     began = time.monotonic()
     try:
@@ -99,6 +102,11 @@ def _pause(scene: Scene, draw: random.Random) -> Times:
         time.sleep(max(0.0, began + draw.uniform(2.5, 4.0) - time.monotonic()))
     finally:
         victim.signal(signal.SIGCONT)
+    await_true(
+        lambda: victim.losses() > losses or victim.code is not None,
+        _STARTS_S,
+        f"{victim.name} woke and was not told that it has lost its partitions, see {victim.log}",
+    )
     _recovered(scene)
     return began, recovered
 
@@ -146,13 +154,16 @@ def _fence(scene: Scene, draw: random.Random) -> Times:
 
 
 def _stall(scene: Scene, draw: random.Random) -> Times:
-    with _proxy(scene).stalled():
+    with ExitStack() as stack:
+        for proxy in _ways(scene, draw):
+            stack.enter_context(proxy.stalled())
         time.sleep(draw.choice((0.3, 1.0, 2.0, 3.5)))
     return time.monotonic(), _recovered(scene)
 
 
 def _cut(scene: Scene, draw: random.Random) -> Times:
-    _proxy(scene).cut()
+    for proxy in _ways(scene, draw):
+        proxy.cut()
     return time.monotonic(), _recovered(scene)
 
 
@@ -200,10 +211,10 @@ def _dead(victim: Worker) -> float:
     return time.monotonic()
 
 
-def _proxy(scene: Scene) -> Proxy:
-    if scene.site.proxy is None:
-        raise ValueError("there is no proxy in front of a cluster")
-    return scene.site.proxy
+def _ways(scene: Scene, draw: random.Random) -> Sequence[Proxy]:
+    """To one node, or to all."""
+    every = scene.site.proxies
+    return draw.choice(([draw.choice(every)], every))
 
 
 def _end(scene: Scene, worker: Worker) -> None:

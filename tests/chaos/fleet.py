@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from service.settings import PREFIX
 
@@ -27,7 +27,8 @@ HURRIED = {
     "KAFKA__REQUEST_TIMEOUT_MS": "1400",
 }
 #: How a worker's log says that it serves a partition, and that it does not any more.
-_RESTORED, _GONE = "partition restored", ("partitions handed over", "partitions lost")
+_RESTORED, _LOST = "partition restored", "partitions lost"
+_GONE = ("partitions handed over", _LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,17 @@ class Build:
     command: Sequence[str]
     settings: Mapping[str, str] = field(default_factory=dict)
 
+    def delivering(self, delivery: str) -> Build:
+        """The same with `exactly_once` or `at_least_once`."""
+        return replace(self, settings={**self.settings, _DELIVERY: delivery})
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether what it writes may come again."""
+        return self.settings.get(_DELIVERY) == "at_least_once"
+
+
+_DELIVERY = "COMMIT__DELIVERY"
 WHOLE = Build(("-m", "service", "serve"))
 
 
@@ -75,13 +86,16 @@ class Worker:
     def holds(self) -> set[int]:
         """The partitions that it serves, by its own log."""
         held: set[int] = set()
-        for line in self.log.read_text(errors="replace").splitlines():
-            said = json.loads(line) if line.startswith("{") and line.endswith("}") else {}
-            if said.get("event") == _RESTORED:
+        for said in self._events():
+            if said["event"] == _RESTORED:
                 held.add(said["partition"])
-            elif str(said.get("event")).startswith(_GONE):
+            elif said["event"].startswith(_GONE):
                 held -= set(said["partitions"])
         return held
+
+    def losses(self) -> int:
+        """How often it was told that what it held is another's."""
+        return sum(said["event"].startswith(_LOST) for said in self._events())
 
     @property
     def was_to_die(self) -> bool:
@@ -98,6 +112,12 @@ class Worker:
             return self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             raise Stuck(f"{self.name} did not end in {within_s:g} s, see {self.log}") from None
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        """What it has logged in whole lines."""
+        for line in self.log.read_text(errors="replace").splitlines():
+            if line.startswith("{") and line.endswith("}") and "event" in (said := json.loads(line)):
+                yield said
 
     def tail(self, lines: int = 5) -> str:
         """The end of its log."""
@@ -136,7 +156,7 @@ class Fleet:
         """Those that hold partitions."""
         return [worker for worker in self.alive if worker.code is None and worker.holds()]
 
-    def choose(self, draw: random.Random, within_s: float = 30.0) -> Worker:
+    def choose(self, draw: random.Random, within_s: float = 60.0) -> Worker:
         """One that serves. Raises Stuck."""
         await_true(self.serving, within_s, "no worker serves anything")
         return draw.choice(self.serving())

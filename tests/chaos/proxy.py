@@ -1,6 +1,6 @@
-"""A bad network between workers and broker: a listener of its own for them, behind a proxy that stalls and cuts.
+"""A bad network between workers and brokers: each node has a listener for them, behind a proxy that stalls and cuts.
 
-The broker advertises the proxy's address on that listener, so whoever comes through it stays behind it.
+Each node advertises its proxy's address on that listener, so whoever comes through one stays behind them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deploy.kafka import KafkaServer
@@ -21,6 +21,17 @@ _HURRIED = {
     "group.min.session.timeout.ms": "1000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     "log.cleaner.backoff.ms": "1000",
+}
+#: Workers come in by a listener of their own, which is advertised at the address of the node's proxy. Fields in two
+#: pairs of braces are the server's to fill in.
+_LISTENERS = {
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,STALLED:PLAINTEXT",
+    "inter.broker.listener.name": "PLAINTEXT",
+}
+_ADDRESSES = {
+    "listeners": "PLAINTEXT://127.0.0.1:{{port}},STALLED://127.0.0.1:{hidden},"
+    "CONTROLLER://127.0.0.1:{{controller_port}}",
+    "advertised.listeners": "PLAINTEXT://127.0.0.1:{{port}},STALLED://127.0.0.1:{shown}",
 }
 #: What is acknowledged survives the loss of a node.
 _SAFE = {"min.insync.replicas": "2", "transaction.state.log.min.isr": "2"}
@@ -95,10 +106,10 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A running Kafka, and what leads the workers to it: a proxy in front of one node, else nothing."""
+    """A running Kafka, and the way of the workers to each of its nodes."""
 
     kafka: KafkaServer
-    proxy: Proxy | None
+    proxies: Sequence[Proxy]
 
     @property
     def servers(self) -> str:
@@ -108,31 +119,25 @@ class Site:
     @property
     def for_workers(self) -> str:
         """The way in for workers."""
-        return self.servers if self.proxy is None else self.proxy.address
+        return ",".join(proxy.address for proxy in self.proxies)
 
 
 @contextlib.contextmanager
 def site(nodes: int = 1) -> Iterator[Site]:
     """A Kafka that may be killed, and that notices within the time-outs of the workers."""
-    if nodes > 1:
-        with KafkaServer(nodes, config=_HURRIED | _SAFE, jvm=HURRIED) as kafka:
-            yield Site(kafka, None)
-        return
-    direct, hidden, shown, controller = _free_ports(4)
-    listeners = {
-        "listeners": f"PLAINTEXT://127.0.0.1:{direct},STALLED://127.0.0.1:{hidden},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{direct},STALLED://127.0.0.1:{shown}",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,STALLED:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-    }
-    proxy = Proxy(shown, hidden)
-    with KafkaServer(port=direct, config=_HURRIED | listeners, jvm=HURRIED) as kafka:
-        proxy.start()
-        try:
-            yield Site(kafka, proxy)
-        finally:
-            proxy.stop()
+    ports = _free_ports(2 * nodes)
+    ways = list(zip(ports[:nodes], ports[nodes:], strict=True))
+    proxies = [Proxy(shown, hidden) for shown, hidden in ways]
+    config = _HURRIED | _LISTENERS | (_SAFE if nodes > 1 else {})
+    each = [
+        {name: line.format(shown=shown, hidden=hidden) for name, line in _ADDRESSES.items()} for shown, hidden in ways
+    ]
+    with contextlib.ExitStack() as stack:
+        kafka = stack.enter_context(KafkaServer(nodes, config=config, each=each, jvm=HURRIED))
+        for proxy in proxies:
+            proxy.start()
+            stack.callback(proxy.stop)
+        yield Site(kafka, proxies)
 
 
 def _free_ports(count: int) -> list[int]:

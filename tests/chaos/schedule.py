@@ -9,12 +9,12 @@ from dataclasses import dataclass
 #: A new worker kills itself there, as soon as it comes there by itself.
 PLACES = (*(f"commit.{step}" for step in range(1, 8)), "assigned", "restoring")
 #: What each kind does is said in `faults.py`.
-_ANYWHERE = ("kill", *PLACES, "revoked", "lost", "rolled_back", "pause", "add", "remove", "fence")
-_ONE_NODE, _CLUSTER = ("broker", "stall", "cut"), ("leader",)
+_ANYWHERE = ("kill", *PLACES, "revoked", "lost", "rolled_back", "pause", "add", "remove", "fence", "stall", "cut")
+_ONE_NODE, _CLUSTER = ("broker",), ("leader",)
 
 
 def kinds_for(nodes: int) -> tuple[str, ...]:
-    """What a cluster of so many nodes allows: the proxy stands in front of a single one."""
+    """What a cluster of so many nodes allows: one is killed as a whole, of several a single node."""
     return _ANYWHERE + (_CLUSTER if nodes > 1 else _ONE_NODE)
 
 

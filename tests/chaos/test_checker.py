@@ -56,6 +56,24 @@ def test_what_is_planted_is_found(plant: Callable[[Run], Run], expected: list[st
     assert kinds(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("plant", "expected"),
+    [
+        (lambda run: [*run[:8], *run[5:]], []),
+        (lambda run: [*run, VICTIM, VICTIM, run[0]], []),
+        (lambda run: [*run[:4], *run[5:], *run[:4]], ["lost"]),
+        (lambda run: [VICTIM, *run], ["order", "order"]),
+        (lambda run: [*run, altered(VICTIM)], ["alien"]),
+    ],
+)
+def test_what_may_come_again_may_do_nothing_else(plant: Callable[[Run], Run], expected: list[str]) -> None:
+    assert kinds(compare(RUN, plant(RUN), may_repeat=True)) == expected
+
+
+def test_what_came_twice_in_the_reference_must_come_twice() -> None:
+    assert kinds(compare([*RUN, VICTIM], RUN, may_repeat=True)) == ["lost"]
+
+
 def test_a_record_replaced_by_another_of_its_stream_is_lost_and_twice() -> None:
     found = compare(RUN, [*RUN[:4], RUN[1], *RUN[5:]])
     assert found == [Difference("lost", VICTIM), Difference("twice", RUN[1])]

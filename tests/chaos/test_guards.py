@@ -1,4 +1,8 @@
-"""The proof can fail: take a guard away from the service, and the checker says so."""
+"""The proof can fail: take a guard away from the service, and the checker says so.
+
+Harm that needs no real broker to be met every time is shown in tests/durability/test_guards.py, harm that one client
+does to a real broker in tests/broker/test_kafka_faults.py.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +26,16 @@ def place() -> Iterator[Site]:
         yield found
 
 
-def disturbed(place: Site, guard: str | None, *kinds: str) -> Result:
-    return run(place, draw_faults(2, 21, kinds), seed=21, build=without(guard))
+def disturbed(place: Site, guard: str | None) -> Result:
+    return run(place, draw_faults(2, 21, ("add",)), seed=21, build=without(guard))
 
 
-@pytest.mark.parametrize(("guard", "fault", "seen"), [("handover", "add", "twice"), ("rows", "fence", "lost")])
-def test_the_checker_notices_a_missing_guard(place: Site, guard: str, fault: str, seen: str) -> None:
-    result = disturbed(place, guard, fault)
-    assert result.stuck or seen in {difference.kind for difference, _ in result.differences}
+def test_the_checker_notices_a_commit_that_comes_after_the_handover(place: Site) -> None:
+    result = disturbed(place, "handover")
+    assert result.stuck or "twice" in {difference.kind for difference, _ in result.differences}
 
 
 def test_with_all_guards_the_same_faults_change_nothing(place: Site) -> None:
     """With as much at risk."""
-    result = disturbed(place, None, "add", "fence")
+    result = disturbed(place, None)
     assert is_clean([result]), table([result])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.driver import Result, run
+from tests.chaos.fleet import WHOLE
 from tests.chaos.proxy import Site, site
 from tests.chaos.schedule import draw_faults, kinds_for
 from tests.chaos.table import is_clean, table
@@ -31,6 +32,12 @@ def checked(result: Result, faults: int) -> None:
 def test_every_kind_of_fault_once_changes_nothing(place: Site) -> None:
     kinds = kinds_for(nodes=1)
     checked(run(place, draw_faults(len(kinds), 11, kinds), seed=11), len(kinds))
+
+
+def test_at_least_once_repeats_and_does_no_other_harm(place: Site) -> None:
+    """After `commit.5` outputs are there whose offsets are not."""
+    faults = draw_faults(3, 13, kinds=("kill", "commit.5", "cut"))
+    checked(run(place, faults, seed=13, build=WHOLE.delivering("at_least_once")), 3)
 
 
 def test_take_overs_of_many_partitions_change_nothing(place: Site) -> None:

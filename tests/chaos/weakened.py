@@ -20,8 +20,8 @@ from service.broker.kafka_producer import KafkaProducer
 from service.broker.kafka_reader import KafkaReader
 from service.checkpoint import Checkpoint
 from service.pipeline import Pipeline
-from service.state import restore
 from service.state.changelog import Marker
+from service.state.restore import Restore, Restored
 from service.state.store import Store
 from tests.chaos.fleet import WHOLE, Build
 
@@ -49,33 +49,38 @@ def _membership() -> None:
     KafkaConsumer.transaction_offsets = KafkaConsumer._for_commit  # type: ignore[method-assign]
 
 
-def _end() -> None:
-    def end(self: KafkaReader, partition: int) -> int:
-        where = self._at(partition)
-        return int(self._committed.end_offsets([where])[where])
+def believing(finish: Callable[[Restore, int], Restored]) -> Callable[[Restore, int], Restored]:
+    """`Restore._finish` that takes what was read for all there is."""
 
-    finish = restore.Restore._finish
-
-    def unchecked(self: restore.Restore, partition: int) -> restore.Restored:
+    def unchecked(self: Restore, partition: int) -> Restored:
         replay = self._replays[partition]
         streams = self._arena.count(partition)
         newest = 0 if replay.marker is None else replay.marker.newest
         replay.marker = None if replay.committed is None else Marker(replay.committed, streams, newest)
         return finish(self, partition)
 
+    return unchecked
+
+
+def _end() -> None:
+    def end(self: KafkaReader, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
+        return self._ask(self._committed.end_offsets, partitions, timeout_s)
+
     KafkaReader.end = end  # type: ignore[method-assign]
-    restore.Restore._finish = unchecked  # type: ignore[method-assign]
+    Restore._finish = believing(Restore._finish)  # type: ignore[method-assign]
 
 
 def _rows() -> None:
     Store.roll_back = lambda self: None  # type: ignore[method-assign]
 
 
-def _producer() -> None:
-    def go_on(self: KafkaProducer, reason: Exception, cause: BaseException) -> NoReturn:
-        self._queued = []
-        raise reason from cause
+def go_on(self: KafkaProducer, reason: Exception, cause: BaseException) -> NoReturn:
+    """`KafkaProducer._end` that ends nothing."""
+    self._queued = []
+    raise reason from cause
 
+
+def _producer() -> None:
     roll_back = Checkpoint.roll_back
     KafkaProducer._end = go_on  # type: ignore[method-assign]
     Checkpoint.roll_back = lambda self, within_s, keep_producer: roll_back(self, within_s, True)  # type: ignore[method-assign]

@@ -82,10 +82,10 @@ def _targets(code: str, root: Path) -> Iterator[str]:
 
 def _commands(code: str, root: Path) -> Iterator[str]:
     for line in re.findall(r"(?:^|[\n$;&/] *)eddycast ([a-z]+[^\n|;&>#]*)", code):
-        name = line.split()[0].rstrip(",")
-        options = _options(name)
+        name, second = (re.findall(r"^([a-z]+),?(?: ([a-z]+(?:, ?[a-z]+)*))?", line) or [("", "")])[0]
+        options = _options(name, second.replace(" ", ""))
         if options is None:
-            yield f"command `eddycast {name}` does not exist"
+            yield f"command `eddycast {name} {second}".rstrip() + "` does not exist"
             continue
         for flag in re.findall(r"(?<!\S)(--[\w.-]+)", line):
             if flag not in options:
@@ -114,17 +114,26 @@ def _metrics(code: str, root: Path) -> Iterator[str]:
 
 
 @cache
-def _options(name: str) -> frozenset[str] | None:
-    """The options of a command, with those of the program; None if there is no such command."""
-    group: Any = typer.main.get_command(build_app([name]))
-    with group.make_context("eddycast", [name]) as context:
-        command = group.get_command(context, name)
+def _options(name: str, second: str) -> frozenset[str] | None:
+    """The options of a command, with those of the program; None if there is no such command. Of a group of commands it
+    is `second`; several with commas between have the options of all."""
+    program: Any = typer.main.get_command(build_app([name]))
+    with program.make_context("eddycast", [name]) as context:
+        command = program.get_command(context, name)
         if command is None:
             return None
-        own = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
-        if command.context_settings.get("allow_extra_args"):
-            own |= {f"--{setting.name}" for setting in every_setting()} | {"--config"}
-        return frozenset(own | {"--help"})
+        commands = getattr(command, "commands", None)
+        if commands is None:
+            return _own(command)
+        chosen = [commands.get(word) for word in second.split(",")] if second else list(commands.values())
+        return None if None in chosen else frozenset().union(*map(_own, chosen))
+
+
+def _own(command: Any) -> frozenset[str]:
+    own = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+    if command.context_settings.get("allow_extra_args"):
+        own |= {f"--{setting.name}" for setting in every_setting()} | {"--config"}
+    return frozenset(own | {"--help"})
 
 
 def main(arguments: list[str]) -> int:

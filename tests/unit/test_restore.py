@@ -166,13 +166,14 @@ def test_an_offset_held_by_an_open_transaction_is_waited_for_in_short_slices() -
     assert bench.values(0) == {b"a": 2.0}
 
 
-def test_one_partition_does_not_wait_for_another() -> None:
+@pytest.mark.parametrize("offset", [None, 6], ids=["rows undecided", "offset undecided"])
+def test_one_partition_does_not_wait_for_another(offset: int | None) -> None:
     bench = Bench(3)
     for partition in range(3):
         bench.feed(partition, 9)
         bench.commit(partition, {b"a": float(partition)}, 4, 1)
     open_one = bench.begin()
-    bench.write(open_one, 1, {b"a": -1.0})
+    bench.write(open_one, 1, {b"a": -1.0}, offset, 1)
     bench.restore.add([0, 1, 2])
     done = [restored.partition for _ in range(5) for restored in bench.restore.advance(0.02)]
     assert sorted(done) == [0, 2] and bench.restore.pending == [1]

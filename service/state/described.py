@@ -1,0 +1,105 @@
+"""One stream's row, described for a person: what `eddycast state show` says."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.broker.port import Broker
+from service.bundle import Manifest
+from service.errors import StateError
+from service.settings import Settings
+from service.state.changelog import RowCodec
+from service.state.exported import no_changelog
+from service.state.snapshot import Snapshot, snapshots
+
+#: Names that are compared with a misspelt one, at most: comparing is slow.
+_COMPARED = 20_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str) -> dict[str, Any]:
+    """A stream's row as the last commit left it, in plain types.
+
+    Raises StateError for a stream without a row, with what is near, and for a row of another layout; TopicMissing,
+    BrokerUnavailable.
+    """
+    name, key = settings.changelog, stream.encode()
+    admin = broker.admin()
+    count = admin.partitions(name)
+    admin.close()
+    if count is None:
+        raise no_changelog(name)
+    reader, known = broker.reader(name), list[bytes]()
+    try:
+        for snapshot in snapshots(reader, name, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
+            streams = snapshot.streams
+            if key in streams:
+                return _described(snapshot, key, manifest)
+            known += streams
+    finally:
+        reader.close()
+    raise _unknown(name, stream, known, count)
+
+
+def _unknown(name: str, stream: str, known: Sequence[bytes], partitions: int) -> StateError:
+    compared = [other.decode() for other in islice(known, _COMPARED)]
+    near = difflib.get_close_matches(stream, compared, n=3)
+    what = f"{name} has no row of {stream!r}; it has {len(known)} streams in {partitions} partitions"
+    return StateError(what, f"did you mean {' or '.join(near)}?" if near else "silent streams are forgotten")
+
+
+def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, Any]:
+    rows = snapshot.one(key, RowCodec(manifest.state, manifest.layout_id))
+    prefix, marker = rows.prefix[0], rows.marker
+    slot_ms = int(prefix["last_slot"]) * manifest.interval_ms
+    return {
+        "stream": key.decode(),
+        "changelog": snapshot.records.topic,
+        "partition": snapshot.partition,
+        "offset": snapshot.offset(key),
+        "model": manifest.label,
+        "observations": int(prefix["observations"]),
+        "last_slot": int(prefix["last_slot"]),
+        "last_slot_time": _iso(slot_ms),
+        "last_timestamp": int(prefix["last_timestamp"]),
+        "last_time": _iso(int(prefix["last_timestamp"])),
+        "phase_ms": float(prefix["phase"]),
+        "late_run": int(prefix["late_run"]),
+        "tensors": [_tensor(spec.name, rows.tensors[spec.name][0]) for spec in manifest.state],
+        "marker": None
+        if marker is None
+        else {
+            "next_offset": marker.next_offset,
+            "streams": marker.streams,
+            "newest": marker.newest,
+            "newest_time": _iso(marker.newest),
+        },
+    }
+
+
+def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:
+    """`norm` is that of the finite entries."""
+    numbers = values.astype(np.float64)
+    finite = np.isfinite(numbers)
+    return {
+        "name": name,
+        "dtype": str(values.dtype),
+        "shape": list(values.shape),
+        "norm": float(np.linalg.norm(numbers[finite])),
+        "nonfinite": int((~finite).sum()),
+    }
+
+
+def _iso(stamp_ms: int) -> str | None:
+    """None for a stamp beyond the years that a calendar has."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=stamp_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return None

@@ -1,0 +1,119 @@
+"""One partition of the changelog as one of its commits left it, also while a service writes on.
+
+A commit writes its rows and then the marker, in one transaction. So what stands before a marker is complete, and what
+comes after the last one that was read is left out: it may be the beginning of a commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.broker.port import Reader
+from service.errors import BrokerUnavailable, StateError
+from service.records import PartitionBatch
+from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows
+
+#: Records taken in one poll, and how long one waits for them, s.
+_RECORDS, _POLL_S = 20_000, 0.5
+Record = tuple[int, bytes | None]
+
+
+@dataclass(slots=True)
+class _Cut:
+    """What is known of a partition so far: up to the last marker, and after it."""
+
+    whole: dict[bytes, Record] = field(default_factory=dict)
+    after: dict[bytes, Record] = field(default_factory=dict)
+
+    def add(self, batch: PartitionBatch) -> None:
+        for key, value, offset in zip(batch.keys, batch.values, batch.offsets.tolist(), strict=True):
+            self.after[key or b""] = (offset, value)
+            if key == MARKER_KEY:
+                self.whole |= self.after
+                self.after = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The last word on each stream of a partition, with the marker as one of the records. No tombstones."""
+
+    records: PartitionBatch
+
+    @property
+    def partition(self) -> int:
+        return self.records.partition
+
+    @property
+    def streams(self) -> list[bytes]:
+        """Every stream that has a row."""
+        return [key for key in self.records.keys if key is not None and key != MARKER_KEY]
+
+    def offset(self, stream: bytes) -> int:
+        """Of the record of a stream that has a row."""
+        return int(self.records.offsets[self.records.keys.index(stream)])
+
+    def one(self, stream: bytes, codec: RowCodec) -> Rows:
+        """A stream's row and the marker. Raises StateError as `rows` does, but looks at no other row."""
+        keys = self.records.keys
+        return codec.decode(_taken(self.records, [keys.index(MARKER_KEY), keys.index(stream)]))
+
+    def rows(self, codec: RowCodec) -> Rows:
+        """All rows. Raises StateError for a record that is foreign, torn or of another layout, and where records were
+        deleted from the middle."""
+        rows = codec.decode(self.records)
+        expected = 0 if rows.marker is None else rows.marker.streams
+        if len(rows.streams) != expected:
+            what = f"{self.records.topic} partition {self.partition} holds rows of {len(rows.streams)} streams"
+            raise StateError(
+                f"{what}, its marker says {expected}",
+                "records were deleted from it, or an import was cut short: begin that one over",
+            )
+        return rows
+
+    def marker(self, codec: RowCodec) -> Marker | None:
+        """What the last commit says; None where there never was one. Raises StateError."""
+        if MARKER_KEY not in self.records.keys:
+            return None
+        return codec.decode(_taken(self.records, [self.records.keys.index(MARKER_KEY)])).marker
+
+
+def snapshots(reader: Reader, topic: str, partitions: Collection[int], patience_s: float) -> Iterator[Snapshot]:
+    """Each partition of a changelog in turn, up to its end of now. `reader` reads `topic`.
+
+    Raises BrokerUnavailable where nothing comes for `patience_s`: a transaction that nobody ends holds it up.
+    """
+    first, end = reader.first(partitions), reader.end(partitions)
+    for partition in partitions:
+        reader.start({partition: first[partition]})
+        yield _snapshot(reader, topic, partition, end[partition], patience_s)
+        reader.stop([partition])
+
+
+def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: float) -> Snapshot:
+    cut, position = _Cut(), -1
+    deadline = time.monotonic() + patience_s
+    while reader.position(partition) < end:
+        for batch in reader.poll(_POLL_S, _RECORDS):
+            cut.add(batch)
+        if reader.position(partition) > position:
+            deadline, position = time.monotonic() + patience_s, reader.position(partition)
+        elif time.monotonic() > deadline:
+            what = f"{topic} partition {partition} cannot be read past offset {position}: a transaction is open there"
+            raise BrokerUnavailable(what, "the broker ends it after its time-out: try again then")
+    kept = {key: record for key, record in cut.whole.items() if record[1] is not None}
+    return Snapshot(_batch(topic, partition, kept))
+
+
+def _batch(topic: str, partition: int, records: dict[bytes, Record]) -> PartitionBatch:
+    offsets = np.array([offset for offset, _ in records.values()], np.int64)
+    values = [value for _, value in records.values()]
+    return PartitionBatch(topic, partition, list(records), values, np.zeros_like(offsets), offsets)
+
+
+def _taken(batch: PartitionBatch, which: list[int]) -> PartitionBatch:
+    keys, values = [batch.keys[i] for i in which], [batch.values[i] for i in which]
+    return PartitionBatch(batch.topic, batch.partition, keys, values, batch.timestamps[which], batch.offsets[which])

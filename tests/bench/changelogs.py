@@ -1,0 +1,53 @@
+"""Fill a changelog as commits would, but at once: the service's own rows, through its own producer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.broker.kafka import KafkaBroker
+from service.records import PREFIX
+from service.state.arena import Spec
+from service.state.changelog import MARKER_KEY, Marker, RowCodec
+
+PARTITIONS = 4
+#: The layout that the rows say they have, and the offset that the markers name.
+LAYOUT, COMMITTED = "bench", 1
+_CHUNK, _UNCHECKED = 10_000, 100_000
+
+
+def codec(specs: Sequence[Spec]) -> RowCodec:
+    """Of the rows of these tensors."""
+    return RowCodec(specs, LAYOUT)
+
+
+def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int, versions: int) -> None:
+    """Create `topic` and write the rows of `streams` streams, each `versions` times over, then a marker a partition.
+
+    Its segments are not compacted while it is read: what is counted is what was written.
+    """
+    broker = KafkaBroker(address)
+    admin = broker.admin()
+    admin.create_topic(topic, PARTITIONS, config={"cleanup.policy": "compact", "min.compaction.lag.ms": "86400000"})
+    admin.close()
+    rows, producer, unchecked = codec(specs), broker.producer(), 0
+    prefix = np.zeros(_CHUNK, PREFIX)
+    tensors = {spec.name: np.ones((_CHUNK, *spec.shape), spec.dtype) for spec in specs}
+    for version in range(versions):
+        prefix["observations"], prefix["last_timestamp"] = version + 1, 1_700_000_000_000 + version * 60_000
+        values = rows.encode(prefix, tensors)
+        for partition in range(PARTITIONS):
+            for start in range(partition, streams, PARTITIONS * _CHUNK):
+                numbers = range(start, min(start + PARTITIONS * _CHUNK, streams), PARTITIONS)
+                producer.produce(topic, partition, [b"sensor-%07d" % n for n in numbers], values[: len(numbers)])
+                unchecked += len(numbers)
+                if unchecked >= _UNCHECKED:
+                    producer.flush(60.0)
+                    unchecked = 0
+    for partition in range(PARTITIONS):
+        held = len(range(partition, streams, PARTITIONS))
+        marker = rows.encode_marker(Marker(COMMITTED, held, int(prefix["last_timestamp"][0])))
+        producer.produce(topic, partition, [MARKER_KEY], [marker])
+    producer.flush(60.0)
+    producer.close(10.0)

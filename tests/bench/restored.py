@@ -1,0 +1,83 @@
+"""Restore a changelog: `python -m tests.bench.restored ADDRESS TOPIC bulk|public STREAMS < SPECS`, one line of JSON.
+
+The service's own `Restore` on a reader of real Kafka, from nothing assigned to all partitions ready.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, cast
+
+import numpy as np
+import psutil
+
+from service.broker.kafka import KafkaBroker
+from service.broker.port import Consumer
+from service.positions import Position, Positions
+from service.state.arena import Arena
+from service.state.restore import Restore
+from tests.bench.changelogs import COMMITTED, PARTITIONS, codec
+from tests.bench.specs import Spec, read_specs
+
+_SLICE_S = 0.1
+
+
+class _Group:
+    """A group that has committed what the markers say."""
+
+    def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
+        return dict.fromkeys(partitions, COMMITTED)
+
+
+class _Input:
+    """An input of which nothing was deleted."""
+
+    def find(self, partition: int, committed: int | None) -> Position:
+        return Position(committed or 0)
+
+
+def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[Spec]) -> dict[str, Any]:
+    """Seconds of it, records read, and bytes a stream that the process has grown by: at the end, and at most."""
+    reader = KafkaBroker(address, bulk=bulk).reader(topic)
+    process = psutil.Process()
+    np.zeros(1 << 20).fill(1.0)
+    gc.collect()
+    before = process.memory_info().rss
+    arena = Arena(specs)
+    group, source = cast(Consumer, _Group()), cast(Positions, _Input())
+    start, cpu, most = time.perf_counter(), time.process_time(), 0
+    subject = Restore(group, reader, source, arena, codec(specs))
+    subject.add(range(PARTITIONS))
+    records = 0
+    while subject.pending:
+        records += sum(done.rows for done in subject.advance(_SLICE_S))
+        most = max(most, process.memory_info().rss - before)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    reader.close()
+    if len(arena) != streams:
+        raise RuntimeError(f"{len(arena)} streams came back of {streams}")
+    gc.collect()
+    resident = process.memory_info().rss - before
+    return {
+        "seconds": seconds,
+        "cpu_s": cpu,
+        "records": records,
+        "resident": resident / streams,
+        "peak": most / streams,
+    }
+
+
+def main(address: str, topic: str, way: str, streams: str) -> None:
+    """Run one; calm the collector as the service does."""
+    from service.app import _calm_collector
+
+    _calm_collector()
+    print(json.dumps(restore(address, topic, way == "bulk", int(streams), read_specs(sys.stdin))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,30 @@
+"""The tensors of a stream's row, as one process of the benchmark tells another."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TextIO
+
+import numpy as np
+
+from service.records import PREFIX
+
+
+@dataclass(frozen=True)
+class Spec:
+    """As `service.state.arena.Spec`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_specs(stream: TextIO) -> list[Spec]:
+    """From a JSON list of name, dtype and shape."""
+    return [Spec(name, dtype, tuple(shape)) for name, dtype, shape in json.load(stream)]
+
+
+def row_bytes(specs: list[Spec]) -> int:
+    """Of one stream in memory: prefix and tensors."""
+    return PREFIX.itemsize + sum(np.dtype(s.dtype).itemsize * int(np.prod(s.shape)) for s in specs)

@@ -1,0 +1,111 @@
+"""The service beside the others, and beside itself without what makes it exact: in turns, on one topic."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from deploy.kafka import KafkaServer
+from service.broker.kafka import KafkaBroker
+from tests.bench.contender import NAMES, OTHERS
+from tests.bench.load import PARTITIONS, fill
+from tests.bench.plan import Plan
+from tests.bench.process import run
+from tests.bench.report import Result, show
+
+STREAMS = 10_000
+END_TO_END = "end_to_end_at_least_once"
+Runs = Mapping[str, list[dict[str, Any]]]
+
+
+def throughput(plan: Plan, bundle: Path) -> list[Result]:
+    """Records a second of all, what exactly once costs, and where the service's time goes."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
+    with KafkaServer(heap="1g") as server:
+        address = server.bootstrap_servers
+        fill(address, "observations", max(plan.records.values()), STREAMS)
+        for turn in range(plan.rounds):
+            for name in NAMES:
+                found = _contend(name, address, f"{name.replace('_', '-')}-{turn}", bundle, plan.records[name])
+                runs[name].append(found)
+                print(f"round {turn + 1}: {name} {found['rate']:,.0f} records/s", file=sys.stderr)
+    return [*_compare(runs), *_cost(runs), *_by_stage([found["stages"] for found in runs["service"]])]
+
+
+def _contend(name: str, address: str, sink: str, bundle: Path, records: int) -> dict[str, Any]:
+    admin = KafkaBroker(address).admin()
+    for topic in (sink, f"{sink}-dead"):
+        admin.create_topic(topic, PARTITIONS)
+    admin.close()
+    return run(["tests.bench.contender", name, address, "observations", sink, str(bundle), str(records)])
+
+
+def _rates(runs: Runs, name: str) -> tuple[float, ...]:
+    return tuple(float(found["rate"]) for found in runs[name])
+
+
+def _compare(runs: Runs) -> list[Result]:
+    rates = {name: _rates(runs, name) for name in ("service", *OTHERS)}
+    medians = {name: median(found) for name, found in rates.items()}
+    cpu = {name: median(found["cpu_us"] for found in runs[name]) for name in rates}
+    ratios = {name: medians["service"] / value for name, value in medians.items() if name != "service"}
+    show(
+        f"End to end: GRU-64, 12 steps x 3 quantiles, JSON, {STREAMS:,} streams, real Kafka on the same machine",
+        ["contender", "records/s", "lowest", "highest", "service is", "CPU us/record"],
+        [
+            [
+                name,
+                f"{medians[name]:,.0f}",
+                f"{min(found):,.0f}",
+                f"{max(found):,.0f}",
+                f"{ratios[name]:.2f} x" if name in ratios else "",
+                f"{cpu[name]:.1f}",
+            ]
+            for name, found in rates.items()
+        ],
+        "at least once for all; median of the rounds; CPU of all threads of the contender's process",
+    )
+    results = [Result(END_TO_END, medians["service"], "records/s", ratios, rates["service"])]
+    results += [Result(name, medians[name], "records/s", {}, rates[name]) for name in ratios]
+    return results + [Result(f"cpu_{name}", value, "us/record") for name, value in cpu.items()]
+
+
+def _cost(runs: Runs) -> list[Result]:
+    """Time a record, exactly once with rows in the changelog, beside the service that keeps none: round by round."""
+    names = ("exactly_once", "service", "without_changelog")
+    rates = {name: _rates(runs, name) for name in names}
+    plain = rates["without_changelog"]
+    costs = {name: tuple(p / r for p, r in zip(plain, rates[name], strict=True)) for name in names}
+    cpu = {name: median(found["cpu_us"] for found in runs[name]) for name in names}
+    show(
+        f"What exactly once costs: GRU-64, {STREAMS:,} streams, a commit every 100 ms",
+        ["delivery", "records/s", "time a record", "CPU us/record"],
+        [
+            [label, f"{median(rates[name]):,.0f}", f"{median(costs[name]):.2f} x", f"{cpu[name]:.1f}"]
+            for name, label in zip(
+                names, ("exactly once", "at least once", "at least once, no rows kept anywhere"), strict=True
+            )
+        ],
+        "no rows kept: no changelog, no way back in memory, offsets by the consumer's own commit; median of the rounds",
+    )
+    ratios = {"without_changelog": median(costs["exactly_once"]), "at_least_once": median(costs["service"])}
+    return [
+        Result("exactly_once_cost", ratios["without_changelog"], "times", {}, costs["exactly_once"]),
+        Result("at_least_once_cost", ratios["at_least_once"], "times", {}, costs["service"]),
+        *(Result(name, median(rates[name]), "records/s", {}, rates[name]) for name in names if name != "service"),
+        *(Result(f"cpu_{name}", cpu[name], "us/record") for name in names if name != "service"),
+    ]
+
+
+def _by_stage(stages: list[dict[str, float]]) -> list[Result]:
+    medians = {stage: median(found[stage] for found in stages) for stage in stages[0]}
+    show(
+        "The service by stage",
+        ["stage", "us/record"],
+        [[stage, f"{value:.2f}"] for stage, value in medians.items()],
+        "wall clock of the polling thread; poll and commit include waiting for the broker",
+    )
+    return [Result(f"stage_{stage}", value, "us/record") for stage, value in medians.items()]

@@ -1,0 +1,53 @@
+"""Rows that become more in place: what was written stays, what was not is zero, and nobody's view is pulled away."""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+import pytest
+
+from service.state import growing
+from service.state.growing import Growing
+
+ROW = np.dtype([("count", "<i8"), ("level", "<f4")])
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((), ROW), ((3,), np.dtype("f4")), ((2, 5), np.dtype("i8"))])
+def test_growing_keeps_rows_and_adds_zeros(shape: tuple[int, ...], dtype: np.dtype[np.void]) -> None:
+    subject = Growing(10, shape, dtype)
+    subject.array[:] = np.ones((), dtype)
+    subject.grow(100_000)
+    assert subject.array.shape == (100_000, *shape)
+    assert (subject.array[:10] == np.ones((), dtype)).all()
+    assert (subject.array[10:] == np.zeros((), dtype)).all()
+
+
+def test_a_view_that_is_kept_stays_readable_and_new_rows_are_apart() -> None:
+    subject = Growing(4, (2,), np.dtype("f8"))
+    subject.array[:] = 7.0
+    kept = subject.array
+    subject.grow(1_000_000)
+    subject.array[0] = 8.0
+    assert kept.tolist() == [[7.0, 7.0]] * 4
+    assert subject.array[1].tolist() == [7.0, 7.0]
+
+
+def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fixed(mmap.mmap):
+        def resize(self, newsize: int) -> None:
+            raise SystemError("mmap: resizing not available--no mremap()")
+
+    monkeypatch.setattr(growing.mmap, "mmap", Fixed)
+    subject = Growing(4, (2,), np.dtype("f8"))
+    subject.array[:] = 7.0
+    subject.grow(8)
+    assert subject.array.tolist() == [[7.0, 7.0]] * 4 + [[0.0, 0.0]] * 4
+
+
+@pytest.mark.parametrize(("rows", "shape"), [(0, (2,)), (3, (0,))])
+def test_nothing_can_grow(rows: int, shape: tuple[int, ...]) -> None:
+    subject = Growing(rows, shape, np.dtype("f4"))
+    subject.grow(6)
+    assert subject.array.shape == (6, *shape)
+    assert not subject.array.any()

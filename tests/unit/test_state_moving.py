@@ -1,0 +1,411 @@
+"""Rows leave by a file and come back under another group and number of partitions: every forecast is what it was."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from service.broker.kafka_partitioning import PARTITIONERS
+from service.broker.memory import MemoryBroker
+from service.bundle import Manifest
+from service.errors import DataError, StateError, TopicMissing
+from service.model.runtime import Runtime
+from service.records import PREFIX
+from service.setting_groups import KafkaSettings
+from service.settings import Settings
+from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from service.state.described import describe
+from service.state.exported import Exported, take_export
+from service.state.exported_file import KEY, read_export, write_export
+from service.state.importing import Imported, Options, bring_in
+from service.topics import CHANGELOG
+from tests.support.bundles import RECURRENT, START_MS, Walk, write_bundle
+from tests.support.crashing import Fleet, stored
+from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, running, send, worker
+
+MINUTE = 60_000
+NAMES = [b"boiler-%d" % n for n in range(12)]
+OLD, NEW = Settings(), Settings(kafka=KafkaSettings(group="new"))
+NEW_OPTIONS = replace(AT_ONCE, group="new", changelog_topic="new-changelog")
+
+
+@pytest.fixture(scope="module")
+def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    path: Path = tmp_path_factory.mktemp("recurrent")
+    write_bundle(path, RECURRENT)
+    return Runtime.load(path)
+
+
+def broker_of(partitions: int) -> MemoryBroker:
+    broker = MemoryBroker()
+    for topic in (INPUT, OUTPUT, "dead-letters"):
+        broker.admin().create_topic(topic, partitions)
+    broker.admin().create_topic("eddycast-changelog", partitions, config=CHANGELOG)
+    return broker
+
+
+def feed(broker: MemoryBroker, minutes: range, partitions: int, partitioner: str = "murmur2") -> None:
+    """A reading a minute of each stream, some of them missing, sent to where its producer puts it."""
+    place = PARTITIONERS[partitioner]
+    sent: list[tuple[int, bytes, Any]] = []
+    for t in minutes:
+        for s, name in enumerate(NAMES):
+            if (t + s) % 5:
+                value = {"timestamp": START_MS + t * MINUTE + s * 1000, "value": 10.0 * s + (t * 7 + s) % 11}
+                sent.append((place(name) % partitions, name, value))
+    send(broker, sent)
+
+
+def served(runtime: Runtime, partitions: int = 2, minutes: int = 9, partitioner: str = "murmur2") -> Fleet:
+    """A service that has read everything and was stopped."""
+    fleet = Fleet(broker_of(partitions), runtime)
+    fleet.start()
+    feed(fleet.broker, range(minutes), partitions, partitioner)
+    fleet.settle()
+    fleet.stop(fleet.alive[0])
+    return fleet
+
+
+def export(broker: MemoryBroker, manifest: Manifest, path: Path) -> Exported:
+    """Through the file."""
+    write_export(take_export(broker, OLD, manifest), path)
+    return read_export(path, manifest)
+
+
+def bring(fleet: Fleet, exported: Exported, settings: Settings = NEW, **options: Any) -> Imported:
+    return bring_in(fleet.broker, settings, fleet.runtime.manifest, exported, Options(**options))
+
+
+def grow(broker: MemoryBroker, partitions: int = 3) -> None:
+    for topic in (INPUT, OUTPUT, "dead-letters"):
+        broker.grow(topic, partitions)
+
+
+def forecasts(broker: MemoryBroker) -> dict[bytes, list[bytes]]:
+    """Of each stream, in order."""
+    found: dict[bytes, list[bytes]] = defaultdict(list)
+    for record in made(broker, OUTPUT):
+        found[record.key or b""].append(record.value or b"")
+    return {name: sorted(own, key=lambda value: json.loads(value)["timestamp"]) for name, own in found.items()}
+
+
+@pytest.mark.parametrize("partitioner", list(PARTITIONERS))
+def test_a_grown_service_goes_on_as_if_it_had_always_been_so(
+    recurrent: Runtime, tmp_path: Path, partitioner: str
+) -> None:
+    fleet = served(recurrent, 2, 9, partitioner)
+    before = {name: row for rows in stored(fleet.broker).values() for name, row in rows.items()}
+    exported = export(fleet.broker, recurrent.manifest, tmp_path / "rows.parquet")
+    grow(fleet.broker)
+    done = bring(fleet, exported)
+    after = stored(fleet.broker, "new-changelog")
+    assert done.partitioner == partitioner and done.streams == len(NAMES)
+    assert {name: row for rows in after.values() for name, row in rows.items()} == before
+    assert all(PARTITIONERS[partitioner](name) % 3 == p for p, rows in after.items() for name in rows)
+    assert {p for p, rows in after.items() if rows} == {0, 1, 2}
+    assert committed(fleet.broker, "new") == done.offsets == committed(fleet.broker) | {2: 0}
+
+    fleet.options = NEW_OPTIONS
+    feed(fleet.broker, range(9, 20), 3, partitioner)
+    fleet.settle()
+    always = Fleet(broker_of(3), recurrent)
+    always.start()
+    for minutes in (range(9), range(9, 20)):
+        feed(always.broker, minutes, 3, partitioner)
+        always.settle()
+    assert forecasts(fleet.broker) == forecasts(always.broker)
+    assert stored(fleet.broker, "new-changelog") == stored(always.broker)
+
+
+def test_the_same_partitions_keep_their_streams_and_stream_time(recurrent: Runtime, tmp_path: Path) -> None:
+    fleet = served(recurrent)
+    exported = export(fleet.broker, recurrent.manifest, tmp_path / "rows.parquet")
+    done = bring(fleet, exported)
+    assert done.partitioner is None and done.offsets == committed(fleet.broker)
+    assert stored(fleet.broker, "new-changelog") == stored(fleet.broker)
+    again = take_export(fleet.broker, NEW, recurrent.manifest)
+    assert again.header.parts == exported.header.parts
+
+
+def test_every_bit_passes_the_file(tmp_path: Path) -> None:
+    manifest = write_bundle(tmp_path / "bundle", RECURRENT)
+    rng, n = np.random.default_rng(3), 50
+    prefix = np.frombuffer(rng.bytes(n * PREFIX.itemsize), PREFIX)
+    tensors = {
+        spec.name: np.frombuffer(rng.bytes(n * spec.row_bytes), spec.dtype).reshape(n, *spec.shape)
+        for spec in manifest.state
+    }
+    codec = RowCodec(manifest.state, manifest.layout_id)
+    broker = broker_of(1)
+    streams = [f"ström-{i}" for i in range(n)]
+    producer = broker.producer()
+    producer.produce("eddycast-changelog", 0, [s.encode() for s in streams], codec.encode(prefix, tensors))
+    producer.produce("eddycast-changelog", 0, [MARKER_KEY], [codec.encode_marker(Marker(7, n, 5))])
+    broker.admin().set_group_offsets("eddycast", INPUT, {0: 7})
+    found = export(broker, manifest, tmp_path / "rows.parquet")
+    assert codec.encode(found.prefix, found.tensors) == codec.encode(prefix, tensors)
+    assert [stream.decode() for stream in found.streams] == streams
+
+
+def test_an_export_beside_a_running_service_is_cut_at_a_commit(recurrent: Runtime) -> None:
+    fleet = served(recurrent)
+    before = stored(fleet.broker)
+    codec = RowCodec(recurrent.manifest.state, recurrent.manifest.layout_id)
+    name, value = next(iter(before[0].items()))
+    half = fleet.broker.producer()  # rows of a commit whose marker lies beyond the end that was fixed
+    half.produce("eddycast-changelog", 0, [name, b"another"], [value[:-4] + b"\1\1\1\1", value])
+    half.produce("eddycast-changelog", 0, [NAMES[1]], [None])
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    rows = codec.encode(exported.prefix, exported.tensors)
+    assert dict(zip(exported.streams, rows, strict=True)) == before[0] | before[1]
+
+
+def test_every_export_beside_a_running_service_is_one_of_its_commits(recurrent: Runtime) -> None:
+    """Its rows are those of a service that has read exactly the records up to its offsets."""
+    broker = broker_of(2)
+    subject = worker(broker, recurrent, replace(AT_ONCE, poll_timeout_s=0.01, max_poll_records=7))
+    exports, parts = list[Exported](), None
+    with running(subject):
+        for t in range(0, 60, 3):
+            feed(broker, range(t, t + 3), 2)
+            while (taken := take_export(broker, OLD, recurrent.manifest)).header.parts == parts:
+                time.sleep(0.001)  # the service has not committed since
+            parts = taken.header.parts
+            exports.append(taken)
+    codec = RowCodec(recurrent.manifest.state, recurrent.manifest.layout_id)
+    cuts = [{part.partition: part.next_offset for part in exported.header.parts} for exported in exports]
+    for exported, cut in list(zip(exports, cuts, strict=True))[4::5]:
+        same = Fleet(broker_of(2), recurrent)
+        records = [r for r in made(broker, INPUT) if r.offset < cut.get(r.partition, 0)]
+        send(same.broker, [(r.partition, r.key or b"", r.value or b"") for r in records])
+        same.settle()
+        rows = dict(zip(exported.streams, codec.encode(exported.prefix, exported.tensors), strict=True))
+        assert rows == {name: row for rows in stored(same.broker).values() for name, row in rows.items()}
+
+
+def test_a_file_that_cannot_be_written_is_named(recurrent: Runtime, tmp_path: Path) -> None:
+    exported = take_export(served(recurrent).broker, OLD, recurrent.manifest)
+    with pytest.raises(DataError, match="cannot be written"):
+        write_export(exported, tmp_path / "nowhere" / "rows.parquet")
+
+
+def test_offsets_and_changelog_must_agree(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.state.exported._SETTLE_S", 0.0)
+    fleet = served(recurrent)
+    admin, true = fleet.broker.admin(), committed(fleet.broker)
+    for wrong in (true[0] - 1, true[0] + 1):
+        admin.set_group_offsets("eddycast", INPUT, {0: wrong})
+        with pytest.raises(StateError, match=f"partition 0: .*offset {wrong} .* marker: {true[0]}"):
+            take_export(fleet.broker, OLD, recurrent.manifest)
+    with pytest.raises(TopicMissing, match="new-changelog"):
+        take_export(fleet.broker, NEW, recurrent.manifest)
+
+
+def test_what_is_no_export_is_not_read(recurrent: Runtime, tmp_path: Path) -> None:
+    manifest = recurrent.manifest
+    good = tmp_path / "good.parquet"
+    export(served(recurrent).broker, manifest, good)
+    bad = tmp_path / "bad.parquet"
+    with pytest.raises(DataError, match="no Parquet file"):
+        read_export(bad, manifest)
+    for content in (b"", b"hello", good.read_bytes()[:-50]):
+        bad.write_bytes(content)
+        with pytest.raises(DataError, match="no Parquet file"):
+            read_export(bad, manifest)
+    frame, header = pl.read_parquet(good), pl.read_parquet_metadata(good)[KEY]
+    frame.write_parquet(bad)
+    with pytest.raises(DataError, match="did not write"):
+        read_export(bad, manifest)
+    for damaged in (
+        frame[1:],
+        frame.drop("state.hidden"),
+        pl.concat([frame[1:], frame[1:2]]),
+        frame.cast({"phase": int}),
+    ):
+        damaged.write_parquet(bad, metadata={KEY: header})
+        with pytest.raises(DataError, match="damaged"):
+            read_export(bad, manifest)
+    frame.write_parquet(bad, metadata={KEY: json.dumps({"format": 2})})
+    with pytest.raises(DataError, match="another version"):
+        read_export(bad, manifest)
+    other = write_bundle(tmp_path / "other", Walk())
+    with pytest.raises(StateError, match=f"layout {json.loads(header)['layout']} .*bundle's rows have layout"):
+        read_export(good, other)
+
+
+def test_a_group_and_a_changelog_that_are_not_new_are_refused(recurrent: Runtime) -> None:
+    fleet = served(recurrent)
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    with pytest.raises(StateError, match="has offsets of observations already"):
+        bring(fleet, exported, OLD)
+    fleet.start()
+    fleet.turn(3)
+    with pytest.raises(StateError, match="the group eddycast has 1 member"):
+        bring(fleet, exported, OLD)
+    with pytest.raises(StateError, match="the exported group eddycast still has 1 member"):
+        bring(fleet, exported)
+    fleet.stop(fleet.alive[0])
+    bring(fleet, exported)
+    for partition in committed(fleet.broker, "new"):
+        del fleet.broker.group(INPUT, "new").committed[partition]
+    with pytest.raises(StateError, match="new-changelog holds records") as caught:
+        bring(fleet, exported)
+    assert "--delete --topic new-changelog" in caught.value.action
+
+
+def test_an_export_that_is_overtaken_is_refused(recurrent: Runtime) -> None:
+    fleet = served(recurrent)
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    feed(fleet.broker, range(9, 11), 2)
+    fleet.settle()
+    fleet.stop(fleet.alive[0])
+    with pytest.raises(StateError, match="has read on since the export"):
+        bring(fleet, exported)
+    assert fleet.broker.admin().partitions("new-changelog") is None, "nothing was written"
+    assert bring(fleet, exported, force=True).streams == len(NAMES)
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_an_import_that_is_cut_short_is_served_by_nobody(
+    recurrent: Runtime, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    fleet = served(recurrent)
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    monkeypatch.setattr("service.state.importing._TRANSACTION_BYTES", 400)
+    if after == 3:
+        fleet.broker.fail_next("commit")
+    else:
+        commits, end = [0], fleet.broker.faults.strike
+
+        def strike(what: str) -> None:
+            commits[0] += what == "transaction"
+            if commits[0] > after:
+                fleet.broker.fail_next(what)
+            end(what)
+
+        monkeypatch.setattr(fleet.broker.faults, "strike", strike)
+    with pytest.raises(StateError, match="the import was cut short") as caught:
+        bring(fleet, exported)
+    assert "--delete --topic new-changelog" in caught.value.action
+    monkeypatch.undo()
+    with pytest.raises(StateError, match="holds records"):
+        bring(fleet, exported)
+    marked = {record.partition for record in made(fleet.broker, "new-changelog") if record.key == MARKER_KEY}
+    assert marked == {0, 1} and committed(fleet.broker, "new") == {}, "so a worker refuses each, whichever it is given"
+    fleet.options = NEW_OPTIONS
+    subject = fleet.start()
+    with pytest.raises(StateError, match="has committed no offset, the changelog holds a marker"):
+        subject.turn(3)
+    fleet.kill(subject)
+    fleet.broker.delete_topic("new-changelog")
+    assert bring(fleet, exported).streams == len(NAMES)
+    fleet.start()
+    fleet.turn(3)
+
+
+def test_unread_records_of_streams_that_moved_are_refused(recurrent: Runtime) -> None:
+    fleet = served(recurrent)
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    feed(fleet.broker, range(9, 10), 2)  # nobody reads them before the topic grows
+    grow(fleet.broker)
+    with pytest.raises(StateError, match="unread records of streams that belong elsewhere now"):
+        bring(fleet, exported)
+    assert bring(fleet, exported, force=True).partitioner == "murmur2"
+
+
+def test_unread_records_of_streams_that_stayed_are_welcome(recurrent: Runtime) -> None:
+    fleet = served(recurrent)
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    grow(fleet.broker)
+    feed(fleet.broker, range(9, 10), 3)
+    done = bring(fleet, exported)
+    assert done.offsets[2] == 0
+    fleet.options = NEW_OPTIONS
+    fleet.settle()
+
+
+def test_where_the_group_begins_may_be_said(recurrent: Runtime) -> None:
+    fleet = served(recurrent)
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    feed(fleet.broker, range(9, 10), 2)
+    ends = {log.partition: log.end for log in fleet.broker.logs(INPUT)}
+    assert bring(fleet, exported, begin="latest").offsets == ends
+    early = Settings(kafka=KafkaSettings(group="early"))
+    assert bring(fleet, exported, early, begin="earliest").offsets == {0: 0, 1: 0}
+
+
+def test_an_input_that_is_made_anew_is_refused(recurrent: Runtime) -> None:
+    fleet = served(recurrent)
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    fleet.broker.delete_topic(INPUT)
+    fleet.broker.admin().create_topic(INPUT, 2)
+    fleet.broker.group(INPUT, "eddycast").committed.clear()
+    with pytest.raises(StateError, match="ends at offset 0, the export at") as caught:
+        bring(fleet, exported)
+    assert "--from" in caught.value.action
+
+
+def test_producers_that_nobody_knows_are_refused(recurrent: Runtime) -> None:
+    fleet = Fleet(broker_of(2), recurrent)
+    fleet.start()
+    reading = {"timestamp": START_MS, "value": 1.0}
+    send(fleet.broker, [(n % 2, name, reading) for n, name in enumerate(NAMES)])
+    fleet.settle()
+    fleet.stop(fleet.alive[0])
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    grow(fleet.broker)
+    with pytest.raises(StateError, match="neither murmur2 nor crc32"):
+        bring(fleet, exported)
+    with pytest.raises(StateError, match="other partitions of the 2 than crc32"):
+        bring(fleet, exported, partitioner="crc32")
+    assert bring(fleet, exported, partitioner="crc32", force=True).partitioner == "crc32"
+
+
+def test_one_partition_tells_nothing_of_the_producers(recurrent: Runtime) -> None:
+    fleet = served(recurrent, 1)
+    exported = take_export(fleet.broker, OLD, recurrent.manifest)
+    grow(fleet.broker)
+    with pytest.raises(StateError, match="murmur2 and crc32 both") as caught:
+        bring(fleet, exported)
+    assert "--partitioner" in caught.value.action
+    assert bring(fleet, exported, partitioner="murmur2").partitioner == "murmur2"
+
+
+def test_partitions_are_those_of_kafkas_own_producers() -> None:
+    """Known answers: Java's `Utils.murmur2`, as in Kafka's own tests."""
+    assert PARTITIONERS["murmur2"](b"21") == -973932308 & 0x7FFFFFFF
+    assert PARTITIONERS["murmur2"](b"foobar") == -790332482 & 0x7FFFFFFF
+
+
+def test_a_stream_is_described(recurrent: Runtime) -> None:
+    fleet = served(recurrent)
+    found = describe(fleet.broker, OLD, recurrent.manifest, "boiler-7")
+    rows = stored(fleet.broker)
+    partition = PARTITIONERS["murmur2"](b"boiler-7") % 2
+    record = [r for r in made(fleet.broker, "eddycast-changelog") if r.key == b"boiler-7"][-1]
+    assert (found["partition"], found["offset"]) == (partition, record.offset)
+    assert found["last_timestamp"] == START_MS + 7 * MINUTE + 7000
+    assert found["last_time"] == "2023-11-14T00:07:07.000Z"
+    assert found["observations"] == 7
+    assert [t["name"] for t in found["tensors"]] == ["last", "count", "time", "hidden"]
+    assert found["tensors"][1] == {"name": "count", "dtype": "float32", "shape": [1], "norm": 7.0, "nonfinite": 0}
+    assert found["marker"]["next_offset"] == committed(fleet.broker)[partition]
+    assert found["marker"]["streams"] == len(rows[partition])
+
+
+def test_a_stream_that_has_no_row_is_named_with_what_is_near(recurrent: Runtime, tmp_path: Path) -> None:
+    fleet = served(recurrent)
+    with pytest.raises(StateError, match="no row of 'boiler7'; it has 12 streams in 2 partitions") as caught:
+        describe(fleet.broker, OLD, recurrent.manifest, "boiler7")
+    assert "boiler-7" in caught.value.action
+    other = write_bundle(tmp_path / "other", Walk())
+    with pytest.raises(StateError, match=r"rows of layout .* have layout"):
+        describe(fleet.broker, OLD, other, "boiler-7")
