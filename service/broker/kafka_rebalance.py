@@ -15,16 +15,6 @@ from kafka.future import Future
 from service.broker.port import RebalanceListener
 
 
-class _RaisedByUs(logging.Filter):
-    """What our listener raises comes out of `poll`, with what to do; the client prints its stack trace besides."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("User provided")
-
-
-logging.getLogger("kafka.coordinator.consumer").addFilter(_RaisedByUs())
-
-
 def tell_of_every_loss(client: Client) -> None:
     """Let the listener hear `lost`, too, where the broker says only in its answer to a join that we were expelled.
 
@@ -41,6 +31,16 @@ def tell_of_every_loss(client: Client) -> None:
         coordinator.rejoining = False
 
     coordinator.reset_generation = reset_and_look_again
+
+
+class _RaisedByUs(logging.Filter):
+    """What our listener raises comes out of `poll`, with what to do; the client prints its stack trace besides."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("User provided")
+
+
+logging.getLogger("kafka.coordinator.consumer").addFilter(_RaisedByUs())
 
 
 class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
