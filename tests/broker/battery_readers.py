@@ -202,14 +202,6 @@ class ReaderBattery:
             with pytest.raises(TopicMissing, match="never-created"):
                 call("never-created")
 
-    def test_the_offsets_of_any_group_can_be_asked_for(self, bench: Bench) -> None:
-        topic = bench.topic(3)
-        assert bench.admin.group_offsets(f"{topic}-g", topic) == {}
-        consumer = bench.consumer(topic)
-        poll_until([consumer], lambda: len(consumer.assignment()) == 3)
-        consumer.commit({0: 4, 2: 0})
-        assert bench.admin.group_offsets(f"{topic}-g", topic) == {0: 4, 2: 0}
-
     def _member(self, bench: Bench, topic: str) -> Consumer:
         consumer = bench.consumer(topic)
         poll_until([consumer], consumer.assignment)

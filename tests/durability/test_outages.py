@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.app import pipeline_options
-from service.errors import ProduceFailed, StateError
+from service.errors import OffsetGone, ProduceFailed, StateError
 from service.model.runtime import Runtime
 from service.observation import KEY_LIMIT_BYTES
 from service.settings import load_settings
@@ -188,3 +188,28 @@ def test_services_of_one_prefix_have_names_of_their_own(walk: Runtime) -> None:
         fleet.settle()
     assert [subject.value("retries_total", error="ProducerFenced") for subject in workers] == [0, 0]
     assert outputs(fleet.broker) == outputs(undisturbed(walk, range(4), partitions=2).broker)
+
+
+def test_an_input_that_grows_while_it_is_served_ends_who_is_given_the_new_partition(walk: Runtime) -> None:
+    fleet = Fleet(memory_broker(2), walk, replace(AT_ONCE, partitions=2))
+    subject = fleet.start()
+    feed(fleet, range(3), partitions=2)
+    fleet.settle()
+    fleet.broker.grow(INPUT, 3)
+    with pytest.raises(StateError, match="had 2 partitions, and now a partition 2"):
+        subject.turn(3)
+    assert committed(fleet.broker) == {0: 6, 1: 6} and len(made(fleet.broker)) == 12
+
+
+def test_a_committed_offset_that_retention_deleted_ends_the_start_unless_told_otherwise(walk: Runtime) -> None:
+    fleet = Fleet(memory_broker(), walk)
+    fleet.start()
+    feed(fleet, range(2), streams=1)
+    fleet.settle()
+    fleet.stop(fleet.alive[0])
+    feed(fleet, range(2, 8), streams=1)
+    fleet.broker.delete_records(INPUT, 0, 5)
+    subject = fleet.start()
+    with pytest.raises(OffsetGone, match=f"{INPUT} partition 0 begins at offset 5, but was read only up to 2"):
+        subject.turn(2)
+    assert subject.value("deleted_unread_total") == 0 and committed(fleet.broker) == {0: 2}
