@@ -72,6 +72,7 @@ class Pipeline:
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
         restore = self._connections.restore(self._store)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
+        self._in_group = False
 
     def run(self, stop: threading.Event) -> None:
         """Turn until `stop` is set; then commit, leave the group and close.
@@ -79,6 +80,7 @@ class Pipeline:
         A broker that does not answer is waited for, and that is said every few seconds. Raises every other
         EddycastError, the group left and nothing more committed.
         """
+        self._health.wait_for("a place in the group")
         try:
             while not stop.is_set():
                 try:
@@ -122,7 +124,8 @@ class Pipeline:
                 return []
         if pending := self._serving.pending:
             self._health.wait_for(f"the rows of partitions {', '.join(map(str, pending))}")
-        else:
+        elif self._in_group or self._consumer.is_member():
+            self._in_group = True  # joining once more it serves on
             self._health.ready()
         return [] if self._serving.is_behind else [b for b in batches if b.partition in self._serving.served]
 

@@ -42,6 +42,9 @@ class Consumer(Protocol):
         `max_records` in all. Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has no
         record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
 
+    def is_member(self) -> bool:
+        """Whether the group has taken us in and told us our share, which may be nothing, as of the last poll."""
+
     def assignment(self) -> frozenset[int]:
         """The partitions held now."""
 

@@ -26,6 +26,15 @@ class GroupBattery:
         assert values(collect(consumer, 2)) == numbers(2, 3)
         consumer.close()
 
+    def test_a_member_knows_when_it_has_been_taken_in_even_with_nothing_to_do(self, bench: Bench) -> None:
+        topic = bench.topic(1)
+        first, second = bench.consumer(topic), bench.consumer(topic)
+        assert not first.is_member() and not second.is_member()
+        poll_until([first], first.is_member)
+        assert first.assignment() == {0}
+        poll_until([first, second], second.is_member)
+        assert sorted((*first.assignment(), *second.assignment())) == [0]
+
     def test_offsets_of_a_group_with_members_are_theirs(self, bench: Bench) -> None:
         topic = bench.topic(2)
         group, consumer = f"{topic}-g", bench.consumer(topic)
