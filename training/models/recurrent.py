@@ -78,12 +78,12 @@ class LatentAutoregression(Forecaster):
 
     def _centre(self, view: View, *, one_step: bool = False) -> Tensor:
         """[n, leads or 1] what the median's shift is added to: the linear path, or the mean of the values since the
-        state's last update (the last value, for one step ahead)."""
+        state's last update (the last value, for one step ahead and where the state is updated by each)."""
         if self.linear:
             one, multi = self.linear.points(view)
             return one[:, None] if one_step else multi
-        if one_step:
-            return torch.zeros_like(view.features[:, :1])
+        if one_step or self.latent.stride == 1:
+            return view.hidden.new_zeros(view.hidden.shape[0], 1)
         since = view.features[:, self.memory.spec.lags - self.latent.stride : self.memory.spec.lags - 1]
         return since.sum(1, keepdim=True) / self.latent.stride
 
