@@ -8,10 +8,14 @@ import numpy as np
 import polars as pl
 
 from service.errors import DataError
+from service.observation import LAST_TIMESTAMP
 from service.records import Float64, Int64
 
 #: Spellings of a missing value, compared without case and outer blanks.
 MISSING = ("", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "?")
+
+#: Larger numbers are no readings: their squares, and so every spread, would overflow.
+LARGEST = 1e150
 
 _ZONE = r"(?i):\d\d(?:\.\d+)?\s*(z|utc|[+-]\d\d(?::?\d\d)?)$"
 #: Tried in this order; the first that reads every stamp of the column is the column's format.
@@ -68,7 +72,7 @@ class Stamps:
 
 
 def numbers(column: pl.Series, decimal: str = ".", missing: tuple[str, ...] = ()) -> Numbers:
-    """Read a column as numbers. Infinite numbers count as unparsable. Never raises: the caller judges the counts."""
+    """Read a column as numbers. Those beyond LARGEST are unparsable. Never raises: the caller judges the counts."""
     if column.dtype == pl.String:
         cells = blank_missing(column, missing)
         plain = cells
@@ -81,10 +85,10 @@ def numbers(column: pl.Series, decimal: str = ".", missing: tuple[str, ...] = ()
     else:
         return Numbers(np.full(len(column), np.nan), column.null_count(), column.is_not_null().to_numpy())
     array = values.fill_null(float("nan")).to_numpy().astype(np.float64)
-    for code in _codes(missing, decimal):
+    for code in codes(missing, decimal):
         array = np.where(array == code, np.nan, array)
         cells = cells.set(pl.Series(array).is_nan() & values.is_not_null(), None)
-    array = np.where(np.isfinite(array), array, np.nan)
+    array = np.where(np.abs(array) <= LARGEST, array, np.nan)
     return Numbers(array, cells.null_count(), np.isnan(array) & cells.is_not_null().to_numpy())
 
 
@@ -95,22 +99,23 @@ def blank_missing(column: pl.Series, missing: tuple[str, ...] = ()) -> pl.Series
     return cells.set(cells.str.to_lowercase().is_in(spellings).fill_null(True), None)
 
 
-def stamps(column: pl.Series, zone: str = "UTC") -> Stamps:
+def stamps(column: pl.Series, zone: str = "UTC", keys: pl.Series | None = None) -> Stamps:
     """Read a column as times: ISO 8601 with or without zone, day formats with slashes or dots, epochs.
 
-    `zone` counts where a stamp names none. Raises DataError naming the column and the first row that is not a time.
+    `zone` counts where a stamp names none; `keys` [rows] are the streams of a long table. Raises DataError
+    naming the column and the first row that is not a time.
     """
     if column.dtype == pl.String:
         cells = blank_missing(column)
         if looks_numeric(cells) and not cells.str.contains(r"^(19|20)\d\d[01]\d[0-3]\d$").all():
             return _epochs(cells.cast(pl.Float64, strict=False), column.name)
-        return _texts(cells, zone)
+        return _texts(cells, zone, keys)
     if column.dtype.is_numeric():
         return _epochs(column.cast(pl.Float64), column.name)
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
         named = getattr(column.dtype, "time_zone", None)
         times = column.cast(pl.Datetime("ms", named))
-        milliseconds = times.dt.epoch("ms") if named else _localise(times, zone)
+        milliseconds = times.dt.epoch("ms") if named else _localise(times, zone, keys)
         return _finish(milliseconds, column, "" if named else zone)
     raise DataError(
         f"column {column.name!r} holds {column.dtype}, not times", "name the time column with --time-column"
@@ -123,10 +128,10 @@ def looks_numeric(cells: pl.Series) -> bool:
     return len(head) > 0 and bool(head.str.contains(r"^-?\d+(\.\d+)?$").all())
 
 
-def _codes(missing: tuple[str, ...], decimal: str) -> list[float]:
-    """The spellings of a missing value that are numbers: `-200` also stands for -200.0."""
+def codes(spellings: tuple[str, ...], decimal: str = ".") -> list[float]:
+    """The spellings that are numbers: `-200` also stands for -200.0."""
     found = []
-    for word in missing:
+    for word in spellings:
         try:
             found.append(float(word.replace(decimal, ".")))
         except ValueError:
@@ -142,16 +147,22 @@ def _epochs(values: pl.Series, name: str) -> Stamps:
     typical = float(np.median(np.abs(array[~empty])))
     unit, factor = next((unit, factor) for limit, unit, factor in _EPOCHS if typical < limit)
     milliseconds = np.where(empty, 0.0, array * factor)
+    if (outside := np.abs(milliseconds) > LAST_TIMESTAMP).any():
+        row = int(np.argmax(outside))
+        raise DataError(
+            f"column {name!r}, row {row + 1}: {array[row]:.6g} is no time of this era in {unit} since the epoch",
+            "repair or remove the row, or name the time column with --time-column",
+        )
     return Stamps(np.rint(milliseconds).astype(np.int64), empty, f"times are {unit} since the epoch")
 
 
-def _texts(cells: pl.Series, zone: str) -> Stamps:
+def _texts(cells: pl.Series, zone: str, keys: pl.Series | None) -> Stamps:
     zones = cells.str.extract(_ZONE, 1).str.to_lowercase()
     plain = cells.str.replace(r"(?i)\s*(z|utc)$", "").str.replace(r"(:\d\d(?:\.\d+)?)\s*[+-]\d\d(?::?\d\d)?$", "$1")
     plain = plain.str.replace(r"(?i)^(\d{4}[-/]\d\d?[-/]\d\d?)t", "$1 ")
     times, form = _parse(plain)
     if zones.null_count() == len(zones):
-        milliseconds, naive = _localise(times, zone), zone
+        milliseconds, naive = _localise(times, zone, keys), zone
     elif (zones.is_null() & cells.is_not_null()).any():
         row = int((zones.is_null() & cells.is_not_null()).arg_true()[0])
         raise DataError(
@@ -186,10 +197,15 @@ def _parse(plain: pl.Series) -> tuple[pl.Series, str]:
     return best, best_form
 
 
-def _localise(times: pl.Series, zone: str) -> pl.Series:
-    """ms UTC of times without a zone. Where the clock goes back, the first of the two; where it goes forward, null."""
+def _localise(times: pl.Series, zone: str, keys: pl.Series | None) -> pl.Series:
+    """ms UTC of times without a zone. Of the hour that the clock goes back, a stamp is in the first pass where its
+    stream has it once, and in the second where it comes again; of the hour that it skips, null."""
+    frame = pl.DataFrame({"time": times, "key": times.is_null() if keys is None else keys})
+    again = pl.struct("time", "key").is_first_distinct().not_()
+    side = pl.when(again).then(pl.lit("latest")).otherwise(pl.lit("earliest"))
     try:
-        return times.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.epoch("ms")
+        local = pl.col("time").dt.replace_time_zone(zone, ambiguous=side, non_existent="null")
+        return frame.select(local.dt.epoch("ms")).to_series()
     except pl.exceptions.PolarsError as error:
         raise DataError(f"unknown time zone {zone!r}", "use a name like UTC or Europe/Berlin") from error
 

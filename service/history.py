@@ -69,6 +69,7 @@ class ReadOptions:
     delimiter: str | None = None
     decimal: str | None = None
     missing: tuple[str, ...] = ()
+    not_missing: tuple[str, ...] = ()
 
 
 def read_history(
@@ -82,12 +83,14 @@ def read_history(
     delimiter: str | None = None,
     decimal: str | None = None,
     missing: Sequence[str] | None = None,
+    not_missing: Sequence[str] | None = None,
 ) -> History:
     """Read a CSV (also .gz) or Parquet file, or `sample:NAME` (real data that pip installs; see `service.samples`).
 
     `time_column` may name several columns, comma-separated (`year,month,day,hour` or `date,time`). `columns` are the
     columns to take of a wide file, the streams to take of a long one. Stamps without a zone are read in `timezone`.
-    `decimal` is the decimal mark; `missing` are further spellings of a missing value, for example `-200`.
+    `decimal` is the decimal mark; `missing` are further spellings of a missing value, for example `-200`. Codes for one
+    that are found by themselves (`service.sentinels`) become missing and are noted, unless `not_missing` names them.
     Raises DataError naming the column, the row and what to do.
     """
     options = ReadOptions(
@@ -99,6 +102,7 @@ def read_history(
         delimiter,
         decimal,
         tuple(missing or ()),
+        tuple(not_missing or ()),
     )
     try:
         from service import samples, tables

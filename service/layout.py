@@ -17,7 +17,7 @@ _TIME = ("timestamp", "datetime", "time", "ts", "ds", "date", "epoch", "unixtime
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 _STREAM = ("stream", "series", "sensor", "device", "meter", "station", "item", "unique", "tag", "key", "id", "name")
 _VALUE = ("value", "y", "reading", "measurement", "target", "val")
-_COUNTER = ("", "no", "index", "row", "rownumber", "unnamed0", "id")
+_COUNTER = ("", "column1", "no", "index", "row", "rownumber", "unnamed0", "id")
 
 
 @dataclass(frozen=True, slots=True)

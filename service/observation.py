@@ -26,6 +26,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from service.wording import span
+
 #: Larger ones are refused: the name of a stream is kept for as long as the stream lives.
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1_048_576
@@ -158,7 +160,8 @@ def _checked(stamp: int | str | None, time: int, latest: int) -> int:
     if timestamp > LAST_TIMESTAMP:
         raise Unreadable("bad_timestamp", f"{_short(timestamp)} is after the year 9999; milliseconds are expected")
     if timestamp > latest:
-        raise Unreadable("far_future", f'"timestamp" {timestamp} is {timestamp - time} ms after the record\'s own time')
+        when = datetime.fromtimestamp(timestamp // 1000, UTC).isoformat()
+        raise Unreadable("far_future", f'"timestamp" {when} is {span(timestamp - time)} after the record\'s own time')
     return timestamp
 
 

@@ -13,11 +13,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from service.cells import Numbers, numbers, stamps
+from service.cells import Numbers, codes, numbers, stamps
 from service.errors import DataError
 from service.history import History, ReadOptions, stream_history
 from service.layout import find_layout, is_counter, require, time_cells
-from service.records import Int64
+from service.records import Float64, Int64
+from service.sentinels import find_codes
+from service.wording import many
+
+#: A stream as the file has it: stamps [n], values [n].
+_Readings = tuple[Int64, Float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +44,14 @@ def read_table(path: Path, options: ReadOptions) -> History:
     if frame.height == 0:
         raise DataError(f"{path}: no rows", "give a file with a header line and observations")
     layout = find_layout(frame, options)
-    times = stamps(time_cells(frame, layout.time), options.timezone)
+    keys = frame[layout.long[0]] if layout.long else None
+    times = stamps(time_cells(frame, layout.time), options.timezone, keys)
     rows = np.flatnonzero(~times.empty)
     if not len(rows):
         raise DataError(f"{path}: no row has a time in {', '.join(layout.time)}", "name it with --time-column")
     notes = [times.note]
     if dropped := frame.height - len(rows):
-        notes.append(f"{_many(dropped, 'row')} without a time: left out")
+        notes.append(f"{many(dropped, 'row')} without a time: left out")
         frame = frame.filter(pl.Series(~times.empty))
     table = _Table(frame.drop(layout.time), times.timestamps[rows], rows, options)
     if layout.long is None:
@@ -67,11 +73,19 @@ def _open(path: Path, options: ReadOptions) -> tuple[pl.DataFrame, ReadOptions]:
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be read as a table: {first}", "check the file and --delimiter") from error
-    stripped = {name: name.strip() for name in frame.columns}
-    if len(set(stripped.values())) == len(stripped):
-        frame = frame.rename(stripped)
+    names = [_name(place, name) for place, name in enumerate(frame.columns, 1)]
+    if len(set(names)) == len(names):
+        frame.columns = names
     decimal = options.decimal or ("," if delimiter != "," and _has_decimal_comma(frame) else ".")
     return frame, replace(options, delimiter=delimiter, decimal=decimal)
+
+
+def _name(place: int, name: str) -> str:
+    """A column as the header has it: polars says `_duplicated_0` where a name, or no name, comes again."""
+    plain, _, again = name.partition("_duplicated_")
+    if not plain.strip():
+        return f"column {place}"
+    return f"{plain.strip()} ({int(again) + 2})" if again.isdecimal() else name.strip()
 
 
 def _delimiter(path: Path) -> str:
@@ -101,12 +115,14 @@ def _wide(table: _Table, notes: list[str]) -> History:
         else:
             taken[name] = column
     if not taken:
-        beside = ", ".join(table.frame.columns) or "none"
-        raise DataError(f"no numbers beside the time (columns: {beside})", "check --delimiter and --decimal")
+        beside = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left_out.items()) or "no other column"
+        raise DataError(f"no numbers beside the time ({beside})", "check --delimiter and --decimal")
     notes += [f"columns left out ({reason}): {', '.join(names)}" for reason, names in left_out.items()]
-    parts = [stream_history(name, table.timestamps, column.values) for name, column in taken.items()]
+    read = {name: (table.timestamps, column.values) for name, column in taken.items()}
+    read, found = _without_codes(read, table.options)
+    parts = [stream_history(name, *columns) for name, columns in read.items()]
     notes += _row_notes(parts[0][1], parts[0][2])
-    notes += _cell_notes(table, taken)
+    notes += _cell_notes(table, taken) + found
     return _join([part for part, _, _ in parts], notes, "wide")
 
 
@@ -127,10 +143,30 @@ def _long(table: _Table, stream: str, value: str, notes: list[str]) -> History:
     wanted = table.options.columns or tuple(names)
     if unknown := [name for name in wanted if name not in rows]:
         raise DataError(f"no stream {unknown[0]!r} in column {stream!r}", f"there are {', '.join(names[:10])}")
-    parts = [stream_history(name, table.timestamps[rows[name]], column.values[rows[name]]) for name in wanted]
+    read = {name: (table.timestamps[rows[name]], column.values[rows[name]]) for name in wanted}
+    read, found = _without_codes(read, table.options)
+    parts = [stream_history(name, *columns) for name, columns in read.items()]
     notes += _row_notes(sum(part[1] for part in parts), sum(part[2] for part in parts))
-    notes += _cell_notes(table, {value: column})
+    notes += _cell_notes(table, {value: column}) + found
     return _join([part for part, _, _ in parts], notes, "long")
+
+
+def _without_codes(read: dict[str, _Readings], options: ReadOptions) -> tuple[dict[str, _Readings], list[str]]:
+    """The streams with codes for a missing value made missing, and one note a code."""
+    kept = tuple(codes(options.not_missing, options.decimal or "."))
+    counts: dict[float, list[int]] = {}
+    cleared = dict(read)
+    for name, (times, values) in read.items():
+        if found := find_codes(values, kept):
+            cleared[name] = times, np.where(np.isin(values, list(found)), np.nan, values)
+            for code, count in found.items():
+                counts.setdefault(code, []).append(count)
+    notes = [
+        f"{code:g} stands for a missing value {many(sum(each), 'time')} in {len(each)} of {many(len(read), 'stream')}: "
+        f"taken as missing; --not-missing {code:g} keeps it"
+        for code, each in counts.items()
+    ]
+    return cleared, notes
 
 
 def _unfit(name: str, column: Numbers) -> str:
@@ -145,9 +181,9 @@ def _unfit(name: str, column: Numbers) -> str:
 def _row_notes(unsorted: int, duplicates: int) -> list[str]:
     notes = []
     if unsorted:
-        notes.append(f"{_many(unsorted, 'row')} earlier than the row before: sorted by time")
+        notes.append(f"{many(unsorted, 'row')} earlier than the row before: sorted by time")
     if duplicates:
-        notes.append(f"{_many(duplicates, 'duplicate stamp')}: the first reading that is not missing is kept")
+        notes.append(f"{many(duplicates, 'duplicate stamp')}: the first reading that is not missing is kept")
     return notes
 
 
@@ -155,24 +191,20 @@ def _cell_notes(table: _Table, columns: dict[str, Numbers]) -> list[str]:
     notes = []
     if missing := sum(column.missing for column in columns.values()):
         holed = sum(column.missing > 0 for column in columns.values())
-        notes.append(f"{_many(missing, 'missing cell')} in {holed} of {_many(len(columns), 'column')}: kept as missing")
+        notes.append(f"{many(missing, 'missing cell')} in {holed} of {many(len(columns), 'column')}: kept as missing")
     bad = {name: column.unparsable for name, column in columns.items() if column.unparsable.any()}
     if bad:
         name, where = next(iter(bad.items()))
         row = int(np.argmax(where))
         count = sum(int(np.count_nonzero(flags)) for flags in bad.values())
         first = f"column {name!r}, row {table.rows[row] + 1}: {table.frame[name][row]!r}"
-        notes.append(f"{_many(count, 'cell')} not a number: taken as missing; the first is {first}")
+        notes.append(f"{many(count, 'cell')} not a number: taken as missing; the first is {first}")
     return notes
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("s" if count != 1 else "")
 
 
 def _join(parts: list[History], notes: list[str], form: str) -> History:
     rows = max(len(part) for part in parts)
-    head = f"{form} table: {_many(len(parts), 'stream')}, up to {_many(rows, 'reading')} each"
+    head = f"{form} table: {many(len(parts), 'stream')}, up to {many(rows, 'reading')} each"
     return History(
         [part.streams[0] for part in parts],
         [part.timestamps[0] for part in parts],

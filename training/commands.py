@@ -62,9 +62,10 @@ def train(
     from training.fitting.season import find_season
     from training.progress import training_bar
     from training.report import figures_table
-    from training.train import Recipe, train_bundle
+    from training.train import Recipe, check_family, train_bundle
 
     console = Console(highlight=False)
+    check_family(family)
     panel = _panel(source.read(), interval)
     for note in panel.notes:
         console.print(f"note: {note}")

@@ -16,13 +16,17 @@ from service.align import Verdict, assign_slots
 from service.errors import DataError
 from service.history import History
 from service.records import Float64, Int64
+from service.wording import many
 
 #: A gap beyond this many slots makes the service start a stream afresh, unless a manifest says otherwise.
 MAX_GAP = 512
 #: Cells that a panel may have (8 bytes each): more means that the interval does not fit the history.
 MAX_CELLS = 200_000_000
+#: From so many cells on, so large a share of the slots has to hold a reading.
+SPARSE_CELLS, SPARSE_SHARE = 5_000_000, 0.01
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_LONGEST_MS = 1_000 * 366 * _UNITS_MS["d"]
 _DROPPED = [int(verdict) for verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verdict.LATE)]
 
 
@@ -88,11 +92,7 @@ def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Pa
         raise DataError("the history has no readings", "give a file with observations")
     first = min(int(slots.min()) for slots in filled)
     length = max(int(slots.max()) for slots in filled) - first + 1
-    if length * len(placed) > MAX_CELLS:
-        raise DataError(
-            f"{len(placed):,} streams over {length:,} slots of {format_duration(interval_ms)} are too many cells",
-            "choose a longer --interval, or check the file for a stamp far from the others",
-        )
+    _check_size(np.unique(np.concatenate(filled)), length * len(placed), interval_ms)
     grid = np.full((len(placed), length), np.nan)
     for row, (slots, values) in zip(grid, placed, strict=True):
         row[slots - first] = values
@@ -100,6 +100,19 @@ def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Pa
     if dropped:
         notes.append(f"{dropped:,} readings are second in their {format_duration(interval_ms)} slot: dropped")
     return Panel(list(history.streams), (np.arange(length) + first) * interval_ms, grid, interval_ms, notes)
+
+
+def _check_size(slots: Int64, cells: int, interval_ms: int) -> None:
+    """Raises DataError for a grid too large for memory, or a large one that is all but empty. `slots` rise."""
+    if cells <= SPARSE_CELLS or (cells <= MAX_CELLS and len(slots) > (slots[-1] - slots[0]) * SPARSE_SHARE):
+        return
+    gap = int(np.argmax(np.diff(slots)))
+    before, after = (np.datetime64(int(slot) * interval_ms, "ms").astype("M8[s]") for slot in slots[gap : gap + 2])
+    raise DataError(
+        f"{many(len(slots), 'reading')} lie in a grid of {cells:,} cells of {format_duration(interval_ms)}, with a gap "
+        f"from {before} to {after}",
+        "choose a longer --interval, or repair stamps far from the others",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +165,12 @@ def parse_duration(text: str) -> int:
     plain = text.replace(" ", "").lower()
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d|w)", plain)
     total = sum(float(count) * _UNITS_MS[unit] for count, unit in parts)
-    if not parts or "".join(count + unit for count, unit in parts) != plain or total < 1 or total != int(total):
+    if (
+        not parts
+        or "".join(count + unit for count, unit in parts) != plain
+        or not 1 <= total <= _LONGEST_MS
+        or total != int(total)
+    ):
         raise DataError(f"{text!r} is not a duration", "for example 30s, 15min, 1h, 24h or 7d")
     return int(total)
 

@@ -12,6 +12,7 @@ import torch
 from service.bundle import Manifest, TrainingRecord
 from service.errors import DataError
 from training.backtest import backtest
+from training.checks import check_panel
 from training.data import Panel, Split, fingerprint
 from training.export import ROW_LIMIT, Identity, add_backtest, export_bundle
 from training.fitting.build import AUTO, FAMILIES, MEMBERS, Plan, fit_family
@@ -21,6 +22,7 @@ from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.metrics import Figure
 from training.models import Target
 from training.models.linear import LAGS
+from training.replacing import replacing
 from training.report import manifest_figures
 
 DEFAULT_FAMILY = "lstm"
@@ -74,9 +76,10 @@ def train_bundle(
         seconds=round(time.monotonic() - started, 3),
         choice=choice,
     )
-    export_bundle(model, Identity(recipe.name or model.family, training=record), out, row_limit=recipe.row_limit)
-    figures = backtest(out, panel, "rolling", split)
-    return add_backtest(out, manifest_figures(figures)), figures
+    with replacing(out) as fresh:
+        export_bundle(model, Identity(recipe.name or model.family, training=record), fresh, row_limit=recipe.row_limit)
+        figures = backtest(fresh, panel, "rolling", split)
+        return add_backtest(fresh, manifest_figures(figures)), figures
 
 
 def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
@@ -96,21 +99,16 @@ def _plan(recipe: Recipe, report: Report) -> Plan:
     return Plan(recipe.lags, recipe.iterated, recipe.linear_path, recipe.members, schedule, report)
 
 
+def check_family(family: str) -> None:
+    """Raises DataError for a family that there is not."""
+    if family not in FAMILIES:
+        raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}")
+
+
 def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
-    if recipe.family not in FAMILIES:
-        raise DataError(f"there is no family {recipe.family!r}", f"choose one of {', '.join(FAMILIES)}")
+    check_family(recipe.family)
     if recipe.iterated and recipe.family != "ar":
         raise DataError(f"{recipe.family} is not iterated", "give --family ar with --iterated")
     if recipe.family == "seasonal_naive" and not recipe.season_ms:
         raise DataError("seasonal_naive needs a season", "name one with --season, for example 24h")
-    for part, rows in (("train", split.train_end), ("validation", split.validation_end - split.train_end)):
-        if rows < 2 * recipe.horizon:
-            raise DataError(
-                f"the {part} part has {rows} rows, a horizon of {recipe.horizon} needs {2 * recipe.horizon}",
-                "give more history, another --split or a shorter --horizon",
-            )
-    empty = [
-        name for name, row in zip(panel.streams, panel.values, strict=True) if np.isnan(row[: split.train_end]).all()
-    ]
-    if len(empty) == len(panel.streams):
-        raise DataError("no stream has a value in the train part", "check --split and the value columns")
+    check_panel(panel, recipe.horizon, recipe.season_ms, split)

@@ -35,6 +35,7 @@ class Source:
     delimiter: Annotated[str | None, _option("Between the cells of a CSV, if it is not found by itself.")] = None
     decimal: Annotated[str | None, _option("The decimal mark of a CSV.")] = None
     missing: Annotated[str | None, _option("More spellings of a missing value, comma between: -200,n/a.")] = None
+    not_missing: Annotated[str | None, _option("Numbers that look like a code for missing and are none: -200.")] = None
 
     def read(self) -> History:
         """The history. Raises DataError (`service.history.read_history`)."""
@@ -50,6 +51,7 @@ class Source:
             delimiter=self.delimiter,
             decimal=self.decimal,
             missing=listed(self.missing),
+            not_missing=listed(self.not_missing),
         )
 
 

@@ -17,6 +17,7 @@ from service.bundle import Manifest
 from service.commands.data_options import Source, reads_data
 from service.errors import DataError
 from service.simulator import Readings, merge
+from service.wording import many
 
 if TYPE_CHECKING:
     from service.model.runtime import Runtime
@@ -47,7 +48,7 @@ def replay(
     for note in history.notes:
         console.print(note)
     written = forecast_file(runtime, merge(history, limit=limit), out, forecast_every, console)
-    console.print(f"{written:,} forecasts of {len(history.streams):,} streams in {out}")
+    console.print(f"{many(written, 'forecast')} of {many(len(history.streams), 'stream')} in {out}")
 
 
 def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_every: int, console: Console) -> int:

@@ -27,7 +27,7 @@ LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 OFFSETS = torch.tensor([-1.1, -0.3, 0.0, 0.4, 1.0])
 DAILY = Target(HOUR, 12, LEVELS, 24)
 PLAIN = Target(HOUR, 12, LEVELS)
-BINNED = Target(300_000, 12, LEVELS, 288)  # 288 slots a day: two to a bin
+BINNED = Target(HOUR, 12, LEVELS, 240)  # ten days: two slots to a bin
 
 
 def linear(target: Target, memory: MemorySpec | None = None) -> LinearAutoregression:

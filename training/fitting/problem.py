@@ -30,10 +30,7 @@ class Problem:
     def unit(self) -> NDArray[np.float64]:
         """[S] standard deviation of the train part: makes streams of different units weigh alike in a loss."""
         train = self.values[: self.train_end]
-        observed = ~np.isnan(train)
-        count = np.maximum(observed.sum(0), 1)
-        centred = np.where(observed, train - np.where(observed, train, 0.0).sum(0) / count, 0.0)
-        spread = np.sqrt((centred**2).sum(0) / count)
+        spread = np.nanstd(np.where(np.isnan(train).all(0), 0.0, train), 0)
         return np.where(np.isfinite(spread) & (spread > 0), spread, np.inf)
 
     @property

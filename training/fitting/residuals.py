@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from service.errors import DataError
 from training.fitting.problem import Problem
 from training.models.columns import Columns
 from training.models.forecaster import view_of
@@ -14,7 +15,8 @@ from training.models.naive import PointForecaster
 
 @torch.no_grad()
 def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> None:
-    """Set the model's offsets to the quantiles of its errors per lead; the median stays the point forecast."""
+    """Set the model's offsets to the quantiles of its errors per lead; the median stays the point forecast.
+    Raises DataError where there are no errors."""
     horizon = model.target.horizon
     errors = []
     for chunk in np.array_split(problem.validation_origins(horizon), 16):
@@ -23,10 +25,14 @@ def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> N
         t, s = problem.pairs(chunk)
         scale = columns.scale[t, s]
         usable = (scale > 0) & (columns.count[t, s] > 0)
+        if not usable.any():
+            continue
         t, s, scale = t[usable], s[usable], scale[usable]
         one, multi = model.points(view_of(columns, t, s, torch.zeros(len(t), 0)))
         came = (problem.windows(t, s, horizon) - columns.x[t, s][:, None]) / scale[:, None]
         errors.append(np.concatenate([came[:, :1] - one.numpy()[:, None], came - multi.numpy()], 1))
+    if not errors:
+        raise DataError("no stream has moved by the validation part", "check --split and --columns")
     offsets = _offsets(np.concatenate(errors), model.target.quantiles)
     model.offsets_one.copy_(torch.as_tensor(offsets[0]))
     model.offsets_multi.copy_(torch.as_tensor(offsets[1:]))

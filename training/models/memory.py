@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.units import relative, scale_of
+from training.models.units import relative, scale_of, slot_in_bin
 
 State = dict[str, Tensor]
 MAX_BINS = 168
@@ -154,8 +154,7 @@ class Memory(nn.Module):
 
     def _entry(self, timestamp: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
         """The present slot's table entry [batch, rates], how often it was seen [batch], and whether a bin begins."""
-        slot = torch.div(timestamp, self.spec.interval_ms, rounding_mode="floor")
-        rotate = slot.remainder(self.spec.width) == 0
+        rotate = slot_in_bin(timestamp, self.spec.interval_ms, self.spec.width) == 0
         if not self.spec.bins:
             return state["ring"][:, -1:], state["count"][:, 0], rotate
         table, seen = state["table"], state["seen"]

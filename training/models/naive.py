@@ -7,6 +7,7 @@ from torch import Tensor
 
 from training.models.forecaster import Forecaster, Target, View
 from training.models.memory import MemorySpec
+from training.models.units import slot_in_bin
 
 
 class PointForecaster(Forecaster):
@@ -59,8 +60,8 @@ class SeasonalNaive(PointForecaster):
 
     def points(self, view: View) -> tuple[Tensor, Tensor]:
         spec = self.memory.spec
-        slot = torch.div(view.timestamp, spec.interval_ms, rounding_mode="floor")
+        slot = slot_in_bin(view.timestamp, spec.interval_ms, spec.width)
         leads = torch.arange(1, self.target.horizon + 1)
-        bins_ahead = torch.div(slot.remainder(spec.width)[:, None] + leads, spec.width, rounding_mode="floor")
+        bins_ahead = torch.div(slot[:, None] + leads, spec.width, rounding_mode="floor")
         points = view.features.gather(1, (bins_ahead - 1).remainder(spec.bins))
         return points[:, 0], points

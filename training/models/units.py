@@ -22,3 +22,12 @@ def safe(scale: Tensor) -> Tensor:
 def relative(values: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
     """(values - anchor) / scale for [batch, n], subtracted and divided in float64, then cast to float32."""
     return ((values - anchor[:, None]) / safe(scale)[:, None]).float()
+
+
+def slot_in_bin(timestamp: Tensor, interval_ms: int, width: int) -> Tensor:
+    """[batch] int64: which of the `width` slots of its bin a stamp lies in.
+
+    By the remainder first: the exporter turns a division of integers into one of float32, which holds a stamp of
+    today to two minutes only, and so would begin bins a slot early or late.
+    """
+    return (timestamp.remainder(interval_ms * width).double() / interval_ms).floor().long()

@@ -1,0 +1,35 @@
+"""Codes for a missing value that stand among the readings: -200, -9999 and their like.
+
+A code is told by its number and by its distance: it lies further from all other readings of its stream than these lie
+from each other, or it is the only negative number of a stream and comes again and again. Nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.records import Float64
+
+#: Numbers that loggers and archives write where they have none; the last three are those of NetCDF and GRIB.
+CODES = (
+    *(-99.0, -200.0, -999.0, -9999.0, -99999.0, -999999.0, -32768.0),
+    *(999.0, 9999.0, 99999.0, 999999.0, 9.969209968386869e36, 1e20, -1e34),
+)
+#: So often a lone negative number has to come before its sign counts against it.
+_AGAIN = 3
+
+
+def find_codes(values: Float64, kept: tuple[float, ...] = ()) -> dict[float, int]:
+    """The codes among a stream's readings [n] (NaN = missing), and how often each comes. `kept` are readings."""
+    known = values[~np.isnan(values)]
+    at = np.isin(known, [code for code in CODES if code not in kept])
+    rest, suspects = known[~at], known[at]
+    if not len(suspects) or not len(rest) or (low := float(rest.min())) == (high := float(rest.max())):
+        return {}
+    codes, counts = np.unique(suspects, return_counts=True)
+    found = {}
+    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+        far = max(low - code, code - high) > high - low
+        if far or (code < 0 <= low and count >= _AGAIN):
+            found[code] = count
+    return found

@@ -1,0 +1,19 @@
+"""Numbers as people say them: `1 stream`, `2 streams`, `1.5 hours`."""
+
+from __future__ import annotations
+
+_SPANS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"))
+
+
+def many(count: int, noun: str) -> str:
+    """`1 stream`, `1,000 streams`."""
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")
+
+
+def span(milliseconds: int) -> str:
+    """About how long, in the largest unit that it fills: 5,400,000 -> `1.5 hours`."""
+    for size, noun in _SPANS:
+        if milliseconds >= size:
+            count = round(milliseconds / size, 1)
+            return many(int(count), noun) if count == int(count) else f"{count:,} {noun}s"
+    return f"{milliseconds} ms"
