@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from training.metrics import Figure
 
 Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
+TrainSeason = Annotated[
+    str | None,
+    typer.Option(help="Length of the season, for example 24h; auto = found in the train part; none = no season."),
+]
+NoSeason = Annotated[bool, typer.Option("--no-season", help="The same as --season none.")]
 SplitOption = Annotated[
     str | None, typer.Option("--split", help="Train, validation, hold-out: rows (8640,2880,2880) or shares (.7,.1,.2).")
 ]
@@ -28,14 +33,22 @@ Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that
 def train(
     source: Source,
     out: Annotated[Path, typer.Option(help="The bundle's directory, which is made.")],
-    family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
+    family: Annotated[
+        str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, mix or auto.")
+    ] = "lstm",
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
     horizon: Annotated[int, typer.Option(min=1, help="How many intervals ahead.")] = 24,
-    season: Season = None,
+    season: TrainSeason = None,
+    no_season: NoSeason = False,
     quantiles: Annotated[str, typer.Option(help="Levels; .1, .5 and .9 must be there.")] = ".1,.2,.3,.4,.5,.6,.7,.8,.9",
     split: SplitOption = None,
     lags: Annotated[int, typer.Option(min=2, help="Past values that the linear autoregression reads.")] = 48,
+    iterated: Annotated[
+        bool, typer.Option("--iterated", help="ar as textbooks have it: lags alone, one step fed back on itself.")
+    ] = False,
     no_linear: Annotated[bool, typer.Option("--no-linear", help="A recurrent net alone, without linear path.")] = False,
+    members: Annotated[str, typer.Option(help="Whose quantiles mix averages.")] = "lstm,dilated_gru",
+    budget: Annotated[str | None, typer.Option(help="auto begins no further family after so long, as 60s.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
@@ -45,7 +58,8 @@ def train(
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
-    from training.data import Split, parse_season
+    from training.data import Split, format_duration, parse_duration, parse_season
+    from training.fitting.season import find_season
     from training.progress import training_bar
     from training.report import figures_table
     from training.train import Recipe, train_bundle
@@ -54,24 +68,33 @@ def train(
     panel = _panel(source.read(), interval)
     for note in panel.notes:
         console.print(f"note: {note}")
+    cut = Split.parse(split, len(panel))
+    if season == "auto" and not no_season:
+        found = find_season(panel.values[:, : cut.train_end].T)
+        season = format_duration(found * panel.interval_ms) if found else None
+        console.print(f"note: the season found is {season or 'none'}")
     recipe = Recipe(
         family=family,
         horizon=horizon,
-        season_ms=parse_season(season, panel.interval_ms),
+        season_ms=parse_season(None if no_season else season, panel.interval_ms),
         quantiles=parse_quantiles(quantiles),
         lags=lags,
+        iterated=iterated,
         linear_path=not no_linear,
+        members=tuple(listed(members) or ()),
+        budget_s=parse_duration(budget) / 1000 if budget else None,
         seed=seed,
         epochs=epochs,
         threads=threads,
         row_limit=row_limit,
         name=name,
     )
-    cut = Split.parse(split, len(panel))
     if (out / MANIFEST).is_file():
         console.print(f"note: the bundle in {out} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
         manifest, figures = train_bundle(panel, recipe, cut, out, report)
+    if manifest.training and manifest.training.choice:
+        console.print(f"note: {manifest.training.choice}")
     console.print(figures_table(figures, "rolling"))
     for rival in beaten_by(figures, manifest.name):
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
@@ -126,7 +149,7 @@ def demo(
     data: Annotated[str, typer.Option(metavar="DATA", help="A file of history in place of the sample.")] = (
         "sample:sensors"
     ),
-    family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
+    family: Annotated[str, typer.Option(help="As for train.")] = "lstm",
     seconds: Annotated[float, typer.Option(min=1, help="The hold-out passes in about this time.")] = 45.0,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of /metrics meanwhile; 0 = any free one.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,

@@ -14,9 +14,10 @@ from service.errors import DataError
 from training.backtest import backtest
 from training.data import Panel, Split, fingerprint
 from training.export import ROW_LIMIT, Identity, add_backtest, export_bundle
-from training.fitting.build import FAMILIES, fit_family
+from training.fitting.build import AUTO, FAMILIES, MEMBERS, Plan, fit_family
+from training.fitting.choice import fit_auto, reason
 from training.fitting.problem import Problem
-from training.fitting.recurrent import Report, Schedule, no_report
+from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.metrics import Figure
 from training.models import Target
 from training.models.linear import LAGS
@@ -27,14 +28,19 @@ DEFAULT_FAMILY = "lstm"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own."""
+    """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own;
+    `iterated` = `ar` as the textbook has it, from lags alone and fed back on itself. `members` are those of `mix`;
+    after `budget_s` seconds `auto` begins no further family."""
 
     family: str = DEFAULT_FAMILY
     horizon: int = 24
     season_ms: int | None = None
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     lags: int = LAGS
+    iterated: bool = False
     linear_path: bool = True
+    members: tuple[str, ...] = MEMBERS
+    budget_s: float | None = None
     seed: int = 0
     epochs: int | None = None
     threads: int = 1
@@ -53,22 +59,22 @@ def train_bundle(
     _check(panel, recipe, split)
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
-    model = fit_family(
-        recipe.family,
-        problem_of(panel, recipe, split),
-        lags=recipe.lags,
-        linear_path=recipe.linear_path,
-        schedule=_schedule(recipe),
-        report=report,
-    )
+    plan = _plan(recipe, report)
+    problem, choice = problem_of(panel, recipe, split), ""
+    if recipe.family == AUTO:
+        candidates = fit_auto(problem, plan, recipe.budget_s)
+        model, choice = candidates[0].model, reason(candidates)
+    else:
+        model = fit_family(recipe.family, problem, plan)
     record = TrainingRecord(
         fingerprint=fingerprint(panel),
         streams=len(panel.streams),
         observations=panel.rows(0, split.validation_end).observations,
         end_time_ms=int(panel.timestamps[split.validation_end - 1]),
         seconds=round(time.monotonic() - started, 3),
+        choice=choice,
     )
-    export_bundle(model, Identity(recipe.name or recipe.family, training=record), out, row_limit=recipe.row_limit)
+    export_bundle(model, Identity(recipe.name or model.family, training=record), out, row_limit=recipe.row_limit)
     figures = backtest(out, panel, "rolling", split)
     return add_backtest(out, manifest_figures(figures)), figures
 
@@ -82,14 +88,19 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
     return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
 
 
-def _schedule(recipe: Recipe) -> Schedule:
-    schedule = Schedule(seed=recipe.seed)
-    return schedule if recipe.epochs is None else replace(schedule, epochs=recipe.epochs)
+def _plan(recipe: Recipe, report: Report) -> Plan:
+    def schedule(family: str) -> Schedule:
+        own = replace(schedule_of(family), seed=recipe.seed)
+        return own if recipe.epochs is None else replace(own, epochs=recipe.epochs)
+
+    return Plan(recipe.lags, recipe.iterated, recipe.linear_path, recipe.members, schedule, report)
 
 
 def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
     if recipe.family not in FAMILIES:
         raise DataError(f"there is no family {recipe.family!r}", f"choose one of {', '.join(FAMILIES)}")
+    if recipe.iterated and recipe.family != "ar":
+        raise DataError(f"{recipe.family} is not iterated", "give --family ar with --iterated")
     if recipe.family == "seasonal_naive" and not recipe.season_ms:
         raise DataError("seasonal_naive needs a season", "name one with --season, for example 24h")
     for part, rows in (("train", split.train_end), ("validation", split.validation_end - split.train_end)):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
+from service.bundle import read_manifest
 
 
 @pytest.fixture
@@ -46,3 +47,21 @@ def test_a_model_worse_than_a_yardstick_is_said_and_so_is_a_bundle_replaced(
     second = " ".join(capsys.readouterr().out.split())
     assert "is replaced" in second
     assert "warning" not in second
+
+
+def test_auto_names_the_season_and_the_family_that_it_kept(
+    walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(walk), "--horizon", "4", "--out", str(tmp_path / "b"), "--family", "auto"]
+    assert run([*words, "--season", "auto", "--budget", "1ms"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the season found is none" in said
+    assert "smallest weighted quantile loss on the validation part" in said
+    assert read_manifest(tmp_path / "b").family in ("naive", "ar")
+
+
+def test_what_only_ar_can_be_is_refused_for_others(
+    walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", str(walk), "--family", "lstm", "--iterated", "--out", str(tmp_path / "b")]) == 2
+    assert "lstm is not iterated" in capsys.readouterr().err

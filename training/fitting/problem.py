@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from training.models.forecaster import Target
 
+LONG = 96  # leads: beyond, neighbouring origins are thinned and training draws so many leads at a time
+LONG_STRIDE = 8
 WARMUP_SEASONS = 14  # before this much history the memory is too young to learn from
 
 
@@ -27,7 +29,11 @@ class Problem:
     @cached_property
     def unit(self) -> NDArray[np.float64]:
         """[S] standard deviation of the train part: makes streams of different units weigh alike in a loss."""
-        spread = np.nanstd(self.values[: self.train_end], 0)
+        train = self.values[: self.train_end]
+        observed = ~np.isnan(train)
+        count = np.maximum(observed.sum(0), 1)
+        centred = np.where(observed, train - np.where(observed, train, 0.0).sum(0) / count, 0.0)
+        spread = np.sqrt((centred**2).sum(0) / count)
         return np.where(np.isfinite(spread) & (spread > 0), spread, np.inf)
 
     @property
@@ -40,13 +46,17 @@ class Problem:
         return np.arange(self.warmup, self.train_end - leads)
 
     def validation_origins(self, leads: int, most: int = 4096) -> NDArray[np.int64]:
-        """Origins whose targets lie in the validation part; every n-th if there are more than `most`."""
+        """Origins whose targets lie in the validation part: every n-th if there are more than `most`, and every
+        LONG_STRIDE-th if leads go beyond LONG (neighbouring origins then share nearly all of their targets)."""
         origins = np.arange(self.train_end - 1, self.validation_end - leads)
-        return origins[:: -(-len(origins) // most)]
+        return origins[:: max(-(-len(origins) // most), LONG_STRIDE if leads > LONG else 1)]
 
-    def windows(self, origins: NDArray[np.int64], streams: NDArray[np.int64], leads: int) -> NDArray[np.float64]:
-        """What came after each (origin, stream): [n, leads]."""
-        after: NDArray[np.float64] = self.values[origins[:, None] + np.arange(1, leads + 1), streams[:, None]]
+    def windows(
+        self, origins: NDArray[np.int64], streams: NDArray[np.int64], leads: int | NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """What came after each (origin, stream): [n, leads], for all leads or for those given (0 = one step ahead)."""
+        ahead = 1 + (np.arange(leads) if isinstance(leads, int) else leads)
+        after: NDArray[np.float64] = self.values[origins[:, None] + ahead, streams[:, None]]
         return after
 
     def pairs(self, origins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,7 +1,8 @@
 """Truncated back-propagation through time over contiguous pieces of streams (pinball loss, AdamW, one cycle).
 
-A piece starts at a random position from a zero hidden state; its first BURN_IN steps only warm the state and carry
-no loss (Dive into Deep Learning, "Backpropagation Through Time"). Validation carries the state through all history.
+A piece starts at a random position from a zero hidden state; its first `burn_in` updates only warm the state and
+carry no loss (Dive into Deep Learning, "Backpropagation Through Time"). Of a phase bank a piece is the turns of one
+of its states. Over long horizons every batch draws some of the leads. Validation carries the state through all history.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.fitting.problem import Problem
+from training.fitting.problem import LONG, Problem
 from training.models.columns import Columns
 from training.models.forecaster import view_of
-from training.models.recurrent import LatentAutoregression
+from training.models.recurrent import DILATED_GRU, LatentAutoregression
 
 ONE_STEP_SHARE = 1 / 3  # of the loss
+CELLS = 250_000  # forecasts (of all quantiles) judged at a time
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a recurrent forecaster is trained; lengths in steps."""
+    """How a recurrent forecaster is trained; lengths in updates of a state."""
 
     piece: int = 336
     burn_in: int = 144
@@ -37,6 +39,15 @@ class Schedule:
     patience: int = 3
     clip: float = 1.0
     seed: int = 0
+
+
+#: A bank's states see few updates each, and every update saw `stride` values.
+DILATED = Schedule(piece=50, burn_in=15, most_iterations=100, learning_rate=5e-4)
+
+
+def schedule_of(family: str) -> Schedule:
+    """What a family is trained by unless told otherwise."""
+    return DILATED if family == DILATED_GRU else Schedule()
 
 
 #: Called after every iteration with (iterations done, iterations in all, loss of the last one, best validation loss).
@@ -55,7 +66,7 @@ def fit_recurrent(
     ctrl-C ends the training early and keeps the best weights so far.
     """
     torch.manual_seed(schedule.seed)
-    schedule = _fitted(schedule, problem)
+    schedule = _fitted(schedule, problem, model.latent.stride)
     pieces = _Pieces(model, problem, columns, schedule)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay)
@@ -86,9 +97,9 @@ def fit_recurrent(
     return best
 
 
-def _fitted(schedule: Schedule, problem: Problem) -> Schedule:
+def _fitted(schedule: Schedule, problem: Problem, stride: int) -> Schedule:
     """Shorter pieces where the history is short."""
-    room = problem.train_end - problem.target.horizon - problem.warmup
+    room = (problem.train_end - problem.target.horizon - problem.warmup) // stride
     piece = max(2, min(schedule.piece, room // 2))
     return replace(schedule, piece=piece, burn_in=min(schedule.burn_in, piece // 2))
 
@@ -100,7 +111,7 @@ class _Pieces:
         self.model, self.problem, self.columns, self.schedule = model, problem, columns, schedule
         self.inputs = model.latent.inputs(columns)
         self.random = np.random.default_rng(schedule.seed)
-        self.last = problem.train_end - problem.target.horizon - schedule.piece
+        self.last = problem.train_end - problem.target.horizon - schedule.piece * model.latent.stride
         usable = schedule.piece - schedule.burn_in
         once = (self.last - problem.warmup) * problem.values.shape[1] / (usable * schedule.batch)
         self.an_epoch = int(np.clip(once, 8, schedule.most_iterations))
@@ -109,11 +120,13 @@ class _Pieces:
         plan = self.schedule
         start = self.random.integers(self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch)
         stream = self.random.integers(0, self.problem.values.shape[1], plan.batch)
-        times = start[:, None] + np.arange(plan.piece)
+        times = start[:, None] + self.model.latent.stride * np.arange(plan.piece)
         hidden = self.model.latent.run(self.inputs[torch.as_tensor(times), torch.as_tensor(stream)[:, None]])
         t = times[:, plan.burn_in :].reshape(-1)
         s = np.repeat(stream, plan.piece - plan.burn_in)
-        return _loss(self.model, self.problem, self.columns, hidden[:, plan.burn_in :].flatten(0, 1), t, s)
+        horizon = self.model.target.horizon
+        leads = self.random.permutation(horizon)[:LONG] if horizon > LONG else None
+        return _loss(self.model, self.problem, self.columns, hidden[:, plan.burn_in :].flatten(0, 1), t, s, leads)
 
 
 def _loss(
@@ -123,15 +136,19 @@ def _loss(
     hidden: Tensor,
     t: NDArray[np.int64],
     s: NDArray[np.int64],
+    leads: NDArray[np.int64] | None = None,
 ) -> Tensor:
-    """Pinball loss in the streams' units over observed targets: the horizon's, and a share for one step ahead."""
+    """Pinball loss in the streams' units over observed targets: the horizon's (or some leads of it), and a share for
+    one step ahead."""
     scale = columns.scale[t, s]
-    ahead = problem.windows(t, s, model.target.horizon) - columns.x[t, s][:, None]
+    drawn = np.arange(model.target.horizon) if leads is None else leads
+    ahead = problem.windows(t, s, np.append(drawn, 0)) - columns.x[t, s][:, None]
     came = torch.as_tensor((ahead / np.where(scale > 0, scale, 1.0)[:, None]).astype(np.float32))
     weight = torch.as_tensor((scale / problem.unit[s]).astype(np.float32))
     view = view_of(columns, t, s, hidden)
-    multi = _pinball(model.multi_step_units(view), came, weight, model.target.quantiles)
-    one = _pinball(model.one_step_units(view)[:, None], came[:, :1], weight, model.target.quantiles)
+    units = model.multi_step_units(view) if leads is None else model.units_at(view, torch.as_tensor(leads))
+    multi = _pinball(units, came[:, :-1], weight, model.target.quantiles)
+    one = _pinball(model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles)
     return (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * one
 
 
@@ -150,7 +167,8 @@ def validation_loss(model: LatentAutoregression, problem: Problem, columns: Colu
     model.eval()
     hidden = model.scan(columns)
     losses, rows = [], []
-    for chunk in np.array_split(problem.validation_origins(problem.target.horizon), 8):
+    origins = problem.validation_origins(problem.target.horizon)
+    for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * problem.target.horizon // CELLS):
         if len(chunk):
             t, s = problem.pairs(chunk)
             losses.append(float(_loss(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)))

@@ -29,7 +29,7 @@ class LinearMap:
 
 
 @dataclass
-class _Moments:
+class Moments:
     """Sums of products over rows: features with features, and features with targets."""
 
     gram: NDArray[np.float64]
@@ -41,7 +41,7 @@ def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
     """Fit every lead 1 .. `leads` on the train part, choose strengths on the validation part."""
     groups = lead_groups(leads)
     moments = _train_moments(problem, columns, groups)
-    solved = [_solve(moments[g], strength) for g in range(len(groups)) for strength in STRENGTHS]
+    solved = [solve(moments[g], strength) for g in range(len(groups)) for strength in STRENGTHS]
     errors = _validation_errors(problem, columns, groups, solved)
     best = [int(np.argmin(errors[g])) for g in range(len(groups))]
     weights = [solved[g * len(STRENGTHS) + best[g]] for g in range(len(groups))]
@@ -68,10 +68,10 @@ def _rows(
         yield features[seen], targets[seen]
 
 
-def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, int]]) -> list[_Moments]:
+def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, int]]) -> list[Moments]:
     """Rows count for a group of leads where all of its targets were observed."""
     size, leads = columns.spec.features, groups[-1][1]
-    moments = [_Moments(np.zeros((size, size)), np.zeros((size, hi - lo))) for lo, hi in groups]
+    moments = [Moments(np.zeros((size, size)), np.zeros((size, hi - lo))) for lo, hi in groups]
     for x, y in _rows(problem, columns, problem.train_origins(leads), leads):
         whole = None if np.isnan(y).any() else x.T @ x
         for moment, (lo, hi) in zip(moments, groups, strict=True):
@@ -83,7 +83,8 @@ def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, i
     return moments
 
 
-def _solve(moments: _Moments, strength: float) -> NDArray[np.float64]:
+def solve(moments: Moments, strength: float) -> NDArray[np.float64]:
+    """[features, targets]: the map of least squares, with a penalty of `strength` a row on every scaled weight."""
     rms = np.sqrt(np.diag(moments.gram) / max(moments.rows, 1))
     rms = np.where(rms > 0, rms, 1.0)
     scaled = moments.gram / np.outer(rms, rms)

@@ -2,6 +2,7 @@
 
 from training.models.forecaster import Forecaster, StepOutput, Target, Unrolled
 from training.models.linear import LinearAutoregression
+from training.models.mixture import Mixture
 from training.models.naive import Naive, SeasonalNaive
 from training.models.recurrent import LatentAutoregression
 
@@ -9,6 +10,7 @@ __all__ = [
     "Forecaster",
     "LatentAutoregression",
     "LinearAutoregression",
+    "Mixture",
     "Naive",
     "SeasonalNaive",
     "StepOutput",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from training.models.columns import Columns, unroll_memory
 from training.models.density import integral_transform, pinball, surprise
-from training.models.latent import Latent
+from training.models.latent import Carried
 from training.models.memory import Memory, MemorySpec, State
 from training.models.units import relative, safe, scale_of
 
@@ -70,7 +70,7 @@ class Forecaster(nn.Module):
 
     family = "forecaster"
 
-    def __init__(self, target: Target, memory: MemorySpec, latent: Latent | None = None) -> None:
+    def __init__(self, target: Target, memory: MemorySpec, latent: Carried | None = None) -> None:
         super().__init__()
         self.target = target
         self.memory = Memory(memory)
@@ -99,7 +99,7 @@ class Forecaster(nn.Module):
         started = memory["count"] > 0
         latent = self.latent.advance(memory, glance, timestamp, state) if self.latent else {}
         features, anchor, scale = self.memory.read(memory)
-        units = self.one_step_units(View(features, timestamp, latent.get("hidden", features[:, :0])))
+        units = self.one_step_units(View(features, timestamp, self._hidden(latent, features)))
         pending = torch.where(started, units, torch.zeros_like(units))
         quantiles = anchor[:, None] + scale[:, None] * units.double()
         quantiles = torch.where(started, quantiles, torch.full_like(quantiles, torch.nan))
@@ -108,10 +108,13 @@ class Forecaster(nn.Module):
     def forecast(self, timestamp: Tensor, state: State) -> Tensor:
         """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) intervals."""
         features, anchor, scale = self.memory.read(state)
-        units = self.multi_step_units(View(features, timestamp, state.get("hidden", features[:, :0])))
+        units = self.multi_step_units(View(features, timestamp, self._hidden(state, features)))
         quantiles = anchor[:, None, None] + scale[:, None, None] * units.double()
         started = (state["count"] > 0)[:, :, None]
         return torch.where(started, quantiles, torch.full_like(quantiles, torch.nan))[:, :, None]
+
+    def _hidden(self, state: State, features: Tensor) -> Tensor:
+        return self.latent.read(state) if self.latent else features[:, :0]
 
     def _score(self, arrived: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without forecast or value."""
