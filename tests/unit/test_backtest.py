@@ -8,13 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DataError
-from service.history import read_history
 from service.model.runtime import Runtime
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
-from tests.support.shared import SHARED, needs_shared_data
 from training import yardsticks
 from training.backtest import Judge, backtest, drive, make_task, trailing_means
-from training.data import Panel, Split, make_panel
+from training.data import Panel, Split
 from training.metrics import Figure, Scores, mase_scales
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -229,24 +227,3 @@ def test_trailing_means() -> None:
     values = np.array([[1.0, 3.0, np.nan, 7.0]])
     np.testing.assert_array_equal(trailing_means(values, 1), values)
     np.testing.assert_array_equal(trailing_means(values, 2), [[1.0, 2.0, 3.0, 7.0]])
-
-
-@needs_shared_data
-@pytest.mark.parametrize(
-    ("name", "interval_ms", "rows_an_hour", "naive", "seasonal"),
-    [("ETTh1.csv", HOUR, 1, 1.294, 0.512), ("ETTm1.csv", HOUR // 4, 4, 1.214, 0.423)],
-)
-def test_the_published_figures_of_the_yardsticks(
-    name: str, interval_ms: int, rows_an_hour: int, naive: float, seasonal: float
-) -> None:
-    panel = make_panel(read_history(SHARED / "ett" / name), interval_ms)
-    split = Split(8640 * rows_an_hour, 11520 * rows_an_hour, 14400 * rows_an_hour)
-    judge = Judge(make_task(panel, "ltsf", split, DAY), "nothing", LEVELS, 96, 1)
-    for start in range(split.validation_end - 1, split.end, 512):
-        rows = np.arange(start, min(start + 512, split.end))
-        stream, row = np.repeat(np.arange(7), len(rows)), np.tile(rows, 7)
-        judge.add(stream, row, np.zeros((len(row), 96, 3)))
-    _, last, season = judge.figures()
-    assert last.origins == 2880 * rows_an_hour - 95
-    assert last.mse == pytest.approx(naive, abs=5e-4)
-    assert season.mse == pytest.approx(seasonal, abs=5e-4)
