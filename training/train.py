@@ -56,6 +56,13 @@ def train_bundle(
     The figures come from the exported bundle, driven by the service's own engine. Raises DataError where the
     history is too short for the recipe.
     """
+    fit_bundle(panel, recipe, split, out, report)
+    figures = backtest(out, panel, "rolling", split)
+    return add_backtest(out, manifest_figures(figures)), figures
+
+
+def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Report = no_report) -> Manifest:
+    """Train and write the bundle, without a look at the hold-out. Raises DataError as `train_bundle` does."""
     _check(panel, recipe, split)
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
@@ -74,9 +81,7 @@ def train_bundle(
         seconds=round(time.monotonic() - started, 3),
         choice=choice,
     )
-    export_bundle(model, Identity(recipe.name or model.family, training=record), out, row_limit=recipe.row_limit)
-    figures = backtest(out, panel, "rolling", split)
-    return add_backtest(out, manifest_figures(figures)), figures
+    return export_bundle(model, Identity(recipe.name or model.family, training=record), out, row_limit=recipe.row_limit)
 
 
 def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
