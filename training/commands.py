@@ -13,8 +13,10 @@ from service.commands.data_options import Source, listed, reads_data
 from service.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from service.history import History
-    from training.data import Panel
+    from training.data import Panel, Split
     from training.metrics import Figure
 
 PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"  # training.protocols.PROTOCOLS, without importing numpy
@@ -148,9 +150,7 @@ def backtest(
     if json:
         write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
     if plot:
-        from training.plot import plot_forecasts
-
-        plot_forecasts(plot, bundle, panel, cut or Split.parse(None, len(panel)))
+        _write_page(console, plot, bundle, panel, one, cut, leads, season_ms)
 
 
 def demo(
@@ -169,6 +169,29 @@ def demo(
     from training.demo import run_demo
 
     run_demo(kafka=kafka, out=out, source=data, family=family, seconds=seconds, port=port, seed=seed, epochs=epochs)
+
+
+def _write_page(
+    console: Console,
+    path: Path,
+    bundle: Path,
+    panel: Panel,
+    protocol: str,
+    split: Split | None,
+    horizons: Sequence[int] | None,
+    season_ms: int | None,
+) -> None:
+    """The page of one protocol, `path` with the ending .html."""
+    from training.data import Split
+    from training.page import write_page
+    from training.progress import scoring_bar
+    from training.protocols import protocol_of
+
+    cut = split or Split.parse(protocol_of(protocol).split, len(panel))
+    with scoring_bar(console, "pictures") as report:
+        page = path.with_suffix(".html")
+        pictures = write_page(page, bundle, panel, protocol, cut, horizons=horizons, season_ms=season_ms, report=report)
+    console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}")
 
 
 def _history(source: Source) -> History:

@@ -41,7 +41,7 @@ def key_of(case: Case) -> str:
 
 
 def measure(case: Case, data: Path, store: Path) -> Record:
-    """`{"case", "key", "data", "results", "cost"}` of a case, `data` the folder of sets, `store` the folder of bundles."""
+    """`{"case", "key", "data", "results", "cost"}` of a case; `data`: the folder of sets, `store`: of bundles."""
     if case.part == "book":
         return {"case": asdict(case), "key": key_of(case), **_book(case)}
     panel = panel_in(case.data, data)
@@ -102,9 +102,7 @@ def _unseen(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
 def _from(task: Task, panel: Panel, first: int) -> Task:
     kept = task.origins >= first
     values = np.where(np.isnan(panel.values[:, : task.end]), np.nan, task.values)
-    return replace(
-        task, panel=panel, values=values, origins=task.origins[kept], mase_scale=task.mase_scale[:, kept]
-    )
+    return replace(task, panel=panel, values=values, origins=task.origins[kept], mase_scale=task.mase_scale[:, kept])
 
 
 def _start(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
