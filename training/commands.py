@@ -13,10 +13,13 @@ from service.commands.data_options import Source, listed, reads_data
 from service.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from service.history import History
-    from training.data import Panel
+    from training.data import Panel, Split
     from training.metrics import Figure
 
+PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"  # training.protocols.PROTOCOLS, without importing numpy
 Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
 TrainSeason = Annotated[
     str | None,
@@ -66,7 +69,7 @@ def train(
 
     console = Console(highlight=False)
     check_family(family)
-    panel = _panel(source.read(), interval)
+    panel = _panel(_history(source), interval)
     for note in panel.notes:
         console.print(f"note: {note}")
     cut = Split.parse(split, len(panel))
@@ -107,7 +110,7 @@ def train(
 def backtest(
     bundle: Bundle,
     source: Source,
-    protocol: Annotated[str, typer.Option(help="rolling, ltsf, or both with a comma.")] = "rolling",
+    protocol: Annotated[str, typer.Option(help=f"{PROTOCOL_NAMES}; or several, comma between.")] = "rolling",
     split: SplitOption = None,
     season: Season = None,
     horizons: Annotated[
@@ -115,33 +118,40 @@ def backtest(
     ] = None,
     per_stream: Annotated[bool, typer.Option("--per-stream", help="A row for each stream as well.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture of the forecasts here (PNG).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures here, HTML, and them beside it.")
+    ] = None,
 ) -> None:
     """Score an exported bundle through the service's own engine, beside last value and seasonal naive."""
     from rich.console import Console
 
     from service.bundle import read_manifest
     from training import backtest as judging
-    from training.data import Split, make_panel, parse_season
-    from training.report import figures_table, results, write_json
+    from training.data import Split, parse_season
+    from training.progress import scoring_bar
+    from training.protocols import protocol_of
+    from training.report import figures_table, remarks, results, write_json
 
     console = Console(highlight=False)
-    manifest = read_manifest(bundle)
-    panel = make_panel(source.read(), manifest.interval_ms, manifest.max_gap)
-    cut = Split.parse(split, len(panel))
+    manifest, history = read_manifest(bundle), _history(source)
     season_ms = parse_season(season, manifest.interval_ms)
     leads = [int(lead) for lead in listed(horizons) or []] or None
     contents = []
     for one in listed(protocol) or ["rolling"]:
-        figures = judging.backtest(bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream)
+        panel = protocol_of(one).panel(history, manifest)
+        cut = Split.parse(split, len(panel)) if split else None
+        with scoring_bar(console, f"{one}: {len(panel):,} rows, {len(panel.streams)} streams") as report:
+            figures = judging.backtest(
+                bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream, report=report
+            )
         console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data).name}"))
+        for line in remarks(figures, one):
+            console.print(line)
         contents.append(results(one, source.data, figures))
     if json:
         write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
     if plot:
-        from training.plot import plot_forecasts
-
-        plot_forecasts(plot, bundle, panel, cut)
+        _write_page(console, plot, bundle, panel, one, cut, leads, season_ms)
 
 
 def demo(
@@ -160,6 +170,36 @@ def demo(
     from training.demo import run_demo
 
     run_demo(kafka=kafka, out=out, source=data, family=family, seconds=seconds, port=port, seed=seed, epochs=epochs)
+
+
+def _write_page(
+    console: Console,
+    path: Path,
+    bundle: Path,
+    panel: Panel,
+    protocol: str,
+    split: Split | None,
+    horizons: Sequence[int] | None,
+    season_ms: int | None,
+) -> None:
+    """The page of one protocol, `path` with the ending .html."""
+    from training.data import Split
+    from training.page import write_page
+    from training.progress import scoring_bar
+    from training.protocols import protocol_of
+
+    cut = split or Split.parse(protocol_of(protocol).split, len(panel))
+    with scoring_bar(console, "pictures") as report:
+        page = path.with_suffix(".html")
+        pictures = write_page(page, bundle, panel, protocol, cut, horizons=horizons, season_ms=season_ms, report=report)
+    console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}")
+
+
+def _history(source: Source) -> History:
+    """DATA as a history; `book:SEED` is drawn."""
+    from training.protocols.book import PREFIX, read_book
+
+    return read_book(source.data) if source.data.startswith(PREFIX) else source.read()
 
 
 def _panel(history: History, interval: str | None) -> Panel:

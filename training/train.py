@@ -58,6 +58,14 @@ def train_bundle(
     The figures come from the exported bundle, driven by the service's own engine. Raises DataError where the
     history is too short for the recipe.
     """
+    with replacing(out) as fresh:
+        fit_bundle(panel, recipe, split, fresh, report)
+        figures = backtest(fresh, panel, "rolling", split)
+        return add_backtest(fresh, manifest_figures(figures)), figures
+
+
+def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Report = no_report) -> Manifest:
+    """Train and write the bundle, without a look at the hold-out. Raises DataError as `train_bundle` does."""
     _check(panel, recipe, split)
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
@@ -76,10 +84,7 @@ def train_bundle(
         seconds=round(time.monotonic() - started, 3),
         choice=choice,
     )
-    with replacing(out) as fresh:
-        export_bundle(model, Identity(recipe.name or model.family, training=record), fresh, row_limit=recipe.row_limit)
-        figures = backtest(fresh, panel, "rolling", split)
-        return add_backtest(fresh, manifest_figures(figures)), figures
+    return export_bundle(model, Identity(recipe.name or model.family, training=record), out, row_limit=recipe.row_limit)
 
 
 def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
