@@ -25,8 +25,9 @@ def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> N
         usable = (scale > 0) & (columns.count[t, s] > 0)
         t, s, scale = t[usable], s[usable], scale[usable]
         one, multi = model.points(view_of(columns, t, s, torch.zeros(len(t), 0)))
-        came = (problem.windows(t, s, horizon) - columns.x[t, s][:, None]) / scale[:, None]
-        errors.append(np.concatenate([came[:, :1] - one.numpy()[:, None], came - multi.numpy()], 1))
+        after = np.concatenate([problem.next(t, s), problem.windows(t, s, horizon)], 1)
+        came = (after - columns.x[t, s][:, None]) / scale[:, None]
+        errors.append(came - np.concatenate([one.numpy()[:, None], multi.numpy()], 1))
     offsets = _offsets(np.concatenate(errors), model.target.quantiles)
     model.offsets_one.copy_(torch.as_tensor(offsets[0]))
     model.offsets_multi.copy_(torch.as_tensor(offsets[1:]))
