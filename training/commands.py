@@ -37,10 +37,14 @@ def train(
     source: Source,
     out: Annotated[Path, typer.Option(help="The bundle's directory, which is made.")],
     family: Annotated[
-        str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, mix or auto.")
+        str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, seq2seq, mix or auto.")
     ] = "lstm",
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
-    horizon: Annotated[int, typer.Option(min=1, help="How many intervals ahead.")] = 24,
+    horizon: Annotated[int, typer.Option(min=1, help="How many (forecast) intervals ahead.")] = 24,
+    forecast_interval: Annotated[
+        str | None,
+        typer.Option(help="A coarser grid for the horizon, as 1h: each forecast is of the mean over so long."),
+    ] = None,
     season: TrainSeason = None,
     no_season: NoSeason = False,
     quantiles: Annotated[str, typer.Option(help="Levels; .1, .5 and .9 must be there.")] = ".1,.2,.3,.4,.5,.6,.7,.8,.9",
@@ -80,6 +84,7 @@ def train(
     recipe = Recipe(
         family=family,
         horizon=horizon,
+        forecast_interval_ms=parse_duration(forecast_interval) if forecast_interval else None,
         season_ms=parse_season(None if no_season else season, panel.interval_ms),
         quantiles=parse_quantiles(quantiles),
         lags=lags,

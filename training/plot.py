@@ -14,9 +14,8 @@ from service.errors import MissingExtra
 from service.model.runtime import Runtime
 from service.records import Float64, Int64
 from training.backtest import check_fit, drive
-from training.data import Panel, Split, format_duration
+from training.data import Panel, Split, format_duration, trailing_means
 from training.protocols.judge import Chunk
-from training.protocols.task import trailing_means
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from service.bundle import Manifest, TrainingRecord
 from service.errors import DataError
 from training.backtest import backtest
 from training.checks import check_panel
-from training.data import Panel, Split, fingerprint
+from training.data import Panel, Split, fingerprint, format_duration
 from training.export import ROW_LIMIT, Identity, add_backtest, export_bundle
 from training.fitting.build import AUTO, FAMILIES, MEMBERS, Plan, fit_family
 from training.fitting.choice import fit_auto, reason
@@ -30,12 +30,14 @@ DEFAULT_FAMILY = "lstm"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own;
-    `iterated` = `ar` as the textbook has it, from lags alone and fed back on itself. `members` are those of `mix`;
-    after `budget_s` seconds `auto` begins no further family."""
+    """What to train. `forecast_interval_ms`: the horizon's own grid (None = that of the values); `season_ms` None = no
+    season; `linear_path` False = a recurrent net on its own; `iterated` = `ar` as the textbook has it, from lags alone
+    and fed back on itself. `members` are those of `mix`; after `budget_s` seconds `auto` begins no further family.
+    """
 
     family: str = DEFAULT_FAMILY
     horizon: int = 24
+    forecast_interval_ms: int | None = None
     season_ms: int | None = None
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     lags: int = LAGS
@@ -91,7 +93,8 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
     """What may be looked at while fitting: the first two parts of the panel, and nothing of the hold-out."""
     seen = panel.rows(0, split.validation_end)
     season = (recipe.season_ms or 0) // panel.interval_ms
-    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season)
+    block = (recipe.forecast_interval_ms or panel.interval_ms) // panel.interval_ms
+    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season, block)
     values = np.ascontiguousarray(seen.values.T)
     return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
 
@@ -116,4 +119,11 @@ def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
         raise DataError(f"{recipe.family} is not iterated", "give --family ar with --iterated")
     if recipe.family == "seasonal_naive" and not recipe.season_ms:
         raise DataError("seasonal_naive needs a season", "name one with --season, for example 24h")
-    check_panel(panel, recipe.horizon, recipe.season_ms, split)
+    grid, apart = panel.interval_ms, recipe.forecast_interval_ms or panel.interval_ms
+    if apart % grid:
+        raise DataError(
+            f"a forecast interval of {format_duration(apart)} is not a whole number of intervals of "
+            f"{format_duration(grid)}",
+            "change --forecast-interval",
+        )
+    check_panel(panel, recipe.horizon * (apart // grid), recipe.season_ms, split)

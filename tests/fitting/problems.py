@@ -13,12 +13,18 @@ LEVELS = (0.1, 0.5, 0.9)
 
 
 def problem(
-    values: NDArray[np.float64], *, horizon: int = 12, season: int = 0, train: float = 0.6, validation: float = 0.4
+    values: NDArray[np.float64],
+    *,
+    horizon: int = 12,
+    season: int = 0,
+    train: float = 0.6,
+    validation: float = 0.4,
+    block: int = 1,
 ) -> Problem:
     """values [T, S], hourly; the first `train` of them teach, the next `validation` choose."""
     steps = len(values)
     start = 1_700_000_000_000 // HOUR
-    target = Target(HOUR, horizon, LEVELS, season)
+    target = Target(HOUR, horizon, LEVELS, season, block)
     cuts = (round(steps * train), round(steps * (train + validation)))
     return Problem(target, values[: cuts[1]], (start + np.arange(cuts[1])) * HOUR, *cuts)
 

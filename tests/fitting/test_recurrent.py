@@ -16,19 +16,21 @@ from training.models.bank import stride_of
 from training.models.columns import unroll_memory
 from training.models.forecaster import view_of
 from training.models.memory import MemorySpec
-from training.models.recurrent import LatentAutoregression
+from training.models.recurrent import LatentAutoregression, Recurrent
+from training.models.seq2seq import SequenceToSequence
 
 
-@pytest.mark.parametrize(("family", "horizon"), [("dilated_gru", 12), ("lstm", 120)])
+@pytest.mark.parametrize(("family", "horizon"), [("dilated_gru", 12), ("lstm", 120), ("seq2seq", 12)])
 def test_training_lowers_the_loss_on_validation(family: str, horizon: int) -> None:
     """Alone, so that all is to be learned. Beyond LONG leads every batch draws some of them."""
     whole = problem(daily(0), horizon=horizon, season=24)
     torch.manual_seed(0)
-    fresh = LatentAutoregression(whole.target, family, None)
+    seq2seq = family == "seq2seq"
+    fresh = SequenceToSequence(whole.target, None) if seq2seq else LatentAutoregression(whole.target, family, None)
     columns = unroll_memory(fresh.memory.spec, whole.values, whole.timestamps)
     schedule = replace(schedule_of(family), epochs=2, most_iterations=8, learning_rate=5e-3)
     fitted = fit_family(family, whole, Plan(linear_path=False, schedules=lambda _: schedule))
-    assert isinstance(fitted, LatentAutoregression)
+    assert isinstance(fitted, Recurrent)
     assert validation_loss(fitted, whole, columns) < 0.9 * validation_loss(fresh, whole, columns)
 
 

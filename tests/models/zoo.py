@@ -16,6 +16,7 @@ from training.models import (
     Mixture,
     Naive,
     SeasonalNaive,
+    SequenceToSequence,
     Target,
 )
 from training.models.linear import iterated_memory
@@ -28,6 +29,7 @@ OFFSETS = torch.tensor([-1.1, -0.3, 0.0, 0.4, 1.0])
 DAILY = Target(HOUR, 12, LEVELS, 24)
 PLAIN = Target(HOUR, 12, LEVELS)
 BINNED = Target(HOUR, 12, LEVELS, 240)  # ten days: two slots to a bin
+HALF_DAYS = Target(HOUR, 6, LEVELS, 24, block=12)
 
 
 def linear(target: Target, memory: MemorySpec | None = None) -> LinearAutoregression:
@@ -51,6 +53,15 @@ def _recurrent(cell: str, target: Target, path: bool) -> LatentAutoregression:
     model = LatentAutoregression(target, cell, linear(target) if path else None, units=16)
     for head in (model.one_head, model.multi_head):
         torch.nn.init.normal_(head.weight, 0, 0.2)
+    return model
+
+
+def _seq2seq(target: Target, path: bool) -> SequenceToSequence:
+    torch.manual_seed(4)
+    model = SequenceToSequence(target, linear(target) if path else None, units=16)
+    for head in (model.one_head, model.multi_head):
+        torch.nn.init.normal_(head.weight, 0, 0.2)
+    torch.nn.init.normal_(model.widths, 0, 0.2)
     return model
 
 
@@ -79,6 +90,11 @@ MAKERS = {
     "dilated_gru": lambda: _recurrent("dilated_gru", DAILY, path=True),
     "dilated_gru-plain": lambda: _recurrent("dilated_gru", PLAIN, path=False),
     "dilated_gru-binned": lambda: _recurrent("dilated_gru", BINNED, path=True),
+    "seasonal_naive-blocks": lambda: _with_offsets(SeasonalNaive(HALF_DAYS)),
+    "ar-blocks": lambda: _with_offsets(linear(HALF_DAYS)),
+    "seq2seq": lambda: _seq2seq(DAILY, path=True),
+    "seq2seq-plain": lambda: _seq2seq(PLAIN, path=False),
+    "seq2seq-blocks": lambda: _seq2seq(HALF_DAYS, path=True),
     "mix": lambda: _mixture(DAILY),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }

@@ -12,10 +12,10 @@ from service.model.runtime import Runtime
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
 from training import yardsticks
 from training.backtest import backtest, drive
-from training.data import Panel, Split
+from training.data import Panel, Split, trailing_means
 from training.metrics import Figure, Scores, mase_scales
 from training.protocols.judge import Judge
-from training.protocols.task import Ask, trailing_means
+from training.protocols.task import Ask
 from training.protocols.windows import rolling_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000

@@ -15,15 +15,26 @@ from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report, schedule_of
 from training.fitting.residuals import fit_offsets
 from training.fitting.ridge import fit_linear
-from training.models import Forecaster, LatentAutoregression, LinearAutoregression, Mixture, Naive, SeasonalNaive
+from training.models import (
+    Forecaster,
+    LatentAutoregression,
+    LinearAutoregression,
+    Mixture,
+    Naive,
+    Recurrent,
+    SeasonalNaive,
+    SequenceToSequence,
+)
 from training.models.columns import Columns, unroll_memory
 from training.models.linear import LAGS, iterated_memory, linear_memory
 from training.models.recurrent import DILATED_GRU, RECURRENT
+from training.models.seq2seq import SEQ2SEQ
 
 MIX, AUTO = "mix", "auto"
-FAMILIES = ("naive", "seasonal_naive", "ar", *RECURRENT, MIX, AUTO)
+LATENT = (*RECURRENT, SEQ2SEQ)
+FAMILIES = ("naive", "seasonal_naive", "ar", *LATENT, MIX, AUTO)
 MEMBERS = ("lstm", DILATED_GRU)
-MIXABLE = ("ar", *RECURRENT)
+MIXABLE = ("ar", *LATENT)
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     """Fit `family` on the problem's train part, choosing by its validation part. Deterministic for a seed. Raises
     DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/choice.py`)."""
     torch.manual_seed(plan.schedules(family).seed)
-    if family in RECURRENT:
+    if family in LATENT:
         linear = _fit_ar(problem, plan.lags) if plan.linear_path else None
         return fit_latent(family, problem, plan, linear)
     if family == MIX:
@@ -56,10 +67,14 @@ def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     return point.eval()
 
 
-def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregression | None) -> LatentAutoregression:
+def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregression | None) -> Recurrent:
     """A recurrent family, as a correction of `linear` if there is one."""
     torch.manual_seed(plan.schedules(family).seed)
-    model = LatentAutoregression(problem.target, family, linear)
+    model: Recurrent = (
+        SequenceToSequence(problem.target, linear)
+        if family == SEQ2SEQ
+        else LatentAutoregression(problem.target, family, linear)
+    )
     columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
     fit_recurrent(model, problem, columns, plan.schedules(family), plan.report)
     return model.eval()
@@ -86,11 +101,11 @@ def _fit_iterated(problem: Problem, lags: int) -> LinearAutoregression:
 
 
 def _linear(problem: Problem, columns: Columns, maps: NDArray[np.float32]) -> LinearAutoregression:
-    """The forecaster with these maps [features, horizon], lead by lead, and quantiles from its own errors."""
+    """The forecaster with these maps [features, 1 + horizon], next value first, and quantiles from its own errors."""
     model = LinearAutoregression(problem.target, columns.spec)
     weights = torch.as_tensor(maps)
     model.weights_one.copy_(weights[:, 0])
-    model.weights_multi.copy_(weights)
+    model.weights_multi.copy_(weights[:, 1:])
     fit_offsets(model, problem, columns)
     model.eval()
     return model

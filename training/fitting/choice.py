@@ -79,7 +79,7 @@ def validation_wql(model: Forecaster, problem: Problem) -> float:
     columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
     middle = (problem.train_end + problem.validation_end) // 2
     first, second = replace(problem, validation_end=middle), replace(problem, train_end=middle)
-    if middle - problem.train_end < 2 * problem.target.horizon:
+    if middle - problem.train_end < 2 * problem.target.reach:
         return judge(model, problem, columns).wql
     losses = []
     for half, other in ((first, second), (second, first)):

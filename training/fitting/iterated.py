@@ -22,8 +22,11 @@ STRENGTH = 1e-6  # of the penalty: least squares, but solvable for a constant st
 
 
 def fit_iterated(problem: Problem, columns: Columns, leads: int) -> NDArray[np.float32]:
-    """weights [lags, leads] for the features of `iterated_memory`: the lags but the newest, then the mean."""
-    return as_features(powers(_one_step(problem, columns), leads)).astype(np.float32)
+    """weights [lags, 1 + leads] for the features of `iterated_memory` (the lags but the newest, then the mean): the map
+    to the next value, then those to the leads."""
+    block = problem.target.block
+    maps = as_features(powers(_one_step(problem, columns), leads * block))
+    return np.concatenate([maps[:, :1], maps.reshape(-1, leads, block).mean(-1)], 1).astype(np.float32)
 
 
 def powers(weights: NDArray[np.float64], leads: int) -> NDArray[np.float64]:

@@ -22,7 +22,8 @@ CHUNK = 512  # origins
 
 @dataclass(frozen=True)
 class LinearMap:
-    """weights [features, leads] from features to leads, both in running scales; the strength chosen for each lead."""
+    """weights [features, 1 + leads] from features to the next value and to the leads, all in running scales; the
+    strength chosen for each."""
 
     weights: NDArray[np.float32]
     strengths: NDArray[np.float64]
@@ -38,8 +39,8 @@ class Moments:
 
 
 def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
-    """Fit every lead 1 .. `leads` on the train part, choose strengths on the validation part."""
-    groups = lead_groups(leads)
+    """Fit the next value and every lead 1 .. `leads` on the train part, choose strengths on the validation part."""
+    groups = [(0, 1), *((1 + lo, 1 + hi) for lo, hi in lead_groups(leads))]
     moments = _train_moments(problem, columns, groups)
     solved = [solve(moments[g], strength) for g in range(len(groups)) for strength in STRENGTHS]
     errors = _validation_errors(problem, columns, groups, solved)
@@ -50,7 +51,7 @@ def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
 
 
 def lead_groups(leads: int) -> list[tuple[int, int]]:
-    """Half-open ranges of lead indices (0 = one step ahead)."""
+    """Half-open ranges of lead indices (0 = the first)."""
     ends = [end for end in GROUP_ENDS if end < leads] + [leads]
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
@@ -58,11 +59,12 @@ def lead_groups(leads: int) -> list[tuple[int, int]]:
 def _rows(
     problem: Problem, columns: Columns, origins: NDArray[np.int64], leads: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-    """Chunks of features [n, features] and targets [n, leads], both in the streams' units."""
+    """Chunks of features [n, features] and targets [n, 1 + leads], both in the streams' units."""
     for chunk in np.array_split(origins, max(1, len(origins) // CHUNK)):
         t, s = problem.pairs(chunk)
         unit = problem.unit[s]
-        targets = (problem.windows(t, s, leads) - columns.x[t, s][:, None]) / unit[:, None]
+        after = np.concatenate([problem.next(t, s), problem.windows(t, s, leads)], 1)
+        targets = (after - columns.x[t, s][:, None]) / unit[:, None]
         features = columns.features(t, s) * (columns.scale[t, s] / unit)[:, None].astype(np.float32)
         seen = columns.count[t, s] > 0
         yield features[seen], targets[seen]
@@ -70,7 +72,7 @@ def _rows(
 
 def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, int]]) -> list[Moments]:
     """Rows count for a group of leads where all of its targets were observed."""
-    size, leads = columns.spec.features, groups[-1][1]
+    size, leads = columns.spec.features, groups[-1][1] - 1
     moments = [Moments(np.zeros((size, size)), np.zeros((size, hi - lo))) for lo, hi in groups]
     for x, y in _rows(problem, columns, problem.train_origins(leads), leads):
         whole = None if np.isnan(y).any() else x.T @ x
@@ -97,7 +99,7 @@ def _validation_errors(
 ) -> NDArray[np.float64]:
     """Squared error [groups, strengths] on the validation part, missing targets left out."""
     errors = np.zeros((len(groups), len(STRENGTHS)))
-    leads = groups[-1][1]
+    leads = groups[-1][1] - 1
     stacked = np.concatenate(solved, 1).astype(np.float32)
     for x, y in _rows(problem, columns, problem.validation_origins(leads), leads):
         predicted, at = x @ stacked, 0

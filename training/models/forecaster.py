@@ -23,12 +23,23 @@ from training.models.units import relative, safe, scale_of
 
 @dataclass(frozen=True)
 class Target:
-    """What is forecast: how far, at which quantiles, on which grid and season (0 = none)."""
+    """What is forecast: how far, at which quantiles, on which grid and season (0 = none). With `block` > 1 the horizon
+    has a coarser grid than the values: each of its leads is the mean of the next `block` slots."""
 
     interval_ms: int
     horizon: int
     quantiles: tuple[float, ...]
     season_steps: int = 0
+    block: int = 1
+
+    @property
+    def forecast_interval_ms(self) -> int:
+        return self.block * self.interval_ms
+
+    @property
+    def reach(self) -> int:
+        """How many slots ahead the horizon ends."""
+        return self.block * self.horizon
 
     @property
     def median(self) -> int:
@@ -52,6 +63,7 @@ class View:
     features: Tensor  # [n, features] f32
     timestamp: Tensor  # [n] i64
     hidden: Tensor  # [n, units] f32, what the heads read of the latent state; no units without one
+    shown: Tensor | None = None  # [n, horizon] f32, in training: targets for a decoder to read, NaN = its own forecast
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,7 @@ class Forecaster(nn.Module):
         return StepOutput({**memory, **latent, "pending": pending}, quantiles[:, None], loss, scores[:, None])
 
     def forecast(self, timestamp: Tensor, state: State) -> Tensor:
-        """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) intervals."""
+        """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
         features, anchor, scale = self.memory.read(state)
         units = self.multi_step_units(View(features, timestamp, self._hidden(state, features)))
         quantiles = anchor[:, None, None] + scale[:, None, None] * units.double()

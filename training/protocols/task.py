@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from service.bundle import Manifest
 from service.errors import DataError
 from service.records import Float64, Int64
@@ -98,13 +96,3 @@ def check_horizons(ask: Ask, horizons: Sequence[int]) -> None:
     """Raises DataError for a horizon that the bundle does not reach."""
     if max(horizons) > ask.horizon:
         raise DataError(f"the bundle forecasts {ask.horizon} steps ahead", "ask for a shorter horizon")
-
-
-def trailing_means(values: Float64, width: int) -> Float64:
-    """[streams, T] the mean of the observed among each row and the `width` - 1 before it; NaN where there are none."""
-    if width == 1:
-        return values
-    padded = np.concatenate([np.full((len(values), width - 1), np.nan), values], axis=1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
-    observed = np.count_nonzero(~np.isnan(windows), axis=2)
-    return np.where(observed > 0, np.nansum(windows, axis=2) / np.maximum(observed, 1), np.nan)

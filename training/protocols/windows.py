@@ -11,9 +11,9 @@ import numpy as np
 
 from service.errors import DataError
 from service.records import Float64
-from training.data import Panel, Split
+from training.data import Panel, Split, trailing_means
 from training.metrics import mase_scales
-from training.protocols.task import Ask, Task, check_horizons, check_split, season_rows, trailing_means
+from training.protocols.task import Ask, Task, check_horizons, check_split, season_rows
 
 #: The borders and horizons of the leak-free online protocol on ETTm1: 4, 1 and 15 months.
 ONLINE_SPLIT = "11520,2880,43200"
