@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test chaos demo bench kafka docs format clean
+.PHONY: help venv check test chaos demo bench accuracy kafka docs format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -41,6 +41,9 @@ demo: $(VENV)/.demo ## train, serve and score on real sensor data, in one proces
 
 bench: $(VENV)/.bench ## speed, beside a plain loop and other libraries
 	$(BIN)/python -m tests.bench
+
+accuracy: $(VENV)/.dev ## docs/accuracy.md anew, from the data sets beside the repository; QUICK=1 for a look
+	$(BIN)/python -m tests.accuracy $(if $(QUICK),--quick)
 
 kafka: $(VENV)/.service ## a real Apache Kafka on this machine, until ctrl-C
 	$(BIN)/python -m deploy.kafka

@@ -11,13 +11,15 @@ import sys
 import threading
 import time
 import uuid
+from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.connect import kafka_broker, reach
-from service.faults import FaultPoint
+from service.errors import BrokerError
+from service.faults import FaultPoint, kill_this_process, pause
 from service.health import Health, HealthServer
 from service.log import configure_log, get_log
 from service.metrics import PREFIX, Metrics
@@ -100,9 +102,23 @@ class Service:
             delivery=self._settings.commit.delivery,
         )
         options, faults = pipeline_options(self._settings, topology), self._settings.faults
-        passing = FaultPoint(faults.kill_at, faults.kill_after)
+        fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
+        passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
+        self._leave(broker)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
+
+    def _leave(self, broker: Broker) -> None:
+        """A static member keeps its partitions for whoever comes back under its name, unless nobody is to."""
+        kafka = self._settings.kafka
+        if kafka.instance_id is None or not kafka.leave:
+            return
+        try:
+            broker.leave(kafka.group)
+        except BrokerError as error:
+            get_log().warning("the group was not left: partitions wait for the session to end", reason=error.what)
+        else:
+            get_log().info("left the group", instance_id=kafka.instance_id)
 
     def _load(self, stop: threading.Event) -> Runtime | None:
         """The runtime, once its bundle is there; None if stopped before."""

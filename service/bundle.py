@@ -77,6 +77,7 @@ class TrainingRecord(_Frozen):
     observations: PositiveInt
     end_time_ms: int  # last stamp that training saw
     seconds: float
+    choice: str = ""  # why this family, where it was chosen among several
 
 
 class BacktestFigure(_Frozen):

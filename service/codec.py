@@ -137,11 +137,14 @@ class Encoder:
     def __init__(self, manifest: Manifest) -> None:
         names = [_constant(target) for target in manifest.targets]
         model, quantiles = _constant(manifest.label), _constant(list(manifest.quantiles))
+        interval = b',"interval_ms":' + _constant(manifest.interval_ms)
+        if manifest.forecast_interval_ms != manifest.interval_ms:
+            interval += b',"forecast_interval_ms":' + _constant(manifest.forecast_interval_ms)
         self._record = b"".join(
             [
                 b'{"stream":%b,"timestamp":%b,"value":',
                 b"%b" if len(manifest.channels) == 1 else b"[%b]",
-                b',"model":' + model + b',"interval_ms":' + _constant(manifest.interval_ms),
+                b',"model":' + model + interval,
                 b',"quantiles":' + quantiles + b',"one_step":' + _by_target(names, b"[%b]"),
                 b',"multi_step":%b,"surprise":%b,"warm":%b}',
             ]

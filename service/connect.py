@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from threading import Event
 
@@ -26,20 +28,28 @@ def kafka_broker(settings: KafkaSettings) -> Broker:
         batch_bytes=settings.batch_bytes,
         max_request_bytes=settings.max_request_bytes,
         instance_id=settings.instance_id,
+        bulk=settings.bulk,
         security=_security(settings),
     )
 
 
-def reach(broker: Broker, stop: Event, waiting: Callable[[str], None], every_s: float = 2.0) -> Admin | None:
+def reach(
+    broker: Broker, stop: Event, waiting: Callable[[str], None], every_s: float = 2.0, within_s: float = math.inf
+) -> Admin | None:
     """The broker's admin once it answers; None if `stop` is set before.
 
-    Says at every attempt, a few seconds apart, that it waits, and calls `waiting` with what for.
+    Says at every attempt, a few seconds apart, that it waits, and calls `waiting` with what for. Raises
+    BrokerUnavailable when nobody has answered `within_s`.
     """
+    began = time.monotonic()
     while not stop.is_set():
         waiting("the broker")
         try:
             return broker.admin()
         except BrokerUnavailable as error:
+            if time.monotonic() - began >= within_s:
+                action = error.action or "start it, or correct its address"
+                raise BrokerUnavailable(f"{error.what}, for {within_s:g} s", action) from error
             get_log().warning("waiting for the broker", reason=error.what)
             stop.wait(every_s)
     return None

@@ -1,10 +1,11 @@
-"""Places where a test may kill the process: SIGKILL, as a machine that loses its power. Nothing happens unless the
-settings name a place, and nobody sets them outside tests."""
+"""Places where a test may kill the process: SIGKILL, as a machine that loses its power. Or hold it there, to see what
+a signal does to it just then. Nothing happens unless the settings name a place, and nobody sets them outside tests."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
 #: After each step of the commit (`checkpoint.py`), and at the moments around it that matter.
@@ -17,6 +18,11 @@ PLACES = (
 def kill_this_process() -> None:
     """No handler runs, nothing is flushed or closed."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def pause(seconds: float) -> None:
+    """Signals arrive meanwhile."""
+    time.sleep(seconds)
 
 
 class FaultPoint:

@@ -1,4 +1,5 @@
-"""What a turn measures, and when a record's forecast became durable. Only this file and `pipeline.py` fill the metrics.
+"""What a turn measures, and when a record's forecast became durable. Only this file, `pipeline.py`, `serving.py` and
+`trouble.py` fill the metrics.
 
 Inner rooms take no clock: they say `with stage("step"):` and the stopwatch adds up the time.
 """
@@ -6,9 +7,10 @@ Inner rooms take no clock: they say `with stage("step"):` and the stopwatch adds
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from service.align import Verdict
 from service.bundle import Manifest
@@ -102,7 +104,26 @@ def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) 
             metrics.readings.labels(Verdict(verdict).name.lower()).inc(count)
     metrics.imputed_steps.inc(forecasts.imputed)
     metrics.step_batch_rows.observe_many(forecasts.step_rows)
-    metrics.observe_scores(forecasts.scores, forecasts.surprise, manifest.targets, manifest.scores)
+    count_scores(metrics, manifest.targets, manifest.scores, forecasts.scores, forecasts.surprise)
+
+
+def count_scores(
+    metrics: Metrics, targets: Sequence[str], names: Sequence[str], scores: ArrayLike, surprise: ArrayLike
+) -> None:
+    """Add what the graph said of the previous forecasts: `scores` [n, targets, scores] and `surprise` [n]. NaN = there
+    was no forecast or no value. `targets` and `names` (of the scores) are the manifest's."""
+    column = np.asarray(scores, np.float64)
+    seen = ~np.isnan(column[..., 0])
+    sums = np.where(seen[..., None], column, 0.0).sum(axis=0)
+    for i, target in enumerate(targets):
+        metrics.scored.labels(target).inc(int(seen[:, i].sum()))
+        for j, name in enumerate(names):
+            metrics.score.labels(target, name).inc(float(sums[i, j]))
+    known = np.asarray(surprise, np.float64)
+    known = known[~np.isnan(known)]
+    if known.size:
+        metrics.surprise.observe_many(known)
+        metrics.surprise_mean.set(float(known.mean()))
 
 
 def count_dead_letters(metrics: Metrics, letters: Collection[DeadLetter]) -> None:

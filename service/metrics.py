@@ -6,13 +6,9 @@ once, `Distribution.observe_many` (distribution.py) takes the whole column.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import ArrayLike
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from service.distribution import Distribution
@@ -225,35 +221,6 @@ class Metrics:
         self.surprise_mean = self._gauge(
             "surprise_mean", "nats", "Mean surprise of the latest turn.", "As surprise does."
         )
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage (one of STAGES); also when it raises."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stage_seconds.observe(time.perf_counter() - start, name)
-
-    def observe_scores(
-        self, scores: ArrayLike, surprise: ArrayLike, targets: Sequence[str], names: Sequence[str]
-    ) -> None:
-        """Add what the graph said of the previous forecasts: `scores` [n, targets, scores] and `surprise` [n].
-
-        NaN = there was no forecast or no value. `targets` and `names` (of the scores) are the manifest's.
-        """
-        column = np.asarray(scores, np.float64)
-        seen = ~np.isnan(column[..., 0])
-        sums = np.where(seen[..., None], column, 0.0).sum(axis=0)
-        for i, target in enumerate(targets):
-            self.scored.labels(target).inc(int(seen[:, i].sum()))
-            for j, name in enumerate(names):
-                self.score.labels(target, name).inc(float(sums[i, j]))
-        known = np.asarray(surprise, np.float64)
-        known = known[~np.isnan(known)]
-        if known.size:
-            self.surprise.observe_many(known)
-            self.surprise_mean.set(float(known.mean()))
 
     def hold(self, lag: dict[int, int]) -> None:
         """Report the lag of exactly these partitions; those no longer held disappear."""

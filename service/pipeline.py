@@ -3,7 +3,7 @@
     poll -> decode -> align -> waves -> gather -> step -> scatter -> forecast -> encode -> produce -> commit
 
 decode to encode are in `work.py` and `engine.py`, the commit in `checkpoint.py`, the way back of rows in
-`state/restore.py`; this file says when, and what follows when something fails. It is the only one that measures.
+`state/restore.py`; this file says when, and what follows when something fails. What it measures is in `measure.py`.
 One thread does everything. The broker calls back inside `poll` only, so a rebalance never meets a turn half done.
 """
 
@@ -14,8 +14,8 @@ import time
 from collections.abc import Collection, Sequence
 
 from service.attempts import Attempts
-from service.broker.port import Broker, Consumer, Reader
-from service.checkpoint import Checkpoint, Limits, Producers
+from service.broker.port import Broker
+from service.connections import Connections
 from service.errors import (
     BrokerError,
     BrokerUnavailable,
@@ -34,15 +34,12 @@ from service.measure import Latencies, Stopwatch, count_dead_letters, count_fore
 from service.metrics import Metrics
 from service.model.runtime import Runtime
 from service.options import Options
-from service.positions import Positions
 from service.records import PartitionBatch, next_offset
 from service.serving import Serving, check_not_grown
-from service.state.restore import Restore
 from service.state.store import Store
 from service.trouble import Trouble
 from service.work import Done, Work
 
-_LAG_S = 1.0
 #: Longest poll while there is nothing to serve: partitions that it brings begin to be restored after it.
 _JOINING_S = 0.05
 _PAUSE_S = 0.5
@@ -70,17 +67,12 @@ class Pipeline:
         self._work = Work(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
         self._trouble = Trouble(metrics)
-        self._lag_shown = 0.0
-        self._readers: list[Reader] = []
-        try:
-            self._readers += [broker.reader(topic) for topic in (options.changelog_topic, options.input_topic)]
-            self._consumer = broker.consumer(options.input_topic, options.group, self, "none")
-        except BrokerError:
-            self._close_readers()
-            raise
-        self._checkpoint = _checkpoint(broker, options, self._consumer, self._store, self._passing)
-        restore = _restore(options, self._consumer, self._readers, self._store)
+        self._connections = Connections(broker, options, self)
+        self._consumer = self._connections.consumer
+        self._checkpoint = self._connections.checkpoint(self._store, self._passing)
+        restore = self._connections.restore(self._store)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
+        self._in_group = False
 
     def run(self, stop: threading.Event) -> None:
         """Turn until `stop` is set; then commit, leave the group and close.
@@ -88,6 +80,7 @@ class Pipeline:
         A broker that does not answer is waited for, and that is said every few seconds. Raises every other
         EddycastError, the group left and nothing more committed.
         """
+        self._health.wait_for("a place in the group")
         try:
             while not stop.is_set():
                 try:
@@ -131,7 +124,8 @@ class Pipeline:
                 return []
         if pending := self._serving.pending:
             self._health.wait_for(f"the rows of partitions {', '.join(map(str, pending))}")
-        else:
+        elif self._in_group or self._consumer.is_member():
+            self._in_group = True  # joining once more it serves on
             self._health.ready()
         return [] if self._serving.is_behind else [b for b in batches if b.partition in self._serving.served]
 
@@ -147,8 +141,7 @@ class Pipeline:
         if self._serving.pending:
             self._passing("restoring")
         try:
-            if self._serving.bring_back(beside):
-                self._lag_shown = 0.0  # other partitions, another lag
+            self._serving.bring_back(beside)
         except BrokerUnavailable as error:
             self._trouble.say(error)
 
@@ -244,7 +237,6 @@ class Pipeline:
         self._serving.drop(partitions)
         self._attempts.forget(partitions)
         self._latencies.forget(partitions)
-        self._lag_shown = 0.0
 
     def _drain(self) -> None:
         """The last commit. Without it nothing is lost: the records since the one before are read again."""
@@ -257,42 +249,11 @@ class Pipeline:
     def close(self) -> None:
         """Leave the group and give up the connections. Nothing is committed."""
         self._checkpoint.close()
-        try:
-            self._consumer.close()
-        except BrokerError as error:
-            get_log().warning("the group was not left", reason=error.what)
-        finally:
-            self._close_readers()
-
-    def _close_readers(self) -> None:
-        for reader in self._readers:
-            reader.close()
+        self._connections.close()
 
     def _show(self, records: int) -> None:
         self._metrics.records.inc(records)
         self._metrics.streams.set(len(self._store.arena))
         self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
-        if time.monotonic() - self._lag_shown >= _LAG_S:
-            self._lag_shown = time.monotonic()
-            held = dict.fromkeys(self._consumer.assignment(), 0)
-            self._metrics.hold(held | self._consumer.lag())
-            self._serving.show()
-
-
-def _checkpoint(broker: Broker, options: Options, consumer: Consumer, store: Store, passing: FaultPoint) -> Checkpoint:
-    producers = Producers(
-        lambda: broker.producer(options.transactional_id, options.commit_timeout_s),
-        broker.producer if options.delivery == "at_least_once" else None,
-    )
-    topics, limits = (
-        (options.input_topic, options.changelog_topic),
-        Limits(options.commit_interval_s, options.max_steps),
-    )
-    return Checkpoint(producers, consumer, store, topics, limits, passing)
-
-
-def _restore(options: Options, consumer: Consumer, readers: Sequence[Reader], store: Store) -> Restore:
-    changelog, source = readers
-    positions = Positions(source, options.input_topic, options.start_at, options.when_deleted)
-    return Restore(consumer, changelog, positions, store.arena, store.codec)
+        self._serving.show()

@@ -23,6 +23,8 @@ from service.topics import MOVE
 _SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02
 #: Progress is said this often, s.
 _SAY_S = 5.0
+#: Gauges are set this often, s.
+_SHOW_S = 1.0
 
 
 class Serving:
@@ -37,6 +39,7 @@ class Serving:
         self._since: dict[int, float] = {}  # partition on its way -> when it was assigned
         self._said = 0.0
         self._rewind = False
+        self._shown = 0.0
 
     @property
     def served(self) -> Collection[int]:
@@ -71,6 +74,7 @@ class Serving:
         self._checkpoint.forget(partitions)
         for partition in partitions:
             self._since.pop(partition, None)
+        self._shown = 0.0
 
     def rewind(self) -> None:
         """What was read since the last commit is to be read again."""
@@ -85,21 +89,23 @@ class Serving:
         self._consumer.seek({p: offset for p, offset in self._checkpoint.committed.items() if p in held})
         self._rewind = False
 
-    def bring_back(self, beside: bool) -> bool:
+    def bring_back(self, beside: bool) -> None:
         """A slice of restoring, a short one `beside` partitions that have records; what is back is served from now on.
-        Whether anything is. Raises StateError, OffsetGone, BrokerUnavailable."""
+        Raises StateError, OffsetGone, BrokerUnavailable."""
         if not self.pending:
-            return False
-        back = self._restore.advance(_SLICE_BESIDE_S if beside else _SLICE_S)
-        for restored in back:
+            return
+        for restored in self._restore.advance(_SLICE_BESIDE_S if beside else _SLICE_S):
             self._serve(restored)
         if self.pending and time.monotonic() - self._said >= _SAY_S:
             self._said = time.monotonic()
             get_log().info("restoring", partitions=self.pending, records_left=self._restore.left)
-        return bool(back)
 
     def show(self) -> None:
-        """Partitions and records to go."""
+        """The partitions held, and how far each is behind; once a second, and at once when others are."""
+        if time.monotonic() - self._shown < _SHOW_S:
+            return
+        self._shown = time.monotonic()
+        self._metrics.hold(dict.fromkeys(self._consumer.assignment(), 0) | self._consumer.lag())
         self._metrics.restoring.set(len(self.pending))
         self._metrics.restore_left.set(self._restore.left)
 
@@ -114,6 +120,7 @@ class Serving:
         self._checkpoint.start(partition, start.offset)
         self._consumer.seek({partition: start.offset})
         self._consumer.resume([partition])
+        self._shown = 0.0
         seconds = time.monotonic() - self._since.pop(partition)
         self._metrics.restored.inc(restored.rows)
         self._metrics.restore_seconds.observe(seconds)

@@ -45,6 +45,9 @@ class KafkaSettings(Group):
     bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Brokers as HOST:PORT, comma between")
     group: str = Field("eddycast", min_length=1, description="Consumer group; services of one group share the input")
     instance_id: str | None = Field(None, min_length=1, description="Name of a static member; none = dynamic member")
+    leave: bool = Field(
+        False, description="A static member that stops leaves the group at once; false = its partitions wait for it"
+    )
     start_at: Literal["earliest", "latest"] = Field("earliest", description="Where a group without offsets begins")
     when_deleted: Literal["fail", "earliest", "latest"] = Field(
         "fail", description="Retention deleted records unread: fail = stop and say so, else where to go on"
@@ -59,6 +62,9 @@ class KafkaSettings(Group):
     linger_ms: NonNegativeInt = Field(5, description="Wait for a fuller batch before it is sent")
     batch_bytes: PositiveInt = Field(524_288, description="Size of a batch a partition, at most")
     max_request_bytes: PositiveInt = Field(1_048_576, description="Size of one record or request, at most")
+    bulk: bool = Field(
+        True, description="Whole record batches, by the client's inside; false = its public calls, many times slower"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How the broker is spoken to"
     )
@@ -150,6 +156,7 @@ class FaultSettings(Group):
 
     kill_at: str | None = Field(None, min_length=1, description="The process kills itself when it passes this place")
     kill_after: PositiveInt = Field(1, description="How often it passes there before")
+    pause_s: float = Field(0.0, ge=0, description="It waits there for so long in place of killing itself; 0 = it dies")
 
 
 class HttpSettings(Group):

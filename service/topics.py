@@ -1,9 +1,13 @@
-"""The topics of a service: created where they are missing and may be, checked against each other in any case."""
+"""The topics of a service: what each must be, whether it is, and how it comes to be.
+
+`look_at_topics` describes and compares, and changes nothing. The start creates what may be created and then ends at the
+first thing that is wrong (`prepare_topics`); `eddycast doctor` shows them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from service.broker.port import Admin
 from service.errors import BrokerError, TopicMissing
@@ -33,6 +37,36 @@ class Topology:
     max_output_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was seen of a topic: `found` goes on after its name. With an `error` the service does not start; with
+    `action` alone it does, at a risk."""
+
+    topic: str
+    found: str
+    action: str = ""
+    error: type[BrokerError] | None = None
+
+    def raised(self) -> None:
+        """Raise it if it must be, say it if it is a risk."""
+        if self.error is not None:
+            raise self.error(f"topic {self.topic} {self.found}", self.action)
+        if self.action:
+            get_log().warning(f"topic {self.topic} {self.found}", action=self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One topic as it must be: it may have `more` partitions than the input, be `written` by the service, and hold
+    what is `committed`."""
+
+    name: str
+    more: bool = False
+    written: bool = True
+    committed: bool = False
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
 def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology:
     """Make sure of the input and of what is written for it. `row_bytes` is the size of a stored row.
 
@@ -40,18 +74,29 @@ def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology
     as the input, and the dead letters at least as many. Raises TopicMissing, and BrokerError naming what does not fit
     and the command that repairs it.
     """
+    topics, partitions = settings.topics, settings.topics.partitions
+    for wanted in _wanted(settings):
+        found = ensure_topic(admin, wanted.name, partitions, topics, wanted.config)
+        partitions = found if wanted.name == topics.input else partitions
+    for finding in look_at_topics(admin, settings, row_bytes):
+        finding.raised()
+    return Topology(partitions, _largest_output(admin, settings))
+
+
+def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[Finding]:
+    """Everything that is to be said of each topic, at least one finding each; changes nothing. Without `row_bytes`
+    nothing is said of what fits into the changelog. Raises BrokerUnavailable, BrokerError."""
     topics = settings.topics
-    partitions = ensure_topic(admin, topics.input, topics.partitions, topics)
-    if (found := ensure_topic(admin, topics.output, partitions, topics)) != partitions:
-        raise _misfit(topics.output, found, topics.input, partitions)
-    if (found := ensure_topic(admin, topics.dead_letters, partitions, topics)) < partitions:
-        raise _misfit(topics.dead_letters, found, topics.input, partitions)
-    if (found := ensure_topic(admin, settings.changelog, partitions, topics, CHANGELOG)) != partitions:
-        raise _grown(settings.changelog, found, topics.input, partitions)
-    _check_changelog(admin, settings.changelog, row_bytes)
-    _warn_of_replicas(admin, (topics.output, settings.changelog))
-    limit = int(admin.config(topics.output)["max.message.bytes"])
-    return Topology(partitions, min(limit, settings.kafka.max_request_bytes) - _OVERHEAD)
+    input_partitions = admin.partitions(topics.input)
+    for wanted in _wanted(settings):
+        count = admin.partitions(wanted.name)
+        if count is None:
+            yield _missing(wanted, input_partitions or topics.partitions, topics.create)
+            continue
+        problems = [*_partitions(wanted, count, topics.input, input_partitions), *_replicas(admin, wanted)]
+        if wanted.name == settings.changelog:
+            problems += _changelog(admin.config(wanted.name), wanted.name, row_bytes)
+        yield from problems or [Finding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))]
 
 
 def ensure_topic(
@@ -65,51 +110,81 @@ def ensure_topic(
     if found is not None:
         return found
     if not topics.create:
-        with_config = "".join(f" --config {key}={value}" for key, value in (config or {}).items())
-        command = f"kafka-topics.sh --create --topic {name} --partitions {partitions}{with_config}"
-        raise TopicMissing(f"there is no topic {name}", f"{command}; or set topics.create")
+        _missing(_Wanted(name, config=config or {}), partitions, topics.create).raised()
     admin.create_topic(name, partitions, topics.replication, config)
     return admin.partitions(name) or partitions
 
 
-def _check_changelog(admin: Admin, name: str, row_bytes: int) -> None:
-    """Rows are kept for as long as their stream lives, and fit. Raises BrokerError."""
-    config = admin.config(name)
-    if config["cleanup.policy"] != "compact":
-        what = f"topic {name} has cleanup.policy {config['cleanup.policy']}: rows of state would be deleted"
-        raise BrokerError(what, _alter(name, "cleanup.policy=compact"))
-    needed = row_bytes + KEY_LIMIT_BYTES + _OVERHEAD
-    if (limit := int(config["max.message.bytes"])) < needed:
-        what = f"a row with its key takes up to {needed} bytes, topic {name} takes {limit}"
-        raise BrokerError(what, _alter(name, f"max.message.bytes={needed}"))
+def _wanted(settings: Settings) -> list[_Wanted]:
+    """The input comes first: the others follow it."""
+    topics = settings.topics
+    return [
+        _Wanted(topics.input, written=False),
+        _Wanted(topics.output, committed=True),
+        _Wanted(topics.dead_letters, more=True),
+        _Wanted(settings.changelog, committed=True, config=CHANGELOG),
+    ]
 
 
-def _warn_of_replicas(admin: Admin, names: tuple[str, ...]) -> None:
-    """Say which topics one lost disk may take something from that was committed."""
-    for name in names:
-        replicas, in_sync = admin.replication(name), int(admin.config(name)["min.insync.replicas"])
-        if replicas > 1 and in_sync == 1:
-            get_log().warning(
-                "one replica acknowledges for all: the loss of one broker may take back commits",
-                topic=name,
-                replicas=replicas,
-                action=_alter(name, "min.insync.replicas=2"),
-            )
-        if in_sync > replicas:
-            what = f"topic {name} has {replicas} replicas and asks for {in_sync} in sync: nothing can be written"
-            raise BrokerError(what, _alter(name, f"min.insync.replicas={replicas}"))
+def _missing(wanted: _Wanted, partitions: int, create: bool) -> Finding:
+    if create:
+        return Finding(wanted.name, "does not exist yet, is created at start")
+    with_config = "".join(f" --config {key}={value}" for key, value in wanted.config.items())
+    command = f"kafka-topics.sh --create --topic {wanted.name} --partitions {partitions}{with_config}"
+    return Finding(wanted.name, "does not exist", f"{command}; or set topics.create", TopicMissing)
+
+
+def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[Finding]:
+    """As many as the input has, or at least as many."""
+    if input_count is None or count == input_count or (wanted.more and count > input_count):
+        return
+    found = f"has {count} partitions, {input_name} has {input_count}"
+    if wanted.config:
+        yield Finding(wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError)
+        return
+    grow = f"kafka-topics.sh --alter --topic {wanted.name} --partitions {input_count}"
+    action = grow if count < input_count else f"give it {input_count}"
+    yield Finding(wanted.name, found, f"{action}; or name another topic", BrokerError)
+
+
+def _changelog(config: Mapping[str, str], name: str, row_bytes: int | None) -> Iterator[Finding]:
+    """Rows are kept for as long as their stream lives, and fit."""
+    if (policy := config["cleanup.policy"]) != "compact":
+        found = f"has cleanup.policy {policy}: rows of state would be deleted"
+        yield Finding(name, found, _alter(name, "cleanup.policy=compact"), BrokerError)
+    needed, limit = (row_bytes or 0) + KEY_LIMIT_BYTES + _OVERHEAD, int(config["max.message.bytes"])
+    if row_bytes is not None and limit < needed:
+        found = f"takes {limit} bytes, and a row with its key takes up to {needed} bytes"
+        yield Finding(name, found, _alter(name, f"max.message.bytes={needed}"), BrokerError)
+
+
+def _replicas(admin: Admin, wanted: _Wanted) -> Iterator[Finding]:
+    """Whether it can be written to, and whether one lost disk may take something from it that was committed."""
+    name, replicas = wanted.name, admin.replication(wanted.name)
+    in_sync = int(admin.config(name)["min.insync.replicas"])
+    if in_sync > replicas and wanted.written:
+        found = f"has {replicas} replicas and asks for {in_sync} in sync: nothing can be written"
+        yield Finding(name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError)
+    elif replicas > 1 and in_sync == 1 and wanted.committed:
+        found = f"has {replicas} replicas, and one acknowledges for all: the loss of one broker may take back commits"
+        yield Finding(name, found, _alter(name, "min.insync.replicas=2"))
+
+
+def _as_it_is(admin: Admin, settings: Settings, name: str, count: int, row_bytes: int | None) -> str:
+    """One line of a topic that is well."""
+    found = f"has {count} partition{'s' if count > 1 else ''}"
+    if name == settings.topics.output:
+        return f"{found}, takes a forecast of up to {_largest_output(admin, settings)} bytes"
+    if name == settings.changelog and row_bytes is not None:
+        return f"{found}, takes rows: a row has {row_bytes} bytes"
+    return found
+
+
+def _largest_output(admin: Admin, settings: Settings) -> int:
+    """Bytes of key and value together."""
+    limit = int(admin.config(settings.topics.output)["max.message.bytes"])
+    return min(limit, settings.kafka.max_request_bytes) - _OVERHEAD
 
 
 def _alter(name: str, config: str) -> str:
     return f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {config}"
-
-
-def _misfit(name: str, found: int, input_name: str, wanted: int) -> BrokerError:
-    what = f"topic {name} has {found} partitions, {input_name} has {wanted}"
-    grow = f"kafka-topics.sh --alter --topic {name} --partitions {wanted}"
-    return BrokerError(what, f"{grow if found < wanted else f'give it {wanted}'}; or name another topic")
-
-
-def _grown(name: str, found: int, input_name: str, wanted: int) -> BrokerError:
-    what = f"topic {name} has {found} partitions, {input_name} has {wanted}: streams have moved between partitions"
-    return BrokerError(what, MOVE)

@@ -13,11 +13,19 @@ from service.commands.data_options import Source, listed, reads_data
 from service.errors import DataError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from service.history import History
-    from training.data import Panel
+    from training.data import Panel, Split
     from training.metrics import Figure
 
+PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"  # training.protocols.PROTOCOLS, without importing numpy
 Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
+TrainSeason = Annotated[
+    str | None,
+    typer.Option(help="Length of the season, for example 24h; auto = found in the train part; none = no season."),
+]
+NoSeason = Annotated[bool, typer.Option("--no-season", help="The same as --season none.")]
 SplitOption = Annotated[
     str | None, typer.Option("--split", help="Train, validation, hold-out: rows (8640,2880,2880) or shares (.7,.1,.2).")
 ]
@@ -28,14 +36,26 @@ Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that
 def train(
     source: Source,
     out: Annotated[Path, typer.Option(help="The bundle's directory, which is made.")],
-    family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
+    family: Annotated[
+        str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, seq2seq, mix or auto.")
+    ] = "lstm",
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
-    horizon: Annotated[int, typer.Option(min=1, help="How many intervals ahead.")] = 24,
-    season: Season = None,
+    horizon: Annotated[int, typer.Option(min=1, help="How many (forecast) intervals ahead.")] = 24,
+    forecast_interval: Annotated[
+        str | None,
+        typer.Option(help="A coarser grid for the horizon, as 1h: each forecast is of the mean over so long."),
+    ] = None,
+    season: TrainSeason = None,
+    no_season: NoSeason = False,
     quantiles: Annotated[str, typer.Option(help="Levels; .1, .5 and .9 must be there.")] = ".1,.2,.3,.4,.5,.6,.7,.8,.9",
     split: SplitOption = None,
     lags: Annotated[int, typer.Option(min=2, help="Past values that the linear autoregression reads.")] = 48,
+    iterated: Annotated[
+        bool, typer.Option("--iterated", help="ar as textbooks have it: lags alone, one step fed back on itself.")
+    ] = False,
     no_linear: Annotated[bool, typer.Option("--no-linear", help="A recurrent net alone, without linear path.")] = False,
+    members: Annotated[str, typer.Option(help="Whose quantiles mix averages.")] = "lstm,dilated_gru",
+    budget: Annotated[str | None, typer.Option(help="auto begins no further family after so long, as 60s.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
@@ -45,34 +65,45 @@ def train(
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
-    from training.data import Split, parse_season
+    from training.data import Split, format_duration, parse_duration, parse_season
+    from training.fitting.season import find_season
     from training.progress import training_bar
     from training.report import figures_table
     from training.train import Recipe, check_family, train_bundle
 
     console = Console(highlight=False)
     check_family(family)
-    panel = _panel(source.read(), interval)
+    panel = _panel(_history(source), interval)
     for note in panel.notes:
         console.print(f"note: {note}")
+    cut = Split.parse(split, len(panel))
+    if season == "auto" and not no_season:
+        found = find_season(panel.values[:, : cut.train_end].T)
+        season = format_duration(found * panel.interval_ms) if found else None
+        console.print(f"note: the season found is {season or 'none'}")
     recipe = Recipe(
         family=family,
         horizon=horizon,
-        season_ms=parse_season(season, panel.interval_ms),
+        forecast_interval_ms=parse_duration(forecast_interval) if forecast_interval else None,
+        season_ms=parse_season(None if no_season else season, panel.interval_ms),
         quantiles=parse_quantiles(quantiles),
         lags=lags,
+        iterated=iterated,
         linear_path=not no_linear,
+        members=tuple(listed(members) or ()),
+        budget_s=parse_duration(budget) / 1000 if budget else None,
         seed=seed,
         epochs=epochs,
         threads=threads,
         row_limit=row_limit,
         name=name,
     )
-    cut = Split.parse(split, len(panel))
     if (out / MANIFEST).is_file():
         console.print(f"note: the bundle in {out} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
         manifest, figures = train_bundle(panel, recipe, cut, out, report)
+    if manifest.training and manifest.training.choice:
+        console.print(f"note: {manifest.training.choice}")
     console.print(figures_table(figures, "rolling"))
     for rival in beaten_by(figures, manifest.name):
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
@@ -84,7 +115,7 @@ def train(
 def backtest(
     bundle: Bundle,
     source: Source,
-    protocol: Annotated[str, typer.Option(help="rolling, ltsf, or both with a comma.")] = "rolling",
+    protocol: Annotated[str, typer.Option(help=f"{PROTOCOL_NAMES}; or several, comma between.")] = "rolling",
     split: SplitOption = None,
     season: Season = None,
     horizons: Annotated[
@@ -92,33 +123,40 @@ def backtest(
     ] = None,
     per_stream: Annotated[bool, typer.Option("--per-stream", help="A row for each stream as well.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture of the forecasts here (PNG).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures here, HTML, and them beside it.")
+    ] = None,
 ) -> None:
     """Score an exported bundle through the service's own engine, beside last value and seasonal naive."""
     from rich.console import Console
 
     from service.bundle import read_manifest
     from training import backtest as judging
-    from training.data import Split, make_panel, parse_season
-    from training.report import figures_table, results, write_json
+    from training.data import Split, parse_season
+    from training.progress import scoring_bar
+    from training.protocols import protocol_of
+    from training.report import figures_table, remarks, results, write_json
 
     console = Console(highlight=False)
-    manifest = read_manifest(bundle)
-    panel = make_panel(source.read(), manifest.interval_ms, manifest.max_gap)
-    cut = Split.parse(split, len(panel))
+    manifest, history = read_manifest(bundle), _history(source)
     season_ms = parse_season(season, manifest.interval_ms)
     leads = [int(lead) for lead in listed(horizons) or []] or None
     contents = []
     for one in listed(protocol) or ["rolling"]:
-        figures = judging.backtest(bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream)
+        panel = protocol_of(one).panel(history, manifest)
+        cut = Split.parse(split, len(panel)) if split else None
+        with scoring_bar(console, f"{one}: {len(panel):,} rows, {len(panel.streams)} streams") as report:
+            figures = judging.backtest(
+                bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream, report=report
+            )
         console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data).name}"))
+        for line in remarks(figures, one):
+            console.print(line)
         contents.append(results(one, source.data, figures))
     if json:
         write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
     if plot:
-        from training.plot import plot_forecasts
-
-        plot_forecasts(plot, bundle, panel, cut)
+        _write_page(console, plot, bundle, panel, one, cut, leads, season_ms)
 
 
 def demo(
@@ -127,7 +165,7 @@ def demo(
     data: Annotated[str, typer.Option(metavar="DATA", help="A file of history in place of the sample.")] = (
         "sample:sensors"
     ),
-    family: Annotated[str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru or lstm.")] = "lstm",
+    family: Annotated[str, typer.Option(help="As for train.")] = "lstm",
     seconds: Annotated[float, typer.Option(min=1, help="The hold-out passes in about this time.")] = 45.0,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of /metrics meanwhile; 0 = any free one.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
@@ -137,6 +175,36 @@ def demo(
     from training.demo import run_demo
 
     run_demo(kafka=kafka, out=out, source=data, family=family, seconds=seconds, port=port, seed=seed, epochs=epochs)
+
+
+def _write_page(
+    console: Console,
+    path: Path,
+    bundle: Path,
+    panel: Panel,
+    protocol: str,
+    split: Split | None,
+    horizons: Sequence[int] | None,
+    season_ms: int | None,
+) -> None:
+    """The page of one protocol, `path` with the ending .html."""
+    from training.data import Split
+    from training.page import write_page
+    from training.progress import scoring_bar
+    from training.protocols import protocol_of
+
+    cut = split or Split.parse(protocol_of(protocol).split, len(panel))
+    with scoring_bar(console, "pictures") as report:
+        page = path.with_suffix(".html")
+        pictures = write_page(page, bundle, panel, protocol, cut, horizons=horizons, season_ms=season_ms, report=report)
+    console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}")
+
+
+def _history(source: Source) -> History:
+    """DATA as a history; `book:SEED` is drawn."""
+    from training.protocols.book import PREFIX, read_book
+
+    return read_book(source.data) if source.data.startswith(PREFIX) else source.read()
 
 
 def _panel(history: History, interval: str | None) -> Panel:

@@ -201,3 +201,13 @@ def infer_interval(history: History) -> int:
         raise DataError("no stream has two readings", "name the interval with --interval")
     values, counts = np.unique(np.concatenate(distances), return_counts=True)
     return int(values[np.argmax(counts)])
+
+
+def trailing_means(values: Float64, width: int) -> Float64:
+    """[streams, T] the mean of the observed among each row and the `width` - 1 before it; NaN where there are none."""
+    if width == 1:
+        return values
+    padded = np.concatenate([np.full((len(values), width - 1), np.nan), values], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
+    observed = np.count_nonzero(~np.isnan(windows), axis=2)
+    return np.where(observed > 0, np.nansum(windows, axis=2) / np.maximum(observed, 1), np.nan)

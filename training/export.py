@@ -99,7 +99,7 @@ def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row
         targets=(identity.channel,),
         interval_ms=target.interval_ms,
         horizon=target.horizon,
-        forecast_interval_ms=target.interval_ms,
+        forecast_interval_ms=target.forecast_interval_ms,
         quantiles=target.quantiles,
         state=specs,
         warmup_steps=2 * memory.span,

@@ -13,8 +13,9 @@ from service.bundle import Manifest
 from service.errors import MissingExtra
 from service.model.runtime import Runtime
 from service.records import Float64, Int64
-from training.backtest import Chunk, check_fit, drive, trailing_means
-from training.data import Panel, Split, format_duration
+from training.backtest import check_fit, drive
+from training.data import Panel, Split, format_duration, trailing_means
+from training.protocols.judge import Chunk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,9 +51,9 @@ class Gallery:
         return last - self._span * np.arange(WINDOWS, 0, -1)
 
     @property
-    def first(self) -> int:
-        """The first origin that is wanted."""
-        return max(0, int(self._origins.min()))
+    def origins(self) -> Int64:
+        """The rows that are wanted, rising."""
+        return np.unique(self._origins[self._origins >= 0])
 
     def add(self, chunk: Chunk) -> None:
         """Keep what is wanted of a chunk."""
@@ -142,7 +143,7 @@ def plot_forecasts(
     runtime = Runtime.load(bundle)
     check_fit(runtime.manifest, panel)
     gallery = Gallery(panel, runtime.manifest, split.end, streams)
-    for chunk in drive(runtime, panel.rows(0, split.end), gallery.first):
+    for chunk in drive(runtime, panel.rows(0, split.end), gallery.origins):
         gallery.add(chunk)
     gallery.draw(path, title, units)
 

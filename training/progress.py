@@ -1,8 +1,8 @@
-"""How a training run says how far it is: a bar with the loss and the time left."""
+"""How long work says how far it is: training by a bar with the loss and the time left, scoring by the readings done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -29,5 +29,25 @@ def training_bar(console: Console, title: str) -> Iterator[Report]:
             progress.update(
                 task, completed=done, total=total, visible=True, loss=f"{loss:.4f}", best=f"{best:.4f}", refresh=False
             )
+
+        yield report
+
+
+@contextmanager
+def scoring_bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that goes away when it ends; give the yielded function to the backtest."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} readings"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=None, visible=False)
+
+        def report(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
 
         yield report

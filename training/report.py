@@ -11,17 +11,21 @@ from rich.table import Table
 
 from service.bundle import BacktestFigure
 from training.metrics import Figure
+from training.protocols import protocol_of
+from training.protocols.gift import geometric_means
+from training.significance import Difference
 
 _MEASURES = ("mse", "mae", "wql", "mase", "coverage_80")
+_KEPT = set(BacktestFigure.model_fields)
 _HEADS = {"mse": "MSE", "mae": "MAE", "wql": "WQL", "mase": "MASE", "coverage_80": "in 80 %"}
-#: What the figures of a protocol are measured on, as the table says it.
-_SCALES = {"rolling": "raw values", "ltsf": "each stream z-scored by its train part"}
 
 
 def results(protocol: str, data: str, figures: Sequence[Figure]) -> dict[str, Any]:
     """`{"protocol", "data", "results": [{"model", "horizon", "origins", "mse", "mae", "wql", "mase", "coverage_80"}]}`.
 
-    A measure that does not apply is None; a figure of one stream has the further key `stream`.
+    A measure that does not apply is None. A figure has further keys where they say something: `stream` (of one stream),
+    `task`, `unscaled` (streams that MASE leaves out), `against` (`{yardstick: {measure: [relative difference, low,
+    high]}}`, a 95 % interval), `relative_mase` and `relative_wql`.
     """
     return {"protocol": protocol, "data": Path(data).name, "results": [_record(figure) for figure in figures]}
 
@@ -34,45 +38,79 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def manifest_figures(figures: Sequence[Figure]) -> tuple[BacktestFigure, ...]:
     """The pooled figures, as a manifest keeps them."""
-    return tuple(BacktestFigure(**figure.model_dump(exclude={"stream"})) for figure in figures if figure.stream is None)
+    return tuple(BacktestFigure(**figure.model_dump(include=_KEPT)) for figure in figures if figure.stream is None)
 
 
-def figures_table(figures: Sequence[BacktestFigure], protocol: str, title: str = "hold-out") -> Table:
-    """One row a figure, horizons apart, the smallest error of each horizon in bold."""
-    table = Table(title=f"{title}: {protocol}, {_SCALES[protocol]}", title_justify="left")
-    streams = any(getattr(figure, "stream", None) for figure in figures)
-    for name in (*(["stream"] if streams else []), "model"):
+def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-out") -> Table:
+    """One row a figure, tasks and horizons apart, the smallest error of each in bold."""
+    table = Table(title=f"{title}: {protocol}, {protocol_of(protocol).measured_on}", title_justify="left")
+    names = [name for name in ("stream", "task") if any(getattr(figure, name) for figure in figures)]
+    related = any(figure.relative_mase for figure in figures)
+    for name in (*names, "model"):
         table.add_column(name, overflow="fold")
-    for name in ("horizon", "origins", *_HEADS.values()):
+    for name in ("horizon", "origins", *_HEADS.values(), *(("rel. MASE", "rel. WQL") if related else ())):
         table.add_column(name, justify="right")
-    groups = [(figure.horizon, getattr(figure, "stream", None)) for figure in figures]
+    groups = [(figure.task, figure.horizon, figure.stream) for figure in figures]
     for i, figure in enumerate(figures):
         rivals = [rival for rival, group in zip(figures, groups, strict=True) if group == groups[i]]
-        cells = [_cell(figure, measure, rivals) for measure in _MEASURES]
         table.add_row(
-            *([groups[i][1] or "all"] if streams else []),
+            *(getattr(figure, name) or "all" for name in names),
             figure.model,
             f"{figure.horizon}",
             f"{figure.origins:,}",
-            *cells,
+            *(_cell(figure, measure, rivals) for measure in _MEASURES),
+            *((number(figure.relative_mase), number(figure.relative_wql)) if related else ()),
             end_section=i + 1 == len(figures) or groups[i + 1] != groups[i],
         )
     return table
 
 
-def _record(figure: Figure) -> dict[str, Any]:
-    record = figure.model_dump()
-    if figure.stream is None:
-        del record["stream"]
-    return record
+def remarks(figures: Sequence[Figure], protocol: str) -> list[str]:
+    """What a table does not say, one line each: whether the model differs from the yardsticks by more than noise, which
+    streams have no MASE, and the mean of relative scores."""
+    lines = []
+    measure = protocol_of(protocol).main
+    for figure in figures:
+        for rival, found in figure.against.items():
+            if measure in found:
+                where = figure.task or f"{figure.horizon} ahead"
+                lines.append(f"{where}: {_HEADS[measure]} of {figure.model} {say(found[measure])} {rival}'s")
+    unscaled = sorted({name for figure in figures for name in figure.unscaled})
+    if unscaled:
+        lines.append(f"no MASE, never a seasonal change (or no value) before the hold-out: {', '.join(unscaled)}")
+    for model in dict.fromkeys(figure.model for figure in figures):
+        mean = geometric_means(figures, model)
+        if mean:
+            lines.append(f"relative to the published seasonal naive: {model} MASE {mean.mase:.3f}, WQL {mean.wql:.3f}")
+    return lines
 
 
-def _cell(figure: BacktestFigure, measure: str, rivals: Sequence[BacktestFigure]) -> str:
-    value: float | None = getattr(figure, measure)
+def say(difference: Difference) -> str:
+    """A difference and its interval in words."""
+    amount = f"{abs(difference.relative):.1%} {'below' if difference.relative < 0 else 'above'}"
+    if difference.low is None or difference.high is None:
+        return f"{amount} (too few separate origins for an interval)"
+    interval = f"95 %: {difference.low:+.1%} to {difference.high:+.1%}"
+    return f"{amount} ({interval}{'' if difference.exceeds_noise else ', may be noise'})"
+
+
+def number(value: float | None) -> str:
+    """Three decimals below 1, four digits above; `-` for None."""
     if value is None:
         return "-"
-    text = f"{value:.3f}" if abs(value) < 1 else f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if measure == "coverage_80" or len(rivals) == 1:
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _record(figure: Figure) -> dict[str, Any]:
+    further = set(Figure.model_fields) - _KEPT
+    empty = {name for name in further if getattr(figure, name) in (None, "", (), {})}
+    return figure.model_dump(mode="json", exclude=empty)
+
+
+def _cell(figure: Figure, measure: str, rivals: Sequence[Figure]) -> str:
+    value: float | None = getattr(figure, measure)
+    text = number(value)
+    if value is None or measure == "coverage_80" or len(rivals) == 1:
         return text
     best = min(other for rival in rivals if (other := getattr(rival, measure)) is not None)
     return f"[bold]{text}[/bold]" if value == best else text

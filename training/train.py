@@ -13,11 +13,12 @@ from service.bundle import Manifest, TrainingRecord
 from service.errors import DataError
 from training.backtest import backtest
 from training.checks import check_panel
-from training.data import Panel, Split, fingerprint
+from training.data import Panel, Split, fingerprint, format_duration
 from training.export import ROW_LIMIT, Identity, add_backtest, export_bundle
-from training.fitting.build import FAMILIES, fit_family
+from training.fitting.build import AUTO, FAMILIES, MEMBERS, Plan, fit_family
+from training.fitting.choice import fit_auto, reason
 from training.fitting.problem import Problem
-from training.fitting.recurrent import Report, Schedule, no_report
+from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.metrics import Figure
 from training.models import Target
 from training.models.linear import LAGS
@@ -29,14 +30,21 @@ DEFAULT_FAMILY = "lstm"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own."""
+    """What to train. `forecast_interval_ms`: the horizon's own grid (None = that of the values); `season_ms` None = no
+    season; `linear_path` False = a recurrent net on its own; `iterated` = `ar` as the textbook has it, from lags alone
+    and fed back on itself. `members` are those of `mix`; after `budget_s` seconds `auto` begins no further family.
+    """
 
     family: str = DEFAULT_FAMILY
     horizon: int = 24
+    forecast_interval_ms: int | None = None
     season_ms: int | None = None
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     lags: int = LAGS
+    iterated: bool = False
     linear_path: bool = True
+    members: tuple[str, ...] = MEMBERS
+    budget_s: float | None = None
     seed: int = 0
     epochs: int | None = None
     threads: int = 1
@@ -52,42 +60,51 @@ def train_bundle(
     The figures come from the exported bundle, driven by the service's own engine. Raises DataError where the
     history is too short for the recipe.
     """
+    with replacing(out) as fresh:
+        fit_bundle(panel, recipe, split, fresh, report)
+        figures = backtest(fresh, panel, "rolling", split)
+        return add_backtest(fresh, manifest_figures(figures)), figures
+
+
+def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Report = no_report) -> Manifest:
+    """Train and write the bundle, without a look at the hold-out. Raises DataError as `train_bundle` does."""
     _check(panel, recipe, split)
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
-    model = fit_family(
-        recipe.family,
-        problem_of(panel, recipe, split),
-        lags=recipe.lags,
-        linear_path=recipe.linear_path,
-        schedule=_schedule(recipe),
-        report=report,
-    )
+    plan = _plan(recipe, report)
+    problem, choice = problem_of(panel, recipe, split), ""
+    if recipe.family == AUTO:
+        candidates = fit_auto(problem, plan, recipe.budget_s)
+        model, choice = candidates[0].model, reason(candidates)
+    else:
+        model = fit_family(recipe.family, problem, plan)
     record = TrainingRecord(
         fingerprint=fingerprint(panel),
         streams=len(panel.streams),
         observations=panel.rows(0, split.validation_end).observations,
         end_time_ms=int(panel.timestamps[split.validation_end - 1]),
         seconds=round(time.monotonic() - started, 3),
+        choice=choice,
     )
-    with replacing(out) as fresh:
-        export_bundle(model, Identity(recipe.name or recipe.family, training=record), fresh, row_limit=recipe.row_limit)
-        figures = backtest(fresh, panel, "rolling", split)
-        return add_backtest(fresh, manifest_figures(figures)), figures
+    return export_bundle(model, Identity(recipe.name or model.family, training=record), out, row_limit=recipe.row_limit)
 
 
 def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
     """What may be looked at while fitting: the first two parts of the panel, and nothing of the hold-out."""
     seen = panel.rows(0, split.validation_end)
     season = (recipe.season_ms or 0) // panel.interval_ms
-    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season)
+    block = (recipe.forecast_interval_ms or panel.interval_ms) // panel.interval_ms
+    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season, block)
     values = np.ascontiguousarray(seen.values.T)
     return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
 
 
-def _schedule(recipe: Recipe) -> Schedule:
-    schedule = Schedule(seed=recipe.seed)
-    return schedule if recipe.epochs is None else replace(schedule, epochs=recipe.epochs)
+def _plan(recipe: Recipe, report: Report) -> Plan:
+    def schedule(family: str) -> Schedule:
+        own = replace(schedule_of(family), seed=recipe.seed)
+        return own if recipe.epochs is None else replace(own, epochs=recipe.epochs)
+
+    return Plan(recipe.lags, recipe.iterated, recipe.linear_path, recipe.members, schedule, report)
 
 
 def check_family(family: str) -> None:
@@ -98,6 +115,15 @@ def check_family(family: str) -> None:
 
 def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
     check_family(recipe.family)
+    if recipe.iterated and recipe.family != "ar":
+        raise DataError(f"{recipe.family} is not iterated", "give --family ar with --iterated")
     if recipe.family == "seasonal_naive" and not recipe.season_ms:
         raise DataError("seasonal_naive needs a season", "name one with --season, for example 24h")
-    check_panel(panel, recipe.horizon, recipe.season_ms, split)
+    grid, apart = panel.interval_ms, recipe.forecast_interval_ms or panel.interval_ms
+    if apart % grid:
+        raise DataError(
+            f"a forecast interval of {format_duration(apart)} is not a whole number of intervals of "
+            f"{format_duration(grid)}",
+            "change --forecast-interval",
+        )
+    check_panel(panel, recipe.horizon * (apart // grid), recipe.season_ms, split)

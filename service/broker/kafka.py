@@ -121,8 +121,7 @@ class KafkaBroker:
         return KafkaProducer(config, timeout_s, self._bulk)
 
     def leave(self, group: str) -> None:
-        """Take this process's static member out of `group`, once its consumer is closed: others get its partitions at
-        once, not when the session ends. Does nothing without an instance id. Raises BrokerUnavailable, BrokerError."""
+        """See `port.Broker`. Others get its partitions at once, not when the session ends."""
         if self._instance_id is None:
             return
         admin = self.admin()

@@ -58,6 +58,10 @@ class KafkaConsumer:
         self._check_not_displaced()
         return batches(polled)
 
+    def is_member(self) -> bool:
+        """See `port.Consumer`."""
+        return self._membership.generation_id >= 0 and bool(self._client._coordinator.stable())
+
     def assignment(self) -> frozenset[int]:
         """See `port.Consumer`."""
         return frozenset(where.partition for where in self._client.assignment())

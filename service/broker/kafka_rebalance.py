@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
@@ -30,6 +31,16 @@ def tell_of_every_loss(client: Client) -> None:
         coordinator.rejoining = False
 
     coordinator.reset_generation = reset_and_look_again
+
+
+class _RaisedByUs(logging.Filter):
+    """What our listener raises comes out of `poll`, with what to do; the client prints its stack trace besides."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("User provided")
+
+
+logging.getLogger("kafka.coordinator.consumer").addFilter(_RaisedByUs())
 
 
 class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]

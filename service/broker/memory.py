@@ -65,6 +65,9 @@ class MemoryBroker:
                 self._owners[transactional_id] = producer
         return producer
 
+    def leave(self, group: str) -> None:
+        """See `port.Broker`. There are no static members here."""
+
     def admin(self) -> MemoryAdmin:
         """See `port.Broker`."""
         return MemoryAdmin(self)

@@ -63,6 +63,10 @@ class MemoryConsumer:
                 if not self._must_move():
                     self._changed.wait(remaining)
 
+    def is_member(self) -> bool:
+        """See `port.Consumer`."""
+        return self.membership is not None
+
     def assignment(self) -> frozenset[int]:
         """See `port.Consumer`."""
         return frozenset(self._held)

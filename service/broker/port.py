@@ -42,6 +42,9 @@ class Consumer(Protocol):
         `max_records` in all. Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has no
         record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
 
+    def is_member(self) -> bool:
+        """Whether the group has taken us in and told us our share, which may be nothing, as of the last poll."""
+
     def assignment(self) -> frozenset[int]:
         """The partitions held now."""
 
@@ -190,6 +193,10 @@ class Broker(Protocol):
     def producer(self, transactional_id: str | None = None, timeout_s: float = 10.0) -> Producer:
         """An idempotent producer; transactional if it is given an id, which fences the id's earlier owner and ends its
         open transaction before this returns. Raises BrokerUnavailable, TransactionFailed within `timeout_s`."""
+
+    def leave(self, group: str) -> None:
+        """Take this process's static member out of `group`, once its consumer is closed; a dynamic one has left by
+        that. Raises BrokerUnavailable, BrokerError."""
 
     def admin(self) -> Admin:
         """Topics and groups."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.broker.port import Admin
+from service.broker.port import Admin, Broker
 from service.commands.settings_help import SettingsHelp
 from service.errors import EddycastError
-from service.setting_groups import TopicSettings
 from service.settings import Settings, load_settings
+from service.topics import look_at_topics
 
 
 class Finding(NamedTuple):
-    """One thing looked at: `action` is empty where it is well."""
+    """One thing looked at. What is well and has an `action` all the same is a risk."""
 
     what: str
     found: str
@@ -31,7 +31,7 @@ def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa:
     findings = list(examine(context.args))
     table = Table("", "what", "found", "what to do", box=None, header_style="bold")
     for finding in findings:
-        mark = "[green]ok[/]" if finding.well else "[red]wrong[/]"
+        mark = "[red]wrong[/]" if not finding.well else "[yellow]risk[/]" if finding.action else "[green]ok[/]"
         table.add_row(mark, finding.what, finding.found, finding.action)
     Console(highlight=False).print(table)
     if not all(finding.well for finding in findings):
@@ -46,23 +46,27 @@ def examine(flags: list[str]) -> Iterator[Finding]:
         yield _wrong("settings", error)
         return
     yield Finding("settings", "no contradiction")
-    yield _bundle(settings)
+    bundle, row = _bundle(settings)
+    yield bundle
     yield _port(settings)
-    yield from _broker(settings)
+    yield from _broker(settings, row)
 
 
 def _wrong(what: str, error: EddycastError) -> Finding:
     return Finding(what, error.what, error.action, well=False)
 
 
-def _bundle(settings: Settings) -> Finding:
+def _bundle(settings: Settings) -> tuple[Finding, int | None]:
+    """What is to be said of it, and the bytes of a stored row, if it is well."""
     from service.model.runtime import Runtime
+    from service.state.changelog import row_bytes
 
     try:
         manifest = Runtime.load(settings.bundle.directory).manifest
     except EddycastError as error:
-        return _wrong("bundle", error)
-    return Finding("bundle", f"{manifest.label} in {settings.bundle.directory}, {manifest.row_bytes} bytes a stream")
+        return _wrong("bundle", error), None
+    size = row_bytes(manifest)
+    return Finding("bundle", f"{manifest.label} in {settings.bundle.directory}, {size} bytes a stream"), size
 
 
 def _port(settings: Settings) -> Finding:
@@ -77,35 +81,50 @@ def _port(settings: Settings) -> Finding:
     return Finding("port", f"{host}:{port} is free")
 
 
-def _broker(settings: Settings) -> Iterator[Finding]:
+def _broker(settings: Settings, row: int | None) -> Iterator[Finding]:
     from service.connect import kafka_broker
 
     servers = settings.kafka.bootstrap_servers
     try:
-        admin = kafka_broker(settings.kafka).admin()
+        broker = kafka_broker(settings.kafka)
+        admin = broker.admin()
     except EddycastError as error:
         action = error.action or "start it, or set kafka.bootstrap_servers"
         yield Finding("broker", error.what, action, well=False)
         return
+    yield Finding("broker", f"{servers} answers")
     try:
-        yield Finding("broker", f"{servers} answers")
-        yield from _topics(admin, settings.topics)
+        yield from look_at_state(broker, admin, settings, row)
     except EddycastError as error:
         yield _wrong("topics", error)
     finally:
         admin.close()
 
 
-def _topics(admin: Admin, topics: TopicSettings) -> Iterator[Finding]:
-    names = (topics.input, topics.output, topics.dead_letters)
-    counts = {name: admin.partitions(name) for name in names}
-    wanted = counts[topics.input]
-    for name, count in counts.items():
-        if count is None:
-            missing = "does not exist yet, is created at start" if topics.create else "does not exist"
-            yield Finding(f"topic {name}", missing, "" if topics.create else "create it", well=topics.create)
-        elif name == topics.output and wanted is not None and count != wanted:
-            found = f"{count} partitions, {topics.input} has {wanted}"
-            yield Finding(f"topic {name}", found, f"give it {wanted}", well=False)
-        else:
-            yield Finding(f"topic {name}", f"{count} partition{'s' if count > 1 else ''}")
+def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | None) -> Iterator[Finding]:
+    """The topics, and whether the group's offsets have rows behind them. Raises BrokerError."""
+    for seen in look_at_topics(admin, settings, row):
+        yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
+    group, changelog = settings.kafka.group, settings.changelog
+    committed = admin.group_offsets(group, settings.topics.input)
+    rowless = _without_rows(broker, changelog, admin.partitions(changelog), committed)
+    if rowless:
+        found = f"has read partitions {rowless}, and {changelog} holds no rows of them: the service would stop"
+        action = "name the changelog that belongs to this group, or begin anew with another group"
+        yield Finding(f"group {group}", found, action, well=False)
+    elif committed:
+        yield Finding(f"group {group}", f"has read partitions {sorted(committed)}, {changelog} holds rows of them")
+    else:
+        yield Finding(f"group {group}", f"has read nothing yet, begins at the {settings.kafka.start_at}")
+
+
+def _without_rows(broker: Broker, topic: str, partitions: int | None, committed: Collection[int]) -> list[int]:
+    """Those of these partitions of which the changelog has no record at all."""
+    there = [partition for partition in committed if partition < (partitions or 0)]
+    rowless = set(committed).difference(there)
+    if there:
+        reader = broker.reader(topic)
+        first, end = reader.first(there), reader.end(there)
+        rowless |= {partition for partition in there if first[partition] == end[partition]}
+        reader.close()
+    return sorted(rowless)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from threading import Event
 from typing import Annotated
@@ -30,6 +31,7 @@ def simulate(
     config: Annotated[str | None, typer.Option(help="A TOML file of settings.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Send this many readings, then end.")] = None,
     streams: Annotated[str | None, typer.Option(help="Only these streams, comma between.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a broker that does not answer.")] = 60.0,
     shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="Move all stamps: the last one is now.")] = False,
 ) -> None:
     """Feed a file to a topic as sensors would: JSON records in the order of their stamps, paced."""
@@ -44,13 +46,24 @@ def simulate(
         readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
     from service.connect import kafka_broker
 
+    into = topic or settings.topics.input
+    get_log().info("connecting", kafka=settings.kafka.bootstrap_servers, topic=into)
     with StopSignals(insist=_give_up) as signals:
-        feed(kafka_broker(settings.kafka), settings, topic or settings.topics.input, readings, speed, signals.stop)
+        feed(kafka_broker(settings.kafka), settings, into, readings, speed, signals.stop, wait)
 
 
-def feed(broker: Broker, settings: Settings, topic: str, readings: Readings, speed: float, stop: Event) -> None:
-    """Send all readings to `topic`, which is created if it may be, until done or stopped."""
-    partitions = _partitions(broker, settings, topic, stop)
+def feed(
+    broker: Broker,
+    settings: Settings,
+    topic: str,
+    readings: Readings,
+    speed: float,
+    stop: Event,
+    wait_s: float = math.inf,
+) -> None:
+    """Send all readings to `topic`, which is created if it may be, until done or stopped. Raises BrokerUnavailable
+    when nobody answers within `wait_s`."""
+    partitions = _partitions(broker, settings, topic, stop, wait_s)
     if partitions is None:
         return
     producer = broker.producer()
@@ -69,10 +82,10 @@ def feed(broker: Broker, settings: Settings, topic: str, readings: Readings, spe
     get_log().info("sent", readings=sent, topic=topic)
 
 
-def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event) -> int | None:
+def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event, wait_s: float) -> int | None:
     from service.connect import reach
 
-    admin = reach(broker, stop, waiting=lambda _what: None)
+    admin = reach(broker, stop, waiting=lambda _what: None, within_s=wait_s)
     if admin is None:
         return None
     try:

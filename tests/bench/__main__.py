@@ -24,7 +24,7 @@ def main() -> int:
     """Run, print, write."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: about two minutes")
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="some of it")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="these parts alone")
     parser.add_argument("--json", type=Path, default=BUILD / "bench.json", help="where the figures go")
     arguments = parser.parse_args()
     plan, bundle = QUICK if arguments.quick else FULL, gru_bundle(BUILD / "bench")

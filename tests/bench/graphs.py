@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from service.model.runtime import Runtime
+from service.model.runtime import LANES, Runtime
 
 BATCHES = tuple(1 << power for power in range(11))
 
 
-def sweep(bundle: Path, seconds: float) -> dict[int, tuple[float, float]]:
+def sweep(bundle: Path, seconds: float, batches: Sequence[int] = BATCHES) -> dict[int, tuple[float, float]]:
     """Batch -> rows/s of `step` and of `forecast`, each tried for `seconds`."""
-    runtime = Runtime.load(bundle, max_batch=max(BATCHES))
-    return {batch: _both(runtime, batch, seconds) for batch in BATCHES}
+    runtime = Runtime.load(bundle, max_batch=max(LANES, *batches))
+    return {batch: _both(runtime, batch, seconds) for batch in batches}
 
 
 def _both(runtime: Runtime, batch: int, seconds: float) -> tuple[float, float]:

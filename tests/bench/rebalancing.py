@@ -154,9 +154,8 @@ def _stamps(broker: KafkaBroker) -> dict[int, NDArray[np.int64]]:
     """When the committed forecasts of each partition were appended, ms since the epoch."""
     reader = broker.reader(_OUTPUT)
     found: dict[int, list[NDArray[np.int64]]] = {partition: [] for partition in range(PARTITIONS)}
-    ends = {partition: reader.end(partition) for partition in found}
-    for partition in found:
-        reader.start(partition)
+    ends = reader.end(list(found))
+    reader.start(reader.first(list(found)))
     while any(reader.position(partition) < end for partition, end in ends.items()):
         for batch in reader.poll(1.0, 100_000):
             found[batch.partition].append(batch.timestamps)

@@ -9,7 +9,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -36,8 +36,8 @@ class _Group:
 class _Input:
     """An input of which nothing was deleted."""
 
-    def find(self, partition: int, committed: int | None) -> Position:
-        return Position(committed or 0)
+    def find(self, committed: Mapping[int, int | None], timeout_s: float = 10.0) -> dict[int, Position]:
+        return {partition: Position(offset or 0) for partition, offset in committed.items()}
 
 
 def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[Spec]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _PLAIN, _PLAIN_AT_MOST = "gru_64", 400
 
 def restoring(plan: Plan) -> list[Result]:
     """Fill each log, restore it by whole batches, and where the plan says so through the public poll."""
-    results, rows = [], []
+    results, rows, sizes = [], [], set()
     for log in plan.logs:
         tensors = state_rows()[log.model]
         specs = [Spec(name, dtype, shape) for name, dtype, shape in tensors]
@@ -30,24 +30,23 @@ def restoring(plan: Plan) -> list[Result]:
         with KafkaServer(heap="1g") as server:
             address = server.bootstrap_servers
             fill_changelog(address, "changelog", specs, log.streams, log.versions)
-            turns = plan.rounds if log.public else 1
             ways = ("bulk", "public") if log.public else ("bulk",)
             found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
-            for _ in range(max(turns, 3)):
+            for _ in range(plan.rounds if log.public else 1):
                 for way in ways:
                     command = ["tests.bench.restored", address, "changelog", way, str(log.streams)]
                     found[way].append(run(command, json.dumps(tensors)))
                     print(f"restored {log} {way}: {found[way][-1]['seconds']:.2f} s", file=sys.stderr)
-        sizes = f"{row_bytes(specs)} / {codec(specs).row_bytes}"
-        rows += [_row(log, way, sizes, runs) for way, runs in found.items()]
+        sizes.add(f"{log.model} {row_bytes(specs)} and {codec(specs).row_bytes} bytes")
+        rows += [_row(log, way, runs) for way, runs in found.items()]
         results += _results(log, found)
     show(
         f"Restore: rows read from a changelog of {PARTITIONS} partitions on the same machine",
-        ["model", "row / record, bytes", "live rows", "written", "read by", "rows/s", "live/s", "s", "CPU us/row",
-         "bytes/stream", "at most"],
+        ["live rows x times written", "read by", "rows/s", "live/s", "s", "CPU us/row", "bytes/stream"],
         rows,
-        "from assigned to ready; bytes/stream: what the process has grown by, buffers of the client included",
-    )  # fmt: skip
+        "from assigned to ready; bytes/stream: what the process has grown by at most, the client's buffers included; "
+        f"a row and its record: {'; '.join(sorted(sizes))}",
+    )
     return results
 
 
@@ -55,19 +54,15 @@ def _middle(runs: list[dict[str, Any]], key: str) -> float:
     return median(float(found[key]) for found in runs)
 
 
-def _row(log: Log, way: str, sizes: str, runs: list[dict[str, Any]]) -> list[str]:
+def _row(log: Log, way: str, runs: list[dict[str, Any]]) -> list[str]:
     seconds, records = _middle(runs, "seconds"), runs[0]["records"]
     return [
-        log.model,
-        sizes,
-        f"{log.streams:,}",
-        f"{log.versions} x",
+        f"{log.model}: {log.streams:,} x {log.versions}",
         "whole batches" if way == "bulk" else "public poll",
         f"{records / seconds:,.0f}",
         f"{log.streams / seconds:,.0f}",
         f"{seconds:.2f}",
         f"{_middle(runs, 'cpu_s') / records * 1e6:.1f}",
-        f"{_middle(runs, 'resident'):,.0f}",
         f"{_middle(runs, 'peak'):,.0f}",
     ]
 

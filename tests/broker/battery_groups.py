@@ -26,6 +26,15 @@ class GroupBattery:
         assert values(collect(consumer, 2)) == numbers(2, 3)
         consumer.close()
 
+    def test_a_member_knows_when_it_has_been_taken_in_even_with_nothing_to_do(self, bench: Bench) -> None:
+        topic = bench.topic(1)
+        first, second = bench.consumer(topic), bench.consumer(topic)
+        assert not first.is_member() and not second.is_member()
+        poll_until([first], first.is_member)
+        assert first.assignment() == {0}
+        poll_until([first, second], second.is_member)
+        assert sorted((*first.assignment(), *second.assignment())) == [0]
+
     def test_offsets_of_a_group_with_members_are_theirs(self, bench: Bench) -> None:
         topic = bench.topic(2)
         group, consumer = f"{topic}-g", bench.consumer(topic)
@@ -134,7 +143,9 @@ class GroupBattery:
         assert stored(consumer, [0]) == {0: None}
         assert consumer.assignment() == {0, 1}
 
-    def test_what_the_listener_raises_comes_out_of_poll_and_no_record_is_lost(self, bench: Bench) -> None:
+    def test_what_the_listener_raises_comes_out_of_poll_and_no_record_is_lost(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
         topic = bench.topic()
         bench.fill(topic, 0, numbers(5))
         listener = Listener()
@@ -147,6 +158,7 @@ class GroupBattery:
         listener.on_assigned = fail_once
         with pytest.raises(MembershipLost, match="not now"):
             poll_for([consumer], PATIENCE_S)
+        assert "not now" not in caplog.text, "it is said once, by whoever catches it"
         assert values(collect(consumer, 5)) == numbers(5)
 
     def test_closing_neither_commits_nor_calls_the_listener(self, bench: Bench) -> None:

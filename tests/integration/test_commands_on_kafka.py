@@ -132,6 +132,7 @@ def test_doctor_finds_nothing_wrong_once_it_runs(commands: Commands, topics: dic
     found = (tmp_path / "doctor").read_text()
     assert "walk@" in found
     assert f"topic {topics['input']}" in found
+    assert f"topic {topics['input']}-changelog" in found and "group " in found
     assert "wrong" not in found
 
 

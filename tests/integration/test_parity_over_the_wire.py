@@ -29,7 +29,7 @@ from tests.support.scrape import sample
 from tests.support.shared import SHARED, needs_shared_data
 from training.data import Panel, Split, make_panel
 from training.export import Identity, export_bundle
-from training.fitting.build import fit_family
+from training.fitting.build import Plan, fit_family
 from training.fitting.recurrent import Schedule
 from training.models import Forecaster
 from training.train import Recipe, problem_of
@@ -50,7 +50,9 @@ class Trained:
 def train(panel: Panel, split: Split, directory: Path) -> Trained:
     """A gru with a linear path, trained briefly: parity asks for weights that matter, not for good ones."""
     recipe = Recipe(family="gru", horizon=24, season_ms=DAY_MS, quantiles=(0.1, 0.5, 0.9))
-    model = fit_family("gru", problem_of(panel, recipe, split), schedule=Schedule(epochs=1, most_iterations=12))
+    model = fit_family(
+        "gru", problem_of(panel, recipe, split), Plan(schedules=lambda _: Schedule(epochs=1, most_iterations=12))
+    )
     export_bundle(model, Identity("gru"), directory)
     return Trained(model, directory, panel.rows(split.validation_end, split.end))
 

@@ -75,11 +75,12 @@ def test_the_service_accepts_the_bundle(kind: str, bundles: dict[str, Path]) -> 
     manifest, model = runtime.manifest, forecaster(kind)
     assert manifest.family == model.family
     assert manifest.horizon == model.target.horizon
+    assert manifest.forecast_interval_ms == model.target.forecast_interval_ms
     assert manifest.row_bytes < 16_384
     assert not any(np.count_nonzero(tensor) for tensor in model.initial_state(1).values())
 
 
-@pytest.mark.parametrize("kind", ["gru", "lstm-binned"])
+@pytest.mark.parametrize("kind", ["gru", "lstm-binned", "seq2seq"])
 def test_bits_do_not_depend_on_the_company(kind: str, bundles: dict[str, Path]) -> None:
     """A row's bits are the same alone, among 7 and among 300, in any place."""
     runtime = Runtime.load(bundles[kind], max_batch=64)

@@ -9,7 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.models import Forecaster, LatentAutoregression, LinearAutoregression, Naive, SeasonalNaive, Target
+from training.models import (
+    Forecaster,
+    LatentAutoregression,
+    LinearAutoregression,
+    Mixture,
+    Naive,
+    SeasonalNaive,
+    SequenceToSequence,
+    Target,
+)
+from training.models.linear import iterated_memory
+from training.models.memory import MemorySpec
 from training.models.naive import PointForecaster
 
 HOUR = 3_600_000
@@ -18,11 +29,12 @@ OFFSETS = torch.tensor([-1.1, -0.3, 0.0, 0.4, 1.0])
 DAILY = Target(HOUR, 12, LEVELS, 24)
 PLAIN = Target(HOUR, 12, LEVELS)
 BINNED = Target(HOUR, 12, LEVELS, 240)  # ten days: two slots to a bin
+HALF_DAYS = Target(HOUR, 6, LEVELS, 24, block=12)
 
 
-def linear(target: Target) -> LinearAutoregression:
+def linear(target: Target, memory: MemorySpec | None = None) -> LinearAutoregression:
     """Random weights, small enough that forecasts stay within a few scales."""
-    model = LinearAutoregression(target)
+    model = LinearAutoregression(target, memory)
     generator = torch.Generator().manual_seed(1)
     features = model.memory.spec.features
     for buffer in (model.weights_one, model.weights_multi):
@@ -44,6 +56,25 @@ def _recurrent(cell: str, target: Target, path: bool) -> LatentAutoregression:
     return model
 
 
+def _seq2seq(target: Target, path: bool) -> SequenceToSequence:
+    torch.manual_seed(4)
+    model = SequenceToSequence(target, linear(target) if path else None, units=16)
+    for head in (model.one_head, model.multi_head):
+        torch.nn.init.normal_(head.weight, 0, 0.2)
+    torch.nn.init.normal_(model.widths, 0, 0.2)
+    return model
+
+
+def _mixture(target: Target) -> Mixture:
+    path = linear(target)
+    torch.manual_seed(3)
+    members = [LatentAutoregression(target, family, path, units=12) for family in ("lstm", "dilated_gru")]
+    for member in members:
+        for head in (member.one_head, member.multi_head):
+            torch.nn.init.normal_(head.weight, 0, 0.2)
+    return Mixture([_with_offsets(path), *members])
+
+
 MAKERS = {
     "naive": lambda: _with_offsets(Naive(PLAIN)),
     "seasonal_naive": lambda: _with_offsets(SeasonalNaive(DAILY)),
@@ -51,10 +82,20 @@ MAKERS = {
     "ar": lambda: _with_offsets(linear(DAILY)),
     "ar-plain": lambda: _with_offsets(linear(PLAIN)),
     "ar-binned": lambda: _with_offsets(linear(BINNED)),
+    "ar-iterated": lambda: _with_offsets(linear(PLAIN, iterated_memory(PLAIN, 8))),
     "rnn": lambda: _recurrent("rnn", DAILY, path=True),
     "gru": lambda: _recurrent("gru", DAILY, path=True),
     "gru-plain": lambda: _recurrent("gru", PLAIN, path=False),
     "lstm": lambda: _recurrent("lstm", DAILY, path=True),
+    "dilated_gru": lambda: _recurrent("dilated_gru", DAILY, path=True),
+    "dilated_gru-plain": lambda: _recurrent("dilated_gru", PLAIN, path=False),
+    "dilated_gru-binned": lambda: _recurrent("dilated_gru", BINNED, path=True),
+    "seasonal_naive-blocks": lambda: _with_offsets(SeasonalNaive(HALF_DAYS)),
+    "ar-blocks": lambda: _with_offsets(linear(HALF_DAYS)),
+    "seq2seq": lambda: _seq2seq(DAILY, path=True),
+    "seq2seq-plain": lambda: _seq2seq(PLAIN, path=False),
+    "seq2seq-blocks": lambda: _seq2seq(HALF_DAYS, path=True),
+    "mix": lambda: _mixture(DAILY),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
 

@@ -1,13 +1,15 @@
-"""Public data sets that lie beside the repository, not in it. Tests that need them are skipped without them."""
+"""Public data sets that lie beside the repository (or where SHARED_DATA says), not in it. Tests that need them are
+skipped without them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+SHARED = Path(os.environ.get("SHARED_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 Test = TypeVar("Test")
 _ABSENT = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no data sets in {SHARED}")
 

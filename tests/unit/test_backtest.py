@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DataError
-from service.history import read_history
 from service.model.runtime import Runtime
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
-from tests.support.shared import SHARED, needs_shared_data
 from training import yardsticks
-from training.backtest import Judge, backtest, drive, make_task, trailing_means
-from training.data import Panel, Split, make_panel
+from training.backtest import backtest, drive
+from training.data import Panel, Split, trailing_means
 from training.metrics import Figure, Scores, mase_scales
+from training.protocols.judge import Judge
+from training.protocols.task import Ask
+from training.protocols.windows import rolling_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -37,10 +38,10 @@ def named(figures: list[Figure], model: str, horizon: int, stream: str | None = 
 
 class TestScores:
     def test_definitions_by_hand(self) -> None:
-        scores = Scores(LEVELS, np.array([2.0, 4.0]))
+        scores = Scores(LEVELS, (2, 2))
         target = np.array([[1.0, 4.0], [np.nan, -2.0]])
         forecast = np.array([[[0.0, 2.0, 3.0], [0.0, 1.0, 2.0]], [[0.0, 0.0, 0.0], [-3.0, -2.0, -1.0]]])
-        scores.add(np.array([0, 1]), target, forecast)
+        scores.add(np.array([0, 1]), np.array([1, 0]), target, forecast, np.array([2.0, 4.0]))
         figure = scores.figure("m", 2, 2)
         assert figure.mse == pytest.approx((1 + 9 + 0) / 3)
         assert figure.mae == pytest.approx((1 + 3 + 0) / 3)
@@ -49,32 +50,39 @@ class TestScores:
         assert figure.mase == pytest.approx((1 / 2 + 3 / 2 + 0) / 3)
         assert figure.coverage_80 == pytest.approx(2 / 3)
         assert scores.stream_figure("m", 2, 1, 1, "b").mae == 0.0
+        assert scores.by_origin["mse"].tolist() == [0, 10]
 
     def test_a_point_forecast_has_no_interval_and_its_loss_is_its_absolute_error(self) -> None:
-        scores = Scores((0.5,), np.array([np.nan]))
-        scores.add(np.array([0]), np.array([[2.0, -4.0]]), np.array([[[1.0], [0.0]]]))
+        scores = Scores((0.5,), (1, 1))
+        scores.add(
+            np.array([0]), np.array([0]), np.array([[2.0, -4.0]]), np.array([[[1.0], [0.0]]]), np.array([np.nan])
+        )
         figure = scores.figure("naive", 2, 1)
         assert figure.wql == pytest.approx(5 / 6)
         assert figure.coverage_80 is None
         assert figure.mase is None
 
     def test_nothing_counted_is_none(self) -> None:
-        figure = Scores(LEVELS, np.array([1.0])).figure("m", 1, 0)
+        figure = Scores(LEVELS, (1, 1)).figure("m", 1, 0)
         assert (figure.mse, figure.mae, figure.wql, figure.mase, figure.coverage_80) == (None,) * 5
 
     @given(st.integers(0, 2**32 - 1), st.integers(1, 7))
     def test_chunks_add_up_to_the_whole(self, seed: int, size: int) -> None:
         rng = np.random.default_rng(seed)
-        stream, target = rng.integers(0, 3, 12), rng.normal(size=(12, 4))
+        stream, origin, target = rng.integers(0, 3, 12), rng.integers(0, 5, 12), rng.normal(size=(12, 4))
+        scale = rng.integers(0, 3, 12) / 2
         target[rng.random(target.shape) < 0.3] = np.nan
         forecast = np.sort(rng.normal(size=(12, 4, 3)), axis=2)
-        whole, parts = Scores(LEVELS, np.ones(3)), Scores(LEVELS, np.ones(3))
-        whole.add(stream, target, forecast)
+        whole, parts = Scores(LEVELS, (3, 5)), Scores(LEVELS, (3, 5))
+        whole.add(stream, origin, target, forecast, scale)
         for start in range(0, 12, size):
             cut = slice(start, start + size)
-            parts.add(stream[cut], target[cut], forecast[cut])
+            parts.add(stream[cut], origin[cut], target[cut], forecast[cut], scale[cut])
         for name, value in whole.figure("m", 4, 12).model_dump().items():
             assert getattr(parts.figure("m", 4, 12), name) == pytest.approx(value)
+        for name, sums in whole.by_origin.items():
+            assert parts.by_origin[name] == pytest.approx(sums)
+            assert sums.sum() > 0
 
     def test_mase_scale_is_the_mean_seasonal_step_of_what_was_observed(self) -> None:
         values = np.array([[1.0, 2.0, 4.0, np.nan, 9.0], [np.nan] * 5])
@@ -191,15 +199,15 @@ class TestBacktest:
         bundle, panel, split = self.bundle(tmp_path), noisy_days(1200), Split(600, 650, 1200)
         whole = backtest(bundle, panel, "rolling", split)
         monkeypatch.setattr("service.replay.CHUNK_BYTES", 1)
-        assert len(list(drive(Runtime.load(bundle), panel, 0))) > 1
+        assert len(list(drive(Runtime.load(bundle), panel, np.arange(1200)))) > 1
         for figure, same in zip(backtest(bundle, panel, "rolling", split), whole, strict=True):
             assert figure.mse == pytest.approx(same.mse)
             assert figure.origins == same.origins
 
     def test_a_coarser_forecast_is_judged_by_means(self, tmp_path: Path) -> None:
         panel = noisy_days()
-        task = make_task(panel, "rolling", self.split, DAY)
-        judge = Judge(task, "m", LEVELS, 2, 3)
+        task, _ = rolling_tasks(panel, Ask(2, 3, self.split, DAY))
+        judge = Judge(task, "m", LEVELS)
         origins = np.arange(self.split.validation_end - 1, self.split.end)
         means = np.stack([panel.values[1, origins[0] + 1 + 3 * i : origins[0] + 4 + 3 * i].mean() for i in range(2)])
         judge.add(np.array([1]), origins[:1], np.repeat(means[None, :, None], 3, axis=2))
@@ -229,24 +237,3 @@ def test_trailing_means() -> None:
     values = np.array([[1.0, 3.0, np.nan, 7.0]])
     np.testing.assert_array_equal(trailing_means(values, 1), values)
     np.testing.assert_array_equal(trailing_means(values, 2), [[1.0, 2.0, 3.0, 7.0]])
-
-
-@needs_shared_data
-@pytest.mark.parametrize(
-    ("name", "interval_ms", "rows_an_hour", "naive", "seasonal"),
-    [("ETTh1.csv", HOUR, 1, 1.294, 0.512), ("ETTm1.csv", HOUR // 4, 4, 1.214, 0.423)],
-)
-def test_the_published_figures_of_the_yardsticks(
-    name: str, interval_ms: int, rows_an_hour: int, naive: float, seasonal: float
-) -> None:
-    panel = make_panel(read_history(SHARED / "ett" / name), interval_ms)
-    split = Split(8640 * rows_an_hour, 11520 * rows_an_hour, 14400 * rows_an_hour)
-    judge = Judge(make_task(panel, "ltsf", split, DAY), "nothing", LEVELS, 96, 1)
-    for start in range(split.validation_end - 1, split.end, 512):
-        rows = np.arange(start, min(start + 512, split.end))
-        stream, row = np.repeat(np.arange(7), len(rows)), np.tile(rows, 7)
-        judge.add(stream, row, np.zeros((len(row), 96, 3)))
-    _, last, season = judge.figures()
-    assert last.origins == 2880 * rows_an_hour - 95
-    assert last.mse == pytest.approx(naive, abs=5e-4)
-    assert season.mse == pytest.approx(seasonal, abs=5e-4)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service import __main__ as cli
-from service.errors import BundleError, DataError, MissingExtra, SettingsError
+from service.errors import BrokerUnavailable, BundleError, DataError, MissingExtra, SettingsError
 from service.settings import every_setting
 
 Capture = pytest.CaptureFixture[str]
@@ -44,6 +44,28 @@ def test_an_unknown_setting_is_one_line(capsys: Capture) -> None:
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "did you mean kafka.group" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "leaves"),
+    [([], False), (["--leave"], True), (["--leave", "--kafka.leave=false"], False), (["--kafka.leave", "true"], True)],
+)
+def test_leave_is_short_for_a_setting(words: list[str], leaves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("service.app.run", seen.append)
+    assert cli.run(["serve", *words, "--kafka.instance_id=a"]) == 0
+    assert [(settings.kafka.leave, settings.kafka.instance_id) for settings in seen] == [(leaves, "a")]
+
+
+def test_simulate_says_whom_it_waits_for_and_ends(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDDYCAST_KAFKA__REQUEST_TIMEOUT_MS", "600")
+    (tmp_path / "history.csv").write_text("stream,timestamp,value\na,2024-01-01 00:00,1\n")
+    assert cli.run(["simulate", "history.csv", "--kafka", "127.0.0.1:1", "--wait", "0"]) == BrokerUnavailable.exit_code
+    error = capsys.readouterr().err.splitlines()
+    assert any("connecting" in line and "127.0.0.1:1" in line for line in error[:-1])
+    assert "cannot reach Kafka at 127.0.0.1:1" in error[-1] and "address" in error[-1]
 
 
 def test_debug_keeps_the_stack_trace() -> None:

@@ -67,6 +67,13 @@ def test_a_forecast_is_written_as_documented():
     )
 
 
+def test_a_coarser_grid_of_the_horizon_is_said():
+    coarse = manifest().model_copy(update={"forecast_interval_ms": 3_600_000})
+    (record,) = map(json.loads, Encoder(coarse).encode(**columns(1)))
+    assert record["interval_ms"] == 60_000
+    assert record["forecast_interval_ms"] == 3_600_000
+
+
 def test_several_targets_are_objects_and_several_channels_an_array():
     given_columns = columns(3, channels=3, targets=2)
     encoder = Encoder(manifest(channels=("a", 'b"%s', "c"), targets=('b"%s', "a"), name="100%b"))

@@ -42,12 +42,13 @@ def test_numbers_reach_the_broker_under_their_own_names(given: dict[str, Any]) -
         "max_request_bytes": 2_000_001,
     }
     flags = [f"--kafka.{name}={number}" for name, number in numbers.items()]
-    flags += ["--kafka.bootstrap_servers=a:1,b:2", "--kafka.instance_id=left"]
+    flags += ["--kafka.bootstrap_servers=a:1,b:2", "--kafka.instance_id=left", "--kafka.bulk=false"]
     connect.kafka_broker(load_settings(flags, {}).kafka)
     assert given == {
         **numbers,
         "bootstrap_servers": "a:1,b:2",
         "instance_id": "left",
+        "bulk": False,
         "security": {"security_protocol": "PLAINTEXT"},
     }
 
@@ -101,3 +102,16 @@ def test_a_stop_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(broker, "admin", admin)
     assert connect.reach(broker, stop, lambda _what: None, every_s=60) is None
+
+
+def test_patience_ends_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, asked = MemoryBroker(), [0]
+
+    def admin() -> MemoryAdmin:
+        asked[0] += 1
+        raise BrokerUnavailable("nobody answers at a:1")
+
+    monkeypatch.setattr(broker, "admin", admin)
+    with pytest.raises(BrokerUnavailable, match=r"nobody answers at a:1, for 0\.05 s") as caught:
+        connect.reach(broker, threading.Event(), lambda _what: None, every_s=0.01, within_s=0.05)
+    assert 2 <= asked[0] <= 7 and "address" in caught.value.action

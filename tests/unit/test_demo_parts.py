@@ -20,12 +20,14 @@ from service.history import History, read_history
 from service.metrics import Metrics
 from service.model.runtime import Runtime
 from tests.support.bundles import Walk, write_bundle
-from training.backtest import backtest, drive, make_task
+from training.backtest import backtest, drive
 from training.data import Panel, Split
 from training.demo.scrape import Histogram, parse, scrape
 from training.demo.screen import Screen, StreamLine, View, plain_line, training_progress
 from training.demo.site import publish, write_long
 from training.demo.watch import Group, Recent, Watch
+from training.protocols.task import Ask
+from training.protocols.windows import ltsf_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -145,7 +147,7 @@ class TestWatch:
         runtime, count = Runtime.load(bundle), 0
         broker.admin().create_topic("forecasts", 2)
         encoder, producer = Encoder(runtime.manifest), broker.producer()
-        for chunk in drive(runtime, data, 0):
+        for chunk in drive(runtime, data, np.arange(len(data))):
             keys: Sequence[bytes] = [data.streams[i].encode() for i in chunk.stream]
             values = data.values[chunk.stream, chunk.row][:, None]
             nothing = np.zeros(len(keys), np.float32)
@@ -163,7 +165,7 @@ class TestWatch:
         data, broker = panel(), MemoryBroker()
         count = self.publish(broker, bundle, data)
         consumer = broker.consumer("forecasts", "watch", Group())
-        watch = Watch(consumer, read_manifest(bundle), make_task(data, "ltsf", self.split, DAY))
+        watch = Watch(consumer, read_manifest(bundle), ltsf_tasks(data, Ask.of(read_manifest(bundle), self.split, DAY)))
         while watch.received < count:
             assert watch.poll(1.0)
         expected = backtest(bundle, data, "ltsf", self.split, season_ms=DAY, per_stream=True)

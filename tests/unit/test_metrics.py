@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.align import Verdict
 from service.distribution import Distribution
+from service.measure import Stopwatch, count_scores
 from service.metrics import PREFIX, SECONDS, STAGES, VERDICTS, Metrics
 
 
@@ -55,16 +56,18 @@ def test_buckets_reach_from_100_us_to_60_s() -> None:
 
 
 def test_a_stage_is_timed_even_when_it_raises(metrics: Metrics) -> None:
-    with pytest.raises(ZeroDivisionError), metrics.stage("decode"):
+    stopwatch = Stopwatch()
+    with pytest.raises(ZeroDivisionError), stopwatch("decode"):
         _ = 1 / 0
+    stopwatch.report(metrics)
     assert sample(metrics, "stage_seconds_count", stage="decode") == 1
     assert sample(metrics, "stage_seconds_count", stage="step") is None
 
 
 def test_scores_are_summed_by_target_where_there_was_a_forecast(metrics: Metrics) -> None:
     scores = np.array([[[1.0, 0.5], [4.0, 0.1]], [[np.nan, np.nan], [2.0, 0.3]]])  # [n, targets, scores]
-    metrics.observe_scores(scores, np.array([-1.5, np.nan]), ["flow", "heat"], ["absolute_error", "pit"])
-    metrics.observe_scores(scores[:0], np.array([]), ["flow", "heat"], ["absolute_error", "pit"])
+    count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores, np.array([-1.5, np.nan]))
+    count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores[:0], np.array([]))
     assert sample(metrics, "scored_total", target="flow") == 1
     assert sample(metrics, "scored_total", target="heat") == 2
     assert sample(metrics, "score_total", target="heat", score="absolute_error") == 6

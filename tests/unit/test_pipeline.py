@@ -415,7 +415,7 @@ def test_a_time_to_live_shorter_than_a_gap_changes_no_forecast(walk: Runtime) ->
 
 
 def test_what_is_measured(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.pipeline._LAG_S", 0.0)
+    monkeypatch.setattr("service.serving._SHOW_S", 0.0)
     broker = memory_broker(2)
     subject = worker(broker, walk)
     sent = readings(range(6), 4, 2)

@@ -8,9 +8,9 @@ import pytest
 from service.bundle import read_manifest
 from service.errors import MissingExtra
 from tests.support.bundles import Walk, write_bundle
-from training.backtest import Chunk
 from training.data import Panel, Split
 from training.plot import STREAMS, WINDOWS, Gallery, plot_forecasts
+from training.protocols.judge import Chunk
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -42,7 +42,7 @@ def test_the_last_forecasts_whose_targets_are_known_are_kept(bundle: Path) -> No
     assert kept.shape == (2, WINDOWS)
     assert kept[0].tolist() == [179 - HORIZON * i for i in range(WINDOWS, 0, -1)]
     assert kept[1].tolist() == [149 - HORIZON * i for i in range(WINDOWS, 0, -1)]
-    assert gallery.first == 149 - HORIZON * WINDOWS
+    assert gallery.origins.tolist() == sorted({*kept[0].astype(int).tolist(), *kept[1].astype(int).tolist()})
 
 
 def test_chunks_may_cut_a_stream_anywhere(bundle: Path) -> None:

@@ -8,7 +8,7 @@ from service.broker.memory import MemoryBroker
 from service.errors import BrokerError, TopicMissing
 from service.setting_groups import TopicSettings
 from service.settings import Settings
-from service.topics import CHANGELOG, prepare_topics
+from service.topics import CHANGELOG, look_at_topics, prepare_topics
 
 NAMES = ("observations", "forecasts", "dead-letters", "eddycast-changelog")
 ROW = 400
@@ -99,3 +99,29 @@ def test_one_replica_that_acknowledges_for_all_is_said(
     monkeypatch.setattr("service.broker.memory.MemoryAdmin.replication", lambda *_: 3)
     prepare_topics(admin, Settings(), ROW)
     assert capsys.readouterr().out.count("min.insync.replicas=2") == 2
+
+
+def test_everything_that_is_wrong_is_found_at_once_and_nothing_is_created() -> None:
+    admin = MemoryBroker().admin()
+    admin.create_topic("observations", 2)
+    admin.create_topic("forecasts", 3)
+    admin.create_topic("eddycast-changelog", 1, config={"max.message.bytes": "1000"})
+    found = {(f.topic, f.found.split(":")[0]): f.error for f in look_at_topics(admin, Settings(), ROW)}
+    assert found == {
+        ("observations", "has 2 partitions"): None,
+        ("forecasts", "has 3 partitions, observations has 2"): BrokerError,
+        ("dead-letters", "does not exist yet, is created at start"): None,
+        ("eddycast-changelog", "has 1 partitions, observations has 2"): BrokerError,
+        ("eddycast-changelog", "has cleanup.policy delete"): BrokerError,
+        ("eddycast-changelog", "takes 1000 bytes, and a row with its key takes up to 1522 bytes"): BrokerError,
+    }
+    assert admin.partitions("dead-letters") is None
+
+
+def test_what_is_well_says_what_fits() -> None:
+    admin = MemoryBroker().admin()
+    prepare_topics(admin, Settings(), ROW)
+    found = {finding.topic: finding for finding in look_at_topics(admin, Settings(), ROW)}
+    assert list(found) == list(NAMES) and not any(finding.action for finding in found.values())
+    assert found["forecasts"].found == f"has 4 partitions, takes a forecast of up to {(1 << 20) - 98} bytes"
+    assert found["eddycast-changelog"].found == "has 4 partitions, takes rows: a row has 400 bytes"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
+from service.bundle import read_manifest
 
 
 @pytest.fixture
@@ -46,3 +47,36 @@ def test_a_model_worse_than_a_yardstick_is_said_and_so_is_a_bundle_replaced(
     second = " ".join(capsys.readouterr().out.split())
     assert "is replaced" in second
     assert "warning" not in second
+
+
+def test_auto_names_the_season_and_the_family_that_it_kept(
+    walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(walk), "--horizon", "4", "--out", str(tmp_path / "b"), "--family", "auto"]
+    assert run([*words, "--season", "auto", "--budget", "1ms"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the season found is none" in said
+    assert "smallest weighted quantile loss on the validation part" in said
+    assert read_manifest(tmp_path / "b").family in ("naive", "ar")
+
+
+@pytest.mark.parametrize("family", ["ar", "seq2seq"])
+def test_the_horizon_may_have_a_grid_of_its_own(
+    family: str, walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(walk), "--horizon", "4", "--epochs", "1", "--family", family, "--out", str(tmp_path / "b")]
+    assert run([*words, "--forecast-interval", "90min"]) == 2
+    assert "a forecast interval of 90min is not a whole number of intervals of 1h" in capsys.readouterr().err
+    assert run([*words, "--forecast-interval", "9h"]) == 2
+    assert "needs 72" in capsys.readouterr().err
+    assert run([*words, "--forecast-interval", "3h"]) == 0
+    manifest = read_manifest(tmp_path / "b")
+    assert (manifest.interval_ms, manifest.forecast_interval_ms) == (3_600_000, 3 * 3_600_000)
+    assert [figure.origins for figure in manifest.backtest][:1] == [80 - 4 * 3 + 1]
+
+
+def test_what_only_ar_can_be_is_refused_for_others(
+    walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", str(walk), "--family", "lstm", "--iterated", "--out", str(tmp_path / "b")]) == 2
+    assert "lstm is not iterated" in capsys.readouterr().err

@@ -15,7 +15,6 @@ from rich.table import Table
 from service.bundle import Manifest
 from service.history import History, read_history
 from service.log import configure_log
-from training.backtest import make_task
 from training.data import Panel, Split, format_duration, infer_interval, make_panel
 from training.demo.scrape import Snapshot, scrape
 from training.demo.screen import Screen, StreamLine, View, training_progress
@@ -23,6 +22,8 @@ from training.demo.site import Site, open_site, publish
 from training.demo.watch import Watch
 from training.metrics import Figure
 from training.plot import require_matplotlib
+from training.protocols.task import Ask
+from training.protocols.windows import ltsf_tasks
 from training.report import figures_table, results, write_json
 from training.train import Recipe, train_bundle
 
@@ -74,8 +75,8 @@ def run_demo(
         site = open_site(kafka, bundle, port, out)
         try:
             console.print(f"[bold]3. Stream[/bold] {_where(kafka)}, metrics at {site.url}/metrics")
-            task = make_task(panel, "ltsf", split, DAY_MS)
-            watch = Watch(site.consumer(), manifest, task)
+            tasks = ltsf_tasks(panel, Ask.of(manifest, split, DAY_MS))
+            watch = Watch(site.consumer(), manifest, tasks)
             speed = _stream(site, watch, history, panel, split, seconds, console)
         finally:
             site.close()

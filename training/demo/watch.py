@@ -10,10 +10,11 @@ import orjson
 from service.broker.port import Consumer
 from service.bundle import Manifest
 from service.records import Float64, Int64, PartitionBatch
-from training.backtest import Array, Chunk, Judge, Task
 from training.data import Panel
 from training.metrics import Figure
 from training.plot import Gallery
+from training.protocols.judge import Array, Chunk, Judge
+from training.protocols.task import Task
 
 #: The running error is over this many completed forecasts of a stream, at most.
 RECENT = 96
@@ -35,15 +36,15 @@ class Group:
 class Watch:
     """Everything that the demo knows of the forecasts, from the output topic alone.
 
-    `task.panel` holds what came; a forecast is judged once its targets have arrived.
+    The tasks' panel holds what came; a forecast is judged once its targets have arrived. The first task's figures are
+    given by stream too.
     """
 
-    def __init__(self, consumer: Consumer, manifest: Manifest, task: Task) -> None:
-        self._consumer, self._task, self.panel = consumer, task, task.panel
+    def __init__(self, consumer: Consumer, manifest: Manifest, tasks: Sequence[Task]) -> None:
+        self._consumer, self.panel = consumer, tasks[0].panel
         self._levels, self._horizon = manifest.quantiles, manifest.horizon
-        self._multi = Judge(task, manifest.name, manifest.quantiles, manifest.horizon, 1)
-        self._one = Judge(task, manifest.name, manifest.quantiles, 1, 1)
-        self.gallery = Gallery(self.panel, manifest, task.split.end)
+        self._judges = [Judge(task, manifest.name, manifest.quantiles) for task in tasks]
+        self.gallery = Gallery(self.panel, manifest, tasks[0].end)
         self._index = {name.encode(): i for i, name in enumerate(self.panel.streams)}
         self._recent = Recent(self.panel, manifest.horizon)
         self.horizon_ms = manifest.horizon * manifest.forecast_interval_ms
@@ -66,8 +67,8 @@ class Watch:
             self.last[name] = record
         self.received += len(records)
         self.now_ms = max(self.now_ms, *(record["timestamp"] for record in records))
-        self._multi.add(chunk.stream, chunk.row, chunk.multi_step)
-        self._one.add(chunk.stream, chunk.row, chunk.one_step[:, None])
+        for judge in self._judges:
+            judge.take(chunk)
         self.gallery.add(chunk)
         self._recent.add(chunk.stream, chunk.row, chunk.multi_step[..., self._levels.index(0.5)])
 
@@ -86,7 +87,7 @@ class Watch:
 
     def figures(self) -> list[Figure]:
         """The whole hold-out so far: all streams, each stream, and all one step ahead."""
-        return [*self._multi.figures(per_stream=True), *self._one.figures()]
+        return [figure for i, judge in enumerate(self._judges) for figure in judge.figures(per_stream=i == 0)]
 
 
 class Recent:

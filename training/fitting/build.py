@@ -2,50 +2,110 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from service.errors import DataError
+from training.fitting.iterated import fit_iterated
 from training.fitting.problem import Problem
-from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report
+from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report, schedule_of
 from training.fitting.residuals import fit_offsets
 from training.fitting.ridge import fit_linear
-from training.models import Forecaster, LatentAutoregression, LinearAutoregression, Naive, SeasonalNaive
-from training.models.cells import CELLS
-from training.models.columns import unroll_memory
-from training.models.linear import LAGS
+from training.models import (
+    Forecaster,
+    LatentAutoregression,
+    LinearAutoregression,
+    Mixture,
+    Naive,
+    Recurrent,
+    SeasonalNaive,
+    SequenceToSequence,
+)
+from training.models.columns import Columns, unroll_memory
+from training.models.linear import LAGS, iterated_memory, linear_memory
+from training.models.recurrent import DILATED_GRU, RECURRENT
+from training.models.seq2seq import SEQ2SEQ
 
-FAMILIES = ("naive", "seasonal_naive", "ar", *CELLS)
+MIX, AUTO = "mix", "auto"
+LATENT = (*RECURRENT, SEQ2SEQ)
+FAMILIES = ("naive", "seasonal_naive", "ar", *LATENT, MIX, AUTO)
+MEMBERS = ("lstm", DILATED_GRU)
+MIXABLE = ("ar", *LATENT)
 
 
-def fit_family(
-    family: str,
-    problem: Problem,
-    *,
-    lags: int = LAGS,
-    linear_path: bool = True,
-    schedule: Schedule | None = None,
-    report: Report = no_report,
-) -> Forecaster:
-    """Fit `family` on the problem's train part, choosing by its validation part. Deterministic for a seed."""
-    torch.manual_seed((schedule or Schedule()).seed)
-    if family in CELLS:
-        linear = _fit_ar(problem, lags) if linear_path else None
-        model = LatentAutoregression(problem.target, family, linear)
-        columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
-        fit_recurrent(model, problem, columns, schedule or Schedule(), report)
-        return model.eval()
+@dataclass(frozen=True)
+class Plan:
+    """How forecasters are fitted. `linear_path` False = recurrent nets alone; `schedules` by family."""
+
+    lags: int = LAGS
+    iterated: bool = False
+    linear_path: bool = True
+    members: Sequence[str] = MEMBERS
+    schedules: Callable[[str], Schedule] = schedule_of
+    report: Report = no_report
+
+
+def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
+    """Fit `family` on the problem's train part, choosing by its validation part. Deterministic for a seed. Raises
+    DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/choice.py`)."""
+    torch.manual_seed(plan.schedules(family).seed)
+    if family in LATENT:
+        linear = _fit_ar(problem, plan.lags) if plan.linear_path else None
+        return fit_latent(family, problem, plan, linear)
+    if family == MIX:
+        return fit_mixture(problem, plan)
     if family == "ar":
-        return _fit_ar(problem, lags)
+        return _fit_iterated(problem, plan.lags) if plan.iterated else _fit_ar(problem, plan.lags)
+    if family not in ("naive", "seasonal_naive"):
+        raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}")
     point = Naive(problem.target) if family == "naive" else SeasonalNaive(problem.target)
     fit_offsets(point, problem, unroll_memory(point.memory.spec, problem.values, problem.timestamps))
     return point.eval()
 
 
-def _fit_ar(problem: Problem, lags: int) -> LinearAutoregression:
-    model = LinearAutoregression(problem.target, lags)
+def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregression | None) -> Recurrent:
+    """A recurrent family, as a correction of `linear` if there is one."""
+    torch.manual_seed(plan.schedules(family).seed)
+    model: Recurrent = (
+        SequenceToSequence(problem.target, linear)
+        if family == SEQ2SEQ
+        else LatentAutoregression(problem.target, family, linear)
+    )
     columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
-    weights = torch.as_tensor(fit_linear(problem, columns, problem.target.horizon).weights)
+    fit_recurrent(model, problem, columns, plan.schedules(family), plan.report)
+    return model.eval()
+
+
+def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
+    """Every member by itself, all with one linear path. Raises DataError for members that cannot be mixed."""
+    wrong = [name for name in plan.members if name not in MIXABLE]
+    if wrong or len(plan.members) < 2 or len(set(plan.members)) < len(plan.members):
+        raise DataError(f"{','.join(plan.members)} cannot be mixed", f"name two or more of {', '.join(MIXABLE)}")
+    linear = _fit_ar(problem, plan.lags)
+    fitted = [linear if name == "ar" else fit_latent(name, problem, plan, linear) for name in plan.members]
+    return Mixture(fitted).eval()
+
+
+def _fit_ar(problem: Problem, lags: int) -> LinearAutoregression:
+    columns = unroll_memory(linear_memory(problem.target, lags), problem.values, problem.timestamps)
+    return _linear(problem, columns, fit_linear(problem, columns, problem.target.horizon).weights)
+
+
+def _fit_iterated(problem: Problem, lags: int) -> LinearAutoregression:
+    columns = unroll_memory(iterated_memory(problem.target, lags), problem.values, problem.timestamps)
+    return _linear(problem, columns, fit_iterated(problem, columns, problem.target.horizon))
+
+
+def _linear(problem: Problem, columns: Columns, maps: NDArray[np.float32]) -> LinearAutoregression:
+    """The forecaster with these maps [features, 1 + horizon], next value first, and quantiles from its own errors."""
+    model = LinearAutoregression(problem.target, columns.spec)
+    weights = torch.as_tensor(maps)
     model.weights_one.copy_(weights[:, 0])
-    model.weights_multi.copy_(weights)
+    model.weights_multi.copy_(weights[:, 1:])
     fit_offsets(model, problem, columns)
     model.eval()
     return model

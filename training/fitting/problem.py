@@ -8,8 +8,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data import trailing_means
 from training.models.forecaster import Target
 
+LONG = 96  # leads: beyond, neighbouring origins are thinned and training draws so many leads at a time
+LONG_STRIDE = 8
 WARMUP_SEASONS = 14  # before this much history the memory is too young to learn from
 
 
@@ -31,6 +34,11 @@ class Problem:
         spread = np.nanstd(np.where(np.isnan(train).all(0), 0.0, train), 0)
         return np.where(np.isfinite(spread) & (spread > 0), spread, np.inf)
 
+    @cached_property
+    def means(self) -> NDArray[np.float64]:
+        """[T, S] the mean of what was observed in the block of slots that ends with each row: what leads are of."""
+        return trailing_means(self.values.T, self.target.block).T
+
     @property
     def warmup(self) -> int:
         """The first row to learn from."""
@@ -38,17 +46,26 @@ class Problem:
 
     def train_origins(self, leads: int) -> NDArray[np.int64]:
         """Origins whose targets up to `leads` ahead all lie in the train part."""
-        return np.arange(self.warmup, self.train_end - leads)
+        return np.arange(self.warmup, self.train_end - leads * self.target.block)
 
     def validation_origins(self, leads: int, most: int = 4096) -> NDArray[np.int64]:
-        """Origins whose targets lie in the validation part; every n-th if there are more than `most`."""
-        origins = np.arange(self.train_end - 1, self.validation_end - leads)
-        return origins[:: -(-len(origins) // most)]
+        """Origins whose targets lie in the validation part: every n-th if there are more than `most`, and every
+        LONG_STRIDE-th if they reach beyond LONG rows (neighbouring origins then share nearly all of their targets)."""
+        reach = leads * self.target.block
+        origins = np.arange(self.train_end - 1, self.validation_end - reach)
+        return origins[:: max(-(-len(origins) // most), LONG_STRIDE if reach > LONG else 1)]
 
-    def windows(self, origins: NDArray[np.int64], streams: NDArray[np.int64], leads: int) -> NDArray[np.float64]:
-        """What came after each (origin, stream): [n, leads]."""
-        after: NDArray[np.float64] = self.values[origins[:, None] + np.arange(1, leads + 1), streams[:, None]]
+    def windows(
+        self, origins: NDArray[np.int64], streams: NDArray[np.int64], leads: int | NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """What came after each (origin, stream): [n, leads], for all leads or for those given (0 = the first)."""
+        ahead = self.target.block * (1 + (np.arange(leads) if isinstance(leads, int) else leads))
+        after: NDArray[np.float64] = self.means[origins[:, None] + ahead, streams[:, None]]
         return after
+
+    def next(self, origins: NDArray[np.int64], streams: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[n, 1] the next value of each (origin, stream), whatever the grid of the horizon."""
+        return self.values[origins + 1, streams][:, None]
 
     def pairs(self, origins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every origin of every stream: times [n] and streams [n]."""

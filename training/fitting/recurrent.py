@@ -1,7 +1,8 @@
 """Truncated back-propagation through time over contiguous pieces of streams (pinball loss, AdamW, one cycle).
 
-A piece starts at a random position from a zero hidden state; its first BURN_IN steps only warm the state and carry
-no loss (Dive into Deep Learning, "Backpropagation Through Time"). Validation carries the state through all history.
+A piece starts at a random position from a zero hidden state; its first `burn_in` updates only warm the state and
+carry no loss (Dive into Deep Learning, "Backpropagation Through Time"). Of a phase bank a piece is the turns of one
+of its states. Over long horizons every batch draws some of the leads. Validation carries the state through all history.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.fitting.problem import Problem
+from training.fitting.problem import LONG, Problem
 from training.models.columns import Columns
 from training.models.forecaster import view_of
-from training.models.recurrent import LatentAutoregression
+from training.models.recurrent import DILATED_GRU, Recurrent
+from training.models.seq2seq import SEQ2SEQ
 
 ONE_STEP_SHARE = 1 / 3  # of the loss
+CELLS = 250_000  # forecasts (of all quantiles) judged at a time
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a recurrent forecaster is trained; lengths in steps."""
+    """How a recurrent forecaster is trained; lengths in updates of a state."""
 
     piece: int = 336
     burn_in: int = 144
@@ -37,7 +40,21 @@ class Schedule:
     patience: int = 3
     clip: float = 1.0
     seed: int = 0
+    cells: int | None = None  # most forecasts a batch, of a decoder that pays for every lead
+    taught: float = 0.0  # the share of training over which teacher forcing fades out
 
+
+#: A bank's states see few updates each, and every update saw `stride` values.
+DILATED = Schedule(piece=50, burn_in=15, most_iterations=100, learning_rate=5e-4)
+
+
+def schedule_of(family: str) -> Schedule:
+    """What a family is trained by unless told otherwise."""
+    return {DILATED_GRU: DILATED, SEQ2SEQ: DECODED}.get(family, Schedule())
+
+
+#: A decoder takes as long for a lead as an encoder for a value.
+DECODED = Schedule(cells=24_576, taught=0.5)
 
 #: Called after every iteration with (iterations done, iterations in all, loss of the last one, best validation loss).
 Report = Callable[[int, int, float, float], None]
@@ -48,14 +65,14 @@ def no_report(done: int, total: int, loss: float, best: float) -> None:
 
 
 def fit_recurrent(
-    model: LatentAutoregression, problem: Problem, columns: Columns, schedule: Schedule, report: Report = no_report
+    model: Recurrent, problem: Problem, columns: Columns, schedule: Schedule, report: Report = no_report
 ) -> float:
     """Train `model` in place; returns the best validation loss (pinball, in the streams' units), whose weights stay.
 
     ctrl-C ends the training early and keeps the best weights so far.
     """
     torch.manual_seed(schedule.seed)
-    schedule = _fitted(schedule, problem)
+    schedule = _fitted(schedule, problem, model.latent.stride)
     pieces = _Pieces(model, problem, columns, schedule)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay)
@@ -66,7 +83,7 @@ def fit_recurrent(
         for epoch in range(schedule.epochs):
             model.train()
             for iteration in range(pieces.an_epoch):
-                loss = pieces.loss()
+                loss = pieces.loss((epoch * pieces.an_epoch + iteration) / total)
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 nn.utils.clip_grad_norm_(trained, schedule.clip)
@@ -86,9 +103,9 @@ def fit_recurrent(
     return best
 
 
-def _fitted(schedule: Schedule, problem: Problem) -> Schedule:
+def _fitted(schedule: Schedule, problem: Problem, stride: int) -> Schedule:
     """Shorter pieces where the history is short."""
-    room = problem.train_end - problem.target.horizon - problem.warmup
+    room = (problem.train_end - problem.target.reach - problem.warmup) // stride
     piece = max(2, min(schedule.piece, room // 2))
     return replace(schedule, piece=piece, burn_in=min(schedule.burn_in, piece // 2))
 
@@ -96,42 +113,58 @@ def _fitted(schedule: Schedule, problem: Problem) -> Schedule:
 class _Pieces:
     """Draws batches of contiguous pieces of the train part and gives their loss."""
 
-    def __init__(self, model: LatentAutoregression, problem: Problem, columns: Columns, schedule: Schedule) -> None:
+    def __init__(self, model: Recurrent, problem: Problem, columns: Columns, schedule: Schedule) -> None:
         self.model, self.problem, self.columns, self.schedule = model, problem, columns, schedule
         self.inputs = model.latent.inputs(columns)
         self.random = np.random.default_rng(schedule.seed)
-        self.last = problem.train_end - problem.target.horizon - schedule.piece
+        self.last = problem.train_end - problem.target.reach - schedule.piece * model.latent.stride
         usable = schedule.piece - schedule.burn_in
         once = (self.last - problem.warmup) * problem.values.shape[1] / (usable * schedule.batch)
         self.an_epoch = int(np.clip(once, 8, schedule.most_iterations))
 
-    def loss(self) -> Tensor:
-        plan = self.schedule
+    def loss(self, done: float) -> Tensor:
+        """Of one batch, after a share `done` of the training."""
+        plan, target = self.schedule, self.problem.target
         start = self.random.integers(self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch)
         stream = self.random.integers(0, self.problem.values.shape[1], plan.batch)
-        times = start[:, None] + np.arange(plan.piece)
+        times = start[:, None] + self.model.latent.stride * np.arange(plan.piece)
         hidden = self.model.latent.run(self.inputs[torch.as_tensor(times), torch.as_tensor(stream)[:, None]])
         t = times[:, plan.burn_in :].reshape(-1)
         s = np.repeat(stream, plan.piece - plan.burn_in)
-        return _loss(self.model, self.problem, self.columns, hidden[:, plan.burn_in :].flatten(0, 1), t, s)
+        state = hidden[:, plan.burn_in :].flatten(0, 1)
+        if plan.cells and plan.cells < len(t) * target.horizon:
+            kept = self.random.permutation(len(t))[: max(1, plan.cells // target.horizon)]
+            t, s, state = t[kept], s[kept], state[torch.as_tensor(kept)]
+        drawn = self.model.draws_leads and target.horizon > LONG
+        leads = self.random.permutation(target.horizon)[:LONG] if drawn else None
+        shown = self.random.random((len(t), target.horizon)) < 1 - done / plan.taught if done < plan.taught else None
+        return _loss(self.model, self.problem, self.columns, state, t, s, leads, shown)
 
 
 def _loss(
-    model: LatentAutoregression,
+    model: Recurrent,
     problem: Problem,
     columns: Columns,
     hidden: Tensor,
     t: NDArray[np.int64],
     s: NDArray[np.int64],
+    leads: NDArray[np.int64] | None = None,
+    shown: NDArray[np.bool_] | None = None,
 ) -> Tensor:
-    """Pinball loss in the streams' units over observed targets: the horizon's, and a share for one step ahead."""
+    """Pinball loss in the streams' units over observed targets: the horizon's (or some leads of it), and a share for
+    one step ahead. `shown` [n, horizon]: which of its targets a decoder may read, for the lead after them."""
     scale = columns.scale[t, s]
-    ahead = problem.windows(t, s, model.target.horizon) - columns.x[t, s][:, None]
+    drawn = np.arange(model.target.horizon) if leads is None else leads
+    after = np.concatenate([problem.windows(t, s, drawn), problem.next(t, s)], 1)
+    ahead = after - columns.x[t, s][:, None]
     came = torch.as_tensor((ahead / np.where(scale > 0, scale, 1.0)[:, None]).astype(np.float32))
     weight = torch.as_tensor((scale / problem.unit[s]).astype(np.float32))
     view = view_of(columns, t, s, hidden)
-    multi = _pinball(model.multi_step_units(view), came, weight, model.target.quantiles)
-    one = _pinball(model.one_step_units(view)[:, None], came[:, :1], weight, model.target.quantiles)
+    if shown is not None:
+        view = replace(view, shown=torch.where(torch.as_tensor(shown), came[:, :-1], torch.tensor(torch.nan)))
+    units = model.multi_step_units(view) if leads is None else model.units_at(view, torch.as_tensor(leads))
+    multi = _pinball(units, came[:, :-1], weight, model.target.quantiles)
+    one = _pinball(model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles)
     return (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * one
 
 
@@ -145,12 +178,13 @@ def _pinball(quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[floa
 
 
 @torch.no_grad()
-def validation_loss(model: LatentAutoregression, problem: Problem, columns: Columns) -> float:
+def validation_loss(model: Recurrent, problem: Problem, columns: Columns) -> float:
     """The loss on the validation part, the hidden state carried from the first row."""
     model.eval()
     hidden = model.scan(columns)
     losses, rows = [], []
-    for chunk in np.array_split(problem.validation_origins(problem.target.horizon), 8):
+    origins = problem.validation_origins(problem.target.horizon)
+    for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * problem.target.horizon // CELLS):
         if len(chunk):
             t, s = problem.pairs(chunk)
             losses.append(float(_loss(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)))

@@ -29,8 +29,9 @@ def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> N
             continue
         t, s, scale = t[usable], s[usable], scale[usable]
         one, multi = model.points(view_of(columns, t, s, torch.zeros(len(t), 0)))
-        came = (problem.windows(t, s, horizon) - columns.x[t, s][:, None]) / scale[:, None]
-        errors.append(np.concatenate([came[:, :1] - one.numpy()[:, None], came - multi.numpy()], 1))
+        after = np.concatenate([problem.next(t, s), problem.windows(t, s, horizon)], 1)
+        came = (after - columns.x[t, s][:, None]) / scale[:, None]
+        errors.append(came - np.concatenate([one.numpy()[:, None], multi.numpy()], 1))
     if not errors:
         raise DataError("no stream has moved by the validation part", "check --split and --columns")
     offsets = _offsets(np.concatenate(errors), model.target.quantiles)

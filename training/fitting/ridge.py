@@ -22,14 +22,15 @@ CHUNK = 512  # origins
 
 @dataclass(frozen=True)
 class LinearMap:
-    """weights [features, leads] from features to leads, both in running scales; the strength chosen for each lead."""
+    """weights [features, 1 + leads] from features to the next value and to the leads, all in running scales; the
+    strength chosen for each."""
 
     weights: NDArray[np.float32]
     strengths: NDArray[np.float64]
 
 
 @dataclass
-class _Moments:
+class Moments:
     """Sums of products over rows: features with features, and features with targets."""
 
     gram: NDArray[np.float64]
@@ -38,10 +39,10 @@ class _Moments:
 
 
 def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
-    """Fit every lead 1 .. `leads` on the train part, choose strengths on the validation part."""
-    groups = lead_groups(leads)
+    """Fit the next value and every lead 1 .. `leads` on the train part, choose strengths on the validation part."""
+    groups = [(0, 1), *((1 + lo, 1 + hi) for lo, hi in lead_groups(leads))]
     moments = _train_moments(problem, columns, groups)
-    solved = [_solve(moments[g], strength) for g in range(len(groups)) for strength in STRENGTHS]
+    solved = [solve(moments[g], strength) for g in range(len(groups)) for strength in STRENGTHS]
     errors = _validation_errors(problem, columns, groups, solved)
     best = [int(np.argmin(errors[g])) for g in range(len(groups))]
     weights = [solved[g * len(STRENGTHS) + best[g]] for g in range(len(groups))]
@@ -50,7 +51,7 @@ def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
 
 
 def lead_groups(leads: int) -> list[tuple[int, int]]:
-    """Half-open ranges of lead indices (0 = one step ahead)."""
+    """Half-open ranges of lead indices (0 = the first)."""
     ends = [end for end in GROUP_ENDS if end < leads] + [leads]
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
@@ -58,20 +59,21 @@ def lead_groups(leads: int) -> list[tuple[int, int]]:
 def _rows(
     problem: Problem, columns: Columns, origins: NDArray[np.int64], leads: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-    """Chunks of features [n, features] and targets [n, leads], both in the streams' units."""
+    """Chunks of features [n, features] and targets [n, 1 + leads], both in the streams' units."""
     for chunk in np.array_split(origins, max(1, len(origins) // CHUNK)):
         t, s = problem.pairs(chunk)
         unit = problem.unit[s]
-        targets = (problem.windows(t, s, leads) - columns.x[t, s][:, None]) / unit[:, None]
+        after = np.concatenate([problem.next(t, s), problem.windows(t, s, leads)], 1)
+        targets = (after - columns.x[t, s][:, None]) / unit[:, None]
         features = columns.features(t, s) * (columns.scale[t, s] / unit)[:, None].astype(np.float32)
         seen = columns.count[t, s] > 0
         yield features[seen], targets[seen]
 
 
-def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, int]]) -> list[_Moments]:
+def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, int]]) -> list[Moments]:
     """Rows count for a group of leads where all of its targets were observed."""
-    size, leads = columns.spec.features, groups[-1][1]
-    moments = [_Moments(np.zeros((size, size)), np.zeros((size, hi - lo))) for lo, hi in groups]
+    size, leads = columns.spec.features, groups[-1][1] - 1
+    moments = [Moments(np.zeros((size, size)), np.zeros((size, hi - lo))) for lo, hi in groups]
     for x, y in _rows(problem, columns, problem.train_origins(leads), leads):
         whole = None if np.isnan(y).any() else x.T @ x
         for moment, (lo, hi) in zip(moments, groups, strict=True):
@@ -83,7 +85,8 @@ def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, i
     return moments
 
 
-def _solve(moments: _Moments, strength: float) -> NDArray[np.float64]:
+def solve(moments: Moments, strength: float) -> NDArray[np.float64]:
+    """[features, targets]: the map of least squares, with a penalty of `strength` a row on every scaled weight."""
     rms = np.sqrt(np.diag(moments.gram) / max(moments.rows, 1))
     rms = np.where(rms > 0, rms, 1.0)
     scaled = moments.gram / np.outer(rms, rms)
@@ -96,7 +99,7 @@ def _validation_errors(
 ) -> NDArray[np.float64]:
     """Squared error [groups, strengths] on the validation part, missing targets left out."""
     errors = np.zeros((len(groups), len(STRENGTHS)))
-    leads = groups[-1][1]
+    leads = groups[-1][1] - 1
     stacked = np.concatenate(solved, 1).astype(np.float32)
     for x, y in _rows(problem, columns, problem.validation_origins(leads), leads):
         predicted, at = x @ stacked, 0

@@ -56,11 +56,15 @@ class GruCell(Cell):
 
     def advance(self, inputs: Tensor, state: State) -> State:
         hidden = state["hidden"]
-        a, b = self.gates(inputs, hidden)
-        (reset_a, update_a, new_a), (reset_b, update_b, new_b) = a.chunk(3, 1), b.chunk(3, 1)
-        reset, update = torch.sigmoid(reset_a + reset_b), torch.sigmoid(update_a + update_b)
-        new = torch.tanh(new_a + reset * new_b)
-        return {"hidden": (1 - update) * new + update * hidden}
+        return {"hidden": gated(*self.gates(inputs, hidden), hidden)}
+
+
+def gated(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
+    """The next hidden [batch, units] of a gated recurrent unit, from its two affine maps [batch, 3 units]."""
+    (reset_a, update_a, new_a), (reset_b, update_b, new_b) = from_input.chunk(3, 1), from_hidden.chunk(3, 1)
+    reset, update = torch.sigmoid(reset_a + reset_b), torch.sigmoid(update_a + update_b)
+    new = torch.tanh(new_a + reset * new_b)
+    return (1 - update) * new + update * hidden
 
 
 class LstmCell(Cell):

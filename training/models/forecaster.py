@@ -16,19 +16,30 @@ from torch import Tensor, nn
 
 from training.models.columns import Columns, unroll_memory
 from training.models.density import integral_transform, pinball, surprise
-from training.models.latent import Latent
+from training.models.latent import Carried
 from training.models.memory import Memory, MemorySpec, State
 from training.models.units import relative, safe, scale_of
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is forecast: how far, at which quantiles, on which grid and season (0 = none)."""
+    """What is forecast: how far, at which quantiles, on which grid and season (0 = none). With `block` > 1 the horizon
+    has a coarser grid than the values: each of its leads is the mean of the next `block` slots."""
 
     interval_ms: int
     horizon: int
     quantiles: tuple[float, ...]
     season_steps: int = 0
+    block: int = 1
+
+    @property
+    def forecast_interval_ms(self) -> int:
+        return self.block * self.interval_ms
+
+    @property
+    def reach(self) -> int:
+        """How many slots ahead the horizon ends."""
+        return self.block * self.horizon
 
     @property
     def median(self) -> int:
@@ -52,6 +63,7 @@ class View:
     features: Tensor  # [n, features] f32
     timestamp: Tensor  # [n] i64
     hidden: Tensor  # [n, units] f32, what the heads read of the latent state; no units without one
+    shown: Tensor | None = None  # [n, horizon] f32, in training: targets for a decoder to read, NaN = its own forecast
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Forecaster(nn.Module):
 
     family = "forecaster"
 
-    def __init__(self, target: Target, memory: MemorySpec, latent: Latent | None = None) -> None:
+    def __init__(self, target: Target, memory: MemorySpec, latent: Carried | None = None) -> None:
         super().__init__()
         self.target = target
         self.memory = Memory(memory)
@@ -99,19 +111,22 @@ class Forecaster(nn.Module):
         started = memory["count"] > 0
         latent = self.latent.advance(memory, glance, timestamp, state) if self.latent else {}
         features, anchor, scale = self.memory.read(memory)
-        units = self.one_step_units(View(features, timestamp, latent.get("hidden", features[:, :0])))
+        units = self.one_step_units(View(features, timestamp, self._hidden(latent, features)))
         pending = torch.where(started, units, torch.zeros_like(units))
         quantiles = anchor[:, None] + scale[:, None] * units.double()
         quantiles = torch.where(started, quantiles, torch.full_like(quantiles, torch.nan))
         return StepOutput({**memory, **latent, "pending": pending}, quantiles[:, None], loss, scores[:, None])
 
     def forecast(self, timestamp: Tensor, state: State) -> Tensor:
-        """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) intervals."""
+        """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
         features, anchor, scale = self.memory.read(state)
-        units = self.multi_step_units(View(features, timestamp, state.get("hidden", features[:, :0])))
+        units = self.multi_step_units(View(features, timestamp, self._hidden(state, features)))
         quantiles = anchor[:, None, None] + scale[:, None, None] * units.double()
         started = (state["count"] > 0)[:, :, None]
         return torch.where(started, quantiles, torch.full_like(quantiles, torch.nan))[:, :, None]
+
+    def _hidden(self, state: State, features: Tensor) -> Tensor:
+        return self.latent.read(state) if self.latent else features[:, :0]
 
     def _score(self, arrived: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without forecast or value."""

@@ -19,14 +19,39 @@ from training.models.units import safe, scale_of
 INPUT_BOUND = 10.0
 
 
-class Latent(nn.Module):
-    """h_t = g(h_{t-1}, x_t), with x_t the memory's columns in running scales."""
+class Carried(nn.Module):
+    """A hidden state beside the memory, carried from step to step: zeros for a stream never seen."""
 
-    def __init__(self, cell: str, memory: MemorySpec, units: int) -> None:
+    def __init__(self, units: int) -> None:
         super().__init__()
-        self.spec = memory
         self.units = units
-        self.embed = nn.Linear(cell_input_size(memory), units)
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros, [batch, ...] each."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it carries")
+
+    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+        """The state after one step: `memory` is the memory after it, `state` holds the own tensors before it."""
+        raise NotImplementedError(f"{type(self).__name__} must advance by one step")
+
+    def read(self, state: State) -> Tensor:
+        """What the heads read of the state, [batch, units]."""
+        raise NotImplementedError(f"{type(self).__name__} must be read")
+
+    def scan(self, columns: Columns) -> Tensor:
+        """What the heads read after every step of an unrolled memory, [T, S, units]."""
+        raise NotImplementedError(f"{type(self).__name__} must scan a history")
+
+
+class Latent(Carried):
+    """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales."""
+
+    stride = 1
+
+    def __init__(self, cell: str, memory: MemorySpec, units: int, inputs: int | None = None) -> None:
+        super().__init__(units)
+        self.spec = memory
+        self.embed = nn.Linear(inputs or cell_input_size(memory), units)
         self.cell = CELLS[cell](units)
 
     def initial_state(self, batch: int) -> State:
@@ -34,13 +59,19 @@ class Latent(nn.Module):
         return {name: torch.zeros(batch, self.units) for name in self.cell.tensors}
 
     def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
-        """The state after one step: `memory` is the memory after it, `state` holds the cell's tensors before it."""
-        phase = phase_of(timestamp, self.spec)
-        x, level, spread = memory["ring"][:, -1], memory["level"], memory["spread"]
-        inputs = cell_inputs(x, glance.seasonal, level, spread, glance.observed, phase)
+        inputs = self.show(memory, glance, timestamp)
         advanced = self.cell.advance(functional.relu(self.embed(inputs)), state)
         started = memory["count"] > 0
         return {name: torch.where(started, tensor, torch.zeros_like(tensor)) for name, tensor in advanced.items()}
+
+    def read(self, state: State) -> Tensor:
+        return state["hidden"]
+
+    def show(self, memory: State, glance: Glance, timestamp: Tensor) -> Tensor:
+        """What the cell is shown of the memory after a step, [batch, inputs]."""
+        phase = phase_of(timestamp, self.spec)
+        x, level, spread = memory["ring"][:, -1], memory["level"], memory["spread"]
+        return cell_inputs(x, glance.seasonal, level, spread, glance.observed, phase)
 
     def inputs(self, columns: Columns) -> Tensor:
         """What the cell is shown after every step of an unrolled memory, [T, S, inputs]."""
@@ -50,17 +81,26 @@ class Latent(nn.Module):
         return cell_inputs(x, seasonal, level, spread, torch.as_tensor(columns.observed), phase)
 
     def run(self, inputs: Tensor) -> Tensor:
-        """inputs [batch, T, inputs] from a zero state -> hidden [batch, T, units]."""
+        """One state's updates, inputs [batch, updates, inputs] from a zero state -> hidden [batch, updates, units]."""
         return self.cell.scan(functional.relu(self.embed(inputs)))
 
+    def carry(self, inputs: Tensor) -> Tensor:
+        """inputs [batch, T, inputs] from zero states -> hidden [batch, T, units]: `stride` states that take turns."""
+        batch, steps, size = inputs.shape
+        rounds = -(-steps // self.stride)
+        padded = functional.pad(inputs, (0, 0, 0, rounds * self.stride - steps))
+        turns = padded.reshape(batch, rounds, self.stride, size).transpose(1, 2).flatten(0, 1)
+        hidden = self.run(turns).reshape(batch, self.stride, rounds, self.units).transpose(1, 2)
+        return hidden.reshape(batch, rounds * self.stride, self.units)[:, :steps]
+
     def scan(self, columns: Columns) -> Tensor:
-        """Hidden after every step, [T, S, units]; a stream starts from zero at its first observed value, wherever
+        """Hidden after every step; a stream starts from zero at its first observed value, wherever
         in the history that is, and is zero before."""
         steps = len(columns.timestamps)
         start = np.argmax(columns.count > 0, 0)
         forward = np.minimum(np.arange(steps)[:, None] + start, steps - 1)
         streams = np.arange(len(start))
-        hidden = self.run(self.inputs(columns)[forward, streams].transpose(0, 1)).transpose(0, 1)
+        hidden = self.carry(self.inputs(columns)[forward, streams].transpose(0, 1)).transpose(0, 1)
         back = np.arange(steps)[:, None] - start
         aligned = hidden[np.maximum(back, 0), streams]
         return torch.where(torch.as_tensor(columns.count > 0)[:, :, None], aligned, torch.zeros_like(aligned))

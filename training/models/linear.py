@@ -1,10 +1,13 @@
 """Linear autoregression on a seasonal memory: lags, seasonal tables at several rates, levels at several half-lives.
 
 All features are relative to the last value and the map has no bias, so f(a*y + b) = a*f(y) + b by construction.
-One map a lead (direct multi-step, no feeding back), fitted in closed form (`training/fitting/ridge.py`).
+One map a lead. Either each lead is fitted by itself (`training/fitting/ridge.py`), or a one-step map of lags is fed
+back on itself (`training/fitting/iterated.py`): that is again one linear map a lead, so both are served by this class.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -25,6 +28,11 @@ def linear_memory(target: Target, lags: int = LAGS) -> MemorySpec:
     return MemorySpec(target.interval_ms, target.season_steps, lags, rates, tuple(level * span for level in LEVELS))
 
 
+def iterated_memory(target: Target, lags: int) -> MemorySpec:
+    """What the textbook autoregression reads: lags, and the mean of all that was observed in place of a constant."""
+    return MemorySpec(target.interval_ms, target.season_steps, lags, half_lives=(math.inf,))
+
+
 class LinearAutoregression(PointForecaster):
     """`weights_one` [features], `weights_multi` [features, horizon]: features in, leads out, both in running scales."""
 
@@ -32,8 +40,8 @@ class LinearAutoregression(PointForecaster):
     weights_one: Tensor
     weights_multi: Tensor
 
-    def __init__(self, target: Target, lags: int = LAGS) -> None:
-        super().__init__(target, linear_memory(target, lags))
+    def __init__(self, target: Target, memory: MemorySpec | None = None) -> None:
+        super().__init__(target, memory or linear_memory(target))
         features = self.memory.spec.features
         self.register_buffer("weights_one", torch.zeros(features))
         self.register_buffer("weights_multi", torch.zeros(features, target.horizon))

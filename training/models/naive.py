@@ -61,7 +61,7 @@ class SeasonalNaive(PointForecaster):
     def points(self, view: View) -> tuple[Tensor, Tensor]:
         spec = self.memory.spec
         slot = slot_in_bin(view.timestamp, spec.interval_ms, spec.width)
-        leads = torch.arange(1, self.target.horizon + 1)
+        leads = torch.arange(1, self.target.reach + 1)
         bins_ahead = torch.div(slot[:, None] + leads, spec.width, rounding_mode="floor")
         points = view.features.gather(1, (bins_ahead - 1).remainder(spec.bins))
-        return points[:, 0], points
+        return points[:, 0], points.reshape(-1, self.target.horizon, self.target.block).mean(-1)

@@ -1,7 +1,7 @@
 """Latent autoregression: a carried hidden state h_t = g(h_{t-1}, x_t) from which every lead's quantiles are read.
 
 By default the linear autoregression is its frozen linear path and the recurrent part a correction that starts at
-zero. The head gives, for every lead, a shift of the median and the gaps between quantiles (softplus, so that they
+zero. Heads give, for every lead, a shift of the median and the gaps between quantiles (softplus, so that they
 never cross), all in running scales.
 """
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.models.bank import MOST_STATES, PhaseBank
+from training.models.cells import CELLS
 from training.models.forecaster import Forecaster, Target, View
 from training.models.latent import Latent
 from training.models.linear import LEVELS, LinearAutoregression
@@ -20,48 +22,92 @@ UNITS = 64
 DROPOUT = 0.2
 NARROW = -1.0  # first bias of the gaps, before softplus
 
+DILATED_GRU = "dilated_gru"
+RECURRENT = (*CELLS, DILATED_GRU)
 
-def plain_memory(target: Target) -> MemorySpec:
-    """The little that a cell without a linear path needs: the last value, levels, spreads, one seasonal table."""
+
+def plain_memory(target: Target, lags: int = 1) -> MemorySpec:
+    """The little that a cell without a linear path needs: the last values, levels, spreads, one seasonal table."""
     span = target.season_steps or 24
     rates = (0.5,) if target.season_steps else ()
-    return MemorySpec(target.interval_ms, target.season_steps, 1, rates, tuple(level * span for level in LEVELS))
+    return MemorySpec(target.interval_ms, target.season_steps, lags, rates, tuple(level * span for level in LEVELS))
 
 
-class LatentAutoregression(Forecaster):
-    """`rnn`, `gru` or `lstm`; with `linear`, a correction of that linear autoregression."""
+def latent_of(family: str, memory: MemorySpec, units: int) -> Latent:
+    """The latent state of a recurrent family: one cell that moves with every value, or a bank that takes turns."""
+    return PhaseBank("gru", memory, units) if family == DILATED_GRU else Latent(family, memory, units)
+
+
+class Recurrent(Forecaster):
+    """What recurrent families share; with `linear`, a correction of that linear autoregression. They differ in how the
+    horizon follows from the hidden state."""
 
     latent: Latent
+    draws_leads = True  # whether `units_at` costs less for some leads than for all
 
-    def __init__(self, target: Target, cell: str, linear: LinearAutoregression | None, units: int = UNITS) -> None:
-        memory = linear.memory.spec if linear else plain_memory(target)
-        super().__init__(target, memory, Latent(cell, memory, units))
-        self.family = cell
+    def __init__(self, target: Target, memory: MemorySpec, latent: Latent, linear: LinearAutoregression | None) -> None:
+        super().__init__(target, memory, latent)
         self.linear = linear
         self.dropout = nn.Dropout(DROPOUT)
-        levels = len(target.quantiles)
-        self.one_head = nn.Linear(units, levels)
-        self.multi_head = nn.Linear(units, levels * target.horizon)
-        for head in (self.one_head, self.multi_head):
-            if linear:
-                nn.init.zeros_(head.weight)
-            nn.init.constant_(head.bias, NARROW)
-            nn.init.zeros_(head.bias[: len(head.bias) // levels])
+        self.one_head = self._head()
 
     def one_step_units(self, view: View) -> Tensor:
         raw = self.one_head(self.dropout(view.hidden))[:, :, None]
-        point = self.linear.points(view)[0][:, None] if self.linear else None
-        return self._quantiles(raw, point)[:, 0]
+        return self._quantiles(raw, self._centre(view, one_step=True))[:, 0]
 
-    def multi_step_units(self, view: View) -> Tensor:
-        raw = self.multi_head(self.dropout(view.hidden)).reshape(-1, len(self.target.quantiles), self.target.horizon)
-        return self._quantiles(raw, self.linear.points(view)[1] if self.linear else None)
+    def units_at(self, view: View, leads: Tensor) -> Tensor:
+        """`multi_step_units` for the leads [k] (indices, 0 = the first) alone: [n, k, quantiles]."""
+        return self.multi_step_units(view)[:, leads]
 
-    def _quantiles(self, raw: Tensor, point: Tensor | None) -> Tensor:
+    def _head(self, leads: int = 1) -> nn.Linear:
+        """From hidden to the median's shifts of all leads, then to the gaps. A correction starts at zero."""
+        levels = len(self.target.quantiles)
+        head = nn.Linear(self.latent.units, levels * leads)
+        if self.linear:
+            nn.init.zeros_(head.weight)
+        nn.init.constant_(head.bias, NARROW)
+        nn.init.zeros_(head.bias[:leads])
+        return head
+
+    def _centre(self, view: View, *, one_step: bool = False) -> Tensor:
+        """[n, leads or 1] what the median's shift is added to: the linear path, or the mean of the values since the
+        state's last update (the last value, for one step ahead and where the state is updated by each)."""
+        if self.linear:
+            one, multi = self.linear.points(view)
+            return one[:, None] if one_step else multi
+        if one_step or self.latent.stride == 1:
+            return view.hidden.new_zeros(view.hidden.shape[0], 1)
+        since = view.features[:, self.memory.spec.lags - self.latent.stride : self.memory.spec.lags - 1]
+        return since.sum(1, keepdim=True) / self.latent.stride
+
+    def _quantiles(self, raw: Tensor, centre: Tensor) -> Tensor:
         """raw [n, quantiles, leads] (median's shift first, then the gaps upwards, then downwards) -> [n, leads, Q]."""
-        median = raw[:, 0] if point is None else raw[:, 0] + point
+        median = raw[:, 0] + centre
         gaps, middle = functional.softplus(raw[:, 1:]), self.target.median
         above = len(self.target.quantiles) - middle - 1
         up = median[:, None] + torch.cumsum(gaps[:, :above], 1)
         down = median[:, None] - torch.cumsum(gaps[:, above:], 1)
         return torch.cat([down.flip(1), median[:, None], up], 1).transpose(1, 2)
+
+
+class LatentAutoregression(Recurrent):
+    """One of RECURRENT: the whole horizon is read from the hidden state at once."""
+
+    def __init__(self, target: Target, family: str, linear: LinearAutoregression | None, units: int = UNITS) -> None:
+        lags = MOST_STATES if family == DILATED_GRU else 1
+        memory = linear.memory.spec if linear else plain_memory(target, lags)
+        super().__init__(target, memory, latent_of(family, memory, units), linear)
+        self.family = family
+        self.multi_head = self._head(target.horizon)
+
+    def multi_step_units(self, view: View) -> Tensor:
+        raw = self.multi_head(self.dropout(view.hidden)).reshape(-1, len(self.target.quantiles), self.target.horizon)
+        return self._quantiles(raw, self._centre(view))
+
+    def units_at(self, view: View, leads: Tensor) -> Tensor:
+        levels = len(self.target.quantiles)
+        weight = self.multi_head.weight.reshape(levels, -1, self.latent.units)[:, leads].flatten(0, 1)
+        bias = self.multi_head.bias.reshape(levels, -1)[:, leads].flatten()
+        raw = functional.linear(self.dropout(view.hidden), weight, bias).reshape(-1, levels, len(leads))
+        centre = self._centre(view)
+        return self._quantiles(raw, centre[:, leads] if self.linear else centre)

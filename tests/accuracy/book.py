@@ -1,0 +1,47 @@
+"""The book experiment in plain numpy: what `ar --lags 64 --no-season --iterated` and the service do with it, without
+training, export and runtime. Two hundred drawings take seconds this way; a test holds both equal on some."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.records import Float64
+from training.protocols.book import EXAMPLES, KNOWN, LAGS, LEADS, ROWS, book_values
+
+
+def book_errors(seed: int) -> dict[str, float]:
+    """Task -> mean squared error of one drawing."""
+    x = book_values(seed)
+    weights = least_squares(x)
+    errors = {f"k = {k}": float(np.mean((ahead(x, weights, k) - x[KNOWN:]) ** 2)) for k in LEADS}
+    return errors | {"free run": float(np.mean((free_run(x, weights) - x[KNOWN:]) ** 2))}
+
+
+def least_squares(x: Float64) -> Float64:
+    """[lags] the next value from the lags, oldest first, both about the mean of the train part: 600 examples."""
+    centred = x[:KNOWN] - x[:KNOWN].mean()
+    examples = np.lib.stride_tricks.sliding_window_view(centred[:-1], LAGS)
+    if len(examples) != EXAMPLES:
+        raise ValueError(f"{len(examples)} examples, not {EXAMPLES}")
+    return np.linalg.lstsq(examples, centred[LAGS:], rcond=None)[0]
+
+
+def ahead(x: Float64, weights: Float64, k: int) -> Float64:
+    """Forecasts of x[KNOWN:], each made k rows before it, about the mean of all that was observed by then."""
+    origins = np.arange(KNOWN - k, ROWS - k)
+    mean = (np.cumsum(x) / np.arange(1, ROWS + 1))[origins]
+    path = x[origins[:, None] + np.arange(1 - LAGS, 1)] - mean[:, None]
+    for _ in range(k):
+        path = np.column_stack([path[:, 1:], path @ weights])
+    return path[:, -1] + mean
+
+
+def free_run(x: Float64, weights: Float64) -> Float64:
+    """From the last value of the train part on, every forecast read as if it had been observed."""
+    path = list(x[:KNOWN])
+    total = float(np.sum(path))
+    for _ in range(ROWS - KNOWN):
+        mean = total / len(path)
+        path.append(mean + float((np.array(path[-LAGS:]) - mean) @ weights))
+        total += path[-1]
+    return np.array(path[KNOWN:])

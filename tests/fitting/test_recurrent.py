@@ -1,0 +1,60 @@
+"""Truncated back-propagation: it learns, over long horizons too, and the drawn leads are the head's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.fitting.problems import daily, problem
+from training.fitting.build import Plan, fit_family
+from training.fitting.problem import LONG
+from training.fitting.recurrent import schedule_of, validation_loss
+from training.models.bank import stride_of
+from training.models.columns import unroll_memory
+from training.models.forecaster import view_of
+from training.models.memory import MemorySpec
+from training.models.recurrent import LatentAutoregression, Recurrent
+from training.models.seq2seq import SequenceToSequence
+
+
+@pytest.mark.parametrize(("family", "horizon"), [("dilated_gru", 12), ("lstm", 120), ("seq2seq", 12)])
+def test_training_lowers_the_loss_on_validation(family: str, horizon: int) -> None:
+    """Alone, so that all is to be learned. Beyond LONG leads every batch draws some of them."""
+    whole = problem(daily(0), horizon=horizon, season=24)
+    torch.manual_seed(0)
+    seq2seq = family == "seq2seq"
+    fresh = SequenceToSequence(whole.target, None) if seq2seq else LatentAutoregression(whole.target, family, None)
+    columns = unroll_memory(fresh.memory.spec, whole.values, whole.timestamps)
+    schedule = replace(schedule_of(family), epochs=2, most_iterations=8, learning_rate=5e-3)
+    fitted = fit_family(family, whole, Plan(linear_path=False, schedules=lambda _: schedule))
+    assert isinstance(fitted, Recurrent)
+    assert validation_loss(fitted, whole, columns) < 0.9 * validation_loss(fresh, whole, columns)
+
+
+@pytest.mark.parametrize("family", ["lstm", "dilated_gru"])
+def test_drawn_leads_are_those_of_the_whole_horizon(family: str) -> None:
+    whole = problem(daily(1), season=24)
+    model = LatentAutoregression(whole.target, family, None).eval()
+    columns = unroll_memory(model.memory.spec, whole.values, whole.timestamps)
+    t, s = whole.pairs(np.arange(300, 310))
+    view = view_of(columns, t, s, torch.randn(len(t), model.latent.units))
+    leads = torch.tensor([7, 0, 3])
+    with torch.no_grad():
+        assert torch.allclose(model.units_at(view, leads), model.multi_step_units(view)[:, leads], atol=1e-6)
+
+
+def test_long_horizons_are_judged_at_every_eighth_origin() -> None:
+    whole = problem(daily(2), season=24)
+    assert np.all(np.diff(whole.validation_origins(LONG)) == 1)
+    assert np.all(np.diff(whole.validation_origins(LONG + 1)) == 8)
+
+
+@pytest.mark.parametrize(
+    ("season", "lags", "stride"),
+    [(24, 48, 24), (96, 48, 24), (168, 48, 24), (7, 48, 7), (0, 48, 24), (24, 10, 8), (97, 48, 1), (0, 2, 2)],
+)
+def test_a_bank_takes_whole_turns_in_a_season(season: int, lags: int, stride: int) -> None:
+    assert stride_of(MemorySpec(1000, season, lags)) == stride

@@ -1,0 +1,115 @@
+"""A changelog that somebody has laid hands on, on a real Kafka: nothing is forecast from it, the fault is named."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from service.app import Service
+from service.errors import ProduceFailed, StateError
+from tests.support.processes import Site
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+class Running:
+    """A service on a thread of its own."""
+
+    def __init__(self, site: Site, *flags: str) -> None:
+        self.service = Service(site.settings(*flags))
+        self.error: Exception | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.service.run(self._stop)
+        except Exception as error:  # noqa: BLE001 - looked at by the test
+            self.error = error
+
+    @property
+    def forecasts(self) -> int:
+        return int(self.service.metrics.registry.get_sample_value("eddycast_forecasts_total") or 0)
+
+    def until(self, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, "waited in vain"
+            assert self._thread.is_alive() or holds(), self.error
+            time.sleep(0.05)
+
+    def ends(self, seconds: float = 30.0) -> Exception | None:
+        """What it raised, once it has ended by itself."""
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "it goes on"
+        return self.error
+
+    def stop(self) -> None:
+        self._stop.set()
+        assert self.ends() is None
+
+
+@pytest.fixture
+def served(site: Site) -> Site:
+    """Three readings of each stream are done, and nobody serves any more."""
+    site.feed(range(3))
+    running = Running(site)
+    running.until(lambda: running.forecasts == 12)
+    running.stop()
+    return site
+
+
+def refused(site: Site) -> str:
+    """What a start says that ends with a StateError. Nothing is written by it."""
+    before = site.read(site.output), site.offsets()
+    error = Running(site).ends()
+    assert isinstance(error, StateError) and error.action
+    assert (site.read(site.output), site.offsets()) == before
+    return error.what
+
+
+def test_a_changelog_that_disagrees_with_the_offsets_is_refused_until_they_are_put_right(served: Site) -> None:
+    right = served.offsets()
+    served.set_offsets({0: right[0] - 2})
+    what = refused(served)
+    assert f"the group has committed offset {right[0] - 2}, the changelog holds a marker for offset {right[0]}" in what
+    served.set_offsets(right)
+    served.feed(range(3, 4))
+    running = Running(served)
+    running.until(lambda: running.forecasts == 4)
+    running.stop()
+
+
+def test_a_changelog_cut_in_the_middle_is_refused(served: Site) -> None:
+    served.feed(range(3, 4), streams=1)  # so that partition 0 has a newer marker, and rows of one stream alone
+    running = Running(served)
+    running.until(lambda: running.forecasts == 1)
+    running.stop()
+    served.delete_records(served.changelog, 0, 3)
+    assert "partition 0: the changelog holds rows of 1 streams, its marker says 2" in refused(served)
+
+
+def test_a_changelog_that_was_deleted_is_refused(served: Site) -> None:
+    served.delete_topic(served.changelog)
+    what = refused(served)
+    assert "the group has committed offset" in what and "the changelog holds no marker" in what
+
+
+def test_a_changelog_deleted_under_a_running_service_ends_it_in_time_and_commits_nothing(served: Site) -> None:
+    hasty = ("--commit.give_up_s=4", "--kafka.request_timeout_ms=1000", "--kafka.delivery_timeout_ms=1500")
+    running = Running(served, *hasty, "--topics.create=false")
+    served.feed(range(3, 4))
+    running.until(lambda: running.forecasts == 4)
+    served.await_forecasts(16)
+    before = served.offsets()
+    served.delete_topic(served.changelog)
+    deleted = time.monotonic()
+    served.feed(range(4, 5))
+    error = running.ends(40.0)
+    assert time.monotonic() - deleted < 30.0
+    assert isinstance(error, ProduceFailed) and "on failed for 4 s" in error.what and served.changelog in error.what
+    assert served.offsets() == before and len(served.read(served.output)) == 16

@@ -1,0 +1,49 @@
+"""The doctor knows beforehand when a service would stop for want of rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.broker.memory import MemoryBroker
+from service.commands.doctor import look_at_state
+from service.settings import Settings
+from service.topics import prepare_topics
+from tests.support.running import CHANGELOG, INPUT
+
+ROW = 400
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    broker = MemoryBroker()
+    prepare_topics(broker.admin(), Settings(), ROW)
+    return broker
+
+
+def group_line(broker: MemoryBroker) -> tuple[str, str, bool]:
+    """The last finding, which is of the group."""
+    *_, last = look_at_state(broker, broker.admin(), Settings(), ROW)
+    assert last.what == "group eddycast"
+    return last.found, last.action, last.well
+
+
+def test_a_group_without_offsets_is_well(broker: MemoryBroker) -> None:
+    assert group_line(broker) == ("has read nothing yet, begins at the earliest", "", True)
+
+
+def test_offsets_with_rows_behind_them_are_well(broker: MemoryBroker) -> None:
+    broker.group(INPUT, "eddycast").committed[1] = 7
+    broker.producer().produce(CHANGELOG, 1, [b"a"], [b"row"])
+    assert group_line(broker) == ("has read partitions [1], eddycast-changelog holds rows of them", "", True)
+
+
+@pytest.mark.parametrize("gone", ["emptied", "deleted"])
+def test_offsets_without_rows_are_wrong(broker: MemoryBroker, gone: str) -> None:
+    broker.group(INPUT, "eddycast").committed |= {0: 3, 1: 7}
+    broker.producer().produce(CHANGELOG, 1, [b"a"], [b"row"])
+    if gone == "deleted":
+        broker.delete_topic(CHANGELOG)
+    found, action, well = group_line(broker)
+    rowless = [0] if gone == "emptied" else [0, 1]
+    assert found == f"has read partitions {rowless}, and {CHANGELOG} holds no rows of them: the service would stop"
+    assert "another group" in action and not well

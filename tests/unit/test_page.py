@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.bundles import OFFSETS, QUANTILES, Walk, write_bundle
+from training.anatomy import Anatomy
+from training.data import Panel, Split
+from training.page import write_page
+from training.protocols.judge import Judge
+from training.protocols.task import Ask
+from training.protocols.windows import rolling_tasks
+
+HOUR, DAY = 3_600_000, 86_400_000
+START = 1_700_000_000_000 // DAY * DAY
+SPLIT = Split(100, 140, 200)
+
+
+def panel() -> Panel:
+    values = np.cumsum(np.random.default_rng(5).normal(size=(2, 200)), axis=1)
+    values[0, 150:155] = np.nan
+    return Panel(["a", "b"], START + np.arange(200) * HOUR, values, HOUR)
+
+
+def test_errors_by_step_and_hour_and_how_often_quantiles_hold() -> None:
+    data = panel()
+    task = rolling_tasks(data, Ask(3, split=SPLIT))[0]
+    anatomy = Anatomy(task, "m", QUANTILES)
+    judge = Judge(task, "m", QUANTILES, [anatomy])
+    rows, medians = np.tile(task.origins, 2), np.random.default_rng(1).normal(size=(2 * len(task.origins), 3))
+    stream = np.repeat([0, 1], len(task.origins))
+    judge.add(stream, rows, medians[..., None] + OFFSETS)
+    target = data.values[stream[:, None], rows[:, None] + [1, 2, 3]]
+    error = np.abs(target - medians)
+    np.testing.assert_allclose(anatomy.by_lead["m"], np.nanmean(error, axis=0))
+    hour = (rows[:, None] + [1, 2, 3]) % 24
+    np.testing.assert_allclose(anatomy.by_hour["m"], [np.nanmean(error[hour == h]) for h in range(24)])
+    below = [np.sum(target <= medians + offset) / np.sum(~np.isnan(target)) for offset in OFFSETS]
+    np.testing.assert_allclose(anatomy.reliability, below)
+    assert set(anatomy.by_lead) == {"m", "naive"}
+
+
+@pytest.mark.parametrize("protocol", ["rolling", "ltsf"])
+def test_the_page_needs_nothing_beside_it(tmp_path: Path, protocol: str) -> None:
+    write_bundle(tmp_path / "bundle", Walk(interval_ms=HOUR, horizon=6))
+    page = tmp_path / "new" / "page.html"
+    pictures = write_page(page, tmp_path / "bundle", panel(), protocol, SPLIT, season_ms=DAY)
+    assert [picture.name for picture in pictures] == ["page-forecasts.png", "page-errors.png"]
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    text = page.read_text()
+    assert len(re.findall(r'src="data:image/png;base64,', text)) == 2
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert "seasonal_naive" in text

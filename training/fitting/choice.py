@@ -1,0 +1,90 @@
+"""`auto`: the cheap families are fitted one after the other, and the best on the validation part is kept.
+
+Judged by the weighted quantile loss. A point forecaster has its quantiles from its errors on that same part,
+so it is judged crosswise: quantiles from one half of the validation part, loss on the other.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from training.fitting.build import MEMBERS, Plan, fit_family, fit_latent
+from training.fitting.judge import judge
+from training.fitting.problem import Problem
+from training.fitting.residuals import fit_offsets
+from training.models import Forecaster, LinearAutoregression, Mixture
+from training.models.columns import unroll_memory
+from training.models.naive import PointForecaster
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One that was fitted: its weighted quantile loss on the validation part, and how long it took."""
+
+    model: Forecaster
+    wql: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.model.family} {self.wql:.4f} ({self.seconds:.0f} s)"
+
+
+def fit_auto(problem: Problem, plan: Plan, budget_s: float | None = None) -> list[Candidate]:
+    """All candidates, best first; after `budget_s` seconds no further one is begun (the yardsticks and `ar` always
+    are)."""
+    fitted = list(_candidates(problem, plan, budget_s))
+    return sorted(fitted, key=lambda one: one.wql if np.isfinite(one.wql) else np.inf)
+
+
+def reason(candidates: list[Candidate]) -> str:
+    """Why the first of `candidates` is kept, in a line."""
+    kept = candidates[0].model.family
+    return f"{kept}: smallest weighted quantile loss on the validation part: {', '.join(map(str, candidates))}"
+
+
+def _candidates(problem: Problem, plan: Plan, budget_s: float | None) -> Iterator[Candidate]:
+    started = time.monotonic()
+
+    def judged(fit: Callable[[], Forecaster]) -> Candidate:
+        begun = time.monotonic()
+        model = fit()
+        seconds = time.monotonic() - begun
+        return Candidate(model, validation_wql(model, problem), seconds)
+
+    yield judged(lambda: fit_family("naive", problem, plan))
+    if problem.target.season_steps:
+        yield judged(lambda: fit_family("seasonal_naive", problem, plan))
+    ar = judged(lambda: fit_family("ar", problem, plan))
+    yield ar
+    path = ar.model if plan.linear_path and isinstance(ar.model, LinearAutoregression) else None
+    members: list[Forecaster] = []
+    for family in MEMBERS:
+        if budget_s is not None and time.monotonic() - started > budget_s:
+            return
+        one = judged(partial(fit_latent, family, problem, plan, path))
+        members.append(one.model)
+        yield one
+    if path:
+        yield judged(lambda: Mixture(members).eval())
+
+
+def validation_wql(model: Forecaster, problem: Problem) -> float:
+    """Mean over the two halves of the validation part (or over all of it, where a half has too few origins)."""
+    columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
+    middle = (problem.train_end + problem.validation_end) // 2
+    first, second = replace(problem, validation_end=middle), replace(problem, train_end=middle)
+    if middle - problem.train_end < 2 * problem.target.reach:
+        return judge(model, problem, columns).wql
+    losses = []
+    for half, other in ((first, second), (second, first)):
+        crosswise = copy.deepcopy(model)
+        if isinstance(crosswise, PointForecaster):
+            fit_offsets(crosswise, other, columns)
+        losses.append(judge(crosswise, half, columns).wql)
+    return float(np.mean(losses))

@@ -1,0 +1,58 @@
+"""Finding the season of a history: the lag at which differenced values resemble themselves most.
+
+Differences, so that a slow drift does not look like a season. A lag counts by its autocorrelation (the mean over
+streams) and by that of twice the lag, whichever is less; of the peaks, the shortest that comes near the highest is
+taken (two days resemble each other as well as one does). Lags before the first at which nothing is left of the last
+change are no season: a smooth series resembles itself there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+LONGEST = 2048  # steps
+REPEATS = 4  # whole seasons that a history must show
+CLEAR = 0.1  # autocorrelation below which there is none
+NEAR = 0.75  # of the highest peak: the shortest such lag is the season
+
+
+def find_season(values: NDArray[np.float64]) -> int:
+    """The season of values [T, S] (NaN = missing) in steps; 0 where there is none. Look at the train part only."""
+    steps = len(values)
+    most = min(LONGEST, steps // REPEATS)
+    if most < 3:
+        return 0
+    correlation = _autocorrelation(values, 2 * most + 2)
+    gone = np.flatnonzero(correlation <= 0)
+    resemblance = np.minimum(correlation[: most + 2], correlation[: 2 * most + 3 : 2])
+    inner = correlation[1 : most + 1]
+    peaks = 1 + np.flatnonzero((inner >= correlation[:most]) & (inner > correlation[2 : most + 2]))
+    peaks = peaks[peaks > (gone[0] if len(gone) else most)]
+    if not len(peaks) or resemblance[peaks].max() < max(CLEAR, 4.0 / np.sqrt(steps * values.shape[1])):
+        return 0
+    return _sharpened(correlation, int(peaks[np.argmax(resemblance[peaks] >= NEAR * resemblance[peaks].max())]))
+
+
+def _sharpened(correlation: NDArray[np.float64], lag: int) -> int:
+    """The lag near `lag` (within a fifth) that does best over all its multiples: noise moves a flat peak, but the
+    tenth multiple of a lag that is off by one is off by ten."""
+    near = np.arange(max(2, lag - lag // 5), lag + lag // 5 + 1)
+    multiples = np.arange(1, max(1, (len(correlation) - 1) // int(near[-1])) + 1)
+    return int(near[np.argmax(correlation[near[:, None] * multiples].mean(1))])
+
+
+def _autocorrelation(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """[most + 1] mean over streams of the autocorrelation of differences, over pairs that were both observed."""
+    change = np.diff(values, axis=0)
+    seen = ~np.isnan(change)
+    count = seen.sum(0)
+    change = np.where(seen, change - np.where(seen, change, 0).sum(0) / np.maximum(count, 1), 0.0)
+    size = 1 << int(2 * len(change)).bit_length()
+    product = np.fft.irfft(np.abs(np.fft.rfft(change, size, axis=0)) ** 2, size, axis=0)[: most + 1]
+    pairs = np.fft.irfft(np.abs(np.fft.rfft(seen.astype(float), size, axis=0)) ** 2, size, axis=0)[: most + 1]
+    covariance = product / np.maximum(np.round(pairs), 1)
+    usable = covariance[0] > 0
+    if not usable.any():
+        return np.zeros(most + 1)
+    return np.asarray((covariance[:, usable] / covariance[0, usable]).mean(1))

@@ -1,0 +1,66 @@
+"""A phase bank: many hidden states a stream, taking turns (a dilated recurrence; Chang et al., 2017).
+
+The state of `stride` steps ago is updated with the values that came since. A state so sees every value, but moves
+once in `stride` steps: a week of hours is seven updates, and what a state learned a week ago is still there (a
+segment-wise recurrence as SegRNN's, Lin et al., 2023, here carried from observation to observation).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.models.columns import Columns
+from training.models.latent import INPUT_BOUND, Latent, cell_input_size
+from training.models.memory import Glance, MemorySpec, State
+from training.models.units import safe, scale_of
+
+MOST_STATES = 24
+
+
+def stride_of(spec: MemorySpec) -> int:
+    """The longest stride that fits whole into a season, within the lags that are held and MOST_STATES."""
+    most = min(MOST_STATES, spec.lags)
+    season = spec.season_steps or most
+    return next(stride for stride in range(most, 0, -1) if season % stride == 0)
+
+
+class PhaseBank(Latent):
+    """`hidden` [batch, stride, units] is a queue: the first entry is updated next, the last is the newest."""
+
+    def __init__(self, cell: str, memory: MemorySpec, units: int) -> None:
+        stride = stride_of(memory)
+        super().__init__(cell, memory, units, cell_input_size(memory) + stride + 1)
+        self.stride = stride
+
+    def initial_state(self, batch: int) -> State:
+        return {name: torch.zeros(batch, self.stride, self.units) for name in self.cell.tensors}
+
+    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+        oldest = {name: state[name][:, 0] for name in self.cell.tensors}
+        newest = super().advance(memory, glance, timestamp, oldest)
+        return {name: torch.cat([state[name][:, 1:], newest[name][:, None]], 1) for name in self.cell.tensors}
+
+    def read(self, state: State) -> Tensor:
+        return state["hidden"][:, -1]
+
+    def show(self, memory: State, glance: Glance, timestamp: Tensor) -> Tensor:
+        segment = memory["ring"][:, -self.stride :]
+        now = super().show(memory, glance, timestamp)
+        return torch.cat([now, segment_inputs(segment, memory["level"], memory["spread"])], -1)
+
+    def inputs(self, columns: Columns) -> Tensor:
+        steps = np.arange(len(columns.timestamps))
+        back = np.arange(self.stride - 1, -1, -1)
+        segment = torch.as_tensor(columns.x[np.maximum(steps[:, None] - back, 0)]).transpose(1, 2)
+        level, spread = torch.as_tensor(columns.level), torch.as_tensor(columns.spread)
+        return torch.cat([super().inputs(columns), segment_inputs(segment, level, spread)], -1)
+
+
+def segment_inputs(segment: Tensor, level: Tensor, spread: Tensor) -> Tensor:
+    """The values since the state's last update [..., stride]: their shape about their mean, and that mean about the
+    level; [..., stride + 1] f32 in running scales."""
+    mean = segment.mean(-1, keepdim=True)
+    columns = torch.cat([segment - mean, mean - level[..., 1:2]], -1) / safe(scale_of(spread))[..., None]
+    return columns.clamp(-INPUT_BOUND, INPUT_BOUND).float()

@@ -1,0 +1,75 @@
+"""A mixture: the quantiles of several forecasters averaged level by level (Lichtendahl et al., 2013: averaging
+quantiles keeps a forecast sharp where averaging probabilities widens it). Sorted members give a sorted mixture.
+
+The members share one memory and its features; each has a latent state of its own under its family's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from training.models.columns import Columns
+from training.models.forecaster import Forecaster, View
+from training.models.latent import Carried
+from training.models.memory import Glance, State
+
+
+class SideBySide(Carried):
+    """The latent states of several forecasters: tensors carry a prefix, what the heads read lies end to end."""
+
+    def __init__(self, latents: dict[str, Carried]) -> None:
+        super().__init__(sum(latent.units for latent in latents.values()))
+        self.latents = latents  # their weights belong to the members
+
+    def initial_state(self, batch: int) -> State:
+        return _prefixed({name: latent.initial_state(batch) for name, latent in self.latents.items()})
+
+    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+        return _prefixed(
+            {name: latent.advance(memory, glance, timestamp, _of(name, state)) for name, latent in self.latents.items()}
+        )
+
+    def read(self, state: State) -> Tensor:
+        return torch.cat([latent.read(_of(name, state)) for name, latent in self.latents.items()], -1)
+
+    def scan(self, columns: Columns) -> Tensor:
+        return torch.cat([latent.scan(columns) for latent in self.latents.values()], -1)
+
+
+class Mixture(Forecaster):
+    """`members` were fitted one by one, on the same memory; a member without a latent state just reads that memory."""
+
+    family = "mix"
+
+    def __init__(self, members: Sequence[Forecaster]) -> None:
+        first = members[0]
+        if any(member.memory.spec != first.memory.spec or member.target != first.target for member in members):
+            raise ValueError("the members of a mixture share one memory and one target")
+        parts = {member.family: member.latent for member in members if member.latent}
+        super().__init__(first.target, first.memory.spec, SideBySide(parts) if parts else None)
+        self.members = nn.ModuleList(members)
+
+    def one_step_units(self, view: View) -> Tensor:
+        return torch.stack([member.one_step_units(own) for member, own in self._views(view)]).mean(0)
+
+    def multi_step_units(self, view: View) -> Tensor:
+        return torch.stack([member.multi_step_units(own) for member, own in self._views(view)]).mean(0)
+
+    def _views(self, view: View) -> list[tuple[Forecaster, View]]:
+        """Every member with its own part of the hidden state."""
+        members = [member for member in self.members if isinstance(member, Forecaster)]
+        sizes = [member.latent.units if member.latent else 0 for member in members]
+        hidden = torch.split(view.hidden, sizes, -1)
+        return [(member, View(view.features, view.timestamp, own)) for member, own in zip(members, hidden, strict=True)]
+
+
+def _prefixed(states: dict[str, State]) -> State:
+    return {f"{family}_{name}": tensor for family, state in states.items() for name, tensor in state.items()}
+
+
+def _of(family: str, state: State) -> State:
+    """The tensors of one member, without their prefix."""
+    return {name.removeprefix(f"{family}_"): tensor for name, tensor in state.items() if name.startswith(f"{family}_")}

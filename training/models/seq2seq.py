@@ -1,0 +1,87 @@
+"""Sequence to sequence (Cho et al., 2014; Sutskever et al., 2014): the carried hidden state is the encoder's; a decoder
+starts from it and goes through the horizon lead by lead, reading the target before its own.
+
+In training that is now and then the true one (teacher forcing, Williams and Zipser, 1989), less and less often
+(scheduled sampling, Bengio et al., 2015): gaps between quantiles that are learned from the truth one lead before are
+those of one step ahead, far too narrow for a long horizon. A forecast reads its own median.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
+from torch.nn import functional
+
+from training.models.cells import gated
+from training.models.forecaster import Target, View
+from training.models.latent import INPUT_BOUND, Latent, phase_of
+from training.models.linear import LinearAutoregression
+from training.models.recurrent import UNITS, Recurrent, plain_memory
+
+SEQ2SEQ = "seq2seq"
+KNOWN = (
+    5  # what a decoder is told of a lead: where it is in the season (2), how far ahead (2), what the linear path says
+)
+Carry = tuple[Tensor, Tensor]
+
+
+class SequenceToSequence(Recurrent):
+    """A gated recurrent unit carried through time, and another one that goes through the horizon."""
+
+    family = SEQ2SEQ
+    draws_leads = False
+
+    def __init__(self, target: Target, linear: LinearAutoregression | None, units: int = UNITS) -> None:
+        memory = linear.memory.spec if linear else plain_memory(target)
+        super().__init__(target, memory, Latent("gru", memory, units), linear)
+        self.decoder = nn.GRUCell(1 + KNOWN, units)
+        self.multi_head = self._head()
+        self.widths = nn.Parameter(torch.zeros(len(target.quantiles) - 1, target.horizon))
+
+    def multi_step_units(self, view: View) -> Tensor:
+        centre = self._centre(view).expand(-1, self.target.horizon)
+        shown = torch.full_like(centre, torch.nan) if view.shown is None else view.shown
+        weight = self.decoder.weight_ih
+        given = functional.linear(self._known(view, centre), weight[:, 1:], self.decoder.bias_ih)
+        shift = self.multi_head.weight[:1], self.multi_head.bias[:1]
+
+        def advance(carry: Carry, lead: tuple[Tensor, Tensor, Tensor]) -> tuple[Carry, Tensor]:
+            (previous, hidden), (gates, middle, truth) = carry, lead
+            gates = gates + previous.clamp(-INPUT_BOUND, INPUT_BOUND) * weight[:, 0]
+            hidden = gated(gates, functional.linear(hidden, self.decoder.weight_hh, self.decoder.bias_hh), hidden)
+            own = middle + functional.linear(hidden, *shift)
+            return (torch.where(torch.isnan(truth), own, truth), hidden), hidden.clone()
+
+        start = (torch.zeros_like(centre[:, :1]), self.dropout(view.hidden))  # the anchor is at a distance of zero
+        leads = (given.transpose(0, 1), centre.t()[:, :, None], shown.t()[:, :, None])
+        hidden = self.dropout(_through(advance, start, leads))
+        raw = self.multi_head(hidden).permute(1, 2, 0)
+        return self._quantiles(torch.cat([raw[:, :1], raw[:, 1:] + self.widths], 1), centre)
+
+    def _known(self, view: View, centre: Tensor) -> Tensor:
+        """What is known of every lead before it comes, [n, leads, KNOWN] f32."""
+        ahead = torch.arange(1, self.target.horizon + 1)
+        stamps = view.timestamp[:, None] + ahead * self.target.forecast_interval_ms
+        turn = phase_of(stamps, self.memory.spec) * (2.0 * torch.pi)
+        far = (ahead / self.target.horizon).expand_as(turn), (1.0 / ahead).expand_as(turn)
+        return torch.stack([torch.sin(turn), torch.cos(turn), *far, centre.clamp(-INPUT_BOUND, INPUT_BOUND)], -1)
+
+
+def _through(
+    advance: Callable[[Carry, tuple[Tensor, Tensor, Tensor]], tuple[Carry, Tensor]],
+    carry: Carry,
+    leads: tuple[Tensor, Tensor, Tensor],
+) -> Tensor:
+    """`advance` from lead to lead, `leads` [leads, n, ...] each -> [leads, n, units]. Exported as one Scan node: the
+    graph is 100 times smaller than unrolled, written 8 times faster, and runs as fast."""
+    if torch.compiler.is_exporting():
+        hidden: Tensor = scan(advance, carry, leads, dim=0)[1]
+        return hidden
+    out = []
+    for lead in zip(*leads, strict=True):
+        carry, hidden = advance(carry, lead)
+        out.append(hidden)
+    return torch.stack(out)
