@@ -125,31 +125,10 @@ class Checkpoint:
         Raises MembershipLost, TransactionFailed and its kinds, ProduceFailed, RecordTooLarge, BrokerUnavailable:
         the caller then rolls back. After CommitUnknown only the changelog says which rows are true.
         """
-        self._tried = self._clock()
-        deadline = self._tried + within_s
-        if not self.done:
-            return {}
-        self.flush(within_s)
-        producer = self._transaction()  # 1
-        self._passing("commit.2")
-        written = 0
-        for partition, offset in self.done.items():
-            changes = self._store.changes(partition, offset)
-            producer.produce(self._changelog, partition, changes.keys, changes.values)  # 3
-            written += len(changes.keys) - 1
-        self._passing("commit.3")
-        producer.flush(self._left(deadline))  # 4
-        self._passing("commit.4")
-        producer.send_offsets(self._input, self.done, self._consumer, self._left(deadline))  # 5
-        self._passing("commit.5")
-        producer.commit(self._left(deadline))  # 6
-        self._open = False
-        self._passing("commit.6")
-        self._store.commit()  # 7
-        offsets, self.done, self.steps, self.written = self.done, {}, 0, written
-        self.committed |= offsets
-        self._passing("commit.7")
-        return offsets
+        try:
+            return self._commit(self._clock() + within_s)
+        finally:  # counted from its end: where commits are slow, there is still work between them
+            self._tried = self._clock()
 
     def roll_back(self, within_s: float, keep_producer: bool) -> None:
         """Rows, offsets and outputs are what they were at the last commit.
@@ -187,6 +166,31 @@ class Checkpoint:
         self._give_up()
         if self._outputs is not None:
             self._outputs.close(_CLOSE_S)
+
+    def _commit(self, deadline: float) -> dict[int, int]:
+        if not self.done:
+            return {}
+        self.flush(self._left(deadline))
+        producer = self._transaction()  # 1
+        self._passing("commit.2")
+        written = 0
+        for partition, offset in self.done.items():
+            changes = self._store.changes(partition, offset)
+            producer.produce(self._changelog, partition, changes.keys, changes.values)  # 3
+            written += len(changes.keys) - 1
+        self._passing("commit.3")
+        producer.flush(self._left(deadline))  # 4
+        self._passing("commit.4")
+        producer.send_offsets(self._input, self.done, self._consumer, self._left(deadline))  # 5
+        self._passing("commit.5")
+        producer.commit(self._left(deadline))  # 6
+        self._open = False
+        self._passing("commit.6")
+        self._store.commit()  # 7
+        offsets, self.done, self.steps, self.written = self.done, {}, 0, written
+        self.committed |= offsets
+        self._passing("commit.7")
+        return offsets
 
     def _transaction(self) -> Producer:
         """Step 1, unless it is done."""

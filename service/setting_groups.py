@@ -139,7 +139,7 @@ class CommitSettings(Group):
         "exactly_once",
         description="What a crash may do to forecasts: nothing, or let some repeat; rows never count twice",
     )
-    interval_ms: PositiveInt = Field(100, description="Outputs, rows and offsets are committed this often")
+    interval_ms: PositiveInt = Field(100, description="From one commit of outputs, rows and offsets to the next one")
     max_steps: PositiveInt = Field(200_000, description="Steps of the graph in one transaction, about at most")
     timeout_ms: PositiveInt | None = Field(
         None, description="Wait for one commit; none = two thirds of kafka.transaction_timeout_ms"

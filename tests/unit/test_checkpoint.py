@@ -85,7 +85,7 @@ class Bench:
     """A checkpoint with a clock that moves only when it is told."""
 
     def __init__(self, interval_s: float = 0.1, at_least_once: bool = False, steps: int = 1000) -> None:
-        self.now, self.made = 100.0, 0
+        self.now, self.made, self.takes = 100.0, 0, 0.0
         self.calls: Calls = []
         self.failures: dict[str, BrokerError] = {}
         self.checkpoint = Checkpoint(
@@ -94,11 +94,15 @@ class Bench:
             Rows(self.calls),  # type: ignore[arg-type]
             ("in", "log"),
             Limits(interval_s, steps),
-            lambda place: self.calls.append(("passed", place)),
+            self._passes,
             lambda: self.now,
         )
         for partition in (0, 1):
             self.checkpoint.start(partition, 10)
+
+    def _passes(self, place: str) -> None:
+        self.calls.append(("passed", place))
+        self.now += self.takes if place == "commit.6" else 0.0
 
     def _new(self, kind: str) -> Script:
         self.made += 1
@@ -191,6 +195,15 @@ def test_when_a_commit_is_due() -> None:
     assert bench.checkpoint.remaining() == pytest.approx(0.2)
     bench.now += 0.2
     assert bench.checkpoint.due()
+
+
+def test_between_slow_commits_there_is_as_much_work_as_between_quick_ones() -> None:
+    bench = Bench(interval_s=0.5)
+    bench.takes = 30.0
+    bench.checkpoint.record(0, 11)
+    bench.checkpoint.commit(1.0)
+    bench.checkpoint.record(0, 12)
+    assert bench.checkpoint.remaining() == pytest.approx(0.5)
 
 
 def test_enough_steps_make_a_commit_due_before_its_time() -> None:
