@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.fitting.problem import LONG, Problem
+from training.fitting.problem import LONG, LONG_STRIDE, Problem
 from training.models.columns import Columns
 from training.models.forecaster import view_of
 from training.models.recurrent import DILATED_GRU, Recurrent
@@ -135,7 +135,7 @@ class _Pieces:
         if plan.cells and plan.cells < len(t) * target.horizon:
             kept = self.random.permutation(len(t))[: max(1, plan.cells // target.horizon)]
             t, s, state = t[kept], s[kept], state[torch.as_tensor(kept)]
-        drawn = self.model.draws_leads and target.horizon > LONG
+        drawn = self.model.reads_at_once and target.horizon > LONG
         leads = self.random.permutation(target.horizon)[:LONG] if drawn else None
         shown = self.random.random((len(t), target.horizon)) < 1 - done / plan.taught if done < plan.taught else None
         return _loss(self.model, self.problem, self.columns, state, t, s, leads, shown)
@@ -179,11 +179,13 @@ def _pinball(quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[floa
 
 @torch.no_grad()
 def validation_loss(model: Recurrent, problem: Problem, columns: Columns) -> float:
-    """The loss on the validation part, the hidden state carried from the first row."""
+    """The loss on the validation part, the hidden state carried from the first row. A decoder is judged at every
+    LONG_STRIDE-th origin: it would spend more time on this than on learning."""
     model.eval()
     hidden = model.scan(columns)
     losses, rows = [], []
     origins = problem.validation_origins(problem.target.horizon)
+    origins = origins if model.reads_at_once else origins[::LONG_STRIDE]
     for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * problem.target.horizon // CELLS):
         if len(chunk):
             t, s = problem.pairs(chunk)
