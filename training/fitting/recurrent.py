@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.fitting.problem import LONG, Problem
+from training.fitting.problem import LONG, LONG_STRIDE, Problem
 from training.models.columns import Columns
 from training.models.forecaster import view_of
 from training.models.recurrent import DILATED_GRU, Recurrent
@@ -41,7 +41,7 @@ class Schedule:
     clip: float = 1.0
     seed: int = 0
     cells: int | None = None  # most forecasts a batch, of a decoder that pays for every lead
-    taught: float = 0.0  # the share of training over which teacher forcing fades out
+    taught: float = 0.0  # the share of training over which teacher forcing fades out (and none is given up)
 
 
 #: A bank's states see few updates each, and every update saw `stride` values.
@@ -91,9 +91,9 @@ def fit_recurrent(
                 cycle.step()
                 report(epoch * pieces.an_epoch + iteration + 1, total, float(loss.detach()), best)
             judged = validation_loss(model, problem, columns)
-            bad = 0 if judged < best else bad + 1
+            bad = 0 if epoch < schedule.taught * schedule.epochs else bad + 1
             if judged < best:
-                best, weights = judged, copy.deepcopy(model.state_dict())
+                best, weights, bad = judged, copy.deepcopy(model.state_dict()), 0
             if bad >= schedule.patience:
                 break
     except KeyboardInterrupt:
@@ -118,8 +118,9 @@ class _Pieces:
         self.inputs = model.latent.inputs(columns)
         self.random = np.random.default_rng(schedule.seed)
         self.last = problem.train_end - problem.target.reach - schedule.piece * model.latent.stride
-        usable = schedule.piece - schedule.burn_in
-        once = (self.last - problem.warmup) * problem.values.shape[1] / (usable * schedule.batch)
+        usable = (schedule.piece - schedule.burn_in) * schedule.batch
+        self.rows = min(usable, max(1, schedule.cells // problem.target.horizon)) if schedule.cells else usable
+        once = (self.last - problem.warmup) * problem.values.shape[1] / self.rows
         self.an_epoch = int(np.clip(once, 8, schedule.most_iterations))
 
     def loss(self, done: float) -> Tensor:
@@ -132,10 +133,10 @@ class _Pieces:
         t = times[:, plan.burn_in :].reshape(-1)
         s = np.repeat(stream, plan.piece - plan.burn_in)
         state = hidden[:, plan.burn_in :].flatten(0, 1)
-        if plan.cells and plan.cells < len(t) * target.horizon:
-            kept = self.random.permutation(len(t))[: max(1, plan.cells // target.horizon)]
+        if self.rows < len(t):
+            kept = self.random.permutation(len(t))[: self.rows]
             t, s, state = t[kept], s[kept], state[torch.as_tensor(kept)]
-        drawn = self.model.draws_leads and target.horizon > LONG
+        drawn = self.model.reads_at_once and target.horizon > LONG
         leads = self.random.permutation(target.horizon)[:LONG] if drawn else None
         shown = self.random.random((len(t), target.horizon)) < 1 - done / plan.taught if done < plan.taught else None
         return _loss(self.model, self.problem, self.columns, state, t, s, leads, shown)
@@ -179,11 +180,13 @@ def _pinball(quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[floa
 
 @torch.no_grad()
 def validation_loss(model: Recurrent, problem: Problem, columns: Columns) -> float:
-    """The loss on the validation part, the hidden state carried from the first row."""
+    """The loss on the validation part, the hidden state carried from the first row. A decoder is judged at every
+    LONG_STRIDE-th origin: it would spend more time on this than on learning."""
     model.eval()
     hidden = model.scan(columns)
     losses, rows = [], []
     origins = problem.validation_origins(problem.target.horizon)
+    origins = origins if model.reads_at_once else origins[::LONG_STRIDE]
     for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * problem.target.horizon // CELLS):
         if len(chunk):
             t, s = problem.pairs(chunk)

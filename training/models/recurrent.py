@@ -43,7 +43,7 @@ class Recurrent(Forecaster):
     horizon follows from the hidden state."""
 
     latent: Latent
-    draws_leads = True  # whether `units_at` costs less for some leads than for all
+    reads_at_once = True  # whether leads are read from the hidden state side by side, so that some cost less than all
 
     def __init__(self, target: Target, memory: MemorySpec, latent: Latent, linear: LinearAutoregression | None) -> None:
         super().__init__(target, memory, latent)

@@ -32,7 +32,7 @@ class SequenceToSequence(Recurrent):
     """A gated recurrent unit carried through time, and another one that goes through the horizon."""
 
     family = SEQ2SEQ
-    draws_leads = False
+    reads_at_once = False
 
     def __init__(self, target: Target, linear: LinearAutoregression | None, units: int = UNITS) -> None:
         memory = linear.memory.spec if linear else plain_memory(target)
