@@ -30,8 +30,7 @@ class GroupBattery:
         topic = bench.topic(1)
         first, second = bench.consumer(topic), bench.consumer(topic)
         assert not first.is_member() and not second.is_member()
-        poll_until([first], first.is_member)
-        assert first.assignment() == {0}
+        poll_until([first], lambda: first.is_member() and bool(first.assignment()))
         poll_until([first, second], second.is_member)
         assert sorted((*first.assignment(), *second.assignment())) == [0]
 

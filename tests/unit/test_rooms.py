@@ -25,6 +25,7 @@ SHARED = {
     "service.replay",
     "service.simulator.merge",
     "service.state.arena",
+    "service.wording",
 }
 DEMO = {
     "service.app",
