@@ -36,6 +36,9 @@ def train(
     split: SplitOption = None,
     lags: Annotated[int, typer.Option(min=2, help="Past values that the linear autoregression reads.")] = 48,
     no_linear: Annotated[bool, typer.Option("--no-linear", help="A recurrent net alone, without linear path.")] = False,
+    no_calibration: Annotated[
+        bool, typer.Option("--no-calibration", help="Intervals keep the widths found in training on every stream.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
@@ -61,6 +64,7 @@ def train(
         quantiles=parse_quantiles(quantiles),
         lags=lags,
         linear_path=not no_linear,
+        calibrated=not no_calibration,
         seed=seed,
         epochs=epochs,
         threads=threads,

@@ -27,7 +27,8 @@ DEFAULT_FAMILY = "lstm"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own."""
+    """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own; `calibrated`: each
+    stream's intervals find their width while it is served."""
 
     family: str = DEFAULT_FAMILY
     horizon: int = 24
@@ -35,6 +36,7 @@ class Recipe:
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     lags: int = LAGS
     linear_path: bool = True
+    calibrated: bool = True
     seed: int = 0
     epochs: int | None = None
     threads: int = 1
@@ -77,7 +79,7 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
     """What may be looked at while fitting: the first two parts of the panel, and nothing of the hold-out."""
     seen = panel.rows(0, split.validation_end)
     season = (recipe.season_ms or 0) // panel.interval_ms
-    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season)
+    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season, recipe.calibrated)
     values = np.ascontiguousarray(seen.values.T)
     return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
 

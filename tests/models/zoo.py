@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ MAKERS = {
     "gru": lambda: _recurrent("gru", DAILY, path=True),
     "gru-plain": lambda: _recurrent("gru", PLAIN, path=False),
     "lstm": lambda: _recurrent("lstm", DAILY, path=True),
+    "gru-uncalibrated": lambda: _recurrent("gru", replace(DAILY, calibrated=False), path=True),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
 

@@ -57,6 +57,13 @@ class LatentAutoregression(Forecaster):
         raw = self.multi_head(self.dropout(view.hidden)).reshape(-1, len(self.target.quantiles), self.target.horizon)
         return self._quantiles(raw, self.linear.points(view)[1] if self.linear else None)
 
+    def units_at(self, view: View, leads: Tensor) -> Tensor:
+        shape = (len(self.target.quantiles), self.target.horizon)
+        weight = self.multi_head.weight.reshape(*shape, -1)[:, leads].flatten(0, 1)
+        bias = self.multi_head.bias.reshape(shape)[:, leads].flatten()
+        raw = functional.linear(view.hidden, weight, bias).reshape(-1, shape[0], len(leads))
+        return self._quantiles(raw, self.linear.points_at(view, leads) if self.linear else None)
+
     def _quantiles(self, raw: Tensor, point: Tensor | None) -> Tensor:
         """raw [n, quantiles, leads] (median's shift first, then the gaps upwards, then downwards) -> [n, leads, Q]."""
         median = raw[:, 0] if point is None else raw[:, 0] + point
