@@ -39,6 +39,9 @@ def train(
     no_calibration: Annotated[
         bool, typer.Option("--no-calibration", help="Intervals keep the widths found in training on every stream.")
     ] = False,
+    support: Annotated[
+        str | None, typer.Option(help="Values of a forecast: real, nonnegative or integer; found if not given.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
@@ -65,6 +68,7 @@ def train(
         lags=lags,
         linear_path=not no_linear,
         calibrated=not no_calibration,
+        support=support,
         seed=seed,
         epochs=epochs,
         threads=threads,
@@ -76,6 +80,8 @@ def train(
         console.print(f"note: the bundle in {out} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
         manifest, figures = train_bundle(panel, recipe, cut, out, report)
+    if support is None and manifest.support != "real":
+        console.print("note: values are often 0 and never below: no forecast is below 0, unless told --support real")
     console.print(figures_table(figures, "rolling"))
     for rival in beaten_by(figures, manifest.name):
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")

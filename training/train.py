@@ -20,6 +20,7 @@ from training.fitting.recurrent import Report, Schedule, no_report
 from training.metrics import Figure
 from training.models import Target
 from training.models.linear import LAGS
+from training.models.support import parse_support, support_of
 from training.report import manifest_figures
 
 DEFAULT_FAMILY = "lstm"
@@ -28,7 +29,7 @@ DEFAULT_FAMILY = "lstm"
 @dataclass(frozen=True)
 class Recipe:
     """What to train. `season_ms` None = no season; `linear_path` False = a recurrent net on its own; `calibrated`: each
-    stream's intervals find their width while it is served."""
+    stream's intervals find their width while it is served; `support` None = found from the train part."""
 
     family: str = DEFAULT_FAMILY
     horizon: int = 24
@@ -37,6 +38,7 @@ class Recipe:
     lags: int = LAGS
     linear_path: bool = True
     calibrated: bool = True
+    support: str | None = None
     seed: int = 0
     epochs: int | None = None
     threads: int = 1
@@ -79,8 +81,9 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
     """What may be looked at while fitting: the first two parts of the panel, and nothing of the hold-out."""
     seen = panel.rows(0, split.validation_end)
     season = (recipe.season_ms or 0) // panel.interval_ms
-    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season, recipe.calibrated)
     values = np.ascontiguousarray(seen.values.T)
+    support = parse_support(recipe.support) if recipe.support else support_of(values[: split.train_end])
+    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season, recipe.calibrated, support)
     return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
 
 

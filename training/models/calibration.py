@@ -8,6 +8,9 @@ Gaps between quantiles are stretched around the median; between anchors the log-
 What is remembered of a pending interval is its low end and its width, in the running scales of the present: at every
 step both are moved to the new anchor and the new scale, so a float32 is enough for a meter at 48,211,734.25 and no
 constant has a unit. A width of 0 stands for no forecast, which is also what a row of zeros says.
+
+Where the support ends (at zero), values pile up. An end of the interval that lies there cannot be missed, so fewer
+misses are expected: a night of zeros does not narrow the intervals of a solar plant's day.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from torch import Tensor, nn
 
 from training.models.columns import Columns
 from training.models.memory import State
+from training.models.support import Support
 from training.models.units import Frame, relative, safe
 
 #: Leads whose intervals are remembered. A pending interval takes 8 bytes for every step of its lead, so none is beyond
@@ -47,8 +51,9 @@ class Calibration(nn.Module):
     due: Tensor
     between: Tensor
 
-    def __init__(self, horizon: int, quantiles: tuple[float, ...]) -> None:
+    def __init__(self, horizon: int, quantiles: tuple[float, ...], support: Support = "real") -> None:
         super().__init__()
+        self.support = support
         self.anchors = anchors_of(horizon)
         self.lower, self.median, self.upper = (quantiles.index(level) for level in (0.1, 0.5, 0.9))
         lead, at = np.log(np.arange(1, horizon + 1)), np.log(self.anchors)
@@ -71,10 +76,29 @@ class Calibration(nn.Module):
         bounds = torch.index_select(state["bounds"], 2, self.due)
         low = torch.cat([pending[:, self.lower, None], bounds[:, 0]], 1)
         width = torch.cat([(pending[:, self.upper] - pending[:, self.lower])[:, None], bounds[:, 1]], 1)
-        outside = torch.maximum(low - y, y - low - width)
-        moved = (state["stretch"] + RATE * ((outside / SOFT).clamp(0, 1) - MISSES)).clamp(-LIMIT, LIMIT)
         counts = (width > 0) & ((before.scale > 0) & ~torch.isnan(arrived))[:, None]
-        return torch.where(counts, moved, state["stretch"])
+        return self._move(state["stretch"], y, low, low + width, self._support_in(before), counts)
+
+    def _support_in(self, frame: Frame) -> tuple[Tensor, Tensor]:
+        """Where the support ends and half the distance of its values, in a frame's units, [batch, 1] each."""
+        zero = relative(torch.zeros_like(frame.anchor)[:, None], *frame)
+        return zero, (0.5 / safe(frame.scale)).float()[:, None]
+
+    def _move(
+        self, stretch: Tensor, y: Tensor, low: Tensor, high: Tensor, support: tuple[Tensor, Tensor], counts: Tensor
+    ) -> Tensor:
+        """Log-widths [n, leads] after `y` [n, 1 or leads] came under intervals from `low` to `high` [n, leads], where
+        that `counts` [n, leads]; all in running scales."""
+        expected: Tensor | float = MISSES
+        if self.support != "real":
+            low, high = torch.maximum(low, support[0]), torch.maximum(high, support[0])
+            above = ((torch.stack([low, high]) - support[0]) / SOFT).clamp(0, 1)
+            expected = MISSES * above.mean(0)
+        outside = torch.maximum(low - y, y - high)
+        if self.support == "integer":  # an end at 2.4 is emitted as 2, one at 2.6 as 3
+            outside = outside - support[1]
+        moved = (stretch + RATE * ((outside / SOFT).clamp(0, 1) - expected)).clamp(-LIMIT, LIMIT)
+        return torch.where(counts, moved, stretch)
 
     def one_step(self, units: Tensor, stretch: Tensor) -> Tensor:
         """Stretch one-step quantiles [batch, Q]."""
@@ -104,45 +128,39 @@ class Calibration(nn.Module):
 
     def unroll(
         self, columns: Columns, values: NDArray[np.float64], one: NDArray[np.float32], anchored: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    ) -> Tensor:
         """The log-widths after every step, [T, S, 1 + anchors]: what `learn` gives one value at a time. `values`
         [T, S]; `one` [T, S, Q] and `anchored` [T, S, anchors, Q] are quantiles that are not stretched yet."""
         units = np.concatenate([one[:, :, None], anchored], 2)[..., [self.lower, self.median, self.upper]]
-        leads = np.array([1, *self.anchors])
         steps, streams = values.shape
-        log_width = np.zeros((steps, streams, len(leads)), np.float32)
-        factor = np.ones((steps, len(leads), streams), np.float32)
-        error, down, up, counts = self._due(columns, values, units, leads)
-        which = np.arange(len(leads))
-        state = np.zeros((len(leads), streams), np.float32)
+        leads, which = torch.tensor([1, *self.anchors]), torch.arange(1 + len(self.anchors))
+        stretch = torch.zeros(steps, streams, len(leads))
+        median, down, up = (torch.as_tensor(part) for part in self._due(columns, units, leads.tolist()))
+        x, scale = torch.as_tensor(columns.x), torch.as_tensor(columns.scale)
+        came, observed = torch.as_tensor(values), torch.as_tensor(~np.isnan(values))
         for t in range(1, steps):
-            width = factor[np.maximum(t - leads, 0), which]
-            outside = np.maximum(-error[t] - width * down[t], error[t] - width * up[t])
-            miss = np.minimum(np.maximum(outside / SOFT, 0), 1)
-            moved = np.minimum(np.maximum(state + counts[t] * (RATE * (miss - MISSES)), -LIMIT), LIMIT)
-            state = moved.astype(np.float32)
-            log_width[t] = state.T
-            np.exp(state, out=factor[t])
-        return log_width
+            frame = Frame(x[t - 1], scale[t - 1])
+            factor = torch.exp(stretch[(t - leads).clamp(min=0), :, which].T)
+            y = relative(came[t, :, None], *frame) - median[t]
+            counts = (down[t] + up[t] > 0) & observed[t, :, None]
+            zero, half = self._support_in(frame)
+            ends = zero - median[t], half
+            stretch[t] = self._move(stretch[t - 1], y, -factor * down[t], factor * up[t], ends, counts)
+        return stretch
 
     def _due(
-        self,
-        columns: Columns,
-        values: NDArray[np.float64],
-        units: NDArray[np.float32],
-        leads: NDArray[np.int64],
-    ) -> tuple[NDArray[np.float32], ...]:
-        """By time of the target [T, leads, S], in the scale before it came: how far the value lies over the median,
-        the distances from the median down to .1 and up to .9 before stretching, and whether it counts (0 or 1)."""
-        steps, streams = values.shape
-        error, down, up, counts = (np.zeros((steps, len(leads), streams), np.float32) for _ in range(4))
+        self, columns: Columns, units: NDArray[np.float32], leads: list[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Intervals by the time they are due, [T, S, leads] in the frame before that: the median, and the distances
+        from it down to .1 and up to .9 before stretching, 0 where there is no forecast or no scale."""
+        median, down, up = (np.zeros(units.shape[:3], np.float32) for _ in range(3))
         scale = columns.scale
-        for j, lead in enumerate(leads[leads < steps].tolist()):
-            issued, low, median, high = scale[:-lead], *np.moveaxis(units[:-lead, :, j], 2, 0)
+        for j, lead in enumerate(lead for lead in leads if lead < len(units)):
+            issued, low, middle, high = scale[:-lead], *np.moveaxis(units[:-lead, :, j], 2, 0)
             unit = scale[lead - 1 : -1]
-            known = (unit > 0) & (issued > 0) & (columns.count[:-lead] > 0) & (high > low) & ~np.isnan(values[lead:])
-            unit = np.where(known, unit, 1.0)
-            ahead = values[lead:] - (columns.x[:-lead] + issued * median)
-            error[lead:, j], counts[lead:, j] = np.where(known, ahead / unit, 0), known
-            down[lead:, j], up[lead:, j] = issued * (median - low) / unit, issued * (high - median) / unit
-        return error, down, up, counts
+            known = (unit > 0) & (columns.count[:-lead] > 0)
+            ratio = np.where(known, issued / np.where(known, unit, 1.0), 0.0)
+            moved = (columns.x[:-lead] - columns.x[lead - 1 : -1]) / np.where(known, unit, 1.0)
+            median[lead:, :, j] = np.where(known, moved + ratio * middle, 0.0)
+            down[lead:, :, j], up[lead:, :, j] = ratio * (middle - low), ratio * (high - middle)
+        return median, down, up

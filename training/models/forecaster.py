@@ -16,22 +16,24 @@ from torch import Tensor, nn
 
 from training.models.calibration import Calibration
 from training.models.columns import Columns, unroll_memory
-from training.models.density import integral_transform, pinball, surprise
+from training.models.density import TINY, integral_transform, pinball, surprise
 from training.models.latent import Latent
 from training.models.memory import Memory, MemorySpec, State
+from training.models.support import Support, confine, confined_units
 from training.models.units import Frame, relative, safe
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is forecast: how far, at which quantiles, on which grid and season (0 = none), and whether each stream's
-    intervals are calibrated while it is served."""
+    """What is forecast: how far, at which quantiles, on which grid and season (0 = none), whether each stream's
+    intervals are calibrated while it is served, and which values a forecast may take."""
 
     interval_ms: int
     horizon: int
     quantiles: tuple[float, ...]
     season_steps: int = 0
     calibrated: bool = True
+    support: Support = "real"
 
     @property
     def median(self) -> int:
@@ -78,7 +80,7 @@ class Forecaster(nn.Module):
         self.target = target
         self.memory = Memory(memory)
         self.latent = latent
-        self.calibration = Calibration(target.horizon, target.quantiles) if target.calibrated else None
+        self.calibration = Calibration(target.horizon, target.quantiles, target.support) if target.calibrated else None
 
     def one_step_units(self, view: View) -> Tensor:
         """[n, quantiles] f32, sorted, relative to the anchor in running scales."""
@@ -118,8 +120,7 @@ class Forecaster(nn.Module):
             bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after)
             calibration = {"stretch": stretch, "bounds": bounds}
         row = {**memory, **latent, "pending": units, **calibration}
-        quantiles = torch.where(started, after.raw(units), torch.tensor(torch.nan, dtype=torch.float64))
-        return StepOutput(row, quantiles[:, None], loss, scores[:, None])
+        return StepOutput(row, self._emit(units, after, started)[:, None], loss, scores[:, None])
 
     def forecast(self, timestamp: Tensor, state: State) -> Tensor:
         """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) intervals."""
@@ -127,8 +128,12 @@ class Forecaster(nn.Module):
         if self.calibration:
             units = self.calibration.multi_step(units, state["stretch"])
         started = (state["count"] > 0)[:, :, None]
-        quantiles = self.memory.frame(state).raw(units)
-        return torch.where(started, quantiles, torch.tensor(torch.nan, dtype=torch.float64))[:, :, None]
+        return self._emit(units, self.memory.frame(state), started)[:, :, None]
+
+    def _emit(self, units: Tensor, frame: Frame, started: Tensor) -> Tensor:
+        """The raw quantiles, within the support, of `units` [batch, ...]; NaN for a stream that has not started."""
+        quantiles = confine(frame.raw(units), self.target.support)
+        return torch.where(started, quantiles, torch.tensor(torch.nan, dtype=torch.float64))
 
     def _view(self, state: State, timestamp: Tensor) -> View:
         features = self.memory.read(state)
@@ -155,12 +160,15 @@ class Forecaster(nn.Module):
         if self.calibration:
             leads = self.calibration.leads
             anchored = self._units_at(columns, hidden, np.arange(steps), lambda view: self.units_at(view, leads))
-            stretch = torch.as_tensor(self.calibration.unroll(columns, values, one, anchored))
+            stretch = self.calibration.unroll(columns, values, one, anchored)
             one = self.calibration.one_step(torch.as_tensor(one), stretch).numpy()
             multi = self.calibration.multi_step(torch.as_tensor(multi), stretch[chosen]).numpy()
         scale, unknown = columns.scale, columns.count == 0
         one_step = columns.x[:, :, None] + scale[:, :, None] * one
         multi_step = columns.x[chosen][:, :, None, None] + scale[chosen][:, :, None, None] * multi
+        one_step, multi_step = (
+            confine(torch.as_tensor(raw), self.target.support).numpy() for raw in (one_step, multi_step)
+        )
         one_step[unknown], multi_step[unknown[chosen]] = np.nan, np.nan
         loss, scores = _score_columns(values, columns, one, self.target)
         return Unrolled(one_step, loss, scores, multi_step, scale)
@@ -190,13 +198,18 @@ def view_of(columns: Columns, t: NDArray[np.int64], s: NDArray[np.int64], hidden
 def score(
     arrived: Tensor, units: Tensor, frame: Frame, last: Tensor, forecast: Tensor, target: Target
 ) -> tuple[Tensor, Tensor]:
-    """Surprise [n] and scores [n, 5] of forecasts `units` [n, Q] in the frame's units against `arrived` [n]. With a
-    scale of 0 there is no unit to be surprised in: only an exact hit has a finite surprise."""
+    """Surprise [n] and scores [n, 5] of forecasts `units` [n, Q] in the frame's units, as they were emitted, against
+    `arrived` [n]. With a scale of 0 there is no unit to be surprised in: only an exact hit has a finite surprise.
+    The distribution is that of the quantiles before they are confined, its mass below the end of a support lying there:
+    a value at the end is as surprising as that mass is small."""
     (anchor, scale), levels = frame, torch.tensor(target.quantiles)
     valid = forecast & ~torch.isnan(arrived)
     y = torch.where(valid, arrived, anchor)
     value = relative(y[:, None], anchor, scale)[:, 0]
-    loss = surprise(value, units, target.quantiles)
+    loss, transform = surprise(value, units, target.quantiles), integral_transform(value, units, target.quantiles)
+    if target.support != "real":
+        loss = torch.where(y > 0, loss, -torch.log(transform.clamp(min=TINY)))
+        units = confined_units(units, frame, target.support)
     loss = torch.where((scale > 0) | (y == anchor), loss, torch.full_like(loss, torch.nan))
     lower, upper = target.quantiles.index(0.1), target.quantiles.index(0.9)
     unit = safe(scale).float()
@@ -205,7 +218,7 @@ def score(
         (y - last).abs().float(),
         pinball(value, units, levels) * unit,
         ((value >= units[:, lower]) & (value <= units[:, upper])).float(),
-        integral_transform(value, units, target.quantiles),
+        transform,
     ]
     scores = torch.stack(columns, 1)
     blank = torch.full_like(scores, torch.nan)
