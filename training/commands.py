@@ -56,6 +56,12 @@ def train(
     no_linear: Annotated[bool, typer.Option("--no-linear", help="A recurrent net alone, without linear path.")] = False,
     members: Annotated[str, typer.Option(help="Whose quantiles mix averages.")] = "lstm,dilated_gru",
     budget: Annotated[str | None, typer.Option(help="auto begins no further family after so long, as 60s.")] = None,
+    no_calibration: Annotated[
+        bool, typer.Option("--no-calibration", help="Intervals keep the widths found in training on every stream.")
+    ] = False,
+    support: Annotated[
+        str | None, typer.Option(help="Values of a forecast: real, nonnegative or integer; found if not given.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
@@ -92,6 +98,8 @@ def train(
         linear_path=not no_linear,
         members=tuple(listed(members) or ()),
         budget_s=parse_duration(budget) / 1000 if budget else None,
+        calibrated=not no_calibration,
+        support=support,
         seed=seed,
         epochs=epochs,
         threads=threads,
@@ -104,6 +112,8 @@ def train(
         manifest, figures = train_bundle(panel, recipe, cut, out, report)
     if manifest.training and manifest.training.choice:
         console.print(f"note: {manifest.training.choice}")
+    if support is None and manifest.support != "real":
+        console.print("note: values are often 0 and never below: no forecast is below 0, unless told --support real")
     console.print(figures_table(figures, "rolling"))
     for rival in beaten_by(figures, manifest.name):
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")

@@ -32,8 +32,9 @@ from service.bundle import (
     write_manifest,
 )
 from service.errors import DataError
-from training.models import Forecaster
+from training.models import Forecaster, Target
 from training.models.columns import unroll_memory
+from training.models.support import confine
 
 ROW_LIMIT = 16_384  # bytes of state a stream, unless told otherwise
 GOLDEN_STEPS, GOLDEN_BATCH = 96, 3
@@ -105,6 +106,7 @@ def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row
         warmup_steps=2 * memory.span,
         max_gap=identity.max_gap or max(1, min(2 * memory.span, 512)),
         seasons_ms=(season_ms,) if season_ms else (),
+        support=target.support,
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},
     )
@@ -119,7 +121,7 @@ def add_backtest(directory: Path, figures: Sequence[BacktestFigure]) -> Manifest
 
 def golden_sequence(model: Forecaster) -> dict[str, NDArray[Any]]:
     """A short input with missing values, and what torch makes of it; see `service/bundle.py` for the arrays."""
-    values, timestamps = golden_input(model.target.interval_ms, model.memory.spec.span)
+    values, timestamps = golden_input(model.target, model.memory.spec.span)
     state = model.initial_state(GOLDEN_BATCH)
     outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in ("one_step", "surprise", "scores", "multi_step")}
     with torch.no_grad():
@@ -135,18 +137,21 @@ def golden_sequence(model: Forecaster) -> dict[str, NDArray[Any]]:
     return {"value": values, "timestamp": timestamps, "scale": scale, **stacked}
 
 
-def golden_input(interval_ms: int, span: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """value [steps, batch, 1]: a season with noise, large values far from zero, and a late start; holes in all."""
+def golden_input(target: Target, span: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """value [steps, batch, 1]: a season with noise, large values far from zero, and a late start; holes in all.
+    Where there is a support, many zeros instead of what lies outside it."""
     random = np.random.default_rng(7)
     steps = np.arange(GOLDEN_STEPS)
     season = np.sin(2 * np.pi * steps / span)
     noise = random.normal(0, 0.2, (GOLDEN_STEPS, GOLDEN_BATCH))
-    values = season[:, None] * (1.0, 250.0, 0.01) + noise * (1.0, 50.0, 0.002) + (20.0, 48_211_734.25, -3.0)
+    values = season[:, None] * (1.0, 250.0, 0.01) + noise * (1.0, 50.0, 0.002)
+    values += (20.0, 48_211_734.25, -3.0) if target.support == "real" else 0.0
+    values = confine(torch.as_tensor(values), target.support).numpy()
     values[random.random(values.shape) < 0.1] = np.nan
     values[40:52, 0] = np.nan
     values[:9, 2] = np.nan
-    start = 1_700_000_000_000 // interval_ms
-    timestamps = np.repeat(((start + steps) * interval_ms)[:, None], GOLDEN_BATCH, 1)
+    start = 1_700_000_000_000 // target.interval_ms
+    timestamps = np.repeat(((start + steps) * target.interval_ms)[:, None], GOLDEN_BATCH, 1)
     return values[:, :, None], timestamps
 
 

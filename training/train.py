@@ -22,6 +22,7 @@ from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.metrics import Figure
 from training.models import Target
 from training.models.linear import LAGS
+from training.models.support import parse_support, support_of
 from training.replacing import replacing
 from training.report import manifest_figures
 
@@ -32,7 +33,8 @@ DEFAULT_FAMILY = "lstm"
 class Recipe:
     """What to train. `forecast_interval_ms`: the horizon's own grid (None = that of the values); `season_ms` None = no
     season; `linear_path` False = a recurrent net on its own; `iterated` = `ar` as the textbook has it, from lags alone
-    and fed back on itself. `members` are those of `mix`; after `budget_s` seconds `auto` begins no further family.
+    and fed back on itself; `calibrated`: each stream's intervals find their width while it is served; `support` None =
+    found from the train part. `members` are those of `mix`; after `budget_s` seconds `auto` begins no further family.
     """
 
     family: str = DEFAULT_FAMILY
@@ -45,6 +47,8 @@ class Recipe:
     linear_path: bool = True
     members: tuple[str, ...] = MEMBERS
     budget_s: float | None = None
+    calibrated: bool = True
+    support: str | None = None
     seed: int = 0
     epochs: int | None = None
     threads: int = 1
@@ -94,8 +98,9 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
     seen = panel.rows(0, split.validation_end)
     season = (recipe.season_ms or 0) // panel.interval_ms
     block = (recipe.forecast_interval_ms or panel.interval_ms) // panel.interval_ms
-    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season, block)
     values = np.ascontiguousarray(seen.values.T)
+    support = parse_support(recipe.support) if recipe.support else support_of(values[: split.train_end])
+    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season, block, recipe.calibrated, support)
     return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
 
 

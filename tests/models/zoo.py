@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ MAKERS = {
     "ar-plain": lambda: _with_offsets(linear(PLAIN)),
     "ar-binned": lambda: _with_offsets(linear(BINNED)),
     "ar-iterated": lambda: _with_offsets(linear(PLAIN, iterated_memory(PLAIN, 8))),
+    "ar-nonnegative": lambda: _with_offsets(linear(replace(DAILY, support="nonnegative"))),
     "rnn": lambda: _recurrent("rnn", DAILY, path=True),
     "gru": lambda: _recurrent("gru", DAILY, path=True),
     "gru-plain": lambda: _recurrent("gru", PLAIN, path=False),
@@ -96,6 +98,8 @@ MAKERS = {
     "seq2seq-plain": lambda: _seq2seq(PLAIN, path=False),
     "seq2seq-blocks": lambda: _seq2seq(HALF_DAYS, path=True),
     "mix": lambda: _mixture(DAILY),
+    "gru-uncalibrated": lambda: _recurrent("gru", replace(DAILY, calibrated=False), path=True),
+    "lstm-integer": lambda: _recurrent("lstm", replace(DAILY, support="integer"), path=True),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
 
@@ -108,13 +112,18 @@ def forecaster(kind: str) -> Forecaster:
 
 def streams(kind: str, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """values [steps, count] with a daily season, a drift, noise, ten percent missing and one long outage;
-    timestamps [steps] on the kind's grid. Streams start at different times; some begin with nothing."""
+    timestamps [steps] on the kind's grid. Streams start at different times; some begin with nothing. With a support of
+    its own a kind gets values that are often zero."""
     target = forecaster(kind).target
     random = np.random.default_rng(seed)
     period = 86_400_000 // target.interval_ms
     t = np.arange(steps)
     season = np.sin(2 * np.pi * t / period)[:, None] * random.uniform(0.5, 5, count)
     values = 20 + season + random.normal(0, 0.3, (steps, count)) + random.normal(0, 0.1, (steps, count)).cumsum(0)
+    if target.support != "real":
+        values = np.maximum(values - 20, 0)
+    if target.support == "integer":
+        values = np.rint(3 * values)
     values[random.random(values.shape) < 0.1] = np.nan
     values[steps // 2 : steps // 2 + 40, ::3] = np.nan
     for stream in range(1, count, 2):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-3  # of the running scale: the narrowest gap between quantiles
+TINY = 1e-30  # a probability that float32 still holds
 BLUR = 1e-3  # of the running scale: log densities of neighbouring pieces blend over this width
 
 

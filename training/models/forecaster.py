@@ -14,23 +14,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.models.calibration import Calibration
 from training.models.columns import Columns, unroll_memory
-from training.models.density import integral_transform, pinball, surprise
+from training.models.density import TINY, integral_transform, pinball, surprise
 from training.models.latent import Carried
 from training.models.memory import Memory, MemorySpec, State
-from training.models.units import relative, safe, scale_of
+from training.models.support import Support, confine, confined_units
+from training.models.units import Frame, relative, safe
 
 
 @dataclass(frozen=True)
 class Target:
     """What is forecast: how far, at which quantiles, on which grid and season (0 = none). With `block` > 1 the horizon
-    has a coarser grid than the values: each of its leads is the mean of the next `block` slots."""
+    has a coarser grid than the values: each of its leads is the mean of the next `block` slots. Then whether each
+    stream's intervals are calibrated while it is served, and which values a forecast may take."""
 
     interval_ms: int
     horizon: int
     quantiles: tuple[float, ...]
     season_steps: int = 0
     block: int = 1
+    calibrated: bool = True
+    support: Support = "real"
 
     @property
     def forecast_interval_ms(self) -> int:
@@ -87,6 +92,9 @@ class Forecaster(nn.Module):
         self.target = target
         self.memory = Memory(memory)
         self.latent = latent
+        # What came of a mean over several slots is not known slot by slot: such a horizon keeps its widths.
+        calibrated = target.calibrated and target.block == 1
+        self.calibration = Calibration(target.horizon, target.quantiles, target.support) if calibrated else None
 
     def one_step_units(self, view: View) -> Tensor:
         """[n, quantiles] f32, sorted, relative to the anchor in running scales."""
@@ -96,43 +104,59 @@ class Forecaster(nn.Module):
         """[n, horizon, quantiles] f32, sorted, relative to the anchor in running scales."""
         raise NotImplementedError(f"{type(self).__name__} must forecast its horizon")
 
+    def units_at(self, view: View, leads: Tensor) -> Tensor:
+        """The multi-step forecast at `leads` [k] alone (0 = the first): [n, k, quantiles]. `step` needs a few leads:
+        a family overrides this where it can do with less than the whole horizon."""
+        return self.multi_step_units(view)[:, leads]
+
     # ------------------------------------------------------------------ the contract
     def initial_state(self, batch: int) -> State:
         """All zeros: a stream never seen."""
         pending = {"pending": torch.zeros(batch, len(self.target.quantiles))}
         latent = self.latent.initial_state(batch) if self.latent else {}
-        return {**self.memory.initial_state(batch), **latent, **pending}
+        calibration = self.calibration.initial_state(batch) if self.calibration else {}
+        return {**self.memory.initial_state(batch), **latent, **pending, **calibration}
 
     def step(self, value: Tensor, timestamp: Tensor, state: State) -> StepOutput:
         """Consume value [batch, 1] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
-        arrived = value[:, 0]
-        loss, scores = self._score(arrived, state)
+        arrived, before = value[:, 0], self.memory.frame(state)
+        loss, scores = self._score(arrived, state, before)
         memory, glance = self.memory.update(arrived, timestamp, state)
         started = memory["count"] > 0
         latent = self.latent.advance(memory, glance, timestamp, state) if self.latent else {}
-        features, anchor, scale = self.memory.read(memory)
-        units = self.one_step_units(View(features, timestamp, self._hidden(latent, features)))
-        pending = torch.where(started, units, torch.zeros_like(units))
-        quantiles = anchor[:, None] + scale[:, None] * units.double()
-        quantiles = torch.where(started, quantiles, torch.full_like(quantiles, torch.nan))
-        return StepOutput({**memory, **latent, "pending": pending}, quantiles[:, None], loss, scores[:, None])
+        view, after = self._view(memory | latent, timestamp), self.memory.frame(memory)
+        units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
+        calibration: State = {}
+        if self.calibration:
+            stretch = self.calibration.learn(arrived, state, before)
+            units = self.calibration.one_step(units, stretch)
+            anchored = self.units_at(view, self.calibration.leads)
+            bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after)
+            calibration = {"stretch": stretch, "bounds": bounds}
+        row = {**memory, **latent, "pending": units, **calibration}
+        return StepOutput(row, self._emit(units, after, started)[:, None], loss, scores[:, None])
 
     def forecast(self, timestamp: Tensor, state: State) -> Tensor:
         """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
-        features, anchor, scale = self.memory.read(state)
-        units = self.multi_step_units(View(features, timestamp, self._hidden(state, features)))
-        quantiles = anchor[:, None, None] + scale[:, None, None] * units.double()
+        units = self.multi_step_units(self._view(state, timestamp))
+        if self.calibration:
+            units = self.calibration.multi_step(units, state["stretch"])
         started = (state["count"] > 0)[:, :, None]
-        return torch.where(started, quantiles, torch.full_like(quantiles, torch.nan))[:, :, None]
+        return self._emit(units, self.memory.frame(state), started)[:, :, None]
 
-    def _hidden(self, state: State, features: Tensor) -> Tensor:
-        return self.latent.read(state) if self.latent else features[:, :0]
+    def _emit(self, units: Tensor, frame: Frame, started: Tensor) -> Tensor:
+        """The raw quantiles, within the support, of `units` [batch, ...]; NaN for a stream that has not started."""
+        quantiles = confine(frame.raw(units), self.target.support)
+        return torch.where(started, quantiles, torch.tensor(torch.nan, dtype=torch.float64))
 
-    def _score(self, arrived: Tensor, state: State) -> tuple[Tensor, Tensor]:
+    def _view(self, state: State, timestamp: Tensor) -> View:
+        features = self.memory.read(state)
+        return View(features, timestamp, self.latent.read(state) if self.latent else features[:, :0])
+
+    def _score(self, arrived: Tensor, state: State, before: Frame) -> tuple[Tensor, Tensor]:
         """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without forecast or value."""
-        anchor, scale = state["ring"][:, -1], scale_of(state["spread"])
-        units = torch.where((scale > 0)[:, None], state["pending"], torch.zeros_like(state["pending"]))
-        return score(arrived, units, anchor, scale, state["last"][:, 0], state["count"][:, 0] > 0, self.target)
+        units = torch.where((before.scale > 0)[:, None], state["pending"], torch.zeros_like(state["pending"]))
+        return score(arrived, units, before, state["last"][:, 0], state["count"][:, 0] > 0, self.target)
 
     # ------------------------------------------------------------------ a whole history at once
     @torch.no_grad()
@@ -147,9 +171,18 @@ class Forecaster(nn.Module):
         chosen = np.arange(steps) if origins is None else np.asarray(origins, np.int64)
         one = self._units_at(columns, hidden, np.arange(steps), self.one_step_units)
         multi = self._units_at(columns, hidden, chosen, self.multi_step_units)
+        if self.calibration:
+            leads = self.calibration.leads
+            anchored = self._units_at(columns, hidden, np.arange(steps), lambda view: self.units_at(view, leads))
+            stretch = self.calibration.unroll(columns, values, one, anchored)
+            one = self.calibration.one_step(torch.as_tensor(one), stretch).numpy()
+            multi = self.calibration.multi_step(torch.as_tensor(multi), stretch[chosen]).numpy()
         scale, unknown = columns.scale, columns.count == 0
         one_step = columns.x[:, :, None] + scale[:, :, None] * one
         multi_step = columns.x[chosen][:, :, None, None] + scale[chosen][:, :, None, None] * multi
+        one_step, multi_step = (
+            confine(torch.as_tensor(raw), self.target.support).numpy() for raw in (one_step, multi_step)
+        )
         one_step[unknown], multi_step[unknown[chosen]] = np.nan, np.nan
         loss, scores = _score_columns(values, columns, one, self.target)
         return Unrolled(one_step, loss, scores, multi_step, scale)
@@ -177,15 +210,20 @@ def view_of(columns: Columns, t: NDArray[np.int64], s: NDArray[np.int64], hidden
 
 
 def score(
-    arrived: Tensor, units: Tensor, anchor: Tensor, scale: Tensor, last: Tensor, forecast: Tensor, target: Target
+    arrived: Tensor, units: Tensor, frame: Frame, last: Tensor, forecast: Tensor, target: Target
 ) -> tuple[Tensor, Tensor]:
-    """Surprise [n] and scores [n, 5] of forecasts `units` [n, Q] (relative to anchor [n] in scales [n]) against
-    `arrived` [n]. With a scale of 0 there is no unit to be surprised in: only an exact hit has a finite surprise."""
-    levels = torch.tensor(target.quantiles)
+    """Surprise [n] and scores [n, 5] of forecasts `units` [n, Q] in the frame's units, as they were emitted, against
+    `arrived` [n]. With a scale of 0 there is no unit to be surprised in: only an exact hit has a finite surprise.
+    The distribution is that of the quantiles before they are confined, its mass below the end of a support lying there:
+    a value at the end is as surprising as that mass is small."""
+    (anchor, scale), levels = frame, torch.tensor(target.quantiles)
     valid = forecast & ~torch.isnan(arrived)
     y = torch.where(valid, arrived, anchor)
     value = relative(y[:, None], anchor, scale)[:, 0]
-    loss = surprise(value, units, target.quantiles)
+    loss, transform = surprise(value, units, target.quantiles), integral_transform(value, units, target.quantiles)
+    if target.support != "real":
+        loss = torch.where(y > 0, loss, -torch.log(transform.clamp(min=TINY)))
+        units = confined_units(units, frame, target.support)
     loss = torch.where((scale > 0) | (y == anchor), loss, torch.full_like(loss, torch.nan))
     lower, upper = target.quantiles.index(0.1), target.quantiles.index(0.9)
     unit = safe(scale).float()
@@ -194,7 +232,7 @@ def score(
         (y - last).abs().float(),
         pinball(value, units, levels) * unit,
         ((value >= units[:, lower]) & (value <= units[:, upper])).float(),
-        integral_transform(value, units, target.quantiles),
+        transform,
     ]
     scores = torch.stack(columns, 1)
     blank = torch.full_like(scores, torch.nan)
@@ -213,6 +251,6 @@ def _score_columns(
         units = torch.where((scale > 0)[:, None], torch.as_tensor(one[:-1, s]), torch.tensor(0.0))
         x, last = torch.as_tensor(columns.x[:-1, s]), torch.as_tensor(columns.last[:-1, s])
         known = torch.as_tensor(columns.count[:-1, s] > 0)
-        a, b = score(torch.as_tensor(values[1:, s]), units, x, scale, last, known, target)
+        a, b = score(torch.as_tensor(values[1:, s]), units, Frame(x, scale), last, known, target)
         loss[1:, s], scores[1:, s] = a.numpy(), b.numpy()
     return loss, scores

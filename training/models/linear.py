@@ -48,3 +48,6 @@ class LinearAutoregression(PointForecaster):
 
     def points(self, view: View) -> tuple[Tensor, Tensor]:
         return view.features @ self.weights_one, view.features @ self.weights_multi
+
+    def points_at(self, view: View, leads: Tensor) -> Tensor:
+        return view.features @ self.weights_multi[:, leads]

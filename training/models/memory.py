@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.units import relative, scale_of, slot_in_bin
+from training.models.units import Frame, relative, scale_of, slot_in_bin
 
 State = dict[str, Tensor]
 MAX_BINS = 168
@@ -176,16 +176,21 @@ class Memory(nn.Module):
     def _or_last(value: Tensor, seen: Tensor, last: Tensor) -> Tensor:
         return torch.where(seen > 0, value, last)
 
-    def read(self, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        """features [batch, features] f32 in running scales, anchor [batch] f64, scale [batch] f64 (0 = unknown)."""
-        anchor, scale = state["ring"][:, -1], scale_of(state["spread"])
+    def frame(self, state: State) -> Frame:
+        """What the row's units refer to."""
+        return Frame(state["ring"][:, -1], scale_of(state["spread"]))
+
+    def read(self, state: State) -> Tensor:
+        """[batch, features] f32, in the units of the row's frame."""
+        frame = self.frame(state)
+        anchor = frame.anchor
         parts = [state["ring"][:, :-1]]
         if self.spec.bins:
             table = torch.where((state["seen"] > 0)[:, None], state["table"], anchor[:, None, None])
             parts.append(table.flatten(1))
         if self.spec.half_lives:
             parts.append(state["level"])
-        return relative(torch.cat(parts, 1), anchor, scale), anchor, scale
+        return relative(torch.cat(parts, 1), *frame)
 
 
 #: Which level a missing value is moved to: the one whose half-life is a season.

@@ -58,6 +58,9 @@ class Mixture(Forecaster):
     def multi_step_units(self, view: View) -> Tensor:
         return torch.stack([member.multi_step_units(own) for member, own in self._views(view)]).mean(0)
 
+    def units_at(self, view: View, leads: Tensor) -> Tensor:
+        return torch.stack([member.units_at(own, leads) for member, own in self._views(view)]).mean(0)
+
     def _views(self, view: View) -> list[tuple[Forecaster, View]]:
         """Every member with its own part of the hidden state."""
         members = [member for member in self.members if isinstance(member, Forecaster)]

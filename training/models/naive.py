@@ -29,11 +29,18 @@ class PointForecaster(Forecaster):
         """One-step [n] and multi-step [n, horizon] points, relative to the anchor in running scales."""
         raise NotImplementedError(f"{type(self).__name__} must give a point forecast")
 
+    def points_at(self, view: View, leads: Tensor) -> Tensor:
+        """The multi-step points at some leads [k], 0 = the first: [n, k]."""
+        return self.points(view)[1][:, leads]
+
     def one_step_units(self, view: View) -> Tensor:
         return self.points(view)[0][:, None] + self.offsets_one
 
     def multi_step_units(self, view: View) -> Tensor:
         return self.points(view)[1][:, :, None] + self.offsets_multi
+
+    def units_at(self, view: View, leads: Tensor) -> Tensor:
+        return self.points_at(view, leads)[:, :, None] + self.offsets_multi[leads]
 
 
 class Naive(PointForecaster):

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Frame(NamedTuple):
+    """What a row's units refer to, [batch] f64 each: a forecast is anchor + scale * units. Scale 0 = not known yet."""
+
+    anchor: Tensor
+    scale: Tensor
+
+    def raw(self, units: Tensor) -> Tensor:
+        """The values, in float64, that `units` [batch, ...] stand for."""
+        shape = (-1, *[1] * (units.dim() - 1))
+        return self.anchor.reshape(shape) + self.scale.reshape(shape) * units.double()
 
 
 def scale_of(spread: Tensor) -> Tensor:

@@ -1,0 +1,128 @@
+"""Calibration in the row: intervals that are too narrow or too wide find their width on the stream itself."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.models.zoo import LEVELS, OFFSETS, PLAIN, forecaster, scale_or_one, streams
+from training.models import Forecaster, Naive, Target
+from training.models.calibration import LIMIT, anchors_of
+
+HOUR = 3_600_000
+
+
+def naive(width: float, horizon: int = 12) -> Forecaster:
+    """The last value with an interval of `width` times OFFSETS, the same for every lead."""
+    model = Naive(Target(HOUR, horizon, LEVELS))
+    model.offsets_one.copy_(OFFSETS * width)
+    model.offsets_multi.copy_(OFFSETS * width)
+    return model.eval()
+
+
+def noise(steps: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    values = np.random.default_rng(3).normal(50, 2, (steps, count))
+    return values, np.arange(steps) * HOUR
+
+
+def coverage(forecasts: NDArray[np.float64], came: NDArray[np.float64]) -> float:
+    """Share of `came` [T, S] inside the 80 % interval of `forecasts` [T, S, Q]."""
+    return float(np.mean((came >= forecasts[..., 0]) & (came <= forecasts[..., -1])))
+
+
+@pytest.mark.parametrize("width", [0.6, 1.0, 2.5])
+def test_the_interval_covers_four_in_five_whatever_its_first_width(width: float) -> None:
+    values, timestamps = noise(3000, 8)
+    out = naive(width).unroll(values, timestamps)
+    assert coverage(out.one_step[1000:-1], values[1001:]) == pytest.approx(0.8, abs=0.02)
+    for lead in (1, 6, 12):
+        found = coverage(out.multi_step[1000:-lead, :, lead - 1], values[1000 + lead :])
+        assert found == pytest.approx(0.8, abs=0.02), lead
+
+
+def test_between_anchors_the_width_is_interpolated_and_beyond_the_last_it_stays() -> None:
+    values, timestamps = noise(1500, 1)
+    model = naive(0.5, horizon=200)
+    last = model.unroll(values, timestamps, origins=[1499]).multi_step[0, 0]
+    width = np.log(last[:, -1] - last[:, 0])
+    assert anchors_of(200) == (1, 6, 24, 48, 96)
+    share = np.log(12 / 6) / np.log(24 / 6)
+    assert width[11] == pytest.approx((1 - share) * width[5] + share * width[23], abs=1e-4)
+    assert np.allclose(width[95:], width[95], atol=1e-5)
+    assert sum(tensor[0].numel() * tensor.element_size() for tensor in model.initial_state(1).values()) < 16_384
+
+
+@pytest.mark.parametrize(("horizon", "anchors"), [(1, (1,)), (6, (1, 6)), (12, (1, 6, 12)), (720, (1, 6, 24, 48, 96))])
+def test_anchors_end_with_the_horizon(horizon: int, anchors: tuple[int, ...]) -> None:
+    assert anchors_of(horizon) == anchors
+
+
+@pytest.mark.parametrize("kind", ["ar", "lstm"])
+def test_a_pending_interval_is_the_one_that_was_emitted(kind: str) -> None:
+    """Through changes of anchor and scale, an outlier, and holes: 12 steps on it is still the same interval."""
+    model = forecaster(kind)
+    values, timestamps = streams(kind, 120, 3)
+    values[60, 0] = 4000.0
+    state, emitted = model.initial_state(3), []
+    with torch.no_grad():
+        for value, stamp in zip(values, timestamps, strict=True):
+            when = torch.full((3,), int(stamp))
+            if len(emitted) >= 12:
+                frame = model.memory.frame(state)
+                unit = scale_or_one(frame.scale.numpy())
+                for due, lead in zip(model.calibration.due, (1, 6, 12), strict=True):
+                    low, width = state["bounds"][:, :, due].T
+                    wanted = emitted[-lead][:, lead - 1]
+                    known = width.numpy() > 0
+                    assert known.all() or len(emitted) < 45
+                    for found, level in ((low, 0), (low + width, -1)):
+                        difference = (frame.raw(found[:, None])[:, 0].numpy() - wanted[:, level]) / unit
+                        assert np.abs(difference[known]).max(initial=0) < 1e-4
+            state = model.step(torch.as_tensor(value)[:, None], when, state).state
+            emitted.append(model.forecast(when, state)[:, :, 0].numpy())
+
+
+def test_a_missing_value_moves_no_width() -> None:
+    model = naive(0.6)
+    values, timestamps = noise(60, 2)
+    values[30:50] = np.nan
+    state, widths = model.initial_state(2), []
+    with torch.no_grad():
+        for value, stamp in zip(values, timestamps, strict=True):
+            state = model.step(torch.as_tensor(value)[:, None], torch.full((2,), int(stamp)), state).state
+            widths.append(state["stretch"].numpy())
+    assert np.array_equal(widths[29], widths[49])
+    assert not np.array_equal(widths[28], widths[29])
+    assert (widths[50] != widths[49]).all(), "intervals from before and from inside the hole are due"
+
+
+def test_a_width_stays_within_its_limit() -> None:
+    """However long nothing misses (or everything does), the way back is short."""
+    values, timestamps = noise(4000, 1)
+    never = naive(50.0).unroll(values, timestamps, origins=[3999])
+    always = naive(1e-4).unroll(values, timestamps, origins=[3999])
+    for out, width, sign in ((never, 50.0, -1), (always, 1e-4, 1)):
+        gap = (out.one_step[-1, 0, -1] - out.one_step[-1, 0, 0]) / out.scale[-1, 0]
+        assert gap == pytest.approx(2.1 * width * np.exp(sign * LIMIT), rel=1e-3)
+
+
+def test_without_calibration_the_row_has_none_and_widths_stay() -> None:
+    plain = Naive(dataclasses.replace(PLAIN, calibrated=False))
+    plain.offsets_one.copy_(OFFSETS)
+    values, timestamps = noise(500, 2)
+    assert not {"stretch", "bounds"} & set(plain.initial_state(1))
+    out = plain.unroll(values, timestamps)
+    gap = (out.one_step[10:, :, -1] - out.one_step[10:, :, 0]) / out.scale[10:]
+    assert np.allclose(gap, 2.1, atol=1e-5)
+
+
+def test_scores_are_of_the_interval_that_was_emitted() -> None:
+    values, timestamps = noise(800, 3)
+    out = naive(0.5).unroll(values, timestamps)
+    inside = (values[1:] >= out.one_step[:-1, :, 0]) & (values[1:] <= out.one_step[:-1, :, -1])
+    assert np.mean(out.scores[2:, :, 3] == inside[1:]) == 1.0
+    assert out.scores[2:, :, 0] == pytest.approx(np.abs(values[2:] - out.one_step[1:-1, :, 2]), abs=1e-4)
