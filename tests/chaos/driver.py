@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.broker.kafka import KafkaBroker
 from tests.chaos.checker import Difference, compare, compare_rows, read
 from tests.chaos.faults import inject
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import HURRIED, WHOLE, Build, Fleet, Stuck, await_true
 from tests.chaos.proxy import Site
-from tests.chaos.scene import Progress, Scene, Topics
+from tests.chaos.scene import Progress, Scene, Topics, patient
 from tests.chaos.schedule import Fault
 from tests.support.bundles import RECURRENT, write_bundle
 
@@ -62,7 +61,7 @@ def run(
     disturbed, undisturbed = Topics(f"input-{name}", f"chaos-{name}"), Topics(f"input-{name}", f"calm-{name}")
     result = Result(partitions, Path(tempfile.mkdtemp(prefix="eddycast-chaos-")))
     write_bundle(result.logs / "bundle", RECURRENT)
-    admin = KafkaBroker(servers).admin()
+    admin = patient(servers).admin()
     admin.create_topic(disturbed.input, partitions, replication)
     admin.close()
     for topics in (disturbed, undisturbed):

@@ -28,6 +28,11 @@ _RECOVERS_S = 120.0
 _HASTY = {"request_timeout_ms": 2_000, "reconnect_backoff_max_ms": 200}
 
 
+def patient(servers: str) -> KafkaBroker:
+    """For whoever prepares a run: a broker may need long for a topic on a machine that does much else."""
+    return KafkaBroker(servers, request_timeout_ms=40_000, delivery_timeout_ms=41_000, transaction_timeout_ms=42_000)
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """What one group reads and writes."""
@@ -49,7 +54,7 @@ class Topics:
 
     def create(self, servers: str, partitions: int, replication: int) -> None:
         """All but the input."""
-        admin = KafkaBroker(servers).admin()
+        admin = patient(servers).admin()
         admin.create_topic(self.output, partitions, replication)
         admin.create_topic(self.dead_letters, partitions, replication)
         admin.create_topic(self.changelog, partitions, replication, _COMPACTED)
