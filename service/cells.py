@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -39,6 +40,9 @@ _FORMATS = (
     "%m/%d/%Y %I:%M %p",
     "%Y%m%d",
 )
+_ZONED = "stamps name their zone"
+#: Further back than any clock change reaches.
+_BEFORE = timedelta(hours=4)
 #: Whole numbers are epochs; by size: seconds, milliseconds, microseconds, nanoseconds.
 _EPOCHS = (
     (1e11, "seconds", 1e3),
@@ -115,8 +119,7 @@ def stamps(column: pl.Series, zone: str = "UTC", keys: pl.Series | None = None) 
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
         named = getattr(column.dtype, "time_zone", None)
         times = column.cast(pl.Datetime("ms", named))
-        milliseconds = times.dt.epoch("ms") if named else _localise(times, zone, keys)
-        return _finish(milliseconds, column, "" if named else zone)
+        return _finish(*((times.dt.epoch("ms"), _ZONED) if named else _localise(times, zone, keys)))
     raise DataError(
         f"column {column.name!r} holds {column.dtype}, not times", "name the time column with --time-column"
     )
@@ -162,7 +165,7 @@ def _texts(cells: pl.Series, zone: str, keys: pl.Series | None) -> Stamps:
     plain = plain.str.replace(r"(?i)^(\d{4}[-/]\d\d?[-/]\d\d?)t", "$1 ")
     times, form = _parse(plain)
     if zones.null_count() == len(zones):
-        milliseconds, naive = _localise(times, zone, keys), zone
+        stamps = _finish(*_localise(times, zone, keys))
     elif (zones.is_null() & cells.is_not_null()).any():
         row = int((zones.is_null() & cells.is_not_null()).arg_true()[0])
         raise DataError(
@@ -170,8 +173,7 @@ def _texts(cells: pl.Series, zone: str, keys: pl.Series | None) -> Stamps:
             "give every stamp a zone",
         )
     else:
-        milliseconds, naive = times.dt.epoch("ms") - _offset_ms(zones), ""
-    stamps = _finish(milliseconds, cells, naive)
+        stamps = _finish(times.dt.epoch("ms") - _offset_ms(zones), _ZONED)
     if form.startswith(("%m", "%d/")):
         order = "month/day/year" if form.startswith("%m") else "day/month/year"
         return Stamps(stamps.timestamps, stamps.empty, f"dates are {order}; {stamps.note}")
@@ -197,17 +199,29 @@ def _parse(plain: pl.Series) -> tuple[pl.Series, str]:
     return best, best_form
 
 
-def _localise(times: pl.Series, zone: str, keys: pl.Series | None) -> pl.Series:
-    """ms UTC of times without a zone. Of the hour that the clock goes back, a stamp is in the first pass where its
-    stream has it once, and in the second where it comes again; of the hour that it skips, null."""
-    frame = pl.DataFrame({"time": times, "key": times.is_null() if keys is None else keys})
+def _localise(times: pl.Series, zone: str, keys: pl.Series | None) -> tuple[pl.Series, str]:
+    """ms UTC of times without a zone, and how they were read. Of the hour that the clock goes back, a stamp is in the
+    first pass where its stream has it once, and in the second where it comes again. One that it skips is read by the
+    clock before (right for loggers that name the end of their hours); null if a stamp of that moment is there."""
+    frame = pl.DataFrame({"time": times, "before": times - _BEFORE, "key": times.is_null() if keys is None else keys})
     again = pl.struct("time", "key").is_first_distinct().not_()
     side = pl.when(again).then(pl.lit("latest")).otherwise(pl.lit("earliest"))
     try:
-        local = pl.col("time").dt.replace_time_zone(zone, ambiguous=side, non_existent="null")
-        return frame.select(local.dt.epoch("ms")).to_series()
+        plain, before = frame.select(
+            pl.col("time").dt.replace_time_zone(zone, ambiguous=side, non_existent="null").dt.epoch("ms"),
+            pl.col("before").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.epoch("ms"),
+        ).get_columns()
     except pl.exceptions.PolarsError as error:
         raise DataError(f"unknown time zone {zone!r}", "use a name like UTC or Europe/Berlin") from error
+    before = before + _BEFORE // timedelta(milliseconds=1)
+    skipped = plain.is_null() & times.is_not_null()
+    free = skipped & ~before.is_in(plain.drop_nulls().implode())
+    note = f"stamps without a zone are read as {zone}"
+    if count := int(free.sum()):
+        note += f"; {count:,} that the clock change skips there are read by the clock before it"
+    if count := int((skipped & ~free).sum()):
+        note += f"; {count:,} that the clock change skips there, where another has their moment, are left out"
+    return plain.zip_with(~free, before), note
 
 
 def _offset_ms(zones: pl.Series) -> pl.Series:
@@ -218,9 +232,5 @@ def _offset_ms(zones: pl.Series) -> pl.Series:
     return ((hours * 60 + minutes) * sign * 60_000).fill_null(0)
 
 
-def _finish(milliseconds: pl.Series, cells: pl.Series, naive: str) -> Stamps:
-    empty = milliseconds.is_null().to_numpy()
-    note = f"stamps without a zone are read as {naive}" if naive else "stamps name their zone"
-    if naive and (skipped := int(np.count_nonzero(empty)) - cells.null_count()):
-        note += f"; {skipped:,} that the clock change skips there are left out"
-    return Stamps(milliseconds.fill_null(0).to_numpy().astype(np.int64), empty, note)
+def _finish(milliseconds: pl.Series, note: str) -> Stamps:
+    return Stamps(milliseconds.fill_null(0).to_numpy().astype(np.int64), milliseconds.is_null().to_numpy(), note)

@@ -24,12 +24,16 @@ def find_codes(values: Float64, kept: tuple[float, ...] = ()) -> dict[float, int
     known = values[~np.isnan(values)]
     at = np.isin(known, [code for code in CODES if code not in kept])
     rest, suspects = known[~at], known[at]
-    if not len(suspects) or not len(rest) or (low := float(rest.min())) == (high := float(rest.max())):
+    if not len(suspects):
         return {}
     codes, counts = np.unique(suspects, return_counts=True)
+    if not len(rest):  # a sensor that never read anything
+        return {float(codes[0]): int(counts[0])} if len(codes) == 1 and codes[0] < 0 else {}
+    low, high = float(rest.min()), float(rest.max())
     found = {}
     for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-        far = max(low - code, code - high) > high - low
+        away = max(low - code, code - high)
+        far = away > high - low and (low < high or away > -code / 2 > 0)  # of a switch between two levels, none is one
         if far or (code < 0 <= low and count >= _AGAIN):
             found[code] = count
     return found

@@ -6,15 +6,18 @@ Imports polars: read through `service.history.read_history`.
 from __future__ import annotations
 
 import gzip
+import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import polars as pl
 
 from service.cells import Numbers, codes, numbers, stamps
 from service.errors import DataError
+from service.header import ragged_row, refuse_other_than_text, require_header
 from service.history import History, ReadOptions, stream_history
 from service.layout import find_layout, is_counter, require, time_cells
 from service.records import Float64, Int64
@@ -66,13 +69,17 @@ def _open(path: Path, options: ReadOptions) -> tuple[pl.DataFrame, ReadOptions]:
     try:
         if path.suffix in (".parquet", ".pq"):
             return pl.read_parquet(path), options
+        with _bytes(path) as file:
+            refuse_other_than_text(path, file.read(4096))
         delimiter = options.delimiter or _delimiter(path)
         frame = pl.read_csv(path, separator=delimiter, infer_schema=False, encoding="utf8-lossy")
     except pl.exceptions.NoDataError as error:
         raise DataError(f"{path}: the file is empty", "give a file with a header line and observations") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be read as a table: {first}", "check the file and --delimiter") from error
+        raise DataError(
+            f"{path}: {_trouble(path, options.delimiter, error)}", "check the file and --delimiter"
+        ) from error
+    require_header(path, frame.columns)
     names = [_name(place, name) for place, name in enumerate(frame.columns, 1)]
     if len(set(names)) == len(names):
         frame.columns = names
@@ -88,9 +95,22 @@ def _name(place: int, name: str) -> str:
     return f"{plain.strip()} ({int(again) + 2})" if again.isdecimal() else name.strip()
 
 
+def _bytes(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _trouble(path: Path, delimiter: str | None, error: Exception) -> str:
+    """Why a table could not be read: the row that is too long, or what the reader said."""
+    said = f"cannot be read as a table: {str(error).splitlines()[0]}"
+    if isinstance(error, OSError) or path.suffix in (".parquet", ".pq"):
+        return said
+    with _bytes(path) as file:
+        return ragged_row(io.TextIOWrapper(file, errors="replace"), delimiter or _delimiter(path)) or said
+
+
 def _delimiter(path: Path) -> str:
-    with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as file:
-        header = re.sub(r'"[^"]*"', "", file.readline())
+    with _bytes(path) as file:
+        header = re.sub(r'"[^"]*"', "", file.readline().decode(errors="replace"))
     return max((",", ";", "\t", "|"), key=header.count)
 
 

@@ -105,6 +105,8 @@ def drive(runtime: Runtime, panel: Panel, origins: Int64, report: Report = no_re
 
 def check_fit(manifest: Manifest, panel: Panel) -> None:
     """Raises DataError unless the bundle can be scored on the panel."""
+    if not panel.observations:
+        raise DataError("no stream has a value", "check the value columns and --missing")
     if manifest.interval_ms != panel.interval_ms:
         raise DataError(
             f"the bundle's interval is {format_duration(manifest.interval_ms)}, "

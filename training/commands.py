@@ -71,16 +71,19 @@ def train(
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
-    from training.data import Split, format_duration, parse_duration, parse_season
+    from training.data import Split, format_duration, make_panel, parse_duration, parse_season
     from training.fitting.season import find_season
+    from training.interval import choose_interval
     from training.progress import training_bar
     from training.report import figures_table
     from training.train import Recipe, check_family, train_bundle
 
     console = Console(highlight=False)
     check_family(family)
-    panel = _panel(_history(source), interval)
-    for note in panel.notes:
+    history = _history(source)
+    interval_ms, said = choose_interval(history, interval)
+    panel = make_panel(history, interval_ms)
+    for note in (*panel.notes, *said):
         console.print(f"note: {note}")
     cut = Split.parse(split, len(panel))
     if season == "auto" and not no_season:
@@ -150,7 +153,7 @@ def backtest(
     console = Console(highlight=False)
     manifest, history = read_manifest(bundle), _history(source)
     season_ms = parse_season(season, manifest.interval_ms)
-    leads = [int(lead) for lead in listed(horizons) or []] or None
+    leads = _horizons(horizons)
     contents = []
     for one in listed(protocol) or ["rolling"]:
         panel = protocol_of(one).panel(history, manifest)
@@ -217,18 +220,15 @@ def _history(source: Source) -> History:
     return read_book(source.data) if source.data.startswith(PREFIX) else source.read()
 
 
-def _panel(history: History, interval: str | None) -> Panel:
-    """The history on the grid of `interval`, or of its own commonest distance. Raises DataError for a finer grid."""
-    from training.data import format_duration, infer_interval, make_panel, parse_duration
-
-    apart = infer_interval(history)
-    interval_ms = parse_duration(interval) if interval else apart
-    if interval_ms < apart:
-        raise DataError(
-            f"most readings are {format_duration(apart)} apart, --interval {interval} is finer",
-            f"give --interval {format_duration(apart)} or longer",
-        )
-    return make_panel(history, interval_ms)
+def _horizons(text: str | None) -> list[int] | None:
+    """`24,96` as numbers; None if not given. Raises DataError."""
+    try:
+        horizons = [int(word) for word in listed(text) or []]
+    except ValueError:
+        horizons = [0]
+    if any(horizon < 1 for horizon in horizons):
+        raise DataError(f"--horizons {text!r} are not numbers of intervals", "for example 24,96")
+    return horizons or None
 
 
 def beaten_by(figures: Sequence[Figure], model: str) -> list[str]:

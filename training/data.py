@@ -7,6 +7,7 @@ early or late lands where the service will put it.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -132,7 +133,7 @@ class Split:
             parts = [float(part) for part in text.split(",")]
         except ValueError:
             parts = []
-        if len(parts) != 3 or min(parts) <= 0:
+        if len(parts) != 3 or not all(0 < part < math.inf for part in parts):
             raise DataError(f"--split {text!r} is not three positive numbers", "for example 8640,2880,2880 or .7,.1,.2")
         if all(part < 1 for part in parts):
             if sum(parts) > 1 + 1e-9:
@@ -143,7 +144,7 @@ class Split:
         elif any(part != int(part) for part in parts):
             raise DataError(f"--split {text!r} mixes rows and fractions", "give three of the one or of the other")
         else:
-            cuts = [int(cut) for cut in np.cumsum(parts)]
+            cuts = [int(cut) for cut in np.cumsum(parts).tolist()]
         if cuts[2] > rows:
             raise DataError(f"--split {text!r} needs {cuts[2]:,} rows, the grid has {rows:,}", "give smaller parts")
         if not 0 < cuts[0] < cuts[1] < cuts[2]:
@@ -192,15 +193,6 @@ def parse_season(text: str | None, interval_ms: int) -> int | None:
         interval = format_duration(interval_ms)
         raise DataError(f"a season of {text} is not a whole number of intervals of {interval}", "change --season")
     return season_ms
-
-
-def infer_interval(history: History) -> int:
-    """The commonest distance between neighbouring readings of all streams, ms. Raises DataError if there are none."""
-    distances = [np.diff(stamps) for stamps in history.timestamps if len(stamps) > 1]
-    if not distances:
-        raise DataError("no stream has two readings", "name the interval with --interval")
-    values, counts = np.unique(np.concatenate(distances), return_counts=True)
-    return int(values[np.argmax(counts)])
 
 
 def trailing_means(values: Float64, width: int) -> Float64:

@@ -75,8 +75,10 @@ class _ForecastGraph(nn.Module):
 
 
 def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row_limit: int = ROW_LIMIT) -> Manifest:
-    """Write `model` as a bundle into `directory`, which is made. Raises DataError for a row over `row_limit` bytes."""
+    """Write `model` as a bundle into `directory`, which is made. Raises DataError for a row over `row_limit` bytes, and
+    for weights that are no numbers."""
     model = model.eval()
+    _check_weights(model)
     state = model.initial_state(2)
     specs = tuple(_spec(name, tensor) for name, tensor in state.items())
     if (size := sum(spec.row_bytes for spec in specs)) > row_limit:
@@ -110,6 +112,15 @@ def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},
     )
+
+
+def _check_weights(model: Forecaster) -> None:
+    bad = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise DataError(
+            f"the fit gave weights that are no numbers ({bad[0]})",
+            "look for values far from all others, name codes of missing values with --missing",
+        )
 
 
 def add_backtest(directory: Path, figures: Sequence[BacktestFigure]) -> Manifest:

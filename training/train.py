@@ -11,6 +11,7 @@ import torch
 
 from service.bundle import Manifest, TrainingRecord
 from service.errors import DataError
+from service.wording import many
 from training.backtest import backtest
 from training.checks import check_panel
 from training.data import Panel, Split, fingerprint, format_duration
@@ -130,5 +131,9 @@ def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
             f"a forecast interval of {format_duration(apart)} is not a whole number of intervals of "
             f"{format_duration(grid)}",
             "change --forecast-interval",
+        )
+    if recipe.lags > max(split.train_end, LAGS):
+        raise DataError(
+            f"--lags {recipe.lags} are more than the {many(split.train_end, 'row')} of the train part", "give fewer"
         )
     check_panel(panel, recipe.horizon * (apart // grid), recipe.season_ms, split)

@@ -16,7 +16,8 @@ from service.history import read_history
 from service.model.runtime import Runtime
 from tests.support.bundles import Parts, Walk, write_bundle
 from training.export import golden_sequence
-from training.models import Forecaster
+from training.fitting.problem import Problem
+from training.models import Forecaster, Naive
 
 ROWS = 300
 HOUR = timedelta(hours=1)
@@ -154,6 +155,19 @@ BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
     "one row": (lambda: table(hours(1), a=[1]), [], "no stream has two readings"),
     "one stamp": (lambda: table(hours(1) * ROWS, a=daily()), [], "no stream has two readings"),
     "two rows": (lambda: table(hours(2), a=[1, 2]), [], "leaves a part of 2 rows empty"),
+    "readings at any distance": (
+        lambda: table([START + timedelta(seconds=40 * i * i) for i in range(ROWS)], a=daily()),
+        [],
+        "readings come at irregular distances: half are over",
+    ),
+    "split that is no number": (lambda: table(hours(), a=daily()), ["--split", "nan,1,1"], "three positive numbers"),
+    "endless split": (lambda: table(hours(), a=daily()), ["--split", "inf,1,1"], "three positive numbers"),
+    "lags longer than the data": (
+        lambda: table(hours(), a=daily()),
+        ["--lags", "100000"],
+        "--lags 100000 are more than the 210 rows of the train part",
+    ),
+    "nothing but a code": (lambda: table(hours(), a=[-9999] * ROWS), [], "no stream has a value in the train part"),
     "interval longer than any": (lambda: table(hours(), a=daily()), ["--interval", "9" * 20 + "w"], "not a duration"),
     "times beyond 64 bits": (
         lambda: table([*range(1_700_000_000, 1_700_000_299), 10**30], a=daily()),
@@ -282,6 +296,29 @@ def test_a_bundle_that_fails_its_golden_replay_is_not_published(
     assert Runtime.load(tmp_path / "bundle").manifest.version == before
 
 
+def test_weights_that_are_no_numbers_are_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def spoilt(family: str, problem: Problem, plan: object) -> Naive:
+        model = Naive(problem.target)
+        model.offsets_one.fill_(np.nan)
+        return model
+
+    monkeypatch.setattr("training.train.fit_family", spoilt)
+    assert run(words(written(tmp_path, table(hours(), a=daily())), tmp_path / "bundle", [])) == 2
+    assert "weights that are no numbers (offsets_one)" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [tmp_path / "data.csv"]
+
+
+@pytest.mark.parametrize("horizons", ["x", "0", "4,-1"])
+def test_horizons_that_are_none(
+    horizons: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], hourly: Path
+) -> None:
+    file = written(tmp_path, table(hours(), a=daily()))
+    assert run(["backtest", str(hourly), str(file), "--horizons", horizons]) == 2
+    assert "are not numbers of intervals (for example 24,96)" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_bundle_learned_from_bad_data_is_published_and_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -304,6 +341,8 @@ def test_codes_are_told_by_their_distance(tmp_path: Path) -> None:
     assert np.isnan(values([100, 900, *[-200] * 3])[2:]).all(), "the only negative number, again and again"
     assert values([100, 900, -200]) == [100, 900, -200]
     assert values([-150, 40, *[-200] * 3]) == [-150, 40, -200, -200, -200]
+    assert np.isnan(values([5, 5, -999])[2]), "a constant with a code"
+    assert values([-200, -201]) == [-200, -201]
     assert values([0, *[999] * 3]) == [0, 999, 999, 999], "a switch"
     assert values([980, 1010, 999]) == [980, 1010, 999]
     assert values([1, 2, -9999, 3], "-9999") == [1, 2, -9999, 3]

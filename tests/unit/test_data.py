@@ -13,7 +13,6 @@ from training.data import (
     Split,
     fingerprint,
     format_duration,
-    infer_interval,
     make_panel,
     parse_duration,
     parse_season,
@@ -87,7 +86,9 @@ class TestSplit:
         assert Split.parse(".7,.1,.2", 1000) == Split(700, 800, 1000)
         assert Split.parse(None, 10) == Split(7, 8, 10)
 
-    @pytest.mark.parametrize("text", ["1,2", "a,b,c", "0,5,5", ".7,.3,.2", "100,100,900", ".5,100,100", ".01,.01,.01"])
+    @pytest.mark.parametrize(
+        "text", ["1,2", "a,b,c", "0,5,5", ".7,.3,.2", "100,100,900", ".5,100,100", ".01,.01,.01", "nan,1,1", "inf,1,1"]
+    )
     def test_what_does_not_cut(self, text: str) -> None:
         with pytest.raises(DataError, match="--split"):
             Split.parse(text, 50)
@@ -128,12 +129,6 @@ class TestDurations:
             parse_season("90min", HOUR)
         with pytest.raises(DataError, match="whole number"):
             parse_season("1h", HOUR)
-
-    def test_the_interval_is_the_commonest_distance(self) -> None:
-        stamps = [0, HOUR, 2 * HOUR, 5 * HOUR, 6 * HOUR]
-        assert infer_interval(history(a=[(stamp, 1.0) for stamp in stamps], b=[(7, 1.0)])) == HOUR
-        with pytest.raises(DataError, match="--interval"):
-            infer_interval(history(b=[(7, 1.0)]))
 
 
 def test_the_fingerprint_follows_the_data_and_nothing_else() -> None:

@@ -160,9 +160,20 @@ class TestStamps:
         text = "time,a\n2024-03-31 01:30,1\n2024-03-31 02:30,2\n2024-03-31 03:30,3\n"
         history = read(tmp_path, text, timezone="Europe/Berlin")
         assert column(history, "a") == ([ms(2024, 3, 31, 0, 30), ms(2024, 3, 31, 1, 30)], [1.0, 3.0])
-        assert noted(history, "Europe/Berlin", "1 that the clock change skips")
+        assert noted(
+            history,
+            "Europe/Berlin",
+            "1 that the clock change skips there, where another has their moment, are left out",
+        )
         with pytest.raises(DataError, match="Mars/Base"):
             read(tmp_path, text, timezone="Mars/Base")
+
+    def test_a_skipped_hour_is_read_by_the_clock_before(self, tmp_path: Path) -> None:
+        """As of a logger that names the end of its hours."""
+        text = "time,a\n2024-03-31 01:00,1\n2024-03-31 02:00,2\n2024-03-31 04:00,3\n"
+        history = read(tmp_path, text, timezone="Europe/Berlin")
+        assert column(history, "a")[0] == [ms(2024, 3, 31), ms(2024, 3, 31, 1), ms(2024, 3, 31, 2)]
+        assert noted(history, "1 that the clock change skips there are read by the clock before it")
 
     def test_the_hour_that_the_clock_goes_back_is_read_twice_in_each_stream(self, tmp_path: Path) -> None:
         text = "time,stream,value\n" + "".join(
@@ -254,6 +265,20 @@ class TestErrors:
     def test_files_without_observations(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(DataError):
             read(tmp_path, text)
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ("date,a\n2024-01-01,1\n".encode("utf-16"), "UTF-16"),
+            (bytes(range(256)) * 9, "no text"),
+            (b"2024-01-01 00:00,1\n2024-01-01 01:00,2\n", "the first line names no columns"),
+            (b"date;a\n2024-01-01;1\n2024-01-02;1;5\n", "row 2 has 3 cells, the header 2"),
+        ],
+    )
+    def test_what_is_no_csv_is_told_apart(self, tmp_path: Path, content: bytes, said: str) -> None:
+        (tmp_path / "data.csv").write_bytes(content)
+        with pytest.raises(DataError, match=said):
+            read_history(tmp_path / "data.csv")
 
     def test_a_file_that_is_no_table(self, tmp_path: Path) -> None:
         (tmp_path / "data.parquet").write_bytes(b"not parquet")
@@ -352,11 +377,18 @@ class TestSharedData:
 
     @pytest.mark.parametrize("name", ["AEP", "PJME"])
     def test_local_time_of_a_place(self, name: str) -> None:
-        """The file ends hours where the clock begins them, so what it has twice is not the hour that comes twice."""
+        """The file ends hours where the clock begins them: what it has twice is not the hour that comes twice, and
+        02:00 in spring, no time in New York, is 07:00 UTC there. Read so, spring has no gap."""
         history = read_history(SHARED / "pjm" / f"{name}_hourly.csv", timezone="America/New_York")
-        assert noted(history, "read as America/New_York", "that the clock change skips there are left out")
+        assert noted(
+            history, "read as America/New_York", "that the clock change skips there are read by the clock before it"
+        )
         assert noted(history, "4 duplicate stamps")
-        assert int(np.diff(history.timestamps[0]).max()) <= 3 * HOUR
+        stamps = history.timestamps[0]
+        assert int(np.diff(stamps).max()) <= 3 * HOUR
+        for year in range(2007, 2018):
+            day = ms(year, 3, 8 + (6 - datetime(year, 3, 8, tzinfo=UTC).weekday()) % 7)
+            assert (np.diff(stamps[(stamps >= day) & (stamps < day + 12 * HOUR)]) == HOUR).all(), year
 
     def test_nothing_but_the_gas_sensors_has_codes(self) -> None:
         holding = {

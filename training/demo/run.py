@@ -15,11 +15,12 @@ from rich.table import Table
 from service.bundle import Manifest
 from service.history import History, read_history
 from service.log import configure_log
-from training.data import Panel, Split, format_duration, infer_interval, make_panel
+from training.data import Panel, Split, format_duration, make_panel
 from training.demo.scrape import Snapshot, scrape
 from training.demo.screen import Screen, StreamLine, View, training_progress
 from training.demo.site import Site, open_site, publish
 from training.demo.watch import Watch
+from training.interval import infer_interval
 from training.metrics import Figure
 from training.plot import require_matplotlib
 from training.protocols.task import Ask

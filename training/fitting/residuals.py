@@ -40,9 +40,12 @@ def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> N
 
 
 def _offsets(errors: NDArray[np.float64], levels: tuple[float, ...]) -> NDArray[np.float32]:
-    """errors [n, leads] (NaN = no target) -> [leads, quantiles]: below zero under the median, above it over."""
-    quantiles = np.nan_to_num(np.nanquantile(errors, levels, axis=0)).T
+    """errors [n, leads] (NaN = no target) -> [leads, quantiles]: below zero under the median, above it over. A
+    lead without any target has the quantiles of the nearest one that has some."""
+    seen = np.flatnonzero(~np.isnan(errors).all(axis=0))
+    nearest = np.abs(np.arange(errors.shape[1])[:, None] - seen).argmin(axis=1)
+    quantiles = np.nanquantile(errors[:, seen], levels, axis=0).T[nearest]
     below = np.asarray(levels) < 0.5
     quantiles = np.where(below, np.minimum(quantiles, 0), np.maximum(quantiles, 0))
     quantiles[:, levels.index(0.5)] = 0.0
-    return quantiles.astype(np.float32)
+    return np.asarray(quantiles, np.float32)

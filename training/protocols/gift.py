@@ -16,7 +16,8 @@ from service.bundle import Manifest
 from service.errors import DataError
 from service.history import History
 from service.records import Float64, Int64
-from training.data import Panel, infer_interval, make_panel
+from training.data import Panel, make_panel
+from training.interval import infer_interval
 from training.metrics import Figure
 from training.protocols.published import SEASONAL_NAIVE, Published
 from training.protocols.task import Ask, Task, season_rows
