@@ -22,6 +22,8 @@ from service.records import PartitionBatch
 
 #: How often a poll without records looks whether a position has moved over records that nobody is to see.
 _LOOK_MS = 10
+#: How long the leaders that are known are asked before it is looked up anew who leads, ms.
+_KNOWN_MS = 500
 
 
 class KafkaReader:
@@ -103,8 +105,18 @@ class KafkaReader:
         with translated(f"cannot ask for the offsets of {self._topic}"):
             if missing := set(partitions) - set(self._all.partitions_for_topic(self._topic) or ()):
                 raise TopicMissing(f"there is no partition {min(missing)} of {self._topic}")
-            found = question([self._at(p) for p in partitions], timeout_ms=int(timeout_s * 1000))
+            found = self._of_leaders(question, [self._at(p) for p in partitions], int(timeout_s * 1000))
             return {where.partition: offset for where, offset in found.items()}
+
+    def _of_leaders(self, question: Any, places: list[TopicPartition], timeout_ms: int) -> Any:
+        """The client asks a node that does not lead a partition any more over and over, and never looks who does
+        (kafka-python 3.0, `Fetcher._fetch_offsets_by_times_async`); only a lost connection makes it look."""
+        known_ms = min(timeout_ms // 2, _KNOWN_MS)
+        try:
+            return question(places, timeout_ms=known_ms)
+        except KafkaTimeoutError:
+            self._all._cluster.request_update()
+            return question(places, timeout_ms=timeout_ms - known_ms)
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Collection, Iterator
 
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 
 from deploy.kafka import HURRIED, KafkaServer
 from service.broker.kafka import KafkaBroker
@@ -302,6 +303,34 @@ def test_too_few_replicas_stop_a_transaction_and_enough_let_it_go_on(cluster: Ka
     successor.close(1.0)
     seen = KafkaHarness(cluster).read(topic)
     assert [record.value for record in seen] == [b"before", b"after"] * 3
+
+
+def test_a_reader_asks_the_new_leader_where_no_connection_told_of_the_old_ones_end(cluster: KafkaServer) -> None:
+    broker, topic = KafkaBroker(cluster.bootstrap_servers, **QUICK), "handed-on"
+    admin = broker.admin()
+    admin.create_topic(topic, 1, replication=3)
+    admin.close()
+    reader = broker.reader(topic)
+    assert reader.end([0]) == reader.first([0]) == {0: 0}
+    hand_on(cluster, TopicPartition(topic, 0))
+    assert reader.end([0], 5.0) == reader.first([0], 5.0) == {0: 0}
+    reader.close()
+
+
+def hand_on(cluster: KafkaServer, place: TopicPartition) -> None:
+    """Another node that has a copy leads from now on."""
+    admin = KafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers)
+
+    def leader() -> int:
+        (described,) = admin.describe_topics([place.topic])[0]["partitions"]
+        return int(described["leader_id"])
+
+    before = leader()
+    others = [node for node in (1, 2, 3) if node != before]
+    assert admin.alter_partition_reassignments({place: [*others, before]}) == {place: None}
+    admin.elect_leaders(0, {place.topic: [place.partition]})
+    poll_until([], lambda: leader() != before)
+    admin.close()
 
 
 def commit_everywhere(producer: Producer, topic: str, value: bytes, within_s: float) -> None:

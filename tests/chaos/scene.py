@@ -83,22 +83,28 @@ class Progress:
     def __init__(self, servers: str, topics: Topics, partitions: int) -> None:
         self._servers, self._group = servers, topics.group
         self._places = [TopicPartition(topics.input, partition) for partition in range(partitions)]
-        self._consumer = KafkaConsumer(bootstrap_servers=servers, group_id=None, **_HASTY)
+        self._consumer: KafkaConsumer | None = None
         self._admin: KafkaAdminClient | None = None
 
     def close(self) -> None:
-        self._consumer.close(autocommit=False)
-        if self._admin is not None:
-            self._admin.close()
+        for client in (self._consumer, self._admin):
+            if client is not None:
+                client.close()
+        self._consumer = self._admin = None
 
     def ends(self) -> dict[int, int]:
-        """The end of each partition of the input. Raises Stuck."""
+        """The end of each partition of the input. Raises Stuck. The client asks a node that does not lead any more over
+        and over, so one that got no answer is thrown away."""
         deadline = time.monotonic() + _RECOVERS_S
         while time.monotonic() < deadline:
             try:
+                self._consumer = self._consumer or KafkaConsumer(
+                    bootstrap_servers=self._servers.split(","), group_id=None, enable_auto_commit=False, **_HASTY
+                )
                 found = self._consumer.end_offsets(self._places)
                 return {place.partition: offset for place, offset in found.items()}
             except KafkaError:
+                self.close()
                 time.sleep(0.1)
         raise Stuck("the broker does not answer")
 
