@@ -1,6 +1,10 @@
 """How good forecasts were, summed up over chunks: of an origin only a few sums are kept.
 
-Every measure is a ratio of sums over origins, leads and streams; a missing target counts nowhere.
+A measure is a ratio of sums over origins and leads; a missing target counts nowhere. Over several streams either the
+sums are pooled, or (`by_stream`, the protocol says which) wql and mase are the mean over streams of each one's own.
+Then no stream weighs more than another, however large its values; a stream without a value has no wql, one without a
+denominator no mase, and neither is averaged. mse, mae and coverage are pooled always: a mean over streams would still
+be in the unit of the largest, and a share of targets is a share of all of them.
 
 mse          mean of (y - median)^2
 mae          mean of |y - median|
@@ -12,8 +16,8 @@ mase         mean of |y - median| / scale, the scale being a stream's own: the m
              hold-out, m steps = one season, or 1 without one (Hyndman & Koehler 2006)
 coverage_80  share of targets inside [f_.1, f_.9]; None for a point forecast
 
-The scale of the values matters to all but the last two: pooled over streams of different units, mse, mae and wql
-speak of the largest ones. The protocol says which scale was used (`training.protocols`).
+The scale of the values matters to mse, mae and a pooled wql: over streams of different units they speak of the largest
+ones. The protocol says which scale was used (`training.protocols`).
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ _SUMS = (*_BY_ORIGIN, "mase", "targets", "size", "scaled", "covered")
 
 
 class Figure(BacktestFigure):
-    """One row of a backtest's results; `stream` is None where all streams are pooled."""
+    """One row of a backtest's results; `stream` is None where it is of all streams."""
 
     stream: str | None = None
     task: str = ""  # where a protocol has several at one horizon
@@ -46,14 +50,16 @@ class Figure(BacktestFigure):
 class Scores:
     """Sums of one model on one task, by stream and by origin. `levels` are the quantiles of its forecasts."""
 
-    def __init__(self, levels: Sequence[float], shape: tuple[int, ...]) -> None:
-        """`shape` is (streams, origins)."""
+    def __init__(self, levels: Sequence[float], shape: tuple[int, ...], *, by_stream: bool = False) -> None:
+        """`shape` is (streams, origins); `by_stream`: whether wql and mase of all are means over streams."""
+        self._by_stream = by_stream
         self._levels = np.asarray(levels, np.float64)
         self._median = list(levels).index(0.5)
         self._interval = (list(levels).index(0.1), list(levels).index(0.9)) if {0.1, 0.9} <= set(levels) else None
         self._sums = {name: np.zeros(shape[0]) for name in _SUMS}
-        #: measure -> [origins] the sum of its loss over streams and leads
-        self.by_origin = {name: np.zeros(shape[1]) for name in _BY_ORIGIN}
+        self._pooled = {name: np.zeros(shape[1]) for name in _BY_ORIGIN}
+        #: [streams, origins] the loss of wql, whose weight by stream is known only in the end
+        self._apart = np.zeros(shape if by_stream else (0, 0))
 
     def add(
         self, stream: Int64, origin: Int64, target: Float64, forecast: NDArray[np.floating], mase_scale: Float64
@@ -83,11 +89,23 @@ class Scores:
             cells["covered"] = ((target >= low) & (target <= high)).sum(axis=1)
         for name, cell in cells.items():
             self._sums[name] += np.bincount(stream, cell, len(self._sums[name]))
-        for name, total in self.by_origin.items():
+        for name, total in self._pooled.items():
             np.add.at(total, origin, cells[name])
+        if self._by_stream:
+            np.add.at(self._apart, (stream, origin), cells["wql"])
+
+    @property
+    def by_origin(self) -> dict[str, Float64]:
+        """measure -> [origins] its loss over streams and leads: what each origin adds to the measure, up to a factor
+        that is the same for all models on the same targets."""
+        if not self._by_stream:
+            return self._pooled
+        size = self._sums["size"]
+        weight = np.divide(1.0, size, where=size > 0, out=np.zeros_like(size))
+        return {**self._pooled, "wql": weight @ self._apart}
 
     def figure(self, model: str, horizon: int, origins: int) -> Figure:
-        """All streams pooled."""
+        """All streams together."""
         return self._figure(model, horizon, origins, np.arange(len(self._sums["targets"])), None)
 
     def stream_figure(self, model: str, horizon: int, origins: int, index: int, name: str) -> Figure:
@@ -102,11 +120,19 @@ class Scores:
             origins=origins,
             mse=_ratio(total["mse"], total["targets"]),
             mae=_ratio(total["mae"], total["targets"]),
-            wql=_ratio(total["wql"], total["size"]),
-            mase=_ratio(total["mase"], total["scaled"]),
+            wql=self._over_streams("wql", "size", rows),
+            mase=self._over_streams("mase", "scaled", rows),
             coverage_80=_ratio(total["covered"], total["targets"]) if self._interval else None,
             stream=name,
         )
+
+    def _over_streams(self, part: str, whole: str, rows: Int64) -> float | None:
+        """The ratio of two sums over the streams `rows`: pooled, or the mean of each one's own."""
+        parts, wholes = self._sums[part][rows], self._sums[whole][rows]
+        if not self._by_stream:
+            return _ratio(float(parts.sum()), float(wholes.sum()))
+        known = wholes > 0
+        return float((parts[known] / wholes[known]).mean()) if known.any() else None
 
 
 def mase_scales(values: Float64, season: int) -> Float64:

@@ -104,20 +104,20 @@ def _online(records: Sequence[Record]) -> Rows:
 
 
 def _rolling(records: Sequence[Record]) -> Rows:
-    """Means over a set's streams."""
+    """MASE and WQL are the means over a set's streams."""
     for record in records:
         horizon = max(result["horizon"] for result in record["results"])
-        alone = [r for r in record["results"] if r.get("stream") and r["horizon"] == horizon]
-        means = []
-        for model in ("model", *_MODELS):
-            for measure in ("mase", "wql"):
-                values = [r[measure] for r in alone if r["model"] == model and r[measure] is not None]
-                means.append(number(sum(values) / len(values)) if values else "-")
+        alone = {r["stream"] for r in record["results"] if r.get("stream")}
+        means = [
+            number(getattr(figure, measure))
+            for model in ("model", *_MODELS)
+            for figure in _figures(record, model=model, horizon=horizon)
+            for measure in ("mase", "wql")
+        ]
         (pooled,) = _figures(record, model="model", horizon=horizon)
-        streams = f"{len({r['stream'] for r in alone})}"
         yield (
             record["case"]["data"],
-            streams,
+            f"{len(alone)}",
             _name(record),
             *means,
             number(pooled.coverage_80),

@@ -52,6 +52,24 @@ class TestScores:
         assert scores.stream_figure("m", 2, 1, 1, "b").mae == 0.0
         assert scores.by_origin["mse"].tolist() == [0, 10]
 
+    def test_by_stream_each_stream_weighs_the_same(self) -> None:
+        """Two streams a thousand times apart, one of which misses by half of its values, and one that has no
+        denominator; what origins add to the measure follows the same weights."""
+        target = np.array([[2.0, 2.0], [1000.0, 1000.0], [1000.0, 1000.0], [5.0, 5.0]])
+        forecast = np.stack([target - [[1.0], [0.0], [100.0], [1.0]]], axis=2)
+        stream, origin, scale = np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]), np.array([4.0, 50.0, 50.0, 0.0])
+        apart, pooled = Scores((0.5,), (4, 2), by_stream=True), Scores((0.5,), (4, 2))
+        for scores in (apart, pooled):
+            scores.add(stream, origin, target, forecast, scale)
+        one, other = apart.figure("m", 2, 2), pooled.figure("m", 2, 2)
+        assert one.wql == pytest.approx((1 / 2 + 100 / 2000 + 1 / 5) / 3)
+        assert one.mase == pytest.approx((1 / 4 + 1.0) / 2)
+        assert other.wql == pytest.approx((2 + 200 + 2) / (4 + 4000 + 10))
+        assert other.mase == pytest.approx((2 / 4 + 200 / 50) / 6)
+        assert (one.mse, one.mae, one.coverage_80) == (other.mse, other.mae, other.coverage_80)
+        assert apart.by_origin["wql"] / 3 == pytest.approx([1 / 2 / 3, (100 / 2000 + 1 / 5) / 3])
+        assert apart.stream_figure("m", 2, 2, 1, "b").wql == pytest.approx(100 / 2000)
+
     def test_a_point_forecast_has_no_interval_and_its_loss_is_its_absolute_error(self) -> None:
         scores = Scores((0.5,), (1, 1))
         scores.add(
@@ -66,14 +84,14 @@ class TestScores:
         figure = Scores(LEVELS, (1, 1)).figure("m", 1, 0)
         assert (figure.mse, figure.mae, figure.wql, figure.mase, figure.coverage_80) == (None,) * 5
 
-    @given(st.integers(0, 2**32 - 1), st.integers(1, 7))
-    def test_chunks_add_up_to_the_whole(self, seed: int, size: int) -> None:
+    @given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.booleans())
+    def test_chunks_add_up_to_the_whole(self, seed: int, size: int, by_stream: bool) -> None:
         rng = np.random.default_rng(seed)
         stream, origin, target = rng.integers(0, 3, 12), rng.integers(0, 5, 12), rng.normal(size=(12, 4))
         scale = rng.integers(0, 3, 12) / 2
         target[rng.random(target.shape) < 0.3] = np.nan
         forecast = np.sort(rng.normal(size=(12, 4, 3)), axis=2)
-        whole, parts = Scores(LEVELS, (3, 5)), Scores(LEVELS, (3, 5))
+        whole, parts = (Scores(LEVELS, (3, 5), by_stream=by_stream) for _ in range(2))
         whole.add(stream, origin, target, forecast, scale)
         for start in range(0, 12, size):
             cut = slice(start, start + size)
@@ -155,11 +173,12 @@ class TestBacktest:
         quantiles = medians[..., None] + np.sqrt(np.arange(1.0, 7))[:, None] * OFFSETS
         away = targets[..., None] - quantiles
         loss = 2 * np.maximum(np.array(LEVELS) * away, (np.array(LEVELS) - 1) * away)
-        assert figure.wql == pytest.approx(np.nansum(loss) / 3 / np.nansum(np.abs(targets)))
+        by_stream = np.nansum(loss, axis=(0, 2, 3)) / 3 / np.nansum(np.abs(targets), axis=(0, 2))
+        assert figure.wql == pytest.approx(by_stream.mean())
         inside = (away[..., 0] >= 0) & (away[..., 2] <= 0)
         assert figure.coverage_80 == pytest.approx(inside.sum() / np.count_nonzero(~np.isnan(targets)))
         scale = mase_scales(panel.values[:, :160], 24)
-        assert figure.mase == pytest.approx(np.nanmean(np.abs(error) / scale[:, None]))
+        assert figure.mase == pytest.approx(np.mean(np.nanmean(np.abs(error) / scale[:, None], axis=(0, 2))))
 
     def test_one_step_ahead_has_rows_of_its_own(self, tmp_path: Path) -> None:
         panel = noisy_days()
@@ -182,6 +201,8 @@ class TestBacktest:
         assert figures[0].mse == pytest.approx(np.mean(error**2))
         for i, name in enumerate(panel.streams):
             assert named(figures, model, 6, name).mse == pytest.approx(np.mean(error[:, i] ** 2))
+        scale = mase_scales(panel.values[:, :160], 1) / spread
+        assert figures[0].mase == pytest.approx(np.mean(np.abs(error) / scale[:, None])), "pooled, as the literature"
         assert all(f.model != "seasonal_naive" for f in figures), "no season, no seasonal naive"
 
     def test_several_horizons_each_with_all_its_origins(self, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Protocols: which origins, leads and scale forecasts are judged on.
 
 protocol  origins                                       judged on                       comparable with
-rolling   every one of the hold-out                     raw values                      runs on the same data
+rolling   every one of the hold-out                     raw values, mean over streams   runs on the same data
 ltsf      every one of the hold-out                     z-scored by the train part      long-term forecasting (LTSF)
 online    every one of a hold-out of fifteen months     z-scored by the train part      online forecasting, leak-free
 gift      the last windows of the data, end to end      raw values                      GIFT-Eval's leaderboard, ett1
 book      each whose target follows the train part      raw values, k-th step alone     a textbook's autoregression
+
+Of several streams `rolling` takes WQL and MASE by stream and then the mean; the others pool all targets, as their
+sources do, and so does everyone for MSE, MAE and coverage.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "rolling": Protocol("raw values", "wql", rolling_tasks),
+    "rolling": Protocol("raw values; WQL and MASE by stream, then the mean", "wql", rolling_tasks),
     "ltsf": Protocol("each stream z-scored by its train part", "mse", ltsf_tasks),
     "online": Protocol("each stream z-scored by its train part", "mse", online_tasks, ONLINE_SPLIT),
     "gift": Protocol("raw values pooled", "wql", gift_tasks, panel=gift_panel, finish=relative),

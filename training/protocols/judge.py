@@ -54,7 +54,8 @@ class Judge:
         self._yardsticks.pop(model, None)
         shape = task.mase_scale.shape
         levels = (0.5,) if task.source == "fed_back" else levels
-        self._scores = {model: Scores(levels, shape)} | {name: Scores((0.5,), shape) for name in self._yardsticks}
+        judged = {model: levels} | dict.fromkeys(self._yardsticks, (0.5,))
+        self._scores = {name: Scores(own, shape, by_stream=task.by_stream) for name, own in judged.items()}
         self._seen = np.zeros(shape, np.bool_)
 
     def take(self, chunk: Chunk) -> None:

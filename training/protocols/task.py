@@ -58,6 +58,7 @@ class Task:
     season: int | None = None  # rows, of seasonal naive
     stride: int = 1
     source: Source = "multi_step"
+    by_stream: bool = False  # WQL and MASE of all streams: the mean over streams of each one's own, not pooled
 
     @property
     def end(self) -> int:

@@ -6,6 +6,7 @@ The first origin is the last row before the hold-out; the last one has all its t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,9 +22,10 @@ ONLINE_HORIZONS = (1, 24, 48)
 
 
 def rolling_tasks(panel: Panel, ask: Ask) -> list[Task]:
-    """On raw values: comparable with other runs on the same data."""
+    """On raw values, WQL and MASE by stream and then the mean: comparable with other runs on the same data."""
     streams = len(panel.streams)
-    return _tasks(panel, ask, ask.horizons or (ask.horizon,), np.zeros(streams), np.ones(streams))
+    tasks = _tasks(panel, ask, ask.horizons or (ask.horizon,), np.zeros(streams), np.ones(streams))
+    return [replace(task, by_stream=True) for task in tasks]
 
 
 def ltsf_tasks(panel: Panel, ask: Ask) -> list[Task]:
