@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from tests.models.zoo import LEVELS, OFFSETS, PLAIN, forecaster, scale_or_one, streams
-from training.models import Forecaster, Naive, Target
+from training.models import Forecaster, Mixture, Naive, Target
 from training.models.calibration import LIMIT, anchors_of
+from training.models.forecaster import View
 
 HOUR = 3_600_000
 
@@ -59,6 +60,34 @@ def test_between_anchors_the_width_is_interpolated_and_beyond_the_last_it_stays(
 @pytest.mark.parametrize(("horizon", "anchors"), [(1, (1,)), (6, (1, 6)), (12, (1, 6, 12)), (720, (1, 6, 24, 48, 96))])
 def test_anchors_end_with_the_horizon(horizon: int, anchors: tuple[int, ...]) -> None:
     assert anchors_of(horizon) == anchors
+
+
+def test_a_decoder_goes_no_further_in_a_step_than_its_last_anchor() -> None:
+    """The intervals of two days calibrate on the first: a step would else cost as much as a forecast."""
+    model = forecaster("seq2seq-long")
+    assert model.calibration.anchors == (1, 6, 24)
+    assert anchors_of(6, model.anchors) == (1, 6)
+    values, timestamps = streams("seq2seq-long", 30, 4)
+    state = model.initial_state(4)
+    with torch.no_grad():
+        for value, stamp in zip(values, timestamps, strict=True):
+            when = torch.full((4,), int(stamp))
+            state = model.step(torch.as_tensor(value)[:, None], when, state).state
+        view = View(model.memory.read(state), when, model.latent.read(state))
+        gone = []
+        decode, model._decode = model._decode, lambda view, centre: gone.append(centre.shape[1]) or decode(view, centre)
+        try:
+            some = model.units_at(view, model.calibration.leads)
+        finally:
+            del model._decode
+        assert torch.allclose(some, model.multi_step_units(view)[:, [0, 5, 23]], atol=1e-6)
+    assert gone == [24]
+    assert state["bounds"].shape[-1] == 1 + 6 + 24
+
+
+def test_a_mixture_calibrates_where_all_its_members_do() -> None:
+    members = [forecaster("lstm"), forecaster("seq2seq")]
+    assert Mixture(members).anchors == (1, 6, 24)
 
 
 @pytest.mark.parametrize("kind", ["ar", "lstm"])

@@ -28,6 +28,7 @@ HOUR = 3_600_000
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 OFFSETS = torch.tensor([-1.1, -0.3, 0.0, 0.4, 1.0])
 DAILY = Target(HOUR, 12, LEVELS, 24)
+TWO_DAYS = Target(HOUR, 48, LEVELS, 24)
 PLAIN = Target(HOUR, 12, LEVELS)
 BINNED = Target(HOUR, 12, LEVELS, 240)  # ten days: two slots to a bin
 HALF_DAYS = Target(HOUR, 6, LEVELS, 24, block=12)
@@ -96,6 +97,7 @@ MAKERS = {
     "ar-blocks": lambda: _with_offsets(linear(HALF_DAYS)),
     "seq2seq": lambda: _seq2seq(DAILY, path=True),
     "seq2seq-plain": lambda: _seq2seq(PLAIN, path=False),
+    "seq2seq-long": lambda: _seq2seq(TWO_DAYS, path=True),
     "seq2seq-blocks": lambda: _seq2seq(HALF_DAYS, path=True),
     "mix": lambda: _mixture(DAILY),
     "gru-uncalibrated": lambda: _recurrent("gru", replace(DAILY, calibrated=False), path=True),

@@ -163,7 +163,7 @@ def _loss(
     view = view_of(columns, t, s, hidden)
     if shown is not None:
         view = replace(view, shown=torch.where(torch.as_tensor(shown), came[:, :-1], torch.tensor(torch.nan)))
-    units = model.multi_step_units(view) if leads is None else model.units_at(view, torch.as_tensor(leads))
+    units = model.multi_step_units(view) if leads is None else model.units_at(view, leads.tolist())
     multi = _pinball(units, came[:, :-1], weight, model.target.quantiles)
     one = _pinball(model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles)
     return (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * one

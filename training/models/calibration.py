@@ -16,6 +16,7 @@ misses are expected: a night of zeros does not narrow the intervals of a solar p
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -27,8 +28,8 @@ from training.models.memory import State
 from training.models.support import Support
 from training.models.units import Frame, relative, safe
 
-#: Leads whose intervals are remembered. A pending interval takes 8 bytes for every step of its lead, so none is beyond
-#: 96 (1,400 bytes in all): further leads are stretched like the last anchor.
+#: Leads whose intervals are remembered, unless a family has its own. A pending interval takes 8 bytes for every step of
+#: its lead, so none is beyond 96 (1,400 bytes in all): further leads are stretched like the last anchor.
 ANCHORS = (1, 6, 24, 48, 96)
 RATE = 0.005
 MISSES = 0.2  # of the interval from .1 to .9
@@ -37,29 +38,34 @@ SOFT = 1e-3  # of the running scale: beyond the interval's end by this much is a
 # rounding (another processor, another batch) moves a log-width by next to nothing
 
 
-def anchors_of(horizon: int) -> tuple[int, ...]:
-    """The anchor leads of a horizon, its end among them if it is not beyond the last."""
-    end = min(horizon, ANCHORS[-1])
-    return (*(lead for lead in ANCHORS if lead < end), end)
+def anchors_of(horizon: int, anchors: Sequence[int] = ANCHORS) -> tuple[int, ...]:
+    """Those of `anchors` (rising) that a horizon has, its end among them if it is not beyond the last."""
+    end = min(horizon, anchors[-1])
+    return (*(lead for lead in anchors if lead < end), end)
 
 
 class Calibration(nn.Module):
     """Log-widths "stretch" [batch, 1 + anchors] (one step ahead first), pending intervals "bounds" [batch, 2, N]: low
     ends and widths, each anchor's oldest first. It has no weights."""
 
-    leads: Tensor
     due: Tensor
     between: Tensor
 
-    def __init__(self, horizon: int, quantiles: tuple[float, ...], support: Support = "real") -> None:
+    def __init__(
+        self,
+        horizon: int,
+        quantiles: tuple[float, ...],
+        support: Support = "real",
+        anchors: Sequence[int] = ANCHORS,
+    ) -> None:
         super().__init__()
         self.support = support
-        self.anchors = anchors_of(horizon)
+        self.anchors = anchors_of(horizon, anchors)
+        self.leads = tuple(anchor - 1 for anchor in self.anchors)  # as indices of the horizon
         self.lower, self.median, self.upper = (quantiles.index(level) for level in (0.1, 0.5, 0.9))
         lead, at = np.log(np.arange(1, horizon + 1)), np.log(self.anchors)
         between = np.stack([np.interp(lead, at, row) for row in np.eye(len(at))]).astype(np.float32)
         ends = np.cumsum(self.anchors)
-        self.register_buffer("leads", torch.as_tensor(self.anchors) - 1, persistent=False)
         self.register_buffer("due", torch.as_tensor(ends - self.anchors), persistent=False)
         self.register_buffer("between", torch.as_tensor(between), persistent=False)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.calibration import Calibration
+from training.models.calibration import ANCHORS, Calibration
 from training.models.columns import Columns, unroll_memory
 from training.models.density import TINY, integral_transform, pinball, surprise
 from training.models.latent import Carried
@@ -87,14 +87,19 @@ class Forecaster(nn.Module):
 
     family = "forecaster"
 
-    def __init__(self, target: Target, memory: MemorySpec, latent: Carried | None = None) -> None:
+    def __init__(
+        self, target: Target, memory: MemorySpec, latent: Carried | None = None, anchors: Sequence[int] = ANCHORS
+    ) -> None:
+        """`anchors`: the leads whose intervals calibrate; `step` evaluates the head there at every observation."""
         super().__init__()
         self.target = target
         self.memory = Memory(memory)
         self.latent = latent
         # What came of a mean over several slots is not known slot by slot: such a horizon keeps its widths.
         calibrated = target.calibrated and target.block == 1
-        self.calibration = Calibration(target.horizon, target.quantiles, target.support) if calibrated else None
+        self.anchors = tuple(anchors)
+        own = (target.horizon, target.quantiles, target.support, self.anchors)
+        self.calibration = Calibration(*own) if calibrated else None
 
     def one_step_units(self, view: View) -> Tensor:
         """[n, quantiles] f32, sorted, relative to the anchor in running scales."""
@@ -104,10 +109,10 @@ class Forecaster(nn.Module):
         """[n, horizon, quantiles] f32, sorted, relative to the anchor in running scales."""
         raise NotImplementedError(f"{type(self).__name__} must forecast its horizon")
 
-    def units_at(self, view: View, leads: Tensor) -> Tensor:
+    def units_at(self, view: View, leads: Sequence[int]) -> Tensor:
         """The multi-step forecast at `leads` [k] alone (0 = the first): [n, k, quantiles]. `step` needs a few leads:
         a family overrides this where it can do with less than the whole horizon."""
-        return self.multi_step_units(view)[:, leads]
+        return self.multi_step_units(view)[:, torch.tensor(leads)]
 
     # ------------------------------------------------------------------ the contract
     def initial_state(self, batch: int) -> State:

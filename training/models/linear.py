@@ -8,6 +8,7 @@ back on itself (`training/fitting/iterated.py`): that is again one linear map a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -49,5 +50,5 @@ class LinearAutoregression(PointForecaster):
     def points(self, view: View) -> tuple[Tensor, Tensor]:
         return view.features @ self.weights_one, view.features @ self.weights_multi
 
-    def points_at(self, view: View, leads: Tensor) -> Tensor:
-        return view.features @ self.weights_multi[:, leads]
+    def points_at(self, view: View, leads: Sequence[int]) -> Tensor:
+        return view.features @ self.weights_multi[:, torch.tensor(leads)]

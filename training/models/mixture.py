@@ -49,7 +49,8 @@ class Mixture(Forecaster):
         if any(member.memory.spec != first.memory.spec or member.target != first.target for member in members):
             raise ValueError("the members of a mixture share one memory and one target")
         parts = {member.family: member.latent for member in members if member.latent}
-        super().__init__(first.target, first.memory.spec, SideBySide(parts) if parts else None)
+        shortest = min((member.anchors for member in members), key=max)
+        super().__init__(first.target, first.memory.spec, SideBySide(parts) if parts else None, shortest)
         self.members = nn.ModuleList(members)
 
     def one_step_units(self, view: View) -> Tensor:
@@ -58,7 +59,7 @@ class Mixture(Forecaster):
     def multi_step_units(self, view: View) -> Tensor:
         return torch.stack([member.multi_step_units(own) for member, own in self._views(view)]).mean(0)
 
-    def units_at(self, view: View, leads: Tensor) -> Tensor:
+    def units_at(self, view: View, leads: Sequence[int]) -> Tensor:
         return torch.stack([member.units_at(own, leads) for member, own in self._views(view)]).mean(0)
 
     def _views(self, view: View) -> list[tuple[Forecaster, View]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -29,9 +31,9 @@ class PointForecaster(Forecaster):
         """One-step [n] and multi-step [n, horizon] points, relative to the anchor in running scales."""
         raise NotImplementedError(f"{type(self).__name__} must give a point forecast")
 
-    def points_at(self, view: View, leads: Tensor) -> Tensor:
+    def points_at(self, view: View, leads: Sequence[int]) -> Tensor:
         """The multi-step points at some leads [k], 0 = the first: [n, k]."""
-        return self.points(view)[1][:, leads]
+        return self.points(view)[1][:, torch.tensor(leads)]
 
     def one_step_units(self, view: View) -> Tensor:
         return self.points(view)[0][:, None] + self.offsets_one
@@ -39,8 +41,8 @@ class PointForecaster(Forecaster):
     def multi_step_units(self, view: View) -> Tensor:
         return self.points(view)[1][:, :, None] + self.offsets_multi
 
-    def units_at(self, view: View, leads: Tensor) -> Tensor:
-        return self.points_at(view, leads)[:, :, None] + self.offsets_multi[leads]
+    def units_at(self, view: View, leads: Sequence[int]) -> Tensor:
+        return self.points_at(view, leads)[:, :, None] + self.offsets_multi[torch.tensor(leads)]
 
 
 class Naive(PointForecaster):

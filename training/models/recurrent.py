@@ -7,11 +7,14 @@ never cross), all in running scales.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.bank import MOST_STATES, PhaseBank
+from training.models.calibration import ANCHORS
 from training.models.cells import CELLS
 from training.models.forecaster import Forecaster, Target, View
 from training.models.latent import Latent
@@ -45,8 +48,15 @@ class Recurrent(Forecaster):
     latent: Latent
     reads_at_once = True  # whether leads are read from the hidden state side by side, so that some cost less than all
 
-    def __init__(self, target: Target, memory: MemorySpec, latent: Latent, linear: LinearAutoregression | None) -> None:
-        super().__init__(target, memory, latent)
+    def __init__(
+        self,
+        target: Target,
+        memory: MemorySpec,
+        latent: Latent,
+        linear: LinearAutoregression | None,
+        anchors: Sequence[int] = ANCHORS,
+    ) -> None:
+        super().__init__(target, memory, latent, anchors)
         self.linear = linear
         self.dropout = nn.Dropout(DROPOUT)
         self.one_head = self._head()
@@ -54,10 +64,6 @@ class Recurrent(Forecaster):
     def one_step_units(self, view: View) -> Tensor:
         raw = self.one_head(self.dropout(view.hidden))[:, :, None]
         return self._quantiles(raw, self._centre(view, one_step=True))[:, 0]
-
-    def units_at(self, view: View, leads: Tensor) -> Tensor:
-        """`multi_step_units` for the leads [k] (indices, 0 = the first) alone: [n, k, quantiles]."""
-        return self.multi_step_units(view)[:, leads]
 
     def _head(self, leads: int = 1) -> nn.Linear:
         """From hidden to the median's shifts of all leads, then to the gaps. A correction starts at zero."""
@@ -69,10 +75,13 @@ class Recurrent(Forecaster):
         nn.init.zeros_(head.bias[:leads])
         return head
 
-    def _centre(self, view: View, *, one_step: bool = False) -> Tensor:
-        """[n, leads or 1] what the median's shift is added to: the linear path, or the mean of the values since the
-        state's last update (the last value, for one step ahead and where the state is updated by each)."""
+    def _centre(self, view: View, leads: Sequence[int] | None = None, *, one_step: bool = False) -> Tensor:
+        """[n, leads or 1] what the median's shift is added to: the linear path (of the whole horizon, unless `leads`
+        are given), or the mean of the values since the state's last update (the last value, for one step ahead and
+        where the state is updated by each)."""
         if self.linear:
+            if leads is not None:
+                return self.linear.points_at(view, leads)
             one, multi = self.linear.points(view)
             return one[:, None] if one_step else multi
         if one_step or self.latent.stride == 1:
@@ -104,10 +113,9 @@ class LatentAutoregression(Recurrent):
         raw = self.multi_head(self.dropout(view.hidden)).reshape(-1, len(self.target.quantiles), self.target.horizon)
         return self._quantiles(raw, self._centre(view))
 
-    def units_at(self, view: View, leads: Tensor) -> Tensor:
-        levels = len(self.target.quantiles)
-        weight = self.multi_head.weight.reshape(levels, -1, self.latent.units)[:, leads].flatten(0, 1)
-        bias = self.multi_head.bias.reshape(levels, -1)[:, leads].flatten()
+    def units_at(self, view: View, leads: Sequence[int]) -> Tensor:
+        levels, at = len(self.target.quantiles), torch.tensor(leads)
+        weight = self.multi_head.weight.reshape(levels, -1, self.latent.units)[:, at].flatten(0, 1)
+        bias = self.multi_head.bias.reshape(levels, -1)[:, at].flatten()
         raw = functional.linear(self.dropout(view.hidden), weight, bias).reshape(-1, levels, len(leads))
-        centre = self._centre(view)
-        return self._quantiles(raw, centre[:, leads] if self.linear else centre)
+        return self._quantiles(raw, self._centre(view, leads))

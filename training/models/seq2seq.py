@@ -8,7 +8,7 @@ those of one step ahead, far too narrow for a long horizon. A forecast reads its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from training.models.linear import LinearAutoregression
 from training.models.recurrent import UNITS, Recurrent, plain_memory
 
 SEQ2SEQ = "seq2seq"
+ANCHORS = (1, 6, 24)  # a step goes through the horizon as far as the last of them, at every observation
 KNOWN = (
     5  # what a decoder is told of a lead: where it is in the season (2), how far ahead (2), what the linear path says
 )
@@ -36,14 +37,21 @@ class SequenceToSequence(Recurrent):
 
     def __init__(self, target: Target, linear: LinearAutoregression | None, units: int = UNITS) -> None:
         memory = linear.memory.spec if linear else plain_memory(target)
-        super().__init__(target, memory, Latent("gru", memory, units), linear)
+        super().__init__(target, memory, Latent("gru", memory, units), linear, ANCHORS)
         self.decoder = nn.GRUCell(1 + KNOWN, units)
         self.multi_head = self._head()
         self.widths = nn.Parameter(torch.zeros(len(target.quantiles) - 1, target.horizon))
 
     def multi_step_units(self, view: View) -> Tensor:
-        centre = self._centre(view).expand(-1, self.target.horizon)
-        shown = torch.full_like(centre, torch.nan) if view.shown is None else view.shown
+        return self._decode(view, self._centre(view).expand(-1, self.target.horizon))
+
+    def units_at(self, view: View, leads: Sequence[int]) -> Tensor:
+        stop = max(leads) + 1
+        return self._decode(view, self._centre(view, range(stop)).expand(-1, stop))[:, torch.tensor(leads)]
+
+    def _decode(self, view: View, centre: Tensor) -> Tensor:
+        """The first leads [n, leads, quantiles], as many as `centre` [n, leads] has."""
+        shown = torch.full_like(centre, torch.nan) if view.shown is None else view.shown[:, : centre.shape[1]]
         weight = self.decoder.weight_ih
         given = functional.linear(self._known(view, centre), weight[:, 1:], self.decoder.bias_ih)
         shift = self.multi_head.weight[:1], self.multi_head.bias[:1]
@@ -59,11 +67,11 @@ class SequenceToSequence(Recurrent):
         leads = (given.transpose(0, 1), centre.t()[:, :, None], shown.t()[:, :, None])
         hidden = self.dropout(_through(advance, start, leads))
         raw = self.multi_head(hidden).permute(1, 2, 0)
-        return self._quantiles(torch.cat([raw[:, :1], raw[:, 1:] + self.widths], 1), centre)
+        return self._quantiles(torch.cat([raw[:, :1], raw[:, 1:] + self.widths[:, : centre.shape[1]]], 1), centre)
 
     def _known(self, view: View, centre: Tensor) -> Tensor:
         """What is known of every lead before it comes, [n, leads, KNOWN] f32."""
-        ahead = torch.arange(1, self.target.horizon + 1)
+        ahead = torch.arange(1, centre.shape[1] + 1)
         stamps = view.timestamp[:, None] + ahead * self.target.forecast_interval_ms
         turn = phase_of(stamps, self.memory.spec) * (2.0 * torch.pi)
         far = (ahead / self.target.horizon).expand_as(turn), (1.0 / ahead).expand_as(turn)
