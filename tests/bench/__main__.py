@@ -9,15 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.graphs import sweep
-from tests.bench.model import ROOT, gru_bundle, state_rows
+from tests.bench.model import BUILD, gru_bundle, state_rows
 from tests.bench.plan import FULL, QUICK, Plan
 from tests.bench.process import run
 from tests.bench.rebalancing import rebalancing
 from tests.bench.report import Result, show, write_json
 from tests.bench.restoring import restoring
-from tests.bench.throughput import throughput
-
-BUILD = ROOT / "build"
+from tests.bench.throughput import throughput, throughput_of_default
 
 
 def main() -> int:
@@ -27,7 +25,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="these parts alone")
     parser.add_argument("--json", type=Path, default=BUILD / "bench.json", help="where the figures go")
     arguments = parser.parse_args()
-    plan, bundle = QUICK if arguments.quick else FULL, gru_bundle(BUILD / "bench")
+    plan, bundle = QUICK if arguments.quick else FULL, gru_bundle(BUILD)
     write_json([result for name in arguments.only for result in PARTS[name](plan, bundle)], arguments.json)
     print(f"written: {arguments.json}")
     return 0
@@ -68,6 +66,7 @@ def memory(plan: Plan, _bundle: Path) -> list[Result]:
 
 PARTS: dict[str, Callable[[Plan, Path], list[Result]]] = {
     "throughput": throughput,
+    "default": throughput_of_default,
     "restore": lambda plan, _: restoring(plan),
     "rebalance": rebalancing,
     "graphs": graphs,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka import KafkaBroker
-from tests.bench.contender import NAMES, OTHERS
+from tests.bench.contender import NAMES, OTHERS, WAYS
 from tests.bench.load import PARTITIONS, fill
+from tests.bench.model import BUILD, default_bundle
 from tests.bench.plan import Plan
 from tests.bench.process import run
 from tests.bench.report import Result, show
@@ -23,16 +24,26 @@ Runs = Mapping[str, list[dict[str, Any]]]
 
 def throughput(plan: Plan, bundle: Path) -> list[Result]:
     """Records a second of all, what exactly once costs, and where the service's time goes."""
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in NAMES}
+    runs = _in_turns(NAMES, plan, bundle)
+    return [*_compare(runs), *_cost("gru_64", runs), *_by_stage([found["stages"] for found in runs["service"]])]
+
+
+def throughput_of_default(plan: Plan, _bundle: Path) -> list[Result]:
+    """What exactly once costs for the model that the trainer makes by default: its row is nine times larger."""
+    return _cost("default_lstm_64", _in_turns(WAYS, plan, default_bundle(BUILD)))
+
+
+def _in_turns(names: Sequence[str], plan: Plan, bundle: Path) -> Runs:
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with KafkaServer(heap="1g") as server:
         address = server.bootstrap_servers
-        fill(address, "observations", max(plan.records.values()), STREAMS)
+        fill(address, "observations", max(plan.records[name] for name in names), STREAMS)
         for turn in range(plan.rounds):
-            for name in NAMES:
+            for name in names:
                 found = _contend(name, address, f"{name.replace('_', '-')}-{turn}", bundle, plan.records[name])
                 runs[name].append(found)
                 print(f"round {turn + 1}: {name} {found['rate']:,.0f} records/s", file=sys.stderr)
-    return [*_compare(runs), *_cost(runs), *_by_stage([found["stages"] for found in runs["service"]])]
+    return runs
 
 
 def _contend(name: str, address: str, sink: str, bundle: Path, records: int) -> dict[str, Any]:
@@ -73,7 +84,7 @@ def _compare(runs: Runs) -> list[Result]:
     return results + [Result(f"cpu_{name}", value, "us/record") for name, value in cpu.items()]
 
 
-def _cost(runs: Runs) -> list[Result]:
+def _cost(model: str, runs: Runs) -> list[Result]:
     """Time a record, exactly once with rows in the changelog, beside the service that keeps none: round by round."""
     names = ("exactly_once", "service", "without_changelog")
     rates = {name: _rates(runs, name) for name in names}
@@ -81,7 +92,7 @@ def _cost(runs: Runs) -> list[Result]:
     costs = {name: tuple(p / r for p, r in zip(plain, rates[name], strict=True)) for name in names}
     cpu = {name: median(found["cpu_us"] for found in runs[name]) for name in names}
     show(
-        f"What exactly once costs: GRU-64, {STREAMS:,} streams, a commit every 100 ms",
+        f"What exactly once costs: {model}, {STREAMS:,} streams, a commit every 100 ms",
         ["delivery", "records/s", "time a record", "CPU us/record"],
         [
             [label, f"{median(rates[name]):,.0f}", f"{median(costs[name]):.2f} x", f"{cpu[name]:.1f}"]
@@ -91,12 +102,12 @@ def _cost(runs: Runs) -> list[Result]:
         ],
         "no rows kept: no changelog, no way back in memory, offsets by the consumer's own commit; median of the rounds",
     )
-    ratios = {"without_changelog": median(costs["exactly_once"]), "at_least_once": median(costs["service"])}
+    own = "" if model == "gru_64" else f"_{model}"
     return [
-        Result("exactly_once_cost", ratios["without_changelog"], "times", {}, costs["exactly_once"]),
-        Result("at_least_once_cost", ratios["at_least_once"], "times", {}, costs["service"]),
-        *(Result(name, median(rates[name]), "records/s", {}, rates[name]) for name in names if name != "service"),
-        *(Result(f"cpu_{name}", cpu[name], "us/record") for name in names if name != "service"),
+        Result(f"exactly_once_cost{own}", median(costs["exactly_once"]), "times", {}, costs["exactly_once"]),
+        Result(f"at_least_once_cost{own}", median(costs["service"]), "times", {}, costs["service"]),
+        *(Result(f"{n}{own}", median(rates[n]), "records/s", {}, rates[n]) for n in names if own or n != "service"),
+        *(Result(f"cpu_{n}{own}", cpu[n], "us/record") for n in names if own or n != "service"),
     ]
 
 
