@@ -23,7 +23,7 @@ PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"  # training.protocols.PRO
 Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
 TrainSeason = Annotated[
     str | None,
-    typer.Option(help="Length of the season, for example 24h; auto = found in the train part; none = no season."),
+    typer.Option(help="One or two lengths, as 24h or 24h,7d; auto = found in the train part; none = no season."),
 ]
 NoSeason = Annotated[bool, typer.Option("--no-season", help="The same as --season none.")]
 SplitOption = Annotated[
@@ -71,8 +71,8 @@ def train(
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
-    from training.data import Split, format_duration, make_panel, parse_duration, parse_season
-    from training.fitting.season import find_season
+    from training.data import Split, format_duration, format_seasons, make_panel, parse_duration, parse_seasons
+    from training.fitting.season import find_seasons
     from training.interval import choose_interval
     from training.progress import training_bar
     from training.report import figures_table
@@ -87,14 +87,16 @@ def train(
         console.print(f"note: {note}")
     cut = Split.parse(split, len(panel))
     if season == "auto" and not no_season:
-        found = find_season(panel.values[:, : cut.train_end].T)
-        season = format_duration(found * panel.interval_ms) if found else None
-        console.print(f"note: the season found is {season or 'none'}")
+        found = find_seasons(panel.values[:, : cut.train_end].T)
+        season = ",".join(format_duration(steps * panel.interval_ms) for steps in found) or None
+    seasons = parse_seasons(None if no_season else season, panel.interval_ms)
+    console.print(f"note: {format_seasons(seasons)}")
     recipe = Recipe(
         family=family,
         horizon=horizon,
         forecast_interval_ms=parse_duration(forecast_interval) if forecast_interval else None,
-        season_ms=parse_season(None if no_season else season, panel.interval_ms),
+        season_ms=seasons[0] if seasons else None,
+        second_season_ms=seasons[1] if len(seasons) > 1 else None,
         quantiles=parse_quantiles(quantiles),
         lags=lags,
         iterated=iterated,
@@ -117,7 +119,7 @@ def train(
         console.print(f"note: {manifest.training.choice}")
     if support is None and manifest.support != "real":
         console.print("note: values are often 0 and never below: no forecast is below 0, unless told --support real")
-    console.print(figures_table(figures, "rolling"))
+    console.print(figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}"))
     for rival in beaten_by(figures, manifest.name):
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
     seconds = manifest.training.seconds if manifest.training else 0.0

@@ -195,6 +195,23 @@ def parse_season(text: str | None, interval_ms: int) -> int | None:
     return season_ms
 
 
+def parse_seasons(text: str | None, interval_ms: int) -> tuple[int, ...]:
+    """No, one or two seasons in ms (`24h,7d`). Raises DataError for more, and unless the second is the longer."""
+    seasons = tuple(filter(None, (parse_season(word, interval_ms) for word in (text or "").split(","))))
+    if len(seasons) > 2:
+        raise DataError(f"--season {text!r} names {len(seasons)} seasons", "name one or two, as 24h,7d")
+    if seasons != tuple(sorted(set(seasons))):
+        raise DataError(f"--season {text!r}: the second season is not the longer one", "name the shorter first")
+    return seasons
+
+
+def format_seasons(seasons_ms: tuple[int, ...]) -> str:
+    """For people: `no season`, `season 1d`, `seasons 1d and 7d`."""
+    if not seasons_ms:
+        return "no season"
+    return f"season{'s' * (len(seasons_ms) > 1)} {' and '.join(map(format_duration, seasons_ms))}"
+
+
 def trailing_means(values: Float64, width: int) -> Float64:
     """[streams, T] the mean of the observed among each row and the `width` - 1 before it; NaN where there are none."""
     if width == 1:

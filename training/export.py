@@ -93,7 +93,7 @@ def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row
     golden: dict[str, Any] = golden_sequence(model)
     np.savez(directory / GOLDEN, **golden)
     target, memory = model.target, model.memory.spec
-    season_ms = target.season_steps * target.interval_ms
+    seasons_ms = tuple(steps * target.interval_ms for steps in (target.season_steps, target.second_steps) if steps)
     return write_manifest(
         directory,
         name=identity.name,
@@ -107,7 +107,7 @@ def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row
         state=specs,
         warmup_steps=2 * memory.span,
         max_gap=identity.max_gap or max(1, min(2 * memory.span, 512)),
-        seasons_ms=(season_ms,) if season_ms else (),
+        seasons_ms=seasons_ms,
         support=target.support,
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},

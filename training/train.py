@@ -33,15 +33,17 @@ DEFAULT_FAMILY = "lstm"
 @dataclass(frozen=True)
 class Recipe:
     """What to train. `forecast_interval_ms`: the horizon's own grid (None = that of the values); `season_ms` None = no
-    season; `linear_path` False = a recurrent net on its own; `iterated` = `ar` as the textbook has it, from lags alone
-    and fed back on itself; `calibrated`: each stream's intervals find their width while it is served; `support` None =
-    found from the train part. `members` are those of `mix`; after `budget_s` seconds `auto` begins no further family.
+    season, `second_season_ms` a longer one beside it; `linear_path` False = a recurrent net on its own; `iterated` =
+    `ar` as the textbook has it, from lags alone and fed back on itself; `calibrated`: each stream's intervals find
+    their width while it is served; `support` None = found from the train part. `members` are those of `mix`; after
+    `budget_s` seconds `auto` begins no further family.
     """
 
     family: str = DEFAULT_FAMILY
     horizon: int = 24
     forecast_interval_ms: int | None = None
     season_ms: int | None = None
+    second_season_ms: int | None = None
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     lags: int = LAGS
     iterated: bool = False
@@ -101,7 +103,10 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
     block = (recipe.forecast_interval_ms or panel.interval_ms) // panel.interval_ms
     values = np.ascontiguousarray(seen.values.T)
     support = parse_support(recipe.support) if recipe.support else support_of(values[: split.train_end])
-    target = Target(panel.interval_ms, recipe.horizon, recipe.quantiles, season, block, recipe.calibrated, support)
+    second = (recipe.second_season_ms or 0) // panel.interval_ms
+    target = Target(
+        panel.interval_ms, recipe.horizon, recipe.quantiles, season, block, recipe.calibrated, support, second
+    )
     return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
 
 
@@ -136,4 +141,4 @@ def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
         raise DataError(
             f"--lags {recipe.lags} are more than the {many(split.train_end, 'row')} of the train part", "give fewer"
         )
-    check_panel(panel, recipe.horizon * (apart // grid), recipe.season_ms, split)
+    check_panel(panel, recipe.horizon * (apart // grid), recipe.second_season_ms or recipe.season_ms, split)

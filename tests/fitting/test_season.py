@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fitting.problems import daily
-from training.fitting.season import find_season
+from training.fitting.season import find_season, find_seasons
 
 
 @settings(max_examples=20, deadline=None)
@@ -45,3 +45,32 @@ def test_none_is_found_where_there_is_none(values: np.ndarray) -> None:
 
 def test_less_than_four_days_show_no_daily_season() -> None:
     assert find_season(np.sin(2 * np.pi * np.arange(90) / 24)[:, None]) == 0
+
+
+def week(steps: int, noise: float, weekend: float) -> np.ndarray:
+    """[steps, 2] of a daily pattern that counts `weekend` times on two days of seven, with holes."""
+    random = np.random.default_rng(3)
+    hours = np.arange(steps)
+    pattern = random.normal(size=24).cumsum()
+    share = np.where(hours // 24 % 7 < 5, 1.0, weekend)
+    values = (pattern[hours % 24] * share)[:, None] + random.normal(0, noise, (steps, 2))
+    values[random.random(values.shape) < 0.05] = np.nan
+    return values
+
+
+@pytest.mark.parametrize("weekend", [0.2, 0.4])
+def test_a_week_is_found_beside_the_day(weekend: float) -> None:
+    assert find_seasons(week(24 * 7 * 20, 0.2, weekend)) == (24, 168)
+
+
+def test_less_than_four_weeks_show_no_week() -> None:
+    assert find_seasons(week(24 * 7 * 4 - 1, 0.2, 0.3)) == (24,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_second_season_is_found_where_all_days_are_alike(seed: int) -> None:
+    assert find_seasons(daily(seed, steps=24 * 7 * 20)) == (24,)
+
+
+def test_nothing_is_found_in_noise() -> None:
+    assert find_seasons(np.random.default_rng(0).normal(size=(2000, 2))) == ()

@@ -31,6 +31,8 @@ DAILY = Target(HOUR, 12, LEVELS, 24)
 TWO_DAYS = Target(HOUR, 48, LEVELS, 24)
 PLAIN = Target(HOUR, 12, LEVELS)
 BINNED = Target(HOUR, 12, LEVELS, 240)  # ten days: two slots to a bin
+WEEKLY = Target(HOUR, 12, LEVELS, 24, second_steps=168)
+LONG_WEEKS = Target(HOUR, 12, LEVELS, 24, second_steps=504)  # three weeks: three slots to a bin
 HALF_DAYS = Target(HOUR, 6, LEVELS, 24, block=12)
 
 
@@ -102,6 +104,11 @@ MAKERS = {
     "mix": lambda: _mixture(DAILY),
     "gru-uncalibrated": lambda: _recurrent("gru", replace(DAILY, calibrated=False), path=True),
     "lstm-integer": lambda: _recurrent("lstm", replace(DAILY, support="integer"), path=True),
+    "ar-weekly": lambda: _with_offsets(linear(WEEKLY)),
+    "lstm-weekly": lambda: _recurrent("lstm", WEEKLY, path=True),
+    "lstm-weekly-binned": lambda: _recurrent("lstm", LONG_WEEKS, path=True),
+    "dilated_gru-weekly": lambda: _recurrent("dilated_gru", WEEKLY, path=False),
+    "seq2seq-weekly": lambda: _seq2seq(WEEKLY, path=True),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
 

@@ -16,6 +16,7 @@ from training.data import (
     make_panel,
     parse_duration,
     parse_season,
+    parse_seasons,
 )
 
 MINUTE, HOUR = 60_000, 3_600_000
@@ -129,6 +130,13 @@ class TestDurations:
             parse_season("90min", HOUR)
         with pytest.raises(DataError, match="whole number"):
             parse_season("1h", HOUR)
+
+    def test_one_or_two_seasons(self) -> None:
+        assert parse_seasons(None, HOUR) == parse_seasons("none", HOUR) == ()
+        assert parse_seasons("24h", HOUR) == (24 * HOUR,)
+        assert parse_seasons("24h, 7d", HOUR) == (24 * HOUR, 168 * HOUR)
+        with pytest.raises(DataError, match="whole number"):
+            parse_seasons("24h,90min", HOUR)
 
 
 def test_the_fingerprint_follows_the_data_and_nothing_else() -> None:

@@ -55,7 +55,7 @@ def test_auto_names_the_season_and_the_family_that_it_kept(
     words = ["train", str(walk), "--horizon", "4", "--out", str(tmp_path / "b"), "--family", "auto"]
     assert run([*words, "--season", "auto", "--budget", "1ms"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "the season found is none" in said
+    assert "note: no season" in said
     assert "smallest weighted quantile loss on the validation part" in said
     assert read_manifest(tmp_path / "b").family in ("naive", "ar")
 
@@ -80,3 +80,27 @@ def test_what_only_ar_can_be_is_refused_for_others(
 ) -> None:
     assert run(["train", str(walk), "--family", "lstm", "--iterated", "--out", str(tmp_path / "b")]) == 2
     assert "lstm is not iterated" in capsys.readouterr().err
+
+
+def test_a_second_season_is_named_and_held(walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", str(walk), "--horizon", "4", "--family", "ar", "--out", str(tmp_path / "b")]
+    assert run([*words, "--season", "24h,7d"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "note: seasons 1d and 7d" in said
+    assert "hold-out, seasons 1d and 7d" in said
+    manifest = read_manifest(tmp_path / "b")
+    assert manifest.seasons_ms == (86_400_000, 7 * 86_400_000)
+    assert {"table", "second_table"} <= {spec.name for spec in manifest.state}
+    assert run(["backtest", str(tmp_path / "b"), str(walk)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("season", "said"),
+    [("7d,24h", "not the longer one"), ("24h,7d,365d", "names 3 seasons"), ("24h,60d", "longer than the train part")],
+)
+def test_seasons_that_do_not_go_together_are_refused(
+    season: str, said: str, walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(walk), "--horizon", "4", "--family", "ar", "--out", str(tmp_path / "b")]
+    assert run([*words, "--season", season]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())

@@ -4,6 +4,9 @@ Differences, so that a slow drift does not look like a season. A lag counts by i
 streams) and by that of twice the lag, whichever is less; of the peaks, the shortest that comes near the highest is
 taken (two days resemble each other as well as one does). Lags before the first at which nothing is left of the last
 change are no season: a smooth series resembles itself there.
+
+A second season (the week beside the day) is a multiple of the first at which values resemble themselves clearly more
+than at all other multiples, near and far.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ LONGEST = 2048  # steps
 REPEATS = 4  # whole seasons that a history must show
 CLEAR = 0.1  # autocorrelation below which there is none
 NEAR = 0.75  # of the highest peak: the shortest such lag is the season
+EXPLAINED = 0.2  # of what the first season leaves unlike: so much a second one must explain
 
 
 def find_season(values: NDArray[np.float64]) -> int:
@@ -32,6 +36,33 @@ def find_season(values: NDArray[np.float64]) -> int:
     if not len(peaks) or resemblance[peaks].max() < max(CLEAR, 4.0 / np.sqrt(steps * values.shape[1])):
         return 0
     return _sharpened(correlation, int(peaks[np.argmax(resemblance[peaks] >= NEAR * resemblance[peaks].max())]))
+
+
+def find_seasons(values: NDArray[np.float64]) -> tuple[int, ...]:
+    """The season of values [T, S] (NaN = missing) in steps, and a second, longer one where there clearly is one; empty
+    where there is none. Look at the train part only."""
+    first = find_season(values)
+    if not first:
+        return ()
+    most = len(values) // REPEATS // first  # multiples of the first
+    alike = _autocorrelation(values, 2 * most * first)[::first]
+    gains = [(_gain(alike, multiple), multiple) for multiple in range(2, most + 1)]
+    gain, multiple = max(gains, default=(0.0, 0))
+    clear = 4.0 / np.sqrt(values.size)
+    others = _others(alike, multiple) if multiple else 1.0
+    return (first, multiple * first) if gain > max(clear, EXPLAINED * (1.0 - others)) else (first,)
+
+
+def _gain(alike: NDArray[np.float64], multiple: int) -> float:
+    """How much more alike values are one and two `multiple`s of the first season apart than at any other; `alike` [n]
+    is the autocorrelation at 0, 1, 2 ... first seasons."""
+    return float(min(alike[multiple], alike[2 * multiple])) - _others(alike, multiple)
+
+
+def _others(alike: NDArray[np.float64], multiple: int) -> float:
+    """The most that values are alike between one and two multiples, and before."""
+    apart = np.arange(1, 2 * multiple)
+    return float(alike[apart[apart % multiple != 0]].max())
 
 
 def _sharpened(correlation: NDArray[np.float64], lag: int) -> int:

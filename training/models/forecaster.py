@@ -27,7 +27,8 @@ from training.models.units import Frame, relative, safe
 class Target:
     """What is forecast: how far, at which quantiles, on which grid and season (0 = none). With `block` > 1 the horizon
     has a coarser grid than the values: each of its leads is the mean of the next `block` slots. Then whether each
-    stream's intervals are calibrated while it is served, and which values a forecast may take."""
+    stream's intervals are calibrated while it is served, which values a forecast may take, and the length of a second,
+    longer season (0 = none)."""
 
     interval_ms: int
     horizon: int
@@ -36,6 +37,7 @@ class Target:
     block: int = 1
     calibrated: bool = True
     support: Support = "real"
+    second_steps: int = 0
 
     @property
     def forecast_interval_ms(self) -> int:

@@ -5,6 +5,8 @@ A class of its own so that a forecaster either has one or has none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -69,16 +71,18 @@ class Latent(Carried):
 
     def show(self, memory: State, glance: Glance, timestamp: Tensor) -> Tensor:
         """What the cell is shown of the memory after a step, [batch, inputs]."""
-        phase = phase_of(timestamp, self.spec)
         x, level, spread = memory["ring"][:, -1], memory["level"], memory["spread"]
-        return cell_inputs(x, glance.seasonal, level, spread, glance.observed, phase)
+        estimates = [glance.seasonal] if glance.second is None else [glance.seasonal, glance.second]
+        phases = [phase_of(timestamp, period) for period in self.spec.periods_ms]
+        return cell_inputs(x, estimates, level, spread, glance.observed, phases)
 
     def inputs(self, columns: Columns) -> Tensor:
         """What the cell is shown after every step of an unrolled memory, [T, S, inputs]."""
-        x, seasonal = torch.as_tensor(columns.x), torch.as_tensor(columns.seasonal)
-        phase = phase_of(torch.as_tensor(columns.timestamps), self.spec)[:, None].expand_as(x)
+        x, estimates = torch.as_tensor(columns.x), [torch.as_tensor(estimate) for estimate in columns.estimates]
+        stamps = torch.as_tensor(columns.timestamps)
+        phases = [phase_of(stamps, period)[:, None].expand_as(x) for period in self.spec.periods_ms]
         level, spread = torch.as_tensor(columns.level), torch.as_tensor(columns.spread)
-        return cell_inputs(x, seasonal, level, spread, torch.as_tensor(columns.observed), phase)
+        return cell_inputs(x, estimates, level, spread, torch.as_tensor(columns.observed), phases)
 
     def run(self, inputs: Tensor) -> Tensor:
         """One state's updates, inputs [batch, updates, inputs] from a zero state -> hidden [batch, updates, units]."""
@@ -106,29 +110,47 @@ class Latent(Carried):
         return torch.where(torch.as_tensor(columns.count > 0)[:, :, None], aligned, torch.zeros_like(aligned))
 
 
-def cell_inputs(x: Tensor, seasonal: Tensor, level: Tensor, spread: Tensor, observed: Tensor, phase: Tensor) -> Tensor:
-    """What a recurrent cell is shown [..., 8 or 5], from columns of any leading shape: free of level and units.
+def cell_inputs(
+    x: Tensor,
+    estimates: Sequence[Tensor],
+    level: Tensor,
+    spread: Tensor,
+    observed: Tensor,
+    phases: Sequence[Tensor],
+) -> Tensor:
+    """What a recurrent cell is shown [..., 6, 8 or 11], from columns of any leading shape: free of level and units.
 
-    level [..., half-lives], spread [..., 2 or 4]; phase in turns of the season [...] f32.
+    level [..., half-lives], spread [..., 2 or 4]; of every season its estimate of x and the phase in turns, [...] each.
     """
     scale = safe(scale_of(spread))
     near, slow = level[..., 1], level[..., -1]
     columns = [(x - near) / scale, (near - slow) / scale]
     logs = [torch.log(spread[..., 0] / scale + 0.02)]
     if spread.shape[-1] == 4:
-        columns.append((seasonal - near) / scale)
+        columns.append((estimates[0] - near) / scale)
         logs.append(torch.log(spread[..., 2] / scale + 0.02))
-    bounded = torch.stack(columns, -1).clamp(-INPUT_BOUND, INPUT_BOUND).float()
-    turn = phase * (2.0 * torch.pi)
-    rest = [log.float() for log in logs] + [torch.sin(turn), torch.cos(turn), observed.float()]
-    return torch.cat([bounded, torch.stack(rest, -1)], -1)
+    rest = [log.float() for log in logs] + [*circled(phases[0]), observed.float()]
+    shown = [bounded(columns), torch.stack(rest, -1)]
+    for estimate, phase in zip(estimates[1:], phases[1:], strict=True):
+        shown += [bounded([(estimate - near) / scale]), torch.stack(circled(phase), -1)]
+    return torch.cat(shown, -1)
 
 
 def cell_input_size(spec: MemorySpec) -> int:
-    return 8 if spec.bins else 6
+    return 6 + 2 * bool(spec.season.bins) + 3 * bool(spec.second.bins)
 
 
-def phase_of(timestamp: Tensor, spec: MemorySpec) -> Tensor:
-    """Where `timestamp` stands in its season (or its day, where there is none), in turns from 0 to 1, f32."""
-    period = spec.interval_ms * spec.season_steps if spec.season_steps else 86_400_000
-    return (timestamp.remainder(period).double() / period).float()
+def bounded(columns: Sequence[Tensor]) -> Tensor:
+    """Columns [...] in running scales, side by side and within what a cell is shown: [..., columns] f32."""
+    return torch.stack(list(columns), -1).clamp(-INPUT_BOUND, INPUT_BOUND).float()
+
+
+def circled(phase: Tensor) -> list[Tensor]:
+    """A phase in turns as a point on the circle: sine and cosine."""
+    turn = phase * (2.0 * torch.pi)
+    return [torch.sin(turn), torch.cos(turn)]
+
+
+def phase_of(timestamp: Tensor, period_ms: int) -> Tensor:
+    """Where `timestamp` stands in a period, in turns from 0 to 1, f32."""
+    return (timestamp.remainder(period_ms).double() / period_ms).float()

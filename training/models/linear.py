@@ -26,7 +26,8 @@ def linear_memory(target: Target, lags: int = LAGS) -> MemorySpec:
     """The memory that the linear map reads."""
     span = target.season_steps or 24
     rates = RATES if target.season_steps else ()
-    return MemorySpec(target.interval_ms, target.season_steps, lags, rates, tuple(level * span for level in LEVELS))
+    half_lives = tuple(level * span for level in LEVELS)
+    return MemorySpec(target.interval_ms, target.season_steps, lags, rates, half_lives, target.second_steps)
 
 
 def iterated_memory(target: Target, lags: int) -> MemorySpec:

@@ -6,8 +6,8 @@ is exported inside the ONNX graph) or over a whole history (`training/models/col
 Values are kept raw in float64 (a meter at 48,211,734.25 does not fit float32). Whatever leaves for a learned
 map is first made relative to the anchor (the last value, observed or filled) and divided by the running scale.
 
-A season of `season_steps` slots is held in at most MAX_BINS bins of `width` slots. The table is a queue
-ordered by phase: its first entry is the bin that comes next, its last the bin of the present slot.
+Seasons are held in tables (`training/models/table.py`). The first one makes the memory's own clock: fills, spreads and
+what "lately" means follow from it. A second, longer one (the week beside the day) adds a table and nothing else.
 """
 
 from __future__ import annotations
@@ -19,21 +19,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.units import Frame, relative, scale_of, slot_in_bin
+from training.models.table import SeasonTable, TableSpec, Visit, blend
+from training.models.units import Frame, relative, scale_of
 
 State = dict[str, Tensor]
-MAX_BINS = 168
+#: Of the second season's table, a share a season: a week's shape is the mean of about the last five, so one holiday
+#: does not make the next week's shape, and yet it follows the year.
+SECOND_RATE = 0.2
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
 class MemorySpec:
-    """What is remembered. `rates` smooth the seasonal tables (a share a season); half-lives are in steps."""
+    """What is remembered. `rates` smooth the first season's tables (a share a season); half-lives are in steps;
+    `second_steps` is the length of a second season, 0 = none."""
 
     interval_ms: int
     season_steps: int = 0
     lags: int = 1
     rates: tuple[float, ...] = ()
     half_lives: tuple[float, ...] = ()
+    second_steps: int = 0
 
     @property
     def span(self) -> int:
@@ -41,25 +47,24 @@ class MemorySpec:
         return self.season_steps or 24
 
     @property
-    def width(self) -> int:
-        """Slots in one bin of the seasonal table: the smallest divisor of the season that keeps to MAX_BINS."""
-        steps = max(self.season_steps, 1)
-        return next(w for w in range(1, steps + 1) if steps % w == 0 and steps // w <= MAX_BINS)
+    def season(self) -> TableSpec:
+        return TableSpec(self.interval_ms, self.season_steps, self.rates)
 
     @property
-    def bins(self) -> int:
-        return self.season_steps // self.width if self.rates else 0
+    def second(self) -> TableSpec:
+        return TableSpec(self.interval_ms, self.second_steps, (SECOND_RATE,))
+
+    @property
+    def periods_ms(self) -> tuple[int, ...]:
+        """The lengths whose phases are of interest: of the season (a day, where there is none), then of the second."""
+        first = self.interval_ms * self.season_steps or DAY_MS
+        return (first, self.interval_ms * self.second_steps) if self.second_steps else (first,)
 
     @property
     def spreads(self) -> tuple[float, ...]:
         """Half-lives of the running mean absolute differences: to the last value, then to the season."""
         short, long = float(self.span), 7.0 * self.span
-        return (short, long, short, long) if self.bins else (short, long)
-
-    @property
-    def table_rates(self) -> NDArray[np.float64]:
-        """[rates] what one observation weighs in each seasonal table: a bin is met `width` times a season."""
-        return np.asarray(1.0 - (1.0 - np.asarray(self.rates, dtype=np.float64)) ** (1.0 / self.width))
+        return (short, long, short, long) if self.season.bins else (short, long)
 
     @property
     def level_rates(self) -> NDArray[np.float64]:
@@ -77,7 +82,7 @@ class MemorySpec:
     @property
     def features(self) -> int:
         """Length of the vector that a linear map is given."""
-        return self.lags - 1 + len(self.rates) * self.bins + len(self.half_lives)
+        return self.lags - 1 + self.season.features + len(self.half_lives) + self.second.features
 
 
 def _rate_of(half_lives: tuple[float, ...]) -> NDArray[np.float64]:
@@ -90,20 +95,21 @@ class Glance:
     """What the step just saw, beside the state: [batch] each, raw values in float64."""
 
     observed: Tensor  # bool
-    seasonal: Tensor  # the table's estimate of this value, made before it came
+    seasonal: Tensor  # the season's estimate of this value, made before it came
+    second: Tensor | None = None  # the second season's
 
 
 class Memory(nn.Module):
     """The memory of a batch of streams, one observation at a time."""
 
-    rates: Tensor
     level_rates: Tensor
     spread_rates: Tensor
 
     def __init__(self, spec: MemorySpec) -> None:
         super().__init__()
         self.spec = spec
-        self.register_buffer("rates", torch.as_tensor(spec.table_rates))
+        self.season = SeasonTable(spec.season) if spec.season.bins else None
+        self.second = SeasonTable(spec.second, "second_") if spec.second.bins else None
         self.register_buffer("level_rates", torch.as_tensor(spec.level_rates))
         self.register_buffer("spread_rates", torch.as_tensor(spec.spread_rates))
 
@@ -117,10 +123,14 @@ class Memory(nn.Module):
         }
         if spec.half_lives:
             state["level"] = torch.zeros(batch, len(spec.half_lives), dtype=f64)
-        if spec.bins:
-            state["table"] = torch.zeros(batch, len(spec.rates), spec.bins, dtype=f64)
-            state["seen"] = torch.zeros(batch, spec.bins)
+        for table in self.tables:
+            state |= table.initial_state(batch)
         return state
+
+    @property
+    def tables(self) -> list[SeasonTable]:
+        """Of every season, the first one first."""
+        return [table for table in (self.season, self.second) if table]
 
     def update(self, value: Tensor, timestamp: Tensor, state: State) -> tuple[State, Glance]:
         """Take one value a row ([batch] float64, NaN = missing). Missing values are filled from memory; tables,
@@ -129,10 +139,9 @@ class Memory(nn.Module):
         count, anchor = state["count"][:, 0].double(), state["ring"][:, -1]
         first = observed & (count == 0)
         started = observed | (count > 0)
-        entry, seen, rotate = self._entry(timestamp, state)
-        seasonal = self._or_last(entry[:, 0], seen, anchor) if self.spec.bins else anchor
-        x = torch.where(observed, value, self._fill(entry, seen, state))
-        seasonal = torch.where(first, x, seasonal)
+        visits = [table.visit(timestamp, state) for table in self.tables]
+        x = torch.where(observed, value, self._fill(visits, state))
+        estimates = [torch.where(first, x, visit.estimate(anchor)) for visit in visits] or [anchor]
         known = torch.where(observed, value, torch.zeros_like(value))
 
         new: State = {"count": state["count"] + observed[:, None].float()}
@@ -141,40 +150,24 @@ class Memory(nn.Module):
         ring = torch.where(first[:, None], x[:, None].expand_as(shifted), shifted)
         new["ring"] = torch.where(started[:, None], ring, torch.zeros_like(ring))
         change = torch.where(first, torch.zeros_like(x), (x - anchor).abs())
-        drift = torch.where(first, torch.zeros_like(x), (x - seasonal).abs())
+        drift = torch.where(first, torch.zeros_like(x), (x - estimates[0]).abs())
         changes = torch.stack([change, change, drift, drift][: len(self.spec.spreads)], 1)
-        new["spread"] = _blend(state["spread"], changes, self.spread_rates, count.clamp(min=1), observed)
+        new["spread"] = blend(state["spread"], changes, self.spread_rates, count.clamp(min=1), observed)
         if self.spec.half_lives:
-            new["level"] = _blend(state["level"], known[:, None], self.level_rates, count + 1, observed)
-        if self.spec.bins:
-            newest = _blend(entry, known[:, None], self.rates, seen.double() + 1, observed)
-            new["table"] = _push(state["table"], newest[:, :, None], rotate[:, None, None])
-            new["seen"] = _push(state["seen"], (seen + observed.float())[:, None], rotate[:, None])
-        return new, Glance(observed, seasonal)
+            new["level"] = blend(state["level"], known[:, None], self.level_rates, count + 1, observed)
+        for table, visit in zip(self.tables, visits, strict=True):
+            new |= table.update(visit, known, observed, state)
+        return new, Glance(observed, *estimates)
 
-    def _entry(self, timestamp: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        """The present slot's table entry [batch, rates], how often it was seen [batch], and whether a bin begins."""
-        rotate = slot_in_bin(timestamp, self.spec.interval_ms, self.spec.width) == 0
-        if not self.spec.bins:
-            return state["ring"][:, -1:], state["count"][:, 0], rotate
-        table, seen = state["table"], state["seen"]
-        entry = torch.where(rotate[:, None], table[:, :, 0], table[:, :, -1])
-        return entry, torch.where(rotate, seen[:, 0], seen[:, -1]), rotate
-
-    def _fill(self, entry: Tensor, seen: Tensor, state: State) -> Tensor:
-        """The table's value for this phase, moved to the current level; the last value where that is unknown."""
+    def _fill(self, visits: list[Visit], state: State) -> Tensor:
+        """The season's value for this phase, moved to the current level; the last value where that is unknown."""
         last = state["last"][:, 0]
-        if not self.spec.bins:
+        if not self.season:
             return last
         if not self.spec.half_lives:
-            return self._or_last(entry[:, 0], seen, last)
-        known = (state["seen"] > 0).double()
-        mean = (state["table"][:, self.spec.fill] * known).sum(1) / known.sum(1).clamp(min=1)
-        return self._or_last(entry[:, self.spec.fill] + state["level"][:, FILL_LEVEL] - mean, seen, last)
-
-    @staticmethod
-    def _or_last(value: Tensor, seen: Tensor, last: Tensor) -> Tensor:
-        return torch.where(seen > 0, value, last)
+            return visits[0].estimate(last)
+        moved = visits[0].entry[:, self.spec.fill] + state["level"][:, FILL_LEVEL]
+        return torch.where(visits[0].seen > 0, moved - self.season.mean(state, self.spec.fill), last)
 
     def frame(self, state: State) -> Frame:
         """What the row's units refer to."""
@@ -183,26 +176,15 @@ class Memory(nn.Module):
     def read(self, state: State) -> Tensor:
         """[batch, features] f32, in the units of the row's frame."""
         frame = self.frame(state)
-        anchor = frame.anchor
         parts = [state["ring"][:, :-1]]
-        if self.spec.bins:
-            table = torch.where((state["seen"] > 0)[:, None], state["table"], anchor[:, None, None])
-            parts.append(table.flatten(1))
+        if self.season:
+            parts.append(self.season.read(state, frame.anchor))
         if self.spec.half_lives:
             parts.append(state["level"])
+        if self.second:
+            parts.append(self.second.read(state, frame.anchor))
         return relative(torch.cat(parts, 1), *frame)
 
 
 #: Which level a missing value is moved to: the one whose half-life is a season.
 FILL_LEVEL = 1
-
-
-def _blend(old: Tensor, new: Tensor, rates: Tensor, count: Tensor, observed: Tensor) -> Tensor:
-    """An exponential average that starts as a plain mean: the newest value weighs max(rate, 1 / count)."""
-    weight = torch.maximum(rates[None], (1.0 / count)[:, None])
-    return torch.where(observed[:, None], old + weight * (new - old), old)
-
-
-def _push(queue: Tensor, newest: Tensor, rotate: Tensor) -> Tensor:
-    """Put `newest` at the end: as a new entry where `rotate`, else in place of the last one."""
-    return torch.where(rotate, torch.cat([queue[..., 1:], newest], -1), torch.cat([queue[..., :-1], newest], -1))

@@ -68,9 +68,9 @@ class SeasonalNaive(PointForecaster):
         super().__init__(target, spec)
 
     def points(self, view: View) -> tuple[Tensor, Tensor]:
-        spec = self.memory.spec
-        slot = slot_in_bin(view.timestamp, spec.interval_ms, spec.width)
+        season = self.memory.spec.season
+        slot = slot_in_bin(view.timestamp, season.interval_ms, season.width)
         leads = torch.arange(1, self.target.reach + 1)
-        bins_ahead = torch.div(slot[:, None] + leads, spec.width, rounding_mode="floor")
-        points = view.features.gather(1, (bins_ahead - 1).remainder(spec.bins))
+        bins_ahead = torch.div(slot[:, None] + leads, season.width, rounding_mode="floor")
+        points = view.features.gather(1, (bins_ahead - 1).remainder(season.bins))
         return points[:, 0], points.reshape(-1, self.target.horizon, self.target.block).mean(-1)

@@ -33,7 +33,8 @@ def plain_memory(target: Target, lags: int = 1) -> MemorySpec:
     """The little that a cell without a linear path needs: the last values, levels, spreads, one seasonal table."""
     span = target.season_steps or 24
     rates = (0.5,) if target.season_steps else ()
-    return MemorySpec(target.interval_ms, target.season_steps, lags, rates, tuple(level * span for level in LEVELS))
+    half_lives = tuple(level * span for level in LEVELS)
+    return MemorySpec(target.interval_ms, target.season_steps, lags, rates, half_lives, target.second_steps)
 
 
 def latent_of(family: str, memory: MemorySpec, units: int) -> Latent:

@@ -17,15 +17,13 @@ from torch.nn import functional
 
 from training.models.cells import gated
 from training.models.forecaster import Target, View
-from training.models.latent import INPUT_BOUND, Latent, phase_of
+from training.models.latent import INPUT_BOUND, Latent, circled, phase_of
 from training.models.linear import LinearAutoregression
+from training.models.memory import MemorySpec
 from training.models.recurrent import UNITS, Recurrent, plain_memory
 
 SEQ2SEQ = "seq2seq"
 ANCHORS = (1, 6, 24)  # a step goes through the horizon as far as the last of them, at every observation
-KNOWN = (
-    5  # what a decoder is told of a lead: where it is in the season (2), how far ahead (2), what the linear path says
-)
 Carry = tuple[Tensor, Tensor]
 
 
@@ -38,7 +36,7 @@ class SequenceToSequence(Recurrent):
     def __init__(self, target: Target, linear: LinearAutoregression | None, units: int = UNITS) -> None:
         memory = linear.memory.spec if linear else plain_memory(target)
         super().__init__(target, memory, Latent("gru", memory, units), linear, ANCHORS)
-        self.decoder = nn.GRUCell(1 + KNOWN, units)
+        self.decoder = nn.GRUCell(1 + known_size(memory), units)
         self.multi_head = self._head()
         self.widths = nn.Parameter(torch.zeros(len(target.quantiles) - 1, target.horizon))
 
@@ -70,12 +68,19 @@ class SequenceToSequence(Recurrent):
         return self._quantiles(torch.cat([raw[:, :1], raw[:, 1:] + self.widths[:, : centre.shape[1]]], 1), centre)
 
     def _known(self, view: View, centre: Tensor) -> Tensor:
-        """What is known of every lead before it comes, [n, leads, KNOWN] f32."""
+        """What is known of every lead before it comes, [n, leads, known] f32."""
         ahead = torch.arange(1, centre.shape[1] + 1)
         stamps = view.timestamp[:, None] + ahead * self.target.forecast_interval_ms
-        turn = phase_of(stamps, self.memory.spec) * (2.0 * torch.pi)
-        far = (ahead / self.target.horizon).expand_as(turn), (1.0 / ahead).expand_as(turn)
-        return torch.stack([torch.sin(turn), torch.cos(turn), *far, centre.clamp(-INPUT_BOUND, INPUT_BOUND)], -1)
+        season, *second = [circled(phase_of(stamps, period)) for period in self.memory.spec.periods_ms]
+        far = (ahead / self.target.horizon).expand_as(centre), (1.0 / ahead).expand_as(centre)
+        told = [*season, *far, centre.clamp(-INPUT_BOUND, INPUT_BOUND), *(side for sides in second for side in sides)]
+        return torch.stack(told, -1)
+
+
+def known_size(spec: MemorySpec) -> int:
+    """How much a decoder is told of a lead: where it is in every season (2 each), how far ahead it is (2), what the
+    linear path says (1)."""
+    return 3 + 2 * len(spec.periods_ms)
 
 
 def _through(
