@@ -6,7 +6,7 @@ taken (two days resemble each other as well as one does). Lags before the first 
 change are no season: a smooth series resembles itself there.
 
 A second season (the week beside the day) is a multiple of the first at which values resemble themselves clearly more
-than at all other multiples, near and far.
+than at the multiples beside it, and so at twice and three times as far.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LONGEST = 2048  # steps
 REPEATS = 4  # whole seasons that a history must show
 CLEAR = 0.1  # autocorrelation below which there is none
 NEAR = 0.75  # of the highest peak: the shortest such lag is the season
-EXPLAINED = 0.2  # of what the first season leaves unlike: so much a second one must explain
+EXPLAINED = 0.03  # of what neighbouring multiples leave unlike: so much a second season must explain
 
 
 def find_season(values: NDArray[np.float64]) -> int:
@@ -45,24 +45,21 @@ def find_seasons(values: NDArray[np.float64]) -> tuple[int, ...]:
     if not first:
         return ()
     most = len(values) // REPEATS // first  # multiples of the first
-    alike = _autocorrelation(values, 2 * most * first)[::first]
-    gains = [(_gain(alike, multiple), multiple) for multiple in range(2, most + 1)]
-    gain, multiple = max(gains, default=(0.0, 0))
-    clear = 4.0 / np.sqrt(values.size)
-    others = _others(alike, multiple) if multiple else 1.0
-    return (first, multiple * first) if gain > max(clear, EXPLAINED * (1.0 - others)) else (first,)
+    alike = _autocorrelation(values, (3 * most + 1) * first)[::first]
+    gains = [_gain(alike, multiple, 4.0 / np.sqrt(values.size)) for multiple in range(2, most + 1)]
+    if max(gains, default=0.0) <= 0:
+        return (first,)
+    return first, (2 + int(np.argmax(np.array(gains) >= NEAR * max(gains)))) * first
 
 
-def _gain(alike: NDArray[np.float64], multiple: int) -> float:
-    """How much more alike values are one and two `multiple`s of the first season apart than at any other; `alike` [n]
-    is the autocorrelation at 0, 1, 2 ... first seasons."""
-    return float(min(alike[multiple], alike[2 * multiple])) - _others(alike, multiple)
-
-
-def _others(alike: NDArray[np.float64], multiple: int) -> float:
-    """The most that values are alike between one and two multiples, and before."""
-    apart = np.arange(1, 2 * multiple)
-    return float(alike[apart[apart % multiple != 0]].max())
+def _gain(alike: NDArray[np.float64], multiple: int, noise: float) -> float:
+    """How much more alike values are one, two and three `multiple`s of the first season apart than at the multiples
+    beside these, at the least; 0 where that is no more than `noise`, or too little to matter. `alike` [n] is the
+    autocorrelation at 0, 1, 2 ... first seasons."""
+    apart = multiple * np.arange(1, 4)
+    beside = np.maximum(alike[apart - 1], alike[apart + 1])
+    gain = alike[apart] - beside
+    return float(gain.min()) if (gain > np.maximum(noise, EXPLAINED * (1.0 - beside))).all() else 0.0
 
 
 def _sharpened(correlation: NDArray[np.float64], lag: int) -> int:
