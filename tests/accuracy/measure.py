@@ -14,7 +14,7 @@ from service.model.runtime import Runtime
 from tests.accuracy.book import book_errors
 from tests.accuracy.bundles import JUDGES, TRAINS, digest, sources, trained
 from tests.accuracy.cases import UNSEEN, Case
-from tests.accuracy.sets import DAY, only, panel_of, without
+from tests.accuracy.sets import DAY, SETS, only, panel_of, without
 from tests.bench.graphs import sweep
 from training.backtest import backtest, judge_tasks
 from training.data import Panel, Split
@@ -75,8 +75,9 @@ def cost(bundle: Path) -> Record:
 
 def _recipe(case: Case, panel: Panel) -> Recipe:
     horizon = case.horizon or DAY // panel.interval_ms
-    recipe = Recipe(case.family, horizon, DAY, seed=case.seed, epochs=case.epochs, name="model")
-    return replace(recipe, linear_path=case.linear_path)
+    recipe = Recipe(case.family, horizon, season_ms=DAY, seed=case.seed, epochs=case.epochs, name="model")
+    second = SETS[case.data].second_season_ms if case.data in SETS else None
+    return replace(recipe, linear_path=case.linear_path, second_season_ms=second)
 
 
 def _split(case: Case, panel: Panel) -> Split:

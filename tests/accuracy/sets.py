@@ -13,7 +13,7 @@ from training.data import Panel, make_panel
 from training.protocols.gift import gift_grid
 
 HOUR = 3_600_000
-DAY = 24 * HOUR
+DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
 MAX_GAP = 512
 
 
@@ -26,6 +26,7 @@ class Set:
     columns: tuple[str, ...] | None = None
     time_column: str | None = None
     means: bool = False  # onto the grid by means
+    second_season_ms: int | None = None  # beside the day, where it is better on the validation part
 
 
 _BEIJING = tuple(
@@ -37,12 +38,16 @@ SETS = {
     "ETTm1": Set(("ett/ETTm1.csv",), HOUR // 4),
     "ETTm1 by hour": Set(("ett/ETTm1.csv",), HOUR, means=True),
     "Beijing, PM2.5": Set(_BEIJING, HOUR, ("PM2.5",), "year,month,day,hour"),
-    "PJM": Set(("pjm/AEP_hourly.csv", "pjm/PJME_hourly.csv"), HOUR),
-    "household": Set(("household/household_power_consumption_hourly.csv",), HOUR),
-    "Victoria": Set(("vic_electricity/vic_electricity.csv",), HOUR // 2, ("Demand", "Temperature"), "Time"),
+    "PJM": Set(("pjm/AEP_hourly.csv", "pjm/PJME_hourly.csv"), HOUR, second_season_ms=WEEK),
+    "household": Set(("household/household_power_consumption_hourly.csv",), HOUR, second_season_ms=WEEK),
+    "Victoria": Set(
+        ("vic_electricity/vic_electricity.csv",), HOUR // 2, ("Demand", "Temperature"), "Time", second_season_ms=WEEK
+    ),
     "wind": Set(("hourly/hourly_windpower.csv",), HOUR),
     "solar": Set(("hourly/hourly_solarpower.csv",), HOUR),
-    "traffic": Set(("hourly/hourly_traffic_volume.csv",), HOUR, ("traffic_volume",), "date_time"),
+    "traffic": Set(
+        ("hourly/hourly_traffic_volume.csv",), HOUR, ("traffic_volume",), "date_time", second_season_ms=WEEK
+    ),
     "water flow": Set(("water_flow/water-flow.csv",), HOUR),
 }
 
