@@ -63,7 +63,7 @@ def _models() -> dict[str, Forecaster]:
     torch.manual_seed(1)
     plain = Target(INTERVAL_MS, HORIZON, QUANTILES, calibrated=False)
     deciles = tuple(level / 10 for level in range(1, 10))
-    day = Target(3_600_000, 96, deciles, 24)
+    day = Target(INTERVAL_MS, 96, deciles, 24)  # a row and the work of hourly readings, on the grid of the load
     return {
         "gru_64": LatentAutoregression(plain, "gru", None, UNITS),
         "default_lstm_64": LatentAutoregression(day, "lstm", LinearAutoregression(day), UNITS),

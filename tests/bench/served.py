@@ -139,6 +139,10 @@ def _serve(
     served = Service(settings, broker)
     served.run(finished)
     value = served.metrics.registry.get_sample_value
-    taken = value(PREFIX + "records_total") or 1.0
+    taken, forecast = (value(f"{PREFIX}{name}_total") or 0.0 for name in ("records", "forecasts"))
+    if not taken or forecast < taken:
+        raise RuntimeError(
+            f"{forecast:,.0f} forecasts of {taken:,.0f} records: the bundle's grid is not that of the load"
+        )
     stages = {s: (value(f"{PREFIX}stage_seconds_sum", {"stage": s}) or 0.0) / taken * 1e6 for s in STAGES}
     return broker.clock.report(broker.done), stages
