@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def main() -> int:
     kept = BUILD / ("quick" if asked.quick else "full")
     wanted = [case for case in cases(asked.quick) if case.part in asked.only]
     console = Console(highlight=False)
-    failed = _measure_all(console, [case for case in wanted if _stale(case, kept)], asked, kept)
+    todo = [case for case in wanted if _stale(case, kept)]
+    failed = _measure_all(console, todo, asked, kept)
     text = render(PAGE.read_text(), [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))])
     page = BUILD / "quick.md" if asked.quick else PAGE
     page.write_text(text)
@@ -87,13 +89,27 @@ def _outcomes(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console) as bar, ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("measuring", total=len(todo))
+        lost: list[Case] = []
+        for case, outcome in _in_a_pool(todo, asked, asked.jobs):
+            if isinstance(outcome, BrokenProcessPool):
+                lost.append(case)
+                continue
+            bar.update(task, advance=1, description=case.name)
+            yield case, outcome
+        for case in lost:  # a process that dies takes its pool along, whoever's case it was: each once more, alone
+            bar.update(task, advance=1, description=case.name)
+            yield from _in_a_pool([case], asked, 1)
+
+
+def _in_a_pool(
+    todo: list[Case], asked: argparse.Namespace, jobs: int
+) -> Iterator[tuple[Case, dict[str, object] | BaseException]]:
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         futures = {pool.submit(measure, case, asked.data, BUILD / "bundles"): case for case in todo}
         for future in as_completed(futures):
-            case = futures[future]
-            bar.update(task, advance=1, description=case.name)
-            yield case, future.exception() or future.result()
+            yield futures[future], future.exception() or future.result()
 
 
 if __name__ == "__main__":

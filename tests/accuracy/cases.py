@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from training.fitting.build import FAMILIES
+from training.fitting.build import AUTO, FAMILIES
+from training.models.seq2seq import SEQ2SEQ
 from training.protocols.gift import LENGTHS
 
 PARTS = ("ltsf-etth1", "ltsf-ettm1", "plain", "gift", "online", "rolling", "book", "unseen", "start")
@@ -49,10 +50,13 @@ def _full() -> Iterator[Case]:
         for horizon in (96, 192, 336, 720):
             yield from (case(family, horizon) for family in ("lstm", "ar"))
         yield case("lstm", 96, seed=1)
-        yield from (case(family, 96, seed) for family in OTHERS for seed in (0, 1))
+        yield from (case(family, 96, seed) for family in OTHERS for seed in ((0,) if family == SEQ2SEQ else (0, 1)))
+    for data, rows, horizons in (("ETTh1", 1, (192, 336, 720)), ("ETTm1", 4, (720,))):
+        part = f"ltsf-{data.lower()}"
+        yield from (Case(part, data, "ltsf", AUTO, horizon, split=_months(rows)) for horizon in horizons)
     yield from (Case("plain", "ETTh1", "ltsf", "gru", 96, seed, False, _months(1)) for seed in (0, 1))
     for data in ("ETTm1 by hour", "ETTm1"):
-        yield from (Case("gift", data, "gift", family, h) for h in LENGTHS.values() for family in ("lstm", "ar"))
+        yield from (Case("gift", data, "gift", family, h) for h in LENGTHS.values() for family in ("lstm", "ar", AUTO))
         yield Case("gift", data, "gift", "lstm", LENGTHS["short"], seed=1)
     yield Case("online", "ETTm1", "online", "ar", 48)
     yield from (Case("online", "ETTm1", "online", "lstm", 48, seed) for seed in (0, 1))
