@@ -46,6 +46,21 @@ def test_drawn_leads_are_those_of_the_whole_horizon(family: str) -> None:
         assert torch.allclose(model.units_at(view, leads), model.multi_step_units(view)[:, leads], atol=1e-6)
 
 
+@pytest.mark.parametrize(("family", "season", "block"), [("lstm", 24, 1), ("dilated_gru", 24, 1), ("gru", 336, 3)])
+def test_alone_a_correction_starts_from_the_seasonal_table(family: str, season: int, block: int) -> None:
+    """Of a history that repeats itself exactly, the table alone is the forecast."""
+    wave = np.repeat(np.sin(2 * np.pi * np.arange(12) / 12), 2)  # a bin of 336 slots holds two of them
+    whole = problem(50 + np.tile(wave, 60)[:, None], season=season, block=block)
+    model = LatentAutoregression(whole.target, family, None).eval()
+    torch.nn.init.zeros_(model.multi_head.weight)
+    columns = unroll_memory(model.memory.spec, whole.values, whole.timestamps)
+    t, s = whole.pairs(np.arange(800, 850))
+    with torch.no_grad():
+        units = model.multi_step_units(view_of(columns, t, s, torch.randn(len(t), model.latent.units)))
+    median = columns.x[t, s][:, None] + columns.scale[t, s][:, None] * units[:, :, whole.target.median].numpy()
+    np.testing.assert_allclose(median, whole.windows(t, s, whole.target.horizon), atol=1e-5)
+
+
 def test_long_horizons_are_judged_at_every_eighth_origin() -> None:
     whole = problem(daily(2), season=24)
     assert np.all(np.diff(whole.validation_origins(LONG)) == 1)

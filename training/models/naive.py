@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training.models.forecaster import Forecaster, Target, View
 from training.models.memory import MemorySpec
+from training.models.table import TableSpec
 from training.models.units import slot_in_bin
 
 
@@ -68,9 +69,12 @@ class SeasonalNaive(PointForecaster):
         super().__init__(target, spec)
 
     def points(self, view: View) -> tuple[Tensor, Tensor]:
-        season = self.memory.spec.season
-        slot = slot_in_bin(view.timestamp, season.interval_ms, season.width)
-        leads = torch.arange(1, self.target.reach + 1)
-        bins_ahead = torch.div(slot[:, None] + leads, season.width, rounding_mode="floor")
-        points = view.features.gather(1, (bins_ahead - 1).remainder(season.bins))
+        points = at_phase(view.features, view.timestamp, self.memory.spec.season, self.target.reach)
         return points[:, 0], points.reshape(-1, self.target.horizon, self.target.block).mean(-1)
+
+
+def at_phase(table: Tensor, timestamp: Tensor, season: TableSpec, steps: int) -> Tensor:
+    """What a seasonal table [n, bins], ordered as the memory does, holds for each of the next slots: [n, steps]."""
+    slot = slot_in_bin(timestamp, season.interval_ms, season.width)
+    bins_ahead = torch.div(slot[:, None] + torch.arange(1, steps + 1), season.width, rounding_mode="floor")
+    return table.gather(1, (bins_ahead - 1).remainder(season.bins))

@@ -20,6 +20,7 @@ from training.models.forecaster import Forecaster, Target, View
 from training.models.latent import Latent
 from training.models.linear import LEVELS, LinearAutoregression
 from training.models.memory import MemorySpec
+from training.models.naive import at_phase
 
 UNITS = 64
 DROPOUT = 0.2
@@ -78,17 +79,23 @@ class Recurrent(Forecaster):
 
     def _centre(self, view: View, leads: Sequence[int] | None = None, *, one_step: bool = False) -> Tensor:
         """[n, leads or 1] what the median's shift is added to: the linear path (of the whole horizon, unless `leads`
-        are given), or the mean of the values since the state's last update (the last value, for one step ahead and
-        where the state is updated by each)."""
+        are given); alone, the memory's seasonal table at each lead's phase. Without a season it is the mean of the
+        values since the state's last update, and one step ahead the last value."""
         if self.linear:
             if leads is not None:
                 return self.linear.points_at(view, leads)
             one, multi = self.linear.points(view)
             return one[:, None] if one_step else multi
-        if one_step or self.latent.stride == 1:
+        spec, target = self.memory.spec, self.target
+        if one_step:
             return view.hidden.new_zeros(view.hidden.shape[0], 1)
-        since = view.features[:, self.memory.spec.lags - self.latent.stride : self.memory.spec.lags - 1]
-        return since.sum(1, keepdim=True) / self.latent.stride
+        if spec.season.bins:
+            table = view.features[:, spec.lags - 1 : spec.lags - 1 + spec.season.bins]
+            points = at_phase(table, view.timestamp, spec.season, target.reach)
+            points = points.reshape(-1, target.horizon, target.block).mean(-1)
+            return points if leads is None else points[:, list(leads)]
+        since = view.features[:, spec.lags - self.latent.stride : spec.lags - 1]
+        return (since.sum(1, keepdim=True) / self.latent.stride).expand(-1, len(leads) if leads else target.horizon)
 
     def _quantiles(self, raw: Tensor, centre: Tensor) -> Tensor:
         """raw [n, quantiles, leads] (median's shift first, then the gaps upwards, then downwards) -> [n, leads, Q]."""
