@@ -22,30 +22,34 @@ _COUNTER = ("", "column1", "no", "index", "row", "rownumber", "unnamed0", "id")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`time`: the columns that make a stamp. `long`: the stream and the value column of a long table, None = wide."""
+    """`time`: the columns that make a stamp. `stream`: the column of a long table that names it, None = wide; then
+    `values` are the columns of its values: one, or the channels."""
 
     time: tuple[str, ...]
-    long: tuple[str, str] | None
+    stream: str | None = None
+    values: tuple[str, ...] = ()
 
 
 def find_layout(frame: pl.DataFrame, options: ReadOptions) -> Layout:
     """Tell wide from long by the column names; what `options` name comes first. Raises DataError."""
-    wanted = [options.stream_column, options.value_column, *(options.time_column or "").split(",")]
+    wanted = [options.stream_column, options.value_column, *options.channels, *(options.time_column or "").split(",")]
     for name in filter(None, wanted):
         require(frame.columns, name)
     time = tuple(options.time_column.split(",")) if options.time_column else _find_time(frame)
-    others = [name for name in frame.columns if name not in time]
+    others = [name for name in frame.columns if name not in (*time, *options.channels)]
     stream = options.stream_column or _guess_stream(frame, others)
+    if options.channels:
+        return Layout(time, stream, options.channels)
     value = options.value_column or _named([name for name in others if name != stream], _VALUE)
     if stream and value is None and len(others) == 2:
         value = next(name for name in others if name != stream)
     if stream and value:
-        return Layout(time, (stream, value))
+        return Layout(time, stream, (value,))
     if options.stream_column:
         raise DataError(f"long table: which of {', '.join(others)} is the value?", "name it with --value-column")
     if options.value_column:
         raise DataError(f"long table: which of {', '.join(others)} names the stream?", "name it with --stream-column")
-    return Layout(time, None)
+    return Layout(time)
 
 
 def require(columns: list[str], name: str) -> None:

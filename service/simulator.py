@@ -27,12 +27,12 @@ CHUNK = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Readings of all streams by rising stamp: three columns [n], `stream` indexing `streams`."""
+    """Readings of all streams by rising stamp: columns of [n] rows, `stream` indexing `streams`."""
 
     streams: list[str]
     stream: Int64
     timestamps: Int64  # ms since the epoch, UTC
-    values: Float64  # NaN = missing
+    values: Float64  # [n, channels], NaN = missing
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -46,7 +46,8 @@ def merge(history: History, *, streams: Sequence[str] = (), limit: int | None = 
     stamps = np.concatenate([history.timestamps[i] for i in chosen])
     order = np.argsort(stamps, kind="stable")[:limit]
     stream = np.repeat(np.arange(len(chosen)), [len(history.timestamps[i]) for i in chosen])
-    values = np.concatenate([history.values[i] for i in chosen])
+    width = max(len(history.channels), 1)
+    values = np.concatenate([history.values[i].reshape(-1, width) for i in chosen])
     return Readings([history.streams[i] for i in chosen], stream[order], stamps[order], values[order])
 
 
@@ -85,6 +86,7 @@ class Sensors:
         """Produce a slice of the readings and wait until it is acknowledged. Raises ProduceFailed, RecordTooLarge."""
         stream, readings = self._readings.stream[which], self._readings
         stamps, values = readings.timestamps[which], readings.values[which]
+        values = values[:, 0] if values.shape[1] == 1 else values
         for partition in np.unique(self._homes[stream]).tolist():
             here = np.flatnonzero(self._homes[stream] == partition)
             columns = zip(stamps[here].tolist(), values[here].tolist(), strict=True)
@@ -93,5 +95,5 @@ class Sensors:
         self._producer.flush(timeout_s)
 
 
-def _record(timestamp: int, value: float) -> bytes:
+def _record(timestamp: int, value: float | list[float]) -> bytes:
     return orjson.dumps({"timestamp": timestamp, "value": value})  # NaN is written as null

@@ -10,7 +10,7 @@ import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -24,8 +24,9 @@ from service.records import Float64, Int64
 from service.sentinels import find_codes
 from service.wording import many
 
-#: A stream as the file has it: stamps [n], values [n].
+#: A stream as the file has it: stamps [n], values [n], or [n, channels].
 _Readings = tuple[Int64, Float64]
+_Name = TypeVar("_Name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def read_table(path: Path, options: ReadOptions) -> History:
     if frame.height == 0:
         raise DataError(f"{path}: no rows", "give a file with a header line and observations")
     layout = find_layout(frame, options)
-    keys = frame[layout.long[0]] if layout.long else None
+    keys = frame[layout.stream] if layout.stream else None
     times = stamps(time_cells(frame, layout.time), options.timezone, keys)
     rows = np.flatnonzero(~times.empty)
     if not len(rows):
@@ -57,9 +58,11 @@ def read_table(path: Path, options: ReadOptions) -> History:
         notes.append(f"{many(dropped, 'row')} without a time: left out")
         frame = frame.filter(pl.Series(~times.empty))
     table = _Table(frame.drop(layout.time), times.timestamps[rows], rows, options)
-    if layout.long is None:
-        return _wide(table, notes)
-    return _long(table, *layout.long, notes)
+    if layout.stream:
+        return _long(table, layout.stream, layout.values, notes)
+    if options.channels and options.columns:
+        raise DataError(f"{path}: one stream has all of its --channels", "leave out --columns")
+    return _wide(table, options.stream or path.name.split(".")[0], notes)
 
 
 def _open(path: Path, options: ReadOptions) -> tuple[pl.DataFrame, ReadOptions]:
@@ -119,9 +122,11 @@ def _has_decimal_comma(frame: pl.DataFrame) -> bool:
     return any(head[name].str.contains(r"^\s*-?\d+,\d+\s*$").any() for name in head.columns)
 
 
-def _wide(table: _Table, notes: list[str]) -> History:
-    """One stream a column of numbers; other columns are left out and said, unless they were asked for."""
-    asked = table.options.columns
+def _wide(table: _Table, stream: str, notes: list[str]) -> History:
+    """One stream a column of numbers, or `stream` with the channels asked for; other columns are left out and said,
+    unless they were asked for."""
+    channels = table.options.channels
+    asked = table.options.columns or channels
     taken: dict[str, Numbers] = {}
     left_out: dict[str, list[str]] = {}
     for name in asked or table.frame.columns:
@@ -129,7 +134,8 @@ def _wide(table: _Table, notes: list[str]) -> History:
         column = table.numbers(name)
         reason = _unfit(name, column)
         if reason and asked:
-            raise DataError(f"column {name!r} cannot be a stream: {reason}", "leave it out of --columns")
+            what, option = ("a channel", "--channels") if channels else ("a stream", "--columns")
+            raise DataError(f"column {name!r} cannot be {what}: {reason}", f"leave it out of {option}")
         if reason:
             left_out.setdefault(reason, []).append(name)
         else:
@@ -140,17 +146,21 @@ def _wide(table: _Table, notes: list[str]) -> History:
     notes += [f"columns left out ({reason}): {', '.join(names)}" for reason, names in left_out.items()]
     read = {name: (table.timestamps, column.values) for name, column in taken.items()}
     read, found = _without_codes(read, table.options)
+    if channels:
+        read = {stream: _side_by_side(list(read.values()))}
     parts = [stream_history(name, *columns) for name, columns in read.items()]
     notes += _row_notes(parts[0][1], parts[0][2])
     notes += _cell_notes(table, taken) + found
-    return _join([part for part, _, _ in parts], notes, "wide")
+    return _join([part for part, _, _ in parts], notes, "wide", channels)
 
 
-def _long(table: _Table, stream: str, value: str, notes: list[str]) -> History:
-    """One stream a key; streams stand in the order of their first row, or in the order asked for."""
-    column = table.numbers(value)
-    if reason := _unfit(value, column):
-        raise DataError(f"column {value!r} cannot be the value: {reason}", "name it with --value-column")
+def _long(table: _Table, stream: str, values: tuple[str, ...], notes: list[str]) -> History:
+    """One stream a key, its values in one column or a column a channel; streams stand in the order of their first row,
+    or in the order asked for."""
+    taken = {name: table.numbers(name) for name in values}
+    for name, column in taken.items():
+        if reason := _unfit(name, column):
+            raise DataError(f"column {name!r} cannot be the value: {reason}", "name it with --value-column")
     keys = table.frame[stream].cast(pl.String)
     if keys.null_count():
         row = table.rows[int(keys.is_null().arg_true()[0])]
@@ -163,16 +173,30 @@ def _long(table: _Table, stream: str, value: str, notes: list[str]) -> History:
     wanted = table.options.columns or tuple(names)
     if unknown := [name for name in wanted if name not in rows]:
         raise DataError(f"no stream {unknown[0]!r} in column {stream!r}", f"there are {', '.join(names[:10])}")
-    read = {name: (table.timestamps[rows[name]], column.values[rows[name]]) for name in wanted}
-    read, found = _without_codes(read, table.options)
+    series = {
+        (name, value): (table.timestamps[rows[name]], column.values[rows[name]])
+        for name in wanted
+        for value, column in taken.items()
+    }
+    series, found = _without_codes(series, table.options)
+    channels = table.options.channels
+    read = {
+        name: _side_by_side([series[name, value] for value in values]) if channels else series[name, values[0]]
+        for name in wanted
+    }
     parts = [stream_history(name, *columns) for name, columns in read.items()]
     notes += _row_notes(sum(part[1] for part in parts), sum(part[2] for part in parts))
-    notes += _cell_notes(table, {value: column}) + found
-    return _join([part for part, _, _ in parts], notes, "long")
+    notes += _cell_notes(table, taken) + found
+    return _join([part for part, _, _ in parts], notes, "long", channels)
 
 
-def _without_codes(read: dict[str, _Readings], options: ReadOptions) -> tuple[dict[str, _Readings], list[str]]:
-    """The streams with codes for a missing value made missing, and one note a code."""
+def _side_by_side(channels: list[_Readings]) -> _Readings:
+    """The channels of one stream, read at the same stamps, as values [n, channels]."""
+    return channels[0][0], np.stack([values for _, values in channels], axis=1)
+
+
+def _without_codes(read: dict[_Name, _Readings], options: ReadOptions) -> tuple[dict[_Name, _Readings], list[str]]:
+    """The streams (or channels of them) with codes for a missing value made missing, and one note a code."""
     kept = tuple(codes(options.not_missing, options.decimal or "."))
     counts: dict[float, list[int]] = {}
     cleared = dict(read)
@@ -222,12 +246,14 @@ def _cell_notes(table: _Table, columns: dict[str, Numbers]) -> list[str]:
     return notes
 
 
-def _join(parts: list[History], notes: list[str], form: str) -> History:
+def _join(parts: list[History], notes: list[str], form: str, channels: tuple[str, ...]) -> History:
     rows = max(len(part) for part in parts)
-    head = f"{form} table: {many(len(parts), 'stream')}, up to {many(rows, 'reading')} each"
+    several = f" of {len(channels)} channels" if channels else ""
+    head = f"{form} table: {many(len(parts), 'stream')}{several}, up to {many(rows, 'reading')} each"
     return History(
         [part.streams[0] for part in parts],
         [part.timestamps[0] for part in parts],
         [part.values[0] for part in parts],
         [head, *notes],
+        channels,
     )

@@ -56,27 +56,27 @@ def backtest(
     panel = data if isinstance(data, Panel) else rules.panel(data, manifest)
     check_fit(manifest, panel)
     split = split or Split.parse(rules.split, len(panel))
-    tasks = rules.tasks(panel, Ask.of(manifest, split, season_ms, horizons))
-    figures = judge_tasks(runtime, tasks, per_stream=per_stream, report=report)
+    tasks = rules.tasks(judged_of(panel, manifest), Ask.of(manifest, split, season_ms, horizons))
+    figures = judge_tasks(runtime, tasks, panel, per_stream=per_stream, report=report)
     return rules.finish(figures)
 
 
 def judge_tasks(
     runtime: Runtime,
     tasks: Sequence[Task],
+    panel: Panel,
     *,
     per_stream: bool = False,
     observers: Mapping[int, Sequence[Observer]] | None = None,
     report: Report = no_report,
 ) -> list[Figure]:
-    """Forecast at the origins of all tasks, which share one panel, in one pass, and judge. `observers` by the place of
-    their task."""
+    """Forecast a panel at the origins of all tasks in one pass, and judge. `observers` by the place of their task."""
     manifest, told = runtime.manifest, observers or {}
     judges = [Judge(task, manifest.name, manifest.quantiles, told.get(i, ())) for i, task in enumerate(tasks)]
     passing = [judge for judge in judges if judge.task.source != "fed_back"]
     if passing:
         origins = np.unique(np.concatenate([judge.task.origins for judge in passing]))
-        for chunk in drive(runtime, tasks[0].panel.rows(0, max(judge.task.end for judge in passing)), origins, report):
+        for chunk in drive(runtime, panel.rows(0, max(judge.task.end for judge in passing)), origins, report):
             for judge in passing:
                 judge.take(chunk)
     for judge in judges:
@@ -87,18 +87,21 @@ def judge_tasks(
 
 
 def drive(runtime: Runtime, panel: Panel, origins: Int64, report: Report = no_report) -> Iterator[Chunk]:
-    """All readings of a panel through the service's own path in time order; forecasts at the rows `origins`."""
+    """All readings of a panel through the service's own path in time order; forecasts at the rows `origins`, a chunk a
+    target: the streams are those of `judged_of`."""
     readings = merge(panel.history())
     names = [name.encode() for name in readings.streams]
-    index = np.array([panel.streams.index(name) for name in readings.streams], np.int64)
+    index = np.array([panel.streams.index(name) // panel.width for name in readings.streams], np.int64)
+    targets = range(len(runtime.manifest.targets))
     rows = (readings.timestamps - panel.timestamps[0]) // panel.interval_ms
     due, done = np.isin(rows, origins), 0
-    values = readings.values[:, None]
-    for chunk in replay(runtime, names, readings.timestamps, values, readings.stream, forecast_at=due):
+    for chunk in replay(runtime, names, readings.timestamps, readings.values, readings.stream, forecast_at=due):
         made = chunk.forecasts.has_multi
         which = chunk.index[made]
-        one_step, multi_step = chunk.forecasts.one_step[made, 0], chunk.forecasts.multi_step[made, :, 0]
-        yield Chunk(index[readings.stream[which]], rows[which], one_step, multi_step)
+        stream, forecasts = index[readings.stream[which]] * len(targets), chunk.forecasts
+        for target in targets:
+            one_step, multi_step = forecasts.one_step[made, target], forecasts.multi_step[made, :, target]
+            yield Chunk(stream + target, rows[which], one_step, multi_step)
         done += len(chunk.records)
         report(done, len(readings))
 
@@ -113,7 +116,14 @@ def check_fit(manifest: Manifest, panel: Panel) -> None:
             f"the data's {format_duration(panel.interval_ms)}",
             "read the data with the bundle's interval",
         )
-    if len(manifest.channels) > 1:
+    if len(manifest.channels) != panel.width:
         raise DataError(
-            f"the bundle has the channels {', '.join(manifest.channels)}", "backtests take bundles of one channel"
+            f"the bundle has the channels {', '.join(manifest.channels)}, the data "
+            f"{', '.join(panel.channels) or 'one a stream'}",
+            "name as many with --channels",
         )
+
+
+def judged_of(panel: Panel, manifest: Manifest) -> Panel:
+    """The streams of a panel that a bundle forecasts: the channels in the places of its targets."""
+    return panel.only([panel.channels[place] for place in manifest.target_channels]) if panel.channels else panel

@@ -15,6 +15,7 @@ from service.errors import DataError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from service.bundle import Manifest
     from service.history import History
     from training.data import Panel, Split
     from training.metrics import Figure
@@ -40,6 +41,7 @@ def train(
         str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, seq2seq, mix or auto.")
     ] = "lstm",
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
+    targets: Annotated[str | None, typer.Option(help="Which of the --channels are forecast; all if not given.")] = None,
     horizon: Annotated[int, typer.Option(min=1, help="How many (forecast) intervals ahead.")] = 24,
     forecast_interval: Annotated[
         str | None,
@@ -110,6 +112,7 @@ def train(
         threads=threads,
         row_limit=row_limit,
         name=name,
+        targets=tuple(listed(targets) or ()),
     )
     if (out / MANIFEST).is_file():
         console.print(f"note: the bundle in {out} is replaced")
@@ -153,7 +156,8 @@ def backtest(
     from training.report import figures_table, remarks, results, write_json
 
     console = Console(highlight=False)
-    manifest, history = read_manifest(bundle), _history(source)
+    manifest = read_manifest(bundle)
+    history = _history(source, manifest)
     season_ms = parse_season(season, manifest.interval_ms)
     leads = _horizons(horizons)
     contents = []
@@ -215,11 +219,13 @@ def _write_page(
     console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}")
 
 
-def _history(source: Source) -> History:
-    """DATA as a history; `book:SEED` is drawn."""
+def _history(source: Source, manifest: Manifest | None = None) -> History:
+    """DATA as a history, for a bundle if there is one; `book:SEED` is drawn."""
     from training.protocols.book import PREFIX, read_book
 
-    return read_book(source.data) if source.data.startswith(PREFIX) else source.read()
+    if source.data.startswith(PREFIX):
+        return read_book(source.data)
+    return source.read_for(manifest) if manifest else source.read()
 
 
 def _horizons(text: str | None) -> list[int] | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from service.align import Verdict, assign_slots
 from service.errors import DataError
-from service.history import History
+from service.history import History, is_missing
 from service.records import Float64, Int64
 from service.wording import many
 
@@ -33,13 +34,18 @@ _DROPPED = [int(verdict) for verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verd
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Streams on one contiguous grid. Row t of the grid is the slot that starts at `timestamps[t]`."""
+    """Streams on one contiguous grid. Row t of the grid is the slot that starts at `timestamps[t]`.
+
+    Where a stream has several channels, each stands for itself in `streams` and `values`, those of a stream one after
+    the other, under the channel's name if there is one stream, else under `stream/channel`.
+    """
 
     streams: list[str]
     timestamps: Int64  # [T], ms since the epoch: slot * interval_ms
     values: Float64  # [streams, T], NaN = missing
     interval_ms: int
     notes: list[str] = field(default_factory=list)
+    channels: tuple[str, ...] = ()  # of every stream; none = one without a name
 
     def __len__(self) -> int:
         """Rows of the grid."""
@@ -52,18 +58,32 @@ class Panel:
 
     def rows(self, start: int, stop: int) -> Panel:
         """The rows `start <= t < stop` of the grid, as views."""
-        return Panel(
-            self.streams, self.timestamps[start:stop], self.values[:, start:stop], self.interval_ms, self.notes
+        return replace(self, timestamps=self.timestamps[start:stop], values=self.values[:, start:stop])
+
+    @property
+    def width(self) -> int:
+        """Channels of a stream."""
+        return max(len(self.channels), 1)
+
+    def only(self, channels: Sequence[str]) -> Panel:
+        """The panel with these of its channels, in this order."""
+        places = [self.channels.index(name) for name in channels]
+        rows = (np.arange(0, len(self.streams), self.width)[:, None] + places).ravel()
+        return replace(
+            self, streams=[self.streams[row] for row in rows], values=self.values[rows], channels=tuple(channels)
         )
 
     def history(self) -> History:
-        """The panel as readings at the start of each slot, from a stream's first value to its last.
+        """The panel as readings at the start of each slot, from a stream's first value to its last; a stream of several
+        channels under the name of its first.
 
         A missing cell is a reading without a value, except in an outage of more than `MAX_GAP` slots.
         """
         names, stamps, values = [], [], []
-        for name, row in zip(self.streams, self.values, strict=True):
-            seen = np.flatnonzero(~np.isnan(row))
+        first = range(0, len(self.streams), self.width)
+        rows = [self.values[i : i + self.width].T if self.channels else self.values[i] for i in first]
+        for name, row in zip(self.streams[:: self.width], rows, strict=True):
+            seen = np.flatnonzero(~is_missing(row))
             if not len(seen):
                 continue
             keep = np.ones(len(row), dtype=bool)
@@ -73,7 +93,7 @@ class Panel:
             names.append(name)
             stamps.append(self.timestamps[keep])
             values.append(row[keep])
-        return History(names, stamps, values, list(self.notes))
+        return History(names, stamps, values, list(self.notes), self.channels)
 
 
 def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Panel:
@@ -93,14 +113,25 @@ def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Pa
         raise DataError("the history has no readings", "give a file with observations")
     first = min(int(slots.min()) for slots in filled)
     length = max(int(slots.max()) for slots in filled) - first + 1
-    _check_size(np.unique(np.concatenate(filled)), length * len(placed), interval_ms)
-    grid = np.full((len(placed), length), np.nan)
-    for row, (slots, values) in zip(grid, placed, strict=True):
-        row[slots - first] = values
+    width = max(len(history.channels), 1)
+    _check_size(np.unique(np.concatenate(filled)), length * len(placed) * width, interval_ms)
+    grid = np.full((len(placed), width, length), np.nan)
+    for rows, (slots, values) in zip(grid, placed, strict=True):
+        rows[:, slots - first] = values.reshape(-1, width).T
     notes = list(history.notes)
     if dropped:
         notes.append(f"{dropped:,} readings are second in their {format_duration(interval_ms)} slot: dropped")
-    return Panel(list(history.streams), (np.arange(length) + first) * interval_ms, grid, interval_ms, notes)
+    timestamps, values = (np.arange(length) + first) * interval_ms, grid.reshape(-1, length)
+    return Panel(_series(history), timestamps, values, interval_ms, notes, history.channels)
+
+
+def _series(history: History) -> list[str]:
+    """What each channel of each stream is called."""
+    if not history.channels:
+        return list(history.streams)
+    if len(history.streams) == 1:
+        return list(history.channels)
+    return [f"{stream}/{channel}" for stream in history.streams for channel in history.channels]
 
 
 def _check_size(slots: Int64, cells: int, interval_ms: int) -> None:

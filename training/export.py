@@ -32,12 +32,13 @@ from service.bundle import (
     write_manifest,
 )
 from service.errors import DataError
-from training.models import Forecaster, Target
+from training.models import Forecaster, Joint, Target
 from training.models.columns import unroll_memory
 from training.models.support import confine
 
-ROW_LIMIT = 16_384  # bytes of state a stream, unless told otherwise
+ROW_LIMIT = 16_384  # bytes of state a stream and target, unless told otherwise
 GOLDEN_STEPS, GOLDEN_BATCH = 96, 3
+Model = Forecaster | Joint
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -46,15 +47,16 @@ class Identity:
     """What the manifest says of a model beside its tensors."""
 
     name: str
-    channel: str = "value"
+    channels: tuple[str, ...] = ("value",)
+    targets: tuple[str, ...] = ("value",)
     max_gap: int | None = None
     training: TrainingRecord | None = None
 
 
 class _StepGraph(nn.Module):
-    """`Forecaster.step` over flat tensors, in the order of `names`."""
+    """The model's `step` over flat tensors, in the order of `names`."""
 
-    def __init__(self, model: Forecaster, names: Sequence[str]) -> None:
+    def __init__(self, model: Model, names: Sequence[str]) -> None:
         super().__init__()
         self.model, self.names = model, tuple(names)
 
@@ -64,9 +66,9 @@ class _StepGraph(nn.Module):
 
 
 class _ForecastGraph(nn.Module):
-    """`Forecaster.forecast` over flat tensors, in the order of `names`."""
+    """The model's `forecast` over flat tensors, in the order of `names`."""
 
-    def __init__(self, model: Forecaster, names: Sequence[str]) -> None:
+    def __init__(self, model: Model, names: Sequence[str]) -> None:
         super().__init__()
         self.model, self.names = model, tuple(names)
 
@@ -74,16 +76,16 @@ class _ForecastGraph(nn.Module):
         return self.model.forecast(timestamp, dict(zip(self.names, state, strict=True)))
 
 
-def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row_limit: int = ROW_LIMIT) -> Manifest:
-    """Write `model` as a bundle into `directory`, which is made. Raises DataError for a row over `row_limit` bytes, and
-    for weights that are no numbers."""
+def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limit: int = ROW_LIMIT) -> Manifest:
+    """Write `model` as a bundle into `directory`, which is made. Raises DataError for a row over `row_limit` bytes a
+    target, and for weights that are no numbers."""
     model = model.eval()
     _check_weights(model)
     state = model.initial_state(2)
     specs = tuple(_spec(name, tensor) for name, tensor in state.items())
-    if (size := sum(spec.row_bytes for spec in specs)) > row_limit:
+    if (size := sum(spec.row_bytes for spec in specs)) > (limit := row_limit * len(identity.targets)):
         raise DataError(
-            f"a stream's state takes {size} bytes, over the limit of {row_limit}",
+            f"a stream's state takes {size} bytes, over the limit of {limit}",
             "shorten the season or the lags, or raise --row-limit",
         )
     directory.mkdir(parents=True, exist_ok=True)
@@ -92,21 +94,21 @@ def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row
     _export_forecast(model, state, directory / FORECAST)
     golden: dict[str, Any] = golden_sequence(model)
     np.savez(directory / GOLDEN, **golden)
-    target, memory = model.target, model.memory.spec
+    target, span = model.target, model.span
     seasons_ms = tuple(steps * target.interval_ms for steps in (target.season_steps, target.second_steps) if steps)
     return write_manifest(
         directory,
         name=identity.name,
         family=model.family,
-        channels=(identity.channel,),
-        targets=(identity.channel,),
+        channels=identity.channels,
+        targets=identity.targets,
         interval_ms=target.interval_ms,
         horizon=target.horizon,
         forecast_interval_ms=target.forecast_interval_ms,
         quantiles=target.quantiles,
         state=specs,
-        warmup_steps=2 * memory.span,
-        max_gap=identity.max_gap or max(1, min(2 * memory.span, 512)),
+        warmup_steps=2 * span,
+        max_gap=identity.max_gap or max(1, min(2 * span, 512)),
         seasons_ms=seasons_ms,
         support=target.support,
         training=identity.training,
@@ -114,7 +116,7 @@ def export_bundle(model: Forecaster, identity: Identity, directory: Path, *, row
     )
 
 
-def _check_weights(model: Forecaster) -> None:
+def _check_weights(model: Model) -> None:
     bad = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if bad:
         raise DataError(
@@ -130,9 +132,9 @@ def add_backtest(directory: Path, figures: Sequence[BacktestFigure]) -> Manifest
     return write_manifest(directory, **kept, backtest=tuple(figures))
 
 
-def golden_sequence(model: Forecaster) -> dict[str, NDArray[Any]]:
+def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
     """A short input with missing values, and what torch makes of it; see `service/bundle.py` for the arrays."""
-    values, timestamps = golden_input(model.target, model.memory.spec.span)
+    values, timestamps = golden_input(model.target, model.span)
     state = model.initial_state(GOLDEN_BATCH)
     outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in ("one_step", "surprise", "scores", "multi_step")}
     with torch.no_grad():
@@ -143,15 +145,30 @@ def golden_sequence(model: Forecaster) -> dict[str, NDArray[Any]]:
             multi = model.forecast(when, state)
             for name, tensor in zip(outputs, (out.one_step, out.surprise, out.scores, multi), strict=True):
                 outputs[name].append(tensor.numpy())
-    scale = unroll_memory(model.memory.spec, values[:, :, 0], timestamps[:, 0]).scale
     stacked = {name: np.stack(column) for name, column in outputs.items()}
+    scale = _scale(model, values, timestamps[:, 0])
     return {"value": values, "timestamp": timestamps, "scale": scale, **stacked}
 
 
+def _scale(model: Model, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[steps, batch] the running scale after each step, of several targets the smallest."""
+    targets = zip(model.parts, model.at, strict=True) if isinstance(model, Joint) else [(model, 0)]
+    scales = [unroll_memory(part.memory.spec, values[:, :, at], timestamps).scale for part, at in targets]
+    return np.asarray(np.min(scales, axis=0))
+
+
 def golden_input(target: Target, span: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """value [steps, batch, 1]: a season with noise, large values far from zero, and a late start; holes in all.
-    Where there is a support, many zeros instead of what lies outside it."""
-    random = np.random.default_rng(7)
+    """value [steps, batch, channels] and timestamp [steps, batch]. Every channel has its own noise and holes."""
+    channels = [_golden_channel(target, span, channel) for channel in range(1 + target.others)]
+    start = 1_700_000_000_000 // target.interval_ms
+    timestamps = np.repeat(((start + np.arange(GOLDEN_STEPS)) * target.interval_ms)[:, None], GOLDEN_BATCH, 1)
+    return np.stack(channels, 2), timestamps
+
+
+def _golden_channel(target: Target, span: int, channel: int) -> NDArray[np.float64]:
+    """[steps, batch]: a season with noise, large values far from zero, and a late start; holes in all. Where there is a
+    support, many zeros instead of what lies outside it."""
+    random = np.random.default_rng(7 + channel)
     steps = np.arange(GOLDEN_STEPS)
     season = np.sin(2 * np.pi * steps / span)
     noise = random.normal(0, 0.2, (GOLDEN_STEPS, GOLDEN_BATCH))
@@ -159,11 +176,9 @@ def golden_input(target: Target, span: int) -> tuple[NDArray[np.float64], NDArra
     values += (20.0, 48_211_734.25, -3.0) if target.support == "real" else 0.0
     values = confine(torch.as_tensor(values), target.support).numpy()
     values[random.random(values.shape) < 0.1] = np.nan
-    values[40:52, 0] = np.nan
-    values[:9, 2] = np.nan
-    start = 1_700_000_000_000 // target.interval_ms
-    timestamps = np.repeat(((start + steps) * target.interval_ms)[:, None], GOLDEN_BATCH, 1)
-    return values[:, :, None], timestamps
+    values[40 + 6 * channel : 52 + 6 * channel, 0] = np.nan
+    values[: 9 + 5 * channel, 2] = np.nan
+    return values
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
@@ -171,14 +186,15 @@ def _spec(name: str, tensor: Tensor) -> TensorSpec:
     return TensorSpec(name=name, dtype=dtype, shape=tuple(tensor.shape[1:]))
 
 
-def _export_step(model: Forecaster, state: dict[str, Tensor], path: Path) -> None:
+def _export_step(model: Model, state: dict[str, Tensor], path: Path) -> None:
     names = list(state)
-    value, timestamp = torch.zeros(2, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
+    value = torch.zeros(2, 1 + model.target.others, dtype=torch.float64)
+    timestamp = torch.zeros(2, dtype=torch.int64)
     outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in names)]
     _export(_StepGraph(model, names), (value, timestamp, *state.values()), ["value", "timestamp"], names, outputs, path)
 
 
-def _export_forecast(model: Forecaster, state: dict[str, Tensor], path: Path) -> None:
+def _export_forecast(model: Model, state: dict[str, Tensor], path: Path) -> None:
     timestamp = torch.zeros(2, dtype=torch.int64)
     graph = _ForecastGraph(model, list(state))
     _export(graph, (timestamp, *state.values()), ["timestamp"], list(state), ["multi_step"], path)

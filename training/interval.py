@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.errors import DataError
-from service.history import History
+from service.history import History, is_missing
 from service.records import Int64
 from training.data import format_duration, parse_duration
 
@@ -52,7 +52,7 @@ def _distances(history: History) -> Int64:
     """[n] between neighbouring readings of each stream, ms; of those that hold a value, if any two do."""
     pairs = list(zip(history.timestamps, history.values, strict=True))
     observed = np.concatenate(
-        [np.zeros(0, np.int64), *(np.diff(stamps[~np.isnan(values)]) for stamps, values in pairs)]
+        [np.zeros(0, np.int64), *(np.diff(stamps[~is_missing(values)]) for stamps, values in pairs)]
     )
     return observed if len(observed) else np.concatenate([observed, *(np.diff(stamps) for stamps, _ in pairs)])
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.model.runtime import Runtime
 from training.anatomy import Anatomy
-from training.backtest import Report, judge_tasks, no_report
+from training.backtest import Report, judge_tasks, judged_of, no_report
 from training.data import Panel, Split
 from training.metrics import Figure
 from training.plot import plot_forecasts, require_matplotlib
@@ -45,12 +45,12 @@ def write_page(
     require_matplotlib()
     runtime, rules = Runtime.load(bundle), protocol_of(protocol)
     manifest = runtime.manifest
-    tasks = rules.tasks(panel, Ask.of(manifest, split, season_ms, horizons))
+    tasks = rules.tasks(judged_of(panel, manifest), Ask.of(manifest, split, season_ms, horizons))
     longest = max(
         (i for i, task in enumerate(tasks) if task.source != "fed_back"), key=lambda i: (len(tasks[i].ahead), -i)
     )
     anatomy = Anatomy(tasks[longest], manifest.name, manifest.quantiles)
-    figures = rules.finish(judge_tasks(runtime, tasks, observers={longest: [anatomy]}, report=report))
+    figures = rules.finish(judge_tasks(runtime, tasks, panel, observers={longest: [anatomy]}, report=report))
     path.parent.mkdir(parents=True, exist_ok=True)
     fans, errors = (path.with_name(f"{path.stem}-{name}.png") for name in ("forecasts", "errors"))
     plot_forecasts(fans, bundle, panel, Split(split.train_end, split.validation_end, tasks[longest].end))

@@ -13,7 +13,7 @@ from service.bundle import Manifest
 from service.errors import MissingExtra
 from service.model.runtime import Runtime
 from service.records import Float64, Int64
-from training.backtest import check_fit, drive
+from training.backtest import check_fit, drive, judged_of
 from training.data import Panel, Split, format_duration, trailing_means
 from training.protocols.judge import Chunk
 
@@ -142,7 +142,7 @@ def plot_forecasts(
     require_matplotlib()
     runtime = Runtime.load(bundle)
     check_fit(runtime.manifest, panel)
-    gallery = Gallery(panel, runtime.manifest, split.end, streams)
+    gallery = Gallery(judged_of(panel, runtime.manifest), runtime.manifest, split.end, streams)
     for chunk in drive(runtime, panel.rows(0, split.end), gallery.origins):
         gallery.add(chunk)
     gallery.draw(path, title, units)

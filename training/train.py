@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,19 +16,20 @@ from service.wording import many
 from training.backtest import backtest
 from training.checks import check_panel
 from training.data import Panel, Split, fingerprint, format_duration
-from training.export import ROW_LIMIT, Identity, add_backtest, export_bundle
+from training.export import ROW_LIMIT, Identity, Model, add_backtest, export_bundle
 from training.fitting.build import AUTO, FAMILIES, MEMBERS, Plan, fit_family
 from training.fitting.choice import fit_auto, reason
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.metrics import Figure
-from training.models import Target
+from training.models import Forecaster, Joint, Target
 from training.models.linear import LAGS
-from training.models.support import parse_support, support_of
+from training.models.support import Support, parse_support, support_of
 from training.replacing import replacing
 from training.report import manifest_figures
 
 DEFAULT_FAMILY = "lstm"
+UNNAMED = ("value",)  # the channel of a stream that has but one
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Recipe:
     season, `second_season_ms` a longer one beside it; `linear_path` False = a recurrent net on its own; `iterated` =
     `ar` as the textbook has it, from lags alone and fed back on itself; `calibrated`: each stream's intervals find
     their width while it is served; `support` None = found from the train part. `members` are those of `mix`; after
-    `budget_s` seconds `auto` begins no further family.
+    `budget_s` seconds `auto` begins no further family. `targets`: which of the panel's channels are forecast (none
+    named = all).
     """
 
     family: str = DEFAULT_FAMILY
@@ -57,6 +60,7 @@ class Recipe:
     threads: int = 1
     row_limit: int = ROW_LIMIT
     name: str | None = None
+    targets: tuple[str, ...] = ()
 
 
 def train_bundle(
@@ -79,35 +83,61 @@ def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Re
     torch.set_num_threads(recipe.threads)
     started = time.monotonic()
     plan = _plan(recipe, report)
-    problem, choice = problem_of(panel, recipe, split), ""
-    if recipe.family == AUTO:
-        candidates = fit_auto(problem, plan, recipe.budget_s)
-        model, choice = candidates[0].model, reason(candidates)
-    else:
-        model = fit_family(recipe.family, problem, plan)
+    targets = recipe.targets or panel.channels or UNNAMED
+    fitted = [_fit(problem_of(panel, recipe, split, target), recipe, plan) for target in targets]
+    model = joined([one for one, _ in fitted], targets, panel.channels)
     record = TrainingRecord(
         fingerprint=fingerprint(panel),
-        streams=len(panel.streams),
+        streams=len(panel.streams) // panel.width,
         observations=panel.rows(0, split.validation_end).observations,
         end_time_ms=int(panel.timestamps[split.validation_end - 1]),
         seconds=round(time.monotonic() - started, 3),
-        choice=choice,
+        choice="; ".join(choice for _, choice in fitted if choice),
     )
-    return export_bundle(model, Identity(recipe.name or model.family, training=record), out, row_limit=recipe.row_limit)
+    identity = Identity(recipe.name or model.family, panel.channels or UNNAMED, targets, training=record)
+    return export_bundle(model, identity, out, row_limit=recipe.row_limit)
 
 
-def problem_of(panel: Panel, recipe: Recipe, split: Split) -> Problem:
-    """What may be looked at while fitting: the first two parts of the panel, and nothing of the hold-out."""
+def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> tuple[Forecaster, str]:
+    """The forecaster of one target, and why it is of its family where that was chosen."""
+    if recipe.family != AUTO:
+        return fit_family(recipe.family, problem, plan), ""
+    candidates = fit_auto(problem, plan, recipe.budget_s)
+    return candidates[0].model, reason(candidates)
+
+
+def joined(parts: Sequence[Forecaster], targets: Sequence[str], channels: Sequence[str]) -> Model:
+    """One model of the forecasters of all targets; that of a stream without named channels is one already."""
+    return Joint(parts, [channels.index(target) for target in targets], len(channels)) if channels else parts[0]
+
+
+def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = None) -> Problem:
+    """What may be looked at while fitting: the first two parts of the panel, and nothing of the hold-out. `target`: the
+    channel that is forecast, where there are several."""
     seen = panel.rows(0, split.validation_end)
     season = (recipe.season_ms or 0) // panel.interval_ms
     block = (recipe.forecast_interval_ms or panel.interval_ms) // panel.interval_ms
-    values = np.ascontiguousarray(seen.values.T)
-    support = parse_support(recipe.support) if recipe.support else support_of(values[: split.train_end])
-    second = (recipe.second_season_ms or 0) // panel.interval_ms
-    target = Target(
-        panel.interval_ms, recipe.horizon, recipe.quantiles, season, block, recipe.calibrated, support, second
+    support = parse_support(recipe.support) if recipe.support else _support(seen.rows(0, split.train_end), recipe)
+    by_channel = {name: np.ascontiguousarray(seen.only([name]).values.T) for name in panel.channels}
+    values = by_channel.pop(target) if target in by_channel else np.ascontiguousarray(seen.values.T)
+    others = tuple(by_channel.values())
+    what = Target(
+        panel.interval_ms,
+        recipe.horizon,
+        recipe.quantiles,
+        season,
+        block,
+        recipe.calibrated,
+        support,
+        second_steps=(recipe.second_season_ms or 0) // panel.interval_ms,
+        others=len(others),
     )
-    return Problem(target, values, seen.timestamps, split.train_end, split.validation_end)
+    return Problem(what, values, seen.timestamps, split.train_end, split.validation_end, others)
+
+
+def _support(train: Panel, recipe: Recipe) -> Support:
+    """What the train part speaks for; of several targets it has to be all of them."""
+    return support_of((train.only(recipe.targets) if recipe.targets else train).values.T)
 
 
 def _plan(recipe: Recipe, report: Report) -> Plan:
@@ -141,4 +171,20 @@ def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
         raise DataError(
             f"--lags {recipe.lags} are more than the {many(split.train_end, 'row')} of the train part", "give fewer"
         )
-    check_panel(panel, recipe.horizon * (apart // grid), recipe.second_season_ms or recipe.season_ms, split)
+    if recipe.iterated and panel.channels:
+        raise DataError("an iterated autoregression reads one channel", "leave out --iterated or --channels")
+    check_targets(recipe.targets, panel.channels)
+    for target in recipe.targets or panel.channels or UNNAMED:
+        judged = panel.only([target]) if panel.channels else panel
+        check_panel(judged, recipe.horizon * (apart // grid), recipe.second_season_ms or recipe.season_ms, split)
+
+
+def check_targets(targets: Sequence[str], channels: Sequence[str]) -> None:
+    """Raises DataError for a target that is no channel, or is named twice."""
+    for target in targets:
+        if target not in channels or targets.count(target) > 1:
+            what = (
+                f"{target!r} is named twice" if target in channels else f"target {target!r} is not among the channels"
+            )
+            there = f"the channels are {', '.join(channels)}" if channels else "name the channels with --channels"
+            raise DataError(what, there)

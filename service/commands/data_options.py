@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.errors import DataError
+from service.wording import many
+
 if TYPE_CHECKING:
+    from service.bundle import Manifest
     from service.history import History
 
 
@@ -31,11 +35,27 @@ class Source:
     stream_column: Annotated[str | None, _option("The column of streams (long files).")] = None
     value_column: Annotated[str | None, _option("The column of values (long files).")] = None
     columns: Annotated[str | None, _option("Only these columns (wide) or streams (long), comma between.")] = None
+    channels: Annotated[str | None, _option("Columns that together are one value of a stream, comma between.")] = None
+    stream: Annotated[str | None, _option("Names the stream of a wide file with --channels, else its file does.")] = (
+        None
+    )
     timezone: Annotated[str, _option("Of stamps that name none.")] = "UTC"
     delimiter: Annotated[str | None, _option("Between the cells of a CSV, if it is not found by itself.")] = None
     decimal: Annotated[str | None, _option("The decimal mark of a CSV.")] = None
     missing: Annotated[str | None, _option("More spellings of a missing value, comma between: -200,n/a.")] = None
     not_missing: Annotated[str | None, _option("Numbers that look like a code for missing and are none: -200.")] = None
+
+    def read_for(self, manifest: Manifest) -> History:
+        """The history as readings for a bundle: with its channels, unless others are named. Raises DataError."""
+        own = manifest.channels if len(manifest.channels) > 1 else ()
+        history = (self if self.channels or not own else replace(self, channels=",".join(own))).read()
+        if len(history.channels) != len(own):
+            raise DataError(
+                f"{manifest.label} takes {many(len(manifest.channels), 'channel')}, "
+                f"--channels names {len(history.channels)}",
+                f"its channels are {', '.join(manifest.channels)}",
+            )
+        return history
 
     def read(self) -> History:
         """The history. Raises DataError (`service.history.read_history`)."""
@@ -52,6 +72,8 @@ class Source:
             decimal=self.decimal,
             missing=listed(self.missing),
             not_missing=listed(self.not_missing),
+            channels=listed(self.channels),
+            stream=self.stream,
         )
 
 

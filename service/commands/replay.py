@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,9 +41,7 @@ def replay(
     from service.model.runtime import Runtime  # slow to import, and a wrong flag should not wait for it
 
     runtime = Runtime.load(bundle)
-    if (channels := len(runtime.manifest.channels)) != 1:
-        raise DataError(f"{bundle} takes {channels} channels", "a file of history has one value a reading")
-    history = source.read()
+    history = source.read_for(runtime.manifest)
     console = Console(stderr=True, highlight=False)
     for note in history.notes:
         console.print(note)
@@ -60,7 +58,7 @@ def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_ever
         runtime,
         names,
         readings.timestamps,
-        readings.values[:, None],
+        readings.values,
         readings.stream,
         forecast_every=forecast_every,
     )
@@ -89,7 +87,7 @@ def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Wr
             records = encoder.encode(
                 [names[i] for i in readings.stream[index].tolist()],
                 readings.timestamps[index],
-                readings.values[index, None],
+                readings.values[index],
                 made.one_step,
                 made.multi_step,
                 made.has_multi,
@@ -103,7 +101,8 @@ def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Wr
 
 @contextmanager
 def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
-    """Write columns: `one_step` [quantiles] and `multi_step` [horizon, quantiles] are arrays, by target if several.
+    """Write columns: `value` (by channel if several), and `one_step` [quantiles] and `multi_step` [horizon, quantiles],
+    which are arrays, by target if several.
 
     Each chunk is a file of its own until the end, so that memory stays bounded and `out` is never half written.
     """
@@ -116,9 +115,10 @@ def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write
         columns: dict[str, Any] = {
             "stream": names.gather(readings.stream[index]),
             "timestamp": pl.Series(readings.timestamps[index]).cast(pl.Datetime("ms", "UTC")),
-            "value": readings.values[index],
         }
-        for target, suffix in enumerate(_suffixes(manifest)):
+        for channel, suffix in enumerate(_suffixes(manifest.channels)):
+            columns[f"value{suffix}"] = np.ascontiguousarray(readings.values[index, channel])
+        for target, suffix in enumerate(_suffixes(manifest.targets)):
             columns[f"one_step{suffix}"] = np.ascontiguousarray(made.one_step[:, target])
             columns[f"multi_step{suffix}"] = np.ascontiguousarray(made.multi_step[:, :, target])
         frame = pl.DataFrame(columns | {"surprise": made.surprise, "warm": made.warm})
@@ -137,8 +137,8 @@ def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write
         whole.replace(out)
 
 
-def _suffixes(manifest: Manifest) -> list[str]:
-    return [""] if len(manifest.targets) == 1 else [f".{target}" for target in manifest.targets]
+def _suffixes(names: Sequence[str]) -> list[str]:
+    return [""] if len(names) == 1 else [f".{name}" for name in names]
 
 
 def _progress(console: Console) -> Progress:

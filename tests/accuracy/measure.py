@@ -97,7 +97,7 @@ def _unseen(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
     hidden[:, : split.validation_end] = np.nan
     late = Panel(panel.streams, panel.timestamps, hidden, panel.interval_ms)
     first = split.validation_end + 2 * DAY // panel.interval_ms
-    return judge_tasks(runtime, [_from(task, late, first) for task in tasks])
+    return judge_tasks(runtime, [_from(task, late, first) for task in tasks], late)
 
 
 def _from(task: Task, panel: Panel, first: int) -> Task:
@@ -118,7 +118,7 @@ def _start(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
     names = [f"{name} from row {start}" for start in starts for name in panel.streams]
     stamps = panel.timestamps[starts[0] : starts[0] + last + horizon]
     new = Panel(names, stamps, np.concatenate(pieces), panel.interval_ms)
-    return judge_tasks(runtime, [_steps(new, span, horizon) for span in STARTS])
+    return judge_tasks(runtime, [_steps(new, span, horizon) for span in STARTS], new)
 
 
 def _steps(panel: Panel, span: tuple[int, int], horizon: int) -> Task:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from training.models import (
     Forecaster,
+    Joint,
     LatentAutoregression,
     LinearAutoregression,
     Mixture,
@@ -40,7 +41,7 @@ def linear(target: Target, memory: MemorySpec | None = None) -> LinearAutoregres
     """Random weights, small enough that forecasts stay within a few scales."""
     model = LinearAutoregression(target, memory)
     generator = torch.Generator().manual_seed(1)
-    features = model.memory.spec.features
+    features = len(model.weights_one)
     for buffer in (model.weights_one, model.weights_multi):
         buffer.copy_(torch.randn(buffer.shape, generator=generator) / features)
     return model
@@ -111,6 +112,14 @@ MAKERS = {
     "seq2seq-weekly": lambda: _seq2seq(WEEKLY, path=True),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
+
+
+@functools.cache
+def joint(family: str, channels: int, at: tuple[int, ...]) -> Joint:
+    """A forecaster of the channels `at`, each of which looks at all `channels`. Shared: do not change it."""
+    target = replace(DAILY, others=channels - 1)
+    parts = [_with_offsets(linear(target)) if family == "ar" else _recurrent(family, target, path=True) for _ in at]
+    return Joint(parts, at, channels).eval()
 
 
 @functools.cache

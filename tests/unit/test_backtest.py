@@ -244,7 +244,7 @@ class TestBacktest:
             backtest(bundle, panel, "rolling", Split(100, 120, 250))
         with pytest.raises(DataError, match="interval is 1h"):
             backtest(bundle, Panel(panel.streams, panel.timestamps, panel.values, DAY), "rolling", self.split)
-        with pytest.raises(DataError, match="one channel"):
+        with pytest.raises(DataError, match="flow, level, the data one a stream"):
             write_bundle(tmp_path / "two", TWO_CHANNELS)
             backtest(
                 tmp_path / "two", Panel(panel.streams, panel.timestamps, panel.values, 60_000), "rolling", self.split

@@ -56,7 +56,7 @@ def judged(bundle: Path, protocol: str, panel: Panel, first: int, last: int) -> 
 
         return observe
 
-    judge_tasks(runtime, tasks, observers={i: [keep(i)] for i in range(len(tasks))})  # type: ignore[misc]
+    judge_tasks(runtime, tasks, panel, observers={i: [keep(i)] for i in range(len(tasks))})  # type: ignore[misc]
     return said
 
 

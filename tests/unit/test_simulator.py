@@ -63,7 +63,7 @@ def test_all_streams_are_merged_by_stamp() -> None:
 
 def test_streams_and_limit_choose() -> None:
     readings = merge(history(), streams=["b"], limit=1)
-    assert (readings.streams, readings.timestamps.tolist(), readings.values.tolist()) == (["b"], [HOUR], [10.0])
+    assert (readings.streams, readings.timestamps.tolist(), readings.values.tolist()) == (["b"], [HOUR], [[10.0]])
     with pytest.raises(DataError, match="no stream 'c'"):
         merge(history(), streams=["c"])
 

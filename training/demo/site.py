@@ -206,7 +206,7 @@ def write_long(history: History, path: Path) -> None:
     readings = merge(history)
     names = pl.Series("stream", readings.streams)
     frame = pl.DataFrame(
-        {"stream": names.gather(readings.stream), "timestamp": readings.timestamps, "value": readings.values}
+        {"stream": names.gather(readings.stream), "timestamp": readings.timestamps, "value": readings.values[:, 0]}
     )
     frame.write_parquet(path)
 

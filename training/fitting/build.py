@@ -25,7 +25,7 @@ from training.models import (
     SeasonalNaive,
     SequenceToSequence,
 )
-from training.models.columns import Columns, unroll_memory
+from training.models.columns import Columns
 from training.models.linear import LAGS, iterated_memory, linear_memory
 from training.models.recurrent import DILATED_GRU, RECURRENT
 from training.models.seq2seq import SEQ2SEQ
@@ -63,7 +63,7 @@ def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     if family not in ("naive", "seasonal_naive"):
         raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}")
     point = Naive(problem.target) if family == "naive" else SeasonalNaive(problem.target)
-    fit_offsets(point, problem, unroll_memory(point.memory.spec, problem.values, problem.timestamps))
+    fit_offsets(point, problem, problem.columns(point.memory.spec))
     return point.eval()
 
 
@@ -75,7 +75,7 @@ def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregr
         if family == SEQ2SEQ
         else LatentAutoregression(problem.target, family, linear)
     )
-    columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
+    columns = problem.columns(model.memory.spec)
     fit_recurrent(model, problem, columns, plan.schedules(family), plan.report)
     return model.eval()
 
@@ -91,12 +91,12 @@ def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
 
 
 def _fit_ar(problem: Problem, lags: int) -> LinearAutoregression:
-    columns = unroll_memory(linear_memory(problem.target, lags), problem.values, problem.timestamps)
+    columns = problem.columns(linear_memory(problem.target, lags))
     return _linear(problem, columns, fit_linear(problem, columns, problem.target.horizon).weights)
 
 
 def _fit_iterated(problem: Problem, lags: int) -> LinearAutoregression:
-    columns = unroll_memory(iterated_memory(problem.target, lags), problem.values, problem.timestamps)
+    columns = problem.columns(iterated_memory(problem.target, lags))
     return _linear(problem, columns, fit_iterated(problem, columns, problem.target.horizon))
 
 

@@ -19,7 +19,6 @@ from training.fitting.judge import judge
 from training.fitting.problem import Problem
 from training.fitting.residuals import fit_offsets
 from training.models import Forecaster, LinearAutoregression, Mixture
-from training.models.columns import unroll_memory
 from training.models.naive import PointForecaster
 
 
@@ -76,7 +75,7 @@ def _candidates(problem: Problem, plan: Plan, budget_s: float | None) -> Iterato
 
 def validation_wql(model: Forecaster, problem: Problem) -> float:
     """Mean over the two halves of the validation part (or over all of it, where a half has too few origins)."""
-    columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
+    columns = problem.columns(model.memory.spec)
     middle = (problem.train_end + problem.validation_end) // 2
     first, second = replace(problem, validation_end=middle), replace(problem, train_end=middle)
     if middle - problem.train_end < 2 * problem.target.reach:

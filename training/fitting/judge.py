@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.fitting.problem import Problem
-from training.models.columns import Columns, unroll_memory
+from training.models.columns import Columns
 from training.models.forecaster import Forecaster, view_of
 
 CELLS = 250_000  # forecasts (of all quantiles) judged at a time
@@ -27,7 +27,7 @@ class Judgement:
 def judge(model: Forecaster, problem: Problem, columns: Columns | None = None) -> Judgement:
     """Judge `model` on the validation part, its hidden state carried from the first row. NaN without any target."""
     model.eval()
-    columns = columns or unroll_memory(model.memory.spec, problem.values, problem.timestamps)
+    columns = columns or problem.columns(model.memory.spec)
     hidden, horizon = model.scan(columns), problem.target.horizon
     levels = np.asarray(problem.target.quantiles)
     centre = _means(problem)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data import trailing_means
+from training.models.channels import light_memory
+from training.models.columns import Columns, unroll_memory
 from training.models.forecaster import Target
+from training.models.memory import MemorySpec
 
 LONG = 96  # leads: beyond, neighbouring origins are thinned and training draws so many leads at a time
 LONG_STRIDE = 8
@@ -26,6 +29,16 @@ class Problem:
     timestamps: NDArray[np.int64]
     train_end: int
     validation_end: int
+    others: tuple[NDArray[np.float64], ...] = ()  # [T, S] each: the other channels of the same streams
+
+    def columns(self, spec: MemorySpec) -> Columns:
+        """The memory of all streams, unrolled, with those of the other channels beside it."""
+        return replace(unroll_memory(spec, self.values, self.timestamps), beside=self._beside)
+
+    @cached_property
+    def _beside(self) -> tuple[Columns, ...]:
+        light = light_memory(self.target.interval_ms, self.target.season_steps)
+        return tuple(unroll_memory(light, values, self.timestamps) for values in self.others)
 
     @cached_property
     def unit(self) -> NDArray[np.float64]:

@@ -72,7 +72,7 @@ def _rows(
 
 def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, int]]) -> list[Moments]:
     """Rows count for a group of leads where all of its targets were observed."""
-    size, leads = columns.spec.features, groups[-1][1] - 1
+    size, leads = columns.size, groups[-1][1] - 1
     moments = [Moments(np.zeros((size, size)), np.zeros((size, hi - lo))) for lo, hi in groups]
     for x, y in _rows(problem, columns, problem.train_origins(leads), leads):
         whole = None if np.isnan(y).any() else x.T @ x

@@ -29,9 +29,9 @@ def stride_of(spec: MemorySpec) -> int:
 class PhaseBank(Latent):
     """`hidden` [batch, stride, units] is a queue: the first entry is updated next, the last is the newest."""
 
-    def __init__(self, cell: str, memory: MemorySpec, units: int) -> None:
+    def __init__(self, cell: str, memory: MemorySpec, units: int, others: int = 0) -> None:
         stride = stride_of(memory)
-        super().__init__(cell, memory, units, cell_input_size(memory) + stride + 1)
+        super().__init__(cell, memory, units, cell_input_size(memory) + stride + 1, others)
         self.stride = stride
 
     def initial_state(self, batch: int) -> State:

@@ -31,6 +31,12 @@ class Columns:
     estimates: tuple[NDArray[np.float64], ...]  # [T, S] each season's estimate before the value came
     level: NDArray[np.float64]  # [T, S, half-lives]
     spread: NDArray[np.float64]  # [T, S, 2 or 4]
+    beside: tuple[Columns, ...] = ()  # of the other channels of the same streams
+
+    @property
+    def size(self) -> int:
+        """Length of a feature vector."""
+        return self.spec.features + sum(other.size for other in self.beside)
 
     @cached_property
     def scale(self) -> NDArray[np.float64]:
@@ -38,7 +44,15 @@ class Columns:
         return scale_of(torch.as_tensor(self.spread)).numpy()
 
     def features(self, t: NDArray[np.int64], s: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The feature vectors [n, features] of `Memory.read` at times `t` [n] of streams `s` [n]."""
+        """The feature vectors [n, size] at times `t` [n] of streams `s` [n]: those of `Memory.read`, then those of each
+        channel beside, zeros before its first value."""
+        others = [
+            np.where((other.count[t, s] > 0)[:, None], other.features(t, s), np.float32(0)) for other in self.beside
+        ]
+        return np.concatenate([self._own_features(t, s), *others], 1)
+
+    def _own_features(self, t: NDArray[np.int64], s: NDArray[np.int64]) -> NDArray[np.float32]:
+        """[n, features]"""
         spec, anchor = self.spec, self.x[t, s]
         back = np.arange(spec.lags - 1, 0, -1)
         parts = [self.x[np.maximum(t[:, None] - back, 0), s[:, None]]]

@@ -7,7 +7,7 @@ memory included, is exported, so that the ONNX graph is the whole model.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class Target:
     calibrated: bool = True
     support: Support = "real"
     second_steps: int = 0
+    others: int = 0  # other channels of the stream that a forecast may look at
 
     @property
     def forecast_interval_ms(self) -> int:
@@ -67,7 +68,7 @@ class StepOutput:
 class View:
     """What a family reads its quantiles from: the memory of [n] moments, in running scales."""
 
-    features: Tensor  # [n, features] f32
+    features: Tensor  # [n, features] f32, of the memory and then of those of the other channels
     timestamp: Tensor  # [n] i64
     hidden: Tensor  # [n, units] f32, what the heads read of the latent state; no units without one
     shown: Tensor | None = None  # [n, horizon] f32, in training: targets for a decoder to read, NaN = its own forecast
@@ -103,6 +104,11 @@ class Forecaster(nn.Module):
         own = (target.horizon, target.quantiles, target.support, self.anchors)
         self.calibration = Calibration(*own) if calibrated else None
 
+    @property
+    def span(self) -> int:
+        """Steps over which "lately" is meant."""
+        return self.memory.spec.span
+
     def one_step_units(self, view: View) -> Tensor:
         """[n, quantiles] f32, sorted, relative to the anchor in running scales."""
         raise NotImplementedError(f"{type(self).__name__} must forecast one step")
@@ -124,14 +130,16 @@ class Forecaster(nn.Module):
         calibration = self.calibration.initial_state(batch) if self.calibration else {}
         return {**self.memory.initial_state(batch), **latent, **pending, **calibration}
 
-    def step(self, value: Tensor, timestamp: Tensor, state: State) -> StepOutput:
-        """Consume value [batch, 1] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
+    def step(self, value: Tensor, timestamp: Tensor, state: State, beside: Tensor | None = None) -> StepOutput:
+        """Consume value [batch, 1] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms. `beside`
+        [batch, features] f32: what stands in the memories of the other channels after this slot."""
         arrived, before = value[:, 0], self.memory.frame(state)
         loss, scores = self._score(arrived, state, before)
         memory, glance = self.memory.update(arrived, timestamp, state)
+        glance = replace(glance, beside=beside)
         started = memory["count"] > 0
         latent = self.latent.advance(memory, glance, timestamp, state) if self.latent else {}
-        view, after = self._view(memory | latent, timestamp), self.memory.frame(memory)
+        view, after = self._view(memory | latent, timestamp, beside), self.memory.frame(memory)
         units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
         calibration: State = {}
         if self.calibration:
@@ -143,9 +151,9 @@ class Forecaster(nn.Module):
         row = {**memory, **latent, "pending": units, **calibration}
         return StepOutput(row, self._emit(units, after, started)[:, None], loss, scores[:, None])
 
-    def forecast(self, timestamp: Tensor, state: State) -> Tensor:
+    def forecast(self, timestamp: Tensor, state: State, beside: Tensor | None = None) -> Tensor:
         """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
-        units = self.multi_step_units(self._view(state, timestamp))
+        units = self.multi_step_units(self._view(state, timestamp, beside))
         if self.calibration:
             units = self.calibration.multi_step(units, state["stretch"])
         started = (state["count"] > 0)[:, :, None]
@@ -156,9 +164,10 @@ class Forecaster(nn.Module):
         quantiles = confine(frame.raw(units), self.target.support)
         return torch.where(started, quantiles, torch.tensor(torch.nan, dtype=torch.float64))
 
-    def _view(self, state: State, timestamp: Tensor) -> View:
+    def _view(self, state: State, timestamp: Tensor, beside: Tensor | None) -> View:
         features = self.memory.read(state)
-        return View(features, timestamp, self.latent.read(state) if self.latent else features[:, :0])
+        hidden = self.latent.read(state) if self.latent else features[:, :0]
+        return View(features if beside is None else torch.cat([features, beside], 1), timestamp, hidden)
 
     def _score(self, arrived: Tensor, state: State, before: Frame) -> tuple[Tensor, Tensor]:
         """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without forecast or value."""
@@ -168,11 +177,16 @@ class Forecaster(nn.Module):
     # ------------------------------------------------------------------ a whole history at once
     @torch.no_grad()
     def unroll(
-        self, values: NDArray[np.float64], timestamps: NDArray[np.int64], origins: Sequence[int] | None = None
+        self,
+        values: NDArray[np.float64],
+        timestamps: NDArray[np.int64],
+        origins: Sequence[int] | None = None,
+        beside: Sequence[Columns] = (),
     ) -> Unrolled:
         """values [T, S] (NaN = missing) on the grid timestamps [T] -> the same numbers that `step` and `forecast`
-        give, one observation at a time. multi_step is computed after the steps `origins` (default: all)."""
-        columns = unroll_memory(self.memory.spec, values, timestamps)
+        give, one observation at a time. multi_step is computed after the steps `origins` (default: all). `beside`: the
+        memories of the other channels."""
+        columns = replace(unroll_memory(self.memory.spec, values, timestamps), beside=tuple(beside))
         hidden = self.scan(columns)
         steps = len(timestamps)
         chosen = np.arange(steps) if origins is None else np.asarray(origins, np.int64)

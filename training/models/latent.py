@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.cells import CELLS
+from training.models.channels import SHOWN, shown_in, shown_of
 from training.models.columns import Columns
 from training.models.memory import Glance, MemorySpec, State
 from training.models.units import safe, scale_of
@@ -46,14 +47,15 @@ class Carried(nn.Module):
 
 
 class Latent(Carried):
-    """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales."""
+    """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales, and a few of `others` channels."""
 
     stride = 1
 
-    def __init__(self, cell: str, memory: MemorySpec, units: int, inputs: int | None = None) -> None:
+    def __init__(self, cell: str, memory: MemorySpec, units: int, inputs: int | None = None, others: int = 0) -> None:
         super().__init__(units)
         self.spec = memory
-        self.embed = nn.Linear(inputs or cell_input_size(memory), units)
+        self.others = others
+        self.embed = nn.Linear((inputs or cell_input_size(memory)) + others * len(SHOWN), units)
         self.cell = CELLS[cell](units)
 
     def initial_state(self, batch: int) -> State:
@@ -74,7 +76,8 @@ class Latent(Carried):
         x, level, spread = memory["ring"][:, -1], memory["level"], memory["spread"]
         estimates = [glance.seasonal] if glance.second is None else [glance.seasonal, glance.second]
         phases = [phase_of(timestamp, period) for period in self.spec.periods_ms]
-        return cell_inputs(x, estimates, level, spread, glance.observed, phases)
+        own = cell_inputs(x, estimates, level, spread, glance.observed, phases)
+        return own if glance.beside is None else _with_others(own, shown_of(glance.beside))
 
     def inputs(self, columns: Columns) -> Tensor:
         """What the cell is shown after every step of an unrolled memory, [T, S, inputs]."""
@@ -82,7 +85,8 @@ class Latent(Carried):
         stamps = torch.as_tensor(columns.timestamps)
         phases = [phase_of(stamps, period)[:, None].expand_as(x) for period in self.spec.periods_ms]
         level, spread = torch.as_tensor(columns.level), torch.as_tensor(columns.spread)
-        return cell_inputs(x, estimates, level, spread, torch.as_tensor(columns.observed), phases)
+        own = cell_inputs(x, estimates, level, spread, torch.as_tensor(columns.observed), phases)
+        return _with_others(own, shown_in(columns)) if columns.beside else own
 
     def run(self, inputs: Tensor) -> Tensor:
         """One state's updates, inputs [batch, updates, inputs] from a zero state -> hidden [batch, updates, units]."""
@@ -134,6 +138,10 @@ def cell_inputs(
     for estimate, phase in zip(estimates[1:], phases[1:], strict=True):
         shown += [bounded([(estimate - near) / scale]), torch.stack(circled(phase), -1)]
     return torch.cat(shown, -1)
+
+
+def _with_others(own: Tensor, others: Tensor) -> Tensor:
+    return torch.cat([own, others.clamp(-INPUT_BOUND, INPUT_BOUND)], -1)
 
 
 def cell_input_size(spec: MemorySpec) -> int:

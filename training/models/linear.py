@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from training.models.channels import FEATURES
 from training.models.forecaster import Target, View
-from training.models.memory import MemorySpec
+from training.models.memory import LEVELS, MemorySpec
 from training.models.naive import PointForecaster
 
 LAGS = 48
 RATES = (0.5, 0.2, 0.08, 0.03)
-LEVELS = (0.5, 1.0, 3.0, 7.0)  # half-lives, in seasons
 
 
 def linear_memory(target: Target, lags: int = LAGS) -> MemorySpec:
@@ -44,7 +44,7 @@ class LinearAutoregression(PointForecaster):
 
     def __init__(self, target: Target, memory: MemorySpec | None = None) -> None:
         super().__init__(target, memory or linear_memory(target))
-        features = self.memory.spec.features
+        features = self.memory.spec.features + target.others * FEATURES
         self.register_buffer("weights_one", torch.zeros(features))
         self.register_buffer("weights_multi", torch.zeros(features, target.horizon))
 

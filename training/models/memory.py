@@ -23,6 +23,7 @@ from training.models.table import SeasonTable, TableSpec, Visit, blend
 from training.models.units import Frame, relative, scale_of
 
 State = dict[str, Tensor]
+LEVELS = (0.5, 1.0, 3.0, 7.0)  # half-lives of the levels, in seasons
 #: Of the second season's table, a share a season: a week's shape is the mean of about the last five, so one holiday
 #: does not make the next week's shape, and yet it follows the year.
 SECOND_RATE = 0.2
@@ -97,6 +98,7 @@ class Glance:
     observed: Tensor  # bool
     seasonal: Tensor  # the season's estimate of this value, made before it came
     second: Tensor | None = None  # the second season's
+    beside: Tensor | None = None  # [batch, features] f32, what stands in the memories of the other channels
 
 
 class Memory(nn.Module):

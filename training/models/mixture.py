@@ -15,6 +15,7 @@ from training.models.columns import Columns
 from training.models.forecaster import Forecaster, View
 from training.models.latent import Carried
 from training.models.memory import Glance, State
+from training.models.prefixed import part_of, prefixed
 
 
 class SideBySide(Carried):
@@ -25,15 +26,18 @@ class SideBySide(Carried):
         self.latents = latents  # their weights belong to the members
 
     def initial_state(self, batch: int) -> State:
-        return _prefixed({name: latent.initial_state(batch) for name, latent in self.latents.items()})
+        return prefixed({name: latent.initial_state(batch) for name, latent in self.latents.items()})
 
     def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
-        return _prefixed(
-            {name: latent.advance(memory, glance, timestamp, _of(name, state)) for name, latent in self.latents.items()}
+        return prefixed(
+            {
+                name: latent.advance(memory, glance, timestamp, part_of(name, state))
+                for name, latent in self.latents.items()
+            }
         )
 
     def read(self, state: State) -> Tensor:
-        return torch.cat([latent.read(_of(name, state)) for name, latent in self.latents.items()], -1)
+        return torch.cat([latent.read(part_of(name, state)) for name, latent in self.latents.items()], -1)
 
     def scan(self, columns: Columns) -> Tensor:
         return torch.cat([latent.scan(columns) for latent in self.latents.values()], -1)
@@ -68,12 +72,3 @@ class Mixture(Forecaster):
         sizes = [member.latent.units if member.latent else 0 for member in members]
         hidden = torch.split(view.hidden, sizes, -1)
         return [(member, View(view.features, view.timestamp, own)) for member, own in zip(members, hidden, strict=True)]
-
-
-def _prefixed(states: dict[str, State]) -> State:
-    return {f"{family}_{name}": tensor for family, state in states.items() for name, tensor in state.items()}
-
-
-def _of(family: str, state: State) -> State:
-    """The tensors of one member, without their prefix."""
-    return {name.removeprefix(f"{family}_"): tensor for name, tensor in state.items() if name.startswith(f"{family}_")}

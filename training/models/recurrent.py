@@ -18,8 +18,8 @@ from training.models.calibration import ANCHORS
 from training.models.cells import CELLS
 from training.models.forecaster import Forecaster, Target, View
 from training.models.latent import Latent
-from training.models.linear import LEVELS, LinearAutoregression
-from training.models.memory import MemorySpec
+from training.models.linear import LinearAutoregression
+from training.models.memory import LEVELS, MemorySpec
 from training.models.naive import at_phase
 
 UNITS = 64
@@ -38,9 +38,11 @@ def plain_memory(target: Target, lags: int = 1) -> MemorySpec:
     return MemorySpec(target.interval_ms, target.season_steps, lags, rates, half_lives, target.second_steps)
 
 
-def latent_of(family: str, memory: MemorySpec, units: int) -> Latent:
+def latent_of(family: str, memory: MemorySpec, units: int, others: int = 0) -> Latent:
     """The latent state of a recurrent family: one cell that moves with every value, or a bank that takes turns."""
-    return PhaseBank("gru", memory, units) if family == DILATED_GRU else Latent(family, memory, units)
+    if family == DILATED_GRU:
+        return PhaseBank("gru", memory, units, others)
+    return Latent(family, memory, units, others=others)
 
 
 class Recurrent(Forecaster):
@@ -113,7 +115,7 @@ class LatentAutoregression(Recurrent):
     def __init__(self, target: Target, family: str, linear: LinearAutoregression | None, units: int = UNITS) -> None:
         lags = MOST_STATES if family == DILATED_GRU else 1
         memory = linear.memory.spec if linear else plain_memory(target, lags)
-        super().__init__(target, memory, latent_of(family, memory, units), linear)
+        super().__init__(target, memory, latent_of(family, memory, units, target.others), linear)
         self.family = family
         self.multi_head = self._head(target.horizon)
 

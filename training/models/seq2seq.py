@@ -35,7 +35,7 @@ class SequenceToSequence(Recurrent):
 
     def __init__(self, target: Target, linear: LinearAutoregression | None, units: int = UNITS) -> None:
         memory = linear.memory.spec if linear else plain_memory(target)
-        super().__init__(target, memory, Latent("gru", memory, units), linear, ANCHORS)
+        super().__init__(target, memory, Latent("gru", memory, units, others=target.others), linear, ANCHORS)
         self.decoder = nn.GRUCell(1 + known_size(memory), units)
         self.multi_head = self._head()
         self.widths = nn.Parameter(torch.zeros(len(target.quantiles) - 1, target.horizon))

@@ -54,8 +54,8 @@ def book_history(seed: int) -> History:
 
 def book_tasks(panel: Panel, ask: Ask) -> list[Task]:
     """A task for each k that the bundle reaches, and the free run to the end of the hold-out."""
-    if ask.stride > 1 or len(panel.streams) > 1:
-        raise DataError("book judges one stream, forecast on its own grid", "give DATA as book:SEED")
+    if ask.stride > 1 or len(panel.streams) > 1 or panel.channels:
+        raise DataError("book judges one stream of one channel, forecast on its own grid", "give DATA as book:SEED")
     split = ask.split or Split.parse(BOOK_SPLIT, len(panel))
     check_split(panel, split)
     leads = [lead for lead in ask.horizons or LEADS if lead <= ask.horizon]

@@ -43,7 +43,9 @@ def gift_grid(history: History, interval_ms: int, max_gap: int) -> Panel:
 
 
 def means(history: History, interval_ms: int) -> History:
-    """The mean of what was observed in each slot, stamped at the slot's start."""
+    """The mean of what was observed in each slot, stamped at its start. Raises DataError for several channels."""
+    if history.channels:
+        raise DataError("readings of several channels are not averaged", "give DATA with the bundle's interval")
     stamps, values = [], []
     for when, what in zip(history.timestamps, history.values, strict=True):
         observed = ~np.isnan(what)

@@ -1,0 +1,112 @@
+"""Several channels in, several targets out: a forecaster for each target, which also looks at the other channels.
+
+A target's forecaster has the full memory of its own channel, as if it were alone, and beside it the light memories of
+the other channels (`training/models/channels.py`), which all targets share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.models.channels import light_memory
+from training.models.columns import unroll_memory
+from training.models.forecaster import Forecaster, StepOutput, Unrolled
+from training.models.memory import Memory, State
+from training.models.prefixed import part_of, prefixed
+
+
+class Joint(nn.Module):
+    """`parts` forecast the channels `at`, one each, of `channels` in all; they agree in what is forecast."""
+
+    def __init__(self, parts: Sequence[Forecaster], at: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.target = parts[0].target
+        if any(part.target != self.target for part in parts) or self.target.others != channels - 1:
+            raise ValueError("the parts of a joint forecaster look at all channels and share what they forecast")
+        self.members = nn.ModuleList(parts)
+        self.at, self.channels = tuple(at), channels
+        self.light = Memory(light_memory(self.target.interval_ms, self.target.season_steps))
+        self.looked_at = [channel for channel in range(channels) if set(self.at) != {channel}]
+
+    @property
+    def parts(self) -> list[Forecaster]:
+        """The forecasters, in the order of the targets."""
+        return [part for part in self.members if isinstance(part, Forecaster)]
+
+    @property
+    def family(self) -> str:
+        """That of the parts; those of all where `auto` chose several."""
+        return "+".join(dict.fromkeys(part.family for part in self.parts))
+
+    @property
+    def span(self) -> int:
+        """Steps over which "lately" is meant."""
+        return self.parts[0].span
+
+    def initial_state(self, batch: int) -> State:
+        """All zeros: a stream never seen."""
+        lights = {_light(channel): self.light.initial_state(batch) for channel in self.looked_at}
+        parts = {_part(place): part.initial_state(batch) for place, part in enumerate(self.parts)}
+        return prefixed(lights | parts)
+
+    def step(self, value: Tensor, timestamp: Tensor, state: State) -> StepOutput:
+        """Consume value [batch, channels] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
+        lights = {
+            channel: self.light.update(value[:, channel], timestamp, part_of(_light(channel), state))[0]
+            for channel in self.looked_at
+        }
+        features = {channel: self.light.read(light) for channel, light in lights.items()}
+        outs = [
+            part.step(value[:, at : at + 1], timestamp, part_of(_part(place), state), _beside(features, at))
+            for place, (part, at) in enumerate(zip(self.parts, self.at, strict=True))
+        ]
+        row = {_light(channel): light for channel, light in lights.items()}
+        row |= {_part(place): out.state for place, out in enumerate(outs)}
+        one_step, scores = (torch.cat([getattr(out, name) for out in outs], 1) for name in ("one_step", "scores"))
+        return StepOutput(prefixed(row), one_step, _summed([out.surprise for out in outs]), scores)
+
+    def forecast(self, timestamp: Tensor, state: State) -> Tensor:
+        """[batch, horizon, targets, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
+        features = {channel: self.light.read(part_of(_light(channel), state)) for channel in self.looked_at}
+        forecasts = [
+            part.forecast(timestamp, part_of(_part(place), state), _beside(features, at))
+            for place, (part, at) in enumerate(zip(self.parts, self.at, strict=True))
+        ]
+        return torch.cat(forecasts, 2)
+
+    def unroll(
+        self, values: NDArray[np.float64], timestamps: NDArray[np.int64], origins: Sequence[int] | None = None
+    ) -> list[Unrolled]:
+        """values [T, S, channels] on the grid timestamps [T] -> for each target what `step` and `forecast` give of it;
+        the surprise is that of its own values alone."""
+        lights = [unroll_memory(self.light.spec, values[..., channel], timestamps) for channel in range(self.channels)]
+        return [
+            part.unroll(values[..., at], timestamps, origins, lights[:at] + lights[at + 1 :])
+            for part, at in zip(self.parts, self.at, strict=True)
+        ]
+
+
+def _light(channel: int) -> str:
+    return f"channel{channel}"
+
+
+def _part(place: int) -> str:
+    return f"target{place}"
+
+
+def _beside(features: dict[int, Tensor], at: int) -> Tensor:
+    """[batch, features] of all channels but `at`, in their order."""
+    return torch.cat([read for channel, read in features.items() if channel != at], 1)
+
+
+def _summed(surprises: list[Tensor]) -> Tensor:
+    """[batch] the sum over the targets that have a surprise; NaN where none has."""
+    stacked = torch.stack(surprises, 1)
+    missing = torch.isnan(stacked)
+    total = torch.where(missing, torch.zeros_like(stacked), stacked).sum(1)
+    return torch.where(missing.all(1), torch.full_like(total, torch.nan), total)
