@@ -89,7 +89,7 @@ class Recurrent(Forecaster):
             one, multi = self.linear.points(view)
             return one[:, None] if one_step else multi
         spec, target = self.memory.spec, self.target
-        if one_step:
+        if one_step or not (spec.season.bins or self.latent.stride > 1):
             return view.hidden.new_zeros(view.hidden.shape[0], 1)
         if spec.season.bins:
             table = view.features[:, spec.lags - 1 : spec.lags - 1 + spec.season.bins]
