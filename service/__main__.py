@@ -22,7 +22,7 @@ from service.commands.serve import serve
 from service.commands.settings_help import TAKES_SETTINGS
 from service.commands.simulate import simulate
 from service.commands.state import state
-from service.errors import EddycastError, MissingExtra
+from service.errors import EddycastError, FamilyError, MissingExtra
 
 GROUP = "eddycast.commands"
 OWN = ("serve", "doctor", "simulate", "replay", "state")
@@ -41,6 +41,8 @@ def run(arguments: Sequence[str]) -> int:
         if "--debug" in arguments[:1]:
             raise
         print(f"eddycast: {error}", file=sys.stderr)  # noqa: T201
+        if isinstance(error, FamilyError) and error.trace:
+            print(f"the way through your own code:\n{error.trace}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)

@@ -4,6 +4,7 @@
     ├── SettingsError        a setting is unknown, missing or contradicts another
     ├── MissingExtra         a command needs packages that are not installed
     ├── DataError            a file of history cannot be read as streams of observations
+    ├── FamilyError          a family of one's own does not load, fails, or breaks a law of forecasters
     ├── BundleError          a bundle is missing, damaged or breaks the contract
     ├── AddressInUse         the metrics port is taken
     ├── StateError           stored rows are damaged, foreign, of another layout, or disagree with the offsets
@@ -61,6 +62,17 @@ class DataError(EddycastError):
     """Raised while reading history. The user names the columns or repairs the file."""
 
     exit_code = 2
+
+
+class FamilyError(EddycastError):
+    """Raised while training a family of one's own (`docs/forecasters.md`). Its author mends it; `trace` is the way
+    through their own code, where the error arose there."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, action: str = "", trace: str = "") -> None:
+        super().__init__(what, action)
+        self.trace = trace
 
 
 class BundleError(EddycastError):

@@ -38,7 +38,10 @@ def train(
     source: Source,
     out: Annotated[Path, typer.Option(help="The bundle's directory, which is made.")],
     family: Annotated[
-        str, typer.Option(help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, seq2seq, mix or auto.")
+        str,
+        typer.Option(
+            help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, seq2seq, mix, auto; or FILE.py:CLASS."
+        ),
     ] = "lstm",
     interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
     targets: Annotated[str | None, typer.Option(help="Which of the --channels are forecast; all if not given.")] = None,

@@ -5,6 +5,8 @@ The only file that imports the contract together with torch.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Sequence
@@ -245,11 +247,14 @@ def _drop_unread_inputs(path: Path) -> None:
 
 
 class _Quiet:
-    """Keep the exporter's own log lines and prints out of ours."""
+    """Keep the exporter's own log lines and prints out of ours; why it fails stands in its exception."""
 
     def __enter__(self) -> None:
         self._level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
+        logging.disable(logging.ERROR)
+        self._prints = contextlib.redirect_stderr(io.StringIO())
+        self._prints.__enter__()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *failure: Any) -> None:
+        self._prints.__exit__(*failure)
         logging.disable(self._level)

@@ -19,12 +19,14 @@ from training.data import Panel, Split, fingerprint, format_duration
 from training.export import ROW_LIMIT, Identity, Model, add_backtest, export_bundle
 from training.fitting.build import AUTO, FAMILIES, MEMBERS, Plan, fit_family
 from training.fitting.choice import fit_auto, reason
+from training.fitting.own import hold_to_laws, is_own, load_own
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.metrics import Figure
 from training.models import Forecaster, Joint, Target
 from training.models.linear import LAGS
 from training.models.support import Support, parse_support, support_of
+from training.parity import onnx_is_torch
 from training.replacing import replacing
 from training.report import manifest_figures
 
@@ -95,7 +97,14 @@ def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Re
         choice="; ".join(choice for _, choice in fitted if choice),
     )
     identity = Identity(recipe.name or model.family, panel.channels or UNNAMED, targets, training=record)
-    return export_bundle(model, identity, out, row_limit=recipe.row_limit)
+    if isinstance(model, Joint) or not is_own(recipe.family):
+        return export_bundle(model, identity, out, row_limit=recipe.row_limit)
+    own = load_own(recipe.family)
+    hold_to_laws(own, model, recipe.row_limit)
+    with own.at("when it is exported"):
+        manifest = export_bundle(model, identity, out, row_limit=recipe.row_limit)
+        onnx_is_torch(model, out)
+    return manifest
 
 
 def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> tuple[Forecaster, str]:
@@ -142,16 +151,19 @@ def _support(train: Panel, recipe: Recipe) -> Support:
 
 def _plan(recipe: Recipe, report: Report) -> Plan:
     def schedule(family: str) -> Schedule:
-        own = replace(schedule_of(family), seed=recipe.seed)
+        known = load_own(family).schedule if is_own(family) else schedule_of(family)
+        own = replace(known, seed=recipe.seed)
         return own if recipe.epochs is None else replace(own, epochs=recipe.epochs)
 
     return Plan(recipe.lags, recipe.iterated, recipe.linear_path, recipe.members, schedule, report)
 
 
 def check_family(family: str) -> None:
-    """Raises DataError for a family that there is not."""
-    if family not in FAMILIES:
-        raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}")
+    """Raises DataError for a family that there is not, FamilyError for one's own that does not load."""
+    if is_own(family):
+        load_own(family)
+    elif family not in FAMILIES:
+        raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}, or FILE.py:CLASS")
 
 
 def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
@@ -173,6 +185,8 @@ def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
         )
     if recipe.iterated and panel.channels:
         raise DataError("an iterated autoregression reads one channel", "leave out --iterated or --channels")
+    if is_own(recipe.family) and panel.channels:
+        raise DataError("a family of one's own reads one channel", "leave out --channels, or choose a built-in family")
     check_targets(recipe.targets, panel.channels)
     for target in recipe.targets or panel.channels or UNNAMED:
         judged = panel.only([target]) if panel.channels else panel

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 from service.bundle import FORECAST, STEP, read_manifest
 from service.errors import BundleError, DataError
 from service.model.runtime import Runtime
-from tests.models.zoo import MAKERS, bundle_of, forecaster, scale_or_one, streams
+from tests.models.zoo import MAKERS, bundle_of, forecaster, streams
 from training.export import Identity, export_bundle
+from training.parity import onnx_is_torch
 
 KINDS = sorted(MAKERS)
 #: Rows, and for how many steps they are carried.
@@ -35,38 +35,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_torch_and_onnx_agree_over_a_thousand_steps(kind: str, bundles: dict[str, Path]) -> None:
-    """Bare sessions, no filling up of rows; forecasts compared every 50 steps, steps at every one."""
-    model, directory = forecaster(kind), bundles[kind]
-    manifest = read_manifest(directory)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # rows are few: threads would only wait for each other
-    step = onnxruntime.InferenceSession(str(directory / STEP), options)
-    forecast = onnxruntime.InferenceSession(str(directory / FORECAST), options)
-    read = [value.name for value in forecast.get_inputs()]
-    for batch, steps in STEPS.items():
-        values, timestamps = streams(kind, steps, batch, seed=batch)
-        state = {f"state.{spec.name}": np.zeros((batch, *spec.shape), spec.dtype) for spec in manifest.state}
-        expected = model.unroll(values, timestamps, origins=np.arange(0, steps, 50))
-        scale = scale_or_one(expected.scale)
-        scale = scale + (1e4 if manifest.support == "integer" else 0.0)  # one side may round up what the other does not
-        for t in range(steps):
-            feeds = {"value": values[t][:, None], "timestamp": np.full(batch, timestamps[t]), **state}
-            one_step, surprise, scores, *rows = step.run(None, feeds)
-            state = dict(zip(state, rows, strict=True))
-            _close(one_step[:, 0], expected.one_step[t], 1e-4, scale[t][:, None])
-            _close(surprise, expected.surprise[t], 1e-2)
-            _close(scores[:, 0, :3], expected.scores[t][:, :3], 1e-4, scale[t][:, None])
-            if t % 50 == 0:
-                given = {"timestamp": feeds["timestamp"], **state}
-                (multi_step,) = forecast.run(None, {name: given[name] for name in read})
-                _close(multi_step[:, :, 0], expected.multi_step[t // 50], 1e-4, scale[t][:, None, None])
-
-
-def _close(found: np.ndarray, expected: np.ndarray, tolerance: float, unit: np.ndarray | float = 1.0) -> None:
-    assert np.array_equal(np.isnan(found), np.isnan(expected))
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(found - expected) / unit
-    assert not np.any(difference > tolerance), f"largest difference {np.nanmax(difference):.2e}"
+    onnx_is_torch(forecaster(kind), bundles[kind], STEPS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,6 +24,7 @@ from training.models import (
 from training.models.linear import iterated_memory
 from training.models.memory import MemorySpec
 from training.models.naive import PointForecaster
+from training.sample import sample
 
 HOUR = 3_600_000
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -129,25 +130,8 @@ def forecaster(kind: str) -> Forecaster:
 
 
 def streams(kind: str, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """values [steps, count] with a daily season, a drift, noise, ten percent missing and one long outage;
-    timestamps [steps] on the kind's grid. Streams start at different times; some begin with nothing. With a support of
-    its own a kind gets values that are often zero."""
-    target = forecaster(kind).target
-    random = np.random.default_rng(seed)
-    period = 86_400_000 // target.interval_ms
-    t = np.arange(steps)
-    season = np.sin(2 * np.pi * t / period)[:, None] * random.uniform(0.5, 5, count)
-    values = 20 + season + random.normal(0, 0.3, (steps, count)) + random.normal(0, 0.1, (steps, count)).cumsum(0)
-    if target.support != "real":
-        values = np.maximum(values - 20, 0)
-    if target.support == "integer":
-        values = np.rint(3 * values)
-    values[random.random(values.shape) < 0.1] = np.nan
-    values[steps // 2 : steps // 2 + 40, ::3] = np.nan
-    for stream in range(1, count, 2):
-        values[: int(random.integers(1, 30)), stream] = np.nan
-    start = 1_700_000_000_000 // target.interval_ms
-    return values, (start + t) * target.interval_ms
+    """`training.sample` on the kind's grid."""
+    return sample(forecaster(kind).target, steps, count, seed)
 
 
 def scale_or_one(scale: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.errors import DataError
 from training.fitting.iterated import fit_iterated
+from training.fitting.own import fit_own, is_own, load_own
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report, schedule_of
 from training.fitting.residuals import fit_offsets
@@ -51,8 +52,11 @@ class Plan:
 
 def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     """Fit `family` on the problem's train part, choosing by its validation part. Deterministic for a seed. Raises
-    DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/choice.py`)."""
+    DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/choice.py`); FamilyError for a family
+    of one's own, `mine.py:Mine`, that does not load or fails."""
     torch.manual_seed(plan.schedules(family).seed)
+    if is_own(family):
+        return fit_own(load_own(family), problem, plan.schedules(family), plan.report)
     if family in LATENT:
         linear = _fit_ar(problem, plan.lags) if plan.linear_path else None
         return fit_latent(family, problem, plan, linear)

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from training.fitting.problem import LONG, LONG_STRIDE, Problem
 from training.models.columns import Columns
-from training.models.forecaster import view_of
-from training.models.recurrent import DILATED_GRU, Recurrent
+from training.models.forecaster import Forecaster, view_of
+from training.models.latent import Carried, Nothing
+from training.models.recurrent import DILATED_GRU
 from training.models.seq2seq import SEQ2SEQ
 
 ONE_STEP_SHARE = 1 / 3  # of the loss
@@ -65,14 +66,14 @@ def no_report(done: int, total: int, loss: float, best: float) -> None:
 
 
 def fit_recurrent(
-    model: Recurrent, problem: Problem, columns: Columns, schedule: Schedule, report: Report = no_report
+    model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule, report: Report = no_report
 ) -> float:
     """Train `model` in place; returns the best validation loss (pinball, in the streams' units), whose weights stay.
 
     ctrl-C ends the training early and keeps the best weights so far.
     """
     torch.manual_seed(schedule.seed)
-    schedule = _fitted(schedule, problem, model.latent.stride)
+    schedule = _fitted(schedule, problem, _latent(model).stride)
     pieces = _Pieces(model, problem, columns, schedule)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay)
@@ -103,6 +104,10 @@ def fit_recurrent(
     return best
 
 
+def _latent(model: Forecaster) -> Carried:
+    return model.latent or Nothing()
+
+
 def _fitted(schedule: Schedule, problem: Problem, stride: int) -> Schedule:
     """Shorter pieces where the history is short."""
     room = (problem.train_end - problem.target.reach - problem.warmup) // stride
@@ -113,11 +118,12 @@ def _fitted(schedule: Schedule, problem: Problem, stride: int) -> Schedule:
 class _Pieces:
     """Draws batches of contiguous pieces of the train part and gives their loss."""
 
-    def __init__(self, model: Recurrent, problem: Problem, columns: Columns, schedule: Schedule) -> None:
+    def __init__(self, model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule) -> None:
         self.model, self.problem, self.columns, self.schedule = model, problem, columns, schedule
-        self.inputs = model.latent.inputs(columns)
+        self.latent = _latent(model)
+        self.inputs = self.latent.inputs(columns)
         self.random = np.random.default_rng(schedule.seed)
-        self.last = problem.train_end - problem.target.reach - schedule.piece * model.latent.stride
+        self.last = problem.train_end - problem.target.reach - schedule.piece * self.latent.stride
         usable = (schedule.piece - schedule.burn_in) * schedule.batch
         self.rows = min(usable, max(1, schedule.cells // problem.target.horizon)) if schedule.cells else usable
         once = (self.last - problem.warmup) * problem.values.shape[1] / self.rows
@@ -128,8 +134,8 @@ class _Pieces:
         plan, target = self.schedule, self.problem.target
         start = self.random.integers(self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch)
         stream = self.random.integers(0, self.problem.values.shape[1], plan.batch)
-        times = start[:, None] + self.model.latent.stride * np.arange(plan.piece)
-        hidden = self.model.latent.run(self.inputs[torch.as_tensor(times), torch.as_tensor(stream)[:, None]])
+        times = start[:, None] + self.latent.stride * np.arange(plan.piece)
+        hidden = self.latent.run(self.inputs[torch.as_tensor(times), torch.as_tensor(stream)[:, None]])
         t = times[:, plan.burn_in :].reshape(-1)
         s = np.repeat(stream, plan.piece - plan.burn_in)
         state = hidden[:, plan.burn_in :].flatten(0, 1)
@@ -143,7 +149,7 @@ class _Pieces:
 
 
 def _loss(
-    model: Recurrent,
+    model: Forecaster,
     problem: Problem,
     columns: Columns,
     hidden: Tensor,
@@ -179,7 +185,7 @@ def _pinball(quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[floa
 
 
 @torch.no_grad()
-def validation_loss(model: Recurrent, problem: Problem, columns: Columns) -> float:
+def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> float:
     """The loss on the validation part, the hidden state carried from the first row. A decoder is judged at every
     LONG_STRIDE-th origin: it would spend more time on this than on learning."""
     model.eval()

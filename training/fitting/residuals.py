@@ -17,7 +17,7 @@ from training.models.naive import PointForecaster
 def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> None:
     """Set the model's offsets to the quantiles of its errors per lead; the median stays the point forecast.
     Raises DataError where there are no errors."""
-    horizon = model.target.horizon
+    horizon, hidden = model.target.horizon, model.scan(columns)
     errors = []
     for chunk in np.array_split(problem.validation_origins(horizon), 16):
         if not len(chunk):
@@ -28,7 +28,7 @@ def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> N
         if not usable.any():
             continue
         t, s, scale = t[usable], s[usable], scale[usable]
-        one, multi = model.points(view_of(columns, t, s, torch.zeros(len(t), 0)))
+        one, multi = model.points(view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)]))
         after = np.concatenate([problem.next(t, s), problem.windows(t, s, horizon)], 1)
         came = (after - columns.x[t, s][:, None]) / scale[:, None]
         errors.append(came - np.concatenate([one.numpy()[:, None], multi.numpy()], 1))

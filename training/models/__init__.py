@@ -1,24 +1,35 @@
 """Forecasters: what each family remembers and how its quantiles follow from that."""
 
-from training.models.forecaster import Forecaster, StepOutput, Target, Unrolled
+from training.models.cells import Cell
+from training.models.forecaster import Forecaster, StepOutput, Target, Unrolled, View
 from training.models.joint import Joint
+from training.models.latent import Carried, Latent
 from training.models.linear import LinearAutoregression
+from training.models.memory import MemorySpec
 from training.models.mixture import Mixture
-from training.models.naive import Naive, SeasonalNaive
+from training.models.naive import Naive, PointForecaster, SeasonalNaive
 from training.models.recurrent import LatentAutoregression, Recurrent
 from training.models.seq2seq import SequenceToSequence
+from training.models.spread import around
 
 __all__ = [
+    "Carried",
+    "Cell",
     "Forecaster",
     "Joint",
+    "Latent",
     "LatentAutoregression",
     "LinearAutoregression",
+    "MemorySpec",
     "Mixture",
     "Naive",
+    "PointForecaster",
     "Recurrent",
     "SeasonalNaive",
     "SequenceToSequence",
     "StepOutput",
     "Target",
     "Unrolled",
+    "View",
+    "around",
 ]

@@ -17,13 +17,32 @@ class Cell(nn.Module):
 
     tensors: tuple[str, ...] = ("hidden",)
 
-    def __init__(self, units: int, sequence: nn.RNNBase) -> None:
+    def __init__(self, units: int) -> None:
         super().__init__()
         self.units = units
-        self.sequence = sequence
+
+    def advance(self, inputs: Tensor, state: State) -> State:
+        """One step: inputs [batch, units], the state's tensors [batch, units] each."""
+        raise NotImplementedError(f"{type(self).__name__} must advance by one step")
 
     def scan(self, inputs: Tensor) -> Tensor:
         """inputs [batch, T, units] from a zero state -> hidden [batch, T, units]."""
+        state = {name: inputs.new_zeros(inputs.shape[0], self.units) for name in self.tensors}
+        hidden = []
+        for step in inputs.unbind(1):
+            state = self.advance(step, state)
+            hidden.append(state["hidden"])
+        return torch.stack(hidden, 1)
+
+
+class FusedCell(Cell):
+    """A cell that torch can run through a whole sequence at once."""
+
+    def __init__(self, units: int, sequence: nn.RNNBase) -> None:
+        super().__init__(units)
+        self.sequence = sequence
+
+    def scan(self, inputs: Tensor) -> Tensor:
         return cast(Tensor, self.sequence(inputs)[0])
 
     def gates(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,12 +51,8 @@ class Cell(nn.Module):
         from_input = functional.linear(inputs, w["weight_ih_l0"], w["bias_ih_l0"])
         return from_input, functional.linear(hidden, w["weight_hh_l0"], w["bias_hh_l0"])
 
-    def advance(self, inputs: Tensor, state: State) -> State:
-        """One step: inputs [batch, units]."""
-        raise NotImplementedError(f"{type(self).__name__} must advance by one step")
 
-
-class RnnCell(Cell):
+class RnnCell(FusedCell):
     """h' = tanh(W x + U h + b) (Elman, 1990)."""
 
     def __init__(self, units: int) -> None:
@@ -48,7 +63,7 @@ class RnnCell(Cell):
         return {"hidden": torch.tanh(a + b)}
 
 
-class GruCell(Cell):
+class GruCell(FusedCell):
     """Gated recurrent unit (Cho et al., 2014)."""
 
     def __init__(self, units: int) -> None:
@@ -67,7 +82,7 @@ def gated(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
     return (1 - update) * new + update * hidden
 
 
-class LstmCell(Cell):
+class LstmCell(FusedCell):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
 
     tensors = ("hidden", "cell")

@@ -89,6 +89,7 @@ class Forecaster(nn.Module):
     """A family says how quantiles follow from the memory and, if it has one, from the latent state."""
 
     family = "forecaster"
+    reads_at_once = True  # whether leads are read side by side: over long horizons training then draws some of them
 
     def __init__(
         self, target: Target, memory: MemorySpec, latent: Carried | None = None, anchors: Sequence[int] = ANCHORS

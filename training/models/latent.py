@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.cells import CELLS
+from training.models.cells import CELLS, Cell
 from training.models.channels import SHOWN, shown_in, shown_of
 from training.models.columns import Columns
 from training.models.memory import Glance, MemorySpec, State
@@ -23,7 +23,10 @@ INPUT_BOUND = 10.0
 
 
 class Carried(nn.Module):
-    """A hidden state beside the memory, carried from step to step: zeros for a stream never seen."""
+    """A hidden state beside the memory, carried from step to step: zeros for a stream never seen. With a `stride`
+    over 1, states take turns."""
+
+    stride = 1
 
     def __init__(self, units: int) -> None:
         super().__init__()
@@ -41,22 +44,64 @@ class Carried(nn.Module):
         """What the heads read of the state, [batch, units]."""
         raise NotImplementedError(f"{type(self).__name__} must be read")
 
+    def inputs(self, columns: Columns) -> Tensor:
+        """What each step of an unrolled memory shows the state, [T, S, inputs]: to train on."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it is shown")
+
+    def run(self, inputs: Tensor) -> Tensor:
+        """inputs [batch, updates, inputs] from a zero state -> what the heads read, [batch, updates, units]: as
+        `advance` step by step."""
+        raise NotImplementedError(f"{type(self).__name__} must run through a piece of history")
+
+    def carry(self, inputs: Tensor) -> Tensor:
+        """inputs [batch, T, inputs] from zero states -> hidden [batch, T, units]: `stride` states that take turns."""
+        batch, steps, size = inputs.shape
+        rounds = -(-steps // self.stride)
+        padded = functional.pad(inputs, (0, 0, 0, rounds * self.stride - steps))
+        turns = padded.reshape(batch, rounds, self.stride, size).transpose(1, 2).flatten(0, 1)
+        hidden = self.run(turns).reshape(batch, self.stride, rounds, self.units).transpose(1, 2)
+        return hidden.reshape(batch, rounds * self.stride, self.units)[:, :steps]
+
     def scan(self, columns: Columns) -> Tensor:
-        """What the heads read after every step of an unrolled memory, [T, S, units]."""
-        raise NotImplementedError(f"{type(self).__name__} must scan a history")
+        """Hidden after every step; a stream starts from zero at its first observed value, wherever
+        in the history that is, and is zero before."""
+        steps = len(columns.timestamps)
+        start = np.argmax(columns.count > 0, 0)
+        forward = np.minimum(np.arange(steps)[:, None] + start, steps - 1)
+        streams = np.arange(len(start))
+        hidden = self.carry(self.inputs(columns)[forward, streams].transpose(0, 1)).transpose(0, 1)
+        back = np.arange(steps)[:, None] - start
+        aligned = hidden[np.maximum(back, 0), streams]
+        return torch.where(torch.as_tensor(columns.count > 0)[:, :, None], aligned, torch.zeros_like(aligned))
+
+
+class Nothing(Carried):
+    """No hidden state: for what trains forecasters with one and without one alike."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def inputs(self, columns: Columns) -> Tensor:
+        return torch.zeros(*columns.x.shape, 0)
+
+    def run(self, inputs: Tensor) -> Tensor:
+        return inputs
 
 
 class Latent(Carried):
-    """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales, and a few of `others` channels."""
+    """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales, and a few of `others` channels. The
+    memory has two levels or more. The cell is one of CELLS by name, or one's own."""
 
     stride = 1
 
-    def __init__(self, cell: str, memory: MemorySpec, units: int, inputs: int | None = None, others: int = 0) -> None:
+    def __init__(
+        self, cell: str | Cell, memory: MemorySpec, units: int, inputs: int | None = None, others: int = 0
+    ) -> None:
         super().__init__(units)
         self.spec = memory
         self.others = others
         self.embed = nn.Linear((inputs or cell_input_size(memory)) + others * len(SHOWN), units)
-        self.cell = CELLS[cell](units)
+        self.cell = CELLS[cell](units) if isinstance(cell, str) else cell
 
     def initial_state(self, batch: int) -> State:
         """Zeros for every tensor of the cell, [batch, units]."""
@@ -91,27 +136,6 @@ class Latent(Carried):
     def run(self, inputs: Tensor) -> Tensor:
         """One state's updates, inputs [batch, updates, inputs] from a zero state -> hidden [batch, updates, units]."""
         return self.cell.scan(functional.relu(self.embed(inputs)))
-
-    def carry(self, inputs: Tensor) -> Tensor:
-        """inputs [batch, T, inputs] from zero states -> hidden [batch, T, units]: `stride` states that take turns."""
-        batch, steps, size = inputs.shape
-        rounds = -(-steps // self.stride)
-        padded = functional.pad(inputs, (0, 0, 0, rounds * self.stride - steps))
-        turns = padded.reshape(batch, rounds, self.stride, size).transpose(1, 2).flatten(0, 1)
-        hidden = self.run(turns).reshape(batch, self.stride, rounds, self.units).transpose(1, 2)
-        return hidden.reshape(batch, rounds * self.stride, self.units)[:, :steps]
-
-    def scan(self, columns: Columns) -> Tensor:
-        """Hidden after every step; a stream starts from zero at its first observed value, wherever
-        in the history that is, and is zero before."""
-        steps = len(columns.timestamps)
-        start = np.argmax(columns.count > 0, 0)
-        forward = np.minimum(np.arange(steps)[:, None] + start, steps - 1)
-        streams = np.arange(len(start))
-        hidden = self.carry(self.inputs(columns)[forward, streams].transpose(0, 1)).transpose(0, 1)
-        back = np.arange(steps)[:, None] - start
-        aligned = hidden[np.maximum(back, 0), streams]
-        return torch.where(torch.as_tensor(columns.count > 0)[:, :, None], aligned, torch.zeros_like(aligned))
 
 
 def cell_inputs(

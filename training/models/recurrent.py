@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +20,7 @@ from training.models.latent import Latent
 from training.models.linear import LinearAutoregression
 from training.models.memory import LEVELS, MemorySpec
 from training.models.naive import at_phase
+from training.models.spread import around
 
 UNITS = 64
 DROPOUT = 0.2
@@ -50,7 +50,6 @@ class Recurrent(Forecaster):
     horizon follows from the hidden state."""
 
     latent: Latent
-    reads_at_once = True  # whether leads are read from the hidden state side by side, so that some cost less than all
 
     def __init__(
         self,
@@ -101,12 +100,7 @@ class Recurrent(Forecaster):
 
     def _quantiles(self, raw: Tensor, centre: Tensor) -> Tensor:
         """raw [n, quantiles, leads] (median's shift first, then the gaps upwards, then downwards) -> [n, leads, Q]."""
-        median = raw[:, 0] + centre
-        gaps, middle = functional.softplus(raw[:, 1:]), self.target.median
-        above = len(self.target.quantiles) - middle - 1
-        up = median[:, None] + torch.cumsum(gaps[:, :above], 1)
-        down = median[:, None] - torch.cumsum(gaps[:, above:], 1)
-        return torch.cat([down.flip(1), median[:, None], up], 1).transpose(1, 2)
+        return around(raw[:, 0] + centre, raw[:, 1:], self.target.median)
 
 
 class LatentAutoregression(Recurrent):
