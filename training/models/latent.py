@@ -92,8 +92,6 @@ class Latent(Carried):
     """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales, and a few of `others` channels. The
     memory has two levels or more. The cell is one of CELLS by name, or one's own."""
 
-    stride = 1
-
     def __init__(
         self, cell: str | Cell, memory: MemorySpec, units: int, inputs: int | None = None, others: int = 0
     ) -> None:
