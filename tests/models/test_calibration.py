@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.models.zoo import LEVELS, OFFSETS, PLAIN, forecaster, scale_or_one, streams
+from training.data import trailing_means
 from training.models import Forecaster, Mixture, Naive, Target
 from training.models.calibration import LIMIT, anchors_of
 from training.models.forecaster import View
@@ -113,6 +114,43 @@ def test_a_pending_interval_is_the_one_that_was_emitted(kind: str) -> None:
                         assert np.abs(difference[known]).max(initial=0) < 1e-4
             state = model.step(torch.as_tensor(value)[:, None], when, state).state
             emitted.append(model.forecast(when, state)[:, :, 0].numpy())
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.3])
+def test_means_over_blocks_calibrate_where_the_noise_grows(holes: float) -> None:
+    """Noise that grows faster than the scale follows: widths learned in training would cover too little."""
+    steps, block = 12_000, 4
+    random = np.random.default_rng(5)
+    values = random.normal(50, 1, (steps, 8)) * np.linspace(1, 4, steps)[:, None]
+    values[random.random(values.shape) < holes] = np.nan
+    timestamps = np.arange(steps) * HOUR
+    model, plain = (Naive(Target(HOUR, 6, LEVELS, block=block, calibrated=on)).eval() for on in (True, False))
+    origins = np.arange(steps // 2, steps - 6 * block)
+    means = trailing_means(values.T, block).T
+    found = {}
+    for one in (model, plain):
+        one.offsets_one.copy_(OFFSETS)
+        one.offsets_multi.copy_(OFFSETS * 0.5)
+        ahead = one.unroll(values, timestamps, origins).multi_step
+        found[one] = [coverage(ahead[:, :, lead - 1], means[origins + lead * block]) for lead in (1, 6)]
+    assert found[model] == pytest.approx([0.8, 0.8], abs=0.03)
+    assert all(abs(wrong - 0.8) > 0.08 for wrong in found[plain]), found[plain]
+
+
+def test_a_row_of_blocks_holds_as_many_intervals_as_one_of_slots() -> None:
+    """And intervals move at the ends of blocks alone, whatever is missing of them."""
+    model = Naive(Target(HOUR, 6, LEVELS, block=12))
+    model.offsets_multi.copy_(OFFSETS * 0.5)
+    assert model.initial_state(1)["bounds"].shape[-1] == 1 + 6
+    values, timestamps = noise(240, 1)
+    values[100:105] = np.nan
+    state, widths = model.initial_state(1), []
+    with torch.no_grad():
+        for value, stamp in zip(values, timestamps, strict=True):
+            state = model.step(torch.as_tensor(value)[:, None], torch.full((1,), int(stamp)), state).state
+            widths.append(state["stretch"][0, 1:].numpy())
+    moved = 1 + np.flatnonzero((np.diff(widths, axis=0) != 0).any(1))
+    assert len(moved) > 15 and (moved % 12 == 11).all()
 
 
 def test_a_missing_value_moves_no_width() -> None:

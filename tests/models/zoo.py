@@ -99,6 +99,7 @@ MAKERS = {
     "dilated_gru-binned": lambda: _recurrent("dilated_gru", BINNED, path=True),
     "seasonal_naive-blocks": lambda: _with_offsets(SeasonalNaive(HALF_DAYS)),
     "ar-blocks": lambda: _with_offsets(linear(HALF_DAYS)),
+    "lstm-blocks": lambda: _recurrent("lstm", HALF_DAYS, path=True),
     "seq2seq": lambda: _seq2seq(DAILY, path=True),
     "seq2seq-plain": lambda: _seq2seq(PLAIN, path=False),
     "seq2seq-long": lambda: _seq2seq(TWO_DAYS, path=True),

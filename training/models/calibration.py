@@ -11,6 +11,9 @@ constant has a unit. A width of 0 stands for no forecast, which is also what a r
 
 Where the support ends (at zero), values pile up. An end of the interval that lies there cannot be missed, so fewer
 misses are expected: a night of zeros does not narrow the intervals of a solar plant's day.
+
+Where the horizon has a coarser grid, a lead's target is the mean of a block of slots. Intervals are remembered, and
+compared with what came, at the ends of blocks alone: as many are pending as on a grid of one.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.models.block import Block
 from training.models.columns import Columns
 from training.models.memory import State
 from training.models.support import Support
@@ -57,9 +61,11 @@ class Calibration(nn.Module):
         quantiles: tuple[float, ...],
         support: Support = "real",
         anchors: Sequence[int] = ANCHORS,
+        *,
+        block: Block,
     ) -> None:
         super().__init__()
-        self.support = support
+        self.support, self.block = support, block
         self.anchors = anchors_of(horizon, anchors)
         self.leads = tuple(anchor - 1 for anchor in self.anchors)  # as indices of the horizon
         self.lower, self.median, self.upper = (quantiles.index(level) for level in (0.1, 0.5, 0.9))
@@ -74,15 +80,18 @@ class Calibration(nn.Module):
         return {
             "stretch": torch.zeros(batch, 1 + len(self.anchors)),
             "bounds": torch.zeros(batch, 2, sum(self.anchors)),
+            **self.block.initial_state(batch),
         }
 
-    def learn(self, arrived: Tensor, state: State, before: Frame) -> Tensor:
-        """The log-widths after `arrived` [batch] f64 (NaN moves none), for rows whose units were those of `before`."""
-        y, pending = relative(arrived[:, None], *before), state["pending"]
+    def learn(self, arrived: Tensor, mean: Tensor, state: State, before: Frame) -> Tensor:
+        """The log-widths after the value `arrived` and the block's `mean` [batch] f64 (NaN moves none), for rows whose
+        units were those of `before`."""
+        came = torch.cat([arrived[:, None], mean[:, None].expand(-1, len(self.anchors))], 1)
+        y, pending = relative(came, *before), state["pending"]
         bounds = torch.index_select(state["bounds"], 2, self.due)
         low = torch.cat([pending[:, self.lower, None], bounds[:, 0]], 1)
         width = torch.cat([(pending[:, self.upper] - pending[:, self.lower])[:, None], bounds[:, 1]], 1)
-        counts = (width > 0) & ((before.scale > 0) & ~torch.isnan(arrived))[:, None]
+        counts = (width > 0) & (before.scale > 0)[:, None] & ~torch.isnan(came)
         return self._move(state["stretch"], y, low, low + width, self._support_in(before), counts)
 
     def _support_in(self, frame: Frame) -> tuple[Tensor, Tensor]:
@@ -93,7 +102,7 @@ class Calibration(nn.Module):
     def _move(
         self, stretch: Tensor, y: Tensor, low: Tensor, high: Tensor, support: tuple[Tensor, Tensor], counts: Tensor
     ) -> Tensor:
-        """Log-widths [n, leads] after `y` [n, 1 or leads] came under intervals from `low` to `high` [n, leads], where
+        """Log-widths [n, leads] after `y` [n, leads] came under intervals from `low` to `high` [n, leads], where
         that `counts` [n, leads]; all in running scales."""
         expected: Tensor | float = MISSES
         if self.support != "real":
@@ -118,9 +127,12 @@ class Calibration(nn.Module):
         median = units[..., self.median, None]
         return median + (units - median) * torch.exp(log_width)[..., None]
 
-    def push(self, bounds: Tensor, units: Tensor, stretch: Tensor, before: Frame, after: Frame) -> Tensor:
-        """Drop what was due, move the rest from the units of `before` to those of `after` the step, and add the
-        intervals of `units` [batch, anchors, Q], stretched; where there is no scale yet, none."""
+    def push(
+        self, bounds: Tensor, units: Tensor, stretch: Tensor, before: Frame, after: Frame, ends: Tensor | None
+    ) -> Tensor:
+        """Move what is pending from the units of `before` to those of `after` the step; where a block `ends` [batch]
+        (None: everywhere), drop what was due and add the intervals of `units` [batch, anchors, Q], stretched; where
+        there is no scale yet, none."""
         known, unit = after.scale > 0, safe(after.scale)
         ratio = (before.scale / unit).float()
         shift = torch.where(known, (before.anchor - after.anchor) / unit, torch.zeros_like(unit)).float()
@@ -130,7 +142,8 @@ class Calibration(nn.Module):
         new = torch.stack([median + (low - median) * factor, (high - low) * factor], 1)
         new = torch.where(known[:, None, None], new, torch.tensor(0.0))
         queues = zip(torch.split(kept, list(self.anchors), 2), torch.split(new, 1, 2), strict=True)
-        return torch.cat([part for queue, last in queues for part in (queue[:, :, 1:], last)], 2)
+        pushed = torch.cat([part for queue, last in queues for part in (queue[:, :, 1:], last)], 2)
+        return pushed if ends is None else torch.where(ends[:, None, None], pushed, kept)
 
     def unroll(
         self, columns: Columns, values: NDArray[np.float64], one: NDArray[np.float32], anchored: NDArray[np.float32]
@@ -139,16 +152,18 @@ class Calibration(nn.Module):
         [T, S]; `one` [T, S, Q] and `anchored` [T, S, anchors, Q] are quantiles that are not stretched yet."""
         units = np.concatenate([one[:, :, None], anchored], 2)[..., [self.lower, self.median, self.upper]]
         steps, streams = values.shape
-        leads, which = torch.tensor([1, *self.anchors]), torch.arange(1 + len(self.anchors))
+        leads = torch.tensor([1, *(self.block.slots * anchor for anchor in self.anchors)])  # in slots
+        which = torch.arange(len(leads))
         stretch = torch.zeros(steps, streams, len(leads))
         median, down, up = (torch.as_tensor(part) for part in self._due(columns, units, leads.tolist()))
         x, scale = torch.as_tensor(columns.x), torch.as_tensor(columns.scale)
-        came, observed = torch.as_tensor(values), torch.as_tensor(~np.isnan(values))
+        means = self.block.means(values, columns.timestamps)
+        came = torch.as_tensor(np.stack([values, *[means] * len(self.anchors)], 2))
         for t in range(1, steps):
             frame = Frame(x[t - 1], scale[t - 1])
             factor = torch.exp(stretch[(t - leads).clamp(min=0), :, which].T)
-            y = relative(came[t, :, None], *frame) - median[t]
-            counts = (down[t] + up[t] > 0) & observed[t, :, None]
+            y = relative(came[t], *frame) - median[t]
+            counts = (down[t] + up[t] > 0) & ~torch.isnan(came[t])
             zero, half = self._support_in(frame)
             ends = zero - median[t], half
             stretch[t] = self._move(stretch[t - 1], y, -factor * down[t], factor * up[t], ends, counts)
@@ -157,8 +172,9 @@ class Calibration(nn.Module):
     def _due(
         self, columns: Columns, units: NDArray[np.float32], leads: list[int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Intervals by the time they are due, [T, S, leads] in the frame before that: the median, and the distances
-        from it down to .1 and up to .9 before stretching, 0 where there is no forecast or no scale."""
+        """Intervals by the time they are due, `leads` slots after they were made, [T, S, leads] in the frame before
+        that: the median, and the distances from it down to .1 and up to .9 before stretching, 0 where there is no
+        forecast or no scale."""
         median, down, up = (np.zeros(units.shape[:3], np.float32) for _ in range(3))
         scale = columns.scale
         for j, lead in enumerate(lead for lead in leads if lead < len(units)):

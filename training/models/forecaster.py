@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.models.block import Block
 from training.models.calibration import ANCHORS, Calibration
 from training.models.columns import Columns, unroll_memory
 from training.models.density import TINY, integral_transform, pinball, surprise
@@ -99,11 +100,10 @@ class Forecaster(nn.Module):
         self.target = target
         self.memory = Memory(memory)
         self.latent = latent
-        # What came of a mean over several slots is not known slot by slot: such a horizon keeps its widths.
-        calibrated = target.calibrated and target.block == 1
         self.anchors = tuple(anchors)
         own = (target.horizon, target.quantiles, target.support, self.anchors)
-        self.calibration = Calibration(*own) if calibrated else None
+        block = Block(target.interval_ms, target.block)
+        self.calibration = Calibration(*own, block=block) if target.calibrated else None
 
     @property
     def span(self) -> int:
@@ -144,11 +144,12 @@ class Forecaster(nn.Module):
         units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
         calibration: State = {}
         if self.calibration:
-            stretch = self.calibration.learn(arrived, state, before)
+            mean, ends, block = self.calibration.block.add(arrived, timestamp, state)
+            stretch = self.calibration.learn(arrived, mean, state, before)
             units = self.calibration.one_step(units, stretch)
             anchored = self.units_at(view, self.calibration.leads)
-            bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after)
-            calibration = {"stretch": stretch, "bounds": bounds}
+            bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after, ends)
+            calibration = {"stretch": stretch, "bounds": bounds, **block}
         row = {**memory, **latent, "pending": units, **calibration}
         return StepOutput(row, self._emit(units, after, started)[:, None], loss, scores[:, None])
 
