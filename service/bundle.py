@@ -8,7 +8,8 @@ A *bundle* is a directory of four files:
 `golden.npz`      a short input sequence with missing values, and what the trainer saw come out.
 
 step.onnx
-    in   value        f64 [batch, channels]            NaN = missing
+    in   value        f64 [batch, channels]            NaN = missing; of a counter (`kind`) the raw reading: all
+                                                       outputs are of its increase per interval
     in   timestamp    i64 [batch]                      ms since the epoch, UTC, the start of the slot
     in   state.NAME   as the manifest says             all zeros = a stream never seen
     out  next.NAME    as state.NAME                    the row to store
@@ -112,6 +113,7 @@ class Manifest(_Frozen):
     max_gap: PositiveInt
     seasons_ms: tuple[PositiveInt, ...] = ()
     support: Literal["real", "nonnegative", "integer"] = "real"
+    kind: Literal["gauge", "counter"] = "gauge"
     files: dict[str, str]  # file name -> sha256
     training: TrainingRecord | None = None
     backtest: tuple[BacktestFigure, ...] = ()

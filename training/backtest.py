@@ -53,6 +53,8 @@ def backtest(
     """
     runtime, rules = Runtime.load(bundle), protocol_of(protocol)
     manifest = runtime.manifest
+    if manifest.kind == "counter" and not rules.counters:
+        raise DataError(f"{protocol} judges gauges alone, the bundle is for a counter", "use --protocol rolling")
     panel = data if isinstance(data, Panel) else rules.panel(data, manifest)
     check_fit(manifest, panel)
     split = split or Split.parse(rules.split, len(panel))
@@ -115,6 +117,10 @@ def check_fit(manifest: Manifest, panel: Panel) -> None:
             f"the bundle's interval is {format_duration(manifest.interval_ms)}, "
             f"the data's {format_duration(panel.interval_ms)}",
             "read the data with the bundle's interval",
+        )
+    if manifest.kind != panel.kind:
+        raise DataError(
+            f"the bundle is for a {manifest.kind}, the panel is of a {panel.kind}", "read it as the bundle's"
         )
     if len(manifest.channels) != panel.width:
         raise DataError(

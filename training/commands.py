@@ -64,6 +64,9 @@ def train(
     no_calibration: Annotated[
         bool, typer.Option("--no-calibration", help="Intervals keep the widths found in training on every stream.")
     ] = False,
+    kind: Annotated[
+        str | None, typer.Option(help="gauge, or counter: a meter that only rises; its increases are forecast.")
+    ] = None,
     support: Annotated[
         str | None, typer.Option(help="Values of a forecast: real, nonnegative or integer; found if not given.")
     ] = None,
@@ -76,6 +79,7 @@ def train(
     """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
     from rich.console import Console
 
+    from training.counting import as_counters, check_kind, counter_remark
     from training.data import Split, format_duration, format_seasons, make_panel, parse_duration, parse_seasons
     from training.fitting.season import find_seasons
     from training.interval import choose_interval
@@ -85,12 +89,17 @@ def train(
 
     console = Console(highlight=False)
     check_family(family)
+    check_kind(kind or "gauge")
     history = _history(source)
     interval_ms, said = choose_interval(history, interval)
     panel = make_panel(history, interval_ms)
     for note in (*panel.notes, *said):
         console.print(f"note: {note}")
     cut = Split.parse(split, len(panel))
+    if kind is None and (remark := counter_remark(panel.rows(0, cut.train_end))):
+        console.print(f"note: {remark}")
+    if kind == "counter":
+        panel = as_counters(panel)
     if season == "auto" and not no_season:
         found = find_seasons(panel.values[:, : cut.train_end].T)
         season = ",".join(format_duration(steps * panel.interval_ms) for steps in found) or None
@@ -123,7 +132,7 @@ def train(
         manifest, figures = train_bundle(panel, recipe, cut, out, report)
     if manifest.training and manifest.training.choice:
         console.print(f"note: {manifest.training.choice}")
-    if support is None and manifest.support != "real":
+    if support is None and kind != "counter" and manifest.support != "real":
         console.print("note: values are often 0 and never below: no forecast is below 0, unless told --support real")
     console.print(figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}"))
     for rival in beaten_by(figures, manifest.name):

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -37,7 +38,8 @@ class Panel:
     """Streams on one contiguous grid. Row t of the grid is the slot that starts at `timestamps[t]`.
 
     Where a stream has several channels, each stands for itself in `streams` and `values`, those of a stream one after
-    the other, under the channel's name if there is one stream, else under `stream/channel`.
+    the other, under the channel's name if there is one stream, else under `stream/channel`. Of counters `values` are
+    the increases, which are learned and judged, and `readings` what the service is fed.
     """
 
     streams: list[str]
@@ -46,19 +48,33 @@ class Panel:
     interval_ms: int
     notes: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()  # of every stream; none = one without a name
+    readings: Float64 | None = None  # [streams, T], of counters alone
 
     def __len__(self) -> int:
         """Rows of the grid."""
         return len(self.timestamps)
 
     @property
+    def kind(self) -> Literal["gauge", "counter"]:
+        """What the streams are."""
+        return "gauge" if self.readings is None else "counter"
+
+    @property
+    def fed(self) -> Float64:
+        """[streams, T] what sensors sent, as the service reads it."""
+        return self.values if self.readings is None else self.readings
+
+    @property
     def observations(self) -> int:
-        """Cells that hold a value."""
-        return int(np.count_nonzero(~np.isnan(self.values)))
+        """Cells that hold a reading."""
+        return int(np.count_nonzero(~np.isnan(self.fed)))
 
     def rows(self, start: int, stop: int) -> Panel:
         """The rows `start <= t < stop` of the grid, as views."""
-        return replace(self, timestamps=self.timestamps[start:stop], values=self.values[:, start:stop])
+        readings = None if self.readings is None else self.readings[:, start:stop]
+        return replace(
+            self, timestamps=self.timestamps[start:stop], values=self.values[:, start:stop], readings=readings
+        )
 
     @property
     def width(self) -> int:
@@ -81,7 +97,7 @@ class Panel:
         """
         names, stamps, values = [], [], []
         first = range(0, len(self.streams), self.width)
-        rows = [self.values[i : i + self.width].T if self.channels else self.values[i] for i in first]
+        rows = [self.fed[i : i + self.width].T if self.channels else self.fed[i] for i in first]
         for name, row in zip(self.streams[:: self.width], rows, strict=True):
             seen = np.flatnonzero(~is_missing(row))
             if not len(seen):
@@ -184,10 +200,10 @@ class Split:
 
 
 def fingerprint(panel: Panel) -> str:
-    """sha256 over the names, stamps and values of a panel: the same data, the same word."""
+    """sha256 over the names, stamps and readings of a panel: the same data, the same word."""
     digest = hashlib.sha256("\0".join(panel.streams).encode())
     digest.update(np.ascontiguousarray(panel.timestamps).astype("<i8").tobytes())
-    for row in panel.values:
+    for row in panel.fed:
         digest.update(np.where(np.isnan(row), np.nan, row).astype("<f8").tobytes())
     return digest.hexdigest()
 

@@ -34,6 +34,7 @@ from service.bundle import (
     write_manifest,
 )
 from service.errors import DataError
+from training.counting import increases
 from training.models import Forecaster, Joint, Target
 from training.models.columns import unroll_memory
 from training.models.support import confine
@@ -113,6 +114,7 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
         max_gap=identity.max_gap or max(1, min(2 * span, 512)),
         seasons_ms=seasons_ms,
         support=target.support,
+        kind=target.kind,
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},
     )
@@ -155,7 +157,10 @@ def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
 def _scale(model: Model, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
     """[steps, batch] the running scale after each step, of several targets the smallest."""
     targets = zip(model.parts, model.at, strict=True) if isinstance(model, Joint) else [(model, 0)]
-    scales = [unroll_memory(part.memory.spec, values[:, :, at], timestamps).scale for part, at in targets]
+    scales = []
+    for part, at in targets:
+        seen = increases(values[:, :, at]) if part.target.kind == "counter" else values[:, :, at]
+        scales.append(unroll_memory(part.memory.spec, seen, timestamps).scale)
     return np.asarray(np.min(scales, axis=0))
 
 
@@ -169,7 +174,8 @@ def golden_input(target: Target, span: int) -> tuple[NDArray[np.float64], NDArra
 
 def _golden_channel(target: Target, span: int, channel: int) -> NDArray[np.float64]:
     """[steps, batch]: a season with noise, large values far from zero, and a late start; holes in all. Where there is a
-    support, many zeros instead of what lies outside it."""
+    support, many zeros instead of what lies outside it. Counters add these values up, and the first starts again on the
+    way."""
     random = np.random.default_rng(7 + channel)
     steps = np.arange(GOLDEN_STEPS)
     season = np.sin(2 * np.pi * steps / span)
@@ -177,6 +183,9 @@ def _golden_channel(target: Target, span: int, channel: int) -> NDArray[np.float
     values = season[:, None] * (1.0, 250.0, 0.01) + noise * (1.0, 50.0, 0.002)
     values += (20.0, 48_211_734.25, -3.0) if target.support == "real" else 0.0
     values = confine(torch.as_tensor(values), target.support).numpy()
+    if target.kind == "counter":
+        values = values.cumsum(0) + np.array([20.0, 48_211_734.25, 0.0])
+        values[60:, 0] -= values[60, 0]
     values[random.random(values.shape) < 0.1] = np.nan
     values[40 + 6 * channel : 52 + 6 * channel, 0] = np.nan
     values[: 9 + 5 * channel, 2] = np.nan

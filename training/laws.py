@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from service.errors import FamilyError
+from training.counting import increases
 from training.models import Forecaster
 from training.models.columns import unroll_memory
 from training.models.forecaster import View
@@ -172,14 +173,19 @@ def missing_from_memory(model: Forecaster) -> None:
     out, missing = model.unroll(values, timestamps), np.isnan(values)
     if not np.isnan(out.surprise[missing]).all():
         raise LawBroken(law, "surprise at a missing value", "a number, not NaN")
-    columns = unroll_memory(model.memory.spec, values, timestamps)
+    seen = increases(values) if model.target.kind == "counter" else values
+    columns = unroll_memory(model.memory.spec, seen, timestamps)
     for name in ("level", "spread", "last", "count"):
         column = getattr(columns, name)
         close(law, name, column[1:][missing[1:]], column[:-1][missing[1:]], 0.0)
 
 
 def constant_series(model: Forecaster) -> None:
-    """A series that never changes is forecast as it is, and everything stays finite."""
+    """A series that never changes is forecast as it is, and everything stays finite.
+
+    Said of values, not of counters."""
+    if model.target.kind == "counter":
+        return
     _, timestamps = sample(model.target, 100, 1)
     for level in LEVELS:
         law = f"a constant series of {level:g} is forecast as it is"
@@ -191,7 +197,11 @@ def constant_series(model: Forecaster) -> None:
 
 
 def surprise_needs_a_scale(model: Forecaster) -> None:
-    """Without a scale only an exact hit has a surprise: any made-up unit would break the law of scale."""
+    """Without a scale only an exact hit has a surprise: any made-up unit would break the law of scale.
+
+    Said of values, not of counters."""
+    if model.target.kind == "counter":
+        return
     law = "without a scale only an exact hit has a surprise"
     _, timestamps = sample(model.target, 20, 1)
     values = np.full((20, 1), 5.0)
@@ -203,7 +213,11 @@ def surprise_needs_a_scale(model: Forecaster) -> None:
 
 
 def extremes_stay_finite(model: Forecaster) -> None:
-    """Huge values, an outlier of 1e9 and a jump to 1e6 give numbers."""
+    """Huge values, an outlier of 1e9 and a jump to 1e6 give numbers.
+
+    Said of values, not of counters."""
+    if model.target.kind == "counter":
+        return
     law = "extreme inputs stay finite"
     values, timestamps = sample(model.target, STEPS, 3)
     values[:, 0] *= 1e9

@@ -11,7 +11,7 @@ from training.models import Target
 def sample(target: Target, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """values [steps, count] with a daily season, a drift, noise, ten percent missing and one long outage; timestamps
     [steps] on the target's grid. Streams start at different times; some begin with nothing. With a support of its own
-    a target gets values that are often zero."""
+    a target gets values that are often zero; counters add them up, and start again once."""
     random = np.random.default_rng(seed)
     period = max(2, 86_400_000 // target.interval_ms)
     t = np.arange(steps)
@@ -21,6 +21,9 @@ def sample(target: Target, steps: int, count: int, seed: int = 0) -> tuple[NDArr
         values = np.maximum(values - 20, 0)
     if target.support == "integer":
         values = np.rint(3 * values)
+    if target.kind == "counter":
+        values = values.cumsum(0) + random.uniform(0, 1e6, count)
+        values[steps // 3 :] -= values[steps // 3]
     values[random.random(values.shape) < 0.1] = np.nan
     values[steps // 2 : steps // 2 + 40, ::3] = np.nan
     for stream in range(1, count, 2):

@@ -39,9 +39,9 @@ class Recipe:
     """What to train. `forecast_interval_ms`: the horizon's own grid (None = that of the values); `season_ms` None = no
     season, `second_season_ms` a longer one beside it; `linear_path` False = a recurrent net on its own; `iterated` =
     `ar` as the textbook has it, from lags alone and fed back on itself; `calibrated`: each stream's intervals find
-    their width while it is served; `support` None = found from the train part. `members` are those of `mix`; after
-    `budget_s` seconds `auto` begins no further family. `targets`: which of the panel's channels are forecast (none
-    named = all).
+    their width while it is served; `support` None = found from the train part, of counters nonnegative. `members` are
+    those of `mix`; after `budget_s` seconds `auto` begins no further family. `targets`: which of the panel's channels
+    are forecast (none named = all).
     """
 
     family: str = DEFAULT_FAMILY
@@ -140,12 +140,15 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = 
         support,
         second_steps=(recipe.second_season_ms or 0) // panel.interval_ms,
         others=len(others),
+        kind=panel.kind,
     )
     return Problem(what, values, seen.timestamps, split.train_end, split.validation_end, others)
 
 
 def _support(train: Panel, recipe: Recipe) -> Support:
-    """What the train part speaks for; of several targets it has to be all of them."""
+    """What the train part speaks for; of several targets it has to be all of them. An increase is never negative."""
+    if train.kind == "counter":
+        return "nonnegative"
     return support_of((train.only(recipe.targets) if recipe.targets else train).values.T)
 
 
@@ -185,6 +188,8 @@ def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
         )
     if recipe.iterated and panel.channels:
         raise DataError("an iterated autoregression reads one channel", "leave out --iterated or --channels")
+    if panel.kind == "counter" and panel.channels:
+        raise DataError("a counter has one channel", "leave out --channels, or --kind counter")
     if is_own(recipe.family) and panel.channels:
         raise DataError("a family of one's own reads one channel", "leave out --channels, or choose a built-in family")
     check_targets(recipe.targets, panel.channels)

@@ -35,6 +35,7 @@ PLAIN = Target(HOUR, 12, LEVELS)
 BINNED = Target(HOUR, 12, LEVELS, 240)  # ten days: two slots to a bin
 WEEKLY = Target(HOUR, 12, LEVELS, 24, second_steps=168)
 LONG_WEEKS = Target(HOUR, 12, LEVELS, 24, second_steps=504)  # three weeks: three slots to a bin
+COUNTER = Target(HOUR, 12, LEVELS, 24, support="nonnegative", kind="counter")
 HALF_DAYS = Target(HOUR, 6, LEVELS, 24, block=12)
 
 
@@ -112,6 +113,8 @@ MAKERS = {
     "lstm-weekly-binned": lambda: _recurrent("lstm", LONG_WEEKS, path=True),
     "dilated_gru-weekly": lambda: _recurrent("dilated_gru", WEEKLY, path=False),
     "seq2seq-weekly": lambda: _seq2seq(WEEKLY, path=True),
+    "ar-counter": lambda: _with_offsets(linear(COUNTER)),
+    "lstm-counter": lambda: _recurrent("lstm", COUNTER, path=True),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
 

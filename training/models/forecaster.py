@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.counting import increases
 from training.models.block import Block
 from training.models.calibration import ANCHORS, Calibration
 from training.models.columns import Columns, unroll_memory
+from training.models.counter import Kind, increase, initial_counter
 from training.models.density import TINY, integral_transform, pinball, surprise
 from training.models.latent import Carried
 from training.models.memory import Memory, MemorySpec, State
@@ -28,8 +30,8 @@ from training.models.units import Frame, relative, safe
 class Target:
     """What is forecast: how far, at which quantiles, on which grid and season (0 = none). With `block` > 1 the horizon
     has a coarser grid than the values: each of its leads is the mean of the next `block` slots. Then whether each
-    stream's intervals are calibrated while it is served, which values a forecast may take, and the length of a second,
-    longer season (0 = none)."""
+    stream's intervals are calibrated while it is served, which values a forecast may take, the length of a second,
+    longer season (0 = none), and whether the streams are counters: then the values are their increases."""
 
     interval_ms: int
     horizon: int
@@ -40,6 +42,7 @@ class Target:
     support: Support = "real"
     second_steps: int = 0
     others: int = 0  # other channels of the stream that a forecast may look at
+    kind: Kind = "gauge"
 
     @property
     def forecast_interval_ms(self) -> int:
@@ -129,12 +132,15 @@ class Forecaster(nn.Module):
         pending = {"pending": torch.zeros(batch, len(self.target.quantiles))}
         latent = self.latent.initial_state(batch) if self.latent else {}
         calibration = self.calibration.initial_state(batch) if self.calibration else {}
-        return {**self.memory.initial_state(batch), **latent, **pending, **calibration}
+        counter = initial_counter(batch) if self.target.kind == "counter" else {}
+        return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter}
 
     def step(self, value: Tensor, timestamp: Tensor, state: State, beside: Tensor | None = None) -> StepOutput:
         """Consume value [batch, 1] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms. `beside`
         [batch, features] f32: what stands in the memories of the other channels after this slot."""
-        arrived, before = value[:, 0], self.memory.frame(state)
+        counted = self.target.kind == "counter"
+        arrived, counter = increase(value[:, 0], state) if counted else (value[:, 0], {})
+        before = self.memory.frame(state)
         loss, scores = self._score(arrived, state, before)
         memory, glance = self.memory.update(arrived, timestamp, state)
         glance = replace(glance, beside=beside)
@@ -150,7 +156,7 @@ class Forecaster(nn.Module):
             anchored = self.units_at(view, self.calibration.leads)
             bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after, ends)
             calibration = {"stretch": stretch, "bounds": bounds, **block}
-        row = {**memory, **latent, "pending": units, **calibration}
+        row = {**memory, **latent, "pending": units, **calibration, **counter}
         return StepOutput(row, self._emit(units, after, started)[:, None], loss, scores[:, None])
 
     def forecast(self, timestamp: Tensor, state: State, beside: Tensor | None = None) -> Tensor:
@@ -188,6 +194,7 @@ class Forecaster(nn.Module):
         """values [T, S] (NaN = missing) on the grid timestamps [T] -> the same numbers that `step` and `forecast`
         give, one observation at a time. multi_step is computed after the steps `origins` (default: all). `beside`: the
         memories of the other channels."""
+        values = increases(values) if self.target.kind == "counter" else values
         columns = replace(unroll_memory(self.memory.spec, values, timestamps), beside=tuple(beside))
         hidden = self.scan(columns)
         steps = len(timestamps)

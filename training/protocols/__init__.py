@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from service.bundle import Manifest
 from service.errors import DataError
 from service.history import History
+from training.counting import as_counters
 from training.data import Panel, make_panel
 from training.metrics import Figure
 from training.protocols.book import BOOK_SPLIT, book_tasks
@@ -28,7 +29,8 @@ from training.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks, r
 
 
 def _on_its_grid(history: History, manifest: Manifest) -> Panel:
-    return make_panel(history, manifest.interval_ms, manifest.max_gap)
+    panel = make_panel(history, manifest.interval_ms, manifest.max_gap)
+    return as_counters(panel) if manifest.kind == "counter" else panel
 
 
 def _as_they_are(figures: Sequence[Figure]) -> list[Figure]:
@@ -38,7 +40,7 @@ def _as_they_are(figures: Sequence[Figure]) -> list[Figure]:
 @dataclass(frozen=True)
 class Protocol:
     """How a bundle is judged: `measured_on` as tables say it, `split` where none is given (None: the data's shares),
-    `main` the measure that it is known for."""
+    `main` the measure that it is known for, `counters` whether it says anything of them."""
 
     measured_on: str
     main: str
@@ -46,14 +48,15 @@ class Protocol:
     split: str | None = None
     panel: Callable[[History, Manifest], Panel] = _on_its_grid
     finish: Callable[[Sequence[Figure]], list[Figure]] = _as_they_are
+    counters: bool = True
 
 
 PROTOCOLS = {
     "rolling": Protocol("raw values; WQL and MASE by stream, then the mean", "wql", rolling_tasks),
     "ltsf": Protocol("each stream z-scored by its train part", "mse", ltsf_tasks),
     "online": Protocol("each stream z-scored by its train part", "mse", online_tasks, ONLINE_SPLIT),
-    "gift": Protocol("raw values pooled", "wql", gift_tasks, panel=gift_panel, finish=relative),
-    "book": Protocol("raw values, the k-th step alone", "mse", book_tasks, BOOK_SPLIT),
+    "gift": Protocol("raw values pooled", "wql", gift_tasks, panel=gift_panel, finish=relative, counters=False),
+    "book": Protocol("raw values, the k-th step alone", "mse", book_tasks, BOOK_SPLIT, counters=False),
 }
 
 

@@ -1,0 +1,64 @@
+"""Counters: meters that only rise until they start again, so that what is forecast is how much each interval adds.
+
+Plain numpy; `training/models/counter.py` is the same arithmetic inside the graph, one reading at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from service.errors import DataError
+from service.records import Float64
+from service.wording import many
+from training.data import Panel
+
+READINGS = 48  # fewer than these of a stream say nothing of its kind
+RISING = 0.5  # share of the steps of a counter that are upwards, at least
+RESETS = 0.01  # and that are downwards, at most
+NEAR_ZERO = 0.1  # of the reading before: where a reset ends
+
+
+def increases(values: Float64) -> Float64:
+    """Readings [T, S] (NaN = missing) -> what each interval added, [T, S]. After k missing readings the increase is
+    over k + 1 intervals, and its mean counts for the slot that came. A reading below the last one is a reset: it is
+    itself the increase since. NaN where nothing came, and at the first reading, before which none is known."""
+    rows = np.arange(len(values))[:, None]
+    latest = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
+    before = np.concatenate([np.full_like(latest[:1], -1), latest[:-1]])
+    last = np.take_along_axis(values, np.maximum(before, 0), axis=0)
+    risen = np.where(values < last, values, values - last) / np.maximum(rows - before, 1)
+    return np.where(before >= 0, risen, np.nan)
+
+
+def as_counters(panel: Panel) -> Panel:
+    """A panel of raw readings as one whose values are the increases; what the service is fed stays `readings`."""
+    return replace(panel, values=np.ascontiguousarray(increases(panel.values.T).T), readings=panel.values)
+
+
+def check_kind(kind: str) -> None:
+    """Raises DataError for a kind that there is not."""
+    if kind not in ("gauge", "counter"):
+        raise DataError(f"there is no kind {kind!r}", "choose one of gauge, counter")
+
+
+def counter_remark(panel: Panel) -> str | None:
+    """What is to be said where every stream that changes rises in most steps and never falls but to near zero."""
+    resets = [_resets(row[~np.isnan(row)]) for row in panel.values]
+    found = [count for count in resets if count is not None]
+    if not found or min(found) < 0:
+        return None
+    falls = f"fall only to near zero, {many(sum(found), 'time')}" if sum(found) else "never fall"
+    return f"values rise and {falls}, as a meter's: --kind counter forecasts the increase per interval"
+
+
+def _resets(values: Float64) -> int | None:
+    """How often a stream [n] without holes starts again; -1 if it is no counter, None if it says nothing."""
+    steps = np.diff(values)
+    if len(values) < READINGS or not steps.any():
+        return None
+    falls = steps < 0
+    near_zero = (values[1:] >= 0) & (values[1:] <= NEAR_ZERO * values[:-1])
+    rare = np.mean(falls) <= RESETS and np.mean(steps > 0) >= RISING
+    return int(np.count_nonzero(falls)) if rare and near_zero[falls].all() else -1
