@@ -124,10 +124,15 @@ class Pipeline:
                 return []
         if pending := self._serving.pending:
             self._health.wait_for(f"the rows of partitions {', '.join(map(str, pending))}")
-        elif self._in_group or self._consumer.is_member():
+        elif self._in_group or self._has_its_place():
             self._in_group = True  # joining once more it serves on
             self._health.ready()
         return [] if self._serving.is_behind else [b for b in batches if b.partition in self._serving.served]
+
+    def _has_its_place(self) -> bool:
+        """Whether the group has given us our partitions, and all are served: a member may hear of its assignment only
+        in the poll after the one in which it joined."""
+        return self._consumer.is_member() and self._consumer.assignment() <= set(self._serving.served)
 
     def _pass_over(self, error: OffsetGone) -> None:
         """Retention was faster than we are. Restoring finds where to go on, and counts."""

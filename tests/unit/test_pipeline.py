@@ -455,3 +455,21 @@ def _until(done: Any, seconds: float = 10.0) -> None:
     while not done():
         assert time.monotonic() < deadline, "it never came"
         threading.Event().wait(0.01)
+
+
+def test_who_has_joined_and_not_heard_of_its_partitions_is_not_ready(
+    walk: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client joins in one poll and tells us what we are given in the next."""
+    broker = memory_broker()
+    send(broker, readings(range(3)))
+    subject = worker(broker, walk)
+    consumer = subject.pipeline._consumer
+    with monkeypatch.context() as early:
+        early.setattr(consumer, "poll", lambda *_: [])
+        early.setattr(consumer, "is_member", lambda: True)
+        early.setattr(consumer, "assignment", lambda: frozenset({0}))
+        subject.turn()
+        assert not subject.health.ready_answer()[0]
+    subject.turn(5)
+    assert subject.health.ready_answer()[0]
