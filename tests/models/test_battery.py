@@ -137,7 +137,7 @@ class Overflow(Last):
 
 def frozen() -> Forecaster:
     model = Last()
-    model.calibration.learn = lambda arrived, state, before: torch.zeros_like(state["stretch"])
+    model.calibration.learn = lambda arrived, mean, state, before: torch.zeros_like(state["stretch"])
     return model
 
 
