@@ -10,10 +10,11 @@ from training.fitting.build import AUTO, FAMILIES
 from training.models.seq2seq import SEQ2SEQ
 from training.protocols.gift import LENGTHS
 
-PARTS = ("ltsf-etth1", "ltsf-ettm1", "plain", "gift", "online", "rolling", "book", "unseen", "start")
+PARTS = ("ltsf-etth1", "ltsf-ettm1", "plain", "gift", "online", "rolling", "book", "unseen", "holes", "start")
 YARDSTICKS = ("naive", "seasonal_naive")
 OTHERS = tuple(family for family in FAMILIES if family not in (*YARDSTICKS, "lstm", "ar"))
 ROLLING = ("Beijing, PM2.5", "PJM", "household", "Victoria", "wind", "solar", "traffic", "water flow")
+HOLES = ("Beijing, PM2.5", "wind")
 UNSEEN = {"ETTh1": "OT", "Beijing, PM2.5": "PRSA_Data_Gucheng_20130301-20170228 PM2.5"}
 
 
@@ -63,6 +64,7 @@ def _full() -> Iterator[Case]:
     yield from (Case("rolling", data, "rolling", family) for data in ROLLING for family in ("lstm", "ar"))
     yield Case("book", "drawn", "book", "ar", 64, seeds=200)
     yield from (Case("unseen", data, "rolling", "lstm") for data in UNSEEN)
+    yield from (Case("holes", data, "rolling", "lstm") for data in HOLES)
     yield Case("start", "ETTh1", "ltsf", "lstm", 96, split=_months(1))
 
 

@@ -18,6 +18,7 @@ from tests.accuracy.sets import DAY, SETS, only, panel_of, without
 from tests.bench.graphs import sweep
 from training.backtest import backtest, judge_tasks
 from training.data import Panel, Split
+from training.fitting.holes import holes
 from training.metrics import Figure
 from training.protocols import protocol_of
 from training.protocols.gift import training_rows
@@ -30,6 +31,7 @@ BATCHES = (1, 64, 512)
 #: Steps since a stream's start: (first, last) of the origins that are judged together.
 STARTS = ((1, 3), (4, 6), (7, 12), (13, 24), (25, 48), (49, 96), (97, 168))
 OFFSET = 5.0  # scales
+TAKEN_OUT = 0.2  # of the values of a hold-out
 
 Record = dict[str, Any]
 panel_in = lru_cache(maxsize=2)(panel_of)
@@ -50,6 +52,8 @@ def measure(case: Case, data: Path, store: Path) -> Record:
     bundle = trained(taught, _recipe(case, panel), split, store)
     if case.part == "unseen":
         figures = _unseen(bundle, only(panel, UNSEEN[case.data]), split)
+    elif case.part == "holes":
+        figures = _holes(bundle, panel, split)
     elif case.part == "start":
         figures = _start(bundle, panel, split)
     else:
@@ -104,6 +108,18 @@ def _from(task: Task, panel: Panel, first: int) -> Task:
     kept = task.origins >= first
     values = np.where(np.isnan(panel.values[:, : task.end]), np.nan, task.values)
     return replace(task, panel=panel, values=values, origins=task.origins[kept], mase_scale=task.mase_scale[:, kept])
+
+
+def _holes(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
+    """A hold-out of which runs of up to two seasons are missing, judged by all that came. The naive forecasts miss
+    nothing."""
+    runtime = Runtime.load(bundle)
+    longest = 2 * DAY // panel.interval_ms
+    missing = holes(panel.values.T.shape, longest, TAKEN_OUT, np.random.default_rng(0)).T
+    missing[:, : split.validation_end] = False
+    told = Panel(panel.streams, panel.timestamps, np.where(missing, np.nan, panel.values), panel.interval_ms)
+    tasks = rolling_tasks(panel, Ask.of(runtime.manifest, split, DAY))
+    return judge_tasks(runtime, [replace(task, panel=told) for task in tasks], told)
 
 
 def _start(bundle: Path, panel: Panel, split: Split) -> list[Figure]:

@@ -139,6 +139,15 @@ def _unseen(records: Sequence[Record]) -> Rows:
         yield (record["case"]["data"], f"{figure.origins:,}", *map(number, scores), _against(figure, "mae"))
 
 
+def _holes(records: Sequence[Record]) -> Rows:
+    for record in records:
+        horizon = max(result["horizon"] for result in record["results"])
+        (figure,) = _figures(record, model="model", horizon=horizon)
+        naive = [_figures(record, model=model, horizon=horizon)[0].mase for model in _MODELS]
+        scores = [figure.mase, figure.wql, figure.coverage_80, *naive]
+        yield (record["case"]["data"], f"{figure.origins:,}", *map(number, scores))
+
+
 def _start(records: Sequence[Record]) -> Rows:
     for record in records:
         for figure in _figures(record, model="model", horizon=96):
@@ -174,6 +183,7 @@ TABLES: dict[str, tuple[Sequence[str], Callable[[Sequence[Record]], Rows]]] = {
     ),
     "book": (("what", "drawings", "MSE", "spread over drawings"), _book),
     "unseen": (("set", "origins", "MASE", "last value", "seasonal naive", "MAE against seasonal naive"), _unseen),
+    "holes": (("set", "origins", "MASE", "WQL", "in 80 %", "last value", "seasonal naive"), _holes),
     "start": (("steps since the start", "MSE", "last value", "ratio"), _start),
     "cost": (("set", "steps", "model", "trained in s", "floats", "bytes", *_RATES), _cost),
 }

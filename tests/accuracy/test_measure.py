@@ -8,7 +8,7 @@ import pytest
 
 from tests.accuracy.__main__ import PAGE, main
 from tests.accuracy.cases import PARTS, cases
-from tests.accuracy.measure import STARTS, _start, _unseen, key_of
+from tests.accuracy.measure import STARTS, _holes, _start, _unseen, key_of
 from tests.accuracy.page import NOT_YET, TABLES, render
 from tests.support.bundles import Walk, write_bundle
 from training.backtest import backtest
@@ -39,6 +39,18 @@ def test_an_unseen_stream_is_served_from_the_end_of_training_on(bundle: Path) ->
     again = _unseen(bundle, data, SPLIT)
     assert [figure.mae for figure in again] == [figure.mae for figure in far]
     assert again[0].mase != far[0].mase
+
+
+def test_a_hold_out_with_holes_is_judged_by_all_that_came(bundle: Path) -> None:
+    data = panel()
+    whole = [f for f in backtest(bundle, data, "rolling", SPLIT, season_ms=DAY) if f.model == "naive"]
+    holed = [f for f in _holes(bundle, data, SPLIT) if f.model in ("naive", "model")]
+    naive = [f for f in holed if f.model == "naive"]
+    assert [f.mae for f in naive] == [f.mae for f in whole]
+    assert {f.origins for f in holed if f.horizon == 6} == {1200 - 600 - 6 + 1}
+    model, yardstick = (next(f for f in holed if f.model == name and f.horizon == 6) for name in ("model", "naive"))
+    assert model.mae is not None and yardstick.mae is not None
+    assert model.mae > yardstick.mae  # the bundle repeats the last value that it was told
 
 
 def test_streams_that_start_are_judged_by_steps_since_then(bundle: Path) -> None:

@@ -19,7 +19,7 @@ from training.models.naive import PointForecaster
 
 
 def quick(family: str) -> Schedule:
-    return replace(schedule_of(family), epochs=1, most_iterations=8)
+    return replace(schedule_of(family), epochs=1, iterations=8)
 
 
 QUICK = Plan(schedules=quick)

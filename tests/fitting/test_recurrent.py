@@ -28,7 +28,7 @@ def test_training_lowers_the_loss_on_validation(family: str, horizon: int) -> No
     seq2seq = family == "seq2seq"
     fresh = SequenceToSequence(whole.target, None) if seq2seq else LatentAutoregression(whole.target, family, None)
     columns = unroll_memory(fresh.memory.spec, whole.values, whole.timestamps)
-    schedule = replace(schedule_of(family), epochs=2, most_iterations=8, learning_rate=5e-3)
+    schedule = replace(schedule_of(family), epochs=2, iterations=8, learning_rate=5e-3)
     fitted = fit_family(family, whole, Plan(linear_path=False, schedules=lambda _: schedule))
     assert isinstance(fitted, Recurrent)
     assert validation_loss(fitted, whole, columns) < 0.9 * validation_loss(fresh, whole, columns)

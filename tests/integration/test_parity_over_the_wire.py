@@ -51,7 +51,7 @@ def train(panel: Panel, split: Split, directory: Path) -> Trained:
     """A gru with a linear path, trained briefly: parity asks for weights that matter, not for good ones."""
     recipe = Recipe(family="gru", horizon=24, season_ms=DAY_MS, quantiles=(0.1, 0.5, 0.9))
     model = fit_family(
-        "gru", problem_of(panel, recipe, split), Plan(schedules=lambda _: Schedule(epochs=1, most_iterations=12))
+        "gru", problem_of(panel, recipe, split), Plan(schedules=lambda _: Schedule(epochs=1, iterations=12))
     )
     export_bundle(model, Identity("gru"), directory)
     return Trained(model, directory, panel.rows(split.validation_end, split.end))

@@ -87,7 +87,7 @@ class Leak(Cell):
         return {"hidden": (1 - share) * state["hidden"] + share * torch.tanh(inputs)}
 
 class Leaky(Forecaster):
-    schedule = Schedule(piece=48, burn_in=12, epochs=2, most_iterations=8)
+    schedule = Schedule(piece=48, burn_in=12, epochs=2, iterations=8)
     def __init__(self, target):
         memory = MemorySpec(target.interval_ms, target.season_steps, 1, (0.5,), (12.0, 24.0))
         super().__init__(target, memory, Latent(Leak(8), memory, 8))

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from training.fitting.problem import Problem
 from training.models.columns import Columns
 from training.models.forecaster import Forecaster, view_of
+from training.models.support import confine
+from training.models.units import Frame
 
 CELLS = 250_000  # forecasts (of all quantiles) judged at a time
 
@@ -37,8 +39,9 @@ def judge(model: Forecaster, problem: Problem, columns: Columns | None = None) -
         t, s = problem.pairs(chunk)
         unit, came = problem.unit[s][:, None], problem.windows(t, s, horizon)
         view = view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)])
-        units = model.multi_step_units(view).numpy() * columns.scale[t, s][:, None, None]
-        error = ((came - columns.x[t, s][:, None])[:, :, None] - units) / unit[:, :, None]
+        frame = Frame(torch.as_tensor(columns.x[t, s]), torch.as_tensor(columns.scale[t, s]))
+        emitted = confine(frame.raw(model.multi_step_units(view)), problem.target.support).numpy()
+        error = (came[:, :, None] - emitted) / unit[:, :, None]
         judged = ~np.isnan(came) & (columns.count[t, s] > 0)[:, None]
         error = error[judged]
         sums += (

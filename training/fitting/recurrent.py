@@ -2,7 +2,9 @@
 
 A piece starts at a random position from a zero hidden state; its first `burn_in` updates only warm the state and
 carry no loss (Dive into Deep Learning, "Backpropagation Through Time"). Of a phase bank a piece is the turns of one
-of its states. Over long horizons every batch draws some of the leads. Validation carries the state through all history.
+of its states. Over long horizons every batch draws some of the leads. Half of the batches see a twin of the history
+with runs of values taken out (`training/fitting/holes.py`) and are judged by what truly came. Validation carries the
+state through all history.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.fitting.holes import with_holes
 from training.fitting.problem import LONG, LONG_STRIDE, Problem
 from training.models.columns import Columns
 from training.models.forecaster import Forecaster, view_of
@@ -23,7 +26,7 @@ from training.models.latent import Carried, Nothing
 from training.models.recurrent import DILATED_GRU
 from training.models.seq2seq import SEQ2SEQ
 
-ONE_STEP_SHARE = 1 / 3  # of the loss
+ONE_STEP_SHARE = 0.2  # of the loss
 CELLS = 250_000  # forecasts (of all quantiles) judged at a time
 
 
@@ -35,27 +38,27 @@ class Schedule:
     burn_in: int = 144
     batch: int = 16
     epochs: int = 10
-    most_iterations: int = 40  # an epoch
-    learning_rate: float = 2e-3
+    iterations: int = 100  # an epoch
+    cells: int = 98_304  # forecasts (of all quantiles) a batch learns from: neighbouring moments say nearly the same
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     patience: int = 3
     clip: float = 1.0
     seed: int = 0
-    cells: int | None = None  # most forecasts a batch, of a decoder that pays for every lead
+    masked: float = 0.5  # the share of batches that see the history with holes
     taught: float = 0.0  # the share of training over which teacher forcing fades out (and none is given up)
 
 
 #: A bank's states see few updates each, and every update saw `stride` values.
-DILATED = Schedule(piece=50, burn_in=15, most_iterations=100, learning_rate=5e-4)
+DILATED = Schedule(piece=50, burn_in=15, learning_rate=2e-3)
+#: A decoder takes as long for a lead as an encoder for a value.
+DECODED = Schedule(iterations=40, cells=24_576, learning_rate=2e-3, taught=0.5)
 
 
 def schedule_of(family: str) -> Schedule:
     """What a family is trained by unless told otherwise."""
     return {DILATED_GRU: DILATED, SEQ2SEQ: DECODED}.get(family, Schedule())
 
-
-#: A decoder takes as long for a lead as an encoder for a value.
-DECODED = Schedule(cells=24_576, taught=0.5)
 
 #: Called after every iteration with (iterations done, iterations in all, loss of the last one, best validation loss).
 Report = Callable[[int, int, float, float], None]
@@ -77,20 +80,20 @@ def fit_recurrent(
     pieces = _Pieces(model, problem, columns, schedule)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay)
-    total = schedule.epochs * pieces.an_epoch
+    total = schedule.epochs * schedule.iterations
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.learning_rate, total_steps=total + 1, pct_start=0.1)
     best, weights, bad = validation_loss(model, problem, columns), copy.deepcopy(model.state_dict()), 0
     try:
         for epoch in range(schedule.epochs):
             model.train()
-            for iteration in range(pieces.an_epoch):
-                loss = pieces.loss((epoch * pieces.an_epoch + iteration) / total)
+            for iteration in range(schedule.iterations):
+                loss = pieces.loss((epoch * schedule.iterations + iteration) / total)
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 nn.utils.clip_grad_norm_(trained, schedule.clip)
                 optimiser.step()
                 cycle.step()
-                report(epoch * pieces.an_epoch + iteration + 1, total, float(loss.detach()), best)
+                report(epoch * schedule.iterations + iteration + 1, total, float(loss.detach()), best)
             judged = validation_loss(model, problem, columns)
             bad = 0 if epoch < schedule.taught * schedule.epochs else bad + 1
             if judged < best:
@@ -119,33 +122,35 @@ class _Pieces:
     """Draws batches of contiguous pieces of the train part and gives their loss."""
 
     def __init__(self, model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule) -> None:
-        self.model, self.problem, self.columns, self.schedule = model, problem, columns, schedule
+        self.model, self.problem, self.schedule = model, problem, schedule
         self.latent = _latent(model)
-        self.inputs = self.latent.inputs(columns)
         self.random = np.random.default_rng(schedule.seed)
+        seen = [columns]
+        if schedule.masked:
+            seen.append(with_holes(problem, self.random).columns(columns.spec))
+        self.seen = [(one, self.latent.inputs(one)) for one in seen]
         self.last = problem.train_end - problem.target.reach - schedule.piece * self.latent.stride
-        usable = (schedule.piece - schedule.burn_in) * schedule.batch
-        self.rows = min(usable, max(1, schedule.cells // problem.target.horizon)) if schedule.cells else usable
-        once = (self.last - problem.warmup) * problem.values.shape[1] / self.rows
-        self.an_epoch = int(np.clip(once, 8, schedule.most_iterations))
+        self.drawn = model.reads_at_once and problem.target.horizon > LONG
+        leads = LONG if self.drawn else problem.target.horizon
+        self.rows = max(1, schedule.cells // leads)
 
     def loss(self, done: float) -> Tensor:
         """Of one batch, after a share `done` of the training."""
         plan, target = self.schedule, self.problem.target
+        columns, inputs = self.seen[self.random.random() < plan.masked]
         start = self.random.integers(self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch)
         stream = self.random.integers(0, self.problem.values.shape[1], plan.batch)
         times = start[:, None] + self.latent.stride * np.arange(plan.piece)
-        hidden = self.latent.run(self.inputs[torch.as_tensor(times), torch.as_tensor(stream)[:, None]])
+        hidden = self.latent.run(inputs[torch.as_tensor(times), torch.as_tensor(stream)[:, None]])
         t = times[:, plan.burn_in :].reshape(-1)
         s = np.repeat(stream, plan.piece - plan.burn_in)
         state = hidden[:, plan.burn_in :].flatten(0, 1)
         if self.rows < len(t):
             kept = self.random.permutation(len(t))[: self.rows]
             t, s, state = t[kept], s[kept], state[torch.as_tensor(kept)]
-        drawn = self.model.reads_at_once and target.horizon > LONG
-        leads = self.random.permutation(target.horizon)[:LONG] if drawn else None
+        leads = self.random.permutation(target.horizon)[:LONG] if self.drawn else None
         shown = self.random.random((len(t), target.horizon)) < 1 - done / plan.taught if done < plan.taught else None
-        return _loss(self.model, self.problem, self.columns, state, t, s, leads, shown)
+        return _loss(self.model, self.problem, columns, state, t, s, leads, shown)
 
 
 def _loss(
@@ -161,22 +166,30 @@ def _loss(
     """Pinball loss in the streams' units over observed targets: the horizon's (or some leads of it), and a share for
     one step ahead. `shown` [n, horizon]: which of its targets a decoder may read, for the lead after them."""
     scale = columns.scale[t, s]
+    unit = np.where(scale > 0, scale, 1.0)[:, None]
     drawn = np.arange(model.target.horizon) if leads is None else leads
     after = np.concatenate([problem.windows(t, s, drawn), problem.next(t, s)], 1)
-    ahead = after - columns.x[t, s][:, None]
-    came = torch.as_tensor((ahead / np.where(scale > 0, scale, 1.0)[:, None]).astype(np.float32))
+    anchor = columns.x[t, s][:, None]
+    came = torch.as_tensor(((after - anchor) / unit).astype(np.float32))
+    end = None if model.target.support == "real" else torch.as_tensor((-anchor / unit).astype(np.float32))
     weight = torch.as_tensor((scale / problem.unit[s]).astype(np.float32))
     view = view_of(columns, t, s, hidden)
     if shown is not None:
         view = replace(view, shown=torch.where(torch.as_tensor(shown), came[:, :-1], torch.tensor(torch.nan)))
     units = model.multi_step_units(view) if leads is None else model.units_at(view, leads.tolist())
-    multi = _pinball(units, came[:, :-1], weight, model.target.quantiles)
-    one = _pinball(model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles)
+    multi = _pinball(units, came[:, :-1], weight, model.target.quantiles, end)
+    one = _pinball(model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles, end)
     return (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * one
 
 
-def _pinball(quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[float, ...]) -> Tensor:
-    """quantiles [n, leads, Q], came [n, leads] (NaN = missing), weight [n]."""
+def _pinball(
+    quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[float, ...], end: Tensor | None = None
+) -> Tensor:
+    """quantiles [n, leads, Q], came [n, leads] (NaN = missing), weight [n]. `end` [n, 1]: where a support ends, which
+    quantiles below are moved to when they are emitted; so a target that lies there is met by all of them (Powell, 1986,
+    whose gradient for other targets would be lost where a quantile is below: those are judged as if it were not)."""
+    if end is not None:
+        quantiles = torch.where((came <= end)[:, :, None], quantiles.maximum(end[:, :, None]), quantiles)
     observed = ~torch.isnan(came)
     error = torch.where(observed, came, torch.zeros_like(came))[:, :, None] - quantiles
     level = torch.tensor(levels)
