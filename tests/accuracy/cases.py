@@ -59,7 +59,7 @@ def _full() -> Iterator[Case]:
     for data in ("ETTm1 by hour", "ETTm1"):
         yield from (Case("gift", data, "gift", family, h) for h in LENGTHS.values() for family in ("lstm", "ar", AUTO))
         yield Case("gift", data, "gift", "lstm", LENGTHS["short"], seed=1)
-    yield Case("online", "ETTm1", "online", "ar", 48)
+    yield from (Case("online", "ETTm1", "online", family, 48) for family in ("ar", AUTO))
     yield from (Case("online", "ETTm1", "online", "lstm", 48, seed) for seed in (0, 1))
     yield from (Case("rolling", data, "rolling", family) for data in ROLLING for family in ("lstm", "ar"))
     yield Case("book", "drawn", "book", "ar", 64, seeds=200)

@@ -56,7 +56,28 @@ def test_auto_keeps_the_best_and_says_why() -> None:
 
 def test_auto_begins_nothing_after_its_time() -> None:
     families = [one.model.family for one in fit_auto(problem(daily(1), season=24), QUICK, budget_s=0.0)]
-    assert sorted(families) == ["ar", "naive", "seasonal_naive"]
+    assert sorted(families) == ["ar", "ar", "naive", "seasonal_naive"]
+
+
+def test_the_better_of_two_memories_is_that_of_all_that_follows() -> None:
+    """A short history of noise around a day that stays: two tables are enough, and 48 lags have to be unlearned."""
+    short = np.tile(np.sin(2 * np.pi * np.arange(24) / 24), 30)[:, None] + np.random.default_rng(1).normal(
+        size=(720, 1)
+    )
+    found = fit_auto(problem(short, season=24), QUICK)
+    linear = {one.note: one for one in found if one.model.family == "ar"}
+    light, full = linear[" with a light memory"], linear[""]
+    assert light.wql < full.wql
+    assert light.model.memory.spec.lags == 24
+    assert {one.model.memory.spec for one in found if one.model.family in ("lstm", "dilated_gru", "mix")} == {
+        light.model.memory.spec
+    }
+    assert "ar with a light memory" in reason(found)
+
+
+def test_lags_that_were_asked_for_are_kept() -> None:
+    found = fit_auto(problem(daily(1), season=24), replace(QUICK, lags=30), budget_s=0.0)
+    assert {one.model.memory.spec.lags for one in found if one.model.family == "ar"} == {30}
 
 
 def test_a_random_walk_is_left_to_its_last_value() -> None:

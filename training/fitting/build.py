@@ -27,7 +27,7 @@ from training.models import (
     SequenceToSequence,
 )
 from training.models.columns import Columns
-from training.models.linear import LAGS, iterated_memory, linear_memory
+from training.models.linear import LAGS, RATES, iterated_memory, linear_memory
 from training.models.recurrent import DILATED_GRU, RECURRENT
 from training.models.seq2seq import SEQ2SEQ
 
@@ -58,12 +58,12 @@ def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     if is_own(family):
         return fit_own(load_own(family), problem, plan.schedules(family), plan.report)
     if family in LATENT:
-        linear = _fit_ar(problem, plan.lags) if plan.linear_path else None
+        linear = fit_ar(problem, plan.lags) if plan.linear_path else None
         return fit_latent(family, problem, plan, linear)
     if family == MIX:
         return fit_mixture(problem, plan)
     if family == "ar":
-        return _fit_iterated(problem, plan.lags) if plan.iterated else _fit_ar(problem, plan.lags)
+        return _fit_iterated(problem, plan.lags) if plan.iterated else fit_ar(problem, plan.lags)
     if family not in ("naive", "seasonal_naive"):
         raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}")
     point = Naive(problem.target) if family == "naive" else SeasonalNaive(problem.target)
@@ -89,13 +89,14 @@ def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
     wrong = [name for name in plan.members if name not in MIXABLE]
     if wrong or len(plan.members) < 2 or len(set(plan.members)) < len(plan.members):
         raise DataError(f"{','.join(plan.members)} cannot be mixed", f"name two or more of {', '.join(MIXABLE)}")
-    linear = _fit_ar(problem, plan.lags)
+    linear = fit_ar(problem, plan.lags)
     fitted = [linear if name == "ar" else fit_latent(name, problem, plan, linear) for name in plan.members]
     return Mixture(fitted).eval()
 
 
-def _fit_ar(problem: Problem, lags: int) -> LinearAutoregression:
-    columns = problem.columns(linear_memory(problem.target, lags))
+def fit_ar(problem: Problem, lags: int, rates: tuple[float, ...] = RATES) -> LinearAutoregression:
+    """The linear autoregression on so many lags and seasonal tables of these rates."""
+    columns = problem.columns(linear_memory(problem.target, lags, rates))
     return _linear(problem, columns, fit_linear(problem, columns, problem.target.horizon).weights)
 
 

@@ -1,5 +1,7 @@
 """`auto`: the cheap families are fitted one after the other, and the best on the validation part is kept.
 
+The linear autoregression comes with two memories; the better one's is that of the recurrent families too.
+
 Judged by the weighted quantile loss. A point forecaster has its quantiles from its errors on that same part,
 so it is judged crosswise: quantiles from one half of the validation part, loss on the other.
 """
@@ -14,11 +16,12 @@ from functools import partial
 
 import numpy as np
 
-from training.fitting.build import MEMBERS, Plan, fit_family, fit_latent
+from training.fitting.build import MEMBERS, Plan, fit_ar, fit_family, fit_latent
 from training.fitting.judge import judge
 from training.fitting.problem import Problem
 from training.fitting.residuals import fit_offsets
 from training.models import Forecaster, LinearAutoregression, Mixture
+from training.models.linear import LAGS, LIGHT_LAGS, LIGHT_RATES
 from training.models.naive import PointForecaster
 
 
@@ -29,9 +32,10 @@ class Candidate:
     model: Forecaster
     wql: float
     seconds: float
+    note: str = ""
 
     def __str__(self) -> str:
-        return f"{self.model.family} {self.wql:.4f} ({self.seconds:.0f} s)"
+        return f"{self.model.family}{self.note} {self.wql:.4f} ({self.seconds:.0f} s)"
 
 
 def fit_auto(problem: Problem, plan: Plan, budget_s: float | None = None) -> list[Candidate]:
@@ -50,18 +54,21 @@ def reason(candidates: list[Candidate]) -> str:
 def _candidates(problem: Problem, plan: Plan, budget_s: float | None) -> Iterator[Candidate]:
     started = time.monotonic()
 
-    def judged(fit: Callable[[], Forecaster]) -> Candidate:
+    def judged(fit: Callable[[], Forecaster], note: str = "") -> Candidate:
         begun = time.monotonic()
         model = fit()
         seconds = time.monotonic() - begun
-        return Candidate(model, validation_wql(model, problem), seconds)
+        return Candidate(model, validation_wql(model, problem), seconds, note)
 
     yield judged(lambda: fit_family("naive", problem, plan))
     if problem.target.season_steps:
         yield judged(lambda: fit_family("seasonal_naive", problem, plan))
-    ar = judged(lambda: fit_family("ar", problem, plan))
-    yield ar
-    path = ar.model if plan.linear_path and isinstance(ar.model, LinearAutoregression) else None
+    linear = [judged(lambda: fit_family("ar", problem, plan))]
+    if problem.target.season_steps and not plan.iterated and plan.lags == LAGS:
+        linear.append(judged(lambda: fit_ar(problem, LIGHT_LAGS, LIGHT_RATES), " with a light memory"))
+    yield from linear
+    ar = min(linear, key=lambda one: one.wql).model
+    path = ar if plan.linear_path and isinstance(ar, LinearAutoregression) else None
     members: list[Forecaster] = []
     for family in MEMBERS:
         if budget_s is not None and time.monotonic() - started > budget_s:

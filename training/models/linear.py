@@ -20,12 +20,14 @@ from training.models.naive import PointForecaster
 
 LAGS = 48
 RATES = (0.5, 0.2, 0.08, 0.03)
+#: A lighter memory: fewer weights, which a short history may teach better.
+LIGHT_LAGS, LIGHT_RATES = 24, (0.3, 0.06)
 
 
-def linear_memory(target: Target, lags: int = LAGS) -> MemorySpec:
-    """The memory that the linear map reads."""
+def linear_memory(target: Target, lags: int = LAGS, rates: tuple[float, ...] = RATES) -> MemorySpec:
+    """The memory that the linear map reads; `rates` are those of the season's tables, if there is a season."""
     span = target.season_steps or 24
-    rates = RATES if target.season_steps else ()
+    rates = rates if target.season_steps else ()
     half_lives = tuple(level * span for level in LEVELS)
     return MemorySpec(target.interval_ms, target.season_steps, lags, rates, half_lives, target.second_steps)
 
