@@ -71,7 +71,12 @@ def train(
         str | None, typer.Option(help="Values of a forecast: real, nonnegative or integer; found if not given.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; 10 if not given.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="At most so many rounds, with a look at the validation part after each; 10 if not given."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
     name: Annotated[str | None, typer.Option(help="How records name the model; its family if not given.")] = None,
     row_limit: Annotated[int, typer.Option(min=1, help="Most bytes of state a stream.")] = 16_384,
