@@ -34,12 +34,16 @@ def test_holes_take_their_share_in_runs_from_one_row_to_the_longest(longest: int
     assert np.mean(made[:, 0] & made[:, 1]) < 0.1  # every stream has its own
 
 
-def test_a_value_is_taken_out_or_left_as_it_is() -> None:
-    whole = problem(daily(0), season=24)
+def test_a_value_is_taken_out_or_left_as_it_is_in_every_channel() -> None:
+    whole = replace(problem(daily(0), season=24), others=(daily(1), daily(2)))
     twin = with_holes(whole, np.random.default_rng(0))
-    missing = np.isnan(twin.values) & ~np.isnan(whole.values)
-    assert missing.any()
-    np.testing.assert_array_equal(np.where(missing, whole.values, twin.values), whole.values)
+    taken = []
+    for before, after in zip((whole.values, *whole.others), (twin.values, *twin.others), strict=True):
+        missing = np.isnan(after)
+        np.testing.assert_array_equal(np.where(missing, before, after), before)
+        taken.append(missing)
+    assert all(missing.any() for missing in taken)
+    assert not np.array_equal(taken[0], taken[1])
 
 
 def test_who_saw_holes_in_training_knows_how_wide_an_interval_is_inside_of_one() -> None:

@@ -18,11 +18,13 @@ SHARE = 0.2  # of all values, about
 
 
 def with_holes(problem: Problem, random: np.random.Generator, share: float = SHARE) -> Problem:
-    """The problem as a sensor with failures would have told it."""
+    """The problem as sensors with failures would have told it, each channel with its own."""
     longest = 2 * (problem.target.season_steps or 24)
-    return replace(
-        problem, values=np.where(holes(problem.values.shape, longest, share, random), np.nan, problem.values)
-    )
+
+    def holed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(holes(values.shape, longest, share, random), np.nan, values)
+
+    return replace(problem, values=holed(problem.values), others=tuple(holed(other) for other in problem.others))
 
 
 def holes(shape: tuple[int, int], longest: int, share: float, random: np.random.Generator) -> NDArray[np.bool_]:
