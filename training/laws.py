@@ -21,7 +21,7 @@ from training.models.support import confine
 from training.sample import sample
 
 Array = NDArray[np.floating]
-STEPS = 240
+STEPS, FEW = 240, 60
 TOLERANCE = 1e-4  # running scales
 #: (a, b): f(a * y + b) = a * f(y) + b
 MOVES = ((1e-3, 7.0), (1e3, -5e5), (1.0, 48_211_734.25))
@@ -82,13 +82,19 @@ def unroll_is_step(model: Forecaster) -> None:
 
 
 def shift_and_scale(model: Forecaster) -> None:
-    """f(a*y + b) = a*f(y) + b. A support is a constant in data units: such a forecaster is not held to it."""
+    """f(a*y + b) = a*f(y) + b, over a history at once, and over FEW steps one by one: that `step` says the same as
+    `unroll` is seen at the sample's own level alone. A support is a constant in data units: such a forecaster is not
+    held to it."""
     if model.target.support != "real":
         return
     values, timestamps = sample(model.target, STEPS, 4)
     plain = model.unroll(values, timestamps)
+    few, when = values[:FEW], timestamps[:FEW]
+    one_by_one, narrow = stepped(model, few, when), unit_of(plain.scale[:FEW])[:, :, None]
     for a, b in MOVES:
         law, moved = f"shift and scale by {a:g} and {b:g}", model.unroll(a * values + b, timestamps)
+        found = stepped(model, a * few + b, when)["one_step"]
+        close(law, "one_step, by steps", found, a * one_by_one["one_step"] + b, TOLERANCE, a * narrow)
         unit = unit_of(a * plain.scale)
         close(law, "one_step", moved.one_step, a * plain.one_step + b, TOLERANCE, unit[:, :, None])
         close(law, "multi_step", moved.multi_step, a * plain.multi_step + b, TOLERANCE, unit[:, :, None, None])

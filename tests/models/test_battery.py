@@ -123,6 +123,13 @@ class Blind(Last):
         return replace(out, surprise=torch.nan_to_num(torch.as_tensor(out.surprise), nan=0.0).numpy())
 
 
+class Capped(Last):
+    """Above every sample, and in `step` alone."""
+
+    def step(self, value, timestamp, state, beside=None):
+        return super().step(value.clamp(max=100.0), timestamp, state, beside)
+
+
 class Overflow(Last):
     """In the third power of the last change: 1e9 of them is more than a float32 holds."""
 
@@ -150,6 +157,7 @@ DEFECTS: dict[str, tuple[Law, Callable[[], Forecaster], str]] = {
     "a look ahead": (laws.causality, Seer, "one_step before a change"),
     "neighbours": (laws.independence, Neighbourly, "one_step at"),
     "a constant in data units": (laws.shift_and_scale, Wall, "shift and scale by"),
+    "the same in step alone": (laws.shift_and_scale, Capped, "one_step, by steps at"),
     "time before the start": (laws.silence_leaves_no_trace, lambda: Moved(True, 0.01), "one_step at"),
     "a score of nothing": (laws.missing_from_memory, Blind, "surprise at a missing value"),
     "off a constant": (laws.constant_series, Wall, "multi_step at"),

@@ -47,16 +47,18 @@ def written(folder: Path, name: str, text: str) -> Path:
     return folder / f"{name}.py"
 
 
-def page_example(folder: Path) -> Path:
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+def page_example(folder: Path, name: str) -> Path:
+    """The page's example that calls itself `name`.py."""
+    found = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+    (code,) = (code for code in found if f'"""{name}.py"""' in code)
     assert len(code.splitlines()) < 50
-    return written(folder, "smooth", code)
+    return written(folder, name, code)
 
 
 def test_the_example_of_the_page_learns_and_is_served_without_its_file(
     history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file, bundle = page_example(tmp_path), tmp_path / "bundle"
+    file, bundle = page_example(tmp_path, "smooth"), tmp_path / "bundle"
     assert train(history, f"{file}:Smoothing", "--epochs", "4") == 0
     assert "Smoothing" in capsys.readouterr().out
     file.unlink()
@@ -76,30 +78,6 @@ def replay(bundle: Path, history: Path) -> list[str]:
     return ["replay", str(bundle), str(history), "--out", str(bundle.parent / "forecasts.parquet")]
 
 
-OWN_CELL = """
-class Leak(Cell):
-    tensors = ("hidden",)
-    def __init__(self, units):
-        super().__init__(units)
-        self.rate = nn.Parameter(torch.zeros(units))
-    def advance(self, inputs, state):
-        share = torch.sigmoid(self.rate)
-        return {"hidden": (1 - share) * state["hidden"] + share * torch.tanh(inputs)}
-
-class Leaky(Forecaster):
-    schedule = Schedule(piece=48, burn_in=12, epochs=2, iterations=8)
-    def __init__(self, target):
-        memory = MemorySpec(target.interval_ms, target.season_steps, 1, (0.5,), (12.0, 24.0))
-        super().__init__(target, memory, Latent(Leak(8), memory, 8))
-        self.head = nn.Linear(8, (1 + target.horizon) * len(target.quantiles))
-    def all(self, view):
-        raw = self.head(view.hidden).reshape(view.hidden.shape[0], len(self.target.quantiles), -1)
-        return around(raw[:, 0], raw[:, 1:], self.target.median)
-    def one_step_units(self, view):
-        return self.all(view)[:, 0]
-    def multi_step_units(self, view):
-        return self.all(view)[:, 1:]
-"""
 FITTED = """
 class Fitted(Naive):
     @classmethod
@@ -113,9 +91,11 @@ class Fitted(Naive):
 
 
 def test_a_hidden_state_with_a_cell_of_ones_own_is_trained_and_exported(history: Path, tmp_path: Path) -> None:
-    assert train(history, f"{written(tmp_path, 'leaky', HEAD + OWN_CELL)}:Leaky") == 0
+    assert train(history, f"{page_example(tmp_path, 'gated')}:Gated", "--epochs", "2") == 0
     runtime = Runtime.load(tmp_path / "bundle")
-    assert {spec.name: spec.shape for spec in runtime.manifest.state}["hidden"] == (8,)
+    assert {spec.name: spec.shape for spec in runtime.manifest.state}["hidden"] == (16,)
+    own, naive, _ = (figure.wql for figure in runtime.manifest.backtest[:3])
+    assert own < 0.8 * naive
 
 
 def test_its_own_fit_and_a_module_by_name(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +104,14 @@ def test_its_own_fit_and_a_module_by_name(history: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert train(history, "own_by_name:Fitted", "--name", "mine") == 0
     assert read_manifest(tmp_path / "bundle").name == "mine"
+
+
+def test_points_of_its_own_fit_have_quantiles_from_their_errors(history: Path, tmp_path: Path) -> None:
+    bare = FITTED.replace("        model.offsets", "        # model.offsets")
+    assert train(history, f"{written(tmp_path, 'bare', HEAD + bare)}:Fitted") == 0
+    (far,) = (figure for figure in read_manifest(tmp_path / "bundle").backtest if figure.model == "Fitted"
+              and figure.horizon == 6)  # fmt: skip
+    assert far.coverage_80 is not None and 0.7 < far.coverage_80 < 0.9
 
 
 def mine(body: str) -> str:
@@ -166,6 +154,13 @@ BAD = {
              "return (one if float(view.timestamp.sum()) > 0 else -one), multi"),
         "Mine fails when it is exported: ",
         None,
+    ),
+    "one level for a hidden state": (
+        HEAD + "class Mine(Forecaster):\n    def __init__(self, target):\n        "
+        "memory = MemorySpec(target.interval_ms, half_lives=(3.0,))\n        "
+        "super().__init__(target, memory, Latent('gru', memory, 8))\n",
+        "Mine fails when it is made: ValueError: a latent state is shown .*: give the memory two half_lives or more",
+        "super().__init__(target, memory, Latent('gru', memory, 8))",
     ),
     "a fit that gives nothing": (
         mine("@classmethod\ndef fit(cls, problem, schedule):\n    return None"),

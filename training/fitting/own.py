@@ -24,7 +24,6 @@ from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_repor
 from training.fitting.residuals import fit_offsets
 from training.laws import LAWS, bounded_row, shapes
 from training.models import Forecaster
-from training.models.columns import unroll_memory
 from training.models.naive import PointForecaster
 
 
@@ -81,7 +80,7 @@ def load_own(family: str) -> OwnFamily:
 
 def fit_own(own: OwnFamily, problem: Problem, schedule: Schedule, report: Report = no_report) -> Forecaster:
     """The fitted forecaster: by its own `fit`, or by gradients if it has anything to learn; a PointForecaster's
-    quantiles then follow from its errors."""
+    quantiles then follow from its errors, unless its `fit` has set them."""
     torch.manual_seed(schedule.seed)
     fit: Callable[[Problem, Schedule], Forecaster] | None = getattr(own.made, "fit", None)
     if fit is not None:
@@ -89,12 +88,14 @@ def fit_own(own: OwnFamily, problem: Problem, schedule: Schedule, report: Report
             fitted = fit(problem, schedule)
         if not isinstance(fitted, Forecaster):
             raise FamilyError(f"{own.name}: fit gives {type(fitted).__name__}, no Forecaster", "return what was fitted")
+        if isinstance(fitted, PointForecaster) and not fitted.offsets_multi.any():
+            fit_offsets(fitted, problem, problem.columns(fitted.memory.spec))
         return fitted.eval()
     with own.at("when it is made"):
         model: Forecaster = own.made(problem.target)
         shapes(model.eval())
     with own.at("in training"):
-        columns = unroll_memory(model.memory.spec, problem.values, problem.timestamps)
+        columns = problem.columns(model.memory.spec)
         if any(parameter.requires_grad for parameter in model.parameters()):
             fit_recurrent(model, problem, columns, schedule, report)
         if isinstance(model, PointForecaster):

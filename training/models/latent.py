@@ -90,12 +90,14 @@ class Nothing(Carried):
 
 class Latent(Carried):
     """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales, and a few of `others` channels. The
-    memory has two levels or more. The cell is one of CELLS by name, or one's own."""
+    cell is one of CELLS by name, or one's own. Raises ValueError for a memory of fewer than two levels."""
 
     def __init__(
         self, cell: str | Cell, memory: MemorySpec, units: int, inputs: int | None = None, others: int = 0
     ) -> None:
         super().__init__(units)
+        if len(memory.half_lives) < 2:
+            raise ValueError("a latent state is shown a near and a slow level: give the memory two half_lives or more")
         self.spec = memory
         self.others = others
         self.embed = nn.Linear((inputs or cell_input_size(memory)) + others * len(SHOWN), units)
