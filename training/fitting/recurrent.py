@@ -125,10 +125,11 @@ class _Pieces:
         self.model, self.problem, self.schedule = model, problem, schedule
         self.latent = _latent(model)
         self.random = np.random.default_rng(schedule.seed)
-        seen = [columns]
+        self.whole = columns, self.latent.inputs(columns)
+        self.holed = self.whole
         if schedule.masked:
-            seen.append(with_holes(problem, self.random).columns(columns.spec))
-        self.seen = [(one, self.latent.inputs(one)) for one in seen]
+            twin = with_holes(problem, self.random).columns(columns.spec)
+            self.holed = twin, self.latent.inputs(twin)
         self.last = problem.train_end - problem.target.reach - schedule.piece * self.latent.stride
         self.drawn = model.reads_at_once and problem.target.horizon > LONG
         leads = LONG if self.drawn else problem.target.horizon
@@ -137,7 +138,7 @@ class _Pieces:
     def loss(self, done: float) -> Tensor:
         """Of one batch, after a share `done` of the training."""
         plan, target = self.schedule, self.problem.target
-        columns, inputs = self.seen[self.random.random() < plan.masked]
+        columns, inputs = self.holed if self.random.random() < plan.masked else self.whole
         start = self.random.integers(self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch)
         stream = self.random.integers(0, self.problem.values.shape[1], plan.batch)
         times = start[:, None] + self.latent.stride * np.arange(plan.piece)
