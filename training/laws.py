@@ -93,8 +93,10 @@ def shift_and_scale(model: Forecaster) -> None:
     one_by_one, narrow = stepped(model, few, when), unit_of(plain.scale[:FEW])[:, :, None]
     for a, b in MOVES:
         law, moved = f"shift and scale by {a:g} and {b:g}", model.unroll(a * values + b, timestamps)
-        found = stepped(model, a * few + b, when)["one_step"]
-        close(law, "one_step, by steps", found, a * one_by_one["one_step"] + b, TOLERANCE, a * narrow)
+        found = stepped(model, a * few + b, when)
+        close(law, "one_step, by steps", found["one_step"], a * one_by_one["one_step"] + b, TOLERANCE, a * narrow)
+        wide, expected = a * narrow[..., None], a * one_by_one["multi_step"] + b
+        close(law, "multi_step, by steps", found["multi_step"], expected, TOLERANCE, wide)
         unit = unit_of(a * plain.scale)
         close(law, "one_step", moved.one_step, a * plain.one_step + b, TOLERANCE, unit[:, :, None])
         close(law, "multi_step", moved.multi_step, a * plain.multi_step + b, TOLERANCE, unit[:, :, None, None])

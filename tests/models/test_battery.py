@@ -130,6 +130,13 @@ class Capped(Last):
         return super().step(value.clamp(max=100.0), timestamp, state, beside)
 
 
+class Lidded(Last):
+    """Above every sample, and in `forecast` alone."""
+
+    def forecast(self, timestamp, state, beside=None):
+        return super().forecast(timestamp, state, beside).clamp(max=100.0)
+
+
 class Overflow(Last):
     """In the third power of the last change: 1e9 of them is more than a float32 holds."""
 
@@ -158,6 +165,7 @@ DEFECTS: dict[str, tuple[Law, Callable[[], Forecaster], str]] = {
     "neighbours": (laws.independence, Neighbourly, "one_step at"),
     "a constant in data units": (laws.shift_and_scale, Wall, "shift and scale by"),
     "the same in step alone": (laws.shift_and_scale, Capped, "one_step, by steps at"),
+    "the same in forecast alone": (laws.shift_and_scale, Lidded, "multi_step, by steps at"),
     "time before the start": (laws.silence_leaves_no_trace, lambda: Moved(True, 0.01), "one_step at"),
     "a score of nothing": (laws.missing_from_memory, Blind, "surprise at a missing value"),
     "off a constant": (laws.constant_series, Wall, "multi_step at"),
