@@ -137,6 +137,18 @@ def test_means_over_blocks_calibrate_where_the_noise_grows(holes: float) -> None
     assert all(abs(wrong - 0.8) > 0.08 for wrong in found[plain]), found[plain]
 
 
+def widths_by_step(
+    model: Forecaster, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+) -> list[NDArray[np.float32]]:
+    """The log-widths [streams, 1 + anchors] after every step."""
+    state, widths = model.initial_state(values.shape[1]), []
+    with torch.no_grad():
+        for value, stamp in zip(values, timestamps, strict=True):
+            state = model.step(torch.as_tensor(value)[:, None], torch.full((len(value),), int(stamp)), state).state
+            widths.append(state["stretch"].numpy())
+    return widths
+
+
 def test_a_row_of_blocks_holds_as_many_intervals_as_one_of_slots() -> None:
     """And intervals move at the ends of blocks alone, whatever is missing of them."""
     model = Naive(Target(HOUR, 6, LEVELS, block=12))
@@ -144,11 +156,7 @@ def test_a_row_of_blocks_holds_as_many_intervals_as_one_of_slots() -> None:
     assert model.initial_state(1)["bounds"].shape[-1] == 1 + 6
     values, timestamps = noise(240, 1)
     values[100:105] = np.nan
-    state, widths = model.initial_state(1), []
-    with torch.no_grad():
-        for value, stamp in zip(values, timestamps, strict=True):
-            state = model.step(torch.as_tensor(value)[:, None], torch.full((1,), int(stamp)), state).state
-            widths.append(state["stretch"][0, 1:].numpy())
+    widths = np.stack(widths_by_step(model, values, timestamps))[:, 0, 1:]
     moved = 1 + np.flatnonzero((np.diff(widths, axis=0) != 0).any(1))
     assert len(moved) > 15 and (moved % 12 == 11).all()
 
@@ -157,11 +165,7 @@ def test_a_missing_value_moves_no_width() -> None:
     model = naive(0.6)
     values, timestamps = noise(60, 2)
     values[30:50] = np.nan
-    state, widths = model.initial_state(2), []
-    with torch.no_grad():
-        for value, stamp in zip(values, timestamps, strict=True):
-            state = model.step(torch.as_tensor(value)[:, None], torch.full((2,), int(stamp)), state).state
-            widths.append(state["stretch"].numpy())
+    widths = widths_by_step(model, values, timestamps)
     assert np.array_equal(widths[29], widths[49])
     assert not np.array_equal(widths[28], widths[29])
     assert (widths[50] != widths[49]).all(), "intervals from before and from inside the hole are due"
