@@ -78,9 +78,13 @@ class Node:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """While the block lasts the JVM is stopped (SIGSTOP): connections stay open, nothing is answered."""
+        """While the block lasts the JVM is stopped (SIGSTOP): connections stay open, nothing is answered.
+
+        On a busy machine threads run on for a while after the signal, and answer: the block begins when all rest."""
         self.signal(signal.SIGSTOP)
         try:
+            while self._process is not None and not _at_rest(self._process.pid):
+                time.sleep(0.001)
             yield
         finally:
             self.signal(signal.SIGCONT)
@@ -104,3 +108,17 @@ class Node:
 
     def _tail(self) -> str:
         return self._said()[-3000:].decode(errors="replace")
+
+
+def _at_rest(group: int) -> bool:
+    """Whether every thread of a process group is stopped, or gone; where there is no /proc nobody can tell."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if int(_stat(process)[2]) == group and any(_stat(task)[0] not in "tTZX" for task in process.glob("task/*")):
+                return False
+    return True
+
+
+def _stat(folder: Path) -> list[str]:
+    """State, parent and group of a process or thread, and all that follows its name (`man 5 proc`)."""
+    return (folder / "stat").read_text().rpartition(")")[2].split()

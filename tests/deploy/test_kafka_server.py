@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy.kafka import HURRIED, KafkaServer, KafkaServerError
+from deploy.kafka.node import Node
 from service.broker.kafka import KafkaBroker
 
 pytestmark = pytest.mark.kafka
@@ -96,3 +97,35 @@ def _until(holds: Callable[[], bool], timeout_s: float = 15.0) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+BUSY = """
+import os, sys, threading
+def grow():
+    with open(sys.argv[1], "ab", buffering=0) as file:
+        while True:
+            file.write(b".")
+            sum(range(1000))
+for _ in range(8):
+    threading.Thread(target=grow).start()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+def test_a_frozen_node_does_nothing_any_more(tmp_path: Path) -> None:
+    """From the first moment of the block on, however many threads it has and however busy the machine is."""
+    grown = tmp_path / "grown"
+    node = Node([sys.executable, "-c", BUSY, str(grown)], tmp_path / "log")
+    node.start()
+    try:
+        while not grown.exists() or not grown.stat().st_size:
+            time.sleep(0.01)
+        for _ in range(10):
+            with node.frozen():
+                before = grown.stat().st_size
+                time.sleep(0.05)
+                assert grown.stat().st_size == before
+            time.sleep(0.02)
+        assert grown.stat().st_size > before, "it went on"
+    finally:
+        node.kill()
