@@ -190,6 +190,7 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         max_steps=commit.max_steps,
         max_output_bytes=topology.max_output_bytes,
         far_future_ms=limits.far_future_s * 1000,
+        earliest_ms=limits.earliest_ms,
         state_ttl_ms=limits.state_ttl_s * 1000,
         max_gap=limits.max_gap,
         forecast_every=settings.engine.forecast_every,

@@ -10,13 +10,10 @@ import polars as pl
 
 from service.errors import DataError
 from service.observation import LAST_TIMESTAMP
-from service.records import Float64, Int64
+from service.records import LARGEST, Float64, Int64
 
 #: Spellings of a missing value, compared without case and outer blanks.
 MISSING = ("", "na", "n/a", "nan", "null", "none", "nil", "-", "--", "?")
-
-#: Larger numbers are no readings: their squares, and so every spread, would overflow.
-LARGEST = 1e150
 
 _ZONE = r"(?i):\d\d(?:\.\d+)?\s*(z|utc|[+-]\d\d(?::?\d\d)?)$"
 #: Tried in this order; the first that reads every stamp of the column is the column's format.

@@ -71,6 +71,12 @@ class Metrics:
             "model's grid. late, restart: a clock is wrong or a buffer is sent out of order.",
             "verdict",
         )
+        self.tombstones = self._counter(
+            "tombstones_total",
+            "records",
+            "Records with a key and no value: the streams of their keys are forgotten.",
+            "Somebody decommissions sensors.",
+        )
         self.imputed_steps = self._counter(
             "imputed_steps_total",
             "steps",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from service.observation import EARLIEST
 from service.positions import WhenDeleted
 from service.work import WorkOptions
 
@@ -33,6 +34,7 @@ class Options:
     max_steps: int = 200_000
     max_output_bytes: int = 1_000_000
     far_future_ms: int = 3_600_000
+    earliest_ms: int = EARLIEST
     state_ttl_ms: int = 604_800_000
     max_gap: int | None = None  # None = the bundle's
     forecast_every: int = 1
@@ -47,6 +49,7 @@ class Options:
             self.max_gap,
             self.forecast_every,
             self.far_future_ms,
+            self.earliest_ms,
             self.late_to_dead_letters,
             self.max_output_bytes,
         )

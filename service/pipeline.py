@@ -62,7 +62,7 @@ class Pipeline:
         self._passing = passing or FaultPoint()
         self._manifest = runtime.manifest
         max_gap = options.max_gap or runtime.manifest.max_gap
-        self._store = Store(runtime.manifest, options.state_ttl_ms, max_gap)
+        self._store = Store(runtime.manifest, options.state_ttl_ms, max_gap, options.far_future_ms)
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
         self._work = Work(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
@@ -169,7 +169,9 @@ class Pipeline:
         for one in done.portion:
             batch, observations = one.batch, one.observations
             self._checkpoint.record(batch.partition, next_offset(batch))
-            self._metrics.evicted.inc(self._store.eviction.advance(batch.partition, observations.timestamps))
+            self._store.journal.remove(batch.partition, one.tombstones.streams)
+            self._metrics.tombstones.inc(len(one.tombstones))
+            self._metrics.evicted.inc(self._store.eviction.advance(batch, observations.timestamps))
         self._checkpoint.steps += done.steps
         for share in done.shares:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)

@@ -1,8 +1,9 @@
 """A poll cut into portions, each of which may be followed by a commit.
 
 A portion holds, of each partition, the records that follow those of the portion before: what is committed after it is
-a prefix of every partition. There are two reasons to cut: steps (a stream that comes back after a day brings a thousand
-imputed steps with one record, and a transaction takes so many), and evictions, which happen after certain records.
+a prefix of every partition. There are three reasons to cut: steps (a stream that comes back after a day brings a
+thousand imputed steps with one record, and a transaction takes so many), evictions, which happen after certain records,
+and tombstones: their streams are forgotten at the end of a portion, so what such a stream reads next is in another.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.records import DeadLetter, Int64, Observations, PartitionBatch, next_offset
+from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones, next_offset
 from service.state.arena import Arena
 
 #: Of a partition number and its readings' stamps: `Eviction.cuts`.
@@ -21,11 +22,13 @@ Cuts = Callable[[int, Int64], Int64]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one partition brought: its records, the observations and dead letters among them, all in offset order."""
+    """What one partition brought: its records, the observations, dead letters and tombstones among them, all in offset
+    order."""
 
     batch: PartitionBatch
     observations: Observations
     letters: list[DeadLetter]
+    tombstones: Tombstones
 
 
 class Steps:
@@ -50,7 +53,7 @@ class Steps:
 
 
 def portions(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int) -> Iterator[list[Decoded]]:
-    """The poll in portions of about `at_most` steps, in which nobody is to be evicted before the last record."""
+    """The poll in portions of about `at_most` steps, in which no stream is forgotten before the last record."""
     numbers = _numbers(decoded, steps, cuts, at_most)
     last = max((int(column[-1]) for column in numbers if len(column)), default=0)
     if last == 0:
@@ -63,7 +66,7 @@ def portions(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int)
 
 
 def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int) -> list[Int64]:
-    """The portion of each observation, by partition; rising within each, since both reasons to cut are."""
+    """The portion of each observation, by partition; rising within each, since all reasons to cut are."""
     lengths = [len(one.observations) for one in decoded]
     if not sum(lengths):
         return [np.empty(0, np.int64) for _ in lengths]
@@ -74,9 +77,26 @@ def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int)
     number[order] = (np.cumsum(asked[order]) - 1) // at_most
     ends = np.cumsum(lengths)[:-1]
     return [
-        column + cuts(one.observations.partition, one.observations.timestamps) if len(column) else column
+        column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one) if len(column) else column
         for one, column in zip(decoded, np.split(number, ends), strict=True)
     ]
+
+
+def _returns(one: Decoded) -> Int64 | int:
+    """How often a stream has come back, up to and with each observation, after a tombstone of this poll asked to forget
+    it: int64 [n], rising."""
+    asked, readings = one.tombstones, one.observations
+    if not len(asked):
+        return 0
+    returns, gone, done = np.zeros(len(readings), np.int64), set[bytes](), 0
+    before = np.searchsorted(asked.offsets, readings.offsets).tolist()
+    for i, stream in enumerate(readings.streams):
+        gone.update(asked.streams[done : before[i]])
+        done = before[i]
+        if stream in gone:
+            returns[i] = 1
+            gone.clear()
+    return np.cumsum(returns)
 
 
 def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
@@ -90,6 +110,7 @@ def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
         _records(one.batch, lowest, highest),
         _observations(one.observations, slice(start, stop)),
         [letter for letter in one.letters if lowest <= letter.offset < highest],
+        _tombstones(one.tombstones, lowest, highest),
     )
 
 
@@ -98,6 +119,11 @@ def _records(batch: PartitionBatch, lowest: int, highest: int) -> PartitionBatch
     here = slice(start, stop)
     columns = batch.keys[here], batch.values[here], batch.timestamps[here], batch.offsets[here]
     return PartitionBatch(batch.topic, batch.partition, *columns)
+
+
+def _tombstones(column: Tombstones, lowest: int, highest: int) -> Tombstones:
+    start, stop = np.searchsorted(column.offsets, [lowest, highest]).tolist()
+    return Tombstones(column.streams[start:stop], column.offsets[start:stop])
 
 
 def _observations(column: Observations, here: slice) -> Observations:

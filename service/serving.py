@@ -116,7 +116,7 @@ class Serving:
 
     def _serve(self, restored: Restored) -> None:
         partition, start = restored.partition, restored.start
-        self._store.eviction.start(partition, restored.newest)
+        self._store.eviction.start(partition, restored.clock)
         self._checkpoint.start(partition, start.offset)
         self._consumer.seek({partition: start.offset})
         self._consumer.resume([partition])

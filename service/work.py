@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from service.codec import Decoder, Encoder
+import numpy as np
+from numpy.typing import NDArray
+
+from service.codec import Decoder, Encoder, tombstones
 from service.engine import Engine, Forecasts, Stage
 from service.model.runtime import Runtime
 from service.outputs import Output, Share, dead, encoded, fitting, late_letters, shares
 from service.portions import Decoded, Steps, portions
-from service.records import DeadLetter, PartitionBatch
+from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from service.state.store import Store
 
 
@@ -28,6 +31,7 @@ class WorkOptions:
     max_gap: int | None
     forecast_every: int
     far_future_ms: int
+    earliest_ms: int
     late_to_dead_letters: bool
     max_output_bytes: int
 
@@ -62,7 +66,7 @@ class Work:
             forecast_every=options.forecast_every,
             touch=store.journal.touch,
         )
-        self._decoder = Decoder(len(manifest.channels), options.far_future_ms)
+        self._decoder = Decoder(len(manifest.channels), options.far_future_ms, options.earliest_ms)
         self._encoder = Encoder(manifest)
         self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
 
@@ -78,7 +82,7 @@ class Work:
     def run(self, portion: list[Decoded]) -> Done:
         """Step every observation and encode what follows from it. Rows have changed when this returns."""
         observations = [one.observations for one in portion]
-        forecasts = self._engine.run(observations, self._stage)
+        forecasts = self._engine.run(observations, self._stage, astray=self._astray(observations))
         letters = [letter for one in portion for letter in one.letters]
         if self._options.late_to_dead_letters:
             letters += late_letters([one.batch for one in portion], observations, forecasts)
@@ -91,16 +95,27 @@ class Work:
             outputs += [dead(self._options.dead_letter_topic, letter) for letter in letters]
         return Done(portion, forecasts, parts, letters, outputs)
 
+    def _astray(self, observations: list[Observations]) -> NDArray[np.bool_]:
+        """Readings whose stamps their partitions do not bear out, all laid end to end."""
+        eviction = self._store.eviction
+        return np.concatenate([eviction.astray(one.partition, one.timestamps) for one in observations])
+
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
         skip = {offset for partition, offset in hopeless if partition == batch.partition}
-        if not skip or not skip & set(batch.offsets.tolist()):
-            return Decoded(batch, *self._decoder.decode(batch))
-        return decode_without(self._decoder, batch, skip)
+        latest = self._decoder.latest(batch, self._store.eviction.clock(batch.partition))
+        asked = tombstones(batch)
+        if not len(asked) and not (skip and skip & set(batch.offsets.tolist())):
+            return Decoded(batch, *self._decoder.decode(batch, latest), asked)
+        return decode_without(self._decoder, batch, skip, latest, asked)
 
 
-def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int]) -> Decoded:
-    """Decode a batch in which the records at some offsets are dead letters, whatever they hold."""
-    kept = [i for i, offset in enumerate(batch.offsets.tolist()) if offset not in skip]
+def decode_without(
+    decoder: Decoder, batch: PartitionBatch, skip: Collection[int], latest: Int64, asked: Tombstones
+) -> Decoded:
+    """Decode a batch in which the records at some offsets are dead letters, whatever they hold, and those that `asked`
+    to forget their streams are none."""
+    hopeless = np.isin(batch.offsets, list(skip))
+    kept = np.flatnonzero(~hopeless & ~np.isin(batch.offsets, asked.offsets)).tolist()
     rest = PartitionBatch(
         batch.topic,
         batch.partition,
@@ -111,12 +126,15 @@ def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int
     )
     reason = "it failed again and again, also alone"
     letters = [
-        DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], "failed", reason)
-        for i, offset in enumerate(batch.offsets.tolist())
-        if offset in skip
+        DeadLetter(
+            batch.topic, batch.partition, int(batch.offsets[i]), batch.keys[i], batch.values[i], "failed", reason
+        )
+        for i in np.flatnonzero(hopeless).tolist()
     ]
-    observations, unreadable = decoder.decode(rest)
-    return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset))
+    observations, unreadable = decoder.decode(rest, latest[kept])
+    still = np.flatnonzero(~np.isin(asked.offsets, list(skip))).tolist()
+    asked = Tombstones([asked.streams[i] for i in still], asked.offsets[still])
+    return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset), asked)
 
 
 def _place(letter: DeadLetter) -> tuple[int, int]:

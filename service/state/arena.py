@@ -155,6 +155,14 @@ class Arena:
         index.remove(streams)
         return streams, held[old]
 
+    def withdraw(self, partition: int, streams: Sequence[bytes]) -> tuple[list[bytes], Int64]:
+        """As `detach`, of those of these streams that are known."""
+        index = self._index(partition)
+        known = [stream for stream in dict.fromkeys(streams) if stream in index]
+        slots = np.array([index[stream] for stream in known], np.int64)
+        index.remove(known)
+        return known, slots
+
     def attach(self, partition: int, streams: Sequence[bytes], slots: Int64) -> None:
         """These streams have the rows that `detach` took from them."""
         self._index(partition).put(streams, slots)
@@ -166,10 +174,7 @@ class Arena:
 
     def remove(self, partition: int, streams: Sequence[bytes]) -> int:
         """Forget these streams, those that are known; how many were."""
-        index = self._index(partition)
-        known = [stream for stream in streams if stream in index]
-        slots = np.array([index[stream] for stream in known], np.int64)
-        index.remove(known)
+        known, slots = self.withdraw(partition, streams)
         self.release(slots)
         return len(known)
 

@@ -24,12 +24,17 @@ from service.bundle import CONTRACT, Manifest
 from service.errors import StateError
 from service.records import PREFIX, PartitionBatch
 from service.state.arena import Spec
+from service.stream_time import Clock
 
 #: Key of the marker. Names of streams are UTF-8, in which this byte does not occur.
 MARKER_KEY: Final = b"\xffmarker"
 MARK: Final = b"EDDY"
 HEAD: Final = np.dtype([("mark", "S4"), ("contract", "<u2"), ("layout", "S16")])
-_MARKER: Final = np.dtype([("head", HEAD), ("next_offset", "<i8"), ("streams", "<i8"), ("newest", "<i8")])
+_MARKER: Final = np.dtype(
+    [("head", HEAD), ("next_offset", "<i8"), ("streams", "<i8"), *((name, "<i8") for name in Clock._fields)]
+)
+#: As it was before a partition's clock was more than its newest stamp, 0 where there was none.
+_OLD_MARKER: Final = np.dtype([("head", HEAD), ("next_offset", "<i8"), ("streams", "<i8"), ("newest", "<i8")])
 _ANEW = "begin anew with another changelog topic and group"
 
 
@@ -39,7 +44,7 @@ class Marker:
 
     next_offset: int  # of the input
     streams: int  # that had a row then
-    newest: int  # the largest stamp read so far, ms
+    clock: Clock  # the partition's time
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class RowCodec:
 
     def encode_marker(self, marker: Marker) -> bytes:
         """The marker's value."""
-        return np.array((self._head, marker.next_offset, marker.streams, marker.newest), _MARKER).tobytes()
+        return np.array((self._head, marker.next_offset, marker.streams, *marker.clock), _MARKER).tobytes()
 
     def decode(self, batch: PartitionBatch) -> Rows:
         """The last record of each key. Raises StateError naming the first that this layout did not write."""
@@ -120,9 +125,14 @@ class RowCodec:
         return np.frombuffer(b"".join(values), self._row)
 
     def _marker(self, batch: PartitionBatch, i: int) -> Marker:
-        self._check(batch, i, _MARKER.itemsize)
-        found = np.frombuffer(batch.values[i] or b"", _MARKER)[0]
-        return Marker(int(found["next_offset"]), int(found["streams"]), int(found["newest"]))
+        value = batch.values[i] or b""
+        is_old = len(value) == _OLD_MARKER.itemsize
+        layout = _OLD_MARKER if is_old else _MARKER
+        self._check(batch, i, layout.itemsize)
+        _, next_offset, streams, *clock = np.frombuffer(value, layout)[0].tolist()
+        if is_old:
+            clock = [clock[0], 1] if clock[0] else []
+        return Marker(next_offset, streams, Clock(*clock))
 
     def _check(self, batch: PartitionBatch, i: int, size: int) -> None:
         """Raise StateError unless this record is ours and whole."""

@@ -78,8 +78,8 @@ def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, 
         else {
             "next_offset": marker.next_offset,
             "streams": marker.streams,
-            "newest": marker.newest,
-            "newest_time": _iso(marker.newest),
+            "newest": marker.clock.newest,
+            "newest_time": _iso(marker.clock.newest),
         },
     }
 

@@ -18,6 +18,7 @@ from service.records import PREFIX, Int64
 from service.settings import Settings
 from service.state.changelog import RowCodec, Rows
 from service.state.snapshot import snapshots
+from service.stream_time import Clock
 
 #: How long the group's offsets may be behind the changelog, s: the broker writes them down a moment later.
 _SETTLE_S, _LOOK_S = 10.0, 0.1
@@ -32,6 +33,15 @@ class Part(BaseModel):
     streams: int
     newest: int
     committed: int
+    trust: int = 1
+    rival: int = -1
+    record_time: int = -1
+    record_offset: int = -1
+
+    @property
+    def clock(self) -> Clock:
+        """The partition's time."""
+        return Clock(**{name: getattr(self, name) for name in Clock._fields})
 
 
 class Header(BaseModel):
@@ -83,7 +93,7 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
         reader.close()
         admin.close()
     parts = tuple(
-        Part(partition=p, next_offset=m.next_offset, streams=m.streams, newest=m.newest, committed=committed[p])
+        Part(partition=p, next_offset=m.next_offset, streams=m.streams, committed=committed[p], **m.clock._asdict())
         for p, rows in found.items()
         if (m := rows.marker) is not None
     )

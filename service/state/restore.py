@@ -29,6 +29,7 @@ from service.positions import Position, Positions
 from service.records import PartitionBatch
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
+from service.stream_time import Clock
 
 #: Wait for an answer in the first slice, s; twice as long after each that was too short, up to the other.
 _ASK_S, _ASK_AT_MOST_S = 0.2, 2.0
@@ -66,7 +67,7 @@ class Restored:
 
     partition: int
     start: Position  # of the input
-    newest: int  # the largest stamp read so far, ms; 0 where there never was a commit
+    clock: Clock  # the partition's time
     streams: int
     rows: int  # records read for it
 
@@ -174,7 +175,7 @@ class Restore:
         if streams != (0 if marker is None else marker.streams):
             raise _incomplete(partition, streams, marker)
         del self._replays[partition]
-        return Restored(partition, replay.start, 0 if marker is None else marker.newest, streams, replay.rows)
+        return Restored(partition, replay.start, Clock() if marker is None else marker.clock, streams, replay.rows)
 
 
 def _disagree(partition: int, committed: int | None, marker: int | None) -> StateError:

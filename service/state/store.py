@@ -24,18 +24,22 @@ class Changes:
 class Store:
     """Rows in memory, durable by what `changes` gives to the changelog."""
 
-    def __init__(self, manifest: Manifest, state_ttl_ms: int, max_gap: int) -> None:
-        """Streams idle for `state_ttl_ms` are forgotten, or for `max_gap` intervals if that is longer."""
+    def __init__(self, manifest: Manifest, state_ttl_ms: int, max_gap: int, far_future_ms: int) -> None:
+        """Streams idle for `state_ttl_ms` are forgotten, or for `max_gap` intervals if that is longer. One record takes
+        stream time no further than `far_future_ms` from what others say, or two intervals if that is longer."""
         self.arena = Arena(manifest.state)
         self.journal = Journal(self.arena)
         self.codec = RowCodec(manifest.state, manifest.layout_id)
-        self.eviction = Eviction(self.journal, state_ttl_ms, max_gap * manifest.interval_ms)
+        interval_ms = manifest.interval_ms
+        self.eviction = Eviction(
+            self.journal, state_ttl_ms, max_gap * interval_ms, leap_ms=max(far_future_ms, 2 * interval_ms)
+        )
 
     def changes(self, partition: int, next_offset: int) -> Changes:
         """What changed since the last commit: each row touched, once; tombstones; and the marker."""
         streams, slots = self.journal.rows(partition)
         gone = self.journal.gone(partition)
-        marker = Marker(next_offset, self.arena.count(partition), self.eviction.newest(partition))
+        marker = Marker(next_offset, self.arena.count(partition), self.eviction.clock(partition))
         return Changes(
             [*streams, *gone, MARKER_KEY],
             [

@@ -10,6 +10,7 @@ from service.broker.kafka import KafkaBroker
 from service.records import PREFIX
 from service.state.arena import Spec
 from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from service.stream_time import Clock
 
 PARTITIONS = 4
 #: The layout that the rows say they have, and the offset that the markers name.
@@ -47,7 +48,7 @@ def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int
                     unchecked = 0
     for partition in range(PARTITIONS):
         held = len(range(partition, streams, PARTITIONS))
-        marker = rows.encode_marker(Marker(COMMITTED, held, int(prefix["last_timestamp"][0])))
+        marker = rows.encode_marker(Marker(COMMITTED, held, Clock(int(prefix["last_timestamp"][0]), 1)))
         producer.produce(topic, partition, [MARKER_KEY], [marker])
     producer.flush(60.0)
     producer.close(10.0)

@@ -15,6 +15,7 @@ from service.bundle import TensorSpec
 from service.errors import StateError
 from service.records import PREFIX, PartitionBatch
 from service.state.changelog import MARKER_KEY, Marker, RowCodec, layout_of
+from service.stream_time import Clock
 
 SPECS = (
     TensorSpec(name="last", dtype="float64", shape=(2,)),
@@ -23,7 +24,7 @@ SPECS = (
     TensorSpec(name="seen", dtype="bool", shape=(5,)),
 )
 CODEC = RowCodec(SPECS, "layout")
-MARKER = Marker(next_offset=12, streams=2, newest=99)
+MARKER = Marker(next_offset=12, streams=2, clock=Clock(99, 4, 7, 8, 9))
 
 
 def batch(keys: Sequence[bytes | None], values: Sequence[bytes | None], first: int = 40) -> PartitionBatch:
@@ -64,13 +65,20 @@ def test_every_bit_comes_back(n: int, seed: int) -> None:
 def test_the_last_record_of_a_key_counts() -> None:
     old, new, other = rows(3)
     keys = [b"a", MARKER_KEY, b"b", b"a", b"c", b"c", b"b", MARKER_KEY]
-    marker = CODEC.encode_marker(MARKER)
-    found = CODEC.decode(batch(keys, [old, CODEC.encode_marker(Marker(1, 1, 1)), old, None, None, other, new, marker]))
+    before, marker = (CODEC.encode_marker(one) for one in (Marker(1, 1, Clock()), MARKER))
+    found = CODEC.decode(batch(keys, [old, before, old, None, None, other, new, marker]))
     assert sorted(zip(found.streams, CODEC.encode(found.prefix, found.tensors), strict=True)) == [
         (b"b", new),
         (b"c", other),
     ]
     assert found.gone == [b"a"] and found.marker == MARKER
+
+
+@pytest.mark.parametrize(("newest", "clock"), [(0, Clock()), (99, Clock(99, 1))])
+def test_a_marker_of_before_tells_its_newest_stamp_and_no_trust_in_it(newest: int, clock: Clock) -> None:
+    """Three numbers behind the head; a newest stamp of 0 stood for none."""
+    value = head() + b"".join(number.to_bytes(8, "little") for number in (12, 2, newest))
+    assert CODEC.decode(batch([MARKER_KEY], [value])).marker == Marker(12, 2, clock)
 
 
 def test_no_stream_has_the_markers_name() -> None:

@@ -390,7 +390,7 @@ def _refuse(*_: object) -> None:
 
 def test_idle_streams_are_forgotten_by_stream_time(walk: Runtime) -> None:
     broker = memory_broker(2)
-    subject = worker(broker, walk, replace(AT_ONCE, state_ttl_ms=DAY_MS))
+    subject = worker(broker, walk, replace(AT_ONCE, state_ttl_ms=DAY_MS, far_future_ms=DAY_MS // 8))
     old = [(0, b"old", {"timestamp": START_MS, "value": 1.0}), (1, b"elsewhere", {"timestamp": START_MS, "value": 1.0})]
     send(broker, old)
     subject.turn()
