@@ -210,9 +210,11 @@ class Metrics:
         )
         self.score = self._counter(
             "score_total",
-            "the data's",
-            "Sum of each score of the one-step forecasts, in the data's units: divide by scored_total for the mean. "
-            "covered_80 should come to 0.8, absolute_error to less than last_value_absolute_error.",
+            "widths",
+            "Sum of each score of the one-step forecasts: divide by scored_total for the mean. Errors and pinball are "
+            "in widths of the 80 % interval that the stream is given after the reading, so that streams of all units "
+            "add up, and one counts for 10 at most; covered_80 and pit are shares. covered_80 should come to 0.8, "
+            "absolute_error to about a third, and to less than last_value_absolute_error.",
             "A mean that rises against last_value_absolute_error: the streams have changed, train again.",
             "target",
             "score",
@@ -220,7 +222,7 @@ class Metrics:
         self.surprise = self._distribution(
             "surprise",
             "nats",
-            "Minus log density of what came under the one-step forecast, in units of the stream's scale.",
+            "Minus log density of what came under the one-step forecast, in units of the stream's scale; within 100.",
             "Streams behave as never seen: a fault in the field, or time to train again.",
             SURPRISE,
         )

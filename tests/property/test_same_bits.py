@@ -121,8 +121,8 @@ AWAY = (*[0] * 12, 7_000, -3 * MINUTE, -2 * HOUR, -5 * DAY, HOUR, 3 * DAY, 400 *
 
 @st.composite
 def unruly(draw: st.DrawFn) -> list[Sent]:
-    """Live sensors whose stamps are minutes to days apart, so that some are forgotten; backfills beside them; clocks
-    that go wrong; records without a time of their own; tombstones."""
+    """Live sensors whose stamps are minutes to days apart, so that some are forgotten; backfills beside them, one that
+    is forgotten again and again; clocks that go wrong; records without a time of their own; tombstones."""
     now, sent = START_MS, list[Sent]()
     for step in draw(st.lists(st.sampled_from(STEPS), min_size=5, max_size=40)):
         now += step
@@ -131,6 +131,7 @@ def unruly(draw: st.DrawFn) -> list[Sent]:
             time = draw(st.sampled_from((now, now, now, -1, now + away)))
             value = None if draw(st.integers(0, 15)) == 0 else {"timestamp": now + away, "value": stream + away % 7}
             sent.append((stream, time, value))
+        sent.append((STREAMS + 1, now, {"timestamp": START_MS + len(sent) * MINUTE, "value": len(sent)}))
         if draw(st.integers(0, 9)) == 0:
             old = now - draw(st.sampled_from((2, 40))) * DAY
             sent += [(STREAMS, now, {"timestamp": old + i * MINUTE, "value": i}) for i in range(20)]
@@ -155,7 +156,7 @@ def outcome(runtime: Runtime, sent: list[Sent], polls: list[int], partitions: in
     return written, stored(broker), rows, [subject.value(name) for name in ("tombstones_total", "streams")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     sent=unruly(),
     polls=st.lists(st.sampled_from([1, 2, 3, 7, 50, 5000]), min_size=1, max_size=5),

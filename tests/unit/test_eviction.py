@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from service.bundle import TensorSpec
 from service.eviction import Eviction
 from service.portions import Decoded, Steps, portions
-from service.records import Observations, PartitionBatch
+from service.records import Observations, PartitionBatch, Tombstones
 from service.state.arena import Arena
 from service.state.journal import Journal
 from service.stream_time import Clock
@@ -31,8 +31,9 @@ class Bench:
     def serve(self, readings: list[tuple[bytes, int]], first: int) -> None:
         offsets = np.arange(first, first + len(readings), dtype=np.int64)
         names, stamps = [name for name, _ in readings], np.array([stamp for _, stamp in readings], np.int64)
+        nothing = Tombstones([], np.empty(0, np.int64))
         batch = PartitionBatch("in", 0, list(names), [b"v"] * len(names), offsets, offsets)
-        whole = Decoded(batch, Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets), [])
+        whole = Decoded(batch, Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets), [], nothing)
         for (part,) in portions([whole], Steps(self.arena, 1, 10), self.eviction.cuts, 1000):
             seen = part.observations
             slots = self.arena.slots(0, seen.streams)

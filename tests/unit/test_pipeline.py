@@ -17,7 +17,7 @@ from service.errors import BrokerUnavailable, ProduceFailed
 from service.metrics import STAGES
 from service.model.runtime import Runtime
 from service.options import Options
-from tests.support.bundles import DAY_MS, START_MS, TWO_CHANNELS, Walk, write_bundle
+from tests.support.bundles import DAY_MS, OFFSETS, START_MS, TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import (
     AT_ONCE,
     CHANGELOG,
@@ -431,7 +431,10 @@ def test_what_is_measured(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> Non
         assert subject.value(f"{name}_seconds_count") == 16
         assert 0 <= subject.value(f"{name}_seconds_sum") < 16 * 5
     assert subject.value("scored_total", target="value") == 12
-    assert subject.value("score_total", target="value", score="absolute_error") == 4 * (3 + 1 + 1)
+    width = OFFSETS[-1] - OFFSETS[0]
+    assert subject.value("score_total", target="value", score="absolute_error") == pytest.approx(
+        4 * (3 + 1 + 1) / width
+    )
     assert subject.value("streams") == 4 and subject.value("state_bytes") > 0
     assert all(subject.value("stage_seconds_count", stage=stage) >= 1 for stage in STAGES)
     assert subject.value("commits_total") == subject.value("commit_seconds_count") == 1
