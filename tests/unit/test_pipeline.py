@@ -432,9 +432,8 @@ def test_what_is_measured(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> Non
         assert 0 <= subject.value(f"{name}_seconds_sum") < 16 * 5
     assert subject.value("scored_total", target="value") == 12
     width = OFFSETS[-1] - OFFSETS[0]
-    assert subject.value("score_total", target="value", score="absolute_error") == pytest.approx(
-        4 * (3 + 1 + 1) / width
-    )
+    error = subject.value("score_total", target="value", score="absolute_error")
+    assert error == pytest.approx(4 * (3 + 1 + 1) / width)
     assert subject.value("streams") == 4 and subject.value("state_bytes") > 0
     assert all(subject.value("stage_seconds_count", stage=stage) >= 1 for stage in STAGES)
     assert subject.value("commits_total") == subject.value("commit_seconds_count") == 1

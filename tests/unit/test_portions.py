@@ -87,8 +87,8 @@ def test_a_portion_ends_before_a_stream_comes_back_that_was_to_be_forgotten() ->
     asked = Tombstones([b"a", b"c", b"b", b"b"], np.array([6, 10, 10, 12], np.int64))
     one = decoded(0, [1] * 9, names, tombstones=asked)  # offsets 5, 7, ... 21
     parts = [part[0] for part in portions([one], steps(), never, 1000)]
-    assert [part.observations.streams for part in parts] == [names[:2], names[2:4], names[4:]]
-    assert [part.tombstones.streams for part in parts] == [[b"a"], [b"c", b"b", b"b"], []]
+    assert [part.observations.streams for part in parts] == [names[:2], names[2:3], names[3:4], names[4:]]
+    assert [part.tombstones.streams for part in parts] == [[b"a"], [b"c", b"b"], [b"b"], []]
     assert [offset for part in parts for offset in part.batch.offsets.tolist()] == one.batch.offsets.tolist()
 
 
