@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from dataclasses import replace
 from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -29,6 +30,7 @@ from service.pipeline import Pipeline
 from service.settings import Settings
 from service.signals import StopSignals
 from service.state.changelog import row_bytes
+from service.state.room import fitting_streams
 from service.topics import Topology, prepare_topics
 
 #: Kept of `shutdown_timeout_s` for leaving the group and closing: this part of it.
@@ -101,7 +103,11 @@ class Service:
             group=self._settings.kafka.group,
             delivery=self._settings.commit.delivery,
         )
-        options, faults = pipeline_options(self._settings, topology), self._settings.faults
+        faults, max_streams = self._settings.faults, self._settings.state.max_streams
+        options = replace(
+            pipeline_options(self._settings, topology),
+            max_streams=max_streams or fitting_streams(row_bytes(manifest)),
+        )
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
         passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)

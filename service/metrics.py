@@ -120,6 +120,12 @@ class Metrics:
         self.streams = self._gauge(
             "streams", "streams", "Streams with a row of state.", "New streams: check the keys if not so."
         )
+        self.max_streams = self._gauge(
+            "max_streams",
+            "streams",
+            "Streams that this process gives a row, at most: state.max_streams, or what its memory has room for.",
+            "Alert where streams come near it: new ones beyond it are dead letters, too_many_streams.",
+        )
         self.state_bytes = self._gauge(
             "state_bytes", "bytes", "Memory of the rows.", "It grows by doubling; plan for it."
         )

@@ -39,6 +39,7 @@ class Options:
     max_gap: int | None = None  # None = the bundle's
     forecast_every: int = 1
     late_to_dead_letters: bool = False
+    max_streams: int | None = None  # None = as many as there is memory for
 
     @property
     def work(self) -> WorkOptions:
@@ -52,4 +53,5 @@ class Options:
             self.earliest_ms,
             self.late_to_dead_letters,
             self.max_output_bytes,
+            self.max_streams,
         )

@@ -73,6 +73,7 @@ class Pipeline:
         restore = self._connections.restore(self._store)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
         self._in_group = False
+        metrics.max_streams.set(options.max_streams or 0)
 
     def run(self, stop: threading.Event) -> None:
         """Turn until `stop` is set; then commit, leave the group and close.

@@ -108,7 +108,7 @@ def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
     highest = int(offsets[stop]) if stop < len(offsets) else end
     return Decoded(
         _records(one.batch, lowest, highest),
-        _observations(one.observations, slice(start, stop)),
+        taken(one.observations, np.arange(start, stop)),
         [letter for letter in one.letters if lowest <= letter.offset < highest],
         _tombstones(one.tombstones, lowest, highest),
     )
@@ -126,12 +126,15 @@ def _tombstones(column: Tombstones, lowest: int, highest: int) -> Tombstones:
     return Tombstones(column.streams[start:stop], column.offsets[start:stop])
 
 
-def _observations(column: Observations, here: slice) -> Observations:
+def taken(column: Observations, which: Int64) -> Observations:
+    """These of the observations, by index, rising."""
+    if len(which) == len(column):
+        return column
     return Observations(
         column.partition,
-        column.streams[here],
-        column.timestamps[here],
-        column.values[here],
-        column.record_times[here],
-        column.offsets[here],
+        [column.streams[i] for i in which.tolist()],
+        column.timestamps[which],
+        column.values[which],
+        column.record_times[which],
+        column.offsets[which],
     )

@@ -135,6 +135,14 @@ class TimeSettings(Group):
         return max(0, int(zoned.timestamp() * 1000))
 
 
+class StateSettings(Group):
+    """Rows in memory."""
+
+    max_streams: PositiveInt | None = Field(
+        None, description="Streams that one process gives a row, at most; none = as many as its memory limit allows"
+    )
+
+
 class EngineSettings(Group):
     """Running the graphs."""
 

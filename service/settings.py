@@ -48,6 +48,7 @@ from service.setting_groups import (
     HttpSettings,
     KafkaSettings,
     LogSettings,
+    StateSettings,
     TimeSettings,
     TopicSettings,
     require,
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     time: TimeSettings = TimeSettings()
+    state: StateSettings = StateSettings()
     engine: EngineSettings = EngineSettings()
     commit: CommitSettings = CommitSettings()
     faults: FaultSettings = FaultSettings()

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.admission import Admission
 from service.codec import Decoder, Encoder, tombstones
 from service.engine import Engine, Forecasts, Stage
 from service.model.runtime import Runtime
-from service.outputs import Output, Share, dead, encoded, fitting, late_letters, shares
-from service.portions import Decoded, Steps, portions
+from service.outputs import Output, Share, dead, encoded, fitting, late_letters, letters_at, shares
+from service.portions import Decoded, Steps, portions, taken
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from service.state.store import Store
 
@@ -34,6 +35,7 @@ class WorkOptions:
     earliest_ms: int
     late_to_dead_letters: bool
     max_output_bytes: int
+    max_streams: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Work:
         )
         self._decoder = Decoder(len(manifest.channels), options.far_future_ms, options.earliest_ms)
         self._encoder = Encoder(manifest)
+        self._admission = Admission(store.arena, options.max_streams)
         self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def portions(
@@ -82,8 +85,14 @@ class Work:
     def run(self, portion: list[Decoded]) -> Done:
         """Step every observation and encode what follows from it. Rows have changed when this returns."""
         observations = [one.observations for one in portion]
-        forecasts = self._engine.run(observations, self._stage, astray=self._astray(observations))
         letters = [letter for one in portion for letter in one.letters]
+        astray = self._astray(observations)
+        if (refused := self._admission.refused(observations, [one.tombstones for one in portion])) is not None:
+            letters += self._too_many(portion, refused)
+            kept = [np.flatnonzero(~column) for column in refused]
+            observations = [taken(one, here) for one, here in zip(observations, kept, strict=True)]
+            astray = astray[~np.concatenate(refused)]
+        forecasts = self._engine.run(observations, self._stage, astray=astray)
         if self._options.late_to_dead_letters:
             letters += late_letters([one.batch for one in portion], observations, forecasts)
         parts = shares(observations, forecasts)
@@ -99,6 +108,13 @@ class Work:
         """Readings whose stamps their partitions do not bear out, all laid end to end."""
         eviction = self._store.eviction
         return np.concatenate([eviction.astray(one.partition, one.timestamps) for one in observations])
+
+    def _too_many(self, portion: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
+        reason = f"the stream is new, and this process has no room beside its {len(self._store.arena)} streams"
+        letters: list[DeadLetter] = []
+        for one, column in zip(portion, refused, strict=True):
+            letters += letters_at(one.batch, one.observations.offsets[column], "too_many_streams", reason)
+        return letters
 
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
         skip = {offset for partition, offset in hopeless if partition == batch.partition}

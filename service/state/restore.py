@@ -26,7 +26,7 @@ from enum import Enum
 from service.broker.port import Consumer, Reader
 from service.errors import BrokerUnavailable, StateError
 from service.positions import Position, Positions
-from service.records import PartitionBatch
+from service.records import Int64, PartitionBatch
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
 from service.stream_time import Clock
@@ -158,12 +158,19 @@ class Restore:
         """Load what a batch says last of each stream. What lies beyond the end is decided, too, and newer."""
         rows, replay = self._codec.decode(batch), self._replays[batch.partition]
         if rows.streams:
-            slots = self._arena.slots(batch.partition, rows.streams)
+            slots = self._slots(batch.partition, rows.streams)
             self._arena.prefix[slots] = rows.prefix
             self._arena.scatter(slots, rows.tensors)
         self._arena.remove(batch.partition, rows.gone)
         replay.marker = rows.marker or replay.marker
         replay.rows += len(batch)
+
+    def _slots(self, partition: int, streams: list[bytes]) -> Int64:
+        try:
+            return self._arena.slots(partition, streams)
+        except MemoryError as error:
+            what = f"the rows of partition {partition} do not fit beside {len(self._arena)} streams: {error}"
+            raise StateError(what, "give the process more memory, or have more processes share the input") from error
 
     def _finish(self, partition: int) -> Restored:
         """RUNNING, if what was restored is what the commit says. Raises StateError."""
