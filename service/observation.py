@@ -87,7 +87,7 @@ class Reader:
 
         Raises Unreadable, also for a timestamp after `latest`.
         """
-        _check_key(key)
+        check_key(key)
         if len(value) > VALUE_LIMIT_BYTES:
             raise Unreadable("too_large", f"the value has {len(value)} bytes; {VALUE_LIMIT_BYTES} are allowed")
         try:
@@ -140,7 +140,7 @@ class Reader:
 def names_a_stream(key: bytes | None) -> bool:
     """Whether a key is one that an observation may have."""
     try:
-        _check_key(key)
+        check_key(key)
     except Unreadable:
         return False
     return True
@@ -158,7 +158,8 @@ def milliseconds(text: str) -> int:
         raise Unreadable("bad_timestamp", f'"timestamp" is {text[:40]!r}, which is not ISO 8601') from error
 
 
-def _check_key(key: bytes | None) -> None:
+def check_key(key: bytes | None) -> None:
+    """Raise Unreadable unless a key can name a stream."""
     if not key:
         raise Unreadable("no_key", "the record has no key; the key names the stream")
     if len(key) > KEY_LIMIT_BYTES:
@@ -192,19 +193,20 @@ def _checked(stamp: int | str | None, time: int, latest: int, earliest: int) -> 
         after = f"{span(timestamp - time)} after the record's own time"
         if time < 0:
             after = f"{span(timestamp - latest)} later than a record without a time of its own may be here"
-        raise Unreadable("far_future", f'"timestamp" {_iso(timestamp)} is {after}')
+        raise Unreadable("far_future", f'"timestamp" {iso(timestamp)} is {after}')
     return timestamp
 
 
 def _seconds(timestamp: int, source: str, earliest: int) -> Unreadable:
     """What a number below `earliest` is in milliseconds, and what it would be in seconds."""
-    as_seconds = f", and as seconds {_iso(timestamp * 1000)}" if timestamp * 1000 <= LAST_TIMESTAMP else ""
-    what = f"{source} is {timestamp}: as milliseconds that is {_iso(timestamp)}{as_seconds}"
-    return Unreadable("seconds", f"{what}; write milliseconds, or set time.earliest below {_iso(earliest)}")
+    as_seconds = f", and as seconds {iso(timestamp * 1000)}" if timestamp * 1000 <= LAST_TIMESTAMP else ""
+    what = f"{source} is {timestamp}: as milliseconds that is {iso(timestamp)}{as_seconds}"
+    return Unreadable("seconds", f"{what}; write milliseconds, or set time.earliest below {iso(earliest)}")
 
 
-def _iso(timestamp: int) -> str:
-    return datetime.fromtimestamp(timestamp // 1000, UTC).isoformat()
+def iso(timestamp: int) -> str:
+    """ms since the epoch -> ISO 8601."""
+    return (_EPOCH + timestamp * _MILLISECOND).isoformat()
 
 
 def _number(digits: str) -> int | float:

@@ -88,7 +88,7 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
         for snapshot in snapshots(reader, changelog, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
             found[snapshot.partition] = snapshot.rows(codec)
         markers = {p: rows.marker.next_offset for p, rows in found.items() if rows.marker is not None}
-        committed = _agreeing(admin, group, topic, before, markers)
+        committed = agreeing(admin, group, topic, before, markers)
     finally:
         reader.close()
         admin.close()
@@ -106,7 +106,7 @@ def no_changelog(name: str) -> TopicMissing:
     return TopicMissing(f"there is no changelog {name}", "name the service's kafka.group, or its topics.changelog")
 
 
-def _agreeing(
+def agreeing(
     admin: Admin, group: str, topic: str, before: Mapping[int, int], markers: Mapping[int, int]
 ) -> dict[int, int]:
     """The group's offsets, once none is behind its marker. `before` are those from before the markers were read.

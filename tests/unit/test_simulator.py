@@ -75,7 +75,7 @@ def test_records_are_what_the_service_reads() -> None:
     for _topic, _partition, key, value in recorder.records:
         by_stream.setdefault(key, []).append(json.loads(value or b""))
     assert by_stream[b"a"] == [
-        {"timestamp": 0, "value": 1.0},
+        {"timestamp": "1970-01-01T00:00:00+00:00", "value": 1.0},
         {"timestamp": 2 * HOUR, "value": None},
         {"timestamp": 4 * HOUR, "value": 3.0},
     ]
