@@ -39,6 +39,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError, model_validator
 
+from service.bundle_files import read_file
 from service.errors import BundleError
 
 CONTRACT: Final = 1
@@ -49,6 +50,8 @@ SCORES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80"
 REQUIRED_QUANTILES = (0.1, 0.5, 0.9)
 #: Outputs may differ from golden.npz by this much of the running scale.
 GOLDEN_TOLERANCE = 1e-4
+#: Bytes of manifest.json and of each other file.
+MANIFEST_LIMIT, FILE_LIMIT = 1 << 20, 1 << 29
 
 Dtype = Literal["float32", "float64", "int64", "int32", "bool"]
 _BYTES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "bool": 1}
@@ -194,26 +197,32 @@ def read_manifest(directory: Path) -> Manifest:
     Raises BundleError with the file, what was expected and what was found. The graphs themselves are
     verified by `model/runtime.py`, which also replays golden.npz.
     """
+    return read_bundle(directory)[0]
+
+
+def read_bundle(directory: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest as `read_manifest` verifies it, and the bytes of each file that were verified with it. Raises
+    BundleError."""
     path = directory / MANIFEST
-    if not path.is_file():
+    if not path.exists():
         raise BundleError(
             str(path), "a bundle's manifest", "no such file", "name a directory that `eddycast train` wrote"
         )
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(read_file(path, MANIFEST_LIMIT))
     except ValidationError as error:
         raise BundleError(str(path), "a manifest of contract version 1", _first(error)) from error
+    contents: dict[str, bytes] = {}
     for name, expected in manifest.files.items():
         file = directory / name
-        if not file.is_file():
-            raise BundleError(str(file), "a file of the bundle", "no such file")
-        if (found := sha256_of(file)) != expected:
+        contents[name] = content = read_file(file, FILE_LIMIT)
+        if (found := hashlib.sha256(content).hexdigest()) != expected:
             raise BundleError(
                 str(file), f"sha256 {expected[:12]}…", f"{found[:12]}…", "copy the bundle again, it is damaged"
             )
     if manifest.version != content_version(manifest.files):
         raise BundleError(str(path), f"version {content_version(manifest.files)[:12]}…", f"{manifest.version[:12]}…")
-    return manifest
+    return manifest, contents
 
 
 def _first(error: ValidationError) -> str:
