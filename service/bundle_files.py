@@ -18,10 +18,11 @@ def read_file(path: Path, limit: int) -> bytes:
         raise BundleError(str(path), "a file of the bundle", "no such file") from None
     except OSError as error:
         raise BundleError(str(path), "a file of the bundle", str(error.strerror), "make it readable") from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise BundleError(str(path), "a file of the bundle", "no plain file")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise BundleError(str(path), "a file of the bundle", "no plain file")
         if found.st_size > limit:
             raise BundleError(str(path), f"at most {limit:,} bytes", f"{found.st_size:,}")
         return file.read(limit + 1)

@@ -7,7 +7,7 @@ result has the same bits whichever rows stand beside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from service.model import golden, graph
 from service.model.golden_file import read_golden
 from service.model.watchdog import Call, call, guarded_call
 from service.records import Float64, Int64
+from service.trust import Trust
 
 Tensor = NDArray[Any]
 State = dict[str, Tensor]
@@ -68,25 +69,26 @@ class Runtime:
 
     @classmethod
     def load(
-        cls, directory: Path, *, intra_op_threads: int = 1, max_batch: int = 512, operators: Collection[str] = ()
+        cls, directory: Path, *, intra_op_threads: int = 1, max_batch: int = 512, trust: Trust | None = None
     ) -> Runtime:
         """Read, verify and replay a bundle.
 
         `max_batch` is the most rows of one call: with a small GRU a row costs 15 us in a call of 16, 3 in one of 512,
         and no less in larger ones.
 
-        Graphs may use `operators` beside those of the built-in families; with If or Loop among them every call has a
-        time limit (`model/watchdog.py`), for nothing else bounds it.
+        `trust` names the version, the signers and further operators that are allowed. Where If or Loop are among these,
+        every call has a time limit (`model/watchdog.py`), for nothing else bounds it.
 
         Raises BundleError naming the file, what was expected and what was found: a hash, external data, a custom
         operator domain, an operator that is not allowed, a tensor or a call beyond all limits (`model/limits.py`), an
         input or output that is not the contract's, or outputs that differ from golden.npz.
         """
         directory = Path(directory)
-        manifest, files = read_bundle(directory)
+        trust = trust or Trust()
+        manifest, files = read_bundle(directory, trust)
         graphs = (
-            graph.read_step(directory / STEP, files[STEP], manifest, operators),
-            graph.read_forecast(directory / FORECAST, files[FORECAST], manifest, operators),
+            graph.read_step(directory / STEP, files[STEP], manifest, trust.operators),
+            graph.read_forecast(directory / FORECAST, files[FORECAST], manifest, trust.operators),
         )
         wanted = read_golden(directory / GOLDEN, files[GOLDEN], manifest)
         steps, batch = wanted["timestamp"].shape
