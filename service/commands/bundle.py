@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from service.wording import one_line
 
@@ -46,10 +43,8 @@ def show(directory: Directory) -> None:
     from service.bundle import read_manifest
 
     manifest = read_manifest(directory)
-    table = Table(box=None, show_header=False)
     facts = manifest.model_dump(mode="json", exclude={"state", "parts", "files", "backtest", "training", "tools"})
     record = manifest.training.model_dump(mode="json") if manifest.training else {}
     for name, value in (facts | record).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        table.add_row(name, Text(one_line(text), overflow="fold"))
-    Console(highlight=False, soft_wrap=True).print(table)
+        typer.echo(f"{name:20}  {one_line(text)}")

@@ -53,8 +53,9 @@ class Graph:
         control flow that follows from values, and is not known."""
         if self.flows:
             return
-        cost_of(self.path, self.model, rows)
-        work = steps * cost_of(self.path, self.model, batch).work
+        work = steps * cost_of(self.path, self.model, rows).work
+        if work > MOST_WORK and batch < rows:  # fewer rows are less work: how much less is seldom asked
+            work = steps * cost_of(self.path, self.model, batch).work
         if work > MOST_WORK:
             raise BundleError(str(self.path), f"at most {MOST_WORK:,} multiplications in {GOLDEN}", f"{work:,}")
 
@@ -112,7 +113,7 @@ def _read(path: Path, content: bytes, operators: Collection[str]) -> Graph:
     ):
         if there:
             raise BundleError(str(path), "a plain graph", what)
-    return Graph(path, content, model, check_operators(path, _nodes(model), operators))
+    return Graph(path, content, model, check_operators(path, nodes_of(model), operators))
 
 
 def _hold(
@@ -161,11 +162,11 @@ def _domains(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
         yield opset.domain, "imported"
     for function in model.functions:
         yield function.domain, f"function {function.name}"
-    for node in _nodes(model):
+    for node in nodes_of(model):
         yield node.domain, f"node {node.op_type}"
 
 
-def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Every node, those of functions and of nested graphs included."""
     waiting = list(model.graph.node) + [node for function in model.functions for node in function.node]
     while waiting:
@@ -184,13 +185,13 @@ def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 def _all_graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
     yield model.graph
-    for node in _nodes(model):
+    for node in nodes_of(model):
         yield from _graphs(node)
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every constant that the model carries."""
-    for node in _nodes(model):
+    for node in nodes_of(model):
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
