@@ -98,9 +98,12 @@ class TrainingRecord(_Frozen):
     fingerprint: Annotated[str, StringConstraints(max_length=64)]  # sha256 over the values and stamps of the history
     streams: Count
     observations: Count
-    end_time_ms: Instant  # last stamp that training saw
+    end_time_ms: Instant  # last stamp that the weights saw
     seconds: float
     choice: str = ""  # why this family, where it was chosen among several
+    refit: bool = False  # the weights were fitted once more, on the hold-out too, after a fit without it was scored
+    holdout_start_ms: Instant | None = None  # first and last stamp of what the figures of `backtest` are of
+    holdout_end_ms: Instant | None = None
 
 
 class BacktestFigure(_Frozen):
