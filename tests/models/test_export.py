@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from service.bundle import FORECAST, STEP, read_manifest
+from service.bundle import FORECAST, GOLDEN, STEP, read_manifest, write_manifest
 from service.errors import BundleError, DataError
 from service.model.runtime import Runtime
-from tests.models.zoo import MAKERS, bundle_of, forecaster, streams
+from tests.models.zoo import DAILY, MAKERS, OFFSETS, bundle_of, forecaster, streams
 from training.export import Identity, export_bundle
+from training.models import LinearAutoregression
+from training.models.support import Support
 from training.parity import onnx_is_torch
 
 KINDS = sorted(MAKERS)
@@ -98,8 +101,6 @@ def test_a_graph_of_another_model_is_refused(bundles: dict[str, Path], tmp_path:
     """The golden sequence notices weights that are not the trainer's, even where every hash is in order."""
     import shutil
 
-    from service.bundle import write_manifest
-
     directory = tmp_path / "mixed"
     shutil.copytree(bundles["ar"], directory)
     altered: Any = type(forecaster("ar"))(forecaster("ar").target)  # type: ignore[call-arg]
@@ -112,3 +113,29 @@ def test_a_graph_of_another_model_is_refused(bundles: dict[str, Path], tmp_path:
     write_manifest(directory, **fields)
     with pytest.raises(BundleError, match=r"one_step within .* of the scale"):
         Runtime.load(directory)
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+@pytest.mark.parametrize("support", ["real", "nonnegative"])
+def test_quantiles_that_all_but_touch_are_no_reason_to_refuse_a_bundle(
+    weight: float, support: Support, tmp_path: Path
+) -> None:
+    """A few zeros in a meter's readings make a scale beside which its errors vanish: surprises of hundreds of nats then
+    differ by more than rounding differs in the quantiles. A surprise that is wrong is still noticed."""
+    model = LinearAutoregression(replace(DAILY, support=support))
+    generator = torch.Generator().manual_seed(5)
+    for buffer in (model.weights_one, model.weights_multi):
+        buffer.copy_(weight * torch.randn(buffer.shape, generator=generator))
+    for offsets in (model.offsets_one, model.offsets_multi):
+        offsets.copy_(1e-5 * OFFSETS)
+    fields = export_bundle(model.eval(), Identity("narrow"), tmp_path).model_dump(
+        exclude={"contract", "version", "files"}
+    )
+    Runtime.load(tmp_path)
+    golden = dict(np.load(tmp_path / GOLDEN))
+    assert np.nanmax(golden["surprise"]) > 50
+    golden["surprise"] = golden["surprise"] + np.float32(2.0)
+    np.savez(tmp_path / GOLDEN, **golden)
+    write_manifest(tmp_path, **fields)
+    with pytest.raises(BundleError, match="surprise within"):
+        Runtime.load(tmp_path)
