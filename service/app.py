@@ -104,6 +104,7 @@ class Service:
         options, faults = pipeline_options(self._settings, topology), self._settings.faults
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
         passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
+        _calm_collector()
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
         self._leave(broker)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
