@@ -1,8 +1,9 @@
-"""The contract between training and serving, version 1. The one file both sides import.
+"""The contract between training and serving, version 2. The one file both sides import.
 
 A *bundle* is a directory of four files:
 
-`manifest.json`   a `Manifest`, below.
+`manifest.json`   a `Manifest`, below. Version 2 may list the parts of a row (`service/parts.py`); bundles of version 1
+                  are served as well, their rows are one part.
 `step.onnx`       consumes one observation a row.
 `forecast.onnx`   forecasts `horizon` intervals ahead from a row of state; returns no state.
 `golden.npz`      a short input sequence with missing values, and what the trainer saw come out.
@@ -12,7 +13,8 @@ step.onnx
                                                        outputs are of its increase per interval
     in   timestamp    i64 [batch]                      ms since the epoch, UTC, the start of the slot
     in   state.NAME   as the manifest says             all zeros = a stream never seen
-    out  next.NAME    as state.NAME                    the row to store
+    out  next.NAME    as state.NAME                    the row to store; any part of it may come back as zeros while
+                                                       those that it does not need are warm
     out  one_step     f32 or f64 [batch, targets, quantiles]   forecast for timestamp + interval
     out  surprise     f32 [batch]                      -log density of `value` under the previous one_step, in
                                                        units of the running scale, summed over observed targets;
@@ -34,14 +36,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError, model_validator
 
 from service.errors import BundleError
+from service.parts import CORE, Part, check_parts, meaning_of
 
-CONTRACT: Final = 1
+CONTRACT: Final = 2
 MANIFEST, STEP, FORECAST, GOLDEN = "manifest.json", "step.onnx", "forecast.onnx", "golden.npz"
 #: The scores a step gives of the previous one-step forecast, in this order.
 SCORES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80", "pit")
@@ -97,7 +101,7 @@ class BacktestFigure(_Frozen):
 class Manifest(_Frozen):
     """Everything the service knows of a model."""
 
-    contract: Literal[1]
+    contract: Literal[1, 2]
     name: str
     version: str  # content hash of the other three files
     family: str
@@ -108,6 +112,7 @@ class Manifest(_Frozen):
     forecast_interval_ms: PositiveInt
     quantiles: tuple[float, ...]
     state: tuple[TensorSpec, ...] = Field(min_length=1)
+    parts: tuple[Part, ...] = ()  # of the state; none = one, whose meaning is the version
     scores: tuple[str, ...] = SCORES
     warmup_steps: int = Field(ge=0)
     max_gap: PositiveInt
@@ -130,6 +135,10 @@ class Manifest(_Frozen):
             raise ValueError("forecast_interval_ms must be a multiple of interval_ms")
         if len({spec.name for spec in self.state}) != len(self.state):
             raise ValueError("two state tensors have the same name")
+        if self.parts and self.contract == 1:
+            raise ValueError("contract version 1 knows no parts")
+        if self.parts:
+            check_parts(self.parts, {spec.name for spec in self.state})
         if unknown := set(self.targets) - set(self.channels):
             raise ValueError(f"targets {sorted(unknown)} are not among the channels")
         if set(self.files) != {STEP, FORECAST, GOLDEN}:
@@ -157,10 +166,25 @@ class Manifest(_Frozen):
         return sum(spec.row_bytes for spec in self.state)
 
     @property
+    def row_parts(self) -> tuple[Part, ...]:
+        """The parts of the state: those that the manifest lists. Where it lists none the whole row is one, which no
+        other version of the model understands."""
+        if self.parts:
+            return self.parts
+        grid = {"interval_ms": self.interval_ms, "kind": self.kind, "channels": self.channels}
+        whole = tuple(spec.name for spec in self.state)
+        return (Part(name=CORE, tensors=whole, meaning=meaning_of({"version": self.version, **grid})),)
+
+    @property
     def layout_id(self) -> str:
-        """Names the shape of a row: rows with the same id may be exchanged."""
-        layout = [spec.model_dump(mode="json") for spec in self.state]
-        return hashlib.sha256(json.dumps(layout, sort_keys=True).encode()).hexdigest()[:16]
+        """Names the shape of a row: names, types and shapes of its tensors."""
+        return layout_id_of(self.state)
+
+
+def layout_id_of(state: Iterable[TensorSpec]) -> str:
+    """The digest of names, types and shapes of a row's tensors."""
+    layout = [spec.model_dump(mode="json") for spec in state]
+    return hashlib.sha256(json.dumps(layout, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def sha256_of(path: Path) -> str:
@@ -202,7 +226,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise BundleError(str(path), "a manifest of contract version 1", _first(error)) from error
+        raise BundleError(str(path), f"a manifest of contract version 1 or {CONTRACT}", _first(error)) from error
     for name, expected in manifest.files.items():
         file = directory / name
         if not file.is_file():
