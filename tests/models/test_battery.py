@@ -107,6 +107,33 @@ class Moved(Last):
         return one + view.hidden[:, 0], multi
 
 
+class Marked(Restless):
+    """A hidden state that the first value sets and nothing moves: a row that was taken over without it never has it."""
+
+    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+        first = memory["count"] == 1
+        return {"hidden": torch.where(first, torch.ones_like(state["hidden"]), state["hidden"])}
+
+
+class Trusting(Last):
+    """Makes of a hidden state that is zero what `lost` is."""
+
+    def __init__(self, lost: float) -> None:
+        super().__init__()
+        self.latent, self.lost = Marked(False, 0.0), lost
+
+    def points(self, view: View) -> tuple[Tensor, Tensor]:
+        one, multi = super().points(view)
+        return one + torch.where(view.hidden[:, 0] > 0, 0.0, self.lost), multi
+
+
+class Eager(Last):
+    """Scores a row of zeros as if that were a forecast."""
+
+    def _score(self, arrived: Tensor, state: State, before):
+        return super()._score(arrived, state | {"pending": state["pending"] + OFFSETS}, before)
+
+
 class Zero(Last):
     """Divides by the last change."""
 
@@ -176,6 +203,9 @@ DEFECTS: dict[str, tuple[Law, Callable[[], Forecaster], str]] = {
     "a division by zero": (laws.extremes_stay_finite, Zero, "are no finite numbers"),
     "a power of an outlier": (laws.extremes_stay_finite, Overflow, "are no finite numbers"),
     "widths that stay": (laws.calibration_moves, frozen, "all zero"),
+    "a zero that is no state": (laws.parts_may_be_zero, lambda: Trusting(torch.inf), "here latent.*no finite numbers"),
+    "a zero that misleads": (laws.parts_may_be_zero, lambda: Trusting(50.0), "here latent.*errors: .* of those of"),
+    "a score of zeros": (laws.parts_may_be_zero, Eager, "here calibration.*though no forecast was pending"),
 }
 
 
