@@ -18,6 +18,8 @@ from service.records import Float64, Int64
 _HEAD = 50
 #: Rows from which on a column that rises by one in each of them is no sensor, whatever it is called.
 _ROWS = 50
+#: Steps that a clock of whole units has gone, so that it is no sensor that happens to rise by one each time.
+_STEPS = 50
 _CLOCK = r"^\s*\d{1,2}[:.]\d\d"
 #: Clocks in other zones differ by less.
 _ZONES_MS = 15 * 3_600_000
@@ -93,10 +95,13 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
     epochs = [held * unit for unit in (*_UNITS_MS[:4], _UNITS_MS[-1])] + [(held - _SPREADSHEET) * MS_PER_DAY]
     if any(float(np.median(np.abs(each - stamps))) <= _ZONES_MS for each in epochs):
         return True
-    span = float(np.ptp(stamps))
+    if len(held) < _ROWS and not words.clock_word(name):
+        return False
     passed, since = held - held[0], (stamps - stamps[0]).astype(np.float64)
-    return (len(held) >= _ROWS or words.clock_word(name)) and any(
-        bool((np.abs(passed * unit - since) <= 1e-6 * span + unit * 1.001).all()) and np.ptp(held) > 3
+    whole = bool((held == np.rint(held)).all())
+    return any(
+        abs(passed[-1]) >= (_STEPS if whole else 0.01)
+        and bool((np.abs(passed * unit - since) <= unit * (1.001 if whole else 0.001)).all())
         for unit in _UNITS_MS
     )
 

@@ -142,7 +142,7 @@ def _header(rows: list[Row], start: int) -> int | None:
         cells = rows[i].cells
         if not any(cell.strip() for cell in cells):
             continue
-        narrow = len(cells) < min(wide, len(rows[start].cells))
+        narrow = len(cells) < max(2, min(wide, len(rows[start].cells)) - 1)
         if cells[0].strip('" ') in _LOGGER_LINES or (narrow and not rows[i].comment):
             break
         if narrow:

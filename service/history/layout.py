@@ -75,9 +75,9 @@ def _unfit(name: str, column: Numbers, milliseconds: Int64) -> str:
         return "not numbers"
     if is_counter(name, column.values):
         return "a row counter"
-    if is_clock(name, column.values, milliseconds):
-        return "a second clock"
-    return "a part of the time" if is_part_of_time(name, column.values, milliseconds) else ""
+    if is_part_of_time(name, column.values, milliseconds):
+        return "a part of the time"
+    return "a second clock" if is_clock(name, column.values, milliseconds) else ""
 
 
 def _is_name_of_place(name: str) -> bool:
