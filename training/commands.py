@@ -213,10 +213,10 @@ def backtest(
             figures = judging.backtest(
                 bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream, report=report
             )
-        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data).name}"))
+        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data[0]).name}"))
         for line in remarks(figures, one):
             console.print(escape(line))
-        content = results(one, source.data, figures)
+        content = results(one, source.label, figures)
         if remark := seen_remark(manifest, panel, cut or Split.parse(protocol_of(one).split, len(panel))):
             console.print(f"[bold]warning:[/bold] {remark}")
             content["seen"] = remark
@@ -276,8 +276,8 @@ def _history(source: Source, manifest: Manifest | None = None) -> History:
     """DATA as a history, for a bundle if there is one; `book:SEED` is drawn."""
     from training.protocols.book import PREFIX, read_book
 
-    if source.data.startswith(PREFIX):
-        return read_book(source.data)
+    if source.label.startswith(PREFIX):
+        return read_book(source.label)
     return source.read_for(manifest) if manifest else source.read()
 
 
