@@ -200,4 +200,5 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         max_gap=limits.max_gap,
         forecast_every=settings.engine.forecast_every,
         late_to_dead_letters=limits.late_to_dead_letters,
+        codes=settings.input.codes,
     )

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from service.missing_codes import OF_BUNDLE, chosen_codes
 from service.trust import Trust
 
 
@@ -137,6 +138,24 @@ class TopicSettings(Group):
             len({self.input, self.output, self.dead_letters}) == 3,
             "topics.input, topics.output and topics.dead_letters must be three topics",
         )
+        return self
+
+
+class InputSettings(Group):
+    """How a record becomes a reading."""
+
+    codes: str = Field(
+        OF_BUNDLE,
+        description="Numbers that mean a missing value, as -999,-9999, beside those that the bundle names; "
+        "none = not even these",
+    )
+
+    @model_validator(mode="after")
+    def _codes_are_numbers(self) -> Self:
+        try:
+            chosen_codes(self.codes, (), 1)
+        except ValueError:
+            raise ValueError("input.codes must be numbers, none or bundle, comma between") from None
         return self
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from service.bundle import Manifest, TrainingRecord
 from service.bundle_limits import MODEL_NAME
 from service.errors import DataError
+from service.missing_codes import Codes
 from service.model.runtime import Runtime
 from service.wording import many
 from training.backtest import backtest
@@ -158,7 +159,8 @@ def _record(panel: Panel, split: Split, started: float, fits: Sequence[_Fit], *,
 def _export(fits: Sequence[_Fit], panel: Panel, recipe: Recipe, record: TrainingRecord, out: Path) -> Manifest:
     targets = _targets(panel, recipe)
     model = joined([fit.model for fit in fits], targets, panel.channels)
-    identity = Identity(recipe.name or model.family, panel.channels or UNNAMED, targets, training=record)
+    name, channels = recipe.name or model.family, panel.channels or UNNAMED
+    identity = Identity(name, channels, targets, training=record, codes=codes_of(panel))
     if isinstance(model, Joint) or not is_own(recipe.family):
         return export_bundle(model, identity, out, row_limit=recipe.row_limit)
     own = load_own(recipe.family)
@@ -195,6 +197,15 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = 
         kind=panel.kind,
     )
     return Problem(what, values, seen.timestamps, split.train_end, split.validation_end, others)
+
+
+def codes_of(panel: Panel) -> Codes:
+    """The codes for a missing value that the service is told. A meter passes every positive number on its way up, so of
+    counters only negative ones are."""
+    if panel.kind == "gauge":
+        return panel.codes
+    codes = tuple(tuple(code for code in each if code < 0) for each in panel.codes)
+    return codes if any(codes) else ()
 
 
 def whole_of(panel: Panel, problem: Problem, target: str | None = None) -> Problem:
