@@ -35,7 +35,8 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one line that a command ends with."""
     capsys.readouterr()
     assert run(words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    *notes, line = capsys.readouterr().err.splitlines()
+    assert "Traceback" not in "".join(notes)
     assert "cannot be written" in line or "is a file" in line
     return line
 
