@@ -11,7 +11,7 @@ import structlog
 # Small products of matrices: a second thread only waits for the first, and takes a core from Kafka or another test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ["tests.support.kafka", "tests.support.processes"]
+pytest_plugins = ["tests.support.kafka", "tests.support.secure", "tests.support.processes"]
 
 
 @pytest.fixture(autouse=True)
