@@ -15,7 +15,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    SecretStr,
     model_validator,
 )
 
@@ -39,8 +38,8 @@ class BundleSettings(Group):
     wait_s: float = Field(0.0, ge=0, description="How long to wait at start for a bundle that is not there yet")
 
 
-class KafkaSettings(Group):
-    """The broker, and our membership of a consumer group."""
+class KafkaClientSettings(Group):
+    """The broker, and membership of a consumer group; how it is secured stands in `service.security_settings`."""
 
     bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Brokers as HOST:PORT, comma between")
     group: str = Field("eddycast", min_length=1, description="Consumer group; services of one group share the input")
@@ -65,13 +64,6 @@ class KafkaSettings(Group):
     bulk: bool = Field(
         True, description="Whole record batches, by the client's inside; false = its public calls, many times slower"
     )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How the broker is spoken to"
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="With SASL only")
-    sasl_username: str | None = Field(None, description="With SASL only")
-    sasl_password: SecretStr | None = Field(None, description="With SASL only; never logged")
-    ssl_cafile: Path | None = Field(None, description="Certificates to trust; none = the system's")
 
     @model_validator(mode="after")
     def _timeouts_agree(self) -> Self:
@@ -86,11 +78,6 @@ class KafkaSettings(Group):
         require(
             self.delivery_timeout_ms < self.transaction_timeout_ms,
             "kafka.delivery_timeout_ms must be shorter than kafka.transaction_timeout_ms",
-        )
-        has_user = self.sasl_username is not None and self.sasl_password is not None
-        require(
-            has_user or not self.security_protocol.startswith("SASL"),
-            "kafka.security_protocol with SASL needs kafka.sasl_username and kafka.sasl_password",
         )
         return self
 

@@ -46,6 +46,7 @@ def examine(flags: list[str]) -> Iterator[Finding]:
         yield _wrong("settings", error)
         return
     yield Finding("settings", "no contradiction")
+    yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
     bundle, row = _bundle(settings)
     yield bundle
     yield _port(settings)

@@ -44,8 +44,9 @@ def simulate(
     readings = merge(history, streams=listed(streams) or (), limit=limit)
     if shift_to_now:
         readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
-    from service.connect import kafka_broker
+    from service.connect import kafka_broker, warn_of_risks
 
+    warn_of_risks(settings.kafka)
     into = topic or settings.topics.input
     get_log().info("connecting", kafka=settings.kafka.bootstrap_servers, topic=into)
     with StopSignals(insist=_give_up) as signals:
