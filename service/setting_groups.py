@@ -89,7 +89,10 @@ class TopicSettings(Group):
     output: str = Field("forecasts", min_length=1, description="Forecasts; as many partitions as the input")
     dead_letters: str = Field("dead-letters", min_length=1, description="Records that could not be forecast, and why")
     changelog: str | None = Field(None, min_length=1, description="Rows of state; none = the group's name + -changelog")
-    create: bool = Field(True, description="Create what is missing at start; false = name it and stop")
+    create: bool = Field(True, description="Create what the service writes to; false = name it and stop")
+    create_input: bool = Field(
+        False, description="Create the input as well; false = an input that is missing, or mistyped, is named"
+    )
     partitions: PositiveInt = Field(4, description="Of an input topic that is created")
     replication: PositiveInt = Field(1, description="Of topics that are created; 3 in production")
 
