@@ -20,7 +20,8 @@ from service.bundle import MANIFEST
 from service.connect import kafka_broker, reach, warn_of_risks
 from service.errors import BrokerError
 from service.faults import FaultPoint, kill_this_process, pause
-from service.health import Health, HealthServer
+from service.health import Health
+from service.http_port import HealthServer
 from service.log import configure_log, get_log
 from service.metrics import PREFIX, Metrics
 from service.model.runtime import Runtime

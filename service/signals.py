@@ -1,4 +1,4 @@
-"""SIGTERM and ctrl-C only set a flag; what to do about it is decided where the work is done."""
+"""SIGTERM, ctrl-C and a terminal that hangs up only set a flag; what to do about it is decided where the work is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSignals:
@@ -29,6 +29,8 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # started by nohup: it is to outlive its terminal
             self._before[number] = signal.signal(number, self._arrived)
         return self
 

@@ -22,6 +22,17 @@ def test_the_first_signal_only_sets_the_flag_and_the_second_insists(number: sign
         assert insisted == ["a second signal"]
 
 
+def test_what_nohup_started_outlives_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals(insist=lambda why: None) as signals:
+            signal.raise_signal(signal.SIGHUP)
+            assert not signals.stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_countdown_begins_with_the_first_signal_and_ends_with_the_work() -> None:
     expired = threading.Event()
     with StopSignals(lambda why: expired.set(), within_s=0.05):
