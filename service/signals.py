@@ -1,4 +1,4 @@
-"""SIGTERM, ctrl-C and a terminal that hangs up only set a flag; what to do about it is decided where the work is done."""
+"""SIGTERM, ctrl-C and a hang-up of the terminal only set a flag; what to do is decided where the work is done."""
 
 from __future__ import annotations
 

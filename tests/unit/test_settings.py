@@ -182,7 +182,8 @@ def test_the_changelog_is_named_after_the_group_unless_it_is_set() -> None:
 
 @pytest.mark.parametrize("secret", ["sasl_password", "sasl_oauth_client_secret", "ssl_password"])
 def test_a_secret_is_never_shown(secret: str, tmp_path: Path) -> None:
-    shown = repr(KafkaSettings.model_construct(**{secret: SecretStr("hunter2")}))
+    given: dict[str, Any] = {secret: SecretStr("hunter2")}
+    shown = repr(KafkaSettings.model_construct(**given))
     assert secret in shown and "hunter2" not in shown
     file = tmp_path / "wrong.toml"
     file.write_text(f"[kafka]\n{secret} = 777888")
