@@ -1,10 +1,9 @@
-"""What the service's user must be allowed to do with a topic, and what the broker's access control lacks of it."""
+"""What the service's user must be allowed to do with a topic, and the command that allows it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from service.broker.port import Admin
 from service.setting_groups import TopicSettings
 from service.settings import Settings
 
@@ -27,12 +26,6 @@ def needed_rights(settings: Settings, topic: str, exists: bool) -> list[str]:
 def may_create(topics: TopicSettings, topic: str) -> bool:
     """Whether the service creates this topic if it is missing."""
     return topics.create and (topics.create_input or topic != topics.input)
-
-
-def lacking(admin: Admin, topic: str, needed: Collection[str]) -> list[str]:
-    """Those of the needed operations that this user may not do; none where there is no access control."""
-    allowed = admin.operations(topic)
-    return [] if allowed is None else [right for right in needed if right not in allowed]
 
 
 def granting(settings: Settings, topic: str, rights: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from service.broker.port import Admin
 from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.log import get_log
 from service.observation import KEY_LIMIT_BYTES
-from service.rights import granting, lacking, listed, may_create, needed_rights
+from service.rights import granting, listed, may_create, needed_rights
 from service.settings import Settings
 
 #: With the default segments of 1 GB, and compaction of what is half stale, the tail would never be compacted.
@@ -143,18 +143,14 @@ def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int)
 
 def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
     """What this user would be refused later, at the first record or the first commit."""
-    exists = admin.operations(name) is None or _is_there(admin, name)
-    if rights := lacking(admin, name, needed_rights(settings, name, exists)):
-        found = f"is not there for this user, or may not be used: {listed(rights)} is not allowed"
-        yield Finding(name, found, granting(settings, name, rights), NotAuthorized)
-
-
-def _is_there(admin: Admin, name: str) -> bool:
-    """Whether a topic exists and may be seen."""
-    try:
-        return admin.partitions(name) is not None
-    except NotAuthorized:
-        return True
+    allowed = admin.operations(name)
+    if allowed is None:
+        return
+    seen = "describe" in allowed
+    needed = needed_rights(settings, name, exists=not seen or admin.partitions(name) is not None)
+    if lacking := [right for right in needed if right not in allowed]:
+        found = f"does not allow this user {listed(lacking)}" + ("" if seen else ", or does not exist")
+        yield Finding(name, found, granting(settings, name, lacking), NotAuthorized)
 
 
 def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[Finding]:
