@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from service.connect import kafka_broker
 from service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
 from service.settings import load_settings
 from tests.broker.tools import Listener
+from tests.support.tokens import SECRET, Endpoint
 
 pytestmark = pytest.mark.kafka
 
@@ -148,6 +150,24 @@ def test_a_service_s_settings_let_it_in(secure_kafka: SecureKafka, mechanism: st
     token.write_text(unsigned_token("service"))
     own = {"sasl_oauth_token_file": token} if mechanism == "OAUTHBEARER" else PASSWORD
     broker(secure_kafka, "SASL", "SASL_SSL", sasl_mechanism=mechanism, **own).admin().close()
+
+
+def test_a_token_of_an_endpoint_lets_it_in(secure_kafka: SecureKafka, endpoint: Endpoint) -> None:
+    endpoint.content = json.dumps({"access_token": unsigned_token("service"), "expires_in": 60}).encode()
+    own = {
+        "sasl_mechanism": "OAUTHBEARER",
+        "sasl_oauth_endpoint": endpoint.url,
+        "sasl_oauth_client_id": "client",
+        "sasl_oauth_client_secret": SECRET,
+    }
+    shared = broker(secure_kafka, "SASL", "SASL_SSL", **own)
+    for _ in range(2):
+        shared.admin().close()
+    assert len(endpoint.asked) == 1
+    endpoint.status = 401
+    with pytest.raises(AuthenticationFailed, match="gives no token: HTTP 401") as caught:
+        broker(secure_kafka, "SASL", "SASL_SSL", **own).admin()
+    assert SECRET not in str(caught.value)
 
 
 def test_a_client_certificate_lets_it_in(secure_kafka: SecureKafka) -> None:
