@@ -48,6 +48,7 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
             self.close()
             self._net.close()
             raise self._explained(error) from error
+        self._failures.clear()  # one address that let us in is enough; the others are not asked again
 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
         """The client's own; what becomes of a new connection is noted."""

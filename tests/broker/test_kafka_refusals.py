@@ -141,7 +141,12 @@ def test_a_port_that_hangs_up_is_waited_for() -> None:
 def test_one_address_of_several_that_lets_us_in_is_enough(secure_kafka: SecureKafka) -> None:
     servers = f"{secure_kafka.address('EXPIRED')},127.0.0.1:1,{secure_kafka.address('TLS')}"
     for _ in range(3):
-        KafkaBroker(servers, security=_words(options(secure_kafka, "SSL", {}))).admin().close()
+        own = KafkaBroker(servers, security=_words(options(secure_kafka, "SSL", {})))
+        own.admin().close()
+        consumer = own.consumer("nothing", "nobody", Listener())
+        for _ in range(3):
+            consumer.poll(0.1, 1)
+        consumer.close()
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)

@@ -18,7 +18,9 @@ def test_the_first_signal_only_sets_the_flag_and_the_second_insists(number: sign
         signal.raise_signal(number)
         assert signals.stop.is_set()
         assert not insisted
-        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGHUP)  # of a terminal that closes meanwhile
+        assert not insisted
+        signal.raise_signal(signal.SIGTERM if number == signal.SIGHUP else number)
         assert insisted == ["a second signal"]
 
 
