@@ -64,6 +64,11 @@ class KafkaServer:
         """HOST:PORT of every broker, comma-separated, as clients want it."""
         return ",".join(f"127.0.0.1:{port}" for port in self._ports[: self._count])
 
+    @property
+    def controller_port(self) -> int:
+        """Where the first node's controller listens, which is not for clients."""
+        return self._ports[self._count]
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -15,6 +15,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
+from service.broker.kafka_errors import translate
 from service.broker.kafka_probe import offered, speaks
 from service.broker.kafka_refusals import choice_of, interrupted, reason, refusal
 from service.errors import AccessRefused, BrokerUnavailable, EddycastError
@@ -33,7 +34,15 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
 
     def __init__(self, net: Any, **configs: Any) -> None:
         self._failures: dict[str, Exception] = {}  # HOST:PORT -> why the newest connection failed
+        self._unanswered: Exception | None = None  # why the newest question about the cluster was not answered
         super().__init__(net, **configs)
+        asked_in_vain = self.cluster.failed_update
+
+        def failed_update(error: Exception) -> None:
+            self._unanswered = error
+            asked_in_vain(error)
+
+        self.cluster.failed_update = failed_update
 
     def refused(self) -> AccessRefused | None:
         """Why a node does not let us in, if the newest connection to one was refused."""
@@ -104,8 +113,10 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
             if refused is not None:
                 action = refused.action or choice_of(offered(where, self.config))
                 return type(refused)(f"{servers}: {refused.what}", action)
+        if not failures:
+            return translate(self._unanswered or error, servers)
         reasons = ", ".join(f"{where}: {reason(failure)}" for where, failure in failures.items())
-        return BrokerUnavailable(f"{servers}: {reasons or error}")
+        return BrokerUnavailable(f"{servers}: {reasons}")
 
 
 def _to_the_last_word(receive: Callable[[], tuple[bytes, Exception | None]]) -> Callable[..., Any]:

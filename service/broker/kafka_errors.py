@@ -93,6 +93,7 @@ ACTION: dict[type[BaseException], str] = {
     vendor.InvalidTransactionTimeoutError: "choose one below the broker's transaction.max.timeout.ms",
     vendor.InvalidReplicationFactorError: "choose a replication factor no larger than the number of brokers",
     vendor.UnsupportedVersionError: "use Apache Kafka 2.5 or later",
+    vendor.IncompatibleBrokerVersion: "name a broker's port, not a controller's, of Apache Kafka 2.5 or later",
     vendor.UnknownTopicOrPartitionError: "create the topic",
     vendor.OffsetOutOfRangeError: "decide where to go on: the records in between are gone",
     vendor.NoOffsetForPartitionError: "decide where to begin",

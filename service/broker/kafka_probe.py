@@ -14,7 +14,7 @@ from typing import Any
 from service.broker.kafka_refusals import no_sasl, no_tls
 from service.errors import AccessRefused, AuthenticationFailed, TlsFailed
 
-_TIMEOUT_S = 2.0
+_TIMEOUT_S = 1.0
 #: SaslHandshake, version 1: API key 17, correlation id 1, no client id, mechanism "PLAIN".
 _HELLO = struct.pack(">hhihh5s", 17, 1, 1, -1, 5, b"PLAIN")
 _SASL_OFFERED, _NO_SASL = (0, 33), 34

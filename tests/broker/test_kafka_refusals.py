@@ -128,6 +128,12 @@ def test_a_name_and_a_broker_that_are_not_there_yet_are_waited_for() -> None:
         assert caught.value.retriable and address in caught.value.what
 
 
+def test_a_controller_is_no_broker(secure_kafka: SecureKafka) -> None:
+    with pytest.raises(BrokerError, match="cannot reach Kafka") as caught:
+        KafkaBroker(f"127.0.0.1:{secure_kafka.controller_port}", request_timeout_ms=1500).admin()
+    assert "not a controller's" in caught.value.action and not caught.value.retriable
+
+
 def test_a_port_that_hangs_up_is_waited_for() -> None:
     """As a broker does that is going down: nothing is certain."""
     with socket.create_server(("127.0.0.1", 0)) as server:
