@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from service.broker.kafka import KafkaBroker
 from service.connect import kafka_broker
 from service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
 from service.settings import load_settings
-from tests.broker.tools import Listener
+from tests.broker.tools import Listener, poll_until
+from tests.support.secure import User
 from tests.support.tokens import SECRET, Endpoint
 
 pytestmark = pytest.mark.kafka
@@ -199,6 +201,26 @@ def test_a_token_that_the_broker_does_not_believe_is_refused(secure_kafka: Secur
         with pytest.raises(BrokerError, match=said) as caught:
             broker(secure_kafka, "SASL", "SASL_SSL", **own).admin()
         assert type(caught.value) is kind and text not in str(caught.value)
+
+
+def test_a_login_that_is_taken_away_ends_what_runs(secure_kafka: SecureKafka, user: User) -> None:
+    with closing(KafkaBroker(secure_kafka.bootstrap_servers).admin()) as admin:
+        admin.create_topic(user.name, 1)
+    user.grant("topic", user.name, "read")
+    user.grant("group", user.name, "read")
+    login = {"sasl_mechanism": "SCRAM-SHA-256", "sasl_username": user.name, "sasl_password": user.password}
+    consumer = broker(secure_kafka, "SASL", "SASL_SSL", **login).consumer(user.name, user.name, Listener())
+    try:
+        poll_until([consumer], consumer.is_member)
+        user.forget()
+        manager = consumer._client._manager
+        for node in list(manager._conns):
+            manager.call_soon(manager.close, node)
+        with pytest.raises(AuthenticationFailed, match="refuses the login"):
+            poll_until([consumer], lambda: False)
+    finally:
+        with suppress(BrokerError):
+            consumer.close()
 
 
 def _words(security: dict[str, Any]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from kafka.admin import (
     ResourcePatternFilter,
     ResourceType,
     ScramMechanism,
+    UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
 
@@ -65,6 +66,12 @@ class User:
         with closing(KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap_servers)) as admin:
             admin.delete_acls([which])
             self._await(admin, kind, name, [operation], there=False)
+
+    def forget(self) -> None:
+        """The broker does not know this user any more; connections that are open stay."""
+        with closing(KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap_servers)) as admin:
+            for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+                admin.alter_user_scram_credentials([UserScramCredentialDeletion(self.name, mechanism)])
 
     def _await(self, admin: KafkaAdminClient, kind: str, name: str, operations: Collection[str], there: bool) -> None:
         """Until the broker itself knows: the controller answers before."""
