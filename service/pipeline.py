@@ -17,6 +17,7 @@ from service.attempts import Attempts
 from service.broker.port import Broker
 from service.connections import Connections
 from service.errors import (
+    AccessRefused,
     BrokerError,
     BrokerUnavailable,
     CommitUnknown,
@@ -100,7 +101,7 @@ class Pipeline:
         self._bring_back(beside=bool(batches))
         try:
             self._serve(batches)
-        except (StateError, InstanceFenced):
+        except (StateError, InstanceFenced, AccessRefused):
             raise
         except Exception as error:  # noqa: BLE001 - a record may break anything; `Attempts` ends what comes back
             self._undo(error)
