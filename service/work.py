@@ -88,7 +88,7 @@ class Work:
             batches = {one.batch.partition: one.batch for one in portion}
             outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
             letters = sorted(letters + large, key=_place)
-            outputs += [dead(self._options.dead_letter_topic, letter) for letter in letters]
+            outputs += dead(self._options.dead_letter_topic, letters)
         return Done(portion, forecasts, parts, letters, outputs)
 
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,9 +177,16 @@ def varint(number: int) -> bytes:
 def _headers(headers: Headers) -> bytes:
     parts = [varint(len(headers))]
     for name, value in headers:
-        encoded = name.encode()
-        parts += (varint(len(encoded)), encoded, varint(len(value)), value)
+        size = len(value)
+        parts += (_name(name), _SMALL[size] if size < _MANY else varint(size), value)
     return b"".join(parts)
+
+
+@lru_cache(1024)
+def _name(name: str) -> bytes:
+    """A header's name as it is written, behind its size: few names stand in many records."""
+    encoded = name.encode()
+    return varint(len(encoded)) + encoded
 
 
 _SMALL = [varint(number) for number in range(_MANY)]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import pytest
+
+from service.broker.memory_producer import MemoryProducer
 from service.model.runtime import Runtime
+from service.options import Options
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, DEAD, made, memory_broker, send, worker
 
@@ -24,3 +31,50 @@ def test_dead_letters_stand_in_the_order_of_their_records(tmp_path: Path) -> Non
     subject.finish()
     offsets = [dict(record.headers)["offset"] for record in made(broker, DEAD)]
     assert offsets == [b"0", b"2", b"3", b"4", b"5"]
+
+
+RENAMED, TORN, TOMBSTONE = b'{"timestamp": 1, "temperature": 2}', b"{", None
+KINDS: dict[str, tuple[list[tuple[bytes | None, bytes | None]], Options]] = {
+    "one kind": ([(b"s%d" % i, RENAMED) for i in range(600)], AT_ONCE),
+    "many kinds": (
+        [(b"", TORN), (b"\xff", RENAMED), (b"s", TOMBSTONE), (b"s", b"[" * 9), (b"s", RENAMED)] * 120,
+        AT_ONCE,
+    ),
+    "late": (
+        [(b"s", b'{"timestamp":%d,"value":1}' % (START_MS + (i % 2) * 99 * MINUTE)) for i in range(600)],
+        replace(AT_ONCE, late_to_dead_letters=True),
+    ),
+    "forecasts that are too large": (
+        [(b"s%d" % i, b'{"timestamp":%d,"value":1}' % START_MS) for i in range(600)],
+        replace(AT_ONCE, max_output_bytes=100),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
+    """A produce for each of them would be a record batch for each of them, and a request."""
+    write_bundle(tmp_path, Walk())
+    records, options = KINDS[kind]
+    broker = memory_broker(2)
+    for partition in (0, 1):
+        producer = broker.producer()
+        producer.produce("observations", partition, [key for key, _ in records], [value for _, value in records])
+        producer.flush(1.0)
+    subject = worker(broker, Runtime.load(tmp_path), options)
+    calls: Counter[str] = Counter()
+    produce = MemoryProducer.produce
+
+    def counted(producer: MemoryProducer, topic: str, *rest: Any) -> None:
+        calls[topic] += 1
+        produce(producer, topic, *rest)
+
+    with patch.object(MemoryProducer, "produce", counted):
+        subject.turn(3)
+    subject.finish()
+    letters = made(broker, DEAD)
+    assert len(letters) >= 2 * len(records) // 3
+    assert calls[DEAD] <= 4  # a column a partition and portion
+    for partition in (0, 1):
+        offsets = [int(dict(one.headers)["offset"]) for one in letters if one.partition == partition]
+        assert offsets == sorted(offsets)
