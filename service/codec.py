@@ -195,7 +195,7 @@ def dead_letter(letter: DeadLetter, limit_bytes: int = 65_536) -> tuple[bytes | 
     """Key, value and headers of the record that tells of a dead letter.
 
     A key or value over `limit_bytes` is cut there; the headers `truncated` and `size` (of the whole value, bytes) or
-    `key_size` then say so.
+    `key_size` then say so. Where it stands for a record batch, `last_offset` and `codec` do.
     """
     headers: Headers = [
         ("error", letter.error.encode()),
@@ -204,6 +204,8 @@ def dead_letter(letter: DeadLetter, limit_bytes: int = 65_536) -> tuple[bytes | 
         ("partition", b"%d" % letter.partition),
         ("offset", b"%d" % letter.offset),
     ]
+    if (damage := letter.damage) is not None:
+        headers += [("last_offset", b"%d" % damage.last), ("codec", damage.codec.encode())]
     key, value = letter.key, letter.value
     sizes = [
         (name, len(part)) for name, part in (("size", value), ("key_size", key)) if part and len(part) > limit_bytes

@@ -18,6 +18,8 @@ from service.portions import Decoded, Steps, portions
 from service.records import DeadLetter, PartitionBatch
 from service.state.store import Store
 
+_FAILED = "it failed again and again, also alone"
+
 
 @dataclass(frozen=True, slots=True)
 class WorkOptions:
@@ -92,14 +94,15 @@ class Work:
         return Done(portion, forecasts, parts, letters, outputs)
 
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
-        skip = {offset for partition, offset in hopeless if partition == batch.partition}
+        skip = {offset for partition, offset in hopeless if partition == batch.partition} | batch.damaged.keys()
         if not skip or not skip & set(batch.offsets.tolist()):
             return Decoded(batch, *self._decoder.decode(batch))
         return decode_without(self._decoder, batch, skip)
 
 
 def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int]) -> Decoded:
-    """Decode a batch in which the records at some offsets are dead letters, whatever they hold."""
+    """Decode a batch in which the records at some offsets are dead letters, whatever they hold: those that are damaged,
+    and others that failed."""
     kept = [i for i, offset in enumerate(batch.offsets.tolist()) if offset not in skip]
     rest = PartitionBatch(
         batch.topic,
@@ -109,14 +112,16 @@ def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int
         batch.timestamps[kept],
         batch.offsets[kept],
     )
-    reason = "it failed again and again, also alone"
-    letters = [
-        DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], "failed", reason)
-        for i, offset in enumerate(batch.offsets.tolist())
-        if offset in skip
-    ]
+    letters = [_unseen(batch, i) for i, offset in enumerate(batch.offsets.tolist()) if offset in skip]
     observations, unreadable = decoder.decode(rest)
     return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset))
+
+
+def _unseen(batch: PartitionBatch, i: int) -> DeadLetter:
+    offset = int(batch.offsets[i])
+    damage = batch.damaged.get(offset)
+    error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
+    return DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage)
 
 
 def _place(letter: DeadLetter) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from kafka import TopicPartition
 
+from service.broker.fetched import DamagedValue
 from service.broker.record_format import Columns
 from service.records import PartitionBatch
 
@@ -18,9 +19,19 @@ def batches(polled: Mapping[TopicPartition, Sequence[Any]]) -> list[PartitionBat
 
 
 def _batch(where: TopicPartition, found: Sequence[Any]) -> PartitionBatch:
-    columns = _joined(found) if isinstance(found[0], Columns) else _of_records(found)
+    if isinstance(found[0], Columns):
+        columns, damaged = _joined(found), [part.damage for part in found if part.damage is not None]
+    else:
+        columns = _of_records(found)
+        damaged = [record.value.damage for record in found if isinstance(record.value, DamagedValue)]
     return PartitionBatch(
-        where.topic, where.partition, columns.keys, columns.values, columns.timestamps, columns.offsets
+        where.topic,
+        where.partition,
+        columns.keys,
+        columns.values,
+        columns.timestamps,
+        columns.offsets,
+        {damage.first: damage for damage in damaged},
     )
 
 
@@ -40,5 +51,11 @@ def _of_records(records: Sequence[Any]) -> Columns:
         [record.key for record in records],
         [record.value for record in records],
         np.array([record.timestamp for record in records], np.int64),
-        np.array([record.offset for record in records], np.int64),
+        np.array([_offset(record) for record in records], np.int64),
     )
+
+
+def _offset(record: Any) -> int:
+    """The client has a record that stands for a batch at the batch's last offset."""
+    value = record.value
+    return value.damage.first if isinstance(value, DamagedValue) else int(record.offset)

@@ -10,10 +10,12 @@ from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError, NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
+from service.broker.fetched import Screen
 from service.broker.kafka_bulk_reading import read_in_columns
 from service.broker.kafka_columns import batches
 from service.broker.kafka_errors import translated
 from service.broker.kafka_offsets import stored_offsets
+from service.broker.kafka_public_reading import read_screened
 from service.broker.kafka_rebalance import Relay, tell_of_every_loss
 from service.broker.port import RebalanceListener
 from service.errors import EddycastError, InstanceFenced, MembershipLost
@@ -26,11 +28,18 @@ _NOWHERE = 1 << 62
 class KafkaConsumer:
     """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never by themselves.
 
-    `bulk` decodes whole record batches; without it the client does, record by record.
+    `bulk` decodes whole record batches; without it the client does, record by record. A compressed batch that would
+    unpack to more than `unpacked_bytes` is not read.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], topic: str, listener: RebalanceListener, timeout_ms: int, bulk: bool = True
+        self,
+        config: Mapping[str, Any],
+        topic: str,
+        listener: RebalanceListener,
+        timeout_ms: int,
+        bulk: bool,
+        unpacked_bytes: int,
     ) -> None:
         self._topic = topic
         self._timeout_ms = timeout_ms
@@ -38,8 +47,7 @@ class KafkaConsumer:
         with translated(f"cannot reach Kafka at {config['bootstrap_servers']}"):
             self._client = Client(**config)
             self._membership: ConsumerGroupMetadata = self._client.group_metadata()
-            if bulk:
-                read_in_columns(self._client)
+            (read_in_columns if bulk else read_screened)(self._client, Screen(unpacked_bytes))
             tell_of_every_loss(self._client)
             self._relay = Relay(self.capture_membership, self._client, listener)
             self._client.subscribe([topic], listener=self._relay)

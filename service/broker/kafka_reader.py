@@ -14,9 +14,11 @@ from kafka import KafkaConsumer as Client
 from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 
+from service.broker.fetched import Screen
 from service.broker.kafka_bulk_reading import read_in_columns
 from service.broker.kafka_columns import batches
 from service.broker.kafka_errors import translated
+from service.broker.kafka_public_reading import read_screened
 from service.errors import TopicMissing
 from service.records import PartitionBatch
 
@@ -29,7 +31,7 @@ _KNOWN_MS = 500
 class KafkaReader:
     """A `port.Reader` on kafka-python."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str, timeout_ms: int, bulk: bool = True) -> None:
+    def __init__(self, config: Mapping[str, Any], topic: str, timeout_ms: int, bulk: bool, unpacked_bytes: int) -> None:
         self._topic = topic
         self._timeout_ms = timeout_ms
         self._positions: dict[int, int] = {}
@@ -41,8 +43,7 @@ class KafkaReader:
             except BaseException:
                 self._committed.close(autocommit=False)
                 raise
-        if bulk:
-            read_in_columns(self._committed)
+        (read_in_columns if bulk else read_screened)(self._committed, Screen(unpacked_bytes))
 
     def start(self, offsets: Mapping[int, int]) -> None:
         """See `port.Reader`."""
