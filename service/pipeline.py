@@ -154,6 +154,7 @@ class Pipeline:
         """Portion by portion, with a commit whenever one is due."""
         polled = time.monotonic()
         self._attempts.taken(batches)
+        self._step_over({batch.partition for batch in batches})
         if batches:
             for portion in self._work.portions(batches, self._attempts.hopeless, self._options.max_steps):
                 self._produce(self._work.run(portion), polled)
@@ -161,6 +162,16 @@ class Pipeline:
         self._commit_if_due(at_once=self._attempts.cautious)
         if sum(map(len, batches)) < self._attempts.limit:
             self._flush()
+
+    def _step_over(self, brought: Collection[int]) -> None:
+        """Past what is for nobody - control records, aborted transactions - in partitions that brought no record: else
+        the group's lag behind a transactional producer would never be 0."""
+        if self._serving.is_behind:
+            return
+        for partition, position in self._consumer.positions().items():
+            is_quiet = partition in self._serving.served and partition not in brought
+            if is_quiet and position > self._checkpoint.position(partition):
+                self._checkpoint.record(partition, position)
 
     def _produce(self, done: Done, polled: float) -> None:
         with self._stage("produce"):

@@ -40,6 +40,7 @@ class Serving:
         self._said = 0.0
         self._rewind = False
         self._shown = 0.0
+        self._ends: dict[int, int] = {}  # of served partitions, as of their restore
 
     @property
     def served(self) -> Collection[int]:
@@ -74,6 +75,7 @@ class Serving:
         self._checkpoint.forget(partitions)
         for partition in partitions:
             self._since.pop(partition, None)
+            self._ends.pop(partition, None)
         self._shown = 0.0
 
     def rewind(self) -> None:
@@ -105,9 +107,15 @@ class Serving:
         if time.monotonic() - self._shown < _SHOW_S:
             return
         self._shown = time.monotonic()
-        self._metrics.hold(dict.fromkeys(self._consumer.assignment(), 0) | self._consumer.lag())
+        self._metrics.hold(self._consumer.assignment(), self._lag())
         self._metrics.restoring.set(len(self.pending))
         self._metrics.restore_left.set(self._restore.left)
+
+    def _lag(self) -> dict[int, int]:
+        """What is left to read, also of partitions of which nothing was fetched yet: as of their restore."""
+        unfetched = {p: max(0, end - self._checkpoint.position(p)) for p, end in self._ends.items()}
+        fetched = {p: lag for p, lag in self._consumer.lag().items() if p in self.served}
+        return self._restore.lag | unfetched | fetched
 
     def _bring_back_later(self, partitions: Collection[int]) -> None:
         self._restore.add(partitions)
@@ -118,6 +126,7 @@ class Serving:
         partition, start = restored.partition, restored.start
         self._store.eviction.start(partition, restored.newest)
         self._checkpoint.start(partition, start.offset)
+        self._ends[partition] = start.end
         self._consumer.seek({partition: start.offset})
         self._consumer.resume([partition])
         self._shown = 0.0

@@ -13,12 +13,15 @@ from service.broker.record_format import Columns
 from service.records import PartitionBatch
 
 
-def batches(polled: Mapping[TopicPartition, Sequence[Any]]) -> list[PartitionBatch]:
-    """One batch for each partition that brought something."""
-    return [_batch(where, found) for where, found in polled.items() if found]
+def batches(
+    polled: Mapping[TopicPartition, Sequence[Any]], positions: Mapping[int, int] | None = None
+) -> list[PartitionBatch]:
+    """One batch for each partition that brought something. `positions`, by partition, are those after the poll."""
+    ends = positions or {}
+    return [_batch(where, found, ends.get(where.partition)) for where, found in polled.items() if found]
 
 
-def _batch(where: TopicPartition, found: Sequence[Any]) -> PartitionBatch:
+def _batch(where: TopicPartition, found: Sequence[Any], end: int | None) -> PartitionBatch:
     if isinstance(found[0], Columns):
         columns, damaged = _joined(found), [part.damage for part in found if part.damage is not None]
     else:
@@ -32,6 +35,7 @@ def _batch(where: TopicPartition, found: Sequence[Any]) -> PartitionBatch:
         columns.timestamps,
         columns.offsets,
         {damage.first: damage for damage in damaged},
+        end,
     )
 
 

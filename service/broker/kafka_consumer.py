@@ -7,7 +7,7 @@ from typing import Any
 
 from kafka import KafkaConsumer as Client
 from kafka import TopicPartition
-from kafka.errors import KafkaTimeoutError, NoOffsetForPartitionError
+from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from service.broker.fetched import Screen
@@ -64,7 +64,7 @@ class KafkaConsumer:
             raise
         self.capture_membership()
         self._check_not_displaced()
-        return batches(polled)
+        return batches(polled, self.positions())
 
     def is_member(self) -> bool:
         """See `port.Consumer`."""
@@ -104,20 +104,17 @@ class KafkaConsumer:
         self._check_held(partitions)
         self._client.resume(*map(self._at, partitions))
 
+    def positions(self) -> dict[int, int]:
+        """See `port.Consumer`. The client's own call looks at all partitions for each that it is asked for, and
+        may wait for the broker."""
+        states = self._client._subscription.assignment.copy()
+        return {where.partition: s.position.offset for where, s in states.items() if s.position is not None}
+
     def lag(self) -> dict[int, int]:
         """See `port.Consumer`. A partition of which nothing has been fetched yet is left out."""
-        known = {}
-        for where in self._client.assignment():
-            end = self._client.highwater(where)
-            if end is None:
-                continue
-            try:  # a position is known once something was fetched, so this asks nobody
-                position = self._client.position(where, timeout_ms=0)
-            except KafkaTimeoutError:
-                continue
-            if position is not None:
-                known[where.partition] = max(0, end - position)
-        return known
+        ends = {partition: self._client.highwater(self._at(partition)) for partition in self.assignment()}
+        at = self.positions()
+        return {p: max(0, end - at[p]) for p, end in ends.items() if end is not None and p in at}
 
     def close(self) -> None:
         """See `port.Consumer`. A static member does not leave: its partitions stay its own until the session ends."""
