@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from service.attempts import Attempts
+from service.bad_data import BadData
 from service.broker.port import Broker
 from service.connections import Connections
 from service.errors import (
@@ -67,6 +68,7 @@ class Pipeline:
         self._work = Work(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
         self._trouble = Trouble(metrics)
+        self._bad_data = BadData((options.input_topic, options.dead_letter_topic))
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
@@ -184,6 +186,7 @@ class Pipeline:
         self._checkpoint.steps += done.steps
         for share in done.shares:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
+        self._bad_data.note(done.letters, [one.observations for one in done.portion], done.forecasts.verdicts)
         count_dead_letters(self._metrics, done.letters)
         count_forecasts(self._metrics, self._manifest, done.forecasts)
 
@@ -264,6 +267,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Leave the group and give up the connections. Nothing is committed."""
+        self._bad_data.say(now=True)
         self._checkpoint.close()
         self._connections.close()
 
@@ -272,4 +276,5 @@ class Pipeline:
         self._metrics.streams.set(len(self._store.arena))
         self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
+        self._bad_data.say()
         self._serving.show()

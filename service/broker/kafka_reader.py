@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from kafka import KafkaConsumer as Client
@@ -85,9 +86,9 @@ class KafkaReader:
     def close(self) -> None:
         """See `port.Reader`."""
         self._positions.clear()
-        with translated(f"cannot stop reading {self._topic}"):
+        with translated(f"cannot stop reading {self._topic}"), ExitStack() as both:
             for client in (self._committed, self._all):
-                client.close(autocommit=False, timeout_ms=self._timeout_ms)
+                both.callback(client.close, autocommit=False, timeout_ms=self._timeout_ms)
 
     def _look(self) -> bool:
         """Note the client's positions; whether one has moved."""

@@ -33,7 +33,12 @@ def reading(minute: int, value: float = 1.0, filler: str = "") -> bytes:
 
 def send(site: Site, codec: str, values: list[bytes], key: bytes = b"stream-0", partition: int = 0) -> None:
     """One batch, as librdkafka writes it."""
-    config = {"linger.ms": 200, "message.max.bytes": 500 * MB, "queue.buffering.max.kbytes": 2_000_000}
+    config = {
+        "linger.ms": 200,
+        "message.max.bytes": 500 * MB,
+        "queue.buffering.max.kbytes": 2_000_000,
+        "queue.buffering.max.messages": 1_000_000,
+    }
     producer = Producer({"bootstrap.servers": site.kafka.bootstrap_servers, "compression.type": codec, **config})
     refused: list[Any] = []
     for value in values:
