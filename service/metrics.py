@@ -60,7 +60,7 @@ class Metrics:
             "dead_letters_total",
             "records",
             "Records that could not be forecast, by the reason's short word.",
-            "Read the dead-letter topic: its headers say what is wrong with which record.",
+            "The log names one of each kind a minute, with what to do; the headers in the dead-letter topic name all.",
             "error",
         )
         self.readings = self._counter(
