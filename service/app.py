@@ -196,6 +196,7 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         give_up_s=commit.give_up_s,
         max_steps=commit.max_steps,
         max_output_bytes=topology.max_output_bytes,
+        max_letter_bytes=topology.max_letter_bytes,
         far_future_ms=limits.far_future_s * 1000,
         state_ttl_ms=limits.state_ttl_s * 1000,
         max_gap=limits.max_gap,

@@ -102,12 +102,12 @@ def late_letters(
     return letters
 
 
-def dead(topic: str, letters: Sequence[DeadLetter]) -> list[Output]:
+def dead(topic: str, letters: Sequence[DeadLetter], limit_bytes: int) -> list[Output]:
     """The records that tell of dead letters: a column for each partition that they came from. `letters` are in the
-    order of their records, partition by partition."""
+    order of their records, partition by partition; `limit_bytes` as `codec.dead_letter` has it."""
     outputs = []
     for partition, own in groupby(letters, key=attrgetter("partition")):
-        keys, values, headers = zip(*map(dead_letter, own), strict=True)
+        keys, values, headers = zip(*(dead_letter(letter, limit_bytes) for letter in own), strict=True)
         outputs.append(Output(topic, partition, keys, values, headers))
     return outputs
 

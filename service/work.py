@@ -32,6 +32,7 @@ class WorkOptions:
     far_future_ms: int
     late_to_dead_letters: bool
     max_output_bytes: int
+    max_letter_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Work:
             batches = {one.batch.partition: one.batch for one in portion}
             outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
             letters = sorted(letters + large, key=_place)
-            outputs += dead(self._options.dead_letter_topic, letters)
+            outputs += dead(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
         return Done(portion, forecasts, parts, letters, outputs)
 
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:

@@ -75,15 +75,14 @@ def served(site: Site, offsets: dict[int, int], *flags: str) -> Iterator[Service
     try:
         deadline = time.monotonic() + 60
         while any(committed(site).get(p, 0) < end for p, end in offsets.items()):
-            assert thread.is_alive() or not raised, raised
+            if raised:
+                raise raised[0]
             assert time.monotonic() < deadline, f"only {committed(site)} of {offsets} is committed"
             time.sleep(0.1)
         yield service
     finally:
         stop.set()
         thread.join(30)
-    if raised:
-        raise raised[0]
 
 
 @BOTH_WAYS
