@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from service.attempts import Attempts
+from service.bad_data import BadData
 from service.broker.port import Broker
 from service.connections import Connections
 from service.errors import (
@@ -68,6 +69,7 @@ class Pipeline:
         self._work = Work(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
         self._trouble = Trouble(metrics)
+        self._bad_data = BadData((options.input_topic, options.dead_letter_topic))
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
@@ -155,6 +157,7 @@ class Pipeline:
         """Portion by portion, with a commit whenever one is due."""
         polled = time.monotonic()
         self._attempts.taken(batches)
+        self._step_over({batch.partition for batch in batches})
         if batches:
             for portion in self._work.portions(batches, self._attempts.hopeless, self._options.max_steps):
                 self._produce(self._work.run(portion), polled)
@@ -162,6 +165,16 @@ class Pipeline:
         self._commit_if_due(at_once=self._attempts.cautious)
         if sum(map(len, batches)) < self._attempts.limit:
             self._flush()
+
+    def _step_over(self, brought: Collection[int]) -> None:
+        """Past what is for nobody - control records, aborted transactions - in partitions that brought no record: else
+        the group's lag behind a transactional producer would never be 0."""
+        if self._serving.is_behind:
+            return
+        for partition, position in self._consumer.positions().items():
+            is_quiet = partition in self._serving.served and partition not in brought
+            if is_quiet and position > self._checkpoint.position(partition):
+                self._checkpoint.record(partition, position)
 
     def _produce(self, done: Done, polled: float) -> None:
         with self._stage("produce"):
@@ -174,6 +187,7 @@ class Pipeline:
         self._checkpoint.steps += done.steps
         for share in done.shares:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
+        self._bad_data.note(done.letters, [one.observations for one in done.portion], done.forecasts.verdicts)
         count_dead_letters(self._metrics, done.letters)
         self._metrics.missing_codes.inc(done.codes)
         count_forecasts(self._metrics, self._manifest, done.forecasts)
@@ -255,6 +269,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Leave the group and give up the connections. Nothing is committed."""
+        self._bad_data.say(now=True)
         self._checkpoint.close()
         self._connections.close()
 
@@ -263,4 +278,5 @@ class Pipeline:
         self._metrics.streams.set(len(self._store.arena))
         self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
+        self._bad_data.say()
         self._serving.show()

@@ -87,6 +87,10 @@ class KafkaClientSettings(Group):
     linger_ms: NonNegativeInt = Field(5, description="Wait for a fuller batch before it is sent")
     batch_bytes: PositiveInt = Field(524_288, description="Size of a batch a partition, at most")
     max_request_bytes: PositiveInt = Field(1_048_576, description="Size of one record or request, at most")
+    unpacked_bytes: PositiveInt = Field(
+        33_554_432,
+        description="What a compressed batch may unpack to, as much as a fetch; a larger one is a dead letter",
+    )
     bulk: bool = Field(
         True, description="Whole record batches, by the client's inside; false = its public calls, many times slower"
     )

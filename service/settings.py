@@ -18,6 +18,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -200,6 +201,14 @@ def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | No
         return Settings(**_nested(given))
     except ValidationError as error:
         raise _translated(error, given) from error
+
+
+def asks_for_json(flags: Sequence[str], environment: Mapping[str, str] | None = None) -> bool:
+    """Whether flags or environment want the log as JSON, for an error in settings that cannot be read."""
+    environment = os.environ if environment is None else environment
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    named = [value for name, value in pairwise(words) if name == "--log.format"]
+    return (named or [environment.get(f"{PREFIX}LOG__FORMAT", "")])[-1] == "json"
 
 
 def _read_file(path: Path) -> dict[str, _Given]:

@@ -19,6 +19,8 @@ from service.portions import Decoded, Steps, portions
 from service.records import DeadLetter, PartitionBatch
 from service.state.store import Store
 
+_FAILED = "it failed again and again, also alone"
+
 
 @dataclass(frozen=True, slots=True)
 class WorkOptions:
@@ -31,6 +33,7 @@ class WorkOptions:
     far_future_ms: int
     late_to_dead_letters: bool
     max_output_bytes: int
+    max_letter_bytes: int
     codes: str = OF_BUNDLE
 
 
@@ -92,18 +95,19 @@ class Work:
             batches = {one.batch.partition: one.batch for one in portion}
             outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
             letters = sorted(letters + large, key=_place)
-            outputs += [dead(self._options.dead_letter_topic, letter) for letter in letters]
+            outputs += dead(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
         return Done(portion, forecasts, parts, letters, outputs, codes)
 
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
-        skip = {offset for partition, offset in hopeless if partition == batch.partition}
+        skip = {offset for partition, offset in hopeless if partition == batch.partition} | batch.damaged.keys()
         if not skip or not skip & set(batch.offsets.tolist()):
             return Decoded(batch, *self._decoder.decode(batch))
         return decode_without(self._decoder, batch, skip)
 
 
 def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int]) -> Decoded:
-    """Decode a batch in which the records at some offsets are dead letters, whatever they hold."""
+    """Decode a batch in which the records at some offsets are dead letters, whatever they hold: those that are damaged,
+    and others that failed."""
     kept = [i for i, offset in enumerate(batch.offsets.tolist()) if offset not in skip]
     rest = PartitionBatch(
         batch.topic,
@@ -113,14 +117,16 @@ def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int
         batch.timestamps[kept],
         batch.offsets[kept],
     )
-    reason = "it failed again and again, also alone"
-    letters = [
-        DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], "failed", reason)
-        for i, offset in enumerate(batch.offsets.tolist())
-        if offset in skip
-    ]
+    letters = [_unseen(batch, i) for i, offset in enumerate(batch.offsets.tolist()) if offset in skip]
     observations, unreadable = decoder.decode(rest)
     return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset))
+
+
+def _unseen(batch: PartitionBatch, i: int) -> DeadLetter:
+    offset = int(batch.offsets[i])
+    damage = batch.damaged.get(offset)
+    error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
+    return DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage)
 
 
 def _place(letter: DeadLetter) -> tuple[int, int]:

@@ -39,8 +39,9 @@ class Consumer(Protocol):
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """Wait up to `timeout_s` for records. At most one batch a partition, none empty, at most
-        `max_records` in all. Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has no
-        record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
+        `max_records` in all, fewer where they are large; a record batch that cannot be read is one entry
+        (`PartitionBatch.damaged`). Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has
+        no record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
 
     def is_member(self) -> bool:
         """Whether the group has taken us in and told us our share, which may be nothing, as of the last poll."""
@@ -65,6 +66,10 @@ class Consumer(Protocol):
 
     def resume(self, partitions: Collection[int]) -> None:
         """Undo `pause`."""
+
+    def positions(self) -> dict[int, int]:
+        """The next offset of each held partition, as of the last poll: every record before it was returned, or belongs
+        to an aborted transaction, or is a control record. Without those of which it is not known."""
 
     def lag(self) -> dict[int, int]:
         """Records between the position and the end of each held partition, as far as known without a request."""
