@@ -188,6 +188,7 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         drain_timeout_s=settings.shutdown_timeout_s * (1 - CLOSING),
         give_up_s=commit.give_up_s,
         max_steps=commit.max_steps,
+        turn_s=settings.waits.turn_ms / 1000,
         max_output_bytes=topology.max_output_bytes,
         far_future_ms=limits.far_future_s * 1000,
         state_ttl_ms=limits.state_ttl_s * 1000,

@@ -49,6 +49,8 @@ SCORES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80"
 REQUIRED_QUANTILES = (0.1, 0.5, 0.9)
 #: Outputs may differ from golden.npz by this much of the running scale.
 GOLDEN_TOLERANCE = 1e-4
+#: `max_gap` may be no larger: the steps of one gap run one after the other, and a turn cannot be cut within a record.
+LONGEST_GAP: Final = 10_000
 
 Dtype = Literal["float32", "float64", "int64", "int32", "bool"]
 _BYTES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "bool": 1}
@@ -110,7 +112,7 @@ class Manifest(_Frozen):
     state: tuple[TensorSpec, ...] = Field(min_length=1)
     scores: tuple[str, ...] = SCORES
     warmup_steps: int = Field(ge=0)
-    max_gap: PositiveInt
+    max_gap: PositiveInt = Field(le=LONGEST_GAP)
     seasons_ms: tuple[PositiveInt, ...] = ()
     support: Literal["real", "nonnegative", "integer"] = "real"
     kind: Literal["gauge", "counter"] = "gauge"

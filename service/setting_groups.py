@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from service.bundle import LONGEST_GAP
+
 
 def require(condition: bool, message: str) -> None:
     """Raises ValueError(message), which pydantic turns into a complaint, unless `condition`."""
@@ -119,7 +121,9 @@ class TimeSettings(Group):
     """What a reading's stamp may be."""
 
     state_ttl_s: PositiveInt = Field(604_800, description="Stream time after which an idle stream is forgotten")
-    max_gap: PositiveInt | None = Field(None, description="Missing steps bridged in one gap; none = as the bundle says")
+    max_gap: PositiveInt | None = Field(
+        None, le=LONGEST_GAP, description="Missing steps bridged in one gap; none = as the bundle says"
+    )
     far_future_s: PositiveInt = Field(3_600, description="A stamp this far past its record's broker time is refused")
     late_to_dead_letters: bool = Field(False, description="Late readings go to the dead letters, not only counted")
 
