@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from service.commands.bundle import bundle
 from service.commands.doctor import doctor
 from service.commands.replay import replay
 from service.commands.serve import serve
@@ -23,9 +24,10 @@ from service.commands.settings_help import TAKES_SETTINGS
 from service.commands.simulate import simulate
 from service.commands.state import state
 from service.errors import EddycastError, FamilyError, MissingExtra
+from service.wording import one_line
 
 GROUP = "eddycast.commands"
-OWN = ("serve", "doctor", "simulate", "replay", "state")
+OWN = ("serve", "doctor", "simulate", "replay", "state", "bundle")
 
 
 def main() -> None:
@@ -40,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     except EddycastError as error:
         if "--debug" in arguments[:1]:
             raise
-        print(f"eddycast: {error}", file=sys.stderr)  # noqa: T201
+        print(f"eddycast: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         if isinstance(error, FamilyError) and error.trace:
             print(f"the way through your own code:\n{error.trace}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -58,6 +60,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.command()(simulate)
     app.command()(replay)
     app.add_typer(state, name="state")
+    app.add_typer(bundle, name="bundle")
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     if named in found:

@@ -104,6 +104,7 @@ class Service:
         options, faults = pipeline_options(self._settings, topology), self._settings.faults
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
         passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
+        _calm_collector()
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
         self._leave(broker)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
@@ -131,7 +132,12 @@ class Service:
                 get_log().info("waiting for the bundle", directory=str(bundle.directory))
             if stop.wait(LOOK_EVERY_S):
                 return None
-        return Runtime.load(bundle.directory, intra_op_threads=engine.intra_op_threads, max_batch=engine.max_batch)
+        return Runtime.load(
+            bundle.directory,
+            intra_op_threads=engine.intra_op_threads,
+            max_batch=engine.max_batch,
+            trust=bundle.trust,
+        )
 
     def _prepare(self, broker: Broker, stop: threading.Event, row_bytes: int) -> Topology | None:
         """What is known of the topics, once the broker answers and all are there; None if stopped before."""

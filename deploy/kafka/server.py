@@ -22,7 +22,7 @@ from deploy.kafka.node import Node
 __all__ = ["HURRIED", "KafkaServer", "KafkaServerError"]
 
 _HERE = Path(__file__).parent
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 180.0
 #: Compiles quickly rather than well: starts in two thirds of the time, which is most of what a short test needs.
 HURRIED = ("-XX:TieredStopAtLevel=1",)
 

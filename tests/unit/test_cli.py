@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_an_unknown_setting_is_one_line(capsys: Capture) -> None:
     [([], False), (["--leave"], True), (["--leave", "--kafka.leave=false"], False), (["--kafka.leave", "true"], True)],
 )
 def test_leave_is_short_for_a_setting(words: list[str], leaves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[Any] = []
     monkeypatch.setattr("service.app.run", seen.append)
     assert cli.run(["serve", *words, "--kafka.instance_id=a"]) == 0
     assert [(settings.kafka.leave, settings.kafka.instance_id) for settings in seen] == [(leaves, "a")]

@@ -20,8 +20,8 @@ from tests.support.shared import SHARED, needs_shared_data
 HOUR = 3_600_000
 
 
-def ms(*parts: int) -> int:
-    return int(datetime(*parts, tzinfo=UTC).timestamp() * 1000)
+def ms(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, micro: int = 0) -> int:
+    return int(datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC).timestamp() * 1000)
 
 
 def write(folder: Path, text: str, name: str = "data.csv") -> Path:

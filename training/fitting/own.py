@@ -75,6 +75,8 @@ def load_own(family: str) -> OwnFamily:
         raise FamilyError(f"{name} in {place} is no Forecaster", "make it a subclass of training.models.Forecaster")
     if "family" not in vars(made):
         made.family = name
+    if "revision" not in vars(made):  # that of a class it derives from says nothing of what it changes
+        made.revision = None
     return OwnFamily(family, made, getattr(module, "__file__", None) or file)
 
 

@@ -151,10 +151,10 @@ class _Pieces:
             t, s, state = t[kept], s[kept], state[torch.as_tensor(kept)]
         leads = self.random.permutation(target.horizon)[:LONG] if self.drawn else None
         shown = self.random.random((len(t), target.horizon)) < 1 - done / plan.taught if done < plan.taught else None
-        return _loss(self.model, self.problem, columns, state, t, s, leads, shown)
+        return _mean(_losses(self.model, self.problem, columns, state, t, s, leads, shown))
 
 
-def _loss(
+def _losses(
     model: Forecaster,
     problem: Problem,
     columns: Columns,
@@ -164,8 +164,9 @@ def _loss(
     leads: NDArray[np.int64] | None = None,
     shown: NDArray[np.bool_] | None = None,
 ) -> Tensor:
-    """Pinball loss in the streams' units over observed targets: the horizon's (or some leads of it), and a share for
-    one step ahead. `shown` [n, horizon]: which of its targets a decoder may read, for the lead after them."""
+    """Pinball losses in the streams' units, summed over observed targets, and their number: [2, leads + 1], of the
+    horizon (or some leads of it), then of one step ahead. `shown` [n, horizon]: which of its targets a decoder may
+    read, for the lead after them."""
     scale = columns.scale[t, s]
     unit = np.where(scale > 0, scale, 1.0)[:, None]
     drawn = np.arange(model.target.horizon) if leads is None else leads
@@ -180,7 +181,17 @@ def _loss(
     units = model.multi_step_units(view) if leads is None else model.units_at(view, leads.tolist())
     multi = _pinball(units, came[:, :-1], weight, model.target.quantiles, end)
     one = _pinball(model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles, end)
-    return (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * one
+    return torch.cat([multi, one], 1)
+
+
+def _mean(losses: Tensor) -> Tensor:
+    """The loss of `_losses` [2, leads + 1]: the mean over the leads that had a target, each of them the mean over its
+    own targets, and a share for one step ahead. A lead that is seldom observed so counts as much as any other."""
+    total, observed = losses
+    mean = total / observed.clamp(min=1)
+    multi = mean[:-1].sum() / (observed[:-1] > 0).sum().clamp(min=1)
+    loss: Tensor = (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * mean[-1]
+    return loss
 
 
 def _pinball(
@@ -188,14 +199,15 @@ def _pinball(
 ) -> Tensor:
     """quantiles [n, leads, Q], came [n, leads] (NaN = missing), weight [n]. `end` [n, 1]: where a support ends, which
     quantiles below are moved to when they are emitted; so a target that lies there is met by all of them (Powell, 1986,
-    whose gradient for other targets would be lost where a quantile is below: those are judged as if it were not)."""
+    whose gradient for other targets would be lost where a quantile is below: those are judged as if it were not). By
+    lead: the sum over observed targets, and their number, [2, leads]."""
     if end is not None:
         quantiles = torch.where((came <= end)[:, :, None], quantiles.maximum(end[:, :, None]), quantiles)
     observed = ~torch.isnan(came)
     error = torch.where(observed, came, torch.zeros_like(came))[:, :, None] - quantiles
     level = torch.tensor(levels)
     loss = torch.maximum(level * error, (level - 1) * error).mean(-1) * weight[:, None]
-    return (loss * observed).sum() / observed.sum().clamp(min=1)
+    return torch.stack([(loss * observed).sum(0), observed.sum(0).float()])
 
 
 @torch.no_grad()
@@ -204,12 +216,11 @@ def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> fl
     LONG_STRIDE-th origin: it would spend more time on this than on learning."""
     model.eval()
     hidden = model.scan(columns)
-    losses, rows = [], []
+    losses = torch.zeros(2, problem.target.horizon + 1)
     origins = problem.validation_origins(problem.target.horizon)
     origins = origins if model.reads_at_once else origins[::LONG_STRIDE]
     for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * problem.target.horizon // CELLS):
         if len(chunk):
             t, s = problem.pairs(chunk)
-            losses.append(float(_loss(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)))
-            rows.append(len(chunk))
-    return float(np.average(losses, weights=rows))
+            losses += _losses(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)
+    return float(_mean(losses))
