@@ -19,7 +19,7 @@ from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.connect import kafka_broker, reach
 from service.errors import BrokerError
-from service.faults import FaultPoint, kill_this_process, pause
+from service.faults import FaultPoint, freeze_this_process, kill_this_process, pause
 from service.health import Health, HealthServer
 from service.log import configure_log, get_log
 from service.metrics import PREFIX, Metrics
@@ -102,7 +102,8 @@ class Service:
             delivery=self._settings.commit.delivery,
         )
         options, faults = pipeline_options(self._settings, topology), self._settings.faults
-        fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
+        kill = freeze_this_process if faults.freeze else kill_this_process
+        fault = partial(pause, faults.pause_s) if faults.pause_s else kill
         passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
         _calm_collector()
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)

@@ -72,7 +72,7 @@ class Pipeline:
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
-        restore = self._connections.restore(self._store)
+        restore = self._connections.restore(self._store, self._passing)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
         self._in_group = False
 

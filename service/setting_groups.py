@@ -185,6 +185,7 @@ class FaultSettings(Group):
     kill_at: str | None = Field(None, min_length=1, description="The process kills itself when it passes this place")
     kill_after: PositiveInt = Field(1, description="How often it passes there before")
     pause_s: float = Field(0.0, ge=0, description="It waits there for so long in place of killing itself; 0 = it dies")
+    freeze: bool = Field(False, description="It stops itself there, until SIGCONT, in place of killing itself")
 
 
 class HttpSettings(Group):
