@@ -19,6 +19,7 @@ from service.connections import Connections
 from service.errors import (
     BrokerError,
     BrokerUnavailable,
+    BundleError,
     CommitUnknown,
     EddycastError,
     InstanceFenced,
@@ -27,6 +28,7 @@ from service.errors import (
     RecordTooLarge,
     StateError,
 )
+from service.failures import Failures
 from service.faults import FaultPoint
 from service.health import Health
 from service.log import get_log
@@ -69,6 +71,7 @@ class Pipeline:
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
         self._trouble = Trouble(metrics)
         self._pace = Pace(options.turn_s)
+        self._failures = Failures(self._manifest.label)
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
@@ -104,6 +107,9 @@ class Pipeline:
         try:
             records = self._serve(batches)
         except (StateError, InstanceFenced):
+            raise
+        except BundleError as error:
+            self._health.wait_for(f"another bundle: {error.what}")
             raise
         except Exception as error:  # noqa: BLE001 - a record may break anything; `Attempts` ends what comes back
             self._undo(error)
@@ -162,6 +168,7 @@ class Pipeline:
             bounds = self._options.max_steps, self._pace.portion
             for portion in self._work.portions(batches, self._attempts.hopeless, *bounds):
                 done = self._work.run(portion)
+                self._failures.served(sum(len(one.batch) for one in portion), (one.error for one in done.letters))
                 self._produce(done, polled)
                 self._commit_if_due()
                 self._pace.did(done.cost)
@@ -205,6 +212,7 @@ class Pipeline:
         if offsets:
             self._trouble.over()
             self._attempts.succeeded(offsets)
+            self._failures.committed()
             self._latencies.acknowledged()
             self._latencies.committed()
             self._metrics.commits.inc()
@@ -218,6 +226,7 @@ class Pipeline:
         asked_nothing = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(error, BrokerError)
         self._checkpoint.roll_back(self._options.commit_timeout_s, keep_producer=asked_nothing)
         self._latencies.forget(self._serving.served)
+        self._failures.undone()
         self._serving.rewind()
         self._passing("rolled_back")
         if isinstance(error, CommitUnknown):
