@@ -57,7 +57,7 @@ def test_a_graph_that_raises_for_all_ends_the_process_and_is_named(
     subject = fleet.start()
     breaks_on(walk, monkeypatch, np.isfinite)
     feed(fleet, count)
-    with pytest.raises(BundleError, match="bundle walk@.* records that failed") as caught:
+    with pytest.raises(BundleError, match=r"bundle walk@.* records that failed") as caught:
         fleet.settle(turns=3000)
     assert caught.value.exit_code == 3 and "another version" in caught.value.action
     is_ready, why = subject.health.ready_answer()
