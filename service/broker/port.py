@@ -184,7 +184,9 @@ class Admin(Protocol):
         it has members, nothing is stored then; BrokerUnavailable, BrokerError."""
 
     def check_transactional_id(self, transactional_id: str) -> None:
-        """Ask whether this user may use a transactional id; nothing is begun. Raises NotAuthorized, BrokerUnavailable."""
+        """Ask whether this user may use a transactional id; nothing is begun.
+
+        Raises NotAuthorized, BrokerUnavailable."""
 
     def close(self) -> None:
         """Give up the connection."""
