@@ -195,6 +195,11 @@ class Admin(Protocol):
         """Store next offsets for a group that nobody is a member of, all of them or none. Raises MembershipLost while
         it has members, nothing is stored then; BrokerUnavailable, BrokerError."""
 
+    def check_transactional_id(self, transactional_id: str) -> None:
+        """Ask whether this user may use a transactional id; nothing is begun.
+
+        Raises NotAuthorized, BrokerUnavailable."""
+
     def close(self) -> None:
         """Give up the connection."""
 
