@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.main import get_command
 
 from service.commands.bundle import bundle
 from service.commands.doctor import doctor
@@ -40,7 +41,9 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; `--debug` in front keeps an error's stack trace."""
     try:
-        build_app(arguments)(list(arguments), prog_name="eddycast")
+        command = get_command(build_app(arguments))
+        show_defaults(command)
+        command(list(arguments), prog_name="eddycast")
     except EddycastError as error:
         if "--debug" in arguments[:1]:
             raise
@@ -83,6 +86,18 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
         for name, entry in found.items():
             app.command(name)(_load_or_explain(entry))
     return app
+
+
+def show_defaults(command: Any) -> None:
+    """Let --help show the default of every option, also where that is nothing or off."""
+    for inner in getattr(command, "commands", {}).values():
+        show_defaults(inner)
+    for option in command.params:
+        if option.param_type_name == "option" and option.show_default is True and option.name != "help":
+            if option.default is None and not option.required:
+                option.show_default = "none"
+            elif option.default is False:
+                option.show_default = "off"
 
 
 def _version(wanted: bool) -> None:

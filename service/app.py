@@ -17,10 +17,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.broker.port import Broker
 from service.bundle import MANIFEST
-from service.connect import kafka_broker, reach
+from service.connect import kafka_broker, reach, warn_of_risks
 from service.errors import BrokerError
 from service.faults import FaultPoint, kill_this_process, pause
-from service.health import Health, HealthServer
+from service.health import Health
+from service.http_port import HealthServer
 from service.log import configure_log, get_log, log_everything
 from service.metrics import PREFIX, Metrics
 from service.model.runtime import Runtime
@@ -89,6 +90,8 @@ class Service:
         os._exit(CUT_SHORT)
 
     def _serve(self, stop: threading.Event) -> None:
+        if self._broker is None:
+            warn_of_risks(self._settings.kafka)
         runtime = self._load(stop)
         broker = self._broker if self._broker is not None else kafka_broker(self._settings.kafka)
         if runtime is None or (topology := self._prepare(broker, stop, row_bytes(runtime.manifest))) is None:
@@ -202,4 +205,5 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         max_gap=limits.max_gap,
         forecast_every=settings.engine.forecast_every,
         late_to_dead_letters=limits.late_to_dead_letters,
+        codes=settings.input.codes,
     )

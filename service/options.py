@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.codec import LETTER_BYTES
+from service.missing_codes import OF_BUNDLE
 from service.positions import WhenDeleted
 from service.work import WorkOptions
 
@@ -39,6 +40,7 @@ class Options:
     max_gap: int | None = None  # None = the bundle's
     forecast_every: int = 1
     late_to_dead_letters: bool = False
+    codes: str = OF_BUNDLE
 
     @property
     def work(self) -> WorkOptions:
@@ -52,4 +54,5 @@ class Options:
             self.late_to_dead_letters,
             self.max_output_bytes,
             self.max_letter_bytes,
+            self.codes,
         )

@@ -18,6 +18,7 @@ from service.bad_data import BadData
 from service.broker.port import Broker
 from service.connections import Connections
 from service.errors import (
+    AccessRefused,
     BrokerError,
     BrokerUnavailable,
     CommitUnknown,
@@ -102,7 +103,7 @@ class Pipeline:
         self._bring_back(beside=bool(batches))
         try:
             self._serve(batches)
-        except (StateError, InstanceFenced):
+        except (StateError, InstanceFenced, AccessRefused):
             raise
         except Exception as error:  # noqa: BLE001 - a record may break anything; `Attempts` ends what comes back
             self._undo(error)
@@ -188,6 +189,7 @@ class Pipeline:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
         self._bad_data.note(done.letters, [one.observations for one in done.portion], done.forecasts.verdicts)
         count_dead_letters(self._metrics, done.letters)
+        self._metrics.missing_codes.inc(done.codes)
         count_forecasts(self._metrics, self._manifest, done.forecasts)
 
     def _commit_if_due(self, at_once: bool = False) -> None:
