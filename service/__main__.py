@@ -25,8 +25,6 @@ from service.commands.settings_help import TAKES_SETTINGS
 from service.commands.simulate import simulate
 from service.commands.state import state
 from service.errors import EddycastError, FamilyError, MissingExtra
-from service.log import configure_log, get_log, is_json
-from service.settings import asks_for_json
 from service.wording import one_line
 
 GROUP = "eddycast.commands"
@@ -47,25 +45,15 @@ def run(arguments: Sequence[str]) -> int:
     except EddycastError as error:
         if "--debug" in arguments[:1]:
             raise
-        if _logs_json(arguments):
-            get_log().critical("ended", reason=error.what, action=error.action, exit_code=error.exit_code)
-            return error.exit_code
         print(f"eddycast: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         if isinstance(error, FamilyError) and error.trace:
             print(f"the way through your own code:\n{error.trace}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except SystemExit as leaving:
+        if "--debug" in arguments[:1] and leaving.__cause__ is not None:
+            raise leaving.__cause__ from None
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     return 0
-
-
-def _logs_json(arguments: Sequence[str]) -> bool:
-    """Whether this is a service whose log is JSON, also if its settings could not be read."""
-    if arguments[:1] != ["serve"]:
-        return False
-    if not is_json() and asks_for_json(arguments[1:]):
-        configure_log("json", "info")
-    return is_json()
 
 
 def build_app(arguments: Sequence[str]) -> typer.Typer:

@@ -1,4 +1,4 @@
-"""Record batches of every codec, damaged ones, and ones that claim too much, on a real Kafka."""
+"""Record batches of every codec, damaged ones, ones that claim too much, and ones for nobody, on a real Kafka."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psutil
@@ -163,3 +164,31 @@ def test_a_changelog_that_cannot_be_read_ends_the_restore(site: Site) -> None:
     damage(site.kafka, site.changelog, 0, 0, flip_a_bit)
     with pytest.raises(StateError, match=r"partition 0.*offsets 0 to .*checksum"), served(site, {0: 7}):
         pass
+
+
+@BOTH_WAYS
+def test_behind_a_transactional_producer_nothing_is_left_to_read(site: Site, bulk: str) -> None:
+    """Control records at the end, aborted ones alone in a partition; a successor restores what was committed."""
+    address = {"bootstrap.servers": site.kafka.bootstrap_servers, "transactional.id": site.name}
+    producer = Producer(address)
+    producer.init_transactions(30)
+    rounds: list[tuple[list[str], dict[int, int]]] = [
+        (["commit", "abort"], {0: 4, 1: 2}),
+        (["abort", "abort", "commit", "abort"], {0: 12, 1: 8}),
+    ]
+    for minute, (kinds, end) in enumerate(rounds):
+        for kind in kinds:
+            producer.begin_transaction()
+            for partition in (0, 1) if kind == "abort" else (0,):
+                producer.produce(site.input, reading(minute), b"stream-%d" % partition, partition)
+            producer.flush(30)
+            producer.commit_transaction(30) if kind == "commit" else producer.abort_transaction(30)
+        with served(site, end, "--kafka.bulk", bulk) as service:
+            await_true(partial(_nothing_left, service), 30.0, "the lag is not 0")
+        assert committed(site) == end
+    assert len(site.read(site.output)) == 2
+
+
+def _nothing_left(service: Service) -> bool:
+    value = service.metrics.registry.get_sample_value
+    return [value("eddycast_consumer_lag", {"partition": p}) for p in "01"] == [0, 0]
