@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterator
+from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 import typer
@@ -108,10 +110,18 @@ def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | N
     """The topics, and whether the group's offsets have rows behind them. Raises BrokerError."""
     for seen in look_at_topics(admin, settings, row):
         yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
-    try:
-        yield _group(broker, admin, settings)
-    except AccessRefused as error:
-        yield _wrong(f"group {settings.kafka.group}", error)
+    group = settings.kafka.group
+    for what, look in (("transactions", _transactions), (f"group {group}", partial(_group, broker))):
+        try:
+            yield look(admin, settings)
+        except AccessRefused as error:
+            yield _wrong(what, error)
+
+
+def _transactions(admin: Admin, settings: Settings) -> Finding:
+    name = f"{settings.commit.transactional_prefix}-{settings.kafka.group}-{settings.kafka.instance_id or 'doctor'}"
+    admin.check_transactional_id(name)
+    return Finding("transactions", "transactional ids of the service may be used")
 
 
 def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
@@ -132,8 +142,7 @@ def _without_rows(broker: Broker, topic: str, partitions: int | None, committed:
     there = [partition for partition in committed if partition < (partitions or 0)]
     rowless = set(committed).difference(there)
     if there:
-        reader = broker.reader(topic)
-        first, end = reader.first(there), reader.end(there)
+        with closing(broker.reader(topic)) as reader:
+            first, end = reader.first(there), reader.end(there)
         rowless |= {partition for partition in there if first[partition] == end[partition]}
-        reader.close()
     return sorted(rowless)
