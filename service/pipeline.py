@@ -14,9 +14,11 @@ import time
 from collections.abc import Collection, Sequence
 
 from service.attempts import Attempts
+from service.bad_data import BadData
 from service.broker.port import Broker
 from service.connections import Connections
 from service.errors import (
+    AccessRefused,
     BrokerError,
     BrokerUnavailable,
     BundleError,
@@ -71,6 +73,7 @@ class Pipeline:
         self._work = Work(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
         self._trouble = Trouble(metrics)
+        self._bad_data = BadData((options.input_topic, options.dead_letter_topic))
         self._pace = Pace(options.turn_s)
         self._failures = Failures(self._manifest.label)
         self._connections = Connections(broker, options, self)
@@ -110,7 +113,7 @@ class Pipeline:
             records = self._serve(batches)
             if not batches:
                 self._prove()
-        except (StateError, InstanceFenced):
+        except (StateError, InstanceFenced, AccessRefused):
             raise
         except BundleError as error:
             self._health.wait_for(f"another bundle: {error.what}")
@@ -170,6 +173,7 @@ class Pipeline:
         again in the next one. How many records were served."""
         polled, served, polled_records = time.monotonic(), 0, sum(map(len, batches))
         self._attempts.taken(batches)
+        self._step_over({batch.partition for batch in batches})
         if batches:
             self._pace.begin()
             bounds = self._options.max_steps, self._pace.portion
@@ -198,12 +202,24 @@ class Pipeline:
         outputs = (options.output_topic, options.dead_letter_topic) if self._readiness.is_first else ()
         try:
             self._checkpoint.probe(outputs, min(self._serving.served, default=0), options.commit_timeout_s)
+        except InstanceFenced:
+            raise
         except BrokerError as error:
             self._trouble.say(error)
             time.sleep(self._trouble.pause_s)
         else:
             self._trouble.over()
             self._readiness.proven()
+
+    def _step_over(self, brought: Collection[int]) -> None:
+        """Past what is for nobody - control records, aborted transactions - in partitions that brought no record: else
+        the group's lag behind a transactional producer would never be 0."""
+        if self._serving.is_behind:
+            return
+        for partition, position in self._consumer.positions().items():
+            is_quiet = partition in self._serving.served and partition not in brought
+            if is_quiet and position > self._checkpoint.position(partition):
+                self._checkpoint.record(partition, position)
 
     def _produce(self, done: Done, polled: float) -> None:
         with self._stage("produce"):
@@ -216,7 +232,9 @@ class Pipeline:
         self._checkpoint.steps += done.steps
         for share in done.shares:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
+        self._bad_data.note(done.letters, [one.observations for one in done.portion], done.forecasts.verdicts)
         count_dead_letters(self._metrics, done.letters)
+        self._metrics.missing_codes.inc(done.codes)
         count_forecasts(self._metrics, self._manifest, done.forecasts)
 
     def _commit_if_due(self, at_once: bool = False) -> None:
@@ -299,6 +317,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Leave the group and give up the connections. Nothing is committed."""
+        self._bad_data.say(now=True)
         self._checkpoint.close()
         self._connections.close()
 
@@ -307,4 +326,5 @@ class Pipeline:
         self._metrics.streams.set(len(self._store.arena))
         self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
+        self._bad_data.say()
         self._serving.show()

@@ -82,7 +82,7 @@ def _records(batch: PartitionBatch, lowest: int, highest: int) -> PartitionBatch
     start, stop = np.searchsorted(batch.offsets, [lowest, highest]).tolist()
     here = slice(start, stop)
     columns = batch.keys[here], batch.values[here], batch.timestamps[here], batch.offsets[here]
-    return PartitionBatch(batch.topic, batch.partition, *columns)
+    return PartitionBatch(batch.topic, batch.partition, *columns, batch.damaged, highest)
 
 
 def _observations(column: Observations, here: slice) -> Observations:

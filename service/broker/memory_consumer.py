@@ -115,6 +115,10 @@ class MemoryConsumer:
         self._check_held(partitions)
         self._paused -= set(partitions)
 
+    def positions(self) -> dict[int, int]:
+        """See `port.Consumer`."""
+        return {p: at for p, at in self._positions.items() if p in self._held}
+
     def lag(self) -> dict[int, int]:
         """See `port.Consumer`."""
         with self._changed:

@@ -39,8 +39,9 @@ class Consumer(Protocol):
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """Wait up to `timeout_s` for records. At most one batch a partition, none empty, at most
-        `max_records` in all. Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has no
-        record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
+        `max_records` in all, fewer where they are large; a record batch that cannot be read is one entry
+        (`PartitionBatch.damaged`). Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has
+        no record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
 
     def is_member(self) -> bool:
         """Whether the group has taken us in and told us our share, which may be nothing, as of the last poll."""
@@ -72,6 +73,10 @@ class Consumer(Protocol):
 
     def resume(self, partitions: Collection[int]) -> None:
         """Undo `pause`."""
+
+    def positions(self) -> dict[int, int]:
+        """The next offset of each held partition, as of the last poll: every record before it was returned, or belongs
+        to an aborted transaction, or is a control record. Without those of which it is not known."""
 
     def lag(self) -> dict[int, int]:
         """Records between the position and the end of each held partition, as far as known without a request."""
@@ -164,6 +169,13 @@ class Admin(Protocol):
     def partitions(self, topic: str) -> int | None:
         """How many partitions a topic has; None if there is no such topic. Raises BrokerUnavailable."""
 
+    def topics(self) -> list[str]:
+        """Names of all topics that can be seen, except Kafka's own. Raises BrokerUnavailable."""
+
+    def operations(self, topic: str) -> frozenset[str] | None:
+        """What this user may do with a topic ("read", "describe_configs"), also with one that does not exist; None
+        where there is no access control. Raises BrokerUnavailable."""
+
     def create_topic(
         self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
     ) -> None:
@@ -186,6 +198,11 @@ class Admin(Protocol):
     def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Store next offsets for a group that nobody is a member of, all of them or none. Raises MembershipLost while
         it has members, nothing is stored then; BrokerUnavailable, BrokerError."""
+
+    def check_transactional_id(self, transactional_id: str) -> None:
+        """Ask whether this user may use a transactional id; nothing is begun.
+
+        Raises NotAuthorized, BrokerUnavailable."""
 
     def close(self) -> None:
         """Give up the connection."""

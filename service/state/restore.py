@@ -117,6 +117,11 @@ class Restore:
         started = [(p, replay) for p, replay in self._replays.items() if replay.state is State.RESTORING]
         return sum(max(0, replay.end - self._reader.position(p)) for p, replay in started)
 
+    @property
+    def lag(self) -> dict[int, int]:
+        """Offsets of the input to be read once they are served, of the partitions of which that is known."""
+        return {p: replay.start.lag for p, replay in self._replays.items() if replay.state is State.RESTORING}
+
     def state(self, partition: int) -> State:
         """RUNNING also for a partition that was never asked to be restored."""
         replay = self._replays.get(partition)

@@ -51,8 +51,8 @@ def test_of_two_processes_with_one_instance_id_the_older_ends_and_says_why(site:
     newer = site.serving(KAFKA__INSTANCE_ID="left")
     site.fleet.remove(older)
     assert older.wait(20.0) == InstanceFenced.exit_code != 0
-    (line,) = [line["text"] for line in said(older) if "text" in line]
-    assert "'left'" in line and "give each process an instance id of its own" in line
+    (line,) = said(older, "ended")
+    assert "'left'" in line["reason"] and line["action"] == "give each process an instance id of its own"
     site.feed(range(3))
     site.await_forecasts(12)
     assert site.end(newer) == 0
