@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 
 from service.admission import Admission
 from service.codec import Decoder, Encoder, tombstones
+from service.demand import Steps, cost
 from service.engine import Engine, Forecasts, Stage
+from service.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
 from service.model.runtime import Runtime
 from service.outputs import Output, Share, dead, encoded, fitting, late_letters, letters_at, shares
-from service.portions import Decoded, Steps, portions, taken
+from service.portions import Decoded, portions, taken
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from service.state.store import Store
+
+_FAILED = "it failed again and again, also alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class WorkOptions:
     late_to_dead_letters: bool
     max_output_bytes: int
     max_streams: int | None
+    max_letter_bytes: int
+    codes: str = OF_BUNDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +53,17 @@ class Done:
     shares: list[Share]
     letters: list[DeadLetter]
     outputs: list[Output]
+    codes: int  # readings that were a code for a missing value
 
     @property
     def steps(self) -> int:
         """Steps of the graph that this took."""
         return int(self.forecasts.step_rows.sum())
+
+    @property
+    def cost(self) -> float:
+        """What that cost, in units of a call with few rows."""
+        return cost(len(self.forecasts.step_rows), self.steps)
 
 
 class Work:
@@ -71,20 +83,21 @@ class Work:
         self._decoder = Decoder(len(manifest.channels), options.far_future_ms, options.earliest_ms)
         self._encoder = Encoder(manifest)
         self._admission = Admission(store.arena, options.max_streams)
+        self._codes = MissingCodes(chosen_codes(options.codes, manifest.codes, len(manifest.channels)))
         self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def portions(
-        self, batches: Sequence[PartitionBatch], hopeless: Collection[tuple[int, int]], at_most: int
+        self, batches: Sequence[PartitionBatch], hopeless: Collection[tuple[int, int]], at_most: int, costing: float
     ) -> Iterator[list[Decoded]]:
-        """Decode, and cut into portions of about `at_most` steps, each to be `run` before the next is asked for.
-        Records at a (partition, offset) in `hopeless` become dead letters unseen."""
+        """Decode, and cut into portions of about `at_most` steps that cost about `costing`, each to be `run` before the
+        next is asked for. Records at a (partition, offset) in `hopeless` become dead letters unseen."""
         with self._stage("decode"):
             decoded = [self._decode(batch, hopeless) for batch in batches]
-        yield from portions(decoded, self._steps, self._store.eviction.cuts, at_most)
+        yield from portions(decoded, self._steps, self._store.eviction.cuts, at_most, costing)
 
     def run(self, portion: list[Decoded]) -> Done:
         """Step every observation and encode what follows from it. Rows have changed when this returns."""
-        observations = [one.observations for one in portion]
+        observations, codes = self._codes.clear([one.observations for one in portion])
         letters = [letter for one in portion for letter in one.letters]
         astray = self._astray(observations)
         if (refused := self._admission.refused(observations, [one.tombstones for one in portion])) is not None:
@@ -101,8 +114,8 @@ class Work:
             batches = {one.batch.partition: one.batch for one in portion}
             outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
             letters = sorted(letters + large, key=_place)
-            outputs += [dead(self._options.dead_letter_topic, letter) for letter in letters]
-        return Done(portion, forecasts, parts, letters, outputs)
+            outputs += dead(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
+        return Done(portion, forecasts, parts, letters, outputs, codes)
 
     def _astray(self, observations: list[Observations]) -> NDArray[np.bool_]:
         """Readings whose stamps their partitions do not bear out, all laid end to end."""
@@ -117,7 +130,7 @@ class Work:
         return letters
 
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
-        skip = {offset for partition, offset in hopeless if partition == batch.partition}
+        skip = {offset for partition, offset in hopeless if partition == batch.partition} | batch.damaged.keys()
         latest = self._decoder.latest(batch, self._store.eviction.clock(batch.partition))
         asked = tombstones(batch)
         if not len(asked) and not (skip and skip & set(batch.offsets.tolist())):
@@ -128,8 +141,8 @@ class Work:
 def decode_without(
     decoder: Decoder, batch: PartitionBatch, skip: Collection[int], latest: Int64, asked: Tombstones
 ) -> Decoded:
-    """Decode a batch in which the records at some offsets are dead letters, whatever they hold, and those that `asked`
-    to forget their streams are none."""
+    """Decode a batch in which the records at some offsets are dead letters, whatever they hold: those that are damaged,
+    and others that failed. Those that `asked` to forget their streams are none."""
     hopeless = np.isin(batch.offsets, list(skip))
     kept = np.flatnonzero(~hopeless & ~np.isin(batch.offsets, asked.offsets)).tolist()
     rest = PartitionBatch(
@@ -140,17 +153,18 @@ def decode_without(
         batch.timestamps[kept],
         batch.offsets[kept],
     )
-    reason = "it failed again and again, also alone"
-    letters = [
-        DeadLetter(
-            batch.topic, batch.partition, int(batch.offsets[i]), batch.keys[i], batch.values[i], "failed", reason
-        )
-        for i in np.flatnonzero(hopeless).tolist()
-    ]
+    letters = [_unseen(batch, i) for i in np.flatnonzero(hopeless).tolist()]
     observations, unreadable = decoder.decode(rest, latest[kept])
     still = np.flatnonzero(~np.isin(asked.offsets, list(skip))).tolist()
     asked = Tombstones([asked.streams[i] for i in still], asked.offsets[still])
     return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset), asked)
+
+
+def _unseen(batch: PartitionBatch, i: int) -> DeadLetter:
+    offset = int(batch.offsets[i])
+    damage = batch.damaged.get(offset)
+    error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
+    return DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage)
 
 
 def _place(letter: DeadLetter) -> tuple[int, int]:

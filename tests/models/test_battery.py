@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from training import laws
 from training.laws import LAWS, Law, LawBroken
 from training.models import Carried, Forecaster, Naive, View
 from training.models.columns import Columns
+from training.models.forecaster import Unrolled
 from training.models.memory import Glance, MemorySpec, State
 from training.parity import onnx_is_torch
 
@@ -31,7 +33,7 @@ def test_every_family_keeps_every_law(law: Law, kind: str) -> None:
 class Last(Naive):
     """The last value with fixed widths: keeps the laws. Defects are made of it."""
 
-    def __init__(self, horizon: int = 12, **changes: object) -> None:
+    def __init__(self, horizon: int = 12, **changes: Any) -> None:
         super().__init__(replace(PLAIN, horizon=horizon, **changes))
         self.offsets_one.copy_(OFFSETS)
         self.offsets_multi.copy_(OFFSETS)
@@ -50,8 +52,8 @@ class Crossing(Last):
 class Wall(Last):
     """Quantiles in the data's unit."""
 
-    def unroll(self, values, timestamps, origins=None):
-        out = super().unroll(values, timestamps, origins)
+    def unroll(self, *args: Any, **named: Any) -> Unrolled:
+        out = super().unroll(*args, **named)
         return replace(out, one_step=out.one_step + 0.5, multi_step=out.multi_step + 0.5)
 
 
@@ -65,9 +67,9 @@ class Neighbourly(Last):
 class Seer(Last):
     """Training's pass reads what comes next."""
 
-    def unroll(self, values, timestamps, origins=None):
-        out = super().unroll(values, timestamps, origins)
-        out.one_step[:-1] += 1e-3 * (values[1:, :, None] > 500)
+    def unroll(self, *args: Any, **named: Any) -> Unrolled:
+        out = super().unroll(*args, **named)
+        out.one_step[:-1] += 1e-3 * (args[0][1:, :, None] > 500)
         return out
 
 
@@ -105,6 +107,33 @@ class Moved(Last):
         return one + view.hidden[:, 0], multi
 
 
+class Marked(Restless):
+    """A hidden state that the first value sets and nothing moves: a row that was taken over without it never has it."""
+
+    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+        first = memory["count"] == 1
+        return {"hidden": torch.where(first, torch.ones_like(state["hidden"]), state["hidden"])}
+
+
+class Trusting(Last):
+    """Makes of a hidden state that is zero what `lost` is."""
+
+    def __init__(self, lost: float) -> None:
+        super().__init__()
+        self.latent, self.lost = Marked(False, 0.0), lost
+
+    def points(self, view: View) -> tuple[Tensor, Tensor]:
+        one, multi = super().points(view)
+        return one + torch.where(view.hidden[:, 0] > 0, 0.0, self.lost), multi
+
+
+class Eager(Last):
+    """Scores a row of zeros as if that were a forecast."""
+
+    def _score(self, arrived: Tensor, state: State, before: Any) -> tuple[Tensor, Tensor]:
+        return super()._score(arrived, state | {"pending": state["pending"] + OFFSETS}, before)
+
+
 class Zero(Last):
     """Divides by the last change."""
 
@@ -114,27 +143,27 @@ class Zero(Last):
 
 
 class Blind(Last):
-    def _score(self, arrived: Tensor, state: State, before):
-        loss, scores = super()._score(arrived, state, before)
+    def _score(self, *args: Any) -> tuple[Tensor, Tensor]:
+        loss, scores = super()._score(*args)
         return torch.nan_to_num(loss, nan=0.0), scores
 
-    def unroll(self, values, timestamps, origins=None):
-        out = super().unroll(values, timestamps, origins)
+    def unroll(self, *args: Any, **named: Any) -> Unrolled:
+        out = super().unroll(*args, **named)
         return replace(out, surprise=torch.nan_to_num(torch.as_tensor(out.surprise), nan=0.0).numpy())
 
 
 class Capped(Last):
     """Above every sample, and in `step` alone."""
 
-    def step(self, value, timestamp, state, beside=None):
-        return super().step(value.clamp(max=100.0), timestamp, state, beside)
+    def step(self, value: Tensor, *args: Any, **named: Any) -> Any:
+        return super().step(value.clamp(max=100.0), *args, **named)
 
 
 class Lidded(Last):
     """Above every sample, and in `forecast` alone."""
 
-    def forecast(self, timestamp, state, beside=None):
-        return super().forecast(timestamp, state, beside).clamp(max=100.0)
+    def forecast(self, *args: Any, **named: Any) -> Tensor:
+        return super().forecast(*args, **named).clamp(max=100.0)
 
 
 class Overflow(Last):
@@ -151,7 +180,8 @@ class Overflow(Last):
 
 def frozen() -> Forecaster:
     model = Last()
-    model.calibration.learn = lambda arrived, mean, state, before: torch.zeros_like(state["stretch"])
+    calibration: Any = model.calibration
+    calibration.learn = lambda arrived, mean, state, before: torch.zeros_like(state["stretch"])
     return model
 
 
@@ -173,6 +203,9 @@ DEFECTS: dict[str, tuple[Law, Callable[[], Forecaster], str]] = {
     "a division by zero": (laws.extremes_stay_finite, Zero, "are no finite numbers"),
     "a power of an outlier": (laws.extremes_stay_finite, Overflow, "are no finite numbers"),
     "widths that stay": (laws.calibration_moves, frozen, "all zero"),
+    "a zero that is no state": (laws.parts_may_be_zero, lambda: Trusting(torch.inf), "here latent.*no finite numbers"),
+    "a zero that misleads": (laws.parts_may_be_zero, lambda: Trusting(50.0), "here latent.*errors: .* of those of"),
+    "a score of zeros": (laws.parts_may_be_zero, Eager, "here calibration.*though no forecast was pending"),
 }
 
 
@@ -199,7 +232,7 @@ def test_every_law_has_a_defect() -> None:
 def test_graphs_of_another_forecaster_are_found(tmp_path: Path) -> None:
     directory = bundle_of("gru-plain", tmp_path)
     onnx_is_torch(forecaster("gru-plain"), directory, {3: 20})
-    other = MAKERS["gru-plain"]().eval()
+    other: Any = MAKERS["gru-plain"]().eval()
     with torch.no_grad():
         other.one_head.bias[0] += 0.01
     with pytest.raises(LawBroken, match=r"exported graphs.*one_step, step \d+ of 3 rows"):

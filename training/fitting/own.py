@@ -41,6 +41,11 @@ class OwnFamily:
         own: Schedule = getattr(self.made, "schedule", Schedule())
         return own
 
+    @property
+    def fits_itself(self) -> bool:
+        """Whether the class has a `fit` of its own, which may want a validation part."""
+        return getattr(self.made, "fit", None) is not None
+
     @contextmanager
     def at(self, moment: str) -> Iterator[None]:
         """Whatever is raised inside is the author's to mend."""
@@ -75,6 +80,8 @@ def load_own(family: str) -> OwnFamily:
         raise FamilyError(f"{name} in {place} is no Forecaster", "make it a subclass of training.models.Forecaster")
     if "family" not in vars(made):
         made.family = name
+    if "revision" not in vars(made):  # that of a class it derives from says nothing of what it changes
+        made.revision = None
     return OwnFamily(family, made, getattr(module, "__file__", None) or file)
 
 

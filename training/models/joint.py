@@ -17,6 +17,7 @@ from training.models.channels import light_memory
 from training.models.columns import unroll_memory
 from training.models.forecaster import Forecaster, StepOutput, Unrolled
 from training.models.memory import Memory, State
+from training.models.parts import StatePart, joined, memory_parts
 from training.models.prefixed import part_of, prefixed
 
 
@@ -53,6 +54,14 @@ class Joint(nn.Module):
         lights = {_light(channel): self.light.initial_state(batch) for channel in self.looked_at}
         parts = {_part(place): part.initial_state(batch) for place, part in enumerate(self.parts)}
         return prefixed(lights | parts)
+
+    def state_parts(self) -> list[StatePart]:
+        """The parts of the targets, those of one name together; the memories of the other channels are of the core."""
+        targets = {_part(place): part.state_parts() for place, part in enumerate(self.parts)}
+        if not all(targets.values()):
+            return []
+        lights = {_light(channel): memory_parts(self.light, "gauge") for channel in self.looked_at}
+        return joined(lights | targets)
 
     def step(self, value: Tensor, timestamp: Tensor, state: State) -> StepOutput:
         """Consume value [batch, channels] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
