@@ -15,6 +15,7 @@ from service.checkpoint import Checkpoint
 from service.errors import StateError
 from service.log import get_log
 from service.metrics import Metrics
+from service.state.adoption import Adopted
 from service.state.restore import Restore, Restored
 from service.state.store import Store
 from service.topics import MOVE
@@ -36,6 +37,7 @@ class Serving:
     ) -> None:
         self._consumer, self._restore, self._checkpoint = consumer, restore, checkpoint
         self._store, self._metrics = store, metrics
+        self._changing: dict[int, Restored] = {}
         self._since: dict[int, float] = {}  # partition on its way -> when it was assigned
         self._said = 0.0
         self._rewind = False
@@ -50,6 +52,11 @@ class Serving:
     def pending(self) -> list[int]:
         """Partitions held whose rows are not back yet."""
         return self._restore.pending
+
+    @property
+    def changing(self) -> Collection[int]:
+        """Partitions whose rows were another model's: served once that change is committed, which is due at once."""
+        return self._changing.keys()
 
     @property
     def is_behind(self) -> bool:
@@ -74,6 +81,7 @@ class Serving:
         self._checkpoint.forget(partitions)
         for partition in partitions:
             self._since.pop(partition, None)
+            self._changing.pop(partition, None)
         self._shown = 0.0
 
     def rewind(self) -> None:
@@ -95,10 +103,22 @@ class Serving:
         if not self.pending:
             return
         for restored in self._restore.advance(_SLICE_BESIDE_S if beside else _SLICE_S):
-            self._serve(restored)
+            self._store.start(restored.partition, restored.newest, restored.adopted)
+            if restored.adopted.is_change:
+                self._changing[restored.partition] = restored
+                self._checkpoint.record(restored.partition, restored.start.offset)
+            else:
+                self._serve(restored)
         if self.pending and time.monotonic() - self._said >= _SAY_S:
             self._said = time.monotonic()
             get_log().info("restoring", partitions=self.pending, records_left=self._restore.left)
+
+    def serve_changed(self) -> None:
+        """The change of model that these partitions waited for is committed."""
+        while self._changing:
+            partition, restored = self._changing.popitem()
+            log_change(partition, restored.adopted)
+            self._serve(restored)
 
     def show(self) -> None:
         """The partitions held, and how far each is behind; once a second, and at once when others are."""
@@ -116,7 +136,6 @@ class Serving:
 
     def _serve(self, restored: Restored) -> None:
         partition, start = restored.partition, restored.start
-        self._store.eviction.start(partition, restored.newest)
         self._checkpoint.start(partition, start.offset)
         self._consumer.seek({partition: start.offset})
         self._consumer.resume([partition])
@@ -130,6 +149,14 @@ class Serving:
         if start.deleted:
             self._metrics.deleted_unread.inc(start.deleted)
             get_log().error("records were deleted unread and are passed over", **where, offsets=start.deleted)
+
+
+def log_change(partition: int, adopted: Adopted) -> None:
+    """Another model serves a partition from now on."""
+    before = None if adopted.before is None else adopted.before.model
+    place = {"partition": partition, "generation": adopted.model.generation}
+    zeroed = adopted.zeroed or "nothing"
+    get_log().info("another model goes on", **place, model=adopted.model.model, before=before, from_zeros=zeroed)
 
 
 def check_not_grown(topic: str, partitions: Collection[int], known: int | None) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from service.bundle import TensorSpec
+from service.bundle import TensorSpec, layout_id_of
 from service.errors import StateError
 from service.records import PREFIX, PartitionBatch
 from service.state.changelog import MARKER_KEY, Marker, RowCodec, layout_of
@@ -22,7 +22,7 @@ SPECS = (
     TensorSpec(name="count", dtype="int64", shape=(1,)),
     TensorSpec(name="seen", dtype="bool", shape=(5,)),
 )
-CODEC = RowCodec(SPECS, "layout")
+CODEC = RowCodec(SPECS)
 MARKER = Marker(next_offset=12, streams=2, newest=99)
 
 
@@ -78,7 +78,7 @@ def test_no_stream_has_the_markers_name() -> None:
         MARKER_KEY.decode()
 
 
-def head(contract: int = 1, layout: str = CODEC.layout, mark: bytes = b"EDDY") -> bytes:
+def head(contract: int = 2, layout: str = CODEC.layout, mark: bytes = b"EDDY") -> bytes:
     return mark + contract.to_bytes(2, "little") + layout.encode()
 
 
@@ -92,8 +92,8 @@ BODY = b"\0" * (CODEC.row_bytes - 22)
         (b"s", b"EDDY", "4 bytes that Eddycast did not write"),
         (b"s", b'{"json": true, "long": "enough"}', "bytes that Eddycast did not write"),
         (b"s", head(mark=b"TIDE") + BODY, "bytes that Eddycast did not write"),
-        (b"s", head(contract=2) + BODY, "contract version 2, and this service knows 1"),
-        (b"s", head(contract=2), "contract version 2"),
+        (b"s", head(contract=3) + BODY, "contract version 3, and this service knows 2"),
+        (b"s", head(contract=3), "contract version 3"),
         (b"s", head(layout="0123456789abcdef") + BODY, f"layout 0123456789abcdef.* have layout {CODEC.layout}"),
         (b"s", head(layout="0123456789abcdef") + BODY + b"more", "layout 0123456789abcdef"),
         (b"s", head() + BODY[:-1], f"torn record: {CODEC.row_bytes - 1} bytes of {CODEC.row_bytes}"),
@@ -127,4 +127,4 @@ def test_no_bytes_break_the_decoder(raw: Any) -> None:
 
 def test_the_layout_names_the_models_part_and_our_own() -> None:
     assert layout_of("a") != layout_of("b") and len(layout_of("a")) == 16
-    assert layout_of("a") == RowCodec(SPECS, "a").layout
+    assert RowCodec(SPECS).layout == layout_of(layout_id_of(SPECS)) != RowCodec(SPECS[1:]).layout

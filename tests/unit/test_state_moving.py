@@ -21,7 +21,8 @@ from service.model.runtime import Runtime
 from service.records import PREFIX
 from service.setting_groups import KafkaSettings
 from service.settings import Settings
-from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from service.state.adoption import unserved
+from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.described import describe
 from service.state.exported import Exported, take_export
 from service.state.exported_file import KEY, read_export, write_export
@@ -143,12 +144,13 @@ def test_every_bit_passes_the_file(tmp_path: Path) -> None:
         spec.name: np.frombuffer(rng.bytes(n * spec.row_bytes), spec.dtype).reshape(n, *spec.shape)
         for spec in manifest.state
     }
-    codec = RowCodec(manifest.state, manifest.layout_id)
+    codec = RowCodec(manifest.state)
     broker = broker_of(1)
     streams = [f"ström-{i}" for i in range(n)]
     producer = broker.producer()
     producer.produce("eddycast-changelog", 0, [s.encode() for s in streams], codec.encode(prefix, tensors))
-    producer.produce("eddycast-changelog", 0, [MARKER_KEY], [codec.encode_marker(Marker(7, n, 5))])
+    about = [codec.encode_model(unserved(manifest, codec.layout)), codec.encode_marker(Marker(7, n, 5))]
+    producer.produce("eddycast-changelog", 0, [MODEL_KEY, MARKER_KEY], about)
     broker.admin().set_group_offsets("eddycast", INPUT, {0: 7})
     found = export(broker, manifest, tmp_path / "rows.parquet")
     assert codec.encode(found.prefix, found.tensors) == codec.encode(prefix, tensors)
@@ -158,7 +160,7 @@ def test_every_bit_passes_the_file(tmp_path: Path) -> None:
 def test_an_export_beside_a_running_service_is_cut_at_a_commit(recurrent: Runtime) -> None:
     fleet = served(recurrent)
     before = stored(fleet.broker)
-    codec = RowCodec(recurrent.manifest.state, recurrent.manifest.layout_id)
+    codec = RowCodec(recurrent.manifest.state)
     name, value = next(iter(before[0].items()))
     half = fleet.broker.producer()  # rows of a commit whose marker lies beyond the end that was fixed
     half.produce("eddycast-changelog", 0, [name, b"another"], [value[:-4] + b"\1\1\1\1", value])
@@ -180,7 +182,7 @@ def test_every_export_beside_a_running_service_is_one_of_its_commits(recurrent: 
                 time.sleep(0.001)  # the service has not committed since
             parts = taken.header.parts
             exports.append(taken)
-    codec = RowCodec(recurrent.manifest.state, recurrent.manifest.layout_id)
+    codec = RowCodec(recurrent.manifest.state)
     cuts = [{part.partition: part.next_offset for part in exported.header.parts} for exported in exports]
     for exported, cut in list(zip(exports, cuts, strict=True))[4::5]:
         same = Fleet(broker_of(2), recurrent)
@@ -233,11 +235,13 @@ def test_what_is_no_export_is_not_read(recurrent: Runtime, tmp_path: Path) -> No
         damaged.write_parquet(bad, metadata={KEY: header})
         with pytest.raises(DataError, match="damaged"):
             read_export(bad, manifest)
-    frame.write_parquet(bad, metadata={KEY: json.dumps({"format": 2})})
+    frame.write_parquet(bad, metadata={KEY: json.dumps({"format": 3})})
     with pytest.raises(DataError, match="another version"):
         read_export(bad, manifest)
     other = write_bundle(tmp_path / "other", Walk())
-    with pytest.raises(StateError, match=f"layout {json.loads(header)['layout']} .*bundle's rows have layout"):
+    with pytest.raises(
+        StateError, match=r"good.parquet: its rows were written by walk@.* mean something else to walk@"
+    ):
         read_export(good, other)
 
 
@@ -407,5 +411,5 @@ def test_a_stream_that_has_no_row_is_named_with_what_is_near(recurrent: Runtime,
         describe(fleet.broker, OLD, recurrent.manifest, "boiler7")
     assert "boiler-7" in caught.value.action
     other = write_bundle(tmp_path / "other", Walk())
-    with pytest.raises(StateError, match=r"rows of layout .* have layout"):
+    with pytest.raises(StateError, match=r"rows were written by walk@.* mean something else to walk@"):
         describe(fleet.broker, OLD, other, "boiler-7")
