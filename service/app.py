@@ -132,7 +132,12 @@ class Service:
                 get_log().info("waiting for the bundle", directory=str(bundle.directory))
             if stop.wait(LOOK_EVERY_S):
                 return None
-        return Runtime.load(bundle.directory, intra_op_threads=engine.intra_op_threads, max_batch=engine.max_batch)
+        return Runtime.load(
+            bundle.directory,
+            intra_op_threads=engine.intra_op_threads,
+            max_batch=engine.max_batch,
+            trust=bundle.trust,
+        )
 
     def _prepare(self, broker: Broker, stop: threading.Event, row_bytes: int) -> Topology | None:
         """What is known of the topics, once the broker answers and all are there; None if stopped before."""
@@ -195,4 +200,5 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         max_gap=limits.max_gap,
         forecast_every=settings.engine.forecast_every,
         late_to_dead_letters=limits.late_to_dead_letters,
+        codes=settings.input.codes,
     )

@@ -182,6 +182,7 @@ class Pipeline:
         for share in done.shares:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
         count_dead_letters(self._metrics, done.letters)
+        self._metrics.missing_codes.inc(done.codes)
         count_forecasts(self._metrics, self._manifest, done.forecasts)
 
     def _commit_if_due(self, at_once: bool = False) -> None:

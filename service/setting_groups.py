@@ -19,11 +19,18 @@ from pydantic import (
     model_validator,
 )
 
+from service.missing_codes import OF_BUNDLE, chosen_codes
+from service.trust import Trust
+
 
 def require(condition: bool, message: str) -> None:
     """Raises ValueError(message), which pydantic turns into a complaint, unless `condition`."""
     if not condition:
         raise ValueError(message)
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 class Group(BaseModel):
@@ -37,6 +44,25 @@ class BundleSettings(Group):
 
     directory: Path = Field(Path("bundle"), description="The bundle that `eddycast train` wrote")
     wait_s: float = Field(0.0, ge=0, description="How long to wait at start for a bundle that is not there yet")
+    version: str | None = Field(
+        None, pattern=r"^[0-9a-f]{6,64}$", description="Serve this version alone, by its first 6 or more digits"
+    )
+    trusted_keys: str | None = Field(
+        None,
+        pattern=r"^ *[0-9a-f]{64} *(, *[0-9a-f]{64} *)*$",
+        description="Public keys, one of which must have signed the bundle, comma between; none = nobody has to",
+    )
+    operators: str | None = Field(
+        None,
+        pattern=r"^ *[A-Za-z0-9]+ *(, *[A-Za-z0-9]+ *)*$",
+        description="ONNX operators that graphs may use beside the usual ones, as If,Loop: only what you trust",
+    )
+
+    @property
+    def trust(self) -> Trust:
+        """The bundles that may be loaded."""
+        keys, operators = (_listed(setting) for setting in (self.trusted_keys, self.operators))
+        return Trust(self.version or "", keys, frozenset(operators))
 
 
 class KafkaSettings(Group):
@@ -112,6 +138,24 @@ class TopicSettings(Group):
             len({self.input, self.output, self.dead_letters}) == 3,
             "topics.input, topics.output and topics.dead_letters must be three topics",
         )
+        return self
+
+
+class InputSettings(Group):
+    """How a record becomes a reading."""
+
+    codes: str = Field(
+        OF_BUNDLE,
+        description="Numbers that mean a missing value, as -999,-9999, beside those that the bundle names; "
+        "none = not even these",
+    )
+
+    @model_validator(mode="after")
+    def _codes_are_numbers(self) -> Self:
+        try:
+            chosen_codes(self.codes, (), 1)
+        except ValueError:
+            raise ValueError("input.codes must be numbers, none or bundle, comma between") from None
         return self
 
 

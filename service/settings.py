@@ -46,6 +46,7 @@ from service.setting_groups import (
     FaultSettings,
     Group,
     HttpSettings,
+    InputSettings,
     KafkaSettings,
     LogSettings,
     TimeSettings,
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     bundle: BundleSettings = BundleSettings()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    input: InputSettings = InputSettings()
     time: TimeSettings = TimeSettings()
     engine: EngineSettings = EngineSettings()
     commit: CommitSettings = CommitSettings()

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from service.broker.port import Admin, Broker
 from service.commands.settings_help import SettingsHelp
 from service.errors import EddycastError
 from service.settings import Settings, load_settings
 from service.topics import look_at_topics
+from service.wording import one_line
 
 
 class Finding(NamedTuple):
@@ -32,7 +34,7 @@ def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa:
     table = Table("", "what", "found", "what to do", box=None, header_style="bold")
     for finding in findings:
         mark = "[red]wrong[/]" if not finding.well else "[yellow]risk[/]" if finding.action else "[green]ok[/]"
-        table.add_row(mark, finding.what, finding.found, finding.action)
+        table.add_row(mark, *(Text(one_line(text)) for text in (finding.what, finding.found, finding.action)))
     Console(highlight=False).print(table)
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
@@ -62,7 +64,7 @@ def _bundle(settings: Settings) -> tuple[Finding, int | None]:
     from service.state.changelog import row_bytes
 
     try:
-        manifest = Runtime.load(settings.bundle.directory).manifest
+        manifest = Runtime.load(settings.bundle.directory, trust=settings.bundle.trust).manifest
     except EddycastError as error:
         return _wrong("bundle", error), None
     size = row_bytes(manifest)

@@ -277,7 +277,7 @@ def no_graph(parts: Parts) -> None:
         (wrong_horizon, FORECAST, "[batch, 5, 1, 3]", "[batch, 3, 1, 3]"),
         (wrong_output_type, STEP, "output 'surprise' to be float32 [batch]", "float64"),
         (state_of_another_type, STEP, "input 'state.last' to be float32 [batch, 1]", "float64"),
-        (unknown_operator, STEP, "a graph that onnxruntime runs", "NoSuchOperator"),
+        (unknown_operator, STEP, "operators of Eddycast's own families", "NoSuchOperator"),
         (no_graph, FORECAST, "an ONNX model", "without a graph"),
     ],
 )

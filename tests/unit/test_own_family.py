@@ -16,14 +16,14 @@ from service.bundle import read_manifest
 from service.model.runtime import Runtime
 from tests.models.zoo import HOUR
 
+pytestmark = pytest.mark.trains
+
 PAGE = Path(__file__).parents[2] / "docs" / "forecasters.md"
 HEAD = """
 import torch
 from torch import nn
 from training.fitting.recurrent import Schedule
 from training.models import Cell, Forecaster, Latent, MemorySpec, Naive, around
-
-pytestmark = pytest.mark.trains
 """
 
 

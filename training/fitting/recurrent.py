@@ -10,8 +10,10 @@ state through all history.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +75,8 @@ def fit_recurrent(
 ) -> float:
     """Train `model` in place; returns the best validation loss (pinball, in the streams' units), whose weights stay.
 
-    ctrl-C ends the training early and keeps the best weights so far.
+    ctrl-C ends the training early and keeps the best weights so far. A last fit on everything goes on for as many
+    epochs as were best before, and has no loss to return (NaN).
     """
     torch.manual_seed(schedule.seed)
     schedule = _fitted(schedule, problem, _latent(model).stride)
@@ -82,22 +85,32 @@ def fit_recurrent(
     optimiser = torch.optim.AdamW(trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay)
     total = schedule.epochs * schedule.iterations
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.learning_rate, total_steps=total + 1, pct_start=0.1)
-    best, weights, bad = validation_loss(model, problem, columns), copy.deepcopy(model.state_dict()), 0
+
+    def learn(epoch: int, best: float) -> None:
+        model.train()
+        for iteration in range(schedule.iterations):
+            loss = pieces.loss((epoch * schedule.iterations + iteration) / total)
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(trained, schedule.clip)
+            optimiser.step()
+            cycle.step()
+            report(epoch * schedule.iterations + iteration + 1, total, float(loss.detach()), best)
+
+    key = ("epochs", model.family, columns.spec)
+    if problem.final:
+        for epoch in range(problem.choices[key]):
+            learn(epoch, math.nan)
+        model.eval()
+        return math.nan
+    best, weights, bad, problem.choices[key] = validation_loss(model, problem, columns), _copy(model), 0, 0
     try:
         for epoch in range(schedule.epochs):
-            model.train()
-            for iteration in range(schedule.iterations):
-                loss = pieces.loss((epoch * schedule.iterations + iteration) / total)
-                optimiser.zero_grad()
-                torch.autograd.backward(loss)
-                nn.utils.clip_grad_norm_(trained, schedule.clip)
-                optimiser.step()
-                cycle.step()
-                report(epoch * schedule.iterations + iteration + 1, total, float(loss.detach()), best)
+            learn(epoch, best)
             judged = validation_loss(model, problem, columns)
             bad = 0 if epoch < schedule.taught * schedule.epochs else bad + 1
             if judged < best:
-                best, weights, bad = judged, copy.deepcopy(model.state_dict()), 0
+                best, weights, bad, problem.choices[key] = judged, _copy(model), 0, epoch + 1
             if bad >= schedule.patience:
                 break
     except KeyboardInterrupt:
@@ -105,6 +118,10 @@ def fit_recurrent(
     model.load_state_dict(weights)
     model.eval()
     return best
+
+
+def _copy(model: Forecaster) -> dict[str, Any]:
+    return copy.deepcopy(model.state_dict())
 
 
 def _latent(model: Forecaster) -> Carried:
@@ -151,10 +168,10 @@ class _Pieces:
             t, s, state = t[kept], s[kept], state[torch.as_tensor(kept)]
         leads = self.random.permutation(target.horizon)[:LONG] if self.drawn else None
         shown = self.random.random((len(t), target.horizon)) < 1 - done / plan.taught if done < plan.taught else None
-        return _loss(self.model, self.problem, columns, state, t, s, leads, shown)
+        return _mean(_losses(self.model, self.problem, columns, state, t, s, leads, shown))
 
 
-def _loss(
+def _losses(
     model: Forecaster,
     problem: Problem,
     columns: Columns,
@@ -164,8 +181,9 @@ def _loss(
     leads: NDArray[np.int64] | None = None,
     shown: NDArray[np.bool_] | None = None,
 ) -> Tensor:
-    """Pinball loss in the streams' units over observed targets: the horizon's (or some leads of it), and a share for
-    one step ahead. `shown` [n, horizon]: which of its targets a decoder may read, for the lead after them."""
+    """Pinball losses in the streams' units, summed over observed targets, and their number: [2, leads + 1], of the
+    horizon (or some leads of it), then of one step ahead. `shown` [n, horizon]: which of its targets a decoder may
+    read, for the lead after them."""
     scale = columns.scale[t, s]
     unit = np.where(scale > 0, scale, 1.0)[:, None]
     drawn = np.arange(model.target.horizon) if leads is None else leads
@@ -180,7 +198,17 @@ def _loss(
     units = model.multi_step_units(view) if leads is None else model.units_at(view, leads.tolist())
     multi = _pinball(units, came[:, :-1], weight, model.target.quantiles, end)
     one = _pinball(model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles, end)
-    return (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * one
+    return torch.cat([multi, one], 1)
+
+
+def _mean(losses: Tensor) -> Tensor:
+    """The loss of `_losses` [2, leads + 1]: the mean over the leads that had a target, each of them the mean over its
+    own targets, and a share for one step ahead. A lead that is seldom observed so counts as much as any other."""
+    total, observed = losses
+    mean = total / observed.clamp(min=1)
+    multi = mean[:-1].sum() / (observed[:-1] > 0).sum().clamp(min=1)
+    loss: Tensor = (1 - ONE_STEP_SHARE) * multi + ONE_STEP_SHARE * mean[-1]
+    return loss
 
 
 def _pinball(
@@ -188,14 +216,15 @@ def _pinball(
 ) -> Tensor:
     """quantiles [n, leads, Q], came [n, leads] (NaN = missing), weight [n]. `end` [n, 1]: where a support ends, which
     quantiles below are moved to when they are emitted; so a target that lies there is met by all of them (Powell, 1986,
-    whose gradient for other targets would be lost where a quantile is below: those are judged as if it were not)."""
+    whose gradient for other targets would be lost where a quantile is below: those are judged as if it were not). By
+    lead: the sum over observed targets, and their number, [2, leads]."""
     if end is not None:
         quantiles = torch.where((came <= end)[:, :, None], quantiles.maximum(end[:, :, None]), quantiles)
     observed = ~torch.isnan(came)
     error = torch.where(observed, came, torch.zeros_like(came))[:, :, None] - quantiles
     level = torch.tensor(levels)
     loss = torch.maximum(level * error, (level - 1) * error).mean(-1) * weight[:, None]
-    return (loss * observed).sum() / observed.sum().clamp(min=1)
+    return torch.stack([(loss * observed).sum(0), observed.sum(0).float()])
 
 
 @torch.no_grad()
@@ -204,12 +233,11 @@ def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> fl
     LONG_STRIDE-th origin: it would spend more time on this than on learning."""
     model.eval()
     hidden = model.scan(columns)
-    losses, rows = [], []
+    losses = torch.zeros(2, problem.target.horizon + 1)
     origins = problem.validation_origins(problem.target.horizon)
     origins = origins if model.reads_at_once else origins[::LONG_STRIDE]
     for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * problem.target.horizon // CELLS):
         if len(chunk):
             t, s = problem.pairs(chunk)
-            losses.append(float(_loss(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)))
-            rows.append(len(chunk))
-    return float(np.average(losses, weights=rows))
+            losses += _losses(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)
+    return float(_mean(losses))

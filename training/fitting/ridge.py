@@ -1,13 +1,14 @@
-"""Ridge regression in closed form, all leads at once; its strength is chosen by validation for groups of leads.
+"""Ridge regression in closed form, lead by lead; its strength is chosen by validation for groups of leads.
 
-Rows are weighed so that every stream counts in units of its own standard deviation. Features are divided by their
-root mean square first, so one strength fits all (Hoerl and Kennard, 1970).
+Every lead learns from the rows in which its own target was observed. Rows are weighed so that every stream counts in
+units of its own standard deviation. Features are divided by their root mean square first, so one strength fits all
+(Hoerl and Kennard, 1970).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from training.models.columns import Columns
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)  # shares of the number of rows
 GROUP_ENDS = (1, 6, 24, 48, 96, 192, 336, 720)  # leads that share a strength
 CHUNK = 512  # origins
+GRAM_CELLS = 32_000_000  # of the sums held at a time (8 bytes each), where every target has rows of its own
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,20 @@ class Moments:
 def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
     """Fit the next value and every lead 1 .. `leads` on the train part, choose strengths on the validation part."""
     groups = [(0, 1), *((1 + lo, 1 + hi) for lo, hi in lead_groups(leads))]
-    moments = _train_moments(problem, columns, groups)
-    solved = [solve(moments[g], strength) for g in range(len(groups)) for strength in STRENGTHS]
-    errors = _validation_errors(problem, columns, groups, solved)
-    best = [int(np.argmin(errors[g])) for g in range(len(groups))]
-    weights = [solved[g * len(STRENGTHS) + best[g]] for g in range(len(groups))]
-    strengths = [np.full(hi - lo, STRENGTHS[best[g]]) for g, (lo, hi) in enumerate(groups)]
-    return LinearMap(np.concatenate(weights, 1).astype(np.float32), np.concatenate(strengths))
+    solved = np.zeros((len(STRENGTHS), columns.size, 1 + leads), np.float32)
+    for block in _blocks(problem, columns.size, 1 + leads):
+        for alike, moments in _train_moments(problem, columns, block, leads):
+            for k, strength in enumerate(STRENGTHS):
+                solved[k][:, alike] = solve(moments, strength)
+
+    def choose() -> list[int]:
+        errors = _validation_errors(problem, columns, solved)
+        return [int(np.argmin(errors[:, lo:hi].sum(1))) for lo, hi in groups]
+
+    best = problem.chosen(("ridge", columns.spec, leads), choose)
+    weights = [solved[choice][:, lo:hi] for choice, (lo, hi) in zip(best, groups, strict=True)]
+    strengths = [np.full(hi - lo, STRENGTHS[choice]) for choice, (lo, hi) in zip(best, groups, strict=True)]
+    return LinearMap(np.concatenate(weights, 1), np.concatenate(strengths))
 
 
 def lead_groups(leads: int) -> list[tuple[int, int]]:
@@ -56,9 +65,17 @@ def lead_groups(leads: int) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
+def _blocks(problem: Problem, size: int, targets: int) -> Iterator[slice]:
+    """Targets taken in one pass over the rows. Without holes they all have the same rows, and so the same sums over
+    products of `size` features; with holes each has its own, and GRAM_CELLS bounds how many are held."""
+    whole = not np.isnan(problem.values[: problem.train_end]).any()
+    most = targets if whole else max(1, GRAM_CELLS // size**2)
+    yield from (slice(start, min(start + most, targets)) for start in range(0, targets, most))
+
+
 def _rows(
     problem: Problem, columns: Columns, origins: NDArray[np.int64], leads: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Chunks of features [n, features] and targets [n, 1 + leads], both in the streams' units."""
     for chunk in np.array_split(origins, max(1, len(origins) // CHUNK)):
         t, s = problem.pairs(chunk)
@@ -67,44 +84,65 @@ def _rows(
         targets = (after - columns.x[t, s][:, None]) / unit[:, None]
         features = columns.features(t, s) * (columns.scale[t, s] / unit)[:, None].astype(np.float32)
         seen = columns.count[t, s] > 0
-        yield features[seen], targets[seen]
+        yield features[seen], targets[seen].astype(np.float32)
 
 
-def _train_moments(problem: Problem, columns: Columns, groups: list[tuple[int, int]]) -> list[Moments]:
-    """Rows count for a group of leads where all of its targets were observed."""
-    size, leads = columns.size, groups[-1][1] - 1
-    moments = [Moments(np.zeros((size, size)), np.zeros((size, hi - lo))) for lo, hi in groups]
+def _train_moments(
+    problem: Problem, columns: Columns, block: slice, leads: int
+) -> Iterator[tuple[NDArray[np.int64], Moments]]:
+    """The targets of `block` that were observed in the same rows [targets], and the sums over those rows. A row counts
+    for a target where that one was observed, whatever of the others was: a sensor may be silent at night."""
+    places, size = np.arange(block.start, block.stop), columns.size
+    whole, lacking = Moments(np.zeros((size, size)), np.zeros((size, len(places)))), _Lacking(size, len(places))
     for x, y in _rows(problem, columns, problem.train_origins(leads), leads):
-        whole = None if np.isnan(y).any() else x.T @ x
-        for moment, (lo, hi) in zip(moments, groups, strict=True):
-            keep = ~np.isnan(y[:, lo:hi]).any(1)
-            kept = x[keep]
-            moment.gram += whole if whole is not None else kept.T @ kept
-            moment.cross += kept.T @ y[keep, lo:hi].astype(np.float32)
-            moment.rows += int(keep.sum())
-    return moments
+        missing = np.isnan(y[:, block])
+        gram = x.T @ x
+        whole.gram += gram
+        whole.cross += x.T @ np.where(missing, np.float32(0), y[:, block])
+        whole.rows += len(x)
+        lacking.add(x, gram, missing)
+    complete = lacking.rows == 0
+    if complete.any():
+        yield places[complete], replace(whole, cross=whole.cross[:, complete])
+    for j in np.flatnonzero(~complete & (lacking.rows < whole.rows)).tolist():
+        gram, rows = whole.gram - lacking.gram[j], whole.rows - int(lacking.rows[j])
+        yield places[j : j + 1], Moments(gram, whole.cross[:, j : j + 1], rows)
+
+
+class _Lacking:
+    """For each of `count` targets the rows in which it was not observed: their number and their sums of products."""
+
+    def __init__(self, size: int, count: int) -> None:
+        self.size = size
+        self.rows = np.zeros(count, np.int64)
+        self.gram: dict[int, NDArray[np.float64]] = {}
+
+    def add(self, x: NDArray[np.float32], whole: NDArray[np.float32], missing: NDArray[np.bool_]) -> None:
+        """Rows x [n, features] with x'x = `whole`, where targets [n, count] are `missing`."""
+        self.rows += missing.sum(0)
+        for j in np.flatnonzero(missing.any(0)).tolist():
+            out = missing[:, j]
+            few = 2 * out.sum() <= len(x)
+            gram = x[out].T @ x[out] if few else whole - x[~out].T @ x[~out]
+            self.gram[j] = self.gram.get(j, np.zeros((self.size, self.size))) + gram
 
 
 def solve(moments: Moments, strength: float) -> NDArray[np.float64]:
     """[features, targets]: the map of least squares, with a penalty of `strength` a row on every scaled weight."""
-    rms = np.sqrt(np.diag(moments.gram) / max(moments.rows, 1))
+    rms = np.sqrt(np.maximum(np.diag(moments.gram), 0.0) / max(moments.rows, 1))
     rms = np.where(rms > 0, rms, 1.0)
     scaled = moments.gram / np.outer(rms, rms)
     scaled[np.diag_indices_from(scaled)] += strength * max(moments.rows, 1)
     return np.asarray(np.linalg.solve(scaled, moments.cross / rms[:, None]) / rms[:, None])
 
 
-def _validation_errors(
-    problem: Problem, columns: Columns, groups: list[tuple[int, int]], solved: list[NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Squared error [groups, strengths] on the validation part, missing targets left out."""
-    errors = np.zeros((len(groups), len(STRENGTHS)))
-    leads = groups[-1][1] - 1
-    stacked = np.concatenate(solved, 1).astype(np.float32)
-    for x, y in _rows(problem, columns, problem.validation_origins(leads), leads):
-        predicted, at = x @ stacked, 0
-        for g, (lo, hi) in enumerate(groups):
-            for k in range(len(STRENGTHS)):
-                errors[g, k] += np.nansum((predicted[:, at : at + hi - lo] - y[:, lo:hi]) ** 2)
-                at += hi - lo
-    return errors
+def _validation_errors(problem: Problem, columns: Columns, solved: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean squared error [strengths, targets] on the validation part over the rows where each target was observed; 0
+    where it never was. `solved` [strengths, features, targets]."""
+    strengths, _, targets = solved.shape
+    errors, rows = np.zeros((strengths, targets)), np.zeros(targets)
+    for x, y in _rows(problem, columns, problem.validation_origins(targets - 1), targets - 1):
+        for k in range(strengths):
+            errors[k] += np.nansum((x @ solved[k] - y) ** 2, 0)
+        rows += (~np.isnan(y)).sum(0)
+    return errors / np.maximum(rows, 1)
