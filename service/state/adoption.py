@@ -99,6 +99,16 @@ class Adopted:
         return self.before is not None
 
     @property
+    def words(self) -> str:
+        """What a start makes of the rows, for a person."""
+        if self.before is None:
+            return f"generation {self.model.generation}, of {self.model.model}: they go on as they are"
+        zeroed = f"{', '.join(self.zeroed)} from zeros" if self.zeroed else "all parts are kept"
+        return (
+            f"generation {self.before.generation}, of {self.before.model}: {self.model.model} takes them over, {zeroed}"
+        )
+
+    @property
     def zeroed(self) -> list[str]:
         """The parts that start from zeros under this generation."""
         return [part.name for part in self.model.parts if self.is_change and part.since == self.model.generation]

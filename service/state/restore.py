@@ -80,9 +80,12 @@ class Restored:
 class Adopting(Protocol):
     """Where rows are restored to, and what reads and judges them: a `Store`."""
 
-    arena: Arena
-    codec: RowCodec
-    adoption: Adoption
+    @property
+    def arena(self) -> Arena: ...
+    @property
+    def codec(self) -> RowCodec: ...
+    @property
+    def adoption(self) -> Adoption: ...
 
 
 class Restore:

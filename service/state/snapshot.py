@@ -29,8 +29,10 @@ class _Cut:
     whole: dict[bytes, Record] = field(default_factory=dict)
     after: dict[bytes, Record] = field(default_factory=dict)
 
-    def add(self, batch: PartitionBatch) -> None:
+    def add(self, batch: PartitionBatch, rows: bool) -> None:
         for key, value, offset in zip(batch.keys, batch.values, batch.offsets.tolist(), strict=True):
+            if not rows and is_stream(key):
+                continue
             self.after[key or b""] = (offset, value)
             if key == MARKER_KEY:
                 self.whole |= self.after
@@ -83,24 +85,27 @@ class Snapshot:
         return [i for i, key in enumerate(self.records.keys) if not is_stream(key)]
 
 
-def snapshots(reader: Reader, topic: str, partitions: Collection[int], patience_s: float) -> Iterator[Snapshot]:
-    """Each partition of a changelog in turn, up to its end of now. `reader` reads `topic`.
+def snapshots(
+    reader: Reader, topic: str, partitions: Collection[int], patience_s: float, *, rows: bool = True
+) -> Iterator[Snapshot]:
+    """Each partition of a changelog in turn, up to its end of now; without `rows` only what is said of the partition.
+    `reader` reads `topic`.
 
     Raises BrokerUnavailable where nothing comes for `patience_s`: a transaction that nobody ends holds it up.
     """
     first, end = reader.first(partitions), reader.end(partitions)
     for partition in partitions:
         reader.start({partition: first[partition]})
-        yield _snapshot(reader, topic, partition, end[partition], patience_s)
+        yield _snapshot(reader, topic, partition, end[partition], patience_s, rows)
         reader.stop([partition])
 
 
-def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: float) -> Snapshot:
+def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: float, rows: bool) -> Snapshot:
     cut, position = _Cut(), -1
     deadline = time.monotonic() + patience_s
     while reader.position(partition) < end:
         for batch in reader.poll(_POLL_S, _RECORDS):
-            cut.add(batch)
+            cut.add(batch, rows)
         if reader.position(partition) > position:
             deadline, position = time.monotonic() + patience_s, reader.position(partition)
         elif time.monotonic() > deadline:
