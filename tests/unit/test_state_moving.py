@@ -28,7 +28,7 @@ from service.state.exported import Exported, take_export
 from service.state.exported_file import KEY, read_export, write_export
 from service.state.importing import Imported, Options, bring_in
 from service.topics import CHANGELOG
-from tests.support.bundles import RECURRENT, START_MS, Walk, write_bundle
+from tests.support.bundles import RECURRENT, START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, running, send, worker
 
@@ -413,3 +413,72 @@ def test_a_stream_that_has_no_row_is_named_with_what_is_near(recurrent: Runtime,
     other = write_bundle(tmp_path / "other", Walk())
     with pytest.raises(StateError, match=r"rows were written by walk@.* mean something else to walk@"):
         describe(fleet.broker, OLD, other, "boiler-7")
+
+
+@pytest.fixture
+def trained_again(tmp_path: Path) -> tuple[Runtime, Runtime]:
+    """The same core twice, and latent states of other weights."""
+    walks = listed(Walk(hidden=4)), listed(Walk(hidden=4, spread=2.0), latent="beef" * 4)
+    for name, walk in zip(("old", "new"), walks, strict=True):
+        write_bundle(tmp_path / name, walk)
+    return Runtime.load(tmp_path / "old"), Runtime.load(tmp_path / "new")
+
+
+@pytest.mark.parametrize("exports", ["old", "new"])
+def test_another_model_takes_exported_rows_over_part_by_part(
+    trained_again: tuple[Runtime, Runtime], exports: str, tmp_path: Path
+) -> None:
+    """Adopted when they are exported or when they are imported: the rows are the same."""
+    old, new = trained_again
+    fleet = served(old)
+    file = tmp_path / "rows.parquet"
+    write_export(take_export(fleet.broker, OLD, (old if exports == "old" else new).manifest), file)
+    exported, as_they_were = read_export(file, new.manifest), take_export(fleet.broker, OLD, old.manifest)
+    assert as_they_were.tensors["hidden"].any() and not exported.tensors["hidden"].any()
+    for name in ("last", "count", "time"):
+        assert exported.tensors[name].tobytes() == as_they_were.tensors[name].tobytes()
+    fleet.runtime, fleet.options = new, NEW_OPTIONS
+    bring(fleet, exported)
+    subject = fleet.start()
+    subject.turn(3)
+    assert subject.value("streams") == len(NAMES)
+    again = take_export(fleet.broker, NEW, new.manifest)
+    assert again.header.rows_of == exported.header.rows_of or exports == "old"
+    assert dict(zip(again.streams, again.tensors["last"].tolist(), strict=True)) == dict(
+        zip(exported.streams, exported.tensors["last"].tolist(), strict=True)
+    )
+
+
+def test_an_export_of_another_core_is_refused_by_name(trained_again: tuple[Runtime, Runtime], tmp_path: Path) -> None:
+    old, _ = trained_again
+    other = write_bundle(tmp_path / "other", listed(Walk(hidden=4, interval_ms=900_000), core="beef" * 4))
+    fleet, file = served(old), tmp_path / "rows.parquet"
+    with pytest.raises(StateError, match=f"written by {old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"):
+        take_export(fleet.broker, OLD, other)
+    export(fleet.broker, old.manifest, file)
+    with pytest.raises(StateError, match=f"written by {old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"):
+        read_export(file, other)
+
+
+def test_an_export_of_the_first_format_is_read_by_its_own_layout_without_parts(
+    recurrent: Runtime, tmp_path: Path
+) -> None:
+    fleet, file = served(recurrent), tmp_path / "rows.parquet"
+    export(fleet.broker, recurrent.manifest, file)
+    header = json.loads(pl.read_parquet_metadata(file)[KEY])
+    del header["rows_of"]
+    pl.read_parquet(file).write_parquet(file, metadata={KEY: json.dumps(header | {"format": 1, "contract": 1})})
+    found = read_export(file, recurrent.manifest)
+    assert len(found.streams) == len(NAMES) and found.tensors["hidden"].any()
+    with pytest.raises(StateError, match="whose meaning is not known"):
+        read_export(file, write_bundle(tmp_path / "parts", listed(RECURRENT)))
+
+
+def test_a_stream_is_described_with_what_a_bundle_keeps_of_it(trained_again: tuple[Runtime, Runtime]) -> None:
+    old, new = trained_again
+    fleet = served(old)
+    for runtime, kept, zeros in ((old, ["core", "latent"], []), (new, ["core"], ["latent"])):
+        found = describe(fleet.broker, OLD, runtime.manifest, "boiler-7")
+        assert (found["model"], found["bundle"]) == (old.manifest.label, runtime.manifest.label)
+        assert (found["generation"], found["kept"], found["from_zeros"]) == (0, kept, zeros)
+        assert found["marker"]["generation"] == 0
