@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, TopicPartition
@@ -14,6 +15,8 @@ from kafka.errors import (
     NoError,
     NotCoordinatorError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    TransactionalIdNotFoundError,
     UnknownMemberIdError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -44,6 +47,20 @@ class KafkaAdmin:
             except UnknownTopicOrPartitionError:
                 return None
 
+    def topics(self) -> list[str]:
+        """See `port.Admin`."""
+        with translated("cannot list the topics"):
+            return [topic["name"] for topic in self._client.describe_topics() if not topic["is_internal"]]
+
+    def operations(self, topic: str) -> frozenset[str] | None:
+        """See `port.Admin`. A broker without access control allows everything."""
+        with translated(f"cannot ask for the rights on {topic}"):
+            described = self._client.describe_topics([topic])[0]
+        found = described["authorized_operations"]
+        if found is None and for_code(described["error_code"]) is not TopicAuthorizationFailedError:
+            return None  # a broker older than the question
+        return frozenset(operation.lower() for operation in found or ())
+
     def create_topic(
         self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
     ) -> None:
@@ -62,7 +79,8 @@ class KafkaAdmin:
             resource = ConfigResource(ConfigResourceType.TOPIC, topic)
             found = self._client.describe_configs([resource], config_filter="all")["topic"][topic]
             if not found:  # no error is passed on; a topic has settings
-                raise UnknownTopicOrPartitionError()
+                self._describe(topic)
+                raise TopicAuthorizationFailedError({topic})
         return {name: entry["value"] for name, entry in found.items() if entry["value"] is not None}
 
     def replication(self, topic: str) -> int:
@@ -97,6 +115,11 @@ class KafkaAdmin:
             (outcome,) = self._client.remove_group_members(group, [member]).values()
             if outcome not in (NoError, UnknownMemberIdError):
                 raise outcome()
+
+    def check_transactional_id(self, transactional_id: str) -> None:
+        """See `port.Admin`. What is asked is the right to describe it, which the right to write includes."""
+        with translated(f"cannot use the transactional id {transactional_id}"), suppress(TransactionalIdNotFoundError):
+            self._patiently(lambda: self._client.describe_transactions([transactional_id]))
 
     def close(self) -> None:
         """See `port.Admin`."""

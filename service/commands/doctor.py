@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterator
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
@@ -13,7 +15,7 @@ from rich.text import Text
 
 from service.broker.port import Admin, Broker
 from service.commands.settings_help import SettingsHelp
-from service.errors import EddycastError, StateError
+from service.errors import AccessRefused, EddycastError, StateError
 from service.settings import Settings, load_settings
 from service.topics import look_at_topics
 from service.wording import one_line
@@ -51,6 +53,7 @@ def examine(flags: list[str]) -> Iterator[Finding]:
         yield _wrong("settings", error)
         return
     yield Finding("settings", "no contradiction")
+    yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
     bundle, manifest = _bundle(settings)
     yield bundle
     yield _port(settings)
@@ -113,17 +116,31 @@ def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | N
     """The topics, and whether the group's offsets have rows behind them. Raises BrokerError."""
     for seen in look_at_topics(admin, settings, row):
         yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
+    group = settings.kafka.group
+    for what, look in (("transactions", _transactions), (f"group {group}", partial(_group, broker))):
+        try:
+            yield look(admin, settings)
+        except AccessRefused as error:
+            yield _wrong(what, error)
+
+
+def _transactions(admin: Admin, settings: Settings) -> Finding:
+    name = f"{settings.commit.transactional_prefix}-{settings.kafka.group}-{settings.kafka.instance_id or 'doctor'}"
+    admin.check_transactional_id(name)
+    return Finding("transactions", "transactional ids of the service may be used")
+
+
+def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
     group, changelog = settings.kafka.group, settings.changelog
     committed = admin.group_offsets(group, settings.topics.input)
     rowless = _without_rows(broker, changelog, admin.partitions(changelog), committed)
     if rowless:
         found = f"has read partitions {rowless}, and {changelog} holds no rows of them: the service would stop"
         action = "name the changelog that belongs to this group, or begin anew with another group"
-        yield Finding(f"group {group}", found, action, well=False)
-    elif committed:
-        yield Finding(f"group {group}", f"has read partitions {sorted(committed)}, {changelog} holds rows of them")
-    else:
-        yield Finding(f"group {group}", f"has read nothing yet, begins at the {settings.kafka.start_at}")
+        return Finding(f"group {group}", found, action, well=False)
+    if committed:
+        return Finding(f"group {group}", f"has read partitions {sorted(committed)}, {changelog} holds rows of them")
+    return Finding(f"group {group}", f"has read nothing yet, begins at the {settings.kafka.start_at}")
 
 
 def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partitions: int) -> Iterator[Finding]:
@@ -157,8 +174,7 @@ def _without_rows(broker: Broker, topic: str, partitions: int | None, committed:
     there = [partition for partition in committed if partition < (partitions or 0)]
     rowless = set(committed).difference(there)
     if there:
-        reader = broker.reader(topic)
-        first, end = reader.first(there), reader.end(there)
+        with closing(broker.reader(topic)) as reader:
+            first, end = reader.first(there), reader.end(there)
         rowless |= {partition for partition in there if first[partition] == end[partition]}
-        reader.close()
     return sorted(rowless)

@@ -129,6 +129,7 @@ class RowCodec:
     def decode(self, batch: PartitionBatch) -> Rows:
         """The last record of each key. Raises StateError naming the first that neither this layout wrote nor one that
         was described."""
+        check_readable(batch)
         last: dict[bytes | None, int] = dict(zip(batch.keys, range(len(batch)), strict=True))
         marker, model = last.pop(MARKER_KEY, None), last.pop(MODEL_KEY, None)
         for nothing in (None, b""):
@@ -257,6 +258,13 @@ def _other_contract(batch: PartitionBatch, i: int, contract: int) -> StateError:
 
 def _foreign(batch: PartitionBatch, i: int, what: str) -> StateError:
     return StateError(f"{_where(batch, i)}: {what}", _ANEW)
+
+
+def check_readable(batch: PartitionBatch) -> None:
+    """Raise StateError if a record batch of the changelog cannot be read: rows are in it, or their removal."""
+    for damage in batch.damaged.values():
+        what = f"{batch.topic} partition {batch.partition}: {damage.reason}"
+        raise StateError(what, f"raise kafka.unpacked_bytes if that is why; else {_ANEW}")
 
 
 def _where(batch: PartitionBatch, i: int) -> str:

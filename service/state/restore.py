@@ -28,6 +28,7 @@ import numpy as np
 
 from service.broker.port import Consumer, Reader
 from service.errors import BrokerUnavailable, StateError
+from service.faults import FaultPoint
 from service.positions import Position, Positions
 from service.records import Int64, PartitionBatch
 from service.state.adoption import Adopted, Adoption, Generations, Recorded, check_grid, lost
@@ -92,9 +93,16 @@ class Restore:
     """The partitions on their way from assigned to served."""
 
     def __init__(
-        self, consumer: Consumer, reader: Reader, positions: Positions, rows: Adopting, partitions: int
+        self,
+        consumer: Consumer,
+        reader: Reader,
+        positions: Positions,
+        rows: Adopting,
+        partitions: int,
+        passing: FaultPoint | None = None,
     ) -> None:
-        """`reader` reads the changelog, which has so many partitions."""
+        """`reader` reads the changelog, of so many `partitions`. `passing` is told when ends are fixed, before reading."""
+        self._passing = passing or FaultPoint()
         self._consumer, self._reader, self._positions, self._partitions = consumer, reader, positions, partitions
         self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption
         self._generations: Generations = np.zeros(0, np.uint32)  # by slot: under which a row was written
@@ -127,6 +135,11 @@ class Restore:
         started = [(p, replay) for p, replay in self._replays.items() if replay.state is State.RESTORING]
         return sum(max(0, replay.end - self._reader.position(p)) for p, replay in started)
 
+    @property
+    def lag(self) -> dict[int, int]:
+        """Offsets of the input to be read once they are served, of the partitions of which that is known."""
+        return {p: replay.start.lag for p, replay in self._replays.items() if replay.state is State.RESTORING}
+
     def state(self, partition: int) -> State:
         """RUNNING also for a partition that was never asked to be restored."""
         replay = self._replays.get(partition)
@@ -145,7 +158,9 @@ class Restore:
             left = deadline - time.monotonic()
             if read or left <= 0 or not self._replays:
                 self._reader.stop(read)
-                return [self._finish(partition) for partition in read]
+                restored = [self._finish(partition) for partition in read]
+                self.forget(read)
+                return restored
             for batch in self._reader.poll(left, _RECORDS):
                 self._apply(batch)
             gc.collect(_YOUNG)
@@ -171,14 +186,20 @@ class Restore:
             self._replays[partition] = _Replay(State.RESTORING, offset, starts[partition], ends[partition])
         self._reader.start(firsts)
         self._ask_s = _ASK_S
+        self._passing("reading")
 
     def _is_read(self, partition: int) -> bool:
         replay = self._replays[partition]
         return replay.state is State.RESTORING and self._reader.position(partition) >= replay.end
 
     def _apply(self, batch: PartitionBatch) -> None:
-        """Load what a batch says last of each stream. What lies beyond the end is decided, too, and newer."""
-        rows, replay = self._codec.decode(batch), self._replays[batch.partition]
+        """Load what a batch says last of each stream. Nothing beyond the end: whoever has served the partition since is
+        not this process."""
+        replay = self._replays[batch.partition]
+        batch = _before(batch, replay.end)
+        if not len(batch):
+            return
+        rows = self._codec.decode(batch)
         if rows.streams:
             slots = self._arena.slots(batch.partition, rows.streams)
             self._arena.prefix[slots] = rows.prefix
@@ -198,7 +219,6 @@ class Restore:
         if streams != (0 if marker is None else marker.streams):
             raise _incomplete(partition, streams, marker)
         adopted = self._adopt(partition, replay)
-        del self._replays[partition]
         newest = 0 if marker is None else marker.newest
         return Restored(partition, replay.start, newest, streams, replay.rows, adopted)
 
@@ -218,6 +238,15 @@ class Restore:
         for tensors, rows in lost(adopted.model, self._generations[slots]):
             self._arena.blank(slots[rows], tensors)
         return adopted
+
+
+def _before(batch: PartitionBatch, end: int) -> PartitionBatch:
+    """The records of a batch that lie before an offset."""
+    count = int(np.searchsorted(batch.offsets, end))
+    if count == len(batch):
+        return batch
+    columns = batch.keys[:count], batch.values[:count], batch.timestamps[:count], batch.offsets[:count]
+    return PartitionBatch(batch.topic, batch.partition, *columns)
 
 
 def _disagree(partition: int, committed: int | None, marker: int | None) -> StateError:

@@ -15,7 +15,7 @@ import numpy as np
 from service.broker.port import Reader
 from service.errors import BrokerUnavailable, StateError
 from service.records import PartitionBatch
-from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, is_stream
+from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, check_readable, is_stream
 
 #: Records taken in one poll, and how long one waits for them, s.
 _RECORDS, _POLL_S = 20_000, 0.5
@@ -29,7 +29,8 @@ class _Cut:
     whole: dict[bytes, Record] = field(default_factory=dict)
     after: dict[bytes, Record] = field(default_factory=dict)
 
-    def add(self, batch: PartitionBatch, rows: bool) -> None:
+    def add(self, batch: PartitionBatch, rows: bool = True) -> None:
+        check_readable(batch)
         for key, value, offset in zip(batch.keys, batch.values, batch.offsets.tolist(), strict=True):
             if not rows and is_stream(key):
                 continue

@@ -23,6 +23,7 @@ ROW = 400
 @pytest.fixture
 def broker() -> MemoryBroker:
     broker = MemoryBroker()
+    broker.admin().create_topic(INPUT, 4)
     prepare_topics(broker.admin(), Settings(), ROW)
     return broker
 

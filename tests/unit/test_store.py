@@ -91,3 +91,18 @@ def test_the_model_is_recorded_with_the_first_commit_and_again_after_a_roll_back
     store.commit()
     read(store, [b"a"], 101)
     assert store.changes(1, 8).keys == [b"a", MARKER_KEY]
+
+
+def test_rows_that_could_not_be_copied_are_not_counted_by_the_next_marker(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A marker that counts a stream without a row ends every restore."""
+    read(store, [b"old"], 100)
+    store.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(store.arena, "gather", lambda slots: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            read(store, [b"old", b"new"], 101)
+    store.roll_back()
+    read(store, [b"old"], 101)
+    assert decoded(store, store.changes(1, 8)) == ([b"old"], [], Marker(8, 1, 101 * MINUTE))
