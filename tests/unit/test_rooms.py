@@ -23,6 +23,7 @@ SHARED = {
     "service.history",
     "service.missing_codes",
     "service.model",
+    "service.parts",
     "service.records",
     "service.replay",
     "service.simulator.merge",
@@ -39,6 +40,7 @@ DEMO = {
     "service.log",
     "service.metrics.PREFIX",
     "service.pipeline",
+    "service.security_settings",
     "service.setting_groups",
     "service.settings",
 }
