@@ -271,13 +271,13 @@ def write_manifest(directory: Path, **fields: Any) -> Manifest:
     return manifest
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: Path, trust: Trust = Trust()) -> Manifest:  # noqa: B008 - frozen
     """Read and verify `manifest.json` and the sha256 of every file it names.
 
     Raises BundleError with the file, what was expected and what was found. The graphs themselves are
     verified by `model/runtime.py`, which also replays golden.npz.
     """
-    return read_bundle(directory)[0]
+    return read_bundle(directory, trust)[0]
 
 
 def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict[str, bytes]]:  # noqa: B008 - frozen

@@ -54,7 +54,9 @@ def show(
     settings = _settings(context, stream)
     from service.state.described import describe
 
-    found = describe(_broker(settings), settings, read_manifest(settings.bundle.directory), stream)
+    found = describe(
+        _broker(settings), settings, read_manifest(settings.bundle.directory, settings.bundle.trust), stream
+    )
     if as_json:
         typer.echo(orjson.dumps(found))
     else:
@@ -74,7 +76,7 @@ def export(
     from service.state.exported_file import write_export
 
     broker = _broker(settings)
-    exported = take_export(broker, settings, read_manifest(settings.bundle.directory))
+    exported = take_export(broker, settings, read_manifest(settings.bundle.directory, settings.bundle.trust))
     write_export(exported, file)
     header, say = exported.header, Console(highlight=False, soft_wrap=True).print
     say(f"{len(exported.streams):,} rows of {header.partitions} partitions in {file}")
@@ -104,7 +106,7 @@ def bring(
     from service.state.exported_file import read_export
     from service.state.importing import Options, bring_in
 
-    manifest = read_manifest(settings.bundle.directory)
+    manifest = read_manifest(settings.bundle.directory, settings.bundle.trust)
     exported = read_export(file, manifest)
     options = Options(begin.value, None if partitioner is None else partitioner.value, force)
     done = bring_in(_broker(settings), settings, manifest, exported, options)

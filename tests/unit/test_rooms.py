@@ -28,6 +28,7 @@ SHARED = {
     "service.replay",
     "service.simulator.merge",
     "service.state.arena",
+    "service.trust",
     "service.wording",
     "service.writing",
 }
