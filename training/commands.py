@@ -154,7 +154,7 @@ def train(
         targets=tuple(listed(targets) or ()),
     )
     if (out / MANIFEST).is_file():
-        console.print(f"note: the bundle in {out} is replaced")
+        console.print(f"note: the bundle in {escape(str(out))} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
         manifest, figures = train_bundle(panel, recipe, cut, out, report, refit=not no_refit)
     if manifest.training and manifest.training.choice:
@@ -166,7 +166,9 @@ def train(
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
     console.print(f"note: {weights_remark(manifest)}")
     seconds = manifest.training.seconds if manifest.training else 0.0
-    console.print(f"{manifest.label} in {out}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s")
+    console.print(
+        f"{manifest.label} in {escape(str(out))}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s"
+    )
 
 
 @reads_data
@@ -284,7 +286,7 @@ def _write_page(
         pictures = write_page(
             page, bundle, panel, protocol, cut, horizons=horizons, season_ms=season_ms, report=report, trust=trust
         )
-    console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}")
+    console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}", markup=False)
 
 
 def _history(source: Source, manifest: Manifest | None = None) -> History:

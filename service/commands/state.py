@@ -78,7 +78,7 @@ def export(
     broker = _broker(settings)
     exported = take_export(broker, settings, read_manifest(settings.bundle.directory, settings.bundle.trust))
     write_export(exported, file)
-    header, say = exported.header, Console(highlight=False, soft_wrap=True).print
+    header, say = exported.header, Console(highlight=False, soft_wrap=True, markup=False).print
     say(f"{len(exported.streams):,} rows of {header.partitions} partitions in {file}")
     say(_unread(broker, header))
     if members := _members(broker, header.group):
@@ -110,7 +110,7 @@ def bring(
     exported = read_export(file, manifest)
     options = Options(begin.value, None if partitioner is None else partitioner.value, force)
     done = bring_in(_broker(settings), settings, manifest, exported, options)
-    say = Console(highlight=False, soft_wrap=True).print
+    say = Console(highlight=False, soft_wrap=True, markup=False).print
     moved = "as they were" if done.partitioner is None else f"by {done.partitioner}, from {exported.header.partitions}"
     say(f"{done.streams:,} rows in {len(done.offsets)} partitions of {settings.changelog}, {moved}")
     say(f"the group {settings.kafka.group} begins at {_listed(done.offsets.items())} of {settings.topics.input}")
