@@ -18,6 +18,7 @@ from service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from service.errors import MissingExtra, SettingsError
 from service.log import configure_log
 from service.settings import Settings, load_settings
+from service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from service.broker.port import Broker
@@ -75,9 +76,11 @@ def export(
     from service.state.exported import take_export
     from service.state.exported_file import write_export
 
+    check_writable(file)
     broker = _broker(settings)
     exported = take_export(broker, settings, read_manifest(settings.bundle.directory, settings.bundle.trust))
-    write_export(exported, file)
+    with written_to(file):
+        write_export(exported, file)
     header, say = exported.header, Console(highlight=False, soft_wrap=True, markup=False).print
     say(f"{len(exported.streams):,} rows of {header.partitions} partitions in {file}")
     say(_unread(broker, header))
