@@ -49,6 +49,10 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
         found = (refusal(error, where) for where, error in self._failures.copy().items())
         return next((error for error in found if error is not None), None)
 
+    def reasons(self) -> str:
+        """Why addresses do not answer, each by its name; nothing if all do."""
+        return ", ".join(f"{where}: {reason(error)}" for where, error in self._failures.copy().items())
+
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
         """Raises AccessRefused, BrokerUnavailable; the client is closed then."""
         try:
@@ -104,18 +108,16 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
     def _explained(self, error: KafkaError) -> EddycastError:
         """Why no broker answered: a refusal before all, else what is known of each address."""
         servers = f"cannot reach Kafka at {', '.join(self.cluster.config['bootstrap_servers'])}"
-        failures = self._failures.copy()
-        for where, failure in failures.items():
+        for where, failure in self._failures.copy().items():
             refused = refusal(failure, where)
             if refused is None and interrupted(failure):
                 refused = speaks(where, self.config)
             if refused is not None:
                 action = refused.action or choice_of(offered(where, self.config))
                 return type(refused)(f"{servers}: {refused.what}", action)
-        if not failures:
+        if not self._failures:
             return translate(self._unanswered or error, servers)
-        reasons = ", ".join(f"{where}: {reason(failure)}" for where, failure in failures.items())
-        return BrokerUnavailable(f"{servers}: {reasons}")
+        return BrokerUnavailable(f"{servers}: {self.reasons()}")
 
 
 def _to_the_last_word(receive: Callable[[], tuple[bytes, Exception | None]]) -> Callable[..., Any]:
