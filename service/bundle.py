@@ -40,7 +40,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from service.bundle_files import read_file
 from service.bundle_limits import (
@@ -69,6 +69,8 @@ SCORES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80"
 REQUIRED_QUANTILES = (0.1, 0.5, 0.9)
 #: Outputs may differ from golden.npz by this much of the running scale.
 GOLDEN_TOLERANCE = 1e-4
+#: Numbers that mean a missing value in one channel.
+MOST_CODES = 100
 #: Bytes of manifest.json and of each other file.
 MANIFEST_LIMIT, FILE_LIMIT = 1 << 20, 1 << 29
 
@@ -98,9 +100,12 @@ class TrainingRecord(_Frozen):
     fingerprint: Annotated[str, StringConstraints(max_length=64)]  # sha256 over the values and stamps of the history
     streams: Count
     observations: Count
-    end_time_ms: Instant  # last stamp that training saw
+    end_time_ms: Instant  # last stamp that the weights saw
     seconds: float
     choice: str = ""  # why this family, where it was chosen among several
+    refit: bool = False  # the weights were fitted once more, on the hold-out too, after a fit without it was scored
+    holdout_start_ms: Instant | None = None  # first and last stamp of what the figures of `backtest` are of
+    holdout_end_ms: Instant | None = None
 
 
 class BacktestFigure(_Frozen):
@@ -137,6 +142,7 @@ class Manifest(_Frozen):
     seasons_ms: tuple[Span, ...] = Field((), max_length=8)
     support: Literal["real", "nonnegative", "integer"] = "real"
     kind: Literal["gauge", "counter"] = "gauge"
+    codes: tuple[tuple[FiniteFloat, ...], ...] = ()  # numbers that mean a missing value, by channel; none = no channel
     files: dict[str, Sha256]  # file name -> sha256
     training: TrainingRecord | None = None
     backtest: tuple[BacktestFigure, ...] = ()
@@ -161,6 +167,8 @@ class Manifest(_Frozen):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
+        if self.codes and (len(self.codes) != len(self.channels) or max(map(len, self.codes)) > MOST_CODES):
+            raise ValueError(f"codes must be a list of up to {MOST_CODES} numbers for each channel")
         for names in (self.channels, self.targets):
             if len(set(names)) != len(names):
                 raise ValueError(f"channels and targets must have names of their own, not {names}")
@@ -195,6 +203,11 @@ class Manifest(_Frozen):
     def target_channels(self) -> tuple[int, ...]:
         """Index of each target among the channels."""
         return tuple(self.channels.index(target) for target in self.targets)
+
+    @property
+    def channel_codes(self) -> tuple[tuple[float, ...], ...]:
+        """The codes for a missing value of each channel, if only that there are none."""
+        return self.codes or ((),) * len(self.channels)
 
     @property
     def row_bytes(self) -> int:

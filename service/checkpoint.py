@@ -99,6 +99,10 @@ class Checkpoint:
         """The records of a partition up to `next_offset` are done."""
         self.done[partition] = next_offset
 
+    def position(self, partition: int) -> int:
+        """The next offset of a partition that is served: what is before it is done."""
+        return self.done.get(partition, self.committed[partition])
+
     def remaining(self) -> float:
         """Seconds until the next commit is due, at least 0; infinite when there is nothing to commit."""
         if not self.done:

@@ -119,11 +119,11 @@ class KafkaAdmin:
 
     def check_transactional_id(self, transactional_id: str) -> None:
         """See `port.Admin`. What is asked is the right to describe it, which the right to write includes."""
-        with (
-            self._asking(f"cannot use the transactional id {transactional_id}"),
-            suppress(TransactionalIdNotFoundError),
-        ):
-            self._patiently(lambda: self._client.describe_transactions([transactional_id]))
+        with self._asking(f"cannot use the transactional id {transactional_id}"):
+            try:
+                self._patiently(lambda: self._client.describe_transactions([transactional_id]))
+            except TransactionalIdNotFoundError:
+                return
 
     def close(self) -> None:
         """See `port.Admin`."""

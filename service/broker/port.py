@@ -39,11 +39,19 @@ class Consumer(Protocol):
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """Wait up to `timeout_s` for records. At most one batch a partition, none empty, at most
-        `max_records` in all. Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has no
-        record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
+        `max_records` in all, fewer where they are large; a record batch that cannot be read is one entry
+        (`PartitionBatch.damaged`). Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has
+        no record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
 
     def is_member(self) -> bool:
         """Whether the group has taken us in and told us our share, which may be nothing, as of the last poll."""
+
+    def confirm(self, timeout_s: float) -> bool:
+        """Ask the group whether the membership that the last poll captured still counts: then all that was held at the
+        time is still held. False where it does not, and where there is no answer within `timeout_s`."""
+
+    def silence_s(self) -> float:
+        """Seconds since the group last answered, as far as known without a request."""
 
     def assignment(self) -> frozenset[int]:
         """The partitions held now."""
@@ -65,6 +73,10 @@ class Consumer(Protocol):
 
     def resume(self, partitions: Collection[int]) -> None:
         """Undo `pause`."""
+
+    def positions(self) -> dict[int, int]:
+        """The next offset of each held partition, as of the last poll: every record before it was returned, or belongs
+        to an aborted transaction, or is a control record. Without those of which it is not known."""
 
     def lag(self) -> dict[int, int]:
         """Records between the position and the end of each held partition, as far as known without a request."""

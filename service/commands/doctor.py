@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
@@ -141,8 +142,7 @@ def _without_rows(broker: Broker, topic: str, partitions: int | None, committed:
     there = [partition for partition in committed if partition < (partitions or 0)]
     rowless = set(committed).difference(there)
     if there:
-        reader = broker.reader(topic)
-        first, end = reader.first(there), reader.end(there)
+        with closing(broker.reader(topic)) as reader:
+            first, end = reader.first(there), reader.end(there)
         rowless |= {partition for partition in there if first[partition] == end[partition]}
-        reader.close()
     return sorted(rowless)

@@ -94,6 +94,7 @@ class RowCodec:
 
     def decode(self, batch: PartitionBatch) -> Rows:
         """The last record of each key. Raises StateError naming the first that this layout did not write."""
+        check_readable(batch)
         last: dict[bytes | None, int] = dict(zip(batch.keys, range(len(batch)), strict=True))
         marker = last.pop(MARKER_KEY, None)
         for nothing in (None, b""):
@@ -142,6 +143,13 @@ class RowCodec:
 
     def _foreign(self, batch: PartitionBatch, i: int, what: str) -> StateError:
         return StateError(f"{_where(batch, i)}: {what}", _ANEW)
+
+
+def check_readable(batch: PartitionBatch) -> None:
+    """Raise StateError if a record batch of the changelog cannot be read: rows are in it, or their removal."""
+    for damage in batch.damaged.values():
+        what = f"{batch.topic} partition {batch.partition}: {damage.reason}"
+        raise StateError(what, f"raise kafka.unpacked_bytes if that is why; else {_ANEW}")
 
 
 def _where(batch: PartitionBatch, i: int) -> str:

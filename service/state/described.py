@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -31,9 +32,8 @@ def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str
     BrokerUnavailable.
     """
     name, key = settings.changelog, stream.encode()
-    admin = broker.admin()
-    count = admin.partitions(name)
-    admin.close()
+    with closing(broker.admin()) as admin:
+        count = admin.partitions(name)
     if count is None:
         raise no_changelog(name)
     reader, known = broker.reader(name), list[bytes]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,8 +69,7 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
     """
     codec = RowCodec(manifest.state, manifest.layout_id)
     topic, group, changelog = settings.topics.input, settings.kafka.group, settings.changelog
-    admin, reader = broker.admin(), broker.reader(changelog)
-    try:
+    with closing(broker.admin()) as admin, closing(broker.reader(changelog)) as reader:
         count = admin.partitions(changelog)
         if count is None:
             raise no_changelog(changelog)
@@ -79,9 +79,6 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
             found[snapshot.partition] = snapshot.rows(codec)
         markers = {p: rows.marker.next_offset for p, rows in found.items() if rows.marker is not None}
         committed = _agreeing(admin, group, topic, before, markers)
-    finally:
-        reader.close()
-        admin.close()
     parts = tuple(
         Part(partition=p, next_offset=m.next_offset, streams=m.streams, newest=m.newest, committed=committed[p])
         for p, rows in found.items()

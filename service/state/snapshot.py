@@ -15,7 +15,7 @@ import numpy as np
 from service.broker.port import Reader
 from service.errors import BrokerUnavailable, StateError
 from service.records import PartitionBatch
-from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows
+from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, check_readable
 
 #: Records taken in one poll, and how long one waits for them, s.
 _RECORDS, _POLL_S = 20_000, 0.5
@@ -30,6 +30,7 @@ class _Cut:
     after: dict[bytes, Record] = field(default_factory=dict)
 
     def add(self, batch: PartitionBatch) -> None:
+        check_readable(batch)
         for key, value, offset in zip(batch.keys, batch.values, batch.offsets.tolist(), strict=True):
             self.after[key or b""] = (offset, value)
             if key == MARKER_KEY:

@@ -153,7 +153,7 @@ BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
         "the hold-out has 15 values, a horizon of 20 needs 20",
     ),
     "one row": (lambda: table(hours(1), a=[1]), [], "no stream has two readings"),
-    "one stamp": (lambda: table(hours(1) * ROWS, a=daily()), [], "no stream has two readings"),
+    "one stamp": (lambda: table(hours(1) * ROWS, a=daily()), [], "have the stamp of another one and another value"),
     "two rows": (lambda: table(hours(2), a=[1, 2]), [], "leaves a part of 2 rows empty"),
     "readings at any distance": (
         lambda: table([START + timedelta(seconds=40 * i * i) for i in range(ROWS)], a=daily()),

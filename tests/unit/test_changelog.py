@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis.extra import numpy as npst
 
 from service.bundle import TensorSpec
 from service.errors import StateError
-from service.records import PREFIX, PartitionBatch
+from service.records import PREFIX, Damage, PartitionBatch
 from service.state.changelog import MARKER_KEY, Marker, RowCodec, layout_of
+from service.state.snapshot import _Cut
 
 SPECS = (
     TensorSpec(name="last", dtype="float64", shape=(2,)),
@@ -128,3 +130,13 @@ def test_no_bytes_break_the_decoder(raw: Any) -> None:
 def test_the_layout_names_the_models_part_and_our_own() -> None:
     assert layout_of("a") != layout_of("b") and len(layout_of("a")) == 16
     assert layout_of("a") == RowCodec(SPECS, "a").layout
+
+
+def test_a_batch_that_cannot_be_read_is_no_row_and_no_absence_of_one() -> None:
+    """Neither a restore nor a look at a snapshot passes it over."""
+    damage = Damage(40, 60, "gzip", "undecodable", "offsets 40 to 60: a record batch cannot be read: torn")
+    found = replace(batch([None, b"s"], [b"raw", rows(1)[0]]), damaged={40: damage})
+    for look in (CODEC.decode, _Cut().add):
+        with pytest.raises(StateError, match="log partition 3: offsets 40 to 60") as caught:
+            look(found)
+        assert caught.value.action and caught.value.exit_code == 6

@@ -105,6 +105,14 @@ def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
     assert prepare_topics(admin, Settings(), ROW).max_output_bytes == 5000 - 98
 
 
+@pytest.mark.parametrize(("takes", "expected"), [("1048588", 65_536), ("5000", (5000 - 98 - 2048) // 2), ("1000", 0)])
+def test_a_dead_letter_is_cut_to_what_its_topic_takes(takes: str, expected: int) -> None:
+    admin = MemoryBroker().admin()
+    admin.create_topic("observations", 1)
+    admin.create_topic("dead-letters", 1, config={"max.message.bytes": takes})
+    assert prepare_topics(admin, Settings(), ROW).max_letter_bytes == expected
+
+
 @pytest.mark.parametrize("missing", NAMES)
 def test_a_missing_topic_is_named_where_it_may_not_be_created(missing: str) -> None:
     admin = MemoryBroker().admin()
