@@ -72,10 +72,7 @@ def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[
 
 
 def main(address: str, topic: str, way: str, streams: str) -> None:
-    """Run one; calm the collector as the service does."""
-    from service.app import _calm_collector
-
-    _calm_collector()
+    """Run one."""
     print(json.dumps(restore(address, topic, way == "bulk", int(streams), read_specs(sys.stdin))))
 
 

@@ -65,8 +65,8 @@ def run(
     say: Callable[[str], None] = print,
     beside: Beside | None = None,
 ) -> Result:
-    """Disturb a group by `faults`, let it finish, and compare. `build` is what the disturbed workers run; `beside` adds a
-    member to the group that no fault is aimed at, by its settings and the folder for its log."""
+    """Disturb a group by `faults`, let it finish, and compare. `build` is what the disturbed workers run; `beside` adds
+    a member to the group that no fault is aimed at, by its settings and the folder for its log."""
     servers, name = site.servers, uuid.uuid4().hex[:6]
     disturbed, undisturbed = Topics(f"input-{name}", f"chaos-{name}"), Topics(f"input-{name}", f"calm-{name}")
     result = Result(partitions, Path(tempfile.mkdtemp(prefix="eddycast-chaos-")))
