@@ -72,7 +72,10 @@ def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[
 
 
 def main(address: str, topic: str, way: str, streams: str) -> None:
-    """Run one."""
+    """Run one; calm the collector as the service does."""
+    from service.app import _calm_collector
+
+    _calm_collector()
     print(json.dumps(restore(address, topic, way == "bulk", int(streams), read_specs(sys.stdin))))
 
 
