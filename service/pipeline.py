@@ -202,7 +202,7 @@ class Pipeline:
         outputs = (options.output_topic, options.dead_letter_topic) if self._readiness.is_first else ()
         try:
             self._checkpoint.probe(outputs, min(self._serving.served, default=0), options.commit_timeout_s)
-        except InstanceFenced:
+        except (InstanceFenced, AccessRefused):
             raise
         except BrokerError as error:
             self._trouble.say(error)
