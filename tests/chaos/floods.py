@@ -1,5 +1,5 @@
-"""Records that no sensor should send, in numbers that no service should mind. They stand in the input for the undisturbed
-run as well, so that what they lead to is compared like everything else.
+"""Records that no sensor should send, in numbers that no service should mind. They stand in the input for the
+undisturbed run as well, so that what they lead to is compared like everything else.
 
     garbage      two thousand records that cannot be read, in one partition
     gaps         a stream with a gap before every reading: each asks for many calls of the graph with one row
