@@ -113,8 +113,8 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     damage = Damage(12, 40, "zstd", "undecodable", "offsets 12 to 40 cannot be read")
     offsets = np.array([10, 11, 12, 41, 42])
     good = b'{"timestamp":%d,"value":1}' % START_MS
-    values = [good, b"{", b"the batch", good, good]
-    keys = [b"a", b"b", None, b"c", b"d"]
+    values: list[bytes | None] = [good, b"{", b"the batch", good, good]
+    keys: list[bytes | None] = [b"a", b"b", None, b"c", b"d"]
     batch = PartitionBatch("in", 3, keys, values, np.full(5, START_MS), offsets, {12: damage}, 50)
     (portion,) = work.portions([batch], {(3, 41)}, 1000)
     done = work.run(portion)
