@@ -19,7 +19,7 @@ from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.connect import kafka_broker, reach, warn_of_risks
 from service.errors import BrokerError
-from service.faults import FaultPoint, kill_this_process, pause
+from service.faults import FaultPoint, freeze_this_process, kill_this_process, pause
 from service.health import Health
 from service.http_port import HealthServer
 from service.log import configure_log, get_log, log_everything
@@ -107,7 +107,8 @@ class Service:
             delivery=self._settings.commit.delivery,
         )
         options, faults = pipeline_options(self._settings, topology), self._settings.faults
-        fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
+        kill = freeze_this_process if faults.freeze else kill_this_process
+        fault = partial(pause, faults.pause_s) if faults.pause_s else kill
         passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
         _calm_collector()
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
@@ -198,6 +199,7 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         drain_timeout_s=settings.shutdown_timeout_s * (1 - CLOSING),
         give_up_s=commit.give_up_s,
         max_steps=commit.max_steps,
+        turn_s=settings.waits.turn_ms / 1000,
         max_output_bytes=topology.max_output_bytes,
         max_letter_bytes=topology.max_letter_bytes,
         far_future_ms=limits.far_future_s * 1000,

@@ -44,11 +44,11 @@ class Connections:
         limits = Limits(options.commit_interval_s, options.max_steps)
         return Checkpoint(producers, self.consumer, store, topics, limits, passing)
 
-    def restore(self, store: Store) -> Restore:
+    def restore(self, store: Store, passing: FaultPoint) -> Restore:
         """Brings rows back from the changelog, and finds where the input goes on."""
         changelog, source = self._readers
         positions = Positions(source, self._options.input_topic, self._options.start_at, self._options.when_deleted)
-        return Restore(self.consumer, changelog, positions, store.arena, store.codec)
+        return Restore(self.consumer, changelog, positions, store.arena, store.codec, passing)
 
     def close(self) -> None:
         """Leave the group and give the connections up. Producers belong to the checkpoint."""

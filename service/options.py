@@ -33,6 +33,7 @@ class Options:
     drain_timeout_s: float = 8.0
     give_up_s: float = 120.0
     max_steps: int = 200_000
+    turn_s: float = 1.5
     max_output_bytes: int = 1_000_000
     max_letter_bytes: int = LETTER_BYTES
     far_future_ms: int = 3_600_000

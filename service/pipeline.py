@@ -21,6 +21,7 @@ from service.errors import (
     AccessRefused,
     BrokerError,
     BrokerUnavailable,
+    BundleError,
     CommitUnknown,
     EddycastError,
     InstanceFenced,
@@ -29,6 +30,7 @@ from service.errors import (
     RecordTooLarge,
     StateError,
 )
+from service.failures import Failures
 from service.faults import FaultPoint
 from service.health import Health
 from service.log import get_log
@@ -36,6 +38,7 @@ from service.measure import Latencies, Stopwatch, count_dead_letters, count_fore
 from service.metrics import Metrics
 from service.model.runtime import Runtime
 from service.options import Options
+from service.pace import Pace
 from service.records import PartitionBatch, next_offset
 from service.serving import Serving, check_not_grown
 from service.state.store import Store
@@ -70,10 +73,12 @@ class Pipeline:
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
         self._trouble = Trouble(metrics)
         self._bad_data = BadData((options.input_topic, options.dead_letter_topic))
+        self._pace = Pace(options.turn_s)
+        self._failures = Failures(self._manifest.label)
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
-        restore = self._connections.restore(self._store)
+        restore = self._connections.restore(self._store, self._passing)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
         self._in_group = False
 
@@ -97,19 +102,22 @@ class Pipeline:
             self.close()
 
     def turn(self) -> int:
-        """One poll and all that follows from it; how many records it brought."""
+        """One poll and all that follows from it; how many records it has served, or has failed to serve."""
         self._health.beat()
         batches = self._poll()
+        records = sum(map(len, batches))
         self._bring_back(beside=bool(batches))
         try:
-            self._serve(batches)
+            records = self._serve(batches)
         except (StateError, InstanceFenced, AccessRefused):
+            raise
+        except BundleError as error:
+            self._health.wait_for(f"another bundle: {error.what}")
             raise
         except Exception as error:  # noqa: BLE001 - a record may break anything; `Attempts` ends what comes back
             self._undo(error)
             self._attempts.failed(error, self._checkpoint.committed)
             time.sleep(self._trouble.pause_s)
-        records = sum(map(len, batches))
         self._show(records)
         return records
 
@@ -153,18 +161,30 @@ class Pipeline:
         except BrokerUnavailable as error:
             self._trouble.say(error)
 
-    def _serve(self, batches: Sequence[PartitionBatch]) -> None:
-        """Portion by portion, with a commit whenever one is due."""
-        polled = time.monotonic()
+    def _serve(self, batches: Sequence[PartitionBatch]) -> int:
+        """Portion by portion, with a commit whenever one is due. What is left when the turn has taken its time is read
+        again in the next one. How many records were served."""
+        polled, served, polled_records = time.monotonic(), 0, sum(map(len, batches))
         self._attempts.taken(batches)
         self._step_over({batch.partition for batch in batches})
         if batches:
-            for portion in self._work.portions(batches, self._attempts.hopeless, self._options.max_steps):
-                self._produce(self._work.run(portion), polled)
+            self._pace.begin()
+            bounds = self._options.max_steps, self._pace.portion
+            for portion in self._work.portions(batches, self._attempts.hopeless, *bounds):
+                done = self._work.run(portion)
+                self._failures.served(sum(len(one.batch) for one in portion), (one.error for one in done.letters))
+                self._produce(done, polled)
                 self._commit_if_due()
+                self._pace.did(done.cost)
+                served += sum(len(one.batch) for one in portion)
+                if served < polled_records and self._pace.is_over:
+                    self._commit_if_due(at_once=True)
+                    self._serving.rewind()
+                    return served
         self._commit_if_due(at_once=self._attempts.cautious)
-        if sum(map(len, batches)) < self._attempts.limit:
+        if polled_records < self._attempts.limit:
             self._flush()
+        return served
 
     def _step_over(self, brought: Collection[int]) -> None:
         """Past what is for nobody - control records, aborted transactions - in partitions that brought no record: else
@@ -208,6 +228,7 @@ class Pipeline:
         if offsets:
             self._trouble.over()
             self._attempts.succeeded(offsets)
+            self._failures.committed()
             self._latencies.acknowledged()
             self._latencies.committed()
             self._metrics.commits.inc()
@@ -221,6 +242,7 @@ class Pipeline:
         asked_nothing = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(error, BrokerError)
         self._checkpoint.roll_back(self._options.commit_timeout_s, keep_producer=asked_nothing)
         self._latencies.forget(self._serving.served)
+        self._failures.undone()
         self._serving.rewind()
         self._passing("rolled_back")
         if isinstance(error, CommitUnknown):

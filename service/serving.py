@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from service.broker.port import Consumer
 from service.checkpoint import Checkpoint
-from service.errors import StateError
+from service.errors import OffsetGone, StateError
 from service.log import get_log
 from service.metrics import Metrics
 from service.state.restore import Restore, Restored
@@ -22,6 +22,8 @@ from service.topics import MOVE
 
 #: Longest slice of restoring between two polls, s: alone, and beside partitions that have records.
 _SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02
+#: Wait for the group to say whether partitions are still held, s.
+_CONFIRM_S = 2.0
 #: Progress is said this often, s.
 _SAY_S = 5.0
 #: Gauges are set this often, s.
@@ -97,10 +99,22 @@ class Serving:
         Raises StateError, OffsetGone, BrokerUnavailable."""
         if not self.pending:
             return
-        for restored in self._restore.advance(_SLICE_BESIDE_S if beside else _SLICE_S):
+        for restored in self._advance(_SLICE_BESIDE_S if beside else _SLICE_S):
             self._serve(restored)
         if self.pending and self._progress.is_due():
             get_log().info("restoring", partitions=self.pending, records_left=self._restore.left)
+
+    def _advance(self, within_s: float) -> list[Restored]:
+        """A slice. What does not fit together is raised by a member only: a process that was frozen may have lost its
+        partitions while it read, and others have written since. The next poll brings the loss to light."""
+        try:
+            return self._restore.advance(within_s)
+        except (StateError, OffsetGone) as error:
+            if self._consumer.confirm(_CONFIRM_S):
+                raise
+            get_log().warning("restoring anew: it is not certain that the partitions are still ours", reason=error.what)
+            self._restore.add(self.pending)
+            return []
 
     def show(self) -> None:
         """The partitions held, and how far each is behind; once a second, and at once when others are."""

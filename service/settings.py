@@ -68,6 +68,7 @@ class Waits(NamedTuple):
 
     timeout_ms: int  # for any commit
     handover_ms: int  # for the one when partitions go to another member
+    turn_ms: int  # from one poll to the next, about: what is left of its records is read again
 
 
 class Settings(BaseSettings):
@@ -109,6 +110,7 @@ class Settings(BaseSettings):
         return Waits(
             commit.timeout_ms or kafka.transaction_timeout_ms * 2 // 3,
             commit.handover_ms or kafka.session_timeout_ms // 2,
+            min(kafka.max_poll_interval_ms, kafka.transaction_timeout_ms) // 10,
         )
 
     @model_validator(mode="after")

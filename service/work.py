@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from service.codec import Decoder, Encoder
+from service.demand import Steps, cost
 from service.engine import Engine, Forecasts, Stage
 from service.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
 from service.model.runtime import Runtime
 from service.outputs import Output, Share, dead, encoded, fitting, late_letters, shares
-from service.portions import Decoded, Steps, portions
+from service.portions import Decoded, portions
 from service.records import DeadLetter, PartitionBatch
 from service.state.store import Store
 
@@ -53,6 +54,11 @@ class Done:
         """Steps of the graph that this took."""
         return int(self.forecasts.step_rows.sum())
 
+    @property
+    def cost(self) -> float:
+        """What that cost, in units of a call with few rows."""
+        return cost(len(self.forecasts.step_rows), self.steps)
+
 
 class Work:
     """Decoder, engine and encoder of one service."""
@@ -74,13 +80,13 @@ class Work:
         self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def portions(
-        self, batches: Sequence[PartitionBatch], hopeless: Collection[tuple[int, int]], at_most: int
+        self, batches: Sequence[PartitionBatch], hopeless: Collection[tuple[int, int]], at_most: int, costing: float
     ) -> Iterator[list[Decoded]]:
-        """Decode, and cut into portions of about `at_most` steps, each to be `run` before the next is asked for.
-        Records at a (partition, offset) in `hopeless` become dead letters unseen."""
+        """Decode, and cut into portions of about `at_most` steps that cost about `costing`, each to be `run` before the
+        next is asked for. Records at a (partition, offset) in `hopeless` become dead letters unseen."""
         with self._stage("decode"):
             decoded = [self._decode(batch, hopeless) for batch in batches]
-        yield from portions(decoded, self._steps, self._store.eviction.cuts, at_most)
+        yield from portions(decoded, self._steps, self._store.eviction.cuts, at_most, costing)
 
     def run(self, portion: list[Decoded]) -> Done:
         """Step every observation and encode what follows from it. Rows have changed when this returns."""

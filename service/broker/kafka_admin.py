@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, TopicPartition
@@ -15,6 +16,7 @@ from kafka.errors import (
     NotCoordinatorError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    TransactionalIdNotFoundError,
     UnknownMemberIdError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -113,6 +115,11 @@ class KafkaAdmin:
             (outcome,) = self._client.remove_group_members(group, [member]).values()
             if outcome not in (NoError, UnknownMemberIdError):
                 raise outcome()
+
+    def check_transactional_id(self, transactional_id: str) -> None:
+        """See `port.Admin`. What is asked is the right to describe it, which the right to write includes."""
+        with translated(f"cannot use the transactional id {transactional_id}"), suppress(TransactionalIdNotFoundError):
+            self._patiently(lambda: self._client.describe_transactions([transactional_id]))
 
     def close(self) -> None:
         """See `port.Admin`."""

@@ -61,8 +61,7 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
         """The client's own; what becomes of a new connection is noted."""
-        node = self.cluster.broker_metadata(node_id)
-        if node_id in self._conns or node is None:
+        if node_id in self._conns or (node := self.cluster.broker_metadata(node_id)) is None:
             return super().get_connection(node_id, *args, **kwargs)
         where = f"{node.host}:{node.port}"
         if not self.bootstrapped:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer as Client
 from kafka import TopicPartition
-from kafka.errors import NoOffsetForPartitionError
+from kafka.errors import KafkaError, NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from service.broker.fetched import Screen
 from service.broker.kafka_bulk_reading import read_in_columns
 from service.broker.kafka_columns import batches
 from service.broker.kafka_errors import translated
+from service.broker.kafka_membership import is_confirmed, silence_s
 from service.broker.kafka_offsets import stored_offsets
 from service.broker.kafka_public_reading import read_screened
 from service.broker.kafka_rebalance import Relay, tell_of_every_loss
@@ -21,6 +23,7 @@ from service.broker.port import RebalanceListener
 from service.errors import EddycastError, InstanceFenced, MembershipLost
 from service.records import PartitionBatch
 
+log = logging.getLogger(__name__)
 #: A position that no partition ever has.
 _NOWHERE = 1 << 62
 
@@ -70,6 +73,22 @@ class KafkaConsumer:
     def is_member(self) -> bool:
         """See `port.Consumer`."""
         return self._membership.generation_id >= 0 and bool(self._client._coordinator.stable())
+
+    def confirm(self, timeout_s: float) -> bool:
+        """See `port.Consumer`."""
+        membership = self._membership
+        if membership.generation_id < 0 or not membership.member_id:
+            return False
+        coordinator = self._client._coordinator
+        try:
+            return bool(coordinator._net.run(is_confirmed, coordinator, membership, int(timeout_s * 1000)))
+        except KafkaError as error:
+            log.debug("the group did not say whether %s is a member: %s", membership.member_id, error)
+            return False
+
+    def silence_s(self) -> float:
+        """See `port.Consumer`."""
+        return silence_s(self._client._coordinator)
 
     def assignment(self) -> frozenset[int]:
         """See `port.Consumer`."""

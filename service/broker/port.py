@@ -46,6 +46,13 @@ class Consumer(Protocol):
     def is_member(self) -> bool:
         """Whether the group has taken us in and told us our share, which may be nothing, as of the last poll."""
 
+    def confirm(self, timeout_s: float) -> bool:
+        """Ask the group whether the membership that the last poll captured still counts: then all that was held at the
+        time is still held. False where it does not, and where there is no answer within `timeout_s`."""
+
+    def silence_s(self) -> float:
+        """Seconds since the group last answered, as far as known without a request."""
+
     def assignment(self) -> frozenset[int]:
         """The partitions held now."""
 
@@ -187,6 +194,11 @@ class Admin(Protocol):
     def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Store next offsets for a group that nobody is a member of, all of them or none. Raises MembershipLost while
         it has members, nothing is stored then; BrokerUnavailable, BrokerError."""
+
+    def check_transactional_id(self, transactional_id: str) -> None:
+        """Ask whether this user may use a transactional id; nothing is begun.
+
+        Raises NotAuthorized, BrokerUnavailable."""
 
     def close(self) -> None:
         """Give up the connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Iterator
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 import typer
@@ -109,10 +110,18 @@ def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | N
     """The topics, and whether the group's offsets have rows behind them. Raises BrokerError."""
     for seen in look_at_topics(admin, settings, row):
         yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
-    try:
-        yield _group(broker, admin, settings)
-    except AccessRefused as error:
-        yield _wrong(f"group {settings.kafka.group}", error)
+    group = settings.kafka.group
+    for what, look in (("transactions", _transactions), (f"group {group}", partial(_group, broker))):
+        try:
+            yield look(admin, settings)
+        except AccessRefused as error:
+            yield _wrong(what, error)
+
+
+def _transactions(admin: Admin, settings: Settings) -> Finding:
+    name = f"{settings.commit.transactional_prefix}-{settings.kafka.group}-{settings.kafka.instance_id or 'doctor'}"
+    admin.check_transactional_id(name)
+    return Finding("transactions", "transactional ids of the service may be used")
 
 
 def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:

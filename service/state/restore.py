@@ -23,8 +23,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+
 from service.broker.port import Consumer, Reader
 from service.errors import BrokerUnavailable, StateError
+from service.faults import FaultPoint
 from service.positions import Position, Positions
 from service.records import PartitionBatch
 from service.state.arena import Arena
@@ -74,8 +77,17 @@ class Restored:
 class Restore:
     """The partitions on their way from assigned to served."""
 
-    def __init__(self, consumer: Consumer, reader: Reader, positions: Positions, arena: Arena, codec: RowCodec) -> None:
-        """`reader` reads the changelog."""
+    def __init__(
+        self,
+        consumer: Consumer,
+        reader: Reader,
+        positions: Positions,
+        arena: Arena,
+        codec: RowCodec,
+        passing: FaultPoint | None = None,
+    ) -> None:
+        """`reader` reads the changelog. `passing` is told when ends are fixed and nothing is read yet."""
+        self._passing = passing or FaultPoint()
         self._consumer, self._reader, self._positions = consumer, reader, positions
         self._arena, self._codec = arena, codec
         self._replays: dict[int, _Replay] = {}
@@ -128,7 +140,9 @@ class Restore:
             left = deadline - time.monotonic()
             if read or left <= 0 or not self._replays:
                 self._reader.stop(read)
-                return [self._finish(partition) for partition in read]
+                restored = [self._finish(partition) for partition in read]
+                self.forget(read)
+                return restored
             for batch in self._reader.poll(left, _RECORDS):
                 self._apply(batch)
             gc.collect(_YOUNG)
@@ -153,14 +167,20 @@ class Restore:
             self._replays[partition] = _Replay(State.RESTORING, offset, starts[partition], ends[partition])
         self._reader.start(firsts)
         self._ask_s = _ASK_S
+        self._passing("reading")
 
     def _is_read(self, partition: int) -> bool:
         replay = self._replays[partition]
         return replay.state is State.RESTORING and self._reader.position(partition) >= replay.end
 
     def _apply(self, batch: PartitionBatch) -> None:
-        """Load what a batch says last of each stream. What lies beyond the end is decided, too, and newer."""
-        rows, replay = self._codec.decode(batch), self._replays[batch.partition]
+        """Load what a batch says last of each stream. Nothing beyond the end: whoever has served the partition since is
+        not this process."""
+        replay = self._replays[batch.partition]
+        batch = _before(batch, replay.end)
+        if not len(batch):
+            return
+        rows = self._codec.decode(batch)
         if rows.streams:
             slots = self._arena.slots(batch.partition, rows.streams)
             self._arena.prefix[slots] = rows.prefix
@@ -178,8 +198,16 @@ class Restore:
             raise _disagree(partition, replay.committed, found)
         if streams != (0 if marker is None else marker.streams):
             raise _incomplete(partition, streams, marker)
-        del self._replays[partition]
         return Restored(partition, replay.start, 0 if marker is None else marker.newest, streams, replay.rows)
+
+
+def _before(batch: PartitionBatch, end: int) -> PartitionBatch:
+    """The records of a batch that lie before an offset."""
+    count = int(np.searchsorted(batch.offsets, end))
+    if count == len(batch):
+        return batch
+    columns = batch.keys[:count], batch.values[:count], batch.timestamps[:count], batch.offsets[:count]
+    return PartitionBatch(batch.topic, batch.partition, *columns)
 
 
 def _disagree(partition: int, committed: int | None, marker: int | None) -> StateError:

@@ -139,7 +139,9 @@ def test_a_transactional_id_that_is_not_ours_ends_the_service(site: Site, user: 
             grant(user, right)
     worker = site.start()
     site.feed(range(3))
-    assert "forbids this user to use the transactional id" in ended(site, worker)
+    words = "forbids this user to use the transactional id"
+    assert words in ended(site, worker)
+    assert words in doctor(site)
 
 
 @pytest.mark.parametrize("right", ["input", "output", "changelog", "group", "transactions"])

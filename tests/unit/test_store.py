@@ -73,3 +73,18 @@ def test_a_partition_that_goes_leaves_nothing(store: Store) -> None:
     store.forget([1])
     assert len(store.arena) == 0 and store.eviction.newest(1) == 0
     assert decoded(store, store.changes(1, 0)) == ([], [], Marker(0, 0, 0))
+
+
+def test_rows_that_could_not_be_copied_are_not_counted_by_the_next_marker(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A marker that counts a stream without a row ends every restore."""
+    read(store, [b"old"], 100)
+    store.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(store.arena, "gather", lambda slots: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            read(store, [b"old", b"new"], 101)
+    store.roll_back()
+    read(store, [b"old"], 101)
+    assert decoded(store, store.changes(1, 8)) == ([b"old"], [], Marker(8, 1, 101 * MINUTE))
