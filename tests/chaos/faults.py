@@ -19,6 +19,8 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     stall        the network to a node, or to all, passes nothing, for a moment or for longer than a session; counted
                  from when it does again
     cut          every connection of the workers to a node, or to all, ends
+    garbage      thousands of records that are no observations come to every partition at once
+    packed       batches of every codec come, and one that unpacks to more than a worker takes
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from contextlib import ExitStack
 
 from service.broker.kafka import KafkaBroker
 from tests.chaos.fleet import Stuck, Worker, await_true
+from tests.chaos.floods import send_garbage, send_packed
 from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import PLACES, Fault
@@ -194,6 +197,8 @@ _ACTS: dict[str, Callable[[Scene, random.Random], Times]] = {
     "fence": _fence,
     "stall": _stall,
     "cut": _cut,
+    "garbage": lambda scene, draw: (send_garbage(scene, draw), _recovered(scene)),
+    "packed": lambda scene, draw: (send_packed(scene, draw), _recovered(scene)),
 }
 
 

@@ -22,6 +22,8 @@ _ANYWHERE = (
     "fence",
     "stall",
     "cut",
+    "garbage",
+    "packed",
 )
 _ONE_NODE, _CLUSTER = ("broker",), ("leader",)
 
