@@ -22,7 +22,7 @@ from service.state.changelog import MARKER_KEY, Marker, RowCodec
 from service.state.described import unknown_stream
 from service.state.exported import agreeing, no_changelog
 from service.state.rehome import home_of
-from service.state.snapshot import Snapshot, snapshots
+from service.state.snapshot import snapshots
 
 #: Records for the changelog by partition: key and value, None = a tombstone.
 Changes = Mapping[int, Sequence[tuple[bytes, bytes | None]]]
@@ -74,7 +74,7 @@ class _Editor:
 
     def __init__(self, broker: Broker, settings: Settings, manifest: Manifest) -> None:
         self._broker, self._settings = broker, settings
-        self._codec = RowCodec(manifest.state, manifest.layout_id)
+        self._codec = RowCodec(manifest.state)
         name, group, topic = settings.changelog, settings.kafka.group, settings.topics.input
         admin, reader = broker.admin(), broker.reader(name)
         try:
@@ -104,11 +104,10 @@ class _Editor:
             raise unknown_stream(self._settings.changelog, stream, self.streams, self.partitions)
         return held
 
-    def row(self, partition: int, stream: str) -> bytes | None:
-        """A stream's row as it is stored. Raises StateError for one of another layout."""
-        snapshot: Snapshot = self._found[partition]
-        snapshot.one(stream.encode(), self._codec)
-        return snapshot.records.values[snapshot.records.keys.index(stream.encode())]
+    def row(self, partition: int, stream: str) -> bytes:
+        """A stream's row in the bundle's layout, under its own generation. Raises StateError if it cannot be read."""
+        rows = self._found[partition].one(stream.encode(), self._codec)
+        return self._codec.encode(rows.prefix, rows.tensors, int(rows.generations[0]))[0]
 
     def write(self, changes: Changes, more: Mapping[int, int]) -> None:
         """Commit `changes`, by which partitions have so many streams `more`. Raises StateError, BrokerError."""

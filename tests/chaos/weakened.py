@@ -57,7 +57,9 @@ def believing(finish: Callable[[Restore, int], Restored]) -> Callable[[Restore, 
         replay = self._replays[partition]
         streams = self._arena.count(partition)
         clock = Clock() if replay.marker is None else replay.marker.clock
-        replay.marker = None if replay.committed is None else Marker(replay.committed, streams, clock)
+        model = replay.recorded.model
+        generation = None if model is None else model.generation
+        replay.marker = None if replay.committed is None else Marker(replay.committed, streams, clock, generation)
         return finish(self, partition)
 
     return unchecked
