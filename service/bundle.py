@@ -226,11 +226,6 @@ class Manifest(_Frozen):
         whole = tuple(spec.name for spec in self.state)
         return (Part(name=CORE, tensors=whole, meaning=meaning_of({"version": self.version, **grid})),)
 
-    @property
-    def layout_id(self) -> str:
-        """Names the shape of a row: names, types and shapes of its tensors."""
-        return layout_id_of(self.state)
-
 
 def layout_id_of(state: Iterable[TensorSpec]) -> str:
     """The digest of names, types and shapes of a row's tensors."""

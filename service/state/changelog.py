@@ -42,11 +42,10 @@ JSON_MARK: Final = b"EDDJ"
 HEAD: Final = np.dtype([("mark", "S4"), ("contract", "<u2"), ("layout", "S16")])
 _GENERATION: Final = ("generation", "<u4")
 _PLACE: Final = [("next_offset", "<i8"), ("streams", "<i8")]
-_CLOCK: Final = [(name, "<i8") for name in Clock._fields]
-#: By the contract's version. The first knew of a partition's clock the newest stamp alone, 0 where there was none.
+#: By the contract's version. Version 1 knew of a partition's clock its newest stamp alone, 0 where there was none.
 _MARKERS: Final = {
-    1: np.dtype([("head", HEAD), *_PLACE, _CLOCK[0]]),
-    2: np.dtype([("head", HEAD), _GENERATION, *_PLACE, *_CLOCK]),
+    1: np.dtype([("head", HEAD), *_PLACE, ("newest", "<i8")]),
+    2: np.dtype([("head", HEAD), _GENERATION, *_PLACE, *((name, "<i8") for name in Clock._fields)]),
 }
 _ANEW = "begin anew with another changelog topic and group"
 _SPECS, _MODEL = TypeAdapter(tuple[TensorSpec, ...]), TypeAdapter(ModelRecord)
@@ -81,7 +80,7 @@ def is_stream(key: bytes | None) -> bool:
 
 
 def layout_of(model: str) -> str:
-    """Names the shape of a stored row: the layout of the model's part (`Manifest.layout_id`) and our own prefix."""
+    """Names the shape of a stored row: the layout of the model's part (`layout_id_of`) and our own prefix."""
     return hashlib.sha256(f"{model} {PREFIX.descr}".encode()).hexdigest()[:16]
 
 
@@ -118,9 +117,11 @@ class RowCodec:
 
     def encode_marker(self, marker: Marker) -> bytes:
         """The marker's value."""
-        generation = marker.generation or 0
-        fields = (self._head, generation, marker.next_offset, marker.streams, *marker.clock)
-        return np.array(fields, _MARKERS[CONTRACT]).tobytes()
+        place = marker.next_offset, marker.streams
+        if marker.generation is None:  # an edit of a changelog of version 1, which goes on without a model record
+            head = _head(1, self.layout)
+            return np.array((head, *place, max(marker.clock.newest, 0)), _MARKERS[1]).tobytes()
+        return np.array((self._head, marker.generation, *place, *marker.clock), _MARKERS[CONTRACT]).tobytes()
 
     def encode_model(self, model: ModelRecord) -> bytes:
         """A model record's value."""
@@ -218,11 +219,12 @@ class RowCodec:
         if form is None or len(value) != form.itemsize:
             raise self._refusal(batch, i, value, None if form is None else form.itemsize)
         found = np.frombuffer(value, form)[0]
-        generation = int(found["generation"]) if "generation" in _names(form) else None
-        clock = Clock(*(int(found[name]) for name in Clock._fields if name in _names(form)))
-        if generation is None:
-            clock = clock._replace(trust=1) if clock.newest else Clock()
-        return Marker(int(found["next_offset"]), int(found["streams"]), clock, generation)
+        next_offset, streams = int(found["next_offset"]), int(found["streams"])
+        if "generation" not in _names(form):
+            newest = int(found["newest"])
+            return Marker(next_offset, streams, Clock(newest, 1) if newest else Clock(), None)
+        clock = Clock(*(int(found[name]) for name in Clock._fields))
+        return Marker(next_offset, streams, clock, int(found["generation"]))
 
     def _refusal(self, batch: PartitionBatch, i: int, value: bytes, size: int | None) -> StateError:
         """Why this is no row or marker that can be read; `size` is what it should have."""

@@ -63,6 +63,8 @@ def rename_stream(
     if new.encode() in editor.streams:
         raise StateError(f"{new!r} has a row already", f"eddycast state forget {new}, if its row is to go")
     before, after = held[0], home_of(new.encode(), editor.streams, editor.partition, editor.partitions, partitioner)
+    if before != after:
+        editor.check_alike(before, after)
     changes: dict[int, list[tuple[bytes, bytes | None]]] = {before: [(old.encode(), None)]}
     changes.setdefault(after, []).append((new.encode(), editor.row(before, old)))
     editor.write(changes, {before: 0} if before == after else {before: -1, after: 1})
@@ -108,6 +110,13 @@ class _Editor:
         """A stream's row in the bundle's layout, under its own generation. Raises StateError if it cannot be read."""
         rows = self._found[partition].one(stream.encode(), self._codec)
         return self._codec.encode(rows.prefix, rows.tensors, int(rows.generations[0]))[0]
+
+    def check_alike(self, before: int, after: int) -> None:
+        """Raise StateError unless two partitions were last served under one generation, as rows mean the same then."""
+        generations = [marker and marker.generation for marker in map(self._markers.get, (before, after))]
+        if generations[0] != generations[1]:
+            what = f"partitions {before} and {after} were last served under other generations: {generations}"
+            raise StateError(what, "let the service commit in both of them first")
 
     def write(self, changes: Changes, more: Mapping[int, int]) -> None:
         """Commit `changes`, by which partitions have so many streams `more`. Raises StateError, BrokerError."""

@@ -102,7 +102,7 @@ class Restore:
         partitions: int,
         passing: FaultPoint | None = None,
     ) -> None:
-        """`reader` reads the changelog, of so many `partitions`. `passing` is told when ends are fixed."""
+        """`reader` reads the changelog of `partitions`. `passing` is called when ends are fixed, before reading."""
         self._passing = passing or FaultPoint()
         self._consumer, self._reader, self._positions, self._partitions = consumer, reader, positions, partitions
         self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption

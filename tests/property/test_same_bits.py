@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from itertools import cycle
+from itertools import chain, cycle, repeat
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,9 @@ def unruly(draw: st.DrawFn) -> list[Sent]:
 def outcome(runtime: Runtime, sent: list[Sent], polls: list[int], partitions: int) -> tuple[object, ...]:
     """All that is written, and the rows at the end, after polls of these sizes in turn."""
     broker = memory_broker(partitions)
-    for stream, time, value in sent:
-        broker._clock = lambda time=time: time / 1000
+    times = chain([time / 1000 for _, time, _ in sent], repeat(START_MS / 1000))
+    broker._clock = times.__next__
+    for stream, _, value in sent:
         payload = None if value is None else json.dumps(value).encode()
         broker.producer().produce(INPUT, stream % partitions, [b"stream-%d" % stream], [payload])
     subject = worker(broker, runtime, replace(AT_ONCE, state_ttl_ms=2 * DAY, late_to_dead_letters=True))

@@ -68,7 +68,7 @@ def test_where_the_system_has_no_memory_everything_is_as_before(monkeypatch: pyt
             subject.grow(1_000_000)
         assert subject.array.tolist() == [[7.0, 7.0]] * 4
     monkeypatch.undo()
-    Held.resize = mmap.mmap.resize
+    Held.resize = mmap.mmap.resize  # type: ignore[assignment]
     subject.grow(8)
     assert subject.array.tolist() == [[7.0, 7.0]] * 4 + [[0.0, 0.0]] * 4
 

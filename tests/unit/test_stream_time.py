@@ -110,7 +110,8 @@ def test_the_first_stamp_of_all_may_be_zero() -> None:
 def test_how_late_a_stamp_may_be() -> None:
     def latest(clock: Clock, times: list[int], offsets: list[int]) -> list[int]:
         columns: list[Int64] = [np.array(column, np.int64) for column in (times, offsets)]
-        return latest_stamps(clock, columns[0], columns[1], HOUR).tolist()
+        found: list[int] = latest_stamps(clock, columns[0], columns[1], HOUR).tolist()
+        return found
 
     never = Clock()
     assert latest(never, [NOW, NOW + 1], [5, 6]) == [NOW + HOUR, NOW + 1 + HOUR]
