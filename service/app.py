@@ -200,6 +200,7 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         give_up_s=commit.give_up_s,
         max_steps=commit.max_steps,
         turn_s=settings.waits.turn_ms / 1000,
+        session_s=kafka.session_timeout_ms / 1000,
         max_output_bytes=topology.max_output_bytes,
         max_letter_bytes=topology.max_letter_bytes,
         far_future_ms=limits.far_future_s * 1000,

@@ -134,6 +134,15 @@ class Checkpoint:
         finally:  # counted from its end: where commits are slow, there is still work between them
             self._tried = self._clock()
 
+    def probe(self, topics: Collection[str], partition: int, within_s: float) -> None:
+        """Commit nothing, to a partition of these topics and the changelog. Only where nothing waits to be committed.
+        Raises TransactionFailed, BrokerUnavailable, BrokerError; the producer is given up then."""
+        try:
+            self.connect().probe([(topic, partition) for topic in (*topics, self._changelog)], within_s)
+        except BrokerError:
+            self._give_up()
+            raise
+
     def roll_back(self, within_s: float, keep_producer: bool) -> None:
         """Rows, offsets and outputs are what they were at the last commit.
 

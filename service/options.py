@@ -34,6 +34,7 @@ class Options:
     give_up_s: float = 120.0
     max_steps: int = 200_000
     turn_s: float = 1.5
+    session_s: float = 10.0
     max_output_bytes: int = 1_000_000
     max_letter_bytes: int = LETTER_BYTES
     far_future_ms: int = 3_600_000

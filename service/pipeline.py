@@ -39,6 +39,7 @@ from service.metrics import Metrics
 from service.model.runtime import Runtime
 from service.options import Options
 from service.pace import Pace
+from service.readiness import Readiness
 from service.records import PartitionBatch, next_offset
 from service.serving import Serving, check_not_grown
 from service.state.store import Store
@@ -77,6 +78,7 @@ class Pipeline:
         self._failures = Failures(self._manifest.label)
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
+        self._readiness = Readiness(self._consumer, self._trouble, options.session_s)
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
         restore = self._connections.restore(self._store, self._passing)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
@@ -109,6 +111,8 @@ class Pipeline:
         self._bring_back(beside=bool(batches))
         try:
             records = self._serve(batches)
+            if not batches:
+                self._prove()
         except (StateError, InstanceFenced, AccessRefused):
             raise
         except BundleError as error:
@@ -137,7 +141,10 @@ class Pipeline:
             self._health.wait_for(f"the rows of partitions {', '.join(map(str, pending))}")
         elif self._in_group or self._has_its_place():
             self._in_group = True  # joining once more it serves on
-            self._health.ready()
+            if missing := self._readiness.missing():
+                self._health.wait_for(missing)
+            else:
+                self._health.ready()
         return [] if self._serving.is_behind else [b for b in batches if b.partition in self._serving.served]
 
     def _has_its_place(self) -> bool:
@@ -186,6 +193,24 @@ class Pipeline:
             self._flush()
         return served
 
+    def _prove(self) -> None:
+        """With nothing to commit, see now and then whether it could be."""
+        idle = not self._checkpoint.done and not self._serving.pending and not self._serving.is_behind
+        if not idle or not self._in_group or not self._readiness.is_due:
+            return
+        options = self._options
+        outputs = (options.output_topic, options.dead_letter_topic) if self._readiness.is_first else ()
+        try:
+            self._checkpoint.probe(outputs, min(self._serving.served, default=0), options.commit_timeout_s)
+        except InstanceFenced:
+            raise
+        except BrokerError as error:
+            self._trouble.say(error)
+            time.sleep(self._trouble.pause_s)
+        else:
+            self._trouble.over()
+            self._readiness.proven()
+
     def _step_over(self, brought: Collection[int]) -> None:
         """Past what is for nobody - control records, aborted transactions - in partitions that brought no record: else
         the group's lag behind a transactional producer would never be 0."""
@@ -227,6 +252,7 @@ class Pipeline:
         offsets = self._checkpoint.commit(within_s)
         if offsets:
             self._trouble.over()
+            self._readiness.proven()
             self._attempts.succeeded(offsets)
             self._failures.committed()
             self._latencies.acknowledged()

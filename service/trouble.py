@@ -22,6 +22,18 @@ class Trouble:
         self._since: float | None = None
         self._times = 0
         self._throttle = Throttle(EVERY_S)
+        self._last = ""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the last attempt has failed."""
+        return self._since is not None
+
+    @property
+    def lasting(self) -> str:
+        """The last error, if things have gone wrong for a while; else nothing."""
+        lasts = self._since is not None and time.monotonic() - self._since >= PATIENCE_S
+        return self._last if lasts else ""
 
     @property
     def pause_s(self) -> float:
@@ -34,6 +46,7 @@ class Trouble:
         now = time.monotonic()
         self._since = self._since or now
         self._times += 1
+        self._last = str(error)
         if now - self._since >= PATIENCE_S and self._throttle.is_due():
             get_log().warning("waiting and trying again", reason=str(error))
 

@@ -28,6 +28,7 @@ FAULTS: dict[str, type[BrokerError]] = {
     "produce": ProduceFailed,  # the column is not stored; `flush` says so
     "flush": ProduceFailed,  # the records are stored all the same
     "begin": TransactionFailed,
+    "probe": TransactionFailed,
     "send_offsets": TransactionFailed,
     "transaction": TransactionFailed,  # the producer's commit: aborted
     "answer": CommitUnknown,  # the producer's commit happens, and nobody says so

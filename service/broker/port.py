@@ -147,6 +147,10 @@ class Producer(Protocol):
         consumer captured. Raises MembershipLost if its generation is negative or its member id empty (nothing was
         asked of the broker, the producer goes on), TransactionFailed."""
 
+    def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:
+        """Begin and commit a transaction without records that could have some in these topics and partitions: it shows
+        that they can be written. Not while one is open. Raises TransactionFailed, BrokerError."""
+
     def commit(self, timeout_s: float = 10.0) -> None:
         """Flush, check every result, make the transaction visible. Raises what `flush` raises, then nothing will ever
         be visible; CommitUnknown once the broker was asked to commit and has not said that it did."""

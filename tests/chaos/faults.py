@@ -19,8 +19,7 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     stall        the network to a node, or to all, passes nothing, for a moment or for longer than a session; counted
                  from when it does again
     cut          every connection of the workers to a node, or to all, ends
-    garbage      thousands of records that are no observations come to every partition at once
-    packed       batches of every codec come, and one that unpacks to more than a worker takes
+    garbage, gaps, packed, year_9999    records that no sensor should send (`floods.py`)
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from contextlib import ExitStack
 
 from service.broker.kafka import KafkaBroker
 from tests.chaos.fleet import Stuck, Worker, await_true
-from tests.chaos.floods import send_garbage, send_packed
+from tests.chaos.floods import FLOODS
 from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import PLACES, Fault
@@ -48,7 +47,12 @@ def inject(scene: Scene, fault: Fault) -> Times:
     """Do it and wait until it is recovered from. Raises Stuck."""
     draw = random.Random(fault.seed)
     time.sleep(draw.uniform(0.0, 1.0))
-    times = _armed(scene, draw, fault.kind) if fault.kind in PLACES else _ACTS[fault.kind](scene, draw)
+    if fault.kind in PLACES:
+        times = _armed(scene, draw, fault.kind)
+    elif fault.kind in FLOODS:
+        times = _flooded(scene, draw, fault.kind)
+    else:
+        times = _ACTS[fault.kind](scene, draw)
     while len(scene.fleet.alive) < _LEAST:
         scene.fleet.start()
     return times
@@ -177,6 +181,12 @@ def _stall(scene: Scene, draw: random.Random) -> Times:
     return time.monotonic(), _recovered(scene)
 
 
+def _flooded(scene: Scene, draw: random.Random, kind: str) -> Times:
+    began, partition = time.monotonic(), draw.choice(sorted(scene.progress.ends()))
+    FLOODS[kind](scene.site.servers, scene.topics.input, partition, draw)
+    return began, _recovered(scene)
+
+
 def _cut(scene: Scene, draw: random.Random) -> Times:
     for proxy in _ways(scene, draw):
         proxy.cut()
@@ -197,8 +207,6 @@ _ACTS: dict[str, Callable[[Scene, random.Random], Times]] = {
     "fence": _fence,
     "stall": _stall,
     "cut": _cut,
-    "garbage": lambda scene, draw: (send_garbage(scene, draw), _recovered(scene)),
-    "packed": lambda scene, draw: (send_packed(scene, draw), _recovered(scene)),
 }
 
 

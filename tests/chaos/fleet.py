@@ -81,6 +81,10 @@ class Worker:
         return self.log.stem
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def code(self) -> int | None:
         """How it ended; None while it lives."""
         return self._process.poll()
@@ -107,7 +111,7 @@ class Worker:
     @property
     def is_frozen(self) -> bool:
         """Whether it has been stopped, and not been continued yet."""
-        return self.code is None and psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
+        return self.code is None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
     def signal(self, number: signal.Signals) -> None:
         """Nothing happens to one that is gone."""

@@ -46,9 +46,10 @@ def test_a_clock_that_does_not_move_stops_nothing() -> None:
 def test_a_turn_is_over_when_its_time_is_and_begins_anew() -> None:
     clock = Clock()
     pace = Pace(2.0, clock)
+    said = []
+    for seconds in (0.0, 2.0):
+        pace.begin()
+        clock.now += seconds
+        said.append(pace.is_over)
     pace.begin()
-    assert not pace.is_over
-    clock.now += 2.0
-    assert pace.is_over
-    pace.begin()
-    assert not pace.is_over
+    assert [*said, pace.is_over] == [False, True, False]

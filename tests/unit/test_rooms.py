@@ -16,16 +16,19 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 SHARED = {
     "service.align",
     "service.bundle",
+    "service.bundle_limits",
     "service.commands.data_options",
     "service.engine",
     "service.errors",
     "service.history",
+    "service.missing_codes",
     "service.model",
     "service.records",
     "service.replay",
     "service.simulator.merge",
     "service.state.arena",
     "service.wording",
+    "service.writing",
 }
 DEMO = {
     "service.app",

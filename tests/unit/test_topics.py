@@ -77,7 +77,7 @@ def guarded(rights: Mapping[str, set[str]], *topics: str) -> Guarded:
     return admin
 
 
-@pytest.mark.parametrize(("topic", "right"), [(topic, right) for topic in RIGHTS for right in RIGHTS[topic]])
+@pytest.mark.parametrize(("topic", "right"), [(topic, right) for topic in RIGHTS for right in sorted(RIGHTS[topic])])
 def test_a_right_that_is_missing_is_named_at_start(topic: str, right: str) -> None:
     settings = Settings()
     assert prepare_topics(guarded(RIGHTS, *NAMES), settings, ROW).partitions == 2

@@ -116,7 +116,7 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     values: list[bytes | None] = [good, b"{", b"the batch", good, good]
     keys: list[bytes | None] = [b"a", b"b", None, b"c", b"d"]
     batch = PartitionBatch("in", 3, keys, values, np.full(5, START_MS), offsets, {12: damage}, 50)
-    (portion,) = work.portions([batch], {(3, 41)}, 1000)
+    (portion,) = work.portions([batch], {(3, 41)}, 1000, 1e9)
     done = work.run(portion)
     assert [(one.offset, one.error) for one in done.letters] == [(11, "not_json"), (12, "undecodable"), (41, "failed")]
     headers = dict((done.outputs[-1].headers or [[]])[1])
