@@ -78,8 +78,8 @@ class Pipeline:
         self._failures = Failures(self._manifest.label)
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
-        self._readiness = Readiness(self._consumer, self._trouble, options.session_s)
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
+        self._readiness = Readiness(self._consumer, self._checkpoint, self._trouble, options)
         restore = self._connections.restore(self._store, self._passing)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
         self._in_group = False
@@ -110,6 +110,7 @@ class Pipeline:
         records = sum(map(len, batches))
         self._bring_back(beside=bool(batches))
         try:
+            self._change_models()
             records = self._serve(batches)
             if not batches:
                 self._prove()
@@ -168,6 +169,13 @@ class Pipeline:
         except BrokerUnavailable as error:
             self._trouble.say(error)
 
+    def _change_models(self) -> None:
+        """A commit of its own, before anything is produced under the new generation."""
+        if self._serving.changing:
+            with self._stage("commit"):
+                self._commit(self._options.commit_timeout_s)
+            self._serving.serve_changed()
+
     def _serve(self, batches: Sequence[PartitionBatch]) -> int:
         """Portion by portion, with a commit whenever one is due. What is left when the turn has taken its time is read
         again in the next one. How many records were served."""
@@ -196,20 +204,8 @@ class Pipeline:
     def _prove(self) -> None:
         """With nothing to commit, see now and then whether it could be."""
         idle = not self._checkpoint.done and not self._serving.pending and not self._serving.is_behind
-        if not idle or not self._in_group or not self._readiness.is_due:
-            return
-        options = self._options
-        outputs = (options.output_topic, options.dead_letter_topic) if self._readiness.is_first else ()
-        try:
-            self._checkpoint.probe(outputs, min(self._serving.served, default=0), options.commit_timeout_s)
-        except InstanceFenced:
-            raise
-        except BrokerError as error:
-            self._trouble.say(error)
-            time.sleep(self._trouble.pause_s)
-        else:
-            self._trouble.over()
-            self._readiness.proven()
+        if idle and self._in_group:
+            self._readiness.prove(min(self._serving.served, default=0))
 
     def _step_over(self, brought: Collection[int]) -> None:
         """Past what is for nobody - control records, aborted transactions - in partitions that brought no record: else
@@ -264,15 +260,14 @@ class Pipeline:
     def _undo(self, error: Exception) -> None:
         """Everything since the last commit is as if it had not been, and is read again."""
         self._trouble.say(error)
-        touched = list(self._checkpoint.done)
+        touched, changing = list(self._checkpoint.done), list(self._serving.changing)
         asked_nothing = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(error, BrokerError)
         self._checkpoint.roll_back(self._options.commit_timeout_s, keep_producer=asked_nothing)
         self._latencies.forget(self._serving.served)
         self._failures.undone()
         self._serving.rewind()
         self._passing("rolled_back")
-        if isinstance(error, CommitUnknown):
-            self._serving.again(touched)
+        self._serving.again(touched if isinstance(error, CommitUnknown) else changing)
 
     def assigned(self, partitions: Collection[int]) -> None:
         """Held, but not served before their rows are back. Raises StateError for partitions that are new."""

@@ -80,7 +80,7 @@ class _Offsets:
     def commit(self, *_: Any) -> None:
         """The offsets are."""
 
-    begin = flush = abort = close = commit
+    begin = flush = abort = close = probe = commit
 
 
 class _Forgetful(Store):
@@ -91,7 +91,7 @@ class _Forgetful(Store):
         self.journal.touch = lambda *_: None  # type: ignore[method-assign]
 
     def changes(self, partition: int, next_offset: int) -> Changes:
-        return Changes([MARKER_KEY], [None])
+        return Changes([MARKER_KEY], [None], 0)
 
 
 class _WithoutChangelog(_Broker):
