@@ -52,10 +52,6 @@ KINDS: dict[str, tuple[list[tuple[bytes | None, bytes | None]], Options]] = {
         [(b"s", b'{"timestamp":%d,"value":1}' % (START_MS + (i % 2) * 99 * MINUTE)) for i in range(600)],
         replace(AT_ONCE, late_to_dead_letters=True),
     ),
-    "forecasts that are too large": (
-        [(b"s%d" % i, b'{"timestamp":%d,"value":1}' % START_MS) for i in range(600)],
-        replace(AT_ONCE, max_output_bytes=100),
-    ),
 }
 
 
