@@ -3,7 +3,8 @@ people. Delivery `exactly_once`:
 
     1  begin      a transaction, with the first output after a commit
     2  produce    forecasts and dead letters, as they come
-    3  produce    of each partition with something new: its rows touched since the last commit, tombstones, the marker
+    3  produce    of each partition with something new: the model, if it is new there, its rows touched since the last
+                  commit, tombstones, the marker
     4  flush      every one of these records is acknowledged, each result checked
     5  offsets    the next offsets of the input, fenced by the membership that the last poll captured
     6  commit     all of it becomes visible at once
@@ -190,7 +191,7 @@ class Checkpoint:
         for partition, offset in self.done.items():
             changes = self._store.changes(partition, offset)
             producer.produce(self._changelog, partition, changes.keys, changes.values)  # 3
-            written += len(changes.keys) - 1
+            written += changes.rows
         self._passing("commit.3")
         producer.flush(self._left(deadline))  # 4
         self._passing("commit.4")

@@ -48,7 +48,16 @@ class Connections:
         """Brings rows back from the changelog, and finds where the input goes on."""
         changelog, source = self._readers
         positions = Positions(source, self._options.input_topic, self._options.start_at, self._options.when_deleted)
-        return Restore(self.consumer, changelog, positions, store.arena, store.codec, passing)
+        return Restore(self.consumer, changelog, positions, store, self._partitions(), passing)
+
+    def _partitions(self) -> int:
+        if self._options.partitions is not None:
+            return self._options.partitions
+        admin = self._broker.admin()
+        try:
+            return admin.partitions(self._options.changelog_topic) or 0
+        finally:
+            admin.close()
 
     def close(self) -> None:
         """Leave the group and give the connections up. Producers belong to the checkpoint."""

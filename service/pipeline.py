@@ -110,6 +110,7 @@ class Pipeline:
         records = sum(map(len, batches))
         self._bring_back(beside=bool(batches))
         try:
+            self._change_models()
             records = self._serve(batches)
             if not batches:
                 self._prove()
@@ -167,6 +168,13 @@ class Pipeline:
             self._serving.bring_back(beside)
         except BrokerUnavailable as error:
             self._trouble.say(error)
+
+    def _change_models(self) -> None:
+        """A commit of its own, before anything is produced under the new generation."""
+        if self._serving.changing:
+            with self._stage("commit"):
+                self._commit(self._options.commit_timeout_s)
+            self._serving.serve_changed()
 
     def _serve(self, batches: Sequence[PartitionBatch]) -> int:
         """Portion by portion, with a commit whenever one is due. What is left when the turn has taken its time is read
@@ -252,15 +260,14 @@ class Pipeline:
     def _undo(self, error: Exception) -> None:
         """Everything since the last commit is as if it had not been, and is read again."""
         self._trouble.say(error)
-        touched = list(self._checkpoint.done)
+        touched, changing = list(self._checkpoint.done), list(self._serving.changing)
         asked_nothing = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(error, BrokerError)
         self._checkpoint.roll_back(self._options.commit_timeout_s, keep_producer=asked_nothing)
         self._latencies.forget(self._serving.served)
         self._failures.undone()
         self._serving.rewind()
         self._passing("rolled_back")
-        if isinstance(error, CommitUnknown):
-            self._serving.again(touched)
+        self._serving.again(touched if isinstance(error, CommitUnknown) else changing)
 
     def assigned(self, partitions: Collection[int]) -> None:
         """Held, but not served before their rows are back. Raises StateError for partitions that are new."""

@@ -15,6 +15,7 @@ from service.checkpoint import Checkpoint
 from service.errors import OffsetGone, StateError
 from service.log import get_log
 from service.metrics import Metrics
+from service.state.adoption import Adopted
 from service.state.restore import Restore, Restored
 from service.state.store import Store
 from service.throttle import Throttle
@@ -39,6 +40,7 @@ class Serving:
     ) -> None:
         self._consumer, self._restore, self._checkpoint = consumer, restore, checkpoint
         self._store, self._metrics = store, metrics
+        self._changing: dict[int, Restored] = {}
         self._since: dict[int, float] = {}  # partition on its way -> when it was assigned
         self._progress = Throttle(_SAY_S)
         self._rewind = False
@@ -54,6 +56,11 @@ class Serving:
     def pending(self) -> list[int]:
         """Partitions held whose rows are not back yet."""
         return self._restore.pending
+
+    @property
+    def changing(self) -> Collection[int]:
+        """Partitions whose rows were another model's: served once that change is committed, which is due at once."""
+        return self._changing.keys()
 
     @property
     def is_behind(self) -> bool:
@@ -78,6 +85,7 @@ class Serving:
         self._checkpoint.forget(partitions)
         for partition in partitions:
             self._since.pop(partition, None)
+            self._changing.pop(partition, None)
             self._ends.pop(partition, None)
         self._shown = 0.0
 
@@ -100,9 +108,21 @@ class Serving:
         if not self.pending:
             return
         for restored in self._advance(_SLICE_BESIDE_S if beside else _SLICE_S):
-            self._serve(restored)
+            self._store.start(restored.partition, restored.newest, restored.adopted)
+            if restored.adopted.is_change:
+                self._changing[restored.partition] = restored
+                self._checkpoint.record(restored.partition, restored.start.offset)
+            else:
+                self._serve(restored)
         if self.pending and self._progress.is_due():
             get_log().info("restoring", partitions=self.pending, records_left=self._restore.left)
+
+    def serve_changed(self) -> None:
+        """The change of model that these partitions waited for is committed."""
+        while self._changing:
+            partition, restored = self._changing.popitem()
+            log_change(partition, restored.adopted)
+            self._serve(restored)
 
     def _advance(self, within_s: float) -> list[Restored]:
         """A slice. What does not fit together is raised by a member only: a process that was frozen may have lost its
@@ -139,7 +159,6 @@ class Serving:
 
     def _serve(self, restored: Restored) -> None:
         partition, start = restored.partition, restored.start
-        self._store.eviction.start(partition, restored.newest)
         self._checkpoint.start(partition, start.offset)
         self._ends[partition] = start.end
         self._consumer.seek({partition: start.offset})
@@ -154,6 +173,14 @@ class Serving:
         if start.deleted:
             self._metrics.deleted_unread.inc(start.deleted)
             get_log().error("records were deleted unread and are passed over", **where, offsets=start.deleted)
+
+
+def log_change(partition: int, adopted: Adopted) -> None:
+    """Another model serves a partition from now on."""
+    before = None if adopted.before is None else adopted.before.model
+    place = {"partition": partition, "generation": adopted.model.generation}
+    zeroed = adopted.zeroed or "nothing"
+    get_log().info("another model goes on", **place, model=adopted.model.model, before=before, from_zeros=zeroed)
 
 
 def check_not_grown(topic: str, partitions: Collection[int], known: int | None) -> None:

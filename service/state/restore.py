@@ -22,6 +22,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 
@@ -29,7 +30,8 @@ from service.broker.port import Consumer, Reader
 from service.errors import BrokerUnavailable, StateError
 from service.faults import FaultPoint
 from service.positions import Position, Positions
-from service.records import PartitionBatch
+from service.records import Int64, PartitionBatch
+from service.state.adoption import Adopted, Adoption, Generations, Recorded, check_grid, lost
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
 
@@ -40,7 +42,7 @@ _ASK_S, _ASK_AT_MOST_S = 0.2, 2.0
 _YOUNG = 1
 #: Records taken from the changelog in one poll.
 _RECORDS = 20_000
-_UNKNOWN = Position(0)
+_UNKNOWN, _NOTHING = Position(0), Recorded()
 
 
 class State(Enum):
@@ -61,6 +63,7 @@ class _Replay:
     end: int = 0
     rows: int = 0  # records applied so far
     marker: Marker | None = None
+    recorded: Recorded = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,18 @@ class Restored:
     newest: int  # the largest stamp read so far, ms; 0 where there never was a commit
     streams: int
     rows: int  # records read for it
+    adopted: Adopted
+
+
+class Adopting(Protocol):
+    """Where rows are restored to, and what reads and judges them: a `Store`."""
+
+    @property
+    def arena(self) -> Arena: ...
+    @property
+    def codec(self) -> RowCodec: ...
+    @property
+    def adoption(self) -> Adoption: ...
 
 
 class Restore:
@@ -82,14 +97,17 @@ class Restore:
         consumer: Consumer,
         reader: Reader,
         positions: Positions,
-        arena: Arena,
-        codec: RowCodec,
+        rows: Adopting,
+        partitions: int,
         passing: FaultPoint | None = None,
     ) -> None:
-        """`reader` reads the changelog. `passing` is told when ends are fixed and nothing is read yet."""
+        """`reader` reads the changelog, of so many `partitions`. `passing` is told when ends are fixed, before reading."""
         self._passing = passing or FaultPoint()
-        self._consumer, self._reader, self._positions = consumer, reader, positions
-        self._arena, self._codec = arena, codec
+        self._consumer, self._reader, self._positions, self._partitions = consumer, reader, positions, partitions
+        self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption
+        self._generations: Generations = np.zeros(0, np.uint32)  # by slot: under which a row was written
+        #: Where the changelog ended when this process asked for the first time.
+        self._began: dict[int, int] = {}
         self._replays: dict[int, _Replay] = {}
         self._ask_s = _ASK_S
 
@@ -154,6 +172,7 @@ class Restore:
         if not created:
             return
         try:
+            self._began = self._began or self._reader.end(range(self._partitions), self._ask_s)
             committed = self._consumer.committed(created, self._ask_s)
             if not committed:
                 return
@@ -185,8 +204,9 @@ class Restore:
             slots = self._arena.slots(batch.partition, rows.streams)
             self._arena.prefix[slots] = rows.prefix
             self._arena.scatter(slots, rows.tensors)
+            self._note(slots, rows.generations)
         self._arena.remove(batch.partition, rows.gone)
-        replay.marker = rows.marker or replay.marker
+        replay.marker, replay.recorded = rows.marker or replay.marker, replay.recorded.then(rows.recorded)
         replay.rows += len(batch)
 
     def _finish(self, partition: int) -> Restored:
@@ -198,7 +218,26 @@ class Restore:
             raise _disagree(partition, replay.committed, found)
         if streams != (0 if marker is None else marker.streams):
             raise _incomplete(partition, streams, marker)
-        return Restored(partition, replay.start, 0 if marker is None else marker.newest, streams, replay.rows)
+        adopted = self._adopt(partition, replay)
+        newest = 0 if marker is None else marker.newest
+        return Restored(partition, replay.start, newest, streams, replay.rows, adopted)
+
+    def _note(self, slots: Int64, generations: Generations) -> None:
+        more = len(self._arena.prefix) - len(self._generations)
+        if more > 0:
+            self._generations = np.concatenate([self._generations, np.zeros(more, np.uint32)])
+        self._generations[slots] = generations
+
+    def _adopt(self, partition: int, replay: _Replay) -> Adopted:
+        """The model to serve under; of the rows, the parts that it does not keep are zeroed. Raises StateError."""
+        place, began = f"partition {partition}", self._began.get(partition)
+        adopted = self._adoption.adopt(place, replay.recorded, replay.marker, began)
+        slots = self._arena.held(partition)
+        if replay.recorded.model is None:
+            check_grid(place, self._arena.prefix[slots], adopted.model)
+        for tensors, rows in lost(adopted.model, self._generations[slots]):
+            self._arena.blank(slots[rows], tensors)
+        return adopted
 
 
 def _before(batch: PartitionBatch, end: int) -> PartitionBatch:

@@ -91,7 +91,7 @@ class _Forgetful(Store):
         self.journal.touch = lambda *_: None  # type: ignore[method-assign]
 
     def changes(self, partition: int, next_offset: int) -> Changes:
-        return Changes([MARKER_KEY], [None])
+        return Changes([MARKER_KEY], [None], 0)
 
 
 class _WithoutChangelog(_Broker):

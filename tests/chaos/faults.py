@@ -19,7 +19,7 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     stall        the network to a node, or to all, passes nothing, for a moment or for longer than a session; counted
                  from when it does again
     cut          every connection of the workers to a node, or to all, ends
-    garbage, gaps, zstd, year_9999    records that no sensor should send (`floods.py`)
+    garbage, gaps, packed, year_9999    records that no sensor should send (`floods.py`)
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def test_rows_of_a_newer_layout_stand_beyond_its_end(walk: Runtime) -> None:
         fleet.broker.producer().produce(CHANGELOG, 0, [b"stream-0", MARKER_KEY], [b"another's", b"another's"])
 
     sleeper = frozen(fleet, "reading", meanwhile)
-    with pytest.raises(StateError, match="partition 0 offset 4 key b'stream-0': 9 bytes"):
+    with pytest.raises(StateError, match=r"partition 0 offset \d+ key b'stream-0': 9 bytes"):
         sleeper.turn(5)  # it is a member once more, restores to the end of today, and that is damaged indeed
 
 

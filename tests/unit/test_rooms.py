@@ -23,10 +23,12 @@ SHARED = {
     "service.history",
     "service.missing_codes",
     "service.model",
+    "service.parts",
     "service.records",
     "service.replay",
     "service.simulator.merge",
     "service.state.arena",
+    "service.trust",
     "service.wording",
     "service.writing",
 }
@@ -39,6 +41,7 @@ DEMO = {
     "service.log",
     "service.metrics.PREFIX",
     "service.pipeline",
+    "service.security_settings",
     "service.setting_groups",
     "service.settings",
 }
