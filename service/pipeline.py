@@ -187,11 +187,12 @@ class Pipeline:
             self._pace.begin()
             bounds = self._options.max_steps, self._pace.portion
             for portion in self._work.portions(batches, self._attempts.hopeless, *bounds):
+                self._pace.go_on()
                 done = self._work.run(portion)
                 self._failures.served(sum(len(one.batch) for one in portion), (one.error for one in done.letters))
                 self._produce(done, polled)
-                self._commit_if_due()
                 self._pace.did(done.cost)
+                self._commit_if_due()
                 served += sum(len(one.batch) for one in portion)
                 if served < polled_records and self._pace.is_over:
                     self._commit_if_due(at_once=True)

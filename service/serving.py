@@ -133,7 +133,7 @@ class Serving:
             if self._consumer.confirm(_CONFIRM_S):
                 raise
             get_log().warning("restoring anew: it is not certain that the partitions are still ours", reason=error.what)
-            self._restore.add(self.pending)
+            self._restore.add(self._restore.pending)
             return []
 
     def show(self) -> None:

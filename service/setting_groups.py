@@ -160,7 +160,7 @@ class TimeSettings(Group):
 
     state_ttl_s: PositiveInt = Field(604_800, description="Stream time after which an idle stream is forgotten")
     max_gap: PositiveInt | None = Field(
-        None, le=LONGEST_GAP, description="Missing steps bridged in one gap; none = as the bundle says"
+        None, le=LONGEST_GAP, description="Missing steps bridged in one gap, 10000 at most; none = as the bundle says"
     )
     far_future_s: PositiveInt = Field(3_600, description="A stamp this far past its record's broker time is refused")
     earliest: datetime = Field(
