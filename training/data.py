@@ -49,6 +49,7 @@ class Panel:
     notes: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()  # of every stream; none = one without a name
     readings: Float64 | None = None  # [streams, T], of counters alone
+    register: float | None = None  # size of the register that the counters count in
 
     def __len__(self) -> int:
         """Rows of the grid."""
