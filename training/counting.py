@@ -30,7 +30,8 @@ def increases(values: Float64, register: float | None = None) -> Float64:
     """Readings [T, S] (NaN = missing) -> what each interval added, [T, S]. After k missing readings the increase is
     over k + 1 intervals, and its mean counts for the slot that came. A reading below the last one is a reset: it is
     itself the increase since; or, where the meter counts in a `register` of that size and the increase is then at most
-    half of it, the register has started again. NaN where nothing came, and at the first reading, before which none is known."""
+    half of it, the register has started again. NaN where nothing came, and at the first reading, before which none is
+    known."""
     rows = np.arange(len(values))[:, None]
     latest = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
     before = np.concatenate([np.full_like(latest[:1], -1), latest[:-1]])

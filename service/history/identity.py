@@ -138,7 +138,8 @@ class Identity:
         together = _regularity(np.diff(np.unique(self._times)))
         within = np.lexsort((self._times, codes))
         same = np.diff(codes[within]) == 0
-        alone = _regularity(np.diff(self._times[within])[same])
+        steps = np.diff(self._times[within])
+        alone = _regularity(steps[same])
         if changes.mean() < 0.2 or together > 0.8:
             return candidate.rank < 2 and changes.mean() > 0.8 and alone > 0.9
         if alone > together + 0.3:
