@@ -108,9 +108,9 @@ def train(
     if kind is None and (remark := counter_remark(panel.rows(0, cut.train_end))):
         console.print(f"note: {remark}")
     if kind == "counter":
-        size, found = parse_register(register, panel.rows(0, cut.validation_end))
-        if found:
-            console.print(f"note: {found}")
+        size, remark = parse_register(register, panel.rows(0, cut.validation_end))
+        if remark:
+            console.print(f"note: {remark}")
         panel = as_counters(panel, size)
     if season == "auto" and not no_season:
         found = find_seasons(panel.values[:, : cut.train_end].T)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from service.errors import DataError
 from service.history import words
@@ -153,7 +155,7 @@ def _rank(ids: tuple[Candidate, ...]) -> int:
     return sum(column.rank for column in ids)
 
 
-def _regularity(steps: Int64) -> float:
+def _regularity(steps: NDArray[Any]) -> float:
     """The share of the commonest step."""
     return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
 

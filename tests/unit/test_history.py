@@ -31,7 +31,7 @@ def write(folder: Path, text: str, name: str = "data.csv") -> Path:
 
 
 def read(folder: Path, text: str, **options: object) -> History:
-    return read_history(write(folder, text), **options)  # type: ignore[arg-type]
+    return read_history(write(folder, text), **options)
 
 
 def column(history: History, name: str) -> tuple[list[int], list[float]]:
