@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.main import get_command
 
 from service.commands.bundle import bundle
 from service.commands.doctor import doctor
@@ -38,7 +39,9 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; `--debug` in front keeps an error's stack trace."""
     try:
-        build_app(arguments)(list(arguments), prog_name="eddycast")
+        command = get_command(build_app(arguments))
+        show_defaults(command)
+        command(list(arguments), prog_name="eddycast")
     except EddycastError as error:
         if "--debug" in arguments[:1]:
             raise
@@ -47,6 +50,8 @@ def run(arguments: Sequence[str]) -> int:
             print(f"the way through your own code:\n{error.trace}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except SystemExit as leaving:
+        if "--debug" in arguments[:1] and leaving.__cause__ is not None:
+            raise leaving.__cause__ from None
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     return 0
 
@@ -69,6 +74,18 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
         for name, entry in found.items():
             app.command(name)(_load_or_explain(entry))
     return app
+
+
+def show_defaults(command: Any) -> None:
+    """Let --help show the default of every option, also where that is nothing or off."""
+    for inner in getattr(command, "commands", {}).values():
+        show_defaults(inner)
+    for option in command.params:
+        if option.param_type_name == "option" and option.show_default is True and option.name != "help":
+            if option.default is None and not option.required:
+                option.show_default = "none"
+            elif option.default is False:
+                option.show_default = "off"
 
 
 def _version(wanted: bool) -> None:

@@ -40,7 +40,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from service.bundle_files import read_file
 from service.bundle_limits import (
@@ -69,9 +69,13 @@ SCORES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80"
 REQUIRED_QUANTILES = (0.1, 0.5, 0.9)
 #: Outputs may differ from golden.npz by this much of the running scale.
 GOLDEN_TOLERANCE = 1e-4
+#: Numbers that mean a missing value in one channel.
+MOST_CODES = 100
 #: Bytes of manifest.json and of each other file.
 MANIFEST_LIMIT, FILE_LIMIT = 1 << 20, 1 << 29
 
+#: What a training record says of times.
+_TOOK = ("seconds", "choice")
 Dtype = Literal["float32", "float64", "int64", "int32", "bool"]
 _BYTES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "bool": 1}
 
@@ -98,9 +102,12 @@ class TrainingRecord(_Frozen):
     fingerprint: Annotated[str, StringConstraints(max_length=64)]  # sha256 over the values and stamps of the history
     streams: Count
     observations: Count
-    end_time_ms: Instant  # last stamp that training saw
+    end_time_ms: Instant  # last stamp that the weights saw
     seconds: float
     choice: str = ""  # why this family, where it was chosen among several
+    refit: bool = False  # the weights were fitted once more, on the hold-out too, after a fit without it was scored
+    holdout_start_ms: Instant | None = None  # first and last stamp of what the figures of `backtest` are of
+    holdout_end_ms: Instant | None = None
 
 
 class BacktestFigure(_Frozen):
@@ -138,6 +145,7 @@ class Manifest(_Frozen):
     support: Literal["real", "nonnegative", "integer"] = "real"
     kind: Literal["gauge", "counter"] = "gauge"
     register_size: float | None = Field(default=None, gt=0)  # of the register that counters count in
+    codes: tuple[tuple[FiniteFloat, ...], ...] = ()  # numbers that mean a missing value, by channel; none = no channel
     files: dict[str, Sha256]  # file name -> sha256
     training: TrainingRecord | None = None
     backtest: tuple[BacktestFigure, ...] = ()
@@ -162,6 +170,8 @@ class Manifest(_Frozen):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
+        if self.codes and (len(self.codes) != len(self.channels) or max(map(len, self.codes)) > MOST_CODES):
+            raise ValueError(f"codes must be a list of up to {MOST_CODES} numbers for each channel")
         for names in (self.channels, self.targets):
             if len(set(names)) != len(names):
                 raise ValueError(f"channels and targets must have names of their own, not {names}")
@@ -196,6 +206,11 @@ class Manifest(_Frozen):
     def target_channels(self) -> tuple[int, ...]:
         """Index of each target among the channels."""
         return tuple(self.channels.index(target) for target in self.targets)
+
+    @property
+    def channel_codes(self) -> tuple[tuple[float, ...], ...]:
+        """The codes for a missing value of each channel, if only that there are none."""
+        return self.codes or ((),) * len(self.channels)
 
     @property
     def row_bytes(self) -> int:
@@ -236,10 +251,11 @@ def content_version(files: dict[str, str]) -> str:
 
 def manifest_version(document: Mapping[str, Any]) -> str:
     """The version since contract 2: sha256 over everything that the manifest says, the hashes of the files included.
-    Left out are the version itself and the seconds that training took, for the same training has the same version."""
+    Left out are the version itself, and how long training took and each family in it: the same training has the same
+    version."""
     said = {name: value for name, value in document.items() if name != "version"}
     if isinstance(record := said.get("training"), dict):
-        said["training"] = {name: value for name, value in record.items() if name != "seconds"}
+        said["training"] = {name: value for name, value in record.items() if name not in _TOOK}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -259,13 +275,13 @@ def write_manifest(directory: Path, **fields: Any) -> Manifest:
     return manifest
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: Path, trust: Trust = Trust()) -> Manifest:  # noqa: B008 - frozen
     """Read and verify `manifest.json` and the sha256 of every file it names.
 
     Raises BundleError with the file, what was expected and what was found. The graphs themselves are
     verified by `model/runtime.py`, which also replays golden.npz.
     """
-    return read_bundle(directory)[0]
+    return read_bundle(directory, trust)[0]
 
 
 def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict[str, bytes]]:  # noqa: B008 - frozen

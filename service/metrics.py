@@ -6,7 +6,7 @@ once, `Distribution.observe_many` (distribution.py) takes the whole column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -60,7 +60,7 @@ class Metrics:
             "dead_letters_total",
             "records",
             "Records that could not be forecast, by the reason's short word.",
-            "Read the dead-letter topic: its headers say what is wrong with which record.",
+            "The log names one of each kind a minute, with what to do; the headers in the dead-letter topic name all.",
             "error",
         )
         self.readings = self._counter(
@@ -70,6 +70,12 @@ class Metrics:
             "gap, reset: sensors or a link drop out. duplicate, second: a sender repeats itself or is faster than the "
             "model's grid. late, restart: a clock is wrong or a buffer is sent out of order.",
             "verdict",
+        )
+        self.missing_codes = self._counter(
+            "missing_codes_total",
+            "values",
+            "Readings that equal a code for a missing value, and were taken as missing.",
+            "A sensor or its logger fails: look which one. If the number is a reading, drop it with input.codes.",
         )
         self.imputed_steps = self._counter(
             "imputed_steps_total",
@@ -102,7 +108,7 @@ class Metrics:
         self.consumer_lag = self._gauge(
             "consumer_lag",
             "records",
-            "Records between our position and the end, of each partition held.",
+            "Records between position and end, of each partition held; before a first fetch, as of the restore.",
             "Records come faster than they are served: add an instance, up to one a partition, or look at the stages.",
             "partition",
         )
@@ -222,9 +228,9 @@ class Metrics:
             "surprise_mean", "nats", "Mean surprise of the latest turn.", "As surprise does."
         )
 
-    def hold(self, lag: dict[int, int]) -> None:
-        """Report the lag of exactly these partitions; those no longer held disappear."""
-        self.partitions.set(len(lag))
+    def hold(self, partitions: Collection[int], lag: Mapping[int, int]) -> None:
+        """Report how many partitions are held, and the lag of those of which it is known; others disappear."""
+        self.partitions.set(len(partitions))
         for gone in self._held - set(lag):
             self.consumer_lag.remove(str(gone))
         self._held = set(lag)

@@ -15,10 +15,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    SecretStr,
     model_validator,
 )
 
+from service.bundle_limits import LONGEST_GAP
+from service.missing_codes import OF_BUNDLE, chosen_codes
 from service.trust import Trust
 
 
@@ -64,8 +65,8 @@ class BundleSettings(Group):
         return Trust(self.version or "", keys, frozenset(operators))
 
 
-class KafkaSettings(Group):
-    """The broker, and our membership of a consumer group."""
+class KafkaClientSettings(Group):
+    """The broker, and membership of a consumer group; how it is secured stands in `service.security_settings`."""
 
     bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Brokers as HOST:PORT, comma between")
     group: str = Field("eddycast", min_length=1, description="Consumer group; services of one group share the input")
@@ -87,16 +88,13 @@ class KafkaSettings(Group):
     linger_ms: NonNegativeInt = Field(5, description="Wait for a fuller batch before it is sent")
     batch_bytes: PositiveInt = Field(524_288, description="Size of a batch a partition, at most")
     max_request_bytes: PositiveInt = Field(1_048_576, description="Size of one record or request, at most")
+    unpacked_bytes: PositiveInt = Field(
+        33_554_432,
+        description="What a compressed batch may unpack to, as much as a fetch; a larger one is a dead letter",
+    )
     bulk: bool = Field(
         True, description="Whole record batches, by the client's inside; false = its public calls, many times slower"
     )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How the broker is spoken to"
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="With SASL only")
-    sasl_username: str | None = Field(None, description="With SASL only")
-    sasl_password: SecretStr | None = Field(None, description="With SASL only; never logged")
-    ssl_cafile: Path | None = Field(None, description="Certificates to trust; none = the system's")
 
     @model_validator(mode="after")
     def _timeouts_agree(self) -> Self:
@@ -112,11 +110,6 @@ class KafkaSettings(Group):
             self.delivery_timeout_ms < self.transaction_timeout_ms,
             "kafka.delivery_timeout_ms must be shorter than kafka.transaction_timeout_ms",
         )
-        has_user = self.sasl_username is not None and self.sasl_password is not None
-        require(
-            has_user or not self.security_protocol.startswith("SASL"),
-            "kafka.security_protocol with SASL needs kafka.sasl_username and kafka.sasl_password",
-        )
         return self
 
 
@@ -127,7 +120,10 @@ class TopicSettings(Group):
     output: str = Field("forecasts", min_length=1, description="Forecasts; as many partitions as the input")
     dead_letters: str = Field("dead-letters", min_length=1, description="Records that could not be forecast, and why")
     changelog: str | None = Field(None, min_length=1, description="Rows of state; none = the group's name + -changelog")
-    create: bool = Field(True, description="Create what is missing at start; false = name it and stop")
+    create: bool = Field(True, description="Create what the service writes to; false = name it and stop")
+    create_input: bool = Field(
+        False, description="Create the input as well; false = an input that is missing, or mistyped, is named"
+    )
     partitions: PositiveInt = Field(4, description="Of an input topic that is created")
     replication: PositiveInt = Field(1, description="Of topics that are created; 3 in production")
 
@@ -140,11 +136,31 @@ class TopicSettings(Group):
         return self
 
 
+class InputSettings(Group):
+    """How a record becomes a reading."""
+
+    codes: str = Field(
+        OF_BUNDLE,
+        description="Numbers that mean a missing value, as -999,-9999, beside those that the bundle names; "
+        "none = not even these",
+    )
+
+    @model_validator(mode="after")
+    def _codes_are_numbers(self) -> Self:
+        try:
+            chosen_codes(self.codes, (), 1)
+        except ValueError:
+            raise ValueError("input.codes must be numbers, none or bundle, comma between") from None
+        return self
+
+
 class TimeSettings(Group):
     """What a reading's stamp may be."""
 
     state_ttl_s: PositiveInt = Field(604_800, description="Stream time after which an idle stream is forgotten")
-    max_gap: PositiveInt | None = Field(None, description="Missing steps bridged in one gap; none = as the bundle says")
+    max_gap: PositiveInt | None = Field(
+        None, le=LONGEST_GAP, description="Missing steps bridged in one gap; none = as the bundle says"
+    )
     far_future_s: PositiveInt = Field(3_600, description="A stamp this far past its record's broker time is refused")
     late_to_dead_letters: bool = Field(False, description="Late readings go to the dead letters, not only counted")
 
@@ -182,6 +198,7 @@ class FaultSettings(Group):
     kill_at: str | None = Field(None, min_length=1, description="The process kills itself when it passes this place")
     kill_after: PositiveInt = Field(1, description="How often it passes there before")
     pause_s: float = Field(0.0, ge=0, description="It waits there for so long in place of killing itself; 0 = it dies")
+    freeze: bool = Field(False, description="It stops itself there, until SIGCONT, in place of killing itself")
 
 
 class HttpSettings(Group):

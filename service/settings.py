@@ -8,7 +8,8 @@ A setting has one name in three places, the later ones winning:
     a flag          --kafka.linger_ms 5
 
 pydantic-settings reads the three; what it read becomes one flat table of dotted names before anything is validated, so
-that every complaint can name the place it came from. A name that no setting has is an error in each of them.
+that every complaint can name the place it came from. A name that no setting has is an error in each of them; an empty
+variable is as good as none, and `none` stands for no value where that is the default.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -39,6 +41,8 @@ from pydantic_settings import SettingsError as Unreadable
 
 from service.errors import SettingsError
 from service.faults import PLACES
+from service.injected import is_injected
+from service.security_settings import SECRETS, KafkaSettings
 from service.setting_groups import (
     BundleSettings,
     CommitSettings,
@@ -46,7 +50,7 @@ from service.setting_groups import (
     FaultSettings,
     Group,
     HttpSettings,
-    KafkaSettings,
+    InputSettings,
     LogSettings,
     TimeSettings,
     TopicSettings,
@@ -64,6 +68,7 @@ class Waits(NamedTuple):
 
     timeout_ms: int  # for any commit
     handover_ms: int  # for the one when partitions go to another member
+    turn_ms: int  # from one poll to the next, about: what is left of its records is read again
 
 
 class Settings(BaseSettings):
@@ -84,6 +89,7 @@ class Settings(BaseSettings):
     bundle: BundleSettings = BundleSettings()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    input: InputSettings = InputSettings()
     time: TimeSettings = TimeSettings()
     engine: EngineSettings = EngineSettings()
     commit: CommitSettings = CommitSettings()
@@ -104,6 +110,7 @@ class Settings(BaseSettings):
         return Waits(
             commit.timeout_ms or kafka.transaction_timeout_ms * 2 // 3,
             commit.handover_ms or kafka.session_timeout_ms // 2,
+            min(kafka.max_poll_interval_ms, kafka.transaction_timeout_ms) // 10,
         )
 
     @model_validator(mode="after")
@@ -191,11 +198,19 @@ def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | No
     from_flags, config = _read_flags(flags)
     config = config or environment.get(CONFIG)
     from_file = _read_file(Path(config)) if config else {}
-    given = from_file | _read_environment(environment) | from_flags
+    given = _none_is_none(from_file | _read_environment(environment) | from_flags)
     try:
         return Settings(**_nested(given))
     except ValidationError as error:
         raise _translated(error, given) from error
+
+
+def asks_for_json(flags: Sequence[str], environment: Mapping[str, str] | None = None) -> bool:
+    """Whether flags or environment want the log as JSON, for an error in settings that cannot be read."""
+    environment = os.environ if environment is None else environment
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    named = [value for name, value in pairwise(words) if name == "--log.format"]
+    return (named or [environment.get(f"{PREFIX}LOG__FORMAT", "")])[-1] == "json"
 
 
 def _read_file(path: Path) -> dict[str, _Given]:
@@ -208,10 +223,28 @@ def _read_file(path: Path) -> dict[str, _Given]:
 
 
 def _read_environment(variables: Mapping[str, str]) -> dict[str, _Given]:
-    mine = sorted(name for name in variables if name.startswith(PREFIX) and name != CONFIG)
-    places = {name[len(PREFIX) :].lower().replace("__", "."): _Given(variables[name], name) for name in mine}
+    mine = {name: value for name, value in sorted(variables.items()) if _is_mine(name, value)}
+    places = {name[len(PREFIX) :].lower().replace("__", "."): _Given(value, name) for name, value in mine.items()}
     _known(places)
-    return {name: _Given(value, places[name].place) for name, value in _flat(_Environment(variables)()).items()}
+    return {name: _Given(value, places[name].place) for name, value in _flat(_Environment(mine)()).items()}
+
+
+def _is_mine(name: str, value: str) -> bool:
+    """True if a variable sets something. An empty one does not: templates leave out a value like this."""
+    if not name.startswith(PREFIX) or name == CONFIG or not value:
+        return False
+    return not is_injected(name, value)
+
+
+def _none_is_none(given: Mapping[str, _Given]) -> dict[str, _Given]:
+    """`none`, as the help shows it, and nothing at all mean none wherever that is the default."""
+    may_be_none = {setting.name for setting in every_setting() if setting.field.default is None}
+
+    def meant(name: str, value: Any) -> Any:
+        is_none = name in may_be_none and isinstance(value, str) and value.lower() in ("", "none")
+        return None if is_none else value
+
+    return {name: _Given(meant(name, value), place) for name, (value, place) in given.items()}
 
 
 def _read_flags(flags: Sequence[str]) -> tuple[dict[str, _Given], str | None]:
@@ -273,5 +306,5 @@ def _translated(error: ValidationError, given: Mapping[str, _Given]) -> Settings
     message = problem["msg"].removeprefix("Value error, ")
     if name not in given:  # a check across settings: its message names them
         return SettingsError(message, "change one of them")
-    place, secret = given[name].place, "password" in name
+    place, secret = given[name].place, name.removeprefix("kafka.") in SECRETS
     return SettingsError(f"{place}: {message}" + ("" if secret else f", not {given[name].value!r}"))

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-pytest_plugins = ["tests.support.kafka", "tests.support.processes"]
+pytest_plugins = ["tests.support.kafka", "tests.support.secure", "tests.support.tokens", "tests.support.processes"]
 
 
 @pytest.fixture(autouse=True)

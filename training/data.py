@@ -18,6 +18,7 @@ import numpy as np
 from service.align import Verdict, assign_slots
 from service.errors import DataError
 from service.history import History, is_missing
+from service.missing_codes import Codes
 from service.records import Float64, Int64
 from service.wording import many
 
@@ -50,6 +51,7 @@ class Panel:
     channels: tuple[str, ...] = ()  # of every stream; none = one without a name
     readings: Float64 | None = None  # [streams, T], of counters alone
     register: float | None = None  # size of the register that the counters count in
+    codes: Codes = ()  # numbers that were taken as missing, by channel; none = no channel
 
     def __len__(self) -> int:
         """Rows of the grid."""
@@ -110,7 +112,7 @@ class Panel:
             names.append(name)
             stamps.append(self.timestamps[keep])
             values.append(row[keep])
-        return History(names, stamps, values, list(self.notes), self.channels)
+        return History(names, stamps, values, list(self.notes), self.channels, self.codes)
 
 
 def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Panel:
@@ -139,7 +141,7 @@ def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Pa
     if dropped:
         notes.append(f"{dropped:,} readings are second in their {format_duration(interval_ms)} slot: dropped")
     timestamps, values = (np.arange(length) + first) * interval_ms, grid.reshape(-1, length)
-    return Panel(_series(history), timestamps, values, interval_ms, notes, history.channels)
+    return Panel(_series(history), timestamps, values, interval_ms, notes, history.channels, codes=history.codes)
 
 
 def _series(history: History) -> list[str]:

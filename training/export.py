@@ -34,6 +34,7 @@ from service.bundle import (
     write_manifest,
 )
 from service.errors import DataError
+from service.missing_codes import Codes
 from service.parts import CORE, Part, meaning_of
 from training.counting import increases
 from training.models import Forecaster, Joint, Target
@@ -55,6 +56,7 @@ class Identity:
     targets: tuple[str, ...] = ("value",)
     max_gap: int | None = None
     training: TrainingRecord | None = None
+    codes: Codes = ()
 
 
 class _StepGraph(nn.Module):
@@ -118,6 +120,7 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
         support=target.support,
         kind=target.kind,
         register_size=target.register,
+        codes=identity.codes,
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},
     )

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
-from service.bundle import BacktestFigure
+from service.bundle import BacktestFigure, Manifest
+from training.data import Panel, Split
 from training.metrics import Figure
 from training.protocols import protocol_of
 from training.protocols.gift import geometric_means
@@ -43,7 +46,7 @@ def manifest_figures(figures: Sequence[Figure]) -> tuple[BacktestFigure, ...]:
 
 def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-out") -> Table:
     """One row a figure, tasks and horizons apart, the smallest error of each in bold."""
-    table = Table(title=f"{title}: {protocol}, {protocol_of(protocol).measured_on}", title_justify="left")
+    table = Table(title=f"{escape(title)}: {protocol}, {protocol_of(protocol).measured_on}", title_justify="left")
     names = [name for name in ("stream", "task") if any(getattr(figure, name) for figure in figures)]
     related = any(figure.relative_mase for figure in figures)
     for name in (*names, "model"):
@@ -54,8 +57,8 @@ def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-o
     for i, figure in enumerate(figures):
         rivals = [rival for rival, group in zip(figures, groups, strict=True) if group == groups[i]]
         table.add_row(
-            *(getattr(figure, name) or "all" for name in names),
-            figure.model,
+            *(escape(getattr(figure, name) or "all") for name in names),
+            escape(figure.model),
             f"{figure.horizon}",
             f"{figure.origins:,}",
             *(_cell(figure, measure, rivals) for measure in _MEASURES),
@@ -92,6 +95,34 @@ def say(difference: Difference) -> str:
         return f"{amount} (too few separate origins for an interval)"
     interval = f"95 %: {difference.low:+.1%} to {difference.high:+.1%}"
     return f"{amount} ({interval}{'' if difference.exceeds_noise else ', may be noise'})"
+
+
+def weights_remark(manifest: Manifest) -> str:
+    """What the weights and the figures of a bundle rest on."""
+    record = manifest.training
+    if record is None or record.holdout_start_ms is None:
+        return "the bundle does not say what its figures rest on"
+    if not record.refit:
+        return f"the weights saw nothing after {_day(record.end_time_ms)}, where the hold-out begins"
+    return (
+        f"scored without the hold-out, from {_day(record.holdout_start_ms)} on; then fitted once more on everything, "
+        f"up to {_day(record.end_time_ms)} (--no-refit leaves that out)"
+    )
+
+
+def seen_remark(manifest: Manifest, panel: Panel, split: Split) -> str:
+    """Why the figures of a backtest flatter, if the weights saw readings of the time that it judges; else nothing."""
+    start, record = int(panel.timestamps[split.validation_end]), manifest.training
+    if record is None or record.end_time_ms < start:
+        return ""
+    return (
+        f"the weights saw readings up to {_day(record.end_time_ms)}, judged is from {_day(start)} on: if these are the "
+        "readings that it learned from, the figures flatter (a bundle of `train --no-refit` has not seen its hold-out)"
+    )
+
+
+def _day(milliseconds: int) -> str:
+    return str(np.datetime64(milliseconds, "ms").astype("M8[s]"))
 
 
 def number(value: float | None) -> str:

@@ -142,6 +142,10 @@ class MemoryBroker:
             raise TopicMissing(f"there is no topic {topic}")
         return dict(found.config)
 
+    def topics(self) -> list[str]:
+        """The names of all."""
+        return list(self._topics)
+
     def logs(self, topic: str) -> list[Log]:
         """A topic's partitions; none if there is no such topic. Needs the lock, as do the next calls."""
         found = self._topics.get(topic)
@@ -194,6 +198,14 @@ class MemoryAdmin:
         """See `port.Admin`."""
         return len(self._broker.logs(topic)) or None
 
+    def topics(self) -> list[str]:
+        """See `port.Admin`."""
+        return self._broker.topics()
+
+    def operations(self, topic: str) -> frozenset[str] | None:  # noqa: ARG002 - the port's signature
+        """See `port.Admin`. There is no access control."""
+        return None
+
     def create_topic(
         self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
     ) -> None:
@@ -225,6 +237,9 @@ class MemoryAdmin:
         if self._broker.members(group):
             raise MembershipLost(f"cannot store offsets of the group {group}: it has members")
         self._broker.group(topic, group).committed.update(offsets)
+
+    def check_transactional_id(self, transactional_id: str) -> None:
+        """See `port.Admin`. There is no access control."""
 
     def close(self) -> None:
         """See `port.Admin`."""

@@ -20,12 +20,17 @@ from service.wording import many
 if TYPE_CHECKING:
     from service.bundle import Manifest
     from service.history import History
+    from service.missing_codes import Codes
 
 
 def _option(meaning: str) -> Any:
     return typer.Option(help=meaning)
 
 
+#: What a graph may be made of, for commands that run a bundle.
+Operators = Annotated[
+    str | None, _option("ONNX operators that graphs may use beside the usual ones, comma between: only what you trust.")
+]
 #: Options that are lists, with commas between.
 _LISTS = ("columns", "missing", "not_missing", "channels")
 
@@ -70,9 +75,11 @@ class Source:
         return " ".join(self.data)
 
     def read_for(self, manifest: Manifest) -> History:
-        """The history as readings for a bundle: with its channels, unless others are named. Raises DataError."""
+        """The history as readings for a bundle: with its channels, unless others are named, and its
+        codes for a missing value, as the service reads them. Raises DataError."""
         own = manifest.channels if len(manifest.channels) > 1 else ()
-        history = (self if self.channels or not own else replace(self, channels=",".join(own))).read()
+        source = self if self.channels or not own else replace(self, channels=",".join(own))
+        history = source.read(codes=manifest.channel_codes if manifest.contract > 1 else None)
         if len(history.channels) != len(own):
             raise DataError(
                 f"{manifest.label} takes {many(len(manifest.channels), 'channel')}, "
@@ -81,13 +88,14 @@ class Source:
             )
         return history
 
-    def read(self) -> History:
-        """The history. Raises DataError (`service.history.read_history`)."""
+    def read(self, codes: Codes | None = None) -> History:
+        """The history, with `codes` as missing in place of what would be found. Raises DataError
+        (`service.history.read_history`)."""
         from service.history import read_history  # polars is slow to import, and not needed for --help
 
         options = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "data"}
         listed_options = {name: listed(options[name]) for name in _LISTS}
-        return read_history(self.data, **(options | listed_options))
+        return read_history(self.data, **(options | listed_options), codes=codes)
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.missing_codes import Codes
 from service.records import Float64, Int64
 
 Mask = NDArray[np.bool_]
@@ -26,6 +27,7 @@ class History:
     values: list[Float64]
     notes: list[str]
     channels: tuple[str, ...] = ()  # names of them; none = one value a reading
+    codes: Codes = ()  # by channel, numbers that were missing values and are readings in no stream
 
     def __len__(self) -> int:
         """Readings in all streams, missing ones included."""
@@ -53,6 +55,7 @@ class History:
             [self.values[i][cuts[i]] for i in keep],
             list(self.notes),
             self.channels,
+            self.codes,
         )
 
 

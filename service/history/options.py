@@ -17,7 +17,8 @@ class ReadOptions:
     Stamps without a zone are read in `timezone`, in `time_format` (strptime) if given; `day_first` tells 1/2 from 2/1.
     `decimal` is the decimal mark; `missing` are further spellings of a missing value, for example `-200`. Codes for one
     that are found by themselves (`service.history.missing_codes`) become missing and are noted, unless `not_missing`
-    names them. `channels` are the columns that make the values of one stream, which is named `stream` (the file's name
+    names them; `codes`, a list for each channel, are those to be taken as missing in place of what would be found.
+    `channels` are the columns that make the values of one stream, which is named `stream` (the file's name
     unless given), or of every stream of a long table. `duplicates` is the reading that is kept of several with one
     stamp: `first` or `last`; None = the first, if no more than one in a hundred goes by that.
     """
@@ -30,6 +31,7 @@ class ReadOptions:
     delimiter: str | None = None
     decimal: str | None = None
     missing: Sequence[str] = ()
+    codes: Sequence[Sequence[float]] | None = None
     not_missing: Sequence[str] = ()
     channels: Sequence[str] = ()
     stream: str | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from service.errors import DataError
+from service.history.clearing import merged
 from service.history.csv_table import read_csv
 from service.history.history import History
 from service.history.json_lines import looks_like_json, read_json, without_forecasts
@@ -150,4 +151,5 @@ def _beside(parts: list[History], notes: list[str], files: int) -> History:
             *(note for part in parts for note in part.notes),
         ],
         parts[0].channels,
+        merged([part.codes for part in parts]),
     )

@@ -6,26 +6,22 @@ Imports polars: read through `service.history.read_history`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
 from service.errors import DataError
+from service.history.clearing import Readings, without_codes
 from service.history.columns import find_time, time_cells
 from service.history.history import History, stream_history
 from service.history.layout import Layout, find_layout
-from service.history.missing_codes import find_codes
-from service.history.numbers import Numbers, codes, decimal_marks, numbers
+from service.history.numbers import Numbers, decimal_marks, numbers
 from service.history.options import ReadOptions
 from service.history.remarks import Cells, Table, cell_notes, check_asked, row_notes
 from service.history.times import localise, read_times
-from service.records import Float64, Int64
+from service.missing_codes import Codes
+from service.records import Int64
 from service.wording import many
-
-#: A stream as the table has it: stamps [n], values [n], or [n, channels].
-_Readings = tuple[Int64, Float64]
-_Name = TypeVar("_Name")
 
 
 def read_table(table: Table, options: ReadOptions) -> History:
@@ -95,13 +91,13 @@ def _wide(cells: Cells, layout: Layout, notes: list[str]) -> History:
     taken = {name: cells.numbers[name] for name in layout.values}
     check_asked(cells, taken)
     read = {name: (cells.timestamps, column.values) for name, column in taken.items()}
-    read, found = _without_codes(read, options)
+    read, found, known = without_codes(read, options, list(read) if options.channels else None)
     if options.channels:
         read = {options.stream or cells.table.name.split(".")[0]: _side_by_side(list(read.values()))}
     parts = [stream_history(name, *columns, last=options.duplicates == "last") for name, columns in read.items()]
     notes += row_notes(parts[0][1], parts[0][2], options)
     notes += cell_notes(cells, taken) + found
-    return _join([part for part, _, _ in parts], notes, "wide", options.channels)
+    return _join([part for part, _, _ in parts], notes, "wide", options.channels, known)
 
 
 def _long(cells: Cells, layout: Layout, keys: pl.Series, notes: list[str]) -> History:
@@ -122,19 +118,20 @@ def _long(cells: Cells, layout: Layout, keys: pl.Series, notes: list[str]) -> Hi
         for value, column in taken.items()
     }
     if options.channels:
-        series, found = _without_codes(series, options)
+        series, found, known = without_codes(series, options, [value for _, value in series])
         read = {name: _side_by_side([series[name, value] for value in values]) for name in names}
         wordy: list[str] = []
     else:
         wordy = [_joined(key, values) for key in series if _is_wordy(taken[key[1]], rows[key[0]])]
         streams = {_joined(key, values): columns for key, columns in series.items()}
-        read, found = _without_codes({name: each for name, each in streams.items() if name not in wordy}, options)
+        plain = {name: each for name, each in streams.items() if name not in wordy}
+        read, found, known = without_codes(plain, options)
     read = _asked_streams(read, options, values, layout.ids)
     parts = [stream_history(name, *columns, last=options.duplicates == "last") for name, columns in read.items()]
     notes += [f"streams left out (not numbers): {', '.join(wordy)}"] if wordy else []
     notes += row_notes(sum(part[1] for part in parts), sum(part[2] for part in parts), options)
     notes += cell_notes(cells, taken) + found
-    return _join([part for part, _, _ in parts], notes, "long", options.channels)
+    return _join([part for part, _, _ in parts], notes, "long", options.channels, known)
 
 
 def _joined(key: tuple[str, str], values: Sequence[str]) -> str:
@@ -148,8 +145,8 @@ def _is_wordy(column: Numbers, rows: Int64) -> bool:
 
 
 def _asked_streams(
-    read: dict[str, _Readings], options: ReadOptions, values: Sequence[str], ids: Sequence[str]
-) -> dict[str, _Readings]:
+    read: dict[str, Readings], options: ReadOptions, values: Sequence[str], ids: Sequence[str]
+) -> dict[str, Readings]:
     """The streams that --columns names, unless it names columns."""
     wanted = [name for name in options.columns or () if name not in values]
     if unknown := [name for name in wanted if name not in read]:
@@ -158,30 +155,12 @@ def _asked_streams(
     return {name: read[name] for name in wanted} if wanted else read
 
 
-def _side_by_side(channels: list[_Readings]) -> _Readings:
+def _side_by_side(channels: list[Readings]) -> Readings:
     """The channels of one stream, read at the same stamps, as values [n, channels]."""
     return channels[0][0], np.stack([values for _, values in channels], axis=1)
 
 
-def _without_codes(read: dict[_Name, _Readings], options: ReadOptions) -> tuple[dict[_Name, _Readings], list[str]]:
-    """The streams (or channels of them) with codes for a missing value made missing, and one note a code."""
-    kept = tuple(codes(options.not_missing, options.decimal or "."))
-    counts: dict[float, list[int]] = {}
-    cleared = dict(read)
-    for name, (times, values) in read.items():
-        if found := find_codes(values, kept):
-            cleared[name] = times, np.where(np.isin(values, list(found)), np.nan, values)
-            for code, count in found.items():
-                counts.setdefault(code, []).append(count)
-    notes = [
-        f"{code:g} stands for a missing value {many(sum(each), 'time')} in {len(each)} of {many(len(read), 'stream')}: "
-        f"taken as missing; --not-missing {code:g} keeps it"
-        for code, each in counts.items()
-    ]
-    return cleared, notes
-
-
-def _join(parts: list[History], notes: list[str], form: str, channels: Sequence[str]) -> History:
+def _join(parts: list[History], notes: list[str], form: str, channels: Sequence[str], known: Codes) -> History:
     rows = max(len(part) for part in parts)
     several = f" of {len(channels)} channels" if channels else ""
     head = f"{form} table: {many(len(parts), 'stream')}{several}, up to {many(rows, 'reading')} each"
@@ -191,4 +170,5 @@ def _join(parts: list[History], notes: list[str], form: str, channels: Sequence[
         [part.values[0] for part in parts],
         [head, *notes],
         tuple(channels),
+        known,
     )

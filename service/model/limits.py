@@ -26,8 +26,12 @@ EMITTED = frozenset([
 ])  # fmt: skip
 #: Further ones that a family of one's own is often made of. Their work follows from their shapes too.
 PLAIN = frozenset([
-    "Ceil", "Constant", "Conv", "Elu", "Erf", "Gelu", "LayerNormalization", "LeakyRelu", "LogSoftmax", "Min", "Pow",
-    "ReduceMax", "Sign", "Softmax", "Sqrt",
+    "Acos", "ArgMax", "ArgMin", "Asin", "Atan", "BatchNormalization", "CastLike", "Ceil", "Celu", "Constant",
+    "Conv", "Cosh", "Einsum", "Elu", "Erf", "Flatten", "GRU", "Gelu", "GroupNormalization", "HardSigmoid",
+    "HardSwish", "InstanceNormalization", "IsInf", "LSTM", "LayerNormalization", "LeakyRelu", "LogSoftmax", "Mean",
+    "Min", "Mish", "PRelu", "Pad", "Pow", "RNN", "Range", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax",
+    "ReduceProd", "ReduceSumSquare", "ScatterElements", "ScatterND", "Selu", "Sign", "Sinh", "Size", "Softmax",
+    "Softsign", "Sqrt", "Sum", "Tan", "Tile", "TopK", "Trilu", "Xor",
 ])  # fmt: skip
 #: They end when their data says so, if at all: allowed only by name, and every call then has a time limit.
 CONTROL_FLOW = frozenset(("If", "Loop"))
@@ -65,7 +69,7 @@ def check_operators(path: Path, nodes: Iterable[onnx.NodeProto], further: Collec
                 str(path),
                 "operators of Eddycast's own families",
                 f"operator {node.op_type!r}",
-                f"if you trust this bundle, allow it with bundle.operators={node.op_type}",
+                f"if you trust this bundle, allow it: bundle.operators={node.op_type}",
             )
         if place == MOST_NODES:
             raise BundleError(str(path), f"at most {MOST_NODES:,} nodes", "more")
@@ -108,6 +112,10 @@ def _work_of(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
         return written * max(max(inputs[0], default=1), 1)
     if node.op_type == "Conv":
         return written * math.prod(inputs[1][1:])
+    if node.op_type == "Einsum":  # at most every element with every other
+        return math.prod(math.prod(shape) for shape in inputs)
+    if node.op_type in ("LSTM", "GRU", "RNN"):  # at every step of every row all weights
+        return math.prod(inputs[0][:2]) * sum(map(math.prod, inputs[1:3])) + written * ELEMENT
     return (read + written) * ELEMENT
 
 

@@ -130,7 +130,7 @@ class Trusting(Last):
 class Eager(Last):
     """Scores a row of zeros as if that were a forecast."""
 
-    def _score(self, arrived: Tensor, state: State, before):
+    def _score(self, arrived: Tensor, state: State, before: Any) -> tuple[Tensor, Tensor]:
         return super()._score(arrived, state | {"pending": state["pending"] + OFFSETS}, before)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_the_parts_of_a_joint_forecaster_share_out_its_row(family: str, at: tupl
     assert parts[0].name == "core" and any(name.startswith("channel") for name in parts[0].tensors)
 
 
-def test_a_family_of_ones_own_has_parts_only_where_it_says_its_revision(tmp_path) -> None:
+def test_a_family_of_ones_own_has_parts_only_where_it_says_its_revision(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "from training.models import Naive\n"

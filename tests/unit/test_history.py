@@ -5,6 +5,7 @@ import gzip
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,7 +31,7 @@ def write(folder: Path, text: str, name: str = "data.csv") -> Path:
     return path
 
 
-def read(folder: Path, text: str, **options: object) -> History:
+def read(folder: Path, text: str, **options: Any) -> History:
     return read_history(write(folder, text), **options)
 
 

@@ -41,6 +41,11 @@ class OwnFamily:
         own: Schedule = getattr(self.made, "schedule", Schedule())
         return own
 
+    @property
+    def fits_itself(self) -> bool:
+        """Whether the class has a `fit` of its own, which may want a validation part."""
+        return getattr(self.made, "fit", None) is not None
+
     @contextmanager
     def at(self, moment: str) -> Iterator[None]:
         """Whatever is raised inside is the author's to mend."""
