@@ -158,6 +158,17 @@ def test_a_right_that_is_taken_away_ends_the_service(site: Site, user: User, rig
     assert "forbids this user to use the" in ended(site, worker)
 
 
+@pytest.mark.parametrize("right", ["changelog", "transactions"])
+def test_a_right_that_is_taken_away_ends_an_idle_service(site: Site, user: User, right: str) -> None:
+    """There is no record to be refused."""
+    for each in RIGHTS:
+        grant(user, each)
+    worker = site.serving()
+    kind, name, _ = RIGHTS[right]
+    user.revoke(kind, f"{name}{user.name}" if kind == "transactional_id" else f"{user.name}{name}", "write")
+    assert "forbids this user to use the" in ended(site, worker)
+
+
 WRONG = {
     "password": ({"KAFKA__SASL_PASSWORD": "wr0ng"}, "refuses the login"),
     "mechanism": ({"KAFKA__SASL_MECHANISM": "PLAIN"}, "refuses the login"),
