@@ -144,6 +144,7 @@ class Manifest(_Frozen):
     seasons_ms: tuple[Span, ...] = Field((), max_length=8)
     support: Literal["real", "nonnegative", "integer"] = "real"
     kind: Literal["gauge", "counter"] = "gauge"
+    register_size: float | None = Field(default=None, gt=0)  # of the register that counters count in
     codes: tuple[tuple[FiniteFloat, ...], ...] = ()  # numbers that mean a missing value, by channel; none = no channel
     files: dict[str, Sha256]  # file name -> sha256
     training: TrainingRecord | None = None

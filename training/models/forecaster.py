@@ -44,6 +44,7 @@ class Target:
     second_steps: int = 0
     others: int = 0  # other channels of the stream that a forecast may look at
     kind: Kind = "gauge"
+    register: float | None = None  # size of the register that counters count in
 
     @property
     def forecast_interval_ms(self) -> int:
@@ -150,7 +151,7 @@ class Forecaster(nn.Module):
         if self.revision is None:
             return []
         own = {"families": self.families, "revision": self.revision}
-        parts = memory_parts(self.memory, self.target.kind)
+        parts = memory_parts(self.memory, self.target.kind, self.target.register)
         if self.latent:
             parts.append(latent_part(self.latent, own, needs=[part.name for part in parts]))
         emitted = {"levels": self.target.quantiles, "support": self.target.support, "block": self.target.block}
@@ -160,7 +161,7 @@ class Forecaster(nn.Module):
         """Consume value [batch, 1] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms. `beside`
         [batch, features] f32: what stands in the memories of the other channels after this slot."""
         counted = self.target.kind == "counter"
-        arrived, counter = increase(value[:, 0], state) if counted else (value[:, 0], {})
+        arrived, counter = increase(value[:, 0], state, self.target.register) if counted else (value[:, 0], {})
         before = self.memory.frame(state)
         loss, scores = self._score(arrived, state, before)
         memory, glance = self.memory.update(arrived, timestamp, state)
@@ -217,7 +218,7 @@ class Forecaster(nn.Module):
         """values [T, S] (NaN = missing) on the grid timestamps [T] -> the same numbers that `step` and `forecast`
         give, one observation at a time. multi_step is computed after the steps `origins` (default: all). `beside`: the
         memories of the other channels."""
-        values = increases(values) if self.target.kind == "counter" else values
+        values = increases(values, self.target.register) if self.target.kind == "counter" else values
         columns = replace(unroll_memory(self.memory.spec, values, timestamps), beside=tuple(beside))
         hidden = self.scan(columns)
         steps = len(timestamps)

@@ -40,12 +40,13 @@ def memory_facts(spec: MemorySpec) -> dict[str, Any]:
     return {"revision": MEMORY_REVISION, **facts}
 
 
-def memory_parts(memory: Memory, kind: Kind) -> list[StatePart]:
+def memory_parts(memory: Memory, kind: Kind, register: float | None = None) -> list[StatePart]:
     """What follows from readings alone: the core, and the second season's table where there is one."""
     second = tuple(memory.second.initial_state(1)) if memory.second else ()
     core = [name for name in memory.initial_state(1) if name not in second]
     counter = initial_counter(1) if kind == "counter" else {}
-    parts = [StatePart(CORE, (*core, *counter), {"memory": memory_facts(memory.spec), "kind": kind})]
+    counted = {"kind": kind} if register is None else {"kind": kind, "register": register}
+    parts = [StatePart(CORE, (*core, *counter), {"memory": memory_facts(memory.spec), **counted})]
     if second:
         parts.append(StatePart(SECOND, second, {"steps": memory.spec.second_steps, "rate": SECOND_RATE}, (CORE,)))
     return parts
