@@ -101,7 +101,8 @@ class Restore:
         partitions: int,
         passing: FaultPoint | None = None,
     ) -> None:
-        """`reader` reads the changelog, of so many `partitions`. `passing` is told when ends are fixed, before reading."""
+        """`reader` reads the changelog, of so many `partitions`. `passing` is told when ends are fixed and nothing is
+        read yet."""
         self._passing = passing or FaultPoint()
         self._consumer, self._reader, self._positions, self._partitions = consumer, reader, positions, partitions
         self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption
