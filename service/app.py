@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.connect import kafka_broker, reach, warn_of_risks
-from service.errors import BrokerError
+from service.errors import BrokerError, BrokerUnavailable
 from service.faults import FaultPoint, freeze_this_process, kill_this_process, pause
 from service.health import Health
 from service.http_port import HealthServer
@@ -37,6 +37,8 @@ from service.topics import Topology, prepare_topics
 CLOSING = 0.2
 #: A start that waits for a bundle looks again this often, and says so this often, s.
 LOOK_EVERY_S, SAY_EVERY_S = 0.5, 5.0
+#: From one attempt to learn about the topics to the next, s.
+AGAIN_S = 2.0
 #: Exit code of a shutdown that was cut short.
 CUT_SHORT = 70
 
@@ -146,13 +148,15 @@ class Service:
 
     def _prepare(self, broker: Broker, stop: threading.Event, row_bytes: int) -> Topology | None:
         """What is known of the topics, once the broker answers and all are there; None if stopped before."""
-        admin = reach(broker, stop, self._waiting)
-        if admin is None:
-            return None
-        try:
-            return prepare_topics(admin, self._settings, row_bytes)
-        finally:
-            admin.close()
+        while (admin := reach(broker, stop, self._waiting)) is not None:
+            try:
+                return prepare_topics(admin, self._settings, row_bytes)
+            except BrokerUnavailable as error:
+                get_log().warning("waiting for the broker", reason=str(error))
+            finally:
+                admin.close()
+            stop.wait(AGAIN_S)
+        return None
 
     def _waiting(self, what: str) -> None:
         """Still alive, not yet ready."""

@@ -148,7 +148,7 @@ class Metrics:
             "More rows, a slow broker, or a transaction left open that had to run out.",
             SECONDS,
         )
-        self.ready = self._gauge("ready", "0 or 1", "1 while forecasts are being served.", "0: /ready says why.")
+        self.ready = self._gauge("ready", "0 or 1", "1 while a forecast could be committed now.", "0: /ready says why.")
         self.model_info = self._gauge(
             "model_info",
             "1",

@@ -78,8 +78,8 @@ class Pipeline:
         self._failures = Failures(self._manifest.label)
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
-        self._readiness = Readiness(self._consumer, self._trouble, options.session_s)
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
+        self._readiness = Readiness(self._consumer, self._checkpoint, self._trouble, options)
         restore = self._connections.restore(self._store, self._passing)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
         self._in_group = False
@@ -204,20 +204,8 @@ class Pipeline:
     def _prove(self) -> None:
         """With nothing to commit, see now and then whether it could be."""
         idle = not self._checkpoint.done and not self._serving.pending and not self._serving.is_behind
-        if not idle or not self._in_group or not self._readiness.is_due:
-            return
-        options = self._options
-        outputs = (options.output_topic, options.dead_letter_topic) if self._readiness.is_first else ()
-        try:
-            self._checkpoint.probe(outputs, min(self._serving.served, default=0), options.commit_timeout_s)
-        except InstanceFenced:
-            raise
-        except BrokerError as error:
-            self._trouble.say(error)
-            time.sleep(self._trouble.pause_s)
-        else:
-            self._trouble.over()
-            self._readiness.proven()
+        if idle and self._in_group:
+            self._readiness.prove(min(self._serving.served, default=0))
 
     def _step_over(self, brought: Collection[int]) -> None:
         """Past what is for nobody - control records, aborted transactions - in partitions that brought no record: else

@@ -230,7 +230,7 @@ def _read_environment(variables: Mapping[str, str]) -> dict[str, _Given]:
 
 
 def _is_mine(name: str, value: str) -> bool:
-    """Whether a variable sets something. One that is empty does not: that is how templates leave one out."""
+    """True if a variable sets something. An empty one does not: templates leave out a value like this."""
     if not name.startswith(PREFIX) or name == CONFIG or not value:
         return False
     return not is_injected(name, value)

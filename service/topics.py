@@ -145,7 +145,7 @@ def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int)
 
 
 def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
-    """What this user would be refused later, at the first record or the first commit."""
+    """Rights that are missing, which would fail at the first record or the first commit."""
     allowed = admin.operations(name)
     if allowed is None:
         return

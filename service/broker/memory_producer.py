@@ -109,7 +109,11 @@ class MemoryProducer:
         self._check_alive()
         if self._open is not None:
             raise TransactionFailed("a transaction is open already", "commit or abort it first")
-        self._strike("probe")
+        try:
+            self._broker.faults.strike("probe")
+        except BrokerError as error:
+            self._broken = str(error)
+            raise
 
     def commit(self, timeout_s: float = 10.0) -> None:
         """See `port.Producer`."""

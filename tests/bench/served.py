@@ -80,7 +80,7 @@ class _Offsets:
     def commit(self, *_: Any) -> None:
         """The offsets are."""
 
-    begin = flush = abort = close = commit
+    begin = flush = abort = close = probe = commit
 
 
 class _Forgetful(Store):

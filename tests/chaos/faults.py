@@ -19,6 +19,7 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     stall        the network to a node, or to all, passes nothing, for a moment or for longer than a session; counted
                  from when it does again
     cut          every connection of the workers to a node, or to all, ends
+    garbage, gaps, packed, year_9999    records that no sensor should send (`floods.py`)
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from contextlib import ExitStack
 
 from service.broker.kafka import KafkaBroker
 from tests.chaos.fleet import Stuck, Worker, await_true
+from tests.chaos.floods import FLOODS
 from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import PLACES, Fault
@@ -45,7 +47,12 @@ def inject(scene: Scene, fault: Fault) -> Times:
     """Do it and wait until it is recovered from. Raises Stuck."""
     draw = random.Random(fault.seed)
     time.sleep(draw.uniform(0.0, 1.0))
-    times = _armed(scene, draw, fault.kind) if fault.kind in PLACES else _ACTS[fault.kind](scene, draw)
+    if fault.kind in PLACES:
+        times = _armed(scene, draw, fault.kind)
+    elif fault.kind in FLOODS:
+        times = _flooded(scene, draw, fault.kind)
+    else:
+        times = _ACTS[fault.kind](scene, draw)
     while len(scene.fleet.alive) < _LEAST:
         scene.fleet.start()
     return times
@@ -172,6 +179,12 @@ def _stall(scene: Scene, draw: random.Random) -> Times:
             stack.enter_context(proxy.stalled())
         time.sleep(draw.choice((0.3, 1.0, 2.0, 3.5)))
     return time.monotonic(), _recovered(scene)
+
+
+def _flooded(scene: Scene, draw: random.Random, kind: str) -> Times:
+    began, partition = time.monotonic(), draw.choice(sorted(scene.progress.ends()))
+    FLOODS[kind](scene.site.servers, scene.topics.input, partition, draw)
+    return began, _recovered(scene)
 
 
 def _cut(scene: Scene, draw: random.Random) -> Times:

@@ -1,9 +1,9 @@
-"""Records that no sensor should send, in numbers that no service should mind. They stand in the input for the undisturbed
-run as well, so that what they lead to is compared like everything else.
+"""Records that no sensor should send, in numbers that no service should mind. They stand in the input for the
+undisturbed run as well, so that what they lead to is compared like everything else.
 
     garbage      two thousand records that cannot be read, in one partition
     gaps         a stream with a gap before every reading: each asks for many calls of the graph with one row
-    zstd         readings in a batch compressed by zstd
+    packed       batches of every codec, and one that unpacks to more than a worker takes
     year_9999    readings stamped at the end of all years, without a time of the broker
 """
 
@@ -17,7 +17,7 @@ from kafka import KafkaProducer
 from tests.support.bundles import START_MS
 
 _MINUTE_MS = 60_000
-_GARBAGE, _GAPS, _ZSTD = 2_000, 1_500, 300
+_GARBAGE, _GAPS, _PACKED = 2_000, 1_500, 300
 #: As long as the bundle of a chaos run bridges.
 _LONGEST_GAP = 8
 #: 9999-12-31, ms.
@@ -45,13 +45,19 @@ def _gaps(servers: str, topic: str, partition: int, draw: random.Random) -> None
         producer.flush()
 
 
-def _zstd(servers: str, topic: str, partition: int, draw: random.Random) -> None:
-    name = b"zstd-%d" % draw.randrange(1 << 32)
-    with KafkaProducer(bootstrap_servers=servers, linger_ms=200, compression_type="zstd") as producer:
-        for i in range(_ZSTD):
-            value = b'{"timestamp":%d,"value":%d}' % (START_MS + i * 1_000, i % 7)
-            producer.send(topic, value, b"%b-%d" % (name, i % 30), partition=partition)
-        producer.flush()
+def _packed(servers: str, topic: str, partition: int, draw: random.Random) -> None:
+    """Readings in batches of every codec, and a record beyond `kafka.unpacked_bytes`."""
+    name = b"packed-%d" % draw.randrange(1 << 32)
+    for codec in ("gzip", "snappy", "lz4", "zstd"):
+        packing = {"compression_type": codec, "batch_size": 1 << 20, "max_request_size": 1 << 26}
+        with KafkaProducer(bootstrap_servers=servers, linger_ms=200, **packing) as producer:
+            for i in range(_PACKED):
+                value = b'{"timestamp":%d,"value":%d}' % (START_MS + i * 1_000, i % 7)
+                producer.send(topic, value, b"%b-%d" % (name, i % 30), partition=partition)
+            producer.flush()
+            if codec == "zstd":
+                producer.send(topic, b"z" * (40 << 20), b"large", partition=partition)
+                producer.flush()
 
 
 def _year_9999(servers: str, topic: str, partition: int, draw: random.Random) -> None:
@@ -62,4 +68,4 @@ def _year_9999(servers: str, topic: str, partition: int, draw: random.Random) ->
         producer.flush()
 
 
-FLOODS: dict[str, Flood] = {"garbage": _garbage, "gaps": _gaps, "zstd": _zstd, "year_9999": _year_9999}
+FLOODS: dict[str, Flood] = {"garbage": _garbage, "gaps": _gaps, "packed": _packed, "year_9999": _year_9999}

@@ -6,6 +6,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tests.chaos.floods import FLOODS
+
 #: A new worker kills itself there, as soon as it comes there by itself.
 PLACES = (*(f"commit.{step}" for step in range(1, 8)), "assigned", "restoring", "reading")
 #: What each kind does is said in `faults.py`.
@@ -22,6 +24,7 @@ _ANYWHERE = (
     "fence",
     "stall",
     "cut",
+    *FLOODS,
 )
 _ONE_NODE, _CLUSTER = ("broker",), ("leader",)
 

@@ -1,7 +1,7 @@
 """A long run with one worker that nobody disturbs: python -m tests.chaos.soak --minutes 20 [--nodes 1] [--seed 1].
 
 Workers beside it are killed, frozen, added and removed, the network stalls, garbage floods in; its memory, threads and
-file descriptors are looked at all the time. Ends with 0 only if none of them grows and nothing is lost, doubled or altered.
+descriptors are looked at all the time. Ends with 0 only if none of them grows and nothing is lost, doubled or altered.
 """
 
 from __future__ import annotations

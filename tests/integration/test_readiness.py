@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from deploy.kafka import KafkaServer
+from service.broker.kafka import KafkaBroker
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.processes import Site, said
 
@@ -31,8 +33,10 @@ def mortal(site: Site, tmp_path: Path) -> Iterator[Site]:
     """The same on a broker of one's own."""
     with KafkaServer(1) as kafka:
         variables = site.variables | {"KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers} | SESSION
+        with closing(KafkaBroker(kafka.bootstrap_servers).admin()) as admin:
+            admin.create_topic(site.input, site.partitions)
+        (tmp_path / "mortal").mkdir()
         with Fleet(variables, tmp_path / "mortal") as fleet:
-            (tmp_path / "mortal").mkdir()
             yield replace(site, kafka=kafka, fleet=fleet, variables=variables)
 
 

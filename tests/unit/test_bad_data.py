@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,9 +41,12 @@ class Log:
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    stream = io.StringIO()
+    stream, root = io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers, root.level
     configure_log("json", "info", stream)
     yield Log(stream)
+    root.handlers = handlers
+    root.setLevel(level)
 
 
 class Clock:

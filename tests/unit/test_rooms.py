@@ -28,6 +28,7 @@ SHARED = {
     "service.replay",
     "service.simulator.merge",
     "service.state.arena",
+    "service.trust",
     "service.wording",
     "service.writing",
 }
@@ -40,6 +41,7 @@ DEMO = {
     "service.log",
     "service.metrics.PREFIX",
     "service.pipeline",
+    "service.security_settings",
     "service.setting_groups",
     "service.settings",
 }
