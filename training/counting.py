@@ -23,8 +23,10 @@ NEAR_ZERO = 0.1  # of the reading before: where a reset ends
 def increases(values: Float64) -> Float64:
     """Readings [T, S] (NaN = missing) -> what each interval added, [T, S]. After k missing readings the increase is
     over k + 1 intervals, and its mean counts for the slot that came. A reading below the last one is a reset: it is
-    itself the increase since. NaN where nothing came, and at the first reading, before which none is known."""
+    itself the increase since; one below zero, where there was one that was not, is no reading at all. NaN where nothing
+    came, and at the first reading, before which none is known."""
     rows = np.arange(len(values))[:, None]
+    values = np.where((values < 0) & np.logical_or.accumulate(values >= 0, axis=0), np.nan, values)
     latest = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
     before = np.concatenate([np.full_like(latest[:1], -1), latest[:-1]])
     last = np.take_along_axis(values, np.maximum(before, 0), axis=0)

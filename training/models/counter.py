@@ -22,11 +22,14 @@ def initial_counter(batch: int) -> State:
 
 def increase(reading: Tensor, state: State) -> tuple[Tensor, State]:
     """What each interval since the last reading added, [batch] f64, with `reading` [batch] f64 (NaN = missing); NaN
-    without a reading now and one before. A reading below the last one is a reset: it is itself the increase."""
+    without a reading now and one before. A reading below the last one is a reset: it is itself the increase. Below zero,
+    where the last was not, it is none: what a meter sends that lost its own."""
     last, age = state["counter"].unbind(1)
-    observed, seen = ~torch.isnan(reading), age > 0
+    seen = age > 0
+    reading = torch.where((reading < 0) & (last >= 0) & seen, torch.nan, reading)
+    observed = ~torch.isnan(reading)
     risen = torch.where(reading < last, reading, reading - last) / age.clamp(min=1)
-    added = torch.where(seen, risen, torch.full_like(risen, torch.nan))
-    older = torch.where(seen, age + 1, torch.zeros_like(age))
-    kept = [torch.where(observed, reading, last), torch.where(observed, torch.ones_like(age), older)]
+    added = torch.where(seen, risen, torch.nan)
+    older = torch.where(seen, age + 1, 0.0)
+    kept = [torch.where(observed, reading, last), torch.where(observed, 1.0, older)]
     return added, {"counter": torch.stack(kept, 1)}

@@ -108,5 +108,5 @@ def _summed(surprises: list[Tensor]) -> Tensor:
     """[batch] the sum over the targets that have a surprise; NaN where none has."""
     stacked = torch.stack(surprises, 1)
     missing = torch.isnan(stacked)
-    total = torch.where(missing, torch.zeros_like(stacked), stacked).sum(1)
-    return torch.where(missing.all(1), torch.full_like(total, torch.nan), total)
+    total = torch.where(missing, 0.0, stacked).sum(1)
+    return torch.where(missing.all(1), torch.nan, total)
