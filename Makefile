@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check test chaos demo bench accuracy kafka docs format clean
+.PHONY: help venv check quick test chaos demo bench accuracy kafka docs format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -23,12 +23,17 @@ $(VENV)/.service $(VENV)/.demo $(VENV)/.bench $(VENV)/.dev: pyproject.toml const
 
 venv: $(VENV)/.dev ## everything a developer needs, in .venv
 
-check: $(VENV)/.dev ## formatter, linter, strict types, import rules, docs
+check: $(VENV)/.dev ## formatter, linter, strict types, import rules, dead code, dependencies, docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/vulture
+	$(BIN)/deptry --no-ansi .
 	$(BIN)/python -m tests.tools.docs
+
+quick: $(VENV)/.dev ## the inner loop: everything that needs neither Kafka nor training, in two minutes
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kafka and not slow and not trains' tests/unit tests/broker tests/durability tests/property
 
 test: check ## the checks, then every test, against a real Apache Kafka too
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -15,7 +15,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.main import get_command
 
+from service.commands.bundle import bundle
 from service.commands.doctor import doctor
 from service.commands.replay import replay
 from service.commands.serve import serve
@@ -23,9 +25,10 @@ from service.commands.settings_help import TAKES_SETTINGS
 from service.commands.simulate import simulate
 from service.commands.state import state
 from service.errors import EddycastError, FamilyError, MissingExtra
+from service.wording import one_line
 
 GROUP = "eddycast.commands"
-OWN = ("serve", "doctor", "simulate", "replay", "state")
+OWN = ("serve", "doctor", "simulate", "replay", "state", "bundle")
 
 
 def main() -> None:
@@ -36,11 +39,13 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; `--debug` in front keeps an error's stack trace."""
     try:
-        build_app(arguments)(list(arguments), prog_name="eddycast")
+        command = get_command(build_app(arguments))
+        show_defaults(command)
+        command(list(arguments), prog_name="eddycast")
     except EddycastError as error:
         if "--debug" in arguments[:1]:
             raise
-        print(f"eddycast: {error}", file=sys.stderr)  # noqa: T201
+        print(f"eddycast: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         if isinstance(error, FamilyError) and error.trace:
             print(f"the way through your own code:\n{error.trace}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -58,6 +63,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.command()(simulate)
     app.command()(replay)
     app.add_typer(state, name="state")
+    app.add_typer(bundle, name="bundle")
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     if named in found:
@@ -66,6 +72,18 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
         for name, entry in found.items():
             app.command(name)(_load_or_explain(entry))
     return app
+
+
+def show_defaults(command: Any) -> None:
+    """Let --help show the default of every option, also where that is nothing or off."""
+    for inner in getattr(command, "commands", {}).values():
+        show_defaults(inner)
+    for option in command.params:
+        if option.param_type_name == "option" and option.show_default is True and option.name != "help":
+            if option.default is None and not option.required:
+                option.show_default = "none"
+            elif option.default is False:
+                option.show_default = "off"
 
 
 def _version(wanted: bool) -> None:

@@ -17,10 +17,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.broker.port import Broker
 from service.bundle import MANIFEST
-from service.connect import kafka_broker, reach
+from service.connect import kafka_broker, reach, warn_of_risks
 from service.errors import BrokerError
 from service.faults import FaultPoint, kill_this_process, pause
-from service.health import Health, HealthServer
+from service.health import Health
+from service.http_port import HealthServer
 from service.log import configure_log, get_log
 from service.metrics import PREFIX, Metrics
 from service.model.runtime import Runtime
@@ -87,6 +88,8 @@ class Service:
         os._exit(CUT_SHORT)
 
     def _serve(self, stop: threading.Event) -> None:
+        if self._broker is None:
+            warn_of_risks(self._settings.kafka)
         runtime = self._load(stop)
         broker = self._broker if self._broker is not None else kafka_broker(self._settings.kafka)
         if runtime is None or (topology := self._prepare(broker, stop, row_bytes(runtime.manifest))) is None:
@@ -104,6 +107,7 @@ class Service:
         options, faults = pipeline_options(self._settings, topology), self._settings.faults
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
         passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
+        _calm_collector()
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
         self._leave(broker)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
@@ -131,7 +135,12 @@ class Service:
                 get_log().info("waiting for the bundle", directory=str(bundle.directory))
             if stop.wait(LOOK_EVERY_S):
                 return None
-        return Runtime.load(bundle.directory, intra_op_threads=engine.intra_op_threads, max_batch=engine.max_batch)
+        return Runtime.load(
+            bundle.directory,
+            intra_op_threads=engine.intra_op_threads,
+            max_batch=engine.max_batch,
+            trust=bundle.trust,
+        )
 
     def _prepare(self, broker: Broker, stop: threading.Event, row_bytes: int) -> Topology | None:
         """What is known of the topics, once the broker answers and all are there; None if stopped before."""
@@ -194,4 +203,5 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         max_gap=limits.max_gap,
         forecast_every=settings.engine.forecast_every,
         late_to_dead_letters=limits.late_to_dead_letters,
+        codes=settings.input.codes,
     )

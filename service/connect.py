@@ -9,13 +9,15 @@ from threading import Event
 
 from service.broker.kafka import KafkaBroker
 from service.broker.port import Admin, Broker
+from service.credentials import client_security
 from service.errors import BrokerUnavailable
 from service.log import get_log
-from service.setting_groups import KafkaSettings
+from service.security_settings import KafkaSettings
 
 
 def kafka_broker(settings: KafkaSettings) -> Broker:
-    """Real Kafka as `settings` say. Connects to nothing yet."""
+    """Real Kafka as `settings` say. Connects to nothing yet. Raises SettingsError for a secret, certificate or key that
+    cannot be read, MissingExtra for a mechanism whose package is not installed."""
     return KafkaBroker(
         settings.bootstrap_servers,
         session_timeout_ms=settings.session_timeout_ms,
@@ -29,8 +31,14 @@ def kafka_broker(settings: KafkaSettings) -> Broker:
         max_request_bytes=settings.max_request_bytes,
         instance_id=settings.instance_id,
         bulk=settings.bulk,
-        security=_security(settings),
+        security=client_security(settings),
     )
+
+
+def warn_of_risks(settings: KafkaSettings) -> None:
+    """Log what an operator should know about how the broker is spoken to."""
+    for risk in settings.risks():
+        get_log().warning(risk.what, action=risk.action)
 
 
 def reach(
@@ -38,8 +46,8 @@ def reach(
 ) -> Admin | None:
     """The broker's admin once it answers; None if `stop` is set before.
 
-    Says at every attempt, a few seconds apart, that it waits, and calls `waiting` with what for. Raises
-    BrokerUnavailable when nobody has answered `within_s`.
+    Logs each failed attempt, a few seconds apart, with its reason, and calls `waiting` with what is waited for. Raises
+    BrokerUnavailable when none has answered `within_s`, and AccessRefused at once.
     """
     began = time.monotonic()
     while not stop.is_set():
@@ -53,14 +61,3 @@ def reach(
             get_log().warning("waiting for the broker", reason=error.what)
             stop.wait(every_s)
     return None
-
-
-def _security(settings: KafkaSettings) -> dict[str, str]:
-    options: dict[str, str] = {"security_protocol": settings.security_protocol}
-    if settings.security_protocol.startswith("SASL") and settings.sasl_username and settings.sasl_password:
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.sasl_username
-        options["sasl_plain_password"] = settings.sasl_password.get_secret_value()
-    if settings.ssl_cafile is not None:
-        options["ssl_cafile"] = str(settings.ssl_cafile)
-    return options

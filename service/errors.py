@@ -10,6 +10,10 @@
     ├── StateError           stored rows are damaged, foreign, of another layout, or disagree with the offsets
     └── BrokerError          anything the broker, or the way to it, refused
         ├── BrokerUnavailable    no broker answers (retry)
+        ├── AccessRefused        broker and service do not accept each other (end)
+        │   ├── TlsFailed            a certificate, a host name, or TLS where the other side speaks none
+        │   ├── AuthenticationFailed a password, a token or a mechanism is refused
+        │   └── NotAuthorized        the broker's access control lacks a right
         ├── TopicMissing         a topic is not there and may not be created
         ├── MembershipLost       the group has moved on without us (rejoin)
         ├── InstanceFenced       another process has our static instance id (end)
@@ -110,6 +114,23 @@ class BrokerUnavailable(BrokerError):
     """No broker answers: retried, and said every few seconds."""
 
     retriable = True
+
+
+class AccessRefused(BrokerError):
+    """At any call: one of those below. Waiting does not cure it, so the process ends. The operator corrects settings,
+    certificates or rights."""
+
+
+class TlsFailed(AccessRefused):
+    """While connecting: no TLS connection that both sides trust."""
+
+
+class AuthenticationFailed(AccessRefused):
+    """While connecting: the broker does not know this user, its secret, or the way it is shown."""
+
+
+class NotAuthorized(AccessRefused):
+    """At any call: the user is known and may not do this. The operator grants the named right."""
 
 
 class TopicMissing(BrokerError):

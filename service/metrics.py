@@ -71,6 +71,12 @@ class Metrics:
             "model's grid. late, restart: a clock is wrong or a buffer is sent out of order.",
             "verdict",
         )
+        self.missing_codes = self._counter(
+            "missing_codes_total",
+            "values",
+            "Readings that equal a code for a missing value, and were taken as missing.",
+            "A sensor or its logger fails: look which one. If the number is a reading, drop it with input.codes.",
+        )
         self.imputed_steps = self._counter(
             "imputed_steps_total",
             "steps",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from service.missing_codes import OF_BUNDLE
 from service.positions import WhenDeleted
 from service.work import WorkOptions
 
@@ -37,6 +38,7 @@ class Options:
     max_gap: int | None = None  # None = the bundle's
     forecast_every: int = 1
     late_to_dead_letters: bool = False
+    codes: str = OF_BUNDLE
 
     @property
     def work(self) -> WorkOptions:
@@ -49,4 +51,5 @@ class Options:
             self.far_future_ms,
             self.late_to_dead_letters,
             self.max_output_bytes,
+            self.codes,
         )

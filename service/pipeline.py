@@ -17,6 +17,7 @@ from service.attempts import Attempts
 from service.broker.port import Broker
 from service.connections import Connections
 from service.errors import (
+    AccessRefused,
     BrokerError,
     BrokerUnavailable,
     CommitUnknown,
@@ -100,7 +101,7 @@ class Pipeline:
         self._bring_back(beside=bool(batches))
         try:
             self._serve(batches)
-        except (StateError, InstanceFenced):
+        except (StateError, InstanceFenced, AccessRefused):
             raise
         except Exception as error:  # noqa: BLE001 - a record may break anything; `Attempts` ends what comes back
             self._undo(error)
@@ -174,6 +175,7 @@ class Pipeline:
         for share in done.shares:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
         count_dead_letters(self._metrics, done.letters)
+        self._metrics.missing_codes.inc(done.codes)
         count_forecasts(self._metrics, self._manifest, done.forecasts)
 
     def _commit_if_due(self, at_once: bool = False) -> None:

@@ -15,15 +15,21 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    SecretStr,
     model_validator,
 )
+
+from service.missing_codes import OF_BUNDLE, chosen_codes
+from service.trust import Trust
 
 
 def require(condition: bool, message: str) -> None:
     """Raises ValueError(message), which pydantic turns into a complaint, unless `condition`."""
     if not condition:
         raise ValueError(message)
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 class Group(BaseModel):
@@ -37,10 +43,29 @@ class BundleSettings(Group):
 
     directory: Path = Field(Path("bundle"), description="The bundle that `eddycast train` wrote")
     wait_s: float = Field(0.0, ge=0, description="How long to wait at start for a bundle that is not there yet")
+    version: str | None = Field(
+        None, pattern=r"^[0-9a-f]{6,64}$", description="Serve this version alone, by its first 6 or more digits"
+    )
+    trusted_keys: str | None = Field(
+        None,
+        pattern=r"^ *[0-9a-f]{64} *(, *[0-9a-f]{64} *)*$",
+        description="Public keys, one of which must have signed the bundle, comma between; none = nobody has to",
+    )
+    operators: str | None = Field(
+        None,
+        pattern=r"^ *[A-Za-z0-9]+ *(, *[A-Za-z0-9]+ *)*$",
+        description="ONNX operators that graphs may use beside the usual ones, as If,Loop: only what you trust",
+    )
+
+    @property
+    def trust(self) -> Trust:
+        """The bundles that may be loaded."""
+        keys, operators = (_listed(setting) for setting in (self.trusted_keys, self.operators))
+        return Trust(self.version or "", keys, frozenset(operators))
 
 
-class KafkaSettings(Group):
-    """The broker, and our membership of a consumer group."""
+class KafkaClientSettings(Group):
+    """The broker, and membership of a consumer group; how it is secured stands in `service.security_settings`."""
 
     bootstrap_servers: str = Field("localhost:9092", min_length=1, description="Brokers as HOST:PORT, comma between")
     group: str = Field("eddycast", min_length=1, description="Consumer group; services of one group share the input")
@@ -65,13 +90,6 @@ class KafkaSettings(Group):
     bulk: bool = Field(
         True, description="Whole record batches, by the client's inside; false = its public calls, many times slower"
     )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How the broker is spoken to"
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="With SASL only")
-    sasl_username: str | None = Field(None, description="With SASL only")
-    sasl_password: SecretStr | None = Field(None, description="With SASL only; never logged")
-    ssl_cafile: Path | None = Field(None, description="Certificates to trust; none = the system's")
 
     @model_validator(mode="after")
     def _timeouts_agree(self) -> Self:
@@ -87,11 +105,6 @@ class KafkaSettings(Group):
             self.delivery_timeout_ms < self.transaction_timeout_ms,
             "kafka.delivery_timeout_ms must be shorter than kafka.transaction_timeout_ms",
         )
-        has_user = self.sasl_username is not None and self.sasl_password is not None
-        require(
-            has_user or not self.security_protocol.startswith("SASL"),
-            "kafka.security_protocol with SASL needs kafka.sasl_username and kafka.sasl_password",
-        )
         return self
 
 
@@ -102,7 +115,10 @@ class TopicSettings(Group):
     output: str = Field("forecasts", min_length=1, description="Forecasts; as many partitions as the input")
     dead_letters: str = Field("dead-letters", min_length=1, description="Records that could not be forecast, and why")
     changelog: str | None = Field(None, min_length=1, description="Rows of state; none = the group's name + -changelog")
-    create: bool = Field(True, description="Create what is missing at start; false = name it and stop")
+    create: bool = Field(True, description="Create what the service writes to; false = name it and stop")
+    create_input: bool = Field(
+        False, description="Create the input as well; false = an input that is missing, or mistyped, is named"
+    )
     partitions: PositiveInt = Field(4, description="Of an input topic that is created")
     replication: PositiveInt = Field(1, description="Of topics that are created; 3 in production")
 
@@ -112,6 +128,24 @@ class TopicSettings(Group):
             len({self.input, self.output, self.dead_letters}) == 3,
             "topics.input, topics.output and topics.dead_letters must be three topics",
         )
+        return self
+
+
+class InputSettings(Group):
+    """How a record becomes a reading."""
+
+    codes: str = Field(
+        OF_BUNDLE,
+        description="Numbers that mean a missing value, as -999,-9999, beside those that the bundle names; "
+        "none = not even these",
+    )
+
+    @model_validator(mode="after")
+    def _codes_are_numbers(self) -> Self:
+        try:
+            chosen_codes(self.codes, (), 1)
+        except ValueError:
+            raise ValueError("input.codes must be numbers, none or bundle, comma between") from None
         return self
 
 

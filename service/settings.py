@@ -8,7 +8,8 @@ A setting has one name in three places, the later ones winning:
     a flag          --kafka.linger_ms 5
 
 pydantic-settings reads the three; what it read becomes one flat table of dotted names before anything is validated, so
-that every complaint can name the place it came from. A name that no setting has is an error in each of them.
+that every complaint can name the place it came from. A name that no setting has is an error in each of them; an empty
+variable is as good as none, and `none` stands for no value where that is the default.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from pydantic_settings import SettingsError as Unreadable
 
 from service.errors import SettingsError
 from service.faults import PLACES
+from service.injected import is_injected
+from service.security_settings import SECRETS, KafkaSettings
 from service.setting_groups import (
     BundleSettings,
     CommitSettings,
@@ -46,7 +49,7 @@ from service.setting_groups import (
     FaultSettings,
     Group,
     HttpSettings,
-    KafkaSettings,
+    InputSettings,
     LogSettings,
     TimeSettings,
     TopicSettings,
@@ -84,6 +87,7 @@ class Settings(BaseSettings):
     bundle: BundleSettings = BundleSettings()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    input: InputSettings = InputSettings()
     time: TimeSettings = TimeSettings()
     engine: EngineSettings = EngineSettings()
     commit: CommitSettings = CommitSettings()
@@ -191,7 +195,7 @@ def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | No
     from_flags, config = _read_flags(flags)
     config = config or environment.get(CONFIG)
     from_file = _read_file(Path(config)) if config else {}
-    given = from_file | _read_environment(environment) | from_flags
+    given = _none_is_none(from_file | _read_environment(environment) | from_flags)
     try:
         return Settings(**_nested(given))
     except ValidationError as error:
@@ -208,10 +212,28 @@ def _read_file(path: Path) -> dict[str, _Given]:
 
 
 def _read_environment(variables: Mapping[str, str]) -> dict[str, _Given]:
-    mine = sorted(name for name in variables if name.startswith(PREFIX) and name != CONFIG)
-    places = {name[len(PREFIX) :].lower().replace("__", "."): _Given(variables[name], name) for name in mine}
+    mine = {name: value for name, value in sorted(variables.items()) if _is_mine(name, value)}
+    places = {name[len(PREFIX) :].lower().replace("__", "."): _Given(value, name) for name, value in mine.items()}
     _known(places)
-    return {name: _Given(value, places[name].place) for name, value in _flat(_Environment(variables)()).items()}
+    return {name: _Given(value, places[name].place) for name, value in _flat(_Environment(mine)()).items()}
+
+
+def _is_mine(name: str, value: str) -> bool:
+    """Whether a variable sets something. One that is empty does not: that is how templates leave one out."""
+    if not name.startswith(PREFIX) or name == CONFIG or not value:
+        return False
+    return not is_injected(name, value)
+
+
+def _none_is_none(given: Mapping[str, _Given]) -> dict[str, _Given]:
+    """`none`, as the help shows it, and nothing at all mean none wherever that is the default."""
+    may_be_none = {setting.name for setting in every_setting() if setting.field.default is None}
+
+    def meant(name: str, value: Any) -> Any:
+        is_none = name in may_be_none and isinstance(value, str) and value.lower() in ("", "none")
+        return None if is_none else value
+
+    return {name: _Given(meant(name, value), place) for name, (value, place) in given.items()}
 
 
 def _read_flags(flags: Sequence[str]) -> tuple[dict[str, _Given], str | None]:
@@ -273,5 +295,5 @@ def _translated(error: ValidationError, given: Mapping[str, _Given]) -> Settings
     message = problem["msg"].removeprefix("Value error, ")
     if name not in given:  # a check across settings: its message names them
         return SettingsError(message, "change one of them")
-    place, secret = given[name].place, "password" in name
+    place, secret = given[name].place, name.removeprefix("kafka.") in SECRETS
     return SettingsError(f"{place}: {message}" + ("" if secret else f", not {given[name].value!r}"))

@@ -1,4 +1,4 @@
-"""SIGTERM and ctrl-C only set a flag; what to do about it is decided where the work is done."""
+"""SIGTERM, ctrl-C and a hang-up of the terminal only set a flag; what to do is decided where the work is done."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSignals:
     """While entered, a first signal sets `stop` and starts a countdown of `within_s` (None = endless).
 
-    Every further signal calls `insist` on the main thread, the end of the countdown calls it on a thread of its own,
-    each with the reason. Enter it on the main thread; leaving it stops the countdown and restores the old handlers.
+    Every further signal calls `insist` on the main thread, except a hang-up, which shell and kernel may both send; the
+    end of the countdown calls it on a thread of its own, each with the reason. Enter it on the main thread; leaving it
+    stops the countdown and restores the old handlers.
     """
 
     def __init__(self, insist: Callable[[str], None], within_s: float | None = None) -> None:
@@ -29,6 +30,8 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # started by nohup: it is to outlive its terminal
             self._before[number] = signal.signal(number, self._arrived)
         return self
 
@@ -38,9 +41,10 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _arrived(self, _number: int, _frame: FrameType | None) -> None:
+    def _arrived(self, number: int, _frame: FrameType | None) -> None:
         if self.stop.is_set():
-            self._insist("a second signal")
+            if number != signal.SIGHUP:
+                self._insist("a second signal")
             return
         self.stop.set()
         if self._countdown is not None:

@@ -6,14 +6,15 @@ first thing that is wrong (`prepare_topics`); `eddycast doctor` shows them all.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from service.broker.port import Admin
-from service.errors import BrokerError, TopicMissing
+from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.log import get_log
 from service.observation import KEY_LIMIT_BYTES
-from service.setting_groups import TopicSettings
+from service.rights import granting, listed, may_create, needed_rights
 from service.settings import Settings
 
 #: With the default segments of 1 GB, and compaction of what is half stale, the tail would never be compacted.
@@ -76,7 +77,11 @@ def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology
     """
     topics, partitions = settings.topics, settings.topics.partitions
     for wanted in _wanted(settings):
-        found = ensure_topic(admin, wanted.name, partitions, topics, wanted.config)
+        for finding in _rights(admin, settings, wanted.name):
+            finding.raised()
+        if (found := admin.partitions(wanted.name)) is None:
+            _missing(admin, settings, wanted, partitions).raised()
+            found = create_topic(admin, wanted.name, partitions, topics.replication, wanted.config)
         partitions = found if wanted.name == topics.input else partitions
     for finding in look_at_topics(admin, settings, row_bytes):
         finding.raised()
@@ -87,31 +92,28 @@ def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = Non
     """Everything that is to be said of each topic, at least one finding each; changes nothing. Without `row_bytes`
     nothing is said of what fits into the changelog. Raises BrokerUnavailable, BrokerError."""
     topics = settings.topics
-    input_partitions = admin.partitions(topics.input)
+    input_partitions: int | None = None
     for wanted in _wanted(settings):
-        count = admin.partitions(wanted.name)
-        if count is None:
-            yield _missing(wanted, input_partitions or topics.partitions, topics.create)
+        if forbidden := list(_rights(admin, settings, wanted.name)):
+            yield from forbidden
             continue
-        problems = [*_partitions(wanted, count, topics.input, input_partitions), *_replicas(admin, wanted)]
+        count = admin.partitions(wanted.name)
+        input_partitions = count if wanted.name == topics.input else input_partitions
+        if count is None:
+            yield _missing(admin, settings, wanted, input_partitions or topics.partitions)
+            continue
+        problems = [*_partitions(wanted, count, topics.input, input_partitions)]
+        problems += _replicas(admin, wanted) if wanted.written else []
         if wanted.name == settings.changelog:
             problems += _changelog(admin.config(wanted.name), wanted.name, row_bytes)
         yield from problems or [Finding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))]
 
 
-def ensure_topic(
-    admin: Admin, name: str, partitions: int, topics: TopicSettings, config: Mapping[str, str] | None = None
+def create_topic(
+    admin: Admin, name: str, partitions: int, replication: int, config: Mapping[str, str] | None = None
 ) -> int:
-    """The number of partitions of `name`, which is created with `partitions` if it is missing and may be created.
-
-    Raises TopicMissing where it may not.
-    """
-    found = admin.partitions(name)
-    if found is not None:
-        return found
-    if not topics.create:
-        _missing(_Wanted(name, config=config or {}), partitions, topics.create).raised()
-    admin.create_topic(name, partitions, topics.replication, config)
+    """The number of partitions of a topic that was missing; another process may have been faster."""
+    admin.create_topic(name, partitions, replication, config)
     return admin.partitions(name) or partitions
 
 
@@ -126,12 +128,29 @@ def _wanted(settings: Settings) -> list[_Wanted]:
     ]
 
 
-def _missing(wanted: _Wanted, partitions: int, create: bool) -> Finding:
-    if create:
-        return Finding(wanted.name, "does not exist yet, is created at start")
+def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int) -> Finding:
+    topics, name = settings.topics, wanted.name
+    if may_create(topics, name):
+        return Finding(name, "does not exist yet, is created at start")
     with_config = "".join(f" --config {key}={value}" for key, value in wanted.config.items())
-    command = f"kafka-topics.sh --create --topic {wanted.name} --partitions {partitions}{with_config}"
-    return Finding(wanted.name, "does not exist", f"{command}; or set topics.create", TopicMissing)
+    command = f"kafka-topics.sh --create --topic {name} --partitions {partitions}{with_config}"
+    option = "topics.create_input" if name == topics.input else "topics.create"
+    own = {topics.output, topics.dead_letters, settings.changelog}
+    near = difflib.get_close_matches(name, sorted(set(admin.topics()) - own), n=3)
+    meant = f"did you mean {' or '.join(near)}? Else " if near else ""
+    return Finding(name, "does not exist", f"{meant}{command}; or set {option}", TopicMissing)
+
+
+def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
+    """What this user would be refused later, at the first record or the first commit."""
+    allowed = admin.operations(name)
+    if allowed is None:
+        return
+    seen = "describe" in allowed
+    needed = needed_rights(settings, name, exists=not seen or admin.partitions(name) is not None)
+    if lacking := [right for right in needed if right not in allowed]:
+        found = f"does not allow this user {listed(lacking)}" + ("" if seen else ", or does not exist")
+        yield Finding(name, found, granting(settings, name, lacking), NotAuthorized)
 
 
 def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[Finding]:
@@ -162,7 +181,7 @@ def _replicas(admin: Admin, wanted: _Wanted) -> Iterator[Finding]:
     """Whether it can be written to, and whether one lost disk may take something from it that was committed."""
     name, replicas = wanted.name, admin.replication(wanted.name)
     in_sync = int(admin.config(name)["min.insync.replicas"])
-    if in_sync > replicas and wanted.written:
+    if in_sync > replicas:
         found = f"has {replicas} replicas and asks for {in_sync} in sync: nothing can be written"
         yield Finding(name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError)
     elif replicas > 1 and in_sync == 1 and wanted.committed:

@@ -1,4 +1,4 @@
-"""Numbers as people say them: `1 stream`, `2 streams`, `1.5 hours`."""
+"""Numbers as people say them (`1 stream`, `2 streams`, `1.5 hours`), and foreign text as a terminal may have it."""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ def span(milliseconds: int) -> str:
             count = round(milliseconds / size, 1)
             return many(int(count), noun) if count == int(count) else f"{count:,} {noun}s"
     return f"{milliseconds} ms"
+
+
+def one_line(text: str) -> str:
+    """`text` with every character that is not printable spelt out: what came from outside neither breaks a line nor
+    moves a terminal's cursor."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from service.codec import Decoder, Encoder
 from service.engine import Engine, Forecasts, Stage
+from service.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
 from service.model.runtime import Runtime
 from service.outputs import Output, Share, dead, encoded, fitting, late_letters, shares
 from service.portions import Decoded, Steps, portions
@@ -30,6 +31,7 @@ class WorkOptions:
     far_future_ms: int
     late_to_dead_letters: bool
     max_output_bytes: int
+    codes: str = OF_BUNDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Done:
     shares: list[Share]
     letters: list[DeadLetter]
     outputs: list[Output]
+    codes: int  # readings that were a code for a missing value
 
     @property
     def steps(self) -> int:
@@ -64,6 +67,7 @@ class Work:
         )
         self._decoder = Decoder(len(manifest.channels), options.far_future_ms)
         self._encoder = Encoder(manifest)
+        self._codes = MissingCodes(chosen_codes(options.codes, manifest.codes, len(manifest.channels)))
         self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def portions(
@@ -77,7 +81,7 @@ class Work:
 
     def run(self, portion: list[Decoded]) -> Done:
         """Step every observation and encode what follows from it. Rows have changed when this returns."""
-        observations = [one.observations for one in portion]
+        observations, codes = self._codes.clear([one.observations for one in portion])
         forecasts = self._engine.run(observations, self._stage)
         letters = [letter for one in portion for letter in one.letters]
         if self._options.late_to_dead_letters:
@@ -89,7 +93,7 @@ class Work:
             outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
             letters = sorted(letters + large, key=_place)
             outputs += [dead(self._options.dead_letter_topic, letter) for letter in letters]
-        return Done(portion, forecasts, parts, letters, outputs)
+        return Done(portion, forecasts, parts, letters, outputs, codes)
 
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
         skip = {offset for partition, offset in hopeless if partition == batch.partition}

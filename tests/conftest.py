@@ -7,11 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 # Small products of matrices: a second thread only waits for the first, and takes a core from Kafka or another test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-pytest_plugins = ["tests.support.kafka", "tests.support.processes"]
+# An example takes as long as the machine is busy: time is no property of the code under test.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+pytest_plugins = ["tests.support.kafka", "tests.support.secure", "tests.support.tokens", "tests.support.processes"]
 
 
 @pytest.fixture(autouse=True)

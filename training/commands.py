@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from service.bundle import MANIFEST
 from service.commands.data_options import Source, listed, reads_data
@@ -21,15 +22,18 @@ if TYPE_CHECKING:
     from training.metrics import Figure
 
 PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"  # training.protocols.PROTOCOLS, without importing numpy
-Season = Annotated[str | None, typer.Option(help="Length of the season, for example 24h; none = no season.")]
+Season = Annotated[
+    str | None,
+    typer.Option(help="Length of the season, for example 24h; none = no season.", show_default="the bundle's"),
+]
 TrainSeason = Annotated[
     str | None,
     typer.Option(help="One or two lengths, as 24h or 24h,7d; auto = found in the train part; none = no season."),
 ]
 NoSeason = Annotated[bool, typer.Option("--no-season", help="The same as --season none.")]
-SplitOption = Annotated[
-    str | None, typer.Option("--split", help="Train, validation, hold-out: rows (8640,2880,2880) or shares (.7,.1,.2).")
-]
+_SPLIT = "Train, validation, hold-out: rows (8640,2880,2880) or shares (.7,.1,.2)."
+SplitOption = Annotated[str | None, typer.Option("--split", help=_SPLIT, show_default=".7,.1,.2")]
+JudgedSplit = Annotated[str | None, typer.Option("--split", help=_SPLIT, show_default="the protocol's")]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")]
 
 
@@ -43,14 +47,21 @@ def train(
             help="naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, seq2seq, mix, auto; or FILE.py:CLASS."
         ),
     ] = "lstm",
-    interval: Annotated[str | None, typer.Option(help="The model's grid, for example 1h; found if not given.")] = None,
-    targets: Annotated[str | None, typer.Option(help="Which of the --channels are forecast; all if not given.")] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="The model's grid, for example 1h.", show_default="found in DATA")
+    ] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Which of the --channels are forecast.", show_default="all")
+    ] = None,
     horizon: Annotated[int, typer.Option(min=1, help="How many (forecast) intervals ahead.")] = 24,
     forecast_interval: Annotated[
         str | None,
-        typer.Option(help="A coarser grid for the horizon, as 1h: each forecast is of the mean over so long."),
+        typer.Option(
+            help="A coarser grid for the horizon, as 1h: each forecast is of the mean over so long.",
+            show_default="the interval",
+        ),
     ] = None,
-    season: TrainSeason = None,
+    season: TrainSeason = "auto",
     no_season: NoSeason = False,
     quantiles: Annotated[str, typer.Option(help="Levels; .1, .5 and .9 must be there.")] = ".1,.2,.3,.4,.5,.6,.7,.8,.9",
     split: SplitOption = None,
@@ -65,23 +76,30 @@ def train(
         bool, typer.Option("--no-calibration", help="Intervals keep the widths found in training on every stream.")
     ] = False,
     kind: Annotated[
-        str | None, typer.Option(help="gauge, or counter: a meter that only rises; its increases are forecast.")
+        str | None,
+        typer.Option(
+            help="gauge, or counter: a meter that only rises; its increases are forecast.", show_default="gauge"
+        ),
     ] = None,
     support: Annotated[
-        str | None, typer.Option(help="Values of a forecast: real, nonnegative or integer; found if not given.")
+        str | None,
+        typer.Option(help="Values of a forecast: real, nonnegative or integer.", show_default="found in DATA"),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
     epochs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="At most so many rounds, with a look at the validation part after each; 10 if not given."
+            min=1, help="At most so many rounds, with a look at the validation part after each.", show_default="10"
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Cores to train on.")] = 1,
-    name: Annotated[str | None, typer.Option(help="How records name the model; its family if not given.")] = None,
+    name: Annotated[str | None, typer.Option(help="How records name the model.", show_default="its family")] = None,
     row_limit: Annotated[int, typer.Option(min=1, help="Most bytes of state a stream.")] = 16_384,
+    no_refit: Annotated[
+        bool, typer.Option("--no-refit", help="Keep the weights that were scored, which saw nothing of the hold-out.")
+    ] = False,
 ) -> None:
-    """Learn a forecaster from history, export it as a bundle, and score the bundle on the hold-out."""
+    """Learn a forecaster from history, score it on the hold-out, fit it once more on everything, and export it."""
     from rich.console import Console
 
     from training.counting import as_counters, check_kind, counter_remark
@@ -89,20 +107,23 @@ def train(
     from training.fitting.season import find_seasons
     from training.interval import choose_interval
     from training.progress import training_bar
-    from training.report import figures_table
-    from training.train import Recipe, check_family, train_bundle
+    from training.replacing import check_replaceable
+    from training.report import figures_table, weights_remark
+    from training.train import Recipe, check_family, check_name, train_bundle
 
     console = Console(highlight=False)
     check_family(family)
+    check_name(name)
     check_kind(kind or "gauge")
+    check_replaceable(out)
     history = _history(source)
     interval_ms, said = choose_interval(history, interval)
     panel = make_panel(history, interval_ms)
     for note in (*panel.notes, *said):
-        console.print(f"note: {note}")
+        console.print(f"note: {escape(note)}")
     cut = Split.parse(split, len(panel))
     if kind is None and (remark := counter_remark(panel.rows(0, cut.train_end))):
-        console.print(f"note: {remark}")
+        console.print(f"note: {escape(remark)}")
     if kind == "counter":
         panel = as_counters(panel)
     if season == "auto" and not no_season:
@@ -134,14 +155,16 @@ def train(
     if (out / MANIFEST).is_file():
         console.print(f"note: the bundle in {out} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
-        manifest, figures = train_bundle(panel, recipe, cut, out, report)
-    if manifest.training and manifest.training.choice:
-        console.print(f"note: {manifest.training.choice}")
+        manifest, figures = train_bundle(panel, recipe, cut, out, report, refit=not no_refit)
+    for remark in (manifest.training.choice, manifest.training.suspects) if manifest.training else ():
+        if remark:
+            console.print(f"note: {escape(remark)}")
     if support is None and kind != "counter" and manifest.support != "real":
         console.print("note: values are often 0 and never below: no forecast is below 0, unless told --support real")
     console.print(figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}"))
     for rival in beaten_by(figures, manifest.name):
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
+    console.print(f"note: {weights_remark(manifest)}")
     seconds = manifest.training.seconds if manifest.training else 0.0
     console.print(f"{manifest.label} in {out}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s")
 
@@ -151,10 +174,10 @@ def backtest(
     bundle: Bundle,
     source: Source,
     protocol: Annotated[str, typer.Option(help=f"{PROTOCOL_NAMES}; or several, comma between.")] = "rolling",
-    split: SplitOption = None,
+    split: JudgedSplit = None,
     season: Season = None,
     horizons: Annotated[
-        str | None, typer.Option(help="Horizons to score, comma between; the bundle's if not given.")
+        str | None, typer.Option(help="Horizons to score, comma between.", show_default="the bundle's")
     ] = None,
     per_stream: Annotated[bool, typer.Option("--per-stream", help="A row for each stream as well.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
@@ -166,13 +189,19 @@ def backtest(
     from rich.console import Console
 
     from service.bundle import read_manifest
+    from service.writing import check_writable, written_to
     from training import backtest as judging
     from training.data import Split, parse_season
+    from training.plot import require_matplotlib
     from training.progress import scoring_bar
     from training.protocols import protocol_of
-    from training.report import figures_table, remarks, results, write_json
+    from training.report import figures_table, remarks, results, seen_remark, write_json
 
     console = Console(highlight=False)
+    if plot:
+        require_matplotlib()
+    for target in filter(None, (json, plot and plot.with_suffix(".html"))):
+        check_writable(target)
     manifest = read_manifest(bundle)
     history = _history(source, manifest)
     season_ms = parse_season(season, manifest.interval_ms)
@@ -185,14 +214,20 @@ def backtest(
             figures = judging.backtest(
                 bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream, report=report
             )
-        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data).name}"))
+        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data[0]).name}"))
         for line in remarks(figures, one):
-            console.print(line)
-        contents.append(results(one, source.data, figures))
+            console.print(escape(line))
+        content = results(one, source.label, figures)
+        if remark := seen_remark(manifest, panel, cut or Split.parse(protocol_of(one).split, len(panel))):
+            console.print(f"[bold]warning:[/bold] {remark}")
+            content["seen"] = remark
+        contents.append(content)
     if json:
-        write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
+        with written_to(json):
+            write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
     if plot:
-        _write_page(console, plot, bundle, panel, one, cut, leads, season_ms)
+        with written_to(plot):
+            _write_page(console, plot, bundle, panel, one, cut, leads, season_ms)
 
 
 def demo(
@@ -205,7 +240,9 @@ def demo(
     seconds: Annotated[float, typer.Option(min=1, help="The hold-out passes in about this time.")] = 45.0,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of /metrics meanwhile; 0 = any free one.")] = 0,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes; fewer are quicker.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="At most so many passes; fewer are quicker.", show_default="10")
+    ] = None,
 ) -> None:
     """The whole job on real sensor data: learn, publish, stream, forecast, and judge beside naive forecasts."""
     from training.demo import run_demo
@@ -240,8 +277,8 @@ def _history(source: Source, manifest: Manifest | None = None) -> History:
     """DATA as a history, for a bundle if there is one; `book:SEED` is drawn."""
     from training.protocols.book import PREFIX, read_book
 
-    if source.data.startswith(PREFIX):
-        return read_book(source.data)
+    if source.label.startswith(PREFIX):
+        return read_book(source.label)
     return source.read_for(manifest) if manifest else source.read()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from service.align import Verdict, assign_slots
 from service.errors import DataError
 from service.history import History, is_missing
+from service.missing_codes import Codes
 from service.records import Float64, Int64
 from service.wording import many
 
@@ -49,6 +50,7 @@ class Panel:
     notes: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()  # of every stream; none = one without a name
     readings: Float64 | None = None  # [streams, T], of counters alone
+    codes: Codes = ()  # numbers that were taken as missing, by channel; none = no channel
 
     def __len__(self) -> int:
         """Rows of the grid."""
@@ -109,7 +111,7 @@ class Panel:
             names.append(name)
             stamps.append(self.timestamps[keep])
             values.append(row[keep])
-        return History(names, stamps, values, list(self.notes), self.channels)
+        return History(names, stamps, values, list(self.notes), self.channels, self.codes)
 
 
 def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Panel:
@@ -138,7 +140,7 @@ def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Pa
     if dropped:
         notes.append(f"{dropped:,} readings are second in their {format_duration(interval_ms)} slot: dropped")
     timestamps, values = (np.arange(length) + first) * interval_ms, grid.reshape(-1, length)
-    return Panel(_series(history), timestamps, values, interval_ms, notes, history.channels)
+    return Panel(_series(history), timestamps, values, interval_ms, notes, history.channels, codes=history.codes)
 
 
 def _series(history: History) -> list[str]:

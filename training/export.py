@@ -34,6 +34,8 @@ from service.bundle import (
     write_manifest,
 )
 from service.errors import DataError
+from service.missing_codes import Codes
+from service.parts import CORE, Part, meaning_of
 from training.counting import increases
 from training.models import Forecaster, Joint, Target
 from training.models.columns import unroll_memory
@@ -54,6 +56,7 @@ class Identity:
     targets: tuple[str, ...] = ("value",)
     max_gap: int | None = None
     training: TrainingRecord | None = None
+    codes: Codes = ()
 
 
 class _StepGraph(nn.Module):
@@ -110,11 +113,13 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
         forecast_interval_ms=target.forecast_interval_ms,
         quantiles=target.quantiles,
         state=specs,
+        parts=manifest_parts(model, identity),
         warmup_steps=2 * span,
         max_gap=identity.max_gap or max(1, min(2 * span, 512)),
         seasons_ms=seasons_ms,
         support=target.support,
         kind=target.kind,
+        codes=identity.codes,
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},
     )
@@ -127,6 +132,20 @@ def _check_weights(model: Model) -> None:
             f"the fit gave weights that are no numbers ({bad[0]})",
             "look for values far from all others, name codes of missing values with --missing",
         )
+
+
+def manifest_parts(model: Model, identity: Identity) -> tuple[Part, ...]:
+    """The parts of the state with their meanings; the channels belong to what the core means."""
+    named = {"channels": identity.channels, "targets": identity.targets}
+    return tuple(
+        Part(
+            name=part.name,
+            tensors=part.tensors,
+            meaning=meaning_of({"facts": part.facts, **(named if part.name == CORE else {})}),
+            needs=part.needs,
+        )
+        for part in model.state_parts()
+    )
 
 
 def add_backtest(directory: Path, figures: Sequence[BacktestFigure]) -> Manifest:

@@ -6,7 +6,7 @@ replaces any other. `training/parity.py` is the law that needs the exported grap
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,12 +17,15 @@ from training.counting import increases
 from training.models import Forecaster
 from training.models.columns import unroll_memory
 from training.models.forecaster import View
+from training.models.memory import State
+from training.models.parts import StatePart
 from training.models.support import confine
 from training.sample import sample
 
 Array = NDArray[np.floating]
 STEPS, FEW = 240, 60
 TOLERANCE = 1e-4  # running scales
+SLACK = 0.1  # of an error: what luck makes of FEW steps
 #: (a, b): f(a * y + b) = a * f(y) + b
 MOVES = ((1e-3, 7.0), (1e3, -5e5), (1.0, 48_211_734.25))
 LEVELS = (0.0, 1e9, -3.5, 1e-12)
@@ -264,6 +267,32 @@ def calibration_moves(model: Forecaster) -> None:
     close(law, "a width stretched by exp(.5)", stretched, np.exp(0.5) * gap, TOLERANCE * (1 + gap / unit).max(), unit)
 
 
+def parts_may_be_zero(model: Forecaster) -> None:
+    """Any part of a warm row may be zeroed together with those that need it, as when another model takes the row over:
+    everything stays finite, errors are those of a warm or a cold start at most, and nothing is scored that was not
+    forecast."""
+    cut, parts = STEPS - FEW, model.state_parts()
+    values, timestamps = sample(model.target, STEPS, 5)
+    row, _ = carried(model, model.initial_state(5), values[:cut], timestamps[:cut])
+    after, when = values[cut:], timestamps[cut:]
+    warm, cold = (carried(model, start, after, when)[1] for start in (row, model.initial_state(5)))
+    worst = np.maximum(_errors(warm, model, row), _errors(cold, model, row))
+    for part in parts[1:]:
+        law = f"any part may be zero, here {part.name}"
+        gone = _with_dependents(part.name, parts)
+        zeroed = {name for one in parts if one.name in gone for name in one.tensors}
+        start = {name: torch.zeros_like(t) if name in zeroed else t for name, t in row.items()}
+        found = carried(model, start, after, when)[1]
+        for name in ("one_step", "multi_step"):
+            _numbers(law, name, found[name])
+        _numbers(law, "surprise", found["surprise"][1:][np.isfinite(warm["surprise"][1:])])
+        if "pending" in zeroed and not np.isnan(found["scores"][0]).all():
+            raise LawBroken(law, "scores of the first value", "numbers, though no forecast was pending")
+        excess = float((_errors(found, model, row) / worst).max())
+        if excess > 1 + SLACK:
+            raise LawBroken(law, "errors", f"{excess:.2f} of those of a warm or a cold start, whichever is larger")
+
+
 Law = Callable[[Forecaster], None]
 LAWS: tuple[Law, ...] = (
     shapes,
@@ -280,13 +309,20 @@ LAWS: tuple[Law, ...] = (
     surprise_needs_a_scale,
     extremes_stay_finite,
     calibration_moves,
+    parts_may_be_zero,
 )
 
 
 def stepped(model: Forecaster, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> dict[str, Array]:
     """One observation at a time: one_step and multi_step [T, S, ...], surprise, scores."""
-    count = values.shape[1]
-    state, rows = model.initial_state(count), []
+    return carried(model, model.initial_state(values.shape[1]), values, timestamps)[1]
+
+
+def carried(
+    model: Forecaster, state: State, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+) -> tuple[State, dict[str, Array]]:
+    """The state after all values, on from `state`, and what was given on the way: see `stepped`."""
+    count, rows = values.shape[1], []
     with torch.no_grad():
         for value, stamp in zip(values, timestamps, strict=True):
             when = torch.full((count,), int(stamp))
@@ -295,7 +331,24 @@ def stepped(model: Forecaster, values: NDArray[np.float64], timestamps: NDArray[
             multi = model.forecast(when, state)
             rows.append((out.one_step[:, 0], out.surprise, out.scores[:, 0], multi[:, :, 0]))
     columns = [np.stack([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)]
-    return dict(zip(OUTPUTS, columns, strict=True))
+    return state, dict(zip(OUTPUTS, columns, strict=True))
+
+
+def _with_dependents(name: str, parts: Sequence[StatePart]) -> set[str]:
+    """The part of that name, and all that need it, directly or not."""
+    gone = {name}
+    for part in parts:  # needs stand before those who need
+        if gone.intersection(part.needs):
+            gone.add(part.name)
+    return gone
+
+
+def _errors(outputs: dict[str, Array], model: Forecaster, row: State) -> Array:
+    """[absolute error, pinball loss] one step ahead, in the running scales of `row`, mean over streams and steps; the
+    first step, which judges what was forecast before, left out."""
+    unit = unit_of(model.memory.frame(row).scale.numpy())
+    mean: Array = np.nanmean(outputs["scores"][1:][..., [0, 2]] / unit[:, None], axis=(0, 1))
+    return mean
 
 
 def unit_of(scale: NDArray[np.float64]) -> NDArray[np.float64]:

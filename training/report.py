@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
-from service.bundle import BacktestFigure
+from service.bundle import BacktestFigure, Manifest
+from training.data import Panel, Split
 from training.metrics import Figure
 from training.protocols import protocol_of
 from training.protocols.gift import geometric_means
@@ -92,6 +94,34 @@ def say(difference: Difference) -> str:
         return f"{amount} (too few separate origins for an interval)"
     interval = f"95 %: {difference.low:+.1%} to {difference.high:+.1%}"
     return f"{amount} ({interval}{'' if difference.exceeds_noise else ', may be noise'})"
+
+
+def weights_remark(manifest: Manifest) -> str:
+    """What the weights and the figures of a bundle rest on."""
+    record = manifest.training
+    if record is None or record.holdout_start_ms is None:
+        return "the bundle does not say what its figures rest on"
+    if not record.refit:
+        return f"the weights saw nothing after {_day(record.end_time_ms)}, where the hold-out begins"
+    return (
+        f"scored without the hold-out, from {_day(record.holdout_start_ms)} on; then fitted once more on everything, "
+        f"up to {_day(record.end_time_ms)} (--no-refit leaves that out)"
+    )
+
+
+def seen_remark(manifest: Manifest, panel: Panel, split: Split) -> str:
+    """Why the figures of a backtest flatter, if the weights saw readings of the time that it judges; else nothing."""
+    start, record = int(panel.timestamps[split.validation_end]), manifest.training
+    if record is None or record.end_time_ms < start:
+        return ""
+    return (
+        f"the weights saw readings up to {_day(record.end_time_ms)}, judged is from {_day(start)} on: if these are the "
+        "readings that it learned from, the figures flatter (a bundle of `train --no-refit` has not seen its hold-out)"
+    )
+
+
+def _day(milliseconds: int) -> str:
+    return str(np.datetime64(milliseconds, "ms").astype("M8[s]"))
 
 
 def number(value: float | None) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from service.bundle import Manifest, TrainingRecord
+from service.bundle_limits import MODEL_NAME
 from service.errors import DataError
+from service.missing_codes import Codes
+from service.model.runtime import Runtime
 from service.wording import many
 from training.backtest import backtest
 from training.checks import check_panel
@@ -22,6 +28,7 @@ from training.fitting.choice import fit_auto, reason
 from training.fitting.own import hold_to_laws, is_own, load_own
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
+from training.fitting.suspects import screened, suspects_note
 from training.metrics import Figure
 from training.models import Forecaster, Joint, Target
 from training.models.linear import LAGS
@@ -65,38 +72,103 @@ class Recipe:
     targets: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """The forecaster of one target, why it is of its family where that was chosen, and how to fit the like again.
+    `problem` is without what was `held` back, [T, S]."""
+
+    problem: Problem
+    held: NDArray[np.bool_]
+    model: Forecaster
+    choice: str
+    again: Callable[[Problem], Forecaster]
+
+
 def train_bundle(
-    panel: Panel, recipe: Recipe, split: Split, out: Path, report: Report = no_report
+    panel: Panel, recipe: Recipe, split: Split, out: Path, report: Report = no_report, *, refit: bool = False
 ) -> tuple[Manifest, list[Figure]]:
     """Train on the panel's first two parts, write a bundle to `out`, and score it on the third.
 
-    The figures come from the exported bundle, driven by the service's own engine. Raises DataError where the
-    history is too short for the recipe.
+    The figures come from the exported bundle, driven by the service's own engine. With `refit` the bundle in `out` is
+    not the one that was scored: it was fitted once more, on all of the panel, with what the validation part chose. A
+    family with a `fit` of its own is not, and ctrl-C leaves it out. Raises DataError where the history is too short for
+    the recipe.
     """
     with replacing(out) as fresh:
-        fit_bundle(panel, recipe, split, fresh, report)
+        started = time.monotonic()
+        fits = _fits(panel, recipe, split, report)
+        _export(fits, panel, recipe, _record(panel, recipe, split, started, fits), fresh)
         figures = backtest(fresh, panel, "rolling", split)
+        if refit and (again := _fitted_again(fits, panel, recipe)):
+            _export(again, panel, recipe, _record(panel, recipe, split, started, fits, refit=True), fresh)
+            Runtime.load(fresh)
         return add_backtest(fresh, manifest_figures(figures)), figures
 
 
 def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Report = no_report) -> Manifest:
     """Train and write the bundle, without a look at the hold-out. Raises DataError as `train_bundle` does."""
+    started = time.monotonic()
+    fits = _fits(panel, recipe, split, report)
+    return _export(fits, panel, recipe, _record(panel, recipe, split, started, fits), out)
+
+
+def _targets(panel: Panel, recipe: Recipe) -> tuple[str, ...]:
+    return recipe.targets or panel.channels or UNNAMED
+
+
+def _fits(panel: Panel, recipe: Recipe, split: Split, report: Report) -> list[_Fit]:
     _check(panel, recipe, split)
     torch.set_num_threads(recipe.threads)
-    started = time.monotonic()
     plan = _plan(recipe, report)
-    targets = recipe.targets or panel.channels or UNNAMED
-    fitted = [_fit(problem_of(panel, recipe, split, target), recipe, plan) for target in targets]
-    model = joined([one for one, _ in fitted], targets, panel.channels)
-    record = TrainingRecord(
+    return [_fit(problem_of(panel, recipe, split, target), recipe, plan) for target in _targets(panel, recipe)]
+
+
+def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> _Fit:
+    problem, held = screened(problem)
+    if recipe.family != AUTO:
+        again = partial(fit_family, recipe.family, plan=plan)
+        return _Fit(problem, held, again(problem), "", again)
+    candidates = fit_auto(problem, plan, recipe.budget_s)
+    return _Fit(problem, held, candidates[0].model, reason(candidates), candidates[0].again)
+
+
+def _fitted_again(fits: Sequence[_Fit], panel: Panel, recipe: Recipe) -> list[_Fit] | None:
+    """The same on all of the panel; None where it cannot be, or is interrupted."""
+    if is_own(recipe.family) and load_own(recipe.family).fits_itself:
+        return None
+    try:
+        return [
+            replace(fit, model=fit.again(screened(whole_of(panel, fit.problem, target))[0]))
+            for fit, target in zip(fits, _targets(panel, recipe), strict=True)
+        ]
+    except KeyboardInterrupt:
+        return None
+
+
+def _record(
+    panel: Panel, recipe: Recipe, split: Split, started: float, fits: Sequence[_Fit], *, refit: bool = False
+) -> TrainingRecord:
+    seen = panel if refit else panel.rows(0, split.validation_end)
+    names = [name for target in _targets(panel, recipe) for name in _series(panel, target)]
+    return TrainingRecord(
         fingerprint=fingerprint(panel),
         streams=len(panel.streams) // panel.width,
-        observations=panel.rows(0, split.validation_end).observations,
-        end_time_ms=int(panel.timestamps[split.validation_end - 1]),
+        observations=seen.observations,
+        end_time_ms=int(seen.timestamps[-1]),
         seconds=round(time.monotonic() - started, 3),
-        choice="; ".join(choice for _, choice in fitted if choice),
+        choice="; ".join(fit.choice for fit in fits if fit.choice),
+        suspects=suspects_note(np.concatenate([fit.held for fit in fits], 1), names, panel.timestamps),
+        refit=refit,
+        holdout_start_ms=int(panel.timestamps[split.validation_end]),
+        holdout_end_ms=int(panel.timestamps[split.end - 1]),
     )
-    identity = Identity(recipe.name or model.family, panel.channels or UNNAMED, targets, training=record)
+
+
+def _export(fits: Sequence[_Fit], panel: Panel, recipe: Recipe, record: TrainingRecord, out: Path) -> Manifest:
+    targets = _targets(panel, recipe)
+    model = joined([fit.model for fit in fits], targets, panel.channels)
+    name, channels = recipe.name or model.family, panel.channels or UNNAMED
+    identity = Identity(name, channels, targets, training=record, codes=codes_of(panel))
     if isinstance(model, Joint) or not is_own(recipe.family):
         return export_bundle(model, identity, out, row_limit=recipe.row_limit)
     own = load_own(recipe.family)
@@ -105,14 +177,6 @@ def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Re
         manifest = export_bundle(model, identity, out, row_limit=recipe.row_limit)
         onnx_is_torch(model, out)
     return manifest
-
-
-def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> tuple[Forecaster, str]:
-    """The forecaster of one target, and why it is of its family where that was chosen."""
-    if recipe.family != AUTO:
-        return fit_family(recipe.family, problem, plan), ""
-    candidates = fit_auto(problem, plan, recipe.budget_s)
-    return candidates[0].model, reason(candidates)
 
 
 def joined(parts: Sequence[Forecaster], targets: Sequence[str], channels: Sequence[str]) -> Model:
@@ -127,9 +191,7 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = 
     season = (recipe.season_ms or 0) // panel.interval_ms
     block = (recipe.forecast_interval_ms or panel.interval_ms) // panel.interval_ms
     support = parse_support(recipe.support) if recipe.support else _support(seen.rows(0, split.train_end), recipe)
-    by_channel = {name: np.ascontiguousarray(seen.only([name]).values.T) for name in panel.channels}
-    values = by_channel.pop(target) if target in by_channel else np.ascontiguousarray(seen.values.T)
-    others = tuple(by_channel.values())
+    values, others = _values(seen, target)
     what = Target(
         panel.interval_ms,
         recipe.horizon,
@@ -143,6 +205,42 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = 
         kind=panel.kind,
     )
     return Problem(what, values, seen.timestamps, split.train_end, split.validation_end, others)
+
+
+def _series(panel: Panel, target: str) -> list[str]:
+    """What the streams of a target are called."""
+    return (panel.only([target]) if panel.channels else panel).streams
+
+
+def codes_of(panel: Panel) -> Codes:
+    """The codes for a missing value that the service is told. A meter passes every positive number on its way up, so of
+    counters only negative ones are."""
+    if panel.kind == "gauge":
+        return panel.codes
+    codes = tuple(tuple(code for code in each if code < 0) for each in panel.codes)
+    return codes if any(codes) else ()
+
+
+def whole_of(panel: Panel, problem: Problem, target: str | None = None) -> Problem:
+    """The problem of a last fit: all rows teach, and what the validation part of `problem` chose stands."""
+    values, others = _values(panel, target)
+    end = len(panel)
+    return replace(
+        problem,
+        values=values,
+        timestamps=panel.timestamps,
+        train_end=end,
+        validation_end=end,
+        others=others,
+        final=True,
+    )
+
+
+def _values(panel: Panel, target: str | None) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...]]:
+    """[T, S] of the target, and of each other channel."""
+    by_channel = {name: np.ascontiguousarray(panel.only([name]).values.T) for name in panel.channels}
+    values = by_channel.pop(target) if target in by_channel else np.ascontiguousarray(panel.values.T)
+    return values, tuple(by_channel.values())
 
 
 def _support(train: Panel, recipe: Recipe) -> Support:
@@ -167,6 +265,14 @@ def check_family(family: str) -> None:
         load_own(family)
     elif family not in FAMILIES:
         raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}, or FILE.py:CLASS")
+
+
+def check_name(name: str | None) -> None:
+    """Raises DataError for a name that no bundle may have."""
+    if name is not None and not re.fullmatch(MODEL_NAME, name):
+        raise DataError(
+            f"--name {name!r} is no name for a model", "up to 64 letters, digits, spaces and any of . : + - _"
+        )
 
 
 def _check(panel: Panel, recipe: Recipe, split: Split) -> None:

@@ -17,19 +17,31 @@ def main() -> int:
     )
     parser.add_argument("--port", type=int, default=9092, help="port of the first node (default: %(default)s)")
     parser.add_argument("--nodes", type=int, default=1, help="brokers in the cluster (default: %(default)s)")
+    parser.add_argument(
+        "--secure", action="store_true", help="one node with TLS, SASL and ACLs: deploy/kafka/secure.py"
+    )
     arguments = parser.parse_args()
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
     try:
-        with KafkaServer(arguments.nodes, port=arguments.port) as server:
+        with _server(arguments) as server:
             print(f"Kafka is ready: {server.bootstrap_servers}", flush=True)
+            print("\n".join(server.ways_in()), flush=True)
             print(f"log: {server.log_files()[0]}  (ctrl-C stops it and removes its data)", flush=True)
             over.wait()
     except KafkaServerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _server(arguments: argparse.Namespace) -> KafkaServer:
+    if not arguments.secure:
+        return KafkaServer(arguments.nodes, port=arguments.port)
+    from deploy.kafka.secure import SecureKafka  # needs `cryptography`, which a plain Kafka does not
+
+    return SecureKafka(port=arguments.port)
 
 
 if __name__ == "__main__":

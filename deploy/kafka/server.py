@@ -22,7 +22,7 @@ from deploy.kafka.node import Node
 __all__ = ["HURRIED", "KafkaServer", "KafkaServerError"]
 
 _HERE = Path(__file__).parent
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 180.0
 #: Compiles quickly rather than well: starts in two thirds of the time, which is most of what a short test needs.
 HURRIED = ("-XX:TieredStopAtLevel=1",)
 
@@ -32,7 +32,8 @@ class KafkaServer:
 
     `port` is the first node's (free ports otherwise); `config` adds or overrides lines of `server.properties` and may
     use its fields in braces, `each` does the same for one node after the other; `jvm` are options of the virtual
-    machine: `HURRIED` for a short life. Usable as a context manager. Nothing survives it, nor the process that made it.
+    machine: `HURRIED` for a short life; `formatting` are words for Kafka's storage tool. Usable as a context manager.
+    Nothing survives it, nor the process that made it.
     """
 
     def __init__(
@@ -44,13 +45,15 @@ class KafkaServer:
         config: Mapping[str, str] | None = None,
         each: Sequence[Mapping[str, str]] = (),
         jvm: Sequence[str] = (),
+        formatting: Sequence[str] = (),
     ) -> None:
         if nodes < 1:
             raise ValueError("a cluster has at least one node")
         self._count = nodes
         self._jvm = [f"-Xmx{heap}", "-XX:+UseSerialGC", *jvm]
+        self._formatting = formatting
         self._config = [{**(config or {}), **own} for own in each or [{}] * nodes]
-        self._ports = _free_ports(2 * nodes)
+        self._ports = free_ports(2 * nodes)
         if port is not None:
             self._ports[0] = port
         self._directory: Path | None = None
@@ -60,6 +63,11 @@ class KafkaServer:
     def bootstrap_servers(self) -> str:
         """HOST:PORT of every broker, comma-separated, as clients want it."""
         return ",".join(f"127.0.0.1:{port}" for port in self._ports[: self._count])
+
+    @property
+    def controller_port(self) -> int:
+        """Where the first node's controller listens, which is not for clients."""
+        return self._ports[self._count]
 
     def __enter__(self) -> Self:
         self.start()
@@ -88,7 +96,8 @@ class KafkaServer:
             for index in range(self._count):
                 properties = self._write_properties(index)
                 log = self._directory / f"node-{index + 1}.log"
-                formats.append([*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)])
+                tool = [*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+                formats.append([*tool, *self._formatting])
                 self._nodes.append(Node([*base, "kafka.Kafka", str(properties)], log))
             with ThreadPoolExecutor(self._count) as pool:
                 list(pool.map(_format, formats, self.log_files()))
@@ -120,6 +129,10 @@ class KafkaServer:
             node.start()
         for node in down:
             node.await_ready(deadline)
+
+    def ways_in(self) -> list[str]:
+        """Lines for people: how else it is reached."""
+        return []
 
     def log_files(self) -> list[Path]:
         """Where each node writes."""
@@ -161,11 +174,11 @@ def _format(command: list[str], log: Path) -> None:
         raise KafkaServerError(f"cannot format Kafka's storage, see {log}:\n{log.read_text()[-2000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int, within: range = range(20_000, 32_000)) -> list[int]:
     """Ports nobody listens on, below the range that outgoing connections use: a restart finds them free again."""
     ports: list[int] = []
     while len(ports) < count:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - spread, not secrecy
+        port = random.choice(within)  # noqa: S311 - spread, not secrecy
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

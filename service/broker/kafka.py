@@ -9,6 +9,7 @@ from typing import Any
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from service.broker.kafka_admin import KafkaAdmin
+from service.broker.kafka_client import Client
 from service.broker.kafka_consumer import KafkaConsumer
 from service.broker.kafka_producer import KafkaProducer
 from service.broker.kafka_reader import KafkaReader
@@ -76,6 +77,7 @@ class KafkaBroker:
             "request_timeout_ms": request_timeout_ms,
             "bootstrap_timeout_ms": min(_CONNECT_TIMEOUT_MS, request_timeout_ms),
             "reconnect_backoff_max_ms": 1_000,
+            "kafka_client": Client,
             **_checked(security or {}),
         }
         self._fetching: dict[str, Any] = {

@@ -14,6 +14,7 @@ from kafka.errors import (
     NoError,
     NotCoordinatorError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownMemberIdError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -44,6 +45,20 @@ class KafkaAdmin:
             except UnknownTopicOrPartitionError:
                 return None
 
+    def topics(self) -> list[str]:
+        """See `port.Admin`."""
+        with translated("cannot list the topics"):
+            return [topic["name"] for topic in self._client.describe_topics() if not topic["is_internal"]]
+
+    def operations(self, topic: str) -> frozenset[str] | None:
+        """See `port.Admin`. A broker without access control allows everything."""
+        with translated(f"cannot ask for the rights on {topic}"):
+            described = self._client.describe_topics([topic])[0]
+        found = described["authorized_operations"]
+        if found is None and for_code(described["error_code"]) is not TopicAuthorizationFailedError:
+            return None  # a broker older than the question
+        return frozenset(operation.lower() for operation in found or ())
+
     def create_topic(
         self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
     ) -> None:
@@ -62,7 +77,8 @@ class KafkaAdmin:
             resource = ConfigResource(ConfigResourceType.TOPIC, topic)
             found = self._client.describe_configs([resource], config_filter="all")["topic"][topic]
             if not found:  # no error is passed on; a topic has settings
-                raise UnknownTopicOrPartitionError()
+                self._describe(topic)
+                raise TopicAuthorizationFailedError({topic})
         return {name: entry["value"] for name, entry in found.items() if entry["value"] is not None}
 
     def replication(self, topic: str) -> int:

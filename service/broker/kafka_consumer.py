@@ -56,6 +56,7 @@ class KafkaConsumer:
             raise
         self.capture_membership()
         self._check_not_displaced()
+        self._check_not_refused()
         return batches(polled)
 
     def is_member(self) -> bool:
@@ -176,3 +177,8 @@ class KafkaConsumer:
         if self._static and coordinator.stable() and not coordinator._heartbeat_enabled:
             what = f"the instance id {self._static!r} is now used by another process"
             raise InstanceFenced(what, "give each process an instance id of its own")
+
+    def _check_not_refused(self) -> None:
+        """A node that no longer lets us in is asked again and again by the client, without an error."""
+        if (refused := self._client._manager.refused()) is not None:
+            raise refused

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kafka import errors as vendor
 
+from service.broker.kafka_refusals import refusal
 from service.errors import (
+    AccessRefused,
     BrokerError,
     BrokerUnavailable,
     CommitUnknown,
     EddycastError,
     InstanceFenced,
     MembershipLost,
+    NotAuthorized,
     OffsetGone,
     ProduceFailed,
     ProducerFenced,
@@ -29,6 +33,8 @@ MEANING: dict[type[BaseException], type[BrokerError]] = {
     vendor.RetriableError: BrokerUnavailable,
     vendor.BrokerNotAvailableError: BrokerUnavailable,
     OSError: BrokerUnavailable,
+    # no waiting cures it; what else it does not cure stands in `kafka_refusals`
+    vendor.AuthorizationError: NotAuthorized,
     # the group went on without us
     vendor.CommitFailedError: MembershipLost,
     vendor.IllegalGenerationError: MembershipLost,
@@ -82,13 +88,12 @@ _REFUSED = (
 ACTION: dict[type[BaseException], str] = {
     vendor.FencedInstanceIdError: "another process runs with the same static instance id: give each its own",
     vendor.UnreleasedInstanceIdError: "another process runs with the same static instance id: give each its own",
-    vendor.AuthorizationError: "grant the service's user access on the broker",
-    vendor.SaslAuthenticationFailedError: "check the broker's user and password",
-    vendor.UnsupportedSaslMechanismError: "choose a SASL mechanism that the broker offers",
+    vendor.AuthorizationError: "grant the right to the service's user: docs/security.md lists all that it needs",
     vendor.InvalidSessionTimeoutError: "choose one within the broker's group.min/max.session.timeout.ms",
     vendor.InvalidTransactionTimeoutError: "choose one below the broker's transaction.max.timeout.ms",
     vendor.InvalidReplicationFactorError: "choose a replication factor no larger than the number of brokers",
     vendor.UnsupportedVersionError: "use Apache Kafka 2.5 or later",
+    vendor.IncompatibleBrokerVersion: "name a broker's port, not a controller's, of Apache Kafka 2.5 or later",
     vendor.UnknownTopicOrPartitionError: "create the topic",
     vendor.OffsetOutOfRangeError: "decide where to go on: the records in between are gone",
     vendor.NoOffsetForPartitionError: "decide where to begin",
@@ -100,10 +105,23 @@ def translate(error: BaseException, doing: str) -> EddycastError:
     """The error of ours that `error` means; `doing` says what was being tried. Ours pass unchanged."""
     if isinstance(error, EddycastError):
         return error
+    if (refused := refusal(error)) is not None:
+        return type(refused)(f"{doing}: {refused.what}", refused.action)
     kind = next((MEANING[c] for c in type(error).__mro__ if c in MEANING), BrokerError)
     action = next((ACTION[c] for c in type(error).__mro__ if c in ACTION), "")
-    detail = _places(error) or str(error) or type(error).__name__
+    detail = _places(error) or _forbidden(error) or str(error) or type(error).__name__
     return kind(f"{doing}: {detail}", action)
+
+
+def _forbidden(error: BaseException) -> str:
+    """What the user may not use, in words: the client gives a set of topics, a name, or nothing."""
+    if not isinstance(error, vendor.AuthorizationError):
+        return ""
+    kind = type(error).__name__.removesuffix("AuthorizationFailedError")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()
+    names = error.args[0] if error.args and isinstance(error.args[0], set | frozenset | list) else ()
+    listed = "".join(f" {name}" for name in sorted(names))
+    return f"the broker's access control forbids this user to use the {words}{listed}"
 
 
 def _places(error: BaseException) -> str:
@@ -115,16 +133,18 @@ def _places(error: BaseException) -> str:
     return ", ".join(f"{topic} partition {p} has no record at {at}" for (topic, p), at in positions.items())
 
 
-def translate_record(error: BaseException, doing: str) -> ProduceFailed | RecordTooLarge:
+def translate_record(error: BaseException, doing: str) -> ProduceFailed | RecordTooLarge | AccessRefused:
     """Why a record was not acknowledged, outside a transaction."""
     reason = translate(error, doing)
-    return reason if isinstance(reason, RecordTooLarge) else ProduceFailed(reason.what, reason.action)
+    return reason if isinstance(reason, RecordTooLarge | AccessRefused) else ProduceFailed(reason.what, reason.action)
 
 
 def in_transaction(error: BaseException, doing: str) -> BrokerError:
     """What `error` means inside a transaction: that it failed, unless a person has to change something first."""
     reason = translate(error, doing)
-    if isinstance(reason, TransactionFailed | InstanceFenced) or (type(reason) is BrokerError and reason.action):
+    if isinstance(reason, TransactionFailed | InstanceFenced | AccessRefused) or (
+        type(reason) is BrokerError and reason.action
+    ):
         return reason
     return (RecordRefused if isinstance(error, _REFUSED) else TransactionFailed)(reason.what, reason.action)
 

@@ -142,6 +142,10 @@ class MemoryBroker:
             raise TopicMissing(f"there is no topic {topic}")
         return dict(found.config)
 
+    def topics(self) -> list[str]:
+        """The names of all."""
+        return list(self._topics)
+
     def logs(self, topic: str) -> list[Log]:
         """A topic's partitions; none if there is no such topic. Needs the lock, as do the next calls."""
         found = self._topics.get(topic)
@@ -193,6 +197,14 @@ class MemoryAdmin:
     def partitions(self, topic: str) -> int | None:
         """See `port.Admin`."""
         return len(self._broker.logs(topic)) or None
+
+    def topics(self) -> list[str]:
+        """See `port.Admin`."""
+        return self._broker.topics()
+
+    def operations(self, topic: str) -> frozenset[str] | None:  # noqa: ARG002 - the port's signature
+        """See `port.Admin`. There is no access control."""
+        return None
 
     def create_topic(
         self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None

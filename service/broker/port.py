@@ -153,6 +153,13 @@ class Admin(Protocol):
     def partitions(self, topic: str) -> int | None:
         """How many partitions a topic has; None if there is no such topic. Raises BrokerUnavailable."""
 
+    def topics(self) -> list[str]:
+        """Names of all topics that can be seen, except Kafka's own. Raises BrokerUnavailable."""
+
+    def operations(self, topic: str) -> frozenset[str] | None:
+        """What this user may do with a topic ("read", "describe_configs"), also with one that does not exist; None
+        where there is no access control. Raises BrokerUnavailable."""
+
     def create_topic(
         self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
     ) -> None:

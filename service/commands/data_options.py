@@ -20,35 +20,62 @@ from service.wording import many
 if TYPE_CHECKING:
     from service.bundle import Manifest
     from service.history import History
+    from service.missing_codes import Codes
 
 
 def _option(meaning: str) -> Any:
     return typer.Option(help=meaning)
 
 
+#: Options that are lists, with commas between.
+_LISTS = ("columns", "missing", "not_missing", "channels")
+
+
 @dataclass(frozen=True)
 class Source:
     """DATA and how to read it, as given. Fields are the command line's argument and options, in this order."""
 
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A CSV or Parquet file, wide or long, or sample:NAME.")]
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA...", help="CSV, JSON lines or Parquet: files, folders or globs, wide or long; or sample:NAME."
+        ),
+    ]
     time_column: Annotated[str | None, _option("The column of stamps; several: year,month,day,hour.")] = None
-    stream_column: Annotated[str | None, _option("The column of streams (long files).")] = None
+    stream_column: Annotated[str | None, _option("The column of streams (long files); several: device,metric.")] = None
     value_column: Annotated[str | None, _option("The column of values (long files).")] = None
-    columns: Annotated[str | None, _option("Only these columns (wide) or streams (long), comma between.")] = None
+    columns: Annotated[str | None, _option("Only these columns or (long files) streams, comma between.")] = None
     channels: Annotated[str | None, _option("Columns that together are one value of a stream, comma between.")] = None
     stream: Annotated[str | None, _option("Names the stream of a wide file with --channels, else its file does.")] = (
         None
     )
     timezone: Annotated[str, _option("Of stamps that name none.")] = "UTC"
     delimiter: Annotated[str | None, _option("Between the cells of a CSV, if it is not found by itself.")] = None
-    decimal: Annotated[str | None, _option("The decimal mark of a CSV.")] = None
+    decimal: Annotated[str | None, _option("The decimal mark, where a column leaves it open.")] = None
     missing: Annotated[str | None, _option("More spellings of a missing value, comma between: -200,n/a.")] = None
     not_missing: Annotated[str | None, _option("Numbers that look like a code for missing and are none: -200.")] = None
+    time_format: Annotated[str | None, _option("Of stamps, as strptime has it: '%d.%m.%y %H:%M'.")] = None
+    day_first: Annotated[
+        bool | None,
+        typer.Option("--day-first/--month-first", help="What 1/2/2024 is, where the column leaves it open."),
+    ] = None
+    skip_rows: Annotated[int, typer.Option(min=0, help="Lines above the header that are no part of the table.")] = 0
+    encoding: Annotated[str | None, _option("Of a text that is not UTF-8: cp1252, utf-16.")] = None
+    duplicates: Annotated[
+        str | None, _option("Keep the first or the last of several readings with one stamp, however many there are.")
+    ] = None
+
+    @property
+    def label(self) -> str:
+        """The data as given."""
+        return " ".join(self.data)
 
     def read_for(self, manifest: Manifest) -> History:
-        """The history as readings for a bundle: with its channels, unless others are named. Raises DataError."""
+        """The history as readings for a bundle: with its channels, unless others are named, and its
+        codes for a missing value, as the service reads them. Raises DataError."""
         own = manifest.channels if len(manifest.channels) > 1 else ()
-        history = (self if self.channels or not own else replace(self, channels=",".join(own))).read()
+        source = self if self.channels or not own else replace(self, channels=",".join(own))
+        history = source.read(codes=manifest.channel_codes if manifest.contract > 1 else None)
         if len(history.channels) != len(own):
             raise DataError(
                 f"{manifest.label} takes {many(len(manifest.channels), 'channel')}, "
@@ -57,24 +84,14 @@ class Source:
             )
         return history
 
-    def read(self) -> History:
-        """The history. Raises DataError (`service.history.read_history`)."""
+    def read(self, codes: Codes | None = None) -> History:
+        """The history, with `codes` as missing in place of what would be found. Raises DataError
+        (`service.history.read_history`)."""
         from service.history import read_history  # polars is slow to import, and not needed for --help
 
-        return read_history(
-            self.data,
-            time_column=self.time_column,
-            stream_column=self.stream_column,
-            value_column=self.value_column,
-            columns=listed(self.columns),
-            timezone=self.timezone,
-            delimiter=self.delimiter,
-            decimal=self.decimal,
-            missing=listed(self.missing),
-            not_missing=listed(self.not_missing),
-            channels=listed(self.channels),
-            stream=self.stream,
-        )
+        options = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "data"}
+        listed_options = {name: listed(options[name]) for name in _LISTS}
+        return read_history(self.data, **(options | listed_options), codes=codes)
 
 
 def reads_data(command: Callable[..., None]) -> Callable[..., None]:

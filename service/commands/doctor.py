@@ -9,12 +9,14 @@ from typing import NamedTuple
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from service.broker.port import Admin, Broker
 from service.commands.settings_help import SettingsHelp
-from service.errors import EddycastError
+from service.errors import AccessRefused, EddycastError
 from service.settings import Settings, load_settings
 from service.topics import look_at_topics
+from service.wording import one_line
 
 
 class Finding(NamedTuple):
@@ -32,7 +34,7 @@ def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa:
     table = Table("", "what", "found", "what to do", box=None, header_style="bold")
     for finding in findings:
         mark = "[red]wrong[/]" if not finding.well else "[yellow]risk[/]" if finding.action else "[green]ok[/]"
-        table.add_row(mark, finding.what, finding.found, finding.action)
+        table.add_row(mark, *(Text(one_line(text)) for text in (finding.what, finding.found, finding.action)))
     Console(highlight=False).print(table)
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
@@ -46,6 +48,7 @@ def examine(flags: list[str]) -> Iterator[Finding]:
         yield _wrong("settings", error)
         return
     yield Finding("settings", "no contradiction")
+    yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
     bundle, row = _bundle(settings)
     yield bundle
     yield _port(settings)
@@ -62,7 +65,7 @@ def _bundle(settings: Settings) -> tuple[Finding, int | None]:
     from service.state.changelog import row_bytes
 
     try:
-        manifest = Runtime.load(settings.bundle.directory).manifest
+        manifest = Runtime.load(settings.bundle.directory, trust=settings.bundle.trust).manifest
     except EddycastError as error:
         return _wrong("bundle", error), None
     size = row_bytes(manifest)
@@ -105,17 +108,23 @@ def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | N
     """The topics, and whether the group's offsets have rows behind them. Raises BrokerError."""
     for seen in look_at_topics(admin, settings, row):
         yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
+    try:
+        yield _group(broker, admin, settings)
+    except AccessRefused as error:
+        yield _wrong(f"group {settings.kafka.group}", error)
+
+
+def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
     group, changelog = settings.kafka.group, settings.changelog
     committed = admin.group_offsets(group, settings.topics.input)
     rowless = _without_rows(broker, changelog, admin.partitions(changelog), committed)
     if rowless:
         found = f"has read partitions {rowless}, and {changelog} holds no rows of them: the service would stop"
         action = "name the changelog that belongs to this group, or begin anew with another group"
-        yield Finding(f"group {group}", found, action, well=False)
-    elif committed:
-        yield Finding(f"group {group}", f"has read partitions {sorted(committed)}, {changelog} holds rows of them")
-    else:
-        yield Finding(f"group {group}", f"has read nothing yet, begins at the {settings.kafka.start_at}")
+        return Finding(f"group {group}", found, action, well=False)
+    if committed:
+        return Finding(f"group {group}", f"has read partitions {sorted(committed)}, {changelog} holds rows of them")
+    return Finding(f"group {group}", f"has read nothing yet, begins at the {settings.kafka.start_at}")
 
 
 def _without_rows(broker: Broker, topic: str, partitions: int | None, committed: Collection[int]) -> list[int]:

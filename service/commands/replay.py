@@ -18,6 +18,7 @@ from service.commands.data_options import Source, reads_data
 from service.errors import DataError
 from service.simulator import Readings, merge
 from service.wording import many
+from service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from service.model.runtime import Runtime
@@ -38,15 +39,17 @@ def replay(
     """Forecast every observation of a file, as the service would have done from its first reading on."""
     if out.suffix not in (".parquet", *JSON_LINES):
         raise DataError(f"{out}: no format is known by that name", f"end it with .parquet or {JSON_LINES[0]}")
+    check_writable(out)
     from service.model.runtime import Runtime  # slow to import, and a wrong flag should not wait for it
 
     runtime = Runtime.load(bundle)
     history = source.read_for(runtime.manifest)
     console = Console(stderr=True, highlight=False)
     for note in history.notes:
-        console.print(note)
-    written = forecast_file(runtime, merge(history, limit=limit), out, forecast_every, console)
-    console.print(f"{many(written, 'forecast')} of {many(len(history.streams), 'stream')} in {out}")
+        console.print(note, markup=False)
+    with written_to(out):
+        written = forecast_file(runtime, merge(history, limit=limit), out, forecast_every, console)
+    console.print(f"{many(written, 'forecast')} of {many(len(history.streams), 'stream')} in {out}", markup=False)
 
 
 def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_every: int, console: Console) -> int:

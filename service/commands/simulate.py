@@ -11,12 +11,12 @@ import typer
 
 from service.broker.port import Broker
 from service.commands.data_options import Source, listed, reads_data
-from service.errors import BrokerError
+from service.errors import BrokerError, TopicMissing
 from service.log import configure_log, get_log
 from service.settings import Settings, load_settings
 from service.signals import StopSignals
 from service.simulator import Readings, Sensors, merge, paced, shifted_to_end_at
-from service.topics import ensure_topic
+from service.topics import create_topic
 
 #: A line of progress this often, s.
 SAY_EVERY_S = 5.0
@@ -44,8 +44,9 @@ def simulate(
     readings = merge(history, streams=listed(streams) or (), limit=limit)
     if shift_to_now:
         readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
-    from service.connect import kafka_broker
+    from service.connect import kafka_broker, warn_of_risks
 
+    warn_of_risks(settings.kafka)
     into = topic or settings.topics.input
     get_log().info("connecting", kafka=settings.kafka.bootstrap_servers, topic=into)
     with StopSignals(insist=_give_up) as signals:
@@ -89,7 +90,12 @@ def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event, wai
     if admin is None:
         return None
     try:
-        return ensure_topic(admin, topic, settings.topics.partitions, settings.topics)
+        found = admin.partitions(topic)
+        if found is not None:
+            return found
+        if not settings.topics.create:
+            raise TopicMissing(f"topic {topic} does not exist", "create it, or set topics.create")
+        return create_topic(admin, topic, settings.topics.partitions, settings.topics.replication)
     finally:
         admin.close()
 

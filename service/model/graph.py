@@ -1,20 +1,21 @@
 """Read an ONNX file and hold it against the manifest, before anything runs.
 
-A graph must be self-contained (no external data), speak plain ONNX (no custom operator domain), and have
-exactly the inputs and outputs of the contract, by name, type and rank, with a free batch dimension.
+A graph must be self-contained (no external data), speak plain ONNX (no custom operator domain), have exactly the inputs
+and outputs of the contract, by name, type and rank, with a free batch dimension, and stay within `model/limits.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
-from service.bundle import FORECAST, STEP, Manifest
+from service.bundle import GOLDEN, Manifest
 from service.errors import BundleError
+from service.model.limits import MOST_WORK, check_operators, cost_of
 
 DOMAINS = ("", "ai.onnx")
 _FLOATS = ("float32", "float64")
@@ -38,8 +39,30 @@ class Port:
         return f"{' or '.join(self.dtypes)} [{', '.join(['batch', *map(str, self.shape)])}]"
 
 
-def read_step(directory: Path, manifest: Manifest) -> bytes:
-    """The bytes of step.onnx. Raises BundleError if it breaks the contract."""
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """An ONNX file that keeps the contract. Where `flows`, it has control flow, and what a call costs is not known."""
+
+    path: Path
+    content: bytes
+    model: onnx.ModelProto
+    flows: bool
+
+    def check_cost(self, rows: int, steps: int, batch: int) -> None:
+        """Raises BundleError unless a call of `rows` rows, and `steps` calls of `batch` rows, stay within limits. With
+        control flow that follows from values, and is not known."""
+        if self.flows:
+            return
+        work = steps * cost_of(self.path, self.model, rows).work
+        if work > MOST_WORK and batch < rows:  # fewer rows are less work: how much less is seldom asked
+            work = steps * cost_of(self.path, self.model, batch).work
+        if work > MOST_WORK:
+            raise BundleError(str(self.path), f"at most {MOST_WORK:,} multiplications in {GOLDEN}", f"{work:,}")
+
+
+def read_step(path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()) -> Graph:
+    """step.onnx, which may use `operators` beside those of the built-in families. Raises BundleError if it breaks the
+    contract."""
     targets = len(manifest.targets)
     state = _state_ports(manifest)
     inputs = {"value": Port(("float64",), (len(manifest.channels),)), "timestamp": Port(("int64",), ())}
@@ -48,30 +71,28 @@ def read_step(directory: Path, manifest: Manifest) -> bytes:
         "surprise": Port(("float32",), ()),
         "scores": Port(("float32",), (targets, len(manifest.scores))),
     }
-    path = directory / STEP
-    model, content = _read(path)
-    _hold(path, "input", model.graph.input, inputs | {f"state.{name}": port for name, port in state.items()})
-    _hold(path, "output", model.graph.output, outputs | {f"next.{name}": port for name, port in state.items()})
-    return content
+    graph = _read(path, content, operators)
+    ports = graph.model.graph
+    _hold(path, "input", ports.input, inputs | {f"state.{name}": port for name, port in state.items()})
+    _hold(path, "output", ports.output, outputs | {f"next.{name}": port for name, port in state.items()})
+    return graph
 
 
-def read_forecast(directory: Path, manifest: Manifest) -> bytes:
-    """The bytes of forecast.onnx, which may take any of the state. Raises BundleError if it breaks the contract."""
+def read_forecast(path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()) -> Graph:
+    """forecast.onnx, which may take any of the state. Raises BundleError if it breaks the contract."""
     optional = {f"state.{name}": port for name, port in _state_ports(manifest).items()}
     multi_step = Port(_FLOATS, (manifest.horizon, len(manifest.targets), len(manifest.quantiles)))
-    path = directory / FORECAST
-    model, content = _read(path)
-    _hold(path, "input", model.graph.input, {"timestamp": Port(("int64",), ())}, optional)
-    _hold(path, "output", model.graph.output, {"multi_step": multi_step})
-    return content
+    graph = _read(path, content, operators)
+    _hold(path, "input", graph.model.graph.input, {"timestamp": Port(("int64",), ())}, optional)
+    _hold(path, "output", graph.model.graph.output, {"multi_step": multi_step})
+    return graph
 
 
 def _state_ports(manifest: Manifest) -> dict[str, Port]:
     return {spec.name: Port((spec.dtype,), spec.shape) for spec in manifest.state}
 
 
-def _read(path: Path) -> tuple[onnx.ModelProto, bytes]:
-    content = path.read_bytes()
+def _read(path: Path, content: bytes, operators: Collection[str]) -> Graph:
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own class, whose module has no types
@@ -85,7 +106,14 @@ def _read(path: Path) -> tuple[onnx.ModelProto, bytes]:
     for domain, where in _domains(model):
         if domain not in DOMAINS:
             raise BundleError(str(path), "operators of the ai.onnx domain only", f"domain {domain!r} ({where})")
-    return model, content
+    for there, what in (
+        (model.functions, "local functions"),
+        (model.training_info, "training information"),
+        (any(graph.sparse_initializer for graph in _all_graphs(model)), "sparse constants"),
+    ):
+        if there:
+            raise BundleError(str(path), "a plain graph", what)
+    return Graph(path, content, model, check_operators(path, nodes_of(model), operators))
 
 
 def _hold(
@@ -134,11 +162,11 @@ def _domains(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
         yield opset.domain, "imported"
     for function in model.functions:
         yield function.domain, f"function {function.name}"
-    for node in _nodes(model):
+    for node in nodes_of(model):
         yield node.domain, f"node {node.op_type}"
 
 
-def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Every node, those of functions and of nested graphs included."""
     waiting = list(model.graph.node) + [node for function in model.functions for node in function.node]
     while waiting:
@@ -155,18 +183,22 @@ def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
+def _all_graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    yield model.graph
+    for node in nodes_of(model):
+        yield from _graphs(node)
+
+
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every constant that the model carries."""
-    graphs = [model.graph]
-    for node in _nodes(model):
-        graphs.extend(_graphs(node))
+    for node in nodes_of(model):
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
             for tensor in (*attribute.sparse_tensors, attribute.sparse_tensor):
                 yield from (tensor.values, tensor.indices)
-    for graph in graphs:
+    for graph in _all_graphs(model):
         yield from graph.initializer
         for tensor in graph.sparse_initializer:
             yield from (tensor.values, tensor.indices)

@@ -16,10 +16,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.bundle import FORECAST, STEP, Manifest, read_manifest
+from service.bundle import FORECAST, GOLDEN, STEP, Manifest, read_bundle
 from service.errors import BundleError
 from service.model import golden, graph
+from service.model.golden_file import read_golden
+from service.model.watchdog import Call, call, guarded_call
 from service.records import Float64, Int64
+from service.trust import Trust
 
 Tensor = NDArray[Any]
 State = dict[str, Tensor]
@@ -47,12 +50,16 @@ class Runtime:
         step: onnxruntime.InferenceSession,
         forecast: onnxruntime.InferenceSession,
         max_batch: int = 512,
+        *,
+        guarded: bool = False,
     ) -> None:
+        """`guarded`: calls have a time limit, for the graphs decide themselves when they end."""
         if max_batch < LANES:
             raise ValueError(f"max_batch must be at least {LANES}, not {max_batch}")
         self.manifest = manifest
         self.max_batch = max_batch // LANES * LANES
         self._step, self._forecast = step, forecast
+        self._run: Call = guarded_call if guarded else call
         self._state = tuple(spec.name for spec in manifest.state)
         self._outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in self._state)]
         taken = {value.name for value in forecast.get_inputs()}
@@ -61,21 +68,35 @@ class Runtime:
         self.output_shapes = _output_shapes(manifest, step, forecast)
 
     @classmethod
-    def load(cls, directory: Path, *, intra_op_threads: int = 1, max_batch: int = 512) -> Runtime:
+    def load(
+        cls, directory: Path, *, intra_op_threads: int = 1, max_batch: int = 512, trust: Trust | None = None
+    ) -> Runtime:
         """Read, verify and replay a bundle.
 
         `max_batch` is the most rows of one call: with a small GRU a row costs 15 us in a call of 16, 3 in one of 512,
         and no less in larger ones.
 
+        `trust` names the version, the signers and further operators that are allowed. Where If or Loop are among these,
+        every call has a time limit (`model/watchdog.py`), for nothing else bounds it.
+
         Raises BundleError naming the file, what was expected and what was found: a hash, external data, a custom
-        operator domain, an input or output that is not the contract's, or outputs that differ from golden.npz.
+        operator domain, an operator that is not allowed, a tensor or a call beyond all limits (`model/limits.py`), an
+        input or output that is not the contract's, or outputs that differ from golden.npz.
         """
         directory = Path(directory)
-        manifest = read_manifest(directory)
-        step = _session(directory / STEP, graph.read_step(directory, manifest), intra_op_threads)
-        forecast = _session(directory / FORECAST, graph.read_forecast(directory, manifest), intra_op_threads)
-        runtime = cls(manifest, step, forecast, max_batch)
-        golden.replay(directory, runtime)
+        trust = trust or Trust()
+        manifest, files = read_bundle(directory, trust)
+        graphs = (
+            graph.read_step(directory / STEP, files[STEP], manifest, trust.operators),
+            graph.read_forecast(directory / FORECAST, files[FORECAST], manifest, trust.operators),
+        )
+        wanted = read_golden(directory / GOLDEN, files[GOLDEN], manifest)
+        steps, batch = wanted["timestamp"].shape
+        for one in graphs:
+            one.check_cost(max_batch, steps, batch)
+        step, forecast = (_session(one.path, one.content, intra_op_threads) for one in graphs)
+        runtime = cls(manifest, step, forecast, max_batch, guarded=any(one.flows for one in graphs))
+        golden.replay(directory, runtime, wanted)
         return runtime
 
     def step(self, values: Float64, timestamps: Int64, state: Mapping[str, Tensor]) -> StepResult:
@@ -99,9 +120,15 @@ class Runtime:
 
     def _call(self, session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
         if rows <= self.max_batch:
-            return _run(session, outputs, feeds, rows)
+            return _run(self._run, session, outputs, feeds, rows)
         parts = [
-            _run(session, outputs, {name: feed[start : start + self.max_batch] for name, feed in feeds.items()}, size)
+            _run(
+                self._run,
+                session,
+                outputs,
+                {name: feed[start : start + self.max_batch] for name, feed in feeds.items()},
+                size,
+            )
             for start, size in _chunks(rows, self.max_batch)
         ]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -127,12 +154,11 @@ def _chunks(rows: int, largest: int) -> list[tuple[int, int]]:
     return [(start, min(largest, rows - start)) for start in range(0, rows, largest)]
 
 
-def _run(session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
+def _run(run: Call, session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
     full = max(LANES, -(-rows // LANES) * LANES)
     if full == rows:
-        results: list[Tensor] = session.run(outputs, feeds)
-        return results
-    results = session.run(outputs, {name: _filled(feed, full) for name, feed in feeds.items()})
+        return run(session, outputs, feeds)
+    results = run(session, outputs, {name: _filled(feed, full) for name, feed in feeds.items()})
     return [result[:rows] for result in results]
 
 

@@ -23,7 +23,8 @@ def least_squares(x: Float64) -> Float64:
     examples = np.lib.stride_tricks.sliding_window_view(centred[:-1], LAGS)
     if len(examples) != EXAMPLES:
         raise ValueError(f"{len(examples)} examples, not {EXAMPLES}")
-    return np.linalg.lstsq(examples, centred[LAGS:], rcond=None)[0]
+    weights: Float64 = np.linalg.lstsq(examples, centred[LAGS:], rcond=None)[0]
+    return weights
 
 
 def ahead(x: Float64, weights: Float64, k: int) -> Float64:
@@ -33,7 +34,8 @@ def ahead(x: Float64, weights: Float64, k: int) -> Float64:
     path = x[origins[:, None] + np.arange(1 - LAGS, 1)] - mean[:, None]
     for _ in range(k):
         path = np.column_stack([path[:, 1:], path @ weights])
-    return path[:, -1] + mean
+    ahead: Float64 = path[:, -1] + mean
+    return ahead
 
 
 def free_run(x: Float64, weights: Float64) -> Float64:

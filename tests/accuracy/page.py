@@ -23,11 +23,11 @@ def render(page: str, records: Sequence[Record]) -> str:
     """`page` with the tables of `records`. Raises ValueError if the page has no markers for a table."""
     for name, (head, rows) in TABLES.items():
         mark = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.S)
-        if not mark.search(page):
+        if not (found := mark.search(page)):
             raise ValueError(f"the page has no place for the table {name!r}")
         lines = list(rows([record for record in records if record["case"]["part"] in _PARTS.get(name, (name,))]))
         text = table(head, lines) if lines else NOT_YET
-        page = mark.sub(lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page)
+        page = f"{page[: found.end(1)]}{text}\n{page[found.start(2) :]}"
     return page
 
 

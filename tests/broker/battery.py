@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
 from service.errors import BrokerError, MembershipLost, ProduceFailed, RecordTooLarge
-from service.records import next_offset
+from service.records import PartitionBatch, next_offset
 from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_until, stored, values
 
 
@@ -49,7 +50,8 @@ class RecordBattery:
         topic = bench.topic(3)
         for partition in range(3):
             bench.fill(topic, partition, numbers(40))
-        consumer, batches = bench.consumer(topic), []
+        consumer = bench.consumer(topic)
+        batches: list[PartitionBatch] = []
         deadline = time.monotonic() + PATIENCE_S
         while sum(map(len, batches)) < 120 and time.monotonic() < deadline:
             polled = consumer.poll(0.2, 7)
@@ -180,7 +182,12 @@ class RecordBattery:
 
     def test_partitions_that_are_not_held_cannot_be_moved(self, bench: Bench) -> None:
         consumer = bench.consumer(bench.topic())
-        for call in (lambda: consumer.seek({0: 1}), lambda: consumer.pause([0]), lambda: consumer.resume([0])):
+        calls: list[Callable[[], None]] = [
+            lambda: consumer.seek({0: 1}),
+            lambda: consumer.pause([0]),
+            lambda: consumer.resume([0]),
+        ]
+        for call in calls:
             with pytest.raises(MembershipLost, match=r"\[0\]"):
                 call()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from service.broker.port import Consumer
 from service.errors import MembershipLost
+from service.records import PartitionBatch
 from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, stored, values
 
 
@@ -76,7 +78,11 @@ class GroupBattery:
         first = bench.consumer(topic, listener=a)
         poll_until([first], lambda: len(first.assignment()) == 4)
         slow = threading.Event()
-        a.on_revoked = lambda _: bool(slow.wait(0.5))
+
+        def wait_a_while(_: object) -> None:
+            slow.wait(0.5)
+
+        a.on_revoked = wait_a_while
         second = bench.consumer(topic, listener=b)
         self.in_parallel(first, second, lambda: len(second.assignment()) == 2)
         order = [(name, kind) for name, kind, _ in events]
@@ -93,7 +99,8 @@ class GroupBattery:
         second = bench.consumer(topic)
         batches = self.in_parallel(first, second, lambda: len(second.assignment()) == 1)
         assert a.saw("revoked") == sorted(second.assignment())
-        bench.fill(topic, *second.assignment(), [b"new"])
+        (taken,) = second.assignment()
+        bench.fill(topic, taken, [b"new"])
         assert values([*batches, *collect([first, second], 1)]) == [b"new"]
 
     def test_partitions_are_no_longer_held_when_revoked_is_called(self, bench: Bench) -> None:
@@ -179,10 +186,10 @@ class GroupBattery:
         poll_for([other], 3.0)
         assert other.assignment() == {0}
 
-    def in_parallel(self, first: Consumer, second: Consumer, holds: object) -> list[object]:
+    def in_parallel(self, first: Consumer, second: Consumer, holds: Callable[[], object]) -> list[PartitionBatch]:
         """Poll two members, each on a thread of its own as in two processes, until something is true."""
-        assert callable(holds)
-        over, batches = threading.Event(), []
+        over = threading.Event()
+        batches: list[PartitionBatch] = []
 
         def poll_first() -> None:
             while not over.is_set():

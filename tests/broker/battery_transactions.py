@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -148,7 +149,8 @@ class TransactionBattery:
     def test_a_transaction_is_begun_once_and_before_anything_else(self, bench: Bench) -> None:
         topic = bench.topic()
         producer = bench.producer(new_id())
-        for call in (producer.commit, lambda: producer.produce(topic, 0, [b"k"], [b"v"])):
+        calls: list[Callable[[], None]] = [producer.commit, lambda: producer.produce(topic, 0, [b"k"], [b"v"])]
+        for call in calls:
             with pytest.raises(TransactionFailed, match="no transaction is open"):
                 call()
         producer.begin()

@@ -10,16 +10,17 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 from service.broker.kafka import KafkaBroker
 from service.broker.kafka_consumer import KafkaConsumer
 from service.broker.kafka_producer import KafkaProducer
 from service.errors import BrokerError
-from service.records import next_offset
+from service.records import PartitionBatch, next_offset
 from tests.broker.tools import Listener
 
 #: A session of a second, and work that goes on for three heartbeats after the process was woken.
-TIMES = {"heartbeat_interval_ms": 200, "session_timeout_ms": 1_000, "fetch_max_wait_ms": 100}
+TIMES: dict[str, Any] = {"heartbeat_interval_ms": 200, "session_timeout_ms": 1_000, "fetch_max_wait_ms": 100}
 WORK_S = 0.6
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     broker = KafkaBroker(address, **TIMES)
     consumer = broker.consumer(source, group, Listener())
     producer = broker.producer(f"{group}-zombie")
-    batches = []
+    batches: list[PartitionBatch] = []
     while not batches:
         batches = consumer.poll(0.1, 100)
     producer.begin()
@@ -57,6 +58,7 @@ def commit(producer: KafkaProducer, consumer: KafkaConsumer, source: str, offset
     if consumer.membership.generation_id >= 0:
         producer.send_offsets(source, offsets, consumer, 5.0)
     else:  # past the check that stands before it
+        assert producer._transactions is not None
         producer._transactions.send_offsets(consumer._for_commit(offsets), consumer.membership, 5.0)
     producer.commit(5.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import ssl
 from typing import Any
 
 import pytest
@@ -18,17 +19,20 @@ from service.broker.kafka_errors import (
     translated,
 )
 from service.errors import (
+    AuthenticationFailed,
     BrokerError,
     BrokerUnavailable,
     CommitUnknown,
     EddycastError,
     InstanceFenced,
     MembershipLost,
+    NotAuthorized,
     OffsetGone,
     ProduceFailed,
     ProducerFenced,
     RecordRefused,
     RecordTooLarge,
+    TlsFailed,
     TopicMissing,
     TransactionFailed,
 )
@@ -42,6 +46,13 @@ def _vendor_errors() -> list[type[Exception]]:
 def _make(kind: type[Exception]) -> Exception:
     parameters: list[Any] = [{}] if kind is vendor.LogTruncationError else []
     return kind(*parameters)
+
+
+def _alert() -> ssl.SSLError:
+    """As the library raises it when the other side has sent an alert."""
+    alert = ssl.SSLError(1, "x")
+    alert.reason = "TLSV1_ALERT_UNKNOWN_CA"
+    return alert
 
 
 def test_the_walk_finds_the_vendor_s_errors() -> None:
@@ -77,11 +88,16 @@ def test_no_meaning_is_shadowed_by_a_base() -> None:
         (vendor.ProducerFencedError(), ProducerFenced),
         (vendor.InvalidProducerEpochError(), ProducerFenced),
         (vendor.InvalidTxnStateError(), TransactionFailed),
-        (vendor.TopicAuthorizationFailedError(), BrokerError),
+        (vendor.TopicAuthorizationFailedError(), NotAuthorized),
+        (vendor.GroupAuthorizationFailedError(), NotAuthorized),
+        (vendor.TransactionalIdAuthorizationFailedError(), NotAuthorized),
+        (vendor.UnsupportedSaslMechanismError(), AuthenticationFailed),
+        (vendor.KafkaConnectionError(_alert()), TlsFailed),
+        (vendor.KafkaConnectionError(ssl.SSLEOFError(8, "x")), BrokerUnavailable),
         (vendor.FencedInstanceIdError(), InstanceFenced),
         (vendor.OffsetOutOfRangeError({TopicPartition("t", 3): 7}), OffsetGone),
         (vendor.NoOffsetForPartitionError({TopicPartition("t", 3)}), OffsetGone),
-        (vendor.SaslAuthenticationFailedError(), BrokerError),
+        (vendor.SaslAuthenticationFailedError(), AuthenticationFailed),
     ],
 )
 def test_what_the_common_errors_mean(error: Exception, ours: type[BrokerError]) -> None:
@@ -100,7 +116,8 @@ def test_what_the_common_errors_mean(error: Exception, ours: type[BrokerError]) 
         (vendor.KafkaError("unheard of"), ProduceFailed, TransactionFailed),
         (vendor.ProducerFencedError(), ProduceFailed, ProducerFenced),
         (vendor.FencedInstanceIdError(), ProduceFailed, InstanceFenced),
-        (vendor.TopicAuthorizationFailedError(), ProduceFailed, BrokerError),
+        (vendor.TopicAuthorizationFailedError(), NotAuthorized, NotAuthorized),
+        (vendor.SaslAuthenticationFailedError(), AuthenticationFailed, AuthenticationFailed),
     ],
     ids=lambda part: part.__name__ if isinstance(part, type) else type(part).__name__,
 )
@@ -119,7 +136,10 @@ def test_a_position_that_is_gone_is_named() -> None:
 
 def test_a_person_is_told_what_to_do() -> None:
     assert "instance id" in translate(vendor.FencedInstanceIdError(), "x").action
-    assert "grant" in translate(vendor.GroupAuthorizationFailedError(), "x").action
+    forbidden = translate(vendor.TopicAuthorizationFailedError({"b", "a"}), "x")
+    assert forbidden.what == "x: the broker's access control forbids this user to use the topic a b"
+    assert "grant" in forbidden.action
+    assert "the transactional id" in translate(vendor.TransactionalIdAuthorizationFailedError(), "x").what
 
 
 def test_our_own_and_programming_errors_pass_unchanged() -> None:

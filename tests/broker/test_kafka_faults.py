@@ -192,14 +192,15 @@ def test_a_commit_without_an_answer_happened_or_not_and_the_offsets_tell(kafka: 
 def test_a_commit_survives_a_broker_that_is_killed_and_comes_back(kafka: KafkaServer, bench: Bench) -> None:
     source, sink = bench.topic(), bench.topic()
     bench.fill(source, 0, numbers(3))
-    consumer, producer = bench.consumer(source), bench.producer(new_id())
+    patient = bench.harness.broker(transaction_timeout_ms=240_000)  # a restart may take a while
+    consumer, producer = bench.consumer(source), bench.producer(new_id(), patient)
     collect(consumer, 3)
     transaction(producer, source, sink, consumer)
     kafka.kill()
     back = threading.Thread(target=kafka.restart)
     back.start()
     try:
-        producer.commit(30.0)
+        producer.commit(180.0)
     finally:
         back.join()
     assert stored(consumer, [0]) == {0: 3}

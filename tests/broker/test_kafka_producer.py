@@ -35,6 +35,7 @@ class StandIn:
     Ellipsis (never known). `replies` says how transactional requests end, likewise."""
 
     made: list[StandIn]
+    cut_off: bool
 
     def __init__(self, **config: Any) -> None:
         self.made.append(self)

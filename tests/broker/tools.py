@@ -7,13 +7,16 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
 from service.broker.kafka_producer import KafkaProducer
 from service.broker.memory_producer import MemoryProducer
 from service.broker.port import Admin, Broker, Consumer, Producer, Reader
 from service.errors import BrokerUnavailable
 from service.records import PartitionBatch
+
+Kept = TypeVar("Kept", Admin, Consumer, Producer, Reader)
 
 PATIENCE_S = 20.0
 
@@ -78,7 +81,7 @@ class Bench:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.broker = harness.broker()
-        self._open: list[Consumer | Producer | Reader | Admin] = []
+        self._open: list[Callable[[], None]] = []
         self.admin = self._keep(self.broker.admin())
 
     def topic(self, partitions: int = 1, config: dict[str, str] | None = None) -> str:
@@ -111,14 +114,14 @@ class Bench:
         producer.flush(PATIENCE_S)
 
     def close(self) -> None:
-        for kept in reversed(self._open):  # closing twice is allowed
-            if isinstance(kept, KafkaProducer | MemoryProducer):
-                kept.close(1.0)
-            else:
-                kept.close()
+        for close in reversed(self._open):  # closing twice is allowed
+            close()
 
-    def _keep(self, kept: Any) -> Any:
-        self._open.append(kept)
+    def _keep(self, kept: Kept) -> Kept:
+        if isinstance(kept, KafkaProducer | MemoryProducer):
+            self._open.append(partial(kept.close, 1.0))
+        else:
+            self._open.append(cast(Consumer | Reader | Admin, kept).close)
         return kept
 
 

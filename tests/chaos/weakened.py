@@ -67,7 +67,7 @@ def _end() -> None:
         return self._ask(self._committed.end_offsets, partitions, timeout_s)
 
     KafkaReader.end = end  # type: ignore[method-assign]
-    Restore._finish = believing(Restore._finish)  # type: ignore[method-assign]
+    Restore._finish = believing(Restore._finish)  # type: ignore[method-assign,assignment]
 
 
 def _rows() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from service.records import Float64
 from training.fitting.problem import Problem
 from training.models import Target
 
@@ -33,7 +34,8 @@ def noisy_sine(seed: int, steps: int = 1000, streams: int = 1) -> NDArray[np.flo
     """[steps, streams] of sin(0.01 t) + 0.2 N(0, 1), t = 1, 2, ...: the experiment of Dive into Deep Learning,
     "Working with Sequences"."""
     random = np.random.default_rng(seed)
-    return np.sin(0.01 * np.arange(1, steps + 1))[:, None] + random.normal(0, 0.2, (steps, streams))
+    values: Float64 = np.sin(0.01 * np.arange(1, steps + 1))[:, None] + random.normal(0, 0.2, (steps, streams))
+    return values
 
 
 def daily(seed: int, steps: int = 1200, streams: int = 2, noise: float = 0.3) -> NDArray[np.float64]:
@@ -41,4 +43,5 @@ def daily(seed: int, steps: int = 1200, streams: int = 2, noise: float = 0.3) ->
     random = np.random.default_rng(seed)
     wave = np.sin(2 * np.pi * np.arange(steps) / 24)[:, None] * np.arange(1, streams + 1)
     walk = random.normal(0, 0.05, (steps, streams)).cumsum(0)
-    return 50 + wave + walk + random.normal(0, noise, (steps, streams))
+    values: Float64 = 50 + wave + walk + random.normal(0, noise, (steps, streams))
+    return values

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from training.fitting.build import Plan, fit_family
 from training.fitting.choice import fit_auto, reason, validation_wql
 from training.fitting.judge import judge
 from training.fitting.recurrent import Schedule, schedule_of
-from training.models import Mixture
+from training.models import Forecaster, Mixture
 from training.models.naive import PointForecaster
 
 
@@ -31,7 +33,8 @@ def test_a_mixture_is_the_mean_of_its_members_quantiles() -> None:
     mix = fit_family("mix", whole, replace(QUICK, members=("lstm", "ar")))
     assert isinstance(mix, Mixture)
     at = range(400, 410)
-    apart = [member.unroll(whole.values, whole.timestamps, at).multi_step for member in mix.members]
+    members = cast(Iterable[Forecaster], mix.members)
+    apart = [member.unroll(whole.values, whole.timestamps, at).multi_step for member in members]
     together = mix.unroll(whole.values, whole.timestamps, at).multi_step
     assert together == pytest.approx(np.mean(apart, 0), abs=1e-4)
     assert {"lstm_hidden", "lstm_cell"} <= set(mix.initial_state(1))

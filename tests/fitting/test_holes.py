@@ -54,7 +54,7 @@ def test_who_saw_holes_in_training_knows_how_wide_an_interval_is_inside_of_one()
     coverage = {}
     for masked in (0.0, 0.5):
         schedule = replace(schedule_of("gru"), epochs=3, iterations=60, masked=masked)
-        model = fit_family("gru", whole, Plan(linear_path=False, schedules=lambda _, plan=schedule: plan))
+        model = fit_family("gru", whole, Plan(linear_path=False, schedules={"gru": schedule}.__getitem__))
         columns = holed.columns(model.memory.spec)
         t, s = whole.pairs(whole.validation_origins(6))
         inside = ~columns.observed[t, s]

@@ -56,6 +56,6 @@ def test_the_book_experiment() -> None:
             "ar", problem(values, horizon=64, train=0.664, validation=0.336), Plan(lags=64, iterated=True)
         )
         timestamps = (472_222 + np.arange(len(values))) * model.target.interval_ms
-        ahead = model.unroll(values, timestamps, origins=np.arange(600, 936)).multi_step[:, 0, -1, 1]
+        ahead = model.unroll(values, timestamps, origins=range(600, 936)).multi_step[:, 0, -1, 1]
         errors.append(np.mean((ahead - values[664:, 0]) ** 2))
     assert np.mean(errors) < 0.075

@@ -67,7 +67,8 @@ def broker() -> MemoryBroker:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings([f"--bundle.directory={tmp_path / 'bundle'}", "--http.port=0", "--topics.partitions=2"], {})
+    topics = ["--topics.partitions=2", "--topics.create_input=true"]
+    return load_settings([f"--bundle.directory={tmp_path / 'bundle'}", "--http.port=0", *topics], {})
 
 
 @pytest.fixture

@@ -126,7 +126,12 @@ def test_compose_without_containers(kafka: KafkaServer, commands: Commands, topi
     assert commands.said("service")[-1]["event"] == "stopped"
 
 
-def test_doctor_finds_nothing_wrong_once_it_runs(commands: Commands, topics: dict[str, str], tmp_path: Path) -> None:
+def test_doctor_finds_nothing_wrong_once_it_runs(
+    kafka: KafkaServer, commands: Commands, topics: dict[str, str], tmp_path: Path
+) -> None:
+    admin = KafkaBroker(kafka.bootstrap_servers).admin()
+    admin.create_topic(topics["input"], 3)
+    admin.close()
     doctor = commands.start("doctor", ["doctor"], {"COLUMNS": "200"})
     assert doctor.wait(60) == 0, (tmp_path / "doctor").read_text()
     found = (tmp_path / "doctor").read_text()

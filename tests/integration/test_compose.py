@@ -46,7 +46,7 @@ def stage(name: str) -> str:
         for found in re.findall(r"(?ms)^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM|\Z)", DOCKERFILE)
     }
     base, own = stages[name]
-    return (stage(base) if base in stages else "") + own
+    return f"{stage(base) if base in stages else ''}{own}"
 
 
 def test_there_are_a_broker_a_service_sensors_and_a_trainer() -> None:

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,9 @@ def serve(kafka: KafkaServer, topics: dict[str, str], bundle: Path, log: Path) -
     raise AssertionError(f"the worker did not start: {log.read_text()}")
 
 
-def stream(kafka: KafkaServer, trained: Trained, workers: list[subprocess.Popen[bytes]], logs: Path) -> list[dict]:
+def stream(
+    kafka: KafkaServer, trained: Trained, workers: list[subprocess.Popen[bytes]], logs: Path
+) -> list[dict[str, Any]]:
     """The hold-out through Kafka and two workers; the records of the output topic."""
     run = uuid.uuid4().hex[:8]
     topics = {name: f"{name}-{run}" for name in ("input", "output", "dead_letters")}
@@ -126,7 +129,7 @@ def stream(kafka: KafkaServer, trained: Trained, workers: list[subprocess.Popen[
     return records
 
 
-def read_all(broker: KafkaBroker, topic: str, count: int) -> list[dict]:
+def read_all(broker: KafkaBroker, topic: str, count: int) -> list[dict[str, Any]]:
     """Everything on the topic, once `count` records are there; waits a little for one too many."""
 
     class Nothing:
@@ -147,7 +150,7 @@ def read_all(broker: KafkaBroker, topic: str, count: int) -> list[dict]:
     return [json.loads(value or b"null") for value in values]
 
 
-def compare(trained: Trained, records: list[dict]) -> None:
+def compare(trained: Trained, records: list[dict[str, Any]]) -> None:
     """Every reading has one forecast, and each is torch's."""
     panel = trained.holdout
     values = np.ascontiguousarray(panel.values.T)
@@ -177,7 +180,7 @@ def sent(panel: Panel) -> NDArray[np.bool_]:
     return cells
 
 
-def close(found: list, expected: NDArray, tolerance: float, unit: NDArray | float = 1.0) -> None:
+def close(found: list[Any], expected: NDArray[Any], tolerance: float, unit: NDArray[Any] | float = 1.0) -> None:
     """null where torch has NaN, and within `tolerance` elsewhere."""
     column = np.array(found, dtype=np.float64)
     assert np.array_equal(np.isnan(column), np.isnan(expected))

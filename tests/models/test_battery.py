@@ -6,24 +6,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.models.zoo import DAILY, LEVELS, MAKERS, OFFSETS, PLAIN, bundle_of, forecaster
-from training import laws
+from training import fault_laws, laws
+from training.fault_laws import FAULT_LAWS
 from training.laws import LAWS, Law, LawBroken
 from training.models import Carried, Forecaster, Naive, View
 from training.models.columns import Columns
+from training.models.forecaster import Unrolled
 from training.models.memory import Glance, MemorySpec, State
+from training.models.suspects import Suspects, Verdict
+from training.models.units import Frame
 from training.parity import onnx_is_torch
 
 KINDS = sorted(MAKERS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", [*LAWS, *FAULT_LAWS], ids=lambda law: law.__name__)
 def test_every_family_keeps_every_law(law: Law, kind: str) -> None:
     law(forecaster(kind))
 
@@ -31,7 +36,7 @@ def test_every_family_keeps_every_law(law: Law, kind: str) -> None:
 class Last(Naive):
     """The last value with fixed widths: keeps the laws. Defects are made of it."""
 
-    def __init__(self, horizon: int = 12, **changes: object) -> None:
+    def __init__(self, horizon: int = 12, **changes: Any) -> None:
         super().__init__(replace(PLAIN, horizon=horizon, **changes))
         self.offsets_one.copy_(OFFSETS)
         self.offsets_multi.copy_(OFFSETS)
@@ -50,8 +55,8 @@ class Crossing(Last):
 class Wall(Last):
     """Quantiles in the data's unit."""
 
-    def unroll(self, values, timestamps, origins=None):
-        out = super().unroll(values, timestamps, origins)
+    def unroll(self, *args: Any, **named: Any) -> Unrolled:
+        out = super().unroll(*args, **named)
         return replace(out, one_step=out.one_step + 0.5, multi_step=out.multi_step + 0.5)
 
 
@@ -65,9 +70,9 @@ class Neighbourly(Last):
 class Seer(Last):
     """Training's pass reads what comes next."""
 
-    def unroll(self, values, timestamps, origins=None):
-        out = super().unroll(values, timestamps, origins)
-        out.one_step[:-1] += 1e-3 * (values[1:, :, None] > 500)
+    def unroll(self, *args: Any, **named: Any) -> Unrolled:
+        out = super().unroll(*args, **named)
+        out.one_step[:-1] += 1e-3 * (args[0][1:, :, None] > 500)
         return out
 
 
@@ -105,6 +110,33 @@ class Moved(Last):
         return one + view.hidden[:, 0], multi
 
 
+class Marked(Restless):
+    """A hidden state that the first value sets and nothing moves: a row that was taken over without it never has it."""
+
+    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+        first = memory["count"] == 1
+        return {"hidden": torch.where(first, torch.ones_like(state["hidden"]), state["hidden"])}
+
+
+class Trusting(Last):
+    """Makes of a hidden state that is zero what `lost` is."""
+
+    def __init__(self, lost: float) -> None:
+        super().__init__()
+        self.latent, self.lost = Marked(False, 0.0), lost
+
+    def points(self, view: View) -> tuple[Tensor, Tensor]:
+        one, multi = super().points(view)
+        return one + torch.where(view.hidden[:, 0] > 0, 0.0, self.lost), multi
+
+
+class Eager(Last):
+    """Scores a row of zeros as if that were a forecast."""
+
+    def _score(self, arrived: Tensor, state: State, before: Any) -> tuple[Tensor, Tensor]:
+        return super()._score(arrived, state | {"pending": state["pending"] + OFFSETS}, before)
+
+
 class Zero(Last):
     """Divides by the last change."""
 
@@ -114,27 +146,27 @@ class Zero(Last):
 
 
 class Blind(Last):
-    def _score(self, arrived: Tensor, state: State, before):
-        loss, scores = super()._score(arrived, state, before)
+    def _score(self, *args: Any) -> tuple[Tensor, Tensor]:
+        loss, scores = super()._score(*args)
         return torch.nan_to_num(loss, nan=0.0), scores
 
-    def unroll(self, values, timestamps, origins=None):
-        out = super().unroll(values, timestamps, origins)
+    def unroll(self, *args: Any, **named: Any) -> Unrolled:
+        out = super().unroll(*args, **named)
         return replace(out, surprise=torch.nan_to_num(torch.as_tensor(out.surprise), nan=0.0).numpy())
 
 
 class Capped(Last):
     """Above every sample, and in `step` alone."""
 
-    def step(self, value, timestamp, state, beside=None):
-        return super().step(value.clamp(max=100.0), timestamp, state, beside)
+    def step(self, value: Tensor, *args: Any, **named: Any) -> Any:
+        return super().step(value.clamp(max=100.0), *args, **named)
 
 
 class Lidded(Last):
     """Above every sample, and in `forecast` alone."""
 
-    def forecast(self, timestamp, state, beside=None):
-        return super().forecast(timestamp, state, beside).clamp(max=100.0)
+    def forecast(self, *args: Any, **named: Any) -> Tensor:
+        return super().forecast(*args, **named).clamp(max=100.0)
 
 
 class Overflow(Last):
@@ -149,9 +181,30 @@ class Overflow(Last):
         return one + (view.features[:, 0] * 1e13) ** 3, multi
 
 
+class Credulous(Suspects):
+    """Takes every reading for what it is."""
+
+    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
+        return super().decide(value, frame, pending, state | {"count": torch.zeros_like(state["count"])})
+
+
+class Stubborn(Suspects):
+    """Forgets every suspect at once, so that none is ever the fourth in a row."""
+
+    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
+        return super().decide(value, frame, pending, state | {"episode": torch.zeros_like(state["episode"])})
+
+
+def judging(rule: type[Suspects]) -> Forecaster:
+    model = Last()
+    model.suspects = rule(model.span, 0, 2, 4)
+    return model
+
+
 def frozen() -> Forecaster:
     model = Last()
-    model.calibration.learn = lambda arrived, mean, state, before: torch.zeros_like(state["stretch"])
+    calibration: Any = model.calibration
+    calibration.learn = lambda arrived, mean, state, before: torch.zeros_like(state["stretch"])
     return model
 
 
@@ -172,7 +225,26 @@ DEFECTS: dict[str, tuple[Law, Callable[[], Forecaster], str]] = {
     "a made-up unit": (laws.surprise_needs_a_scale, Blind, "surprise of the first change: 0, not NaN"),
     "a division by zero": (laws.extremes_stay_finite, Zero, "are no finite numbers"),
     "a power of an outlier": (laws.extremes_stay_finite, Overflow, "are no finite numbers"),
+    "a memory that believes all": (
+        fault_laws.impossible_readings_cost_a_step,
+        lambda: judging(Credulous),
+        r"costs a step' is broken: width one step ahead",
+    ),
+    "the same every day": (
+        fault_laws.one_a_day_costs_a_step_a_day,
+        lambda: judging(Credulous),
+        r"a step a day' is broken: (error|width) one step ahead",
+    ),
+    "a level that is never accepted": (
+        fault_laws.a_new_level_is_accepted,
+        lambda: judging(Stubborn),
+        "'a level is accepted' is broken: error one step ahead",
+    ),
+    "a division by what may be nothing": (fault_laws.numbers_in_numbers_out, Zero, "are no finite numbers"),
     "widths that stay": (laws.calibration_moves, frozen, "all zero"),
+    "a zero that is no state": (laws.parts_may_be_zero, lambda: Trusting(torch.inf), "here latent.*no finite numbers"),
+    "a zero that misleads": (laws.parts_may_be_zero, lambda: Trusting(50.0), "here latent.*errors: .* of those of"),
+    "a score of zeros": (laws.parts_may_be_zero, Eager, "here calibration.*though no forecast was pending"),
 }
 
 
@@ -193,13 +265,13 @@ def test_a_planted_defect_is_found(defect: str) -> None:
 
 
 def test_every_law_has_a_defect() -> None:
-    assert {law for law, _, _ in DEFECTS.values()} == set(LAWS)
+    assert {law for law, _, _ in DEFECTS.values()} == {*LAWS, *FAULT_LAWS}
 
 
 def test_graphs_of_another_forecaster_are_found(tmp_path: Path) -> None:
     directory = bundle_of("gru-plain", tmp_path)
     onnx_is_torch(forecaster("gru-plain"), directory, {3: 20})
-    other = MAKERS["gru-plain"]().eval()
+    other: Any = MAKERS["gru-plain"]().eval()
     with torch.no_grad():
         other.one_head.bias[0] += 0.01
     with pytest.raises(LawBroken, match=r"exported graphs.*one_step, step \d+ of 3 rows"):

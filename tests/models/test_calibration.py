@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tests.models.zoo import LEVELS, OFFSETS, PLAIN, forecaster, scale_or_one, streams
 from training.data import trailing_means
@@ -65,7 +67,7 @@ def test_anchors_end_with_the_horizon(horizon: int, anchors: tuple[int, ...]) ->
 
 def test_a_decoder_goes_no_further_in_a_step_than_its_last_anchor() -> None:
     """The intervals of two days calibrate on the first: a step would else cost as much as a forecast."""
-    model = forecaster("seq2seq-long")
+    model: Any = forecaster("seq2seq-long")
     assert model.calibration.anchors == (1, 6, 24)
     assert anchors_of(6, model.anchors) == (1, 6)
     values, timestamps = streams("seq2seq-long", 30, 4)
@@ -75,8 +77,14 @@ def test_a_decoder_goes_no_further_in_a_step_than_its_last_anchor() -> None:
             when = torch.full((4,), int(stamp))
             state = model.step(torch.as_tensor(value)[:, None], when, state).state
         view = View(model.memory.read(state), when, model.latent.read(state))
-        gone = []
-        decode, model._decode = model._decode, lambda view, centre: gone.append(centre.shape[1]) or decode(view, centre)
+        gone: list[int] = []
+        decode = model._decode
+
+        def watched(view: View, centre: Tensor) -> Tensor:
+            gone.append(centre.shape[1])
+            return cast(Tensor, decode(view, centre))
+
+        model._decode = watched
         try:
             some = model.units_at(view, model.calibration.leads)
         finally:
@@ -94,10 +102,11 @@ def test_a_mixture_calibrates_where_all_its_members_do() -> None:
 @pytest.mark.parametrize("kind", ["ar", "lstm"])
 def test_a_pending_interval_is_the_one_that_was_emitted(kind: str) -> None:
     """Through changes of anchor and scale, an outlier, and holes: 12 steps on it is still the same interval."""
-    model = forecaster(kind)
+    model: Any = forecaster(kind)
     values, timestamps = streams(kind, 120, 3)
     values[60, 0] = 4000.0
-    state, emitted = model.initial_state(3), []
+    state = model.initial_state(3)
+    emitted: list[Any] = []
     with torch.no_grad():
         for value, stamp in zip(values, timestamps, strict=True):
             when = torch.full((3,), int(stamp))
@@ -131,7 +140,7 @@ def test_means_over_blocks_calibrate_where_the_noise_grows(holes: float) -> None
     for one in (model, plain):
         one.offsets_one.copy_(OFFSETS)
         one.offsets_multi.copy_(OFFSETS * 0.5)
-        ahead = one.unroll(values, timestamps, origins).multi_step
+        ahead = one.unroll(values, timestamps, origins.tolist()).multi_step
         found[one] = [coverage(ahead[:, :, lead - 1], means[origins + lead * block]) for lead in (1, 6)]
     assert found[model] == pytest.approx([0.8, 0.8], abs=0.03)
     assert all(abs(wrong - 0.8) > 0.08 for wrong in found[plain]), found[plain]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +21,10 @@ NAMES = ("a", "b", "c")
 #: Family, channels, and which of them are targets.
 KINDS = [("ar", 2, (1,)), ("lstm", 2, (0,)), ("ar", 3, (0, 2)), ("lstm", 3, (2, 1))]
 OUTPUTS = ("one_step", "scores", "multi_step")
-Outputs = dict[str, NDArray]
+Outputs = dict[str, NDArray[Any]]
 
 
-def streams(channels: int, steps: int = 240, count: int = 4) -> tuple[NDArray, NDArray]:
+def streams(channels: int, steps: int = 240, count: int = 4) -> tuple[NDArray[Any], NDArray[Any]]:
     """values [steps, count, channels]: days at different heights, holes in single channels, late starts, an outage of
     one channel, and a channel of the last stream that never comes."""
     random = np.random.default_rng(3)
@@ -38,7 +39,7 @@ def streams(channels: int, steps: int = 240, count: int = 4) -> tuple[NDArray, N
     return values, (1_700_000_000_000 // HOUR + t) * HOUR
 
 
-def stepped(model: Joint, values: NDArray, timestamps: NDArray) -> Outputs:
+def stepped(model: Joint, values: NDArray[Any], timestamps: NDArray[Any]) -> Outputs:
     """One observation at a time: one_step, scores and multi_step [T, S, ...] and surprise."""
     count, rows = values.shape[1], []
     state = model.initial_state(count)
@@ -52,7 +53,7 @@ def stepped(model: Joint, values: NDArray, timestamps: NDArray) -> Outputs:
     return dict(zip(("one_step", "surprise", "scores", "multi_step"), columns, strict=True))
 
 
-def close(found: NDArray, expected: NDArray, tolerance: float, unit: NDArray | float = 1.0) -> None:
+def close(found: NDArray[Any], expected: NDArray[Any], tolerance: float, unit: NDArray[Any] | float = 1.0) -> None:
     assert np.array_equal(np.isnan(found), np.isnan(expected))
     with np.errstate(invalid="ignore"):
         difference = np.abs(found - expected) / unit

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from service.records import Float64
 from tests.models.zoo import forecaster, scale_or_one, streams
 from training.counting import increases
 from training.laws import close, stepped
@@ -45,7 +46,7 @@ def test_the_graph_and_numpy_give_the_same_bits(seed: int, steps: int, holes: fl
 
 
 def test_small_steps_of_a_large_meter_are_not_lost() -> None:
-    readings = 48_211_734.25 + 0.01 * np.arange(500)[:, None]
+    readings: Float64 = (48_211_734.25 + 0.01 * np.arange(500.0))[:, None]
     readings[100:110] = np.nan
     added = increases(readings)
     assert np.array_equal(in_the_graph(readings), added, equal_nan=True)

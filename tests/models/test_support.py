@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from training.models.support import confine, parse_support, support_of
 NAN = np.nan
 
 
-def stepped_naive(support: str, values: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray]:
+def stepped_naive(support: str, values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """one_step [T, S, Q], surprise and scores of the last value with wide intervals."""
     model = Naive(Target(DAILY.interval_ms, 12, LEVELS, support=parse_support(support)))
     model.offsets_one.copy_(OFFSETS)

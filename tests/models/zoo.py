@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def _mixture(target: Target) -> Mixture:
     return Mixture([_with_offsets(path), *members])
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], Forecaster]] = {
     "naive": lambda: _with_offsets(Naive(PLAIN)),
     "seasonal_naive": lambda: _with_offsets(SeasonalNaive(DAILY)),
     "seasonal_naive-binned": lambda: _with_offsets(SeasonalNaive(BINNED)),

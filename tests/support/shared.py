@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -16,5 +16,5 @@ _ABSENT = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no data sets in {SHAR
 
 def needs_shared_data(test: Test) -> Test:
     """Mark a test (or a class of them) that reads from `SHARED`."""
-    marked: Test = pytest.mark.shared_data(_ABSENT(test))
-    return marked
+    marked: Any = pytest.mark.shared_data(_ABSENT(test))
+    return cast(Test, marked)

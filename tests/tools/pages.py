@@ -20,7 +20,8 @@ A setting has one name in three places; the lower ones win. A name that no setti
 | the environment | `EDDYCAST_KAFKA__LINGER_MS=5` |
 | a flag of `eddycast serve` and `eddycast doctor` | `--kafka.linger_ms 5` |
 
-`none` means that the setting is left out."""
+`none` means that the setting is left out, and may be written where it is the default; an empty variable is as good as
+none. What Kubernetes injects for a Service called `eddycast` (`_PORT=tcp://...`) is ignored."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

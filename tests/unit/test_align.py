@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,9 @@ NOON = 1_700_000_000_000 // MINUTE * MINUTE  # a stamp on the grid
 YEAR_9999 = 253_402_300_799_999
 
 
-def read_one_by_one(stamps, interval_ms=MINUTE, max_gap=512):
+def read_one_by_one(
+    stamps: Iterable[int], interval_ms: int = MINUTE, max_gap: int = 512
+) -> tuple[list[int], list[Verdict], list[int], list[Any]]:
     """What `align` says of each reading of one stream, and the rows it leaves behind."""
     row, slots, verdicts, imputed, rows = np.zeros(1, PREFIX), [], [], [], []
     for stamp in stamps:
@@ -26,11 +31,11 @@ def read_one_by_one(stamps, interval_ms=MINUTE, max_gap=512):
     return slots, verdicts, imputed, rows
 
 
-def judge(*stamps, **options):
+def judge(*stamps: int, **options: int) -> list[Verdict]:
     return read_one_by_one(stamps, **options)[1]
 
 
-def test_first_then_next():
+def test_first_then_next() -> None:
     slots, verdicts, imputed, rows = read_one_by_one([NOON, NOON + MINUTE])
     assert verdicts == [Verdict.FIRST, Verdict.NEXT]
     assert slots == [NOON // MINUTE, NOON // MINUTE + 1]
@@ -39,13 +44,13 @@ def test_first_then_next():
     assert int(rows[1]["last_timestamp"]) == NOON + MINUTE
 
 
-def test_the_phase_starts_at_the_distance_from_the_nearest_slot_and_follows_by_a_tenth():
+def test_the_phase_starts_at_the_distance_from_the_nearest_slot_and_follows_by_a_tenth() -> None:
     _, _, _, rows = read_one_by_one([NOON + 20_000, NOON + MINUTE + 30_000])
     assert rows[0]["phase"] == 20_000
     assert rows[1]["phase"] == 21_000
 
 
-def test_a_gap_up_to_max_gap_is_imputed_and_a_longer_one_starts_anew():
+def test_a_gap_up_to_max_gap_is_imputed_and_a_longer_one_starts_anew() -> None:
     slots, verdicts, imputed, rows = read_one_by_one([NOON, NOON + 5 * MINUTE, NOON + 11 * MINUTE], max_gap=5)
     assert verdicts == [Verdict.FIRST, Verdict.GAP, Verdict.RESET]
     assert imputed == [0, 4, 0]
@@ -53,7 +58,7 @@ def test_a_gap_up_to_max_gap_is_imputed_and_a_longer_one_starts_anew():
     assert int(rows[2]["observations"]) == 1
 
 
-def test_duplicate_and_second_reading_change_nothing():
+def test_duplicate_and_second_reading_change_nothing() -> None:
     slots, verdicts, _, rows = read_one_by_one([NOON, NOON, NOON + 10_000])
     assert verdicts == [Verdict.FIRST, Verdict.DUPLICATE, Verdict.SECOND]
     assert rows[1] == rows[0]
@@ -61,7 +66,7 @@ def test_duplicate_and_second_reading_change_nothing():
     assert slots[2] == slots[0]
 
 
-def test_a_late_reading_changes_only_the_late_fields():
+def test_a_late_reading_changes_only_the_late_fields() -> None:
     _, verdicts, _, rows = read_one_by_one([NOON, NOON - MINUTE])
     assert verdicts[1] is Verdict.LATE
     assert rows[1]["late_timestamp"] == NOON - MINUTE
@@ -70,7 +75,7 @@ def test_a_late_reading_changes_only_the_late_fields():
         assert rows[1][field] == rows[0][field]
 
 
-def test_three_late_readings_in_increasing_order_restart_the_row():
+def test_three_late_readings_in_increasing_order_restart_the_row() -> None:
     back = NOON - 90 * MINUTE
     slots, verdicts, _, rows = read_one_by_one([NOON, back, back + MINUTE, back + 2 * MINUTE, back + 3 * MINUTE])
     assert verdicts == [Verdict.FIRST, Verdict.LATE, Verdict.LATE, Verdict.RESTART, Verdict.NEXT]
@@ -79,25 +84,25 @@ def test_three_late_readings_in_increasing_order_restart_the_row():
     assert rows[3]["late_run"] == 0
 
 
-def test_late_readings_out_of_order_never_restart():
+def test_late_readings_out_of_order_never_restart() -> None:
     assert judge(NOON, NOON - 30, NOON - 20, NOON - 25, NOON - 24, NOON - 28)[1:] == [Verdict.LATE] * 5
 
 
-def test_an_accepted_reading_clears_the_run_of_late_ones():
+def test_an_accepted_reading_clears_the_run_of_late_ones() -> None:
     verdicts = judge(NOON, NOON - 40, NOON - 30, NOON + MINUTE, NOON - 20, NOON - 10)
     assert verdicts[1:] == [Verdict.LATE, Verdict.LATE, Verdict.NEXT, Verdict.LATE, Verdict.LATE]
 
 
-def test_a_late_reading_that_comes_twice_neither_adds_to_the_run_nor_breaks_it():
+def test_a_late_reading_that_comes_twice_neither_adds_to_the_run_nor_breaks_it() -> None:
     assert judge(NOON, *[NOON - 30] * 5)[1:] == [Verdict.LATE] * 5
     assert judge(NOON, NOON - 30, NOON - 30, NOON - 20, NOON - 20, NOON - 10)[-1] is Verdict.RESTART
 
 
-def test_a_stamp_of_zero_is_a_reading_like_any_other():
+def test_a_stamp_of_zero_is_a_reading_like_any_other() -> None:
     assert judge(0, 0, MINUTE) == [Verdict.FIRST, Verdict.DUPLICATE, Verdict.NEXT]
 
 
-def test_stamps_at_the_end_of_year_9999_lose_no_millisecond():
+def test_stamps_at_the_end_of_year_9999_lose_no_millisecond() -> None:
     start = YEAR_9999 - 1000
     _, verdicts, _, rows = read_one_by_one(range(start, YEAR_9999 + 1), interval_ms=1)
     assert set(verdicts[1:]) == {Verdict.NEXT}
@@ -106,7 +111,7 @@ def test_stamps_at_the_end_of_year_9999_lose_no_millisecond():
 
 
 @pytest.mark.parametrize("sd_s", [1, 2, 5])
-def test_jitter_drops_and_imputes_nothing_at_any_phase(sd_s):
+def test_jitter_drops_and_imputes_nothing_at_any_phase(sd_s: int) -> None:
     """One sensor for every second of phase, ten hours each, in one column a reading."""
     rng = np.random.default_rng(sd_s)
     phase = np.arange(0, MINUTE, 1000)
@@ -118,19 +123,19 @@ def test_jitter_drops_and_imputes_nothing_at_any_phase(sd_s):
         rows = aligned.rows
 
 
-def test_a_slow_clock_leaves_about_one_empty_slot_an_hour():
+def test_a_slow_clock_leaves_about_one_empty_slot_an_hour() -> None:
     _, verdicts = assign_slots(NOON + np.arange(0, 24 * 3_600_000, 61_000), MINUTE, 512)
     assert set(verdicts[1:].tolist()) == {Verdict.NEXT, Verdict.GAP}
     assert 22 <= np.count_nonzero(verdicts == Verdict.GAP) <= 25
 
 
-def test_a_fast_clock_drops_about_one_reading_an_hour():
+def test_a_fast_clock_drops_about_one_reading_an_hour() -> None:
     _, verdicts = assign_slots(NOON + np.arange(0, 24 * 3_600_000, 59_000), MINUTE, 512)
     assert set(verdicts[1:].tolist()) == {Verdict.NEXT, Verdict.SECOND}
     assert 22 <= np.count_nonzero(verdicts == Verdict.SECOND) <= 25
 
 
-def test_a_drifting_sensor_keeps_its_slot_near_its_stamp():
+def test_a_drifting_sensor_keeps_its_slot_near_its_stamp() -> None:
     stamps = NOON + np.arange(0, 48 * 3_600_000, 61_000)
     slots, _ = assign_slots(stamps, MINUTE, 512)
     assert np.abs(slots * MINUTE - stamps).max() <= 1.5 * MINUTE
@@ -145,7 +150,9 @@ steps = st.one_of(
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 5000), st.lists(steps, max_size=60), st.sampled_from([7, 1000, 1001]), st.sampled_from([1, 4]))
-def test_assigning_a_sequence_equals_aligning_record_by_record(start, walk, interval_ms, max_gap):
+def test_assigning_a_sequence_equals_aligning_record_by_record(
+    start: int, walk: list[int], interval_ms: int, max_gap: int
+) -> None:
     stamps = 1_000_000 + start + np.cumsum(np.array([0, *walk], np.int64))
     slots, verdicts = assign_slots(stamps, interval_ms, max_gap)
     expected_slots, expected_verdicts, _, _ = read_one_by_one(stamps.tolist(), interval_ms, max_gap)
@@ -155,7 +162,7 @@ def test_assigning_a_sequence_equals_aligning_record_by_record(start, walk, inte
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 999), st.lists(st.integers(0, 30), max_size=30), st.integers(0, 400))
-def test_long_regular_runs_after_a_lock_that_has_not_settled(phase, jitters, repeats):
+def test_long_regular_runs_after_a_lock_that_has_not_settled(phase: int, jitters: list[int], repeats: int) -> None:
     wobble = np.array([0, *jitters], np.int64) + np.arange(len(jitters) + 1) * 1000
     stamps = 5_000_000 + phase + np.concatenate([wobble, wobble[-1] + 1000 * np.arange(1, repeats + 1)])
     slots, verdicts = assign_slots(stamps, 1000, 10)
@@ -166,7 +173,7 @@ def test_long_regular_runs_after_a_lock_that_has_not_settled(phase, jitters, rep
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(-450, 450), st.integers(960, 1040), st.integers(1, 60)), max_size=5))
-def test_clocks_that_drift_and_jump_between_regular_runs(segments):
+def test_clocks_that_drift_and_jump_between_regular_runs(segments: list[tuple[int, int, int]]) -> None:
     walk = [part for jump, step, count in segments for part in (1000 + jump, *[step] * count)]
     stamps = 7_000_000 + np.cumsum(np.array([0, *walk], np.int64))
     slots, verdicts = assign_slots(stamps, 1000, 10)
@@ -176,7 +183,7 @@ def test_clocks_that_drift_and_jump_between_regular_runs(segments):
 
 
 @pytest.mark.parametrize("interval_s", [59, 61])
-def test_the_phase_of_a_drifting_sensor_stays_within_an_interval(interval_s):
+def test_the_phase_of_a_drifting_sensor_stays_within_an_interval(interval_s: int) -> None:
     stamps = NOON + np.arange(0, 6 * 3_600_000, interval_s * 1000)
     _, _, _, rows = read_one_by_one(stamps.tolist())
     assert max(abs(float(row["phase"])) for row in rows) < MINUTE
@@ -185,7 +192,7 @@ def test_the_phase_of_a_drifting_sensor_stays_within_an_interval(interval_s):
     assert (slots.tolist(), verdicts.tolist()) == (expected_slots, expected_verdicts)
 
 
-def test_a_run_taken_at_once_leaves_the_phase_it_found():
+def test_a_run_taken_at_once_leaves_the_phase_it_found() -> None:
     """The phase is still on its way to a jump of 400 ms when the next one comes."""
     jumps = np.repeat([0, 400, 800, 400], [3, 4, 30, 30])
     stamps = 7_000_000 + np.arange(len(jumps)) * 1000 + jumps
@@ -195,14 +202,16 @@ def test_a_run_taken_at_once_leaves_the_phase_it_found():
     assert (slots.tolist(), verdicts.tolist()) == (expected_slots, expected_verdicts)
 
 
-def test_assigning_nothing():
+def test_assigning_nothing() -> None:
     slots, verdicts = assign_slots(np.empty(0, np.int64), MINUTE, 512)
     assert len(slots) == len(verdicts) == 0
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=20))
-def test_a_stream_is_judged_without_its_neighbours_and_the_rows_given_stay_as_they_were(pairs):
+def test_a_stream_is_judged_without_its_neighbours_and_the_rows_given_stay_as_they_were(
+    pairs: list[tuple[int, int]],
+) -> None:
     first, second = (np.array(column, np.int64) * 300 for column in zip(*pairs, strict=True))
     rows = align(np.zeros(len(pairs), PREFIX), first, 1000, 4).rows
     before = rows.copy()
@@ -214,7 +223,7 @@ def test_a_stream_is_judged_without_its_neighbours_and_the_rows_given_stay_as_th
         assert alone.verdict[0] == together.verdict[i]
 
 
-def test_the_masks_follow_the_verdict():
+def test_the_masks_follow_the_verdict() -> None:
     rows = align(np.zeros(3, PREFIX), np.full(3, NOON), MINUTE, 5).rows
     aligned = align(rows, np.array([NOON, NOON + MINUTE, NOON + 10 * MINUTE]), MINUTE, 5)
     assert [Verdict(int(v)) for v in aligned.verdict] == [Verdict.DUPLICATE, Verdict.NEXT, Verdict.RESET]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from numpy.typing import ArrayLike, NDArray
 
-from service.records import PREFIX
+from service.records import PREFIX, Int64
 from service.state.arena import Arena
 
 
@@ -22,9 +25,9 @@ class Spec:
 SPECS = [Spec("hidden", "float32", (2, 3)), Spec("level", "float64", ()), Spec("seen", "bool", (4,))]
 
 
-def state_of(marks):
+def state_of(column: ArrayLike) -> dict[str, NDArray[Any]]:
     """Rows that differ by their mark."""
-    marks = np.asarray(marks)
+    marks = np.asarray(column)
     return {
         "hidden": np.repeat(marks, 6).reshape(-1, 2, 3).astype(np.float32),
         "level": marks.astype(np.float64),
@@ -32,19 +35,19 @@ def state_of(marks):
     }
 
 
-def prefix_of(timestamps):
+def prefix_of(timestamps: Sequence[int]) -> NDArray[np.void]:
     rows = np.zeros(len(timestamps), PREFIX)
     rows["last_timestamp"] = timestamps
     rows["observations"] = 1
     return rows
 
 
-def assert_zero(arena, slots):
+def assert_zero(arena: Arena, slots: Int64) -> None:
     assert all(not tensor.any() for tensor in arena.gather(slots).values())
     assert (arena.prefix[slots] == np.zeros((), PREFIX)).all()
 
 
-def test_a_stream_keeps_its_slot_and_a_new_one_starts_at_zero():
+def test_a_stream_keeps_its_slot_and_a_new_one_starts_at_zero() -> None:
     arena = Arena(SPECS, capacity=4)
     slots = arena.slots(0, [b"a", b"b", b"a"])
     assert slots[0] == slots[2] != slots[1]
@@ -54,13 +57,13 @@ def test_a_stream_keeps_its_slot_and_a_new_one_starts_at_zero():
     assert arena.gather(slots[:2])["level"].tolist() == [5, 6]
 
 
-def test_the_same_name_in_two_partitions_is_two_streams():
+def test_the_same_name_in_two_partitions_is_two_streams() -> None:
     arena = Arena(SPECS)
     assert arena.slots(0, [b"a"])[0] != arena.slots(1, [b"a"])[0]
     assert len(arena) == 2
 
 
-def test_gather_copies_and_takes_names():
+def test_gather_copies_and_takes_names() -> None:
     arena = Arena(SPECS)
     slots = arena.slots(0, [b"a"])
     arena.gather(slots)["level"][:] = 9
@@ -68,7 +71,7 @@ def test_gather_copies_and_takes_names():
     assert list(arena.gather(slots, ["seen", "hidden"])) == ["seen", "hidden"]
 
 
-def test_growing_keeps_rows_and_slots():
+def test_growing_keeps_rows_and_slots() -> None:
     arena = Arena(SPECS, capacity=1)
     first = arena.slots(0, [b"a"])
     arena.scatter(first, state_of([3]))
@@ -80,7 +83,7 @@ def test_growing_keeps_rows_and_slots():
     assert arena.prefix["last_timestamp"][first].tolist() == [7]
 
 
-def test_empty_columns_are_fine():
+def test_empty_columns_are_fine() -> None:
     arena = Arena(SPECS)
     none = arena.slots(0, [])
     arena.scatter(none, state_of([]))
@@ -89,7 +92,7 @@ def test_empty_columns_are_fine():
     assert (arena.partitions(), arena.newest(0), arena.evict(0, 10), len(arena)) == ([], 0, [], 0)
 
 
-def test_eviction_names_the_silent_streams_and_leaves_their_slots_clean():
+def test_eviction_names_the_silent_streams_and_leaves_their_slots_clean() -> None:
     arena = Arena(SPECS, capacity=4)
     slots = arena.slots(2, [b"old", b"new", b"older"])
     arena.scatter(slots, state_of([1, 2, 3]))
@@ -103,7 +106,7 @@ def test_eviction_names_the_silent_streams_and_leaves_their_slots_clean():
     assert arena.gather(slots[1:2])["level"].tolist() == [2]
 
 
-def test_scatter_refuses_what_does_not_fit_and_stores_nothing():
+def test_scatter_refuses_what_does_not_fit_and_stores_nothing() -> None:
     arena = Arena(SPECS)
     slots = arena.slots(0, [b"a", b"b"])
     with pytest.raises(ValueError, match="hidden"):
@@ -115,7 +118,7 @@ def test_scatter_refuses_what_does_not_fit_and_stores_nothing():
     assert_zero(arena, slots)
 
 
-def test_bytes_follow_the_rows_and_the_names():
+def test_bytes_follow_the_rows_and_the_names() -> None:
     arena = Arena(SPECS, capacity=1024)
     before = arena.nbytes
     row = 6 * 4 + 8 + 4 + PREFIX.itemsize
@@ -133,13 +136,13 @@ PARTITIONS = st.integers(0, 2)
 class ArenaMachine(RuleBasedStateMachine):
     """The arena beside a dictionary of rows."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.arena = Arena(SPECS, capacity=2)
         self.model: dict[int, dict[bytes, tuple[int, int]]] = {}  # partition -> stream -> (mark, timestamp)
 
     @rule(partition=PARTITIONS, streams=st.lists(NAMES, unique=True), mark=st.integers(1, 99), time=st.integers(1, 9))
-    def store(self, partition, streams, mark, time):
+    def store(self, partition: int, streams: list[bytes], mark: int, time: int) -> None:
         marks, times = [mark + i for i in range(len(streams))], [time + i for i in range(len(streams))]
         slots = self.arena.slots(partition, streams)
         self.arena.scatter(slots, state_of(marks))
@@ -148,22 +151,22 @@ class ArenaMachine(RuleBasedStateMachine):
         rows.update(zip(streams, zip(marks, times, strict=True), strict=True))
 
     @rule(partition=PARTITIONS, stream=NAMES)
-    def look_up(self, partition, stream):
+    def look_up(self, partition: int, stream: bytes) -> None:
         self.arena.slots(partition, [stream, stream])
         self.model.setdefault(partition, {}).setdefault(stream, (0, 0))
 
     @rule(partition=PARTITIONS)
-    def zero(self, partition):
+    def zero(self, partition: int) -> None:
         streams = list(self.model.get(partition, {}))
         self.arena.zero(self.arena.slots(partition, streams))
         self.model.get(partition, {}).update(dict.fromkeys(streams, (0, 0)))
 
     @rule(partition=PARTITIONS)
-    def free(self, partition):
+    def free(self, partition: int) -> None:
         assert self.arena.free_partition(partition) == len(self.model.pop(partition, {}))
 
     @rule(partition=PARTITIONS, before=st.integers(0, 12))
-    def evict(self, partition, before):
+    def evict(self, partition: int, before: int) -> None:
         rows = self.model.get(partition, {})
         old = [stream for stream, (_, time) in rows.items() if time < before]
         assert self.arena.evict(partition, before) == old
@@ -171,7 +174,7 @@ class ArenaMachine(RuleBasedStateMachine):
             del rows[stream]
 
     @invariant()
-    def same_streams(self):
+    def same_streams(self) -> None:
         held = {partition: rows for partition, rows in self.model.items() if rows}
         assert self.arena.partitions() == sorted(held)
         assert len(self.arena) == sum(map(len, held.values()))
@@ -180,7 +183,7 @@ class ArenaMachine(RuleBasedStateMachine):
             assert self.arena.newest(partition) == max(time for _, time in rows.values())
 
     @invariant()
-    def same_rows_in_slots_of_their_own(self):
+    def same_rows_in_slots_of_their_own(self) -> None:
         pairs = [(partition, stream) for partition, rows in self.model.items() for stream in rows]
         slots = [self.arena.find(partition, stream) for partition, stream in pairs]
         assert None not in slots

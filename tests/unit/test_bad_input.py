@@ -153,7 +153,7 @@ BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
         "the hold-out has 15 values, a horizon of 20 needs 20",
     ),
     "one row": (lambda: table(hours(1), a=[1]), [], "no stream has two readings"),
-    "one stamp": (lambda: table(hours(1) * ROWS, a=daily()), [], "no stream has two readings"),
+    "one stamp": (lambda: table(hours(1) * ROWS, a=daily()), [], "have the stamp of another one and another value"),
     "two rows": (lambda: table(hours(2), a=[1, 2]), [], "leaves a part of 2 rows empty"),
     "readings at any distance": (
         lambda: table([START + timedelta(seconds=40 * i * i) for i in range(ROWS)], a=daily()),
@@ -335,7 +335,8 @@ def test_a_bundle_learned_from_bad_data_is_published_and_scored(
 def test_codes_are_told_by_their_distance(tmp_path: Path) -> None:
     def values(column: Sequence[object], *options: str) -> list[float]:
         file = written(tmp_path, table(hours(len(column)), a=column))
-        return read_history(file, not_missing=options).values[0].tolist()
+        found: list[float] = read_history(file, not_missing=options).values[0].tolist()
+        return found
 
     assert np.isnan(values([1, 2, -9999, 3])[2])
     assert np.isnan(values([100, 900, *[-200] * 3])[2:]).all(), "the only negative number, again and again"

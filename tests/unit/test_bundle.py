@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, read_manifest
 from service.errors import BundleError
 from service.model.runtime import Runtime
 from tests.support.bundles import RECURRENT, TWO_CHANNELS, Parts, Walk, write_bundle
+
+#: A bundle that the first contract's exporter wrote.
+CONTRACT_1 = Path(__file__).parents[1] / "support" / "contract1" / "bundle"
 
 
 def refused(directory: Path) -> BundleError:
@@ -51,6 +55,61 @@ def test_a_bundle_says_which_version_and_layout_it_has(tmp_path: Path) -> None:
     assert one.median == 1 and one.target_channels == (0,)
 
 
+CORE = {"name": "core", "tensors": ["last", "count"], "meaning": "0" * 16}
+CLOCK = {"name": "clock", "tensors": ["time"], "meaning": "1" * 16, "needs": ["core"]}
+
+
+def test_a_bundle_lists_the_parts_of_its_row(tmp_path: Path) -> None:
+    sealed = write_bundle(tmp_path, Walk(fields={"parts": [CORE, CLOCK]}))
+    assert read_manifest(tmp_path) == sealed and sealed.contract == 2
+    assert [(part.name, part.tensors, part.needs) for part in sealed.row_parts] == [
+        ("core", ("last", "count"), ()),
+        ("clock", ("time",), ("core",)),
+    ]
+
+
+def test_a_row_without_listed_parts_is_one_whose_meaning_is_the_version(tmp_path: Path) -> None:
+    (one,) = write_bundle(tmp_path / "one").row_parts
+    (same,) = write_bundle(tmp_path / "same").row_parts
+    assert one == same and (one.name, one.tensors) == ("core", ("last", "count", "time"))
+    changes: list[Walk] = [
+        Walk(spread=2.0),
+        Walk(interval_ms=30_000),
+        Walk(fields={"kind": "counter"}),
+        Walk(channels=("other",), targets=("other",)),
+    ]
+    others = [write_bundle(tmp_path / str(i), walk).row_parts[0].meaning for i, walk in enumerate(changes)]
+    assert len({one.meaning, *others}) == 5
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        ([CLOCK | {"needs": []}, CORE], "first part must be 'core'"),
+        ([CORE | {"needs": ["core"]}, CLOCK], "first part must be 'core'"),
+        ([CORE], "look at time"),
+        ([CORE, CLOCK | {"tensors": ["time", "last"]}], "look at last"),
+        ([CORE, CLOCK | {"tensors": ["time", "other"]}], "look at other"),
+        ([CORE, CLOCK, CLOCK], "two parts have the same name"),
+        ([CORE, CLOCK | {"needs": ["later"]}], "needs .'later'."),
+        ([CORE, CLOCK | {"meaning": "new"}], "meaning"),
+        ([CORE, CLOCK | {"tensors": []}], "tensors"),
+    ],
+)
+def test_parts_that_do_not_share_out_the_row_are_refused(tmp_path: Path, parts: list[Any], found: str) -> None:
+    with pytest.raises(BundleError, match=found):
+        write_bundle(tmp_path, Walk(fields={"parts": parts}))
+
+
+def test_a_bundle_of_contract_version_1_is_served_and_has_no_parts(tmp_path: Path) -> None:
+    manifest = Runtime.load(CONTRACT_1).manifest
+    assert manifest.contract == 1 and len(manifest.row_parts) == 1
+    shutil.copytree(CONTRACT_1, tmp_path, dirs_exist_ok=True)
+    fields = json.loads((tmp_path / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps(fields | {"parts": [CORE, CLOCK]}))
+    assert "knows no parts" in refused(tmp_path).found
+
+
 @pytest.mark.parametrize("name", [MANIFEST, STEP, FORECAST, GOLDEN])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     write_bundle(tmp_path)
@@ -72,7 +131,7 @@ def test_a_flipped_bit_is_found_by_its_hash(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"contract": 2}, "contract"),
+        ({"contract": 3}, "contract"),
         ({"version": "0" * 64}, "0000"),
         ({"quantiles": [0.1, 0.5]}, "quantiles must include"),
         ({"quantiles": [0.5, 0.1, 0.9]}, "strictly increasing"),
@@ -218,7 +277,7 @@ def no_graph(parts: Parts) -> None:
         (wrong_horizon, FORECAST, "[batch, 5, 1, 3]", "[batch, 3, 1, 3]"),
         (wrong_output_type, STEP, "output 'surprise' to be float32 [batch]", "float64"),
         (state_of_another_type, STEP, "input 'state.last' to be float32 [batch, 1]", "float64"),
-        (unknown_operator, STEP, "a graph that onnxruntime runs", "NoSuchOperator"),
+        (unknown_operator, STEP, "operators of Eddycast's own families", "NoSuchOperator"),
         (no_graph, FORECAST, "an ONNX model", "without a graph"),
     ],
 )

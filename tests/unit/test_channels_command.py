@@ -23,6 +23,8 @@ from training.export import Identity, export_bundle
 from training.fitting.build import Plan, fit_family
 from training.train import Recipe, problem_of
 
+pytestmark = pytest.mark.trains
+
 HOUR = 3_600_000
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_an_unknown_setting_is_one_line(capsys: Capture) -> None:
     [([], False), (["--leave"], True), (["--leave", "--kafka.leave=false"], False), (["--kafka.leave", "true"], True)],
 )
 def test_leave_is_short_for_a_setting(words: list[str], leaves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[Any] = []
     monkeypatch.setattr("service.app.run", seen.append)
     assert cli.run(["serve", *words, "--kafka.instance_id=a"]) == 0
     assert [(settings.kafka.leave, settings.kafka.instance_id) for settings in seen] == [(leaves, "a")]
@@ -156,3 +157,31 @@ def test_importing_the_command_line_brings_neither_torch_nor_polars() -> None:
 def test_the_version_is_the_packages(capsys: Capture) -> None:
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out.strip() == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train"],
+        ["backtest"],
+        ["demo"],
+        ["replay"],
+        ["simulate"],
+        ["bundle", "sign"],
+        ["state", "show"],
+        ["state", "import"],
+        ["serve"],
+    ],
+    ids=" ".join,
+)
+def test_help_shows_every_default(command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert cli.run([*command, "--help"]) == 0
+    lines = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line[:1] == "│" and "--" in line[:12] and "--help" not in line
+    ]
+    assert lines
+    for line in lines:
+        assert "[default: " in line or "[required]" in line, line

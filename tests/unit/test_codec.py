@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ from hypothesis import strategies as st
 
 from service.codec import Decoder
 from service.observation import VALUE_LIMIT_BYTES
-from service.records import PartitionBatch
+from service.records import DeadLetter, Observations, PartitionBatch
 
 NOW = 1_700_000_000_000
 GOOD = b'{"timestamp":1700000000000,"value":21.4}'
 LAST = 253_402_300_799_999
 
 
-def batch(values, keys=None, times=None):
+def batch(
+    values: list[bytes | None], keys: list[bytes | None] | None = None, times: list[int] | None = None
+) -> PartitionBatch:
     n = len(values)
     return PartitionBatch(
         topic="observations",
@@ -29,11 +32,11 @@ def batch(values, keys=None, times=None):
     )
 
 
-def decode(*values, channels=1, **columns):
+def decode(*values: bytes | None, channels: int = 1, **columns: Any) -> tuple[Observations, list[DeadLetter]]:
     return Decoder(channels).decode(batch(list(values), **columns))
 
 
-def the_letter(*values, **columns):
+def the_letter(*values: bytes | None, **columns: Any) -> DeadLetter:
     observations, letters = decode(*values, **columns)
     assert len(observations) == 0
     assert len(letters) == 1
@@ -43,7 +46,7 @@ def the_letter(*values, **columns):
 # ---- observations ----------------------------------------------------------------------------------------------------
 
 
-def test_columns_of_good_records():
+def test_columns_of_good_records() -> None:
     observations, letters = decode(GOOD, b'{"value": null, "timestamp": 1700000060000}', times=[NOW + 1, NOW + 2])
     assert letters == []
     assert observations.partition == 3
@@ -56,7 +59,7 @@ def test_columns_of_good_records():
     assert observations.offsets.tolist() == [100, 101]
 
 
-def test_an_empty_poll():
+def test_an_empty_poll() -> None:
     observations, letters = decode(channels=2)
     assert (len(observations), letters, observations.values.shape) == (0, [], (0, 2))
 
@@ -74,22 +77,22 @@ def test_an_empty_poll():
         (b"48211734.25", 48211734.25),
     ],
 )
-def test_values_of_one_channel(value, expected):
+def test_values_of_one_channel(value: bytes, expected: float) -> None:
     observations, letters = decode(b'{"value":' + value + b"}")
     assert letters == []
     assert observations.values.tolist() == [[pytest.approx(expected, nan_ok=True, rel=0, abs=0)]]
 
 
-def test_values_of_several_channels():
+def test_values_of_several_channels() -> None:
     observations, letters = decode(b'{"value":[1,2.5]}', b'{"value":[null,3]}', channels=2)
     assert letters == []
     assert np.array_equal(observations.values, [[1, 2.5], [np.nan, 3]], equal_nan=True)
 
 
-def test_null_is_missing_in_all_channels():
+def test_null_is_missing_in_all_channels() -> None:
     observations, letters = decode(b'{"value":null}', b'{"value":[1,2]}', channels=2)
     assert letters == []
-    assert np.array_equal(observations.values, [[np.nan, np.nan], [1, 2]], equal_nan=True)
+    assert np.array_equal(observations.values, [[np.nan, np.nan], [1.0, 2.0]], equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -104,20 +107,20 @@ def test_null_is_missing_in_all_channels():
         (b"null", NOW + 7),
     ],
 )
-def test_timestamps(stamp, expected):
+def test_timestamps(stamp: bytes, expected: int) -> None:
     observations, letters = decode(b'{"value":1,"timestamp":' + stamp + b"}", times=[NOW + 7])
     assert letters == []
     assert observations.timestamps.tolist() == [expected]
 
 
-def test_timestamps_of_all_kinds_in_one_poll():
+def test_timestamps_of_all_kinds_in_one_poll() -> None:
     iso = b'{"value":1,"timestamp":"1970-01-01T00:00:01Z"}'
     observations, letters = decode(b'{"value":1}', GOOD, iso, times=[5, NOW, NOW])
     assert letters == []
     assert observations.timestamps.tolist() == [5, NOW, 1000]
 
 
-def test_other_fields_are_ignored_and_the_last_of_two_counts():
+def test_other_fields_are_ignored_and_the_last_of_two_counts() -> None:
     observations, letters = decode(b'{"unit":{"a":[1]},"value":1,"value":2,"timestamp":3}')
     assert letters == []
     assert (observations.values.item(), observations.timestamps.item()) == (2.0, 3)
@@ -174,7 +177,7 @@ def test_other_fields_are_ignored_and_the_last_of_two_counts():
     ],
     ids=lambda part: repr(part[:40]) if isinstance(part, bytes) else None,
 )
-def test_a_value_that_is_no_observation(value, error):
+def test_a_value_that_is_no_observation(value: bytes, error: str) -> None:
     letter = the_letter(value)
     assert letter.error == error
     assert len(letter.reason) < 200
@@ -182,7 +185,7 @@ def test_a_value_that_is_no_observation(value, error):
     assert (letter.key, letter.value) == (b"boiler-0", value)
 
 
-def test_a_stamp_far_ahead_is_said_in_words():
+def test_a_stamp_far_ahead_is_said_in_words() -> None:
     letter = the_letter(b'{"value":1,"timestamp":1700200000000}')
     assert letter.reason == '"timestamp" 2023-11-17T05:46:40+00:00 is 2.3 days after the record\'s own time'
 
@@ -196,7 +199,7 @@ def test_a_stamp_far_ahead_is_said_in_words():
         (b'{"value":[1,1e999]}', "not_finite"),
     ],
 )
-def test_a_value_of_several_channels_that_is_no_observation(value, error):
+def test_a_value_of_several_channels_that_is_no_observation(value: bytes, error: str) -> None:
     assert the_letter(value, channels=2).error == error
 
 
@@ -204,22 +207,22 @@ def test_a_value_of_several_channels_that_is_no_observation(value, error):
     ("key", "error"),
     [(None, "no_key"), (b"", "no_key"), (b"caf\xe9", "bad_key"), (b"k" * 5000, "too_large")],
 )
-def test_a_key_that_names_no_stream(key, error):
+def test_a_key_that_names_no_stream(key: bytes | None, error: str) -> None:
     assert the_letter(GOOD, keys=[key]).error == error
 
 
-def test_keys_that_are_utf_8_only_together_are_not():
+def test_keys_that_are_utf_8_only_together_are_not() -> None:
     _, letters = decode(GOOD, GOOD, keys=[b"caf\xc3", b"\xa9"])
     assert [letter.error for letter in letters] == ["bad_key", "bad_key"]
 
 
-def test_an_hour_ahead_of_the_records_own_time_is_allowed():
+def test_an_hour_ahead_of_the_records_own_time_is_allowed() -> None:
     observations, _ = decode(b'{"value":1,"timestamp":1700003600000}')
     assert observations.timestamps.tolist() == [NOW + 3_600_000]
 
 
 @pytest.mark.parametrize("unusual", [b"", b"{}"], ids=["one by one", "and a bad neighbour"])
-def test_records_without_a_time_of_their_own(unusual):
+def test_records_without_a_time_of_their_own(unusual: bytes) -> None:
     """A broker that keeps no record times sends -1: there is nothing to compare with, and nothing to fall back on."""
     values = [b'{"value":1,"timestamp":%d}' % LAST, b'{"value":1}', *([unusual] if unusual else [])]
     observations, letters = decode(*values, times=[-1] * len(values))
@@ -227,13 +230,13 @@ def test_records_without_a_time_of_their_own(unusual):
     assert letters[0].error == "bad_timestamp"
 
 
-def test_pieces_of_broken_records_are_never_read_together():
+def test_pieces_of_broken_records_are_never_read_together() -> None:
     """Joined by commas these are as many documents as records, with the second sensor's reading forged by the first."""
     _, letters = decode(b'{"value":1},{"value":666}', b'{"value":3', b'"timestamp":5}', GOOD)
     assert [letter.offset for letter in letters] == [100, 101, 102]
 
 
-def test_large_values_up_to_the_limit_are_read():
+def test_large_values_up_to_the_limit_are_read() -> None:
     head, tail = b'{"value":1,"pad":"', b'"}'
     observations, letters = decode(head + b"x" * (VALUE_LIMIT_BYTES - len(head) - len(tail)) + tail)
     assert (len(observations), letters) == (1, [])
@@ -246,15 +249,15 @@ stamp = st.none() | st.integers(0, NOW) | st.just("2020-02-29T12:00:00+01:00")
 
 
 @st.composite
-def observation(draw, channels):
-    value = draw(st.lists(number, min_size=channels, max_size=channels) | st.none())
+def observation(draw: st.DrawFn, channels: int) -> bytes:
+    value: Any = draw(st.lists(number, min_size=channels, max_size=channels) | st.none())
     if channels == 1 and draw(st.booleans()):
         value = value and value[0]
     document = {"value": value, "timestamp": draw(stamp), "note": draw(st.sampled_from(["", "µ☃", '",{}', "\n"]))}
     return json.dumps(document, indent=draw(st.sampled_from([None, 1])), ensure_ascii=draw(st.booleans())).encode()
 
 
-def same(a, b):
+def same(a: Observations, b: Observations) -> None:
     assert (a.partition, a.streams) == (b.partition, b.streams)
     assert a.timestamps.tolist() == b.timestamps.tolist()
     assert np.array_equal(a.values, b.values, equal_nan=True)
@@ -266,8 +269,8 @@ def same(a, b):
 
 @settings(max_examples=100, deadline=None)
 @given(st.data(), st.integers(1, 3))
-def test_all_at_once_equals_one_by_one(data, channels):
-    values = data.draw(st.lists(observation(channels), max_size=8))
+def test_all_at_once_equals_one_by_one(data: st.DataObject, channels: int) -> None:
+    values: list[bytes | None] = [*data.draw(st.lists(observation(channels), max_size=8))]
     together, letters = Decoder(channels).decode(batch(values))
     assert letters == []
     alone = [Decoder(channels).decode(batch([value]))[0] for value in values]
@@ -279,7 +282,7 @@ def test_all_at_once_equals_one_by_one(data, channels):
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, NOW)), max_size=8))
-def test_what_is_written_is_what_is_read(rows):
+def test_what_is_written_is_what_is_read(rows: list[tuple[float, int]]) -> None:
     values = [json.dumps({"timestamp": stamp, "value": value}).encode() for value, stamp in rows]
     observations, letters = decode(*values)
     assert letters == []
@@ -293,7 +296,9 @@ garbage = st.none() | st.binary(max_size=20) | st.lists(pieces, max_size=8).map(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(garbage, garbage), max_size=8), st.integers(1, 2))
-def test_arbitrary_bytes_never_raise_and_every_record_has_one_end(records, channels):
+def test_arbitrary_bytes_never_raise_and_every_record_has_one_end(
+    records: list[tuple[bytes | None, bytes | None]], channels: int
+) -> None:
     keys, values = [key for key, _ in records], [value for _, value in records]
     observations, letters = decode(*values, keys=keys, channels=channels)
     ends = observations.offsets.tolist() + [letter.offset for letter in letters]
@@ -303,7 +308,9 @@ def test_arbitrary_bytes_never_raise_and_every_record_has_one_end(records, chann
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(observation(1), min_size=1, max_size=6), garbage, st.integers(0, 6))
-def test_a_bad_record_anywhere_leaves_the_others_as_they_were(values, bad, at):
+def test_a_bad_record_anywhere_leaves_the_others_as_they_were(
+    values: list[bytes | None], bad: bytes | None, at: int
+) -> None:
     bad = b"?" if bad is None else b"?" + bad
     at = min(at, len(values))
     streams = [b"s%d" % i for i in range(len(values))]

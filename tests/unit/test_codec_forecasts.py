@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -16,7 +17,13 @@ FIELDS = ["stream", "timestamp", "value", "model", "interval_ms", "quantiles"]
 FIELDS += ["one_step", "multi_step", "surprise", "warm"]
 
 
-def manifest(channels=("value",), targets=("value",), name="gru", quantiles=(0.1, 0.5, 0.9), horizon=2):
+def manifest(
+    channels: tuple[str, ...] = ("value",),
+    targets: tuple[str, ...] = ("value",),
+    name: str = "gru",
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9),
+    horizon: int = 2,
+) -> Manifest:
     return Manifest(
         contract=1,
         name=name,
@@ -31,11 +38,13 @@ def manifest(channels=("value",), targets=("value",), name="gru", quantiles=(0.1
         state=(TensorSpec(name="hidden", dtype="float32", shape=(2,)),),
         warmup_steps=0,
         max_gap=5,
-        files={"step.onnx": "", "forecast.onnx": "", "golden.npz": ""},
+        files=dict.fromkeys(("step.onnx", "forecast.onnx", "golden.npz"), "0" * 64),
     )
 
 
-def columns(n, channels=1, targets=1, quantiles=3, horizon=2, seed=0):
+def columns(
+    n: int, channels: int = 1, targets: int = 1, quantiles: int = 3, horizon: int = 2, seed: int = 0
+) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     return {
         "streams": [b"s%d" % i for i in range(n)],
@@ -49,7 +58,7 @@ def columns(n, channels=1, targets=1, quantiles=3, horizon=2, seed=0):
     }
 
 
-def test_a_forecast_is_written_as_documented():
+def test_a_forecast_is_written_as_documented() -> None:
     written = Encoder(manifest()).encode(
         streams=[b"boiler-7"],
         timestamps=np.array([NOW]),
@@ -67,14 +76,14 @@ def test_a_forecast_is_written_as_documented():
     )
 
 
-def test_a_coarser_grid_of_the_horizon_is_said():
+def test_a_coarser_grid_of_the_horizon_is_said() -> None:
     coarse = manifest().model_copy(update={"forecast_interval_ms": 3_600_000})
     (record,) = map(json.loads, Encoder(coarse).encode(**columns(1)))
     assert record["interval_ms"] == 60_000
     assert record["forecast_interval_ms"] == 3_600_000
 
 
-def test_several_targets_are_objects_and_several_channels_an_array():
+def test_several_targets_are_objects_and_several_channels_an_array() -> None:
     given_columns = columns(3, channels=3, targets=2)
     encoder = Encoder(manifest(channels=("a", 'b"%s', "c"), targets=('b"%s', "a"), name="100%b"))
     for i, record in enumerate(map(json.loads, encoder.encode(**given_columns))):
@@ -86,7 +95,7 @@ def test_several_targets_are_objects_and_several_channels_an_array():
             assert np.array_equal(np.float32(record["multi_step"][target]), given_columns["multi_step"][i, :, k])
 
 
-def test_numbers_that_do_not_exist_are_null():
+def test_numbers_that_do_not_exist_are_null() -> None:
     given_columns = columns(2)
     for name in ("values", "one_step", "multi_step", "surprise"):
         given_columns[name][0] = np.nan
@@ -100,7 +109,7 @@ def test_numbers_that_do_not_exist_are_null():
     assert second["one_step"][1] is not None
 
 
-def test_rows_without_a_multi_step_forecast_say_null_and_the_others_keep_theirs():
+def test_rows_without_a_multi_step_forecast_say_null_and_the_others_keep_theirs() -> None:
     given_columns = columns(4)
     given_columns["has_multi"] = np.array([False, True, False, True])
     records = [json.loads(record) for record in Encoder(manifest()).encode(**given_columns)]
@@ -111,7 +120,7 @@ def test_rows_without_a_multi_step_forecast_say_null_and_the_others_keep_theirs(
     assert all(json.loads(record)["multi_step"] is None for record in Encoder(manifest()).encode(**none))
 
 
-def test_no_rows_no_records():
+def test_no_rows_no_records() -> None:
     assert Encoder(manifest()).encode(**columns(0)) == []
 
 
@@ -123,7 +132,9 @@ def test_no_rows_no_records():
     st.sampled_from([(0.1, 0.5, 0.9), (0.1, 0.25, 0.5, 0.9)]),
     st.sampled_from([np.float32, np.float64]),
 )
-def test_every_record_reads_back(names, targets, horizon, quantiles, dtype):
+def test_every_record_reads_back(
+    names: list[str], targets: int, horizon: int, quantiles: tuple[float, ...], dtype: type[np.floating[Any]]
+) -> None:
     channels = tuple(f"c{i}" for i in range(targets))
     encoder = Encoder(manifest(channels, channels, quantiles=quantiles, horizon=horizon))
     given_columns = columns(len(names), targets, targets, len(quantiles), horizon, seed=horizon)
@@ -144,11 +155,11 @@ def test_every_record_reads_back(names, targets, horizon, quantiles, dtype):
 # ---- dead letters ----------------------------------------------------------------------------------------------------
 
 
-def letter_of(key, value):
+def letter_of(key: bytes | None, value: bytes | None) -> DeadLetter:
     return DeadLetter("observations", 3, 41, key, value, "not_json", "the value is not JSON: caf\ud800")
 
 
-def test_a_dead_letter_is_the_record_with_its_reason():
+def test_a_dead_letter_is_the_record_with_its_reason() -> None:
     key, value, headers = dead_letter(letter_of(b"boiler-7", b"hello"))
     assert (key, value) == (b"boiler-7", b"hello")
     assert headers == [
@@ -160,7 +171,7 @@ def test_a_dead_letter_is_the_record_with_its_reason():
     ]
 
 
-def test_a_large_dead_letter_is_cut_and_says_so():
+def test_a_large_dead_letter_is_cut_and_says_so() -> None:
     key, value, headers = dead_letter(letter_of(None, b"x" * 5_000_000))
     assert (key, value) == (None, b"x" * 65_536)
     assert headers[-2:] == [("truncated", b"true"), ("size", b"5000000")]
@@ -169,5 +180,5 @@ def test_a_large_dead_letter_is_cut_and_says_so():
     assert headers[-2:] == [("truncated", b"true"), ("key_size", b"20")]
 
 
-def test_a_tombstone_stays_one():
+def test_a_tombstone_stays_one() -> None:
     assert dead_letter(letter_of(b"boiler-7", None))[1] is None

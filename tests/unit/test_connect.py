@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from deploy.kafka.pki import KEY_PASSWORD, make_pki
 from service import connect
 from service.broker.memory import MemoryAdmin, MemoryBroker
 from service.errors import BrokerUnavailable
+from service.security_settings import SECRETS
 from service.settings import every_setting, load_settings
 
 SERVICE = Path(connect.__file__).parent
@@ -53,13 +55,18 @@ def test_numbers_reach_the_broker_under_their_own_names(given: dict[str, Any]) -
     }
 
 
-def test_security_reaches_the_client_in_its_words(given: dict[str, Any]) -> None:
+def test_security_reaches_the_client_in_its_words(given: dict[str, Any], tmp_path: Path) -> None:
+    pki = make_pki(tmp_path)
     flags = {
         "security_protocol": "SASL_SSL",
         "sasl_mechanism": "SCRAM-SHA-512",
         "sasl_username": "reader",
         "sasl_password": "secret",
-        "ssl_cafile": "ca.pem",
+        "ssl_cafile": pki.ca,
+        "ssl_certfile": pki.client,
+        "ssl_keyfile": pki.client_key_encrypted,
+        "ssl_password": KEY_PASSWORD,
+        "ssl_check_hostname": "false",
     }
     connect.kafka_broker(load_settings([f"--kafka.{name}={value}" for name, value in flags.items()], {}).kafka)
     assert given["security"] == {
@@ -67,7 +74,11 @@ def test_security_reaches_the_client_in_its_words(given: dict[str, Any]) -> None
         "sasl_mechanism": "SCRAM-SHA-512",
         "sasl_plain_username": "reader",
         "sasl_plain_password": "secret",
-        "ssl_cafile": "ca.pem",
+        "ssl_cafile": str(pki.ca),
+        "ssl_certfile": str(pki.client),
+        "ssl_keyfile": str(pki.client_key_encrypted),
+        "ssl_password": KEY_PASSWORD,
+        "ssl_check_hostname": False,
     }
 
 
@@ -76,6 +87,8 @@ def test_no_setting_is_without_effect(name: str) -> None:
     group, _, last = name.rpartition(".")
     used = re.compile(rf"\.{last}\b")
     files = [path for path in SERVICE.rglob("*.py") if path.name != "settings.py"]
+    if last.removesuffix("_file") in SECRETS or last in ("ssl_cafile", "ssl_crlfile"):
+        used = re.compile(rf'"{last.removesuffix("_file")}"')  # read by name: service/credentials.py
     assert any(used.search(path.read_text()) for path in files), f"{group}.{last} is read nowhere"
 
 

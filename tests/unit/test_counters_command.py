@@ -20,6 +20,8 @@ from training.counting import as_counters, counter_remark, increases
 from training.data import Panel, Split, fingerprint
 from training.train import Recipe, train_bundle
 
+pytestmark = pytest.mark.trains
+
 HOUR = 3_600_000
 START = 1_700_000_000_000 // HOUR * HOUR
 
@@ -34,7 +36,7 @@ def meters(rows: int = 480, resets: bool = True) -> NDArray[np.float64]:
         readings[1, 200:] -= readings[1, 199]
     readings[rng.random(readings.shape) < 0.05] = np.nan
     readings[1, :10] = np.nan
-    return readings
+    return np.asarray(readings, np.float64)
 
 
 def panel_of(readings: NDArray[np.float64]) -> Panel:

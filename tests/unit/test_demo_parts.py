@@ -15,8 +15,9 @@ from service.broker.memory import MemoryBroker
 from service.broker.port import Headers
 from service.bundle import read_manifest
 from service.codec import Encoder
-from service.health import Health, HealthServer
+from service.health import Health
 from service.history import History, read_history
+from service.http_port import HealthServer
 from service.metrics import Metrics
 from service.model.runtime import Runtime
 from tests.support.bundles import Walk, write_bundle

@@ -1,13 +1,17 @@
-"""The doctor knows beforehand when a service would stop for want of rows."""
+"""The doctor knows beforehand when a service would stop for want of rows, and prints what it found as it is."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from service.__main__ import run
 from service.broker.memory import MemoryBroker
-from service.commands.doctor import look_at_state
+from service.commands.doctor import Finding, look_at_state
 from service.settings import Settings
 from service.topics import prepare_topics
+from service.wording import one_line
 from tests.support.running import CHANGELOG, INPUT
 
 ROW = 400
@@ -16,6 +20,7 @@ ROW = 400
 @pytest.fixture
 def broker() -> MemoryBroker:
     broker = MemoryBroker()
+    broker.admin().create_topic(INPUT, 4)
     prepare_topics(broker.admin(), Settings(), ROW)
     return broker
 
@@ -47,3 +52,29 @@ def test_offsets_without_rows_are_wrong(broker: MemoryBroker, gone: str) -> None
     rowless = [0] if gone == "emptied" else [0, 1]
     assert found == f"has read partitions {rowless}, and {CHANGELOG} holds no rows of them: the service would stop"
     assert "another group" in action and not well
+
+
+@pytest.mark.parametrize(
+    "odd", ["[/red]", "[link=http://evil]x[/link]", "\x1b[2J", "\x1b]0;title\x07", "a\nb", "\u202e"]
+)
+def test_foreign_text_neither_styles_nor_moves_the_terminal(
+    odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finding = Finding(f"topic {odd}", f"found {odd}", f"do {odd}", well=False)
+    monkeypatch.setattr("service.commands.doctor.examine", lambda _flags: [finding])
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert f"found {one_line(odd)}" in out
+    assert set("\x1b\x07\u202e").isdisjoint(out)
+
+
+@pytest.mark.parametrize("odd", ["[/red]b", "a\x1b[2J", "a\nb"])
+def test_an_error_is_one_line_whatever_a_name_holds(
+    odd: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["doctor", "--bundle.directory", str(tmp_path / odd), "--http.port=0"], ["bundle", "show", odd]):
+        run(words)
+        out, err = capsys.readouterr()
+        assert len(err.splitlines()) <= 1
+        assert "\x1b" not in out + err

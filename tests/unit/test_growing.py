@@ -7,7 +7,6 @@ import mmap
 import numpy as np
 import pytest
 
-from service.state import growing
 from service.state.growing import Growing
 
 ROW = np.dtype([("count", "<i8"), ("level", "<f4")])
@@ -38,7 +37,7 @@ def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -
         def resize(self, newsize: int) -> None:
             raise SystemError("mmap: resizing not available--no mremap()")
 
-    monkeypatch.setattr(growing.mmap, "mmap", Fixed)
+    monkeypatch.setattr("service.state.growing.mmap.mmap", Fixed)
     subject = Growing(4, (2,), np.dtype("f8"))
     subject.array[:] = 7.0
     subject.grow(8)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
+import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from service.errors import AddressInUse
-from service.health import Health, HealthServer
+from service.health import Health
+from service.http_port import CONNECTIONS, HealthServer
 from service.metrics import Metrics
 
 
@@ -72,6 +76,82 @@ def test_other_paths_name_the_known_ones(server: HealthServer) -> None:
     status, text = get(server, "/other")
     assert status == 404
     assert "/ready" in json.loads(text)["paths"]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/live", "/ready", "/other"])
+def test_head_is_get_without_the_body(server: HealthServer, path: str) -> None:
+    ask = b"%s %s HTTP/1.0\r\n\r\n"
+    head = raw(server, ask % (b"HEAD", path.encode()))
+    answer = raw(server, ask % (b"GET", path.encode())).partition(b"\r\n\r\n")
+    without_date = [line for line in head.splitlines() if not line.startswith(b"Date")]
+    assert head.endswith(b"\r\n\r\n") and answer[2]
+    assert without_date == [line for line in (answer[0] + b"\r\n\r\n").splitlines() if not line.startswith(b"Date")]
+    assert b"Python" not in head
+
+
+def test_a_client_that_hangs_up_leaves_no_trace(server: HealthServer, capfd: pytest.CaptureFixture[str]) -> None:
+    for begun in (b"", b"GET /metr", b"GET /metrics HTTP/1.0\r\n\r\n"):
+        for _ in range(20):
+            client = connect(server)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+            client.sendall(begun)
+            client.close()
+    assert get(server, "/live")[0] == 200
+    until(lambda: not answering())
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_request_that_never_ends_is_ended(health: Health) -> None:
+    server = HealthServer("127.0.0.1", 0, CollectorRegistry(), health, seconds=0.3)
+    try:
+        silent, dripping = connect(server), connect(server)
+        dripping.sendall(b"GET /metrics HTTP/1.0\r\nX: ")
+        assert silent.recv(1) == b"", "its time is over"
+
+        def ended() -> bool:
+            try:
+                dripping.sendall(b"y")
+                return False
+            except OSError:
+                return True
+
+        until(ended)
+        until(lambda: not answering())
+    finally:
+        server.close()
+
+
+def test_a_thousand_idle_connections_neither_hold_threads_nor_keep_a_probe_away(server: HealthServer) -> None:
+    idle = [connect(server) for _ in range(4 * CONNECTIONS)]
+    assert get(server, "/live")[0] == 200
+    until(lambda: len(answering()) <= CONNECTIONS)
+    assert get(server, "/ready")[0] == 503
+    for client in idle:
+        client.close()
+    until(lambda: not answering())
+
+
+def connect(server: HealthServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), 10)
+
+
+def raw(server: HealthServer, request: bytes) -> bytes:
+    """Everything that comes back."""
+    with connect(server) as client:
+        client.sendall(request)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def answering() -> list[threading.Thread]:
+    """The threads that hold a connection."""
+    return [thread for thread in threading.enumerate() if "process_request_thread" in thread.name]
+
+
+def until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_taken_port_is_an_error_that_says_so(server: HealthServer, health: Health) -> None:

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from service.errors import DataError
 from service.history import History, read_history, stream_history
-from service.samples import half_hour_means
+from service.history.samples import half_hour_means
 from tests.support.shared import SHARED, needs_shared_data
 
 HOUR = 3_600_000
 
 
-def ms(*parts: int) -> int:
-    return int(datetime(*parts, tzinfo=UTC).timestamp() * 1000)
+def ms(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, micro: int = 0) -> int:
+    return int(datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC).timestamp() * 1000)
 
 
 def write(folder: Path, text: str, name: str = "data.csv") -> Path:
@@ -226,8 +226,7 @@ class TestLong:
 
     def test_half_named_tables_are_refused(self, tmp_path: Path) -> None:
         text = "room,t,x,z\nkitchen,2024-01-01,20,1\n"
-        with pytest.raises(DataError, match="--value-column"):
-            read(tmp_path, text, stream_column="room", time_column="t")
+        assert read(tmp_path, text, stream_column="room", time_column="t").streams == ["kitchen/x", "kitchen/z"]
         with pytest.raises(DataError, match="--stream-column"):
             read(tmp_path, text, value_column="x", time_column="t")
 
@@ -269,7 +268,6 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("content", "said"),
         [
-            ("date,a\n2024-01-01,1\n".encode("utf-16"), "UTF-16"),
             (bytes(range(256)) * 9, "no text"),
             (b"2024-01-01 00:00,1\n2024-01-01 01:00,2\n", "the first line names no columns"),
             (b"date;a\n2024-01-01;1\n2024-01-02;1;5\n", "row 2 has 3 cells, the header 2"),
@@ -293,10 +291,9 @@ class TestErrors:
                 raise ImportError(name)
             return real(name, *args, **kwargs)  # type: ignore[arg-type]
 
-        for module in [name for name in sys.modules if name.startswith(("service.tables", "service.samples"))]:
-            monkeypatch.delitem(sys.modules, module)
-        for name in ("samples", "tables"):
-            monkeypatch.delattr(f"service.{name}", raising=False)
+        for name in ("samples", "sources"):
+            monkeypatch.delitem(sys.modules, f"service.history.{name}", raising=False)
+            monkeypatch.delattr(f"service.history.{name}", raising=False)
         monkeypatch.setattr(builtins, "__import__", refuse)
         with pytest.raises(DataError, match=r"eddycast\[data\]"):
             read_history(tmp_path / "any.csv")
@@ -323,7 +320,7 @@ class TestSamples:
     def test_unknown_name_and_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(DataError, match="sample:sensors"):
             read_history("sample:nope")
-        monkeypatch.setattr("service.samples.find_spec", lambda name: None)
+        monkeypatch.setattr("service.history.samples.find_spec", lambda name: None)
         with pytest.raises(DataError, match=r"eddycast\[demo\]"):
             read_history("sample:buoy")
 

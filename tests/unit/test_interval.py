@@ -48,11 +48,11 @@ def test_a_second_common_distance_is_said() -> None:
     interval, notes = choose_interval(mixed, None)
     assert interval == 20 * MINUTE
     assert notes == ["the interval is 20min, the commonest distance between readings; 34% are 1h apart"]
-    assert choose_interval(history(range(0, 50 * HOUR, HOUR)), None) == (HOUR, [])
+    assert choose_interval(history(np.arange(0, 50 * HOUR, HOUR)), None) == (HOUR, [])
 
 
 def test_an_interval_finer_than_most_readings_is_refused() -> None:
-    hourly = history(range(0, 50 * HOUR, HOUR))
+    hourly = history(np.arange(0, 50 * HOUR, HOUR))
     assert choose_interval(hourly, "2h") == (2 * HOUR, [])
     with pytest.raises(DataError, match="readings are 1h apart, --interval 5min is finer"):
         choose_interval(hourly, "5min")

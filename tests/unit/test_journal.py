@@ -85,7 +85,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.forget([partition])
         self.arena.free_partition(partition)
         for rows in (self.now, self.committed, self.changed):
-            rows.pop(partition, None)  # type: ignore[attr-defined]
+            rows.pop(partition, None)
 
     @invariant()
     def rows_are_those_of_the_model(self) -> None:

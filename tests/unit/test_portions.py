@@ -87,7 +87,8 @@ def test_portions_are_prefixes_of_every_partition_and_together_the_poll(
     rise = data.draw(st.booleans())
 
     def cuts(_partition: int, timestamps: Int64) -> Int64:
-        return np.arange(len(timestamps)) // 3 * rise
+        found: Int64 = np.arange(len(timestamps)) // 3 * rise
+        return found
 
     counted = steps()
     parts = list(portions(whole, counted, cuts, at_most))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def judged(bundle: Path, protocol: str, panel: Panel, first: int, last: int) -> 
     tasks = PROTOCOLS[protocol].tasks(panel, Ask.of(runtime.manifest, SPLIT, DAY if protocol != "book" else None))
     said: dict[str, np.ndarray] = {}
 
-    def keep(task: int) -> object:
+    def keep(task: int) -> Callable[[Judged], None]:
         def observe(batch: Judged) -> None:
             for i in np.flatnonzero((batch.row >= first) & (batch.row <= last)).tolist():
                 key = f"{task} {batch.stream[i]} {batch.row[i]}"
@@ -56,7 +57,7 @@ def judged(bundle: Path, protocol: str, panel: Panel, first: int, last: int) -> 
 
         return observe
 
-    judge_tasks(runtime, tasks, panel, observers={i: [keep(i)] for i in range(len(tasks))})  # type: ignore[misc]
+    judge_tasks(runtime, tasks, panel, observers={i: [keep(i)] for i in range(len(tasks))})
     return said
 
 

@@ -140,7 +140,7 @@ def test_rows_behind_the_committed_offset_are_waited_for() -> None:
     late = bench.begin()
     bench.write(late, 0, {b"a": 2.0}, 6, 1)
     group = bench.broker.group(INPUT, "g")
-    group.committed |= group.pending.pop(late._open)  # type: ignore[arg-type]
+    group.committed |= group.pending.pop(late._open)
     bench.restore.add([0])
     assert bench.restore.advance(0.05) == []
     assert bench.restore.state(0) is State.RESTORING and bench.restore.left == 2

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from service.errors import SettingsError
-from service.settings import Settings, every_setting, load_settings
+from service.security_settings import KafkaSettings
+from service.settings import Setting, Settings, every_setting, load_settings
 
-words = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=12)
+words = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=12).filter(
+    lambda word: word.lower() != "none"
+)
 counts = st.integers(1, 10**9)
 #: A strategy for some settings of every type, none of which can contradict another.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -25,7 +28,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "kafka.instance_id": words,
     "kafka.start_at": st.sampled_from(["earliest", "latest"]),
     "kafka.max_poll_records": counts,
-    "kafka.sasl_password": words,
     "topics.create": st.booleans(),
     "topics.replication": counts,
     "time.max_gap": counts,
@@ -64,8 +66,7 @@ def test_the_three_places_mean_the_same(chosen: dict[str, Any], tmp_path_factory
         found: Any = from_file
         for part in name.split("."):
             found = getattr(found, part)
-        plain = found.get_secret_value() if name == "kafka.sasl_password" else found
-        assert plain == (Path(value) if name == "bundle.directory" else value)
+        assert found == (Path(value) if name == "bundle.directory" else value)
 
 
 @pytest.mark.parametrize("word", ["null", "None", "none", "true", "1"])
@@ -179,11 +180,129 @@ def test_the_changelog_is_named_after_the_group_unless_it_is_set() -> None:
     assert load_settings(["--kafka.group=north", "--topics.changelog=rows"], {}).changelog == "rows"
 
 
-def test_a_password_is_never_shown(tmp_path: Path) -> None:
-    secret = {"EDDYCAST_KAFKA__SASL_PASSWORD": "hunter2"}
-    assert "hunter2" not in repr(load_settings([], secret))
+@pytest.mark.parametrize("secret", ["sasl_password", "sasl_oauth_client_secret", "ssl_password"])
+def test_a_secret_is_never_shown(secret: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {secret: SecretStr("hunter2")}
+    shown = repr(KafkaSettings.model_construct(**given))
+    assert secret in shown and "hunter2" not in shown
     file = tmp_path / "wrong.toml"
-    file.write_text("[kafka]\nsasl_password = 777888")
+    file.write_text(f"[kafka]\n{secret} = 777888")
     with pytest.raises(SettingsError) as error:
         load_settings(["--config", str(file)], {})
     assert "777888" not in f"{error.value} {error.value.__cause__}"
+
+
+#: What Kubernetes makes of Services called `eddycast` and `eddycast-kafka`.
+INJECTED = {
+    "EDDYCAST_PORT": "tcp://10.0.12.7:9464",
+    "EDDYCAST_PORT_9464_TCP": "tcp://10.0.12.7:9464",
+    "EDDYCAST_PORT_9464_TCP_PROTO": "tcp",
+    "EDDYCAST_PORT_9464_TCP_PORT": "9464",
+    "EDDYCAST_PORT_9464_TCP_ADDR": "10.0.12.7",
+    "EDDYCAST_SERVICE_HOST": "10.0.12.7",
+    "EDDYCAST_SERVICE_PORT": "9464",
+    "EDDYCAST_SERVICE_PORT_HTTP": "9464",
+    "EDDYCAST_SERVICE_PORT_HTTP_METRICS": "9464",
+    "EDDYCAST_KAFKA_PORT": "tcp://[fd00::7]:9092",
+    "EDDYCAST_KAFKA_SERVICE_HOST": "fd00::7",
+    "EDDYCAST_KAFKA_SERVICE_PORT": "9092",
+    "EDDYCAST_KAFKA_SERVICE_PORT_TLS": "9093",
+    "EDDYCAST_KAFKA_PORT_9092_TCP_ADDR": "fd00::7",
+    "EDDYCAST_DNS_PORT_53_UDP": "udp://10.0.0.1:53",
+}
+
+
+def test_what_kubernetes_puts_there_for_a_service_is_ignored() -> None:
+    assert load_settings([], INJECTED | {"EDDYCAST_HTTP__PORT": "9000"}) == load_settings(["--http.port=9000"], {})
+    for name, value in INJECTED.items():
+        assert load_settings([], {name: value}) == Settings(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EDDYCAST_PORT", "9464"),
+        ("EDDYCAST_HTTP_PORT", "9464"),
+        ("EDDYCAST_PORT", "tcp://metrics"),
+        ("EDDYCAST_KAFKA_SERVICE_HOST", "kafka"),
+        ("EDDYCAST_SERVICE_PORT", "http"),
+        ("EDDYCAST_PORT_9464_TCP_PROTO", "http"),
+        ("EDDYCAST_TIME_MAX_GAP", "3"),
+    ],
+)
+def test_a_mistyped_setting_is_not_taken_for_one_of_them(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: there is no setting"):
+        load_settings([], {name: value})
+
+
+@pytest.mark.parametrize("setting", list(every_setting()), ids=lambda setting: setting.name)
+def test_an_empty_variable_is_none_at_all(setting: Setting, tmp_path: Path) -> None:
+    assert load_settings([], {setting.variable: ""}) == Settings()
+    file = tmp_path / "eddycast.toml"
+    file.write_text("kafka.instance_id = 'left'")
+    assert load_settings(["--config", str(file)], {setting.variable: ""}).kafka.instance_id == "left"
+
+
+@pytest.mark.parametrize("setting", [s for s in every_setting() if s.default == "none"], ids=lambda s: s.name)
+def test_none_is_what_the_help_says_it_is(setting: Setting) -> None:
+    assert load_settings([], {setting.variable: "none"}) == Settings()
+    assert load_settings([f"--{setting.name}=none"], {}) == load_settings([f"--{setting.name}="], {}) == Settings()
+
+
+LOGIN = ["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_username=u", "--kafka.sasl_password=p"]
+TOKEN = ["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_mechanism=OAUTHBEARER"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--kafka.sasl_username=u", "--kafka.sasl_password=p"], "sasl_password has no effect .* PLAINTEXT"),
+        (["--kafka.security_protocol=SSL", "--kafka.sasl_username=u"], "sasl_username has no effect .* SSL"),
+        (["--kafka.sasl_kerberos_service_name=kafka"], "sasl_kerberos_service_name has no effect"),
+        (["--kafka.ssl_cafile=ca.pem"], "ssl_cafile has no effect .* PLAINTEXT"),
+        ([*LOGIN, "--kafka.sasl_password_file=f"], "kafka.sasl_password and kafka.sasl_password_file"),
+        ([*LOGIN, "--kafka.sasl_oauth_token_file=f"], "sasl_oauth_token_file has no effect .* PLAIN"),
+        ([*TOKEN, "--kafka.sasl_username=u"], "sasl_username has no effect .* OAUTHBEARER"),
+        (TOKEN, "needs kafka.sasl_oauth_token_file, or"),
+        ([*TOKEN, "--kafka.sasl_oauth_endpoint=https://a"], "with its client id and secret"),
+        (
+            [*TOKEN, "--kafka.sasl_oauth_token_file=f", "--kafka.sasl_oauth_endpoint=https://a"],
+            "needs kafka.sasl_oauth_token_file, or",
+        ),
+        (
+            [
+                *TOKEN,
+                "--kafka.sasl_oauth_endpoint=ftp://a",
+                "--kafka.sasl_oauth_client_id=c",
+                "--kafka.sasl_oauth_client_secret=s",
+            ],
+            "must be an https URL",
+        ),
+        (["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_username=u"], "needs .*sasl_password"),
+        (["--kafka.security_protocol=SSL", "--kafka.ssl_keyfile=k"], "ssl_keyfile needs kafka.ssl_certfile"),
+        (["--kafka.security_protocol=SSL", "--kafka.ssl_password=s"], "ssl_password needs kafka.ssl_certfile"),
+    ],
+)
+def test_what_would_protect_nothing_is_refused(flags: list[str], complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        load_settings(flags, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "risks"),
+    [
+        ([], []),
+        (LOGIN, []),
+        (["--kafka.security_protocol=SSL"], []),
+        ([*LOGIN, "--kafka.security_protocol=SASL_PLAINTEXT"], ["the password crosses the network in the clear"]),
+        (
+            [*LOGIN, "--kafka.security_protocol=SASL_PLAINTEXT", "--kafka.sasl_mechanism=SCRAM-SHA-256"],
+            ["records and forecasts cross the network in the clear"],
+        ),
+        ([*LOGIN, "--kafka.ssl_check_hostname=false"], ["any server with a certificate of a trusted authority"]),
+    ],
+)
+def test_what_may_be_regretted_is_known(flags: list[str], risks: list[str]) -> None:
+    found = list(load_settings(flags, {}).kafka.risks())
+    assert len(found) == len(risks)
+    assert all(risk.what.startswith(begin) and risk.action for risk, begin in zip(found, risks, strict=True))

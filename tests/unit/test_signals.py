@@ -18,8 +18,21 @@ def test_the_first_signal_only_sets_the_flag_and_the_second_insists(number: sign
         signal.raise_signal(number)
         assert signals.stop.is_set()
         assert not insisted
-        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGHUP)  # of a terminal that closes meanwhile
+        assert not insisted
+        signal.raise_signal(signal.SIGTERM if number == signal.SIGHUP else number)
         assert insisted == ["a second signal"]
+
+
+def test_what_nohup_started_outlives_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals(insist=lambda why: None) as signals:
+            signal.raise_signal(signal.SIGHUP)
+            assert not signals.stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_countdown_begins_with_the_first_signal_and_ends_with_the_work() -> None:

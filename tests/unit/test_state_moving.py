@@ -19,7 +19,7 @@ from service.bundle import Manifest
 from service.errors import DataError, StateError, TopicMissing
 from service.model.runtime import Runtime
 from service.records import PREFIX
-from service.setting_groups import KafkaSettings
+from service.security_settings import KafkaSettings
 from service.settings import Settings
 from service.state.changelog import MARKER_KEY, Marker, RowCodec
 from service.state.described import describe

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
-from service.broker.memory import MemoryBroker
-from service.errors import BrokerError, TopicMissing
+from service.broker.memory import MemoryAdmin, MemoryBroker
+from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.setting_groups import TopicSettings
 from service.settings import Settings
 from service.topics import CHANGELOG, look_at_topics, prepare_topics
@@ -25,10 +27,75 @@ def test_what_is_missing_is_created_as_wide_as_the_input() -> None:
 
 
 def test_an_input_that_is_created_has_the_partitions_of_the_settings() -> None:
-    settings = Settings(topics=TopicSettings(partitions=3, changelog="rows"))
+    settings = Settings(topics=TopicSettings(partitions=3, changelog="rows", create_input=True))
     admin = MemoryBroker().admin()
     assert prepare_topics(admin, settings, ROW).partitions == 3
     assert admin.partitions("rows") == 3
+
+
+def test_a_mistyped_input_is_never_created_and_those_of_near_names_are_named() -> None:
+    admin = MemoryBroker().admin()
+    for name in ("observation", "observations-raw", "forecasts", "invoices"):
+        admin.create_topic(name, 2)
+    with pytest.raises(TopicMissing, match="topic observations does not exist") as caught:
+        prepare_topics(admin, Settings(), ROW)
+    assert caught.value.action.startswith("did you mean observation or observations-raw? Else kafka-topics.sh --create")
+    assert "invoices" not in caught.value.action and caught.value.action.endswith("; or set topics.create_input")
+    assert set(admin.topics()) == {"observation", "observations-raw", "forecasts", "invoices"}
+    (found, *_) = look_at_topics(admin, Settings(), ROW)
+    assert (found.found, found.error, found.action) == ("does not exist", TopicMissing, caught.value.action)
+
+
+class Guarded(MemoryAdmin):
+    """A broker with access control: what may be done with each topic; a topic without Describe cannot be seen."""
+
+    allowed: Mapping[str, set[str]] = {}
+
+    def operations(self, topic: str) -> frozenset[str] | None:
+        allowed = frozenset(self.allowed.get(topic, set()))
+        return allowed | {"describe"} if allowed & {"read", "write"} else frozenset()
+
+    def partitions(self, topic: str) -> int | None:
+        if not self.operations(topic):
+            raise NotAuthorized(f"cannot describe {topic}")
+        return super().partitions(topic)
+
+
+RIGHTS = {
+    "observations": {"read"},
+    "forecasts": {"write", "describe_configs"},
+    "dead-letters": {"write", "describe_configs"},
+    "eddycast-changelog": {"read", "write", "describe_configs"},
+}
+
+
+def guarded(rights: Mapping[str, set[str]], *topics: str) -> Guarded:
+    admin = Guarded(MemoryBroker())
+    admin.allowed = rights
+    for name in topics:
+        admin.create_topic(name, 2, config=CHANGELOG if name == NAMES[3] else None)
+    return admin
+
+
+@pytest.mark.parametrize(("topic", "right"), [(topic, right) for topic in RIGHTS for right in RIGHTS[topic]])
+def test_a_right_that_is_missing_is_named_at_start(topic: str, right: str) -> None:
+    settings = Settings()
+    assert prepare_topics(guarded(RIGHTS, *NAMES), settings, ROW).partitions == 2
+    admin = guarded(RIGHTS | {topic: RIGHTS[topic] - {right}}, *NAMES)
+    with pytest.raises(NotAuthorized, match=f"topic {topic} does not allow this user") as caught:
+        prepare_topics(admin, settings, ROW)
+    word = {"describe_configs": "DescribeConfigs"}.get(right, right.capitalize())
+    assert f"--operation {word} " in caught.value.action and caught.value.action.endswith(f" --topic {topic}")
+    assert [f.topic for f in look_at_topics(admin, settings, ROW) if f.error is NotAuthorized] == [topic]
+
+
+def test_a_topic_that_is_to_be_created_needs_the_right_to() -> None:
+    missing, *others = reversed(NAMES)
+    with pytest.raises(NotAuthorized, match="does not allow this user Create") as caught:
+        prepare_topics(guarded(RIGHTS, *others), Settings(), ROW)
+    assert caught.value.action.endswith(f"--operation Create --topic {missing}")
+    rights = RIGHTS | {missing: RIGHTS[missing] | {"create"}}
+    assert prepare_topics(guarded(rights, *others), Settings(), ROW).partitions == 2
 
 
 def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
@@ -96,6 +163,7 @@ def test_one_replica_that_acknowledges_for_all_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     admin = MemoryBroker().admin()
+    admin.create_topic("observations", 4)
     monkeypatch.setattr("service.broker.memory.MemoryAdmin.replication", lambda *_: 3)
     prepare_topics(admin, Settings(), ROW)
     assert capsys.readouterr().out.count("min.insync.replicas=2") == 2
@@ -120,6 +188,7 @@ def test_everything_that_is_wrong_is_found_at_once_and_nothing_is_created() -> N
 
 def test_what_is_well_says_what_fits() -> None:
     admin = MemoryBroker().admin()
+    admin.create_topic("observations", 4)
     prepare_topics(admin, Settings(), ROW)
     found = {finding.topic: finding for finding in look_at_topics(admin, Settings(), ROW)}
     assert list(found) == list(NAMES) and not any(finding.action for finding in found.values())

@@ -12,6 +12,8 @@ import pytest
 from service.__main__ import run
 from service.bundle import read_manifest
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture
 def walk(tmp_path: Path) -> Path:

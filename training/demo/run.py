@@ -15,6 +15,7 @@ from rich.table import Table
 from service.bundle import Manifest
 from service.history import History, read_history
 from service.log import configure_log
+from service.writing import check_writable
 from training.data import Panel, Split, format_duration, make_panel
 from training.demo.scrape import Snapshot, scrape
 from training.demo.screen import Screen, StreamLine, View, training_progress
@@ -68,7 +69,7 @@ def run_demo(
     """
     require_matplotlib()
     console = console or Console(width=None if sys.stdout.isatty() else 120)
-    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out / "demo.log")
     with (out / "demo.log").open("w") as log:
         configure_log("console", "info", log)
         panel, history, split = _learn_from(source, console)

@@ -24,7 +24,8 @@ from service.commands.simulate import feed
 from service.connect import kafka_broker
 from service.errors import EddycastError
 from service.history import History
-from service.setting_groups import BundleSettings, HttpSettings, KafkaSettings, TopicSettings
+from service.security_settings import KafkaSettings
+from service.setting_groups import BundleSettings, HttpSettings, TopicSettings
 from service.settings import Settings
 from service.simulator import merge
 from training.demo.watch import Group
@@ -64,7 +65,8 @@ class InProcess:
     """The service as a thread, its broker in memory: no Java, no network but the metrics port."""
 
     def __init__(self, bundle: Path, port: int) -> None:
-        self._settings = Settings(bundle=BundleSettings(directory=bundle), http=HttpSettings(port=port))
+        topics = TopicSettings(create_input=True)
+        self._settings = Settings(bundle=BundleSettings(directory=bundle), http=HttpSettings(port=port), topics=topics)
         self._broker: Broker = MemoryBroker()
         self._service = Service(self._settings, self._broker)
         self._stop = threading.Event()
@@ -138,7 +140,7 @@ class OverKafka:
         self.url = f"http://127.0.0.1:{port}"
         self._processes: list[subprocess.Popen[bytes]] = []
         flags = {f"topics.{kind}": getattr(self.topics, kind) for kind in kinds}
-        flags |= {"kafka.bootstrap_servers": servers, "kafka.group": self.name}
+        flags |= {"kafka.bootstrap_servers": servers, "kafka.group": self.name, "topics.create_input": "true"}
         flags |= {"http.port": str(port), "bundle.directory": str(bundle), "log.format": "json"}
         self._serve = self._run("serve", *(f"--{name}={value}" for name, value in flags.items()))
 

@@ -24,14 +24,18 @@ from training.models import Forecaster, LinearAutoregression, Mixture
 from training.models.linear import LAGS, LIGHT_LAGS, LIGHT_RATES
 from training.models.naive import PointForecaster
 
+Fit = Callable[[Problem], Forecaster]
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """One that was fitted: its weighted quantile loss on the validation part, and how long it took."""
+    """One that was fitted: its weighted quantile loss on the validation part, how long it took, and how the like is
+    fitted to another problem."""
 
     model: Forecaster
     wql: float
     seconds: float
+    again: Fit
     note: str = ""
 
     def __str__(self) -> str:
@@ -54,37 +58,48 @@ def reason(candidates: list[Candidate]) -> str:
 def _candidates(problem: Problem, plan: Plan, budget_s: float | None) -> Iterator[Candidate]:
     started = time.monotonic()
 
-    def judged(fit: Callable[[], Forecaster], note: str = "") -> Candidate:
+    def judged(again: Fit, note: str = "", fit: Callable[[], Forecaster] | None = None) -> Candidate:
         begun = time.monotonic()
-        model = fit()
+        model = fit() if fit else again(problem)
         seconds = time.monotonic() - begun
-        return Candidate(model, validation_wql(model, problem), seconds, note)
+        return Candidate(model, validation_wql(model, problem), seconds, again, note)
 
-    yield judged(lambda: fit_family("naive", problem, plan))
+    yield judged(lambda whole: fit_family("naive", whole, plan))
     if problem.target.season_steps:
-        yield judged(lambda: fit_family("seasonal_naive", problem, plan))
-    linear = [judged(lambda: fit_family("ar", problem, plan))]
+        yield judged(lambda whole: fit_family("seasonal_naive", whole, plan))
+    linear = [judged(lambda whole: fit_family("ar", whole, plan))]
     if problem.target.season_steps and not plan.iterated and plan.lags == LAGS:
-        linear.append(judged(lambda: fit_ar(problem, LIGHT_LAGS, LIGHT_RATES), " with a light memory"))
+        linear.append(judged(lambda whole: fit_ar(whole, LIGHT_LAGS, LIGHT_RATES), " with a light memory"))
     yield from linear
-    ar = min(linear, key=lambda one: one.wql).model
-    path = ar if plan.linear_path and isinstance(ar, LinearAutoregression) else None
+    better = min(linear, key=lambda one: one.wql)
+    path = better.model if plan.linear_path and isinstance(better.model, LinearAutoregression) else None
+
+    def latent(family: str, whole: Problem) -> Forecaster:
+        fitted = better.again(whole) if path else None
+        return fit_latent(family, whole, plan, fitted if isinstance(fitted, LinearAutoregression) else None)
+
     members: list[Forecaster] = []
     for family in MEMBERS:
         if budget_s is not None and time.monotonic() - started > budget_s:
             return
-        one = judged(partial(fit_latent, family, problem, plan, path))
+        one = judged(partial(latent, family), fit=partial(fit_latent, family, problem, plan, path))
         members.append(one.model)
         yield one
     if path:
-        yield judged(lambda: Mixture(members).eval())
+        mixed = partial(_mixed, latent)
+        yield judged(mixed, fit=lambda: Mixture(members).eval())
+
+
+def _mixed(latent: Callable[[str, Problem], Forecaster], whole: Problem) -> Mixture:
+    return Mixture([latent(family, whole) for family in MEMBERS]).eval()
 
 
 def validation_wql(model: Forecaster, problem: Problem) -> float:
     """Mean over the two halves of the validation part (or over all of it, where a half has too few origins)."""
     columns = problem.columns(model.memory.spec)
     middle = (problem.train_end + problem.validation_end) // 2
-    first, second = replace(problem, validation_end=middle), replace(problem, train_end=middle)
+    apart = replace(problem, choices={})  # what a half would choose is not what the whole part chose
+    first, second = replace(apart, validation_end=middle), replace(apart, train_end=middle)
     if middle - problem.train_end < 2 * problem.target.reach:
         return judge(model, problem, columns).wql
     losses = []

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from service.errors import EddycastError, FamilyError
+from training.fault_laws import FAULT_LAWS
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report
 from training.fitting.residuals import fit_offsets
@@ -40,6 +41,11 @@ class OwnFamily:
     def schedule(self) -> Schedule:
         own: Schedule = getattr(self.made, "schedule", Schedule())
         return own
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether the class has a `fit` of its own, which may want a validation part."""
+        return getattr(self.made, "fit", None) is not None
 
     @contextmanager
     def at(self, moment: str) -> Iterator[None]:
@@ -75,6 +81,8 @@ def load_own(family: str) -> OwnFamily:
         raise FamilyError(f"{name} in {place} is no Forecaster", "make it a subclass of training.models.Forecaster")
     if "family" not in vars(made):
         made.family = name
+    if "revision" not in vars(made):  # that of a class it derives from says nothing of what it changes
+        made.revision = None
     return OwnFamily(family, made, getattr(module, "__file__", None) or file)
 
 
@@ -107,7 +115,7 @@ def hold_to_laws(own: OwnFamily, model: Forecaster, row_limit: int) -> None:
     """Raises FamilyError (LawBroken) at the first law that it breaks."""
     with own.at("in a check of the laws"), torch.no_grad():
         bounded_row(model, row_limit)
-        for law in LAWS:
+        for law in (*LAWS, *FAULT_LAWS):
             if law is not bounded_row:
                 law(model)
 

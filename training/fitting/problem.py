@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from training.models.memory import MemorySpec
 
 LONG = 96  # leads: beyond, neighbouring origins are thinned and training draws so many leads at a time
 LONG_STRIDE = 8
+Choice = TypeVar("Choice")
 WARMUP_SEASONS = 14  # before this much history the memory is too young to learn from
 
 
@@ -30,13 +33,23 @@ class Problem:
     train_end: int
     validation_end: int
     others: tuple[NDArray[np.float64], ...] = ()  # [T, S] each: the other channels of the same streams
+    choices: dict[Hashable, Any] = field(default_factory=dict)  # what the validation part chose, by what for
+    final: bool = False  # everything teaches, and what was chosen before stands
+
+    def chosen(self, what: Hashable, choose: Callable[[], Choice]) -> Choice:
+        """What the validation part chooses; in a last fit, which has none, what it chose in the fit before."""
+        if not self.final:
+            self.choices[what] = choose()
+        choice: Choice = self.choices[what]
+        return choice
 
     def columns(self, spec: MemorySpec) -> Columns:
         """The memory of all streams, unrolled, with those of the other channels beside it."""
-        return replace(unroll_memory(spec, self.values, self.timestamps), beside=self._beside)
+        return replace(unroll_memory(spec, self.values, self.timestamps), beside=self.beside)
 
     @cached_property
-    def _beside(self) -> tuple[Columns, ...]:
+    def beside(self) -> tuple[Columns, ...]:
+        """The memories of the other channels, unrolled."""
         light = light_memory(self.target.interval_ms, self.target.season_steps)
         return tuple(unroll_memory(light, values, self.timestamps) for values in self.others)
 

@@ -10,8 +10,10 @@ state through all history.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +75,8 @@ def fit_recurrent(
 ) -> float:
     """Train `model` in place; returns the best validation loss (pinball, in the streams' units), whose weights stay.
 
-    ctrl-C ends the training early and keeps the best weights so far.
+    ctrl-C ends the training early and keeps the best weights so far. A last fit on everything goes on for as many
+    epochs as were best before, and has no loss to return (NaN).
     """
     torch.manual_seed(schedule.seed)
     schedule = _fitted(schedule, problem, _latent(model).stride)
@@ -82,22 +85,32 @@ def fit_recurrent(
     optimiser = torch.optim.AdamW(trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay)
     total = schedule.epochs * schedule.iterations
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.learning_rate, total_steps=total + 1, pct_start=0.1)
-    best, weights, bad = validation_loss(model, problem, columns), copy.deepcopy(model.state_dict()), 0
+
+    def learn(epoch: int, best: float) -> None:
+        model.train()
+        for iteration in range(schedule.iterations):
+            loss = pieces.loss((epoch * schedule.iterations + iteration) / total)
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(trained, schedule.clip)
+            optimiser.step()
+            cycle.step()
+            report(epoch * schedule.iterations + iteration + 1, total, float(loss.detach()), best)
+
+    key = ("epochs", model.family, columns.spec)
+    if problem.final:
+        for epoch in range(problem.choices[key]):
+            learn(epoch, math.nan)
+        model.eval()
+        return math.nan
+    best, weights, bad, problem.choices[key] = validation_loss(model, problem, columns), _copy(model), 0, 0
     try:
         for epoch in range(schedule.epochs):
-            model.train()
-            for iteration in range(schedule.iterations):
-                loss = pieces.loss((epoch * schedule.iterations + iteration) / total)
-                optimiser.zero_grad()
-                torch.autograd.backward(loss)
-                nn.utils.clip_grad_norm_(trained, schedule.clip)
-                optimiser.step()
-                cycle.step()
-                report(epoch * schedule.iterations + iteration + 1, total, float(loss.detach()), best)
+            learn(epoch, best)
             judged = validation_loss(model, problem, columns)
             bad = 0 if epoch < schedule.taught * schedule.epochs else bad + 1
             if judged < best:
-                best, weights, bad = judged, copy.deepcopy(model.state_dict()), 0
+                best, weights, bad, problem.choices[key] = judged, _copy(model), 0, epoch + 1
             if bad >= schedule.patience:
                 break
     except KeyboardInterrupt:
@@ -105,6 +118,10 @@ def fit_recurrent(
     model.load_state_dict(weights)
     model.eval()
     return best
+
+
+def _copy(model: Forecaster) -> dict[str, Any]:
+    return copy.deepcopy(model.state_dict())
 
 
 def _latent(model: Forecaster) -> Carried:

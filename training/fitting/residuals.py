@@ -17,6 +17,14 @@ from training.models.naive import PointForecaster
 def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> None:
     """Set the model's offsets to the quantiles of its errors per lead; the median stays the point forecast.
     Raises DataError where there are no errors."""
+    key = ("offsets", model.family, columns.spec)
+    offsets = problem.chosen(key, lambda: _offsets(_errors(model, problem, columns), model.target.quantiles))
+    model.offsets_one.copy_(torch.as_tensor(offsets[0]))
+    model.offsets_multi.copy_(torch.as_tensor(offsets[1:]))
+
+
+def _errors(model: PointForecaster, problem: Problem, columns: Columns) -> NDArray[np.float64]:
+    """[n, 1 + horizon] errors on the validation part in running scales, of the next value and of every lead."""
     horizon, hidden = model.target.horizon, model.scan(columns)
     errors = []
     for chunk in np.array_split(problem.validation_origins(horizon), 16):
@@ -34,9 +42,7 @@ def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> N
         errors.append(came - np.concatenate([one.numpy()[:, None], multi.numpy()], 1))
     if not errors:
         raise DataError("no stream has moved by the validation part", "check --split and --columns")
-    offsets = _offsets(np.concatenate(errors), model.target.quantiles)
-    model.offsets_one.copy_(torch.as_tensor(offsets[0]))
-    model.offsets_multi.copy_(torch.as_tensor(offsets[1:]))
+    return np.concatenate(errors)
 
 
 def _offsets(errors: NDArray[np.float64], levels: tuple[float, ...]) -> NDArray[np.float32]:

@@ -48,8 +48,12 @@ def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
         for alike, moments in _train_moments(problem, columns, block, leads):
             for k, strength in enumerate(STRENGTHS):
                 solved[k][:, alike] = solve(moments, strength)
-    errors = _validation_errors(problem, columns, solved)
-    best = [int(np.argmin(errors[:, lo:hi].sum(1))) for lo, hi in groups]
+
+    def choose() -> list[int]:
+        errors = _validation_errors(problem, columns, solved)
+        return [int(np.argmin(errors[:, lo:hi].sum(1))) for lo, hi in groups]
+
+    best = problem.chosen(("ridge", columns.spec, leads), choose)
     weights = [solved[choice][:, lo:hi] for choice, (lo, hi) in zip(best, groups, strict=True)]
     strengths = [np.full(hi - lo, STRENGTHS[choice]) for choice, (lo, hi) in zip(best, groups, strict=True)]
     return LinearMap(np.concatenate(weights, 1), np.concatenate(strengths))

@@ -40,6 +40,8 @@ ANCHORS = (1, 6, 24, 48, 96)
 RATE = 0.005
 MISSES = 0.2  # of the interval from .1 to .9
 LIMIT = math.log(4.0)  # of a log-width: a stream that was constant for a year must find back within days
+#: Raised when this code makes other numbers of the same intervals: widths learned by the other are then not kept.
+REVISION = 1
 SOFT = 1e-3  # of the running scale: beyond the interval's end by this much is a miss, by less is part of one, so that
 # rounding (another processor, another batch) moves a log-width by next to nothing
 

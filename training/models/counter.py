@@ -22,8 +22,8 @@ def initial_counter(batch: int) -> State:
 
 def increase(reading: Tensor, state: State) -> tuple[Tensor, State]:
     """What each interval since the last reading added, [batch] f64, with `reading` [batch] f64 (NaN = missing); NaN
-    without a reading now and one before. A reading below the last one is a reset: it is itself the increase. Below zero,
-    where the last was not, it is none: what a meter sends that lost its own."""
+    without a reading now and one before. A reading below the last one is a reset: it is itself the increase. Below
+    zero, where the last was not, it is none: what a meter sends that lost its own."""
     last, age = state["counter"].unbind(1)
     seen = age > 0
     reading = torch.where((reading < 0) & (last >= 0) & seen, torch.nan, reading)

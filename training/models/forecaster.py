@@ -22,6 +22,7 @@ from training.models.counter import Kind, increase, initial_counter
 from training.models.density import TINY, integral_transform, pinball, surprise
 from training.models.latent import Carried
 from training.models.memory import Memory, MemorySpec, State
+from training.models.parts import StatePart, calibration_part, latent_part, memory_parts
 from training.models.support import Support, confine, confined_units
 from training.models.suspect_columns import Judged, judge_columns
 from training.models.suspects import Suspects, in_data_units, possible
@@ -96,6 +97,10 @@ class Forecaster(nn.Module):
     """A family says how quantiles follow from the memory and, if it has one, from the latent state."""
 
     family = "forecaster"
+    #: Of the family's code. With one, a model of the same memory may take a row over part by part: the class leaves
+    #: memory, counter and calibration as they are here. Raised when the code moves the latent state otherwise, or makes
+    #: other forecasts of the same weights. None: no other version understands a row.
+    revision: int | None = None
     reads_at_once = True  # whether leads are read side by side: over long horizons training then draws some of them
 
     def __init__(
@@ -140,6 +145,22 @@ class Forecaster(nn.Module):
         counter = initial_counter(batch) if self.target.kind == "counter" else {}
         rule = self.suspects.initial_state(batch)
         return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter, **rule}
+
+    @property
+    def families(self) -> list[str]:
+        """Whose errors the calibration has learned."""
+        return [self.family]
+
+    def state_parts(self) -> list[StatePart]:
+        """What of the state is kept or zeroed together, or nothing where the class has no `revision`."""
+        if self.revision is None:
+            return []
+        own = {"families": self.families, "revision": self.revision}
+        parts = memory_parts(self.memory, self.target.kind, self.suspects)
+        if self.latent:
+            parts.append(latent_part(self.latent, own, needs=[part.name for part in parts]))
+        emitted = {"levels": self.target.quantiles, "support": self.target.support, "block": self.target.block}
+        return [*parts, calibration_part(self.calibration, own | emitted)]
 
     def step(self, value: Tensor, timestamp: Tensor, state: State, beside: Tensor | None = None) -> StepOutput:
         """Consume value [batch, 1] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms. `beside`
@@ -186,10 +207,12 @@ class Forecaster(nn.Module):
         return View(features if beside is None else torch.cat([features, beside], 1), timestamp, hidden)
 
     def _score(self, arrived: Tensor, state: State, before: Frame) -> tuple[Tensor, Tensor]:
-        """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without forecast or value."""
-        units = torch.where((before.scale > 0)[:, None], state["pending"], 0.0)
+        """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without a value, and where nothing is
+        pending: a forecast of no width at all is none."""
+        pending, known = state["pending"], state["count"][:, 0] > 0
+        units = torch.where((before.scale > 0)[:, None], pending, 0.0)
         last = in_data_units(state["last"], state["moved"])[:, 0]
-        return score(arrived, units, before, last, state["count"][:, 0] > 0, self.target)
+        return score(arrived, units, before, last, known & (_width(pending) > 0), self.target)
 
     # ------------------------------------------------------------------ a whole history at once
     @torch.no_grad()
@@ -304,6 +327,11 @@ def score(
     return torch.where(valid, loss, torch.nan), torch.where(valid[:, None], scores, torch.nan)
 
 
+def _width(quantiles: Tensor) -> Tensor:
+    """[n] from the lowest to the highest of `quantiles` [n, Q]."""
+    return quantiles[:, -1] - quantiles[:, 0]
+
+
 def _score_columns(
     values: NDArray[np.float64], columns: Columns, judged: Judged, one: NDArray[np.float32], target: Target
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -317,7 +345,7 @@ def _score_columns(
         scale = torch.as_tensor(scales[:-1, s])
         units = torch.where((scale > 0)[:, None], torch.as_tensor(one[:-1, s]), torch.tensor(0.0))
         x, last = torch.as_tensor(anchors[:-1, s]), torch.as_tensor(lasts[:-1, s])
-        known = torch.as_tensor(columns.count[:-1, s] > 0)
+        known = torch.as_tensor(columns.count[:-1, s] > 0) & (_width(torch.as_tensor(one[:-1, s])) > 0)
         a, b = score(torch.as_tensor(values[1:, s]), units, Frame(x, scale), last, known, target)
         loss[1:, s], scores[1:, s] = a.numpy(), b.numpy()
     return loss, scores

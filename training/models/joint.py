@@ -17,7 +17,9 @@ from training.models.channels import light_memory
 from training.models.columns import unroll_memory
 from training.models.forecaster import Forecaster, StepOutput, Unrolled
 from training.models.memory import Memory, State
+from training.models.parts import StatePart, joined, memory_parts
 from training.models.prefixed import part_of, prefixed
+from training.models.suspects import possible
 
 
 class Joint(nn.Module):
@@ -54,8 +56,17 @@ class Joint(nn.Module):
         parts = {_part(place): part.initial_state(batch) for place, part in enumerate(self.parts)}
         return prefixed(lights | parts)
 
+    def state_parts(self) -> list[StatePart]:
+        """The parts of the targets, those of one name together; the memories of the other channels are of the core."""
+        targets = {_part(place): part.state_parts() for place, part in enumerate(self.parts)}
+        if not all(targets.values()):
+            return []
+        lights = {_light(channel): memory_parts(self.light, "gauge") for channel in self.looked_at}
+        return joined(lights | targets)
+
     def step(self, value: Tensor, timestamp: Tensor, state: State) -> StepOutput:
         """Consume value [batch, channels] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
+        value = possible(value)
         lights = {
             channel: self.light.update(value[:, channel], timestamp, part_of(_light(channel), state))[0]
             for channel in self.looked_at
@@ -84,6 +95,7 @@ class Joint(nn.Module):
     ) -> list[Unrolled]:
         """values [T, S, channels] on the grid timestamps [T] -> for each target what `step` and `forecast` give of it;
         the surprise is that of its own values alone."""
+        values = possible(torch.as_tensor(values)).numpy()
         lights = [unroll_memory(self.light.spec, values[..., channel], timestamps) for channel in range(self.channels)]
         return [
             part.unroll(values[..., at], timestamps, origins, lights[:at] + lights[at + 1 :])

@@ -32,6 +32,10 @@ class Carried(nn.Module):
         super().__init__()
         self.units = units
 
+    def weights(self) -> dict[str, Tensor]:
+        """All that `advance` has learned: a state goes on under the same weights only."""
+        return dict(self.state_dict())
+
     def initial_state(self, batch: int) -> State:
         """Zeros, [batch, ...] each."""
         raise NotImplementedError(f"{type(self).__name__} must say what it carries")

@@ -41,6 +41,7 @@ class LinearAutoregression(PointForecaster):
     """`weights_one` [features], `weights_multi` [features, horizon]: features in, leads out, both in running scales."""
 
     family = "ar"
+    revision = 1
     weights_one: Tensor
     weights_multi: Tensor
 

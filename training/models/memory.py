@@ -28,6 +28,9 @@ LEVELS = (0.5, 1.0, 3.0, 7.0)  # half-lives of the levels, in seasons
 #: does not make the next week's shape, and yet it follows the year.
 SECOND_RATE = 0.2
 DAY_MS = 86_400_000
+#: Of the code of a memory (this file, `table.py`, `counter.py`): raised when it makes other numbers of the same
+#: readings, so that no row is read by another code than wrote it.
+REVISION = 1
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ class SideBySide(Carried):
         super().__init__(sum(latent.units for latent in latents.values()))
         self.latents = latents  # their weights belong to the members
 
+    def weights(self) -> dict[str, Tensor]:
+        return prefixed({name: latent.weights() for name, latent in self.latents.items()})
+
     def initial_state(self, batch: int) -> State:
         return prefixed({name: latent.initial_state(batch) for name, latent in self.latents.items()})
 
@@ -47,6 +50,7 @@ class Mixture(Forecaster):
     """`members` were fitted one by one, on the same memory; a member without a latent state just reads that memory."""
 
     family = "mix"
+    revision = 1
 
     def __init__(self, members: Sequence[Forecaster]) -> None:
         first = members[0]
@@ -56,6 +60,10 @@ class Mixture(Forecaster):
         shortest = min((member.anchors for member in members), key=max)
         super().__init__(first.target, first.memory.spec, SideBySide(parts) if parts else None, shortest)
         self.members = nn.ModuleList(members)
+
+    @property
+    def families(self) -> list[str]:
+        return [self.family, *(family for member in members_of(self) for family in member.families)]
 
     def one_step_units(self, view: View) -> Tensor:
         return torch.stack([member.one_step_units(own) for member, own in self._views(view)]).mean(0)
@@ -68,7 +76,12 @@ class Mixture(Forecaster):
 
     def _views(self, view: View) -> list[tuple[Forecaster, View]]:
         """Every member with its own part of the hidden state."""
-        members = [member for member in self.members if isinstance(member, Forecaster)]
+        members = members_of(self)
         sizes = [member.latent.units if member.latent else 0 for member in members]
         hidden = torch.split(view.hidden, sizes, -1)
         return [(member, View(view.features, view.timestamp, own)) for member, own in zip(members, hidden, strict=True)]
+
+
+def members_of(mixture: Mixture) -> list[Forecaster]:
+    """The forecasters that are mixed, in their order."""
+    return [member for member in mixture.members if isinstance(member, Forecaster)]

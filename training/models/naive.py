@@ -50,6 +50,7 @@ class Naive(PointForecaster):
     """The last value, for every lead."""
 
     family = "naive"
+    revision = 1
 
     def __init__(self, target: Target) -> None:
         super().__init__(target, MemorySpec(target.interval_ms))
@@ -63,6 +64,7 @@ class SeasonalNaive(PointForecaster):
     """The last value seen at the same phase of the season (a bin of it, where the season has over 168 slots)."""
 
     family = "seasonal_naive"
+    revision = 1
 
     def __init__(self, target: Target) -> None:
         spec = MemorySpec(target.interval_ms, target.season_steps, rates=(1.0,))

@@ -107,6 +107,8 @@ class Recurrent(Forecaster):
 class LatentAutoregression(Recurrent):
     """One of RECURRENT: the whole horizon is read from the hidden state at once."""
 
+    revision = 1
+
     def __init__(self, target: Target, family: str, linear: LinearAutoregression | None, units: int = UNITS) -> None:
         lags = MOST_STATES if family == DILATED_GRU else 1
         memory = linear.memory.spec if linear else plain_memory(target, lags)

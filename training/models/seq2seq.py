@@ -31,6 +31,7 @@ class SequenceToSequence(Recurrent):
     """A gated recurrent unit carried through time, and another one that goes through the horizon."""
 
     family = SEQ2SEQ
+    revision = 1
     reads_at_once = False
 
     def __init__(self, target: Target, linear: LinearAutoregression | None, units: int = UNITS) -> None:

@@ -5,7 +5,8 @@ a pass supposes that it knows which are not, forecasts every step at once, and j
 supposition. The first decision that differs was made on true forecasts: every pass adds at least one right decision a
 stream, mostly all, and when a pass changes nothing the result is that of going step by step.
 
-Within a pass, the readings between two episodes only teach the reach, which is a running maximum: those are done at once.
+Within a pass, the readings between two episodes only teach the reach, which is a running maximum: those are done at
+once.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Suspect readings: a sensor's impossible reading is held back, a new level is accepted, and the memory moves to it.
 
 A reading is suspect when it lies further from the pending median than WIDTHS times the 80 % interval, WIDTHS running
-scales, and REACH times the largest error taken in lately (the reach: rain comes in bursts, so bursts are no news). It is
-scored like any other, but memory, calibration and latent state take it as missing.
+scales, and REACH times the largest error taken in lately (the reach: rain comes in bursts, so bursts are no news). It
+is scored like any other, but memory, calibration and latent state take it as missing.
 
 ACCEPTED suspects in a row, each within half the jump of the one before, are a new level. A memory fed with it would
 take weeks to forget the step, so the memory stays where it is and the readings are moved instead: the memory holds
 z = factor * y + offset of a reading y, and both change when a level is accepted: the factor where the readings' own
-noise says that the unit changed, else the offset. The old pair stays at hand for HOME_SEASONS: a reading that lies where
-the old level would be goes home at once, as after a code that a sensor repeats for six hours.
+noise says that the unit changed, else the offset. The old pair stays at hand for HOME_SEASONS: a reading that lies
+where the old level would be goes home at once, as after a code that a sensor repeats for six hours.
 
 All of it is said in the memory's coordinates; `training/models/suspect_columns.py` does the same for a whole history.
 """
@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from training.models.table import State
 from training.models.units import Frame
 
+#: Raised when this code takes other readings into the same memory.
+REVISION = 1
 WIDTHS = 10.0
 REACH = 3.0
 REACH_SEASONS = 30.0  # half-life

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from service.errors import DataError
-from service.history import History, ReadOptions
+from service.history.csv_table import read_csv
+from service.history.history import History
+from service.history.options import ReadOptions
+from service.history.tables import read_table
 from service.records import Float64, Int64
-from service.tables import read_table
 
 HALF_HOUR_MS = 30 * 60_000
 WEEK_MS = 7 * 24 * 3_600_000
@@ -26,9 +28,9 @@ def read_sample(name: str) -> History:
     if name not in SAMPLES:
         raise DataError(f"no sample called {name!r}", f"there are {', '.join('sample:' + each for each in SAMPLES)}")
     folder = _folder()
-    buoy = read_table(folder / "sea_surface_temperature.csv.gz", ReadOptions())
+    buoy = _read(folder / "sea_surface_temperature.csv.gz")
     buoy = History(["buoy/water-temperature"], buoy.timestamps, buoy.values, buoy.notes)
-    return buoy if name == "buoy" else _beside(buoy, read_table(folder / "CGM.csv.gz", ReadOptions()))
+    return buoy if name == "buoy" else _beside(buoy, _read(folder / "CGM.csv.gz"))
 
 
 def half_hour_means(timestamps: Int64, values: Float64) -> tuple[Int64, Float64]:
@@ -37,6 +39,10 @@ def half_hour_means(timestamps: Int64, values: Float64) -> tuple[Int64, Float64]
     slots, index = np.unique(timestamps[observed] // HALF_HOUR_MS, return_inverse=True)
     sums = np.bincount(index, weights=values[observed], minlength=len(slots))
     return slots * HALF_HOUR_MS, sums / np.bincount(index, minlength=len(slots))
+
+
+def _read(path: Path) -> History:
+    return read_table(read_csv(path, ReadOptions())[0], ReadOptions())
 
 
 def _folder() -> Path:

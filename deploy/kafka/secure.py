@@ -1,0 +1,125 @@
+"""A Kafka on loopback ports that speaks TLS and SASL and asks for rights: `python -m deploy.kafka --secure`.
+
+One node, a listener for each way in:
+
+    PLAINTEXT    no TLS; everybody is User:ANONYMOUS, who may do everything: for administration
+    TLS          TLS; User:ANONYMOUS too
+    MTLS         TLS that wants a client certificate; CN=service is User:CN=service
+    SASL         SASL over TLS: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER
+    CLEAR        SASL without TLS
+    EXPIRED      TLS with an expired certificate
+    WRONG_HOST   TLS with a certificate for another host
+
+`admin` may do everything, all other users what ACLs allow. OAUTHBEARER takes unsigned tokens (`unsigned_token`), as
+Kafka itself offers for tests.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.kafka.pki import make_pki
+from deploy.kafka.server import KafkaServer, free_ports
+
+#: Users of PLAIN and SCRAM, and their passwords.
+USERS = {"admin": "admin-secret", "service": "service-secret", "guest": "guest-secret"}
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+_PROTOCOLS = {
+    "TLS": "SSL",
+    "MTLS": "SSL",
+    "SASL": "SASL_SSL",
+    "CLEAR": "SASL_PLAINTEXT",
+    "EXPIRED": "SSL",
+    "WRONG_HOST": "SSL",
+}
+#: Apart from those of the node itself.
+_PORTS = range(15_000, 20_000)
+_LOGIN = "org.apache.kafka.common.security"
+
+
+class SecureKafka(KafkaServer):
+    """One node with all listeners of this file. `port` is that of PLAINTEXT, the others follow it; free ports if not
+    given. `pki` holds the certificates."""
+
+    def __init__(self, *, port: int | None = None, jvm: Sequence[str] = ()) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="eddycast-pki-"))
+        self.pki = make_pki(self._folder)
+        count = len(_PROTOCOLS)
+        ports = free_ports(count, _PORTS) if port is None else range(port + 1, port + 1 + count)
+        self._listeners = dict(zip(_PROTOCOLS, ports, strict=True))
+        scram = [
+            word
+            for mechanism in MECHANISMS[1:3]
+            for user, password in USERS.items()
+            for word in ("--add-scram", f"{mechanism}=[name={user},password={password}]")
+        ]
+        super().__init__(port=port, config=self._configured(), formatting=scram, jvm=jvm)
+
+    def address(self, listener: str) -> str:
+        """HOST:PORT of a listener."""
+        return f"127.0.0.1:{self._listeners[listener]}" if listener in self._listeners else self.bootstrap_servers
+
+    def ways_in(self) -> list[str]:
+        """See `KafkaServer`."""
+        listeners = [f"  {name:<11} {self.address(name)}" for name in self._listeners]
+        users = ", ".join(f"{user} {password}" for user, password in USERS.items())
+        return [*listeners, f"users: {users}", f"certificates: {self._folder}"]
+
+    def stop(self) -> None:
+        """End the node; its data and certificates are removed."""
+        super().stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _configured(self) -> dict[str, str]:
+        """Lines of `server.properties`."""
+        ways = [f"{name}://127.0.0.1:{port}" for name, port in self._listeners.items()]
+        protocols = [f"{name}:{protocol}" for name, protocol in _PROTOCOLS.items()]
+        config = {
+            "listeners": ",".join(["PLAINTEXT://127.0.0.1:{port}", "CONTROLLER://127.0.0.1:{controller_port}", *ways]),
+            "advertised.listeners": ",".join(["PLAINTEXT://127.0.0.1:{port}", *ways]),
+            "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", "PLAINTEXT:PLAINTEXT", *protocols]),
+            "sasl.enabled.mechanisms": ",".join(MECHANISMS),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS;User:admin",
+            "allow.everyone.if.no.acl.found": "false",
+            "connection.failed.authentication.delay.ms": "50",
+        }
+        for name, protocol in _PROTOCOLS.items():
+            own = self._keys(name) if protocol.endswith("SSL") else {}
+            own |= _logins() if protocol.startswith("SASL") else {}
+            config |= {f"listener.name.{name.lower()}.{key}": value for key, value in own.items()}
+        return config
+
+    def _keys(self, listener: str) -> dict[str, str]:
+        own = {"EXPIRED": self.pki.expired, "WRONG_HOST": self.pki.wrong_host}.get(listener, self.pki.server)
+        return {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(own),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.pki.ca),
+            "ssl.client.auth": "required" if listener == "MTLS" else "none",
+        }
+
+
+def unsigned_token(user: str, seconds: float = 3600.0) -> str:
+    """A token for OAUTHBEARER that the test broker believes: `user`, valid for so long from now on."""
+    now = int(time.time())
+    parts = {"alg": "none"}, {"sub": user, "iat": now - 60, "exp": now + int(seconds)}
+    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts) + "."
+
+
+def _logins() -> dict[str, str]:
+    users = " ".join(f'user_{name}="{password}"' for name, password in USERS.items())
+    return {
+        "plain.sasl.jaas.config": f"{_LOGIN}.plain.PlainLoginModule required {users};",
+        "scram-sha-256.sasl.jaas.config": f"{_LOGIN}.scram.ScramLoginModule required;",
+        "scram-sha-512.sasl.jaas.config": f"{_LOGIN}.scram.ScramLoginModule required;",
+        "oauthbearer.sasl.jaas.config": f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule required "
+        'unsecuredLoginStringClaim_sub="broker";',
+    }

@@ -1,0 +1,102 @@
+"""Why a connection to a broker failed: what waiting does not cure, as our errors, and a few words for all else."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Sequence
+
+from kafka import errors as vendor
+
+from service.errors import AccessRefused, AuthenticationFailed, EddycastError, TlsFailed
+
+#: Verification results of OpenSSL (`man 3ssl X509_STORE_CTX_get_error`), and what to do about them.
+_VERIFICATION = {
+    9: "compare the clocks of both machines",
+    10: "renew the broker's certificate",
+    23: "give the broker a certificate that is not revoked",
+    62: "connect by a name that the certificate holds, or set kafka.ssl_check_hostname",
+    64: "connect by a name that the certificate holds, or set kafka.ssl_check_hostname",
+}
+_AUTHORITY = "name the authority that signed it by kafka.ssl_cafile"
+#: Reasons of OpenSSL by which a peer refuses the certificate it was shown, or misses one.
+_OUR_CERTIFICATE = re.compile(r"ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_|UNSUPPORTED_CERT|ACCESS_DENIED)")
+_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+
+
+def refusal(error: BaseException, where: str = "the broker") -> AccessRefused | None:
+    """What `error` means if no waiting cures it, with `where` in front; None for all others."""
+    if isinstance(error, EddycastError):  # of a token's provider
+        return error if isinstance(error, AccessRefused) else None
+    if isinstance(error, vendor.UnsupportedSaslMechanismError):
+        return AuthenticationFailed(f"{where} does not offer the mechanism that kafka.sasl_mechanism names")
+    if isinstance(error, vendor.IllegalSaslStateError):
+        return no_sasl(where)
+    if isinstance(error, vendor.SaslAuthenticationFailedError):
+        said = _detail(error).partition("SaslAuthenticationFailedError: ")[2] or _detail(error)
+        action = "correct kafka.sasl_username and its password, or the token"
+        return AuthenticationFailed(f"{where} refuses the login: {said}", action)
+    tls = _tls(error)
+    return None if tls is None else _of_tls(tls, where)
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether a connection ended without a word, as it does when each side speaks another protocol."""
+    detail = _detail(error)
+    return not isinstance(error, EddycastError) and not any(word in detail for word in ("ECONNREFUSED", "DNS"))
+
+
+def reason(error: BaseException) -> str:
+    """In words, for errors that may pass."""
+    detail = _detail(error)
+    if "DNS" in detail:
+        return "the name is not known to DNS"
+    if (found := re.match(r"(?:unable to connect: )?\[?(?:Errno )?(\d+)\b", detail)) is not None:
+        return os.strerror(int(found[1])).lower()
+    return detail
+
+
+def choice_of(mechanisms: Sequence[str]) -> str:
+    """What to do about a mechanism that is not among these."""
+    return f"choose one of {', '.join(mechanisms)}" if mechanisms else "choose one that the broker offers"
+
+
+def no_sasl(where: str) -> AuthenticationFailed:
+    """Of a port whose protocol is without SASL."""
+    return AuthenticationFailed(f"{where} takes no login", "set kafka.security_protocol to SSL or PLAINTEXT")
+
+
+def _detail(error: BaseException) -> str:
+    return ", ".join(map(str, error.args)) or type(error).__name__
+
+
+def _tls(error: BaseException) -> ssl.SSLError | None:
+    """The error of the TLS library behind a client's, unless it only says that the connection ended."""
+    for candidate in (error, *error.args, error.__context__):
+        if isinstance(candidate, ssl.SSLError):
+            return None if isinstance(candidate, ssl.SSLEOFError | ssl.SSLZeroReturnError) else candidate
+    return None
+
+
+def _of_tls(error: ssl.SSLError, where: str) -> TlsFailed:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        action = _VERIFICATION.get(error.verify_code, _AUTHORITY)
+        message = error.verify_message.rstrip(".")
+        return TlsFailed(f"the certificate of {where} is not accepted: {message}", action)
+    said = error.reason or str(error)
+    if _OUR_CERTIFICATE.search(said) or "CERTIFICATE_REQUIRED" in said:
+        what = f"{where} does not accept the client's certificate, or misses one ({_words(said)})"
+        return TlsFailed(what, "set kafka.ssl_certfile and kafka.ssl_keyfile to a certificate that the broker trusts")
+    if said in _NO_TLS:
+        return no_tls(where)
+    return TlsFailed(f"{where}: TLS failed: {_words(said)}", "compare the TLS versions and ciphers of both sides")
+
+
+def no_tls(where: str) -> TlsFailed:
+    """Of a port that speaks something else."""
+    return TlsFailed(f"{where} does not speak TLS", "set kafka.security_protocol to PLAINTEXT or SASL_PLAINTEXT")
+
+
+def _words(reason: str) -> str:
+    return re.sub(r"^(SSLV3|TLSV\d+)_ALERT_", "", reason).replace("_", " ").lower()

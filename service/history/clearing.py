@@ -1,0 +1,80 @@
+"""Codes for a missing value made missing in a table's columns, and which of them a service may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from service.history.missing_codes import find_codes
+from service.history.numbers import codes
+from service.history.options import ReadOptions
+from service.missing_codes import Codes
+from service.records import Float64, Int64
+from service.wording import many
+
+_Name = TypeVar("_Name")
+Readings = tuple[Int64, Float64]
+
+
+def without_codes(
+    read: Mapping[_Name, Readings], options: ReadOptions, channels: Sequence[str] | None = None
+) -> tuple[dict[_Name, Readings], list[str], Codes]:
+    """The columns `read` with codes made missing; a note for each code; and the codes of each channel.
+
+    `channels` names the channel of each column, in order; None = all are one. The codes that are returned hold for all
+    streams of a channel, so a number that is a code in one stream and a reading in another is not among them.
+    """
+    kept = tuple(codes(options.not_missing, options.decimal or "."))
+    given = tuple(codes(options.missing, options.decimal or "."))
+    cleared: dict[_Name, Readings] = {}
+    found: list[dict[float, int]] = []
+    likely: set[float] = set()
+    places = [options.channels.index(name) for name in channels] if channels else [0] * len(read)
+    for place, (name, (times, values)) in zip(places, read.items(), strict=True):
+        here = find_codes(values, kept)
+        if options.codes is not None:
+            told = [code for code in options.codes[place] if code not in kept]
+            likely |= here.keys() - told
+            here = {code: count for code in told if (count := int(np.count_nonzero(values == code)))}
+        found.append(here)
+        cleared[name] = (times, np.where(np.isin(values, list(here)), np.nan, values)) if here else (times, values)
+    by_channel = tuple(
+        tuple(sorted({*given, *_of_all(place, places, found, list(cleared.values()))}))
+        for place in range(max(len(options.channels), 1))
+    )
+    notes = _notes(found, len(read), known=options.codes is not None) + [
+        f"{code:g} looks like a code for a missing value, which the bundle does not know: taken as a reading, as the "
+        "service does without input.codes"
+        for code in sorted(likely)
+    ]
+    return cleared, notes, by_channel if any(by_channel) else ()
+
+
+def merged(parts: Sequence[Codes]) -> Codes:
+    """The codes of several tables together, channel by channel."""
+    full = [part for part in parts if part]
+    return tuple(tuple(sorted({code for codes in each for code in codes})) for each in zip(*full, strict=True))
+
+
+def _of_all(
+    place: int, places: Sequence[int], found: Sequence[dict[float, int]], columns: Sequence[Readings]
+) -> set[float]:
+    """Codes of a channel that no stream of it has as a reading."""
+    mine = [i for i, other in enumerate(places) if other == place]
+    every = {code for i in mine for code in found[i]}
+    return {code for code in every if not any((columns[i][1] == code).any() for i in mine)}
+
+
+def _notes(found: Sequence[dict[float, int]], streams: int, known: bool) -> list[str]:
+    counts: dict[float, list[int]] = {}
+    for here in found:
+        for code, count in here.items():
+            counts.setdefault(code, []).append(count)
+    why = "as the bundle has it" if known else ""
+    return [
+        f"{code:g} stands for a missing value {many(sum(each), 'time')} in {len(each)} of {many(streams, 'stream')}: "
+        f"taken as missing{', ' + why if why else f'; --not-missing {code:g} keeps it'}"
+        for code, each in counts.items()
+    ]

@@ -1,0 +1,196 @@
+"""Which column holds the time, and which ones no sensor sent. Imports polars: read through `service.history`."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from service.errors import DataError
+from service.history import words
+from service.history.dates import MS_PER_DAY
+from service.history.epochs import are_figures
+from service.history.numbers import blank_missing
+from service.history.options import ReadOptions
+from service.history.times import read_times
+from service.records import Float64, Int64
+
+#: Cells that are looked at to tell what a column is.
+_HEAD = 50
+#: Rows from which on a column that rises by one in each of them is no sensor, whatever it is called.
+_ROWS = 50
+#: Steps that a clock of whole units has gone, so that it is no sensor that happens to rise by one each time.
+_STEPS = 50
+_CLOCK = r"^\s*\d{1,2}[:.]\d\d"
+#: Clocks in other zones differ by less.
+_ZONES_MS = 15 * 3_600_000
+#: ms of one step of a clock: s, ms, us, ns, minutes, hours, days.
+_UNITS_MS = (1e3, 1.0, 1e-3, 1e-6, 6e4, 3.6e6, 8.64e7)
+_SPREADSHEET = 25_569
+
+
+def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
+    """The columns that make a stamp: the one asked for, or told by its name or its cells. Raises DataError."""
+    if options.time_column:
+        asked = tuple(name.strip() for name in options.time_column.split(","))
+        whole = (options.time_column,) if options.time_column in frame.columns else asked
+        for name in whole:
+            require(frame.columns, name)
+        return whole
+    columns = [name for name in frame.columns if name != options.value_column]
+    for day, clock in words.day_and_clock(columns):
+        if _is_day(frame[day]) and _is_clock(frame[clock]):
+            return day, clock
+    known = [name for name in columns if words.is_time_word(name) and _may_be_time(frame[name])]
+    if found := words.time_column(known):
+        return (found,)
+    if parts := words.time_parts(columns):
+        return parts
+    for name in columns:
+        if frame[name].dtype.is_temporal() or _is_date(frame[name]):
+            return (name,)
+    raise DataError(f"no time column among {', '.join(frame.columns)}", "name it with --time-column")
+
+
+def require(columns: list[str], name: str) -> None:
+    """Raises DataError, with the columns that there are, unless `name` is one of them."""
+    if name not in columns:
+        raise DataError(f"no column {name!r}", f"the columns are {', '.join(columns)}")
+
+
+def time_cells(frame: pl.DataFrame, time: tuple[str, ...]) -> pl.Series:
+    """The stamp column; several columns (a date and a clock, or year, month, day, hour) are joined into one text."""
+    if len(time) == 1:
+        return frame[time[0]]
+    cells = [frame[name].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "") for name in time]
+    if len(time) == 2:
+        return (cells[0].str.replace(r"[ T]00:00(:00)?(\.0+)?$", "") + " " + _clock_text(cells[1])).rename(
+            ",".join(time)
+        )
+    parts = [cell.str.zfill(2) for cell in cells]
+    year = parts[0].str.replace(r"^(\d\d)$", "20$1")
+    joined = year + "-" + parts[1] + "-" + parts[2] + " " + (parts[3] if len(parts) > 3 else "00")
+    for i in (4, 5):
+        joined = joined + ":" + (parts[i] if len(parts) > i else "00")
+    return joined.rename(",".join(time))
+
+
+def is_counter(name: str, values: Float64) -> bool:
+    """Whether a column only numbers the rows: one more in every row, or called so and hardly ever more than that."""
+    steps = np.diff(values)
+    if len(values) < 3 or not np.isfinite(steps).all():
+        return False
+    if (steps == 1).all():
+        return len(values) >= _ROWS or words.counter_word(name)
+    return words.counter_word(name) and bool(
+        (steps >= 1).all() and (steps == np.rint(steps)).all() and (steps == 1).mean() > 0.9
+    )
+
+
+def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
+    """Whether a column tells the time again: an epoch, days of a spreadsheet, or what has passed since some moment."""
+    known = np.isfinite(values)
+    if known.sum() < 2 or np.ptp(milliseconds[known]) == 0:
+        return False
+    held, stamps = values[known], milliseconds[known]
+    epochs = [held * unit for unit in (*_UNITS_MS[:4], _UNITS_MS[-1])] + [(held - _SPREADSHEET) * MS_PER_DAY]
+    if any(float(np.median(np.abs(each - stamps))) <= _ZONES_MS for each in epochs):
+        return True
+    if len(held) < _ROWS and not words.clock_word(name):
+        return False
+    passed, since = held - held[0], (stamps - stamps[0]).astype(np.float64)
+    whole = bool((held == np.rint(held)).all())
+    return any(
+        abs(passed[-1]) >= (_STEPS if whole else 0.01)
+        and bool((np.abs(passed * unit - since) <= unit * (1.001 if whole else 0.001)).all())
+        for unit in _UNITS_MS
+    )
+
+
+def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
+    """Whether a column called so is the year, the month, the day, the hour or the minute of the stamp."""
+    part = words.part_of_time(name)
+    if part is None or not len(values):
+        return False
+    days = milliseconds.astype("M8[ms]").astype("M8[D]")
+    months = days.astype("M8[M]")
+    clock = milliseconds % MS_PER_DAY
+    expected = (
+        days.astype("M8[Y]").astype(int) + 1970,
+        months.astype(int) % 12 + 1,
+        (days - months).astype(int) + 1,
+        clock // 3_600_000,
+        clock // 60_000 % 60,
+        clock // 1000 % 60,
+    )[part]
+    return bool((values == expected).mean() > 0.95)
+
+
+def _clock_text(cells: pl.Series) -> pl.Series:
+    """Times of the day as HH:MM: `18.00.00`, `1800` and `18` too."""
+    plain = cells.str.replace_all(r"(\d)\.(\d)", "$1:$2").str.replace_all(r"(\d)\.(\d)", "$1:$2")
+    if not plain.drop_nulls().str.contains(r"^\d{1,4}$").all():
+        return plain
+    hours = plain.cast(pl.Int64, strict=False).max()
+    if isinstance(hours, int) and hours <= 24:
+        return plain.str.zfill(2) + ":00"
+    return plain.str.zfill(4).str.replace(r"^(\d\d)(\d\d)$", "$1:$2")
+
+
+def _head(column: pl.Series) -> pl.Series:
+    """The first cells of a column that hold something, as text."""
+    text = column if column.dtype == pl.String else column.cast(pl.String, strict=False)
+    return blank_missing(text).drop_nulls().head(_HEAD)
+
+
+def _is_clock(column: pl.Series) -> bool:
+    """Whether a column holds times of day (18:00, 18.00.00, 1800, 18) rather than whole stamps."""
+    head = _head(column)
+    if not len(head):
+        return False
+    if head.str.contains(_CLOCK).all():
+        return True
+    figures = head.str.extract(r"^(\d{1,4})(\.0)?$", 1).cast(pl.Int64, strict=False)
+    low = column.cast(pl.Float64, strict=False).min()
+    return figures.null_count() == 0 and bool(((figures % 100 < 60) & (figures <= 2400)).all()) and low is not None
+
+
+def _is_day(column: pl.Series) -> bool:
+    """Whether a column holds dates without a clock, or with one that stands at midnight."""
+    if column.dtype == pl.Date:
+        return True
+    head = _head(column)
+    return len(head) > 0 and bool(
+        head.str.contains(
+            r"^\D{0,5}\d{1,4}[-/. ]\w{1,9}\.?[-/. ]+\d{2,4}([ T]00:00(:00)?(\.0+)?)?$|^(19|20)\d{6}$"
+        ).all()
+    )
+
+
+def _may_be_time(column: pl.Series) -> bool:
+    """Whether the cells of a column that is called like a time can be one."""
+    if column.dtype.is_temporal():
+        return True
+    head = _head(column)
+    if not len(head):
+        return True
+    return (
+        bool(head.str.contains(r"\d").mean() or 0 > 0.5)
+        and not head.str.contains(r"^\d{1,2}[:.]\d\d([:.]\d\d)?$").all()
+    )
+
+
+def _is_date(column: pl.Series) -> bool:
+    if column.dtype != pl.String:
+        return False
+    head = _head(column)
+    figures = len(head) > 0 and are_figures(head)
+    if not len(head) or (
+        figures and not head.str.contains(r"^(19|20)\d\d[01]\d[0-3]\d([0-2]\d([0-5]\d){0,2})?$").all()
+    ):
+        return False
+    if not figures and head.str.contains(r"\d").mean() != 1.0:
+        return False
+    try:
+        return not read_times(head, ReadOptions(day_first=True)).empty.any()
+    except DataError:
+        return False

@@ -1,0 +1,167 @@
+"""Dates in figures or with names of months, to ms; in every order that the column allows, and the choice among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from service.errors import DataError
+from service.history.history import Mask
+from service.history.month_names import MONTHS
+from service.records import Int64
+
+MS_PER_DAY = 86_400_000
+
+_WEEKDAY = r"(?i)^(mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+|^(mo|di|mi|do|fr|sa|so)\.?,?\s+"
+_CLOCK = (
+    r"(?:[\sT_,:-]+(?P<hour>\d{1,2})(?:[:.h](?P<minute>\d{2}))?(?:[:.](?P<second>\d{2})(?:[.,:](?P<fraction>\d{1,9}))?)?"
+    r"\s*(?:(?P<half>[AaPp])\.?\s?[Mm]\.?)?(?:\s*Uhr)?)?$"
+)
+_DATE = (
+    r"^(?P<a>\d{1,4}|\p{L}{3,9})\.?[-/. ,]+(?P<b>\d{1,2}|\p{L}{3,9})\.?(?P<mark>[-/. ,])[-/. ,]*(?P<c>\d{1,4})" + _CLOCK
+)
+_COMPACT = (
+    r"^(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)[T _-]?(?P<hour>\d\d)?:?(?P<minute>\d\d)?:?(?P<second>\d\d)?"
+    r"(?:[.,](?P<fraction>\d{1,9}))?$"
+)
+#: Years of two digits, as POSIX has them: 69 to 99 are of the last century.
+_PIVOT = 69
+_ORDERS = {"year/month/day": "abc", "day/month/year": "cba", "month/day/year": "cab", "year/day/month": "acb"}
+_OPTIONS = {"day/month/year": "--day-first", "month/day/year": "--month-first"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A column read in one way: `milliseconds` [rows] where `valid` [rows]. `usual` is the one that people mean who
+    write dates so."""
+
+    form: str
+    milliseconds: Int64
+    valid: Mask
+    usual: bool = False
+
+    @property
+    def irregular(self) -> int:
+        """How many steps from one stamp to the next are not the commonest one; 0 for a calendar's months."""
+        stamps = np.unique(self.milliseconds[self.valid])
+        steps = np.diff(stamps)
+        if not len(steps):
+            return 0
+        days = stamps.astype("M8[ms]").astype("M8[D]")
+        months = days.astype("M8[M]")
+        same = len(np.unique((days - months).astype(int))) == 1 and len(np.unique(stamps % MS_PER_DAY)) == 1
+        if same and len(np.unique(np.diff(months.astype(int)))) == 1:
+            return 0
+        return int(len(steps) - np.unique(steps, return_counts=True)[1].max())
+
+
+def read_dates(cells: pl.Series) -> list[Reading]:
+    """The column in every order of day, month and year that reads most of it."""
+    iso = cells.str.replace(r"^(\d{4}-\d\d-\d\d)[tT]", "$1 ").str.to_datetime(
+        "%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ms"
+    )
+    if iso.null_count() == cells.null_count() and iso.null_count() < len(cells):
+        epoch = iso.dt.epoch("ms").fill_null(0).to_numpy().astype(np.int64)
+        return [Reading("year/month/day", epoch, iso.is_not_null().to_numpy(), usual=True)]
+    plain = cells.str.replace(_WEEKDAY, "").str.strip_chars()
+    compact = plain.str.extract_groups(_COMPACT).struct.unnest()
+    fields = plain.str.extract_groups(_DATE).struct.unnest()
+    if fields["c"].null_count() > compact["day"].null_count():
+        parts = [_number(compact[name]) for name in ("year", "month", "day")]
+        return [_assemble("year/month/day", parts, _clock(compact), usual=True)]
+    return _orders(fields)
+
+
+def settle(
+    name: str, cells: pl.Series, readings: list[Reading], day_first: bool | None
+) -> tuple[Reading, tuple[str, ...]]:
+    """The reading that suits the column, and a note where it was a choice. Raises DataError if two suit it as well."""
+    most = max(int(reading.valid.sum()) for reading in readings)
+    fitting = [reading for reading in readings if int(reading.valid.sum()) == most]
+    if day_first is not None:
+        form = "day/month/year" if day_first else "month/day/year"
+        asked = [reading for reading in readings if reading.form == form]
+        if asked and asked[0].valid.any():
+            return asked[0], (f"dates are {form}",)
+    usual = [reading for reading in fitting if reading.usual]
+    best = usual[0] if usual else min(fitting, key=lambda reading: reading.irregular)
+    rivals = [] if usual else [each for each in fitting if each is not best]
+    for rival in rivals:
+        differ = np.flatnonzero(best.valid & (best.milliseconds != rival.milliseconds))
+        if len(differ) and not best.irregular * 2 < rival.irregular:
+            row = int(differ[0])
+            one, other = (
+                f"{np.datetime64(int(each.milliseconds[row]), 'ms').astype('M8[D]')} as {each.form}"
+                for each in (best, rival)
+            )
+            raise DataError(
+                f"column {name!r}, row {row + 1}: {cells[row]!r} is {one} and {other}, and both suit all rows",
+                " or ".join(_OPTIONS.get(each.form, "--time-format '%y-%m-%d'") for each in (best, rival)),
+            )
+    plain = best.form == "year/month/day" and not rivals
+    return best, () if plain else (f"dates are {best.form}",)
+
+
+def _orders(fields: pl.DataFrame) -> list[Reading]:
+    """Readings of three fields of a date, in the orders that their lengths and names of months allow."""
+    numbers = {each: _number(_unnamed(fields[each])) for each in "abc"}
+    clock = _clock(fields)
+    held = max(fields["c"].count(), 1)
+    long = {each: int((fields[each].str.len_chars() == 4).sum()) * 2 > held for each in "ac"}
+    text = {each: bool(fields[each].str.contains(r"^\p{L}").any()) for each in "ab"}
+    if long["a"]:
+        allowed = ["year/month/day"] if text["b"] else ["year/month/day", "year/day/month"]
+    elif text["a"]:
+        allowed = ["month/day/year"]
+    else:
+        allowed = [
+            "day/month/year",
+            *([] if text["b"] else ["month/day/year"]),
+            *([] if long["c"] else ["year/month/day"]),
+        ]
+    dotted = bool((fields["mark"] == ".").any())
+    usual = "year/month/day" if long["a"] else "day/month/year" if dotted or (text["b"] and long["c"]) else ""
+    return [_assemble(form, [numbers[each] for each in _ORDERS[form]], clock, usual=form == usual) for form in allowed]
+
+
+def _assemble(form: str, parts: list[Int64], clock: tuple[Int64, Mask], usual: bool) -> Reading:
+    """Years, months and days (-1 = none) and ms of the day as ms since the epoch."""
+    years, months, days = parts
+    years = np.where((years >= 0) & (years < 100), years + np.where(years < _PIVOT, 2000, 1900), years)
+    first = ((years - 1970) * 12 + months - 1).astype("M8[M]")
+    length = ((first + 1).astype("M8[D]") - first.astype("M8[D]")).astype(np.int64)
+    milliseconds, told = clock
+    valid = told & (years > 0) & (months >= 1) & (months <= 12) & (days >= 1) & (days <= length)
+    stamps = (first.astype("M8[D]").astype(np.int64) + days - 1) * MS_PER_DAY + milliseconds
+    return Reading(form, np.where(valid, stamps, 0), valid, usual)
+
+
+def _clock(fields: pl.DataFrame) -> tuple[Int64, Mask]:
+    """ms of the day, and where the clock is one. 24:00 is the end of the day."""
+    hour, minute, second = (np.maximum(_number(fields[name]), 0) for name in ("hour", "minute", "second"))
+    fraction = _number(fields["fraction"].str.pad_end(9, "0"))
+    if "half" in fields.columns:
+        half = fields["half"].str.to_lowercase()
+        known = half.is_not_null().to_numpy()
+        afternoon = (half == "p").fill_null(False).to_numpy()
+        hour = np.where(known, hour % 12 + 12 * afternoon, hour)
+    milliseconds = hour * 3_600_000 + minute * 60_000 + second * 1000 + np.maximum(fraction, 0) // 1_000_000
+    valid = (minute < 60) & (second <= 60) & (milliseconds <= MS_PER_DAY)
+    return milliseconds, valid
+
+
+def _number(texts: pl.Series) -> Int64:
+    """Figures as whole numbers, -1 = none."""
+    return texts.cast(pl.Int64, strict=False).fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _unnamed(texts: pl.Series) -> pl.Series:
+    """Names of months as their numbers."""
+    if not texts.str.contains(r"^\p{L}").any():
+        return texts
+    names = texts.str.to_lowercase().str.replace_all(r"[.]", "")
+    unique = names.drop_nulls().unique().to_list()
+    numbers = {name: str(MONTHS[name[:size]]) for name in unique for size in (9, 4, 3) if name[:size] in MONTHS}
+    return names.replace(numbers)

@@ -1,0 +1,96 @@
+"""Times that are plain numbers: calendar figures without separators, days of a spreadsheet, epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from service.errors import DataError
+from service.history.dates import MS_PER_DAY, Reading, read_dates
+from service.history.history import Mask
+from service.observation import LAST_TIMESTAMP
+from service.records import Float64, Int64
+
+_FIGURES = r"^-?\d+([.,]\d+)?([eE][+-]?\d+)?$"
+#: Epochs by the size of the number.
+_EPOCHS = (
+    (1e11, "seconds", 1e3),
+    (1e14, "milliseconds", 1.0),
+    (1e17, "microseconds", 1e-3),
+    (np.inf, "nanoseconds", 1e-6),
+)
+#: Counts of days: whose they are, from, to, and the number of 1970-01-01. As seconds they would all be of 1970.
+_DAYS = (
+    ("days of a spreadsheet (day 25569 is 1970-01-01)", 25_569, 60_000, 25_569.0),
+    ("days of MATLAB", 700_000, 790_000, 719_529.0),
+    ("Julian days", 2_440_588, 2_490_000, 2_440_587.5),
+)
+#: A count of days is as fine as its decimals: stamps this close to whole ones are these, ms.
+_WHOLE = ((60_000, 6_000), (1_000, 60))
+_LENGTHS = (6, 8, 10, 12, 14)
+
+
+def are_figures(cells: pl.Series) -> bool:
+    """Whether the cells of a text column are numbers (epochs or calendar figures), not written dates."""
+    head = cells.drop_nulls().head(50)
+    return len(head) > 0 and bool(head.str.contains(_FIGURES).all())
+
+
+def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
+    """Numbers (NaN = none) as times, and whether these are in UTC already. Raises DataError."""
+    known = np.isfinite(values)
+    if not known.any():
+        raise DataError(f"column {name!r} holds no time", "name the time column with --time-column")
+    epoch = _epoch(values, known)
+    if (calendar := _calendar(values, known)) is not None:
+        if not epoch.irregular * 2 < calendar.irregular:
+            return calendar, False
+        return epoch, True
+    for form, first, last, zero in _DAYS:
+        if (values[known] >= first).all() and (values[known] < last).all():
+            stamps = _whole(np.where(known, (values - zero) * MS_PER_DAY, 0.0)[known])
+            read = np.zeros(len(values), np.int64)
+            read[known] = stamps
+            return Reading(form, read, known), False
+    if (outside := known & (np.abs(epoch.milliseconds) > LAST_TIMESTAMP)).any():
+        row = int(np.argmax(outside))
+        unit = epoch.form.split()[0]
+        raise DataError(
+            f"column {name!r}, row {row + 1}: {values[row]:.6g} is no time of this era in {unit} since the epoch",
+            "repair or remove the row, or name the time column with --time-column",
+        )
+    return epoch, True
+
+
+def _epoch(values: Float64, known: Mask) -> Reading:
+    typical = float(np.median(np.abs(values[known])))
+    unit, factor = next((unit, factor) for limit, unit, factor in _EPOCHS if typical < limit)
+    scaled = np.clip(np.where(known, values * factor, 0.0), -9e18, 9e18)
+    return Reading(f"{unit} since the epoch", np.rint(scaled).astype(np.int64), known)
+
+
+def _calendar(values: Float64, known: Mask) -> Reading | None:
+    """YYYYMM, YYYYMMDD, and these with HH, HHMM or HHMMSS, if every number is one."""
+    held = values[known]
+    if (held != np.rint(held)).any() or held.min() < 10**5 or held.max() >= 10**14:
+        return None
+    lengths = np.unique(np.floor(np.log10(held)).astype(int) + 1)
+    if len(lengths) != 1 or lengths[0] not in _LENGTHS:
+        return None
+    text = pl.Series(held.astype(np.int64)).cast(pl.String)
+    read = read_dates(text + "01" if lengths[0] == 6 else text)[0]
+    years = read.milliseconds // (MS_PER_DAY * 365) + 1970
+    if not read.valid.all() or years.min() < 1900 or years.max() > 2100:
+        return None
+    stamps = np.zeros(len(values), np.int64)
+    stamps[known] = read.milliseconds
+    form = "YYYYMMDDHHMMSS"[: lengths[0]]
+    return Reading(f"read as {form} (--time-format reads them otherwise)", stamps, known)
+
+
+def _whole(stamps: Float64) -> Int64:
+    for unit, near in _WHOLE:
+        rounded = np.rint(stamps / unit) * unit
+        if (np.abs(stamps - rounded) <= near).all():
+            return rounded.astype(np.int64)
+    return np.rint(stamps).astype(np.int64)

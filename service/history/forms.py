@@ -1,0 +1,73 @@
+"""What a cell looks like: a time, a number, a unit, nothing."""
+
+from __future__ import annotations
+
+import re
+
+#: Spellings of a missing value, compared without case and outer blanks.
+MISSING = (
+    *(
+        "",
+        "na",
+        "n/a",
+        "nan",
+        "null",
+        "none",
+        "nil",
+        "-",
+        "--",
+        "---",
+        "?",
+        "#n/a",
+        "#value!",
+        "\\n",
+        "(null)",
+        "m",
+        "mm",
+    ),
+    *("unavailable", "unknown", "undefined", "missing", "no data", "nodata", "not available", "bad", "bad input"),
+    *("i/o timeout", "pt created", "error", "err", "fault", "invalid", "offline", "n.a.", "n.v.", "k.a.", "nd", "n/d"),
+)
+_NUMBER = re.compile(r"^[-+−]?(\d[\d '  ’]*([.,][\d]+)*|[.,]\d+)([eE][-+]?\d+)?\s*%?$")
+_STAMP = re.compile(
+    r"^[\"']?(\w{2,9}\.?,? )?"
+    r"((19|20)\d\d[-/]\d{1,2}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/. ]\d{1,2}[-/. ](\d{4}|\d{2})"
+    r"|\d{4}[ /]\d{2}[ /]\d{2}|\d{1,2}[-/. ]{1,2}[^\W\d]{3,9}\.?,?[-/. ]\d{2,4}"
+    r"|\d{4}[-/ ][^\W\d]{3,9}[-/ ]\d{1,2}|[^\W\d]{3,9}\.? \d{1,2},? \d{4}"
+    r"|(19|20)\d{6}[T _-]?\d{0,6})"
+    r"(?!\d|\.\d)"
+)
+_UNIT = re.compile(r"^[\[(<]?[^\W\d_]{0,4}[°%µμ/²³^*\- .\w]{0,8}[\])>]?$")
+_UNIT_WORDS = (
+    "volts",
+    "deg c",
+    "deg f",
+    "degrees",
+    "percent",
+    "seconds",
+    "celsius",
+    "meters/second",
+    "kw/meter^2",
+    "watts",
+)
+
+
+def is_blank(cell: str) -> bool:
+    """Whether a cell holds nothing, or a spelling of a missing value."""
+    return cell.strip().lower() in MISSING
+
+
+def looks_like_time(cell: str) -> bool:
+    """Whether a cell is a date in figures or with the name of a month."""
+    return bool(_STAMP.match(cell.strip()))
+
+
+def looks_like_number(cell: str) -> bool:
+    """Whether a cell is a number, with any decimal mark."""
+    return bool(_NUMBER.match(cell.strip()))
+
+
+def looks_like_unit(cell: str) -> bool:
+    """Whether a cell is empty or short enough for a unit."""
+    plain = cell.strip()
+    return plain.lower() in _UNIT_WORDS or bool(_UNIT.match(plain))

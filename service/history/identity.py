@@ -1,0 +1,162 @@
+"""Which columns of a long table name its streams: those that make the stamps unique.
+
+A stamp that comes again with another value belongs to another stream. The smallest set of columns under which no more
+than one reading in a hundred does so tells the streams apart (a device, or a device and a metric).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+
+from service.errors import DataError
+from service.history import words
+from service.history.numbers import Numbers
+from service.records import Float64, Int64
+
+#: Share of the readings that may be lost to a stamp that comes twice.
+LOST = 0.01
+#: Columns that are tried together, of so many; and values that are looked at.
+_TOGETHER, _TRIED, _VALUES = 3, 10, 4
+_WORDS_OF_BOOLEANS = ("true", "false", "yes", "no", "on", "off", "0", "1")
+_TIME = "\0time"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A column that may name streams. `rank`: how much its name speaks for it (`words.stream_rank`)."""
+
+    name: str
+    rank: int
+    text: bool
+    distinct: int
+    place: int
+
+    @property
+    def order(self) -> tuple[int, int, int, int]:
+        return self.rank, words.stream_order(self.name), not self.text, self.place
+
+
+class Identity:
+    """The rows of a table by stamp, and what tells them apart."""
+
+    def __init__(self, frame: pl.DataFrame, milliseconds: Int64, columns: dict[str, Numbers]) -> None:
+        self._frame = frame.with_columns(pl.Series(_TIME, milliseconds))
+        self._times = milliseconds
+        self._columns = columns
+        self.candidates = [found for place, name in enumerate(frame.columns) if (found := self._candidate(name, place))]
+
+    def lost(self, ids: Sequence[str], values: Sequence[str]) -> float:
+        """The share of readings whose stamp comes with another value before them, in the stream that `ids` name; one
+        alone does not count."""
+        gone = held = 0
+        for name in [name for name in values if name not in ids][:_VALUES]:
+            reading = pl.Series("\0value", self._columns[name].values)
+            rows = self._frame.select(_TIME, *(each for each in ids)).with_columns(reading).filter(reading.is_not_nan())
+            held += len(rows)
+            gone += rows.n_unique() - rows.drop("\0value").n_unique()
+        return gone / held if gone > 1 else 0.0
+
+    def find(self, values: Sequence[str], base: tuple[str, ...] = ()) -> tuple[str, ...] | None:
+        """The columns that make stamps unique beside `base`: none, one or several; None if there are no such ones.
+        Raises DataError if two columns do so in different ways."""
+        if self.lost(base, values) <= LOST:
+            return base or self._beside(values)
+        others = sorted((each for each in self.candidates if each.name not in base), key=lambda each: each.order)
+        for size in range(1, _TOGETHER + 1):
+            sets = [
+                each
+                for each in combinations(others[:_TRIED], size)
+                if self.lost((*base, *(column.name for column in each)), values) <= LOST
+            ]
+            if sets:
+                return (*base, *self._best(sets))
+        return None
+
+    def _candidate(self, name: str, place: int) -> Candidate | None:
+        """A column of words or whole numbers that come again and again."""
+        cells, numeric = self._frame[name], self._columns[name].is_numeric
+        if cells.dtype.is_float() or cells.dtype.is_nested() or cells.null_count():
+            return None
+        known = self._columns[name].values
+        if numeric and not (np.rint(known) == known).all():
+            return None
+        distinct = cells.n_unique()
+        few = len(cells) // (10 if numeric and words.stream_rank(name) == 2 else 2)
+        if distinct < 2 or distinct > few or self._is_boolean(cells):
+            return None
+        return Candidate(name, words.stream_rank(name), not numeric, distinct, place)
+
+    @staticmethod
+    def _is_boolean(cells: pl.Series) -> bool:
+        held = cells.cast(pl.String).str.to_lowercase().str.strip_chars().unique()
+        return cells.dtype == pl.Boolean or bool(held.is_in(_WORDS_OF_BOOLEANS).all())
+
+    def _best(self, sets: list[tuple[Candidate, ...]]) -> tuple[str, ...]:
+        """The set that names speak for most; of those that make the same streams, the one that reads best. Raises
+        DataError for two that names speak for as much, and that make others."""
+        ranked = sorted(sets, key=lambda each: (_rank(each), *(column.order for column in each)))
+        best = ranked[0]
+        streams = self._count(best)
+        same = [best]
+        for rival in ranked[1:]:
+            together = self._frame.select({column.name for column in (*best, *rival)}).n_unique()
+            if together == streams == self._count(rival):
+                same.append(rival)
+            elif together > max(streams, self._count(rival)) and _rank(rival) == _rank(best):
+                one, other = (", ".join(repr(column.name) for column in each) for each in (best, rival))
+                options = " or ".join(
+                    f"--stream-column {','.join(column.name for column in each)}" for each in (best, rival)
+                )
+                raise DataError(
+                    f"stamps repeat with other values; {one} and {other} both tell the rows apart", f"say {options}"
+                )
+        readable = max(same, key=lambda each: sum(column.text for column in each))
+        return tuple(column.name for column in readable)
+
+    def _count(self, ids: tuple[Candidate, ...]) -> int:
+        return self._frame.select(column.name for column in ids).n_unique()
+
+    def _beside(self, values: Sequence[str]) -> tuple[str, ...]:
+        """A column that names streams although no stamp repeats: called like a sensor, or one whose rows, taken by
+        themselves, are regular or smooth while all together are not."""
+        for each in sorted(self.candidates, key=lambda candidate: candidate.order):
+            if (each.rank == 0 and (each.text or each.name.lower().endswith("id"))) or self._interleaved(each, values):
+                return (each.name,)
+        return ()
+
+    def _interleaved(self, candidate: Candidate, values: Sequence[str]) -> bool:
+        codes = self._frame[candidate.name].rank("dense").to_numpy().astype(np.int64)
+        order = np.argsort(self._times, kind="stable")
+        changes = np.diff(codes[order]) != 0
+        together = _regularity(np.diff(self._times[order]))
+        if changes.mean() < 0.2 or together > 0.8:
+            return False
+        within = np.lexsort((self._times, codes))
+        same = np.diff(codes[within]) == 0
+        if _regularity(np.diff(self._times[within])[same]) > together + 0.3:
+            return True
+        ratios = [_jumps(self._columns[name].values, within, same, order) for name in values[:_VALUES]]
+        known = [ratio for ratio in ratios if np.isfinite(ratio)]
+        return bool(known) and min(known) < 0.5 and max(known) < 1.1
+
+
+def _rank(ids: tuple[Candidate, ...]) -> int:
+    return sum(column.rank for column in ids)
+
+
+def _regularity(steps: Int64) -> float:
+    """The share of the commonest step."""
+    return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
+
+
+def _jumps(values: Float64, within: Int64, same: np.ndarray[tuple[int], np.dtype[np.bool_]], order: Int64) -> float:
+    """The mean step from row to row inside streams, in units of that between all rows; NaN without any."""
+    inside, between = np.abs(np.diff(values[within]))[same], np.abs(np.diff(values[order]))
+    if np.isnan(inside).all() or np.isnan(between).all() or not np.nanmean(between):
+        return float("nan")
+    return float(np.nanmean(inside) / np.nanmean(between))

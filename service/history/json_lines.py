@@ -1,0 +1,94 @@
+"""JSON as a table: one object a line (records of the input topic, what `replay` writes), or one array of objects.
+
+Imports polars: read through `service.history`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from service.errors import DataError
+from service.history.options import ReadOptions
+from service.history.remarks import Table
+from service.history.text import read_text
+
+#: What a console consumer puts before the record, and what kcat puts around it.
+KEY, _ENVELOPE = "key", "payload"
+#: Fields of a forecast beside the reading that it was made for.
+_FORECAST = {"one_step", "multi_step", "surprise", "warm"}
+
+
+def looks_like_json(text: bytes) -> bool:
+    """Whether a text begins as JSON does, or its first line ends with an object behind a key."""
+    first = text.lstrip()[:4096].partition(b"\n")[0].rstrip()
+    return first.startswith((b"{", b"[{")) or (b"\t{" in first and first.endswith(b"}")) or first == b"["
+
+
+def read_json(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
+    """The table of a file, one row an object; fields inside others are named `outer.inner`. Raises DataError."""
+    text, notes = read_text(path, options.encoding)
+    rows = [_flat(record, options) for record in _records(path, text)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    frame = pl.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
+    return Table(without_forecasts(frame, notes), path.name), notes
+
+
+def without_forecasts(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
+    """A table that `replay` wrote, or records of the output topic: the readings alone."""
+    if not _FORECAST & set(frame.columns) or "timestamp" not in frame.columns:
+        return frame
+    kept = [name for name in frame.columns if name in ("stream", "timestamp") or name.split(".")[0] == "value"]
+    notes.append("forecasts: the readings that they were made for are read")
+    return frame.select(kept).rename({name: name.removeprefix("value.") for name in kept})
+
+
+def _records(path: Path, text: bytes) -> list[Any]:
+    if text.lstrip().startswith(b"["):
+        try:
+            return list(orjson.loads(text))
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{path}: no JSON: {error}", "give one object a line, or an array of objects") from error
+    records = []
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        key, tab, value = line.partition(b"\t{")
+        try:
+            record = orjson.loads(b"{" + value if tab and not key.startswith(b"{") else line)
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: no JSON: {error}", "give one object a line") from error
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: {record!r:.40} is no object", "give one object a line")
+        records.append({KEY: key.decode(errors="replace"), **record} if tab and not key.startswith(b"{") else record)
+    return records
+
+
+def _flat(record: dict[str, Any], options: ReadOptions, prefix: str = "") -> dict[str, Any]:
+    """Fields inside others by `outer.inner`; a list of numbers by the channels asked for, or by place."""
+    if isinstance(inner := record.get(_ENVELOPE), str) and inner.startswith("{"):
+        record = {KEY: record.get(KEY), **orjson.loads(inner)}
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, options, f"{prefix}{name}.")
+        elif isinstance(value, list) and all(isinstance(each, int | float | None) for each in value):
+            known = len(options.channels) == len(value) and name == "value"
+            places = options.channels if known else range(len(value))
+            flat |= {
+                str(place) if known else f"{prefix}{name}.{place}": each
+                for place, each in zip(places, value, strict=True)
+            }
+        elif not isinstance(value, list):
+            flat[prefix + name] = value
+    return flat
+
+
+def _column(values: list[Any]) -> pl.Series:
+    """Numbers as numbers; a column with any text as text."""
+    if any(isinstance(value, str | bool) for value in values):
+        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+    return pl.Series(values, dtype=pl.Float64, strict=False)

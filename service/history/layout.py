@@ -1,0 +1,171 @@
+"""Which columns of a table name its streams, which are their values, and which no sensor sent. Imports polars: read
+through `service.history`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from service.errors import DataError
+from service.history import words
+from service.history.columns import is_clock, is_counter, is_part_of_time, require
+from service.history.identity import LOST, Identity
+from service.history.numbers import Numbers
+from service.history.options import ReadOptions
+from service.records import Int64
+
+#: Names of a column that names the streams of a table with one column of values, whatever its stamps are.
+_STREAM = ("stream", "series", "sensor", "device", "meter", "station", "item", "unique", "tag", "key", "id", "name")
+#: Rows up to which every one may be of another stream.
+_FEW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`ids`: the columns that name a stream together, none of a wide table. `values`: the columns of numbers, each a
+    stream or a channel. `left_out`: others, by the reason."""
+
+    ids: tuple[str, ...]
+    values: tuple[str, ...]
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_layout(frame: pl.DataFrame, milliseconds: Int64, numbers: dict[str, Numbers], options: ReadOptions) -> Layout:
+    """Tell wide from long by what makes the stamps unique; what `options` name comes first. Raises DataError."""
+    told = _several(options.stream_column, frame.columns)
+    asked = tuple(options.channels) or _asked_columns(frame.columns, options)
+    for name in filter(None, (*told, *asked, options.value_column)):
+        require(frame.columns, name)
+    unfit = {name: reason for name in frame.columns if (reason := _unfit(name, numbers[name], milliseconds))}
+    fit = [name for name in frame.columns if name not in unfit and name not in told]
+    value = options.value_column or words.value_column(fit)
+    judged = asked or ((value,) if value else tuple(name for name in fit if not _is_name_of_place(name)))
+    ids = told or _find_ids(frame, milliseconds, numbers, judged, value, options)
+    _check_unique(Identity(frame, milliseconds, numbers), ids, judged, options)
+    if options.value_column and not ids:
+        others = [name for name in frame.columns if name != value]
+        raise DataError(f"long table: which of {', '.join(others)} names the stream?", "name it with --stream-column")
+    if asked or options.value_column:
+        return Layout(ids, asked or (options.value_column or "",))
+    return _guessed(frame, numbers, ids, value, fit, unfit, guessed=ids != told)
+
+
+def _several(names: str | None, columns: list[str]) -> tuple[str, ...]:
+    """Columns named with commas between, unless that is the name of one."""
+    if not names or names in columns:
+        return (names,) if names else ()
+    return tuple(name.strip() for name in names.split(","))
+
+
+def _asked_columns(columns: list[str], options: ReadOptions) -> tuple[str, ...]:
+    """Those of --columns that are columns of values; the others are streams of a long table."""
+    asked = tuple(options.columns or ())
+    found = tuple(name for name in asked if name in columns)
+    return asked if found else ()
+
+
+def _unfit(name: str, column: Numbers, milliseconds: Int64) -> str:
+    """Why a column is not a stream of numbers; empty if it is."""
+    if column.cells == 0:
+        return "empty"
+    if not column.is_numeric:
+        return "not numbers"
+    if is_counter(name, column.values):
+        return "a row counter"
+    if is_part_of_time(name, column.values, milliseconds):
+        return "a part of the time"
+    return "a second clock" if is_clock(name, column.values, milliseconds) else ""
+
+
+def _is_name_of_place(name: str) -> bool:
+    return words.place_word(name) or words.flag_word(name)
+
+
+def _find_ids(
+    frame: pl.DataFrame,
+    milliseconds: Int64,
+    numbers: dict[str, Numbers],
+    values: Sequence[str],
+    value: str | None,
+    options: ReadOptions,
+) -> tuple[str, ...]:
+    """The columns that name the streams; none of a wide table."""
+    identity = Identity(frame, milliseconds, numbers)
+    found = identity.find(values)
+    if found:
+        return found
+    guess = _guess(frame, numbers)
+    if guess is None or not (value or len(frame.columns) - len(options.channels) == 2 or options.channels):
+        return found or ()
+    if found is not None:
+        return (guess,)
+    return identity.find(values, (guess,)) or (guess,)
+
+
+def _guess(frame: pl.DataFrame, numbers: dict[str, Numbers]) -> str | None:
+    """The column that is called like the name of a stream, and is no counter of rows."""
+    name = words.named(frame.columns, tuple(spelling for word in _STREAM for spelling in (word, word + "id")))
+    if name is None or is_counter(name, numbers[name].values):
+        return None
+    return name if len(frame) < _FEW or frame[name].n_unique() * 2 <= len(frame) else None
+
+
+def _check_unique(identity: Identity, ids: tuple[str, ...], values: Sequence[str], options: ReadOptions) -> None:
+    """Raises DataError where more than one reading in a hundred would go because its stamp has another one."""
+    lost = identity.lost(ids, values)
+    if lost <= LOST or options.duplicates:
+        return
+    told = f"under {', '.join(map(repr, ids))} " if ids else ""
+    more = identity.find(values, ids) if ids else None
+    streams = f"--stream-column {','.join(more)}" if more else "--stream-column, if a column tells them apart"
+    raise DataError(
+        f"{told}{lost:.0%} of the readings have the stamp of another one and another value: they are of several "
+        "streams, or were sent again",
+        f"say {streams}, or --duplicates first (or last) to keep one of each stamp",
+    )
+
+
+def _guessed(
+    frame: pl.DataFrame,
+    numbers: dict[str, Numbers],
+    ids: tuple[str, ...],
+    value: str | None,
+    fit: list[str],
+    unfit: dict[str, str],
+    guessed: bool,
+) -> Layout:
+    """The columns of values that nobody named: the one called so beside ids, else all that a sensor may have sent."""
+    left_out: dict[str, list[str]] = {}
+    for name, reason in unfit.items():
+        if name not in ids:
+            left_out.setdefault(reason, []).append(name)
+    fit = [name for name in fit if name not in ids]
+    still = [name for name in fit if _is_still(frame, name, numbers[name], ids)]
+    values = [name for name in fit if name not in still]
+    if not values:
+        values, still = still, []
+    if still:
+        left_out["ids, places and flags that never change"] = still
+    if ids and value in values and len(values) > 1:
+        left_out[f"beside {value!r}, which is the value"] = [name for name in values if name != value]
+        values = [value] if value else values
+    if not values:
+        beside = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left_out.items()) or "no other column"
+        if value := words.named(list(unfit), ("value", "y", "reading")) if ids else None:
+            raise DataError(f"column {value!r} cannot be the value: {unfit[value]}", "name it with --value-column")
+        raise DataError(f"no numbers beside the time ({beside})", "check --delimiter and --decimal")
+    notes = [f"streams are told apart by {', '.join(ids)} (--stream-column names others)"] if ids and guessed else []
+    notes += [f"columns left out ({reason}): {', '.join(names)}" for reason, names in left_out.items()]
+    return Layout(ids, tuple(values), left_out, notes)
+
+
+def _is_still(frame: pl.DataFrame, name: str, column: Numbers, ids: tuple[str, ...]) -> bool:
+    """Whether a column that is called like an id, a place or a flag is the same in every row of a stream."""
+    named = _is_name_of_place(name) or (words.stream_rank(name) < 2 and name.lower().endswith("id"))
+    if not named or len(column.values) < 3:
+        return False
+    rows = frame.select(*ids, pl.Series("\0value", column.values)).drop_nulls().filter(pl.col("\0value").is_not_nan())
+    return bool(rows.n_unique() == (rows.select(ids).n_unique() if ids else 1))

@@ -1,0 +1,96 @@
+"""What is said of the cells of a table, and what of them is refused. Imports polars: read through
+`service.history`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from service.errors import DataError
+from service.history.history import Mask
+from service.history.numbers import Numbers
+from service.history.options import ReadOptions
+from service.records import Int64
+from service.wording import many
+
+#: Share of the cells of a column that may hold figures in a form that is no number.
+_UNREAD_SHARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells of a table as they stand. `delimiter` is that of its text."""
+
+    frame: pl.DataFrame
+    name: str
+    delimiter: str = ","
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The rows that have a time: `rows` are their places in the table, counted from 0."""
+
+    table: Table
+    frame: pl.DataFrame
+    timestamps: Int64
+    rows: Int64
+    numbers: dict[str, Numbers]
+    options: ReadOptions
+
+
+def check_asked(cells: Cells, columns: dict[str, Numbers]) -> None:
+    """Raises DataError for a column that was asked for and holds no numbers."""
+    channels = bool(cells.options.channels)
+    what, option = ("a channel", "--channels") if channels else ("a stream", "--columns")
+    for name, column in columns.items():
+        reason = "empty" if column.cells == 0 else "" if column.is_numeric else "not numbers"
+        if reason and cells.options.value_column == name:
+            raise DataError(f"column {name!r} cannot be the value: {reason}", "name another with --value-column")
+        if reason:
+            raise DataError(f"column {name!r} cannot be {what}: {reason}", f"leave it out of {option}")
+
+
+def row_notes(unsorted: int, duplicates: int, options: ReadOptions) -> list[str]:
+    notes = []
+    if unsorted:
+        notes.append(f"{many(unsorted, 'row')} earlier than the row before: sorted by time")
+    if duplicates:
+        which = options.duplicates or "first"
+        notes.append(f"{many(duplicates, 'duplicate stamp')}: the {which} reading that is not missing is kept")
+    return notes
+
+
+def cell_notes(cells: Cells, columns: dict[str, Numbers]) -> list[str]:
+    """What is missing, and what could not be read. Raises DataError for figures that are not understood in more than
+    one cell in a hundred."""
+    notes = []
+    if missing := sum(column.missing for column in columns.values()):
+        holed = sum(column.missing > 0 for column in columns.values())
+        notes.append(f"{many(missing, 'missing cell')} in {holed} of {many(len(columns), 'column')}: kept as missing")
+    if units := [f"{column.unit!r} behind {name!r}" for name, column in columns.items() if column.unit]:
+        notes.append(f"units in the cells are left out: {', '.join(units)}")
+    for name, column in columns.items():
+        if (count := int(np.count_nonzero(column.figures))) > _UNREAD_SHARE * column.cells:
+            raise DataError(
+                f"column {name!r}, {_first(cells, name, column.figures)} and {many(count - 1, 'cell')} more are not "
+                "numbers like the others",
+                f"say --missing {_cell(cells, name, column.figures)!r} if that is no reading, name another mark with "
+                "--decimal, or choose --columns",
+            )
+    bad = {name: column.unparsable for name, column in columns.items() if column.unparsable.any()}
+    if bad:
+        name, where = next(iter(bad.items()))
+        count = sum(int(np.count_nonzero(flags)) for flags in bad.values())
+        first = f"column {name!r}, {_first(cells, name, where)}"
+        notes.append(f"{many(count, 'cell')} not a number: taken as missing; the first is {first}")
+    return notes
+
+
+def _first(cells: Cells, name: str, where: Mask) -> str:
+    return f"row {cells.rows[int(np.argmax(where))] + 1}: {_cell(cells, name, where)!r}"
+
+
+def _cell(cells: Cells, name: str, where: Mask) -> object:
+    return cells.frame[name][int(np.argmax(where))]

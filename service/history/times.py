@@ -1,0 +1,183 @@
+"""The column of times: text, figures or typed, to ms UTC. Imports polars: read through `service.history`.
+
+A column is read in one way from its first row to its last. Where several ways suit it (day or month first), the one
+that makes a regular series counts; if none does so clearly better than the others, the column is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from service.errors import DataError
+from service.history.dates import Reading, read_dates, settle
+from service.history.epochs import are_figures, read_figures
+from service.history.history import Mask
+from service.history.numbers import blank_missing
+from service.history.options import ReadOptions
+from service.records import Int64
+from service.wording import many
+
+_CLOCKED = r"(?i)(:\d\d(?:[.,]\d+)?|T\d{4,6}(?:[.,]\d+)?|\d [ap]m)"
+_ZONE = (
+    _CLOCKED
+    + r"\s*(z|utc|gmt|cet|cest|mez|mesz|wet|west|eet|eest|est|edt|mst|mdt|pst|pdt|(?:utc|gmt)?[+-]\d\d(?::?\d\d)?)$"
+)
+_HOURS = dict(
+    zip(
+        ["cet", "cest", "mez", "mesz", "wet", "west", "eet", "eest", "est", "edt", "mst", "mdt", "pst", "pdt"],
+        ["+01", "+02", "+01", "+02", "+00", "+01", "+02", "+03", "-05", "-04", "-07", "-06", "-08", "-07"],
+        strict=True,
+    )
+)
+_ZONED = "stamps name their zone"
+#: Further back than any clock change reaches.
+_BEFORE = timedelta(hours=4)
+#: Share of the rows that may hold something else than a time, and how many words may stand below the table.
+_UNREAD_SHARE, _LAST_WORDS = 0.01, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A column of times, before it is known in which zone they are: `milliseconds` [rows] since the epoch by the clock
+    that they name, `empty` [rows] where there is none; `unread` of these rows hold something else than a time."""
+
+    milliseconds: Int64
+    empty: Mask
+    zoned: bool
+    unread: int
+    notes: tuple[str, ...]
+
+    def only(self, rows: Mask) -> Times:
+        """These rows of the column."""
+        return replace(self, milliseconds=self.milliseconds[rows], empty=self.empty[rows])
+
+
+def read_times(column: pl.Series, options: ReadOptions) -> Times:
+    """Read a column as times. Raises DataError naming the column and the first row that is not a time."""
+    if options.time_format:
+        return _told(column.cast(pl.String).str.strip_chars(), options.time_format)
+    if column.dtype == pl.String:
+        cells = blank_missing(column)
+        if are_figures(cells):
+            return _figures(cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False), column)
+        return _texts(cells, options.day_first)
+    if column.dtype.is_numeric():
+        return _figures(column.cast(pl.Float64), column)
+    if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
+        zoned = getattr(column.dtype, "time_zone", None) is not None
+        epoch = column.cast(pl.Datetime("ms", getattr(column.dtype, "time_zone", None))).dt.epoch("ms")
+        note = (_ZONED,) if zoned else ()
+        return Times(epoch.fill_null(0).to_numpy().astype(np.int64), epoch.is_null().to_numpy(), zoned, 0, note)
+    raise DataError(
+        f"column {column.name!r} holds {column.dtype}, not times", "name the time column with --time-column"
+    )
+
+
+def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Mask, list[str]]:
+    """ms UTC of times, where there are none, and how they were read; `keys` [rows] are the streams of a long table.
+
+    Of the hour that the clock goes back, a stamp is in the first pass where its stream has it once, and in the second
+    where it comes again. One that the clock skips is read by the clock before (right for loggers that name the end of
+    their hours), and is none if a stamp of that moment is there.
+    """
+    if times.zoned:
+        return times.milliseconds, times.empty, list(times.notes)
+    naive = pl.Series("time", times.milliseconds).cast(pl.Datetime("ms")).set(pl.Series(times.empty), None)
+    key = pl.Series("key", times.empty) if keys is None else keys.alias("key")
+    again = pl.struct("time", "key").is_first_distinct().not_()
+    side = pl.when(again).then(pl.lit("latest")).otherwise(pl.lit("earliest"))
+    try:
+        read, before = (
+            pl.DataFrame([naive, key])
+            .select(
+                pl.col("time").dt.replace_time_zone(zone, ambiguous=side, non_existent="null").dt.epoch("ms"),
+                (pl.col("time") - _BEFORE)
+                .dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+                .dt.epoch("ms")
+                .alias("before"),
+            )
+            .get_columns()
+        )
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"unknown time zone {zone!r}", "use a name like UTC or Europe/Berlin") from error
+    before = before + _BEFORE // timedelta(milliseconds=1)
+    skipped = read.is_null() & naive.is_not_null()
+    free = skipped & ~before.is_in(read.drop_nulls().implode())
+    note = f"stamps without a zone are read as {zone}"
+    if count := int(free.sum()):
+        note += f"; {count:,} that the clock change skips there are read by the clock before it"
+    if count := int((skipped & ~free).sum()):
+        note += f"; {count:,} that the clock change skips there, where another has their moment, are left out"
+    read = read.zip_with(~free, before)
+    return read.fill_null(0).to_numpy().astype(np.int64), read.is_null().to_numpy(), [*times.notes, note]
+
+
+def _told(cells: pl.Series, form: str) -> Times:
+    """Times in the format asked for."""
+    zoned = "%z" in form or "%Z" in form
+    try:
+        read = cells.str.to_datetime(form, strict=False, time_unit="ms", time_zone="UTC" if zoned else None)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"--time-format {form!r}: {str(error).splitlines()[0]}", "as in %Y-%m-%d %H:%M:%S") from error
+    if read.null_count() == len(read):
+        raise DataError(
+            f"column {cells.name!r}, row 1: {cells[0]!r} does not have the --time-format {form!r}",
+            "as in %Y-%m-%d %H:%M:%S",
+        )
+    epoch = read.dt.epoch("ms")
+    reading = Reading(form, epoch.fill_null(0).to_numpy().astype(np.int64), read.is_not_null().to_numpy())
+    return _finish(blank_missing(cells), reading, zoned, (_ZONED,) if zoned else ())
+
+
+def _figures(values: pl.Series, column: pl.Series) -> Times:
+    reading, zoned = read_figures(values.to_numpy().astype(np.float64), column.name)
+    return Times(reading.milliseconds, ~reading.valid, zoned, 0, (f"times are {reading.form}",))
+
+
+def _texts(cells: pl.Series, day_first: bool | None) -> Times:
+    cells = cells.str.replace(r"\[[^\]]*\]$", "")
+    zones = cells.str.extract(_ZONE, 2).str.to_lowercase()
+    zoned = zones.null_count() < len(zones)
+    if zoned and (unzoned := zones.is_null() & cells.is_not_null() & cells.str.contains(r"\d:\d\d")).any():
+        row = int(unzoned.arg_true()[0])
+        raise DataError(
+            f"column {cells.name!r}, row {row + 1}: {cells[row]!r} names no zone, other rows do",
+            "give every stamp a zone",
+        )
+    reading, notes = settle(cells.name, cells, read_dates(cells.str.replace(_ZONE, "$1")), day_first)
+    if zoned:
+        reading = Reading(reading.form, reading.milliseconds - _offset_ms(zones), reading.valid)
+    return _finish(cells, reading, zoned, (*notes, *((_ZONED,) if zoned else ())))
+
+
+def _finish(cells: pl.Series, reading: Reading, zoned: bool, notes: tuple[str, ...]) -> Times:
+    """The times, without rows that hold something else if these are few, or words at the end of the table."""
+    empty = cells.is_null().to_numpy()
+    bad = ~reading.valid & ~empty
+    if bad.any():
+        rows = np.flatnonzero(bad)
+        words = rows[-1] == np.flatnonzero(~empty)[-1] and len(rows) <= min(_LAST_WORDS, (~empty).sum() // 4)
+        below = words and rows[0] > np.flatnonzero(reading.valid)[-1]
+        if not below and len(rows) > _UNREAD_SHARE * len(cells):
+            raise DataError(
+                f"column {cells.name!r}, row {rows[0] + 1}: {cells[int(rows[0])]!r} is not a time like the others",
+                "use ISO 8601 (2024-01-31 08:00) or an epoch, or name the form with --time-format, for example "
+                "%d.%m.%Y %H:%M, or another column with --time-column",
+            )
+        first = f"row {rows[0] + 1}, {cells[int(rows[0])]!r}"
+        notes = (*notes, f"{many(len(rows), 'row')} whose time is none: left out, the first is {first}")
+    return Times(np.where(reading.valid, reading.milliseconds, 0), ~reading.valid, zoned, int(bad.sum()), notes)
+
+
+def _offset_ms(zones: pl.Series) -> Int64:
+    """`+01:00` and `cet` -> 3,600,000; `z`, `gmt` and `utc` -> 0."""
+    plain = zones.replace(_HOURS)
+    digits = plain.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
+    hours, minutes = (digits.str.slice(start, 2).cast(pl.Int64, strict=False) for start in (0, 2))
+    sign = plain.str.contains("-").cast(pl.Int64) * -2 + 1
+    offset = ((hours * 60 + minutes) * sign * 60_000).fill_null(0)
+    return offset.to_numpy().astype(np.int64)

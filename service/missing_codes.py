@@ -1,0 +1,50 @@
+"""Numbers that stand for a missing value on the wire: those that training found, which the manifest names, unless the
+settings say otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from service.records import Float64, Observations
+
+Codes = tuple[tuple[float, ...], ...]  # for each channel
+#: Words of `input.codes`: the codes that the bundle names, and none of them.
+OF_BUNDLE, NONE = "bundle", "none"
+
+
+def chosen_codes(setting: str, bundle: Codes, channels: int) -> Codes:
+    """The codes that hold, by channel: `setting` is a list of numbers that are codes in every channel beside those that
+    the bundle names, or without these where `none` is among them. Raises ValueError for a word that is no number."""
+    words = [word.strip() for word in setting.split(",") if word.strip()]
+    further = {float(word) for word in words if word not in (OF_BUNDLE, NONE)}
+    if not all(np.isfinite(list(further))):
+        raise ValueError("a code is a number")
+    own = ((),) * channels if NONE in words or not bundle else bundle
+    return tuple(tuple(sorted(further.union(codes))) for codes in own)
+
+
+class MissingCodes:
+    """Readings that equal a code become missing, a column at a time."""
+
+    def __init__(self, codes: Codes) -> None:
+        self._codes = [(channel, np.array(each)) for channel, each in enumerate(codes) if each]
+
+    def clear(self, observations: list[Observations]) -> tuple[list[Observations], int]:
+        """The same observations without codes, and how many readings were one. Nothing given is changed."""
+        if not self._codes:
+            return observations, 0
+        cleared, count = [], 0
+        for one in observations:
+            values, found = self._cleared(one.values)
+            cleared.append(replace(one, values=values) if found else one)
+            count += found
+        return cleared, count
+
+    def _cleared(self, values: Float64) -> tuple[Float64, int]:
+        found = np.zeros(values.shape, np.bool_)
+        for channel, codes in self._codes:
+            found[:, channel] = np.isin(values[:, channel], codes)
+        count = int(np.count_nonzero(found))
+        return (np.where(found, np.nan, values), count) if count else (values, 0)

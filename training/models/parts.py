@@ -1,0 +1,94 @@
+"""The parts of a forecaster's state: what is kept together, or zeroed together, when another model takes a row over.
+
+Each has the facts that move it. `training/export.py` turns them into the meanings of the manifest: a fact that is left
+out lets a model go on from numbers that it misreads, a fact too many only costs a warm start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from training.models.calibration import REVISION as CALIBRATION_REVISION
+from training.models.calibration import Calibration
+from training.models.counter import Kind, initial_counter
+from training.models.latent import Carried
+from training.models.memory import REVISION as MEMORY_REVISION
+from training.models.memory import SECOND_RATE, Memory, MemorySpec
+from training.models.suspects import REVISION as SUSPECTS_REVISION
+from training.models.suspects import Suspects
+
+CORE, SECOND, LATENT, CALIBRATION = "core", "second_season", "latent", "calibration"
+
+
+@dataclass(frozen=True)
+class StatePart:
+    """`tensors` of the state; `facts` are plain (numbers, strings, lists, dicts); `needs` are names of other parts."""
+
+    name: str
+    tensors: tuple[str, ...]
+    facts: dict[str, Any]
+    needs: tuple[str, ...] = ()
+
+
+def memory_facts(spec: MemorySpec) -> dict[str, Any]:
+    """All that moves a memory but its second season, which is a part of its own."""
+    facts = asdict(spec)
+    del facts["second_steps"]
+    return {"revision": MEMORY_REVISION, **facts}
+
+
+def memory_parts(memory: Memory, kind: Kind, rule: Suspects | None = None) -> list[StatePart]:
+    """What follows from readings alone: the core, with what a `rule` for suspect readings remembers, and the second
+    season's table where there is one."""
+    second = tuple(memory.second.initial_state(1)) if memory.second else ()
+    core = [name for name in memory.initial_state(1) if name not in second]
+    counter = initial_counter(1) if kind == "counter" else {}
+    judged = rule.initial_state(1) if rule else {}
+    facts = {"memory": memory_facts(memory.spec), "kind": kind, "suspects": SUSPECTS_REVISION if rule else 0}
+    parts = [StatePart(CORE, (*core, *counter, *judged), facts)]
+    if second:
+        parts.append(StatePart(SECOND, second, {"steps": memory.spec.second_steps, "rate": SECOND_RATE}, (CORE,)))
+    return parts
+
+
+def latent_part(latent: Carried, facts: Mapping[str, Any], needs: Sequence[str]) -> StatePart:
+    """What was learned to be carried: it goes on under the same weights alone."""
+    modules = [type(module).__name__ for module in latent.modules()]
+    learned = {**facts, "modules": modules, "weights": digest(latent.weights())}
+    return StatePart(LATENT, tuple(latent.initial_state(1)), learned, tuple(needs))
+
+
+def calibration_part(calibration: Calibration | None, facts: Mapping[str, Any]) -> StatePart:
+    """What a family has learned of its own errors, and the forecasts that wait for their values."""
+    if calibration is None:
+        return StatePart(CALIBRATION, ("pending",), dict(facts), (CORE,))
+    tensors = ("pending", *calibration.initial_state(1))
+    learned = {**facts, "anchors": calibration.anchors, "calibration": CALIBRATION_REVISION}
+    return StatePart(CALIBRATION, tensors, learned, (CORE,))
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """One word for all numbers of some tensors, their names, types and shapes."""
+    seen = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        seen.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        seen.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return seen.hexdigest()
+
+
+def joined(parts: Mapping[str, Sequence[StatePart]]) -> list[StatePart]:
+    """The parts of several states in one row, by the prefix of each: those of one name become one."""
+    names = dict.fromkeys(part.name for own in parts.values() for part in own)
+    return [_merged(name, parts) for name in names]
+
+
+def _merged(name: str, parts: Mapping[str, Sequence[StatePart]]) -> StatePart:
+    own = {prefix: part for prefix, state in parts.items() for part in state if part.name == name}
+    tensors = tuple(f"{prefix}_{tensor}" for prefix, part in own.items() for tensor in part.tensors)
+    needs = tuple(dict.fromkeys(need for part in own.values() for need in part.needs))
+    return StatePart(name, tensors, {prefix: part.facts for prefix, part in own.items()}, needs)
