@@ -29,6 +29,7 @@ from training.fitting.own import hold_to_laws, is_own, load_own
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
 from training.fitting.suspects import screened, suspects_note
+from training.gaps import longest_gap
 from training.metrics import Figure
 from training.models import Forecaster, Joint, Target
 from training.models.linear import LAGS
@@ -168,7 +169,8 @@ def _export(fits: Sequence[_Fit], panel: Panel, recipe: Recipe, record: Training
     targets = _targets(panel, recipe)
     model = joined([fit.model for fit in fits], targets, panel.channels)
     name, channels = recipe.name or model.family, panel.channels or UNNAMED
-    identity = Identity(name, channels, targets, training=record, codes=codes_of(panel))
+    gap = longest_gap(panel.fed, model.span)
+    identity = Identity(name, channels, targets, gap, record, codes_of(panel))
     if isinstance(model, Joint) or not is_own(recipe.family):
         return export_bundle(model, identity, out, row_limit=recipe.row_limit)
     own = load_own(recipe.family)

@@ -97,8 +97,8 @@ def test_four_in_a_row_that_agree_are_a_level_and_the_memory_moves() -> None:
 
 
 def test_readings_that_do_not_agree_are_no_level() -> None:
-    random = np.random.default_rng(1)
-    found = unrolled(changed(put(slice(AT, AT + 6), 10.0 ** random.uniform(3, 7, (6, 4)) * [[1], [-1]] * 3)))
+    sizes = 10.0 ** np.random.default_rng(1).uniform(3, 7, (6, 4))
+    found = unrolled(changed(put(slice(AT, AT + 6), sizes * np.resize([1.0, -1.0], (6, 1)))))
     assert np.isnan(found.judged.taken[AT : AT + 6]).mean() > 0.8
     assert np.abs(found.judged.offset[-1]).max() < 1.0
 

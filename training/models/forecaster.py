@@ -25,7 +25,7 @@ from training.models.memory import Memory, MemorySpec, State
 from training.models.parts import StatePart, calibration_part, latent_part, memory_parts
 from training.models.support import Support, confine, confined_units
 from training.models.suspect_columns import Judged, judge_columns
-from training.models.suspects import Suspects, in_data_units, possible
+from training.models.suspects import Placement, Suspects, placement, possible
 from training.models.units import Frame, relative, safe
 
 
@@ -170,7 +170,8 @@ class Forecaster(nn.Module):
         arrived, counter = increase(reading, state) if counted else (reading, {})
         before = self.memory.frame(state)
         verdict = self.suspects.judge(arrived, before, state)
-        loss, scores = self._score(arrived, state, verdict.before)
+        raw = verdict.before.frame(before)
+        loss, scores = self._score(arrived, state, raw)
         memory, glance = self.memory.update(verdict.taken, timestamp, state)
         glance = replace(glance, beside=beside)
         started = memory["count"] > 0
@@ -180,13 +181,13 @@ class Forecaster(nn.Module):
         calibration: State = {}
         if self.calibration:
             mean, ends, block = self.calibration.block.add(verdict.taken, timestamp, state)
-            stretch = self.calibration.learn(verdict.taken, mean, state, before, verdict.before)
+            stretch = self.calibration.learn(verdict.taken, mean, state, before, raw)
             units = self.calibration.one_step(units, stretch)
             anchored = self.units_at(view, self.calibration.leads)
             bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after, ends)
             calibration = {"stretch": stretch, "bounds": bounds, **block}
         row = {**memory, **latent, "pending": units, **calibration, **counter, **verdict.state}
-        return StepOutput(row, self._emit(units, after, row["moved"], started)[:, None], loss, scores[:, None])
+        return StepOutput(row, self._emit(units, after, verdict.after, started)[:, None], loss, scores[:, None])
 
     def forecast(self, timestamp: Tensor, state: State, beside: Tensor | None = None) -> Tensor:
         """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
@@ -194,11 +195,11 @@ class Forecaster(nn.Module):
         if self.calibration:
             units = self.calibration.multi_step(units, state["stretch"])
         started = (state["count"] > 0)[:, :, None]
-        return self._emit(units, self.memory.frame(state), state["moved"], started)[:, :, None]
+        return self._emit(units, self.memory.frame(state), placement(state), started)[:, :, None]
 
-    def _emit(self, units: Tensor, frame: Frame, moved: Tensor, started: Tensor) -> Tensor:
+    def _emit(self, units: Tensor, frame: Frame, placed: Placement, started: Tensor) -> Tensor:
         """The raw quantiles, within the support, of `units` [batch, ...]; NaN for a stream that has not started."""
-        quantiles = confine(in_data_units(frame.raw(units), moved), self.target.support)
+        quantiles = confine(placed.in_data_units(frame.raw(units)), self.target.support)
         return torch.where(started, quantiles, torch.tensor(torch.nan, dtype=torch.float64))
 
     def _view(self, state: State, timestamp: Tensor, beside: Tensor | None) -> View:
@@ -211,7 +212,7 @@ class Forecaster(nn.Module):
         pending: a forecast of no width at all is none."""
         pending, known = state["pending"], state["count"][:, 0] > 0
         units = torch.where((before.scale > 0)[:, None], pending, 0.0)
-        last = in_data_units(state["last"], state["moved"])[:, 0]
+        last = placement(state).in_data_units(state["last"])[:, 0]
         return score(arrived, units, before, last, known & (_width(pending) > 0), self.target)
 
     # ------------------------------------------------------------------ a whole history at once

@@ -39,12 +39,36 @@ TINY = 1e-300
 LARGEST = 1e30  # of a reading that may be one: beyond, float32 and its squares end
 
 
-class Verdict(NamedTuple):
-    """What becomes of the reading that came: [batch] f64 each."""
+class Placement(NamedTuple):
+    """Where a reading y stands in the memory: at z = factor * y + offset, [batch, 1] f64 each."""
 
-    taken: Tensor  # as the memory takes it, NaN = missing or held back
+    factor: Tensor
+    offset: Tensor
+
+    def in_data_units(self, z: Tensor) -> Tensor:
+        """The values [batch, ...] that stand at `z` in the memory."""
+        shape = (-1, *[1] * (z.dim() - 1))
+        factor, offset = (self.factor, self.offset) if z.dim() == 2 else (one.reshape(shape) for one in self)
+        return (z - offset) / factor
+
+    def frame(self, frame: Frame) -> Frame:
+        """The memory's frame, in the data's unit."""
+        return Frame(self.in_data_units(frame.anchor[:, None])[:, 0], (frame.scale[:, None] / self.factor)[:, 0])
+
+
+def placement(state: State) -> Placement:
+    """Where the readings of a row stand."""
+    gain, offset, _ = torch.split(state["moved"], [1, 1, 4], 1)
+    return Placement(1.0 + gain, offset)
+
+
+class Verdict(NamedTuple):
+    """What becomes of the reading that came, and where readings stood before and stand now."""
+
+    taken: Tensor  # [batch] f64 as the memory takes it, NaN = missing or held back
     state: State
-    before: Frame  # the frame of the pending forecast, in the data's unit
+    before: Placement
+    after: Placement
 
 
 class Moved(NamedTuple):
@@ -128,13 +152,13 @@ class Suspects(nn.Module):
         grown = torch.where(plain & ready & ~back, torch.maximum(off3, taught), 0.0)
         reach = torch.maximum(moved.reach * self.decay, grown)
 
-        taken = torch.where(hold, torch.nan, y * (1.0 + gain) + offset)
+        placed = Placement(1.0 + gain, offset)
+        taken = torch.where(hold, torch.nan, y * placed.factor + offset)
         after = {
             "moved": torch.cat([gain, offset, *home, left, reach], 1),
             "episode": torch.where(hold, episode, gone),
         }
-        before = Frame(((anchor - moved.offset) / factor)[:, 0], (scale / factor)[:, 0])
-        return Verdict(taken[:, 0], after, before)
+        return Verdict(taken[:, 0], after, Placement(factor, moved.offset), placed)
 
 
 def _is_unit(log: Tensor, jitter: Tensor, spread: Tensor) -> Tensor:
@@ -153,9 +177,3 @@ def _snapped(log: Tensor) -> Tensor:
 def possible(values: Tensor) -> Tensor:
     """`values` that a sensor may have sent; others are missing."""
     return torch.where(values.abs() <= LARGEST, values, torch.nan)
-
-
-def in_data_units(quantiles: Tensor, moved: Tensor) -> Tensor:
-    """Quantiles [batch, ...] of the memory's coordinates, as `moved` [batch, 6] places them."""
-    shape = (-1, *[1] * (quantiles.dim() - 1))
-    return (quantiles - moved[:, 1].reshape(shape)) / (1.0 + moved[:, 0].reshape(shape))
