@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check quick test chaos demo bench accuracy kafka docs format clean
+.PHONY: help venv check quick test chaos soak demo bench accuracy kafka docs format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -40,6 +40,9 @@ test: check ## the checks, then every test, against a real Apache Kafka too
 
 chaos: $(VENV)/.dev ## kill workers and brokers a hundred times, of one node and of three; no record may be lost or come twice
 	$(BIN)/python -m tests.chaos --faults 100 --nodes 1,3
+
+soak: $(VENV)/.dev ## twenty minutes of faults around one worker whose memory, threads and descriptors must not grow
+	$(BIN)/python -m tests.chaos.soak --minutes 20
 
 demo: $(VENV)/.demo ## train, serve and score on real sensor data, in one process
 	$(BIN)/eddycast demo

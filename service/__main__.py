@@ -50,6 +50,8 @@ def run(arguments: Sequence[str]) -> int:
             print(f"the way through your own code:\n{error.trace}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except SystemExit as leaving:
+        if "--debug" in arguments[:1] and leaving.__cause__ is not None:
+            raise leaving.__cause__ from None
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     return 0
 

@@ -18,11 +18,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.connect import kafka_broker, reach, warn_of_risks
-from service.errors import BrokerError
-from service.faults import FaultPoint, kill_this_process, pause
+from service.errors import BrokerError, BrokerUnavailable
+from service.faults import FaultPoint, freeze_this_process, kill_this_process, pause
 from service.health import Health
 from service.http_port import HealthServer
-from service.log import configure_log, get_log
+from service.log import configure_log, get_log, log_everything
 from service.metrics import PREFIX, Metrics
 from service.model.runtime import Runtime
 from service.options import Options
@@ -30,12 +30,15 @@ from service.pipeline import Pipeline
 from service.settings import Settings
 from service.signals import StopSignals
 from service.state.changelog import row_bytes
+from service.throttle import Throttle
 from service.topics import Topology, prepare_topics
 
 #: Kept of `shutdown_timeout_s` for leaving the group and closing: this part of it.
 CLOSING = 0.2
 #: A start that waits for a bundle looks again this often, and says so this often, s.
 LOOK_EVERY_S, SAY_EVERY_S = 0.5, 5.0
+#: From one attempt to learn about the topics to the next, s.
+AGAIN_S = 2.0
 #: Exit code of a shutdown that was cut short.
 CUT_SHORT = 70
 
@@ -46,6 +49,7 @@ def run(settings: Settings) -> None:
     A second signal, or a shutdown that takes longer than `shutdown_timeout_s`, ends the process at once.
     """
     configure_log(settings.log.format, settings.log.level)
+    log_everything()
     service = Service(settings)
     with StopSignals(service.cut_short, settings.shutdown_timeout_s) as signals:
         service.run(signals.stop)
@@ -105,7 +109,8 @@ class Service:
             delivery=self._settings.commit.delivery,
         )
         options, faults = pipeline_options(self._settings, topology), self._settings.faults
-        fault = partial(pause, faults.pause_s) if faults.pause_s else kill_this_process
+        kill = freeze_this_process if faults.freeze else kill_this_process
+        fault = partial(pause, faults.pause_s) if faults.pause_s else kill
         passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
         _calm_collector()
         Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
@@ -127,11 +132,10 @@ class Service:
     def _load(self, stop: threading.Event) -> Runtime | None:
         """The runtime, once its bundle is there; None if stopped before."""
         bundle, engine = self._settings.bundle, self._settings.engine
-        patience, said = time.monotonic() + bundle.wait_s, 0.0
+        patience, throttle = time.monotonic() + bundle.wait_s, Throttle(SAY_EVERY_S)
         while not (bundle.directory / MANIFEST).is_file() and time.monotonic() < patience:
             self._waiting(f"bundle {bundle.directory}")
-            if time.monotonic() - said > SAY_EVERY_S:
-                said = time.monotonic()
+            if throttle.is_due():
                 get_log().info("waiting for the bundle", directory=str(bundle.directory))
             if stop.wait(LOOK_EVERY_S):
                 return None
@@ -144,13 +148,15 @@ class Service:
 
     def _prepare(self, broker: Broker, stop: threading.Event, row_bytes: int) -> Topology | None:
         """What is known of the topics, once the broker answers and all are there; None if stopped before."""
-        admin = reach(broker, stop, self._waiting)
-        if admin is None:
-            return None
-        try:
-            return prepare_topics(admin, self._settings, row_bytes)
-        finally:
-            admin.close()
+        while (admin := reach(broker, stop, self._waiting)) is not None:
+            try:
+                return prepare_topics(admin, self._settings, row_bytes)
+            except BrokerUnavailable as error:
+                get_log().warning("waiting for the broker", reason=str(error))
+            finally:
+                admin.close()
+            stop.wait(AGAIN_S)
+        return None
 
     def _waiting(self, what: str) -> None:
         """Still alive, not yet ready."""
@@ -197,7 +203,10 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         drain_timeout_s=settings.shutdown_timeout_s * (1 - CLOSING),
         give_up_s=commit.give_up_s,
         max_steps=commit.max_steps,
+        turn_s=settings.waits.turn_ms / 1000,
+        session_s=kafka.session_timeout_ms / 1000,
         max_output_bytes=topology.max_output_bytes,
+        max_letter_bytes=topology.max_letter_bytes,
         far_future_ms=limits.far_future_s * 1000,
         state_ttl_ms=limits.state_ttl_s * 1000,
         max_gap=limits.max_gap,

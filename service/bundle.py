@@ -74,6 +74,8 @@ MOST_CODES = 100
 #: Bytes of manifest.json and of each other file.
 MANIFEST_LIMIT, FILE_LIMIT = 1 << 20, 1 << 29
 
+#: What a training record says of times.
+_TOOK = ("seconds", "choice")
 Dtype = Literal["float32", "float64", "int64", "int32", "bool"]
 _BYTES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "bool": 1}
 
@@ -249,10 +251,11 @@ def content_version(files: dict[str, str]) -> str:
 
 def manifest_version(document: Mapping[str, Any]) -> str:
     """The version since contract 2: sha256 over everything that the manifest says, the hashes of the files included.
-    Left out are the version itself and the seconds that training took, for the same training has the same version."""
+    Left out are the version itself, and how long training took and each family in it: the same training has the same
+    version."""
     said = {name: value for name, value in document.items() if name != "version"}
     if isinstance(record := said.get("training"), dict):
-        said["training"] = {name: value for name, value in record.items() if name != "seconds"}
+        said["training"] = {name: value for name, value in record.items() if name not in _TOOK}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -272,13 +275,13 @@ def write_manifest(directory: Path, **fields: Any) -> Manifest:
     return manifest
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: Path, trust: Trust = Trust()) -> Manifest:  # noqa: B008 - frozen
     """Read and verify `manifest.json` and the sha256 of every file it names.
 
     Raises BundleError with the file, what was expected and what was found. The graphs themselves are
     verified by `model/runtime.py`, which also replays golden.npz.
     """
-    return read_bundle(directory)[0]
+    return read_bundle(directory, trust)[0]
 
 
 def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict[str, bytes]]:  # noqa: B008 - frozen

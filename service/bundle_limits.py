@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -25,7 +25,9 @@ Span = Annotated[int, Field(gt=0, le=1_000 * 366 * 86_400_000)]
 Instant = Annotated[int, Field(ge=-(1 << 53), le=1 << 53)]
 Horizon = Annotated[int, Field(gt=0, le=100_000)]
 Steps = Annotated[int, Field(ge=0, le=1_000_000)]
-Gap = Annotated[int, Field(gt=0, le=1_000_000)]
+#: The steps of one gap run one after the other, and a turn cannot be cut within a record.
+LONGEST_GAP: Final = 10_000
+Gap = Annotated[int, Field(gt=0, le=LONGEST_GAP)]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Size = Annotated[int, Field(gt=0, le=1 << 24)]
 

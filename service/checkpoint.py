@@ -3,7 +3,8 @@ people. Delivery `exactly_once`:
 
     1  begin      a transaction, with the first output after a commit
     2  produce    forecasts and dead letters, as they come
-    3  produce    of each partition with something new: its rows touched since the last commit, tombstones, the marker
+    3  produce    of each partition with something new: the model, if it is new there, its rows touched since the last
+                  commit, tombstones, the marker
     4  flush      every one of these records is acknowledged, each result checked
     5  offsets    the next offsets of the input, fenced by the membership that the last poll captured
     6  commit     all of it becomes visible at once
@@ -99,6 +100,10 @@ class Checkpoint:
         """The records of a partition up to `next_offset` are done."""
         self.done[partition] = next_offset
 
+    def position(self, partition: int) -> int:
+        """The next offset of a partition that is served: what is before it is done."""
+        return self.done.get(partition, self.committed[partition])
+
     def remaining(self) -> float:
         """Seconds until the next commit is due, at least 0; infinite when there is nothing to commit."""
         if not self.done:
@@ -129,6 +134,15 @@ class Checkpoint:
             return self._commit(self._clock() + within_s)
         finally:  # counted from its end: where commits are slow, there is still work between them
             self._tried = self._clock()
+
+    def probe(self, topics: Collection[str], partition: int, within_s: float) -> None:
+        """Commit nothing, to a partition of these topics and the changelog. Only where nothing waits to be committed.
+        Raises TransactionFailed, BrokerUnavailable, BrokerError; the producer is given up then."""
+        try:
+            self.connect().probe([(topic, partition) for topic in (*topics, self._changelog)], within_s)
+        except BrokerError:
+            self._give_up()
+            raise
 
     def roll_back(self, within_s: float, keep_producer: bool) -> None:
         """Rows, offsets and outputs are what they were at the last commit.
@@ -177,7 +191,7 @@ class Checkpoint:
         for partition, offset in self.done.items():
             changes = self._store.changes(partition, offset)
             producer.produce(self._changelog, partition, changes.keys, changes.values)  # 3
-            written += len(changes.keys) - 1
+            written += changes.rows
         self._passing("commit.3")
         producer.flush(self._left(deadline))  # 4
         self._passing("commit.4")

@@ -25,6 +25,8 @@ from service.precision import rounded
 from service.records import DeadLetter, Float64, Int64, Observations, PartitionBatch
 
 Headers = list[tuple[str, bytes]]
+#: Of a key and of a value a dead letter holds so much, and its headers take so much, at most.
+LETTER_BYTES, LETTER_HEADERS_BYTES = 65_536, 2_048
 
 
 class Decoder:
@@ -191,19 +193,21 @@ class Encoder:
         return [next(texts) if has else b"null" for has in has_multi.tolist()]
 
 
-def dead_letter(letter: DeadLetter, limit_bytes: int = 65_536) -> tuple[bytes | None, bytes | None, Headers]:
+def dead_letter(letter: DeadLetter, limit_bytes: int = LETTER_BYTES) -> tuple[bytes | None, bytes | None, Headers]:
     """Key, value and headers of the record that tells of a dead letter.
 
     A key or value over `limit_bytes` is cut there; the headers `truncated` and `size` (of the whole value, bytes) or
-    `key_size` then say so.
+    `key_size` then say so. Where it stands for a record batch, `last_offset` and `codec` do.
     """
     headers: Headers = [
         ("error", letter.error.encode()),
-        ("reason", letter.reason.encode(errors="replace")),
+        ("reason", letter.reason[:1_000].encode(errors="replace")),
         ("topic", letter.topic.encode()),
         ("partition", b"%d" % letter.partition),
         ("offset", b"%d" % letter.offset),
     ]
+    if (damage := letter.damage) is not None:
+        headers += [("last_offset", b"%d" % damage.last), ("codec", damage.codec.encode())]
     key, value = letter.key, letter.value
     sizes = [
         (name, len(part)) for name, part in (("size", value), ("key_size", key)) if part and len(part) > limit_bytes

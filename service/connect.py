@@ -31,6 +31,7 @@ def kafka_broker(settings: KafkaSettings) -> Broker:
         max_request_bytes=settings.max_request_bytes,
         instance_id=settings.instance_id,
         bulk=settings.bulk,
+        unpacked_bytes=settings.unpacked_bytes,
         security=client_security(settings),
     )
 

@@ -5,6 +5,8 @@ Opened together and closed together; who decides what is sent through them stand
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from service.broker.port import Broker, Reader, RebalanceListener
 from service.checkpoint import Checkpoint, Limits, Producers
 from service.errors import BrokerError
@@ -24,7 +26,8 @@ class Connections:
         self._broker, self._options = broker, options
         self._readers: list[Reader] = []
         try:
-            self._readers += [broker.reader(topic) for topic in (options.changelog_topic, options.input_topic)]
+            for topic in (options.changelog_topic, options.input_topic):
+                self._readers.append(broker.reader(topic))
             self.consumer = broker.consumer(options.input_topic, options.group, listener, "none")
         except BrokerError:
             self._close_readers()
@@ -41,11 +44,20 @@ class Connections:
         limits = Limits(options.commit_interval_s, options.max_steps)
         return Checkpoint(producers, self.consumer, store, topics, limits, passing)
 
-    def restore(self, store: Store) -> Restore:
+    def restore(self, store: Store, passing: FaultPoint) -> Restore:
         """Brings rows back from the changelog, and finds where the input goes on."""
         changelog, source = self._readers
         positions = Positions(source, self._options.input_topic, self._options.start_at, self._options.when_deleted)
-        return Restore(self.consumer, changelog, positions, store.arena, store.codec)
+        return Restore(self.consumer, changelog, positions, store, self._partitions(), passing)
+
+    def _partitions(self) -> int:
+        if self._options.partitions is not None:
+            return self._options.partitions
+        admin = self._broker.admin()
+        try:
+            return admin.partitions(self._options.changelog_topic) or 0
+        finally:
+            admin.close()
 
     def close(self) -> None:
         """Leave the group and give the connections up. Producers belong to the checkpoint."""
@@ -57,5 +69,6 @@ class Connections:
             self._close_readers()
 
     def _close_readers(self) -> None:
-        for reader in self._readers:
-            reader.close()
+        with ExitStack() as all_of_them:
+            for reader in self._readers:
+                all_of_them.callback(reader.close)

@@ -97,7 +97,7 @@ def _secret(settings: KafkaSettings, name: str) -> str | None:
 
 
 def _text(file: Path, setting: str) -> str:
-    """What a file holds, without the line end. Raises SettingsError if it cannot be read or holds nothing."""
+    """The text of a file, without its line end. Raises SettingsError if it cannot be read or holds nothing."""
     try:
         text = file.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -11,13 +11,18 @@ from collections.abc import Callable
 #: After each step of the commit (`checkpoint.py`), and at the moments around it that matter.
 PLACES = (
     "commit.1", "commit.2", "commit.3", "commit.4", "commit.5", "commit.6", "commit.7",
-    "assigned", "restoring", "revoked", "lost", "rolled_back",
+    "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
 )  # fmt: skip
 
 
 def kill_this_process() -> None:
     """No handler runs, nothing is flushed or closed."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def freeze_this_process() -> None:
+    """Nothing of it runs until somebody sends SIGCONT, no heartbeat either."""
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def pause(seconds: float) -> None:

@@ -1,7 +1,7 @@
 """What a service tells a supervisor of itself; `service.http_port` serves it.
 
 Live: the polling thread has been heard from lately; a supervisor restarts a service that is not.
-Ready: forecasts are being served; the reason stands in the answer while they are not.
+Ready: a forecast could be committed now (`readiness.py`); the reason stands in the answer while it could not.
 """
 
 from __future__ import annotations

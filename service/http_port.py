@@ -1,7 +1,7 @@
 """One HTTP server, one port: `/metrics`, `/live`, `/ready`, for GET and HEAD.
 
-Whoever can reach the port may read, and may not cost more than that: a connection lives for seconds, and of many at a
-time the oldest makes room for the newest, so that a probe is answered beside a thousand that send nothing.
+Connections are limited in number and in time: when there are too many, the oldest is closed, so a probe is answered
+beside a thousand connections that send nothing.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _explained(error: OSError, host: str, port: int) -> AddressInUse:
 
 
 class _Answers(BaseHTTPRequestHandler):
-    """How an answer is written; one request a connection."""
+    """Writes answers; one request a connection."""
 
     server_version, sys_version = "eddycast", ""
 

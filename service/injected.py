@@ -19,7 +19,7 @@ _PROTOCOLS = {"tcp", "udp", "sctp"}
 
 
 def is_injected(name: str, value: str) -> bool:
-    """Whether a variable is one of them: name and value both have the form, so that a mistyped setting is none."""
+    """True for such a variable: name and value must both have the form, so a mistyped setting is not taken for one."""
     if re.fullmatch(rf"{_SERVICE}_SERVICE_HOST|{_PORT}_ADDR", name):
         return _is_address(value)
     if re.fullmatch(rf"{_SERVICE}_SERVICE_PORT(_{_SERVICE})?|{_PORT}_PORT", name):

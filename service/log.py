@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from types import TracebackType
 from typing import Literal, TextIO
 
 import structlog
@@ -21,7 +23,8 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
         if console
         else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     )
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
+    handler.is_json = not console
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
@@ -31,7 +34,8 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("eddycast").setLevel(level.upper())
+    for ours in ("eddycast", "service"):
+        logging.getLogger(ours).setLevel(level.upper())
     # The client says at every attempt that nobody answers; we say it ourselves, every few seconds.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     structlog.configure(
@@ -40,6 +44,31 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Where lines go, and whether they are JSON."""
+
+    is_json = False
+
+
+def is_json() -> bool:
+    """Whether the log is written as JSON."""
+    return any(isinstance(handler, _Handler) and handler.is_json for handler in logging.getLogger().handlers)
+
+
+def log_everything() -> None:
+    """For a process of its own: from now on Python's warnings are lines of the log, and so are uncaught errors where
+    the log is JSON."""
+    logging.captureWarnings(True)
+    if is_json():
+        sys.excepthook = _uncaught
+        threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if error is not None and not issubclass(kind, KeyboardInterrupt):
+        get_log().critical("uncaught error", reason=str(error), exc_info=(kind, error, trace))
 
 
 def get_log() -> structlog.stdlib.BoundLogger:

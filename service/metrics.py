@@ -6,7 +6,7 @@ once, `Distribution.observe_many` (distribution.py) takes the whole column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -60,7 +60,7 @@ class Metrics:
             "dead_letters_total",
             "records",
             "Records that could not be forecast, by the reason's short word.",
-            "Read the dead-letter topic: its headers say what is wrong with which record.",
+            "The log names one of each kind a minute, with what to do; the headers in the dead-letter topic name all.",
             "error",
         )
         self.readings = self._counter(
@@ -108,7 +108,7 @@ class Metrics:
         self.consumer_lag = self._gauge(
             "consumer_lag",
             "records",
-            "Records between our position and the end, of each partition held.",
+            "Records between position and end, of each partition held; before a first fetch, as of the restore.",
             "Records come faster than they are served: add an instance, up to one a partition, or look at the stages.",
             "partition",
         )
@@ -148,7 +148,7 @@ class Metrics:
             "More rows, a slow broker, or a transaction left open that had to run out.",
             SECONDS,
         )
-        self.ready = self._gauge("ready", "0 or 1", "1 while forecasts are being served.", "0: /ready says why.")
+        self.ready = self._gauge("ready", "0 or 1", "1 while a forecast could be committed now.", "0: /ready says why.")
         self.model_info = self._gauge(
             "model_info",
             "1",
@@ -228,9 +228,9 @@ class Metrics:
             "surprise_mean", "nats", "Mean surprise of the latest turn.", "As surprise does."
         )
 
-    def hold(self, lag: dict[int, int]) -> None:
-        """Report the lag of exactly these partitions; those no longer held disappear."""
-        self.partitions.set(len(lag))
+    def hold(self, partitions: Collection[int], lag: Mapping[int, int]) -> None:
+        """Report how many partitions are held, and the lag of those of which it is known; others disappear."""
+        self.partitions.set(len(partitions))
         for gone in self._held - set(lag):
             self.consumer_lag.remove(str(gone))
         self._held = set(lag)

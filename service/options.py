@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from service.codec import LETTER_BYTES
 from service.missing_codes import OF_BUNDLE
 from service.positions import WhenDeleted
 from service.work import WorkOptions
@@ -32,7 +33,10 @@ class Options:
     drain_timeout_s: float = 8.0
     give_up_s: float = 120.0
     max_steps: int = 200_000
+    turn_s: float = 1.5
+    session_s: float = 10.0
     max_output_bytes: int = 1_000_000
+    max_letter_bytes: int = LETTER_BYTES
     far_future_ms: int = 3_600_000
     state_ttl_ms: int = 604_800_000
     max_gap: int | None = None  # None = the bundle's
@@ -51,5 +55,6 @@ class Options:
             self.far_future_ms,
             self.late_to_dead_letters,
             self.max_output_bytes,
+            self.max_letter_bytes,
             self.codes,
         )

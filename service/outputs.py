@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 
@@ -100,10 +102,14 @@ def late_letters(
     return letters
 
 
-def dead(topic: str, letter: DeadLetter) -> Output:
-    """The record that tells of a dead letter, in the partition that it came from."""
-    key, value, headers = dead_letter(letter)
-    return Output(topic, letter.partition, [key], [value], [headers])
+def dead(topic: str, letters: Sequence[DeadLetter], limit_bytes: int) -> list[Output]:
+    """The records that tell of dead letters: a column for each partition that they came from. `letters` are in the
+    order of their records, partition by partition; `limit_bytes` as `codec.dead_letter` has it."""
+    outputs = []
+    for partition, own in groupby(letters, key=attrgetter("partition")):
+        keys, values, headers = zip(*(dead_letter(letter, limit_bytes) for letter in own), strict=True)
+        outputs.append(Output(topic, partition, keys, values, headers))
+    return outputs
 
 
 def _spans(decoded: Sequence[Observations]) -> Iterator[tuple[Observations, int, int]]:

@@ -14,12 +14,14 @@ import time
 from collections.abc import Collection, Sequence
 
 from service.attempts import Attempts
+from service.bad_data import BadData
 from service.broker.port import Broker
 from service.connections import Connections
 from service.errors import (
     AccessRefused,
     BrokerError,
     BrokerUnavailable,
+    BundleError,
     CommitUnknown,
     EddycastError,
     InstanceFenced,
@@ -28,6 +30,7 @@ from service.errors import (
     RecordTooLarge,
     StateError,
 )
+from service.failures import Failures
 from service.faults import FaultPoint
 from service.health import Health
 from service.log import get_log
@@ -35,6 +38,8 @@ from service.measure import Latencies, Stopwatch, count_dead_letters, count_fore
 from service.metrics import Metrics
 from service.model.runtime import Runtime
 from service.options import Options
+from service.pace import Pace
+from service.readiness import Readiness
 from service.records import PartitionBatch, next_offset
 from service.serving import Serving, check_not_grown
 from service.state.store import Store
@@ -68,10 +73,14 @@ class Pipeline:
         self._work = Work(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
         self._trouble = Trouble(metrics)
+        self._bad_data = BadData((options.input_topic, options.dead_letter_topic))
+        self._pace = Pace(options.turn_s)
+        self._failures = Failures(self._manifest.label)
         self._connections = Connections(broker, options, self)
         self._consumer = self._connections.consumer
         self._checkpoint = self._connections.checkpoint(self._store, self._passing)
-        restore = self._connections.restore(self._store)
+        self._readiness = Readiness(self._consumer, self._checkpoint, self._trouble, options)
+        restore = self._connections.restore(self._store, self._passing)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
         self._in_group = False
 
@@ -95,19 +104,25 @@ class Pipeline:
             self.close()
 
     def turn(self) -> int:
-        """One poll and all that follows from it; how many records it brought."""
+        """One poll and all that follows from it; how many records it has served, or has failed to serve."""
         self._health.beat()
         batches = self._poll()
+        records = sum(map(len, batches))
         self._bring_back(beside=bool(batches))
         try:
-            self._serve(batches)
+            self._change_models()
+            records = self._serve(batches)
+            if not batches:
+                self._prove()
         except (StateError, InstanceFenced, AccessRefused):
+            raise
+        except BundleError as error:
+            self._health.wait_for(f"another bundle: {error.what}")
             raise
         except Exception as error:  # noqa: BLE001 - a record may break anything; `Attempts` ends what comes back
             self._undo(error)
             self._attempts.failed(error, self._checkpoint.committed)
             time.sleep(self._trouble.pause_s)
-        records = sum(map(len, batches))
         self._show(records)
         return records
 
@@ -127,7 +142,10 @@ class Pipeline:
             self._health.wait_for(f"the rows of partitions {', '.join(map(str, pending))}")
         elif self._in_group or self._has_its_place():
             self._in_group = True  # joining once more it serves on
-            self._health.ready()
+            if missing := self._readiness.missing():
+                self._health.wait_for(missing)
+            else:
+                self._health.ready()
         return [] if self._serving.is_behind else [b for b in batches if b.partition in self._serving.served]
 
     def _has_its_place(self) -> bool:
@@ -151,17 +169,53 @@ class Pipeline:
         except BrokerUnavailable as error:
             self._trouble.say(error)
 
-    def _serve(self, batches: Sequence[PartitionBatch]) -> None:
-        """Portion by portion, with a commit whenever one is due."""
-        polled = time.monotonic()
+    def _change_models(self) -> None:
+        """A commit of its own, before anything is produced under the new generation."""
+        if self._serving.changing:
+            with self._stage("commit"):
+                self._commit(self._options.commit_timeout_s)
+            self._serving.serve_changed()
+
+    def _serve(self, batches: Sequence[PartitionBatch]) -> int:
+        """Portion by portion, with a commit whenever one is due. What is left when the turn has taken its time is read
+        again in the next one. How many records were served."""
+        polled, served, polled_records = time.monotonic(), 0, sum(map(len, batches))
         self._attempts.taken(batches)
+        self._step_over({batch.partition for batch in batches})
         if batches:
-            for portion in self._work.portions(batches, self._attempts.hopeless, self._options.max_steps):
-                self._produce(self._work.run(portion), polled)
+            self._pace.begin()
+            bounds = self._options.max_steps, self._pace.portion
+            for portion in self._work.portions(batches, self._attempts.hopeless, *bounds):
+                done = self._work.run(portion)
+                self._failures.served(sum(len(one.batch) for one in portion), (one.error for one in done.letters))
+                self._produce(done, polled)
                 self._commit_if_due()
+                self._pace.did(done.cost)
+                served += sum(len(one.batch) for one in portion)
+                if served < polled_records and self._pace.is_over:
+                    self._commit_if_due(at_once=True)
+                    self._serving.rewind()
+                    return served
         self._commit_if_due(at_once=self._attempts.cautious)
-        if sum(map(len, batches)) < self._attempts.limit:
+        if polled_records < self._attempts.limit:
             self._flush()
+        return served
+
+    def _prove(self) -> None:
+        """With nothing to commit, see now and then whether it could be."""
+        idle = not self._checkpoint.done and not self._serving.pending and not self._serving.is_behind
+        if idle and self._in_group:
+            self._readiness.prove(min(self._serving.served, default=0))
+
+    def _step_over(self, brought: Collection[int]) -> None:
+        """Past what is for nobody - control records, aborted transactions - in partitions that brought no record: else
+        the group's lag behind a transactional producer would never be 0."""
+        if self._serving.is_behind:
+            return
+        for partition, position in self._consumer.positions().items():
+            is_quiet = partition in self._serving.served and partition not in brought
+            if is_quiet and position > self._checkpoint.position(partition):
+                self._checkpoint.record(partition, position)
 
     def _produce(self, done: Done, polled: float) -> None:
         with self._stage("produce"):
@@ -174,6 +228,7 @@ class Pipeline:
         self._checkpoint.steps += done.steps
         for share in done.shares:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
+        self._bad_data.note(done.letters, [one.observations for one in done.portion], done.forecasts.verdicts)
         count_dead_letters(self._metrics, done.letters)
         self._metrics.missing_codes.inc(done.codes)
         count_forecasts(self._metrics, self._manifest, done.forecasts)
@@ -193,7 +248,9 @@ class Pipeline:
         offsets = self._checkpoint.commit(within_s)
         if offsets:
             self._trouble.over()
+            self._readiness.proven()
             self._attempts.succeeded(offsets)
+            self._failures.committed()
             self._latencies.acknowledged()
             self._latencies.committed()
             self._metrics.commits.inc()
@@ -203,14 +260,14 @@ class Pipeline:
     def _undo(self, error: Exception) -> None:
         """Everything since the last commit is as if it had not been, and is read again."""
         self._trouble.say(error)
-        touched = list(self._checkpoint.done)
+        touched, changing = list(self._checkpoint.done), list(self._serving.changing)
         asked_nothing = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(error, BrokerError)
         self._checkpoint.roll_back(self._options.commit_timeout_s, keep_producer=asked_nothing)
         self._latencies.forget(self._serving.served)
+        self._failures.undone()
         self._serving.rewind()
         self._passing("rolled_back")
-        if isinstance(error, CommitUnknown):
-            self._serving.again(touched)
+        self._serving.again(touched if isinstance(error, CommitUnknown) else changing)
 
     def assigned(self, partitions: Collection[int]) -> None:
         """Held, but not served before their rows are back. Raises StateError for partitions that are new."""
@@ -255,6 +312,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Leave the group and give up the connections. Nothing is committed."""
+        self._bad_data.say(now=True)
         self._checkpoint.close()
         self._connections.close()
 
@@ -263,4 +321,5 @@ class Pipeline:
         self._metrics.streams.set(len(self._store.arena))
         self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
+        self._bad_data.say()
         self._serving.show()

@@ -1,19 +1,21 @@
 """A poll cut into portions, each of which may be followed by a commit.
 
 A portion holds, of each partition, the records that follow those of the portion before: what is committed after it is
-a prefix of every partition. There are two reasons to cut: steps (a stream that comes back after a day brings a thousand
-imputed steps with one record, and a transaction takes so many), and evictions, which happen after certain records.
+a prefix of every partition. There are three reasons to cut: steps (a stream that comes back after a day brings a
+thousand imputed steps with one record, and a transaction takes so many), cost (`demand.py`; a turn has so much time),
+and evictions, which happen after certain records.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from service.demand import Steps, parts
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, next_offset
-from service.state.arena import Arena
 
 #: Of a partition number and its readings' stamps: `Eviction.cuts`.
 Cuts = Callable[[int, Int64], Int64]
@@ -28,50 +30,33 @@ class Decoded:
     letters: list[DeadLetter]
 
 
-class Steps:
-    """How many steps of the graph each observation asks for, imputed ones included: seldom too few, never by much."""
-
-    def __init__(self, arena: Arena, interval_ms: int, max_gap: int) -> None:
-        self._arena, self._interval_ms, self._max_gap = arena, interval_ms, max_gap
-
-    def __call__(self, observations: Observations) -> Int64:
-        """int64 [n], at least 1 each."""
-        stamps = observations.timestamps
-        slots = self._arena.known(observations.partition, observations.streams)
-        seen: dict[bytes, int] = {}
-        ids = np.fromiter((seen.setdefault(stream, len(seen)) for stream in observations.streams), np.int64, len(slots))
-        order = np.argsort(ids, kind="stable")
-        before = np.where(slots >= 0, self._arena.prefix["last_timestamp"][slots], stamps)
-        again = np.diff(ids[order], prepend=-1) == 0
-        before[order[again]] = stamps[order[np.flatnonzero(again) - 1]]
-        slots_on = (stamps - before + self._interval_ms // 2) // self._interval_ms
-        bridged: Int64 = np.where(slots_on > self._max_gap + 1, 1, np.maximum(slots_on, 1))
-        return bridged
-
-
-def portions(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int) -> Iterator[list[Decoded]]:
-    """The poll in portions of about `at_most` steps, in which nobody is to be evicted before the last record."""
-    numbers = _numbers(decoded, steps, cuts, at_most)
+def portions(
+    decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float = math.inf
+) -> Iterator[list[Decoded]]:
+    """The poll in portions of about `at_most` steps, each of which costs about `costing` (`demand.cost`). No
+    stream is to be evicted within a portion, before its last record."""
+    numbers = _numbers(decoded, steps, cuts, at_most, costing)
     last = max((int(column[-1]) for column in numbers if len(column)), default=0)
     if last == 0:
         yield list(decoded)
         return
     for number in range(last + 1):
-        parts = [_part(one, column, number) for one, column in zip(decoded, numbers, strict=True)]
-        if kept := [part for part in parts if len(part.batch)]:
+        cut = [_part(one, column, number) for one, column in zip(decoded, numbers, strict=True)]
+        if kept := [part for part in cut if len(part.batch)]:
             yield kept
 
 
-def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int) -> list[Int64]:
-    """The portion of each observation, by partition; rising within each, since both reasons to cut are."""
+def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float) -> list[Int64]:
+    """The portion of each observation, by partition; rising within each, since all reasons to cut are."""
     lengths = [len(one.observations) for one in decoded]
     if not sum(lengths):
         return [np.empty(0, np.int64) for _ in lengths]
     place = np.concatenate([np.arange(length) for length in lengths])
     order = np.argsort(place, kind="stable")  # first the first of each partition, then the second of each
-    asked = np.concatenate([steps(one.observations) for one in decoded])
+    demands = [steps(one.observations) for one in decoded]
+    asked = np.concatenate([demand.steps for demand in demands])
     number = np.empty(len(order), np.int64)
-    number[order] = (np.cumsum(asked[order]) - 1) // at_most
+    number[order] = (np.cumsum(asked[order]) - 1) // at_most + parts(demands, order, costing)
     ends = np.cumsum(lengths)[:-1]
     return [
         column + cuts(one.observations.partition, one.observations.timestamps) if len(column) else column
@@ -97,7 +82,7 @@ def _records(batch: PartitionBatch, lowest: int, highest: int) -> PartitionBatch
     start, stop = np.searchsorted(batch.offsets, [lowest, highest]).tolist()
     here = slice(start, stop)
     columns = batch.keys[here], batch.values[here], batch.timestamps[here], batch.offsets[here]
-    return PartitionBatch(batch.topic, batch.partition, *columns)
+    return PartitionBatch(batch.topic, batch.partition, *columns, batch.damaged, highest)
 
 
 def _observations(column: Observations, here: slice) -> Observations:

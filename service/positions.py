@@ -15,10 +15,17 @@ WhenDeleted = Literal["fail", "earliest", "latest"]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The first offset to read, and how many before it can never be read: retention has deleted them."""
+    """The first offset to read, how many before it can never be read, because retention has deleted them, and where the
+    partition ended when this was looked up."""
 
     offset: int
     deleted: int = 0
+    end: int = 0
+
+    @property
+    def lag(self) -> int:
+        """Offsets that were still to be read then."""
+        return max(0, self.end - self.offset)
 
 
 class Positions:
@@ -40,12 +47,12 @@ class Positions:
         """In a partition that holds the records from `first` to before `end`."""
         where = f"{self._topic} partition {partition}"
         if committed is None:
-            return Position(end if self._start_at == "latest" else first)
+            return Position(end if self._start_at == "latest" else first, 0, end)
         if committed > end:
             what = f"{where} ends at offset {end}, but was read up to {committed}"
             raise StateError(what, "the topic was made anew: begin anew, with another changelog topic and group")
         if committed >= first:
-            return Position(committed)
+            return Position(committed, 0, end)
         if self._when_deleted == "fail":
             what = f"{where} begins at offset {first}, but was read only up to {committed}: {first - committed} offsets"
             raise OffsetGone(
@@ -53,4 +60,4 @@ class Positions:
                 "lengthen its retention.ms; set kafka.when_deleted to earliest or latest to go on without them",
             )
         offset = first if self._when_deleted == "earliest" else end
-        return Position(offset, offset - committed)
+        return Position(offset, offset - committed, end)

@@ -5,7 +5,8 @@ A column is a numpy array (or a list of bytes) with one entry a record; columns 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,23 @@ PREFIX = np.dtype(
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """A record batch, or the rest of one, that cannot be read. `error` and `reason` as a dead letter has them."""
+
+    first: int  # offset
+    last: int  # offset
+    codec: str
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionBatch:
-    """What one poll brought from one partition, in offset order."""
+    """What one poll brought from one partition, in offset order.
+
+    A record batch that cannot be read is one entry, at its first offset: no key, and its bytes as they lie in the log
+    as value.
+    """
 
     topic: str
     partition: int
@@ -36,6 +52,8 @@ class PartitionBatch:
     values: list[bytes | None]
     timestamps: Int64  # the broker's record time, ms
     offsets: Int64
+    damaged: Mapping[int, Damage] = field(default_factory=dict)  # by the entry's offset
+    end: int | None = None  # the position behind it, where that is not right behind the last record
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -68,8 +86,10 @@ class DeadLetter:
     value: bytes | None
     error: str
     reason: str
+    damage: Damage | None = None  # it stands for more than one record
 
 
 def next_offset(batch: PartitionBatch) -> int:
-    """The offset to commit once `batch` is done: the one after its last record. The only place with this +1."""
-    return int(batch.offsets[-1]) + 1
+    """The offset to commit once `batch` is done: the one after its last record, and after the records behind it that
+    nobody is to see. The only place with this +1."""
+    return int(batch.offsets[-1]) + 1 if batch.end is None else batch.end

@@ -1,4 +1,4 @@
-"""What the service's user must be allowed to do with a topic, and the command that allows it."""
+"""The rights that the service's user needs on each topic, and the command that grants them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def needed_rights(settings: Settings, topic: str, exists: bool) -> list[str]:
 
 
 def may_create(topics: TopicSettings, topic: str) -> bool:
-    """Whether the service creates this topic if it is missing."""
+    """True if the service creates this topic when it is missing."""
     return topics.create and (topics.create_input or topic != topics.input)
 
 

@@ -1,4 +1,4 @@
-"""How the broker is spoken to, and as whom: settings, what must agree among them, and what is a risk.
+"""Settings for TLS and logins, the checks that they fit together, and the risks that they leave.
 
 Nothing is read here but the settings themselves; `service.secrets` reads the files that they name.
 """
@@ -23,7 +23,7 @@ _CLIENT_CREDENTIALS = (
 )
 _TOKEN = ("sasl_oauth_token_file", *_CLIENT_CREDENTIALS)
 _KERBEROS = ("sasl_kerberos_service_name", "sasl_kerberos_domain_name")
-#: What each mechanism takes; all else has no effect with it.
+#: Settings that each mechanism uses; all others have no effect with it.
 _TAKES = {
     "PLAIN": _PASSWORD,
     "SCRAM-SHA-256": _PASSWORD,
@@ -91,7 +91,7 @@ class SecuritySettings(Group):
         return self.security_protocol.startswith("SASL")
 
     def risks(self) -> Iterator[Risk]:
-        """What an operator should know before it is regretted."""
+        """Settings that work but leave something unprotected."""
         if self.security_protocol == "SASL_PLAINTEXT":
             shown = {"PLAIN": "the password crosses the network", "OAUTHBEARER": "the token crosses the network"}
             what = shown.get(self.sasl_mechanism, "records and forecasts cross the network")

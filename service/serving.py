@@ -12,15 +12,19 @@ from collections.abc import Collection
 
 from service.broker.port import Consumer
 from service.checkpoint import Checkpoint
-from service.errors import StateError
+from service.errors import OffsetGone, StateError
 from service.log import get_log
 from service.metrics import Metrics
+from service.state.adoption import Adopted
 from service.state.restore import Restore, Restored
 from service.state.store import Store
+from service.throttle import Throttle
 from service.topics import MOVE
 
 #: Longest slice of restoring between two polls, s: alone, and beside partitions that have records.
 _SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02
+#: Wait for the group to say whether partitions are still held, s.
+_CONFIRM_S = 2.0
 #: Progress is said this often, s.
 _SAY_S = 5.0
 #: Gauges are set this often, s.
@@ -36,10 +40,12 @@ class Serving:
     ) -> None:
         self._consumer, self._restore, self._checkpoint = consumer, restore, checkpoint
         self._store, self._metrics = store, metrics
+        self._changing: dict[int, Restored] = {}
         self._since: dict[int, float] = {}  # partition on its way -> when it was assigned
-        self._said = 0.0
+        self._progress = Throttle(_SAY_S)
         self._rewind = False
         self._shown = 0.0
+        self._ends: dict[int, int] = {}  # of served partitions, as of their restore
 
     @property
     def served(self) -> Collection[int]:
@@ -50,6 +56,11 @@ class Serving:
     def pending(self) -> list[int]:
         """Partitions held whose rows are not back yet."""
         return self._restore.pending
+
+    @property
+    def changing(self) -> Collection[int]:
+        """Partitions whose rows were another model's: served once that change is committed, which is due at once."""
+        return self._changing.keys()
 
     @property
     def is_behind(self) -> bool:
@@ -74,6 +85,8 @@ class Serving:
         self._checkpoint.forget(partitions)
         for partition in partitions:
             self._since.pop(partition, None)
+            self._changing.pop(partition, None)
+            self._ends.pop(partition, None)
         self._shown = 0.0
 
     def rewind(self) -> None:
@@ -94,30 +107,60 @@ class Serving:
         Raises StateError, OffsetGone, BrokerUnavailable."""
         if not self.pending:
             return
-        for restored in self._restore.advance(_SLICE_BESIDE_S if beside else _SLICE_S):
-            self._serve(restored)
-        if self.pending and time.monotonic() - self._said >= _SAY_S:
-            self._said = time.monotonic()
+        for restored in self._advance(_SLICE_BESIDE_S if beside else _SLICE_S):
+            self._store.start(restored.partition, restored.newest, restored.adopted)
+            if restored.adopted.is_change:
+                self._changing[restored.partition] = restored
+                self._checkpoint.record(restored.partition, restored.start.offset)
+            else:
+                self._serve(restored)
+        if self.pending and self._progress.is_due():
             get_log().info("restoring", partitions=self.pending, records_left=self._restore.left)
+
+    def serve_changed(self) -> None:
+        """The change of model that these partitions waited for is committed."""
+        while self._changing:
+            partition, restored = self._changing.popitem()
+            log_change(partition, restored.adopted)
+            self._serve(restored)
+
+    def _advance(self, within_s: float) -> list[Restored]:
+        """A slice. What does not fit together is raised by a member only: a process that was frozen may have lost its
+        partitions while it read, and others have written since. The next poll brings the loss to light."""
+        try:
+            return self._restore.advance(within_s)
+        except (StateError, OffsetGone) as error:
+            if self._consumer.confirm(_CONFIRM_S):
+                raise
+            get_log().warning("restoring anew: it is not certain that the partitions are still ours", reason=error.what)
+            self._restore.add(self.pending)
+            return []
 
     def show(self) -> None:
         """The partitions held, and how far each is behind; once a second, and at once when others are."""
         if time.monotonic() - self._shown < _SHOW_S:
             return
         self._shown = time.monotonic()
-        self._metrics.hold(dict.fromkeys(self._consumer.assignment(), 0) | self._consumer.lag())
+        self._metrics.hold(self._consumer.assignment(), self._lag())
         self._metrics.restoring.set(len(self.pending))
         self._metrics.restore_left.set(self._restore.left)
 
+    def _lag(self) -> dict[int, int]:
+        """What is left to read, also of partitions of which nothing was fetched yet: as of their restore."""
+        unfetched = {p: max(0, end - self._checkpoint.position(p)) for p, end in self._ends.items()}
+        fetched = {p: lag for p, lag in self._consumer.lag().items() if p in self.served}
+        return self._restore.lag | unfetched | fetched
+
     def _bring_back_later(self, partitions: Collection[int]) -> None:
+        if not self.pending:
+            self._progress.put_off()
         self._restore.add(partitions)
         self._since |= dict.fromkeys(partitions, time.monotonic())
-        self._said = self._said or time.monotonic()
 
     def _serve(self, restored: Restored) -> None:
         partition, start = restored.partition, restored.start
-        self._store.eviction.start(partition, restored.newest)
         self._checkpoint.start(partition, start.offset)
+        self._ends[partition] = start.end
         self._consumer.seek({partition: start.offset})
         self._consumer.resume([partition])
         self._shown = 0.0
@@ -130,6 +173,14 @@ class Serving:
         if start.deleted:
             self._metrics.deleted_unread.inc(start.deleted)
             get_log().error("records were deleted unread and are passed over", **where, offsets=start.deleted)
+
+
+def log_change(partition: int, adopted: Adopted) -> None:
+    """Another model serves a partition from now on."""
+    before = None if adopted.before is None else adopted.before.model
+    place = {"partition": partition, "generation": adopted.model.generation}
+    zeroed = adopted.zeroed or "nothing"
+    get_log().info("another model goes on", **place, model=adopted.model.model, before=before, from_zeros=zeroed)
 
 
 def check_not_grown(topic: str, partitions: Collection[int], known: int | None) -> None:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from service.bundle_limits import LONGEST_GAP
 from service.missing_codes import OF_BUNDLE, chosen_codes
 from service.trust import Trust
 
@@ -87,6 +88,10 @@ class KafkaClientSettings(Group):
     linger_ms: NonNegativeInt = Field(5, description="Wait for a fuller batch before it is sent")
     batch_bytes: PositiveInt = Field(524_288, description="Size of a batch a partition, at most")
     max_request_bytes: PositiveInt = Field(1_048_576, description="Size of one record or request, at most")
+    unpacked_bytes: PositiveInt = Field(
+        33_554_432,
+        description="What a compressed batch may unpack to, as much as a fetch; a larger one is a dead letter",
+    )
     bulk: bool = Field(
         True, description="Whole record batches, by the client's inside; false = its public calls, many times slower"
     )
@@ -153,7 +158,9 @@ class TimeSettings(Group):
     """What a reading's stamp may be."""
 
     state_ttl_s: PositiveInt = Field(604_800, description="Stream time after which an idle stream is forgotten")
-    max_gap: PositiveInt | None = Field(None, description="Missing steps bridged in one gap; none = as the bundle says")
+    max_gap: PositiveInt | None = Field(
+        None, le=LONGEST_GAP, description="Missing steps bridged in one gap; none = as the bundle says"
+    )
     far_future_s: PositiveInt = Field(3_600, description="A stamp this far past its record's broker time is refused")
     late_to_dead_letters: bool = Field(False, description="Late readings go to the dead letters, not only counted")
 
@@ -191,6 +198,7 @@ class FaultSettings(Group):
     kill_at: str | None = Field(None, min_length=1, description="The process kills itself when it passes this place")
     kill_after: PositiveInt = Field(1, description="How often it passes there before")
     pause_s: float = Field(0.0, ge=0, description="It waits there for so long in place of killing itself; 0 = it dies")
+    freeze: bool = Field(False, description="It stops itself there, until SIGCONT, in place of killing itself")
 
 
 class HttpSettings(Group):

@@ -18,6 +18,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -67,6 +68,7 @@ class Waits(NamedTuple):
 
     timeout_ms: int  # for any commit
     handover_ms: int  # for the one when partitions go to another member
+    turn_ms: int  # from one poll to the next, about: what is left of its records is read again
 
 
 class Settings(BaseSettings):
@@ -108,6 +110,7 @@ class Settings(BaseSettings):
         return Waits(
             commit.timeout_ms or kafka.transaction_timeout_ms * 2 // 3,
             commit.handover_ms or kafka.session_timeout_ms // 2,
+            min(kafka.max_poll_interval_ms, kafka.transaction_timeout_ms) // 10,
         )
 
     @model_validator(mode="after")
@@ -202,6 +205,14 @@ def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | No
         raise _translated(error, given) from error
 
 
+def asks_for_json(flags: Sequence[str], environment: Mapping[str, str] | None = None) -> bool:
+    """Whether flags or environment want the log as JSON, for an error in settings that cannot be read."""
+    environment = os.environ if environment is None else environment
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    named = [value for name, value in pairwise(words) if name == "--log.format"]
+    return (named or [environment.get(f"{PREFIX}LOG__FORMAT", "")])[-1] == "json"
+
+
 def _read_file(path: Path) -> dict[str, _Given]:
     try:
         with path.open("rb"):  # a file that is not there is not read as an empty one
@@ -219,7 +230,7 @@ def _read_environment(variables: Mapping[str, str]) -> dict[str, _Given]:
 
 
 def _is_mine(name: str, value: str) -> bool:
-    """Whether a variable sets something. One that is empty does not: that is how templates leave one out."""
+    """True if a variable sets something. An empty one does not: templates leave out a value like this."""
     if not name.startswith(PREFIX) or name == CONFIG or not value:
         return False
     return not is_injected(name, value)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from service.broker.port import Admin
+from service.codec import LETTER_BYTES, LETTER_HEADERS_BYTES
 from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.log import get_log
 from service.observation import KEY_LIMIT_BYTES
@@ -32,10 +33,12 @@ _OVERHEAD = 98
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """What the topics say: partitions of the input, and how large key and value of a forecast may be together."""
+    """What the topics say: partitions of the input, how large key and value of a forecast may be together, and how
+    much of a key or a value a dead letter holds."""
 
     partitions: int
     max_output_bytes: int
+    max_letter_bytes: int = LETTER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology
         partitions = found if wanted.name == topics.input else partitions
     for finding in look_at_topics(admin, settings, row_bytes):
         finding.raised()
-    return Topology(partitions, _largest_output(admin, settings))
+    return Topology(partitions, _largest(admin, settings, topics.output), _letter_bytes(admin, settings))
 
 
 def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[Finding]:
@@ -142,7 +145,7 @@ def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int)
 
 
 def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
-    """What this user would be refused later, at the first record or the first commit."""
+    """Rights that are missing, which would fail at the first record or the first commit."""
     allowed = admin.operations(name)
     if allowed is None:
         return
@@ -193,16 +196,22 @@ def _as_it_is(admin: Admin, settings: Settings, name: str, count: int, row_bytes
     """One line of a topic that is well."""
     found = f"has {count} partition{'s' if count > 1 else ''}"
     if name == settings.topics.output:
-        return f"{found}, takes a forecast of up to {_largest_output(admin, settings)} bytes"
+        return f"{found}, takes a forecast of up to {_largest(admin, settings, name)} bytes"
     if name == settings.changelog and row_bytes is not None:
         return f"{found}, takes rows: a row has {row_bytes} bytes"
     return found
 
 
-def _largest_output(admin: Admin, settings: Settings) -> int:
-    """Bytes of key and value together."""
-    limit = int(admin.config(settings.topics.output)["max.message.bytes"])
+def _largest(admin: Admin, settings: Settings, name: str) -> int:
+    """Bytes of key, value and headers together that a topic takes."""
+    limit = int(admin.config(name)["max.message.bytes"])
     return min(limit, settings.kafka.max_request_bytes) - _OVERHEAD
+
+
+def _letter_bytes(admin: Admin, settings: Settings) -> int:
+    """A dead letter is cut to what its topic takes: it must not fail for its size."""
+    room = _largest(admin, settings, settings.topics.dead_letters) - LETTER_HEADERS_BYTES
+    return max(0, min(LETTER_BYTES, room // 2))
 
 
 def _alter(name: str, config: str) -> str:

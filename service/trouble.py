@@ -6,6 +6,7 @@ import time
 
 from service.log import get_log
 from service.metrics import Metrics
+from service.throttle import Throttle
 
 #: Said when it has lasted this long (every rebalance is one, for a moment), and then this often, s.
 PATIENCE_S, EVERY_S = 2.0, 5.0
@@ -20,7 +21,19 @@ class Trouble:
         self._metrics = metrics
         self._since: float | None = None
         self._times = 0
-        self._said = 0.0
+        self._throttle = Throttle(EVERY_S)
+        self._last = ""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the last attempt has failed."""
+        return self._since is not None
+
+    @property
+    def lasting(self) -> str:
+        """The last error, if things have gone wrong for a while; else nothing."""
+        lasts = self._since is not None and time.monotonic() - self._since >= PATIENCE_S
+        return self._last if lasts else ""
 
     @property
     def pause_s(self) -> float:
@@ -33,8 +46,8 @@ class Trouble:
         now = time.monotonic()
         self._since = self._since or now
         self._times += 1
-        if now - self._since >= PATIENCE_S and now - self._said >= EVERY_S:
-            self._said = now
+        self._last = str(error)
+        if now - self._since >= PATIENCE_S and self._throttle.is_due():
             get_log().warning("waiting and trying again", reason=str(error))
 
     def over(self) -> None:

@@ -12,3 +12,8 @@ class Trust:
     version: str = ""  # the first digits of the only version to be loaded
     keys: tuple[str, ...] = ()  # public keys, one of which has to have signed
     operators: frozenset[str] = frozenset()  # ONNX operators beside those of the built-in families
+
+    @classmethod
+    def to_use(cls, operators: str | None) -> Trust:
+        """Any bundle, whose graphs may use the `operators` too, comma between."""
+        return cls(operators=frozenset(word.strip() for word in (operators or "").split(",") if word.strip()))

@@ -11,13 +11,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from service.codec import Decoder, Encoder
+from service.demand import Steps, cost
 from service.engine import Engine, Forecasts, Stage
 from service.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
 from service.model.runtime import Runtime
 from service.outputs import Output, Share, dead, encoded, fitting, late_letters, shares
-from service.portions import Decoded, Steps, portions
+from service.portions import Decoded, portions
 from service.records import DeadLetter, PartitionBatch
 from service.state.store import Store
+
+_FAILED = "it failed again and again, also alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class WorkOptions:
     far_future_ms: int
     late_to_dead_letters: bool
     max_output_bytes: int
+    max_letter_bytes: int
     codes: str = OF_BUNDLE
 
 
@@ -49,6 +53,11 @@ class Done:
     def steps(self) -> int:
         """Steps of the graph that this took."""
         return int(self.forecasts.step_rows.sum())
+
+    @property
+    def cost(self) -> float:
+        """What that cost, in units of a call with few rows."""
+        return cost(len(self.forecasts.step_rows), self.steps)
 
 
 class Work:
@@ -71,13 +80,13 @@ class Work:
         self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def portions(
-        self, batches: Sequence[PartitionBatch], hopeless: Collection[tuple[int, int]], at_most: int
+        self, batches: Sequence[PartitionBatch], hopeless: Collection[tuple[int, int]], at_most: int, costing: float
     ) -> Iterator[list[Decoded]]:
-        """Decode, and cut into portions of about `at_most` steps, each to be `run` before the next is asked for.
-        Records at a (partition, offset) in `hopeless` become dead letters unseen."""
+        """Decode, and cut into portions of about `at_most` steps that cost about `costing`, each to be `run` before the
+        next is asked for. Records at a (partition, offset) in `hopeless` become dead letters unseen."""
         with self._stage("decode"):
             decoded = [self._decode(batch, hopeless) for batch in batches]
-        yield from portions(decoded, self._steps, self._store.eviction.cuts, at_most)
+        yield from portions(decoded, self._steps, self._store.eviction.cuts, at_most, costing)
 
     def run(self, portion: list[Decoded]) -> Done:
         """Step every observation and encode what follows from it. Rows have changed when this returns."""
@@ -92,18 +101,19 @@ class Work:
             batches = {one.batch.partition: one.batch for one in portion}
             outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
             letters = sorted(letters + large, key=_place)
-            outputs += [dead(self._options.dead_letter_topic, letter) for letter in letters]
+            outputs += dead(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
         return Done(portion, forecasts, parts, letters, outputs, codes)
 
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
-        skip = {offset for partition, offset in hopeless if partition == batch.partition}
+        skip = {offset for partition, offset in hopeless if partition == batch.partition} | batch.damaged.keys()
         if not skip or not skip & set(batch.offsets.tolist()):
             return Decoded(batch, *self._decoder.decode(batch))
         return decode_without(self._decoder, batch, skip)
 
 
 def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int]) -> Decoded:
-    """Decode a batch in which the records at some offsets are dead letters, whatever they hold."""
+    """Decode a batch in which the records at some offsets are dead letters, whatever they hold: those that are damaged,
+    and others that failed."""
     kept = [i for i, offset in enumerate(batch.offsets.tolist()) if offset not in skip]
     rest = PartitionBatch(
         batch.topic,
@@ -113,14 +123,16 @@ def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int
         batch.timestamps[kept],
         batch.offsets[kept],
     )
-    reason = "it failed again and again, also alone"
-    letters = [
-        DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], "failed", reason)
-        for i, offset in enumerate(batch.offsets.tolist())
-        if offset in skip
-    ]
+    letters = [_unseen(batch, i) for i, offset in enumerate(batch.offsets.tolist()) if offset in skip]
     observations, unreadable = decoder.decode(rest)
     return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset))
+
+
+def _unseen(batch: PartitionBatch, i: int) -> DeadLetter:
+    offset = int(batch.offsets[i])
+    damage = batch.damaged.get(offset)
+    error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
+    return DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage)
 
 
 def _place(letter: DeadLetter) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from service.model.runtime import Runtime
 from service.records import Int64
 from service.replay import replay
 from service.simulator import merge
+from service.trust import Trust
 from training.data import Panel, Split, format_duration
 from training.metrics import Figure
 from training.protocols import protocol_of
@@ -43,6 +44,7 @@ def backtest(
     season_ms: int | None = None,
     per_stream: bool = False,
     report: Report = no_report,
+    trust: Trust | None = None,
 ) -> list[Figure]:
     """Score a bundle and the yardsticks by a protocol.
 
@@ -51,7 +53,7 @@ def backtest(
     seasonal naive and MASE (the bundle's shortest unless given). Raises DataError if the data does not fit,
     BundleError if the bundle is not sound.
     """
-    runtime, rules = Runtime.load(bundle), protocol_of(protocol)
+    runtime, rules = Runtime.load(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
     if manifest.kind == "counter" and not rules.counters:
         raise DataError(f"{protocol} judges gauges alone, the bundle is for a counter", "use --protocol rolling")

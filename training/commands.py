@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from service.bundle import MANIFEST
-from service.commands.data_options import Source, listed, reads_data
+from service.commands.data_options import Operators, Source, listed, reads_data
 from service.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from service.bundle import Manifest
     from service.history import History
+    from service.trust import Trust
     from training.data import Panel, Split
     from training.metrics import Figure
 
@@ -153,7 +154,7 @@ def train(
         targets=tuple(listed(targets) or ()),
     )
     if (out / MANIFEST).is_file():
-        console.print(f"note: the bundle in {out} is replaced")
+        console.print(f"note: the bundle in {escape(str(out))} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
         manifest, figures = train_bundle(panel, recipe, cut, out, report, refit=not no_refit)
     for remark in _training_notes(manifest, panel, told=support is not None):
@@ -163,7 +164,9 @@ def train(
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
     console.print(f"note: {weights_remark(manifest)}")
     seconds = manifest.training.seconds if manifest.training else 0.0
-    console.print(f"{manifest.label} in {out}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s")
+    console.print(
+        f"{manifest.label} in {escape(str(out))}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s"
+    )
 
 
 def _training_notes(manifest: Manifest, panel: Panel, *, told: bool) -> list[str]:
@@ -188,6 +191,7 @@ def backtest(
         str | None, typer.Option(help="Horizons to score, comma between.", show_default="the bundle's")
     ] = None,
     per_stream: Annotated[bool, typer.Option("--per-stream", help="A row for each stream as well.")] = False,
+    operators: Operators = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Write a page with pictures here, HTML, and them beside it.")
@@ -197,6 +201,7 @@ def backtest(
     from rich.console import Console
 
     from service.bundle import read_manifest
+    from service.trust import Trust
     from service.writing import check_writable, written_to
     from training import backtest as judging
     from training.data import Split, parse_season
@@ -210,6 +215,7 @@ def backtest(
         require_matplotlib()
     for target in filter(None, (json, plot and plot.with_suffix(".html"))):
         check_writable(target)
+    trust = Trust.to_use(operators)
     manifest = read_manifest(bundle)
     history = _history(source, manifest)
     season_ms = parse_season(season, manifest.interval_ms)
@@ -220,7 +226,15 @@ def backtest(
         cut = Split.parse(split, len(panel)) if split else None
         with scoring_bar(console, f"{one}: {len(panel):,} rows, {len(panel.streams)} streams") as report:
             figures = judging.backtest(
-                bundle, panel, one, cut, horizons=leads, season_ms=season_ms, per_stream=per_stream, report=report
+                bundle,
+                panel,
+                one,
+                cut,
+                horizons=leads,
+                season_ms=season_ms,
+                per_stream=per_stream,
+                report=report,
+                trust=trust,
             )
         console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data[0]).name}"))
         for line in remarks(figures, one):
@@ -235,7 +249,7 @@ def backtest(
             write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
     if plot:
         with written_to(plot):
-            _write_page(console, plot, bundle, panel, one, cut, leads, season_ms)
+            _write_page(console, plot, bundle, panel, one, cut, leads, season_ms, trust)
 
 
 def demo(
@@ -267,6 +281,7 @@ def _write_page(
     split: Split | None,
     horizons: Sequence[int] | None,
     season_ms: int | None,
+    trust: Trust,
 ) -> None:
     """The page of one protocol, `path` with the ending .html."""
     from training.data import Split
@@ -277,8 +292,10 @@ def _write_page(
     cut = split or Split.parse(protocol_of(protocol).split, len(panel))
     with scoring_bar(console, "pictures") as report:
         page = path.with_suffix(".html")
-        pictures = write_page(page, bundle, panel, protocol, cut, horizons=horizons, season_ms=season_ms, report=report)
-    console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}")
+        pictures = write_page(
+            page, bundle, panel, protocol, cut, horizons=horizons, season_ms=season_ms, report=report, trust=trust
+        )
+    console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}", markup=False)
 
 
 def _history(source: Source, manifest: Manifest | None = None) -> History:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from service.model.runtime import Runtime
+from service.trust import Trust
 from training.anatomy import Anatomy
 from training.backtest import Report, judge_tasks, judged_of, no_report
 from training.data import Panel, Split
@@ -36,6 +37,7 @@ def write_page(
     horizons: Sequence[int] | None = None,
     season_ms: int | None = None,
     report: Report = no_report,
+    trust: Trust | None = None,
 ) -> list[Path]:
     """Judge a bundle and write `path` (HTML), with a PNG beside it for each picture: fans of forecasts at several
     origins, error by step ahead, reliability of the quantiles, error by hour of the day. Returns the pictures.
@@ -43,7 +45,7 @@ def write_page(
     The last three are of the protocol's longest task. Raises MissingExtra without matplotlib, else as a backtest.
     """
     require_matplotlib()
-    runtime, rules = Runtime.load(bundle), protocol_of(protocol)
+    runtime, rules = Runtime.load(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
     tasks = rules.tasks(judged_of(panel, manifest), Ask.of(manifest, split, season_ms, horizons))
     longest = max(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from service.bundle import BacktestFigure, Manifest
@@ -45,7 +46,7 @@ def manifest_figures(figures: Sequence[Figure]) -> tuple[BacktestFigure, ...]:
 
 def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-out") -> Table:
     """One row a figure, tasks and horizons apart, the smallest error of each in bold."""
-    table = Table(title=f"{title}: {protocol}, {protocol_of(protocol).measured_on}", title_justify="left")
+    table = Table(title=f"{escape(title)}: {protocol}, {protocol_of(protocol).measured_on}", title_justify="left")
     names = [name for name in ("stream", "task") if any(getattr(figure, name) for figure in figures)]
     related = any(figure.relative_mase for figure in figures)
     for name in (*names, "model"):
@@ -56,8 +57,8 @@ def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-o
     for i, figure in enumerate(figures):
         rivals = [rival for rival, group in zip(figures, groups, strict=True) if group == groups[i]]
         table.add_row(
-            *(getattr(figure, name) or "all" for name in names),
-            figure.model,
+            *(escape(getattr(figure, name) or "all") for name in names),
+            escape(figure.model),
             f"{figure.horizon}",
             f"{figure.origins:,}",
             *(_cell(figure, measure, rivals) for measure in _MEASURES),

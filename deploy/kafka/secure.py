@@ -9,6 +9,7 @@ One node, a listener for each way in:
     CLEAR        SASL without TLS
     EXPIRED      TLS with an expired certificate
     WRONG_HOST   TLS with a certificate for another host
+    ELSEWHERE    no TLS; tells its clients to go to a host that does not exist
 
 `admin` may do everything, all other users what ACLs allow. OAUTHBEARER takes unsigned tokens (`unsigned_token`), as
 Kafka itself offers for tests.
@@ -37,7 +38,10 @@ _PROTOCOLS = {
     "CLEAR": "SASL_PLAINTEXT",
     "EXPIRED": "SSL",
     "WRONG_HOST": "SSL",
+    "ELSEWHERE": "PLAINTEXT",
 }
+#: The host that ELSEWHERE names.
+NOWHERE = "nowhere.invalid"
 #: Apart from those of the node itself.
 _PORTS = range(15_000, 20_000)
 _LOGIN = "org.apache.kafka.common.security"
@@ -79,10 +83,11 @@ class SecureKafka(KafkaServer):
     def _configured(self) -> dict[str, str]:
         """Lines of `server.properties`."""
         ways = [f"{name}://127.0.0.1:{port}" for name, port in self._listeners.items()]
+        elsewhere = f"ELSEWHERE://{NOWHERE}:{self._listeners['ELSEWHERE']}"
         protocols = [f"{name}:{protocol}" for name, protocol in _PROTOCOLS.items()]
         config = {
             "listeners": ",".join(["PLAINTEXT://127.0.0.1:{port}", "CONTROLLER://127.0.0.1:{controller_port}", *ways]),
-            "advertised.listeners": ",".join(["PLAINTEXT://127.0.0.1:{port}", *ways]),
+            "advertised.listeners": ",".join(["PLAINTEXT://127.0.0.1:{port}", *ways[:-1], elsewhere]),
             "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", "PLAINTEXT:PLAINTEXT", *protocols]),
             "sasl.enabled.mechanisms": ",".join(MECHANISMS),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",

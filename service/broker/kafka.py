@@ -39,7 +39,8 @@ class KafkaBroker:
     """A `port.Broker` on Apache Kafka. Times in milliseconds; `delivery` must leave room within `transaction`.
 
     `instance_id` makes consumers static members: a restart within the session keeps their partitions. `bulk` moves
-    whole record batches, which leans on the client's inside; without it records pass one by one, many times slower.
+    whole record batches, which leans on the client's inside; without it records pass one by one, many times slower. A
+    compressed batch that would unpack to more than `unpacked_bytes` is not read, but named.
     `security` holds kafka-python's `security_protocol`, `sasl_*` and `ssl_*` options.
     """
 
@@ -61,6 +62,7 @@ class KafkaBroker:
         fetch_max_wait_ms: int = 500,
         instance_id: str | None = None,
         bulk: bool = True,
+        unpacked_bytes: int = 32 * 1024 * 1024,
         security: Mapping[str, Any] | None = None,
     ) -> None:
         _ascending(heartbeat_interval_ms=heartbeat_interval_ms, session_timeout_ms=session_timeout_ms)
@@ -71,7 +73,7 @@ class KafkaBroker:
             transaction_timeout_ms=transaction_timeout_ms,
         )
         self._timeout_ms = request_timeout_ms
-        self._instance_id, self._bulk = instance_id, bulk
+        self._instance_id, self._bulk, self._unpacked_bytes = instance_id, bulk, unpacked_bytes
         self._common: dict[str, Any] = {
             "bootstrap_servers": [address.strip() for address in bootstrap_servers.split(",")],
             "request_timeout_ms": request_timeout_ms,
@@ -109,11 +111,12 @@ class KafkaBroker:
     ) -> KafkaConsumer:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers."""
         config = {**self._common, **self._consumer, "group_id": group, "auto_offset_reset": start_at}
-        return KafkaConsumer(config, topic, listener, self._timeout_ms, self._bulk)
+        return KafkaConsumer(config, topic, listener, self._timeout_ms, self._bulk, self._unpacked_bytes)
 
     def reader(self, topic: str) -> KafkaReader:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers."""
-        return KafkaReader({**self._common, **self._fetching}, topic, self._timeout_ms, self._bulk)
+        config = {**self._common, **self._fetching}
+        return KafkaReader(config, topic, self._timeout_ms, self._bulk, self._unpacked_bytes)
 
     def producer(self, transactional_id: str | None = None, timeout_s: float = 10.0) -> KafkaProducer:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers, TransactionFailed if it refuses."""

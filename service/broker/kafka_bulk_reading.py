@@ -1,7 +1,8 @@
 """Whole record batches out of kafka-python's consumer: columns without an object a record.
 
 `read_in_columns` gives one consumer's fetcher our own reader of fetched bytes; its `poll` then returns `Columns` in
-place of records. All else stays kafka-python's: requests, positions, high watermarks.
+place of records. All else stays kafka-python's: requests, positions, high watermarks. What cannot be read is an entry
+of its own (`fetched.py`).
 
 It leans on the client's inside, which may change with its minor version (pyproject.toml pins it). The public path does
 the same, slower, and tests compare the two; `bulk=False` of `KafkaBroker` chooses it.
@@ -9,19 +10,20 @@ the same, slower, and tests compare the two; `bulk=False` of `KafkaBroker` choos
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from kafka import KafkaConsumer, TopicPartition, codec
-from kafka.errors import CorruptRecordError, UnsupportedCodecError, UnsupportedVersionError
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import CorruptRecordError, UnsupportedVersionError
 from kafka.net.transport import KafkaTCPTransport
 from kafka.record.util import calc_crc32c
 
+from service.broker.compression import Corrupt, TooLarge
+from service.broker.fetched import Screen, Taken, stand_in
 from service.broker.record_format import (
-    CODEC,
     CONTROL,
     CRC_FROM,
     HEAD,
@@ -30,26 +32,20 @@ from service.broker.record_format import (
     TRANSACTIONAL,
     VERSION,
     Columns,
+    Head,
     MalformedBatch,
     decode,
 )
 
-_CODECS: dict[int, tuple[str, Callable[[], bool], Callable[[bytes], bytes]]] = {
-    1: ("gzip", codec.has_gzip, codec.gzip_decode),
-    2: ("snappy", codec.has_snappy, codec.snappy_decode),
-    3: ("lz4", codec.has_lz4, codec.lz4_decode),
-    4: ("zstd", codec.has_zstd, codec.zstd_decode),
-}
 #: Bytes taken from a socket by one call; the client by itself takes 4 KB.
 _RECEIVE = 1 << 18
 _RECEIVE_BY_ITSELF = KafkaTCPTransport._sock_recv
-_VERSION_AT = 16
-_ABORT = 0
+_NOTHING: Iterator[Columns] = iter(())
 
 
-def read_in_columns(client: KafkaConsumer) -> None:
+def read_in_columns(client: KafkaConsumer, screen: Screen) -> None:
     """From now on this consumer's `poll` returns lists of `Columns`, in offset order, in place of records."""
-    client._fetcher.PartitionRecords = _Fetched
+    client._fetcher.PartitionRecords = partial(_Fetched, screen)
     KafkaTCPTransport._sock_recv = _receive
 
 
@@ -64,28 +60,15 @@ def _receive(transport: KafkaTCPTransport) -> tuple[bytes, Any]:
     return (data, None) if data else _RECEIVE_BY_ITSELF(transport)
 
 
-class _Taken:
-    """What the fetcher counts by its length and hands on by iteration: records by number, columns as things."""
-
-    def __init__(self, columns: list[Columns], records: int) -> None:
-        self._columns, self._records = columns, records
-
-    def __len__(self) -> int:
-        return self._records
-
-    def __iter__(self) -> Iterator[Columns]:
-        return iter(self._columns)
-
-
 class _Fetched:
     """What one fetch brought of one partition; stands in for the client's `Fetcher.PartitionRecords`.
 
-    A batch is decoded when its first record is taken. Nothing advances over a batch that cannot be decoded: whoever
-    takes again meets its error again.
+    A batch is decoded when its first record is taken, part by part.
     """
 
     def __init__(
         self,
+        screen: Screen,
         fetch_offset: int,
         tp: TopicPartition,
         records: Any,
@@ -99,15 +82,17 @@ class _Fetched:
         self.topic_partition = tp
         self.leader_epoch = -1
         self.bytes_read = 0
+        self._screen = screen
         self._data: bytes = bytes(records._buffer)
         self._at = 0
         self._check_crcs = check_crcs
         self._committed_only = bool(isolation_level)
         self._aborts = deque(sorted(aborted_transactions or [], key=lambda begun: begun.first_offset))
         self._aborted: set[int] = set()  # producers within a transaction that was thrown away
+        self._parts = _NOTHING  # of the batch that is open
         self._columns: Columns | None = None
         self._taken = 0  # of _columns
-        self._behind = fetch_offset  # the offset behind the batch of _columns
+        self._behind = fetch_offset  # the offset behind the open batch
         self._on_drain = on_drain
         self._drained = False
 
@@ -117,95 +102,111 @@ class _Fetched:
     def drain(self) -> None:
         """Nothing more is wanted of this fetch."""
         if not self._drained:
-            self._drained, self._columns, self._data = True, None, b""
+            self._drained, self._columns, self._parts, self._data = True, None, _NOTHING, b""
             self._on_drain(self)
 
-    def take(self, most: int | None = None) -> _Taken:
-        """The next records, at most `most`. Raises what is wrong with the batch that comes first."""
+    def take(self, most: int | None = None) -> Taken[Columns]:
+        """The next records: as many as weigh `most`, at least one. Raises CorruptRecordError where the next batch
+        cannot be found, UnsupportedVersionError."""
         found: list[Columns] = []
-        room = most or 1 << 62
-        while room:
+        room = most = most or 1 << 62
+        while room > 0:
             try:
                 columns = self._current()
-            except (CorruptRecordError, UnsupportedCodecError, UnsupportedVersionError):
+            except (CorruptRecordError, UnsupportedVersionError):
                 if found:
                     break
                 raise
             if columns is None:
                 self.drain()
                 break
-            part = columns.part(self._taken, self._taken + room)
-            self._taken += len(part)
-            room -= len(part)
-            self.next_fetch_offset = self._behind if self._taken == len(columns) else int(part.offsets[-1]) + 1
-            found.append(part)
-        return _Taken(found, sum(map(len, found)))
+            if found and columns.weight > room:
+                room = 0
+                break
+            found.append(self._take(columns, max(1, room // columns.weight)))
+            room -= len(found[-1]) * columns.weight
+        return Taken(found, min(most, most - room))
+
+    def _take(self, columns: Columns, most: int) -> Columns:
+        part = columns.part(self._taken, self._taken + most)
+        self._taken += len(part)
+        self.next_fetch_offset = int(part.offsets[-1]) + 1
+        if self._taken == len(columns):
+            self._columns, self._taken = next(self._parts, None), 0
+            if self._columns is None:
+                self.next_fetch_offset = self._behind
+        return part
 
     def _current(self) -> Columns | None:
         """The columns with something left to take; None at the end of the fetch."""
-        while self._columns is None or self._taken == len(self._columns):
+        while self._columns is None:
             if not self._open_next():
                 return None
+            self._columns, self._taken = next(self._parts, None), 0
+            if self._columns is None:
+                self.next_fetch_offset = self._behind
         return self._columns
 
     def _open_next(self) -> bool:
-        """Step over one batch, and decode it if its records are for us. False when no whole batch is left."""
+        """Step over one batch; its records are `_parts` if they are for us. False when no whole batch is left, or when
+        the next one is to be fetched again."""
         begin = self._at
         if len(self._data) - begin < HEAD.size:
             return False
-        if self._data[begin + _VERSION_AT] != VERSION:
-            raise UnsupportedVersionError("records older than version 2 of the format: read them with bulk off")
-        (first, length, epoch, _, crc, attributes, last_delta, first_time, last_time, producer, _, _, count) = (
-            HEAD.unpack_from(self._data, begin)
-        )
-        end = begin + LENGTH_FROM + length
+        head = Head._make(HEAD.unpack_from(self._data, begin))
+        self._check_format(head)
+        end = begin + LENGTH_FROM + head.length
         if end > len(self._data):
             return False
-        if self._check_crcs and calc_crc32c(memoryview(self._data)[begin + CRC_FROM : end]) != crc:
-            raise CorruptRecordError(f"the batch of {self.topic_partition} at offset {first} fails its crc check")
-        columns = None
-        if not self._is_aborted(producer, attributes, first + last_delta):
-            data = _plain(self._data[begin + HEAD.size : end], attributes & CODEC)
-            columns = self._decode(data, count, first, first_time)
-            if attributes & LOG_TIME:
-                columns.timestamps.fill(last_time)
-        if columns is not None and attributes & CONTROL:
-            self._end_of_transaction(producer, columns)
-            columns = None
-        if columns is not None:  # a fetch from within a batch brings the whole batch
-            columns = columns.part(int(np.searchsorted(columns.offsets, self.fetch_offset)), count)
-        self._at, self._columns, self._taken = end, columns, 0
-        self._behind, self.leader_epoch = first + last_delta + 1, epoch
+        is_new = head.last >= self.fetch_offset
+        sound = not self._check_crcs or calc_crc32c(memoryview(self._data)[begin + CRC_FROM : end]) == head.crc
+        damaged = is_new and not sound
+        if damaged and not self._screen.is_suspect(self.topic_partition, head.first):
+            return False
+        self._at, self._behind, self.leader_epoch = end, head.last + 1, head.epoch
         self.bytes_read += end - begin
-        if not columns:
-            self.next_fetch_offset = self._behind
+        batch = self._data[begin:end]
+        if damaged:
+            self._parts = iter([self._stand_in(head, batch, Corrupt("its checksum is wrong"))])
+        elif self._is_for_us(head) and is_new:
+            self._parts = self._decoded(head, batch)
         return True
 
-    def _decode(self, data: bytes, count: int, first: int, first_time: int) -> Columns:
+    def _check_format(self, head: Head) -> None:
+        if head.version != VERSION:
+            what = f"{_place(self.topic_partition)} offset {self.next_fetch_offset}: records older than version 2"
+            raise UnsupportedVersionError(f"{what} of the format: read them with bulk off")
+        if head.length < HEAD.size - LENGTH_FROM:
+            what = f"{_place(self.topic_partition)} offset {self.next_fetch_offset}: a batch of {head.length} bytes"
+            raise CorruptRecordError(f"{what} stands there; what follows it cannot be found")
+
+    def _decoded(self, head: Head, batch: bytes) -> Iterator[Columns]:
+        """The records from `fetch_offset` on: a fetch from within a batch brings the whole batch."""
+        first = head.first
         try:
-            return decode(data, count, first, first_time)
-        except MalformedBatch as error:
-            raise CorruptRecordError(f"the batch of {self.topic_partition} at offset {first}: {error}") from error
+            for columns in decode(self._screen.unpacked(head, batch), head.records, head.first, head.first_time):
+                first = int(columns.offsets[-1]) + 1
+                if head.attributes & LOG_TIME:
+                    columns.timestamps.fill(head.last_time)
+                wanted = columns.part(int(np.searchsorted(columns.offsets, self.fetch_offset)), len(columns))
+                if len(wanted):
+                    yield wanted
+        except (Corrupt, TooLarge, MalformedBatch) as why:
+            yield self._stand_in(head, batch, why, first)
 
-    def _is_aborted(self, producer: int, attributes: int, last: int) -> bool:
-        """Whether the batch holds records of a transaction that was thrown away, and nobody is to see."""
-        if not self._committed_only or producer < 0:
+    def _stand_in(self, head: Head, batch: bytes, why: Exception, first: int | None = None) -> Columns:
+        return stand_in(self._screen.damage(head, len(batch), why, first), head, batch)
+
+    def _is_for_us(self, head: Head) -> bool:
+        """Whether the batch holds records, and not of a transaction that was thrown away and nobody is to see."""
+        if self._committed_only and head.producer >= 0:
+            while self._aborts and self._aborts[0].first_offset <= head.last:
+                self._aborted.add(self._aborts.popleft().producer_id)
+        if head.attributes & CONTROL:  # the end of its producer's transaction, whichever
+            self._aborted.discard(head.producer)
             return False
-        while self._aborts and self._aborts[0].first_offset <= last:
-            self._aborted.add(self._aborts.popleft().producer_id)
-        return attributes & (TRANSACTIONAL | CONTROL) == TRANSACTIONAL and producer in self._aborted
-
-    def _end_of_transaction(self, producer: int, columns: Columns) -> None:
-        """A control record's key is its version and its kind."""
-        if struct.unpack_from(">hh", columns.keys[0] or b"")[1] == _ABORT:
-            self._aborted.discard(producer)
+        return not (head.attributes & TRANSACTIONAL and head.producer in self._aborted)
 
 
-def _plain(data: bytes, kind: int) -> bytes:
-    """Undo compression."""
-    if not kind:
-        return data
-    name, there, undo = _CODECS.get(kind, (f"codec {kind}", lambda: False, bytes))
-    if not there():
-        raise UnsupportedCodecError(f"no library for {name}")
-    return bytes(undo(data))
+def _place(where: TopicPartition) -> str:
+    return f"{where.topic} partition {where.partition}"

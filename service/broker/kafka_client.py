@@ -1,8 +1,8 @@
-"""kafka-python's network client, with the reason why a node could not be connected to.
+"""kafka-python's network client, which keeps the reason of a failed connection.
 
 The client (kafka-python 3.0) logs each failure and then reports that it was "unable to bootstrap". The last failure of
-each address is kept here and raised in its place. An address that refused us is not asked again by the same client: a
-wrong password that is repeated many times a second locks accounts.
+each address is kept here and raised in its place. The same client never asks an address again that refused it: a wrong
+password that is repeated many times a second locks accounts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from service.errors import AccessRefused, BrokerUnavailable, EddycastError
 
 
 class Client(KafkaNetClient):  # type: ignore[misc]
-    """What every client is made with (`kafka_client`)."""
+    """The network client of every consumer, producer and admin (their `kafka_client` option)."""
 
     def __init__(self, net: Any = None, manager: Any = None, **configs: Any) -> None:
         net = NetworkSelector(**configs) if net is None else net
@@ -45,9 +45,13 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
         self.cluster.failed_update = failed_update
 
     def refused(self) -> AccessRefused | None:
-        """Why a node does not let us in, if the newest connection to one was refused."""
+        """The refusal of a node whose newest connection was refused; None if there is none."""
         found = (refusal(error, where) for where, error in self._failures.copy().items())
         return next((error for error in found if error is not None), None)
+
+    def reasons(self) -> str:
+        """Addresses that do not answer, each with its reason; empty if all do."""
+        return ", ".join(f"{where}: {reason(error)}" for where, error in self._failures.copy().items())
 
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
         """Raises AccessRefused, BrokerUnavailable; the client is closed then."""
@@ -61,8 +65,7 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
         """The client's own; what becomes of a new connection is noted."""
-        node = self.cluster.broker_metadata(node_id)
-        if node_id in self._conns or node is None:
+        if node_id in self._conns or (node := self.cluster.broker_metadata(node_id)) is None:
             return super().get_connection(node_id, *args, **kwargs)
         where = f"{node.host}:{node.port}"
         if not self.bootstrapped:
@@ -91,7 +94,7 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
         connection.close_future.add_errback(lambda error: self._failures.update({where: error}))
 
     def _spare(self, node_id: Any, where: str) -> None:
-        """Raise instead of asking again an address that refused us, and the refusal itself when all have."""
+        """Keep an address that refused the service from being asked again. Raises KafkaError once all have refused."""
         if not self._refuses(where):
             return
         if all(self._refuses(f"{node.host}:{node.port}") for node in self.cluster.bootstrap_brokers()):
@@ -103,20 +106,18 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
         return where in self._failures and refusal(self._failures[where], where) is not None
 
     def _explained(self, error: KafkaError) -> EddycastError:
-        """Why no broker answered: a refusal before all, else what is known of each address."""
+        """A failed bootstrap as one error: a refusal if there is one, else the reason of each address."""
         servers = f"cannot reach Kafka at {', '.join(self.cluster.config['bootstrap_servers'])}"
-        failures = self._failures.copy()
-        for where, failure in failures.items():
+        for where, failure in self._failures.copy().items():
             refused = refusal(failure, where)
             if refused is None and interrupted(failure):
                 refused = speaks(where, self.config)
             if refused is not None:
                 action = refused.action or choice_of(offered(where, self.config))
                 return type(refused)(f"{servers}: {refused.what}", action)
-        if not failures:
+        if not self._failures:
             return translate(self._unanswered or error, servers)
-        reasons = ", ".join(f"{where}: {reason(failure)}" for where, failure in failures.items())
-        return BrokerUnavailable(f"{servers}: {reasons}")
+        return BrokerUnavailable(f"{servers}: {self.reasons()}")
 
 
 def _to_the_last_word(receive: Callable[[], tuple[bytes, Exception | None]]) -> Callable[..., Any]:

@@ -8,19 +8,34 @@ from typing import Any
 import numpy as np
 from kafka import TopicPartition
 
+from service.broker.fetched import DamagedValue
 from service.broker.record_format import Columns
 from service.records import PartitionBatch
 
 
-def batches(polled: Mapping[TopicPartition, Sequence[Any]]) -> list[PartitionBatch]:
-    """One batch for each partition that brought something."""
-    return [_batch(where, found) for where, found in polled.items() if found]
+def batches(
+    polled: Mapping[TopicPartition, Sequence[Any]], positions: Mapping[int, int] | None = None
+) -> list[PartitionBatch]:
+    """One batch for each partition that brought something. `positions`, by partition, are those after the poll."""
+    ends = positions or {}
+    return [_batch(where, found, ends.get(where.partition)) for where, found in polled.items() if found]
 
 
-def _batch(where: TopicPartition, found: Sequence[Any]) -> PartitionBatch:
-    columns = _joined(found) if isinstance(found[0], Columns) else _of_records(found)
+def _batch(where: TopicPartition, found: Sequence[Any], end: int | None) -> PartitionBatch:
+    if isinstance(found[0], Columns):
+        columns, damaged = _joined(found), [part.damage for part in found if part.damage is not None]
+    else:
+        columns = _of_records(found)
+        damaged = [record.value.damage for record in found if isinstance(record.value, DamagedValue)]
     return PartitionBatch(
-        where.topic, where.partition, columns.keys, columns.values, columns.timestamps, columns.offsets
+        where.topic,
+        where.partition,
+        columns.keys,
+        columns.values,
+        columns.timestamps,
+        columns.offsets,
+        {damage.first: damage for damage in damaged},
+        end,
     )
 
 
@@ -40,5 +55,11 @@ def _of_records(records: Sequence[Any]) -> Columns:
         [record.key for record in records],
         [record.value for record in records],
         np.array([record.timestamp for record in records], np.int64),
-        np.array([record.offset for record in records], np.int64),
+        np.array([_offset(record) for record in records], np.int64),
     )
+
+
+def _offset(record: Any) -> int:
+    """The client has a record that stands for a batch at the batch's last offset."""
+    value = record.value
+    return value.damage.first if isinstance(value, DamagedValue) else int(record.offset)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer as Client
 from kafka import TopicPartition
-from kafka.errors import KafkaTimeoutError, NoOffsetForPartitionError
+from kafka.errors import KafkaError, NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
+from service.broker.fetched import Screen
 from service.broker.kafka_bulk_reading import read_in_columns
 from service.broker.kafka_columns import batches
 from service.broker.kafka_errors import translated
+from service.broker.kafka_membership import is_confirmed, silence_s
 from service.broker.kafka_offsets import stored_offsets
+from service.broker.kafka_public_reading import read_screened
 from service.broker.kafka_rebalance import Relay, tell_of_every_loss
 from service.broker.port import RebalanceListener
 from service.errors import EddycastError, InstanceFenced, MembershipLost
 from service.records import PartitionBatch
 
+log = logging.getLogger(__name__)
 #: A position that no partition ever has.
 _NOWHERE = 1 << 62
 
@@ -26,11 +31,18 @@ _NOWHERE = 1 << 62
 class KafkaConsumer:
     """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never by themselves.
 
-    `bulk` decodes whole record batches; without it the client does, record by record.
+    `bulk` decodes whole record batches; without it the client does, record by record. A compressed batch that would
+    unpack to more than `unpacked_bytes` is not read.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], topic: str, listener: RebalanceListener, timeout_ms: int, bulk: bool = True
+        self,
+        config: Mapping[str, Any],
+        topic: str,
+        listener: RebalanceListener,
+        timeout_ms: int,
+        bulk: bool,
+        unpacked_bytes: int,
     ) -> None:
         self._topic = topic
         self._timeout_ms = timeout_ms
@@ -38,8 +50,7 @@ class KafkaConsumer:
         with translated(f"cannot reach Kafka at {config['bootstrap_servers']}"):
             self._client = Client(**config)
             self._membership: ConsumerGroupMetadata = self._client.group_metadata()
-            if bulk:
-                read_in_columns(self._client)
+            (read_in_columns if bulk else read_screened)(self._client, Screen(unpacked_bytes))
             tell_of_every_loss(self._client)
             self._relay = Relay(self.capture_membership, self._client, listener)
             self._client.subscribe([topic], listener=self._relay)
@@ -57,11 +68,27 @@ class KafkaConsumer:
         self.capture_membership()
         self._check_not_displaced()
         self._check_not_refused()
-        return batches(polled)
+        return batches(polled, self.positions())
 
     def is_member(self) -> bool:
         """See `port.Consumer`."""
         return self._membership.generation_id >= 0 and bool(self._client._coordinator.stable())
+
+    def confirm(self, timeout_s: float) -> bool:
+        """See `port.Consumer`."""
+        membership = self._membership
+        if membership.generation_id < 0 or not membership.member_id:
+            return False
+        coordinator = self._client._coordinator
+        try:
+            return bool(coordinator._net.run(is_confirmed, coordinator, membership, int(timeout_s * 1000)))
+        except KafkaError as error:
+            log.debug("the group did not say whether %s is a member: %s", membership.member_id, error)
+            return False
+
+    def silence_s(self) -> float:
+        """See `port.Consumer`."""
+        return silence_s(self._client._coordinator)
 
     def assignment(self) -> frozenset[int]:
         """See `port.Consumer`."""
@@ -97,20 +124,17 @@ class KafkaConsumer:
         self._check_held(partitions)
         self._client.resume(*map(self._at, partitions))
 
+    def positions(self) -> dict[int, int]:
+        """See `port.Consumer`. The client's own call looks at all partitions for each that it is asked for, and
+        may wait for the broker."""
+        states = self._client._subscription.assignment.copy()
+        return {where.partition: s.position.offset for where, s in states.items() if s.position is not None}
+
     def lag(self) -> dict[int, int]:
         """See `port.Consumer`. A partition of which nothing has been fetched yet is left out."""
-        known = {}
-        for where in self._client.assignment():
-            end = self._client.highwater(where)
-            if end is None:
-                continue
-            try:  # a position is known once something was fetched, so this asks nobody
-                position = self._client.position(where, timeout_ms=0)
-            except KafkaTimeoutError:
-                continue
-            if position is not None:
-                known[where.partition] = max(0, end - position)
-        return known
+        ends = {partition: self._client.highwater(self._at(partition)) for partition in self.assignment()}
+        at = self.positions()
+        return {p: max(0, end - at[p]) for p, end in ends.items() if end is not None and p in at}
 
     def close(self) -> None:
         """See `port.Consumer`. A static member does not leave: its partitions stay its own until the session ends."""

@@ -1,4 +1,4 @@
-"""What a port speaks, asked once when a connection ended without a word: one question of Kafka's protocol, by itself.
+"""One question of Kafka's protocol, to find out which protocol a port speaks after it hung up without a word.
 
 A broker hangs up on what it does not understand, and so does one that is going down. Only an answer tells them apart.
 """
@@ -22,7 +22,7 @@ _TLS_ALERT = 0x15
 
 
 def speaks(where: str, config: Mapping[str, Any]) -> AccessRefused | None:
-    """Why a client with this configuration cannot speak with HOST:PORT; None if that is not certain."""
+    """The reason for which this configuration does not fit HOST:PORT; None if that is not certain."""
     protocol = config["security_protocol"]
     plain = _answer(where, tls=False)
     if protocol.endswith("SSL"):

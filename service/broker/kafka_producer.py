@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from kafka import KafkaProducer as Client
+from kafka import TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, TransactionAbortedError
 
 from service.broker.kafka_bulk_writing import append
@@ -111,6 +112,15 @@ class KafkaProducer:
             transactions.send_offsets(ours, consumer.membership, timeout_s)
         except KafkaError as error:
             self._end(in_transaction(error, f"cannot add offsets of {topic} to the transaction"), error)
+
+    def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:
+        """See `port.Producer`."""
+        self.begin()
+        try:
+            self._usable(opened=True).probe([TopicPartition(*place) for place in places], timeout_s)
+        except KafkaError as error:
+            self._end(in_transaction(error, f"cannot write to {', '.join(topic for topic, _ in places)}"), error)
+        self._open = False
 
     def commit(self, timeout_s: float = 10.0) -> None:
         """See `port.Producer`. `timeout_s` is for all of it. Every result is looked at before the commit is asked for:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from kafka import KafkaConsumer as Client
 from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 
+from service.broker.fetched import Screen
 from service.broker.kafka_bulk_reading import read_in_columns
 from service.broker.kafka_columns import batches
 from service.broker.kafka_errors import translated
+from service.broker.kafka_public_reading import read_screened
 from service.errors import TopicMissing
 from service.records import PartitionBatch
 
@@ -29,7 +32,7 @@ _KNOWN_MS = 500
 class KafkaReader:
     """A `port.Reader` on kafka-python."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str, timeout_ms: int, bulk: bool = True) -> None:
+    def __init__(self, config: Mapping[str, Any], topic: str, timeout_ms: int, bulk: bool, unpacked_bytes: int) -> None:
         self._topic = topic
         self._timeout_ms = timeout_ms
         self._positions: dict[int, int] = {}
@@ -41,8 +44,7 @@ class KafkaReader:
             except BaseException:
                 self._committed.close(autocommit=False)
                 raise
-        if bulk:
-            read_in_columns(self._committed)
+        (read_in_columns if bulk else read_screened)(self._committed, Screen(unpacked_bytes))
 
     def start(self, offsets: Mapping[int, int]) -> None:
         """See `port.Reader`."""
@@ -84,9 +86,9 @@ class KafkaReader:
     def close(self) -> None:
         """See `port.Reader`."""
         self._positions.clear()
-        with translated(f"cannot stop reading {self._topic}"):
+        with translated(f"cannot stop reading {self._topic}"), ExitStack() as both:
             for client in (self._committed, self._all):
-                client.close(autocommit=False, timeout_ms=self._timeout_ms)
+                both.callback(client.close, autocommit=False, timeout_ms=self._timeout_ms)
 
     def _look(self) -> bool:
         """Note the client's positions; whether one has moved."""

@@ -1,4 +1,4 @@
-"""Why a connection to a broker failed: what waiting does not cure, as our errors, and a few words for all else."""
+"""Reasons of failed connections: an error for those that waiting does not cure, a few words for all others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_L
 
 
 def refusal(error: BaseException, where: str = "the broker") -> AccessRefused | None:
-    """What `error` means if no waiting cures it, with `where` in front; None for all others."""
+    """The error for a failure that waiting does not cure, naming `where`; None for all others."""
     if isinstance(error, EddycastError):  # of a token's provider
         return error if isinstance(error, AccessRefused) else None
     if isinstance(error, vendor.UnsupportedSaslMechanismError):
@@ -42,7 +42,7 @@ def refusal(error: BaseException, where: str = "the broker") -> AccessRefused | 
 
 
 def interrupted(error: BaseException) -> bool:
-    """Whether a connection ended without a word, as it does when each side speaks another protocol."""
+    """True for a connection that ended without a word, as it does when the two sides speak different protocols."""
     detail = _detail(error)
     return not isinstance(error, EddycastError) and not any(word in detail for word in ("ECONNREFUSED", "DNS"))
 
@@ -58,12 +58,12 @@ def reason(error: BaseException) -> str:
 
 
 def choice_of(mechanisms: Sequence[str]) -> str:
-    """What to do about a mechanism that is not among these."""
+    """The action for a mechanism that is not among these."""
     return f"choose one of {', '.join(mechanisms)}" if mechanisms else "choose one that the broker offers"
 
 
 def no_sasl(where: str) -> AuthenticationFailed:
-    """Of a port whose protocol is without SASL."""
+    """The error for a port whose protocol has no SASL."""
     return AuthenticationFailed(f"{where} takes no login", "set kafka.security_protocol to SSL or PLAINTEXT")
 
 
@@ -94,7 +94,7 @@ def _of_tls(error: ssl.SSLError, where: str) -> TlsFailed:
 
 
 def no_tls(where: str) -> TlsFailed:
-    """Of a port that speaks something else."""
+    """The error for a port that speaks something else."""
     return TlsFailed(f"{where} does not speak TLS", "set kafka.security_protocol to PLAINTEXT or SASL_PLAINTEXT")
 
 

@@ -21,7 +21,7 @@ What is known of it (kafka-python 3.0), and what is done about it:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaProducer as Client
@@ -60,6 +60,13 @@ class Transactions:
     ) -> None:
         """Returns when the broker has them, fenced by `membership`."""
         self._await(self._manager.send_offsets_to_transaction(dict(offsets), membership), timeout_s)
+
+    def probe(self, places: Iterable[TopicPartition], timeout_s: float) -> None:
+        """Commits the transaction, which has no records, once these partitions are a part of it."""
+        for place in places:
+            self._manager.maybe_add_partition_to_transaction(place)
+        self._await(self._manager.begin_commit(), timeout_s)
+        self._check_epoch()
 
     def ask_for_commit(self) -> Any:
         """The commit, not answered yet: `await_commit` takes it. What is raised here left no trace at the broker."""

@@ -238,5 +238,8 @@ class MemoryAdmin:
             raise MembershipLost(f"cannot store offsets of the group {group}: it has members")
         self._broker.group(topic, group).committed.update(offsets)
 
+    def check_transactional_id(self, transactional_id: str) -> None:
+        """See `port.Admin`. There is no access control."""
+
     def close(self) -> None:
         """See `port.Admin`."""

@@ -67,6 +67,15 @@ class MemoryConsumer:
         """See `port.Consumer`."""
         return self.membership is not None
 
+    def confirm(self, timeout_s: float) -> bool:  # noqa: ARG002 - the answer is here
+        """See `port.Consumer`."""
+        with self._changed:
+            return self.membership is not None and self._state().joined.get(self) == self.membership
+
+    def silence_s(self) -> float:
+        """See `port.Consumer`. A broker that stalls answers nothing."""
+        return self._broker.faults.silence_s()
+
     def assignment(self) -> frozenset[int]:
         """See `port.Consumer`."""
         return frozenset(self._held)
@@ -105,6 +114,10 @@ class MemoryConsumer:
         """See `port.Consumer`."""
         self._check_held(partitions)
         self._paused -= set(partitions)
+
+    def positions(self) -> dict[int, int]:
+        """See `port.Consumer`."""
+        return {p: at for p, at in self._positions.items() if p in self._held}
 
     def lag(self) -> dict[int, int]:
         """See `port.Consumer`."""

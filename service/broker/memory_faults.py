@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ FAULTS: dict[str, type[BrokerError]] = {
     "produce": ProduceFailed,  # the column is not stored; `flush` says so
     "flush": ProduceFailed,  # the records are stored all the same
     "begin": TransactionFailed,
+    "probe": TransactionFailed,
     "send_offsets": TransactionFailed,
     "transaction": TransactionFailed,  # the producer's commit: aborted
     "answer": CommitUnknown,  # the producer's commit happens, and nobody says so
@@ -39,7 +41,7 @@ class Faults:
     def __init__(self) -> None:
         self._lock = Lock()
         self._ordered: dict[str, list[BrokerError]] = defaultdict(list)
-        self.stalled = False
+        self._stalled_since: float | None = None
         self._asleep = False
 
     def add(self, what: str, times: int, error: BrokerError | None) -> None:
@@ -68,8 +70,17 @@ class Faults:
     @contextmanager
     def stall(self) -> Iterator[None]:
         """While the block lasts every poll comes back empty, as with a broker that does not answer fetches."""
-        self.stalled = True
+        self._stalled_since = time.monotonic()
         try:
             yield
         finally:
-            self.stalled = False
+            self._stalled_since = None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether fetches are not answered."""
+        return self._stalled_since is not None
+
+    def silence_s(self) -> float:
+        """For how long that has been so."""
+        return 0.0 if self._stalled_since is None else time.monotonic() - self._stalled_since

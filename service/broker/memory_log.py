@@ -151,6 +151,7 @@ class Log:
             self._values[whole] if pick is None else [self._values[i] for i in pick],
             np.array(self._timestamps[whole] if pick is None else [self._timestamps[i] for i in pick], np.int64),
             np.array(found, np.int64),
+            end=position,
         )
         return batch, position
 

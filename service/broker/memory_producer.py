@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from threading import Condition
 from typing import TYPE_CHECKING, NoReturn
 
@@ -103,6 +103,17 @@ class MemoryProducer:
             except MembershipLost as error:
                 self._fail(str(error))
             self._broker.group(topic, consumer.group).pending.setdefault(transaction, {}).update(offsets)
+
+    def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:  # noqa: ARG002
+        """See `port.Producer`."""
+        self._check_alive()
+        if self._open is not None:
+            raise TransactionFailed("a transaction is open already", "commit or abort it first")
+        try:
+            self._broker.faults.strike("probe")
+        except BrokerError as error:
+            self._broken = str(error)
+            raise
 
     def commit(self, timeout_s: float = 10.0) -> None:
         """See `port.Producer`."""

@@ -39,11 +39,19 @@ class Consumer(Protocol):
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """Wait up to `timeout_s` for records. At most one batch a partition, none empty, at most
-        `max_records` in all. Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has no
-        record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
+        `max_records` in all, fewer where they are large; a record batch that cannot be read is one entry
+        (`PartitionBatch.damaged`). Runs the rebalance listener. Raises OffsetGone if a partition that is not paused has
+        no record at its position and the consumer starts at `none`; BrokerUnavailable, BrokerError."""
 
     def is_member(self) -> bool:
         """Whether the group has taken us in and told us our share, which may be nothing, as of the last poll."""
+
+    def confirm(self, timeout_s: float) -> bool:
+        """Ask the group whether the membership that the last poll captured still counts: then all that was held at the
+        time is still held. False where it does not, and where there is no answer within `timeout_s`."""
+
+    def silence_s(self) -> float:
+        """Seconds since the group last answered, as far as known without a request."""
 
     def assignment(self) -> frozenset[int]:
         """The partitions held now."""
@@ -65,6 +73,10 @@ class Consumer(Protocol):
 
     def resume(self, partitions: Collection[int]) -> None:
         """Undo `pause`."""
+
+    def positions(self) -> dict[int, int]:
+        """The next offset of each held partition, as of the last poll: every record before it was returned, or belongs
+        to an aborted transaction, or is a control record. Without those of which it is not known."""
 
     def lag(self) -> dict[int, int]:
         """Records between the position and the end of each held partition, as far as known without a request."""
@@ -135,6 +147,10 @@ class Producer(Protocol):
         consumer captured. Raises MembershipLost if its generation is negative or its member id empty (nothing was
         asked of the broker, the producer goes on), TransactionFailed."""
 
+    def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:
+        """Begin and commit a transaction without records that could have some in these topics and partitions: it shows
+        that they can be written. Not while one is open. Raises TransactionFailed, BrokerError."""
+
     def commit(self, timeout_s: float = 10.0) -> None:
         """Flush, check every result, make the transaction visible. Raises what `flush` raises, then nothing will ever
         be visible; CommitUnknown once the broker was asked to commit and has not said that it did."""
@@ -182,6 +198,11 @@ class Admin(Protocol):
     def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Store next offsets for a group that nobody is a member of, all of them or none. Raises MembershipLost while
         it has members, nothing is stored then; BrokerUnavailable, BrokerError."""
+
+    def check_transactional_id(self, transactional_id: str) -> None:
+        """Ask whether this user may use a transactional id; nothing is begun.
+
+        Raises NotAuthorized, BrokerUnavailable."""
 
     def close(self) -> None:
         """Give up the connection."""

@@ -5,7 +5,8 @@
              number of headers, and for each: name size, name, value size, value
 
 Sizes and differences are zigzag varints; a size of -1 means there is none. A batch is decoded with one short loop over
-its records, which finds where each begins; everything else is whole columns.
+its records, which finds where each begins; everything else is whole columns. Columns take many times the memory of
+records of a few bytes, so a batch of very many is decoded in parts.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.broker.port import Headers
-from service.records import Int64
+from service.records import Damage, Int64
 
 #: offset, length, leader epoch, version, crc, attributes, last offset delta, first and last time, producer id and
 #: epoch, first sequence number, records
@@ -30,8 +33,42 @@ LENGTH_FROM = 12
 VERSION = 2
 CODEC, LOG_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
 
+#: Records in one part of a batch, at most.
+PART = 1 << 14
+#: A record of this many bytes counts as one of a poll; one of twice as many as two.
+_BYTES_A_RECORD = 8_192
+
 _MANY = 1 << 14
+_LONGEST = 28  # bits of a size before its last byte
 _NONE = b"\x01"  # the size of something that is not there: -1
+
+
+class Head(NamedTuple):
+    """A batch's head, its fields in the order of HEAD."""
+
+    first: int  # offset
+    length: int
+    epoch: int  # of the leader
+    version: int
+    crc: int
+    attributes: int
+    last_delta: int
+    first_time: int  # ms
+    last_time: int  # ms
+    producer: int
+    producer_epoch: int
+    sequence: int
+    records: int
+
+    @property
+    def last(self) -> int:
+        """The last offset."""
+        return self.first + self.last_delta
+
+    @property
+    def codec(self) -> int:
+        """How its records are compressed; 0 = not at all."""
+        return self.attributes & CODEC
 
 
 class MalformedBatch(Exception):
@@ -46,47 +83,68 @@ class Columns:
     values: list[bytes | None]
     timestamps: Int64  # ms
     offsets: Int64
+    weight: int = 1  # how many records of a poll each counts as: more where they are large
+    damage: Damage | None = None  # then the only record stands for what cannot be read
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def part(self, begin: int, end: int) -> Columns:
         """Records `begin` up to, not including, `end`."""
-        return Columns(
-            self.keys[begin:end], self.values[begin:end], self.timestamps[begin:end], self.offsets[begin:end]
-        )
+        columns = self.keys[begin:end], self.values[begin:end], self.timestamps[begin:end], self.offsets[begin:end]
+        return Columns(*columns, self.weight, self.damage)
 
 
-def decode(data: bytes, count: int, first_offset: int, first_time: int) -> Columns:
-    """The `count` records that `data`, uncompressed and without the batch's head, consists of. Headers are passed over.
+def weight(size: int, count: int) -> int:
+    """How many records of a poll each of `count` records counts as, which have `size` bytes together."""
+    return max(1, -(-size // (max(count, 1) * _BYTES_A_RECORD)))
+
+
+def decode(data: bytes, count: int, first_offset: int, first_time: int) -> Iterator[Columns]:
+    """The `count` records that `data`, uncompressed and without the batch's head, consists of, in parts of at most PART
+    records. Headers are passed over.
 
     Raises MalformedBatch.
     """
+    raw, at = np.frombuffer(data, np.uint8), 0
+    for start in range(0, count, PART):
+        columns, at = _decode(data, raw, at, min(PART, count - start), first_offset, first_time)
+        if start + PART >= count and at != len(data):
+            raise MalformedBatch(f"{len(data) - at} bytes follow its records")
+        yield columns
+
+
+def _decode(
+    data: bytes, raw: NDArray[np.uint8], begin: int, count: int, first_offset: int, first_time: int
+) -> tuple[Columns, int]:
+    """`count` records from the position `begin` on, and the position behind them."""
     try:
-        begins, ends = _bodies(data, count)
-        raw = np.frombuffer(data, np.uint8)
+        begins, ends = _bodies(data, begin, count)
         times, at = _varints(raw, begins + 1)
         offsets, at = _varints(raw, at)
         key_sizes, key_at = _varints(raw, at)
         key_ends = key_at + np.maximum(key_sizes, 0)
         value_sizes, value_at = _varints(raw, key_ends)
         value_ends = value_at + np.maximum(value_sizes, 0)
-        _, at = _varints(raw, value_ends)  # every record says at least that it has no headers
+        _, behind = _varints(raw, value_ends)  # every record says at least that it has no headers
     except IndexError as error:
         raise MalformedBatch("a record ends beyond its batch") from error
-    if (count and ends[-1] != len(data)) or (at > ends).any():
+    if (behind > ends).any() or max(key_sizes.max(), value_sizes.max()) > len(data):
         raise MalformedBatch("a record's fields exceed its size")
-    return Columns(
+    end = int(ends[-1])
+    columns = Columns(
         _cut(data, key_at, key_ends, key_sizes),
         _cut(data, value_at, value_ends, value_sizes),
         first_time + times,
         first_offset + offsets,
+        weight(end - begin, count),
     )
+    return columns, end
 
 
-def _bodies(data: bytes, count: int) -> tuple[Int64, Int64]:
-    """Where the body of each record begins, behind its size, and where it ends: [count] each."""
-    begins, ends, at = [], [], 0
+def _bodies(data: bytes, at: int, count: int) -> tuple[Int64, Int64]:
+    """Where the body of each record from `at` on begins, behind its size, and where it ends: [count] each."""
+    begins, ends = [], []
     for _ in range(count):
         size = data[at]
         at += 1
@@ -95,6 +153,8 @@ def _bodies(data: bytes, count: int) -> tuple[Int64, Int64]:
             while (more := data[at]) >= 0x80:
                 size |= (more & 0x7F) << shift
                 at, shift = at + 1, shift + 7
+                if shift > _LONGEST:
+                    raise MalformedBatch("a record's size has too many bytes")
             size |= more << shift
             at += 1
         begins.append(at)
@@ -176,9 +236,16 @@ def varint(number: int) -> bytes:
 def _headers(headers: Headers) -> bytes:
     parts = [varint(len(headers))]
     for name, value in headers:
-        encoded = name.encode()
-        parts += (varint(len(encoded)), encoded, varint(len(value)), value)
+        size = len(value)
+        parts += (_name(name), _SMALL[size] if size < _MANY else varint(size), value)
     return b"".join(parts)
+
+
+@lru_cache(1024)
+def _name(name: str) -> bytes:
+    """A header's name as it is written, behind its size: few names stand in many records."""
+    encoded = name.encode()
+    return varint(len(encoded)) + encoded
 
 
 _SMALL = [varint(number) for number in range(_MANY)]

@@ -27,6 +27,10 @@ def _option(meaning: str) -> Any:
     return typer.Option(help=meaning)
 
 
+#: What a graph may be made of, for commands that run a bundle.
+Operators = Annotated[
+    str | None, _option("ONNX operators that graphs may use beside the usual ones, comma between: only what you trust.")
+]
 #: Options that are lists, with commas between.
 _LISTS = ("columns", "missing", "not_missing", "channels")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 from rich.console import Console
@@ -13,10 +15,13 @@ from rich.text import Text
 
 from service.broker.port import Admin, Broker
 from service.commands.settings_help import SettingsHelp
-from service.errors import AccessRefused, EddycastError
+from service.errors import AccessRefused, EddycastError, StateError
 from service.settings import Settings, load_settings
 from service.topics import look_at_topics
 from service.wording import one_line
+
+if TYPE_CHECKING:
+    from service.bundle import Manifest
 
 
 class Finding(NamedTuple):
@@ -49,18 +54,18 @@ def examine(flags: list[str]) -> Iterator[Finding]:
         return
     yield Finding("settings", "no contradiction")
     yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
-    bundle, row = _bundle(settings)
+    bundle, manifest = _bundle(settings)
     yield bundle
     yield _port(settings)
-    yield from _broker(settings, row)
+    yield from _broker(settings, manifest)
 
 
 def _wrong(what: str, error: EddycastError) -> Finding:
     return Finding(what, error.what, error.action, well=False)
 
 
-def _bundle(settings: Settings) -> tuple[Finding, int | None]:
-    """What is to be said of it, and the bytes of a stored row, if it is well."""
+def _bundle(settings: Settings) -> tuple[Finding, Manifest | None]:
+    """What is to be said of it, and its manifest, if it is well."""
     from service.model.runtime import Runtime
     from service.state.changelog import row_bytes
 
@@ -69,7 +74,7 @@ def _bundle(settings: Settings) -> tuple[Finding, int | None]:
     except EddycastError as error:
         return _wrong("bundle", error), None
     size = row_bytes(manifest)
-    return Finding("bundle", f"{manifest.label} in {settings.bundle.directory}, {size} bytes a stream"), size
+    return Finding("bundle", f"{manifest.label} in {settings.bundle.directory}, {size} bytes a stream"), manifest
 
 
 def _port(settings: Settings) -> Finding:
@@ -84,8 +89,9 @@ def _port(settings: Settings) -> Finding:
     return Finding("port", f"{host}:{port} is free")
 
 
-def _broker(settings: Settings, row: int | None) -> Iterator[Finding]:
+def _broker(settings: Settings, manifest: Manifest | None) -> Iterator[Finding]:
     from service.connect import kafka_broker
+    from service.state.changelog import row_bytes
 
     servers = settings.kafka.bootstrap_servers
     try:
@@ -97,7 +103,9 @@ def _broker(settings: Settings, row: int | None) -> Iterator[Finding]:
         return
     yield Finding("broker", f"{servers} answers")
     try:
-        yield from look_at_state(broker, admin, settings, row)
+        yield from look_at_state(broker, admin, settings, None if manifest is None else row_bytes(manifest))
+        if manifest is not None and (partitions := admin.partitions(settings.changelog)):
+            yield from look_at_rows(broker, settings, manifest, partitions)
     except EddycastError as error:
         yield _wrong("topics", error)
     finally:
@@ -108,10 +116,18 @@ def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | N
     """The topics, and whether the group's offsets have rows behind them. Raises BrokerError."""
     for seen in look_at_topics(admin, settings, row):
         yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
-    try:
-        yield _group(broker, admin, settings)
-    except AccessRefused as error:
-        yield _wrong(f"group {settings.kafka.group}", error)
+    group = settings.kafka.group
+    for what, look in (("transactions", _transactions), (f"group {group}", partial(_group, broker))):
+        try:
+            yield look(admin, settings)
+        except AccessRefused as error:
+            yield _wrong(what, error)
+
+
+def _transactions(admin: Admin, settings: Settings) -> Finding:
+    name = f"{settings.commit.transactional_prefix}-{settings.kafka.group}-{settings.kafka.instance_id or 'doctor'}"
+    admin.check_transactional_id(name)
+    return Finding("transactions", "transactional ids of the service may be used")
 
 
 def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
@@ -127,13 +143,38 @@ def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
     return Finding(f"group {group}", f"has read nothing yet, begins at the {settings.kafka.start_at}")
 
 
+def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partitions: int) -> Iterator[Finding]:
+    """What the bundle makes of the rows that there are, for each model that wrote some. Reads the whole changelog.
+    Raises BrokerError."""
+    from service.state.adoption import Adoption, unserved
+    from service.state.changelog import RowCodec
+    from service.state.snapshot import snapshots
+
+    codec, name = RowCodec(manifest.state), settings.changelog
+    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    reader, said = broker.reader(name), set[str]()
+    patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
+    try:
+        for snapshot in snapshots(reader, name, range(partitions), patience_s, rows=False):
+            try:
+                about = codec.decode(snapshot.records)
+                adopted = adoption.adopt(f"partition {snapshot.partition}", about.recorded, about.marker)
+            except StateError as error:
+                yield _wrong("rows", error)
+                return
+            if about.marker is not None and (found := adopted.words) not in said:
+                said.add(found)
+                yield Finding("rows", found)
+    finally:
+        reader.close()
+
+
 def _without_rows(broker: Broker, topic: str, partitions: int | None, committed: Collection[int]) -> list[int]:
     """Those of these partitions of which the changelog has no record at all."""
     there = [partition for partition in committed if partition < (partitions or 0)]
     rowless = set(committed).difference(there)
     if there:
-        reader = broker.reader(topic)
-        first, end = reader.first(there), reader.end(there)
+        with closing(broker.reader(topic)) as reader:
+            first, end = reader.first(there), reader.end(there)
         rowless |= {partition for partition in there if first[partition] == end[partition]}
-        reader.close()
     return sorted(rowless)

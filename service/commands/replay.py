@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.bundle import Manifest
-from service.commands.data_options import Source, reads_data
+from service.commands.data_options import Operators, Source, reads_data
 from service.errors import DataError
 from service.simulator import Readings, merge
+from service.trust import Trust
 from service.wording import many
 from service.writing import check_writable, written_to
 
@@ -35,6 +36,7 @@ def replay(
     out: Annotated[Path, typer.Option(help="Where to: .parquet, or .jsonl for the records that the service writes.")],
     forecast_every: Annotated[int, typer.Option(min=1, help="Observations between two multi-step forecasts.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only this many readings.")] = None,
+    operators: Operators = None,
 ) -> None:
     """Forecast every observation of a file, as the service would have done from its first reading on."""
     if out.suffix not in (".parquet", *JSON_LINES):
@@ -42,7 +44,7 @@ def replay(
     check_writable(out)
     from service.model.runtime import Runtime  # slow to import, and a wrong flag should not wait for it
 
-    runtime = Runtime.load(bundle)
+    runtime = Runtime.load(bundle, trust=Trust.to_use(operators))
     history = source.read_for(runtime.manifest)
     console = Console(stderr=True, highlight=False)
     for note in history.notes:

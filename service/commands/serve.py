@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from service.commands.settings_help import SettingsHelp
-from service.settings import load_settings
+from service.errors import EddycastError, SettingsError
+from service.log import configure_log, get_log, is_json
+from service.settings import asks_for_json, load_settings
 
 
 def serve(
@@ -16,7 +18,25 @@ def serve(
     help: SettingsHelp = False,  # noqa: A002, ARG001 - the name of the flag
 ) -> None:
     """Forecast every observation of the input topic, until SIGTERM or ctrl-C."""
-    settings = load_settings([*(["--kafka.leave=true"] if leave else []), *context.args])
+    flags = [*(["--kafka.leave=true"] if leave else []), *context.args]
+    try:
+        settings = load_settings(flags)
+    except SettingsError as error:
+        if asks_for_json(flags):
+            configure_log("json", "info")
+            _end(error)
+        raise
     from service.app import run  # onnxruntime and the client are slow to import: a wrong flag does not wait for them
 
-    run(settings)
+    try:
+        run(settings)
+    except EddycastError as error:
+        if is_json():
+            _end(error)
+        raise
+
+
+def _end(error: EddycastError) -> NoReturn:
+    """Where the log is JSON, what ends the service is a line of it."""
+    get_log().critical("ended", reason=error.what, action=error.action, exit_code=error.exit_code)
+    raise SystemExit(error.exit_code) from error

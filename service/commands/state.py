@@ -18,6 +18,7 @@ from service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from service.errors import MissingExtra, SettingsError
 from service.log import configure_log
 from service.settings import Settings, load_settings
+from service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from service.broker.port import Broker
@@ -54,7 +55,9 @@ def show(
     settings = _settings(context, stream)
     from service.state.described import describe
 
-    found = describe(_broker(settings), settings, read_manifest(settings.bundle.directory), stream)
+    found = describe(
+        _broker(settings), settings, read_manifest(settings.bundle.directory, settings.bundle.trust), stream
+    )
     if as_json:
         typer.echo(orjson.dumps(found))
     else:
@@ -73,10 +76,12 @@ def export(
     from service.state.exported import take_export
     from service.state.exported_file import write_export
 
+    check_writable(file)
     broker = _broker(settings)
-    exported = take_export(broker, settings, read_manifest(settings.bundle.directory))
-    write_export(exported, file)
-    header, say = exported.header, Console(highlight=False, soft_wrap=True).print
+    exported = take_export(broker, settings, read_manifest(settings.bundle.directory, settings.bundle.trust))
+    with written_to(file):
+        write_export(exported, file)
+    header, say = exported.header, Console(highlight=False, soft_wrap=True, markup=False).print
     say(f"{len(exported.streams):,} rows of {header.partitions} partitions in {file}")
     say(_unread(broker, header))
     if members := _members(broker, header.group):
@@ -104,11 +109,11 @@ def bring(
     from service.state.exported_file import read_export
     from service.state.importing import Options, bring_in
 
-    manifest = read_manifest(settings.bundle.directory)
+    manifest = read_manifest(settings.bundle.directory, settings.bundle.trust)
     exported = read_export(file, manifest)
     options = Options(begin.value, None if partitioner is None else partitioner.value, force)
     done = bring_in(_broker(settings), settings, manifest, exported, options)
-    say = Console(highlight=False, soft_wrap=True).print
+    say = Console(highlight=False, soft_wrap=True, markup=False).print
     moved = "as they were" if done.partitioner is None else f"by {done.partitioner}, from {exported.header.partitions}"
     say(f"{done.streams:,} rows in {len(done.offsets)} partitions of {settings.changelog}, {moved}")
     say(f"the group {settings.kafka.group} begins at {_listed(done.offsets.items())} of {settings.topics.input}")

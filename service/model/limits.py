@@ -69,7 +69,7 @@ def check_operators(path: Path, nodes: Iterable[onnx.NodeProto], further: Collec
                 str(path),
                 "operators of Eddycast's own families",
                 f"operator {node.op_type!r}",
-                f"if you trust this bundle, allow it with bundle.operators={node.op_type}",
+                f"if you trust this bundle, allow it: bundle.operators={node.op_type}",
             )
         if place == MOST_NODES:
             raise BundleError(str(path), f"at most {MOST_NODES:,} nodes", "more")

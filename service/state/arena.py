@@ -128,6 +128,15 @@ class Arena:
         for tensor in self._tensors.values():
             tensor.array[slots] = 0
 
+    def blank(self, slots: Int64, names: Sequence[str]) -> None:
+        """Make these tensors of the rows zeros; the others and the prefix stay."""
+        for name in names:
+            self._tensors[name].array[slots] = 0
+
+    def held(self, partition: int) -> Int64:
+        """Slots of a partition's streams, in the order of `streams`."""
+        return self._index(partition).held()
+
     def free_partition(self, partition: int) -> int:
         """Forget every stream of a partition; how many there were."""
         index = self._indexes.pop(partition, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -15,6 +16,7 @@ from service.broker.port import Broker
 from service.bundle import Manifest
 from service.errors import StateError
 from service.settings import Settings
+from service.state.adoption import Adoption, unserved
 from service.state.changelog import RowCodec
 from service.state.exported import no_changelog
 from service.state.snapshot import Snapshot, snapshots
@@ -31,9 +33,8 @@ def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str
     BrokerUnavailable.
     """
     name, key = settings.changelog, stream.encode()
-    admin = broker.admin()
-    count = admin.partitions(name)
-    admin.close()
+    with closing(broker.admin()) as admin:
+        count = admin.partitions(name)
     if count is None:
         raise no_changelog(name)
     reader, known = broker.reader(name), list[bytes]()
@@ -56,15 +57,22 @@ def _unknown(name: str, stream: str, known: Sequence[bytes], partitions: int) ->
 
 
 def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, Any]:
-    rows = snapshot.one(key, RowCodec(manifest.state, manifest.layout_id))
-    prefix, marker = rows.prefix[0], rows.marker
+    codec = RowCodec(manifest.state)
+    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    rows = snapshot.one(key, codec)
+    prefix, marker, generation = rows.prefix[0], rows.marker, int(rows.generations[0])
+    adopted = adoption.adopt(f"partition {snapshot.partition}", rows.recorded, marker).model
     slot_ms = int(prefix["last_slot"]) * manifest.interval_ms
     return {
         "stream": key.decode(),
         "changelog": snapshot.records.topic,
         "partition": snapshot.partition,
         "offset": snapshot.offset(key),
-        "model": manifest.label,
+        "model": manifest.label if rows.recorded.model is None else rows.recorded.model.model,
+        "generation": generation,
+        "bundle": manifest.label,
+        "kept": [part.name for part in adopted.parts if generation >= part.since],
+        "from_zeros": [part.name for part in adopted.parts if generation < part.since],
         "observations": int(prefix["observations"]),
         "last_slot": int(prefix["last_slot"]),
         "last_slot_time": _iso(slot_ms),
@@ -76,6 +84,7 @@ def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, 
         "marker": None
         if marker is None
         else {
+            "generation": marker.generation,
             "next_offset": marker.next_offset,
             "streams": marker.streams,
             "newest": marker.newest,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from service.bundle import CONTRACT, Manifest
 from service.errors import StateError, TopicMissing
 from service.records import PREFIX, Int64
 from service.settings import Settings
+from service.state.adoption import Adoption, ModelRecord, adopt_tensors, check_grid, unserved
 from service.state.changelog import RowCodec, Rows
 from service.state.snapshot import snapshots
 
@@ -38,10 +40,11 @@ class Header(BaseModel):
     """What the rows are. Partitions that were never committed are not among `parts`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     contract: int = CONTRACT
     layout: str
     model: str
+    rows_of: ModelRecord | None = None  # None in format 1: what the rows mean is not known
     group: str
     topic: str
     partitions: int
@@ -63,32 +66,46 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
     """Every row of the service that `settings` describe, each partition as one of its commits left it.
 
     A service may run meanwhile: a partition's rows, its next offset and its streams are those of one commit. Raises
-    StateError where changelog and offsets of the group disagree, and for rows of another layout; TopicMissing,
+    StateError where changelog and offsets of the group disagree, and for rows that mean something else; TopicMissing,
     BrokerUnavailable.
     """
-    codec = RowCodec(manifest.state, manifest.layout_id)
+    codec = RowCodec(manifest.state)
     topic, group, changelog = settings.topics.input, settings.kafka.group, settings.changelog
-    admin, reader = broker.admin(), broker.reader(changelog)
-    try:
+    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    with closing(broker.admin()) as admin, closing(broker.reader(changelog)) as reader:
         count = admin.partitions(changelog)
         if count is None:
             raise no_changelog(changelog)
         before = admin.group_offsets(group, topic)
         found: dict[int, Rows] = {}
         for snapshot in snapshots(reader, changelog, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
-            found[snapshot.partition] = snapshot.rows(codec)
+            found[snapshot.partition] = _adopted(snapshot.rows(codec), adoption, snapshot.partition)
         markers = {p: rows.marker.next_offset for p, rows in found.items() if rows.marker is not None}
         committed = _agreeing(admin, group, topic, before, markers)
-    finally:
-        reader.close()
-        admin.close()
     parts = tuple(
         Part(partition=p, next_offset=m.next_offset, streams=m.streams, newest=m.newest, committed=committed[p])
         for p, rows in found.items()
         if (m := rows.marker) is not None
     )
-    header = Header(layout=codec.layout, model=manifest.label, group=group, topic=topic, partitions=count, parts=parts)
+    header = Header(
+        layout=codec.layout,
+        model=manifest.label,
+        rows_of=adoption.model,
+        group=group,
+        topic=topic,
+        partitions=count,
+        parts=parts,
+    )
     return _joined(header, found, manifest)
+
+
+def _adopted(rows: Rows, adoption: Adoption, partition: int) -> Rows:
+    """The rows as a service with the bundle would restore them. Raises StateError."""
+    place = f"partition {partition}"
+    model = adoption.adopt(place, rows.recorded, rows.marker).model
+    if rows.recorded.model is None:
+        check_grid(place, rows.prefix, model)
+    return replace(rows, tensors=adopt_tensors(model, rows.generations, rows.tensors))
 
 
 def no_changelog(name: str) -> TopicMissing:

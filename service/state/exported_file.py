@@ -6,6 +6,7 @@ row stands in the file's metadata. Imports polars.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from pydantic import ValidationError
 
 from service.bundle import Manifest
 from service.errors import DataError, StateError
+from service.parts import CORE
 from service.records import PREFIX
+from service.state.adoption import ModelRecord, kept, other_meaning, unserved
 from service.state.changelog import RowCodec
 from service.state.exported import Exported, Header
 
@@ -48,7 +51,7 @@ def write_export(exported: Exported, path: Path) -> None:
 
 def read_export(path: Path, manifest: Manifest) -> Exported:
     """Read a file that `write_export` wrote. Raises DataError for one that it did not, and for a damaged one,
-    StateError for rows of another layout than `manifest`'s."""
+    StateError for rows that mean something else to `manifest`'s bundle; parts that it does not keep are zeros."""
     try:
         text = pl.read_parquet_metadata(path).get(KEY)
     except (OSError, PolarsError) as error:
@@ -56,16 +59,28 @@ def read_export(path: Path, manifest: Manifest) -> Exported:
     if text is None:
         raise DataError(f"{path} is a Parquet file that `eddycast state export` did not write", _EXPORT_AGAIN)
     header = _header(path, text)
-    layout = RowCodec(manifest.state, manifest.layout_id).layout
-    if header.layout != layout:
-        what = f"{path}: rows of layout {header.layout} ({header.model}), and the bundle's rows have layout {layout}"
-        raise StateError(what, f"name the bundle of {header.model} in bundle.directory")
+    new = unserved(manifest, RowCodec(manifest.state).layout)
+    kept = _kept(path, header, new, bool(manifest.parts))
     try:
-        exported = _columns(header, pl.read_parquet(path), manifest)
+        exported = _columns(header, pl.read_parquet(path), manifest, kept)
         _check_whole(exported)
     except (OSError, PolarsError, ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged: {_first_line(error)}", _EXPORT_AGAIN) from error
     return exported
+
+
+def _kept(path: Path, header: Header, new: ModelRecord, declares_parts: bool) -> set[str]:
+    """Names of the tensors that the bundle takes from the file. Raises StateError where it can make nothing of them."""
+    old = header.rows_of
+    if old is None:
+        if header.layout != new.layout or declares_parts:
+            what = f"{path}: rows of {header.model}, whose meaning is not known, and the bundle is {new.model}"
+            raise StateError(what, f"name the bundle of {header.model} in bundle.directory")
+        return {spec.name for part in new.parts for spec in part.tensors}
+    names = kept(old, new)
+    if CORE not in names:
+        raise other_meaning(str(path), old, new)
+    return {spec.name for part in new.parts if part.name in names for spec in part.tensors}
 
 
 def _header(path: Path, text: str) -> Header:
@@ -78,8 +93,9 @@ def _header(path: Path, text: str) -> Header:
     return header
 
 
-def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest) -> Exported:
-    """Raises PolarsError for a column that is missing, ValueError and TypeError for one of another kind."""
+def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Collection[str]) -> Exported:
+    """The rows with the tensors `taken` from the file, zeros for the others. Raises PolarsError for a column that is
+    missing, ValueError and TypeError for one of another kind."""
     prefix = np.zeros(len(frame), PREFIX)
     for name in PREFIX.names or ():
         prefix[name] = _numbers(frame, name, PREFIX[name], ())
@@ -88,7 +104,12 @@ def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest) -> Exporte
         [stream.encode() for stream in frame["stream"].to_list()],
         _numbers(frame, "partition", np.dtype(np.int64), ()),
         prefix,
-        {s.name: _numbers(frame, f"state.{s.name}", np.dtype(s.dtype), tuple(s.shape)) for s in manifest.state},
+        {
+            s.name: _numbers(frame, f"state.{s.name}", np.dtype(s.dtype), tuple(s.shape))
+            if s.name in taken
+            else np.zeros((len(frame), *s.shape), s.dtype)
+            for s in manifest.state
+        },
     )
 
 

@@ -2,7 +2,7 @@
 
 The order of writing is what makes a crash harmless:
 
-    1  a marker in every partition       in one transaction; from here on a service refuses every partition, for its
+    1  model and marker, everywhere      in one transaction; from here on a service refuses every partition, for its
                                          group has no offset and the marker names one
     2  rows, in bounded transactions     each partition's last one ends with the marker again, as every commit does
     3  the group's offsets               in one request: only now do markers and offsets agree
@@ -23,7 +23,8 @@ from service.bundle import Manifest
 from service.errors import BrokerError, StateError
 from service.records import Int64
 from service.settings import Settings
-from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from service.state.adoption import ModelRecord, unserved
+from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.exported import Exported
 from service.state.rehome import Homes, find_homes
 from service.state.starting import Begin, check_not_gone_on, check_nothing_waits, find_starts
@@ -57,7 +58,7 @@ def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: E
     Raises StateError for whatever would not go on as the exported service would have, before anything is written;
     BrokerError, TopicMissing.
     """
-    codec, topic, group = RowCodec(manifest.state, manifest.layout_id), settings.topics.input, settings.kafka.group
+    codec, topic, group = RowCodec(manifest.state), settings.topics.input, settings.kafka.group
     admin = broker.admin()
     try:
         _check_group_is_new(admin, group, topic)
@@ -69,7 +70,7 @@ def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: E
         home = homes.of(exported.streams, exported.partition)
         markers = _markers(exported, home, offsets, moved=homes.partitioner is not None)
         with _begin_over(settings):
-            _write(broker, settings, codec, exported, home, markers)
+            _write(broker, settings, _Rows(codec, unserved(manifest, codec.layout), exported, home), markers)
             admin.set_group_offsets(group, topic, offsets)
     finally:
         admin.close()
@@ -136,16 +137,32 @@ def _markers(exported: Exported, home: Int64, offsets: dict[int, int], moved: bo
     return markers
 
 
-def _write(
-    broker: Broker, settings: Settings, codec: RowCodec, exported: Exported, home: Int64, markers: dict[int, Marker]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is written: rows of a model, each at home in a partition [n]."""
+
+    codec: RowCodec
+    model: ModelRecord
+    exported: Exported
+    home: Int64
+
+    def first(self, marker: Marker) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Keys and values of what stands before the rows of a partition."""
+        layout, described = self.codec.layout_record()
+        model = self.model.model_copy(update={"offset": marker.next_offset})
+        values: list[bytes | None] = [described, self.codec.encode_model(model), self.codec.encode_marker(marker)]
+        return [layout, MODEL_KEY, MARKER_KEY], values
+
+
+def _write(broker: Broker, settings: Settings, rows: _Rows, markers: dict[int, Marker]) -> None:
     """Steps 1 and 2."""
+    codec, exported, home = rows.codec, rows.exported, rows.home
     name, within_s = settings.changelog, settings.waits.timeout_ms / 1000
     producer = broker.producer(f"{settings.commit.transactional_prefix}-{settings.kafka.group}-import")
     try:
         with _transaction(producer, within_s):
             for partition, marker in markers.items():
-                producer.produce(name, partition, [MARKER_KEY], [codec.encode_marker(marker)])
+                producer.produce(name, partition, *rows.first(marker))
         for partition, marker in markers.items():
             here = np.flatnonzero(home == partition)
             parts = np.array_split(here, max(1, -(-len(here) * codec.row_bytes // _TRANSACTION_BYTES)))

@@ -27,7 +27,8 @@ class _Touched:
     streams: list[bytes]
     slots: Int64
     prefix: NDArray[np.void]
-    tensors: dict[str, NDArray[Any]]
+    tensors: dict[str, NDArray[Any]]  # empty where the streams are new
+    is_new: bool  # the streams had no row before
 
 
 @dataclass(slots=True)
@@ -53,11 +54,19 @@ class Journal:
         unseen = np.flatnonzero(~self._seen[slots])
         if not len(unseen):
             return
-        new, first = np.unique(slots[unseen], return_index=True)
-        self._seen[new] = True
-        names = [streams[i] for i in unseen[first].tolist()]
-        before = _Touched(names, new, self._arena.prefix[new], self._arena.gather(new))
+        first_slots, first = np.unique(slots[unseen], return_index=True)
+        is_new = self._arena.prefix["observations"][first_slots] == 0
+        for which in (is_new, ~is_new):  # new streams are noted before anything is copied: a copy may find no memory
+            if which.any():
+                names = [streams[i] for i in unseen[first[which]].tolist()]
+                self._copy(partition, names, first_slots[which], is_new=which is is_new)
+
+    def _copy(self, partition: int, streams: list[bytes], slots: Int64, is_new: bool) -> None:
+        """Keep these rows as they are. Those of new streams are zeros, and of those only the stream is kept."""
+        tensors = {} if is_new else self._arena.gather(slots)
+        before = _Touched(streams, slots, self._arena.prefix[slots], tensors, is_new)
         self._partitions.setdefault(partition, _Changes()).touched.append(before)
+        self._seen[slots] = True
 
     def evict(self, partition: int, before_timestamp: int) -> int:
         """`Arena.evict`, to be undone until the next commit; how many streams went."""
@@ -108,11 +117,11 @@ class Journal:
     def _undo(self, partition: int, changes: _Changes) -> None:
         """Streams that are new leave first, so that those that were evicted under the same name can come back."""
         arena = self._arena
-        new = [part.slots[part.prefix["observations"] == 0] for part in changes.touched]
-        came = np.concatenate([np.empty(0, np.int64), *new])
-        for part in changes.touched:
-            fresh = (part.prefix["observations"] == 0) & self._present(partition, part)
-            arena.remove(partition, [part.streams[i] for i in np.flatnonzero(fresh).tolist()])
+        new = [part for part in changes.touched if part.is_new]
+        came = np.concatenate([np.empty(0, np.int64), *(part.slots for part in new)])
+        for part in new:
+            here = np.flatnonzero(self._present(partition, part)).tolist()
+            arena.remove(partition, [part.streams[i] for i in here])
         for streams, slots in changes.evicted:
             old = ~np.isin(slots, came)
             arena.attach(
@@ -120,9 +129,9 @@ class Journal:
             )
             arena.release(slots[~old])
         for part in changes.touched:
-            old = part.prefix["observations"] > 0
-            arena.prefix[part.slots[old]] = part.prefix[old]
-            arena.scatter(part.slots[old], {name: tensor[old] for name, tensor in part.tensors.items()})
+            if not part.is_new:
+                arena.prefix[part.slots] = part.prefix
+                arena.scatter(part.slots, part.tensors)
             self._seen[part.slots] = False
 
     def _present(self, partition: int, part: _Touched) -> Bool:

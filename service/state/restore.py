@@ -22,11 +22,16 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
+
+import numpy as np
 
 from service.broker.port import Consumer, Reader
 from service.errors import BrokerUnavailable, StateError
+from service.faults import FaultPoint
 from service.positions import Position, Positions
-from service.records import PartitionBatch
+from service.records import Int64, PartitionBatch
+from service.state.adoption import Adopted, Adoption, Generations, Recorded, check_grid, lost
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
 
@@ -37,7 +42,7 @@ _ASK_S, _ASK_AT_MOST_S = 0.2, 2.0
 _YOUNG = 1
 #: Records taken from the changelog in one poll.
 _RECORDS = 20_000
-_UNKNOWN = Position(0)
+_UNKNOWN, _NOTHING = Position(0), Recorded()
 
 
 class State(Enum):
@@ -58,6 +63,7 @@ class _Replay:
     end: int = 0
     rows: int = 0  # records applied so far
     marker: Marker | None = None
+    recorded: Recorded = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +75,39 @@ class Restored:
     newest: int  # the largest stamp read so far, ms; 0 where there never was a commit
     streams: int
     rows: int  # records read for it
+    adopted: Adopted
+
+
+class Adopting(Protocol):
+    """Where rows are restored to, and what reads and judges them: a `Store`."""
+
+    @property
+    def arena(self) -> Arena: ...
+    @property
+    def codec(self) -> RowCodec: ...
+    @property
+    def adoption(self) -> Adoption: ...
 
 
 class Restore:
     """The partitions on their way from assigned to served."""
 
-    def __init__(self, consumer: Consumer, reader: Reader, positions: Positions, arena: Arena, codec: RowCodec) -> None:
-        """`reader` reads the changelog."""
-        self._consumer, self._reader, self._positions = consumer, reader, positions
-        self._arena, self._codec = arena, codec
+    def __init__(
+        self,
+        consumer: Consumer,
+        reader: Reader,
+        positions: Positions,
+        rows: Adopting,
+        partitions: int,
+        passing: FaultPoint | None = None,
+    ) -> None:
+        """`reader` reads the changelog, of so many `partitions`. `passing` is told when ends are fixed, before reading."""
+        self._passing = passing or FaultPoint()
+        self._consumer, self._reader, self._positions, self._partitions = consumer, reader, positions, partitions
+        self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption
+        self._generations: Generations = np.zeros(0, np.uint32)  # by slot: under which a row was written
+        #: Where the changelog ended when this process asked for the first time.
+        self._began: dict[int, int] = {}
         self._replays: dict[int, _Replay] = {}
         self._ask_s = _ASK_S
 
@@ -105,6 +135,11 @@ class Restore:
         started = [(p, replay) for p, replay in self._replays.items() if replay.state is State.RESTORING]
         return sum(max(0, replay.end - self._reader.position(p)) for p, replay in started)
 
+    @property
+    def lag(self) -> dict[int, int]:
+        """Offsets of the input to be read once they are served, of the partitions of which that is known."""
+        return {p: replay.start.lag for p, replay in self._replays.items() if replay.state is State.RESTORING}
+
     def state(self, partition: int) -> State:
         """RUNNING also for a partition that was never asked to be restored."""
         replay = self._replays.get(partition)
@@ -123,7 +158,9 @@ class Restore:
             left = deadline - time.monotonic()
             if read or left <= 0 or not self._replays:
                 self._reader.stop(read)
-                return [self._finish(partition) for partition in read]
+                restored = [self._finish(partition) for partition in read]
+                self.forget(read)
+                return restored
             for batch in self._reader.poll(left, _RECORDS):
                 self._apply(batch)
             gc.collect(_YOUNG)
@@ -135,6 +172,7 @@ class Restore:
         if not created:
             return
         try:
+            self._began = self._began or self._reader.end(range(self._partitions), self._ask_s)
             committed = self._consumer.committed(created, self._ask_s)
             if not committed:
                 return
@@ -148,20 +186,27 @@ class Restore:
             self._replays[partition] = _Replay(State.RESTORING, offset, starts[partition], ends[partition])
         self._reader.start(firsts)
         self._ask_s = _ASK_S
+        self._passing("reading")
 
     def _is_read(self, partition: int) -> bool:
         replay = self._replays[partition]
         return replay.state is State.RESTORING and self._reader.position(partition) >= replay.end
 
     def _apply(self, batch: PartitionBatch) -> None:
-        """Load what a batch says last of each stream. What lies beyond the end is decided, too, and newer."""
-        rows, replay = self._codec.decode(batch), self._replays[batch.partition]
+        """Load what a batch says last of each stream. Nothing beyond the end: whoever has served the partition since is
+        not this process."""
+        replay = self._replays[batch.partition]
+        batch = _before(batch, replay.end)
+        if not len(batch):
+            return
+        rows = self._codec.decode(batch)
         if rows.streams:
             slots = self._arena.slots(batch.partition, rows.streams)
             self._arena.prefix[slots] = rows.prefix
             self._arena.scatter(slots, rows.tensors)
+            self._note(slots, rows.generations)
         self._arena.remove(batch.partition, rows.gone)
-        replay.marker = rows.marker or replay.marker
+        replay.marker, replay.recorded = rows.marker or replay.marker, replay.recorded.then(rows.recorded)
         replay.rows += len(batch)
 
     def _finish(self, partition: int) -> Restored:
@@ -173,8 +218,35 @@ class Restore:
             raise _disagree(partition, replay.committed, found)
         if streams != (0 if marker is None else marker.streams):
             raise _incomplete(partition, streams, marker)
-        del self._replays[partition]
-        return Restored(partition, replay.start, 0 if marker is None else marker.newest, streams, replay.rows)
+        adopted = self._adopt(partition, replay)
+        newest = 0 if marker is None else marker.newest
+        return Restored(partition, replay.start, newest, streams, replay.rows, adopted)
+
+    def _note(self, slots: Int64, generations: Generations) -> None:
+        more = len(self._arena.prefix) - len(self._generations)
+        if more > 0:
+            self._generations = np.concatenate([self._generations, np.zeros(more, np.uint32)])
+        self._generations[slots] = generations
+
+    def _adopt(self, partition: int, replay: _Replay) -> Adopted:
+        """The model to serve under; of the rows, the parts that it does not keep are zeroed. Raises StateError."""
+        place, began = f"partition {partition}", self._began.get(partition)
+        adopted = self._adoption.adopt(place, replay.recorded, replay.marker, began)
+        slots = self._arena.held(partition)
+        if replay.recorded.model is None:
+            check_grid(place, self._arena.prefix[slots], adopted.model)
+        for tensors, rows in lost(adopted.model, self._generations[slots]):
+            self._arena.blank(slots[rows], tensors)
+        return adopted
+
+
+def _before(batch: PartitionBatch, end: int) -> PartitionBatch:
+    """The records of a batch that lie before an offset."""
+    count = int(np.searchsorted(batch.offsets, end))
+    if count == len(batch):
+        return batch
+    columns = batch.keys[:count], batch.values[:count], batch.timestamps[:count], batch.offsets[:count]
+    return PartitionBatch(batch.topic, batch.partition, *columns)
 
 
 def _disagree(partition: int, committed: int | None, marker: int | None) -> StateError:

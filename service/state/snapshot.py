@@ -15,7 +15,7 @@ import numpy as np
 from service.broker.port import Reader
 from service.errors import BrokerUnavailable, StateError
 from service.records import PartitionBatch
-from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows
+from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, check_readable, is_stream
 
 #: Records taken in one poll, and how long one waits for them, s.
 _RECORDS, _POLL_S = 20_000, 0.5
@@ -29,8 +29,11 @@ class _Cut:
     whole: dict[bytes, Record] = field(default_factory=dict)
     after: dict[bytes, Record] = field(default_factory=dict)
 
-    def add(self, batch: PartitionBatch) -> None:
+    def add(self, batch: PartitionBatch, rows: bool = True) -> None:
+        check_readable(batch)
         for key, value, offset in zip(batch.keys, batch.values, batch.offsets.tolist(), strict=True):
+            if not rows and is_stream(key):
+                continue
             self.after[key or b""] = (offset, value)
             if key == MARKER_KEY:
                 self.whole |= self.after
@@ -50,16 +53,15 @@ class Snapshot:
     @property
     def streams(self) -> list[bytes]:
         """Every stream that has a row."""
-        return [key for key in self.records.keys if key is not None and key != MARKER_KEY]
+        return [key for key in self.records.keys if key is not None and is_stream(key)]
 
     def offset(self, stream: bytes) -> int:
         """Of the record of a stream that has a row."""
         return int(self.records.offsets[self.records.keys.index(stream)])
 
     def one(self, stream: bytes, codec: RowCodec) -> Rows:
-        """A stream's row and the marker. Raises StateError as `rows` does, but looks at no other row."""
-        keys = self.records.keys
-        return codec.decode(_taken(self.records, [keys.index(MARKER_KEY), keys.index(stream)]))
+        """A stream's row and what is said of the partition. Raises StateError as `rows` does, but of this row alone."""
+        return codec.decode(_taken(self.records, [*self._about, self.records.keys.index(stream)]))
 
     def rows(self, codec: RowCodec) -> Rows:
         """All rows. Raises StateError for a record that is foreign, torn or of another layout, and where records were
@@ -76,29 +78,35 @@ class Snapshot:
 
     def marker(self, codec: RowCodec) -> Marker | None:
         """What the last commit says; None where there never was one. Raises StateError."""
-        if MARKER_KEY not in self.records.keys:
-            return None
-        return codec.decode(_taken(self.records, [self.records.keys.index(MARKER_KEY)])).marker
+        return codec.decode(_taken(self.records, self._about)).marker
+
+    @property
+    def _about(self) -> list[int]:
+        """The places of records that are no rows."""
+        return [i for i, key in enumerate(self.records.keys) if not is_stream(key)]
 
 
-def snapshots(reader: Reader, topic: str, partitions: Collection[int], patience_s: float) -> Iterator[Snapshot]:
-    """Each partition of a changelog in turn, up to its end of now. `reader` reads `topic`.
+def snapshots(
+    reader: Reader, topic: str, partitions: Collection[int], patience_s: float, *, rows: bool = True
+) -> Iterator[Snapshot]:
+    """Each partition of a changelog in turn, up to its end of now; without `rows` only what is said of the partition.
+    `reader` reads `topic`.
 
     Raises BrokerUnavailable where nothing comes for `patience_s`: a transaction that nobody ends holds it up.
     """
     first, end = reader.first(partitions), reader.end(partitions)
     for partition in partitions:
         reader.start({partition: first[partition]})
-        yield _snapshot(reader, topic, partition, end[partition], patience_s)
+        yield _snapshot(reader, topic, partition, end[partition], patience_s, rows)
         reader.stop([partition])
 
 
-def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: float) -> Snapshot:
+def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: float, rows: bool) -> Snapshot:
     cut, position = _Cut(), -1
     deadline = time.monotonic() + patience_s
     while reader.position(partition) < end:
         for batch in reader.poll(_POLL_S, _RECORDS):
-            cut.add(batch)
+            cut.add(batch, rows)
         if reader.position(partition) > position:
             deadline, position = time.monotonic() + patience_s, reader.position(partition)
         elif time.monotonic() > deadline:

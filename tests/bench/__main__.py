@@ -15,7 +15,7 @@ from tests.bench.process import run
 from tests.bench.rebalancing import rebalancing
 from tests.bench.report import Result, show, write_json
 from tests.bench.restoring import restoring
-from tests.bench.throughput import throughput, throughput_of_default
+from tests.bench.throughput import throughput, throughput_of_default, throughput_of_garbage
 
 
 def main() -> int:
@@ -67,6 +67,7 @@ def memory(plan: Plan, _bundle: Path) -> list[Result]:
 PARTS: dict[str, Callable[[Plan, Path], list[Result]]] = {
     "throughput": throughput,
     "default": throughput_of_default,
+    "garbage": throughput_of_garbage,
     "restore": lambda plan, _: restoring(plan),
     "rebalance": rebalancing,
     "graphs": graphs,

@@ -7,19 +7,38 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.broker.kafka import KafkaBroker
+from service.bundle import TensorSpec
 from service.records import PREFIX
+from service.state.adoption import KeptPart, ModelRecord
 from service.state.arena import Spec
-from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 
 PARTITIONS = 4
-#: The layout that the rows say they have, and the offset that the markers name.
-LAYOUT, COMMITTED = "bench", 1
+COMMITTED = 1  # the offset that the markers name
 _CHUNK, _UNCHECKED = 10_000, 100_000
 
 
 def codec(specs: Sequence[Spec]) -> RowCodec:
     """Of the rows of these tensors."""
-    return RowCodec(specs, LAYOUT)
+    return RowCodec(tensors(specs))
+
+
+def tensors(specs: Sequence[Spec]) -> tuple[TensorSpec, ...]:
+    """As a manifest has them."""
+    return tuple(TensorSpec.model_validate({"name": s.name, "dtype": s.dtype, "shape": s.shape}) for s in specs)
+
+
+def model(specs: Sequence[Spec]) -> ModelRecord:
+    """What the rows are of."""
+    return ModelRecord(
+        version="0" * 64,
+        model="bench",
+        layout=codec(specs).layout,
+        interval_ms=60_000,
+        kind="gauge",
+        channels=("value",),
+        parts=(KeptPart(name="core", tensors=tensors(specs), meaning="0" * 16),),
+    )
 
 
 def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int, versions: int) -> None:
@@ -33,10 +52,10 @@ def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int
     admin.close()
     rows, producer, unchecked = codec(specs), broker.producer(), 0
     prefix = np.zeros(_CHUNK, PREFIX)
-    tensors = {spec.name: np.ones((_CHUNK, *spec.shape), spec.dtype) for spec in specs}
+    ones = {spec.name: np.ones((_CHUNK, *spec.shape), spec.dtype) for spec in specs}
     for version in range(versions):
         prefix["observations"], prefix["last_timestamp"] = version + 1, 1_700_000_000_000 + version * 60_000
-        values = rows.encode(prefix, tensors)
+        values = rows.encode(prefix, ones)
         for partition in range(PARTITIONS):
             for start in range(partition, streams, PARTITIONS * _CHUNK):
                 numbers = range(start, min(start + PARTITIONS * _CHUNK, streams), PARTITIONS)
@@ -48,6 +67,6 @@ def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int
     for partition in range(PARTITIONS):
         held = len(range(partition, streams, PARTITIONS))
         marker = rows.encode_marker(Marker(COMMITTED, held, int(prefix["last_timestamp"][0])))
-        producer.produce(topic, partition, [MARKER_KEY], [marker])
+        producer.produce(topic, partition, [MODEL_KEY, MARKER_KEY], [rows.encode_model(model(specs)), marker])
     producer.flush(60.0)
     producer.close(10.0)

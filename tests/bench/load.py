@@ -11,8 +11,9 @@ PARTITIONS = 4
 _CHUNK = 10_000
 
 
-def fill(bootstrap_servers: str, topic: str, records: int, streams: int) -> None:
-    """Create `topic` and put `records` observations of `streams` streams into it; a stream keeps to one partition."""
+def fill(bootstrap_servers: str, topic: str, records: int, streams: int, field: bytes = b"value") -> None:
+    """Create `topic` and put `records` observations of `streams` streams into it; a stream keeps to one partition.
+    With another `field` than "value" none of them is one."""
     broker = KafkaBroker(bootstrap_servers)
     admin = broker.admin()
     admin.create_topic(topic, PARTITIONS)
@@ -26,6 +27,8 @@ def fill(bootstrap_servers: str, topic: str, records: int, streams: int) -> None
             keys = [b"sensor-%05d" % (number % streams) for number in mine]
             stamps = (START_MS + number // streams * 60_000 for number in mine)
             rows = zip(stamps, values[mine], strict=True)
-            producer.produce(topic, partition, keys, [b'{"timestamp":%d,"value":%.3f}' % row for row in rows])
+            producer.produce(
+                topic, partition, keys, [b'{"timestamp":%d,"%b":%.3f}' % (stamp, field, value) for stamp, value in rows]
+            )
         producer.flush(60.0)
     producer.close(10.0)

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -18,9 +19,11 @@ import psutil
 from service.broker.kafka import KafkaBroker
 from service.broker.port import Consumer
 from service.positions import Position, Positions
+from service.state.adoption import Adoption
 from service.state.arena import Arena
+from service.state.changelog import RowCodec
 from service.state.restore import Restore
-from tests.bench.changelogs import COMMITTED, PARTITIONS, codec
+from tests.bench.changelogs import COMMITTED, PARTITIONS, codec, model
 from tests.bench.specs import Spec, read_specs
 
 _SLICE_S = 0.1
@@ -40,6 +43,15 @@ class _Input:
         return {partition: Position(offset or 0) for partition, offset in committed.items()}
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Where they are restored to."""
+
+    arena: Arena
+    codec: RowCodec
+    adoption: Adoption
+
+
 def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[Spec]) -> dict[str, Any]:
     """Seconds of it, records read, and bytes a stream that the process has grown by: at the end, and at most."""
     reader = KafkaBroker(address, bulk=bulk).reader(topic)
@@ -47,10 +59,10 @@ def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[
     np.zeros(1 << 20).fill(1.0)
     gc.collect()
     before = process.memory_info().rss
-    arena = Arena(specs)
+    rows = _Rows(Arena(specs), codec(specs), Adoption(model(specs), declares_parts=True))
     group, source = cast(Consumer, _Group()), cast(Positions, _Input())
     start, cpu, most = time.perf_counter(), time.process_time(), 0
-    subject = Restore(group, reader, source, arena, codec(specs))
+    subject = Restore(group, reader, source, rows, PARTITIONS)
     subject.add(range(PARTITIONS))
     records = 0
     while subject.pending:
@@ -58,8 +70,8 @@ def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[
         most = max(most, process.memory_info().rss - before)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     reader.close()
-    if len(arena) != streams:
-        raise RuntimeError(f"{len(arena)} streams came back of {streams}")
+    if len(rows.arena) != streams:
+        raise RuntimeError(f"{len(rows.arena)} streams came back of {streams}")
     gc.collect()
     resident = process.memory_info().rss - before
     return {

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka import KafkaBroker
-from tests.bench.contender import NAMES, OTHERS, WAYS
+from tests.bench.contender import GARBAGE, NAMES, OTHERS, WAYS
 from tests.bench.load import PARTITIONS, fill
 from tests.bench.model import BUILD, default_bundle
 from tests.bench.plan import Plan
@@ -33,11 +33,40 @@ def throughput_of_default(plan: Plan, _bundle: Path) -> list[Result]:
     return _cost("default_lstm_64", _in_turns(WAYS, plan, default_bundle(BUILD)))
 
 
+def throughput_of_garbage(plan: Plan, bundle: Path) -> list[Result]:
+    """How fast records are drained of which none is an observation, beside good ones."""
+    good = "exactly_once"
+    runs = _in_turns((good, GARBAGE), plan, bundle)
+    rates = {name: _rates(runs, name) for name in runs}
+    ratios = tuple(bad / well for bad, well in zip(rates[GARBAGE], rates[good], strict=True))
+    show(
+        f"Garbage: every record is a dead letter, exactly once, {STREAMS:,} keys, real Kafka on the same machine",
+        ["records", "records/s", "lowest", "highest", "CPU us/record"],
+        [
+            [
+                label,
+                f"{median(rates[name]):,.0f}",
+                f"{min(rates[name]):,.0f}",
+                f"{max(rates[name]):,.0f}",
+                f"{median(found['cpu_us'] for found in runs[name]):.1f}",
+            ]
+            for name, label in ((good, "good"), (GARBAGE, "garbage"))
+        ],
+        f"garbage is drained at {median(ratios):.2f} x the speed of good records, round by round",
+    )
+    return [
+        Result("garbage", median(rates[GARBAGE]), "records/s", {}, rates[GARBAGE]),
+        Result("garbage_to_good", median(ratios), "times", {}, ratios),
+    ]
+
+
 def _in_turns(names: Sequence[str], plan: Plan, bundle: Path) -> Runs:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with KafkaServer(heap="1g") as server:
         address = server.bootstrap_servers
         fill(address, "observations", max(plan.records[name] for name in names), STREAMS)
+        if GARBAGE in names:
+            fill(address, GARBAGE, plan.records[GARBAGE], STREAMS, b"temperature")
         for turn in range(plan.rounds):
             for name in names:
                 found = _contend(name, address, f"{name.replace('_', '-')}-{turn}", bundle, plan.records[name])
@@ -51,7 +80,8 @@ def _contend(name: str, address: str, sink: str, bundle: Path, records: int) -> 
     for topic in (sink, f"{sink}-dead"):
         admin.create_topic(topic, PARTITIONS)
     admin.close()
-    return run(["tests.bench.contender", name, address, "observations", sink, str(bundle), str(records)])
+    source = GARBAGE if name == GARBAGE else "observations"
+    return run(["tests.bench.contender", name, address, source, sink, str(bundle), str(records)])
 
 
 def _rates(runs: Runs, name: str) -> tuple[float, ...]:

@@ -229,5 +229,9 @@ class RecordBattery:
         bench.admin.create_topic(topic, 7)
         assert bench.admin.partitions(topic) == 3
         assert bench.admin.partitions("never-created") is None
+        assert topic in bench.admin.topics() and not any(name.startswith("__") for name in bench.admin.topics())
+        allowed = bench.admin.operations(topic)
+        assert allowed is None or {"read", "write", "create", "describe_configs"} <= allowed
+        bench.admin.check_transactional_id("never-used")
         with pytest.raises(BrokerError, match="no-partitions"):
             bench.admin.create_topic("no-partitions", 0)

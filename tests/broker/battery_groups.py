@@ -140,7 +140,9 @@ class GroupBattery:
         listener = Listener()
         consumer = bench.consumer(topic, listener=listener)
         collect(consumer, 3)
+        assert consumer.confirm(PATIENCE_S) and consumer.silence_s() < PATIENCE_S
         bench.harness.expel(f"{topic}-g", consumer)
+        assert not consumer.confirm(PATIENCE_S)
         with pytest.raises(MembershipLost):
             consumer.commit({0: 3})
         poll_until([consumer], lambda: len(listener.saw("assigned")) == 4)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import MembershipLost, TransactionFailed
+from service.records import next_offset
 from tests.broker.tools import PATIENCE_S, Bench, collect, numbers, poll_for, poll_until, stored, values
 
 
@@ -50,6 +51,25 @@ class TransactionBattery:
             producer.produce(topic, 0, [b"k"], numbers(1, number))
             producer.commit()
         assert [int(o) for batch in collect(consumer, 2) for o in batch.offsets] == [0, 2]
+
+    def test_the_position_passes_what_is_for_nobody(self, bench: Bench) -> None:
+        """Control records and aborted ones, behind records that were returned and where there are none at all."""
+        topic = bench.topic(2)
+        consumer, producer = bench.consumer(topic), bench.producer(new_id())
+        for partition, end in ((0, producer.commit), (0, producer.abort), (1, producer.abort)):
+            producer.begin()
+            producer.produce(topic, partition, [b"k"] * 3, numbers(3))
+            producer.flush(PATIENCE_S)
+            end()
+        batches = collect(consumer, 3)
+        batches += poll_until([consumer], lambda: consumer.positions() == {0: 8, 1: 4})
+        assert values(batches) == numbers(3)
+        assert all(batch.offsets[-1] < next_offset(batch) <= 8 for batch in batches)
+        consumer.seek({0: 2})
+        assert consumer.positions()[0] == 2
+        (again,) = collect(consumer, 1)
+        poll_until([consumer], lambda: consumer.positions()[0] == 8)
+        assert values([again]) == [b"2"] and next_offset(again) in (3, 4, 8)
 
     def test_nobody_reads_past_an_open_transaction(self, bench: Bench) -> None:
         topic = bench.topic()

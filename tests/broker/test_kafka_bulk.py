@@ -16,25 +16,27 @@ from hypothesis import strategies as st
 from kafka import KafkaProducer as Client
 from kafka import TopicPartition
 from kafka import errors as vendor
-from kafka.consumer.fetcher import Fetcher
 from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
 from deploy.kafka import KafkaServer
+from service.broker.fetched import Screen
 from service.broker.kafka import KafkaBroker
 from service.broker.kafka_bulk_reading import _Fetched
 from service.broker.kafka_bulk_writing import _Encoded
 from service.broker.kafka_columns import batches
-from service.broker.record_format import CRC_AT, CRC_FROM, Columns, MalformedBatch, decode, encode, varint
+from service.broker.kafka_public_reading import _Fetched as _Public
+from service.broker.record_format import CRC_AT, CRC_FROM, PART, Columns, MalformedBatch, decode, encode, varint
 from service.records import PartitionBatch
 from tests.broker.test_kafka import QUICK, KafkaHarness
 from tests.broker.tools import PATIENCE_S, Bench, begin, numbers, read_to
 
 WHERE = TopicPartition("t", 3)
 COMMITTED = 1
-NONE, GZIP, LZ4 = 0, 1, 3
+NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
+LIMIT = 1 << 25
 
 Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]], int]  # key, value, headers, time
 blobs = st.none() | st.binary(max_size=200) | st.sampled_from([b"x" * 63, b"x" * 64, b"y" * 8191, b"z" * 8192])
@@ -88,32 +90,39 @@ def plain(batch: PartitionBatch) -> list[tuple[Any, ...]]:
     return list(zip(batch.keys, batch.values, batch.timestamps.tolist(), batch.offsets.tolist(), strict=True))
 
 
-def read(kind: type, log: Log, begin: int = 0, isolation: int = COMMITTED, most: int = 7) -> tuple[list[Any], int]:
-    """Everything in `log` from an offset on, taken a few at a time, and where the next fetch would start."""
-    part = kind(
-        begin,
-        WHERE,
-        MemoryRecords(log.data),
-        check_crcs=True,
-        isolation_level=isolation,
-        aborted_transactions=log.aborts,
-    )
-    found: list[Any] = []
-    while part:
-        taken = part.take(most)
-        assert len(taken) <= most
-        found += [row for batch in batches({WHERE: list(taken)}) for row in plain(batch)]
-    return found, part.next_fetch_offset
+def read(
+    kind: type, log: Log, begin: int = 0, isolation: int = COMMITTED, most: int = 7, limit: int = LIMIT
+) -> tuple[list[Any], int]:
+    """Everything in `log` from an offset on, taken a few at a time, and where the next fetch would start. A batch that
+    cannot be read is there with its damage."""
+    screen, position, found = Screen(limit), begin, list[Any]()
+    for _ in range(2):  # what looks damaged is fetched once more
+        part = kind(
+            screen,
+            position,
+            WHERE,
+            MemoryRecords(log.data),
+            check_crcs=True,
+            isolation_level=isolation,
+            aborted_transactions=log.aborts,
+        )
+        while part:
+            taken = part.take(most)
+            assert len(taken) <= most
+            for batch in batches({WHERE: list(taken)}):
+                found += [(*row, batch.damaged[row[3]]) if row[3] in batch.damaged else row for row in plain(batch)]
+        position = part.next_fetch_offset
+    return found, position
 
 
 def same_both_ways(log: Log, **how: Any) -> list[Any]:
-    bulk, public = read(_Fetched, log, **how), read(Fetcher.PartitionRecords, log, **how)
+    bulk, public = read(_Fetched, log, **how), read(_Public, log, **how)
     assert bulk == public
     return bulk[0]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(records, st.sampled_from([NONE, GZIP, LZ4])), min_size=1, max_size=4), st.data())
+@given(st.lists(st.tuples(records, st.sampled_from(range(5))), min_size=1, max_size=4), st.data())
 def test_any_records_read_the_same(parts: list[tuple[list[Record], int]], data: st.DataObject) -> None:
     log = Log()
     for batch, codec in parts:
@@ -189,15 +198,28 @@ def test_what_compaction_emptied_is_passed() -> None:
     assert len(same_both_ways(log.add(row(b"w")))) == 2
 
 
-def test_a_damaged_batch_is_named_after_those_before_it_and_is_not_passed() -> None:
-    log = Log().add(row(b"fine")).add(row(b"damaged"))
-    log.data = log.data[:-1] + b"!"
-    part = _Fetched(0, WHERE, MemoryRecords(log.data))
-    assert len(part.take(10)) == 1
-    for _ in range(2):
-        with pytest.raises(vendor.CorruptRecordError, match="offset 1 fails its crc"):
-            part.take(10)
-    assert part.next_fetch_offset == 1
+@pytest.mark.parametrize("kind", [_Fetched, _Public])
+def test_a_batch_that_fails_its_checksum_is_fetched_once_more_before_it_is_given_up(kind: type) -> None:
+    log = Log().add(row(b"fine")).add(row(b"damaged") * 3).add(row(b"after"))
+    whole, at, screen = log.data, len(Log().add(row(b"fine")).data), Screen(LIMIT)
+    log.data = whole[: at + 70] + bytes([whole[at + 70] ^ 1]) + whole[at + 71 :]
+
+    def fetch(data: bytes, position: int) -> tuple[list[Any], int]:
+        part, found = kind(screen, position, WHERE, MemoryRecords(data), isolation_level=COMMITTED), list[Any]()
+        while part:
+            found += batches({WHERE: list(part.take(10))})
+        return found, part.next_fetch_offset
+
+    (before,), position = fetch(log.data, 0)
+    assert (before.values, position) == ([b"fine"], 1)
+    (healed,), _ = fetch(whole, position)
+    assert healed.values == [b"damaged"] * 3 + [b"after"]
+    (given_up,), position = fetch(log.data, position)
+    assert (given_up.offsets.tolist(), position) == ([1, 4], 5)
+    assert given_up.values[1] == b"after"
+    damage = given_up.damaged[1]
+    assert (damage.first, damage.last, damage.error) == (1, 3, "undecodable")
+    assert "offsets 1 to 3" in damage.reason and "checksum" in damage.reason
 
 
 def test_records_of_an_older_format_are_refused_with_what_to_do() -> None:
@@ -205,19 +227,19 @@ def test_records_of_an_older_format_are_refused_with_what_to_do() -> None:
     builder.append(5, b"k", b"v" * 50)
     builder.close()
     with pytest.raises(vendor.UnsupportedVersionError, match="bulk off"):
-        _Fetched(0, WHERE, MemoryRecords(bytes(builder.buffer()))).take(1)
+        _Fetched(Screen(LIMIT), 0, WHERE, MemoryRecords(bytes(builder.buffer()))).take(1)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x06\0\0", varint(200) + b"\0" * 5, b"\x0e\0\0\0\x01\x08vvvvv"])
 def test_bytes_that_are_no_records_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedBatch):
-        decode(data, 1, 0, 0)
+        list(decode(data, 1, 0, 0))
 
 
 @given(st.integers(-(1 << 63), (1 << 63) - 1))
 def test_numbers_of_any_size_pass(number: int) -> None:
     body = b"\0" + varint(number) + varint(0) + varint(-1) + varint(-1) + varint(0)
-    columns = decode(varint(len(body)) + body, 1, 0, 0)
+    (columns,) = decode(varint(len(body)) + body, 1, 0, 0)
     assert columns.timestamps.tolist() == [number]
 
 
@@ -226,11 +248,101 @@ def test_reading_in_bulk_takes_a_third_of_the_time_at_most() -> None:
     for _ in range(10):
         log.add([(b"sensor-%05d" % n, b"v" * 80, [], 1_700_000_000_000) for n in range(1000)])
     spent = {}
-    for kind in (_Fetched, Fetcher.PartitionRecords):
+    for kind in (_Fetched, _Public):
+        part = kind(Screen(LIMIT), 0, WHERE, MemoryRecords(log.data), isolation_level=COMMITTED)
         started = time.process_time()
-        read(kind, log, most=5000)
+        while part:
+            part.take(5000)
         spent[kind] = time.process_time() - started
-    assert spent[_Fetched] < spent[Fetcher.PartitionRecords] / 3
+    assert spent[_Fetched] < spent[_Public] / 3
+
+
+def repacked(log: Log, attributes: int, body: bytes) -> Log:
+    """The last batch of `log` with other attributes and another body, its checksum right."""
+    at = 0
+    while (end := at + 12 + struct.unpack_from(">i", log.data, at + 8)[0]) < len(log.data):
+        at = end
+    batch = bytearray(log.data[at : at + 61] + body)
+    struct.pack_into(">i", batch, 8, len(batch) - 12)
+    struct.pack_into(">h", batch, 21, attributes)
+    struct.pack_into(">I", batch, CRC_AT, calc_crc32c(memoryview(batch)[CRC_FROM:]))
+    log.data = log.data[:at] + bytes(batch)
+    return log
+
+
+GOOD = {codec: Log().add(row(b"v" * 50) * 20, codec).data[61:] for codec in range(5)}
+DAMAGED = {
+    "an unknown codec": (5, GOOD[NONE], "undecodable"),
+    "another unknown codec": (7, GOOD[ZSTD], "undecodable"),
+    **{f"codec {codec}, other bytes": (codec, b"no such bytes", "undecodable") for codec in range(5)},
+    **{f"codec {codec}, nothing": (codec, b"", "undecodable") for codec in range(5)},
+    **{f"codec {codec}, cut short": (codec, GOOD[codec][:-7], "undecodable") for codec in range(5)},
+    **{f"codec {codec}, too long": (codec, GOOD[codec] + b"more", "undecodable") for codec in range(5)},
+    "gzip in place of lz4": (LZ4, GOOD[GZIP], "undecodable"),
+    "snappy that claims gigabytes": (SNAPPY, b"\xff\xff\xff\xff\x0f" + b"x" * 30, "too_large"),
+    "blocks of snappy of no size": (SNAPPY, b"\x82SNAPPY\0" + b"\0\0\0\1" * 2 + b"\xff" * 8, "undecodable"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_what_cannot_be_read_is_one_entry_and_its_partition_goes_on(how: str) -> None:
+    codec, body, error = DAMAGED[how]
+    log = repacked(Log().add(row(b"fine") * 3).add(row(b"x") * 20), codec, body).add(row(b"after") * 2)
+    for most in (1, 2, 100):
+        found, position = read(_Fetched, log, most=most)
+        public, public_position = read(_Public, log, most=most)
+        assert [r[3] for r in found] == [0, 1, 2, 3, 23, 24] and position == public_position == 25
+        (damage,) = found[3][4:]
+        assert (damage.first, damage.last, damage.error) == (3, 22, error) and "offsets 3 to 22" in damage.reason
+        told = [r for r in public if len(r) > 4]  # the client reads record by record, as far as it gets
+        assert [(r[4].error, r[4].last, r[1]) for r in told] == [(error, 22, found[3][1])] * len(told)
+        assert [r[3] for r in public] == [*range(told[0][3] + 1 if told else 23), 23, 24]
+    for start, expected in ((4, [3, 23, 24]), (22, [3, 23, 24]), (23, [23, 24])):  # a fetch from within it, or behind
+        assert [r[3] for r in read(_Fetched, log, start)[0]] == expected
+        assert [r[3] for r in read(_Public, log, start)[0]][-2:] == expected[-2:]
+
+
+BOMBS: dict[str, list[Record]] = {
+    "one large record": row(b"z" * 3_000_000),
+    "many small ones": row(b"") * 400_000,
+    "headers": [(b"k", b"v", [("h", b"z" * 3_000_000)], 5)],
+}
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_batch_that_unpacks_to_more_than_the_limit_is_not_read(bomb: str, codec: int) -> None:
+    log = Log().add(row(b"fine")).add(BOMBS[bomb], codec).add(row(b"after"))
+    for kind in (_Fetched, _Public):
+        found, position = read(kind, log, limit=2_000_000)
+        assert [r[3] for r in found] == [0, 1, log.end - 1] and position == log.end
+        damage = found[1][4]
+        assert (damage.error, damage.first, damage.last) == ("too_large", 1, log.end - 2)
+        assert "2000000 bytes" in damage.reason and damage.codec in damage.reason
+
+
+def test_a_batch_of_very_many_records_is_decoded_in_parts() -> None:
+    """Columns of records of no bytes take a hundred times the memory of the batch."""
+    log = Log().add([(None, None, [], 5)] * (2 * PART + 5), ZSTD)
+    part, sizes = _Fetched(Screen(LIMIT), 0, WHERE, MemoryRecords(log.data)), list[int]()
+    while part:
+        sizes += [len(columns) for columns in part.take(5 * PART)]
+    assert sizes == [PART, PART, 5]
+    assert [len(r) for r in (read(_Fetched, log, begin=PART + 7, most=100)[0],)] == [PART - 2]
+
+
+@pytest.mark.parametrize("kind", [_Fetched, _Public])
+def test_large_records_count_for_several(kind: type) -> None:
+    """What a poll takes is bounded in bytes as well."""
+    log = Log()
+    for _ in range(20):
+        log.add(row(b"z" * 1_000_000), ZSTD)
+    part, taken = kind(Screen(LIMIT), 0, WHERE, MemoryRecords(log.data)), list[int]()
+    while part:
+        things = part.take(500)
+        taken.append(sum(len(batch) for batch in batches({WHERE: list(things)})))
+        assert len(things) <= 500
+    assert sum(taken) == 20 and max(taken) <= 5
 
 
 def test_parts_of_one_poll_become_one_batch() -> None:
@@ -247,7 +359,7 @@ def bench(kafka: KafkaServer) -> Iterator[Bench]:
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("codec", ["gzip", "lz4", None])
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd", None])
 def test_what_others_wrote_reads_the_same_both_ways(kafka: KafkaServer, bench: Bench, codec: str | None) -> None:
     topic = bench.topic()
     client = Client(

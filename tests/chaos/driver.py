@@ -6,7 +6,8 @@ import re
 import signal
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,13 @@ from tests.support.bundles import RECURRENT, write_bundle
 #: A difference belongs to the fault before it, and a record sent so shortly before a fault was on its way then, s.
 _ON_THE_WAY_S = 1.0
 _STAMP = re.compile(rb'"timestamp":(\d+)')
+
+
+Beside = Callable[[Mapping[str, str], Path], AbstractContextManager[object]]
+
+
+def _nobody(_settings: Mapping[str, str], _logs: Path) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +63,10 @@ def run(
     replication: int = 1,
     build: Build = WHOLE,
     say: Callable[[str], None] = print,
+    beside: Beside | None = None,
 ) -> Result:
-    """Disturb a group by `faults`, let it finish, and compare. `build` is what the disturbed workers run."""
+    """Disturb a group by `faults`, let it finish, and compare. `build` is what the disturbed workers run; `beside` adds
+    a member to the group that no fault is aimed at, by its settings and the folder for its log."""
     servers, name = site.servers, uuid.uuid4().hex[:6]
     disturbed, undisturbed = Topics(f"input-{name}", f"chaos-{name}"), Topics(f"input-{name}", f"calm-{name}")
     result = Result(partitions, Path(tempfile.mkdtemp(prefix="eddycast-chaos-")))
@@ -69,7 +79,7 @@ def run(
     feed = Feed(servers, disturbed.input, seed, partitions, streams=max(24, 2 * partitions))
     settings = disturbed.settings(site.for_workers, result.logs / "bundle") | HURRIED
     progress = Progress(servers, disturbed, partitions)
-    with Fleet(settings, result.logs, build) as fleet:
+    with Fleet(settings, result.logs, build) as fleet, (beside or _nobody)(settings, result.logs):
         result.failed = fleet.failed
         try:
             _disturb(Scene(site, disturbed, fleet, progress), feed, faults, result, say)

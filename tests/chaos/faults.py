@@ -5,11 +5,12 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
 
     kill         SIGKILL of a worker at a random moment; another is started at once
     commit.1-7   a worker joins and kills itself right after this step of the commit
-    assigned, restoring     the same, when it is given partitions, and while it restores their rows
+    assigned, restoring, reading    the same, when it is given partitions, before it restores their rows, and within
     revoked      the same, when others join and partitions are to be handed over, before anything is committed
     lost         the same, when it wakes from a pause and is told that its partitions are another's
     rolled_back  the same, when its transaction was fenced and it has taken back what it could not commit
     pause        SIGSTOP for longer than its session, then SIGCONT: it wakes with work left and has to learn of its loss
+    freeze       a worker joins and stops itself while it reads rows back, until others have served its partitions
     add          a worker joins
     remove       SIGTERM of a worker
     broker       SIGKILL of the only broker, restarted after a moment; counted from when it is back
@@ -18,6 +19,7 @@ taken over while it sleeps; that is its recovery, and after it woke the group mu
     stall        the network to a node, or to all, passes nothing, for a moment or for longer than a session; counted
                  from when it does again
     cut          every connection of the workers to a node, or to all, ends
+    garbage, gaps, packed, year_9999    records that no sensor should send (`floods.py`)
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from contextlib import ExitStack
 
 from service.broker.kafka import KafkaBroker
 from tests.chaos.fleet import Stuck, Worker, await_true
+from tests.chaos.floods import FLOODS
 from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 from tests.chaos.schedule import PLACES, Fault
@@ -44,7 +47,12 @@ def inject(scene: Scene, fault: Fault) -> Times:
     """Do it and wait until it is recovered from. Raises Stuck."""
     draw = random.Random(fault.seed)
     time.sleep(draw.uniform(0.0, 1.0))
-    times = _armed(scene, draw, fault.kind) if fault.kind in PLACES else _ACTS[fault.kind](scene, draw)
+    if fault.kind in PLACES:
+        times = _armed(scene, draw, fault.kind)
+    elif fault.kind in FLOODS:
+        times = _flooded(scene, draw, fault.kind)
+    else:
+        times = _ACTS[fault.kind](scene, draw)
     while len(scene.fleet.alive) < _LEAST:
         scene.fleet.start()
     return times
@@ -102,11 +110,23 @@ def _pause(scene: Scene, draw: random.Random) -> Times:
         time.sleep(max(0.0, began + draw.uniform(2.5, 4.0) - time.monotonic()))
     finally:
         victim.signal(signal.SIGCONT)
-    await_true(
-        lambda: victim.losses() > losses or victim.code is not None,
-        _STARTS_S,
-        f"{victim.name} woke and was not told that it has lost its partitions, see {victim.log}",
-    )
+    _learns_of_its_loss(victim, losses)
+    _recovered(scene)
+    return began, recovered
+
+
+def _freeze(scene: Scene, draw: random.Random) -> Times:
+    while len(scene.fleet.alive) >= _MOST:
+        _end(scene, scene.fleet.choose(draw))
+    victim = scene.fleet.start(FAULTS__KILL_AT="reading", FAULTS__FREEZE="true")
+    await_true(lambda: victim.is_frozen or victim.code is not None, _STARTS_S, f"{victim.name} restores nothing")
+    began = time.monotonic()
+    try:
+        recovered = _recovered(scene)
+        time.sleep(draw.uniform(0.0, 1.5))
+    finally:
+        victim.signal(signal.SIGCONT)
+    _learns_of_its_loss(victim, losses=0)
     _recovered(scene)
     return began, recovered
 
@@ -161,6 +181,12 @@ def _stall(scene: Scene, draw: random.Random) -> Times:
     return time.monotonic(), _recovered(scene)
 
 
+def _flooded(scene: Scene, draw: random.Random, kind: str) -> Times:
+    began, partition = time.monotonic(), draw.choice(sorted(scene.progress.ends()))
+    FLOODS[kind](scene.site.servers, scene.topics.input, partition, draw)
+    return began, _recovered(scene)
+
+
 def _cut(scene: Scene, draw: random.Random) -> Times:
     for proxy in _ways(scene, draw):
         proxy.cut()
@@ -170,6 +196,7 @@ def _cut(scene: Scene, draw: random.Random) -> Times:
 _ACTS: dict[str, Callable[[Scene, random.Random], Times]] = {
     "kill": _kill,
     "pause": _pause,
+    "freeze": _freeze,
     "add": _add,
     "remove": _remove,
     "broker": _broker,
@@ -215,6 +242,15 @@ def _ways(scene: Scene, draw: random.Random) -> Sequence[Proxy]:
     """To one node, or to all."""
     every = scene.site.proxies
     return draw.choice(([draw.choice(every)], every))
+
+
+def _learns_of_its_loss(victim: Worker, losses: int) -> None:
+    """It has woken, and had learned of so many losses before."""
+    await_true(
+        lambda: victim.losses() > losses or victim.code is not None,
+        _STARTS_S,
+        f"{victim.name} woke and was not told that it has lost its partitions, see {victim.log}",
+    )
 
 
 def _end(scene: Scene, worker: Worker) -> None:

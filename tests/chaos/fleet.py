@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
 from service.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +65,7 @@ class Worker:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         variables = {PREFIX + name: value for name, value in settings.items()}
         self.log = log
-        self._kills_itself = "FAULTS__KILL_AT" in settings
+        self._kills_itself = "FAULTS__KILL_AT" in settings and "FAULTS__FREEZE" not in settings
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, *command],
@@ -77,6 +79,10 @@ class Worker:
     @property
     def name(self) -> str:
         return self.log.stem
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def code(self) -> int | None:
@@ -101,6 +107,11 @@ class Worker:
     def was_to_die(self) -> bool:
         """Whether it ended as it was told to when it was started."""
         return self._kills_itself and self.code == -signal.SIGKILL
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it has been stopped, and not been continued yet."""
+        return self.code is None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
     def signal(self, number: signal.Signals) -> None:
         """Nothing happens to one that is gone."""

@@ -6,10 +6,26 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tests.chaos.floods import FLOODS
+
 #: A new worker kills itself there, as soon as it comes there by itself.
-PLACES = (*(f"commit.{step}" for step in range(1, 8)), "assigned", "restoring")
+PLACES = (*(f"commit.{step}" for step in range(1, 8)), "assigned", "restoring", "reading")
 #: What each kind does is said in `faults.py`.
-_ANYWHERE = ("kill", *PLACES, "revoked", "lost", "rolled_back", "pause", "add", "remove", "fence", "stall", "cut")
+_ANYWHERE = (
+    "kill",
+    *PLACES,
+    "revoked",
+    "lost",
+    "rolled_back",
+    "pause",
+    "freeze",
+    "add",
+    "remove",
+    "fence",
+    "stall",
+    "cut",
+    *FLOODS,
+)
 _ONE_NODE, _CLUSTER = ("broker",), ("leader",)
 
 

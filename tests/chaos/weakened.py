@@ -56,7 +56,9 @@ def believing(finish: Callable[[Restore, int], Restored]) -> Callable[[Restore, 
         replay = self._replays[partition]
         streams = self._arena.count(partition)
         newest = 0 if replay.marker is None else replay.marker.newest
-        replay.marker = None if replay.committed is None else Marker(replay.committed, streams, newest)
+        model = replay.recorded.model
+        generation = None if model is None else model.generation
+        replay.marker = None if replay.committed is None else Marker(replay.committed, streams, newest, generation)
         return finish(self, partition)
 
     return unchecked

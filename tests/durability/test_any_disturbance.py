@@ -64,11 +64,17 @@ def feed(fleet: Fleet, start: int, minutes: int) -> None:
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(events=events, poll=st.sampled_from([1000, 7]), steps=st.sampled_from([200_000, 5]))
+@given(
+    events=events,
+    poll=st.sampled_from([1000, 7]),
+    steps=st.sampled_from([200_000, 5]),
+    turn_s=st.sampled_from([300.0, 0.0]),
+)
 def test_any_disturbance_leaves_the_same_bits(
-    recurrent: Runtime, delivery: str, events: list[tuple[object, ...]], poll: int, steps: int
+    recurrent: Runtime, delivery: str, events: list[tuple[object, ...]], poll: int, steps: int, turn_s: float
 ) -> None:
-    options = replace(OPTIONS, delivery=delivery, max_poll_records=poll, max_steps=steps)  # type: ignore[arg-type]
+    cut = {"max_poll_records": poll, "max_steps": steps, "turn_s": turn_s}
+    options = replace(OPTIONS, delivery=delivery, **cut)  # type: ignore[arg-type]
     fleet, fed = Fleet(memory_broker(PARTITIONS), recurrent, options), 0
     fleet.start()
     for event in events:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from service.app import Service
+from service.commands.doctor import look_at_rows
+from service.connect import kafka_broker
 from service.errors import ProduceFailed, StateError
+from tests.support.bundles import Walk, write_bundle
 from tests.support.processes import Site
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -89,7 +93,8 @@ def test_a_changelog_cut_in_the_middle_is_refused(served: Site) -> None:
     running = Running(served)
     running.until(lambda: running.forecasts == 1)
     running.stop()
-    served.delete_records(served.changelog, 0, 3)
+    last = max(r.offset for r in served._records(served.changelog) if (r.partition, r.key) == (0, b"stream-2"))
+    served.delete_records(served.changelog, 0, last + 1)
     assert "partition 0: the changelog holds rows of 1 streams, its marker says 2" in refused(served)
 
 
@@ -113,3 +118,24 @@ def test_a_changelog_deleted_under_a_running_service_ends_it_in_time_and_commits
     assert time.monotonic() - deleted < 30.0
     assert isinstance(error, ProduceFailed) and "on failed for 4 s" in error.what and served.changelog in error.what
     assert served.offsets() == before and len(served.read(served.output)) == 16
+
+
+@pytest.mark.parametrize("change", ["interval", "kind", "memory"])
+def test_a_bundle_of_the_same_shapes_that_means_something_else_is_refused_by_serve_and_doctor(
+    served: Site, change: str, tmp_path: Path
+) -> None:
+    walks = {
+        "interval": Walk(interval_ms=900_000),
+        "kind": Walk(fields={"kind": "counter"}),
+        "memory": Walk(spread=5.0),
+    }
+    other = write_bundle(tmp_path, walks[change])
+    flag = f"--bundle.directory={tmp_path}"
+    before = served.read(served.output), served.offsets(), served.read(served.changelog)
+    error = Running(served, flag).ends()
+    assert isinstance(error, StateError) and error.exit_code == 6
+    assert "mean something else to" in error.what and other.label in error.what
+    assert (served.read(served.output), served.offsets(), served.read(served.changelog)) == before
+    broker = kafka_broker(served.settings().kafka)
+    (found,) = look_at_rows(broker, served.settings(), other, served.partitions)
+    assert not found.well and other.label in found.found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from service.errors import InstanceFenced
@@ -49,8 +51,28 @@ def test_of_two_processes_with_one_instance_id_the_older_ends_and_says_why(site:
     newer = site.serving(KAFKA__INSTANCE_ID="left")
     site.fleet.remove(older)
     assert older.wait(20.0) == InstanceFenced.exit_code != 0
-    (line,) = [line["text"] for line in said(older) if "text" in line]
-    assert "'left'" in line and "give each process an instance id of its own" in line
+    (line,) = said(older, "ended")
+    assert "'left'" in line["reason"] and line["action"] == "give each process an instance id of its own"
     site.feed(range(3))
     site.await_forecasts(12)
     assert site.end(newer) == 0
+
+
+def test_a_process_that_was_frozen_while_it_restored_joins_again_and_serves(site: Site) -> None:
+    """Its session ends while it is stopped; another process serves and commits; then it goes on with its restore."""
+    first = site.serving()
+    site.feed(range(3))
+    site.await_forecasts(12)
+    site.end(first)
+    sleeper = site.start(FAULTS__KILL_AT="reading", FAULTS__FREEZE="true")
+    await_true(lambda: sleeper.is_frozen, 60.0, "it restores nothing")
+    other = site.serving()
+    await_true(lambda: other.holds() == {0, 1}, 60.0, "the other did not get all partitions")
+    site.feed(range(3, 6))
+    site.await_forecasts(24, 60.0)
+    sleeper.signal(signal.SIGCONT)
+    await_true(lambda: len(sleeper.holds()) == len(other.holds()) == 1, 60.0, "the partitions are not shared")
+    site.feed(range(6, 8))
+    site.await_forecasts(32, 60.0)
+    assert sleeper.losses() == 1
+    assert site.end(sleeper) == site.end(other) == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from deploy.kafka.secure import USERS, SecureKafka
+from deploy.kafka.secure import NOWHERE, USERS, SecureKafka
 from service.broker.kafka import KafkaBroker
 from service.settings import PREFIX
 from service.topics import CHANGELOG
@@ -139,7 +139,9 @@ def test_a_transactional_id_that_is_not_ours_ends_the_service(site: Site, user: 
             grant(user, right)
     worker = site.start()
     site.feed(range(3))
-    assert "forbids this user to use the transactional id" in ended(site, worker)
+    words = "forbids this user to use the transactional id"
+    assert words in ended(site, worker)
+    assert words in doctor(site)
 
 
 @pytest.mark.parametrize("right", ["input", "output", "changelog", "group", "transactions"])
@@ -153,6 +155,17 @@ def test_a_right_that_is_taken_away_ends_the_service(site: Site, user: User, rig
     whole = f"{name}{user.name}" if kind == "transactional_id" else f"{user.name}{name}"
     user.revoke(kind, whole, "write" if "write" in operations else operations[0])
     site.feed(range(3, 6))
+    assert "forbids this user to use the" in ended(site, worker)
+
+
+@pytest.mark.parametrize("right", ["changelog", "transactions"])
+def test_a_right_that_is_taken_away_ends_an_idle_service(site: Site, user: User, right: str) -> None:
+    """There is no record to be refused."""
+    for each in RIGHTS:
+        grant(user, each)
+    worker = site.serving()
+    kind, name, _ = RIGHTS[right]
+    user.revoke(kind, f"{name}{user.name}" if kind == "transactional_id" else f"{user.name}{name}", "write")
     assert "forbids this user to use the" in ended(site, worker)
 
 
@@ -183,6 +196,20 @@ def test_a_broker_that_is_not_there_yet_is_waited_for_with_its_reason(site: Site
     await_true(lambda: said(worker, "waiting for the broker"), 60.0, "it does not wait")
     reason = said(worker, "waiting for the broker")[0]["reason"]
     assert "connection refused" in reason or "not known to DNS" in reason
+    assert site.end(worker) == 0
+
+
+def test_an_address_that_the_broker_names_and_that_is_not_there_is_waited_for(
+    site: Site, secure_kafka: SecureKafka
+) -> None:
+    changes = {"KAFKA__BOOTSTRAP_SERVERS": secure_kafka.address("ELSEWHERE"), "KAFKA__SECURITY_PROTOCOL": "PLAINTEXT"}
+    changes |= dict.fromkeys(("KAFKA__SSL_CAFILE", "KAFKA__SASL_USERNAME", "KAFKA__SASL_PASSWORD"), "")
+    worker = site.start(**changes)
+    await_true(lambda: said(worker, "waiting for the broker"), 60.0, "it does not wait")
+    words = f"{NOWHERE}:{secure_kafka.address('ELSEWHERE').split(':')[1]}: the name is not known to DNS"
+    reason = said(worker, "waiting for the broker")[0]["reason"]
+    assert words in reason and "advertised.listeners" in reason
+    assert words in doctor(site, **changes)
     assert site.end(worker) == 0
 
 

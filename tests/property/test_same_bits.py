@@ -56,11 +56,16 @@ def readings(interval_ms: int) -> list[Reading]:
 
 
 def written(
-    runtime: Runtime, partitions: int, sizes: list[int], largest_poll: int = 10_000, workers: int = 1
+    runtime: Runtime,
+    partitions: int,
+    sizes: list[int],
+    largest_poll: int = 10_000,
+    workers: int = 1,
+    turn_s: float = AT_ONCE.turn_s,
 ) -> Written:
     """The forecasts of each stream in order, after all readings came in portions of these sizes."""
     broker = memory_broker(partitions)
-    options = replace(AT_ONCE, max_poll_records=largest_poll)
+    options = replace(AT_ONCE, max_poll_records=largest_poll, turn_s=turn_s)
     members = [worker(broker, runtime, options) for _ in range(workers)]
     for member in members * 2:  # the partitions are handed out
         member.turn()
@@ -98,9 +103,12 @@ portions = st.lists(st.integers(1, 60), min_size=1, max_size=6)
     sizes=portions,
     largest_poll=st.sampled_from([1, 5, 16, 100]),
     max_batch=st.sampled_from([16, 32, 512]),
+    turn_s=st.sampled_from([0.0, 0.02, 300.0]),
 )
-def test_however_they_are_cut(load: Load, partitions: int, sizes: list[int], largest_poll: int, max_batch: int) -> None:
-    assert written(load(max_batch), partitions, sizes, largest_poll) == at_once(load)
+def test_however_they_are_cut(
+    load: Load, partitions: int, sizes: list[int], largest_poll: int, max_batch: int, turn_s: float
+) -> None:
+    assert written(load(max_batch), partitions, sizes, largest_poll, turn_s=turn_s) == at_once(load)
 
 
 @settings(max_examples=8, deadline=None)

@@ -16,7 +16,7 @@ The walk's formulas are simple enough for a test to repeat in plain Python:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,16 @@ class Walk:
         if self.hidden:
             specs.append(TensorSpec(name="hidden", dtype="float32", shape=(self.hidden,)))
         return tuple(specs)
+
+
+def listed(walk: Walk, **meanings: str) -> Walk:
+    """`walk` with parts: its hidden state by itself, `latent`, all else the core; meanings by part."""
+    core = {"name": "core", "tensors": [s.name for s in walk.state if s.name != "hidden"], "meaning": "c0de" * 4}
+    latent = {"name": "latent", "tensors": ["hidden"], "meaning": "1a7e" * 4, "needs": ["core"]}
+    parts = [core, latent] if walk.hidden else [core]
+    for part in parts:
+        part["meaning"] = meanings.get(str(part["name"]), part["meaning"])
+    return replace(walk, fields=walk.fields | {"parts": parts})
 
 
 TWO_CHANNELS = Walk(channels=("flow", "level"), targets=("flow", "level"))

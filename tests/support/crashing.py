@@ -16,7 +16,7 @@ from service.faults import FaultPoint
 from service.model.runtime import Runtime
 from service.options import Options
 from service.state.arena import Arena
-from service.state.changelog import MARKER_KEY, RowCodec
+from service.state.changelog import RowCodec, is_stream
 from tests.support.running import AT_ONCE, CHANGELOG, DEAD, INPUT, OUTPUT, Worker, made, worker
 
 Rows = dict[int, dict[bytes, bytes]]
@@ -106,7 +106,7 @@ def stored(broker: MemoryBroker, changelog: str = CHANGELOG) -> Rows:
         key = record.key or b""
         if record.value is None:
             rows[record.partition].pop(key, None)
-        elif key != MARKER_KEY:
+        elif is_stream(key):
             rows[record.partition][key] = record.value
     return rows
 

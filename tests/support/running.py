@@ -21,8 +21,9 @@ from service.options import Options
 from service.pipeline import Pipeline
 
 INPUT, OUTPUT, DEAD, CHANGELOG = "observations", "forecasts", "dead-letters", "eddycast-changelog"
-#: No wait for records, so that a turn by hand returns at once, and a commit at the end of each turn that has one.
-AT_ONCE = Options(poll_timeout_s=0.0, commit_interval_s=0.0)
+#: No wait for records, so that a turn by hand returns at once, a commit at the end of each turn that has one, and time
+#: enough for all that one poll brings.
+AT_ONCE = Options(poll_timeout_s=0.0, commit_interval_s=0.0, turn_s=300.0)
 
 
 def memory_broker(partitions: int = 1) -> MemoryBroker:

@@ -40,7 +40,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """Where it is asked."""
+        """The address for token requests."""
         return f"http://127.0.0.1:{self.server.server_address[1]}/token"
 
     def tokens(self, scope: str | None = None) -> ClientCredentials:

@@ -198,3 +198,16 @@ class ArenaMachine(RuleBasedStateMachine):
 
 ArenaMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestArenaMachine = ArenaMachine.TestCase
+
+
+def test_some_tensors_of_some_rows_are_blanked() -> None:
+    arena = Arena(SPECS)
+    slots = arena.slots(3, [b"a", b"b", b"c"])
+    arena.scatter(slots, state_of([5, 6, 7]))
+    arena.prefix[slots] = prefix_of([1, 2, 3])
+    assert arena.held(3).tolist() == slots.tolist() and not len(arena.held(4))
+    arena.blank(slots[:2], ["level", "seen"])
+    found = arena.gather(slots)
+    assert found["level"].tolist() == [0, 0, 7] and found["seen"].any(1).tolist() == [False, False, True]
+    assert (found["hidden"] == state_of([5, 6, 7])["hidden"]).all()
+    assert arena.prefix[slots]["last_timestamp"].tolist() == [1, 2, 3]

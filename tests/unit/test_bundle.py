@@ -408,3 +408,11 @@ def test_files_that_do_not_parse_are_named(tmp_path: Path, name: str, content: b
     write_bundle(tmp_path, damage=lambda parts: parts.raw.update({name: content}))
     error = refused(tmp_path)
     assert error.file.endswith(name) and expected in error.expected
+
+
+def test_a_gap_that_takes_longer_than_a_turn_is_not_a_bundles_to_ask_for(tmp_path: Path) -> None:
+    write_bundle(tmp_path, Walk(max_gap=10_000))
+    content = json.loads((tmp_path / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps(content | {"max_gap": 10_001}))
+    error = refused(tmp_path)
+    assert error.file.endswith(MANIFEST) and "max_gap" in str(error) and "10000" in str(error)

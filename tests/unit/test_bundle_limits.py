@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from service.__main__ import run
 from service.bundle import GOLDEN, MANIFEST, STEP, manifest_version
 from service.errors import BundleError
 from service.model import watchdog
@@ -377,3 +378,13 @@ def test_a_large_forecast_is_no_attack(tmp_path: Path) -> None:
 def write_large(directory: Path) -> Path:
     write_bundle(directory, Walk(horizon=720, channels=("a", "b", "c"), targets=("a", "b", "c")))
     return directory
+
+
+def test_commands_that_run_a_bundle_take_further_operators(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_bundle(tmp_path / "b", damage=lambda parts: loop(parts, "high"))
+    rows = "\n".join(f"{1_700_000_040_000 + 60_000 * i},{20 + i % 7}" for i in range(40))
+    (tmp_path / "h.csv").write_text(f"timestamp,a\n{rows}\n")
+    words = ["replay", str(tmp_path / "b"), str(tmp_path / "h.csv"), "--out", str(tmp_path / "f.jsonl")]
+    assert run(words) == 3
+    assert "bundle.operators=Loop" in capsys.readouterr().err
+    assert run([*words, "--operators", "Loop"]) == 0

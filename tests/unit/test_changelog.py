@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from service.bundle import TensorSpec
+from service.bundle import TensorSpec, layout_id_of
 from service.errors import StateError
-from service.records import PREFIX, PartitionBatch
-from service.state.changelog import MARKER_KEY, Marker, RowCodec, layout_of
+from service.records import PREFIX, Damage, PartitionBatch
+from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec, layout_of
+from service.state.snapshot import _Cut
 
 SPECS = (
     TensorSpec(name="last", dtype="float64", shape=(2,)),
@@ -22,7 +24,7 @@ SPECS = (
     TensorSpec(name="count", dtype="int64", shape=(1,)),
     TensorSpec(name="seen", dtype="bool", shape=(5,)),
 )
-CODEC = RowCodec(SPECS, "layout")
+CODEC = RowCodec(SPECS)
 MARKER = Marker(next_offset=12, streams=2, newest=99)
 
 
@@ -78,7 +80,7 @@ def test_no_stream_has_the_markers_name() -> None:
         MARKER_KEY.decode()
 
 
-def head(contract: int = 1, layout: str = CODEC.layout, mark: bytes = b"EDDY") -> bytes:
+def head(contract: int = 2, layout: str = CODEC.layout, mark: bytes = b"EDDY") -> bytes:
     return mark + contract.to_bytes(2, "little") + layout.encode()
 
 
@@ -92,8 +94,8 @@ BODY = b"\0" * (CODEC.row_bytes - 22)
         (b"s", b"EDDY", "4 bytes that Eddycast did not write"),
         (b"s", b'{"json": true, "long": "enough"}', "bytes that Eddycast did not write"),
         (b"s", head(mark=b"TIDE") + BODY, "bytes that Eddycast did not write"),
-        (b"s", head(contract=2) + BODY, "contract version 2, and this service knows 1"),
-        (b"s", head(contract=2), "contract version 2"),
+        (b"s", head(contract=3) + BODY, "contract version 3, and this service knows 2"),
+        (b"s", head(contract=3), "contract version 3"),
         (b"s", head(layout="0123456789abcdef") + BODY, f"layout 0123456789abcdef.* have layout {CODEC.layout}"),
         (b"s", head(layout="0123456789abcdef") + BODY + b"more", "layout 0123456789abcdef"),
         (b"s", head() + BODY[:-1], f"torn record: {CODEC.row_bytes - 1} bytes of {CODEC.row_bytes}"),
@@ -127,4 +129,83 @@ def test_no_bytes_break_the_decoder(raw: Any) -> None:
 
 def test_the_layout_names_the_models_part_and_our_own() -> None:
     assert layout_of("a") != layout_of("b") and len(layout_of("a")) == 16
-    assert layout_of("a") == RowCodec(SPECS, "a").layout
+    assert RowCodec(SPECS).layout == layout_of(layout_id_of(SPECS)) != RowCodec(SPECS[1:]).layout
+
+
+WIDER = RowCodec((*SPECS[:2], TensorSpec(name="more", dtype="float64", shape=(7,))))
+
+
+def first_contract(values: list[bytes]) -> list[bytes]:
+    """The same rows as version 1 of the contract wrote them: without a generation."""
+    return [b"EDDY\1\0" + value[6:22] + value[26:] for value in values]
+
+
+def test_rows_carry_the_generation_under_which_they_were_written() -> None:
+    prefix, tensors = some(3)
+    values = CODEC.encode(prefix, tensors, 7)[:2] + CODEC.encode(prefix, tensors, 2**32 - 1)[2:]
+    found = CODEC.decode(batch([b"a", b"b", b"c"], values))
+    assert found.generations.tolist() == [7, 7, 2**32 - 1] and found.prefix.tobytes() == prefix.tobytes()
+    marker = Marker(12, 2, 99, 2**32 - 1)
+    assert CODEC.decode(batch([MARKER_KEY], [CODEC.encode_marker(marker)])).marker == marker
+
+
+def test_rows_and_markers_of_the_first_contract_are_read_beside_newer_ones() -> None:
+    prefix, tensors = some(4)
+    newer = CODEC.encode(prefix, tensors, 3)
+    old_marker = head(1) + b"".join(n.to_bytes(8, "little") for n in (12, 2, 99))
+    values = [*first_contract(newer[:2]), newer[2], *first_contract(newer[3:]), old_marker]
+    found = CODEC.decode(batch([b"a", b"b", b"c", b"d", MARKER_KEY], values))
+    assert found.generations.tolist() == [0, 0, 3, 0] and found.prefix.tobytes() == prefix.tobytes()
+    assert all(found.tensors[name].tobytes() == tensor.tobytes() for name, tensor in tensors.items())
+    assert found.marker == Marker(12, 2, 99, None)
+
+
+def test_rows_of_a_layout_that_is_described_are_read_tensor_by_tensor() -> None:
+    prefix, tensors = some(2)
+    theirs = WIDER.encode(prefix, tensors | {"more": np.ones((2, 7))}, 4)
+    codec = RowCodec(SPECS)
+    with pytest.raises(StateError, match=f"layout {WIDER.layout}"):
+        codec.decode(batch([b"a", b"b"], theirs))
+    key, described = WIDER.layout_record()
+    own = CODEC.encode(*some(1), 5)
+    found = codec.decode(batch([key, b"a", b"b", b"c"], [described, *theirs, *own]))
+    assert found.streams == [b"a", b"b", b"c"] and found.generations.tolist() == [4, 4, 5]
+    assert found.recorded.layouts == {WIDER.layout}
+    for name in ("last", "hidden"):
+        assert found.tensors[name][:2].tobytes() == tensors[name].tobytes()
+    assert not found.tensors["count"][:2].any() and not found.tensors["seen"][:2].any()
+    assert codec.decode(batch([b"a"], theirs[:1])).streams == [b"a"], "it was described before"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        (b"\xffnews", b"EDDJ" + head()[4:] + b"{}", "a kind that this version does not know"),
+        (MODEL_KEY, b"EDDJ" + head()[4:] + b"{}", "a damaged record"),
+        (MODEL_KEY, b"EDDJ" + head(contract=3)[4:] + b"{}", "contract version 3, and this service knows 2"),
+        (MODEL_KEY, None, "0 bytes that Eddycast did not write"),
+        (WIDER.layout_record()[0], b"EDDJ" + head()[4:] + b"[", "a damaged record"),
+        (WIDER.layout_record()[0], b"layout", "6 bytes that Eddycast did not write"),
+    ],
+)
+def test_what_is_said_of_a_partition_is_named_where_it_is_damaged(key: bytes, value: bytes | None, what: str) -> None:
+    with pytest.raises(StateError, match=what):
+        CODEC.decode(batch([b"a", key], [*rows(1), value]))
+
+
+def test_a_layout_record_that_describes_another_layout_teaches_nothing() -> None:
+    key, codec = WIDER.layout_record()[0], RowCodec(SPECS)
+    codec.decode(batch([key], [CODEC.layout_record()[1]]))
+    prefix, tensors = some(1)
+    with pytest.raises(StateError, match=f"layout {WIDER.layout}"):
+        codec.decode(batch([b"a"], WIDER.encode(prefix, tensors | {"more": np.ones((1, 7))})))
+
+
+def test_a_batch_that_cannot_be_read_is_no_row_and_no_absence_of_one() -> None:
+    """Neither a restore nor a look at a snapshot passes it over."""
+    damage = Damage(40, 60, "gzip", "undecodable", "offsets 40 to 60: a record batch cannot be read: torn")
+    found = replace(batch([None, b"s"], [b"raw", rows(1)[0]]), damaged={40: damage})
+    for look in (CODEC.decode, _Cut().add):
+        with pytest.raises(StateError, match="log partition 3: offsets 40 to 60") as caught:
+            look(found)
+        assert caught.value.action and caught.value.exit_code == 6

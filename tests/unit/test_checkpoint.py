@@ -69,7 +69,7 @@ class Rows:
         self.calls = calls
 
     def changes(self, partition: int, next_offset: int) -> Changes:
-        return Changes([b"k", b"\xffmarker"], [b"row", b"%d" % next_offset])
+        return Changes([b"k", b"\xffmarker"], [b"row", b"%d" % next_offset], 1)
 
     def commit(self) -> None:
         self.calls.append(("store", "commit"))

@@ -42,6 +42,7 @@ def test_numbers_reach_the_broker_under_their_own_names(given: dict[str, Any]) -
         "linger_ms": 6,
         "batch_bytes": 100_001,
         "max_request_bytes": 2_000_001,
+        "unpacked_bytes": 3_000_001,
     }
     flags = [f"--kafka.{name}={number}" for name, number in numbers.items()]
     flags += ["--kafka.bootstrap_servers=a:1,b:2", "--kafka.instance_id=left", "--kafka.bulk=false"]

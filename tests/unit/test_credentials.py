@@ -109,7 +109,7 @@ def test_a_token_file_is_read_anew_each_time(tmp_path: Path) -> None:
     assert provider.token() == "opaque"
 
 
-@pytest.mark.parametrize("text", ["", "\n", unsigned_token("a", seconds=-10)])
+@pytest.mark.parametrize("text", ["", "\n", unsigned_token("a", seconds=-10)], ids=["none", "a line feed", "expired"])
 def test_a_token_that_is_late_is_waited_for(text: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(text)

@@ -8,11 +8,14 @@ import pytest
 
 from service.__main__ import run
 from service.broker.memory import MemoryBroker
-from service.commands.doctor import Finding, look_at_state
+from service.commands.doctor import Finding, look_at_rows, look_at_state
+from service.model.runtime import Runtime
 from service.settings import Settings
 from service.topics import prepare_topics
 from service.wording import one_line
-from tests.support.running import CHANGELOG, INPUT
+from tests.support.bundles import START_MS, Walk, listed, write_bundle
+from tests.support.crashing import Fleet
+from tests.support.running import CHANGELOG, INPUT, memory_broker, send
 
 ROW = 400
 
@@ -52,6 +55,31 @@ def test_offsets_without_rows_are_wrong(broker: MemoryBroker, gone: str) -> None
     rowless = [0] if gone == "emptied" else [0, 1]
     assert found == f"has read partitions {rowless}, and {CHANGELOG} holds no rows of them: the service would stop"
     assert "another group" in action and not well
+
+
+def test_what_the_bundle_makes_of_the_rows_is_said_beforehand(tmp_path: Path) -> None:
+    shapes = {
+        "old": listed(Walk(hidden=4)),
+        "again": listed(Walk(hidden=4, spread=2.0), latent="beef" * 4),
+        "slow": listed(Walk(hidden=4, interval_ms=900_000), core="beef" * 4),
+    }
+    manifests = {name: write_bundle(tmp_path / name, walk) for name, walk in shapes.items()}
+    fleet = Fleet(memory_broker(2), Runtime.load(tmp_path / "old"))
+    fleet.start()
+    send(fleet.broker, [(p, b"s%d" % p, {"timestamp": START_MS, "value": 1.0}) for p in range(2)])
+    fleet.settle()
+    label = {name: manifest.label for name, manifest in manifests.items()}
+    found = {
+        name: [(f.found, f.well) for f in look_at_rows(fleet.broker, Settings(), manifest, 2)]
+        for name, manifest in manifests.items()
+    }
+    assert found["old"] == [(f"generation 0, of {label['old']}: they go on as they are", True)]
+    takes = f"{label['again']} takes them over, latent from zeros"
+    assert found["again"] == [(f"generation 0, of {label['old']}: {takes}", True)]
+    ((refused, well),) = found["slow"]
+    assert not well and all(
+        f"{label[n]} (interval {ms} ms" in refused for n, ms in (("old", "60,000"), ("slow", "900,000"))
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.bundle import TensorSpec
+from service.demand import Steps
 from service.eviction import Eviction
-from service.portions import Decoded, Steps, portions
+from service.portions import Decoded, portions
 from service.records import Observations, PartitionBatch
 from service.state.arena import Arena
 from service.state.journal import Journal

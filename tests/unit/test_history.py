@@ -5,6 +5,7 @@ import gzip
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -30,8 +31,8 @@ def write(folder: Path, text: str, name: str = "data.csv") -> Path:
     return path
 
 
-def read(folder: Path, text: str, **options: object) -> History:
-    return read_history(write(folder, text), **options)  # type: ignore[arg-type]
+def read(folder: Path, text: str, **options: Any) -> History:
+    return read_history(write(folder, text), **options)
 
 
 def column(history: History, name: str) -> tuple[list[int], list[float]]:

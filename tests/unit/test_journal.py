@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import Any, NoReturn
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -48,6 +50,24 @@ class JournalMachine(RuleBasedStateMachine):
             before = self.now.setdefault(partition, {}).get(stream, (0, 0.0))
             self.now[partition][stream] = (self.clock, before[1] + self.clock)
             self.changed.setdefault(partition, set()).add(stream)
+
+    @rule(partition=partitions, streams=some)
+    def fail(self, partition: int, streams: list[bytes]) -> None:
+        """A turn ends between the zeroing of its rows and their first step: everything goes back."""
+        slots = self.arena.slots(partition, streams)
+        self.journal.touch(partition, streams, slots)
+        self.arena.zero(slots)
+        self.roll_back()
+
+    @rule(partition=partitions, streams=some)
+    def run_out_of_memory(self, partition: int, streams: list[bytes]) -> None:
+        """There is no room for the copies of rows that are about to change."""
+        slots, gather = self.arena.slots(partition, streams), self.arena.gather
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.arena, "gather", lambda rows: _no_room() if len(rows) else gather(rows))
+            with contextlib.suppress(MemoryError):
+                self.journal.touch(partition, streams, slots)
+        self.roll_back()
 
     @rule(partition=partitions, age=st.integers(0, 4))
     def evict(self, partition: int, age: int) -> None:
@@ -110,6 +130,10 @@ class JournalMachine(RuleBasedStateMachine):
         return list(zip(self.arena.prefix["last_timestamp"][slots].tolist(), values, strict=True))
 
 
+def _no_room() -> NoReturn:
+    raise MemoryError
+
+
 JournalMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestJournal = JournalMachine.TestCase
 
@@ -120,7 +144,7 @@ def test_a_row_is_copied_once_a_transaction() -> None:
     slots = arena.slots(0, STREAMS)
     for _ in range(3):
         journal.touch(0, STREAMS, slots)
-    assert len(journal._partitions[0].touched) == 1
+    assert [part.streams for part in journal._partitions[0].touched] == [STREAMS]
     journal.commit()
     journal.touch(0, STREAMS[:2], slots[:2])
     assert journal.rows(0)[0] == STREAMS[:2]

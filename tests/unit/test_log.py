@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
-from service.log import configure_log, get_log
+from service.broker import kafka_producer, kafka_transactions
+from service.log import configure_log, get_log, log_everything
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +26,8 @@ def restored() -> Iterator[None]:
     yield
     root.handlers = handlers
     root.setLevel(level)
+    logging.captureWarnings(False)
+    sys.excepthook, threading.excepthook = sys.__excepthook__, threading.__excepthook__
     structlog.reset_defaults()
 
 
@@ -80,3 +88,60 @@ def test_libraries_warn_through_the_same_line_and_the_client_is_quiet() -> None:
     (line,) = stream.getvalue().splitlines()
     assert json.loads(line)["event"] == "careful: edge"
     assert json.loads(line)["logger"] == "some.library"
+
+
+def test_what_the_broker_says_in_passing_is_seen_at_level_debug() -> None:
+    for level, lines in (("info", 0), ("debug", 2)):
+        stream = io.StringIO()
+        configure_log("json", level, stream)
+        for room in (kafka_producer, kafka_transactions):
+            room.log.debug("in passing")
+        assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["in passing"] * lines
+
+
+def test_warnings_of_python_are_lines_of_the_log() -> None:
+    stream = io.StringIO()
+    configure_log("json", "info", stream)
+    log_everything()
+    warnings.warn_explicit("soon gone", DeprecationWarning, "some/file.py", 3)
+    (line,) = stream.getvalue().splitlines()
+    assert "soon gone" in json.loads(line)["event"] and json.loads(line)["level"] == "warning"
+
+
+def test_an_uncaught_error_is_one_line_of_json_in_any_thread() -> None:
+    stream = io.StringIO()
+    configure_log("json", "info", stream)
+    log_everything()
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    for line in stream.getvalue().splitlines():
+        said = json.loads(line)
+        assert (said["level"], said["reason"]) == ("critical", "division by zero")
+        assert said["exception"][0]["exc_type"] == "ZeroDivisionError"
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+FATAL = {
+    "no bundle": (["--bundle.directory", "nowhere", "--http.port", "0"], 3),
+    "a setting that is none": (["--kafka.gruop", "x"], 2),
+    "settings that disagree": (["--topics.input", "forecasts"], 2),
+    "no broker of that form": (["--kafka.bootstrap_servers", ""], 2),
+}
+
+
+@pytest.mark.parametrize("why", FATAL)
+@pytest.mark.parametrize("form", ["flag", "variable"])
+def test_what_ends_a_service_is_json_too(why: str, form: str, tmp_path: Path) -> None:
+    flags, code = FATAL[why]
+    command = [sys.executable, "-m", "service", "serve", *flags, *(["--log.format=json"] if form == "flag" else [])]
+    variables = {"EDDYCAST_LOG__FORMAT": "json"} if form == "variable" else {}
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": root, **variables}, capture_output=True, timeout=60)
+    lines = [json.loads(line) for line in done.stderr.decode().splitlines()]
+    assert done.returncode == code and done.stdout == b""
+    assert lines[-1]["event"] == "ended" and lines[-1]["exit_code"] == code and lines[-1]["reason"]

@@ -77,8 +77,8 @@ def test_scores_are_summed_by_target_where_there_was_a_forecast(metrics: Metrics
 
 
 def test_the_lag_of_a_partition_that_left_disappears(metrics: Metrics) -> None:
-    metrics.hold({0: 5, 1: 7})
-    metrics.hold({1: 3})
+    metrics.hold([0, 1], {0: 5, 1: 7})
+    metrics.hold([1], {1: 3})
     assert sample(metrics, "consumer_lag", partition="0") is None
     assert sample(metrics, "consumer_lag", partition="1") == 3
     assert sample(metrics, "partitions") == 1

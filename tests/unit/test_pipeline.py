@@ -6,14 +6,17 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from service.broker.memory import MemoryBroker
+from service.broker.memory_consumer import MemoryConsumer
 from service.checkpoint import Limits
-from service.errors import BrokerUnavailable, ProduceFailed
+from service.errors import BrokerUnavailable, ProduceFailed, TransactionFailed
 from service.metrics import STAGES
 from service.model.runtime import Runtime
 from service.options import Options
@@ -34,6 +37,7 @@ from tests.support.running import (
 )
 
 MINUTE = 60_000
+NUMBERS = count()
 Sent = tuple[int, bytes, dict[str, Any]]
 
 
@@ -473,3 +477,59 @@ def test_who_has_joined_and_not_heard_of_its_partitions_is_not_ready(
         assert not subject.health.ready_answer()[0]
     subject.turn(5)
     assert subject.health.ready_answer()[0]
+
+
+def transactions(broker: MemoryBroker, partition: int, *ends: str) -> None:
+    """One transaction for each of `ends`, with a reading of a stream of its own."""
+    producer = broker.producer("gateway")
+    for end in ends:
+        producer.begin()
+        producer.produce(INPUT, partition, [b"%d" % next(NUMBERS)], [b'{"timestamp":%d,"value":1}' % START_MS])
+        producer.flush(1.0)
+        producer.commit() if end == "commit" else producer.abort()
+    producer.close(1.0)
+
+
+@pytest.mark.parametrize(
+    "ends", [["commit"] * 3, ["commit", "abort"], ["abort"], ["abort", "commit", "abort", "abort"]]
+)
+def test_behind_a_transactional_producer_nothing_is_left_to_read(walk: Runtime, ends: list[str]) -> None:
+    """What is committed is the position, also where only control records and aborted ones follow; the marker agrees."""
+    broker = memory_broker(2)
+    subject = worker(broker, walk)
+    for _ in range(2):
+        transactions(broker, 1, *ends)
+        subject.turn(3)
+    assert committed(broker)[1] == 4 * len(ends)
+    subject.finish()
+    successor = worker(broker, walk, name="1")
+    successor.turn(2)  # restores, which wants the marker to agree
+    assert successor.value("consumer_lag", partition="1") == 0
+    assert successor.value("records_total") == 0 and len(documents(broker)) == 2 * ends.count("commit")
+    transactions(broker, 1, *["abort"] * 2)
+    successor.turn(3)
+    assert committed(broker)[1] == 4 * len(ends) + 4
+    successor.finish()
+
+
+def test_what_is_read_again_is_not_stepped_over(walk: Runtime) -> None:
+    """After a failure the consumer's position is ahead of what is done, until it has gone back."""
+    broker = memory_broker(1)
+    subject = worker(broker, walk)
+    transactions(broker, 0, "commit", "abort", "commit")
+    broker.fail_next("send_offsets", error=TransactionFailed("refused"))
+    subject.turn(6)
+    assert committed(broker) == {0: 6} and len(documents(broker)) == 2
+    subject.finish()
+
+
+def test_lag_is_true_before_anything_is_fetched(walk: Runtime) -> None:
+    broker = memory_broker(2)
+    send(broker, readings(range(10), streams=2, partitions=2))
+    subject = worker(broker, walk, replace(AT_ONCE, max_poll_records=1))
+    with patch.object(MemoryConsumer, "lag", lambda _: {}):  # as Kafka's does not know it before a fetch
+        subject.turn(1)
+        lag = {p: subject.value("consumer_lag", partition=p) for p in ("0", "1")}
+    assert sum(lag.values()) >= 18 and min(lag.values()) >= 9
+    assert subject.value("partitions") == 2
+    subject.finish()

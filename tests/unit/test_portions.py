@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.bundle import TensorSpec
-from service.portions import Decoded, Steps, portions
+from service.demand import Steps
+from service.portions import Decoded, portions
 from service.records import DeadLetter, Int64, Observations, PartitionBatch
 from service.state.arena import Arena
 
@@ -50,7 +51,7 @@ def test_steps_are_counted_from_the_row_and_from_the_reading_before() -> None:
     arena = Arena(SPECS)
     arena.prefix["last_timestamp"][arena.slots(0, [b"known"])] = 10 * MINUTE
     one = decoded(0, [12, 40, 11, 14, 15, 100, 3], [b"known", b"new", b"x", b"known", b"new", b"known", b"new"])
-    asked = steps(arena)(one.observations)
+    asked = steps(arena)(one.observations).steps
     assert asked.tolist() == [2, 1, 1, 2, 1, 1, 1], "a gap, anew, anew, a gap, late, beyond any gap, late"
     assert arena.count(0) == 1, "nobody is given a row for being counted"
 

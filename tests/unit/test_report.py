@@ -83,3 +83,11 @@ def test_streams_have_a_column_of_their_own_where_there_are_any() -> None:
     text = drawn(FIGURES)
     assert "OT" in text
     assert "all" in text
+
+
+def test_names_of_streams_are_no_markup() -> None:
+    """`Leistung [kW]` keeps its unit, and `[/b]` closes nothing."""
+    for name in ("Leistung [kW]", "[/b]", "[red]x"):
+        console = Console(width=200, record=True, file=io.StringIO())
+        console.print(figures_table([figure("ar", 1.0, stream=name)], "rolling", title=name))
+        assert console.export_text().count(name) == 2

@@ -15,14 +15,24 @@ from service.bundle import TensorSpec
 from service.errors import BrokerUnavailable, OffsetGone, StateError
 from service.positions import Positions, WhenDeleted
 from service.records import PREFIX
+from service.state.adoption import Adoption, KeptPart, ModelRecord
 from service.state.arena import Arena
-from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.restore import Restore, Restored, State
 from tests.broker.tools import Listener
 
 SPECS = (TensorSpec(name="value", dtype="float64", shape=(1,)),)
-CODEC = RowCodec(SPECS, "layout")
+CODEC = RowCodec(SPECS)
 INPUT, LOG = "in", "log"
+MODEL = ModelRecord(
+    version="1" * 64,
+    model="walk@111111",
+    layout=CODEC.layout,
+    interval_ms=60_000,
+    kind="gauge",
+    channels=("value",),
+    parts=(KeptPart(name="core", tensors=SPECS, meaning="c0ffee00"),),
+)
 
 
 def row(value: float) -> bytes:
@@ -40,10 +50,11 @@ class Bench:
             self.broker.admin().create_topic(topic, partitions)
         self.consumer = self.broker.consumer(INPUT, "g", Listener())
         self.consumer.poll(0.0, 1)
-        self.arena = Arena(SPECS)
+        self.arena, self.codec = Arena(SPECS), RowCodec(SPECS)
+        self.adoption = Adoption(MODEL, declares_parts=True)
         reader = self.broker.reader(LOG)
         positions = Positions(self.broker.reader(INPUT), INPUT, start_at, when_deleted)
-        self.restore = Restore(self.consumer, reader, positions, self.arena, CODEC)
+        self.restore = Restore(self.consumer, reader, positions, self, partitions)
         self.producers = 0
 
     def feed(self, partition: int, count: int) -> None:
@@ -68,8 +79,8 @@ class Bench:
         values = [None if value is None else row(value) for value in rows.values()]
         producer.produce(LOG, partition, list(rows), values)
         if offset is not None:
-            marker = CODEC.encode_marker(Marker(offset, streams, 77))
-            producer.produce(LOG, partition, [MARKER_KEY], [marker])
+            about = [CODEC.encode_model(MODEL), CODEC.encode_marker(Marker(offset, streams, 77))]
+            producer.produce(LOG, partition, [MODEL_KEY, MARKER_KEY], about)
             producer.send_offsets(INPUT, {partition: offset}, self.consumer)
 
     def commit(self, partition: int, rows: dict[bytes, float | None], offset: int, streams: int) -> None:
@@ -102,7 +113,7 @@ def test_rows_come_back_as_the_last_commit_left_them() -> None:
     assert bench.values(0) == {b"a": 1.0, b"b": 20.0} and bench.values(1) == {}
     assert (done[0].start.offset, done[0].streams, done[0].newest) == (8, 2, 77)
     assert (done[1].start.offset, done[1].streams, done[1].newest) == (0, 0, 0)
-    assert done[0].rows == 7
+    assert done[0].rows == 9
 
 
 def test_the_states_of_a_partition() -> None:
@@ -116,7 +127,7 @@ def test_the_states_of_a_partition() -> None:
     assert bench.restore.state(0) is State.CREATED, "its offset is held by an open transaction"
     bench.broker.group(INPUT, "g").pending.clear()
     bench.restore.advance(0.01)
-    assert bench.restore.state(0) is State.RESTORING and bench.restore.left == 2
+    assert bench.restore.state(0) is State.RESTORING and bench.restore.left == 3
     bench.restore.forget([0])
     assert bench.restore.pending == [] and bench.restore.left == 0
 
@@ -143,7 +154,7 @@ def test_rows_behind_the_committed_offset_are_waited_for() -> None:
     group.committed |= group.pending.pop(late._open)
     bench.restore.add([0])
     assert bench.restore.advance(0.05) == []
-    assert bench.restore.state(0) is State.RESTORING and bench.restore.left == 2
+    assert bench.restore.state(0) is State.RESTORING and bench.restore.left == 3
     late.commit()
     (restored,) = bench.restore.advance(0.05)
     assert bench.values(0) == {b"a": 2.0} and restored.start.offset == 6

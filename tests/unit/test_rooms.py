@@ -16,16 +16,21 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 SHARED = {
     "service.align",
     "service.bundle",
+    "service.bundle_limits",
     "service.commands.data_options",
     "service.engine",
     "service.errors",
     "service.history",
+    "service.missing_codes",
     "service.model",
+    "service.parts",
     "service.records",
     "service.replay",
     "service.simulator.merge",
     "service.state.arena",
+    "service.trust",
     "service.wording",
+    "service.writing",
 }
 DEMO = {
     "service.app",
@@ -36,6 +41,7 @@ DEMO = {
     "service.log",
     "service.metrics.PREFIX",
     "service.pipeline",
+    "service.security_settings",
     "service.setting_groups",
     "service.settings",
 }

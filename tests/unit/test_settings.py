@@ -30,7 +30,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "kafka.max_poll_records": counts,
     "topics.create": st.booleans(),
     "topics.replication": counts,
-    "time.max_gap": counts,
+    "time.max_gap": st.integers(1, 10_000),
     "time.late_to_dead_letters": st.booleans(),
     "engine.max_batch": counts,
     "http.port": st.integers(0, 65_535),
@@ -160,6 +160,7 @@ def test_a_mistake_in_a_file_is_named_with_the_file(content: str, complaint: str
         (["--commit.timeout_ms=15000"], "commit.timeout_ms.*kafka.transaction_timeout_ms"),
         (["--kafka.max_poll_interval_ms=10000"], "commit.timeout_ms.*kafka.max_poll_interval_ms"),
         (["--commit.handover_ms=10000"], "commit.handover_ms.*kafka.session_timeout_ms"),
+        (["--time.max_gap=10001"], "time.max_gap.*less than or equal to 10000"),
         (["--faults.kill_at=commit.8"], "faults.kill_at must be one of commit.1"),
     ],
 )
@@ -170,9 +171,9 @@ def test_settings_that_contradict_each_other_are_both_named(flags: list[str], na
 
 def test_how_long_a_commit_may_take_follows_from_kafkas_times_unless_it_is_set() -> None:
     given = load_settings(["--kafka.transaction_timeout_ms=30000", "--kafka.session_timeout_ms=9000"], {})
-    assert given.waits == (20_000, 4_500)
+    assert given.waits == (20_000, 4_500, 3_000)
     given = load_settings(["--commit.timeout_ms=3000", "--commit.handover_ms=2000"], {})
-    assert given.waits == (3_000, 2_000)
+    assert given.waits == (3_000, 2_000, 1_500)
 
 
 def test_the_changelog_is_named_after_the_group_unless_it_is_set() -> None:

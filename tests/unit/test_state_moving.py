@@ -21,13 +21,14 @@ from service.model.runtime import Runtime
 from service.records import PREFIX
 from service.security_settings import KafkaSettings
 from service.settings import Settings
-from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from service.state.adoption import unserved
+from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.described import describe
 from service.state.exported import Exported, take_export
 from service.state.exported_file import KEY, read_export, write_export
 from service.state.importing import Imported, Options, bring_in
 from service.topics import CHANGELOG
-from tests.support.bundles import RECURRENT, START_MS, Walk, write_bundle
+from tests.support.bundles import RECURRENT, START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, running, send, worker
 
@@ -143,12 +144,13 @@ def test_every_bit_passes_the_file(tmp_path: Path) -> None:
         spec.name: np.frombuffer(rng.bytes(n * spec.row_bytes), spec.dtype).reshape(n, *spec.shape)
         for spec in manifest.state
     }
-    codec = RowCodec(manifest.state, manifest.layout_id)
+    codec = RowCodec(manifest.state)
     broker = broker_of(1)
     streams = [f"ström-{i}" for i in range(n)]
     producer = broker.producer()
     producer.produce("eddycast-changelog", 0, [s.encode() for s in streams], codec.encode(prefix, tensors))
-    producer.produce("eddycast-changelog", 0, [MARKER_KEY], [codec.encode_marker(Marker(7, n, 5))])
+    about = [codec.encode_model(unserved(manifest, codec.layout)), codec.encode_marker(Marker(7, n, 5))]
+    producer.produce("eddycast-changelog", 0, [MODEL_KEY, MARKER_KEY], about)
     broker.admin().set_group_offsets("eddycast", INPUT, {0: 7})
     found = export(broker, manifest, tmp_path / "rows.parquet")
     assert codec.encode(found.prefix, found.tensors) == codec.encode(prefix, tensors)
@@ -158,7 +160,7 @@ def test_every_bit_passes_the_file(tmp_path: Path) -> None:
 def test_an_export_beside_a_running_service_is_cut_at_a_commit(recurrent: Runtime) -> None:
     fleet = served(recurrent)
     before = stored(fleet.broker)
-    codec = RowCodec(recurrent.manifest.state, recurrent.manifest.layout_id)
+    codec = RowCodec(recurrent.manifest.state)
     name, value = next(iter(before[0].items()))
     half = fleet.broker.producer()  # rows of a commit whose marker lies beyond the end that was fixed
     half.produce("eddycast-changelog", 0, [name, b"another"], [value[:-4] + b"\1\1\1\1", value])
@@ -180,7 +182,7 @@ def test_every_export_beside_a_running_service_is_one_of_its_commits(recurrent: 
                 time.sleep(0.001)  # the service has not committed since
             parts = taken.header.parts
             exports.append(taken)
-    codec = RowCodec(recurrent.manifest.state, recurrent.manifest.layout_id)
+    codec = RowCodec(recurrent.manifest.state)
     cuts = [{part.partition: part.next_offset for part in exported.header.parts} for exported in exports]
     for exported, cut in list(zip(exports, cuts, strict=True))[4::5]:
         same = Fleet(broker_of(2), recurrent)
@@ -233,11 +235,13 @@ def test_what_is_no_export_is_not_read(recurrent: Runtime, tmp_path: Path) -> No
         damaged.write_parquet(bad, metadata={KEY: header})
         with pytest.raises(DataError, match="damaged"):
             read_export(bad, manifest)
-    frame.write_parquet(bad, metadata={KEY: json.dumps({"format": 2})})
+    frame.write_parquet(bad, metadata={KEY: json.dumps({"format": 3})})
     with pytest.raises(DataError, match="another version"):
         read_export(bad, manifest)
     other = write_bundle(tmp_path / "other", Walk())
-    with pytest.raises(StateError, match=f"layout {json.loads(header)['layout']} .*bundle's rows have layout"):
+    with pytest.raises(
+        StateError, match=r"good.parquet: its rows were written by walk@.* mean something else to walk@"
+    ):
         read_export(good, other)
 
 
@@ -407,5 +411,74 @@ def test_a_stream_that_has_no_row_is_named_with_what_is_near(recurrent: Runtime,
         describe(fleet.broker, OLD, recurrent.manifest, "boiler7")
     assert "boiler-7" in caught.value.action
     other = write_bundle(tmp_path / "other", Walk())
-    with pytest.raises(StateError, match=r"rows of layout .* have layout"):
+    with pytest.raises(StateError, match=r"rows were written by walk@.* mean something else to walk@"):
         describe(fleet.broker, OLD, other, "boiler-7")
+
+
+@pytest.fixture
+def trained_again(tmp_path: Path) -> tuple[Runtime, Runtime]:
+    """The same core twice, and latent states of other weights."""
+    walks = listed(Walk(hidden=4)), listed(Walk(hidden=4, spread=2.0), latent="beef" * 4)
+    for name, walk in zip(("old", "new"), walks, strict=True):
+        write_bundle(tmp_path / name, walk)
+    return Runtime.load(tmp_path / "old"), Runtime.load(tmp_path / "new")
+
+
+@pytest.mark.parametrize("exports", ["old", "new"])
+def test_another_model_takes_exported_rows_over_part_by_part(
+    trained_again: tuple[Runtime, Runtime], exports: str, tmp_path: Path
+) -> None:
+    """Adopted when they are exported or when they are imported: the rows are the same."""
+    old, new = trained_again
+    fleet = served(old)
+    file = tmp_path / "rows.parquet"
+    write_export(take_export(fleet.broker, OLD, (old if exports == "old" else new).manifest), file)
+    exported, as_they_were = read_export(file, new.manifest), take_export(fleet.broker, OLD, old.manifest)
+    assert as_they_were.tensors["hidden"].any() and not exported.tensors["hidden"].any()
+    for name in ("last", "count", "time"):
+        assert exported.tensors[name].tobytes() == as_they_were.tensors[name].tobytes()
+    fleet.runtime, fleet.options = new, NEW_OPTIONS
+    bring(fleet, exported)
+    subject = fleet.start()
+    subject.turn(3)
+    assert subject.value("streams") == len(NAMES)
+    again = take_export(fleet.broker, NEW, new.manifest)
+    assert again.header.rows_of == exported.header.rows_of or exports == "old"
+    assert dict(zip(again.streams, again.tensors["last"].tolist(), strict=True)) == dict(
+        zip(exported.streams, exported.tensors["last"].tolist(), strict=True)
+    )
+
+
+def test_an_export_of_another_core_is_refused_by_name(trained_again: tuple[Runtime, Runtime], tmp_path: Path) -> None:
+    old, _ = trained_again
+    other = write_bundle(tmp_path / "other", listed(Walk(hidden=4, interval_ms=900_000), core="beef" * 4))
+    fleet, file = served(old), tmp_path / "rows.parquet"
+    with pytest.raises(StateError, match=f"written by {old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"):
+        take_export(fleet.broker, OLD, other)
+    export(fleet.broker, old.manifest, file)
+    with pytest.raises(StateError, match=f"written by {old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"):
+        read_export(file, other)
+
+
+def test_an_export_of_the_first_format_is_read_by_its_own_layout_without_parts(
+    recurrent: Runtime, tmp_path: Path
+) -> None:
+    fleet, file = served(recurrent), tmp_path / "rows.parquet"
+    export(fleet.broker, recurrent.manifest, file)
+    header = json.loads(pl.read_parquet_metadata(file)[KEY])
+    del header["rows_of"]
+    pl.read_parquet(file).write_parquet(file, metadata={KEY: json.dumps(header | {"format": 1, "contract": 1})})
+    found = read_export(file, recurrent.manifest)
+    assert len(found.streams) == len(NAMES) and found.tensors["hidden"].any()
+    with pytest.raises(StateError, match="whose meaning is not known"):
+        read_export(file, write_bundle(tmp_path / "parts", listed(RECURRENT)))
+
+
+def test_a_stream_is_described_with_what_a_bundle_keeps_of_it(trained_again: tuple[Runtime, Runtime]) -> None:
+    old, new = trained_again
+    fleet = served(old)
+    for runtime, kept, zeros in ((old, ["core", "latent"], []), (new, ["core"], ["latent"])):
+        found = describe(fleet.broker, OLD, runtime.manifest, "boiler-7")
+        assert (found["model"], found["bundle"]) == (old.manifest.label, runtime.manifest.label)
+        assert (found["generation"], found["kept"], found["from_zeros"]) == (0, kept, zeros)
+        assert found["marker"]["generation"] == 0

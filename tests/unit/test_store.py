@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from service.records import PartitionBatch
-from service.state.changelog import MARKER_KEY, Marker
+from service.state.adoption import Recorded
+from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker
 from service.state.store import Changes, Store
 from tests.support.bundles import Walk, write_bundle
 
@@ -17,7 +18,10 @@ MINUTE = 60_000
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(write_bundle(tmp_path, Walk()), state_ttl_ms=80 * MINUTE, max_gap=8)
+    """It serves partition 1, of which there is no record yet."""
+    made = Store(write_bundle(tmp_path, Walk()), state_ttl_ms=80 * MINUTE, max_gap=8)
+    made.start(1, 0, made.adoption.adopt("partition 1", Recorded(), None))
+    return made
 
 
 def read(store: Store, streams: list[bytes], minute: int) -> None:
@@ -41,7 +45,7 @@ def test_what_changed_is_written_once_with_a_marker(store: Store) -> None:
     for minute in (100, 101):
         read(store, [b"a", b"b"], minute)
     changes = store.changes(1, 7)
-    assert len(changes.keys) == 3 and changes.keys[-1] == MARKER_KEY
+    assert changes.keys[-1] == MARKER_KEY and changes.rows == 2
     assert decoded(store, changes) == ([b"a", b"b"], [], Marker(7, 2, 101 * MINUTE))
     store.commit()
     read(store, [b"b"], 102)
@@ -72,4 +76,33 @@ def test_a_partition_that_goes_leaves_nothing(store: Store) -> None:
     read(store, [b"a"], 100)
     store.forget([1])
     assert len(store.arena) == 0 and store.eviction.newest(1) == 0
+    store.start(1, 0, store.adoption.adopt("partition 1", Recorded(), None))
     assert decoded(store, store.changes(1, 0)) == ([], [], Marker(0, 0, 0))
+
+
+def test_the_model_is_recorded_with_the_first_commit_and_again_after_a_roll_back(store: Store) -> None:
+    layout = store.codec.layout_record()[0]
+    for _ in range(2):
+        read(store, [b"a"], 100)
+        assert store.changes(1, 7).keys == [layout, MODEL_KEY, b"a", MARKER_KEY]
+        store.roll_back()
+    read(store, [b"a"], 100)
+    store.changes(1, 7)
+    store.commit()
+    read(store, [b"a"], 101)
+    assert store.changes(1, 8).keys == [b"a", MARKER_KEY]
+
+
+def test_rows_that_could_not_be_copied_are_not_counted_by_the_next_marker(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A marker that counts a stream without a row ends every restore."""
+    read(store, [b"old"], 100)
+    store.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(store.arena, "gather", lambda slots: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            read(store, [b"old", b"new"], 101)
+    store.roll_back()
+    read(store, [b"old"], 101)
+    assert decoded(store, store.changes(1, 8)) == ([b"old"], [], Marker(8, 1, 101 * MINUTE))

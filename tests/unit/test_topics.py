@@ -77,7 +77,7 @@ def guarded(rights: Mapping[str, set[str]], *topics: str) -> Guarded:
     return admin
 
 
-@pytest.mark.parametrize(("topic", "right"), [(topic, right) for topic in RIGHTS for right in RIGHTS[topic]])
+@pytest.mark.parametrize(("topic", "right"), [(topic, right) for topic in RIGHTS for right in sorted(RIGHTS[topic])])
 def test_a_right_that_is_missing_is_named_at_start(topic: str, right: str) -> None:
     settings = Settings()
     assert prepare_topics(guarded(RIGHTS, *NAMES), settings, ROW).partitions == 2
@@ -103,6 +103,14 @@ def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
     admin.create_topic("observations", 1)
     admin.create_topic("forecasts", 1, config={"max.message.bytes": "5000"})
     assert prepare_topics(admin, Settings(), ROW).max_output_bytes == 5000 - 98
+
+
+@pytest.mark.parametrize(("takes", "expected"), [("1048588", 65_536), ("5000", (5000 - 98 - 2048) // 2), ("1000", 0)])
+def test_a_dead_letter_is_cut_to_what_its_topic_takes(takes: str, expected: int) -> None:
+    admin = MemoryBroker().admin()
+    admin.create_topic("observations", 1)
+    admin.create_topic("dead-letters", 1, config={"max.message.bytes": takes})
+    assert prepare_topics(admin, Settings(), ROW).max_letter_bytes == expected
 
 
 @pytest.mark.parametrize("missing", NAMES)

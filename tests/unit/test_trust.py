@@ -67,6 +67,7 @@ def test_the_seconds_that_training_took_are_not_in_the_version(tmp_path: Path) -
             "observations": 9,
             "end_time_ms": 0,
             "seconds": seconds,
+            "choice": f"ar ({seconds:.0f} s)",
         }
         return write_bundle(tmp_path, Walk(fields={"training": training}))
 

@@ -154,3 +154,15 @@ def test_a_name_that_no_bundle_may_have_is_refused_first(
     for name in ("[/red]", "a\nb", "", "x" * 65):
         assert run(["train", str(history), "--name", name, "--out", str(tmp_path / "b")]) == 2
         assert "is no name for a model" in capsys.readouterr().err
+
+
+def test_an_export_of_state_and_the_demo_ask_first(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def connect(_settings: object) -> None:
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr("service.commands.state._broker", connect)
+    out = below_a_file(tmp_path)
+    assert str(out) in refused(["state", "export", str(out), "--bundle.directory", str(bundle)], capsys)
+    assert str(out) in refused(["demo", "--out", str(out)], capsys)

@@ -1,0 +1,118 @@
+"""How much of the graph a poll asks for, before any of it runs: steps of each observation, and what they cost together.
+
+A call of the graph costs about the same with one row as with `ROWS` of them, so cost counts calls and not rows:
+
+    cost = calls + rows / ROWS
+
+Rows step together only if they belong to different streams. A wave is as long as its longest gap, and one stream with
+many gaps makes more calls than ten thousand that step side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from service.records import Int64, Observations
+from service.state.arena import Arena
+
+#: Rows that cost as much as the call itself does.
+ROWS = 64
+
+
+class Demand(NamedTuple):
+    """What the observations of one partition ask for, one entry each."""
+
+    steps: Int64  # of the graph, imputed ones included: at least 1, at most one too few, seldom too many
+    stream: Int64  # a number for each stream, from 0 on
+    rank: Int64  # observations of the same stream before it in the poll
+
+
+class Steps:
+    """Reads the demand off stamps and rows, without running anything."""
+
+    def __init__(self, arena: Arena, interval_ms: int, max_gap: int) -> None:
+        self._arena, self._interval_ms, self._max_gap = arena, interval_ms, max_gap
+
+    def __call__(self, observations: Observations) -> Demand:
+        """No stream is given a row by this."""
+        streams = observations.streams
+        seen: dict[bytes, int] = {}
+        ids = np.fromiter((seen.setdefault(stream, len(seen)) for stream in streams), np.int64, len(streams))
+        order = np.argsort(ids, kind="stable")
+        grouped, stamps = ids[order], observations.timestamps[order]
+        starts = np.flatnonzero(np.diff(grouped, prepend=-1))
+        slots = self._arena.known(observations.partition, [streams[i] for i in order[starts].tolist()])
+        before = np.empty_like(stamps)
+        before[1:] = stamps[:-1]
+        before[starts] = np.where(slots >= 0, self._arena.prefix["last_timestamp"][slots], stamps[starts])
+        steps, rank = np.empty_like(stamps), np.empty_like(stamps)
+        steps[order] = self._steps(stamps, before, grouped, starts)
+        rank[order] = np.arange(len(stamps)) - starts[grouped]
+        return Demand(steps, ids, rank)
+
+    def _steps(self, stamps: Int64, before: Int64, grouped: Int64, starts: Int64) -> Int64:
+        """For each stamp, with the one before it; both sorted by stream. `starts` is where each stream begins.
+
+        A stream whose stamps fall may be late, in which case the stamp before is not where its row stands, or may have
+        been set back: any stamp so far is taken for possible.
+        """
+        falls = np.unique(grouped[stamps < before])
+        ends = np.append(starts[1:], len(stamps))
+        for start, end in zip(starts[falls].tolist(), ends[falls].tolist(), strict=True):
+            before[start:end] = np.minimum.accumulate(before[start:end])
+        slots_on = (stamps - before + self._interval_ms // 2) // self._interval_ms
+        anew = (slots_on > self._max_gap + 1) & ~np.isin(grouped, falls)
+        bridged: Int64 = np.where(anew, 1, np.clip(slots_on, 1, self._max_gap + 1))
+        return bridged
+
+
+def cost(calls: int, rows: int) -> float:
+    """In units of one call with few rows."""
+    return calls + rows / ROWS
+
+
+def parts(demands: Sequence[Demand], order: Int64, at_most: float) -> Int64:
+    """The number of the part that each observation belongs to, along `order` and rising, such that no part costs more
+    than `at_most` unless it is a single observation. `demands` are laid end to end, `order` indexes them."""
+    steps = np.concatenate([demand.steps for demand in demands])
+    rank = np.concatenate([demand.rank for demand in demands])
+    highest = int(rank.max()) + 1 + int((steps - 1).sum())
+    if cost(highest, int(steps.sum())) <= at_most:
+        return np.zeros(len(order), np.int64)
+    firsts = np.cumsum([0, *(int(demand.stream.max(initial=-1)) + 1 for demand in demands[:-1])])
+    streams = np.concatenate([demand.stream + first for demand, first in zip(demands, firsts, strict=True)])
+    columns = (column[order].tolist() for column in (streams, rank, steps))
+    part, numbers = _Part(), list[int]()
+    for stream, place, count in zip(*columns, strict=True):
+        if not part.takes(stream, place, count, at_most):
+            part = _Part(part.number + 1)
+            part.takes(stream, place, count, at_most)
+        numbers.append(part.number)
+    return np.array(numbers, np.int64)
+
+
+class _Part:
+    """Observations that run together, and the longest gap of each of their waves."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+        self._cost = 0.0
+        self._first: dict[int, int] = {}  # stream -> rank of its first observation here
+        self._waves: list[int] = []  # most steps of an observation in each wave
+
+    def takes(self, stream: int, rank: int, steps: int, at_most: float) -> bool:
+        """Add an observation unless that makes the part too expensive; the first one always fits."""
+        wave = rank - self._first.get(stream, rank)
+        longest = self._waves[wave] if wave < len(self._waves) else 0
+        after = self._cost + cost(max(steps - longest, 0), steps)
+        if after > at_most and self._waves:
+            return False
+        self._cost = after
+        self._first.setdefault(stream, rank)
+        if wave == len(self._waves):
+            self._waves.append(0)
+        self._waves[wave] = max(longest, steps)
+        return True

@@ -1,0 +1,123 @@
+"""What another model keeps, and under which generation: the rules of service/state/adoption.py, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from service.bundle import TensorSpec
+from service.errors import StateError
+from service.state.adoption import (
+    Adoption,
+    KeptPart,
+    ModelRecord,
+    Recorded,
+    adopt_tensors,
+    kept,
+    succeed,
+)
+from service.state.changelog import Marker
+
+LAYOUT = "0123456789abcdef"
+
+
+def part(name: str, meaning: str, *needs: str, shape: int = 2) -> KeptPart:
+    return KeptPart(
+        name=name, tensors=(TensorSpec(name=name, dtype="float64", shape=(shape,)),), meaning=meaning, needs=needs
+    )
+
+
+def model(version: str, *parts: KeptPart) -> ModelRecord:
+    return ModelRecord(
+        version=version * 64,
+        model=f"m@{version * 6}",
+        layout=LAYOUT,
+        interval_ms=60_000,
+        kind="gauge",
+        channels=("value",),
+        parts=parts,
+    )
+
+
+CORE, WEEK, LATENT = part("core", "c"), part("week", "w", "core"), part("latent", "l", "core", "week")
+A = model("a", CORE, WEEK, LATENT)
+
+
+@pytest.mark.parametrize(
+    ("parts", "names"),
+    [
+        ((CORE, WEEK, LATENT), {"core", "week", "latent"}),
+        ((CORE, WEEK, part("latent", "m", "core", "week")), {"core", "week"}),
+        ((CORE, part("week", "v", "core"), LATENT), {"core"}),
+        ((CORE, LATENT.model_copy(update={"needs": ("core",)})), {"core", "latent"}),
+        ((CORE, part("week", "w", "core", shape=3)), {"core"}),
+        ((part("core", "d"), WEEK, LATENT), set()),
+    ],
+    ids=["all", "weights", "what it needs", "fewer parts", "another shape", "core"],
+)
+def test_a_part_is_kept_with_equal_meaning_and_shape_and_with_all_that_it_needs(
+    parts: tuple[KeptPart, ...], names: set[str]
+) -> None:
+    assert kept(A, model("b", *parts)) == names
+
+
+def test_since_is_the_first_generation_of_an_unbroken_run() -> None:
+    b = model("b", CORE, WEEK, part("latent", "m", "core", "week"))
+    c = model("c", CORE, part("week", "v", "core"))
+    history = [A]
+    for following in (b, b.model_copy(update={"version": "x" * 64}), A, c, A):
+        history.append(succeed(history[-1], following, 7))
+    since = [{p.name: p.since for p in record.parts} for record in history]
+    assert [record.generation for record in history] == [0, 1, 2, 3, 4, 5]
+    assert since == [
+        {"core": 0, "week": 0, "latent": 0},
+        {"core": 0, "week": 0, "latent": 1},
+        {"core": 0, "week": 0, "latent": 1},
+        {"core": 0, "week": 0, "latent": 3},
+        {"core": 0, "week": 4},
+        {"core": 0, "week": 5, "latent": 5},
+    ]
+
+
+def test_parts_of_rows_older_than_their_since_are_zeros() -> None:
+    record = succeed(A, model("b", CORE, WEEK, part("latent", "m", "core", "week")), 0)
+    ones = {name: np.ones((3, 2)) for name in ("core", "week", "latent")}
+    ones["core"].flags.writeable = False
+    found = adopt_tensors(record, np.array([0, 1, 4], np.uint32), ones)
+    assert found["latent"].any(1).tolist() == [False, True, True]
+    assert found["core"].all() and found["week"].all() and ones["latent"].all(), "what was given stays"
+
+
+MARKER = Marker(5, 1, 9, 0)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "marker", "what"),
+    [
+        (Recorded(), MARKER, "do not agree: none and generation 0"),
+        (Recorded(A, 3), None, "do not agree: generation 0 and none"),
+        (Recorded(A, 3), replace(MARKER, generation=1), "do not agree: generation 0 and generation 1"),
+        (Recorded(A, 3), replace(MARKER, generation=None), "do not agree: generation 0 and none"),
+        (Recorded(), replace(MARKER, generation=None), "earlier versions of Eddycast did not record"),
+        (Recorded(model("b", part("core", "d")), 3), MARKER, "written by m@bbbbbb .* mean something else to m@aaaaaa"),
+        (Recorded(model("b", CORE), 12), MARKER, r"m@bbbbbb has taken it over since .* m@aaaaaa \(generation 0\)"),
+    ],
+)
+def test_what_a_model_must_not_serve_is_refused(recorded: Recorded, marker: Marker | None, what: str) -> None:
+    with pytest.raises(StateError, match=f"^partition 3: .*{what}") as caught:
+        Adoption(A, declares_parts=True).adopt("partition 3", recorded, marker, began=12)
+    assert caught.value.action
+
+
+def test_the_same_version_goes_on_whoever_recorded_it_and_another_is_a_change() -> None:
+    adoption = Adoption(A, declares_parts=True)
+    served = A.model_copy(update={"generation": 4})
+    same = adoption.adopt("p", Recorded(served, 20, frozenset({LAYOUT})), replace(MARKER, generation=4), began=12)
+    assert same.model == served and same.is_recorded and not same.is_change
+    other = adoption.adopt("p", Recorded(model("b", CORE), 11), MARKER, began=12)
+    assert other.is_change and not other.is_recorded and not other.has_layout
+    assert (other.model.generation, other.model.offset, other.zeroed) == (1, 5, ["week", "latent"])
+    new = adoption.adopt("p", Recorded(), None)
+    assert (new.model.generation, new.is_recorded, new.is_change) == (0, False, False)

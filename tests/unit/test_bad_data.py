@@ -1,0 +1,161 @@
+"""Bad data is said, and said seldom."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service import bad_data
+from service.align import Verdict
+from service.bad_data import EVERY_S, BadData
+from service.log import configure_log
+from service.model.runtime import Runtime
+from service.records import DeadLetter, Observations
+from service.throttle import Throttle
+from tests.support.bundles import START_MS, Walk, write_bundle
+from tests.support.running import AT_ONCE, memory_broker, send, worker
+
+MINUTE = 60_000
+
+
+@dataclass
+class Log:
+    """What was said since the last look."""
+
+    stream: io.StringIO
+
+    def lines(self) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        self.stream.seek(0)
+        self.stream.truncate()
+        return [line for line in found if "kind" in line]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    stream, root = io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers, root.level
+    configure_log("json", "info", stream)
+    yield Log(stream)
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def letter(offset: int, error: str = "no_value", key: bytes | None = b"boiler") -> DeadLetter:
+    return DeadLetter("in", 2, offset, key, b"{}", error, 'the field "value" is missing')
+
+
+def of(*verdicts: Verdict, partition: int = 0) -> tuple[Observations, Any]:
+    n = len(verdicts)
+    streams = [b"s%d" % i for i in range(n)]
+    none = np.zeros(n, np.int64)
+    return Observations(partition, streams, none, np.zeros((n, 1)), none, np.arange(10, 10 + n)), np.array(verdicts)
+
+
+def test_one_line_a_minute_with_count_example_and_what_to_do(log: Log) -> None:
+    clock = Clock()
+    subject = BadData(("in", "dead"), clock)
+    nothing: Any = np.empty(0, np.int8)
+    for second in range(150):
+        clock.now = float(second)
+        subject.note([letter(2 * second), letter(2 * second + 1)], [], nothing)
+        subject.say()
+    lines = log.lines()
+    assert [line["count"] for line in lines] == [2, 120, 120]
+    assert (lines[1]["topic"], lines[1]["partition"], lines[1]["offset"], lines[1]["stream"]) == ("in", 2, 2, "boiler")
+    assert "missing" in lines[1]["reason"] and lines[1]["action"] and lines[1]["level"] == "warning"
+    subject.say(now=True)
+    assert [line["count"] for line in log.lines()] == [58]
+    subject.say(now=True)
+    assert log.lines() == []
+
+
+def test_what_came_since_is_said_when_the_minute_is_over_though_nothing_more_came(log: Log) -> None:
+    clock = Clock()
+    subject = BadData(("in", "dead"), clock)
+    for now in (0.0, 1.0, 2.0):
+        clock.now = now
+        subject.note([letter(int(now))], [], np.empty(0, np.int8))
+        subject.say()
+    clock.now = EVERY_S - 1
+    subject.say()
+    assert [line["count"] for line in log.lines()] == [1]
+    clock.now = EVERY_S
+    subject.say()
+    assert [line["count"] for line in log.lines()] == [2]
+
+
+def test_each_kind_has_a_line_of_its_own(log: Log) -> None:
+    subject = BadData(("in", "dead"), Clock())
+    first, a = of(Verdict.NEXT, Verdict.SECOND, Verdict.NEXT)
+    other, b = of(Verdict.SECOND, Verdict.LATE, Verdict.DUPLICATE, Verdict.RESTART, Verdict.GAP, partition=3)
+    subject.note([letter(1), letter(2, "an_error_of_tomorrow", None)], [first, other], np.concatenate([a, b]))
+    subject.say()
+    lines = {line["kind"]: line for line in log.lines()}
+    assert set(lines) == {"no_value", "an_error_of_tomorrow", "second", "late", "duplicate", "restart"}
+    assert (lines["second"]["count"], lines["second"]["partition"], lines["second"]["offset"]) == (2, 0, 11)
+    assert (lines["late"]["partition"], lines["late"]["offset"], lines["late"]["stream"]) == (3, 11, "s1")
+    assert lines["an_error_of_tomorrow"]["stream"] is None and "dead" in lines["an_error_of_tomorrow"]["action"]
+    assert all(line["action"] for line in lines.values())
+
+
+def test_good_data_is_not_said(log: Log) -> None:
+    subject = BadData(("in", "dead"), Clock())
+    good, verdicts = of(Verdict.FIRST, Verdict.NEXT, Verdict.GAP)
+    subject.note([], [good], verdicts)
+    subject.say(now=True)
+    assert log.lines() == []
+
+
+def test_a_hostile_name_does_not_fill_the_log(log: Log) -> None:
+    subject = BadData(("in", "dead"), Clock())
+    subject.note([letter(0, key=b"\xff\n" * 500_000)], [], np.empty(0, np.int8))
+    subject.say()
+    (line,) = log.lines()
+    assert len(line["stream"]) <= 100
+
+
+def test_the_service_says_it(log: Log, tmp_path: Path) -> None:
+    """R24, and what a real service answers to a sender that is twice too fast, late, and repeats itself."""
+    write_bundle(tmp_path, Walk())
+    broker = memory_broker()
+    stamps = [0, 10, 10, 10.3, 5, 11]
+    sent = [(0, b"s", {"timestamp": START_MS + int(t * MINUTE), "value": 1.0}) for t in stamps]
+    send(broker, [*sent, *[(0, b"s", {"temperature": 1})] * 70])
+    subject = worker(broker, Runtime.load(tmp_path), replace(AT_ONCE, late_to_dead_letters=True))
+    subject.turn(3)
+    found = {line["kind"]: line["count"] for line in log.lines()}
+    assert found == {"no_value": 70, "duplicate": 1, "second": 1, "late": 1}
+    subject.finish()
+
+
+def test_every_error_of_the_codec_has_something_to_do() -> None:
+    from service import observation
+
+    named = {line.split()[0] for line in (observation.__doc__ or "").splitlines() if line.startswith("    ")}
+    assert named and named - {"tombstone"} <= bad_data._ACTIONS.keys()
+
+
+def test_a_throttle_lets_each_kind_pass_by_itself() -> None:
+    clock = Clock()
+    subject = Throttle(5.0, clock)
+    assert [subject.is_due("a"), subject.is_due("a"), subject.is_due("b")] == [True, False, True]
+    clock.now = 5.0
+    assert subject.is_due("a")
+    subject.put_off("c")
+    assert not subject.is_due("c")

@@ -1,0 +1,55 @@
+"""The pace follows what was measured, and a turn is over when its time is."""
+
+from __future__ import annotations
+
+from service.pace import Pace
+
+
+class Clock:
+    now = 5.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def measured(pace: Pace, clock: Clock, unit_s: float, times: int = 1) -> float:
+    """What a portion may cost, after portions of that cost took `unit_s` a unit."""
+    for _ in range(times):
+        cost = pace.portion
+        clock.now += cost * unit_s
+        pace.did(cost)
+    return pace.portion
+
+
+def test_a_portion_takes_half_a_turn_once_the_pace_is_known() -> None:
+    clock = Clock()
+    pace = Pace(2.0, clock)
+    pace.begin()
+    for unit_s in (1e-4, 0.05, 0.001):
+        assert 0.9 < measured(pace, clock, unit_s, times=20) * unit_s < 1.1
+
+
+def test_a_graph_that_is_slow_is_noticed_after_one_portion() -> None:
+    clock = Clock()
+    pace = Pace(2.0, clock)
+    pace.begin()
+    assert measured(pace, clock, 1.0) < 3.0
+
+
+def test_a_clock_that_does_not_move_stops_nothing() -> None:
+    pace = Pace(2.0, Clock())
+    for _ in range(2000):
+        pace.did(1.0)
+    assert pace.portion > 0
+
+
+def test_a_turn_is_over_when_its_time_is_and_begins_anew() -> None:
+    clock = Clock()
+    pace = Pace(2.0, clock)
+    said = []
+    for seconds in (0.0, 2.0):
+        pace.begin()
+        clock.now += seconds
+        said.append(pace.is_over)
+    pace.begin()
+    assert [*said, pace.is_over] == [False, True, False]
