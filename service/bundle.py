@@ -105,6 +105,7 @@ class TrainingRecord(_Frozen):
     end_time_ms: Instant  # last stamp that the weights saw
     seconds: float
     choice: str = ""  # why this family, where it was chosen among several
+    suspects: str = ""  # how many readings were held back as impossible, and where
     refit: bool = False  # the weights were fitted once more, on the hold-out too, after a fit without it was scored
     holdout_start_ms: Instant | None = None  # first and last stamp of what the figures of `backtest` are of
     holdout_end_ms: Instant | None = None

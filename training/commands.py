@@ -164,10 +164,8 @@ def train(
         console.print(f"note: the bundle in {escape(str(out))} is replaced")
     with training_bar(console, f"training {family}; then the bundle is scored on the hold-out") as report:
         manifest, figures = train_bundle(panel, recipe, cut, out, report, refit=not no_refit)
-    if manifest.training and manifest.training.choice:
-        console.print(f"note: {escape(manifest.training.choice)}")
-    if support is None and kind != "counter" and manifest.support != "real":
-        console.print("note: values are often 0 and never below: no forecast is below 0, unless told --support real")
+    for remark in _training_notes(manifest, panel, told=support is not None):
+        console.print(f"note: {escape(remark)}")
     console.print(figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}"))
     for rival in beaten_by(figures, manifest.name):
         console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
@@ -176,6 +174,17 @@ def train(
     console.print(
         f"{manifest.label} in {escape(str(out))}: {manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s"
     )
+
+
+def _training_notes(manifest: Manifest, panel: Panel, *, told: bool) -> list[str]:
+    """What training found in the history. `told`: the support was given."""
+    from training.gaps import gap_note
+
+    notes = [manifest.training.choice, manifest.training.suspects] if manifest.training else []
+    notes.append(gap_note(panel.fed, manifest.warmup_steps // 2, manifest.max_gap) or "")
+    if not told and manifest.kind != "counter" and manifest.support != "real":
+        notes.append("values are often 0 and never below: no forecast is below 0, unless told --support real")
+    return [note for note in notes if note]
 
 
 @reads_data

@@ -30,9 +30,10 @@ def increases(values: Float64, register: float | None = None) -> Float64:
     """Readings [T, S] (NaN = missing) -> what each interval added, [T, S]. After k missing readings the increase is
     over k + 1 intervals, and its mean counts for the slot that came. A reading below the last one is a reset: it is
     itself the increase since; or, where the meter counts in a `register` of that size and the increase is then at most
-    half of it, the register has started again. NaN where nothing came, and at the first reading, before which none is
-    known."""
+    half of it, the register has started again. One below zero, where there was one that was not, is no reading at all.
+    NaN where nothing came, and at the first reading, before which none is known."""
     rows = np.arange(len(values))[:, None]
+    values = np.where((values < 0) & np.logical_or.accumulate(values >= 0, axis=0), np.nan, values)
     latest = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
     before = np.concatenate([np.full_like(latest[:1], -1), latest[:-1]])
     last = np.take_along_axis(values, np.maximum(before, 0), axis=0)

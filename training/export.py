@@ -37,6 +37,7 @@ from service.errors import DataError
 from service.missing_codes import Codes
 from service.parts import CORE, Part, meaning_of
 from training.counting import increases
+from training.gaps import usual_gap
 from training.models import Forecaster, Joint, Target
 from training.models.columns import unroll_memory
 from training.models.support import confine
@@ -115,7 +116,7 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
         state=specs,
         parts=manifest_parts(model, identity),
         warmup_steps=2 * span,
-        max_gap=identity.max_gap or max(1, min(2 * span, 512)),
+        max_gap=identity.max_gap or usual_gap(span),
         seasons_ms=seasons_ms,
         support=target.support,
         kind=target.kind,

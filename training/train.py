@@ -28,6 +28,8 @@ from training.fitting.choice import fit_auto, reason
 from training.fitting.own import hold_to_laws, is_own, load_own
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
+from training.fitting.suspects import screened, suspects_note
+from training.gaps import longest_gap
 from training.metrics import Figure
 from training.models import Forecaster, Joint, Target
 from training.models.linear import LAGS
@@ -73,9 +75,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The forecaster of one target, why it is of its family where that was chosen, and how to fit the like again."""
+    """The forecaster of one target, why it is of its family where that was chosen, and how to fit the like again.
+    `problem` is without what was `held` back, [T, S]."""
 
     problem: Problem
+    held: NDArray[np.bool_]
     model: Forecaster
     choice: str
     again: Callable[[Problem], Forecaster]
@@ -94,10 +98,10 @@ def train_bundle(
     with replacing(out) as fresh:
         started = time.monotonic()
         fits = _fits(panel, recipe, split, report)
-        _export(fits, panel, recipe, _record(panel, split, started, fits), fresh)
+        _export(fits, panel, recipe, _record(panel, recipe, split, started, fits), fresh)
         figures = backtest(fresh, panel, "rolling", split)
         if refit and (again := _fitted_again(fits, panel, recipe)):
-            _export(again, panel, recipe, _record(panel, split, started, fits, refit=True), fresh)
+            _export(again, panel, recipe, _record(panel, recipe, split, started, fits, refit=True), fresh)
             Runtime.load(fresh)
         return add_backtest(fresh, manifest_figures(figures)), figures
 
@@ -106,7 +110,7 @@ def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Re
     """Train and write the bundle, without a look at the hold-out. Raises DataError as `train_bundle` does."""
     started = time.monotonic()
     fits = _fits(panel, recipe, split, report)
-    return _export(fits, panel, recipe, _record(panel, split, started, fits), out)
+    return _export(fits, panel, recipe, _record(panel, recipe, split, started, fits), out)
 
 
 def _targets(panel: Panel, recipe: Recipe) -> tuple[str, ...]:
@@ -121,11 +125,12 @@ def _fits(panel: Panel, recipe: Recipe, split: Split, report: Report) -> list[_F
 
 
 def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> _Fit:
+    problem, held = screened(problem)
     if recipe.family != AUTO:
         again = partial(fit_family, recipe.family, plan=plan)
-        return _Fit(problem, again(problem), "", again)
+        return _Fit(problem, held, again(problem), "", again)
     candidates = fit_auto(problem, plan, recipe.budget_s)
-    return _Fit(problem, candidates[0].model, reason(candidates), candidates[0].again)
+    return _Fit(problem, held, candidates[0].model, reason(candidates), candidates[0].again)
 
 
 def _fitted_again(fits: Sequence[_Fit], panel: Panel, recipe: Recipe) -> list[_Fit] | None:
@@ -134,15 +139,18 @@ def _fitted_again(fits: Sequence[_Fit], panel: Panel, recipe: Recipe) -> list[_F
         return None
     try:
         return [
-            replace(fit, model=fit.again(whole_of(panel, fit.problem, target)))
+            replace(fit, model=fit.again(screened(whole_of(panel, fit.problem, target))[0]))
             for fit, target in zip(fits, _targets(panel, recipe), strict=True)
         ]
     except KeyboardInterrupt:
         return None
 
 
-def _record(panel: Panel, split: Split, started: float, fits: Sequence[_Fit], *, refit: bool = False) -> TrainingRecord:
+def _record(
+    panel: Panel, recipe: Recipe, split: Split, started: float, fits: Sequence[_Fit], *, refit: bool = False
+) -> TrainingRecord:
     seen = panel if refit else panel.rows(0, split.validation_end)
+    names = [name for target in _targets(panel, recipe) for name in _series(panel, target)]
     return TrainingRecord(
         fingerprint=fingerprint(panel),
         streams=len(panel.streams) // panel.width,
@@ -150,6 +158,7 @@ def _record(panel: Panel, split: Split, started: float, fits: Sequence[_Fit], *,
         end_time_ms=int(seen.timestamps[-1]),
         seconds=round(time.monotonic() - started, 3),
         choice="; ".join(fit.choice for fit in fits if fit.choice),
+        suspects=suspects_note(np.concatenate([fit.held for fit in fits], 1), names, panel.timestamps),
         refit=refit,
         holdout_start_ms=int(panel.timestamps[split.validation_end]),
         holdout_end_ms=int(panel.timestamps[split.end - 1]),
@@ -160,7 +169,8 @@ def _export(fits: Sequence[_Fit], panel: Panel, recipe: Recipe, record: Training
     targets = _targets(panel, recipe)
     model = joined([fit.model for fit in fits], targets, panel.channels)
     name, channels = recipe.name or model.family, panel.channels or UNNAMED
-    identity = Identity(name, channels, targets, training=record, codes=codes_of(panel))
+    gap = longest_gap(panel.fed, model.span)
+    identity = Identity(name, channels, targets, gap, record, codes_of(panel))
     if isinstance(model, Joint) or not is_own(recipe.family):
         return export_bundle(model, identity, out, row_limit=recipe.row_limit)
     own = load_own(recipe.family)
@@ -198,6 +208,11 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = 
         register=panel.register,
     )
     return Problem(what, values, seen.timestamps, split.train_end, split.validation_end, others)
+
+
+def _series(panel: Panel, target: str) -> list[str]:
+    """What the streams of a target are called."""
+    return (panel.only([target]) if panel.channels else panel).streams
 
 
 def codes_of(panel: Panel) -> Codes:

@@ -13,19 +13,22 @@ import torch
 from torch import Tensor
 
 from tests.models.zoo import DAILY, LEVELS, MAKERS, OFFSETS, PLAIN, bundle_of, forecaster
-from training import laws
+from training import fault_laws, laws
+from training.fault_laws import FAULT_LAWS
 from training.laws import LAWS, Law, LawBroken
 from training.models import Carried, Forecaster, Naive, View
 from training.models.columns import Columns
 from training.models.forecaster import Unrolled
 from training.models.memory import Glance, MemorySpec, State
+from training.models.suspects import Suspects, Verdict
+from training.models.units import Frame
 from training.parity import onnx_is_torch
 
 KINDS = sorted(MAKERS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("law", [*LAWS, *FAULT_LAWS], ids=lambda law: law.__name__)
 def test_every_family_keeps_every_law(law: Law, kind: str) -> None:
     law(forecaster(kind))
 
@@ -178,6 +181,26 @@ class Overflow(Last):
         return one + (view.features[:, 0] * 1e13) ** 3, multi
 
 
+class Credulous(Suspects):
+    """Takes every reading for what it is."""
+
+    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
+        return super().decide(value, frame, pending, state | {"count": torch.zeros_like(state["count"])})
+
+
+class Stubborn(Suspects):
+    """Forgets every suspect at once, so that none is ever the fourth in a row."""
+
+    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
+        return super().decide(value, frame, pending, state | {"episode": torch.zeros_like(state["episode"])})
+
+
+def judging(rule: type[Suspects]) -> Forecaster:
+    model = Last()
+    model.suspects = rule(model.span, 0, 2, 4)
+    return model
+
+
 def frozen() -> Forecaster:
     model = Last()
     calibration: Any = model.calibration
@@ -202,6 +225,22 @@ DEFECTS: dict[str, tuple[Law, Callable[[], Forecaster], str]] = {
     "a made-up unit": (laws.surprise_needs_a_scale, Blind, "surprise of the first change: 0, not NaN"),
     "a division by zero": (laws.extremes_stay_finite, Zero, "are no finite numbers"),
     "a power of an outlier": (laws.extremes_stay_finite, Overflow, "are no finite numbers"),
+    "a memory that believes all": (
+        fault_laws.impossible_readings_cost_a_step,
+        lambda: judging(Credulous),
+        r"costs a step' is broken: width one step ahead",
+    ),
+    "the same every day": (
+        fault_laws.one_a_day_costs_a_step_a_day,
+        lambda: judging(Credulous),
+        r"a step a day' is broken: (error|width) one step ahead",
+    ),
+    "a level that is never accepted": (
+        fault_laws.a_new_level_is_accepted,
+        lambda: judging(Stubborn),
+        "'a level is accepted' is broken: error one step ahead",
+    ),
+    "a division by what may be nothing": (fault_laws.numbers_in_numbers_out, Zero, "are no finite numbers"),
     "widths that stay": (laws.calibration_moves, frozen, "all zero"),
     "a zero that is no state": (laws.parts_may_be_zero, lambda: Trusting(torch.inf), "here latent.*no finite numbers"),
     "a zero that misleads": (laws.parts_may_be_zero, lambda: Trusting(50.0), "here latent.*errors: .* of those of"),
@@ -226,7 +265,7 @@ def test_a_planted_defect_is_found(defect: str) -> None:
 
 
 def test_every_law_has_a_defect() -> None:
-    assert {law for law, _, _ in DEFECTS.values()} == set(LAWS)
+    assert {law for law, _, _ in DEFECTS.values()} == {*LAWS, *FAULT_LAWS}
 
 
 def test_graphs_of_another_forecaster_are_found(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from service.errors import EddycastError, FamilyError
+from training.fault_laws import FAULT_LAWS
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report
 from training.fitting.residuals import fit_offsets
@@ -114,7 +115,7 @@ def hold_to_laws(own: OwnFamily, model: Forecaster, row_limit: int) -> None:
     """Raises FamilyError (LawBroken) at the first law that it breaks."""
     with own.at("in a check of the laws"), torch.no_grad():
         bounded_row(model, row_limit)
-        for law in LAWS:
+        for law in (*LAWS, *FAULT_LAWS):
             if law is not bounded_row:
                 law(model)
 

@@ -45,10 +45,11 @@ class Problem:
 
     def columns(self, spec: MemorySpec) -> Columns:
         """The memory of all streams, unrolled, with those of the other channels beside it."""
-        return replace(unroll_memory(spec, self.values, self.timestamps), beside=self._beside)
+        return replace(unroll_memory(spec, self.values, self.timestamps), beside=self.beside)
 
     @cached_property
-    def _beside(self) -> tuple[Columns, ...]:
+    def beside(self) -> tuple[Columns, ...]:
+        """The memories of the other channels, unrolled."""
         light = light_memory(self.target.interval_ms, self.target.season_steps)
         return tuple(unroll_memory(light, values, self.timestamps) for values in self.others)
 

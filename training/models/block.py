@@ -32,9 +32,9 @@ class Block:
         count = count + observed.double()
         mean = torch.where(observed, mean + (arrived - mean) / count.clamp(min=1), mean)
         ends = slot_in_bin(timestamp, self.interval_ms, self.slots) == self.slots - 1
-        whole = torch.where(ends & (count > 0), mean, torch.full_like(mean, torch.nan))
+        whole = torch.where(ends & (count > 0), mean, torch.nan)
         kept = torch.stack([mean, count], 1)
-        return whole, ends, {"block": torch.where(ends[:, None], torch.zeros_like(kept), kept)}
+        return whole, ends, {"block": torch.where(ends[:, None], 0.0, kept)}
 
     def means(self, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
         """What `add` gives for every row of values [T, S] on the grid timestamps [T]."""

@@ -25,11 +25,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.models.block import Block
 from training.models.columns import Columns
 from training.models.memory import State
 from training.models.support import Support
+from training.models.suspect_columns import Judged
 from training.models.units import Frame, relative, safe
 
 #: Leads whose intervals are remembered, unless a family has its own. A pending interval takes 8 bytes for every step of
@@ -85,16 +87,16 @@ class Calibration(nn.Module):
             **self.block.initial_state(batch),
         }
 
-    def learn(self, arrived: Tensor, mean: Tensor, state: State, before: Frame) -> Tensor:
+    def learn(self, arrived: Tensor, mean: Tensor, state: State, before: Frame, raw: Frame) -> Tensor:
         """The log-widths after the value `arrived` and the block's `mean` [batch] f64 (NaN moves none), for rows whose
-        units were those of `before`."""
+        units were those of `before`; `raw` is that frame in the data's unit, where a support ends at zero."""
         came = torch.cat([arrived[:, None], mean[:, None].expand(-1, len(self.anchors))], 1)
         y, pending = relative(came, *before), state["pending"]
         bounds = torch.index_select(state["bounds"], 2, self.due)
         low = torch.cat([pending[:, self.lower, None], bounds[:, 0]], 1)
         width = torch.cat([(pending[:, self.upper] - pending[:, self.lower])[:, None], bounds[:, 1]], 1)
         counts = (width > 0) & (before.scale > 0)[:, None] & ~torch.isnan(came)
-        return self._move(state["stretch"], y, low, low + width, self._support_in(before), counts)
+        return self._move(state["stretch"], y, low, low + width, self._support_in(raw), counts)
 
     def _support_in(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Where the support ends and half the distance of its values, in a frame's units, [batch, 1] each."""
@@ -137,8 +139,8 @@ class Calibration(nn.Module):
         there is no scale yet, none."""
         known, unit = after.scale > 0, safe(after.scale)
         ratio = (before.scale / unit).float()
-        shift = torch.where(known, (before.anchor - after.anchor) / unit, torch.zeros_like(unit)).float()
-        kept = bounds * ratio[:, None, None] + torch.stack([shift, torch.zeros_like(shift)], 1)[:, :, None]
+        shift = torch.where(known, (before.anchor - after.anchor) / unit, 0.0).float()
+        kept = bounds * ratio[:, None, None] + functional.pad(shift[:, None, None], (0, 0, 0, 1))
         low, median, high = (units[..., level] for level in (self.lower, self.median, self.upper))
         factor = torch.exp(stretch[:, 1:])
         new = torch.stack([median + (low - median) * factor, (high - low) * factor], 1)
@@ -148,25 +150,31 @@ class Calibration(nn.Module):
         return pushed if ends is None else torch.where(ends[:, None, None], pushed, kept)
 
     def unroll(
-        self, columns: Columns, values: NDArray[np.float64], one: NDArray[np.float32], anchored: NDArray[np.float32]
+        self, columns: Columns, judged: Judged, one: NDArray[np.float32], anchored: NDArray[np.float32] | None = None
     ) -> Tensor:
-        """The log-widths after every step, [T, S, 1 + anchors]: what `learn` gives one value at a time. `values`
-        [T, S]; `one` [T, S, Q] and `anchored` [T, S, anchors, Q] are quantiles that are not stretched yet."""
-        units = np.concatenate([one[:, :, None], anchored], 2)[..., [self.lower, self.median, self.upper]]
+        """The log-widths after every step, [T, S, 1 + anchors]: what `learn` gives one value at a time. `one` [T, S, Q]
+        and `anchored` [T, S, anchors, Q] are quantiles that are not stretched yet; without those, one step ahead
+        alone."""
+        values = judged.taken
+        far = one[:, :, :0, None] if anchored is None else anchored
+        far = np.broadcast_to(far, (*far.shape[:3], one.shape[2]))
+        units = np.concatenate([one[:, :, None], far], 2)[..., [self.lower, self.median, self.upper]]
         steps, streams = values.shape
-        leads = torch.tensor([1, *(self.block.slots * anchor for anchor in self.anchors)])  # in slots
+        anchors = self.anchors if anchored is not None else ()
+        leads = torch.tensor([1, *(self.block.slots * anchor for anchor in anchors)])  # in slots
         which = torch.arange(len(leads))
         stretch = torch.zeros(steps, streams, len(leads))
         median, down, up = (torch.as_tensor(part) for part in self._due(columns, units, leads.tolist()))
         x, scale = torch.as_tensor(columns.x), torch.as_tensor(columns.scale)
         means = self.block.means(values, columns.timestamps)
-        came = torch.as_tensor(np.stack([values, *[means] * len(self.anchors)], 2))
+        came = torch.as_tensor(np.stack([values, *[means] * len(anchors)], 2))
+        raw = torch.as_tensor(judged.in_data_units(columns.x)), torch.as_tensor(columns.scale / judged.factor)
         for t in range(1, steps):
             frame = Frame(x[t - 1], scale[t - 1])
             factor = torch.exp(stretch[(t - leads).clamp(min=0), :, which].T)
             y = relative(came[t], *frame) - median[t]
             counts = (down[t] + up[t] > 0) & ~torch.isnan(came[t])
-            zero, half = self._support_in(frame)
+            zero, half = self._support_in(Frame(raw[0][t - 1], raw[1][t - 1]))
             ends = zero - median[t], half
             stretch[t] = self._move(stretch[t - 1], y, -factor * down[t], factor * up[t], ends, counts)
         return stretch

@@ -23,15 +23,17 @@ def initial_counter(batch: int) -> State:
 def increase(reading: Tensor, state: State, register: float | None = None) -> tuple[Tensor, State]:
     """What each interval since the last reading added, [batch] f64, with `reading` [batch] f64 (NaN = missing); NaN
     without a reading now and one before. A reading below the last one is a reset: it is itself the increase,
-    or a `register` of that size has started again (`training/counting.py`)."""
+    or a `register` of that size has started again (`training/counting.py`). Below zero, where the last was not, it is
+    none: what a meter sends that lost its own."""
     last, age = state["counter"].unbind(1)
-    observed, seen = ~torch.isnan(reading), age > 0
-    restarted = reading
+    seen = age > 0
+    reading = torch.where((reading < 0) & (last >= 0) & seen, torch.nan, reading)
+    observed, restarted = ~torch.isnan(reading), reading
     if register is not None:
         rolled = register - last + reading
         restarted = torch.where(rolled <= register / 2, rolled, reading)
     risen = torch.where(reading < last, restarted, reading - last) / age.clamp(min=1)
-    added = torch.where(seen, risen, torch.full_like(risen, torch.nan))
-    older = torch.where(seen, age + 1, torch.zeros_like(age))
-    kept = [torch.where(observed, reading, last), torch.where(observed, torch.ones_like(age), older)]
+    added = torch.where(seen, risen, torch.nan)
+    older = torch.where(seen, age + 1, 0.0)
+    kept = [torch.where(observed, reading, last), torch.where(observed, 1.0, older)]
     return added, {"counter": torch.stack(kept, 1)}

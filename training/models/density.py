@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 FLOOR = 1e-3  # of the running scale: the narrowest gap between quantiles
 TINY = 1e-30  # a probability that float32 still holds
@@ -46,8 +47,7 @@ def surprise(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tenso
         -1,
     )
     passed = ((value[..., None] - quantiles) / BLUR + 0.5).clamp(0, 1)
-    one, none = torch.ones_like(passed[..., :1]), torch.zeros_like(passed[..., :1])
-    share = torch.cat([one, passed], -1) - torch.cat([passed, none], -1)
+    share = functional.pad(passed, (1, 0), value=1.0) - functional.pad(passed, (0, 1))
     return -(share * log_density).sum(-1)
 
 

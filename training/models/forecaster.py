@@ -24,6 +24,8 @@ from training.models.latent import Carried
 from training.models.memory import Memory, MemorySpec, State
 from training.models.parts import StatePart, calibration_part, latent_part, memory_parts
 from training.models.support import Support, confine, confined_units
+from training.models.suspect_columns import Judged, judge_columns
+from training.models.suspects import Placement, Suspects, placement, possible
 from training.models.units import Frame, relative, safe
 
 
@@ -89,6 +91,7 @@ class Unrolled:
     scores: NDArray[np.float32]  # [T, S, scores]
     multi_step: NDArray[np.float64]  # [origins, S, horizon, quantiles]
     scale: NDArray[np.float64]  # [T, S]
+    judged: Judged  # what of the values the memory took
 
 
 class Forecaster(nn.Module):
@@ -113,6 +116,8 @@ class Forecaster(nn.Module):
         own = (target.horizon, target.quantiles, target.support, self.anchors)
         block = Block(target.interval_ms, target.block)
         self.calibration = Calibration(*own, block=block) if target.calibrated else None
+        levels = (target.quantiles.index(level) for level in (0.1, 0.5, 0.9))
+        self.suspects = Suspects(memory.span, *levels)
 
     @property
     def span(self) -> int:
@@ -139,7 +144,8 @@ class Forecaster(nn.Module):
         latent = self.latent.initial_state(batch) if self.latent else {}
         calibration = self.calibration.initial_state(batch) if self.calibration else {}
         counter = initial_counter(batch) if self.target.kind == "counter" else {}
-        return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter}
+        rule = self.suspects.initial_state(batch)
+        return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter, **rule}
 
     @property
     def families(self) -> list[str]:
@@ -151,7 +157,7 @@ class Forecaster(nn.Module):
         if self.revision is None:
             return []
         own = {"families": self.families, "revision": self.revision}
-        parts = memory_parts(self.memory, self.target.kind, self.target.register)
+        parts = memory_parts(self.memory, self.target.kind, self.target.register, self.suspects)
         if self.latent:
             parts.append(latent_part(self.latent, own, needs=[part.name for part in parts]))
         emitted = {"levels": self.target.quantiles, "support": self.target.support, "block": self.target.block}
@@ -160,11 +166,14 @@ class Forecaster(nn.Module):
     def step(self, value: Tensor, timestamp: Tensor, state: State, beside: Tensor | None = None) -> StepOutput:
         """Consume value [batch, 1] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms. `beside`
         [batch, features] f32: what stands in the memories of the other channels after this slot."""
+        reading = possible(value[:, 0])
         counted = self.target.kind == "counter"
-        arrived, counter = increase(value[:, 0], state, self.target.register) if counted else (value[:, 0], {})
+        arrived, counter = increase(reading, state, self.target.register) if counted else (reading, {})
         before = self.memory.frame(state)
-        loss, scores = self._score(arrived, state, before)
-        memory, glance = self.memory.update(arrived, timestamp, state)
+        verdict = self.suspects.judge(arrived, before, state)
+        raw = verdict.before.frame(before)
+        loss, scores = self._score(arrived, state, raw)
+        memory, glance = self.memory.update(verdict.taken, timestamp, state)
         glance = replace(glance, beside=beside)
         started = memory["count"] > 0
         latent = self.latent.advance(memory, glance, timestamp, state) if self.latent else {}
@@ -172,14 +181,14 @@ class Forecaster(nn.Module):
         units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
         calibration: State = {}
         if self.calibration:
-            mean, ends, block = self.calibration.block.add(arrived, timestamp, state)
-            stretch = self.calibration.learn(arrived, mean, state, before)
+            mean, ends, block = self.calibration.block.add(verdict.taken, timestamp, state)
+            stretch = self.calibration.learn(verdict.taken, mean, state, before, raw)
             units = self.calibration.one_step(units, stretch)
             anchored = self.units_at(view, self.calibration.leads)
             bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after, ends)
             calibration = {"stretch": stretch, "bounds": bounds, **block}
-        row = {**memory, **latent, "pending": units, **calibration, **counter}
-        return StepOutput(row, self._emit(units, after, started)[:, None], loss, scores[:, None])
+        row = {**memory, **latent, "pending": units, **calibration, **counter, **verdict.state}
+        return StepOutput(row, self._emit(units, after, verdict.after, started)[:, None], loss, scores[:, None])
 
     def forecast(self, timestamp: Tensor, state: State, beside: Tensor | None = None) -> Tensor:
         """[batch, horizon, 1, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
@@ -187,11 +196,11 @@ class Forecaster(nn.Module):
         if self.calibration:
             units = self.calibration.multi_step(units, state["stretch"])
         started = (state["count"] > 0)[:, :, None]
-        return self._emit(units, self.memory.frame(state), started)[:, :, None]
+        return self._emit(units, self.memory.frame(state), placement(state), started)[:, :, None]
 
-    def _emit(self, units: Tensor, frame: Frame, started: Tensor) -> Tensor:
+    def _emit(self, units: Tensor, frame: Frame, placed: Placement, started: Tensor) -> Tensor:
         """The raw quantiles, within the support, of `units` [batch, ...]; NaN for a stream that has not started."""
-        quantiles = confine(frame.raw(units), self.target.support)
+        quantiles = confine(placed.in_data_units(frame.raw(units)), self.target.support)
         return torch.where(started, quantiles, torch.tensor(torch.nan, dtype=torch.float64))
 
     def _view(self, state: State, timestamp: Tensor, beside: Tensor | None) -> View:
@@ -203,8 +212,9 @@ class Forecaster(nn.Module):
         """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without a value, and where nothing is
         pending: a forecast of no width at all is none."""
         pending, known = state["pending"], state["count"][:, 0] > 0
-        units = torch.where((before.scale > 0)[:, None], pending, torch.zeros_like(pending))
-        return score(arrived, units, before, state["last"][:, 0], known & (_width(pending) > 0), self.target)
+        units = torch.where((before.scale > 0)[:, None], pending, 0.0)
+        last = placement(state).in_data_units(state["last"])[:, 0]
+        return score(arrived, units, before, last, known & (_width(pending) > 0), self.target)
 
     # ------------------------------------------------------------------ a whole history at once
     @torch.no_grad()
@@ -218,8 +228,10 @@ class Forecaster(nn.Module):
         """values [T, S] (NaN = missing) on the grid timestamps [T] -> the same numbers that `step` and `forecast`
         give, one observation at a time. multi_step is computed after the steps `origins` (default: all). `beside`: the
         memories of the other channels."""
+        values = possible(torch.as_tensor(values)).numpy()
         values = increases(values, self.target.register) if self.target.kind == "counter" else values
-        columns = replace(unroll_memory(self.memory.spec, values, timestamps), beside=tuple(beside))
+        judged = self.judge(values, timestamps, beside)
+        columns = self._columns(judged.taken, timestamps, beside)
         hidden = self.scan(columns)
         steps = len(timestamps)
         chosen = np.arange(steps) if origins is None else np.asarray(origins, np.int64)
@@ -228,18 +240,43 @@ class Forecaster(nn.Module):
         if self.calibration:
             leads = self.calibration.leads
             anchored = self._units_at(columns, hidden, np.arange(steps), lambda view: self.units_at(view, leads))
-            stretch = self.calibration.unroll(columns, values, one, anchored)
+            stretch = self.calibration.unroll(columns, judged, one, anchored)
             one = self.calibration.one_step(torch.as_tensor(one), stretch).numpy()
             multi = self.calibration.multi_step(torch.as_tensor(multi), stretch[chosen]).numpy()
-        scale, unknown = columns.scale, columns.count == 0
-        one_step = columns.x[:, :, None] + scale[:, :, None] * one
-        multi_step = columns.x[chosen][:, :, None, None] + scale[chosen][:, :, None, None] * multi
+        unknown = columns.count == 0
+        one_step = judged.in_data_units(columns.x[:, :, None] + columns.scale[:, :, None] * one)
+        there = Judged(*(part[chosen] for part in (judged.taken, judged.factor, judged.offset)))
+        multi_step = columns.x[chosen][:, :, None, None] + columns.scale[chosen][:, :, None, None] * multi
+        multi_step = there.in_data_units(multi_step)
         one_step, multi_step = (
             confine(torch.as_tensor(raw), self.target.support).numpy() for raw in (one_step, multi_step)
         )
         one_step[unknown], multi_step[unknown[chosen]] = np.nan, np.nan
-        loss, scores = _score_columns(values, columns, one, self.target)
-        return Unrolled(one_step, loss, scores, multi_step, scale)
+        loss, scores = _score_columns(values, columns, judged, one, self.target)
+        return Unrolled(one_step, loss, scores, multi_step, columns.scale / judged.factor, judged)
+
+    def judge(
+        self,
+        values: NDArray[np.float64],
+        timestamps: NDArray[np.int64],
+        beside: Sequence[Columns] = (),
+        passes: int | None = None,
+    ) -> Judged:
+        """Which of values [T, S] (increases of a counter) the memory takes, and how it moves; see `judge_columns`."""
+
+        def forecasts(judged: Judged) -> tuple[Columns, NDArray[np.float32]]:
+            columns = self._columns(judged.taken, timestamps, beside)
+            one = self._units_at(columns, self.scan(columns), np.arange(len(timestamps)), self.one_step_units)
+            if self.calibration:
+                stretch = self.calibration.unroll(columns, judged, one)
+                one = self.calibration.one_step(torch.as_tensor(one), stretch).numpy()
+            return columns, one[..., self.suspects.places.numpy()]
+
+        with torch.no_grad():
+            return judge_columns(self.suspects, values, forecasts, passes)
+
+    def _columns(self, taken: NDArray[np.float64], timestamps: NDArray[np.int64], beside: Sequence[Columns]) -> Columns:
+        return replace(unroll_memory(self.memory.spec, taken, timestamps), beside=tuple(beside))
 
     def scan(self, columns: Columns) -> Tensor:
         """The hidden state after every step of an unrolled memory, [T, S, units]; no units without a latent state."""
@@ -278,7 +315,7 @@ def score(
     if target.support != "real":
         loss = torch.where(y > 0, loss, -torch.log(transform.clamp(min=TINY)))
         units = confined_units(units, frame, target.support)
-    loss = torch.where((scale > 0) | (y == anchor), loss, torch.full_like(loss, torch.nan))
+    loss = torch.where((scale > 0) | (y == anchor), loss, torch.nan)
     lower, upper = target.quantiles.index(0.1), target.quantiles.index(0.9)
     unit = safe(scale).float()
     columns = [
@@ -289,8 +326,7 @@ def score(
         transform,
     ]
     scores = torch.stack(columns, 1)
-    blank = torch.full_like(scores, torch.nan)
-    return torch.where(valid, loss, blank[:, 0]), torch.where(valid[:, None], scores, blank)
+    return torch.where(valid, loss, torch.nan), torch.where(valid[:, None], scores, torch.nan)
 
 
 def _width(quantiles: Tensor) -> Tensor:
@@ -299,16 +335,18 @@ def _width(quantiles: Tensor) -> Tensor:
 
 
 def _score_columns(
-    values: NDArray[np.float64], columns: Columns, one: NDArray[np.float32], target: Target
+    values: NDArray[np.float64], columns: Columns, judged: Judged, one: NDArray[np.float32], target: Target
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`score` of every value under the forecast made one step before: [T, S] and [T, S, 5]."""
     steps, streams = values.shape
     loss = np.full((steps, streams), np.nan, np.float32)
     scores = np.full((steps, streams, 5), np.nan, np.float32)
+    anchors, lasts = judged.in_data_units(columns.x), judged.in_data_units(columns.last)
+    scales = columns.scale / judged.factor
     for s in range(streams):
-        scale = torch.as_tensor(columns.scale[:-1, s])
+        scale = torch.as_tensor(scales[:-1, s])
         units = torch.where((scale > 0)[:, None], torch.as_tensor(one[:-1, s]), torch.tensor(0.0))
-        x, last = torch.as_tensor(columns.x[:-1, s]), torch.as_tensor(columns.last[:-1, s])
+        x, last = torch.as_tensor(anchors[:-1, s]), torch.as_tensor(lasts[:-1, s])
         known = torch.as_tensor(columns.count[:-1, s] > 0) & (_width(torch.as_tensor(one[:-1, s])) > 0)
         a, b = score(torch.as_tensor(values[1:, s]), units, Frame(x, scale), last, known, target)
         loss[1:, s], scores[1:, s] = a.numpy(), b.numpy()

@@ -19,6 +19,7 @@ from training.models.forecaster import Forecaster, StepOutput, Unrolled
 from training.models.memory import Memory, State
 from training.models.parts import StatePart, joined, memory_parts
 from training.models.prefixed import part_of, prefixed
+from training.models.suspects import possible
 
 
 class Joint(nn.Module):
@@ -65,6 +66,7 @@ class Joint(nn.Module):
 
     def step(self, value: Tensor, timestamp: Tensor, state: State) -> StepOutput:
         """Consume value [batch, channels] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
+        value = possible(value)
         lights = {
             channel: self.light.update(value[:, channel], timestamp, part_of(_light(channel), state))[0]
             for channel in self.looked_at
@@ -93,6 +95,7 @@ class Joint(nn.Module):
     ) -> list[Unrolled]:
         """values [T, S, channels] on the grid timestamps [T] -> for each target what `step` and `forecast` give of it;
         the surprise is that of its own values alone."""
+        values = possible(torch.as_tensor(values)).numpy()
         lights = [unroll_memory(self.light.spec, values[..., channel], timestamps) for channel in range(self.channels)]
         return [
             part.unroll(values[..., at], timestamps, origins, lights[:at] + lights[at + 1 :])
@@ -117,5 +120,5 @@ def _summed(surprises: list[Tensor]) -> Tensor:
     """[batch] the sum over the targets that have a surprise; NaN where none has."""
     stacked = torch.stack(surprises, 1)
     missing = torch.isnan(stacked)
-    total = torch.where(missing, torch.zeros_like(stacked), stacked).sum(1)
-    return torch.where(missing.all(1), torch.full_like(total, torch.nan), total)
+    total = torch.where(missing, 0.0, stacked).sum(1)
+    return torch.where(missing.all(1), torch.nan, total)

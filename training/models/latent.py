@@ -115,7 +115,7 @@ class Latent(Carried):
         inputs = self.show(memory, glance, timestamp)
         advanced = self.cell.advance(functional.relu(self.embed(inputs)), state)
         started = memory["count"] > 0
-        return {name: torch.where(started, tensor, torch.zeros_like(tensor)) for name, tensor in advanced.items()}
+        return {name: torch.where(started, tensor, 0.0) for name, tensor in advanced.items()}
 
     def read(self, state: State) -> Tensor:
         return state["hidden"]

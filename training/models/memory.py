@@ -147,15 +147,15 @@ class Memory(nn.Module):
         visits = [table.visit(timestamp, state) for table in self.tables]
         x = torch.where(observed, value, self._fill(visits, state))
         estimates = [torch.where(first, x, visit.estimate(anchor)) for visit in visits] or [anchor]
-        known = torch.where(observed, value, torch.zeros_like(value))
+        known = torch.where(observed, value, 0.0)
 
         new: State = {"count": state["count"] + observed[:, None].float()}
         new["last"] = torch.where(observed[:, None], value[:, None], state["last"])
         shifted = torch.cat([state["ring"][:, 1:], x[:, None]], 1)
-        ring = torch.where(first[:, None], x[:, None].expand_as(shifted), shifted)
-        new["ring"] = torch.where(started[:, None], ring, torch.zeros_like(ring))
-        change = torch.where(first, torch.zeros_like(x), (x - anchor).abs())
-        drift = torch.where(first, torch.zeros_like(x), (x - estimates[0]).abs())
+        ring = torch.where(first[:, None], x[:, None], shifted)
+        new["ring"] = torch.where(started[:, None], ring, 0.0)
+        change = torch.where(first, 0.0, (x - anchor).abs())
+        drift = torch.where(first, 0.0, (x - estimates[0]).abs())
         changes = torch.stack([change, change, drift, drift][: len(self.spec.spreads)], 1)
         new["spread"] = blend(state["spread"], changes, self.spread_rates, count.clamp(min=1), observed)
         if self.spec.half_lives:

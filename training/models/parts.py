@@ -19,6 +19,8 @@ from training.models.counter import Kind, initial_counter
 from training.models.latent import Carried
 from training.models.memory import REVISION as MEMORY_REVISION
 from training.models.memory import SECOND_RATE, Memory, MemorySpec
+from training.models.suspects import REVISION as SUSPECTS_REVISION
+from training.models.suspects import Suspects
 
 CORE, SECOND, LATENT, CALIBRATION = "core", "second_season", "latent", "calibration"
 
@@ -40,13 +42,18 @@ def memory_facts(spec: MemorySpec) -> dict[str, Any]:
     return {"revision": MEMORY_REVISION, **facts}
 
 
-def memory_parts(memory: Memory, kind: Kind, register: float | None = None) -> list[StatePart]:
-    """What follows from readings alone: the core, and the second season's table where there is one."""
+def memory_parts(
+    memory: Memory, kind: Kind, register: float | None = None, rule: Suspects | None = None
+) -> list[StatePart]:
+    """What follows from readings alone: the core, with what a `rule` for suspect readings remembers, and the second
+    season's table where there is one."""
     second = tuple(memory.second.initial_state(1)) if memory.second else ()
     core = [name for name in memory.initial_state(1) if name not in second]
     counter = initial_counter(1) if kind == "counter" else {}
+    judged = rule.initial_state(1) if rule else {}
     counted = {"kind": kind} if register is None else {"kind": kind, "register": register}
-    parts = [StatePart(CORE, (*core, *counter), {"memory": memory_facts(memory.spec), **counted})]
+    facts = {"memory": memory_facts(memory.spec), **counted, "suspects": SUSPECTS_REVISION if rule else 0}
+    parts = [StatePart(CORE, (*core, *counter, *judged), facts)]
     if second:
         parts.append(StatePart(SECOND, second, {"steps": memory.spec.second_steps, "rate": SECOND_RATE}, (CORE,)))
     return parts

@@ -30,7 +30,7 @@ def scale_of(spread: Tensor) -> Tensor:
 
 def safe(scale: Tensor) -> Tensor:
     """`scale` where it can divide, else 1."""
-    return torch.where(scale > 0, scale, torch.ones_like(scale))
+    return torch.where(scale > 0, scale, 1.0)
 
 
 def relative(values: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
