@@ -25,7 +25,7 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console)
     shared: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder(), stamp]
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(stream.isatty(), pad_event_to=0, exception_formatter=_PLAIN)]
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, exception_formatter=_PLAIN)]
         if console
         else [structlog.processors.ExceptionRenderer(_WITHOUT_LOCALS), structlog.processors.JSONRenderer()]
     )
