@@ -135,8 +135,9 @@ def test_a_stack_trace_shows_no_variables(form: Literal["json", "console"]) -> N
     def fail(password: str) -> None:
         raise ValueError(len(password))
 
+    secret = "hunter" + "2"  # a stack trace shows this line as it stands
     try:
-        fail("hunter2")
+        fail(secret)
     except ValueError:
         get_log().exception("it failed")
     assert "it failed" in stream.getvalue() and "hunter2" not in stream.getvalue()
