@@ -25,7 +25,7 @@ from service.commands.settings_help import TAKES_SETTINGS
 from service.commands.simulate import simulate
 from service.commands.state import state
 from service.errors import EddycastError, FamilyError, MissingExtra
-from service.wording import one_line
+from service.humanize import one_line
 
 GROUP = "eddycast.commands"
 OWN = ("serve", "doctor", "simulate", "replay", "state", "bundle")

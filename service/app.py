@@ -18,22 +18,22 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from service.broker.port import Broker
 from service.bundle import MANIFEST
-from service.connect import kafka_broker, reach, warn_of_risks
+from service.delivery.connect import kafka_broker, reach, warn_of_risks
+from service.delivery.crash_points import FaultPoint, freeze_this_process, kill_this_process, pause
+from service.delivery.topics import Topology, prepare_topics
 from service.errors import BrokerError, BrokerUnavailable
-from service.faults import FaultPoint, freeze_this_process, kill_this_process, pause
-from service.health import Health
-from service.http_port import HealthServer
-from service.log import configure_log, get_log, log_everything
-from service.metrics import PREFIX, Metrics
 from service.model.runtime import Runtime
-from service.options import Options
+from service.observability.health import Health
+from service.observability.http_port import HealthServer
+from service.observability.log import configure_log, get_log, log_everything
+from service.observability.metrics import PREFIX, Metrics
+from service.observability.throttle import Throttle
 from service.pipeline import Pipeline
-from service.settings import Settings
+from service.settings.load import Settings
+from service.settings.options import Options
 from service.signals import StopSignals
 from service.state.changelog import row_bytes
 from service.state.room import fitting_streams
-from service.throttle import Throttle
-from service.topics import Topology, prepare_topics
 
 #: Kept of `shutdown_timeout_s` for leaving the group and closing: this part of it.
 CLOSING = 0.2

@@ -2,7 +2,7 @@
 
 A *bundle* is a directory of four files:
 
-`manifest.json`   a `Manifest`, below. Version 2 may list the parts of a row (`service/parts.py`); bundles of version 1
+`manifest.json`   a `Manifest`, below. Version 2 may list the parts of a row (`service/sealing/parts.py`); bundles of version 1
                   are served as well, their rows are one part.
 `step.onnx`       consumes one observation a row.
 `forecast.onnx`   forecasts `horizon` intervals ahead from a row of state; returns no state.
@@ -42,8 +42,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
-from service.bundle_files import read_file
-from service.bundle_limits import (
+from service.errors import BundleError
+from service.sealing.bundle_files import read_file
+from service.sealing.bundle_limits import (
     OUTPUT_LIMIT,
     ROW_LIMIT,
     Count,
@@ -57,9 +58,8 @@ from service.bundle_limits import (
     Span,
     Steps,
 )
-from service.errors import BundleError
-from service.parts import CORE, Part, check_parts, meaning_of
-from service.trust import Trust
+from service.sealing.parts import CORE, Part, check_parts, meaning_of
+from service.sealing.trust import Trust
 
 CONTRACT: Final = 2
 MANIFEST, STEP, FORECAST, GOLDEN = "manifest.json", "step.onnx", "forecast.onnx", "golden.npz"
@@ -290,7 +290,7 @@ def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict
         )
     content = read_file(path, MANIFEST_LIMIT)
     if trust.keys:
-        from service.signing import verify  # cryptography is not needed otherwise
+        from service.sealing.signing import verify  # cryptography is not needed otherwise
 
         verify(path, content, trust.keys)
     manifest = _parsed(path, content)

@@ -13,10 +13,15 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 
-from service.attempts import Attempts
-from service.bad_data import BadData
 from service.broker.port import Broker
-from service.connections import Connections
+from service.delivery.assignment import Serving, check_not_grown
+from service.delivery.connections import Connections
+from service.delivery.crash_points import FaultPoint
+from service.delivery.failing_bundles import Failures
+from service.delivery.failures import Attempts
+from service.delivery.outages import Trouble
+from service.delivery.pace import Pace
+from service.delivery.readiness import Readiness
 from service.errors import (
     AccessRefused,
     BrokerError,
@@ -30,21 +35,16 @@ from service.errors import (
     RecordTooLarge,
     StateError,
 )
-from service.failures import Failures
-from service.faults import FaultPoint
-from service.health import Health
-from service.log import get_log
-from service.measure import Latencies, Stopwatch, count_dead_letters, count_forecasts
-from service.metrics import Metrics
 from service.model.runtime import Runtime
-from service.options import Options
-from service.pace import Pace
-from service.readiness import Readiness
+from service.observability.bad_data import BadData
+from service.observability.health import Health
+from service.observability.log import get_log
+from service.observability.metrics import Metrics
+from service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
+from service.processing.processor import Done, Work
 from service.records import PartitionBatch, next_offset
-from service.serving import Serving, check_not_grown
+from service.settings.options import Options
 from service.state.store import Store
-from service.trouble import Trouble
-from service.work import Done, Work
 
 #: Longest poll while there is nothing to serve: partitions that it brings begin to be restored after it.
 _JOINING_S = 0.05

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
     from service.bundle import Manifest
     from service.history import History
-    from service.trust import Trust
-    from training.data import Panel, Split
-    from training.metrics import Figure
+    from service.sealing.trust import Trust
+    from training.data.panel import Panel, Split
+    from training.evaluation.metrics import Figure
 
-PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"  # training.protocols.PROTOCOLS, without importing numpy
+PROTOCOL_NAMES = (
+    "rolling, ltsf, online, gift or book"  # training.evaluation.protocols.PROTOCOLS, without importing numpy
+)
 Season = Annotated[
     str | None,
     typer.Option(help="Length of the season, for example 24h; none = no season.", show_default="the bundle's"),
@@ -107,13 +109,13 @@ def train(
     """Learn a forecaster from history, score it on the hold-out, fit it once more on everything, and export it."""
     from rich.console import Console
 
-    from training.counting import as_counters, check_kind, counter_remark, parse_register
-    from training.data import Split, format_duration, format_seasons, make_panel, parse_duration, parse_seasons
-    from training.fitting.season import find_seasons
-    from training.interval import choose_interval
+    from training.data.counters import as_counters, check_kind, counter_remark, parse_register
+    from training.data.interval import choose_interval
+    from training.data.panel import Split, format_duration, format_seasons, make_panel, parse_duration, parse_seasons
+    from training.data.seasons import find_seasons
+    from training.evaluation.report import figures_table, weights_remark
     from training.progress import training_bar
     from training.replacing import check_replaceable
-    from training.report import figures_table, weights_remark
     from training.train import Recipe, check_family, check_name, train_bundle
 
     console = Console(highlight=False)
@@ -178,7 +180,7 @@ def train(
 
 def _training_notes(manifest: Manifest, panel: Panel, *, told: bool) -> list[str]:
     """What training found in the history. `told`: the support was given."""
-    from training.gaps import gap_note
+    from training.data.gaps import gap_note
 
     notes = [manifest.training.choice, manifest.training.suspects] if manifest.training else []
     notes.append(gap_note(panel.fed, manifest.warmup_steps // 2, manifest.max_gap) or "")
@@ -208,14 +210,14 @@ def backtest(
     from rich.console import Console
 
     from service.bundle import read_manifest
-    from service.trust import Trust
+    from service.sealing.trust import Trust
     from service.writing import check_writable, written_to
-    from training import backtest as judging
-    from training.data import Split, parse_season
-    from training.plot import require_matplotlib
+    from training.data.panel import Split, parse_season
+    from training.evaluation import backtest as judging
+    from training.evaluation.plot import require_matplotlib
+    from training.evaluation.protocols import protocol_of
+    from training.evaluation.report import figures_table, remarks, results, seen_remark, write_json
     from training.progress import scoring_bar
-    from training.protocols import protocol_of
-    from training.report import figures_table, remarks, results, seen_remark, write_json
 
     console = Console(highlight=False)
     if plot:
@@ -291,10 +293,10 @@ def _write_page(
     trust: Trust,
 ) -> None:
     """The page of one protocol, `path` with the ending .html."""
-    from training.data import Split
-    from training.page import write_page
+    from training.data.panel import Split
+    from training.evaluation.html_report import write_page
+    from training.evaluation.protocols import protocol_of
     from training.progress import scoring_bar
-    from training.protocols import protocol_of
 
     cut = split or Split.parse(protocol_of(protocol).split, len(panel))
     with scoring_bar(console, "pictures") as report:
@@ -307,7 +309,7 @@ def _write_page(
 
 def _history(source: Source, manifest: Manifest | None = None) -> History:
     """DATA as a history, for a bundle if there is one; `book:SEED` is drawn."""
-    from training.protocols.book import PREFIX, read_book
+    from training.evaluation.protocols.book import PREFIX, read_book
 
     if source.label.startswith(PREFIX):
         return read_book(source.label)

@@ -14,29 +14,29 @@ import torch
 from numpy.typing import NDArray
 
 from service.bundle import Manifest, TrainingRecord
-from service.bundle_limits import MODEL_NAME
 from service.errors import DataError
-from service.missing_codes import Codes
+from service.humanize import many
 from service.model.runtime import Runtime
-from service.wording import many
-from training.backtest import backtest
-from training.checks import check_panel
-from training.data import Panel, Split, fingerprint, format_duration
-from training.export import ROW_LIMIT, Identity, Model, add_backtest, export_bundle
-from training.fitting.build import AUTO, FAMILIES, MEMBERS, Plan, fit_family
-from training.fitting.choice import fit_auto, reason
-from training.fitting.own import hold_to_laws, is_own, load_own
+from service.processing.missing_codes import Codes
+from service.sealing.bundle_limits import MODEL_NAME
+from training.data.checks import check_panel
+from training.data.gaps import longest_gap
+from training.data.panel import Panel, Split, fingerprint, format_duration
+from training.evaluation.backtest import backtest
+from training.evaluation.metrics import Figure
+from training.evaluation.report import manifest_figures
+from training.export.onnx_export import ROW_LIMIT, Identity, Model, add_backtest, export_bundle
+from training.export.parity import onnx_is_torch
+from training.fitting.custom_family import hold_to_laws, is_own, load_own
+from training.fitting.families import AUTO, FAMILIES, MEMBERS, Plan, fit_family
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
+from training.fitting.selection import fit_auto, reason
 from training.fitting.suspects import screened, suspects_note
-from training.gaps import longest_gap
-from training.metrics import Figure
 from training.models import Forecaster, Joint, Target
 from training.models.linear import LAGS
-from training.models.support import Support, parse_support, support_of
-from training.parity import onnx_is_torch
+from training.models.quantiles.support import Support, parse_support, support_of
 from training.replacing import replacing
-from training.report import manifest_figures
 
 DEFAULT_FAMILY = "lstm"
 UNNAMED = ("value",)  # the channel of a stream that has but one

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.wording import one_line
+from service.humanize import one_line
 
 bundle = typer.Typer(no_args_is_help=True, help="Show and sign bundles.")
 Directory = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")]
@@ -18,7 +18,7 @@ def keygen(
     key: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; it must not exist yet.")],
 ) -> None:
     """Make a key to sign bundles with, and print its public part for bundle.trusted_keys."""
-    from service.signing import new_key
+    from service.sealing.signing import new_key
 
     typer.echo(new_key(key))
 
@@ -30,7 +30,7 @@ def sign(
 ) -> None:
     """Sign a bundle: everything in it, as it is now."""
     from service.bundle import MANIFEST, read_manifest
-    from service.signing import sign as signed
+    from service.sealing.signing import sign as signed
 
     manifest = read_manifest(directory)
     public = signed(directory / MANIFEST, key)

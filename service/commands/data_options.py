@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.errors import DataError
-from service.wording import many
+from service.humanize import many
 
 if TYPE_CHECKING:
     from service.bundle import Manifest
     from service.history import History
-    from service.missing_codes import Codes
+    from service.processing.missing_codes import Codes
 
 
 def _option(meaning: str) -> Any:

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from service.broker.port import Admin, Broker
 from service.commands.settings_help import SettingsHelp
+from service.delivery.topics import look_at_topics
 from service.errors import AccessRefused, EddycastError, StateError
-from service.settings import Settings, load_settings
-from service.topics import look_at_topics
-from service.wording import one_line
+from service.humanize import one_line
+from service.settings.load import Settings, load_settings
 
 if TYPE_CHECKING:
     from service.bundle import Manifest
@@ -90,7 +90,7 @@ def _port(settings: Settings) -> Finding:
 
 
 def _broker(settings: Settings, manifest: Manifest | None) -> Iterator[Finding]:
-    from service.connect import kafka_broker
+    from service.delivery.connect import kafka_broker
     from service.state.changelog import row_bytes
 
     servers = settings.kafka.bootstrap_servers
@@ -146,9 +146,9 @@ def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
 def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partitions: int) -> Iterator[Finding]:
     """What the bundle makes of the rows that there are, for each model that wrote some. Reads the whole changelog.
     Raises BrokerError."""
+    from service.migration.snapshot import snapshots
     from service.state.adoption import Adoption, unserved
     from service.state.changelog import RowCodec
-    from service.state.snapshot import snapshots
 
     codec, name = RowCodec(manifest.state), settings.changelog
     adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))

@@ -16,14 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.bundle import Manifest
 from service.commands.data_options import Operators, Source, reads_data
 from service.errors import DataError
-from service.simulator import Readings, merge
-from service.trust import Trust
-from service.wording import many
+from service.humanize import many
+from service.sealing.trust import Trust
+from service.simulation import Readings, merge
 from service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from service.model.runtime import Runtime
-    from service.replay import ReplayChunk
+    from service.processing.replay import ReplayChunk
 
 Write = Callable[["ReplayChunk"], None]
 JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -56,7 +56,7 @@ def replay(
 
 def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_every: int, console: Console) -> int:
     """Replay `readings` into `out`, with a bar; how many forecasts there are."""
-    from service.replay import replay as run
+    from service.processing.replay import replay as run
 
     names = [name.encode() for name in readings.streams]
     chunks = run(
@@ -82,7 +82,7 @@ def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_ever
 @contextmanager
 def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
     """Write the service's own output records, one a line."""
-    from service.codec import Encoder
+    from service.formats.json_codec import Encoder
 
     encoder, names = Encoder(manifest), [name.encode() for name in readings.streams]
     with out.open("wb") as file:

@@ -8,8 +8,8 @@ import typer
 
 from service.commands.settings_help import SettingsHelp
 from service.errors import EddycastError, SettingsError
-from service.log import configure_log, get_log, is_json
-from service.settings import asks_for_json, load_settings
+from service.observability.log import configure_log, get_log, is_json
+from service.settings.load import asks_for_json, load_settings
 
 
 def serve(

@@ -11,12 +11,12 @@ import typer
 
 from service.broker.port import Broker
 from service.commands.data_options import Source, listed, reads_data
+from service.delivery.topics import create_topic
 from service.errors import BrokerError, TopicMissing
-from service.log import configure_log, get_log
-from service.settings import Settings, load_settings
+from service.observability.log import configure_log, get_log
+from service.settings.load import Settings, load_settings
 from service.signals import StopSignals
-from service.simulator import Readings, Sensors, merge, paced, shifted_to_end_at
-from service.topics import create_topic
+from service.simulation import Readings, Sensors, merge, paced, shifted_to_end_at
 
 #: A line of progress this often, s.
 SAY_EVERY_S = 5.0
@@ -44,7 +44,7 @@ def simulate(
     readings = merge(history, streams=listed(streams) or (), limit=limit)
     if shift_to_now:
         readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
-    from service.connect import kafka_broker, warn_of_risks
+    from service.delivery.connect import kafka_broker, warn_of_risks
 
     warn_of_risks(settings.kafka)
     into = topic or settings.topics.input
@@ -84,7 +84,7 @@ def feed(
 
 
 def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event, wait_s: float) -> int | None:
-    from service.connect import reach
+    from service.delivery.connect import reach
 
     admin = reach(broker, stop, waiting=lambda _what: None, within_s=wait_s)
     if admin is None:

@@ -16,13 +16,13 @@ from rich.table import Table
 from service.bundle import read_manifest
 from service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from service.errors import MissingExtra, SettingsError
-from service.log import configure_log
-from service.settings import Settings, load_settings
+from service.observability.log import configure_log
+from service.settings.load import Settings, load_settings
 from service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from service.broker.port import Broker
-    from service.state.exported import Header
+    from service.migration.export import Header
 
 state = typer.Typer(no_args_is_help=True, help="Look at rows, take them out, and put them back under another group.")
 _COMMAND: dict[str, Any] = {"context_settings": TAKES_SETTINGS, "add_help_option": False}
@@ -53,7 +53,7 @@ def show(
 ) -> None:
     """Show a stream's row, as the last commit left it. Takes the flags of `eddycast serve`."""
     settings = _settings(context, stream)
-    from service.state.described import describe
+    from service.migration.describe import describe
 
     found = describe(
         _broker(settings), settings, read_manifest(settings.bundle.directory, settings.bundle.trust), stream
@@ -73,8 +73,8 @@ def export(
     """Write all rows to a Parquet file, as the last commits left them; the service may run. Takes its flags."""
     settings = _settings(context, str(file))
     _needs_polars()
-    from service.state.exported import take_export
-    from service.state.exported_file import write_export
+    from service.migration.export import take_export
+    from service.migration.parquet_file import write_export
 
     check_writable(file)
     broker = _broker(settings)
@@ -106,8 +106,8 @@ def bring(
     """Put exported rows into the changelog of a new group, each where its stream is now. Takes the service's flags."""
     settings = _settings(context, str(file))
     _needs_polars()
-    from service.state.exported_file import read_export
-    from service.state.importing import Options, bring_in
+    from service.migration.parquet_file import read_export
+    from service.migration.restore_into_group import Options, bring_in
 
     manifest = read_manifest(settings.bundle.directory, settings.bundle.trust)
     exported = read_export(file, manifest)
@@ -127,7 +127,7 @@ def forget(
 ) -> None:
     """Forget a stream's row, for a group that is stopped; its next reading begins a new one. Takes its flags."""
     settings = _settings(context, stream)
-    from service.state.editing import forget_stream
+    from service.migration.editing import forget_stream
 
     held = forget_stream(_broker(settings), settings, read_manifest(settings.bundle.directory), stream)
     where = " and ".join(map(str, held))
@@ -146,7 +146,7 @@ def rename(
 ) -> None:
     """Give a stream's row to another name, for a group that is stopped. Takes its flags."""
     settings = _settings(context, old)
-    from service.state.editing import rename_stream
+    from service.migration.editing import rename_stream
 
     named = None if partitioner is None else partitioner.value
     manifest = read_manifest(settings.bundle.directory)
@@ -169,7 +169,7 @@ def _settings(context: typer.Context, first: str) -> Settings:
 
 
 def _broker(settings: Settings) -> Broker:
-    from service.connect import kafka_broker  # the client is slow to import: a wrong flag does not wait for it
+    from service.delivery.connect import kafka_broker  # the client is slow to import: a wrong flag does not wait for it
 
     return kafka_broker(settings.kafka)
 

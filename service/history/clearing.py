@@ -10,9 +10,9 @@ import numpy as np
 from service.history.missing_codes import find_codes
 from service.history.numbers import codes
 from service.history.options import ReadOptions
-from service.missing_codes import Codes
+from service.humanize import many
+from service.processing.missing_codes import Codes
 from service.records import Float64, Int64
-from service.wording import many
 
 _Name = TypeVar("_Name")
 Readings = tuple[Int64, Float64]

@@ -17,7 +17,7 @@ from service.history.forms import looks_like_time
 from service.history.options import ReadOptions
 from service.history.remarks import Table
 from service.history.text import read_text
-from service.wording import many
+from service.humanize import many
 
 _NUMBERED = "numbered"
 _SPACES = re.compile(rb"[ \t]+")

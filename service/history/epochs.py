@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from service.errors import DataError
+from service.formats.json_observation import LAST_TIMESTAMP
 from service.history.dates import MS_PER_DAY, Reading, read_dates
 from service.history.history import Mask
-from service.observation import LAST_TIMESTAMP
 from service.records import Float64, Int64
 
 _FIGURES = r"^-?\d+([.,]\d+)?([eE][+-]?\d+)?$"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.missing_codes import Codes
+from service.processing.missing_codes import Codes
 from service.records import Float64, Int64
 
 Mask = NDArray[np.bool_]

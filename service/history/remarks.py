@@ -12,8 +12,8 @@ from service.errors import DataError
 from service.history.history import Mask
 from service.history.numbers import Numbers
 from service.history.options import ReadOptions
+from service.humanize import many
 from service.records import Int64
-from service.wording import many
 
 #: Share of the cells of a column that may hold figures in a form that is no number.
 _UNREAD_SHARE = 0.01

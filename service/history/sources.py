@@ -17,7 +17,7 @@ from service.history.json_lines import looks_like_json, read_json, without_forec
 from service.history.options import ReadOptions
 from service.history.remarks import Table
 from service.history.tables import read_table
-from service.wording import many
+from service.humanize import many
 
 _PARQUET = (".parquet", ".pq")
 _JSON = (".jsonl", ".ndjson", ".json")

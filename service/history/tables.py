@@ -19,9 +19,9 @@ from service.history.numbers import Numbers, decimal_marks, numbers
 from service.history.options import ReadOptions
 from service.history.remarks import Cells, Table, cell_notes, check_asked, row_notes
 from service.history.times import localise, read_times
-from service.missing_codes import Codes
+from service.humanize import many
+from service.processing.missing_codes import Codes
 from service.records import Int64
-from service.wording import many
 
 
 def read_table(table: Table, options: ReadOptions) -> History:

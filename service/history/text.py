@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 from service.errors import DataError
-from service.wording import many
+from service.humanize import many
 
 _PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
 _MARKS = (

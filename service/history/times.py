@@ -18,8 +18,8 @@ from service.history.epochs import are_figures, read_figures
 from service.history.history import Mask
 from service.history.numbers import blank_missing
 from service.history.options import ReadOptions
+from service.humanize import many
 from service.records import Int64
-from service.wording import many
 
 _CLOCKED = r"(?i)(:\d\d(?:[.,]\d+)?|T\d{4,6}(?:[.,]\d+)?|\d [ap]m)"
 _ZONE = (

@@ -22,7 +22,7 @@ from service.model import golden, graph
 from service.model.golden_file import read_golden
 from service.model.watchdog import Call, call, guarded_call
 from service.records import Float64, Int64
-from service.trust import Trust
+from service.sealing.trust import Trust
 
 Tensor = NDArray[Any]
 State = dict[str, Tensor]

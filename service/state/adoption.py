@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from service.bundle import Manifest, TensorSpec
 from service.errors import StateError
-from service.parts import CORE
+from service.sealing.parts import CORE
 
 Generations = NDArray[np.uint32]
 _OWN_GROUP = "give this bundle a group and a changelog of its own"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.records import PREFIX, Int64
-from service.state.growing import Growing
+from service.state.mmap_array import Growing
 
 _INT_BYTES = 32  # of one slot number in an index, as allocated
 _KEY_BYTES = 48  # of one stream's name on top of its length: header and rounding, as allocated

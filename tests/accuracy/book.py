@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.records import Float64
-from training.protocols.book import EXAMPLES, KNOWN, LAGS, LEADS, ROWS, book_values
+from training.evaluation.protocols.book import EXAMPLES, KNOWN, LAGS, LEADS, ROWS, book_values
 
 
 def book_errors(seed: int) -> dict[str, float]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from training.fitting.build import AUTO, FAMILIES
+from training.evaluation.protocols.gift import LENGTHS
+from training.fitting.families import AUTO, FAMILIES
 from training.models.seq2seq import SEQ2SEQ
-from training.protocols.gift import LENGTHS
 
 PARTS = ("ltsf-etth1", "ltsf-ettm1", "plain", "gift", "online", "rolling", "book", "unseen", "holes", "start")
 YARDSTICKS = ("naive", "seasonal_naive")

@@ -16,15 +16,15 @@ from tests.accuracy.bundles import JUDGES, TRAINS, digest, sources, trained
 from tests.accuracy.cases import UNSEEN, Case
 from tests.accuracy.sets import DAY, SETS, only, panel_of, without
 from tests.bench.graphs import sweep
-from training.backtest import backtest, judge_tasks
-from training.data import Panel, Split
-from training.fitting.holes import holes
-from training.metrics import Figure
-from training.protocols import protocol_of
-from training.protocols.gift import training_rows
-from training.protocols.task import Ask, Task
-from training.protocols.windows import rolling_tasks
-from training.report import results
+from training.data.panel import Panel, Split
+from training.evaluation.backtest import backtest, judge_tasks
+from training.evaluation.metrics import Figure
+from training.evaluation.protocols import protocol_of
+from training.evaluation.protocols.gift import training_rows
+from training.evaluation.protocols.task import Ask, Task
+from training.evaluation.protocols.windows import rolling_tasks
+from training.evaluation.report import results
+from training.fitting.masking import holes
 from training.train import Recipe
 
 BATCHES = (1, 64, 512)

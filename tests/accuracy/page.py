@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tests.tools.pages import table
-from training.metrics import Figure
-from training.protocols.gift import geometric_means
-from training.protocols.published import RELATIVE, SEASONAL_NAIVE
-from training.report import number, say
-from training.significance import Difference
+from training.evaluation.metrics import Figure
+from training.evaluation.protocols.gift import geometric_means
+from training.evaluation.protocols.published import RELATIVE, SEASONAL_NAIVE
+from training.evaluation.report import number, say
+from training.evaluation.significance import Difference
 
 Record = dict[str, Any]
 Rows = Iterator[Sequence[str]]

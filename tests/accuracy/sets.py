@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from service.history import History, read_history
-from training.data import Panel, make_panel
-from training.protocols.gift import gift_grid
+from training.data.panel import Panel, make_panel
+from training.evaluation.protocols.gift import gift_grid
 
 HOUR = 3_600_000
 DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.accuracy.book import book_errors
-from training.backtest import backtest
-from training.data import Split, make_panel
-from training.protocols.book import INTERVAL_MS, KNOWN, TRAIN_SPLIT, book_history
+from training.data.panel import Split, make_panel
+from training.evaluation.backtest import backtest
+from training.evaluation.protocols.book import INTERVAL_MS, KNOWN, TRAIN_SPLIT, book_history
 from training.train import Recipe, fit_bundle
 
 RECIPE = Recipe("ar", 64, lags=64, iterated=True)

@@ -11,9 +11,9 @@ from tests.accuracy.cases import PARTS, cases
 from tests.accuracy.measure import STARTS, _holes, _start, _unseen, key_of
 from tests.accuracy.page import NOT_YET, TABLES, render
 from tests.support.bundles import Walk, write_bundle
-from training.backtest import backtest
-from training.data import Panel, Split
-from training.report import results
+from training.data.panel import Panel, Split
+from training.evaluation.backtest import backtest
+from training.evaluation.report import results
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 
 START_MS = 1_700_000_000_000 // 60_000 * 60_000
 PARTITIONS = 4

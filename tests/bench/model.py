@@ -36,7 +36,7 @@ def _kept(build: Path, name: str) -> Path:
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     directory = build / "bench" / f"{name}-{content}"
     if not (directory / MANIFEST).is_file():
-        from training.export import Identity, export_bundle
+        from training.export.onnx_export import Identity, export_bundle
 
         model = _models()[name]
         export_bundle(model, Identity(model.family), directory)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
-from service.security_settings import KafkaSettings
+from service.broker.kafka.broker import KafkaBroker
+from service.settings.security import KafkaSettings
 from tests.bench.load import START_MS
 from tests.bench.plan import Plan
 from tests.bench.report import Result, show

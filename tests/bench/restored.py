@@ -16,13 +16,13 @@ from typing import Any, cast
 import numpy as np
 import psutil
 
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from service.broker.port import Consumer
-from service.positions import Position, Positions
+from service.delivery.restore import Restore
+from service.delivery.start_positions import Position, Positions
 from service.state.adoption import Adoption
 from service.state.arena import Arena
 from service.state.changelog import RowCodec
-from service.state.restore import Restore
 from tests.bench.changelogs import COMMITTED, PARTITIONS, codec, model
 from tests.bench.specs import Spec, read_specs
 

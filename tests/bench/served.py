@@ -11,10 +11,10 @@ from typing import Any
 from unittest.mock import patch
 
 from service.app import Service
-from service.connect import kafka_broker
-from service.log import configure_log
-from service.metrics import PREFIX, STAGES
-from service.settings import Settings
+from service.delivery.connect import kafka_broker
+from service.observability.log import configure_log
+from service.observability.metrics import PREFIX, STAGES
+from service.settings.load import Settings
 from service.state.changelog import MARKER_KEY
 from service.state.store import Changes, Store
 from tests.bench.clock import Clock

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from tests.bench.contender import GARBAGE, NAMES, OTHERS, WAYS
 from tests.bench.load import PARTITIONS, fill
 from tests.bench.model import BUILD, default_bundle

@@ -12,9 +12,9 @@ import threading
 import time
 from typing import Any
 
-from service.broker.kafka import KafkaBroker
-from service.broker.kafka_consumer import KafkaConsumer
-from service.broker.kafka_producer import KafkaProducer
+from service.broker.kafka.broker import KafkaBroker
+from service.broker.kafka.consumer import KafkaConsumer
+from service.broker.kafka.producer import KafkaProducer
 from service.errors import BrokerError
 from service.records import PartitionBatch, next_offset
 from tests.broker.tools import Listener

@@ -13,8 +13,8 @@ from kafka import KafkaConsumer as Client
 from kafka.admin import MemberToRemove
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
-from service.broker.kafka_consumer import KafkaConsumer
+from service.broker.kafka.broker import KafkaBroker
+from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.port import Consumer
 from service.errors import BrokerUnavailable, CommitUnknown, InstanceFenced, ProduceFailed, SettingsError
 from tests.broker.battery import RecordBattery

@@ -22,13 +22,13 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
 from deploy.kafka import KafkaServer
-from service.broker.fetched import Screen
-from service.broker.kafka import KafkaBroker
-from service.broker.kafka_bulk_reading import _Fetched
-from service.broker.kafka_bulk_writing import _Encoded
-from service.broker.kafka_columns import batches
-from service.broker.kafka_public_reading import _Fetched as _Public
-from service.broker.record_format import CRC_AT, CRC_FROM, PART, Columns, MalformedBatch, decode, encode, varint
+from service.broker.kafka.broker import KafkaBroker
+from service.broker.kafka.bulk_reading import _Fetched
+from service.broker.kafka.bulk_writing import _Encoded
+from service.broker.kafka.columns import batches
+from service.broker.kafka.fetched import Screen
+from service.broker.kafka.public_reading import _Fetched as _Public
+from service.broker.kafka.record_format import CRC_AT, CRC_FROM, PART, Columns, MalformedBatch, decode, encode, varint
 from service.records import PartitionBatch
 from tests.broker.test_kafka import QUICK, KafkaHarness
 from tests.broker.tools import PATIENCE_S, Bench, begin, numbers, read_to

@@ -10,7 +10,7 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as vendor
 
-from service.broker.kafka_errors import (
+from service.broker.kafka.errors import (
     MEANING,
     during_commit,
     in_transaction,

@@ -15,9 +15,9 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
 from deploy.kafka import HURRIED, KafkaServer
-from service.broker.kafka import KafkaBroker
-from service.broker.kafka_consumer import KafkaConsumer
-from service.broker.kafka_producer import KafkaProducer
+from service.broker.kafka.broker import KafkaBroker
+from service.broker.kafka.consumer import KafkaConsumer
+from service.broker.kafka.producer import KafkaProducer
 from service.broker.port import Consumer, Producer
 from service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
 from tests.broker.battery_transactions import new_id

@@ -13,9 +13,9 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
 from kafka.structs import ConsumerGroupMetadata
 
-from service.broker import kafka_producer
-from service.broker.kafka_consumer import KafkaConsumer
-from service.broker.kafka_producer import KafkaProducer
+from service.broker.kafka import producer as kafka_producer
+from service.broker.kafka.consumer import KafkaConsumer
+from service.broker.kafka.producer import KafkaProducer
 from service.errors import (
     BrokerUnavailable,
     CommitUnknown,

@@ -13,10 +13,10 @@ import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD
 from deploy.kafka.secure import MECHANISMS, USERS, SecureKafka, unsigned_token
-from service.broker.kafka import KafkaBroker
-from service.connect import kafka_broker
+from service.broker.kafka.broker import KafkaBroker
+from service.delivery.connect import kafka_broker
 from service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
-from service.settings import load_settings
+from service.settings.load import load_settings
 from tests.broker.tools import Listener, poll_until
 from tests.support.secure import User
 from tests.support.tokens import SECRET, Endpoint

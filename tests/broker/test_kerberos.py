@@ -113,8 +113,8 @@ def run(environment: dict[str, str], *command: str) -> None:
 
 SCRIPT = """
 import sys
-from service.connect import kafka_broker
-from service.settings import load_settings
+from service.delivery.connect import kafka_broker
+from service.settings.load import load_settings
 admin = kafka_broker(load_settings(sys.argv[1:], {}).kafka).admin()
 admin.create_topic("kerberos", 3)
 print(admin.partitions("kerberos"))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.broker.memory import MemoryBroker
-from service.broker.memory_consumer import MemoryConsumer
-from service.broker.memory_group import Group
+from service.broker.memory.broker import MemoryBroker
+from service.broker.memory.consumer import MemoryConsumer
+from service.broker.memory.group import Group
 from service.broker.port import Consumer
 from service.errors import BrokerUnavailable, MembershipLost, ProduceFailed, TransactionFailed
 from tests.broker.battery import RecordBattery

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from service.broker.kafka_producer import KafkaProducer
-from service.broker.memory_producer import MemoryProducer
+from service.broker.kafka.producer import KafkaProducer
+from service.broker.memory.producer import MemoryProducer
 from service.broker.port import Admin, Broker, Consumer, Producer, Reader
 from service.errors import BrokerUnavailable
 from service.records import PartitionBatch

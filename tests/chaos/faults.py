@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from tests.chaos.fleet import Stuck, Worker, await_true
 from tests.chaos.floods import FLOODS
 from tests.chaos.proxy import Proxy

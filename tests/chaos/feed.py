@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from service.errors import EddycastError
 from tests.support.bundles import START_MS
 

@@ -11,7 +11,7 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from tests.chaos.fleet import Fleet, Stuck
 from tests.chaos.proxy import Site
 

@@ -8,7 +8,7 @@ import pytest
 from kafka import KafkaProducer
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from tests.chaos.checker import Difference, Record, compare, compare_rows, read
 
 Run = list[Record]

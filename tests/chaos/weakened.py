@@ -15,15 +15,15 @@ from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from service.__main__ import main
-from service.broker.kafka_consumer import KafkaConsumer
-from service.broker.kafka_producer import KafkaProducer
-from service.broker.kafka_reader import KafkaReader
-from service.checkpoint import Checkpoint
+from service.broker.kafka.consumer import KafkaConsumer
+from service.broker.kafka.producer import KafkaProducer
+from service.broker.kafka.reader import KafkaReader
+from service.delivery.checkpoint import Checkpoint
+from service.delivery.restore import Restore, Restored
 from service.pipeline import Pipeline
+from service.processing.stream_time import Clock
 from service.state.changelog import Marker
-from service.state.restore import Restore, Restored
 from service.state.store import Store
-from service.stream_time import Clock
 from tests.chaos.fleet import WHOLE, Build
 
 

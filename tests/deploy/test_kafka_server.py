@@ -16,7 +16,7 @@ import pytest
 
 from deploy.kafka import HURRIED, KafkaServer, KafkaServerError
 from deploy.kafka.node import Node
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 
 pytestmark = pytest.mark.kafka
 

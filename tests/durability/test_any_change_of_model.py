@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.delivery.crash_points import PLACES
 from service.errors import BrokerError, StateError
-from service.faults import PLACES
 from service.model.runtime import Runtime
 from service.records import PartitionBatch
 from service.state.adoption import ModelRecord

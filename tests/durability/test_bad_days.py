@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from service.checkpoint import Limits
+from service.delivery.checkpoint import Limits
 from service.errors import OffsetGone, StateError
 from service.model.runtime import Runtime
 from service.state.changelog import MARKER_KEY, MODEL_KEY, is_stream

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.faults import PLACES
+from service.delivery.crash_points import PLACES
 from service.model.runtime import Runtime
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored

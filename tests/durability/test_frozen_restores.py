@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from service.delivery.crash_points import FaultPoint
 from service.errors import StateError
-from service.faults import FaultPoint
 from service.model.runtime import Runtime
 from service.state.changelog import MARKER_KEY
 from tests.support.bundles import START_MS, Walk, write_bundle

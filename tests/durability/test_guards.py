@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from service.broker.memory_reader import MemoryReader
+from service.broker.memory.reader import MemoryReader
+from service.delivery.restore import Restore
 from service.errors import StateError
 from service.model.runtime import Runtime
-from service.state.restore import Restore
 from service.state.store import Store
 from tests.chaos.weakened import believing
 from tests.durability.test_crashes import feed, undisturbed

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.delivery.pace import Pace
 from service.model.runtime import Runtime
-from service.pace import Pace
 from service.pipeline import Pipeline
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored

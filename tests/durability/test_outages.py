@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from service.app import pipeline_options
+from service.delivery.topics import Topology
 from service.errors import OffsetGone, ProduceFailed, StateError
+from service.formats.json_observation import KEY_LIMIT_BYTES
 from service.model.runtime import Runtime
-from service.observation import KEY_LIMIT_BYTES
-from service.settings import load_settings
-from service.topics import Topology
+from service.settings.load import load_settings
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
 from tests.support.running import AT_ONCE, DEAD, INPUT, Worker, committed, made, memory_broker, send

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.fitting.problems import daily, problem
-from training.fitting.build import Plan, fit_family
-from training.fitting.judge import judge
+from training.fitting.families import Plan, fit_family
 from training.fitting.problem import Problem
+from training.fitting.validation import judge
 from training.models import LinearAutoregression
 
 BLOCK = 6

@@ -12,10 +12,10 @@ import torch
 
 from service.errors import DataError
 from tests.fitting.problems import daily, problem
-from training.fitting.build import Plan, fit_family
-from training.fitting.choice import fit_auto, reason, validation_wql
-from training.fitting.judge import judge
+from training.fitting.families import Plan, fit_family
 from training.fitting.recurrent import Schedule, schedule_of
+from training.fitting.selection import fit_auto, reason, validation_wql
+from training.fitting.validation import judge
 from training.models import Forecaster, Mixture
 from training.models.naive import PointForecaster
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.fitting.problems import daily, problem
 from training.fitting import recurrent
-from training.fitting.build import Plan, fit_family
-from training.fitting.holes import holes, with_holes
+from training.fitting.families import Plan, fit_family
+from training.fitting.masking import holes, with_holes
 from training.fitting.recurrent import schedule_of
 from training.models.forecaster import view_of
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.fitting.problems import noisy_sine, problem
-from training.fitting.build import Plan, fit_family
+from training.fitting.families import Plan, fit_family
 from training.fitting.iterated import as_features, fit_iterated, powers
-from training.models.columns import unroll_memory
 from training.models.linear import iterated_memory
+from training.models.memory.columns import unroll_memory
 
 
 def test_powers_are_forecasts_fed_back() -> None:

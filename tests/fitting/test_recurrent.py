@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tests.fitting.problems import daily, problem
-from training.fitting.build import Plan, fit_family
+from training.fitting.families import Plan, fit_family
 from training.fitting.problem import LONG
 from training.fitting.recurrent import schedule_of, validation_loss
 from training.models.bank import stride_of
-from training.models.columns import unroll_memory
 from training.models.forecaster import view_of
-from training.models.memory import MemorySpec
+from training.models.memory.columns import unroll_memory
+from training.models.memory.memory import MemorySpec
 from training.models.recurrent import LatentAutoregression, Recurrent
 from training.models.seq2seq import SequenceToSequence
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from tests.fitting.problems import daily, problem
 from training.fitting import ridge
-from training.fitting.build import Plan, fit_ar, fit_family
-from training.fitting.judge import judge
+from training.fitting.families import Plan, fit_ar, fit_family
 from training.fitting.problem import Problem
 from training.fitting.recurrent import _losses, _mean
 from training.fitting.ridge import fit_linear
+from training.fitting.validation import judge
 from training.models import LatentAutoregression
 from training.models.linear import linear_memory
 

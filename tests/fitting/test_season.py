@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fitting.problems import daily
-from training.fitting.season import find_season, find_seasons
+from training.data.seasons import find_season, find_seasons
 
 
 @settings(max_examples=20, deadline=None)

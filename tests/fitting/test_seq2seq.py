@@ -9,11 +9,11 @@ import torch
 
 from tests.fitting.problems import daily, problem
 from tests.models.zoo import forecaster
-from training.fitting.build import Plan, fit_family
+from training.fitting.families import Plan, fit_family
 from training.fitting.recurrent import schedule_of
 from training.models import LinearAutoregression, SequenceToSequence
-from training.models.columns import unroll_memory
 from training.models.forecaster import View, view_of
+from training.models.memory.columns import unroll_memory
 
 
 def views(model: SequenceToSequence) -> View:

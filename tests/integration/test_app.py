@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from service.app import Service
-from service.broker.memory import MemoryAdmin, MemoryBroker
+from service.broker.memory.broker import MemoryAdmin, MemoryBroker
 from service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
-from service.metrics import STAGES
-from service.settings import Settings, load_settings
+from service.observability.metrics import STAGES
+from service.settings.load import Settings, load_settings
 from tests.support.bundles import START_MS, write_bundle
 
 MINUTE = 60_000

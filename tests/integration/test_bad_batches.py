@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 
 from service.app import Service
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from service.errors import StateError
 from tests.chaos.fleet import await_true
 from tests.support.bundles import START_MS

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from service.app import CUT_SHORT
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from tests.chaos.fleet import Worker, await_true
 from tests.support.processes import Site, said
 

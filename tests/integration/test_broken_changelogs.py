@@ -11,7 +11,7 @@ import pytest
 
 from service.app import Service
 from service.commands.doctor import look_at_rows
-from service.connect import kafka_broker
+from service.delivery.connect import kafka_broker
 from service.errors import ProduceFailed, StateError
 from tests.support.bundles import Walk, write_bundle
 from tests.support.processes import Site

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
-from service.settings import PREFIX
+from service.broker.kafka.broker import KafkaBroker
+from service.settings.load import PREFIX
 from tests.integration.test_compose import command, environment
 from tests.support.bundles import Walk, write_bundle
 

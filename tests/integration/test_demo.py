@@ -17,10 +17,10 @@ from rich.console import Console
 from deploy.kafka import KafkaServer
 from service.bundle import read_manifest
 from service.errors import AddressInUse, DataError
-from service.health import Health
-from service.http_port import HealthServer
+from service.observability.health import Health
+from service.observability.http_port import HealthServer
 from training.demo import run_demo
-from training.metrics import Figure
+from training.evaluation.metrics import Figure
 
 DAYS = 60
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from service.app import Service
-from service.broker import kafka_consumer, kafka_producer, kafka_reader
+from service.broker.kafka import consumer as kafka_consumer
+from service.broker.kafka import producer as kafka_producer
+from service.broker.kafka import reader as kafka_reader
 from tests.support.processes import Site
 
 pytestmark = pytest.mark.kafka

@@ -22,15 +22,15 @@ import pytest
 from numpy.typing import NDArray
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from service.history import read_history
-from service.settings import PREFIX
-from service.simulator import Sensors, merge
+from service.settings.load import PREFIX
+from service.simulation import Sensors, merge
 from tests.support.scrape import sample
 from tests.support.shared import SHARED, needs_shared_data
-from training.data import Panel, Split, make_panel
-from training.export import Identity, export_bundle
-from training.fitting.build import Plan, fit_family
+from training.data.panel import Panel, Split, make_panel
+from training.export.onnx_export import Identity, export_bundle
+from training.fitting.families import Plan, fit_family
 from training.fitting.recurrent import Schedule
 from training.models import Forecaster
 from training.train import Recipe, problem_of

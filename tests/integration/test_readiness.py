@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.processes import Site, said
 

@@ -17,9 +17,9 @@ import pytest
 from kafka import KafkaAdminClient
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
-from service.broker.kafka_partitioning import PARTITIONERS
-from service.settings import PREFIX
+from service.broker.kafka.broker import KafkaBroker
+from service.broker.kafka.partitioning import PARTITIONERS
+from service.settings.load import PREFIX
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -1,4 +1,4 @@
-"""The laws of a forecaster (`training/laws.py`), each of which every family passes; and each is broken by a defect that
+"""The laws of a forecaster (`training/export/invariants.py`), each of which every family passes; and each is broken by a defect that
 it is there to find."""
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from tests.models.zoo import DAILY, LEVELS, MAKERS, OFFSETS, PLAIN, bundle_of, forecaster
-from training import fault_laws, laws
-from training.fault_laws import FAULT_LAWS
-from training.laws import LAWS, Law, LawBroken
+from training.export import fault_invariants as fault_laws
+from training.export import invariants as laws
+from training.export.fault_invariants import FAULT_LAWS
+from training.export.invariants import LAWS, Law, LawBroken
+from training.export.parity import onnx_is_torch
 from training.models import Carried, Forecaster, Naive, View
-from training.models.columns import Columns
 from training.models.forecaster import Unrolled
-from training.models.memory import Glance, MemorySpec, State
-from training.models.suspects import Suspects, Verdict
-from training.models.units import Frame
-from training.parity import onnx_is_torch
+from training.models.memory.columns import Columns
+from training.models.memory.memory import Glance, MemorySpec, State
+from training.models.memory.suspects import Suspects, Verdict
+from training.models.memory.units import Frame
 
 KINDS = sorted(MAKERS)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.bundle import read_manifest
 from service.model.runtime import Runtime
 from tests.models.zoo import joint, scale_or_one
-from training.export import Identity, export_bundle
+from training.export.onnx_export import Identity, export_bundle
 from training.models import Joint
 
 HOUR = 3_600_000

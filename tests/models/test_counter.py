@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from service.records import Float64
 from tests.models.zoo import forecaster, scale_or_one, streams
-from training.counting import increases
-from training.laws import close, stepped
-from training.models.counter import increase, initial_counter
+from training.data.counters import increases
+from training.export.invariants import close, stepped
+from training.models.memory.counter import increase, initial_counter
 
 KINDS = ("ar-counter", "lstm-counter")
 

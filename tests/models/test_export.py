@@ -17,10 +17,10 @@ from service.model.graph import nodes_of
 from service.model.limits import EMITTED
 from service.model.runtime import Runtime
 from tests.models.zoo import DAILY, MAKERS, OFFSETS, bundle_of, forecaster, joint, streams
-from training.export import Identity, export_bundle
+from training.export.onnx_export import Identity, export_bundle
+from training.export.parity import onnx_is_torch
 from training.models import LinearAutoregression
-from training.models.support import Support
-from training.parity import onnx_is_torch
+from training.models.quantiles.support import Support
 
 KINDS = sorted(MAKERS)
 #: Rows, and for how many steps they are carried.

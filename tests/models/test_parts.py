@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.models.zoo import DAILY, PLAIN, WEEKLY, forecaster, joint, linear, streams
-from training.export import Identity, manifest_parts
-from training.fitting.own import load_own
-from training.laws import carried
+from training.export.invariants import carried
+from training.export.onnx_export import Identity, manifest_parts
+from training.fitting.custom_family import load_own
 from training.models import Forecaster, LatentAutoregression, Mixture, Target
 from training.models.joint import Joint
 from training.models.linear import linear_memory

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from tests.models.zoo import DAILY, HOUR, LEVELS, forecaster
 from training.models import Target
-from training.models.columns import Columns, unroll_memory
 from training.models.latent import Latent
 from training.models.linear import linear_memory
-from training.models.memory import Memory, MemorySpec
+from training.models.memory.columns import Columns, unroll_memory
+from training.models.memory.memory import Memory, MemorySpec
 
 #: The interval, the first and the second season.
 LENGTHS = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.errors import DataError
 from tests.models.zoo import DAILY, LEVELS, OFFSETS, forecaster, streams
 from training.models import Naive, Target
-from training.models.support import confine, parse_support, support_of
+from training.models.quantiles.support import confine, parse_support, support_of
 
 NAN = np.nan
 

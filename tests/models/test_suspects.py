@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from tests.models.zoo import HOUR, forecaster, scale_or_one
-from training.laws import close, stepped
+from training.export.invariants import close, stepped
 from training.models.forecaster import Unrolled
-from training.models.suspects import ACCEPTED, HOME_SEASONS
+from training.models.memory.suspects import ACCEPTED, HOME_SEASONS
 
 AT, STEPS = 200, 420
 Change = Callable[[NDArray[np.float64]], None]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.export.synthetic import sample
 from training.models import (
     Forecaster,
     Joint,
@@ -23,9 +24,8 @@ from training.models import (
     Target,
 )
 from training.models.linear import iterated_memory
-from training.models.memory import MemorySpec
+from training.models.memory.memory import MemorySpec
 from training.models.naive import PointForecaster
-from training.sample import sample
 
 HOUR = 3_600_000
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -135,7 +135,7 @@ def forecaster(kind: str) -> Forecaster:
 
 
 def streams(kind: str, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """`training.sample` on the kind's grid."""
+    """`training.export.synthetic` on the kind's grid."""
     return sample(forecaster(kind).target, steps, count, seed)
 
 
@@ -145,7 +145,7 @@ def scale_or_one(scale: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def bundle_of(kind: str, directory: Path) -> Path:
     """`forecaster(kind)` exported into `directory`."""
-    from training.export import Identity, export_bundle
+    from training.export.onnx_export import Identity, export_bundle
 
     export_bundle(forecaster(kind), Identity(kind), directory)
     return directory

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service.broker.memory import MemoryBroker
+from service.broker.memory.broker import MemoryBroker
+from service.delivery.crash_points import FaultPoint
 from service.errors import BrokerUnavailable
-from service.faults import FaultPoint
 from service.model.runtime import Runtime
-from service.options import Options
+from service.settings.options import Options
 from service.state.arena import Arena
 from service.state.changelog import RowCodec, is_stream
 from tests.support.running import AT_ONCE, CHANGELOG, DEAD, INPUT, OUTPUT, Worker, made, worker

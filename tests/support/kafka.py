@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
+from service.broker.kafka.broker import KafkaBroker
 
 
 @pytest.fixture(scope="session")

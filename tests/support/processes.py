@@ -17,8 +17,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.structs import OffsetAndMetadata
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka import KafkaBroker
-from service.settings import PREFIX, Settings, load_settings
+from service.broker.kafka.broker import KafkaBroker
+from service.settings.load import PREFIX, Settings, load_settings
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.bundles import START_MS, write_bundle
 

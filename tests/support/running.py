@@ -11,14 +11,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from service.broker.memory import MemoryBroker
-from service.broker.memory_log import Record
-from service.faults import FaultPoint
-from service.health import Health
-from service.metrics import PREFIX, Metrics
+from service.broker.memory.broker import MemoryBroker
+from service.broker.memory.log import Record
+from service.delivery.crash_points import FaultPoint
 from service.model.runtime import Runtime
-from service.options import Options
+from service.observability.health import Health
+from service.observability.metrics import PREFIX, Metrics
 from service.pipeline import Pipeline
+from service.settings.options import Options
 
 INPUT, OUTPUT, DEAD, CHANGELOG = "observations", "forecasts", "dead-letters", "eddycast-changelog"
 #: No wait for records, so that a turn by hand returns at once, a commit at the end of each turn that has one, and time

@@ -2,7 +2,7 @@
 
 What stands in backticks or code blocks of README.md and docs/ is looked at:
 
-    a path              service/align.py, docs/design.md   is a file or directory here (or ignored by git: built)
+    a path              service/processing/alignment.py, docs/design.md   is a file or directory here (or ignored by git: built)
     a make target       make demo                          is in the Makefile
     a command line      eddycast train DATA --family gru   is a command, and so is each of its options
     a setting           kafka.linger_ms, EDDYCAST_...      is in the settings
@@ -25,8 +25,8 @@ import typer.main
 from prometheus_client import CollectorRegistry
 
 from service.__main__ import build_app
-from service.metrics import Metrics
-from service.settings import CONFIG, PREFIX, Settings, every_setting
+from service.observability.metrics import Metrics
+from service.settings.load import CONFIG, PREFIX, Settings, every_setting
 from tests.tools.pages import PAGES
 
 ROOT = Path(__file__).parents[2]

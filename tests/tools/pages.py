@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
 
-from service.metrics import Metrics
-from service.settings import Settings, every_setting
+from service.observability.metrics import Metrics
+from service.settings.load import Settings, every_setting
 
 WRITTEN = "<!-- Written by `make docs`; a test holds it equal to the code. -->"
 

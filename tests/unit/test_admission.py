@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.admission import Admission
 from service.bundle import TensorSpec
 from service.errors import StateError
 from service.model.runtime import Runtime
+from service.processing.admission import Admission
 from service.records import Observations, Tombstones
 from service.state import room
 from service.state.arena import Arena
-from service.state.growing import Growing
+from service.state.mmap_array import Growing
 from service.state.room import fitting_streams, memory_limit
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, outputs, stored

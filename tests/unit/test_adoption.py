@@ -9,6 +9,7 @@ import pytest
 
 from service.bundle import TensorSpec
 from service.errors import StateError
+from service.processing.stream_time import Clock
 from service.state.adoption import (
     Adoption,
     KeptPart,
@@ -19,7 +20,6 @@ from service.state.adoption import (
     succeed,
 )
 from service.state.changelog import Marker
-from service.stream_time import Clock
 
 LAYOUT = "0123456789abcdef"
 

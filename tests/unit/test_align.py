@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.align import ACCEPTED, FRESH, Verdict, align, assign_slots
+from service.processing.alignment import ACCEPTED, FRESH, Verdict, align, assign_slots
 from service.records import PREFIX
 
 MINUTE = 60_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.attempts import Attempts
+from service.delivery.failures import Attempts
 from service.errors import BrokerError, ProduceFailed, RecordRefused, TransactionFailed
 from service.records import PartitionBatch
 

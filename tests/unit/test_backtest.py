@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from service.errors import DataError
 from service.model.runtime import Runtime
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
-from training import yardsticks
-from training.backtest import backtest, drive
-from training.data import Panel, Split, trailing_means
-from training.metrics import Figure, Scores, mase_scales
-from training.protocols.judge import Judge
-from training.protocols.task import Ask
-from training.protocols.windows import rolling_tasks
+from training.data.panel import Panel, Split, trailing_means
+from training.evaluation import baselines as yardsticks
+from training.evaluation.backtest import backtest, drive
+from training.evaluation.metrics import Figure, Scores, mase_scales
+from training.evaluation.protocols.judge import Judge
+from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.windows import rolling_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -219,7 +219,7 @@ class TestBacktest:
     def test_chunks_do_not_matter(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         bundle, panel, split = self.bundle(tmp_path), noisy_days(1200), Split(600, 650, 1200)
         whole = backtest(bundle, panel, "rolling", split)
-        monkeypatch.setattr("service.replay.CHUNK_BYTES", 1)
+        monkeypatch.setattr("service.processing.replay.CHUNK_BYTES", 1)
         assert len(list(drive(Runtime.load(bundle), panel, np.arange(1200)))) > 1
         for figure, same in zip(backtest(bundle, panel, "rolling", split), whole, strict=True):
             assert figure.mse == pytest.approx(same.mse)

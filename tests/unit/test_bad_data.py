@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import bad_data
-from service.align import Verdict
-from service.bad_data import EVERY_S, BadData
-from service.log import configure_log
 from service.model.runtime import Runtime
+from service.observability import bad_data
+from service.observability.bad_data import EVERY_S, BadData
+from service.observability.log import configure_log
+from service.observability.throttle import Throttle
+from service.processing.alignment import Verdict
 from service.records import DeadLetter, Observations
-from service.throttle import Throttle
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, memory_broker, send, worker
 
@@ -145,7 +145,7 @@ def test_the_service_says_it(log: Log, tmp_path: Path) -> None:
 
 
 def test_every_error_of_the_codec_has_something_to_do() -> None:
-    from service import observation
+    from service.formats import json_observation as observation
 
     named = {line.split()[0] for line in (observation.__doc__ or "").splitlines() if line.startswith("    ")}
     assert named and named - {"tombstone"} <= bad_data._ACTIONS.keys()

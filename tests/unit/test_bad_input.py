@@ -15,7 +15,7 @@ from service.__main__ import run
 from service.history import read_history
 from service.model.runtime import Runtime
 from tests.support.bundles import Parts, Walk, write_bundle
-from training.export import golden_sequence
+from training.export.onnx_export import golden_sequence
 from training.fitting.problem import Problem
 from training.models import Forecaster, Naive
 

@@ -20,7 +20,7 @@ from service.bundle import GOLDEN, MANIFEST, STEP, manifest_version
 from service.errors import BundleError
 from service.model import watchdog
 from service.model.runtime import Runtime
-from service.trust import Trust
+from service.sealing.trust import Trust
 from tests.support.bundles import Parts, Walk, write_bundle
 
 Damage = Callable[[Parts], None]

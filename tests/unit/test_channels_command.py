@@ -15,12 +15,12 @@ from service.__main__ import run
 from service.bundle import read_manifest
 from service.history import read_history
 from service.model.runtime import Runtime
-from service.simulator import Sensors, merge
+from service.simulation import Sensors, merge
 from tests.support.running import documents, memory_broker, worker
-from training.backtest import backtest
-from training.data import Split, make_panel
-from training.export import Identity, export_bundle
-from training.fitting.build import Plan, fit_family
+from training.data.panel import Split, make_panel
+from training.evaluation.backtest import backtest
+from training.export.onnx_export import Identity, export_bundle
+from training.fitting.families import Plan, fit_family
 from training.train import Recipe, problem_of
 
 pytestmark = pytest.mark.trains

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from service.checkpoint import Checkpoint, Limits, Producers
+from service.delivery.checkpoint import Checkpoint, Limits, Producers
 from service.errors import (
     BrokerError,
     BrokerUnavailable,
@@ -16,7 +16,7 @@ from service.errors import (
     RecordRefused,
     TransactionFailed,
 )
-from service.outputs import Output
+from service.processing.outputs import Output
 from service.state.store import Changes
 
 Calls = list[tuple[object, ...]]

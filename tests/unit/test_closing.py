@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from service.broker.memory import MemoryBroker
+from service.broker.memory.broker import MemoryBroker
 from service.bundle import read_manifest
 from service.commands.doctor import look_at_state
-from service.connections import Connections
+from service.delivery.connections import Connections
 from service.errors import BrokerUnavailable, EddycastError
-from service.options import Options
-from service.settings import Settings
-from service.state.described import describe
-from service.state.exported import take_export
+from service.migration.describe import describe
+from service.migration.export import take_export
+from service.settings.load import Settings
+from service.settings.options import Options
 from tests.broker.tools import Listener
 from tests.support.bundles import Walk, write_bundle
 from tests.support.running import INPUT, memory_broker

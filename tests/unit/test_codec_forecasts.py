@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.bundle import Manifest, TensorSpec
-from service.codec import Encoder, dead_letter
-from service.precision import rounded
+from service.formats.json_codec import Encoder, dead_letter
+from service.formats.rounding import rounded
 from service.records import DeadLetter
 
 NOW = 1_700_000_000_000

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, make_pki
-from service import connect
-from service.broker.memory import MemoryAdmin, MemoryBroker
+from service.broker.memory.broker import MemoryAdmin, MemoryBroker
+from service.delivery import connect
 from service.errors import BrokerUnavailable
-from service.security_settings import SECRETS
-from service.settings import every_setting, load_settings
+from service.settings.load import every_setting, load_settings
+from service.settings.security import SECRETS
 
 SERVICE = Path(connect.__file__).parent
 
@@ -89,7 +89,7 @@ def test_no_setting_is_without_effect(name: str) -> None:
     used = re.compile(rf"\.{last}\b")
     files = [path for path in SERVICE.rglob("*.py") if path.name != "settings.py"]
     if last.removesuffix("_file") in SECRETS or last in ("ssl_cafile", "ssl_crlfile"):
-        used = re.compile(rf'"{last.removesuffix("_file")}"')  # read by name: service/credentials.py
+        used = re.compile(rf'"{last.removesuffix("_file")}"')  # read by name: service/settings/credentials.py
     assert any(used.search(path.read_text()) for path in files), f"{group}.{last} is read nowhere"
 
 

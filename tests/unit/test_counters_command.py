@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from service.__main__ import run
 from service.bundle import Manifest, read_manifest
 from service.errors import DataError
-from training.backtest import backtest
-from training.counting import as_counters, counter_remark, find_register, increases, parse_register
-from training.data import Panel, Split, fingerprint
+from training.data.counters import as_counters, counter_remark, find_register, increases, parse_register
+from training.data.panel import Panel, Split, fingerprint
+from training.evaluation.backtest import backtest
 from training.train import Recipe, train_bundle
 
 pytestmark = pytest.mark.trains

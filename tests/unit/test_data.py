@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from service.errors import DataError
 from service.history import History
-from training.data import (
+from training.data.panel import (
     MAX_GAP,
     Panel,
     Split,

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.align import assign_slots
 from service.bundle import TensorSpec
-from service.demand import Demand, Steps, cost, parts
+from service.processing.alignment import assign_slots
+from service.processing.demand import Demand, Steps, cost, parts
 from service.records import Observations
 from service.state.arena import Arena
 

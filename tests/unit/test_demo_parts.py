@@ -11,24 +11,24 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-from service.broker.memory import MemoryBroker
+from service.broker.memory.broker import MemoryBroker
 from service.broker.port import Headers
 from service.bundle import read_manifest
-from service.codec import Encoder
-from service.health import Health
+from service.formats.json_codec import Encoder
 from service.history import History, read_history
-from service.http_port import HealthServer
-from service.metrics import Metrics
 from service.model.runtime import Runtime
+from service.observability.health import Health
+from service.observability.http_port import HealthServer
+from service.observability.metrics import Metrics
 from tests.support.bundles import Walk, write_bundle
-from training.backtest import backtest, drive
-from training.data import Panel, Split
-from training.demo.scrape import Histogram, parse, scrape
-from training.demo.screen import Screen, StreamLine, View, plain_line, training_progress
-from training.demo.site import publish, write_long
-from training.demo.watch import Group, Recent, Watch
-from training.protocols.task import Ask
-from training.protocols.windows import ltsf_tasks
+from training.data.panel import Panel, Split
+from training.demo.host import publish, write_long
+from training.demo.live_view import Screen, StreamLine, View, plain_line, training_progress
+from training.demo.metrics_client import Histogram, parse, scrape
+from training.demo.output_reader import Group, Recent, Watch
+from training.evaluation.backtest import backtest, drive
+from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.windows import ltsf_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -106,7 +106,7 @@ class TestScreen:
         assert "cgm" in text
 
     def test_training_without_a_terminal_says_a_line_now_and_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("training.demo.screen.EVERY_S", 0.0)
+        monkeypatch.setattr("training.demo.live_view.EVERY_S", 0.0)
         console = Console(file=io.StringIO(), width=120)
         with training_progress(console, "training x") as report:
             report(3, 130, 0.25, 0.2)

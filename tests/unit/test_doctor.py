@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from service.__main__ import run
-from service.broker.memory import MemoryBroker
+from service.broker.memory.broker import MemoryBroker
 from service.commands.doctor import Finding, look_at_rows, look_at_state
+from service.delivery.topics import prepare_topics
+from service.humanize import one_line
 from service.model.runtime import Runtime
-from service.settings import Settings
-from service.topics import prepare_topics
-from service.wording import one_line
+from service.settings.load import Settings
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet
 from tests.support.running import CHANGELOG, INPUT, memory_broker, send

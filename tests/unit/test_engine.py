@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.align import Verdict
-from service.engine import Engine, Forecasts
 from service.model.runtime import Runtime
+from service.processing.alignment import Verdict
+from service.processing.engine import Engine, Forecasts
 from service.records import Observations
 from service.state.arena import Arena
 from tests.support.bundles import DAY_MS, OFFSETS, RECURRENT, START_MS, TWO_CHANNELS, Walk, write_bundle

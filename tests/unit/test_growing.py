@@ -7,7 +7,7 @@ import mmap
 import numpy as np
 import pytest
 
-from service.state.growing import Growing
+from service.state.mmap_array import Growing
 
 ROW = np.dtype([("count", "<i8"), ("level", "<f4")])
 
@@ -37,7 +37,7 @@ def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -
         def resize(self, newsize: int) -> None:
             raise SystemError("mmap: resizing not available--no mremap()")
 
-    monkeypatch.setattr("service.state.growing.mmap.mmap", Fixed)
+    monkeypatch.setattr("service.state.mmap_array.mmap.mmap", Fixed)
     subject = Growing(4, (2,), np.dtype("f8"))
     subject.array[:] = 7.0
     subject.grow(8)
@@ -62,7 +62,7 @@ def test_where_the_system_has_no_memory_everything_is_as_before(monkeypatch: pyt
     subject._memory = Held(-1, 64, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     subject.array = subject._seen(4)
     subject.array[:] = 7.0
-    monkeypatch.setattr("service.state.growing.mmap.mmap", Full)
+    monkeypatch.setattr("service.state.mmap_array.mmap.mmap", Full)
     for _ in range(2):
         with pytest.raises(MemoryError, match=r"for 1000000 rows: Cannot allocate memory"):
             subject.grow(1_000_000)

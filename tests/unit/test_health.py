@@ -15,9 +15,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.errors import AddressInUse
-from service.health import Health
-from service.http_port import CONNECTIONS, HealthServer
-from service.metrics import Metrics
+from service.observability.health import Health
+from service.observability.http_port import CONNECTIONS, HealthServer
+from service.observability.metrics import Metrics
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from service.errors import DataError
 from service.history import History
-from training.interval import choose_interval, infer_interval
+from training.data.interval import choose_interval, infer_interval
 
 MINUTE, HOUR = 60_000, 3_600_000
 

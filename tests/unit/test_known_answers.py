@@ -9,13 +9,13 @@ import pytest
 
 from service.history import read_history
 from tests.support.shared import SHARED, needs_shared_data
-from training.data import Panel, Split, make_panel
-from training.metrics import Figure
-from training.protocols.gift import gift_grid, gift_tasks
-from training.protocols.judge import Judge
-from training.protocols.published import SEASONAL_NAIVE
-from training.protocols.task import Ask, Task
-from training.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks
+from training.data.panel import Panel, Split, make_panel
+from training.evaluation.metrics import Figure
+from training.evaluation.protocols.gift import gift_grid, gift_tasks
+from training.evaluation.protocols.judge import Judge
+from training.evaluation.protocols.published import SEASONAL_NAIVE
+from training.evaluation.protocols.task import Ask, Task
+from training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 

@@ -16,8 +16,9 @@ from typing import Literal
 import pytest
 import structlog
 
-from service.broker import kafka_producer, kafka_transactions
-from service.log import configure_log, get_log, log_everything
+from service.broker.kafka import producer as kafka_producer
+from service.broker.kafka import transactions as kafka_transactions
+from service.observability.log import configure_log, get_log, log_everything
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from service.align import Verdict
-from service.distribution import Distribution
-from service.measure import SCORE_LIMIT, Stopwatch, count_scores, scaled
-from service.metrics import PREFIX, SECONDS, STAGES, VERDICTS, Metrics
+from service.observability.histogram import Distribution
+from service.observability.metrics import PREFIX, SECONDS, STAGES, VERDICTS, Metrics
+from service.observability.recorder import SCORE_LIMIT, Stopwatch, count_scores, scaled
+from service.processing.alignment import Verdict
 
 
 @pytest.fixture

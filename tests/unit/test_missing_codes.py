@@ -12,11 +12,11 @@ from service.__main__ import run
 from service.bundle import read_manifest
 from service.commands.data_options import Source
 from service.errors import SettingsError
-from service.missing_codes import Codes, MissingCodes, chosen_codes
 from service.model.runtime import Runtime
-from service.options import Options
+from service.processing.missing_codes import Codes, MissingCodes, chosen_codes
 from service.records import Observations
-from service.settings import load_settings
+from service.settings.load import load_settings
+from service.settings.options import Options
 from tests.support.bundles import TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import documents, memory_broker, send, worker
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.pace import Pace
+from service.delivery.pace import Pace
 
 
 class Clock:

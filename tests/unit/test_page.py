@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.support.bundles import OFFSETS, QUANTILES, Walk, write_bundle
-from training.anatomy import Anatomy
-from training.data import Panel, Split
-from training.page import write_page
-from training.protocols.judge import Judge
-from training.protocols.task import Ask
-from training.protocols.windows import rolling_tasks
+from training.data.panel import Panel, Split
+from training.evaluation.error_breakdown import Anatomy
+from training.evaluation.html_report import write_page
+from training.evaluation.protocols.judge import Judge
+from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.windows import rolling_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY

@@ -8,9 +8,9 @@ import pytest
 from service.bundle import read_manifest
 from service.errors import MissingExtra
 from tests.support.bundles import Walk, write_bundle
-from training.data import Panel, Split
-from training.plot import STREAMS, WINDOWS, Gallery, plot_forecasts
-from training.protocols.judge import Chunk
+from training.data.panel import Panel, Split
+from training.evaluation.plot import STREAMS, WINDOWS, Gallery, plot_forecasts
+from training.evaluation.protocols.judge import Chunk
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -73,7 +73,7 @@ def test_a_picture_of_a_backtest(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_the_extra_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.plot.find_spec", lambda name: None)
+    monkeypatch.setattr("training.evaluation.plot.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"eddycast\[demo\]"):
         Gallery(panel(), read_manifest(bundle), ROWS)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.bundle import TensorSpec
-from service.demand import Steps
-from service.portions import Decoded, portions
+from service.processing.chunks import Decoded, portions
+from service.processing.demand import Steps
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from service.state.arena import Arena
 

@@ -12,15 +12,15 @@ from service.bundle import read_manifest
 from service.history import History
 from service.model.runtime import Runtime
 from tests.support.bundles import Walk, write_bundle
-from training.backtest import backtest, drive, judge_tasks
-from training.data import Panel, Split, make_panel
-from training.metrics import Figure
-from training.protocols import PROTOCOLS
-from training.protocols.book import book_history, book_values
-from training.protocols.gift import geometric_means, means, relative, training_rows, window_origins
-from training.protocols.judge import Judged
-from training.protocols.task import Ask
-from training.report import remarks
+from training.data.panel import Panel, Split, make_panel
+from training.evaluation.backtest import backtest, drive, judge_tasks
+from training.evaluation.metrics import Figure
+from training.evaluation.protocols import PROTOCOLS
+from training.evaluation.protocols.book import book_history, book_values
+from training.evaluation.protocols.gift import geometric_means, means, relative, training_rows, window_origins
+from training.evaluation.protocols.judge import Judged
+from training.evaluation.protocols.task import Ask
+from training.evaluation.report import remarks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY

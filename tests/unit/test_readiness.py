@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from service.delivery.readiness import Readiness
 from service.errors import AccessRefused, TransactionFailed
 from service.model.runtime import Runtime
-from service.readiness import Readiness
 from tests.support.bundles import START_MS, write_bundle
 from tests.support.running import OUTPUT, Worker, made, memory_broker, send, worker
 
@@ -16,7 +16,7 @@ from tests.support.running import OUTPUT, Worker, made, memory_broker, send, wor
 @pytest.fixture
 def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     """A worker that serves, whose evidence is always too old and whose errors always last."""
-    monkeypatch.setattr("service.trouble.PATIENCE_S", 0.0)
+    monkeypatch.setattr("service.delivery.outages.PATIENCE_S", 0.0)
     write_bundle(tmp_path)
     found = worker(memory_broker(2), Runtime.load(tmp_path))
     pipeline = found.pipeline

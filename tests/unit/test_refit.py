@@ -13,7 +13,7 @@ from service.__main__ import run
 from service.bundle import Manifest, read_manifest
 from service.errors import BundleError
 from service.model.runtime import Runtime
-from training.data import Panel, Split
+from training.data.panel import Panel, Split
 from training.fitting.problem import Problem
 from training.train import Recipe, fit_bundle, problem_of, train_bundle, whole_of
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.metrics import Figure
-from training.report import figures_table, manifest_figures, results, write_json
+from training.evaluation.metrics import Figure
+from training.evaluation.report import figures_table, manifest_figures, results, write_json
 
 
 def figure(

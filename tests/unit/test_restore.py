@@ -9,17 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from service.broker.memory import MemoryBroker
-from service.broker.memory_producer import MemoryProducer
+from service.broker.memory.broker import MemoryBroker
+from service.broker.memory.producer import MemoryProducer
 from service.bundle import TensorSpec
+from service.delivery.restore import Restore, Restored, State
+from service.delivery.start_positions import Positions, WhenDeleted
 from service.errors import BrokerUnavailable, OffsetGone, StateError
-from service.positions import Positions, WhenDeleted
+from service.processing.stream_time import Clock
 from service.records import PREFIX
 from service.state.adoption import Adoption, KeptPart, ModelRecord
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
-from service.state.restore import Restore, Restored, State
-from service.stream_time import Clock
 from tests.broker.tools import Listener
 
 SPECS = (TensorSpec(name="value", dtype="float64", shape=(1,)),)

@@ -14,36 +14,36 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 
 #: What the trainer may import of the service, and what the demo may on top of it.
 SHARED = {
-    "service.align",
+    "service.processing.alignment",
     "service.bundle",
-    "service.bundle_limits",
+    "service.sealing.bundle_limits",
     "service.commands.data_options",
-    "service.engine",
+    "service.processing.engine",
     "service.errors",
     "service.history",
-    "service.missing_codes",
+    "service.processing.missing_codes",
     "service.model",
-    "service.parts",
+    "service.sealing.parts",
     "service.records",
-    "service.replay",
-    "service.simulator.merge",
+    "service.processing.replay",
+    "service.simulation.merge",
     "service.state.arena",
-    "service.trust",
-    "service.wording",
+    "service.sealing.trust",
+    "service.humanize",
     "service.writing",
 }
 DEMO = {
     "service.app",
-    "service.broker.memory",
+    "service.broker.memory.broker",
     "service.broker.port",
     "service.commands.simulate.feed",
-    "service.connect",
-    "service.log",
-    "service.metrics.PREFIX",
+    "service.delivery.connect",
+    "service.observability.log",
+    "service.observability.metrics.PREFIX",
     "service.pipeline",
-    "service.security_settings",
-    "service.setting_groups",
-    "service.settings",
+    "service.settings.security",
+    "service.settings.groups",
+    "service.settings.load",
 }
 INNER = ["records.py", "waves.py", "align.py", "state/arena.py"]
 OUTSIDE = {"time", "datetime", "logging", "structlog", "prometheus_client", "kafka"}
@@ -89,7 +89,11 @@ def test_only_the_kafka_broker_imports_the_client(path: Path) -> None:
 def test_inner_rooms_know_no_broker_clock_log_or_metric(room: str) -> None:
     named = set(imports(ROOT / "service" / room))
     assert not {name.partition(".")[0] for name in named} & OUTSIDE
-    assert not {name for name in named if name.startswith(("service.broker", "service.metrics", "service.log"))}
+    assert not {
+        name
+        for name in named
+        if name.startswith(("service.broker", "service.observability.metrics", "service.observability.log"))
+    }
 
 
 @pytest.mark.parametrize("path", TRAINING, ids=name_of)

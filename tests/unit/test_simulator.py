@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.broker.port import Headers
 from service.errors import DataError
 from service.history import History
-from service.simulator import CHUNK, Sensors, merge, paced, shifted_to_end_at
+from service.simulation import CHUNK, Sensors, merge, paced, shifted_to_end_at
 
 HOUR = 3_600_000
 

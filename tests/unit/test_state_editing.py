@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from service.broker.kafka_partitioning import PARTITIONERS
+from service.broker.kafka.partitioning import PARTITIONERS
 from service.errors import StateError, TopicMissing
+from service.migration.editing import forget_stream, rename_stream
 from service.model.runtime import Runtime
-from service.settings import Settings
-from service.state.editing import forget_stream, rename_stream
+from service.settings.load import Settings
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import INPUT, committed, documents, memory_broker, send
@@ -94,7 +94,7 @@ def test_a_group_that_serves_is_left_alone(recurrent: Runtime, monkeypatch: pyte
             edit()
     fleet.stop(fleet.alive[0])
     answers = iter([0, 1])
-    monkeypatch.setattr("service.broker.memory.MemoryAdmin.members", lambda self, group: next(answers))
+    monkeypatch.setattr("service.broker.memory.broker.MemoryAdmin.members", lambda self, group: next(answers))
     with pytest.raises(StateError, match="has 1 member"):
         forget_stream(fleet.broker, SETTINGS, recurrent.manifest, "boiler-3")
     assert stored(fleet.broker) == before, "it joined while the records were written: they are aborted"

@@ -13,22 +13,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from service.broker.kafka_partitioning import PARTITIONERS
-from service.broker.memory import MemoryBroker
+from service.broker.kafka.partitioning import PARTITIONERS
+from service.broker.memory.broker import MemoryBroker
 from service.bundle import Manifest
+from service.delivery.topics import CHANGELOG
 from service.errors import DataError, StateError, TopicMissing
+from service.migration.describe import describe
+from service.migration.export import Exported, take_export
+from service.migration.parquet_file import KEY, read_export, write_export
+from service.migration.restore_into_group import Imported, Options, bring_in
 from service.model.runtime import Runtime
+from service.processing.stream_time import Clock
 from service.records import PREFIX
-from service.security_settings import KafkaSettings
-from service.settings import Settings
+from service.settings.load import Settings
+from service.settings.security import KafkaSettings
 from service.state.adoption import unserved
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
-from service.state.described import describe
-from service.state.exported import Exported, take_export
-from service.state.exported_file import KEY, read_export, write_export
-from service.state.importing import Imported, Options, bring_in
-from service.stream_time import Clock
-from service.topics import CHANGELOG
 from tests.support.bundles import RECURRENT, START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, running, send, worker
@@ -201,7 +201,7 @@ def test_a_file_that_cannot_be_written_is_named(recurrent: Runtime, tmp_path: Pa
 
 
 def test_offsets_and_changelog_must_agree(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.state.exported._SETTLE_S", 0.0)
+    monkeypatch.setattr("service.migration.export._SETTLE_S", 0.0)
     fleet = served(recurrent)
     admin, true = fleet.broker.admin(), committed(fleet.broker)
     for wrong in (true[0] - 1, true[0] + 1):
@@ -284,7 +284,7 @@ def test_an_import_that_is_cut_short_is_served_by_nobody(
 ) -> None:
     fleet = served(recurrent)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
-    monkeypatch.setattr("service.state.importing._TRANSACTION_BYTES", 400)
+    monkeypatch.setattr("service.migration.restore_into_group._TRANSACTION_BYTES", 400)
     if after == 3:
         fleet.broker.fail_next("commit")
     else:

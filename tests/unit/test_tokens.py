@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.kafka.pki import make_pki
-from service.broker.kafka_tokens import ClientCredentials
+from service.broker.kafka.tokens import ClientCredentials
 from service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
 from tests.support.tokens import SECRET, Endpoint
 

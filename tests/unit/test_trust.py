@@ -15,9 +15,9 @@ from service.__main__ import run
 from service.bundle import MANIFEST, Manifest, content_version, read_manifest
 from service.errors import BundleError, SettingsError
 from service.model.runtime import Runtime
-from service.settings import load_settings
-from service.signing import SIGNATURE, new_key, sign
-from service.trust import Trust
+from service.sealing.signing import SIGNATURE, new_key, sign
+from service.sealing.trust import Trust
+from service.settings.load import load_settings
 from tests.support.bundles import Walk, write_bundle
 
 CONTRACT_1 = Path(__file__).parents[1] / "support" / "contract1" / "bundle"

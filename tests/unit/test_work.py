@@ -11,16 +11,16 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from service.broker.memory import MemoryBroker
-from service.broker.memory_producer import MemoryProducer
-from service.measure import Stopwatch
+from service.broker.memory.broker import MemoryBroker
+from service.broker.memory.producer import MemoryProducer
+from service.delivery.topics import prepare_topics
 from service.model.runtime import Runtime
-from service.options import Options
+from service.observability.recorder import Stopwatch
+from service.processing.processor import Work
 from service.records import Damage, PartitionBatch, next_offset
-from service.settings import Settings
+from service.settings.load import Settings
+from service.settings.options import Options
 from service.state.store import Store
-from service.topics import prepare_topics
-from service.work import Work
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, DEAD, INPUT, committed, made, memory_broker, send, worker
 

@@ -92,7 +92,7 @@ def test_replay_and_backtest_ask_for_theirs_first(
 def test_pictures_without_matplotlib_are_refused_first(
     history: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("training.plot.find_spec", lambda _name: None)
+    monkeypatch.setattr("training.evaluation.plot.find_spec", lambda _name: None)
     assert run(["backtest", str(bundle), str(history), "--plot", str(bundle / "p.html")]) == 2
     assert "pip install 'eddycast[demo]'" in capsys.readouterr().err
 
@@ -127,7 +127,7 @@ def test_a_full_disk_is_one_line(
     assert "No space left on device" in refused(words, capsys)
 
 
-@pytest.mark.parametrize("place", ["onnx.save", "numpy.savez", "training.export.write_manifest"])
+@pytest.mark.parametrize("place", ["onnx.save", "numpy.savez", "training.export.onnx_export.write_manifest"])
 def test_a_disk_that_fills_up_in_training_is_one_line_and_keeps_the_bundle_before(
     place: str,
     history: Path,

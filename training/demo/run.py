@@ -14,19 +14,19 @@ from rich.table import Table
 
 from service.bundle import Manifest
 from service.history import History, read_history
-from service.log import configure_log
+from service.observability.log import configure_log
 from service.writing import check_writable
-from training.data import Panel, Split, format_duration, make_panel
-from training.demo.scrape import Snapshot, scrape
-from training.demo.screen import Screen, StreamLine, View, training_progress
-from training.demo.site import Site, open_site, publish
-from training.demo.watch import Watch
-from training.interval import infer_interval
-from training.metrics import Figure
-from training.plot import require_matplotlib
-from training.protocols.task import Ask
-from training.protocols.windows import ltsf_tasks
-from training.report import figures_table, results, write_json
+from training.data.interval import infer_interval
+from training.data.panel import Panel, Split, format_duration, make_panel
+from training.demo.host import Site, open_site, publish
+from training.demo.live_view import Screen, StreamLine, View, training_progress
+from training.demo.metrics_client import Snapshot, scrape
+from training.demo.output_reader import Watch
+from training.evaluation.metrics import Figure
+from training.evaluation.plot import require_matplotlib
+from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.windows import ltsf_tasks
+from training.evaluation.report import figures_table, results, write_json
 from training.train import Recipe, train_bundle
 
 DAY_MS = 86_400_000

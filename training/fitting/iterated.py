@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from training.fitting.problem import Problem
 from training.fitting.ridge import CHUNK, Moments, solve
-from training.models.columns import Columns
+from training.models.memory.columns import Columns
 
 STRENGTH = 1e-6  # of the penalty: least squares, but solvable for a constant stream too
 

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import trailing_means
+from training.data.panel import trailing_means
 from training.models.channels import light_memory
-from training.models.columns import Columns, unroll_memory
 from training.models.forecaster import Target
-from training.models.memory import MemorySpec
+from training.models.memory.columns import Columns, unroll_memory
+from training.models.memory.memory import MemorySpec
 
 LONG = 96  # leads: beyond, neighbouring origins are thinned and training draws so many leads at a time
 LONG_STRIDE = 8

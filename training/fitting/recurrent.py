@@ -3,7 +3,7 @@
 A piece starts at a random position from a zero hidden state; its first `burn_in` updates only warm the state and
 carry no loss (Dive into Deep Learning, "Backpropagation Through Time"). Of a phase bank a piece is the turns of one
 of its states. Over long horizons every batch draws some of the leads. Half of the batches see a twin of the history
-with runs of values taken out (`training/fitting/holes.py`) and are judged by what truly came. Validation carries the
+with runs of values taken out (`training/fitting/masking.py`) and are judged by what truly came. Validation carries the
 state through all history.
 """
 
@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.fitting.holes import with_holes
+from training.fitting.masking import with_holes
 from training.fitting.problem import LONG, LONG_STRIDE, Problem
-from training.models.columns import Columns
 from training.models.forecaster import Forecaster, view_of
 from training.models.latent import Carried, Nothing
+from training.models.memory.columns import Columns
 from training.models.recurrent import DILATED_GRU
 from training.models.seq2seq import SEQ2SEQ
 

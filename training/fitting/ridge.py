@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.fitting.problem import Problem
-from training.models.columns import Columns
+from training.models.memory.columns import Columns
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)  # shares of the number of rows
 GROUP_ENDS = (1, 6, 24, 48, 96, 192, 336, 720)  # leads that share a strength

@@ -1,6 +1,6 @@
 """Suspect readings in training: what a forecaster will hold back in service teaches it nothing either.
 
-A linear autoregression is fitted on all readings, judges them as the graph will (`training/models/suspects.py`), and is
+A linear autoregression is fitted on all readings, judges them as the graph will (`training/models/memory/suspects.py`), and is
 fitted again on what is left, until it holds back the same. Its memory takes a new level as the old one, moved, and so
 do the families that are fitted after it.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import DataError
-from service.wording import many
-from training.fitting.build import fit_ar
+from service.humanize import many
+from training.fitting.families import fit_ar
 from training.fitting.problem import Problem
 from training.models.linear import LIGHT_LAGS, LIGHT_RATES
 

@@ -5,12 +5,12 @@ from training.models.forecaster import Forecaster, StepOutput, Target, Unrolled,
 from training.models.joint import Joint
 from training.models.latent import Carried, Latent
 from training.models.linear import LinearAutoregression
-from training.models.memory import MemorySpec
+from training.models.memory.memory import MemorySpec
 from training.models.mixture import Mixture
 from training.models.naive import Naive, PointForecaster, SeasonalNaive
+from training.models.quantiles.sorted_quantiles import around
 from training.models.recurrent import LatentAutoregression, Recurrent
 from training.models.seq2seq import SequenceToSequence
-from training.models.spread import around
 
 __all__ = [
     "Carried",

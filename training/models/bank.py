@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.models.columns import Columns
 from training.models.latent import INPUT_BOUND, Latent, cell_input_size
-from training.models.memory import Glance, MemorySpec, State
-from training.models.units import safe, scale_of
+from training.models.memory.columns import Columns
+from training.models.memory.memory import Glance, MemorySpec, State
+from training.models.memory.units import safe, scale_of
 
 MOST_STATES = 24
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.models.columns import Columns
-from training.models.memory import LEVELS, MemorySpec
-from training.models.units import safe
+from training.models.memory.columns import Columns
+from training.models.memory.memory import LEVELS, MemorySpec
+from training.models.memory.units import safe
 
 LAGS = 24
 FEATURES = LAGS - 1 + len(LEVELS)  # of one channel

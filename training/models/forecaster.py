@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.counting import increases
-from training.models.block import Block
-from training.models.calibration import ANCHORS, Calibration
-from training.models.columns import Columns, unroll_memory
-from training.models.counter import Kind, increase, initial_counter
-from training.models.density import TINY, integral_transform, pinball, surprise
+from training.data.counters import increases
 from training.models.latent import Carried
-from training.models.memory import Memory, MemorySpec, State
+from training.models.memory.block import Block
+from training.models.memory.columns import Columns, unroll_memory
+from training.models.memory.counter import Kind, increase, initial_counter
+from training.models.memory.memory import Memory, MemorySpec, State
+from training.models.memory.suspect_columns import Judged, judge_columns
+from training.models.memory.suspects import Placement, Suspects, placement, possible
+from training.models.memory.units import Frame, relative, safe
 from training.models.parts import StatePart, calibration_part, latent_part, memory_parts
-from training.models.support import Support, confine, confined_units
-from training.models.suspect_columns import Judged, judge_columns
-from training.models.suspects import Placement, Suspects, placement, possible
-from training.models.units import Frame, relative, safe
+from training.models.quantiles.calibration import ANCHORS, Calibration
+from training.models.quantiles.density import TINY, integral_transform, pinball, surprise
+from training.models.quantiles.support import Support, confine, confined_units
 
 
 @dataclass(frozen=True)

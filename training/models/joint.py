@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.models.channels import light_memory
-from training.models.columns import unroll_memory
 from training.models.forecaster import Forecaster, StepOutput, Unrolled
-from training.models.memory import Memory, State
+from training.models.memory.columns import unroll_memory
+from training.models.memory.memory import Memory, State
+from training.models.memory.suspects import possible
 from training.models.parts import StatePart, joined, memory_parts
 from training.models.prefixed import part_of, prefixed
-from training.models.suspects import possible
 
 
 class Joint(nn.Module):

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from training.models.cells import CELLS, Cell
 from training.models.channels import SHOWN, shown_in, shown_of
-from training.models.columns import Columns
-from training.models.memory import Glance, MemorySpec, State
-from training.models.units import safe, scale_of
+from training.models.memory.columns import Columns
+from training.models.memory.memory import Glance, MemorySpec, State
+from training.models.memory.units import safe, scale_of
 
 #: Bounds of what a recurrent cell is shown, in running scales: an outlier must not saturate its state for ever.
 INPUT_BOUND = 10.0

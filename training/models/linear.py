@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.models.channels import FEATURES
 from training.models.forecaster import Target, View
-from training.models.memory import LEVELS, MemorySpec
+from training.models.memory.memory import LEVELS, MemorySpec
 from training.models.naive import PointForecaster
 
 LAGS = 48

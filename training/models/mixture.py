@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.models.columns import Columns
 from training.models.forecaster import Forecaster, View
 from training.models.latent import Carried
-from training.models.memory import Glance, State
+from training.models.memory.columns import Columns
+from training.models.memory.memory import Glance, State
 from training.models.prefixed import part_of, prefixed
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from training.models.forecaster import Forecaster, Target, View
-from training.models.memory import MemorySpec
-from training.models.table import TableSpec
-from training.models.units import slot_in_bin
+from training.models.memory.memory import MemorySpec
+from training.models.memory.table import TableSpec
+from training.models.memory.units import slot_in_bin
 
 
 class PointForecaster(Forecaster):

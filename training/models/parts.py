@@ -1,6 +1,6 @@
 """The parts of a forecaster's state: what is kept together, or zeroed together, when another model takes a row over.
 
-Each has the facts that move it. `training/export.py` turns them into the meanings of the manifest: a fact that is left
+Each has the facts that move it. `training/export/onnx_export.py` turns them into the meanings of the manifest: a fact that is left
 out lets a model go on from numbers that it misreads, a fact too many only costs a warm start.
 """
 
@@ -13,14 +13,14 @@ from typing import Any
 
 from torch import Tensor
 
-from training.models.calibration import REVISION as CALIBRATION_REVISION
-from training.models.calibration import Calibration
-from training.models.counter import Kind, initial_counter
 from training.models.latent import Carried
-from training.models.memory import REVISION as MEMORY_REVISION
-from training.models.memory import SECOND_RATE, Memory, MemorySpec
-from training.models.suspects import REVISION as SUSPECTS_REVISION
-from training.models.suspects import Suspects
+from training.models.memory.counter import Kind, initial_counter
+from training.models.memory.memory import REVISION as MEMORY_REVISION
+from training.models.memory.memory import SECOND_RATE, Memory, MemorySpec
+from training.models.memory.suspects import REVISION as SUSPECTS_REVISION
+from training.models.memory.suspects import Suspects
+from training.models.quantiles.calibration import REVISION as CALIBRATION_REVISION
+from training.models.quantiles.calibration import Calibration
 
 CORE, SECOND, LATENT, CALIBRATION = "core", "second_season", "latent", "calibration"
 

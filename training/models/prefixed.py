@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from training.models.memory import State
+from training.models.memory.memory import State
 
 
 def prefixed(states: Mapping[str, State]) -> State:

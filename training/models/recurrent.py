@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.models.bank import MOST_STATES, PhaseBank
-from training.models.calibration import ANCHORS
 from training.models.cells import CELLS
 from training.models.forecaster import Forecaster, Target, View
 from training.models.latent import Latent
 from training.models.linear import LinearAutoregression
-from training.models.memory import LEVELS, MemorySpec
+from training.models.memory.memory import LEVELS, MemorySpec
 from training.models.naive import at_phase
-from training.models.spread import around
+from training.models.quantiles.calibration import ANCHORS
+from training.models.quantiles.sorted_quantiles import around
 
 UNITS = 64
 DROPOUT = 0.2

@@ -19,7 +19,7 @@ from training.models.cells import gated
 from training.models.forecaster import Target, View
 from training.models.latent import INPUT_BOUND, Latent, circled, phase_of
 from training.models.linear import LinearAutoregression
-from training.models.memory import MemorySpec
+from training.models.memory.memory import MemorySpec
 from training.models.recurrent import UNITS, Recurrent, plain_memory
 
 SEQ2SEQ = "seq2seq"

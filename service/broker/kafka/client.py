@@ -1,0 +1,131 @@
+"""kafka-python's network client, which keeps the reason of a failed connection.
+
+The client (kafka-python 3.0) logs each failure and then reports that it was "unable to bootstrap". The last failure of
+each address is kept here and raised in its place. The same client never asks an address again that refused it: a wrong
+password that is repeated many times a second locks accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kafka.errors import KafkaError, NodeNotReadyError
+from kafka.net.compat import KafkaNetClient
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
+
+from service.broker.kafka.errors import translate
+from service.broker.kafka.probe import offered, speaks
+from service.broker.kafka.refusals import choice_of, interrupted, reason, refusal
+from service.errors import AccessRefused, BrokerUnavailable, EddycastError
+
+
+class Client(KafkaNetClient):  # type: ignore[misc]
+    """The network client of every consumer, producer and admin (their `kafka_client` option)."""
+
+    def __init__(self, net: Any = None, manager: Any = None, **configs: Any) -> None:
+        net = NetworkSelector(**configs) if net is None else net
+        super().__init__(net, manager or Manager(net, **configs), **configs)
+
+
+class Manager(KafkaConnectionManager):  # type: ignore[misc]
+    """Connections to nodes. Written by the client's network thread, read by others."""
+
+    def __init__(self, net: Any, **configs: Any) -> None:
+        self._failures: dict[str, Exception] = {}  # HOST:PORT -> why the newest connection failed
+        self._unanswered: Exception | None = None  # why the newest question about the cluster was not answered
+        super().__init__(net, **configs)
+        asked_in_vain = self.cluster.failed_update
+
+        def failed_update(error: Exception) -> None:
+            self._unanswered = error
+            asked_in_vain(error)
+
+        self.cluster.failed_update = failed_update
+
+    def refused(self) -> AccessRefused | None:
+        """The refusal of a node whose newest connection was refused; None if there is none."""
+        found = (refusal(error, where) for where, error in self._failures.copy().items())
+        return next((error for error in found if error is not None), None)
+
+    def reasons(self) -> str:
+        """Addresses that do not answer, each with its reason; empty if all do."""
+        return ", ".join(f"{where}: {reason(error)}" for where, error in self._failures.copy().items())
+
+    def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
+        """Raises AccessRefused, BrokerUnavailable; the client is closed then."""
+        try:
+            super().bootstrap(timeout_ms, refresh)
+        except KafkaError as error:
+            self.close()
+            self._net.close()
+            raise self._explained(error) from error
+        self._failures.clear()  # one address that let us in is enough; the others are not asked again
+
+    def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
+        """The client's own; what becomes of a new connection is noted."""
+        if node_id in self._conns or (node := self.cluster.broker_metadata(node_id)) is None:
+            return super().get_connection(node_id, *args, **kwargs)
+        where = f"{node.host}:{node.port}"
+        if not self.bootstrapped:
+            self._spare(node_id, where)
+        connection = super().get_connection(node_id, *args, **kwargs)
+        self._follow(connection, where)
+        return connection
+
+    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
+        transport = await super()._build_transport(node, timeout_at=timeout_at)
+        transport._sock_recv = _to_the_last_word(transport._sock_recv)
+        return transport
+
+    def _follow(self, connection: Any, where: str) -> None:
+        """Note how it ends. A broker that refuses a login hangs up as well, and the client may see that first: what it
+        then closes the connection for is the reason."""
+        closing = connection.close
+
+        def close(error: Exception | None = None) -> None:
+            if error is not None and refusal(error, where) is not None:
+                self._failures[where] = error
+            closing(error)
+
+        connection.close = close
+        connection.init_future.add_callback(lambda _: self._failures.pop(where, None))
+        connection.close_future.add_errback(lambda error: self._failures.update({where: error}))
+
+    def _spare(self, node_id: Any, where: str) -> None:
+        """Keep an address that refused the service from being asked again. Raises KafkaError once all have refused."""
+        if not self._refuses(where):
+            return
+        if all(self._refuses(f"{node.host}:{node.port}") for node in self.cluster.bootstrap_brokers()):
+            raise KafkaError("every broker refuses")
+        self.update_backoff(node_id)
+        raise NodeNotReadyError(node_id)
+
+    def _refuses(self, where: str) -> bool:
+        return where in self._failures and refusal(self._failures[where], where) is not None
+
+    def _explained(self, error: KafkaError) -> EddycastError:
+        """A failed bootstrap as one error: a refusal if there is one, else the reason of each address."""
+        servers = f"cannot reach Kafka at {', '.join(self.cluster.config['bootstrap_servers'])}"
+        for where, failure in self._failures.copy().items():
+            refused = refusal(failure, where)
+            if refused is None and interrupted(failure):
+                refused = speaks(where, self.config)
+            if refused is not None:
+                action = refused.action or choice_of(offered(where, self.config))
+                return type(refused)(f"{servers}: {refused.what}", action)
+        if not self._failures:
+            return translate(self._unanswered or error, servers)
+        return BrokerUnavailable(f"{servers}: {self.reasons()}")
+
+
+def _to_the_last_word(receive: Callable[[], tuple[bytes, Exception | None]]) -> Callable[..., Any]:
+    """The client throws away what arrives together with the end of a connection, which is where a broker that hangs up
+    says why. The end is found again by the next call."""
+
+    def received() -> tuple[bytes, Exception | None]:
+        data, error = receive()
+        return (data, None) if data else (data, error)
+
+    return received

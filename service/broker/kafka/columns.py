@@ -1,0 +1,65 @@
+"""From what kafka-python's `poll` returns to `PartitionBatch`: columns of the bulk path, or records one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from kafka import TopicPartition
+
+from service.broker.kafka.fetched import DamagedValue
+from service.broker.kafka.record_format import Columns
+from service.records import PartitionBatch
+
+
+def batches(
+    polled: Mapping[TopicPartition, Sequence[Any]], positions: Mapping[int, int] | None = None
+) -> list[PartitionBatch]:
+    """One batch for each partition that brought something. `positions`, by partition, are those after the poll."""
+    ends = positions or {}
+    return [_batch(where, found, ends.get(where.partition)) for where, found in polled.items() if found]
+
+
+def _batch(where: TopicPartition, found: Sequence[Any], end: int | None) -> PartitionBatch:
+    if isinstance(found[0], Columns):
+        columns, damaged = _joined(found), [part.damage for part in found if part.damage is not None]
+    else:
+        columns = _of_records(found)
+        damaged = [record.value.damage for record in found if isinstance(record.value, DamagedValue)]
+    return PartitionBatch(
+        where.topic,
+        where.partition,
+        columns.keys,
+        columns.values,
+        columns.timestamps,
+        columns.offsets,
+        {damage.first: damage for damage in damaged},
+        end,
+    )
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    if len(parts) == 1:
+        return parts[0]
+    return Columns(
+        [key for part in parts for key in part.keys],
+        [value for part in parts for value in part.values],
+        np.concatenate([part.timestamps for part in parts]),
+        np.concatenate([part.offsets for part in parts]),
+    )
+
+
+def _of_records(records: Sequence[Any]) -> Columns:
+    return Columns(
+        [record.key for record in records],
+        [record.value for record in records],
+        np.array([record.timestamp for record in records], np.int64),
+        np.array([_offset(record) for record in records], np.int64),
+    )
+
+
+def _offset(record: Any) -> int:
+    """The client has a record that stands for a batch at the batch's last offset."""
+    value = record.value
+    return value.damage.first if isinstance(value, DamagedValue) else int(record.offset)

@@ -1,0 +1,208 @@
+"""One member of a consumer group, through kafka-python's public calls. Only this file knows its consumer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kafka import KafkaConsumer as Client
+from kafka import TopicPartition
+from kafka.errors import KafkaError, NoOffsetForPartitionError
+from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
+
+from service.broker.kafka.bulk_reading import read_in_columns
+from service.broker.kafka.columns import batches
+from service.broker.kafka.errors import translated
+from service.broker.kafka.fetched import Screen
+from service.broker.kafka.membership import is_confirmed, silence_s
+from service.broker.kafka.offsets import stored_offsets
+from service.broker.kafka.public_reading import read_screened
+from service.broker.kafka.rebalance import Relay, tell_of_every_loss
+from service.broker.port import RebalanceListener
+from service.errors import EddycastError, InstanceFenced, MembershipLost
+from service.records import PartitionBatch
+
+log = logging.getLogger(__name__)
+#: A position that no partition ever has.
+_NOWHERE = 1 << 62
+
+
+class KafkaConsumer:
+    """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never by themselves.
+
+    `bulk` decodes whole record batches; without it the client does, record by record. A compressed batch that would
+    unpack to more than `unpacked_bytes` is not read.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        topic: str,
+        listener: RebalanceListener,
+        timeout_ms: int,
+        bulk: bool,
+        unpacked_bytes: int,
+    ) -> None:
+        self._topic = topic
+        self._timeout_ms = timeout_ms
+        self._static = config.get("group_instance_id")
+        with translated(f"cannot reach Kafka at {config['bootstrap_servers']}"):
+            self._client = Client(**config)
+            self._membership: ConsumerGroupMetadata = self._client.group_metadata()
+            (read_in_columns if bulk else read_screened)(self._client, Screen(unpacked_bytes))
+            tell_of_every_loss(self._client)
+            self._relay = Relay(self.capture_membership, self._client, listener)
+            self._client.subscribe([topic], listener=self._relay)
+
+    def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
+        """See `port.Consumer`. What the listener raises comes out of here, before any record is taken."""
+        try:
+            with translated(f"cannot read {self._topic}"):
+                self._keep_joining()
+                polled = self._poll(max(0, int(timeout_s * 1000)), max_records)
+        except EddycastError as error:
+            if (raised := self._relay.take_error()) is not None:
+                raise raised from error
+            raise
+        self.capture_membership()
+        self._check_not_displaced()
+        self._check_not_refused()
+        return batches(polled, self.positions())
+
+    def is_member(self) -> bool:
+        """See `port.Consumer`."""
+        return self._membership.generation_id >= 0 and bool(self._client._coordinator.stable())
+
+    def confirm(self, timeout_s: float) -> bool:
+        """See `port.Consumer`."""
+        membership = self._membership
+        if membership.generation_id < 0 or not membership.member_id:
+            return False
+        coordinator = self._client._coordinator
+        try:
+            return bool(coordinator._net.run(is_confirmed, coordinator, membership, int(timeout_s * 1000)))
+        except KafkaError as error:
+            log.debug("the group did not say whether %s is a member: %s", membership.member_id, error)
+            return False
+
+    def silence_s(self) -> float:
+        """See `port.Consumer`."""
+        return silence_s(self._client._coordinator)
+
+    def assignment(self) -> frozenset[int]:
+        """See `port.Consumer`."""
+        return frozenset(where.partition for where in self._client.assignment())
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """See `port.Consumer`. While a rebalance is being agreed on the client cannot commit and BrokerUnavailable
+        is raised: nothing was stored, and the same call may succeed after the next poll."""
+        if offsets:
+            with translated(f"cannot commit offsets of {self._topic}"):
+                self._client.commit(self._for_commit(offsets), timeout_ms=self._timeout_ms)
+
+    def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
+        """See `port.Consumer`."""
+        coordinator, timeout_ms = self._client._coordinator, int(timeout_s * 1000)
+        with translated(f"cannot read the committed offsets of {self._topic}"):
+            found = coordinator._net.run(stored_offsets, coordinator, self._topic, list(partitions), timeout_ms)
+            return dict(found)
+
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        """See `port.Consumer`."""
+        self._check_held(offsets)
+        for partition, offset in offsets.items():
+            self._client.seek(self._at(partition), offset)
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """See `port.Consumer`."""
+        self._check_held(partitions)
+        self._client.pause(*map(self._at, partitions))
+
+    def resume(self, partitions: Collection[int]) -> None:
+        """See `port.Consumer`."""
+        self._check_held(partitions)
+        self._client.resume(*map(self._at, partitions))
+
+    def positions(self) -> dict[int, int]:
+        """See `port.Consumer`. The client's own call looks at all partitions for each that it is asked for, and
+        may wait for the broker."""
+        states = self._client._subscription.assignment.copy()
+        return {where.partition: s.position.offset for where, s in states.items() if s.position is not None}
+
+    def lag(self) -> dict[int, int]:
+        """See `port.Consumer`. A partition of which nothing has been fetched yet is left out."""
+        ends = {partition: self._client.highwater(self._at(partition)) for partition in self.assignment()}
+        at = self.positions()
+        return {p: max(0, end - at[p]) for p, end in ends.items() if end is not None and p in at}
+
+    def close(self) -> None:
+        """See `port.Consumer`. A static member does not leave: its partitions stay its own until the session ends."""
+        self._relay.silence()
+        with translated(f"cannot leave the group of {self._topic}"):
+            self._client.close(autocommit=False, timeout_ms=self._timeout_ms)
+
+    @property
+    def membership(self) -> ConsumerGroupMetadata:
+        """Who we were at the end of the last poll: what a transaction's offsets are fenced by.
+
+        Never taken later: the client forgets its generation when it is expelled, and the broker accepts offsets
+        that come without one.
+        """
+        return self._membership
+
+    def capture_membership(self) -> None:
+        """Called on the polling thread after each poll, and at the start of each listener call."""
+        self._membership = self._client.group_metadata()
+
+    def transaction_offsets(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Offsets as a transaction takes them. Raises MembershipLost when there is no generation to fence them by."""
+        if self._membership.generation_id < 0 or not self._membership.member_id:
+            raise MembershipLost(f"no longer a member of the group that reads {self._topic}")
+        return self._for_commit(offsets)
+
+    def _poll(self, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Any]:
+        """The client's poll. One that has no start for a partition refuses to poll at all; a partition that is paused
+        has time until it is resumed, so it is given a position that will be refused then."""
+        try:
+            return self._client.poll(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
+        except NoOffsetForPartitionError as error:
+            without = set(error.args[0])
+            if not without <= self._client.paused():
+                raise
+            for where in without:
+                self._client.seek(where, _NOWHERE)
+            return self._client.poll(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
+
+    def _for_commit(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {self._at(partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+
+    def _at(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topic, partition)
+
+    def _check_held(self, partitions: Collection[int]) -> None:
+        if missing := set(partitions) - self.assignment():
+            raise MembershipLost(f"partitions {sorted(missing)} of {self._topic} are not assigned to this member")
+
+    def _keep_joining(self) -> None:
+        """Let a join that outlasts a poll be finished by the next one.
+
+        The client (kafka-python 3.0) looks anew whether a join is needed; where changed metadata was the reason it is
+        gone by then, the answer that arrives is never read, and the member waits without partitions for ever.
+        """
+        coordinator = self._client._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
+
+    def _check_not_displaced(self) -> None:
+        """A static member whose instance id was taken over goes on polling without an error: the client only stops its
+        heartbeat (kafka-python 3.0, `BaseCoordinator._do_heartbeat`). Nothing public says so."""
+        coordinator = self._client._coordinator
+        if self._static and coordinator.stable() and not coordinator._heartbeat_enabled:
+            what = f"the instance id {self._static!r} is now used by another process"
+            raise InstanceFenced(what, "give each process an instance id of its own")
+
+    def _check_not_refused(self) -> None:
+        """A node that no longer lets us in is asked again and again by the client, without an error."""
+        if (refused := self._client._manager.refused()) is not None:
+            raise refused

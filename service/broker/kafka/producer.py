@@ -1,0 +1,240 @@
+"""Columns out, through kafka-python's producer: what is queued, what became of it, and when the client is thrown away.
+
+How records enter the client stands in `kafka_sending` and `kafka_bulk_writing`, its transactions in
+`kafka_transactions`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NoReturn
+
+from kafka import KafkaProducer as Client
+from kafka import TopicPartition
+from kafka.errors import KafkaError, KafkaTimeoutError, TransactionAbortedError
+
+from service.broker.kafka.bulk_writing import append
+from service.broker.kafka.consumer import KafkaConsumer
+from service.broker.kafka.errors import during_commit, in_transaction, translate_record, translated
+from service.broker.kafka.sending import Result, check_sizes, send
+from service.broker.kafka.transactions import Transactions, discard
+from service.broker.port import Consumer, Headers
+from service.errors import BrokerError, BrokerUnavailable, TransactionFailed
+
+log = logging.getLogger(__name__)
+
+
+class KafkaProducer:
+    """A `port.Producer` on kafka-python. `bulk` sends a column as whole batches, else record by record.
+
+    Without a transactional id: after a failed flush the client is thrown away, with whatever it still held, and the
+    next `produce` works on a new one; the caller goes back to its committed offsets and may repeat records.
+
+    With one: any failure inside a transaction ends this object; every later call raises TransactionFailed, and only
+    `close` is left. The owner asks the broker for a new producer with the same id, which aborts what was open.
+    """
+
+    def __init__(self, config: Mapping[str, Any], timeout_s: float, bulk: bool = True) -> None:
+        self._config = config
+        self._send = append if bulk else send
+        self._transactional: str | None = config.get("transactional_id")
+        self._limit: int = config["max_request_size"]
+        self._queued: list[Result] = []
+        self._failure: tuple[BaseException, str] | None = (
+            None  # what the client refused since the last flush, and doing
+        )
+        self._broken: TransactionFailed | None = None
+        self._transactions: Transactions | None = None
+        self._open = False
+        self._client: Client | None = self._connect(timeout_s)
+
+    def produce(
+        self,
+        topic: str,
+        partition: int,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        headers: Sequence[Headers] | None = None,
+    ) -> None:
+        """See `port.Producer`. A record with neither key nor value, which the client refuses, gets an empty value."""
+        self._check_alive()
+        if self._transactional and not self._open:
+            raise TransactionFailed("no transaction is open")
+        check_sizes(self._limit, topic, keys, values, headers)
+        if self._client is None:
+            self._client = self._connect()
+        if None in keys and None in values:
+            values = [b"" if key is None and value is None else value for key, value in zip(keys, values, strict=True)]
+        limit = self._config["batch_size"]
+        try:
+            self._queued.extend(self._send(self._client, topic, partition, keys, values, headers, limit))
+        except (KafkaError, ValueError) as error:  # ValueError: no such partition
+            self._failure = self._failure or (error, _doing((topic, partition)))
+
+    def flush(self, timeout_s: float) -> None:
+        """See `port.Producer`."""
+        self._check_alive()
+        self._settle(timeout_s)
+        queued, self._queued = self._queued, []
+        failure, self._failure = self._failure, None
+        bad = next((result for result in queued if not result.is_done or result.exception is not None), None)
+        if failure is None and bad is not None:
+            failure = bad.exception or KafkaTimeoutError(f"no answer within {timeout_s:g} s"), _doing(bad.place)
+        if failure is None:
+            return
+        if self._open:
+            self._end(in_transaction(*failure), failure[0])
+        self._discard(0.0)
+        raise translate_record(*failure) from failure[0]
+
+    def begin(self) -> None:
+        """See `port.Producer`."""
+        transactions = self._usable()
+        if self._open:
+            raise TransactionFailed("a transaction is open already", "commit or abort it first")
+        try:
+            transactions.begin()
+        except KafkaError as error:
+            self._end(in_transaction(error, "cannot begin a transaction"), error)
+        self._open = True
+
+    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer, timeout_s: float = 10.0) -> None:
+        """See `port.Producer`. Raises InstanceFenced for a static member that was displaced."""
+        transactions = self._usable(opened=True)
+        if not isinstance(consumer, KafkaConsumer):
+            raise TypeError("the offsets of a Kafka transaction come from a Kafka consumer")
+        if not offsets:
+            return
+        ours = consumer.transaction_offsets(offsets)
+        try:
+            transactions.send_offsets(ours, consumer.membership, timeout_s)
+        except KafkaError as error:
+            self._end(in_transaction(error, f"cannot add offsets of {topic} to the transaction"), error)
+
+    def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:
+        """See `port.Producer`."""
+        self.begin()
+        try:
+            self._usable(opened=True).probe([TopicPartition(*place) for place in places], timeout_s)
+        except KafkaError as error:
+            self._end(in_transaction(error, f"cannot write to {', '.join(topic for topic, _ in places)}"), error)
+        self._open = False
+
+    def commit(self, timeout_s: float = 10.0) -> None:
+        """See `port.Producer`. `timeout_s` is for all of it. Every result is looked at before the commit is asked for:
+        the client commits, too, when a record has got lost."""
+        deadline = time.monotonic() + timeout_s
+        transactions = self._usable(opened=True)
+        doing = "cannot commit the transaction"
+        self.flush(timeout_s)
+        try:
+            asked = transactions.ask_for_commit()
+        except KafkaError as error:
+            self._end(in_transaction(error, doing), error)
+        try:
+            transactions.await_commit(asked, max(0.0, deadline - time.monotonic()))
+        except KafkaError as error:
+            self._end(during_commit(error, doing), error)
+        self._open = False
+
+    def abort(self, timeout_s: float = 10.0) -> None:
+        """See `port.Producer`. The producer goes on only if nothing had failed; else it stays unusable."""
+        if self._broken is not None or not self._open:
+            return
+        transactions = self._usable(opened=True)
+        queued, self._queued = self._queued, []
+        try:
+            transactions.abort(timeout_s)
+        except KafkaError as error:
+            self._end(in_transaction(error, "cannot abort the transaction"), error)
+        self._open = False
+        if self._failure is not None or any(_has_failed(result) for result in queued):
+            self._broken = TransactionFailed("a record of an aborted transaction was refused")
+            self._discard(0.0)
+
+    def close(self, timeout_s: float) -> None:
+        """See `port.Producer`. Records that were not flushed may be lost."""
+        deadline = time.monotonic() + timeout_s
+        if self._open:
+            try:
+                self.abort(timeout_s)
+            except BrokerError as error:
+                log.warning("the transaction ends with its time-out: %s", error)
+        self._queued = []
+        self._discard(max(0.0, deadline - time.monotonic()))
+        if self._transactional and self._broken is None:
+            self._broken = TransactionFailed("closed")
+
+    def _connect(self, timeout_s: float = 0.0) -> Client:
+        """A new client. With a transactional id the id's earlier owner is fenced and its transaction aborted."""
+        deadline = time.monotonic() + timeout_s
+        with translated(f"cannot reach Kafka at {self._config['bootstrap_servers']}"):
+            client = Client(**self._config)
+        if self._transactional:
+            doing = f"cannot start the transactional id {self._transactional!r}"
+            self._transactions = Transactions(client)
+            try:
+                self._transactions.start(max(0.0, deadline - time.monotonic()))
+            except KafkaTimeoutError as error:
+                discard(client, 0.0)
+                raise BrokerUnavailable(
+                    f"cannot start the transactional id {self._transactional!r}: {error}"
+                ) from error
+            except KafkaError as error:
+                discard(client, 0.0)
+                raise in_transaction(error, doing) from error
+        return client
+
+    def _settle(self, timeout_s: float) -> None:
+        """Wait until every queued record has a result, or until the time is over. Raises nothing: results are checked.
+
+        The client's flush allows each batch the whole time and stumbles over a batch that was split, so it is called
+        until nothing is left.
+        """
+        deadline = time.monotonic() + timeout_s
+        queued = self._queued
+        while self._client is not None and any(not result.is_done for result in queued):
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return
+            try:
+                self._client.flush(remaining)
+            except KafkaError as error:
+                log.debug("flush: %s", error)
+                time.sleep(0.001)
+
+    def _end(self, reason: BrokerError, cause: BaseException) -> NoReturn:
+        """Nothing more goes through this producer: its transaction ends by its successor, or by its time-out."""
+        self._broken = TransactionFailed(reason.what)
+        self._open = False
+        self._queued = []
+        self._discard(0.0)
+        raise reason from cause
+
+    def _discard(self, timeout_s: float) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            discard(client, timeout_s)
+
+    def _check_alive(self) -> None:
+        if self._broken is not None:
+            raise TransactionFailed(f"this producer failed before: {self._broken.what}", "build a new one")
+
+    def _usable(self, opened: bool = False) -> Transactions:
+        self._check_alive()
+        if self._transactions is None:
+            raise TransactionFailed("this producer has no transactional id")
+        if opened and not self._open:
+            raise TransactionFailed("no transaction is open")
+        return self._transactions
+
+
+def _has_failed(result: Result) -> bool:
+    """Whether something else than the abort itself ended these records."""
+    return result.exception is not None and not isinstance(result.exception, TransactionAbortedError)
+
+
+def _doing(place: tuple[str, int]) -> str:
+    return f"a record for {place[0]} partition {place[1]} was not acknowledged"

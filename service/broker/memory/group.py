@@ -1,0 +1,56 @@
+"""A consumer group within one process: cooperative and sticky."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service.broker.memory.consumer import MemoryConsumer
+
+
+class Group:
+    """Members, who owns which partition, and the committed offsets. Everything here happens under the broker's lock."""
+
+    def __init__(self) -> None:
+        self.members: list[MemoryConsumer] = []  # in order of joining
+        self.joined: dict[MemoryConsumer, int] = {}  # member -> the number of its joining
+        self.joins = 0
+        self.owners: dict[int, MemoryConsumer] = {}  # partition -> the member that holds it
+        self.committed: dict[int, int] = {}
+        self.pending: dict[object, dict[int, int]] = {}  # open transaction -> its offsets
+
+    def targets(self, partitions: int) -> dict[MemoryConsumer, set[int]]:
+        """Who should hold what: even shares, and nobody gives up more than needed."""
+        shares: dict[MemoryConsumer, set[int]] = {member: set() for member in self.members}
+        if not shares:
+            return shares
+        least, extra = divmod(partitions, len(shares))
+        spare = []
+        for partition in range(partitions):
+            owner = self.owners.get(partition)
+            if owner in shares and len(shares[owner]) < least + (extra > 0):
+                shares[owner].add(partition)
+            else:
+                spare.append(partition)
+        order = sorted(shares.values(), key=len, reverse=True)
+        for index, share in enumerate(order):
+            quota = least + (index < extra)
+            while len(share) > quota:
+                spare.append(max(share))
+                share.remove(spare[-1])
+            while len(share) < quota:
+                share.add(spare.pop(0))
+        return shares
+
+    def join(self, member: MemoryConsumer) -> None:
+        """Take a member in."""
+        self.joins += 1
+        self.joined[member] = self.joins
+        self.members.append(member)
+
+    def leave(self, member: MemoryConsumer) -> None:
+        """Forget a member; what it held is free at once."""
+        if member in self.members:
+            self.members.remove(member)
+            del self.joined[member]
+        self.owners = {p: owner for p, owner in self.owners.items() if owner is not member}

@@ -1,0 +1,188 @@
+"""The in-process broker's producer, with transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from threading import Condition
+from typing import TYPE_CHECKING, NoReturn
+
+from service.broker.memory.consumer import MemoryConsumer
+from service.broker.memory.log import Column, State, Transaction
+from service.broker.port import Consumer, Headers
+from service.errors import (
+    BrokerError,
+    CommitUnknown,
+    MembershipLost,
+    ProducerFenced,
+    RecordRefused,
+    RecordTooLarge,
+    TransactionFailed,
+)
+
+if TYPE_CHECKING:
+    from service.broker.memory.broker import MemoryBroker
+
+
+class MemoryProducer:
+    """A `port.Producer`. As on Kafka, a failure inside a transaction ends a producer with a transactional id:
+    only `close` is left then, and the broker gives a new one for the same id.
+    """
+
+    def __init__(self, broker: MemoryBroker, transactional_id: str | None, changed: Condition) -> None:
+        self._broker = broker
+        self._id = transactional_id
+        self._changed = changed
+        self._rejected: BrokerError | None = None  # the first failure since the last flush
+        self._broken: str | None = None
+        self._fenced = False
+        self._open: Transaction | None = None
+
+    def produce(
+        self,
+        topic: str,
+        partition: int,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        headers: Sequence[Headers] | None = None,
+    ) -> None:
+        """See `port.Producer`. A record with neither key nor value gets an empty value, as on Kafka."""
+        self._check_alive()
+        if self._id is not None and self._open is None:
+            raise TransactionFailed("no transaction is open")
+        column = Column.of(keys, values, headers)
+        if not column.keys:
+            return
+        self._broker.check_size(topic, column)
+        try:
+            self._broker.faults.strike("produce")
+            with self._changed:
+                self._broker.store(topic, partition, column, self._open)
+        except BrokerError as error:
+            self._rejected = self._rejected or error
+
+    def flush(self, timeout_s: float) -> None:  # noqa: ARG002 - nothing here takes time
+        """See `port.Producer`."""
+        self._check_alive()
+        failure, self._rejected = self._rejected, None
+        try:
+            self._broker.faults.strike("flush")
+        except BrokerError as error:
+            failure = failure or error
+        if failure is not None and self._id is not None:
+            self._fail(str(failure), RecordRefused if isinstance(failure, RecordTooLarge) else TransactionFailed)
+        if failure is not None:
+            raise failure
+
+    def begin(self) -> None:
+        """See `port.Producer`."""
+        self._check_alive()
+        if self._id is None:
+            raise TransactionFailed("this producer has no transactional id")
+        if self._open is not None:
+            raise TransactionFailed("a transaction is open already", "commit or abort it first")
+        self._strike("begin")
+        self._open = Transaction()
+
+    def send_offsets(
+        self,
+        topic: str,
+        offsets: Mapping[int, int],
+        consumer: Consumer,
+        timeout_s: float = 10.0,  # noqa: ARG002 - nothing here takes time
+    ) -> None:
+        """See `port.Producer`."""
+        transaction = self._opened()
+        if not isinstance(consumer, MemoryConsumer):
+            raise TypeError("the offsets of a transaction come from a consumer of the same broker")
+        if consumer.membership is None:
+            raise MembershipLost(f"not a member of the group that reads {topic}")
+        self._strike("send_offsets")
+        with self._changed:
+            try:
+                consumer.check_owner(offsets)
+            except MembershipLost as error:
+                self._fail(str(error))
+            self._broker.group(topic, consumer.group).pending.setdefault(transaction, {}).update(offsets)
+
+    def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:  # noqa: ARG002
+        """See `port.Producer`."""
+        self._check_alive()
+        if self._open is not None:
+            raise TransactionFailed("a transaction is open already", "commit or abort it first")
+        try:
+            self._broker.faults.strike("probe")
+        except BrokerError as error:
+            self._broken = str(error)
+            raise
+
+    def commit(self, timeout_s: float = 10.0) -> None:
+        """See `port.Producer`."""
+        self._opened()
+        self.flush(timeout_s)
+        self._strike("transaction")
+        with self._changed:
+            self._end(State.COMMITTED)
+        try:
+            self._broker.faults.strike("answer")
+        except BrokerError as error:
+            self._fail(str(error), CommitUnknown)
+
+    def abort(self, timeout_s: float = 10.0) -> None:  # noqa: ARG002 - nothing here takes time
+        """See `port.Producer`."""
+        if self._broken is None and self._open is not None:
+            self._rejected = None
+            with self._changed:
+                self._end(State.ABORTED)
+
+    def close(self, timeout_s: float) -> None:  # noqa: ARG002 - nothing here takes time
+        """See `port.Producer`."""
+        self.abort()
+        self._broken = self._broken or "closed"
+
+    def fence(self) -> None:
+        """Another producer has taken over our transactional id: what is open is aborted. Needs the broker's lock."""
+        self._end(State.ABORTED)
+        self._fenced = True
+        self._broken = self._broken or f"the transactional id {self._id!r} was taken over by a newer producer"
+
+    def time_out(self) -> None:
+        """The broker ends our open transaction. Needs the broker's lock."""
+        if self._open is not None:
+            self._end(State.ABORTED)
+            self._fenced = True
+            self._broken = "the transaction took longer than its time-out"
+
+    def _end(self, state: State) -> None:
+        transaction, self._open = self._open, None
+        if transaction is None:
+            return
+        self._broker.end(transaction, state)
+        for group in self._broker.groups():
+            offsets = group.pending.pop(transaction, {})
+            if state is State.COMMITTED:
+                group.committed.update(offsets)
+        self._changed.notify_all()
+
+    def _strike(self, what: str) -> None:
+        try:
+            self._broker.faults.strike(what)
+        except BrokerError as error:
+            self._fail(str(error))
+
+    def _fail(self, why: str, kind: type[TransactionFailed] = TransactionFailed) -> NoReturn:
+        with self._changed:
+            self._end(State.ABORTED)
+        self._rejected = None
+        self._broken = why
+        raise kind(why)
+
+    def _opened(self) -> Transaction:
+        self._check_alive()
+        if self._open is None:
+            raise TransactionFailed("no transaction is open")
+        return self._open
+
+    def _check_alive(self) -> None:
+        if self._broken is not None:
+            kind = ProducerFenced if self._fenced else TransactionFailed
+            raise kind(f"this producer failed before: {self._broken}", "build a new one")

@@ -1,0 +1,1 @@
+"""What is durable when, and what follows when something fails."""

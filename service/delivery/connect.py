@@ -1,0 +1,64 @@
+"""From settings to a broker, and the first contact with it: the way in for every command that talks to one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from threading import Event
+
+from service.broker.kafka.broker import KafkaBroker
+from service.broker.port import Admin, Broker
+from service.errors import BrokerUnavailable
+from service.observability.log import get_log
+from service.settings.credentials import client_security
+from service.settings.security import KafkaSettings
+
+
+def kafka_broker(settings: KafkaSettings) -> Broker:
+    """Real Kafka as `settings` say. Connects to nothing yet. Raises SettingsError for a secret, certificate or key that
+    cannot be read, MissingExtra for a mechanism whose package is not installed."""
+    return KafkaBroker(
+        settings.bootstrap_servers,
+        session_timeout_ms=settings.session_timeout_ms,
+        heartbeat_interval_ms=settings.heartbeat_interval_ms,
+        max_poll_interval_ms=settings.max_poll_interval_ms,
+        request_timeout_ms=settings.request_timeout_ms,
+        delivery_timeout_ms=settings.delivery_timeout_ms,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        linger_ms=settings.linger_ms,
+        batch_bytes=settings.batch_bytes,
+        max_request_bytes=settings.max_request_bytes,
+        instance_id=settings.instance_id,
+        bulk=settings.bulk,
+        unpacked_bytes=settings.unpacked_bytes,
+        security=client_security(settings),
+    )
+
+
+def warn_of_risks(settings: KafkaSettings) -> None:
+    """Log what an operator should know about how the broker is spoken to."""
+    for risk in settings.risks():
+        get_log().warning(risk.what, action=risk.action)
+
+
+def reach(
+    broker: Broker, stop: Event, waiting: Callable[[str], None], every_s: float = 2.0, within_s: float = math.inf
+) -> Admin | None:
+    """The broker's admin once it answers; None if `stop` is set before.
+
+    Logs each failed attempt, a few seconds apart, with its reason, and calls `waiting` with what is waited for. Raises
+    BrokerUnavailable when none has answered `within_s`, and AccessRefused at once.
+    """
+    began = time.monotonic()
+    while not stop.is_set():
+        waiting("the broker")
+        try:
+            return broker.admin()
+        except BrokerUnavailable as error:
+            if time.monotonic() - began >= within_s:
+                action = error.action or "start it, or correct its address"
+                raise BrokerUnavailable(f"{error.what}, for {within_s:g} s", action) from error
+            get_log().warning("waiting for the broker", reason=error.what)
+            stop.wait(every_s)
+    return None

@@ -1,0 +1,218 @@
+"""The topics of a service: what each must be, whether it is, and how it comes to be.
+
+`look_at_topics` describes and compares, and changes nothing. The start creates what may be created and then ends at the
+first thing that is wrong (`prepare_topics`); `eddycast doctor` shows them all.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from service.broker.port import Admin
+from service.delivery.rights import granting, listed, may_create, needed_rights
+from service.errors import BrokerError, NotAuthorized, TopicMissing
+from service.formats.json_codec import LETTER_BYTES, LETTER_HEADERS_BYTES
+from service.formats.json_observation import KEY_LIMIT_BYTES
+from service.observability.log import get_log
+from service.settings.load import Settings
+
+#: With the default segments of 1 GB, and compaction of what is half stale, the tail would never be compacted.
+CHANGELOG = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(64 << 20),
+    "min.cleanable.dirty.ratio": "0.2",
+    "max.compaction.lag.ms": "600000",
+}
+#: What to do when the input has another number of partitions than the rows.
+MOVE = "take the rows along by `eddycast state export` and `eddycast state import`: docs/durability.md, Moving state"
+#: Bytes of a record beyond its key and value, at most.
+_OVERHEAD = 98
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What the topics say: partitions of the input, how large key and value of a forecast may be together, and how
+    much of a key or a value a dead letter holds."""
+
+    partitions: int
+    max_output_bytes: int
+    max_letter_bytes: int = LETTER_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was seen of a topic: `found` goes on after its name. With an `error` the service does not start; with
+    `action` alone it does, at a risk."""
+
+    topic: str
+    found: str
+    action: str = ""
+    error: type[BrokerError] | None = None
+
+    def raised(self) -> None:
+        """Raise it if it must be, say it if it is a risk."""
+        if self.error is not None:
+            raise self.error(f"topic {self.topic} {self.found}", self.action)
+        if self.action:
+            get_log().warning(f"topic {self.topic} {self.found}", action=self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One topic as it must be: it may have `more` partitions than the input, be `written` by the service, and hold
+    what is `committed`."""
+
+    name: str
+    more: bool = False
+    written: bool = True
+    committed: bool = False
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology:
+    """Make sure of the input and of what is written for it. `row_bytes` is the size of a stored row.
+
+    A record's outputs and rows go to the partition of the same number, so output and changelog have as many partitions
+    as the input, and the dead letters at least as many. Raises TopicMissing, and BrokerError naming what does not fit
+    and the command that repairs it.
+    """
+    topics, partitions = settings.topics, settings.topics.partitions
+    for wanted in _wanted(settings):
+        for finding in _rights(admin, settings, wanted.name):
+            finding.raised()
+        if (found := admin.partitions(wanted.name)) is None:
+            _missing(admin, settings, wanted, partitions).raised()
+            found = create_topic(admin, wanted.name, partitions, topics.replication, wanted.config)
+        partitions = found if wanted.name == topics.input else partitions
+    for finding in look_at_topics(admin, settings, row_bytes):
+        finding.raised()
+    return Topology(partitions, _largest(admin, settings, topics.output), _letter_bytes(admin, settings))
+
+
+def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[Finding]:
+    """Everything that is to be said of each topic, at least one finding each; changes nothing. Without `row_bytes`
+    nothing is said of what fits into the changelog. Raises BrokerUnavailable, BrokerError."""
+    topics = settings.topics
+    input_partitions: int | None = None
+    for wanted in _wanted(settings):
+        if forbidden := list(_rights(admin, settings, wanted.name)):
+            yield from forbidden
+            continue
+        count = admin.partitions(wanted.name)
+        input_partitions = count if wanted.name == topics.input else input_partitions
+        if count is None:
+            yield _missing(admin, settings, wanted, input_partitions or topics.partitions)
+            continue
+        problems = [*_partitions(wanted, count, topics.input, input_partitions)]
+        problems += _replicas(admin, wanted) if wanted.written else []
+        if wanted.name == settings.changelog:
+            problems += _changelog(admin.config(wanted.name), wanted.name, row_bytes)
+        yield from problems or [Finding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))]
+
+
+def create_topic(
+    admin: Admin, name: str, partitions: int, replication: int, config: Mapping[str, str] | None = None
+) -> int:
+    """The number of partitions of a topic that was missing; another process may have been faster."""
+    admin.create_topic(name, partitions, replication, config)
+    return admin.partitions(name) or partitions
+
+
+def _wanted(settings: Settings) -> list[_Wanted]:
+    """The input comes first: the others follow it."""
+    topics = settings.topics
+    return [
+        _Wanted(topics.input, written=False),
+        _Wanted(topics.output, committed=True),
+        _Wanted(topics.dead_letters, more=True),
+        _Wanted(settings.changelog, committed=True, config=CHANGELOG),
+    ]
+
+
+def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int) -> Finding:
+    topics, name = settings.topics, wanted.name
+    if may_create(topics, name):
+        return Finding(name, "does not exist yet, is created at start")
+    with_config = "".join(f" --config {key}={value}" for key, value in wanted.config.items())
+    command = f"kafka-topics.sh --create --topic {name} --partitions {partitions}{with_config}"
+    option = "topics.create_input" if name == topics.input else "topics.create"
+    own = {topics.output, topics.dead_letters, settings.changelog}
+    near = difflib.get_close_matches(name, sorted(set(admin.topics()) - own), n=3)
+    meant = f"did you mean {' or '.join(near)}? Else " if near else ""
+    return Finding(name, "does not exist", f"{meant}{command}; or set {option}", TopicMissing)
+
+
+def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
+    """Rights that are missing, which would fail at the first record or the first commit."""
+    allowed = admin.operations(name)
+    if allowed is None:
+        return
+    seen = "describe" in allowed
+    needed = needed_rights(settings, name, exists=not seen or admin.partitions(name) is not None)
+    if lacking := [right for right in needed if right not in allowed]:
+        found = f"does not allow this user {listed(lacking)}" + ("" if seen else ", or does not exist")
+        yield Finding(name, found, granting(settings, name, lacking), NotAuthorized)
+
+
+def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[Finding]:
+    """As many as the input has, or at least as many."""
+    if input_count is None or count == input_count or (wanted.more and count > input_count):
+        return
+    found = f"has {count} partitions, {input_name} has {input_count}"
+    if wanted.config:
+        yield Finding(wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError)
+        return
+    grow = f"kafka-topics.sh --alter --topic {wanted.name} --partitions {input_count}"
+    action = grow if count < input_count else f"give it {input_count}"
+    yield Finding(wanted.name, found, f"{action}; or name another topic", BrokerError)
+
+
+def _changelog(config: Mapping[str, str], name: str, row_bytes: int | None) -> Iterator[Finding]:
+    """Rows are kept for as long as their stream lives, and fit."""
+    if (policy := config["cleanup.policy"]) != "compact":
+        found = f"has cleanup.policy {policy}: rows of state would be deleted"
+        yield Finding(name, found, _alter(name, "cleanup.policy=compact"), BrokerError)
+    needed, limit = (row_bytes or 0) + KEY_LIMIT_BYTES + _OVERHEAD, int(config["max.message.bytes"])
+    if row_bytes is not None and limit < needed:
+        found = f"takes {limit} bytes, and a row with its key takes up to {needed} bytes"
+        yield Finding(name, found, _alter(name, f"max.message.bytes={needed}"), BrokerError)
+
+
+def _replicas(admin: Admin, wanted: _Wanted) -> Iterator[Finding]:
+    """Whether it can be written to, and whether one lost disk may take something from it that was committed."""
+    name, replicas = wanted.name, admin.replication(wanted.name)
+    in_sync = int(admin.config(name)["min.insync.replicas"])
+    if in_sync > replicas:
+        found = f"has {replicas} replicas and asks for {in_sync} in sync: nothing can be written"
+        yield Finding(name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError)
+    elif replicas > 1 and in_sync == 1 and wanted.committed:
+        found = f"has {replicas} replicas, and one acknowledges for all: the loss of one broker may take back commits"
+        yield Finding(name, found, _alter(name, "min.insync.replicas=2"))
+
+
+def _as_it_is(admin: Admin, settings: Settings, name: str, count: int, row_bytes: int | None) -> str:
+    """One line of a topic that is well."""
+    found = f"has {count} partition{'s' if count > 1 else ''}"
+    if name == settings.topics.output:
+        return f"{found}, takes a forecast of up to {_largest(admin, settings, name)} bytes"
+    if name == settings.changelog and row_bytes is not None:
+        return f"{found}, takes rows: a row has {row_bytes} bytes"
+    return found
+
+
+def _largest(admin: Admin, settings: Settings, name: str) -> int:
+    """Bytes of key, value and headers together that a topic takes."""
+    limit = int(admin.config(name)["max.message.bytes"])
+    return min(limit, settings.kafka.max_request_bytes) - _OVERHEAD
+
+
+def _letter_bytes(admin: Admin, settings: Settings) -> int:
+    """A dead letter is cut to what its topic takes: it must not fail for its size."""
+    room = _largest(admin, settings, settings.topics.dead_letters) - LETTER_HEADERS_BYTES
+    return max(0, min(LETTER_BYTES, room // 2))
+
+
+def _alter(name: str, config: str) -> str:
+    return f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {config}"

@@ -1,0 +1,1 @@
+"""`eddycast state`: rows exported, imported, edited."""

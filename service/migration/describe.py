@@ -1,0 +1,115 @@
+"""One stream's row, described for a person: what `eddycast state show` says."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.broker.port import Broker
+from service.bundle import Manifest
+from service.errors import StateError
+from service.migration.export import no_changelog
+from service.migration.snapshot import Snapshot, snapshots
+from service.settings.load import Settings
+from service.state.adoption import Adoption, unserved
+from service.state.changelog import RowCodec
+
+#: Names that are compared with a misspelt one, at most: comparing is slow.
+_COMPARED = 20_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str) -> dict[str, Any]:
+    """A stream's row as the last commit left it, in plain types.
+
+    Raises StateError for a stream without a row, with what is near, and for a row of another layout; TopicMissing,
+    BrokerUnavailable.
+    """
+    name, key = settings.changelog, stream.encode()
+    with closing(broker.admin()) as admin:
+        count = admin.partitions(name)
+    if count is None:
+        raise no_changelog(name)
+    reader, known = broker.reader(name), list[bytes]()
+    try:
+        for snapshot in snapshots(reader, name, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
+            streams = snapshot.streams
+            if key in streams:
+                return _described(snapshot, key, manifest)
+            known += streams
+    finally:
+        reader.close()
+    raise unknown_stream(name, stream, known, count)
+
+
+def unknown_stream(name: str, stream: str, known: Sequence[bytes], partitions: int) -> StateError:
+    """There is no such row; the error names what is near."""
+    compared = [other.decode() for other in islice(known, _COMPARED)]
+    near = difflib.get_close_matches(stream, compared, n=3)
+    what = f"{name} has no row of {stream!r}; it has {len(known)} streams in {partitions} partitions"
+    return StateError(what, f"did you mean {' or '.join(near)}?" if near else "silent streams are forgotten")
+
+
+def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, Any]:
+    codec = RowCodec(manifest.state)
+    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    rows = snapshot.one(key, codec)
+    prefix, marker, generation = rows.prefix[0], rows.marker, int(rows.generations[0])
+    adopted = adoption.adopt(f"partition {snapshot.partition}", rows.recorded, marker).model
+    slot_ms = int(prefix["last_slot"]) * manifest.interval_ms
+    return {
+        "stream": key.decode(),
+        "changelog": snapshot.records.topic,
+        "partition": snapshot.partition,
+        "offset": snapshot.offset(key),
+        "model": manifest.label if rows.recorded.model is None else rows.recorded.model.model,
+        "generation": generation,
+        "bundle": manifest.label,
+        "kept": [part.name for part in adopted.parts if generation >= part.since],
+        "from_zeros": [part.name for part in adopted.parts if generation < part.since],
+        "observations": int(prefix["observations"]),
+        "last_slot": int(prefix["last_slot"]),
+        "last_slot_time": _iso(slot_ms),
+        "last_timestamp": int(prefix["last_timestamp"]),
+        "last_time": _iso(int(prefix["last_timestamp"])),
+        "phase_ms": float(prefix["phase"]),
+        "late_run": int(prefix["late_run"]),
+        "tensors": [_tensor(spec.name, rows.tensors[spec.name][0]) for spec in manifest.state],
+        "marker": None
+        if marker is None
+        else {
+            "generation": marker.generation,
+            "next_offset": marker.next_offset,
+            "streams": marker.streams,
+            "newest": marker.clock.newest,
+            "newest_time": _iso(marker.clock.newest),
+        },
+    }
+
+
+def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:
+    """`norm` is that of the finite entries."""
+    numbers = values.astype(np.float64)
+    finite = np.isfinite(numbers)
+    return {
+        "name": name,
+        "dtype": str(values.dtype),
+        "shape": list(values.shape),
+        "norm": float(np.linalg.norm(numbers[finite])),
+        "nonfinite": int((~finite).sum()),
+    }
+
+
+def _iso(stamp_ms: int) -> str | None:
+    """None for a stamp beyond the years that a calendar has."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=stamp_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return None

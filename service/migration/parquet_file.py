@@ -1,0 +1,135 @@
+"""An export as a Parquet file: a row a stream, a column for each number of the prefix and each tensor, exact bits.
+
+Tensors are arrays of their own type and shape, so that anything that reads Parquet can look at them. What is not a
+row stands in the file's metadata. Imports polars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars.exceptions import PolarsError
+from pydantic import ValidationError
+
+from service.bundle import Manifest
+from service.errors import DataError, StateError
+from service.migration.export import Exported, Header
+from service.records import PREFIX
+from service.sealing.parts import CORE
+from service.state.adoption import ModelRecord, kept, other_meaning, unserved
+from service.state.changelog import RowCodec
+
+#: The entry of the file's metadata that holds a `Header`.
+KEY = "eddycast.state"
+_EXPORT_AGAIN = "export again with `eddycast state export`"
+
+
+def write_export(exported: Exported, path: Path) -> None:
+    """Write the file, whole or not at all. Raises DataError where it cannot be written."""
+    columns = {
+        "stream": pl.Series([stream.decode() for stream in exported.streams], dtype=pl.String),
+        "partition": pl.Series(exported.partition),
+        **{name: pl.Series(np.ascontiguousarray(exported.prefix[name])) for name in PREFIX.names or ()},
+        **{f"state.{name}": pl.Series(np.ascontiguousarray(t)) for name, t in exported.tensors.items()},
+    }
+    part = path.with_name(f".{path.name}.part")
+    try:
+        pl.DataFrame(columns).write_parquet(part, metadata={KEY: exported.header.model_dump_json()})
+        part.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error}", "name a file in a directory that may be written"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_export(path: Path, manifest: Manifest) -> Exported:
+    """Read a file that `write_export` wrote. Raises DataError for one that it did not, and for a damaged one,
+    StateError for rows that mean something else to `manifest`'s bundle; parts that it does not keep are zeros."""
+    try:
+        text = pl.read_parquet_metadata(path).get(KEY)
+    except (OSError, PolarsError) as error:
+        raise DataError(f"{path} is no Parquet file: {_first_line(error)}", _EXPORT_AGAIN) from error
+    if text is None:
+        raise DataError(f"{path} is a Parquet file that `eddycast state export` did not write", _EXPORT_AGAIN)
+    header = _header(path, text)
+    new = unserved(manifest, RowCodec(manifest.state).layout)
+    kept = _kept(path, header, new, bool(manifest.parts))
+    try:
+        exported = _columns(header, pl.read_parquet(path), manifest, kept)
+        _check_whole(exported)
+    except (OSError, PolarsError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged: {_first_line(error)}", _EXPORT_AGAIN) from error
+    return exported
+
+
+def _kept(path: Path, header: Header, new: ModelRecord, declares_parts: bool) -> set[str]:
+    """Names of the tensors that the bundle takes from the file. Raises StateError where it can make nothing of them."""
+    old = header.rows_of
+    if old is None:
+        if header.layout != new.layout or declares_parts:
+            what = f"{path}: rows of {header.model}, whose meaning is not known, and the bundle is {new.model}"
+            raise StateError(what, f"name the bundle of {header.model} in bundle.directory")
+        return {spec.name for part in new.parts for spec in part.tensors}
+    names = kept(old, new)
+    if CORE not in names:
+        raise other_meaning(str(path), old, new)
+    return {spec.name for part in new.parts if part.name in names for spec in part.tensors}
+
+
+def _header(path: Path, text: str) -> Header:
+    try:
+        header = Header.model_validate_json(text)
+    except ValidationError as error:
+        raise DataError(f"{path}: an export of another version of Eddycast", "import it with that version") from error
+    if any(not 0 <= part.partition < header.partitions for part in header.parts):
+        raise DataError(f"{path} is damaged: a partition that there was not", _EXPORT_AGAIN)
+    return header
+
+
+def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Collection[str]) -> Exported:
+    """The rows with the tensors `taken` from the file, zeros for the others. Raises PolarsError for a column that is
+    missing, ValueError and TypeError for one of another kind."""
+    prefix = np.zeros(len(frame), PREFIX)
+    for name in PREFIX.names or ():
+        prefix[name] = _numbers(frame, name, PREFIX[name], ())
+    return Exported(
+        header,
+        [stream.encode() for stream in frame["stream"].to_list()],
+        _numbers(frame, "partition", np.dtype(np.int64), ()),
+        prefix,
+        {
+            s.name: _numbers(frame, f"state.{s.name}", np.dtype(s.dtype), tuple(s.shape))
+            if s.name in taken
+            else np.zeros((len(frame), *s.shape), s.dtype)
+            for s in manifest.state
+        },
+    )
+
+
+def _check_whole(exported: Exported) -> None:
+    """Raises ValueError unless the rows are those that the header speaks of."""
+    partitions, told = np.unique(exported.partition, return_counts=True)
+    expected = {part.partition: part.streams for part in exported.header.parts if part.streams}
+    if dict(zip(partitions.tolist(), told.tolist(), strict=True)) != expected:
+        raise ValueError("rows are missing, or there are more than were written")
+    if len(set(exported.streams)) != len(exported.streams):
+        raise ValueError("a stream has two rows")
+
+
+def _numbers(frame: pl.DataFrame, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """A column as [n, *shape]. Raises ValueError where it is not that."""
+    found = frame[name].to_numpy()
+    if found.dtype != dtype or found.shape != (len(frame), *shape):
+        raise ValueError(f"column {name} is {found.dtype} {found.shape[1:]}, not {dtype} {shape}")
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,1 @@
+"""Metrics, latencies, health, log."""

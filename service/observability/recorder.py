@@ -1,0 +1,158 @@
+"""What a turn measures, and when a record's forecast became durable. Only this file, `pipeline.py`, `serving.py` and
+`trouble.py` fill the metrics.
+
+Inner rooms take no clock: they say `with stage("step"):` and the stopwatch adds up the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from service.bundle import REQUIRED_QUANTILES, Manifest
+from service.observability.metrics import Metrics
+from service.processing.alignment import Verdict
+from service.processing.engine import Forecasts
+from service.records import DeadLetter, Float64, Int64
+
+#: Scores without a unit: shares and probabilities.
+PLAIN = frozenset({"covered_80", "pit"})
+#: A score counts for no more than so many widths, and a surprise for so many nats: the metrics are means over all
+#: streams, which one broken sensor must not spoil.
+SCORE_LIMIT, SURPRISE_LIMIT = 10.0, 100.0
+
+
+class _Stage:
+    """Adds up the seconds spent inside it. Not to be entered while it is entered."""
+
+    __slots__ = ("_start", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = self._start = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+
+class Stopwatch:
+    """The time of one turn by stage: `with stopwatch("decode"):`, any number of times."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, _Stage] = {}
+
+    def __call__(self, name: str) -> _Stage:
+        stage = self._stages.get(name)
+        if stage is None:
+            stage = self._stages[name] = _Stage()
+        return stage
+
+    def report(self, metrics: Metrics) -> None:
+        """Hand each stage's time over and begin the next turn."""
+        for name, stage in self._stages.items():
+            metrics.stage_seconds.observe(stage.seconds, name)
+        self._stages.clear()
+
+
+class Latencies:
+    """Records whose forecasts wait to be acknowledged, and then to be committed."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._produced: list[tuple[int, Int64, float]] = []  # partition, record times in ms, when they were polled
+        self._acknowledged: list[tuple[int, Int64]] = []
+
+    def produced(self, partition: int, record_times: Int64, polled: float) -> None:
+        """Forecasts of records of these broker times were handed to the producer; `polled` is monotonic, seconds."""
+        self._produced.append((partition, record_times, polled))
+
+    def acknowledged(self) -> None:
+        """Everything produced so far is acknowledged."""
+        if not self._produced:
+            return
+        for partition, record_times, polled in self._produced:
+            self._metrics.service_seconds.observe_many(np.full(len(record_times), time.monotonic() - polled))
+            self._metrics.forecasts.inc(len(record_times))
+            self._acknowledged.append((partition, record_times))
+        ages = _ages(np.concatenate([times for _, times, _ in self._produced]))
+        self._metrics.acknowledged_seconds.observe_many(ages)
+        self._produced.clear()
+
+    def committed(self) -> None:
+        """The offsets of everything acknowledged so far are stored."""
+        if self._acknowledged:
+            ages = _ages(np.concatenate([times for _, times in self._acknowledged]))
+            self._metrics.committed_seconds.observe_many(ages)
+            self._acknowledged.clear()
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """Another member will be measured for these."""
+        self._produced = [entry for entry in self._produced if entry[0] not in partitions]
+        self._acknowledged = [entry for entry in self._acknowledged if entry[0] not in partitions]
+
+
+def _ages(record_times: Int64) -> Float64:
+    """Seconds since each record time (ms since the epoch, the producer's or broker's clock), at least 0; NaN, which
+    no histogram counts, where the broker gave none (-1)."""
+    ages = np.maximum(time.time() - record_times / 1000, 0.0)
+    return np.where(record_times < 0, np.nan, ages)
+
+
+def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) -> None:
+    """What the engine says of a run."""
+    for verdict, count in enumerate(np.bincount(forecasts.verdicts, minlength=len(Verdict)).tolist()):
+        if count:
+            metrics.readings.labels(Verdict(verdict).name.lower()).inc(count)
+    metrics.imputed_steps.inc(forecasts.imputed)
+    metrics.step_batch_rows.observe_many(forecasts.step_rows)
+    lower, upper = (manifest.quantiles.index(level) for level in (REQUIRED_QUANTILES[0], REQUIRED_QUANTILES[-1]))
+    one_step = np.asarray(forecasts.one_step, np.float64)
+    scores = scaled(forecasts.scores, manifest.scores, one_step[..., upper] - one_step[..., lower])
+    count_scores(metrics, manifest.targets, manifest.scores, scores, forecasts.surprise)
+
+
+def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float64:
+    """`scores` [n, targets, scores] in units of each stream's running scale, at most SCORE_LIMIT of them.
+
+    The unit is the width of the 80 % interval that the stream is given now, `widths` [n, targets]: it follows a stream
+    to another scale within a few readings. Where it is 0 an error is 0 or at the limit. PLAIN scores have no unit.
+    """
+    column = np.array(scores, np.float64)
+    width = np.asarray(widths, np.float64)[..., None]
+    sized = [i for i, name in enumerate(names) if name not in PLAIN]
+    most = SCORE_LIMIT * width
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        bounded = np.where(column[..., sized] >= most, SCORE_LIMIT, column[..., sized] / width)
+        column[..., sized] = np.where(column[..., sized] == 0, 0.0, bounded)
+    return column
+
+
+def count_scores(
+    metrics: Metrics, targets: Sequence[str], names: Sequence[str], scores: ArrayLike, surprise: ArrayLike
+) -> None:
+    """Add what the graph said of the previous forecasts: `scores` [n, targets, scores] and `surprise` [n], at most
+    SURPRISE_LIMIT either way. NaN = there was no forecast or no value. `targets` and `names` (of the scores) are the
+    manifest's."""
+    column = np.asarray(scores, np.float64)
+    seen = ~np.isnan(column[..., 0])
+    sums = np.where(seen[..., None], column, 0.0).sum(axis=0)
+    for i, target in enumerate(targets):
+        metrics.scored.labels(target).inc(int(seen[:, i].sum()))
+        for j, name in enumerate(names):
+            metrics.score.labels(target, name).inc(float(sums[i, j]))
+    known = np.asarray(surprise, np.float64)
+    known = np.clip(known[~np.isnan(known)], -SURPRISE_LIMIT, SURPRISE_LIMIT)
+    if known.size:
+        metrics.surprise.observe_many(known)
+        metrics.surprise_mean.set(float(known.mean()))
+
+
+def count_dead_letters(metrics: Metrics, letters: Collection[DeadLetter]) -> None:
+    """By the reason's short word."""
+    for letter in letters:
+        metrics.dead_letters.labels(letter.error).inc()

@@ -1,0 +1,1 @@
+"""Decode to encode for one chunk of records: no broker, no clock."""

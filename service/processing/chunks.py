@@ -1,0 +1,125 @@
+"""A poll cut into portions, each of which may be followed by a commit.
+
+A portion holds, of each partition, the records that follow those of the portion before: what is committed after it is
+a prefix of every partition. There are four reasons to cut: steps (a stream that comes back after a day brings a
+thousand imputed steps with one record, and a transaction takes so many), cost (`demand.py`; a turn has so much time),
+evictions, which happen after certain records, and tombstones: their streams are forgotten at the end of a portion, so
+what such a stream reads next is in another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.processing.demand import Steps, parts
+from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones, next_offset
+
+#: Of a partition number and its readings' stamps: `Eviction.cuts`.
+Cuts = Callable[[int, Int64], Int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one partition brought: its records, the observations, dead letters and tombstones among them, all in offset
+    order."""
+
+    batch: PartitionBatch
+    observations: Observations
+    letters: list[DeadLetter]
+    tombstones: Tombstones
+
+
+def portions(
+    decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float = math.inf
+) -> Iterator[list[Decoded]]:
+    """The poll in portions of about `at_most` steps, each of which costs about `costing` (`demand.cost`). No
+    stream is to be forgotten within a portion, before its last record."""
+    numbers = _numbers(decoded, steps, cuts, at_most, costing)
+    last = max((int(column[-1]) for column in numbers if len(column)), default=0)
+    if last == 0:
+        yield list(decoded)
+        return
+    for number in range(last + 1):
+        cut = [_part(one, column, number) for one, column in zip(decoded, numbers, strict=True)]
+        if kept := [part for part in cut if len(part.batch)]:
+            yield kept
+
+
+def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float) -> list[Int64]:
+    """The portion of each observation, by partition; rising within each, since all reasons to cut are."""
+    lengths = [len(one.observations) for one in decoded]
+    if not sum(lengths):
+        return [np.empty(0, np.int64) for _ in lengths]
+    place = np.concatenate([np.arange(length) for length in lengths])
+    order = np.argsort(place, kind="stable")  # first the first of each partition, then the second of each
+    demands = [steps(one.observations) for one in decoded]
+    asked = np.concatenate([demand.steps for demand in demands])
+    number = np.empty(len(order), np.int64)
+    number[order] = (np.cumsum(asked[order]) - 1) // at_most + parts(demands, order, costing)
+    ends = np.cumsum(lengths)[:-1]
+    return [
+        column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one) if len(column) else column
+        for one, column in zip(decoded, np.split(number, ends), strict=True)
+    ]
+
+
+def _returns(one: Decoded) -> Int64 | int:
+    """How often a stream has come back, up to and with each observation, after a tombstone of this poll asked to forget
+    it: int64 [n], rising."""
+    asked, readings = one.tombstones, one.observations
+    if not len(asked):
+        return 0
+    returns, gone, done = np.zeros(len(readings), np.int64), set[bytes](), 0
+    before = np.searchsorted(asked.offsets, readings.offsets).tolist()
+    for i, stream in enumerate(readings.streams):
+        gone.update(asked.streams[done : before[i]])
+        done = before[i]
+        if stream in gone:
+            returns[i] = 1
+            gone.clear()
+    return np.cumsum(returns)
+
+
+def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
+    """What portion `number` has of a partition. Records that are no observation go with those in front of them, or
+    with the first; after the last observation, with it."""
+    start, stop = np.searchsorted(numbers, [number, number + 1]).tolist()
+    offsets, end = one.observations.offsets, next_offset(one.batch)
+    lowest = int(offsets[start]) if number > 0 and start < len(offsets) else 0 if number == 0 else end
+    highest = int(offsets[stop]) if stop < len(offsets) else end
+    return Decoded(
+        _records(one.batch, lowest, highest),
+        taken(one.observations, np.arange(start, stop)),
+        [letter for letter in one.letters if lowest <= letter.offset < highest],
+        _tombstones(one.tombstones, lowest, highest),
+    )
+
+
+def _records(batch: PartitionBatch, lowest: int, highest: int) -> PartitionBatch:
+    start, stop = np.searchsorted(batch.offsets, [lowest, highest]).tolist()
+    here = slice(start, stop)
+    columns = batch.keys[here], batch.values[here], batch.timestamps[here], batch.offsets[here]
+    return PartitionBatch(batch.topic, batch.partition, *columns, batch.damaged, highest)
+
+
+def _tombstones(column: Tombstones, lowest: int, highest: int) -> Tombstones:
+    start, stop = np.searchsorted(column.offsets, [lowest, highest]).tolist()
+    return Tombstones(column.streams[start:stop], column.offsets[start:stop])
+
+
+def taken(column: Observations, which: Int64) -> Observations:
+    """These of the observations, by index, rising."""
+    if len(which) == len(column):
+        return column
+    return Observations(
+        column.partition,
+        [column.streams[i] for i in which.tolist()],
+        column.timestamps[which],
+        column.values[which],
+        column.record_times[which],
+        column.offsets[which],
+    )

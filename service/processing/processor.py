@@ -1,0 +1,172 @@
+"""The middle of the path of a record: from what a poll brought to what is produced, in portions.
+
+    decode -> (cut into portions) -> align ... forecast -> encode
+
+It reads and writes rows and asks no broker. What fails here is the fault of a record, or ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.formats.json_codec import Decoder, Encoder, tombstones
+from service.model.runtime import Runtime
+from service.processing.admission import Admission
+from service.processing.chunks import Decoded, portions, taken
+from service.processing.demand import Steps, cost
+from service.processing.engine import Engine, Forecasts, Stage
+from service.processing.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
+from service.processing.outputs import Output, Share, dead, encoded, fitting, late_letters, letters_at, shares
+from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
+from service.state.store import Store
+
+_FAILED = "it failed again and again, also alone"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOptions:
+    """What this needs of the settings."""
+
+    output_topic: str
+    dead_letter_topic: str
+    max_gap: int | None
+    forecast_every: int
+    far_future_ms: int
+    earliest_ms: int
+    late_to_dead_letters: bool
+    max_output_bytes: int
+    max_streams: int | None
+    max_letter_bytes: int
+    codes: str = OF_BUNDLE
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A portion of which every record was looked at. `outputs` are to be produced, in this order."""
+
+    portion: list[Decoded]
+    forecasts: Forecasts
+    shares: list[Share]
+    letters: list[DeadLetter]
+    outputs: list[Output]
+    codes: int  # readings that were a code for a missing value
+
+    @property
+    def steps(self) -> int:
+        """Steps of the graph that this took."""
+        return int(self.forecasts.step_rows.sum())
+
+    @property
+    def cost(self) -> float:
+        """What that cost, in units of a call with few rows."""
+        return cost(len(self.forecasts.step_rows), self.steps)
+
+
+class Work:
+    """Decoder, engine and encoder of one service."""
+
+    def __init__(self, runtime: Runtime, store: Store, options: WorkOptions, stage: Stage) -> None:
+        """`stage` measures."""
+        manifest = runtime.manifest
+        self._store, self._options, self._stage = store, options, stage
+        self._engine = Engine(
+            runtime,
+            store.arena,
+            max_gap=options.max_gap,
+            forecast_every=options.forecast_every,
+            touch=store.journal.touch,
+        )
+        self._decoder = Decoder(len(manifest.channels), options.far_future_ms, options.earliest_ms)
+        self._encoder = Encoder(manifest)
+        self._admission = Admission(store.arena, options.max_streams)
+        self._codes = MissingCodes(chosen_codes(options.codes, manifest.codes, len(manifest.channels)))
+        self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
+
+    def portions(
+        self, batches: Sequence[PartitionBatch], hopeless: Collection[tuple[int, int]], at_most: int, costing: float
+    ) -> Iterator[list[Decoded]]:
+        """Decode, and cut into portions of about `at_most` steps that cost about `costing`, each to be `run` before the
+        next is asked for. Records at a (partition, offset) in `hopeless` become dead letters unseen."""
+        with self._stage("decode"):
+            decoded = [self._decode(batch, hopeless) for batch in batches]
+        yield from portions(decoded, self._steps, self._store.eviction.cuts, at_most, costing)
+
+    def run(self, portion: list[Decoded]) -> Done:
+        """Step every observation and encode what follows from it. Rows have changed when this returns."""
+        observations, codes = self._codes.clear([one.observations for one in portion])
+        letters = [letter for one in portion for letter in one.letters]
+        astray = self._astray(observations)
+        if (refused := self._admission.refused(observations, [one.tombstones for one in portion])) is not None:
+            letters += self._too_many(portion, refused)
+            kept = [np.flatnonzero(~column) for column in refused]
+            observations = [taken(one, here) for one, here in zip(observations, kept, strict=True)]
+            astray = astray[~np.concatenate(refused)]
+        forecasts = self._engine.run(observations, self._stage, astray=astray)
+        if self._options.late_to_dead_letters:
+            letters += late_letters([one.batch for one in portion], observations, forecasts)
+        parts = shares(observations, forecasts)
+        with self._stage("encode"):
+            outputs = [encoded(self._options.output_topic, share, forecasts, self._encoder) for share in parts]
+            batches = {one.batch.partition: one.batch for one in portion}
+            outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
+            letters = sorted(letters + large, key=_place)
+            outputs += dead(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
+        return Done(portion, forecasts, parts, letters, outputs, codes)
+
+    def _astray(self, observations: list[Observations]) -> NDArray[np.bool_]:
+        """Readings whose stamps their partitions do not bear out, all laid end to end."""
+        eviction = self._store.eviction
+        return np.concatenate([eviction.astray(one.partition, one.timestamps) for one in observations])
+
+    def _too_many(self, portion: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
+        reason = f"the stream is new, and this process has no room beside its {len(self._store.arena)} streams"
+        letters: list[DeadLetter] = []
+        for one, column in zip(portion, refused, strict=True):
+            letters += letters_at(one.batch, one.observations.offsets[column], "too_many_streams", reason)
+        return letters
+
+    def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
+        skip = {offset for partition, offset in hopeless if partition == batch.partition} | batch.damaged.keys()
+        latest = self._decoder.latest(batch, self._store.eviction.clock(batch.partition))
+        asked = tombstones(batch)
+        if not len(asked) and not (skip and skip & set(batch.offsets.tolist())):
+            return Decoded(batch, *self._decoder.decode(batch, latest), asked)
+        return decode_without(self._decoder, batch, skip, latest, asked)
+
+
+def decode_without(
+    decoder: Decoder, batch: PartitionBatch, skip: Collection[int], latest: Int64, asked: Tombstones
+) -> Decoded:
+    """Decode a batch in which the records at some offsets are dead letters, whatever they hold: those that are damaged,
+    and others that failed. Those that `asked` to forget their streams are none."""
+    hopeless = np.isin(batch.offsets, list(skip))
+    kept = np.flatnonzero(~hopeless & ~np.isin(batch.offsets, asked.offsets)).tolist()
+    rest = PartitionBatch(
+        batch.topic,
+        batch.partition,
+        [batch.keys[i] for i in kept],
+        [batch.values[i] for i in kept],
+        batch.timestamps[kept],
+        batch.offsets[kept],
+    )
+    letters = [_unseen(batch, i) for i in np.flatnonzero(hopeless).tolist()]
+    observations, unreadable = decoder.decode(rest, latest[kept])
+    still = np.flatnonzero(~np.isin(asked.offsets, list(skip))).tolist()
+    asked = Tombstones([asked.streams[i] for i in still], asked.offsets[still])
+    return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset), asked)
+
+
+def _unseen(batch: PartitionBatch, i: int) -> DeadLetter:
+    offset = int(batch.offsets[i])
+    damage = batch.damaged.get(offset)
+    error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
+    return DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage)
+
+
+def _place(letter: DeadLetter) -> tuple[int, int]:
+    """Dead letters stand in the order of their records: any other would show where a portion was cut."""
+    return letter.partition, letter.offset

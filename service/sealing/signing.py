@@ -1,0 +1,94 @@
+"""Signatures of bundles.
+
+A signature is a file of its own in the bundle: Ed25519 over the sha256 of manifest.json, which names the sha256 of
+every other file. Keys are given as the 64 hex digits of the public key; a private key is a PEM file (PKCS #8).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from service.errors import BundleError, SettingsError
+from service.sealing.bundle_files import read_file
+
+SIGNATURE: Final = "signature.json"
+_LIMIT = 4_096
+#: What is signed begins with this, so that a signature made for another purpose is none for a bundle.
+_PURPOSE = b"eddycast bundle manifest sha256 "
+
+
+def new_key(path: Path) -> str:
+    """Make a key pair, write the private key to `path`, readable by its owner alone, and return the public one. Raises
+    SettingsError where the file exists or cannot be written."""
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}", "name a new file") from error
+    return key.public_key().public_bytes_raw().hex()
+
+
+def sign(manifest: Path, key: Path) -> str:
+    """Write the signature of `manifest` beside it, made with the private key in the file `key`, and return the public
+    key. Raises SettingsError for a file that holds no such key, BundleError where nothing can be written."""
+    private = _private_key(key)
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    public = private.public_key().public_bytes_raw().hex()
+    content = {"key": public, "signature": private.sign(_PURPOSE + digest.encode()).hex()}
+    path = manifest.parent / SIGNATURE
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n")
+    except OSError as error:
+        raise BundleError(str(path), "a file that can be written", str(error.strerror), "") from error
+    return public
+
+
+def verify(manifest: Path, content: bytes, keys: tuple[str, ...]) -> str:
+    """Hold the signature beside `manifest`, whose bytes are `content`, against the trusted `keys`; the key that signed.
+    Raises BundleError for a bundle that none of them signed."""
+    path = manifest.parent / SIGNATURE
+    if not path.exists():
+        raise BundleError(
+            str(path), "a signature by a trusted key", "an unsigned bundle", "sign it: eddycast bundle sign"
+        )
+    try:
+        document = json.loads(read_file(path, _LIMIT))
+        key, signature = str(document["key"]).lower(), bytes.fromhex(document["signature"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise BundleError(str(path), "a key and a signature in hex", "something else", "sign it again") from error
+    if key not in keys:
+        raise BundleError(str(path), "a signature by a trusted key", f"one by {key[:64]!r}", "see bundle.trusted_keys")
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, _PURPOSE + digest.encode())
+    except InvalidSignature:
+        found = "a manifest that was changed after it was signed"
+        raise BundleError(str(path), f"the signature of manifest.json by {key[:12]}…", found, "copy it again") from None
+    return key
+
+
+def _private_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(
+            f"{path} holds no private key that can be read", "eddycast bundle keygen makes one"
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SettingsError(f"{path} holds no Ed25519 key", "eddycast bundle keygen makes one")
+    return key

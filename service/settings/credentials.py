@@ -1,0 +1,108 @@
+"""Secrets, certificates and tokens as the settings name them: read, tried out, and put into kafka-python's words.
+
+Files are read once, at start, except certificates and tokens, which the client reads at each connection: they may be
+renewed without a restart.
+"""
+
+from __future__ import annotations
+
+import ssl
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from service.broker.kafka.tokens import ClientCredentials, TokenFile
+from service.errors import MissingExtra, SettingsError
+from service.settings.security import KafkaSettings
+
+
+def client_security(settings: KafkaSettings) -> dict[str, Any]:
+    """The `security_protocol`, `ssl_*` and `sasl_*` options of kafka-python. Raises SettingsError, MissingExtra."""
+    options: dict[str, Any] = {"security_protocol": settings.security_protocol}
+    if settings.has_tls:
+        options |= _tls(settings)
+    if settings.has_login:
+        options |= {"sasl_mechanism": settings.sasl_mechanism} | _login(settings)
+    return options
+
+
+def _login(settings: KafkaSettings) -> dict[str, Any]:
+    match settings.sasl_mechanism:
+        case "OAUTHBEARER":
+            return {"sasl_oauth_token_provider": _tokens(settings)}
+        case "GSSAPI":
+            if find_spec("gssapi") is None:
+                raise MissingExtra("kafka.sasl_mechanism GSSAPI needs gssapi", "pip install 'eddycast[kerberos]'")
+            service, domain = settings.sasl_kerberos_service_name, settings.sasl_kerberos_domain_name
+            return {"sasl_kerberos_service_name": service or "kafka"} | (
+                {"sasl_kerberos_domain_name": domain} if domain else {}
+            )
+        case _:
+            password = _secret(settings, "sasl_password")
+            return {"sasl_plain_username": settings.sasl_username, "sasl_plain_password": password}
+
+
+def _tokens(settings: KafkaSettings) -> TokenFile | ClientCredentials:
+    if (file := settings.sasl_oauth_token_file) is not None:
+        _text(file, "sasl_oauth_token_file")
+        return TokenFile(file)
+    return ClientCredentials(
+        settings.sasl_oauth_endpoint or "",
+        settings.sasl_oauth_client_id or "",
+        _secret(settings, "sasl_oauth_client_secret") or "",
+        settings.sasl_oauth_scope,
+    )
+
+
+def _tls(settings: KafkaSettings) -> dict[str, Any]:
+    """The files, once each of them has been loaded as the client will load it."""
+    password = _secret(settings, "ssl_password") or ""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    options: dict[str, Any] = {"ssl_check_hostname": settings.ssl_check_hostname}
+    for name in ("ssl_cafile", "ssl_crlfile"):
+        if (file := getattr(settings, name)) is not None:
+            _text(file, name)
+            _tried(name, file, lambda file=file: context.load_verify_locations(file), "a certificate list in PEM")
+            options[name] = str(file)
+    certificate, key = settings.ssl_certfile, settings.ssl_keyfile
+    if certificate is not None:
+        for name, file in (("ssl_certfile", certificate), ("ssl_keyfile", key or certificate)):
+            _text(file, name)
+        _tried(
+            "ssl_certfile",
+            certificate,
+            lambda: context.load_cert_chain(certificate, key, password),
+            "a certificate in PEM with its key, decrypted by kafka.ssl_password",
+        )
+        # Without a password the library would ask for one at the terminal: an empty one is refused at once.
+        options |= {"ssl_certfile": str(certificate), "ssl_keyfile": key and str(key), "ssl_password": password}
+    return options
+
+
+def _tried(name: str, file: Path, load: Any, expected: str) -> None:
+    try:
+        load()
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).replace("_", " ").lower()
+        raise SettingsError(f"kafka.{name}: {file} does not load: {reason}", f"name {expected}") from error
+
+
+def _secret(settings: KafkaSettings, name: str) -> str | None:
+    """A secret from its setting, or from the file that `NAME_file` names."""
+    given = getattr(settings, name)
+    if given is not None:
+        return str(given.get_secret_value())
+    file = getattr(settings, f"{name}_file")
+    return None if file is None else _text(file, f"{name}_file")
+
+
+def _text(file: Path, setting: str) -> str:
+    """The text of a file, without its line end. Raises SettingsError if it cannot be read or holds nothing."""
+    try:
+        text = file.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SettingsError(f"kafka.{setting}: {file} cannot be read: {reason}", "name a file that can be") from error
+    if not text:
+        raise SettingsError(f"kafka.{setting}: {file} is empty", "put the secret or certificate into it")
+    return text

@@ -1,0 +1,149 @@
+"""Settings for TLS and logins, the checks that they fit together, and the risks that they leave.
+
+Nothing is read here but the settings themselves; `service.secrets` reads the files that they name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from service.settings.groups import Group, KafkaClientSettings, require
+
+_PASSWORD = ("sasl_username", "sasl_password", "sasl_password_file")
+_CLIENT_CREDENTIALS = (
+    "sasl_oauth_endpoint",
+    "sasl_oauth_client_id",
+    "sasl_oauth_client_secret",
+    "sasl_oauth_client_secret_file",
+    "sasl_oauth_scope",
+)
+_TOKEN = ("sasl_oauth_token_file", *_CLIENT_CREDENTIALS)
+_KERBEROS = ("sasl_kerberos_service_name", "sasl_kerberos_domain_name")
+#: Settings that each mechanism uses; all others have no effect with it.
+_TAKES = {
+    "PLAIN": _PASSWORD,
+    "SCRAM-SHA-256": _PASSWORD,
+    "SCRAM-SHA-512": _PASSWORD,
+    "OAUTHBEARER": _TOKEN,
+    "GSSAPI": _KERBEROS,
+}
+#: Secrets that may stand in a file instead.
+SECRETS = ("sasl_password", "sasl_oauth_client_secret", "ssl_password")
+
+
+class Risk(NamedTuple):
+    """Something that works and may be regretted."""
+
+    what: str
+    action: str
+
+
+class SecuritySettings(Group):
+    """Part of the kafka group."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="SSL = TLS; SASL_ = with a login"
+    )
+    ssl_cafile: Path | None = Field(None, description="Authorities to trust, PEM; none = the system's")
+    ssl_certfile: Path | None = Field(None, description="Client certificate and its chain, PEM; none = none is shown")
+    ssl_keyfile: Path | None = Field(None, description="Its private key, PEM; none = it stands in ssl_certfile")
+    ssl_password: SecretStr | None = Field(None, description="Decrypts that key; never logged")
+    ssl_password_file: Path | None = Field(None, description="File that holds ssl_password")
+    ssl_crlfile: Path | None = Field(None, description="Certificates that are revoked, PEM; none = not looked at")
+    ssl_check_hostname: bool = Field(True, description="Refuse a broker whose certificate is for another name")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] = Field(
+        "PLAIN", description="How the login is shown; with SASL_ protocols only"
+    )
+    sasl_username: str | None = Field(None, min_length=1, description="For PLAIN and SCRAM")
+    sasl_password: SecretStr | None = Field(None, min_length=1, description="For PLAIN and SCRAM; never logged")
+    sasl_password_file: Path | None = Field(None, description="File that holds sasl_password")
+    sasl_oauth_token_file: Path | None = Field(
+        None, description="For OAUTHBEARER: file with a token, read at each login"
+    )
+    sasl_oauth_endpoint: str | None = Field(
+        None, min_length=1, description="For OAUTHBEARER: URL that gives tokens for client credentials"
+    )
+    sasl_oauth_client_id: str | None = Field(None, min_length=1, description="With sasl_oauth_endpoint")
+    sasl_oauth_client_secret: SecretStr | None = Field(
+        None, min_length=1, description="With sasl_oauth_endpoint; never logged"
+    )
+    sasl_oauth_client_secret_file: Path | None = Field(None, description="File that holds sasl_oauth_client_secret")
+    sasl_oauth_scope: str | None = Field(
+        None, min_length=1, description="With sasl_oauth_endpoint; none = not asked for"
+    )
+    sasl_kerberos_service_name: str | None = Field(
+        None, min_length=1, description="For GSSAPI: the broker's principal before the slash; none = kafka"
+    )
+    sasl_kerberos_domain_name: str | None = Field(
+        None, min_length=1, description="For GSSAPI: host in that principal; none = as in bootstrap_servers"
+    )
+
+    @property
+    def has_tls(self) -> bool:
+        return self.security_protocol.endswith("SSL")
+
+    @property
+    def has_login(self) -> bool:
+        return self.security_protocol.startswith("SASL")
+
+    def risks(self) -> Iterator[Risk]:
+        """Settings that work but leave something unprotected."""
+        if self.security_protocol == "SASL_PLAINTEXT":
+            shown = {"PLAIN": "the password crosses the network", "OAUTHBEARER": "the token crosses the network"}
+            what = shown.get(self.sasl_mechanism, "records and forecasts cross the network")
+            yield Risk(f"{what} in the clear: kafka.security_protocol is SASL_PLAINTEXT", "use SASL_SSL")
+        if self.has_tls and not self.ssl_check_hostname:
+            what = "any server with a certificate of a trusted authority can pose as the broker"
+            yield Risk(f"{what}: kafka.ssl_check_hostname is false", "give the broker a certificate for its name")
+        if (self.sasl_oauth_endpoint or "").startswith("http:"):
+            yield Risk("the client secret crosses the network in the clear: kafka.sasl_oauth_endpoint", "use https")
+
+    @model_validator(mode="after")
+    def _security_agrees(self) -> Self:
+        given = {name for name in SecuritySettings.model_fields if getattr(self, name) is not None}
+        for secret in SECRETS:
+            require(not {secret, f"{secret}_file"} <= given, f"kafka.{secret} and kafka.{secret}_file: set one of them")
+        self._without_effect(given)
+        if self.has_login:
+            self._login_is_complete(given)
+        for name in ("ssl_keyfile", "ssl_password", "ssl_password_file"):
+            require(name not in given or "ssl_certfile" in given, f"kafka.{name} needs kafka.ssl_certfile")
+        return self
+
+    def _without_effect(self, given: set[str]) -> None:
+        """Refuse what would be ignored: whoever sets it believes that it protects them."""
+        tls = {name for name in given if name.startswith("ssl_") and name != "ssl_check_hostname"}
+        login = given.intersection({name for names in _TAKES.values() for name in names})
+        unused = "has no effect with kafka.security_protocol"
+        for name in sorted(tls):
+            require(self.has_tls, f"kafka.{name} {unused} {self.security_protocol}: set SSL or SASL_SSL")
+        for name in sorted(login):
+            require(self.has_login, f"kafka.{name} {unused} {self.security_protocol}: set SASL_SSL")
+            mechanism = self.sasl_mechanism
+            require(name in _TAKES[mechanism], f"kafka.{name} has no effect with kafka.sasl_mechanism {mechanism}")
+
+    def _login_is_complete(self, given: set[str]) -> None:
+        needs = (
+            f"kafka.security_protocol {self.security_protocol} with kafka.sasl_mechanism {self.sasl_mechanism} needs"
+        )
+        if self.sasl_mechanism == "OAUTHBEARER":
+            endpoint = given.intersection(_CLIENT_CREDENTIALS)
+            require(
+                ("sasl_oauth_token_file" in given) != bool(endpoint),
+                f"{needs} kafka.sasl_oauth_token_file, or kafka.sasl_oauth_endpoint with its client id and secret",
+            )
+            whole = {"sasl_oauth_endpoint", "sasl_oauth_client_id"} <= endpoint and any("secret" in n for n in endpoint)
+            require(whole or not endpoint, f"{needs} kafka.sasl_oauth_endpoint with its client id and secret")
+            url = self.sasl_oauth_endpoint or "https://"
+            require(url.startswith(("https://", "http://")), "kafka.sasl_oauth_endpoint must be an https URL")
+        elif self.sasl_mechanism != "GSSAPI":
+            password = given.intersection(_PASSWORD[1:])
+            require("sasl_username" in given and bool(password), f"{needs} kafka.sasl_username and kafka.sasl_password")
+
+
+class KafkaSettings(SecuritySettings, KafkaClientSettings):
+    """The kafka group: everything about the broker."""

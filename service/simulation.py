@@ -1,0 +1,102 @@
+"""History as sensors would send it: readings of all streams in the order of their stamps, at a pace.
+
+The pace is a schedule, not a sleep between readings: whatever is due is sent together, so a speed of a million costs
+no more than a speed of one.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Event
+
+import numpy as np
+import orjson
+
+from service.broker.port import Producer
+from service.errors import DataError
+from service.formats.json_observation import EARLIEST, iso
+from service.history import History
+from service.records import Float64, Int64
+
+#: Due readings are collected this long, s; and this many are sent at once, at most.
+TICK_S = 0.05
+CHUNK = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Readings of all streams by rising stamp: columns of [n] rows, `stream` indexing `streams`."""
+
+    streams: list[str]
+    stream: Int64
+    timestamps: Int64  # ms since the epoch, UTC
+    values: Float64  # [n, channels], NaN = missing
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+def merge(history: History, *, streams: Sequence[str] = (), limit: int | None = None) -> Readings:
+    """The first `limit` readings of `streams` (all, if empty) by stamp. Raises DataError for an unknown stream."""
+    if unknown := [name for name in streams if name not in history.streams]:
+        raise DataError(f"there is no stream {unknown[0]!r}", f"there are {', '.join(history.streams[:9])}")
+    chosen = [history.streams.index(name) for name in streams] if streams else list(range(len(history.streams)))
+    stamps = np.concatenate([history.timestamps[i] for i in chosen])
+    order = np.argsort(stamps, kind="stable")[:limit]
+    stream = np.repeat(np.arange(len(chosen)), [len(history.timestamps[i]) for i in chosen])
+    width = max(len(history.channels), 1)
+    values = np.concatenate([history.values[i].reshape(-1, width) for i in chosen])
+    return Readings([history.streams[i] for i in chosen], stream[order], stamps[order], values[order])
+
+
+def shifted_to_end_at(readings: Readings, end_ms: int) -> Readings:
+    """All stamps moved by the same time, so that the last one is `end_ms`."""
+    by = end_ms - int(readings.timestamps[-1]) if len(readings) else 0
+    return Readings(readings.streams, readings.stream, readings.timestamps + by, readings.values)
+
+
+def paced(timestamps: Int64, speed: float, stop: Event, clock: Callable[[], float] = time.monotonic) -> Iterator[slice]:
+    """Slices of consecutive readings as they fall due, `speed` times as fast as they were taken; 0 = all at once."""
+    start, done = clock(), 0
+    while done < len(timestamps) and not stop.is_set():
+        due = len(timestamps)
+        if speed:
+            past_ms = (clock() - start) * 1000 * speed
+            due = int(np.searchsorted(timestamps, timestamps[0] + past_ms, side="right"))
+            if due == done:
+                until_next_s = (timestamps[done] - timestamps[0] - past_ms) / 1000 / speed
+                stop.wait(max(TICK_S, until_next_s))
+                continue
+        due = min(due, done + CHUNK)
+        yield slice(done, due)
+        done = due
+
+
+class Sensors:
+    """Produces readings as input records. A stream's partition is its key's CRC-32, as librdkafka has it."""
+
+    def __init__(self, producer: Producer, topic: str, partitions: int, readings: Readings) -> None:
+        self._producer, self._topic, self._readings = producer, topic, readings
+        self._keys = [name.encode() for name in readings.streams]
+        self._homes = np.array([zlib.crc32(key) % partitions for key in self._keys], np.int64)
+
+    def send(self, which: slice, timeout_s: float) -> None:
+        """Produce a slice of the readings and wait until it is acknowledged. Raises ProduceFailed, RecordTooLarge."""
+        stream, readings = self._readings.stream[which], self._readings
+        stamps, values = readings.timestamps[which], readings.values[which]
+        values = values[:, 0] if values.shape[1] == 1 else values
+        for partition in np.unique(self._homes[stream]).tolist():
+            here = np.flatnonzero(self._homes[stream] == partition)
+            columns = zip(stamps[here].tolist(), values[here].tolist(), strict=True)
+            records: list[bytes | None] = [_record(stamp, value) for stamp, value in columns]
+            self._producer.produce(self._topic, partition, [self._keys[i] for i in stream[here]], records)
+        self._producer.flush(timeout_s)
+
+
+def _record(timestamp: int, value: float | list[float]) -> bytes:
+    """A stamp that would read as seconds is written as a date. NaN is written as null."""
+    stamp = timestamp if timestamp >= EARLIEST or timestamp < 0 else iso(timestamp)
+    return orjson.dumps({"timestamp": stamp, "value": value})

@@ -1,0 +1,1 @@
+"""History as a panel: grid, seasons, counters, split."""

@@ -1,0 +1,1 @@
+"""Backtests, metrics, baselines, reports."""

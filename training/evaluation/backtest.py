@@ -1,0 +1,137 @@
+"""Backtests: an exported bundle, driven by the service's own path over history, judged beside the yardsticks.
+
+All observations pass once, in time order, so the state is carried from the first row to the last; at every origin the
+forecast is made before the next observation is seen. `training.evaluation.protocols` says what is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from service.bundle import Manifest
+from service.errors import DataError
+from service.history import History
+from service.model.runtime import Runtime
+from service.processing.replay import replay
+from service.records import Int64
+from service.sealing.trust import Trust
+from service.simulation import merge
+from training.data.panel import Panel, Split, format_duration
+from training.evaluation.metrics import Figure
+from training.evaluation.protocols import protocol_of
+from training.evaluation.protocols.book import free_run
+from training.evaluation.protocols.judge import Chunk, Judge, Observer
+from training.evaluation.protocols.task import Ask, Task
+
+#: (readings done, readings in all)
+Report = Callable[[int, int], None]
+
+
+def no_report(_done: int, _total: int) -> None:
+    """Tells nobody."""
+
+
+def backtest(
+    bundle: Path,
+    data: Panel | History,
+    protocol: str,
+    split: Split | None = None,
+    *,
+    horizons: Sequence[int] | None = None,
+    season_ms: int | None = None,
+    per_stream: bool = False,
+    report: Report = no_report,
+    trust: Trust | None = None,
+) -> list[Figure]:
+    """Score a bundle and the yardsticks by a protocol.
+
+    One figure for each task and model (of `rolling` and `ltsf`: each of `horizons`, the bundle's own unless given, then
+    one step ahead); `per_stream` adds one for each stream. `split` None: the protocol's own. `season_ms` serves
+    seasonal naive and MASE (the bundle's shortest unless given). Raises DataError if the data does not fit,
+    BundleError if the bundle is not sound.
+    """
+    runtime, rules = Runtime.load(bundle, trust=trust), protocol_of(protocol)
+    manifest = runtime.manifest
+    if manifest.kind == "counter" and not rules.counters:
+        raise DataError(f"{protocol} judges gauges alone, the bundle is for a counter", "use --protocol rolling")
+    panel = data if isinstance(data, Panel) else rules.panel(data, manifest)
+    check_fit(manifest, panel)
+    split = split or Split.parse(rules.split, len(panel))
+    tasks = rules.tasks(judged_of(panel, manifest), Ask.of(manifest, split, season_ms, horizons))
+    figures = judge_tasks(runtime, tasks, panel, per_stream=per_stream, report=report)
+    return rules.finish(figures)
+
+
+def judge_tasks(
+    runtime: Runtime,
+    tasks: Sequence[Task],
+    panel: Panel,
+    *,
+    per_stream: bool = False,
+    observers: Mapping[int, Sequence[Observer]] | None = None,
+    report: Report = no_report,
+) -> list[Figure]:
+    """Forecast a panel at the origins of all tasks in one pass, and judge. `observers` by the place of their task."""
+    manifest, told = runtime.manifest, observers or {}
+    judges = [Judge(task, manifest.name, manifest.quantiles, told.get(i, ())) for i, task in enumerate(tasks)]
+    passing = [judge for judge in judges if judge.task.source != "fed_back"]
+    if passing:
+        origins = np.unique(np.concatenate([judge.task.origins for judge in passing]))
+        for chunk in drive(runtime, panel.rows(0, max(judge.task.end for judge in passing)), origins, report):
+            for judge in passing:
+                judge.take(chunk)
+    for judge in judges:
+        if judge.task.source == "fed_back":
+            for chunk in free_run(runtime, judge.task):
+                judge.add(chunk.stream, chunk.row, chunk.multi_step)
+    return [figure for judge in judges for figure in judge.figures(per_stream)]
+
+
+def drive(runtime: Runtime, panel: Panel, origins: Int64, report: Report = no_report) -> Iterator[Chunk]:
+    """All readings of a panel through the service's own path in time order; forecasts at the rows `origins`, a chunk a
+    target: the streams are those of `judged_of`."""
+    readings = merge(panel.history())
+    names = [name.encode() for name in readings.streams]
+    index = np.array([panel.streams.index(name) // panel.width for name in readings.streams], np.int64)
+    targets = range(len(runtime.manifest.targets))
+    rows = (readings.timestamps - panel.timestamps[0]) // panel.interval_ms
+    due, done = np.isin(rows, origins), 0
+    for chunk in replay(runtime, names, readings.timestamps, readings.values, readings.stream, forecast_at=due):
+        made = chunk.forecasts.has_multi
+        which = chunk.index[made]
+        stream, forecasts = index[readings.stream[which]] * len(targets), chunk.forecasts
+        for target in targets:
+            one_step, multi_step = forecasts.one_step[made, target], forecasts.multi_step[made, :, target]
+            yield Chunk(stream + target, rows[which], one_step, multi_step)
+        done += len(chunk.records)
+        report(done, len(readings))
+
+
+def check_fit(manifest: Manifest, panel: Panel) -> None:
+    """Raises DataError unless the bundle can be scored on the panel."""
+    if not panel.observations:
+        raise DataError("no stream has a value", "check the value columns and --missing")
+    if manifest.interval_ms != panel.interval_ms:
+        raise DataError(
+            f"the bundle's interval is {format_duration(manifest.interval_ms)}, "
+            f"the data's {format_duration(panel.interval_ms)}",
+            "read the data with the bundle's interval",
+        )
+    if manifest.kind != panel.kind:
+        raise DataError(
+            f"the bundle is for a {manifest.kind}, the panel is of a {panel.kind}", "read it as the bundle's"
+        )
+    if len(manifest.channels) != panel.width:
+        raise DataError(
+            f"the bundle has the channels {', '.join(manifest.channels)}, the data "
+            f"{', '.join(panel.channels) or 'one a stream'}",
+            "name as many with --channels",
+        )
+
+
+def judged_of(panel: Panel, manifest: Manifest) -> Panel:
+    """The streams of a panel that a bundle forecasts: the channels in the places of its targets."""
+    return panel.only([panel.channels[place] for place in manifest.target_channels]) if panel.channels else panel

@@ -1,0 +1,62 @@
+"""Where a model's errors lie: by step ahead, by hour of the day, and how often its quantiles hold. Watches a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.records import Float64
+from training.evaluation.protocols.judge import Judged
+from training.evaluation.protocols.task import Task
+
+HOURS = 24
+HOUR_MS = 3_600_000
+
+
+class Anatomy:
+    """Sums over what is judged; call it as a judge's observer."""
+
+    def __init__(self, task: Task, model: str, levels: Sequence[float]) -> None:
+        self._task, self._model, self.levels = task, model, tuple(levels)
+        self.ahead = task.ahead
+        self._by_lead: dict[str, Float64] = {}  # model -> [leads] absolute error
+        self._by_hour: dict[str, Float64] = {}  # model -> [24]
+        self._leads = np.zeros(len(task.ahead))
+        self._hours = np.zeros(HOURS)
+        self._below = np.zeros(len(self.levels))
+
+    def __call__(self, batch: Judged) -> None:
+        """Count a batch."""
+        known = ~np.isnan(batch.target)
+        stamps = self._task.panel.timestamps[batch.row[:, None] + self.ahead]
+        hour = (stamps // HOUR_MS % HOURS)[known]
+        self._leads += known.sum(axis=0)
+        self._hours += np.bincount(hour, minlength=HOURS)
+        for model, forecast in batch.forecasts.items():
+            median = forecast[..., self.levels.index(0.5) if model == self._model else 0]
+            error = np.nan_to_num(np.abs(batch.target - median))
+            self._by_lead.setdefault(model, np.zeros(len(self.ahead)))
+            self._by_hour.setdefault(model, np.zeros(HOURS))
+            self._by_lead[model] += error.sum(axis=0)
+            self._by_hour[model] += np.bincount(hour, error[known], HOURS)
+        self._below += (batch.target[..., None] <= batch.forecasts[self._model]).sum(axis=(0, 1))
+
+    @property
+    def by_lead(self) -> dict[str, Float64]:
+        """model -> [leads] mean absolute error; NaN where nothing was judged."""
+        return {model: _mean(total, self._leads) for model, total in self._by_lead.items()}
+
+    @property
+    def by_hour(self) -> dict[str, Float64]:
+        """model -> [24] mean absolute error of targets in each hour of the day (UTC)."""
+        return {model: _mean(total, self._hours) for model, total in self._by_hour.items()}
+
+    @property
+    def reliability(self) -> Float64:
+        """[levels] the share of targets at or under each quantile: the levels themselves, if the model is honest."""
+        return _mean(self._below, np.full(len(self.levels), self._leads.sum()))
+
+
+def _mean(total: Float64, count: Float64) -> Float64:
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -1,0 +1,67 @@
+"""Protocols: which origins, leads and scale forecasts are judged on.
+
+protocol  origins                                       judged on                       comparable with
+rolling   every one of the hold-out                     raw values, mean over streams   runs on the same data
+ltsf      every one of the hold-out                     z-scored by the train part      long-term forecasting (LTSF)
+online    every one of a hold-out of fifteen months     z-scored by the train part      online forecasting, leak-free
+gift      the last windows of the data, end to end      raw values                      GIFT-Eval's leaderboard, ett1
+book      each whose target follows the train part      raw values, k-th step alone     a textbook's autoregression
+
+Of several streams `rolling` takes WQL and MASE by stream and then the mean; the others pool all targets, as their
+sources do, and so does everyone for MSE, MAE and coverage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from service.bundle import Manifest
+from service.errors import DataError
+from service.history import History
+from training.data.counters import as_counters
+from training.data.panel import Panel, make_panel
+from training.evaluation.metrics import Figure
+from training.evaluation.protocols.book import BOOK_SPLIT, book_tasks
+from training.evaluation.protocols.gift import gift_panel, gift_tasks, relative
+from training.evaluation.protocols.task import Ask, Task
+from training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks, rolling_tasks
+
+
+def _on_its_grid(history: History, manifest: Manifest) -> Panel:
+    panel = make_panel(history, manifest.interval_ms, manifest.max_gap)
+    return as_counters(panel, manifest.register_size) if manifest.kind == "counter" else panel
+
+
+def _as_they_are(figures: Sequence[Figure]) -> list[Figure]:
+    return list(figures)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a bundle is judged: `measured_on` as tables say it, `split` where none is given (None: the data's shares),
+    `main` the measure that it is known for, `counters` whether it says anything of them."""
+
+    measured_on: str
+    main: str
+    tasks: Callable[[Panel, Ask], list[Task]]
+    split: str | None = None
+    panel: Callable[[History, Manifest], Panel] = _on_its_grid
+    finish: Callable[[Sequence[Figure]], list[Figure]] = _as_they_are
+    counters: bool = True
+
+
+PROTOCOLS = {
+    "rolling": Protocol("raw values; WQL and MASE by stream, then the mean", "wql", rolling_tasks),
+    "ltsf": Protocol("each stream z-scored by its train part", "mse", ltsf_tasks),
+    "online": Protocol("each stream z-scored by its train part", "mse", online_tasks, ONLINE_SPLIT),
+    "gift": Protocol("raw values pooled", "wql", gift_tasks, panel=gift_panel, finish=relative, counters=False),
+    "book": Protocol("raw values, the k-th step alone", "mse", book_tasks, BOOK_SPLIT, counters=False),
+}
+
+
+def protocol_of(name: str) -> Protocol:
+    """Raises DataError for a name that is none of PROTOCOLS."""
+    if name not in PROTOCOLS:
+        raise DataError(f"no protocol {name!r}", f"there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

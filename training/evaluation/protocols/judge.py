@@ -1,0 +1,106 @@
+"""A judge scores one task: the model and the yardsticks, at the same origins and on the same targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.records import Float64, Int64
+from training.evaluation import baselines as yardsticks
+from training.evaluation.metrics import Figure, Scores
+from training.evaluation.protocols.task import Task
+from training.evaluation.significance import differences
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Forecasts of one target made at `n` origins, on the raw scale."""
+
+    stream: Int64  # [n] index among the panel's streams
+    row: Int64  # [n] the origin's row in the panel
+    one_step: Array  # [n, quantiles]
+    multi_step: Array  # [n, horizon, quantiles]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was counted at `n` origins, on the scale that is judged; NaN targets count nowhere."""
+
+    stream: Int64  # [n]
+    row: Int64  # [n]
+    target: Float64  # [n, leads]
+    forecasts: Mapping[str, Array]  # model -> [n, leads, levels]
+    mase_scale: Float64  # [n]
+
+
+#: Told of everything that is counted, as it is counted.
+Observer = Callable[[Judged], None]
+
+
+class Judge:
+    """Scores of a model and of the yardsticks on one task."""
+
+    def __init__(self, task: Task, model: str, levels: Sequence[float], observers: Sequence[Observer] = ()) -> None:
+        """`levels` are the quantiles of the model's forecasts; a bundle of a yardstick's name speaks for itself."""
+        self.task, self._model, self._observers = task, model, observers
+        self._yardsticks = {"naive": yardsticks.naive(task.values)}
+        if task.season:
+            self._yardsticks["seasonal_naive"] = yardsticks.seasonal_naive(task.values, task.season)
+        self._yardsticks.pop(model, None)
+        shape = task.mase_scale.shape
+        levels = (0.5,) if task.source == "fed_back" else levels
+        judged = {model: levels} | dict.fromkeys(self._yardsticks, (0.5,))
+        self._scores = {name: Scores(own, shape, by_stream=task.by_stream) for name, own in judged.items()}
+        self._seen = np.zeros(shape, np.bool_)
+
+    def take(self, chunk: Chunk) -> None:
+        """Count what a chunk has of this task."""
+        if self.task.source == "one_step":
+            self.add(chunk.stream, chunk.row, chunk.one_step[:, None])
+        else:
+            self.add(chunk.stream, chunk.row, chunk.multi_step[:, self.task.ahead // self.task.stride - 1])
+
+    def add(self, stream: Int64, row: Int64, forecast: Array) -> None:
+        """Count some origins: stream [n], row [n], forecast [n, leads, levels] on the raw scale. Rows that are not
+        origins of the task are left out, and so are targets that are missing or have no forecast."""
+        task = self.task
+        place = np.minimum(np.searchsorted(task.origins, row), len(task.origins) - 1)
+        inside = task.origins[place] == row
+        stream, row, place = stream[inside], row[inside], place[inside]
+        if not len(row):
+            return
+        judged = (forecast[inside] - task.centre[stream, None, None]) / task.scale[stream, None, None]
+        target = task.values[stream[:, None], row[:, None] + task.ahead]
+        target = np.where(np.isnan(judged).any(axis=2), np.nan, target)
+        self._seen[stream, place] = ~np.isnan(target).all(axis=1)
+        rivals = {name: made(stream, row, task.ahead)[..., None] for name, made in self._yardsticks.items()}
+        batch = Judged(stream, row, target, {self._model: judged, **rivals}, task.mase_scale[stream, place])
+        for name, scores in self._scores.items():
+            scores.add(stream, place, target, batch.forecasts[name], batch.mase_scale)
+        for observer in self._observers:
+            observer(batch)
+
+    def figures(self, per_stream: bool = False) -> Iterator[Figure]:
+        """One figure a model, the model's with its differences to the yardsticks; then, if asked, one a stream and
+        model."""
+        task, names = self.task, self.task.panel.streams
+        unscaled = tuple(
+            name
+            for name, scale, seen in zip(names, task.mase_scale, self._seen, strict=True)
+            if seen.any() and not (np.nan_to_num(scale[seen]) > 0).all()
+        )
+        rivals = {name: self._scores[name].by_origin for name in self._yardsticks}
+        for model, scores in self._scores.items():
+            figure = scores.figure(model, task.horizon, int(self._seen.any(axis=0).sum()))
+            against = differences(scores.by_origin, rivals, task.block) if model == self._model else {}
+            yield figure.model_copy(update={"task": task.label, "unscaled": unscaled, "against": against})
+        if per_stream:
+            for i, name in enumerate(names):
+                for model, scores in self._scores.items():
+                    figure = scores.stream_figure(model, task.horizon, int(self._seen[i].sum()), i, name)
+                    yield figure.model_copy(update={"task": task.label})

@@ -1,0 +1,147 @@
+"""Figures of a backtest for people (a table) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from service.bundle import BacktestFigure, Manifest
+from training.data.panel import Panel, Split
+from training.evaluation.metrics import Figure
+from training.evaluation.protocols import protocol_of
+from training.evaluation.protocols.gift import geometric_means
+from training.evaluation.significance import Difference
+
+_MEASURES = ("mse", "mae", "wql", "mase", "coverage_80")
+_KEPT = set(BacktestFigure.model_fields)
+_HEADS = {"mse": "MSE", "mae": "MAE", "wql": "WQL", "mase": "MASE", "coverage_80": "in 80 %"}
+
+
+def results(protocol: str, data: str, figures: Sequence[Figure]) -> dict[str, Any]:
+    """`{"protocol", "data", "results": [{"model", "horizon", "origins", "mse", "mae", "wql", "mase", "coverage_80"}]}`.
+
+    A measure that does not apply is None. A figure has further keys where they say something: `stream` (of one stream),
+    `task`, `unscaled` (streams that MASE leaves out), `against` (`{yardstick: {measure: [relative difference, low,
+    high]}}`, a 95 % interval), `relative_mase` and `relative_wql`.
+    """
+    return {"protocol": protocol, "data": Path(data).name, "results": [_record(figure) for figure in figures]}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content`, indented, and make the folder if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def manifest_figures(figures: Sequence[Figure]) -> tuple[BacktestFigure, ...]:
+    """The pooled figures, as a manifest keeps them."""
+    return tuple(BacktestFigure(**figure.model_dump(include=_KEPT)) for figure in figures if figure.stream is None)
+
+
+def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-out") -> Table:
+    """One row a figure, tasks and horizons apart, the smallest error of each in bold."""
+    table = Table(title=f"{escape(title)}: {protocol}, {protocol_of(protocol).measured_on}", title_justify="left")
+    names = [name for name in ("stream", "task") if any(getattr(figure, name) for figure in figures)]
+    related = any(figure.relative_mase for figure in figures)
+    for name in (*names, "model"):
+        table.add_column(name, overflow="fold")
+    for name in ("horizon", "origins", *_HEADS.values(), *(("rel. MASE", "rel. WQL") if related else ())):
+        table.add_column(name, justify="right")
+    groups = [(figure.task, figure.horizon, figure.stream) for figure in figures]
+    for i, figure in enumerate(figures):
+        rivals = [rival for rival, group in zip(figures, groups, strict=True) if group == groups[i]]
+        table.add_row(
+            *(escape(getattr(figure, name) or "all") for name in names),
+            escape(figure.model),
+            f"{figure.horizon}",
+            f"{figure.origins:,}",
+            *(_cell(figure, measure, rivals) for measure in _MEASURES),
+            *((number(figure.relative_mase), number(figure.relative_wql)) if related else ()),
+            end_section=i + 1 == len(figures) or groups[i + 1] != groups[i],
+        )
+    return table
+
+
+def remarks(figures: Sequence[Figure], protocol: str) -> list[str]:
+    """What a table does not say, one line each: whether the model differs from the yardsticks by more than noise, which
+    streams have no MASE, and the mean of relative scores."""
+    lines = []
+    measure = protocol_of(protocol).main
+    for figure in figures:
+        for rival, found in figure.against.items():
+            if measure in found:
+                where = figure.task or f"{figure.horizon} ahead"
+                lines.append(f"{where}: {_HEADS[measure]} of {figure.model} {say(found[measure])} {rival}'s")
+    unscaled = sorted({name for figure in figures for name in figure.unscaled})
+    if unscaled:
+        lines.append(f"no MASE, never a seasonal change (or no value) before the hold-out: {', '.join(unscaled)}")
+    for model in dict.fromkeys(figure.model for figure in figures):
+        mean = geometric_means(figures, model)
+        if mean:
+            lines.append(f"relative to the published seasonal naive: {model} MASE {mean.mase:.3f}, WQL {mean.wql:.3f}")
+    return lines
+
+
+def say(difference: Difference) -> str:
+    """A difference and its interval in words."""
+    amount = f"{abs(difference.relative):.1%} {'below' if difference.relative < 0 else 'above'}"
+    if difference.low is None or difference.high is None:
+        return f"{amount} (too few separate origins for an interval)"
+    interval = f"95 %: {difference.low:+.1%} to {difference.high:+.1%}"
+    return f"{amount} ({interval}{'' if difference.exceeds_noise else ', may be noise'})"
+
+
+def weights_remark(manifest: Manifest) -> str:
+    """What the weights and the figures of a bundle rest on."""
+    record = manifest.training
+    if record is None or record.holdout_start_ms is None:
+        return "the bundle does not say what its figures rest on"
+    if not record.refit:
+        return f"the weights saw nothing after {_day(record.end_time_ms)}, where the hold-out begins"
+    return (
+        f"scored without the hold-out, from {_day(record.holdout_start_ms)} on; then fitted once more on everything, "
+        f"up to {_day(record.end_time_ms)} (--no-refit leaves that out)"
+    )
+
+
+def seen_remark(manifest: Manifest, panel: Panel, split: Split) -> str:
+    """Why the figures of a backtest flatter, if the weights saw readings of the time that it judges; else nothing."""
+    start, record = int(panel.timestamps[split.validation_end]), manifest.training
+    if record is None or record.end_time_ms < start:
+        return ""
+    return (
+        f"the weights saw readings up to {_day(record.end_time_ms)}, judged is from {_day(start)} on: if these are the "
+        "readings that it learned from, the figures flatter (a bundle of `train --no-refit` has not seen its hold-out)"
+    )
+
+
+def _day(milliseconds: int) -> str:
+    return str(np.datetime64(milliseconds, "ms").astype("M8[s]"))
+
+
+def number(value: float | None) -> str:
+    """Three decimals below 1, four digits above; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _record(figure: Figure) -> dict[str, Any]:
+    further = set(Figure.model_fields) - _KEPT
+    empty = {name for name in further if getattr(figure, name) in (None, "", (), {})}
+    return figure.model_dump(mode="json", exclude=empty)
+
+
+def _cell(figure: Figure, measure: str, rivals: Sequence[Figure]) -> str:
+    value: float | None = getattr(figure, measure)
+    text = number(value)
+    if value is None or measure == "coverage_80" or len(rivals) == 1:
+        return text
+    best = min(other for rival in rivals if (other := getattr(rival, measure)) is not None)
+    return f"[bold]{text}[/bold]" if value == best else text

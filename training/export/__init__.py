@@ -1,0 +1,1 @@
+"""A forecaster as ONNX graphs, and the invariants it is held to."""

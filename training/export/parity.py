@@ -1,0 +1,49 @@
+"""The law that needs the exported graphs: torch and onnxruntime agree over many carried steps, at odd batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from service.bundle import FORECAST, STEP, read_manifest
+from training.export.invariants import TOLERANCE, close, unit_of
+from training.export.synthetic import sample
+from training.models import Forecaster
+
+LAW = "the exported graphs are the forecaster"
+#: Rows, and for how many steps they are carried.
+CARRIED = {1: 100, 7: 300, 256: 50}
+EVERY = 50  # steps between two comparisons of a whole horizon
+
+
+def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int] = CARRIED) -> None:
+    """Bare sessions, no filling up of rows. Raises LawBroken."""
+    manifest = read_manifest(directory)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # rows are few: threads would only wait for each other
+    step = onnxruntime.InferenceSession(str(directory / STEP), options)
+    forecast = onnxruntime.InferenceSession(str(directory / FORECAST), options)
+    read = [value.name for value in forecast.get_inputs()]
+    for batch, steps in carried.items():
+        values, timestamps = sample(model.target, steps, batch, seed=batch)
+        state = {f"state.{spec.name}": np.zeros((batch, *spec.shape), spec.dtype) for spec in manifest.state}
+        expected = model.unroll(values, timestamps, origins=np.arange(0, steps, EVERY).tolist())
+        unit = unit_of(expected.scale)
+        unit = unit + (1e4 if manifest.support == "integer" else 0.0)  # one side may round up what the other does not
+        for t in range(steps):
+            where = f"step {t} of {batch} rows"
+            feeds = {"value": values[t][:, None], "timestamp": np.full(batch, timestamps[t]), **state}
+            one_step, surprise, scores, *rows = step.run(None, feeds)
+            state = dict(zip(state, rows, strict=True))
+            close(LAW, f"one_step, {where}", one_step[:, 0], expected.one_step[t], TOLERANCE, unit[t][:, None])
+            close(LAW, f"surprise, {where}", surprise, expected.surprise[t], 1e-2)
+            errors = scores[:, 0, :3]
+            close(LAW, f"scores, {where}", errors, expected.scores[t][:, :3], TOLERANCE, unit[t][:, None])
+            if t % EVERY == 0:
+                given = {"timestamp": feeds["timestamp"], **state}
+                (multi,) = forecast.run(None, {name: given[name] for name in read})
+                wanted = expected.multi_step[t // EVERY]
+                close(LAW, f"multi_step, {where}", multi[:, :, 0], wanted, TOLERANCE, unit[t][:, None, None])

@@ -1,0 +1,150 @@
+"""A family of one's own, `mine.py:Mine` or `package.module:Mine`: loaded, fitted, held to the laws.
+
+`docs/forecasters.md` says what such a class is. What goes wrong inside it becomes one line (FamilyError), with the way
+through its author's code where it went wrong there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service.errors import EddycastError, FamilyError
+from training.export.fault_invariants import FAULT_LAWS
+from training.export.invariants import LAWS, bounded_row, shapes
+from training.fitting.problem import Problem
+from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report
+from training.fitting.residuals import fit_offsets
+from training.models import Forecaster
+from training.models.naive import PointForecaster
+
+
+@dataclass(frozen=True)
+class OwnFamily:
+    """`name` as given; `file` is where the class stands. The class may have a `fit(problem, schedule)`, a classmethod
+    that gives the fitted forecaster; and a `schedule`, how the gradient fit goes about it."""
+
+    name: str
+    made: Any  # a class: Mine(target) is a Forecaster
+    file: str
+
+    @property
+    def schedule(self) -> Schedule:
+        own: Schedule = getattr(self.made, "schedule", Schedule())
+        return own
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether the class has a `fit` of its own, which may want a validation part."""
+        return getattr(self.made, "fit", None) is not None
+
+    @contextmanager
+    def at(self, moment: str) -> Iterator[None]:
+        """Whatever is raised inside is the author's to mend."""
+        try:
+            yield
+        except EddycastError:
+            raise
+        except Exception as error:
+            raise failure(f"{self.name} fails {moment}", error, self.file) from error
+
+
+def is_own(family: str) -> bool:
+    """Whether a family's name is that of a file and a class."""
+    return ":" in family
+
+
+def load_own(family: str) -> OwnFamily:
+    """Raises FamilyError where there is no such file, module or class, and where it cannot be imported."""
+    place, _, name = family.rpartition(":")
+    path = Path(place)
+    if path.suffix == ".py" and not path.is_file():
+        raise FamilyError(f"there is no file {place}", "give --family FILE.py:CLASS")
+    file = str(path.resolve()) if path.suffix == ".py" else place
+    try:
+        module = _module(path) if path.suffix == ".py" else _importable(place)
+    except Exception as error:
+        raise failure(f"{place} cannot be imported", error, file) from error
+    made = getattr(module, name, None)
+    if not isinstance(made, type):
+        raise FamilyError(f"{place} has no class {name!r}", "give --family FILE.py:CLASS")
+    if not issubclass(made, Forecaster):
+        raise FamilyError(f"{name} in {place} is no Forecaster", "make it a subclass of training.models.Forecaster")
+    if "family" not in vars(made):
+        made.family = name
+    if "revision" not in vars(made):  # that of a class it derives from says nothing of what it changes
+        made.revision = None
+    return OwnFamily(family, made, getattr(module, "__file__", None) or file)
+
+
+def fit_own(own: OwnFamily, problem: Problem, schedule: Schedule, report: Report = no_report) -> Forecaster:
+    """The fitted forecaster: by its own `fit`, or by gradients if it has anything to learn; a PointForecaster's
+    quantiles then follow from its errors, unless its `fit` has set them."""
+    torch.manual_seed(schedule.seed)
+    fit: Callable[[Problem, Schedule], Forecaster] | None = getattr(own.made, "fit", None)
+    if fit is not None:
+        with own.at("in its fit"):
+            fitted = fit(problem, schedule)
+        if not isinstance(fitted, Forecaster):
+            raise FamilyError(f"{own.name}: fit gives {type(fitted).__name__}, no Forecaster", "return what was fitted")
+        if isinstance(fitted, PointForecaster) and not fitted.offsets_multi.any():
+            fit_offsets(fitted, problem, problem.columns(fitted.memory.spec))
+        return fitted.eval()
+    with own.at("when it is made"):
+        model: Forecaster = own.made(problem.target)
+        shapes(model.eval())
+    with own.at("in training"):
+        columns = problem.columns(model.memory.spec)
+        if any(parameter.requires_grad for parameter in model.parameters()):
+            fit_recurrent(model, problem, columns, schedule, report)
+        if isinstance(model, PointForecaster):
+            fit_offsets(model, problem, columns)
+    return model.eval()
+
+
+def hold_to_laws(own: OwnFamily, model: Forecaster, row_limit: int) -> None:
+    """Raises FamilyError (LawBroken) at the first law that it breaks."""
+    with own.at("in a check of the laws"), torch.no_grad():
+        bounded_row(model, row_limit)
+        for law in (*LAWS, *FAULT_LAWS):
+            if law is not bounded_row:
+                law(model)
+
+
+def failure(what: str, error: Exception, file: str) -> FamilyError:
+    """One line, of the error that all others follow from, and the way to it from where the author's code begins."""
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    words = str(root).strip().splitlines() or [""]
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = next((i for i, frame in enumerate(frames) if frame.filename == file), None)
+    trace = "" if inside is None else "".join(traceback.format_list(frames[inside:]))
+    return FamilyError(f"{what}: {type(root).__name__}: {words[0]}".rstrip(": "), "docs/forecasters.md", trace)
+
+
+def _module(path: Path) -> object:
+    """The module in a file, whatever is on the import path."""
+    spec = importlib.util.spec_from_file_location(f"eddycast_own_{path.stem}", path.resolve())
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _importable(name: str) -> object:
+    """A module by its name, also from the working directory, as `python -m` finds it."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    return importlib.import_module(name)

@@ -1,0 +1,116 @@
+"""From a family's name to a fitted forecaster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from service.errors import DataError
+from training.fitting.custom_family import fit_own, is_own, load_own
+from training.fitting.iterated import fit_iterated
+from training.fitting.problem import Problem
+from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report, schedule_of
+from training.fitting.residuals import fit_offsets
+from training.fitting.ridge import fit_linear
+from training.models import (
+    Forecaster,
+    LatentAutoregression,
+    LinearAutoregression,
+    Mixture,
+    Naive,
+    Recurrent,
+    SeasonalNaive,
+    SequenceToSequence,
+)
+from training.models.linear import LAGS, RATES, iterated_memory, linear_memory
+from training.models.memory.columns import Columns
+from training.models.recurrent import DILATED_GRU, RECURRENT
+from training.models.seq2seq import SEQ2SEQ
+
+MIX, AUTO = "mix", "auto"
+LATENT = (*RECURRENT, SEQ2SEQ)
+FAMILIES = ("naive", "seasonal_naive", "ar", *LATENT, MIX, AUTO)
+MEMBERS = ("lstm", DILATED_GRU)
+MIXABLE = ("ar", *LATENT)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How forecasters are fitted. `linear_path` False = recurrent nets alone; `schedules` by family."""
+
+    lags: int = LAGS
+    iterated: bool = False
+    linear_path: bool = True
+    members: Sequence[str] = MEMBERS
+    schedules: Callable[[str], Schedule] = schedule_of
+    report: Report = no_report
+
+
+def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
+    """Fit `family` on the problem's train part, choosing by its validation part. Deterministic for a seed. Raises
+    DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/selection.py`); FamilyError for a family
+    of one's own, `mine.py:Mine`, that does not load or fails."""
+    torch.manual_seed(plan.schedules(family).seed)
+    if is_own(family):
+        return fit_own(load_own(family), problem, plan.schedules(family), plan.report)
+    if family in LATENT:
+        linear = fit_ar(problem, plan.lags) if plan.linear_path else None
+        return fit_latent(family, problem, plan, linear)
+    if family == MIX:
+        return fit_mixture(problem, plan)
+    if family == "ar":
+        return _fit_iterated(problem, plan.lags) if plan.iterated else fit_ar(problem, plan.lags)
+    if family not in ("naive", "seasonal_naive"):
+        raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}")
+    point = Naive(problem.target) if family == "naive" else SeasonalNaive(problem.target)
+    fit_offsets(point, problem, problem.columns(point.memory.spec))
+    return point.eval()
+
+
+def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregression | None) -> Recurrent:
+    """A recurrent family, as a correction of `linear` if there is one."""
+    torch.manual_seed(plan.schedules(family).seed)
+    model: Recurrent = (
+        SequenceToSequence(problem.target, linear)
+        if family == SEQ2SEQ
+        else LatentAutoregression(problem.target, family, linear)
+    )
+    columns = problem.columns(model.memory.spec)
+    fit_recurrent(model, problem, columns, plan.schedules(family), plan.report)
+    return model.eval()
+
+
+def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
+    """Every member by itself, all with one linear path. Raises DataError for members that cannot be mixed."""
+    wrong = [name for name in plan.members if name not in MIXABLE]
+    if wrong or len(plan.members) < 2 or len(set(plan.members)) < len(plan.members):
+        raise DataError(f"{','.join(plan.members)} cannot be mixed", f"name two or more of {', '.join(MIXABLE)}")
+    linear = fit_ar(problem, plan.lags)
+    fitted = [linear if name == "ar" else fit_latent(name, problem, plan, linear) for name in plan.members]
+    return Mixture(fitted).eval()
+
+
+def fit_ar(problem: Problem, lags: int, rates: tuple[float, ...] = RATES) -> LinearAutoregression:
+    """The linear autoregression on so many lags and seasonal tables of these rates."""
+    columns = problem.columns(linear_memory(problem.target, lags, rates))
+    return _linear(problem, columns, fit_linear(problem, columns, problem.target.horizon).weights)
+
+
+def _fit_iterated(problem: Problem, lags: int) -> LinearAutoregression:
+    columns = problem.columns(iterated_memory(problem.target, lags))
+    return _linear(problem, columns, fit_iterated(problem, columns, problem.target.horizon))
+
+
+def _linear(problem: Problem, columns: Columns, maps: NDArray[np.float32]) -> LinearAutoregression:
+    """The forecaster with these maps [features, 1 + horizon], next value first, and quantiles from its own errors."""
+    model = LinearAutoregression(problem.target, columns.spec)
+    weights = torch.as_tensor(maps)
+    model.weights_one.copy_(weights[:, 0])
+    model.weights_multi.copy_(weights[:, 1:])
+    fit_offsets(model, problem, columns)
+    model.eval()
+    return model

@@ -1,0 +1,111 @@
+"""`auto`: the cheap families are fitted one after the other, and the best on the validation part is kept.
+
+The linear autoregression comes with two memories; the better one's is that of the recurrent families too.
+
+Judged by the weighted quantile loss. A point forecaster has its quantiles from its errors on that same part,
+so it is judged crosswise: quantiles from one half of the validation part, loss on the other.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from training.fitting.families import MEMBERS, Plan, fit_ar, fit_family, fit_latent
+from training.fitting.problem import Problem
+from training.fitting.residuals import fit_offsets
+from training.fitting.validation import judge
+from training.models import Forecaster, LinearAutoregression, Mixture
+from training.models.linear import LAGS, LIGHT_LAGS, LIGHT_RATES
+from training.models.naive import PointForecaster
+
+Fit = Callable[[Problem], Forecaster]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One that was fitted: its weighted quantile loss on the validation part, how long it took, and how the like is
+    fitted to another problem."""
+
+    model: Forecaster
+    wql: float
+    seconds: float
+    again: Fit
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.model.family}{self.note} {self.wql:.4f} ({self.seconds:.0f} s)"
+
+
+def fit_auto(problem: Problem, plan: Plan, budget_s: float | None = None) -> list[Candidate]:
+    """All candidates, best first; after `budget_s` seconds no further one is begun (the yardsticks and `ar` always
+    are)."""
+    fitted = list(_candidates(problem, plan, budget_s))
+    return sorted(fitted, key=lambda one: one.wql if np.isfinite(one.wql) else np.inf)
+
+
+def reason(candidates: list[Candidate]) -> str:
+    """Why the first of `candidates` is kept, in a line."""
+    kept = candidates[0].model.family
+    return f"{kept}: smallest weighted quantile loss on the validation part: {', '.join(map(str, candidates))}"
+
+
+def _candidates(problem: Problem, plan: Plan, budget_s: float | None) -> Iterator[Candidate]:
+    started = time.monotonic()
+
+    def judged(again: Fit, note: str = "", fit: Callable[[], Forecaster] | None = None) -> Candidate:
+        begun = time.monotonic()
+        model = fit() if fit else again(problem)
+        seconds = time.monotonic() - begun
+        return Candidate(model, validation_wql(model, problem), seconds, again, note)
+
+    yield judged(lambda whole: fit_family("naive", whole, plan))
+    if problem.target.season_steps:
+        yield judged(lambda whole: fit_family("seasonal_naive", whole, plan))
+    linear = [judged(lambda whole: fit_family("ar", whole, plan))]
+    if problem.target.season_steps and not plan.iterated and plan.lags == LAGS:
+        linear.append(judged(lambda whole: fit_ar(whole, LIGHT_LAGS, LIGHT_RATES), " with a light memory"))
+    yield from linear
+    better = min(linear, key=lambda one: one.wql)
+    path = better.model if plan.linear_path and isinstance(better.model, LinearAutoregression) else None
+
+    def latent(family: str, whole: Problem) -> Forecaster:
+        fitted = better.again(whole) if path else None
+        return fit_latent(family, whole, plan, fitted if isinstance(fitted, LinearAutoregression) else None)
+
+    members: list[Forecaster] = []
+    for family in MEMBERS:
+        if budget_s is not None and time.monotonic() - started > budget_s:
+            return
+        one = judged(partial(latent, family), fit=partial(fit_latent, family, problem, plan, path))
+        members.append(one.model)
+        yield one
+    if path:
+        mixed = partial(_mixed, latent)
+        yield judged(mixed, fit=lambda: Mixture(members).eval())
+
+
+def _mixed(latent: Callable[[str, Problem], Forecaster], whole: Problem) -> Mixture:
+    return Mixture([latent(family, whole) for family in MEMBERS]).eval()
+
+
+def validation_wql(model: Forecaster, problem: Problem) -> float:
+    """Mean over the two halves of the validation part (or over all of it, where a half has too few origins)."""
+    columns = problem.columns(model.memory.spec)
+    middle = (problem.train_end + problem.validation_end) // 2
+    apart = replace(problem, choices={})  # what a half would choose is not what the whole part chose
+    first, second = replace(apart, validation_end=middle), replace(apart, train_end=middle)
+    if middle - problem.train_end < 2 * problem.target.reach:
+        return judge(model, problem, columns).wql
+    losses = []
+    for half, other in ((first, second), (second, first)):
+        crosswise = copy.deepcopy(model)
+        if isinstance(crosswise, PointForecaster):
+            fit_offsets(crosswise, other, columns)
+        losses.append(judge(crosswise, half, columns).wql)
+    return float(np.mean(losses))

@@ -1,0 +1,61 @@
+"""How good a fitted forecaster is on the validation part: what families are chosen by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.fitting.problem import Problem
+from training.models.forecaster import Forecaster, view_of
+from training.models.memory.columns import Columns
+from training.models.memory.units import Frame
+from training.models.quantiles.support import confine
+
+CELLS = 250_000  # forecasts (of all quantiles) judged at a time
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Over all leads of the validation origins, every stream z-scored by its mean and deviation in the train part."""
+
+    wql: float  # weighted quantile loss: mean over levels of sum 2 pinball / sum |y|
+    mse: float  # of the median
+
+
+@torch.no_grad()
+def judge(model: Forecaster, problem: Problem, columns: Columns | None = None) -> Judgement:
+    """Judge `model` on the validation part, its hidden state carried from the first row. NaN without any target."""
+    model.eval()
+    columns = columns or problem.columns(model.memory.spec)
+    hidden, horizon = model.scan(columns), problem.target.horizon
+    levels = np.asarray(problem.target.quantiles)
+    centre = _means(problem)
+    sums = np.zeros(4)  # pinball, size, squared error, targets
+    origins = problem.validation_origins(horizon)
+    for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * horizon // CELLS):
+        t, s = problem.pairs(chunk)
+        unit, came = problem.unit[s][:, None], problem.windows(t, s, horizon)
+        view = view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)])
+        frame = Frame(torch.as_tensor(columns.x[t, s]), torch.as_tensor(columns.scale[t, s]))
+        emitted = confine(frame.raw(model.multi_step_units(view)), problem.target.support).numpy()
+        error = (came[:, :, None] - emitted) / unit[:, :, None]
+        judged = ~np.isnan(came) & (columns.count[t, s] > 0)[:, None]
+        error = error[judged]
+        sums += (
+            2 * np.maximum(levels * error, (levels - 1) * error).mean(1).sum(),
+            np.abs((came - centre[s][:, None]) / unit)[judged].sum(),
+            (error[:, problem.target.median] ** 2).sum(),
+            judged.sum(),
+        )
+    pinball, size, squared, targets = sums
+    return Judgement(pinball / size if size else np.nan, squared / targets if targets else np.nan)
+
+
+def _means(problem: Problem) -> NDArray[np.float64]:
+    """[S] the mean of each stream in the train part; 0 without a value."""
+    train = problem.values[: problem.train_end]
+    observed = ~np.isnan(train)
+    return np.asarray(np.where(observed, train, 0.0).sum(0) / np.maximum(observed.sum(0), 1))

@@ -1,0 +1,1 @@
+"""Quantiles: density, calibration, support."""
