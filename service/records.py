@@ -17,6 +17,9 @@ Float64 = NDArray[np.float64]
 #: Larger numbers are no readings, in files and on the wire. A float32 holds what is within.
 LARGEST = 1e30
 
+#: The last millisecond of the year 9999.
+LAST_TIMESTAMP = 253_402_300_799_999
+
 #: What the service itself remembers of a stream, before any model's tensors. All zeros = never seen.
 PREFIX = np.dtype(
     [

@@ -8,12 +8,6 @@ import signal
 import time
 from collections.abc import Callable
 
-#: After each step of the commit (`checkpoint.py`), and at the moments around it that matter.
-PLACES = (
-    "commit.1", "commit.2", "commit.3", "commit.4", "commit.5", "commit.6", "commit.7",
-    "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
-)  # fmt: skip
-
 
 def kill_this_process() -> None:
     """No handler runs, nothing is flushed or closed."""

@@ -30,11 +30,11 @@ from service.broker.port import Consumer, Reader
 from service.delivery.crash_points import FaultPoint
 from service.delivery.start_positions import Position, Positions
 from service.errors import BrokerUnavailable, StateError
-from service.processing.stream_time import Clock
 from service.records import Int64, PartitionBatch
 from service.state.adoption import Adopted, Adoption, Generations, Recorded, check_grid, lost
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
+from service.state.stream_time import Clock
 
 #: Wait for an answer in the first slice, s; twice as long after each that was too short, up to the other.
 _ASK_S, _ASK_AT_MOST_S = 0.2, 2.0

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from service.broker.port import Reader
 from service.errors import OffsetGone, StateError
-
-#: What to do when retention has deleted records that were not read yet.
-WhenDeleted = Literal["fail", "earliest", "latest"]
+from service.settings.groups import WhenDeleted
 
 
 @dataclass(frozen=True, slots=True)

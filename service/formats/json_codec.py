@@ -24,8 +24,8 @@ from service.formats.json_observation import (
     names_a_stream,
 )
 from service.formats.rounding import rounded
-from service.processing.stream_time import Clock, latest_stamps
 from service.records import LARGEST, DeadLetter, Float64, Int64, Observations, PartitionBatch, Tombstones
+from service.state.stream_time import Clock, latest_stamps
 
 Headers = list[tuple[str, bytes]]
 #: Of a partition of which no record was read before.

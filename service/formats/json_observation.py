@@ -29,13 +29,11 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from service.humanize import span
-from service.records import LARGEST
+from service.records import LARGEST, LAST_TIMESTAMP
 
 #: Larger ones are refused: the name of a stream is kept for as long as the stream lives.
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1_048_576
-#: The last millisecond of the year 9999.
-LAST_TIMESTAMP = 253_402_300_799_999
 #: Numbers below are taken for seconds: 3 March 1973 in milliseconds, the year 5138 in seconds.
 EARLIEST = 100_000_000_000
 #: In a name they mean that a key is no text: most often a number in binary.

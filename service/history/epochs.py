@@ -6,10 +6,9 @@ import numpy as np
 import polars as pl
 
 from service.errors import DataError
-from service.formats.json_observation import LAST_TIMESTAMP
 from service.history.dates import MS_PER_DAY, Reading, read_dates
 from service.history.history import Mask
-from service.records import Float64, Int64
+from service.records import LAST_TIMESTAMP, Float64, Int64
 
 _FIGURES = r"^-?\d+([.,]\d+)?([eE][+-]?\d+)?$"
 #: Epochs by the size of the number.

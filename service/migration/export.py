@@ -16,11 +16,11 @@ from service.broker.port import Admin, Broker
 from service.bundle import CONTRACT, Manifest
 from service.errors import StateError, TopicMissing
 from service.migration.snapshot import snapshots
-from service.processing.stream_time import Clock
 from service.records import PREFIX, Int64
 from service.settings.load import Settings
 from service.state.adoption import Adoption, ModelRecord, adopt_tensors, check_grid, unserved
 from service.state.changelog import RowCodec, Rows
+from service.state.stream_time import Clock
 
 #: How long the group's offsets may be behind the changelog, s: the broker writes them down a moment later.
 _SETTLE_S, _LOOK_S = 10.0, 0.1

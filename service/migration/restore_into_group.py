@@ -25,11 +25,11 @@ from service.errors import BrokerError, StateError
 from service.migration.export import Exported
 from service.migration.placement import Homes, find_homes
 from service.migration.start_offsets import Begin, check_not_gone_on, check_nothing_waits, find_starts
-from service.processing.stream_time import Clock
 from service.records import Int64
 from service.settings.load import Settings
 from service.state.adoption import ModelRecord, unserved
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.stream_time import Clock
 
 #: Bytes of rows in one transaction, about.
 _TRANSACTION_BYTES = 4 << 20

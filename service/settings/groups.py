@@ -34,6 +34,16 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
+#: Crash points: after each step of the commit (`checkpoint.py`), and at the moments around it that matter.
+PLACES = (
+    "commit.1", "commit.2", "commit.3", "commit.4", "commit.5", "commit.6", "commit.7",
+    "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
+)  # fmt: skip
+
+#: What to do when retention has deleted records that were not read yet.
+WhenDeleted = Literal["fail", "earliest", "latest"]
+
+
 class Group(BaseModel):
     """Settings that belong together. Immutable; an unknown name is an error."""
 
@@ -76,7 +86,7 @@ class KafkaClientSettings(Group):
         False, description="A static member that stops leaves the group at once; false = its partitions wait for it"
     )
     start_at: Literal["earliest", "latest"] = Field("earliest", description="Where a group without offsets begins")
-    when_deleted: Literal["fail", "earliest", "latest"] = Field(
+    when_deleted: WhenDeleted = Field(
         "fail", description="Retention deleted records unread: fail = stop and say so, else where to go on"
     )
     session_timeout_ms: PositiveInt = Field(10_000, description="Silence after which the group gives us up")

@@ -39,9 +39,9 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as Unreadable
 
-from service.delivery.crash_points import PLACES
 from service.errors import SettingsError
 from service.settings.groups import (
+    PLACES,
     BundleSettings,
     CommitSettings,
     EngineSettings,

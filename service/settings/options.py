@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from service.delivery.start_positions import WhenDeleted
 from service.formats.json_codec import LETTER_BYTES
 from service.formats.json_observation import EARLIEST
 from service.processing.missing_codes import OF_BUNDLE
 from service.processing.processor import WorkOptions
+from service.settings.groups import WhenDeleted
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.bundle import CONTRACT, Manifest, TensorSpec, layout_id_of
 from service.errors import StateError
-from service.processing.stream_time import Clock
 from service.records import PREFIX, PartitionBatch
 from service.state.adoption import Generations, ModelRecord, Recorded
+from service.state.stream_time import Clock
 
 #: Begins the keys of records that are no rows. Names of streams are UTF-8, in which this byte does not occur.
 _OWN: Final = b"\xff"

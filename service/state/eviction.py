@@ -12,9 +12,9 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from service.processing.stream_time import Clock, followed, heard
 from service.records import Int64, PartitionBatch
 from service.state.journal import Journal
+from service.state.stream_time import Clock, followed, heard
 
 _PART = 8
 _NEVER = Clock()

@@ -7,12 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from service.bundle import Manifest
-from service.processing.stream_time import Clock
 from service.state.adoption import Adopted, Adoption, unserved
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.eviction import Eviction
 from service.state.journal import Journal
+from service.state.stream_time import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ import numpy as np
 
 from service.broker.kafka.broker import KafkaBroker
 from service.bundle import TensorSpec
-from service.processing.stream_time import Clock
 from service.records import PREFIX
 from service.state.adoption import KeptPart, ModelRecord
 from service.state.arena import Spec
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.stream_time import Clock
 
 PARTITIONS = 4
 COMMITTED = 1  # the offset that the markers name

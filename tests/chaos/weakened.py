@@ -21,9 +21,9 @@ from service.broker.kafka.reader import KafkaReader
 from service.delivery.checkpoint import Checkpoint
 from service.delivery.restore import Restore, Restored
 from service.pipeline import Pipeline
-from service.processing.stream_time import Clock
 from service.state.changelog import Marker
 from service.state.store import Store
+from service.state.stream_time import Clock
 from tests.chaos.fleet import WHOLE, Build
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.delivery.crash_points import PLACES
+from service.settings.groups import PLACES
 from service.errors import BrokerError, StateError
 from service.model.runtime import Runtime
 from service.records import PartitionBatch

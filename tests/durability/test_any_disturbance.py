@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.delivery.crash_points import PLACES
+from service.settings.groups import PLACES
 from service.model.runtime import Runtime
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, outputs, stored

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.delivery.crash_points import PLACES
 from service.model.runtime import Runtime
+from service.settings.groups import PLACES
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
 from tests.support.running import AT_ONCE, committed, memory_broker, send

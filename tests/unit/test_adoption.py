@@ -9,7 +9,6 @@ import pytest
 
 from service.bundle import TensorSpec
 from service.errors import StateError
-from service.processing.stream_time import Clock
 from service.state.adoption import (
     Adoption,
     KeptPart,
@@ -20,6 +19,7 @@ from service.state.adoption import (
     succeed,
 )
 from service.state.changelog import Marker
+from service.state.stream_time import Clock
 
 LAYOUT = "0123456789abcdef"
 

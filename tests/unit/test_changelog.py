@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as npst
 from service.bundle import TensorSpec, layout_id_of
 from service.errors import StateError
 from service.migration.snapshot import _Cut
-from service.processing.stream_time import Clock
 from service.records import PREFIX, Damage, PartitionBatch
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec, layout_of
+from service.state.stream_time import Clock
 
 SPECS = (
     TensorSpec(name="last", dtype="float64", shape=(2,)),

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.formats.json_observation import LAST_TIMESTAMP
 from service.model.runtime import Runtime
+from service.records import LAST_TIMESTAMP
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, INPUT, Worker, documents, memory_broker, send, worker
 

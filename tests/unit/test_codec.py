@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from service.formats.json_codec import Decoder
 from service.formats.json_observation import EARLIEST, VALUE_LIMIT_BYTES
-from service.processing.stream_time import Clock, heard
 from service.records import LARGEST, DeadLetter, Observations, PartitionBatch
+from service.state.stream_time import Clock, heard
 
 NOW = 1_700_000_000_000
 GOOD = b'{"timestamp":1700000000000,"value":21.4}'

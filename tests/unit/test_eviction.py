@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from service.bundle import TensorSpec
 from service.processing.chunks import Decoded, portions
 from service.processing.demand import Steps
-from service.processing.stream_time import Clock
 from service.records import Observations, PartitionBatch, Tombstones
 from service.state.arena import Arena
 from service.state.eviction import Eviction
 from service.state.journal import Journal
+from service.state.stream_time import Clock
 
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
 TTL, LEAP = 80, 60

@@ -13,13 +13,14 @@ from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.producer import MemoryProducer
 from service.bundle import TensorSpec
 from service.delivery.restore import Restore, Restored, State
-from service.delivery.start_positions import Positions, WhenDeleted
+from service.delivery.start_positions import Positions
+from service.settings.groups import WhenDeleted
 from service.errors import BrokerUnavailable, OffsetGone, StateError
-from service.processing.stream_time import Clock
 from service.records import PREFIX
 from service.state.adoption import Adoption, KeptPart, ModelRecord
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.stream_time import Clock
 from tests.broker.tools import Listener
 
 SPECS = (TensorSpec(name="value", dtype="float64", shape=(1,)),)

@@ -23,12 +23,12 @@ from service.migration.export import Exported, take_export
 from service.migration.parquet_file import KEY, read_export, write_export
 from service.migration.restore_into_group import Imported, Options, bring_in
 from service.model.runtime import Runtime
-from service.processing.stream_time import Clock
 from service.records import PREFIX
 from service.settings.load import Settings
 from service.settings.security import KafkaSettings
 from service.state.adoption import unserved
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.stream_time import Clock
 from tests.support.bundles import RECURRENT, START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, running, send, worker

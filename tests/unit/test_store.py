@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.processing.stream_time import Clock
 from service.records import PartitionBatch
 from service.state.adoption import Recorded
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker
 from service.state.store import Changes, Store
+from service.state.stream_time import Clock
 from tests.support.bundles import Walk, write_bundle
 
 MINUTE = 60_000

@@ -8,9 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.formats.json_observation import LAST_TIMESTAMP
-from service.processing.stream_time import FULL, Clock, followed, latest_stamps
-from service.records import Int64
+from service.records import LAST_TIMESTAMP, Int64
+from service.state.stream_time import FULL, Clock, followed, latest_stamps
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 NOW = 1_795_000_000_000

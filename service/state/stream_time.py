@@ -21,8 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.formats.json_observation import LAST_TIMESTAMP
-from service.records import Int64, PartitionBatch
+from service.records import LAST_TIMESTAMP, Int64, PartitionBatch
 
 #: Trust does not grow beyond this: so many contradictions in a row are always enough.
 FULL = 1_000
