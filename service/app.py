@@ -22,6 +22,7 @@ from service.delivery.connect import kafka_broker, reach, warn_of_risks
 from service.delivery.crash_points import FaultPoint, freeze_this_process, kill_this_process, pause
 from service.delivery.topics import Topology, prepare_topics
 from service.errors import BrokerError, BrokerUnavailable
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.observability.health import Health
 from service.observability.http_port import HealthServer
@@ -145,7 +146,7 @@ class Service:
                 get_log().info("waiting for the bundle", directory=str(bundle.directory))
             if stop.wait(LOOK_EVERY_S):
                 return None
-        return Runtime.load(
+        return load_runtime(
             bundle.directory,
             intra_op_threads=engine.intra_op_threads,
             max_batch=engine.max_batch,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from service.bundle import Manifest, TrainingRecord
 from service.errors import DataError
 from service.humanize import many
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.processing.missing_codes import Codes
 from service.sealing.bundle_limits import MODEL_NAME
 from training.data.checks import check_panel
@@ -102,7 +102,7 @@ def train_bundle(
         figures = backtest(fresh, panel, "rolling", split)
         if refit and (again := _fitted_again(fits, panel, recipe)):
             _export(again, panel, recipe, _record(panel, recipe, split, started, fits, refit=True), fresh)
-            Runtime.load(fresh)
+            load_runtime(fresh)
         return add_backtest(fresh, manifest_figures(figures)), figures
 
 

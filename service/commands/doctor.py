@@ -66,11 +66,11 @@ def _wrong(what: str, error: EddycastError) -> Finding:
 
 def _bundle(settings: Settings) -> tuple[Finding, Manifest | None]:
     """What is to be said of it, and its manifest, if it is well."""
-    from service.model.runtime import Runtime
+    from service.model.loading import load_runtime
     from service.state.changelog import row_bytes
 
     try:
-        manifest = Runtime.load(settings.bundle.directory, trust=settings.bundle.trust).manifest
+        manifest = load_runtime(settings.bundle.directory, trust=settings.bundle.trust).manifest
     except EddycastError as error:
         return _wrong("bundle", error), None
     size = row_bytes(manifest)

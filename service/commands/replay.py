@@ -42,9 +42,9 @@ def replay(
     if out.suffix not in (".parquet", *JSON_LINES):
         raise DataError(f"{out}: no format is known by that name", f"end it with .parquet or {JSON_LINES[0]}")
     check_writable(out)
-    from service.model.runtime import Runtime  # slow to import, and a wrong flag should not wait for it
+    from service.model.loading import load_runtime
 
-    runtime = Runtime.load(bundle, trust=Trust.to_use(operators))
+    runtime = load_runtime(bundle, trust=Trust.to_use(operators))
     history = source.read_for(runtime.manifest)
     console = Console(stderr=True, highlight=False)
     for note in history.notes:

@@ -11,16 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import FORECAST, GOLDEN, GOLDEN_TOLERANCE, STEP
 from service.errors import BundleError
-
-if TYPE_CHECKING:
-    from service.model.runtime import Runtime, StepResult
+from service.model.runtime import Runtime, StepResult
 
 Array = NDArray[Any]
 #: Scores in the unit of the values; `pit` is a probability, `covered_80` follows from one_step and may flip on a tie.

@@ -9,20 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.bundle import FORECAST, GOLDEN, STEP, Manifest, read_bundle
-from service.errors import BundleError
-from service.model import golden, graph
-from service.model.golden_file import read_golden
+from service.bundle import Manifest
 from service.model.watchdog import Call, call, guarded_call
 from service.records import Float64, Int64
-from service.sealing.trust import Trust
 
 Tensor = NDArray[Any]
 State = dict[str, Tensor]
@@ -66,38 +61,6 @@ class Runtime:
         self.forecast_inputs: tuple[str, ...] = tuple(name for name in self._state if f"state.{name}" in taken)
         #: name -> (dtype, shape without the batch) of what `step` and `forecast` give beside the state.
         self.output_shapes = _output_shapes(manifest, step, forecast)
-
-    @classmethod
-    def load(
-        cls, directory: Path, *, intra_op_threads: int = 1, max_batch: int = 512, trust: Trust | None = None
-    ) -> Runtime:
-        """Read, verify and replay a bundle.
-
-        `max_batch` is the most rows of one call: with a small GRU a row costs 15 us in a call of 16, 3 in one of 512,
-        and no less in larger ones.
-
-        `trust` names the version, the signers and further operators that are allowed. Where If or Loop are among these,
-        every call has a time limit (`model/watchdog.py`), for nothing else bounds it.
-
-        Raises BundleError naming the file, what was expected and what was found: a hash, external data, a custom
-        operator domain, an operator that is not allowed, a tensor or a call beyond all limits (`model/limits.py`), an
-        input or output that is not the contract's, or outputs that differ from golden.npz.
-        """
-        directory = Path(directory)
-        trust = trust or Trust()
-        manifest, files = read_bundle(directory, trust)
-        graphs = (
-            graph.read_step(directory / STEP, files[STEP], manifest, trust.operators),
-            graph.read_forecast(directory / FORECAST, files[FORECAST], manifest, trust.operators),
-        )
-        wanted = read_golden(directory / GOLDEN, files[GOLDEN], manifest)
-        steps, batch = wanted["timestamp"].shape
-        for one in graphs:
-            one.check_cost(max_batch, steps, batch)
-        step, forecast = (_session(one.path, one.content, intra_op_threads) for one in graphs)
-        runtime = cls(manifest, step, forecast, max_batch, guarded=any(one.flows for one in graphs))
-        golden.replay(directory, runtime, wanted)
-        return runtime
 
     def step(self, values: Float64, timestamps: Int64, state: Mapping[str, Tensor]) -> StepResult:
         """Consume one observation a row.
@@ -167,18 +130,3 @@ def _filled(feed: Tensor, rows: int) -> Tensor:
     full = np.zeros((rows, *feed.shape[1:]), feed.dtype)
     full[: len(feed)] = feed
     return full
-
-
-def _session(path: Path, content: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """A session for many small calls: few threads, none of them spinning between calls."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors reach us as exceptions
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes share no public base
-        raise BundleError(str(path), "a graph that onnxruntime runs", str(error).splitlines()[0]) from error

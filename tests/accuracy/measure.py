@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from service.bundle import read_manifest
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.accuracy.book import book_errors
 from tests.accuracy.bundles import JUDGES, TRAINS, digest, sources, trained
 from tests.accuracy.cases import UNSEEN, Case
@@ -95,7 +95,7 @@ def _split(case: Case, panel: Panel) -> Split:
 def _unseen(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
     """A stream that the training did not see, and whose service starts at the training's end: judged from two seasons
     later on."""
-    runtime = Runtime.load(bundle)
+    runtime = load_runtime(bundle)
     tasks = rolling_tasks(panel, Ask.of(runtime.manifest, split, DAY))
     hidden = panel.values.copy()
     hidden[:, : split.validation_end] = np.nan
@@ -113,7 +113,7 @@ def _from(task: Task, panel: Panel, first: int) -> Task:
 def _holes(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
     """A hold-out of which runs of up to two seasons are missing, judged by all that came. The naive forecasts miss
     nothing."""
-    runtime = Runtime.load(bundle)
+    runtime = load_runtime(bundle)
     longest = 2 * DAY // panel.interval_ms
     missing = holes(panel.values.T.shape, longest, TAKEN_OUT, np.random.default_rng(0)).T
     missing[:, : split.validation_end] = False
@@ -124,7 +124,7 @@ def _holes(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
 
 def _start(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
     """Streams that begin anywhere in the hold-out, moved by OFFSET of their scales, by steps since their start."""
-    runtime = Runtime.load(bundle)
+    runtime = load_runtime(bundle)
     horizon, last = runtime.manifest.horizon, STARTS[-1][1]
     week = 7 * DAY // panel.interval_ms
     starts = range(split.validation_end, split.end - last - horizon, week)

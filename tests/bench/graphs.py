@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from service.model.loading import load_runtime
 from service.model.runtime import LANES, Runtime
 
 BATCHES = tuple(1 << power for power in range(11))
@@ -15,7 +16,7 @@ BATCHES = tuple(1 << power for power in range(11))
 
 def sweep(bundle: Path, seconds: float, batches: Sequence[int] = BATCHES) -> dict[int, tuple[float, float]]:
     """Batch -> rows/s of `step` and of `forecast`, each tried for `seconds`."""
-    runtime = Runtime.load(bundle, max_batch=max(LANES, *batches))
+    runtime = load_runtime(bundle, max_batch=max(LANES, *batches))
     return {batch: _both(runtime, batch, seconds) for batch in batches}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from service.bundle import layout_id_of
 from service.errors import StateError
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.records import PartitionBatch
 from service.state.changelog import MODEL_KEY, RowCodec, Rows
@@ -24,7 +25,7 @@ CONTRACT_1 = Path(__file__).parents[1] / "support" / "contract1"
 
 def loaded(path: Path, walk: Walk) -> Runtime:
     write_bundle(path, walk)
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def feed(fleet: Fleet, minutes: range, streams: int = 4, partitions: int = 1) -> None:
@@ -279,7 +280,7 @@ def feed_1(fleet: Fleet, minutes: range) -> None:
 
 
 def test_a_changelog_of_the_first_contract_is_restored_and_written_on(tmp_path: Path) -> None:
-    runtime = Runtime.load(CONTRACT_1 / "bundle")
+    runtime = load_runtime(CONTRACT_1 / "bundle")
     fleet = Fleet(memory_broker(2), runtime)
     expected = contract_1(fleet)
     fleet.start()

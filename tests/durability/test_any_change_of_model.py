@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.settings.groups import PLACES
 from service.errors import BrokerError, StateError
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.records import PartitionBatch
+from service.settings.groups import PLACES
 from service.state.adoption import ModelRecord
 from service.state.changelog import MODEL_KEY, RowCodec, is_stream
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
@@ -54,7 +55,7 @@ def runtimes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Runtime]:
     root: Path = tmp_path_factory.mktemp("models")
     for name, walk in MODELS.items():
         write_bundle(root / name, walk)
-    return {name: Runtime.load(root / name) for name in MODELS}
+    return {name: load_runtime(root / name) for name in MODELS}
 
 
 @dataclass

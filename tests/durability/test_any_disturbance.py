@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.settings.groups import PLACES
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
+from service.settings.groups import PLACES
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, outputs, stored
 from tests.support.running import AT_ONCE, memory_broker, send
@@ -43,7 +44,7 @@ events = st.lists(
 def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path: Path = tmp_path_factory.mktemp("recurrent")
     write_bundle(path, RECURRENT)
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def feed(fleet: Fleet, start: int, minutes: int) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from service.delivery.checkpoint import Limits
 from service.errors import OffsetGone, StateError
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.state.changelog import MARKER_KEY, MODEL_KEY, is_stream
 from tests.support.bundles import START_MS, Walk, write_bundle
@@ -40,7 +41,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 
 def loaded(path: Path, walk: Walk) -> Runtime:
     write_bundle(path, walk)
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def feed(fleet: Fleet, minutes: range, streams: int = 4, partitions: int = 1) -> None:

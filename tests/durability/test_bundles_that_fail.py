@@ -12,6 +12,7 @@ import pytest
 
 from service.delivery.failing_bundles import Failures
 from service.errors import BundleError
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, stored
@@ -26,7 +27,7 @@ def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A bundle of one's own, and no pauses between attempts."""
     monkeypatch.setattr("service.delivery.outages._PAUSE_AT_MOST_S", 0.0)
     write_bundle(tmp_path, Walk())
-    return Runtime.load(tmp_path)
+    return load_runtime(tmp_path)
 
 
 def breaks_on(walk: Runtime, monkeypatch: pytest.MonkeyPatch, is_bad: Callable[[Any], Any]) -> None:

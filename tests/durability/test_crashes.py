@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.settings.groups import PLACES
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
@@ -23,7 +24,7 @@ STEPS = [place for place in PLACES if place.startswith("commit.")]
 def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path: Path = tmp_path_factory.mktemp("recurrent")
     write_bundle(path, RECURRENT)
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def feed(fleet: Fleet, minutes: range, partitions: int = 2) -> None:

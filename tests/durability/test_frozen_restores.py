@@ -9,6 +9,7 @@ import pytest
 
 from service.delivery.crash_points import FaultPoint
 from service.errors import StateError
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.state.changelog import MARKER_KEY
 from tests.support.bundles import START_MS, Walk, write_bundle
@@ -22,7 +23,7 @@ MINUTE = 60_000
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path: Path = tmp_path_factory.mktemp("walk")
     write_bundle(path, Walk())
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def feed(fleet: Fleet, minutes: range, streams: int = 4) -> None:

@@ -14,6 +14,7 @@ import pytest
 from service.broker.memory.reader import MemoryReader
 from service.delivery.restore import Restore
 from service.errors import StateError
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.state.store import Store
 from tests.chaos.weakened import believing
@@ -27,7 +28,7 @@ from tests.support.running import CHANGELOG, memory_broker
 def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path: Path = tmp_path_factory.mktemp("recurrent")
     write_bundle(path, RECURRENT)
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def taken_over(runtime: Runtime) -> Fleet:

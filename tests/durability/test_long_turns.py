@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.delivery.pace import Pace
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.pipeline import Pipeline
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
@@ -75,7 +75,7 @@ def feed(fleet: Fleet, readings: Iterable[Reading]) -> None:
 
 def serve(bundle: Path, readings: list[Reading], turn_s: float) -> tuple[Fleet, list[float]]:
     """What came of the readings, and how long each turn took that had any."""
-    runtime, clock = Runtime.load(bundle), Clock()
+    runtime, clock = load_runtime(bundle), Clock()
     fleet = Fleet(memory_broker(2), runtime, replace(AT_ONCE, turn_s=turn_s))
     subject = fleet.start()
     subject.turn(2)
@@ -125,7 +125,7 @@ def test_a_graph_that_is_slower_than_expected_costs_one_turn(bundle: Path, monke
 
 def test_a_worker_that_is_lost_in_the_middle_of_a_cut_poll_leaves_the_same_bits(bundle: Path) -> None:
     readings = SHAPES["gaps of many streams, each at another reading"]
-    fleet = Fleet(memory_broker(2), Runtime.load(bundle), replace(AT_ONCE, turn_s=0.0))
+    fleet = Fleet(memory_broker(2), load_runtime(bundle), replace(AT_ONCE, turn_s=0.0))
     feed(fleet, readings)
     for place in ("commit.3", "commit.6", "rolled_back"):
         fleet.start(place, after=7)
@@ -136,6 +136,6 @@ def test_a_worker_that_is_lost_in_the_middle_of_a_cut_poll_leaves_the_same_bits(
 
 
 def test_the_pipeline_looks_at_its_own_clock_by_default(bundle: Path) -> None:
-    fleet = Fleet(memory_broker(2), Runtime.load(bundle), replace(AT_ONCE, turn_s=0.0))
+    fleet = Fleet(memory_broker(2), load_runtime(bundle), replace(AT_ONCE, turn_s=0.0))
     pipeline: Pipeline = fleet.start().pipeline
     assert pipeline._pace.portion == 0.0 and pipeline._pace.is_over

@@ -13,6 +13,7 @@ from service.app import pipeline_options
 from service.delivery.topics import Topology
 from service.errors import OffsetGone, ProduceFailed, StateError
 from service.formats.json_observation import KEY_LIMIT_BYTES
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.settings.load import load_settings
 from tests.support.bundles import START_MS, Walk, write_bundle
@@ -24,7 +25,7 @@ MINUTE = 60_000
 
 def loaded(path: Path, walk: Walk) -> Runtime:
     write_bundle(path, walk)
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from service.app import Service
-from service.broker.memory.broker import MemoryAdmin, MemoryBroker
+from service.broker.memory.admin import MemoryAdmin
+from service.broker.memory.broker import MemoryBroker
 from service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
 from service.observability.metrics import STAGES
 from service.settings.load import Settings, load_settings

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from service.bundle import read_manifest
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.models.zoo import joint, scale_or_one
 from training.export.onnx_export import Identity, export_bundle
 from training.models import Joint
@@ -67,7 +67,7 @@ def test_unroll_is_step_is_onnx(kind: tuple[str, int, tuple[int, ...]], tmp_path
     model = joint(family, channels, at)
     names = NAMES[:channels]
     export_bundle(model, Identity("joint", names, tuple(names[place] for place in at)), tmp_path)
-    runtime = Runtime.load(tmp_path)
+    runtime = load_runtime(tmp_path)
     manifest = read_manifest(tmp_path)
     assert (manifest.channels, manifest.target_channels) == (names, at)
     assert manifest.row_bytes < 16_384 * len(at)

@@ -15,7 +15,7 @@ from service.bundle import FORECAST, GOLDEN, STEP, read_manifest, write_manifest
 from service.errors import BundleError, DataError
 from service.model.graph import nodes_of
 from service.model.limits import EMITTED
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.models.zoo import DAILY, MAKERS, OFFSETS, bundle_of, forecaster, joint, streams
 from training.export.onnx_export import Identity, export_bundle
 from training.export.parity import onnx_is_torch
@@ -47,7 +47,7 @@ def test_torch_and_onnx_agree_over_a_thousand_steps(kind: str, bundles: dict[str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_service_accepts_the_bundle(kind: str, bundles: dict[str, Path]) -> None:
-    runtime = Runtime.load(bundles[kind])
+    runtime = load_runtime(bundles[kind])
     manifest, model = runtime.manifest, forecaster(kind)
     assert manifest.family == model.family
     assert manifest.horizon == model.target.horizon
@@ -59,7 +59,7 @@ def test_the_service_accepts_the_bundle(kind: str, bundles: dict[str, Path]) -> 
 @pytest.mark.parametrize("kind", ["gru", "lstm-binned", "seq2seq"])
 def test_bits_do_not_depend_on_the_company(kind: str, bundles: dict[str, Path]) -> None:
     """A row's bits are the same alone, among 7 and among 300, in any place."""
-    runtime = Runtime.load(bundles[kind], max_batch=64)
+    runtime = load_runtime(bundles[kind], max_batch=64)
     values, timestamps = streams(kind, 40, 300)
     manifest = runtime.manifest
 
@@ -95,14 +95,14 @@ def test_the_list_of_operators_is_that_of_all_families(bundles: dict[str, Path],
     for family in ("ar", "lstm"):
         names = ("a", "b", "c")
         export_bundle(joint(family, 3, (0, 2)), Identity(family, names, ("a", "c")), tmp_path / family)
-        Runtime.load(tmp_path / family)
+        load_runtime(tmp_path / family)
         folders.append(tmp_path / family)
     models = [onnx.load(folder / name) for folder in folders for name in (STEP, FORECAST)]
     assert {node.op_type for model in models for node in nodes_of(model)} == EMITTED
 
 
 def test_the_forecast_takes_only_what_it_reads(bundles: dict[str, Path]) -> None:
-    runtime = Runtime.load(bundles["gru-plain"])
+    runtime = load_runtime(bundles["gru-plain"])
     assert "level" not in runtime.forecast_inputs
     assert "hidden" in runtime.forecast_inputs
 
@@ -127,7 +127,7 @@ def test_a_graph_of_another_model_is_refused(bundles: dict[str, Path], tmp_path:
     fields = bundle_from.model_dump(exclude={"contract", "version", "files"})
     write_manifest(directory, **fields)
     with pytest.raises(BundleError, match=r"one_step within .* of the scale"):
-        Runtime.load(directory)
+        load_runtime(directory)
 
 
 @pytest.mark.parametrize("weight", [0.3, 1.0])
@@ -146,11 +146,11 @@ def test_quantiles_that_all_but_touch_are_no_reason_to_refuse_a_bundle(
     fields = export_bundle(model.eval(), Identity("narrow"), tmp_path).model_dump(
         exclude={"contract", "version", "files"}
     )
-    Runtime.load(tmp_path)
+    load_runtime(tmp_path)
     golden = dict(np.load(tmp_path / GOLDEN))
     assert np.nanmax(golden["surprise"]) > 50
     golden["surprise"] = golden["surprise"] + np.float32(2.0)
     np.savez(tmp_path / GOLDEN, **golden)
     write_manifest(tmp_path, **fields)
     with pytest.raises(BundleError, match="surprise within"):
-        Runtime.load(tmp_path)
+        load_runtime(tmp_path)

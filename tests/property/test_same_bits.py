@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from tests.models.zoo import bundle_of
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
@@ -40,7 +41,7 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         write_bundle(directory, RECURRENT)
     else:
         bundle_of(request.param, directory)
-    return cache(lambda max_batch: Runtime.load(directory, max_batch=max_batch))
+    return cache(lambda max_batch: load_runtime(directory, max_batch=max_batch))
 
 
 @cache

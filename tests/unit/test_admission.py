@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from service.bundle import TensorSpec
 from service.errors import StateError
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.processing.admission import Admission
 from service.records import Observations, Tombstones
@@ -30,7 +31,7 @@ SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
 @pytest.fixture
 def walk(tmp_path: Path) -> Runtime:
     write_bundle(tmp_path, Walk())
-    return Runtime.load(tmp_path)
+    return load_runtime(tmp_path)
 
 
 def observed(partition: int, *streams: bytes) -> Observations:
@@ -82,7 +83,7 @@ def test_who_is_refused_in_one_partition_depends_on_records_alone(
 ) -> None:
     path = tmp_path_factory.mktemp("walk")
     write_bundle(path, Walk())
-    runtime, found = Runtime.load(path), []
+    runtime, found = load_runtime(path), []
     for size in (poll, 5000):
         broker = memory_broker()
         for minute, (stream, is_tombstone) in enumerate(sent):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DataError
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
 from training.data.panel import Panel, Split, trailing_means
 from training.evaluation import baselines as yardsticks
@@ -220,7 +220,7 @@ class TestBacktest:
         bundle, panel, split = self.bundle(tmp_path), noisy_days(1200), Split(600, 650, 1200)
         whole = backtest(bundle, panel, "rolling", split)
         monkeypatch.setattr("service.processing.replay.CHUNK_BYTES", 1)
-        assert len(list(drive(Runtime.load(bundle), panel, np.arange(1200)))) > 1
+        assert len(list(drive(load_runtime(bundle), panel, np.arange(1200)))) > 1
         for figure, same in zip(backtest(bundle, panel, "rolling", split), whole, strict=True):
             assert figure.mse == pytest.approx(same.mse)
             assert figure.origins == same.origins

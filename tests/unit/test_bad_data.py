@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.observability import bad_data
 from service.observability.bad_data import EVERY_S, BadData
 from service.observability.log import configure_log
@@ -137,7 +137,7 @@ def test_the_service_says_it(log: Log, tmp_path: Path) -> None:
     stamps = [0, 10, 10, 10.3, 5, 11]
     sent = [(0, b"s", {"timestamp": START_MS + int(t * MINUTE), "value": 1.0}) for t in stamps]
     send(broker, [*sent, *[(0, b"s", {"temperature": 1})] * 70])
-    subject = worker(broker, Runtime.load(tmp_path), replace(AT_ONCE, late_to_dead_letters=True))
+    subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, late_to_dead_letters=True))
     subject.turn(3)
     found = {line["kind"]: line["count"] for line in log.lines()}
     assert found == {"no_value": 70, "duplicate": 1, "second": 1, "late": 1}

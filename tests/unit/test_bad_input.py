@@ -13,7 +13,7 @@ import pytest
 
 from service.__main__ import run
 from service.history import read_history
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.support.bundles import Parts, Walk, write_bundle
 from training.export.onnx_export import golden_sequence
 from training.fitting.problem import Problem
@@ -293,7 +293,7 @@ def test_a_bundle_that_fails_its_golden_replay_is_not_published(
     assert run(words(written(tmp_path, table(hours(), a=daily())), tmp_path / "bundle", [])) == 3
     assert "golden.npz" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "data.csv"]
-    assert Runtime.load(tmp_path / "bundle").manifest.version == before
+    assert load_runtime(tmp_path / "bundle").manifest.version == before
 
 
 def test_weights_that_are_no_numbers_are_not_exported(
@@ -327,7 +327,7 @@ def test_a_bundle_learned_from_bad_data_is_published_and_scored(
     file = written(tmp_path, table(hours(), a=coded(-200), b=[5] * ROWS, c=daily() * 1e12, d=holes(60, 90)))
     out = tmp_path / "bundle"
     assert run(words(file, out, ["--season", "172h"])) == 0
-    assert Runtime.load(out).manifest.backtest
+    assert load_runtime(out).manifest.backtest
     assert run(["backtest", str(out), str(file), "--per-stream"]) == 0
     assert "nan" not in capsys.readouterr().out
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, layout_id_of, read_manifest
 from service.errors import BundleError
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.support.bundles import RECURRENT, TWO_CHANNELS, Parts, Walk, write_bundle
 
 #: A bundle that the first contract's exporter wrote.
@@ -25,7 +25,7 @@ CONTRACT_1 = Path(__file__).parents[1] / "support" / "contract1" / "bundle"
 def refused(directory: Path) -> BundleError:
     """The error that loading `directory` raises."""
     with pytest.raises(BundleError) as caught:
-        Runtime.load(directory)
+        load_runtime(directory)
     return caught.value
 
 
@@ -43,7 +43,7 @@ def remove(values: Any, name: str) -> None:
 @pytest.mark.parametrize("walk", [Walk(), TWO_CHANNELS, RECURRENT, Walk(channels=("a", "b"), targets=("b",))])
 def test_a_good_bundle_is_accepted(tmp_path: Path, walk: Walk) -> None:
     sealed = write_bundle(tmp_path, walk)
-    assert Runtime.load(tmp_path).manifest == sealed == read_manifest(tmp_path)
+    assert load_runtime(tmp_path).manifest == sealed == read_manifest(tmp_path)
 
 
 def test_a_bundle_says_which_version_and_layout_it_has(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_parts_that_do_not_share_out_the_row_are_refused(tmp_path: Path, parts: 
 
 
 def test_a_bundle_of_contract_version_1_is_served_and_has_no_parts(tmp_path: Path) -> None:
-    manifest = Runtime.load(CONTRACT_1).manifest
+    manifest = load_runtime(CONTRACT_1).manifest
     assert manifest.contract == 1 and len(manifest.row_parts) == 1
     shutil.copytree(CONTRACT_1, tmp_path, dirs_exist_ok=True)
     fields = json.loads((tmp_path / MANIFEST).read_text())
@@ -342,7 +342,7 @@ def test_small_differences_are_another_machine_s_arithmetic(tmp_path: Path, dama
             column[:2] = before[name][:2]
 
     write_bundle(tmp_path, damage=only_where_there_is_a_scale)
-    Runtime.load(tmp_path)
+    load_runtime(tmp_path)
 
 
 def test_a_difference_that_only_shows_in_a_carried_state_is_found(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from service.__main__ import run
 from service.bundle import GOLDEN, MANIFEST, STEP, manifest_version
 from service.errors import BundleError
 from service.model import watchdog
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.sealing.trust import Trust
 from tests.support.bundles import Parts, Walk, write_bundle
 
@@ -28,7 +28,7 @@ Damage = Callable[[Parts], None]
 
 def refused(directory: Path, trust: Trust | None = None) -> BundleError:
     with pytest.raises(BundleError) as caught:
-        Runtime.load(directory, trust=trust)
+        load_runtime(directory, trust=trust)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
     return caught.value
@@ -213,7 +213,7 @@ def test_a_loop_that_is_allowed_ends_all_the_same(tmp_path: Path, monkeypatch: p
 
 def test_a_loop_by_data_ends_in_service_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bundle(tmp_path, damage=lambda parts: loop(parts, "high"))
-    runtime = Runtime.load(tmp_path, trust=Trust(operators=frozenset({"Loop"})))
+    runtime = load_runtime(tmp_path, trust=Trust(operators=frozenset({"Loop"})))
     monkeypatch.setattr(watchdog, "LIMIT_S", 0.2)
     state = {spec.name: np.zeros((16, *spec.shape), spec.dtype) for spec in runtime.manifest.state}
     with pytest.raises(Exception, match="terminate"):
@@ -368,11 +368,11 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "linked").mkdir()
     for file in (tmp_path / "real").iterdir():
         (tmp_path / "linked" / file.name).symlink_to(file)
-    Runtime.load(tmp_path / "linked")
+    load_runtime(tmp_path / "linked")
 
 
 def test_a_large_forecast_is_no_attack(tmp_path: Path) -> None:
-    assert Runtime.load(write_large(tmp_path)).manifest.horizon == 720
+    assert load_runtime(write_large(tmp_path)).manifest.horizon == 720
 
 
 def write_large(directory: Path) -> Path:

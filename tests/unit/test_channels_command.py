@@ -14,7 +14,7 @@ import pytest
 from service.__main__ import run
 from service.bundle import read_manifest
 from service.history import read_history
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.simulation import Sensors, merge
 from tests.support.running import documents, memory_broker, worker
 from training.data.panel import Split, make_panel
@@ -105,7 +105,7 @@ def test_replay_writes_what_the_service_writes_over_a_broker(plant: Path, bundle
     broker = memory_broker()
     producer = broker.producer()
     Sensors(producer, "observations", 1, readings).send(slice(0, len(readings)), 1.0)
-    worker(broker, Runtime.load(bundle)).turn()
+    worker(broker, load_runtime(bundle)).turn()
     written = documents(broker)
     out = tmp_path / "forecasts.jsonl"
     assert run(["replay", str(bundle), str(plant), "--limit", "60", "--out", str(out)]) == 0

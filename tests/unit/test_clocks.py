@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.records import LAST_TIMESTAMP
 from tests.support.bundles import START_MS, Walk, write_bundle
@@ -21,7 +22,7 @@ OPTIONS = replace(AT_ONCE, state_ttl_ms=7 * DAY)
 @pytest.fixture
 def walk(tmp_path: Path) -> Runtime:
     write_bundle(tmp_path, Walk())
-    return Runtime.load(tmp_path)
+    return load_runtime(tmp_path)
 
 
 def at(minute: float, value: float = 20.0) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, make_pki
-from service.broker.memory.broker import MemoryAdmin, MemoryBroker
+from service.broker.memory.admin import MemoryAdmin
+from service.broker.memory.broker import MemoryBroker
 from service.delivery import connect
 from service.errors import BrokerUnavailable
 from service.settings.load import every_setting, load_settings

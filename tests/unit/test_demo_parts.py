@@ -16,7 +16,7 @@ from service.broker.port import Headers
 from service.bundle import read_manifest
 from service.formats.json_codec import Encoder
 from service.history import History, read_history
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.observability.health import Health
 from service.observability.http_port import HealthServer
 from service.observability.metrics import Metrics
@@ -145,7 +145,7 @@ class TestWatch:
 
     def publish(self, broker: MemoryBroker, bundle: Path, data: Panel) -> int:
         """All forecasts of the panel as the service would write them; how many."""
-        runtime, count = Runtime.load(bundle), 0
+        runtime, count = load_runtime(bundle), 0
         broker.admin().create_topic("forecasts", 2)
         encoder, producer = Encoder(runtime.manifest), broker.producer()
         for chunk in drive(runtime, data, np.arange(len(data))):
@@ -193,7 +193,7 @@ class TestSite:
         write_bundle(tmp_path / "b", Walk(horizon=5))
         for source, horizon in (("a", 3), ("b", 5)):
             publish(tmp_path / source, tmp_path / "published")
-            assert Runtime.load(tmp_path / "published").manifest.horizon == horizon
+            assert load_runtime(tmp_path / "published").manifest.horizon == horizon
 
     def test_readings_written_for_another_process_are_read_back_the_same(self, tmp_path: Path) -> None:
         stamps = [np.array([10, 30], np.int64) + START, np.array([20], np.int64) + START]

@@ -11,7 +11,7 @@ from service.broker.memory.broker import MemoryBroker
 from service.commands.doctor import Finding, look_at_rows, look_at_state
 from service.delivery.topics import prepare_topics
 from service.humanize import one_line
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.settings.load import Settings
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet
@@ -64,7 +64,7 @@ def test_what_the_bundle_makes_of_the_rows_is_said_beforehand(tmp_path: Path) ->
         "slow": listed(Walk(hidden=4, interval_ms=900_000), core="beef" * 4),
     }
     manifests = {name: write_bundle(tmp_path / name, walk) for name, walk in shapes.items()}
-    fleet = Fleet(memory_broker(2), Runtime.load(tmp_path / "old"))
+    fleet = Fleet(memory_broker(2), load_runtime(tmp_path / "old"))
     fleet.start()
     send(fleet.broker, [(p, b"s%d" % p, {"timestamp": START_MS, "value": 1.0}) for p in range(2)])
     fleet.settle()

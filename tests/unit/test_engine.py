@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.processing.alignment import Verdict
 from service.processing.engine import Engine, Forecasts
@@ -29,14 +30,14 @@ Reading = tuple[int, bytes, int, float]  # partition, stream, timestamp, value
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path = tmp_path_factory.mktemp("walk")
     write_bundle(path, Walk())
-    return Runtime.load(path, max_batch=16)
+    return load_runtime(path, max_batch=16)
 
 
 @pytest.fixture(scope="module")
 def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path = tmp_path_factory.mktemp("recurrent")
     write_bundle(path, RECURRENT)
-    return Runtime.load(path, max_batch=32)
+    return load_runtime(path, max_batch=32)
 
 
 def engine(runtime: Runtime, capacity: int = 2, max_gap: int | None = None, forecast_every: int = 1) -> Engine:
@@ -260,7 +261,7 @@ def test_an_empty_poll_is_no_trouble(walk: Runtime) -> None:
 
 def test_two_channels(tmp_path: Path) -> None:
     write_bundle(tmp_path, TWO_CHANNELS)
-    subject = engine(Runtime.load(tmp_path))
+    subject = engine(load_runtime(tmp_path))
     stamps = START_MS + np.arange(3) * 2 * MINUTE
     column = np.array([[1.0, math.nan], [math.nan, 2.0], [3.0, 4.0]])
     made = subject.run([Observations(0, [b"s"] * 3, stamps, column, stamps, np.arange(3))])

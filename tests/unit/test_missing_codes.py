@@ -12,7 +12,7 @@ from service.__main__ import run
 from service.bundle import read_manifest
 from service.commands.data_options import Source
 from service.errors import SettingsError
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.processing.missing_codes import Codes, MissingCodes, chosen_codes
 from service.records import Observations
 from service.settings.load import load_settings
@@ -72,7 +72,7 @@ def served(folder: Path, walk: Walk, values: list[object], codes: str = "bundle"
     write_bundle(folder, walk)
     broker = memory_broker()
     send(broker, [(0, b"s", {"timestamp": START + 60_000 * i, "value": value}) for i, value in enumerate(values)])
-    subject = worker(broker, Runtime.load(folder), Options(codes=codes))
+    subject = worker(broker, load_runtime(folder), Options(codes=codes))
     subject.turn(20)
     subject.finish()
     texts = [json.dumps({**document, "model": ""}).encode() for document in documents(broker)]

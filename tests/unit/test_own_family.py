@@ -13,7 +13,7 @@ import pytest
 
 from service.__main__ import run
 from service.bundle import read_manifest
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.models.zoo import HOUR
 
 pytestmark = pytest.mark.trains
@@ -94,7 +94,7 @@ class Fitted(Naive):
 
 def test_a_hidden_state_with_a_cell_of_ones_own_is_trained_and_exported(history: Path, tmp_path: Path) -> None:
     assert train(history, f"{page_example(tmp_path, 'gated')}:Gated", "--epochs", "2") == 0
-    runtime = Runtime.load(tmp_path / "bundle")
+    runtime = load_runtime(tmp_path / "bundle")
     assert {spec.name: spec.shape for spec in runtime.manifest.state}["hidden"] == (16,)
     own, naive, _ = (figure.wql or 0.0 for figure in runtime.manifest.backtest[:3])
     assert own < 0.8 * naive

@@ -17,6 +17,7 @@ from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.consumer import MemoryConsumer
 from service.delivery.checkpoint import Limits
 from service.errors import BrokerUnavailable, ProduceFailed, TransactionFailed
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.observability.metrics import STAGES
 from service.settings.options import Options
@@ -45,7 +46,7 @@ Sent = tuple[int, bytes, dict[str, Any]]
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path = tmp_path_factory.mktemp("walk")
     write_bundle(path, Walk())
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def readings(minutes: range, streams: int = 3, partitions: int = 1) -> list[Sent]:
@@ -151,7 +152,7 @@ def test_two_channels(tmp_path: Path) -> None:
     write_bundle(tmp_path, TWO_CHANNELS)
     broker = memory_broker()
     send(broker, [(0, b"s", {"timestamp": START_MS, "value": [1.5, None]}), (0, b"s", {"value": 1.0})])
-    worker(broker, Runtime.load(tmp_path)).turn()
+    worker(broker, load_runtime(tmp_path)).turn()
     (document,) = documents(broker)
     assert document["value"] == [1.5, None]
     assert document["one_step"]["flow"][1] == 1.5 and document["one_step"]["level"] == [None] * 3

@@ -10,7 +10,7 @@ import pytest
 
 from service.bundle import read_manifest
 from service.history import History
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.support.bundles import Walk, write_bundle
 from training.data.panel import Panel, Split, make_panel
 from training.evaluation.backtest import backtest, drive, judge_tasks
@@ -43,7 +43,7 @@ def walks(rows: int, interval_ms: int, streams: int, seed: int = 0) -> Panel:
 
 def judged(bundle: Path, protocol: str, panel: Panel, first: int, last: int) -> dict[str, np.ndarray]:
     """Everything that a protocol says at origins `first` to `last`: forecasts of all models and denominators."""
-    runtime = Runtime.load(bundle)
+    runtime = load_runtime(bundle)
     tasks = PROTOCOLS[protocol].tasks(panel, Ask.of(runtime.manifest, SPLIT, DAY if protocol != "book" else None))
     said: dict[str, np.ndarray] = {}
 
@@ -160,4 +160,4 @@ def test_a_coarser_bundle_reads_means_by_gift(tmp_path: Path) -> None:
     panel = PROTOCOLS["gift"].panel(fine, read_manifest(tmp_path))
     np.testing.assert_allclose(panel.values[0], fine.values[0].reshape(-1, 4).mean(axis=1))
     assert make_panel(fine, HOUR // 4).values.shape == (1, 3600)
-    assert next(drive(Runtime.load(tmp_path), panel, np.array([800]))).row.tolist() == [800]
+    assert next(drive(load_runtime(tmp_path), panel, np.array([800]))).row.tolist() == [800]

@@ -8,7 +8,7 @@ import pytest
 
 from service.delivery.readiness import Readiness
 from service.errors import AccessRefused, TransactionFailed
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from tests.support.bundles import START_MS, write_bundle
 from tests.support.running import OUTPUT, Worker, made, memory_broker, send, worker
 
@@ -18,7 +18,7 @@ def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     """A worker that serves, whose evidence is always too old and whose errors always last."""
     monkeypatch.setattr("service.delivery.outages.PATIENCE_S", 0.0)
     write_bundle(tmp_path)
-    found = worker(memory_broker(2), Runtime.load(tmp_path))
+    found = worker(memory_broker(2), load_runtime(tmp_path))
     pipeline = found.pipeline
     later = iter(range(0, 10**9, 100))
     pipeline._readiness = Readiness(

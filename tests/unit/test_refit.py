@@ -12,7 +12,7 @@ import pytest
 from service.__main__ import run
 from service.bundle import Manifest, read_manifest
 from service.errors import BundleError
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from training.data.panel import Panel, Split
 from training.fitting.problem import Problem
 from training.train import Recipe, fit_bundle, problem_of, train_bundle, whole_of
@@ -52,7 +52,7 @@ def test_figures_are_of_the_fit_without_the_hold_out(family: str, tmp_path: Path
         assert record.end_time_ms == data.timestamps[ending]
         assert record.holdout_start_ms == data.timestamps[480]
         assert record.holdout_end_ms == data.timestamps[-1]
-    assert Runtime.load(tmp_path / "refit").manifest == refit == read_manifest(tmp_path / "refit")
+    assert load_runtime(tmp_path / "refit").manifest == refit == read_manifest(tmp_path / "refit")
     learns = family not in ("naive", "seasonal_naive")
     assert (contents(tmp_path / "kept") != contents(tmp_path / "refit")) is learns
 
@@ -93,7 +93,7 @@ def test_a_refit_that_the_engine_refuses_is_not_published(tmp_path: Path, monkey
     def refuse(directory: Path) -> Manifest:
         raise BundleError(str(directory), "a sound bundle", "another")
 
-    monkeypatch.setattr("training.train.Runtime.load", refuse)
+    monkeypatch.setattr("training.train.load_runtime", refuse)
     with pytest.raises(BundleError):
         train_bundle(panel(), recipe("ar"), SPLIT, tmp_path / "b", refit=True)
     assert read_manifest(tmp_path / "b") == before

@@ -11,6 +11,7 @@ import pytest
 
 from service.__main__ import run
 from service.formats.rounding import rounded
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.processing.replay import ReplayChunk, chunk_rows, replay
 from tests.support.bundles import RECURRENT, START_MS, TWO_CHANNELS, Walk, write_bundle
@@ -29,7 +30,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runtime(bundle: Path) -> Runtime:
-    return Runtime.load(bundle)
+    return load_runtime(bundle)
 
 
 def history(steps: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,7 +95,7 @@ def test_multi_step_where_it_is_wanted(runtime: Runtime) -> None:
 
 def test_a_chunk_s_forecasts_fit_in_memory(runtime: Runtime, tmp_path: Path) -> None:
     write_bundle(tmp_path, Walk(horizon=4096))
-    long = Runtime.load(tmp_path, max_batch=16)
+    long = load_runtime(tmp_path, max_batch=16)
     assert chunk_rows(long) * 4096 * 3 * 8 <= 1 << 25
     assert chunk_rows(runtime) > chunk_rows(long) >= 4 * 16
 

@@ -14,9 +14,9 @@ from service.broker.memory.producer import MemoryProducer
 from service.bundle import TensorSpec
 from service.delivery.restore import Restore, Restored, State
 from service.delivery.start_positions import Positions
-from service.settings.groups import WhenDeleted
 from service.errors import BrokerUnavailable, OffsetGone, StateError
 from service.records import PREFIX
+from service.settings.groups import WhenDeleted
 from service.state.adoption import Adoption, KeptPart, ModelRecord
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec

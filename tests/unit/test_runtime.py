@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from tests.support.bundles import DAY_MS, OFFSETS, RECURRENT, START_MS, Walk, write_bundle
 
@@ -30,7 +31,7 @@ def zeros(runtime: Runtime, rows: int) -> dict[str, Array]:
 
 def test_step_and_forecast_are_the_walk_s(tmp_path: Path) -> None:
     write_bundle(tmp_path, Walk())
-    runtime = Runtime.load(tmp_path)
+    runtime = load_runtime(tmp_path)
     time = np.array([START_MS, START_MS + 60_000])
     first = runtime.step(np.array([[21.5], [np.nan]]), time, zeros(runtime, 2))
     assert np.allclose(first.one_step[0, 0], 21.5 + OFFSETS) and np.isnan(first.one_step[1]).all()
@@ -47,7 +48,7 @@ def test_step_and_forecast_are_the_walk_s(tmp_path: Path) -> None:
 
 
 def test_the_forecast_takes_only_what_it_names(directory: Path) -> None:
-    runtime = Runtime.load(directory)
+    runtime = load_runtime(directory)
     assert runtime.forecast_inputs == ("last", "count", "hidden")
     state = zeros(runtime, 3)
     del state["time"]
@@ -56,7 +57,7 @@ def test_the_forecast_takes_only_what_it_names(directory: Path) -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 15, 16, 17, 64, 65, 200])
 def test_any_number_of_rows_may_be_given(directory: Path, rows: int) -> None:
-    runtime = Runtime.load(directory, max_batch=64)
+    runtime = load_runtime(directory, max_batch=64)
     state = zeros(runtime, rows)
     result = runtime.step(np.ones((rows, 1)), np.zeros(rows, np.int64), state)
     given = {name: tensor.copy() for name, tensor in state.items()}
@@ -69,8 +70,8 @@ def test_any_number_of_rows_may_be_given(directory: Path, rows: int) -> None:
 
 def test_a_call_too_small_for_the_lanes_is_refused(directory: Path) -> None:
     with pytest.raises(ValueError, match="at least 16"):
-        Runtime.load(directory, max_batch=8)
-    assert Runtime.load(directory, max_batch=100).max_batch == 96
+        load_runtime(directory, max_batch=8)
+    assert load_runtime(directory, max_batch=100).max_batch == 96
 
 
 def carry(runtime: Runtime, values: Array, order: Array, cuts: list[int]) -> list[Array]:
@@ -108,7 +109,7 @@ def test_the_bits_do_not_depend_on_how_rows_are_grouped(directory: Path, data: s
     order = rng.permutation(rows)
     cuts = sorted(data.draw(st.lists(st.integers(1, rows), max_size=6, unique=True)))
     largest = data.draw(st.sampled_from([16, 32, 48, 512]))
-    together = carry(Runtime.load(directory), values, np.arange(rows), [])
-    apart = carry(Runtime.load(directory, max_batch=largest), values, order, cuts)
+    together = carry(load_runtime(directory), values, np.arange(rows), [])
+    apart = carry(load_runtime(directory, max_batch=largest), values, order, cuts)
     for one, other in zip(together, apart, strict=True):
         assert one.tobytes() == other.tobytes()

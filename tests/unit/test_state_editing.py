@@ -9,6 +9,7 @@ import pytest
 from service.broker.kafka.partitioning import PARTITIONERS
 from service.errors import StateError, TopicMissing
 from service.migration.editing import forget_stream, rename_stream
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.settings.load import Settings
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
@@ -24,7 +25,7 @@ SETTINGS = Settings()
 def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path: Path = tmp_path_factory.mktemp("recurrent")
     write_bundle(path, RECURRENT)
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def feed(fleet: Fleet, minutes: range, names: list[bytes] = NAMES, partitioner: str = "murmur2") -> None:
@@ -94,7 +95,7 @@ def test_a_group_that_serves_is_left_alone(recurrent: Runtime, monkeypatch: pyte
             edit()
     fleet.stop(fleet.alive[0])
     answers = iter([0, 1])
-    monkeypatch.setattr("service.broker.memory.broker.MemoryAdmin.members", lambda self, group: next(answers))
+    monkeypatch.setattr("service.broker.memory.admin.MemoryAdmin.members", lambda self, group: next(answers))
     with pytest.raises(StateError, match="has 1 member"):
         forget_stream(fleet.broker, SETTINGS, recurrent.manifest, "boiler-3")
     assert stored(fleet.broker) == before, "it joined while the records were written: they are aborted"

@@ -22,6 +22,7 @@ from service.migration.describe import describe
 from service.migration.export import Exported, take_export
 from service.migration.parquet_file import KEY, read_export, write_export
 from service.migration.restore_into_group import Imported, Options, bring_in
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.records import PREFIX
 from service.settings.load import Settings
@@ -43,7 +44,7 @@ NEW_OPTIONS = replace(AT_ONCE, group="new", changelog_topic="new-changelog")
 def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path: Path = tmp_path_factory.mktemp("recurrent")
     write_bundle(path, RECURRENT)
-    return Runtime.load(path)
+    return load_runtime(path)
 
 
 def broker_of(partitions: int) -> MemoryBroker:
@@ -422,7 +423,7 @@ def trained_again(tmp_path: Path) -> tuple[Runtime, Runtime]:
     walks = listed(Walk(hidden=4)), listed(Walk(hidden=4, spread=2.0), latent="beef" * 4)
     for name, walk in zip(("old", "new"), walks, strict=True):
         write_bundle(tmp_path / name, walk)
-    return Runtime.load(tmp_path / "old"), Runtime.load(tmp_path / "new")
+    return load_runtime(tmp_path / "old"), load_runtime(tmp_path / "new")
 
 
 @pytest.mark.parametrize("exports", ["old", "new"])

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from service.broker.memory.broker import MemoryAdmin, MemoryBroker
+from service.broker.memory.admin import MemoryAdmin
+from service.broker.memory.broker import MemoryBroker
 from service.delivery.topics import CHANGELOG, look_at_topics, prepare_topics
 from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.settings.groups import TopicSettings
@@ -172,7 +173,7 @@ def test_one_replica_that_acknowledges_for_all_is_said(
 ) -> None:
     admin = MemoryBroker().admin()
     admin.create_topic("observations", 4)
-    monkeypatch.setattr("service.broker.memory.broker.MemoryAdmin.replication", lambda *_: 3)
+    monkeypatch.setattr("service.broker.memory.admin.MemoryAdmin.replication", lambda *_: 3)
     prepare_topics(admin, Settings(), ROW)
     assert capsys.readouterr().out.count("min.insync.replicas=2") == 2
 

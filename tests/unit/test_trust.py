@@ -14,7 +14,7 @@ import pytest
 from service.__main__ import run
 from service.bundle import MANIFEST, Manifest, content_version, read_manifest
 from service.errors import BundleError, SettingsError
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.sealing.signing import SIGNATURE, new_key, sign
 from service.sealing.trust import Trust
 from service.settings.load import load_settings
@@ -84,10 +84,10 @@ def test_a_bundle_of_contract_1_keeps_its_rule() -> None:
 def test_a_pinned_version_is_served_and_no_other(tmp_path: Path, digits: int) -> None:
     version = write_bundle(tmp_path).version
     settings = load_settings([f"--bundle.version={version[:digits]}"], {})
-    assert Runtime.load(tmp_path, trust=settings.bundle.trust).manifest.version == version
+    assert load_runtime(tmp_path, trust=settings.bundle.trust).manifest.version == version
     wanted = ("0" if version[0] != "0" else "1") * digits
     with pytest.raises(BundleError) as caught:
-        Runtime.load(tmp_path, trust=Trust(version=wanted))
+        load_runtime(tmp_path, trust=Trust(version=wanted))
     assert wanted in caught.value.expected
     assert version[:6] in caught.value.found
     assert caught.value.exit_code == 3
@@ -118,13 +118,13 @@ def test_a_signed_bundle_is_served(tmp_path: Path, key: tuple[Path, str]) -> Non
     write_bundle(tmp_path / "b")
     assert sign(tmp_path / "b" / MANIFEST, key[0]) == key[1]
     settings = load_settings([f"--bundle.trusted_keys={'0' * 64}, {key[1]}"], {})
-    Runtime.load(tmp_path / "b", trust=settings.bundle.trust)
+    load_runtime(tmp_path / "b", trust=settings.bundle.trust)
     assert stat.S_IMODE(key[0].stat().st_mode) == 0o600
 
 
 def refused(directory: Path, *keys: str) -> str:
     with pytest.raises(BundleError) as caught:
-        Runtime.load(directory, trust=Trust(keys=keys))
+        load_runtime(directory, trust=Trust(keys=keys))
     assert caught.value.exit_code == 3
     return caught.value.found
 
@@ -172,7 +172,7 @@ def test_the_commands_make_a_key_sign_and_show(tmp_path: Path, capsys: pytest.Ca
     assert f"{label} in" in capsys.readouterr().out
     assert run(["bundle", "show", str(tmp_path / "b")]) == 0
     assert read_manifest(tmp_path / "b").version in capsys.readouterr().out
-    Runtime.load(tmp_path / "b", trust=Trust(keys=(public,)))
+    load_runtime(tmp_path / "b", trust=Trust(keys=(public,)))
     assert run(["bundle", "keygen", str(tmp_path / "key.pem")]) == 2, "a key is never overwritten"
     assert run(["bundle", "sign", str(tmp_path / "b"), "--key", str(tmp_path / "b" / MANIFEST)]) == 2
     assert run(["bundle", "sign", str(tmp_path), "--key", str(tmp_path / "key.pem")]) == 3

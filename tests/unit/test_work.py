@@ -14,7 +14,7 @@ import pytest
 from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.producer import MemoryProducer
 from service.delivery.topics import prepare_topics
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.observability.recorder import Stopwatch
 from service.processing.processor import Work
 from service.records import Damage, PartitionBatch, next_offset
@@ -34,7 +34,7 @@ def test_dead_letters_stand_in_the_order_of_their_records(tmp_path: Path) -> Non
     late, torn = {"timestamp": START_MS, "value": 1.0}, b"{"
     first = {"timestamp": START_MS + 9 * MINUTE, "value": 1.0}
     send(broker, [(0, b"s", value) for value in (torn, first, late, torn, late, torn)])
-    subject = worker(broker, Runtime.load(tmp_path), replace(AT_ONCE, late_to_dead_letters=True))
+    subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, late_to_dead_letters=True))
     subject.turn(3)
     subject.finish()
     offsets = [dict(record.headers)["offset"] for record in made(broker, DEAD)]
@@ -65,7 +65,7 @@ def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
         producer = broker.producer()
         producer.produce("observations", partition, [key for key, _ in records], [value for _, value in records])
         producer.flush(1.0)
-    subject = worker(broker, Runtime.load(tmp_path), options)
+    subject = worker(broker, load_runtime(tmp_path), options)
     calls: Counter[str] = Counter()
     produce = MemoryProducer.produce
 
@@ -92,7 +92,7 @@ def test_a_dead_letter_fits_a_topic_that_takes_little(tmp_path: Path) -> None:
     broker.admin().create_topic(DEAD, 1, config={"max.message.bytes": "5000"})
     limit = prepare_topics(broker.admin(), Settings(), 100).max_letter_bytes
     send(broker, [(0, b"k" * 60_000, b"v" * 60_000), (0, b"s", {"timestamp": START_MS, "value": 1.0})])
-    subject = worker(broker, Runtime.load(tmp_path), replace(AT_ONCE, max_letter_bytes=limit))
+    subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, max_letter_bytes=limit))
     subject.turn(3)
     subject.finish()
     assert committed(broker)[0] == 2 and len(made(broker)) == 1
@@ -103,7 +103,7 @@ def test_a_dead_letter_fits_a_topic_that_takes_little(tmp_path: Path) -> None:
 def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     """Among good records, bad ones, and ones that have failed again and again."""
     write_bundle(tmp_path, Walk())
-    runtime = Runtime.load(tmp_path)
+    runtime = load_runtime(tmp_path)
     store = Store(runtime.manifest, 10**9, 8, 3_600_000)
     work = Work(runtime, store, Options().work, Stopwatch())
     damage = Damage(12, 40, "zstd", "undecodable", "offsets 12 to 40 cannot be read")

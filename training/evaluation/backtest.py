@@ -14,6 +14,7 @@ import numpy as np
 from service.bundle import Manifest
 from service.errors import DataError
 from service.history import History
+from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.processing.replay import replay
 from service.records import Int64
@@ -53,7 +54,7 @@ def backtest(
     seasonal naive and MASE (the bundle's shortest unless given). Raises DataError if the data does not fit,
     BundleError if the bundle is not sound.
     """
-    runtime, rules = Runtime.load(bundle, trust=trust), protocol_of(protocol)
+    runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
     if manifest.kind == "counter" and not rules.counters:
         raise DataError(f"{protocol} judges gauges alone, the bundle is for a counter", "use --protocol rolling")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.sealing.trust import Trust
 from training.data.panel import Panel, Split
 from training.evaluation.backtest import Report, judge_tasks, judged_of, no_report
@@ -45,7 +45,7 @@ def write_page(
     The last three are of the protocol's longest task. Raises MissingExtra without matplotlib, else as a backtest.
     """
     require_matplotlib()
-    runtime, rules = Runtime.load(bundle, trust=trust), protocol_of(protocol)
+    runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
     tasks = rules.tasks(judged_of(panel, manifest), Ask.of(manifest, split, season_ms, horizons))
     longest = max(

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.bundle import Manifest
 from service.errors import MissingExtra
-from service.model.runtime import Runtime
+from service.model.loading import load_runtime
 from service.records import Float64, Int64
 from training.data.panel import Panel, Split, format_duration, trailing_means
 from training.evaluation.backtest import check_fit, drive, judged_of
@@ -140,7 +140,7 @@ def plot_forecasts(
     Raises DataError and BundleError as `training.evaluation.backtest.backtest` does, MissingExtra without matplotlib.
     """
     require_matplotlib()
-    runtime = Runtime.load(bundle)
+    runtime = load_runtime(bundle)
     check_fit(runtime.manifest, panel)
     gallery = Gallery(judged_of(panel, runtime.manifest), runtime.manifest, split.end, streams)
     for chunk in drive(runtime, panel.rows(0, split.end), gallery.origins):

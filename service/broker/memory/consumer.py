@@ -9,15 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from threading import Condition
-from typing import TYPE_CHECKING
 
+from service.broker.memory.cluster import Cluster
 from service.broker.memory.group import Group
 from service.broker.port import RebalanceListener
 from service.errors import BrokerError, MembershipLost, OffsetGone
 from service.records import PartitionBatch
-
-if TYPE_CHECKING:
-    from service.broker.memory.broker import MemoryBroker
 
 
 class MemoryConsumer:
@@ -25,14 +22,14 @@ class MemoryConsumer:
 
     def __init__(
         self,
-        broker: MemoryBroker,
+        cluster: Cluster,
         topic: str,
         group: str,
         listener: RebalanceListener,
         start_at: str,
         changed: Condition,
     ) -> None:
-        self._broker = broker
+        self._cluster = cluster
         self._topic = topic
         self._group = group
         self._listener = listener
@@ -52,11 +49,11 @@ class MemoryConsumer:
         self._check_open()
         deadline = time.monotonic() + timeout_s
         while True:
-            self._broker.faults.strike("poll")
+            self._cluster.faults.strike("poll")
             self._rebalance()
             self._capture()
             with self._changed:
-                batches = [] if self._broker.faults.stalled else self._fetch(max_records)
+                batches = [] if self._cluster.faults.stalled else self._fetch(max_records)
                 remaining = deadline - time.monotonic()
                 if batches or remaining <= 0:
                     return batches
@@ -74,7 +71,7 @@ class MemoryConsumer:
 
     def silence_s(self) -> float:
         """See `port.Consumer`. A broker that stalls answers nothing."""
-        return self._broker.faults.silence_s()
+        return self._cluster.faults.silence_s()
 
     def assignment(self) -> frozenset[int]:
         """See `port.Consumer`."""
@@ -83,7 +80,7 @@ class MemoryConsumer:
     def commit(self, offsets: Mapping[int, int]) -> None:
         """See `port.Consumer`."""
         self._check_open()
-        self._broker.faults.strike("commit")
+        self._cluster.faults.strike("commit")
         with self._changed:
             self.check_owner(offsets)
             self._state().committed.update(offsets)
@@ -94,7 +91,7 @@ class MemoryConsumer:
         timeout_s: float = 10.0,  # noqa: ARG002 - the answer is here
     ) -> dict[int, int | None]:
         """See `port.Consumer`."""
-        self._broker.faults.strike("committed")
+        self._cluster.faults.strike("committed")
         with self._changed:
             group = self._state()
             held = set().union(*group.pending.values())
@@ -122,7 +119,7 @@ class MemoryConsumer:
     def lag(self) -> dict[int, int]:
         """See `port.Consumer`."""
         with self._changed:
-            logs = self._broker.logs(self._topic)
+            logs = self._cluster.logs(self._topic)
             return {p: max(0, logs[p].end - at) for p, at in sorted(self._positions.items()) if p in self._held}
 
     def close(self) -> None:
@@ -204,7 +201,7 @@ class MemoryConsumer:
 
     def _reset(self, partition: int, found: str) -> int:
         """Where reading starts when there is no position that can be read."""
-        log = self._broker.logs(self._topic)[partition]
+        log = self._cluster.logs(self._topic)[partition]
         if self._start_at == "none":
             raise OffsetGone(f"{self._topic} partition {partition} holds {log.first} to {log.end}, not {found}")
         return log.stable_end if self._start_at == "latest" else log.first
@@ -215,7 +212,7 @@ class MemoryConsumer:
             self.membership = self._state().joined.get(self)
 
     def _fetch(self, max_records: int) -> list[PartitionBatch]:
-        logs, batches = self._broker.logs(self._topic), []
+        logs, batches = self._cluster.logs(self._topic), []
         ready = sorted(self._held & self._positions.keys() - self._paused)
         turn = self._first % len(ready) if ready else 0
         for partition in ready[turn:] + ready[:turn]:
@@ -240,10 +237,10 @@ class MemoryConsumer:
         return bool(self._held - target) or any(p not in group.owners for p in target - self._held)
 
     def _target(self) -> set[int]:
-        return self._state().targets(len(self._broker.logs(self._topic))).get(self, set())
+        return self._state().targets(len(self._cluster.logs(self._topic))).get(self, set())
 
     def _state(self) -> Group:
-        return self._broker.group(self._topic, self._group)
+        return self._cluster.group(self._topic, self._group)
 
     def _check_held(self, partitions: Collection[int]) -> None:
         if missing := set(partitions) - self._held:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
 
-if TYPE_CHECKING:
-    from service.broker.memory.consumer import MemoryConsumer
+#: A consumer: known by its identity alone.
+Member = Hashable
 
 
 class Group:
     """Members, who owns which partition, and the committed offsets. Everything here happens under the broker's lock."""
 
     def __init__(self) -> None:
-        self.members: list[MemoryConsumer] = []  # in order of joining
-        self.joined: dict[MemoryConsumer, int] = {}  # member -> the number of its joining
+        self.members: list[Member] = []  # in order of joining
+        self.joined: dict[Member, int] = {}  # member -> the number of its joining
         self.joins = 0
-        self.owners: dict[int, MemoryConsumer] = {}  # partition -> the member that holds it
+        self.owners: dict[int, Member] = {}  # partition -> the member that holds it
         self.committed: dict[int, int] = {}
         self.pending: dict[object, dict[int, int]] = {}  # open transaction -> its offsets
 
-    def targets(self, partitions: int) -> dict[MemoryConsumer, set[int]]:
+    def targets(self, partitions: int) -> dict[Member, set[int]]:
         """Who should hold what: even shares, and nobody gives up more than needed."""
-        shares: dict[MemoryConsumer, set[int]] = {member: set() for member in self.members}
+        shares: dict[Member, set[int]] = {member: set() for member in self.members}
         if not shares:
             return shares
         least, extra = divmod(partitions, len(shares))
@@ -42,13 +42,13 @@ class Group:
                 share.add(spare.pop(0))
         return shares
 
-    def join(self, member: MemoryConsumer) -> None:
+    def join(self, member: Member) -> None:
         """Take a member in."""
         self.joins += 1
         self.joined[member] = self.joins
         self.members.append(member)
 
-    def leave(self, member: MemoryConsumer) -> None:
+    def leave(self, member: Member) -> None:
         """Forget a member; what it held is free at once."""
         if member in self.members:
             self.members.remove(member)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from threading import Condition
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from service.broker.memory.cluster import Cluster
 from service.broker.memory.consumer import MemoryConsumer
 from service.broker.memory.log import Column, State, Transaction
 from service.broker.port import Consumer, Headers
@@ -19,17 +20,14 @@ from service.errors import (
     TransactionFailed,
 )
 
-if TYPE_CHECKING:
-    from service.broker.memory.broker import MemoryBroker
-
 
 class MemoryProducer:
     """A `port.Producer`. As on Kafka, a failure inside a transaction ends a producer with a transactional id:
     only `close` is left then, and the broker gives a new one for the same id.
     """
 
-    def __init__(self, broker: MemoryBroker, transactional_id: str | None, changed: Condition) -> None:
-        self._broker = broker
+    def __init__(self, cluster: Cluster, transactional_id: str | None, changed: Condition) -> None:
+        self._cluster = cluster
         self._id = transactional_id
         self._changed = changed
         self._rejected: BrokerError | None = None  # the first failure since the last flush
@@ -52,11 +50,11 @@ class MemoryProducer:
         column = Column.of(keys, values, headers)
         if not column.keys:
             return
-        self._broker.check_size(topic, column)
+        self._cluster.check_size(topic, column)
         try:
-            self._broker.faults.strike("produce")
+            self._cluster.faults.strike("produce")
             with self._changed:
-                self._broker.store(topic, partition, column, self._open)
+                self._cluster.store(topic, partition, column, self._open)
         except BrokerError as error:
             self._rejected = self._rejected or error
 
@@ -65,7 +63,7 @@ class MemoryProducer:
         self._check_alive()
         failure, self._rejected = self._rejected, None
         try:
-            self._broker.faults.strike("flush")
+            self._cluster.faults.strike("flush")
         except BrokerError as error:
             failure = failure or error
         if failure is not None and self._id is not None:
@@ -102,7 +100,7 @@ class MemoryProducer:
                 consumer.check_owner(offsets)
             except MembershipLost as error:
                 self._fail(str(error))
-            self._broker.group(topic, consumer.group).pending.setdefault(transaction, {}).update(offsets)
+            self._cluster.group(topic, consumer.group).pending.setdefault(transaction, {}).update(offsets)
 
     def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:  # noqa: ARG002
         """See `port.Producer`."""
@@ -110,7 +108,7 @@ class MemoryProducer:
         if self._open is not None:
             raise TransactionFailed("a transaction is open already", "commit or abort it first")
         try:
-            self._broker.faults.strike("probe")
+            self._cluster.faults.strike("probe")
         except BrokerError as error:
             self._broken = str(error)
             raise
@@ -123,7 +121,7 @@ class MemoryProducer:
         with self._changed:
             self._end(State.COMMITTED)
         try:
-            self._broker.faults.strike("answer")
+            self._cluster.faults.strike("answer")
         except BrokerError as error:
             self._fail(str(error), CommitUnknown)
 
@@ -156,8 +154,8 @@ class MemoryProducer:
         transaction, self._open = self._open, None
         if transaction is None:
             return
-        self._broker.end(transaction, state)
-        for group in self._broker.groups():
+        self._cluster.end(transaction, state)
+        for group in self._cluster.groups():
             offsets = group.pending.pop(transaction, {})
             if state is State.COMMITTED:
                 group.committed.update(offsets)
@@ -165,7 +163,7 @@ class MemoryProducer:
 
     def _strike(self, what: str) -> None:
         try:
-            self._broker.faults.strike(what)
+            self._cluster.faults.strike(what)
         except BrokerError as error:
             self._fail(str(error))
 

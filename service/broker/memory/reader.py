@@ -5,21 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from threading import Condition
-from typing import TYPE_CHECKING
 
+from service.broker.memory.cluster import Cluster
 from service.broker.memory.log import Log
 from service.errors import BrokerError, OffsetGone, TopicMissing
 from service.records import PartitionBatch
-
-if TYPE_CHECKING:
-    from service.broker.memory.broker import MemoryBroker
 
 
 class MemoryReader:
     """A `port.Reader`."""
 
-    def __init__(self, broker: MemoryBroker, topic: str, changed: Condition) -> None:
-        self._broker = broker
+    def __init__(self, cluster: Cluster, topic: str, changed: Condition) -> None:
+        self._cluster = cluster
         self._topic = topic
         self._changed = changed
         self._positions: dict[int, int] = {}
@@ -37,7 +34,7 @@ class MemoryReader:
 
     def end(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:  # noqa: ARG002 - at once
         """See `port.Reader`."""
-        self._broker.faults.strike("end")
+        self._cluster.faults.strike("end")
         with self._changed:
             return {partition: self._log(partition).end for partition in partitions}
 
@@ -45,7 +42,7 @@ class MemoryReader:
         """See `port.Reader`."""
         if self._closed:
             raise BrokerError("the reader is closed")
-        self._broker.faults.strike("read")
+        self._cluster.faults.strike("read")
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
@@ -85,7 +82,7 @@ class MemoryReader:
         return batches
 
     def _log(self, partition: int) -> Log:
-        logs = self._broker.logs(self._topic)
+        logs = self._cluster.logs(self._topic)
         if not 0 <= partition < len(logs):
             raise TopicMissing(f"there is no partition {partition} of {self._topic}")
         return logs[partition]
