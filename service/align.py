@@ -13,6 +13,7 @@ With k = slot - last slot:
     stamp = last stamp                               DUPLICATE   dropped
     stamp < last stamp                               LATE        dropped
     third late one in a row, in increasing order     RESTART     the clock was set right: a new row
+    the same, while other records say otherwise      LATE        the clock went wrong, until the 256th: then RESTART
     k < 1                                            SECOND      a second reading of one slot, dropped
     k = 1                                            NEXT        one step
     1 < k <= max_gap                                 GAP         k - 1 steps without a value, then the step
@@ -55,6 +56,9 @@ ACCEPTED = FRESH | {Verdict.NEXT, Verdict.GAP}
 _LOCK = 10
 #: Late readings in a row, in increasing order, that prove that the clock was set back.
 _LATE_RUN = 3
+#: The same, where the partition's other records say that it was right before. A buffer that is sent afterwards, or a
+#: clock that lost its battery for an hour, is shorter; a sensor that is set back for good is believed in the end.
+_LATE_RUN_ASTRAY = 256
 
 _NEXT = int(Verdict.NEXT)
 _IS_FRESH = np.isin(np.arange(len(Verdict)), list(FRESH))
@@ -81,17 +85,25 @@ class Aligned:
         return _IS_FRESH[self.verdict]
 
 
-def align(rows: NDArray[np.void], timestamps: Int64, interval_ms: int, max_gap: int) -> Aligned:
+def align(
+    rows: NDArray[np.void],
+    timestamps: Int64,
+    interval_ms: int,
+    max_gap: int,
+    astray: NDArray[np.bool_] | None = None,
+) -> Aligned:
     """Judge one wave: reading i of the stream whose `records.PREFIX` is rows[i]; a stream at most once.
 
-    `timestamps` is int64 [n], ms. Rows with `observations` = 0 are streams never seen.
+    `timestamps` is int64 [n], ms. Rows with `observations` = 0 are streams never seen. `astray` [n] are the stamps that
+    the partition's other records contradict; none of them unless given.
     """
     slot, phase = _locked(timestamps, rows["phase"], interval_ms)
     k = slot - rows["last_slot"]
     if (k == 1).all() and (timestamps > rows["last_timestamp"]).all() and rows["observations"].all():
         return _all_next(rows, timestamps, slot, phase)
     late_run = _late_run(rows, timestamps)
-    verdict = _verdicts(rows, timestamps, k, max_gap, late_run)
+    needed = _LATE_RUN if astray is None else np.where(astray, _LATE_RUN_ASTRAY, _LATE_RUN)
+    verdict = _verdicts(rows, timestamps, k, max_gap, late_run >= needed)
 
     fresh, accepted = _IS_FRESH[verdict], _IS_ACCEPTED[verdict]
     first_slot, first_phase = _first(timestamps, interval_ms)
@@ -138,8 +150,11 @@ def _late_run(rows: NDArray[np.void], timestamps: Int64) -> Int64:
     return np.where((rows["late_run"] > 0) & (after >= 0), rows["late_run"] + (after > 0), 1)
 
 
-def _verdicts(rows: NDArray[np.void], timestamps: Int64, k: Int64, max_gap: int, late_run: Int64) -> NDArray[np.int8]:
-    """The table at the top of this file, from the weakest claim to the strongest."""
+def _verdicts(
+    rows: NDArray[np.void], timestamps: Int64, k: Int64, max_gap: int, proven: NDArray[np.bool_]
+) -> NDArray[np.int8]:
+    """The table at the top of this file, from the weakest claim to the strongest. `proven` where a late reading proves
+    that the clock was set back."""
     ahead = timestamps - rows["last_timestamp"]
     verdict = np.full(len(rows), Verdict.NEXT, np.int8)
     verdict[k > 1] = Verdict.GAP
@@ -148,7 +163,7 @@ def _verdicts(rows: NDArray[np.void], timestamps: Int64, k: Int64, max_gap: int,
     verdict[ahead == 0] = Verdict.DUPLICATE
     late = ahead < 0
     verdict[late] = Verdict.LATE
-    verdict[late & (late_run >= _LATE_RUN)] = Verdict.RESTART
+    verdict[late & proven] = Verdict.RESTART
     verdict[rows["observations"] == 0] = Verdict.FIRST
     return verdict
 

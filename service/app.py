@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+from dataclasses import replace
 from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -30,6 +31,7 @@ from service.pipeline import Pipeline
 from service.settings import Settings
 from service.signals import StopSignals
 from service.state.changelog import row_bytes
+from service.state.room import fitting_streams
 from service.throttle import Throttle
 from service.topics import Topology, prepare_topics
 
@@ -108,7 +110,11 @@ class Service:
             group=self._settings.kafka.group,
             delivery=self._settings.commit.delivery,
         )
-        options, faults = pipeline_options(self._settings, topology), self._settings.faults
+        faults, max_streams = self._settings.faults, self._settings.state.max_streams
+        options = replace(
+            pipeline_options(self._settings, topology),
+            max_streams=max_streams or fitting_streams(row_bytes(manifest)),
+        )
         kill = freeze_this_process if faults.freeze else kill_this_process
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill
         passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
@@ -208,6 +214,7 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         max_output_bytes=topology.max_output_bytes,
         max_letter_bytes=topology.max_letter_bytes,
         far_future_ms=limits.far_future_s * 1000,
+        earliest_ms=limits.earliest_ms,
         state_ttl_ms=limits.state_ttl_s * 1000,
         max_gap=limits.max_gap,
         forecast_every=settings.engine.forecast_every,

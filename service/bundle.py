@@ -145,6 +145,7 @@ class Manifest(_Frozen):
     seasons_ms: tuple[Span, ...] = Field((), max_length=8)
     support: Literal["real", "nonnegative", "integer"] = "real"
     kind: Literal["gauge", "counter"] = "gauge"
+    register_size: float | None = Field(default=None, gt=0)  # of the register that counters count in
     codes: tuple[tuple[FiniteFloat, ...], ...] = ()  # numbers that mean a missing value, by channel; none = no channel
     files: dict[str, Sha256]  # file name -> sha256
     training: TrainingRecord | None = None
@@ -226,11 +227,6 @@ class Manifest(_Frozen):
         grid = {"interval_ms": self.interval_ms, "kind": self.kind, "channels": self.channels}
         whole = tuple(spec.name for spec in self.state)
         return (Part(name=CORE, tensors=whole, meaning=meaning_of({"version": self.version, **grid})),)
-
-    @property
-    def layout_id(self) -> str:
-        """Names the shape of a row: names, types and shapes of its tensors."""
-        return layout_id_of(self.state)
 
 
 def layout_id_of(state: Iterable[TensorSpec]) -> str:

@@ -14,38 +14,50 @@ from numpy.typing import NDArray
 
 from service.bundle import Manifest
 from service.observation import (
+    CONTROLS,
+    EARLIEST,
     KEY_LIMIT_BYTES,
-    LAST_TIMESTAMP,
     VALUE_LIMIT_BYTES,
     Reader,
     Unreadable,
     milliseconds,
+    names_a_stream,
 )
 from service.precision import rounded
-from service.records import DeadLetter, Float64, Int64, Observations, PartitionBatch
+from service.records import LARGEST, DeadLetter, Float64, Int64, Observations, PartitionBatch, Tombstones
+from service.stream_time import Clock, latest_stamps
 
 Headers = list[tuple[str, bytes]]
+#: Of a partition of which no record was read before.
+NEVER = Clock()
 #: Of a key and of a value a dead letter holds so much, and its headers take so much, at most.
 LETTER_BYTES, LETTER_HEADERS_BYTES = 65_536, 2_048
 
 
 class Decoder:
     """Reads the records of a partition as observations of `channels` channels. A timestamp may be
-    `far_future_ms` after its record's own time."""
+    `far_future_ms` after its record's own time, and numbers as timestamps begin at `earliest_ms`."""
 
-    def __init__(self, channels: int, far_future_ms: int = 3_600_000) -> None:
-        self._reader = Reader(channels)
+    def __init__(self, channels: int, far_future_ms: int = 3_600_000, earliest_ms: int = EARLIEST) -> None:
+        self._reader = Reader(channels, earliest_ms)
         self._channels = channels
         self._far_future_ms = far_future_ms
 
-    def decode(self, batch: PartitionBatch) -> tuple[Observations, list[DeadLetter]]:
-        """The observations, and a dead letter for each record that is none, both in offset order."""
-        columns = self._columns(batch)
+    def latest(self, batch: PartitionBatch, clock: Clock) -> Int64:
+        """The largest timestamp of each record, int64 [n], ms, where `clock` was the partition's time before them."""
+        return latest_stamps(clock, batch.timestamps, batch.offsets, self._far_future_ms)
+
+    def decode(self, batch: PartitionBatch, latest: Int64 | None = None) -> tuple[Observations, list[DeadLetter]]:
+        """The observations, and a dead letter for each record that is none, both in offset order. `latest` [n] is that
+        of the method of this name, as of a partition's first records unless given; no record has a key that names a
+        stream and no value (`tombstones`)."""
+        latest = self.latest(batch, NEVER) if latest is None else latest
+        columns = self._columns(batch, latest)
         if columns is None:
-            return self._one_by_one(batch)
+            return self._one_by_one(batch, latest)
         return Observations(batch.partition, *columns, batch.timestamps, batch.offsets), []
 
-    def _columns(self, batch: PartitionBatch) -> tuple[list[bytes], Int64, Float64] | None:
+    def _columns(self, batch: PartitionBatch, latest: Int64) -> tuple[list[bytes], Int64, Float64] | None:
         """All records at once; None if there is anything to look at one by one.
 
         Each record is parsed by itself: in one joined document, pieces of broken records could be read together as
@@ -62,19 +74,19 @@ class Decoder:
             return None
         if values.size != len(readings) * self._channels:
             return None
-        if (timestamps < 0).any() or (timestamps > self._latest(batch.timestamps)).any():
+        if (timestamps < self._reader.earliest).any() or (timestamps > latest).any() or (abs(values) > LARGEST).any():
             return None
         return streams, timestamps, values.reshape(-1, self._channels)
 
-    def _one_by_one(self, batch: PartitionBatch) -> tuple[Observations, list[DeadLetter]]:
+    def _one_by_one(self, batch: PartitionBatch, latest: Int64) -> tuple[Observations, list[DeadLetter]]:
         """The same, and records that are no observation are set aside."""
-        times, latest = batch.timestamps.tolist(), self._latest(batch.timestamps).tolist()
+        times, latest_of = batch.timestamps.tolist(), latest.tolist()
         kept: list[int] = []
         readings: list[tuple[int, list[float]]] = []
         letters: list[DeadLetter] = []
         for i, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
             try:
-                readings.append(self._reader.read(key, value, times[i], latest[i]))
+                readings.append(self._reader.read(key, value or b"", times[i], latest_of[i]))
                 kept.append(i)
             except Unreadable as why:
                 offset = int(batch.offsets[i])
@@ -90,10 +102,13 @@ class Decoder:
         )
         return observations, letters
 
-    def _latest(self, times: Int64) -> Int64:
-        """The largest timestamp for each record time. A broker without record times sends -1."""
-        known = (times >= 0) & (times < LAST_TIMESTAMP - self._far_future_ms)
-        return np.where(known, times + self._far_future_ms, LAST_TIMESTAMP)
+
+def tombstones(batch: PartitionBatch) -> Tombstones:
+    """Those records that ask to forget the stream of their key."""
+    if None not in batch.values:
+        return Tombstones([], np.empty(0, np.int64))
+    found = {i: key for i, key in enumerate(batch.keys) if batch.values[i] is None and key and names_a_stream(key)}
+    return Tombstones(list(found.values()), batch.offsets[list(found)])
 
 
 def _within(column: list[bytes | None], limit: int) -> list[bytes] | None:
@@ -107,11 +122,12 @@ def _names(keys: list[bytes | None]) -> list[bytes] | None:
     names = _within(keys, KEY_LIMIT_BYTES)
     if names is None:
         return None
+    joined = b" ".join(names)
     try:
-        b"\n".join(names).decode()  # a line feed is never a part of a longer sequence
+        joined.decode()  # a blank is never a part of a longer sequence
     except UnicodeDecodeError:
         return None
-    return names
+    return names if len(joined.translate(None, CONTROLS)) == len(joined) else None
 
 
 def _timestamps(stamps: list[int | str | None], times: Int64) -> Int64:

@@ -44,7 +44,7 @@ class Steps:
         order = np.argsort(ids, kind="stable")
         grouped, stamps = ids[order], observations.timestamps[order]
         starts = np.flatnonzero(np.diff(grouped, prepend=-1))
-        slots = self._arena.known(observations.partition, [streams[i] for i in order[starts].tolist()])
+        slots = self._arena.known(observations.partition, list(seen))
         before = np.empty_like(stamps)
         before[1:] = stamps[:-1]
         before[starts] = np.where(slots >= 0, self._arena.prefix["last_timestamp"][slots], stamps[starts])

@@ -48,7 +48,11 @@ class Distribution(Collector):
         for label, column in counts.items():
             cumulative = np.cumsum(column).astype(float).tolist()
             buckets = list(zip(self._edges, cumulative, strict=True))
-            family.add_metric([label] if self._label else [], buckets, sums[label])
+            own = [label] if self._label else []
+            family.add_metric(own, buckets, None)
+            labels = {self._label: label} if self._label else {}
+            family.add_sample(f"{self._name}_count", labels, float(column.sum()))  # which add_metric leaves out where
+            family.add_sample(f"{self._name}_sum", labels, sums[label])  # an edge is negative
         yield family
 
     def _empty(self) -> NDArray[np.int64]:

@@ -78,16 +78,22 @@ class Engine:
         self.max_gap = runtime.manifest.max_gap if max_gap is None else max_gap
         self.forecast_every = forecast_every
 
-    def run(self, batches: Sequence[Observations], stage: Stage = no_stage, wanted: Bool | None = None) -> Forecasts:
+    def run(
+        self,
+        batches: Sequence[Observations],
+        stage: Stage = no_stage,
+        wanted: Bool | None = None,
+        astray: Bool | None = None,
+    ) -> Forecasts:
         """Step every observation once, in order within each stream, and forecast.
 
         `batches`: at least one, of different partitions. `wanted` [n] says at which observations a multi-step
-        forecast is made, in place of `forecast_every`.
+        forecast is made, in place of `forecast_every`; `astray` [n] is `align`'s, false unless given.
         """
         with stage("waves"):
             slots = _joined([self._slots(batch) for batch in batches])
             cut = waves.cut(slots)
-        run = _Run(self, stage, slots, batches, wanted)
+        run = _Run(self, stage, slots, batches, wanted, astray)
         for wave in cut:
             run.wave(wave)
         return run.result()
@@ -103,7 +109,13 @@ class _Run:
     """One run under way: the columns that went in [n], and those that came out so far [n]."""
 
     def __init__(
-        self, engine: Engine, stage: Stage, slots: Int64, batches: Sequence[Observations], wanted: Bool | None
+        self,
+        engine: Engine,
+        stage: Stage,
+        slots: Int64,
+        batches: Sequence[Observations],
+        wanted: Bool | None,
+        astray: Bool | None,
     ) -> None:
         self._engine, self._runtime, self._arena = engine, engine.runtime, engine.arena
         self._interval = engine.runtime.manifest.interval_ms
@@ -111,6 +123,7 @@ class _Run:
         self._timestamps = _joined([batch.timestamps for batch in batches])
         self._values = _joined([batch.values for batch in batches])
         rows, shapes = len(slots), engine.runtime.output_shapes
+        self._astray = np.zeros(rows, np.bool_) if astray is None else astray
         self._outputs = {name: np.empty((rows, *shape), dtype) for name, (dtype, shape) in shapes.items()}
         if engine.forecast_every > 1 or wanted is not None:
             self._outputs["multi_step"].fill(np.nan)
@@ -125,7 +138,8 @@ class _Run:
         """Everything for at most one observation a stream. `wave` indexes the columns."""
         slots, prefix = self._slots[wave], self._arena.prefix
         with self._stage("align"):
-            aligned = align(prefix[slots], self._timestamps[wave], self._interval, self._engine.max_gap)
+            stamps, astray = self._timestamps[wave], self._astray[wave]
+            aligned = align(prefix[slots], stamps, self._interval, self._engine.max_gap, astray)
             accepted, fresh = aligned.accepted, aligned.fresh
             self._verdicts[wave] = aligned.verdict
             self._accepted[wave] = accepted

@@ -11,6 +11,12 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+#: Stack traces without the variables of their frames: settings, and so secrets, are among them.
+_PLAIN, _WITHOUT_LOCALS = (
+    structlog.dev.plain_traceback,
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False),
+)
+
 
 def configure_log(form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
     """Send our events, and warnings of libraries, to `stream` (standard error unless given), once, at start."""
@@ -19,9 +25,9 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console)
     shared: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder(), stamp]
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0)]
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, exception_formatter=_PLAIN)]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.ExceptionRenderer(_WITHOUT_LOCALS), structlog.processors.JSONRenderer()]
     )
     handler = _Handler(stream)
     handler.is_json = not console

@@ -13,10 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from service.align import Verdict
-from service.bundle import Manifest
+from service.bundle import REQUIRED_QUANTILES, Manifest
 from service.engine import Forecasts
 from service.metrics import Metrics
 from service.records import DeadLetter, Float64, Int64
+
+#: Scores without a unit: shares and probabilities.
+PLAIN = frozenset({"covered_80", "pit"})
+#: A score counts for no more than so many widths, and a surprise for so many nats: the metrics are means over all
+#: streams, which one broken sensor must not spoil.
+SCORE_LIMIT, SURPRISE_LIMIT = 10.0, 100.0
 
 
 class _Stage:
@@ -104,14 +110,34 @@ def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) 
             metrics.readings.labels(Verdict(verdict).name.lower()).inc(count)
     metrics.imputed_steps.inc(forecasts.imputed)
     metrics.step_batch_rows.observe_many(forecasts.step_rows)
-    count_scores(metrics, manifest.targets, manifest.scores, forecasts.scores, forecasts.surprise)
+    lower, upper = (manifest.quantiles.index(level) for level in (REQUIRED_QUANTILES[0], REQUIRED_QUANTILES[-1]))
+    one_step = np.asarray(forecasts.one_step, np.float64)
+    scores = scaled(forecasts.scores, manifest.scores, one_step[..., upper] - one_step[..., lower])
+    count_scores(metrics, manifest.targets, manifest.scores, scores, forecasts.surprise)
+
+
+def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float64:
+    """`scores` [n, targets, scores] in units of each stream's running scale, at most SCORE_LIMIT of them.
+
+    The unit is the width of the 80 % interval that the stream is given now, `widths` [n, targets]: it follows a stream
+    to another scale within a few readings. Where it is 0 an error is 0 or at the limit. PLAIN scores have no unit.
+    """
+    column = np.array(scores, np.float64)
+    width = np.asarray(widths, np.float64)[..., None]
+    sized = [i for i, name in enumerate(names) if name not in PLAIN]
+    most = SCORE_LIMIT * width
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        bounded = np.where(column[..., sized] >= most, SCORE_LIMIT, column[..., sized] / width)
+        column[..., sized] = np.where(column[..., sized] == 0, 0.0, bounded)
+    return column
 
 
 def count_scores(
     metrics: Metrics, targets: Sequence[str], names: Sequence[str], scores: ArrayLike, surprise: ArrayLike
 ) -> None:
-    """Add what the graph said of the previous forecasts: `scores` [n, targets, scores] and `surprise` [n]. NaN = there
-    was no forecast or no value. `targets` and `names` (of the scores) are the manifest's."""
+    """Add what the graph said of the previous forecasts: `scores` [n, targets, scores] and `surprise` [n], at most
+    SURPRISE_LIMIT either way. NaN = there was no forecast or no value. `targets` and `names` (of the scores) are the
+    manifest's."""
     column = np.asarray(scores, np.float64)
     seen = ~np.isnan(column[..., 0])
     sums = np.where(seen[..., None], column, 0.0).sum(axis=0)
@@ -120,7 +146,7 @@ def count_scores(
         for j, name in enumerate(names):
             metrics.score.labels(target, name).inc(float(sums[i, j]))
     known = np.asarray(surprise, np.float64)
-    known = known[~np.isnan(known)]
+    known = np.clip(known[~np.isnan(known)], -SURPRISE_LIMIT, SURPRISE_LIMIT)
     if known.size:
         metrics.surprise.observe_many(known)
         metrics.surprise_mean.set(float(known.mean()))

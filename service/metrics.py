@@ -71,6 +71,12 @@ class Metrics:
             "model's grid. late, restart: a clock is wrong or a buffer is sent out of order.",
             "verdict",
         )
+        self.tombstones = self._counter(
+            "tombstones_total",
+            "records",
+            "Records with a key and no value: the streams of their keys are forgotten.",
+            "Somebody decommissions sensors.",
+        )
         self.missing_codes = self._counter(
             "missing_codes_total",
             "values",
@@ -119,6 +125,12 @@ class Metrics:
     def _define_state(self) -> None:
         self.streams = self._gauge(
             "streams", "streams", "Streams with a row of state.", "New streams: check the keys if not so."
+        )
+        self.max_streams = self._gauge(
+            "max_streams",
+            "streams",
+            "Streams that this process gives a row, at most: state.max_streams, or what its memory has room for.",
+            "Alert where streams come near it: new ones beyond it are dead letters, too_many_streams.",
         )
         self.state_bytes = self._gauge(
             "state_bytes", "bytes", "Memory of the rows.", "It grows by doubling; plan for it."
@@ -210,9 +222,11 @@ class Metrics:
         )
         self.score = self._counter(
             "score_total",
-            "the data's",
-            "Sum of each score of the one-step forecasts, in the data's units: divide by scored_total for the mean. "
-            "covered_80 should come to 0.8, absolute_error to less than last_value_absolute_error.",
+            "widths",
+            "Sum of each score of the one-step forecasts: divide by scored_total for the mean. Errors and pinball are "
+            "in widths of the 80 % interval that the stream is given after the reading, so that streams of all units "
+            "add up, and one counts for 10 at most; covered_80 and pit are shares. covered_80 should come to 0.8, "
+            "absolute_error to about a third, and to less than last_value_absolute_error.",
             "A mean that rises against last_value_absolute_error: the streams have changed, train again.",
             "target",
             "score",
@@ -220,7 +234,7 @@ class Metrics:
         self.surprise = self._distribution(
             "surprise",
             "nats",
-            "Minus log density of what came under the one-step forecast, in units of the stream's scale.",
+            "Minus log density of what came under the one-step forecast, in units of the stream's scale; within 100.",
             "Streams behave as never seen: a fault in the field, or time to train again.",
             SURPRISE,
         )

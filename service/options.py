@@ -7,6 +7,7 @@ from typing import Literal
 
 from service.codec import LETTER_BYTES
 from service.missing_codes import OF_BUNDLE
+from service.observation import EARLIEST
 from service.positions import WhenDeleted
 from service.work import WorkOptions
 
@@ -38,10 +39,12 @@ class Options:
     max_output_bytes: int = 1_000_000
     max_letter_bytes: int = LETTER_BYTES
     far_future_ms: int = 3_600_000
+    earliest_ms: int = EARLIEST
     state_ttl_ms: int = 604_800_000
     max_gap: int | None = None  # None = the bundle's
     forecast_every: int = 1
     late_to_dead_letters: bool = False
+    max_streams: int | None = None  # None = as many as there is memory for
     codes: str = OF_BUNDLE
 
     @property
@@ -53,8 +56,10 @@ class Options:
             self.max_gap,
             self.forecast_every,
             self.far_future_ms,
+            self.earliest_ms,
             self.late_to_dead_letters,
             self.max_output_bytes,
+            self.max_streams,
             self.max_letter_bytes,
             self.codes,
         )

@@ -95,11 +95,16 @@ def late_letters(
     letters = []
     for batch, (observations, start, end) in zip(batches, _spans(decoded), strict=True):
         late = observations.offsets[forecasts.verdicts[start:end] == Verdict.LATE]
-        for i in np.searchsorted(batch.offsets, late).tolist():
-            where = batch.topic, batch.partition, int(batch.offsets[i])
-            reason = "the reading is older than the last one of its stream"
-            letters.append(DeadLetter(*where, batch.keys[i], batch.values[i], "late", reason))
+        letters += letters_at(batch, late, "late", "the reading is older than the last one of its stream")
     return letters
+
+
+def letters_at(batch: PartitionBatch, offsets: Int64, error: str, reason: str) -> list[DeadLetter]:
+    """A dead letter for the record at each of these offsets."""
+    return [
+        DeadLetter(batch.topic, batch.partition, int(batch.offsets[i]), batch.keys[i], batch.values[i], error, reason)
+        for i in np.searchsorted(batch.offsets, offsets).tolist()
+    ]
 
 
 def dead(topic: str, letters: Sequence[DeadLetter], limit_bytes: int) -> list[Output]:

@@ -27,7 +27,7 @@ class Pace:
         """A turn is to take about `turn_s`, at most half as long again."""
         self._turn_s, self._clock = turn_s, clock
         self._units, self._seconds = _UNITS, _UNITS * _UNIT_S
-        self._began = self._at = clock()
+        self._worked, self._at = 0.0, clock()
 
     @property
     def portion(self) -> float:
@@ -36,16 +36,21 @@ class Pace:
 
     def begin(self) -> None:
         """A turn's work begins now."""
-        self._began = self._at = self._clock()
+        self._worked, self._at = 0.0, self._clock()
+
+    def go_on(self) -> None:
+        """A portion begins now. What passed since the one before, as a commit that waits for its broker, is not work: a
+        slow broker does not make portions smaller."""
+        self._at = self._clock()
 
     def did(self, cost: float) -> None:
-        """Work that cost this much was done since the last call, or since `begin`."""
-        now = self._clock()
+        """Work that cost this much was done since `begin` or `go_on`."""
+        took = self._clock() - self._at
+        self._worked += took
         self._units = _FADE * self._units + cost
-        self._seconds = _FADE * self._seconds + now - self._at
-        self._at = now
+        self._seconds = _FADE * self._seconds + took
 
     @property
     def is_over(self) -> bool:
         """Whether the turn has taken its time."""
-        return self._clock() - self._began >= self._turn_s
+        return self._worked >= self._turn_s

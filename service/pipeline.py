@@ -68,7 +68,7 @@ class Pipeline:
         self._passing = passing or FaultPoint()
         self._manifest = runtime.manifest
         max_gap = options.max_gap or runtime.manifest.max_gap
-        self._store = Store(runtime.manifest, options.state_ttl_ms, max_gap)
+        self._store = Store(runtime.manifest, options.state_ttl_ms, max_gap, options.far_future_ms)
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
         self._work = Work(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
@@ -83,6 +83,7 @@ class Pipeline:
         restore = self._connections.restore(self._store, self._passing)
         self._serving = Serving(self._consumer, restore, self._checkpoint, self._store, metrics)
         self._in_group = False
+        metrics.max_streams.set(options.max_streams or 0)
 
     def run(self, stop: threading.Event) -> None:
         """Turn until `stop` is set; then commit, leave the group and close.
@@ -186,11 +187,12 @@ class Pipeline:
             self._pace.begin()
             bounds = self._options.max_steps, self._pace.portion
             for portion in self._work.portions(batches, self._attempts.hopeless, *bounds):
+                self._pace.go_on()
                 done = self._work.run(portion)
                 self._failures.served(sum(len(one.batch) for one in portion), (one.error for one in done.letters))
                 self._produce(done, polled)
-                self._commit_if_due()
                 self._pace.did(done.cost)
+                self._commit_if_due()
                 served += sum(len(one.batch) for one in portion)
                 if served < polled_records and self._pace.is_over:
                     self._commit_if_due(at_once=True)
@@ -224,7 +226,9 @@ class Pipeline:
         for one in done.portion:
             batch, observations = one.batch, one.observations
             self._checkpoint.record(batch.partition, next_offset(batch))
-            self._metrics.evicted.inc(self._store.eviction.advance(batch.partition, observations.timestamps))
+            self._store.journal.remove(batch.partition, one.tombstones.streams)
+            self._metrics.tombstones.inc(len(one.tombstones))
+            self._metrics.evicted.inc(self._store.eviction.advance(batch, observations.timestamps))
         self._checkpoint.steps += done.steps
         for share in done.shares:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)

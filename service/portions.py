@@ -1,9 +1,10 @@
 """A poll cut into portions, each of which may be followed by a commit.
 
 A portion holds, of each partition, the records that follow those of the portion before: what is committed after it is
-a prefix of every partition. There are three reasons to cut: steps (a stream that comes back after a day brings a
+a prefix of every partition. There are four reasons to cut: steps (a stream that comes back after a day brings a
 thousand imputed steps with one record, and a transaction takes so many), cost (`demand.py`; a turn has so much time),
-and evictions, which happen after certain records.
+evictions, which happen after certain records, and tombstones: their streams are forgotten at the end of a portion, so
+what such a stream reads next is in another.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.demand import Steps, parts
-from service.records import DeadLetter, Int64, Observations, PartitionBatch, next_offset
+from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones, next_offset
 
 #: Of a partition number and its readings' stamps: `Eviction.cuts`.
 Cuts = Callable[[int, Int64], Int64]
@@ -23,18 +24,20 @@ Cuts = Callable[[int, Int64], Int64]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one partition brought: its records, the observations and dead letters among them, all in offset order."""
+    """What one partition brought: its records, the observations, dead letters and tombstones among them, all in offset
+    order."""
 
     batch: PartitionBatch
     observations: Observations
     letters: list[DeadLetter]
+    tombstones: Tombstones
 
 
 def portions(
     decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float = math.inf
 ) -> Iterator[list[Decoded]]:
     """The poll in portions of about `at_most` steps, each of which costs about `costing` (`demand.cost`). No
-    stream is to be evicted within a portion, before its last record."""
+    stream is to be forgotten within a portion, before its last record."""
     numbers = _numbers(decoded, steps, cuts, at_most, costing)
     last = max((int(column[-1]) for column in numbers if len(column)), default=0)
     if last == 0:
@@ -59,9 +62,26 @@ def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int,
     number[order] = (np.cumsum(asked[order]) - 1) // at_most + parts(demands, order, costing)
     ends = np.cumsum(lengths)[:-1]
     return [
-        column + cuts(one.observations.partition, one.observations.timestamps) if len(column) else column
+        column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one) if len(column) else column
         for one, column in zip(decoded, np.split(number, ends), strict=True)
     ]
+
+
+def _returns(one: Decoded) -> Int64 | int:
+    """How often a stream has come back, up to and with each observation, after a tombstone of this poll asked to forget
+    it: int64 [n], rising."""
+    asked, readings = one.tombstones, one.observations
+    if not len(asked):
+        return 0
+    returns, gone, done = np.zeros(len(readings), np.int64), set[bytes](), 0
+    before = np.searchsorted(asked.offsets, readings.offsets).tolist()
+    for i, stream in enumerate(readings.streams):
+        gone.update(asked.streams[done : before[i]])
+        done = before[i]
+        if stream in gone:
+            returns[i] = 1
+            gone.clear()
+    return np.cumsum(returns)
 
 
 def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
@@ -73,8 +93,9 @@ def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
     highest = int(offsets[stop]) if stop < len(offsets) else end
     return Decoded(
         _records(one.batch, lowest, highest),
-        _observations(one.observations, slice(start, stop)),
+        taken(one.observations, np.arange(start, stop)),
         [letter for letter in one.letters if lowest <= letter.offset < highest],
+        _tombstones(one.tombstones, lowest, highest),
     )
 
 
@@ -85,12 +106,20 @@ def _records(batch: PartitionBatch, lowest: int, highest: int) -> PartitionBatch
     return PartitionBatch(batch.topic, batch.partition, *columns, batch.damaged, highest)
 
 
-def _observations(column: Observations, here: slice) -> Observations:
+def _tombstones(column: Tombstones, lowest: int, highest: int) -> Tombstones:
+    start, stop = np.searchsorted(column.offsets, [lowest, highest]).tolist()
+    return Tombstones(column.streams[start:stop], column.offsets[start:stop])
+
+
+def taken(column: Observations, which: Int64) -> Observations:
+    """These of the observations, by index, rising."""
+    if len(which) == len(column):
+        return column
     return Observations(
         column.partition,
-        column.streams[here],
-        column.timestamps[here],
-        column.values[here],
-        column.record_times[here],
-        column.offsets[here],
+        [column.streams[i] for i in which.tolist()],
+        column.timestamps[which],
+        column.values[which],
+        column.record_times[which],
+        column.offsets[which],
     )

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
+#: Larger numbers are no readings, in files and on the wire. A float32 holds what is within.
+LARGEST = 1e30
+
 #: What the service itself remembers of a stream, before any model's tensors. All zeros = never seen.
 PREFIX = np.dtype(
     [
@@ -68,6 +71,17 @@ class Observations:
     timestamps: Int64  # the reading's own stamp, ms since the epoch, UTC
     values: Float64
     record_times: Int64  # the broker's record time, ms
+    offsets: Int64
+
+    def __len__(self) -> int:
+        return len(self.streams)
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstones:
+    """Records of one partition with a key and no value, in offset order: each asks to forget its stream."""
+
+    streams: list[bytes]
     offsets: Int64
 
     def __len__(self) -> int:

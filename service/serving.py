@@ -108,7 +108,7 @@ class Serving:
         if not self.pending:
             return
         for restored in self._advance(_SLICE_BESIDE_S if beside else _SLICE_S):
-            self._store.start(restored.partition, restored.newest, restored.adopted)
+            self._store.start(restored.partition, restored.clock, restored.adopted)
             if restored.adopted.is_change:
                 self._changing[restored.partition] = restored
                 self._checkpoint.record(restored.partition, restored.start.offset)
@@ -133,7 +133,7 @@ class Serving:
             if self._consumer.confirm(_CONFIRM_S):
                 raise
             get_log().warning("restoring anew: it is not certain that the partitions are still ours", reason=error.what)
-            self._restore.add(self.pending)
+            self._restore.add(self._restore.pending)
             return []
 
     def show(self) -> None:

@@ -5,6 +5,7 @@ Nothing is read here; `service.settings` puts the groups together and reads them
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 
@@ -159,10 +160,28 @@ class TimeSettings(Group):
 
     state_ttl_s: PositiveInt = Field(604_800, description="Stream time after which an idle stream is forgotten")
     max_gap: PositiveInt | None = Field(
-        None, le=LONGEST_GAP, description="Missing steps bridged in one gap; none = as the bundle says"
+        None, le=LONGEST_GAP, description="Missing steps bridged in one gap, 10000 at most; none = as the bundle says"
     )
     far_future_s: PositiveInt = Field(3_600, description="A stamp this far past its record's broker time is refused")
+    earliest: datetime = Field(
+        datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC),
+        description="A number as stamp is refused if in milliseconds it is before: it reads as seconds",
+    )
     late_to_dead_letters: bool = Field(False, description="Late readings go to the dead letters, not only counted")
+
+    @property
+    def earliest_ms(self) -> int:
+        """`earliest` in ms since the epoch, at least 0; a time without a zone is UTC."""
+        zoned = self.earliest if self.earliest.tzinfo else self.earliest.replace(tzinfo=UTC)
+        return max(0, int(zoned.timestamp() * 1000))
+
+
+class StateSettings(Group):
+    """Rows in memory."""
+
+    max_streams: PositiveInt | None = Field(
+        None, description="Streams that one process gives a row, at most; none = as many as its memory limit allows"
+    )
 
 
 class EngineSettings(Group):

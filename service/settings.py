@@ -52,6 +52,7 @@ from service.setting_groups import (
     HttpSettings,
     InputSettings,
     LogSettings,
+    StateSettings,
     TimeSettings,
     TopicSettings,
     require,
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
     time: TimeSettings = TimeSettings()
+    state: StateSettings = StateSettings()
     engine: EngineSettings = EngineSettings()
     commit: CommitSettings = CommitSettings()
     faults: FaultSettings = FaultSettings()

@@ -18,6 +18,7 @@ import orjson
 from service.broker.port import Producer
 from service.errors import DataError
 from service.history import History
+from service.observation import EARLIEST, iso
 from service.records import Float64, Int64
 
 #: Due readings are collected this long, s; and this many are sent at once, at most.
@@ -96,4 +97,6 @@ class Sensors:
 
 
 def _record(timestamp: int, value: float | list[float]) -> bytes:
-    return orjson.dumps({"timestamp": timestamp, "value": value})  # NaN is written as null
+    """A stamp that would read as seconds is written as a date. NaN is written as null."""
+    stamp = timestamp if timestamp >= EARLIEST or timestamp < 0 else iso(timestamp)
+    return orjson.dumps({"timestamp": stamp, "value": value})

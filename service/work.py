@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from service.codec import Decoder, Encoder
+import numpy as np
+from numpy.typing import NDArray
+
+from service.admission import Admission
+from service.codec import Decoder, Encoder, tombstones
 from service.demand import Steps, cost
 from service.engine import Engine, Forecasts, Stage
 from service.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
 from service.model.runtime import Runtime
-from service.outputs import Output, Share, dead, encoded, fitting, late_letters, shares
-from service.portions import Decoded, portions
-from service.records import DeadLetter, PartitionBatch
+from service.outputs import Output, Share, dead, encoded, fitting, late_letters, letters_at, shares
+from service.portions import Decoded, portions, taken
+from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from service.state.store import Store
 
 _FAILED = "it failed again and again, also alone"
@@ -32,8 +36,10 @@ class WorkOptions:
     max_gap: int | None
     forecast_every: int
     far_future_ms: int
+    earliest_ms: int
     late_to_dead_letters: bool
     max_output_bytes: int
+    max_streams: int | None
     max_letter_bytes: int
     codes: str = OF_BUNDLE
 
@@ -74,8 +80,9 @@ class Work:
             forecast_every=options.forecast_every,
             touch=store.journal.touch,
         )
-        self._decoder = Decoder(len(manifest.channels), options.far_future_ms)
+        self._decoder = Decoder(len(manifest.channels), options.far_future_ms, options.earliest_ms)
         self._encoder = Encoder(manifest)
+        self._admission = Admission(store.arena, options.max_streams)
         self._codes = MissingCodes(chosen_codes(options.codes, manifest.codes, len(manifest.channels)))
         self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
 
@@ -91,8 +98,14 @@ class Work:
     def run(self, portion: list[Decoded]) -> Done:
         """Step every observation and encode what follows from it. Rows have changed when this returns."""
         observations, codes = self._codes.clear([one.observations for one in portion])
-        forecasts = self._engine.run(observations, self._stage)
         letters = [letter for one in portion for letter in one.letters]
+        astray = self._astray(observations)
+        if (refused := self._admission.refused(observations, [one.tombstones for one in portion])) is not None:
+            letters += self._too_many(portion, refused)
+            kept = [np.flatnonzero(~column) for column in refused]
+            observations = [taken(one, here) for one, here in zip(observations, kept, strict=True)]
+            astray = astray[~np.concatenate(refused)]
+        forecasts = self._engine.run(observations, self._stage, astray=astray)
         if self._options.late_to_dead_letters:
             letters += late_letters([one.batch for one in portion], observations, forecasts)
         parts = shares(observations, forecasts)
@@ -104,17 +117,34 @@ class Work:
             outputs += dead(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
         return Done(portion, forecasts, parts, letters, outputs, codes)
 
+    def _astray(self, observations: list[Observations]) -> NDArray[np.bool_]:
+        """Readings whose stamps their partitions do not bear out, all laid end to end."""
+        eviction = self._store.eviction
+        return np.concatenate([eviction.astray(one.partition, one.timestamps) for one in observations])
+
+    def _too_many(self, portion: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
+        reason = f"the stream is new, and this process has no room beside its {len(self._store.arena)} streams"
+        letters: list[DeadLetter] = []
+        for one, column in zip(portion, refused, strict=True):
+            letters += letters_at(one.batch, one.observations.offsets[column], "too_many_streams", reason)
+        return letters
+
     def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
         skip = {offset for partition, offset in hopeless if partition == batch.partition} | batch.damaged.keys()
-        if not skip or not skip & set(batch.offsets.tolist()):
-            return Decoded(batch, *self._decoder.decode(batch))
-        return decode_without(self._decoder, batch, skip)
+        latest = self._decoder.latest(batch, self._store.eviction.clock(batch.partition))
+        asked = tombstones(batch)
+        if not len(asked) and not (skip and skip & set(batch.offsets.tolist())):
+            return Decoded(batch, *self._decoder.decode(batch, latest), asked)
+        return decode_without(self._decoder, batch, skip, latest, asked)
 
 
-def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int]) -> Decoded:
+def decode_without(
+    decoder: Decoder, batch: PartitionBatch, skip: Collection[int], latest: Int64, asked: Tombstones
+) -> Decoded:
     """Decode a batch in which the records at some offsets are dead letters, whatever they hold: those that are damaged,
-    and others that failed."""
-    kept = [i for i, offset in enumerate(batch.offsets.tolist()) if offset not in skip]
+    and others that failed. Those that `asked` to forget their streams are none."""
+    hopeless = np.isin(batch.offsets, list(skip))
+    kept = np.flatnonzero(~hopeless & ~np.isin(batch.offsets, asked.offsets)).tolist()
     rest = PartitionBatch(
         batch.topic,
         batch.partition,
@@ -123,9 +153,11 @@ def decode_without(decoder: Decoder, batch: PartitionBatch, skip: Collection[int
         batch.timestamps[kept],
         batch.offsets[kept],
     )
-    letters = [_unseen(batch, i) for i, offset in enumerate(batch.offsets.tolist()) if offset in skip]
-    observations, unreadable = decoder.decode(rest)
-    return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset))
+    letters = [_unseen(batch, i) for i in np.flatnonzero(hopeless).tolist()]
+    observations, unreadable = decoder.decode(rest, latest[kept])
+    still = np.flatnonzero(~np.isin(asked.offsets, list(skip))).tolist()
+    asked = Tombstones([asked.streams[i] for i in still], asked.offsets[still])
+    return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset), asked)
 
 
 def _unseen(batch: PartitionBatch, i: int) -> DeadLetter:

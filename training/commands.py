@@ -82,6 +82,10 @@ def train(
             help="gauge, or counter: a meter that only rises; its increases are forecast.", show_default="gauge"
         ),
     ] = None,
+    register: Annotated[
+        str | None,
+        typer.Option(help="Where counters start again: 65536, or none for resets alone; found if not given."),
+    ] = None,
     support: Annotated[
         str | None,
         typer.Option(help="Values of a forecast: real, nonnegative or integer.", show_default="found in DATA"),
@@ -103,7 +107,7 @@ def train(
     """Learn a forecaster from history, score it on the hold-out, fit it once more on everything, and export it."""
     from rich.console import Console
 
-    from training.counting import as_counters, check_kind, counter_remark
+    from training.counting import as_counters, check_kind, counter_remark, parse_register
     from training.data import Split, format_duration, format_seasons, make_panel, parse_duration, parse_seasons
     from training.fitting.season import find_seasons
     from training.interval import choose_interval
@@ -126,7 +130,10 @@ def train(
     if kind is None and (remark := counter_remark(panel.rows(0, cut.train_end))):
         console.print(f"note: {escape(remark)}")
     if kind == "counter":
-        panel = as_counters(panel)
+        size, remark = parse_register(register, panel.rows(0, cut.validation_end))
+        if remark:
+            console.print(f"note: {remark}")
+        panel = as_counters(panel, size)
     if season == "auto" and not no_season:
         found = find_seasons(panel.values[:, : cut.train_end].T)
         season = ",".join(format_duration(steps * panel.interval_ms) for steps in found) or None

@@ -18,25 +18,81 @@ READINGS = 48  # fewer than these of a stream say nothing of its kind
 RISING = 0.5  # share of the steps of a counter that are upwards, at least
 RESETS = 0.01  # and that are downwards, at most
 NEAR_ZERO = 0.1  # of the reading before: where a reset ends
+#: Sizes of the registers that meters count in.
+REGISTERS = sorted(
+    [2.0**bits for bits in (8, 10, 12, 15, 16, 20, 24, 31, 32)] + [10.0**digits for digits in range(3, 10)]
+)
+FULL = 1.5  # of the greatest increase: so near its end a register has to be that starts again
+CHANCE = 0.01  # that readings would start again so near the end of a register without one
 
 
-def increases(values: Float64) -> Float64:
+def increases(values: Float64, register: float | None = None) -> Float64:
     """Readings [T, S] (NaN = missing) -> what each interval added, [T, S]. After k missing readings the increase is
     over k + 1 intervals, and its mean counts for the slot that came. A reading below the last one is a reset: it is
-    itself the increase since; one below zero, where there was one that was not, is no reading at all. NaN where nothing
-    came, and at the first reading, before which none is known."""
+    itself the increase since; or, where the meter counts in a `register` of that size and the increase is then at most
+    half of it, the register has started again. One below zero, where there was one that was not, is no reading at all.
+    NaN where nothing came, and at the first reading, before which none is known."""
     rows = np.arange(len(values))[:, None]
     values = np.where((values < 0) & np.logical_or.accumulate(values >= 0, axis=0), np.nan, values)
     latest = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
     before = np.concatenate([np.full_like(latest[:1], -1), latest[:-1]])
     last = np.take_along_axis(values, np.maximum(before, 0), axis=0)
-    risen = np.where(values < last, values, values - last) / np.maximum(rows - before, 1)
+    risen = np.where(values < last, _restarted(values, last, register), values - last) / np.maximum(rows - before, 1)
     return np.where(before >= 0, risen, np.nan)
 
 
-def as_counters(panel: Panel) -> Panel:
+def _restarted(values: Float64, last: Float64, register: float | None) -> Float64:
+    """What was added where a reading is below the last one."""
+    if register is None:
+        return values
+    rolled = register - last + values
+    return np.where(rolled <= register / 2, rolled, values)
+
+
+def as_counters(panel: Panel, register: float | None = None) -> Panel:
     """A panel of raw readings as one whose values are the increases; what the service is fed stays `readings`."""
-    return replace(panel, values=np.ascontiguousarray(increases(panel.values.T).T), readings=panel.values)
+    values = np.ascontiguousarray(increases(panel.values.T, register).T)
+    return replace(panel, values=values, readings=panel.values, register=register)
+
+
+def parse_register(text: str | None, panel: Panel) -> tuple[float | None, str | None]:
+    """The size of the meters' register, and a note if it was found: as asked for (`none` = readings only start again
+    when a meter is reset), else told from the panel. Raises DataError for no positive number."""
+    if text is None:
+        if (found := find_register(panel)) is None:
+            return None, None
+        return (
+            found,
+            f"readings start again at {found:,.0f}: a register of that size (--register none: they are resets)",
+        )
+    if text.strip().lower() == "none":
+        return None, None
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise DataError(f"--register {text!r} is no size", "for example 65536, or none")
+    return size, None
+
+
+def find_register(panel: Panel) -> float | None:
+    """The size of the register in which the meters of a panel count: the least at whose end their readings start
+    again, with increases like all others; None if they do so too seldom to tell."""
+    steps = np.diff(panel.values, axis=1)
+    fallen = steps < 0
+    rising = steps[steps > 0]
+    if not fallen.any() or not len(rising):
+        return None
+    last, now = panel.values[:, :-1][fallen], panel.values[:, 1:][fallen]
+    near = FULL * float(rising.max())
+    for size in REGISTERS:
+        rolled = size - last + now
+        full = (rolled >= 0) & (rolled <= near) & (now >= 0)
+        inside = float(np.nanmax(panel.values)) <= size
+        if inside and full.mean() >= 0.9 and near < size and (near / size) ** np.count_nonzero(full) <= CHANCE:
+            return size
+    return None
 
 
 def check_kind(kind: str) -> None:

@@ -50,6 +50,7 @@ class Panel:
     notes: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()  # of every stream; none = one without a name
     readings: Float64 | None = None  # [streams, T], of counters alone
+    register: float | None = None  # size of the register that the counters count in
     codes: Codes = ()  # numbers that were taken as missing, by channel; none = no channel
 
     def __len__(self) -> int:

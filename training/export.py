@@ -120,6 +120,7 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
         seasons_ms=seasons_ms,
         support=target.support,
         kind=target.kind,
+        register_size=target.register,
         codes=identity.codes,
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},
@@ -179,7 +180,8 @@ def _scale(model: Model, values: NDArray[np.float64], timestamps: NDArray[np.int
     targets = zip(model.parts, model.at, strict=True) if isinstance(model, Joint) else [(model, 0)]
     scales = []
     for part, at in targets:
-        seen = increases(values[:, :, at]) if part.target.kind == "counter" else values[:, :, at]
+        channel = values[:, :, at]
+        seen = increases(channel, part.target.register) if part.target.kind == "counter" else channel
         scales.append(unroll_memory(part.memory.spec, seen, timestamps).scale)
     return np.asarray(np.min(scales, axis=0))
 

@@ -10,6 +10,11 @@ from service.records import Int64
 from training.data import format_duration, parse_duration
 
 REGULAR = 0.2  # share of the distances from which on the commonest of them is the interval
+DAY_MS = 86_400_000
+#: Parts of a calendar, and how many days they may have.
+CALENDAR = (("month", (28, 29, 30, 31)), ("quarter", (90, 91, 92)), ("year", (365, 366)))
+CALENDAR_SHARE = 0.8  # of the distances from which on they are such parts
+ZONES_MS = 2 * 3_600_000  # what a change of the clock may add to a day
 JITTER = 0.1  # of the median distance: readings that keep to that are regular as well
 NAMED = 0.1  # share from which on a second distance is said
 
@@ -35,6 +40,7 @@ def infer_interval(history: History) -> int:
     distances = _distances(history)
     if not len(distances):
         raise DataError("no stream has two readings", "give more history, or name the interval with --interval")
+    _refuse_calendar(distances)
     apart, share = _commonest(distances)
     if share >= REGULAR:
         return apart
@@ -46,6 +52,19 @@ def infer_interval(history: History) -> int:
         f"{share:.0%} the commonest, {format_duration(apart)}",
         "choose the grid with --interval",
     )
+
+
+def _refuse_calendar(distances: Int64) -> None:
+    """Raises DataError for readings by months, quarters or years, whose lengths differ."""
+    days = np.rint(distances / DAY_MS)
+    whole = np.abs(distances - days * DAY_MS) <= ZONES_MS
+    for part, lengths in CALENDAR:
+        fitting = days[whole & np.isin(days, lengths)]
+        if len(fitting) >= CALENDAR_SHARE * len(distances) and len(np.unique(fitting)) > 1:
+            raise DataError(
+                f"readings come once a {part}, and {part}s are of no fixed length: a grid needs one",
+                "give days or weeks, or --interval 30d for a grid that drifts against the calendar",
+            )
 
 
 def _distances(history: History) -> Int64:

@@ -184,7 +184,7 @@ def missing_from_memory(model: Forecaster) -> None:
     out, missing = model.unroll(values, timestamps), np.isnan(values)
     if not np.isnan(out.surprise[missing]).all():
         raise LawBroken(law, "surprise at a missing value", "a number, not NaN")
-    seen = increases(values) if model.target.kind == "counter" else values
+    seen = increases(values, model.target.register) if model.target.kind == "counter" else values
     columns = unroll_memory(model.memory.spec, seen, timestamps)
     for name in ("level", "spread", "last", "count"):
         column = getattr(columns, name)

@@ -205,6 +205,7 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = 
         second_steps=(recipe.second_season_ms or 0) // panel.interval_ms,
         others=len(others),
         kind=panel.kind,
+        register=panel.register,
     )
     return Problem(what, values, seen.timestamps, split.train_end, split.validation_end, others)
 

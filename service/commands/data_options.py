@@ -42,7 +42,7 @@ class Source:
     data: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATA...", help="CSV, JSON lines or Parquet: files, folders or globs, wide or long; or sample:NAME."
+            metavar="DATA", help="CSV, JSON lines or Parquet: files, folders or globs, wide or long; or sample:NAME."
         ),
     ]
     time_column: Annotated[str | None, _option("The column of stamps; several: year,month,day,hour.")] = None

@@ -119,6 +119,46 @@ def bring(
     say(f"the group {settings.kafka.group} begins at {_listed(done.offsets.items())} of {settings.topics.input}")
 
 
+@state.command(**_COMMAND)
+def forget(
+    context: typer.Context,
+    stream: Annotated[str, typer.Argument(help="Its name; stands before all settings.")],
+    help: SettingsHelp = False,  # noqa: A002, ARG001
+) -> None:
+    """Forget a stream's row, for a group that is stopped; its next reading begins a new one. Takes its flags."""
+    settings = _settings(context, stream)
+    from service.state.editing import forget_stream
+
+    held = forget_stream(_broker(settings), settings, read_manifest(settings.bundle.directory), stream)
+    where = " and ".join(map(str, held))
+    _say(f"{stream} is forgotten: it had a row in partition {where} of {settings.changelog}")
+
+
+@state.command(**_COMMAND)
+def rename(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(help="Its name up to now.")],
+    new: Annotated[str, typer.Argument(help="Its name from now on; both stand before all settings.")],
+    partitioner: Annotated[
+        Partitioner | None, typer.Option(help="How producers choose partitions, if the rows do not tell.")
+    ] = None,
+    help: SettingsHelp = False,  # noqa: A002, ARG001
+) -> None:
+    """Give a stream's row to another name, for a group that is stopped. Takes its flags."""
+    settings = _settings(context, old)
+    from service.state.editing import rename_stream
+
+    named = None if partitioner is None else partitioner.value
+    manifest = read_manifest(settings.bundle.directory)
+    done = rename_stream(_broker(settings), settings, manifest, old, new, named)
+    moved = "" if done.before == done.after else f", from partition {done.before}"
+    _say(f"the row of {old} is that of {new}, in partition {done.after}{moved} of {settings.changelog}")
+
+
+def _say(line: str) -> None:
+    Console(highlight=False, soft_wrap=True, markup=False).print(line)
+
+
 def _settings(context: typer.Context, first: str) -> Settings:
     """What the flags after the argument say. Raises SettingsError."""
     if first.startswith("--"):

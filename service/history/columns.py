@@ -26,6 +26,8 @@ _ZONES_MS = 15 * 3_600_000
 #: ms of one step of a clock: s, ms, us, ns, minutes, hours, days.
 _UNITS_MS = (1e3, 1.0, 1e-3, 1e-6, 6e4, 3.6e6, 8.64e7)
 _SPREADSHEET = 25_569
+#: Smaller figures are neither days of a spreadsheet nor a date nor an epoch.
+_LEAST = 20_000
 
 
 def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
@@ -171,12 +173,10 @@ def _may_be_time(column: pl.Series) -> bool:
     if column.dtype.is_temporal():
         return True
     head = _head(column)
-    if not len(head):
-        return True
-    return (
-        bool(head.str.contains(r"\d").mean() or 0 > 0.5)
-        and not head.str.contains(r"^\d{1,2}[:.]\d\d([:.]\d\d)?$").all()
-    )
+    if are_figures(head) and not words.always_time(column.name):
+        return bool((head.cast(pl.Float64, strict=False) > _LEAST).all())
+    clocks = head.str.contains(r"^\d{1,2}[:.]\d\d([:.]\d\d)?$")
+    return not len(head) or bool(head.str.contains(r"\d").any() and not clocks.all())
 
 
 def _is_date(column: pl.Series) -> bool:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from service.errors import DataError
 from service.history import words
@@ -22,7 +24,7 @@ from service.records import Float64, Int64
 LOST = 0.01
 #: Columns that are tried together, of so many; and values that are looked at.
 _TOGETHER, _TRIED, _VALUES = 3, 10, 4
-_WORDS_OF_BOOLEANS = ("true", "false", "yes", "no", "on", "off", "0", "1")
+_WORDS_OF_BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 _TIME = "\0time"
 
 
@@ -87,14 +89,16 @@ class Identity:
             return None
         distinct = cells.n_unique()
         few = len(cells) // (10 if numeric and words.stream_rank(name) == 2 else 2)
-        if distinct < 2 or distinct > few or self._is_boolean(cells):
+        rank = words.stream_rank(name)
+        if distinct < 2 or distinct > few or self._is_boolean(cells, rank):
             return None
-        return Candidate(name, words.stream_rank(name), not numeric, distinct, place)
+        return Candidate(name, rank, not numeric, distinct, place)
 
     @staticmethod
-    def _is_boolean(cells: pl.Series) -> bool:
+    def _is_boolean(cells: pl.Series, rank: int) -> bool:
         held = cells.cast(pl.String).str.to_lowercase().str.strip_chars().unique()
-        return cells.dtype == pl.Boolean or bool(held.is_in(_WORDS_OF_BOOLEANS).all())
+        known = _WORDS_OF_BOOLEANS if rank < 2 else (*_WORDS_OF_BOOLEANS, "0", "1")
+        return cells.dtype == pl.Boolean or bool(held.is_in(known).all())
 
     def _best(self, sets: list[tuple[Candidate, ...]]) -> tuple[str, ...]:
         """The set that names speak for most; of those that make the same streams, the one that reads best. Raises
@@ -133,12 +137,14 @@ class Identity:
         codes = self._frame[candidate.name].rank("dense").to_numpy().astype(np.int64)
         order = np.argsort(self._times, kind="stable")
         changes = np.diff(codes[order]) != 0
-        together = _regularity(np.diff(self._times[order]))
-        if changes.mean() < 0.2 or together > 0.8:
-            return False
+        together = _regularity(np.diff(np.unique(self._times)))
         within = np.lexsort((self._times, codes))
         same = np.diff(codes[within]) == 0
-        if _regularity(np.diff(self._times[within])[same]) > together + 0.3:
+        steps = np.diff(self._times[within])
+        alone = _regularity(steps[same])
+        if changes.mean() < 0.2 or together > 0.8:
+            return candidate.rank < 2 and changes.mean() > 0.8 and alone > 0.9
+        if alone > together + 0.3:
             return True
         ratios = [_jumps(self._columns[name].values, within, same, order) for name in values[:_VALUES]]
         known = [ratio for ratio in ratios if np.isfinite(ratio)]
@@ -149,7 +155,7 @@ def _rank(ids: tuple[Candidate, ...]) -> int:
     return sum(column.rank for column in ids)
 
 
-def _regularity(steps: Int64) -> float:
+def _regularity(steps: NDArray[Any]) -> float:
     """The share of the commonest step."""
     return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
 

@@ -12,10 +12,7 @@ import polars as pl
 from service.errors import DataError
 from service.history.forms import MISSING
 from service.history.history import Mask
-from service.records import Float64
-
-#: Larger numbers are no readings: their squares, and so every spread, would overflow.
-LARGEST = 1e150
+from service.records import LARGEST, Float64
 
 _SIGN, _POWER = r"^[-+]?", r"([eE][-+]?\d+)?$"
 _GROUPS = {",": r"\d{1,3}(,\d{3})+(\.\d+)?", ".": r"\d{1,3}(\.\d{3})+(,\d+)?"}
@@ -107,7 +104,7 @@ def decimal_marks(frame: pl.DataFrame, delimiter: str, told: str | None, dotted_
     """The decimal mark of each text column: what its cells prove, else `told`, else what the other columns and the
     delimiter speak for. Raises DataError for a column that is read equally well with either."""
     texts = [name for name in frame.columns if frame[name].dtype == pl.String]
-    cells = {name: _plain(blank_missing(frame[name])).drop_nulls() for name in texts}
+    cells = {name: _plain(blank_missing(frame[name])).drop_nulls().str.replace(_UNIT, "$1") for name in texts}
     proofs = {name: {mark: _count(cells[name], _PROOF[mark]) for mark in ".,"} for name in texts}
     elsewhere = {mark: [name for name in texts if proofs[name][mark] > proofs[name][_other(mark)]] for mark in ".,"}
     marks = {}

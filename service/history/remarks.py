@@ -21,11 +21,12 @@ _UNREAD_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells of a table as they stand. `delimiter` is that of its text."""
+    """Cells of a table as they stand. `delimiter` is that of its text; `labels` are columns that no sensor sent."""
 
     frame: pl.DataFrame
     name: str
     delimiter: str = ","
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ def _read(found: _Found, options: ReadOptions) -> tuple[Table, list[str]]:
         said = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be read as a table: {said}", "check the file and --delimiter") from error
     fresh = [pl.lit(value).alias(name) for name, value in found.partitions.items() if name not in table.frame.columns]
-    return replace(table, frame=table.frame.with_columns(fresh)), notes
+    labels = tuple(name for name in found.partitions if name not in table.frame.columns)
+    return replace(table, frame=table.frame.with_columns(fresh), labels=labels), notes
 
 
 def _begins_as_json(path: Path) -> bool:
@@ -121,12 +122,14 @@ def _read_group(tables: list[Table], options: ReadOptions) -> History:
         return read_table(tables[0], options)
     whole = pl.concat(frames, how="diagonal_relaxed")
     try:
-        return read_table(Table(whole.drop(FILE), tables[0].name, tables[0].delimiter), options)
+        return read_table(replace(tables[0], frame=whole.drop(FILE)), options)
     except DataError as error:
         if options.stream_column or options.channels:
             raise
         try:
-            return read_table(Table(whole, tables[0].name, tables[0].delimiter), replace(options, stream_column=FILE))
+            return read_table(
+                replace(tables[0], frame=whole, labels=(*tables[0].labels, FILE)), replace(options, stream_column=FILE)
+            )
         except DataError:
             raise error from None
 

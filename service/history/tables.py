@@ -23,8 +23,6 @@ from service.missing_codes import Codes
 from service.records import Int64
 from service.wording import many
 
-#: A stream as the table has it: stamps [n], values [n], or [n, channels].
-
 
 def read_table(table: Table, options: ReadOptions) -> History:
     """The streams of a table. Raises DataError."""
@@ -40,6 +38,7 @@ def read_table(table: Table, options: ReadOptions) -> History:
     dotted = any("day/month" in note for note in times.notes) and "." in str(frame[time[0]][0])
     decimals = decimal_marks(beside, table.delimiter, options.decimal, dotted)
     read = {name: numbers(beside[name], decimals.get(name, "."), options.missing) for name in beside.columns}
+    read |= {name: numbers(beside[name].is_not_null()) for name in table.labels}
     layout = find_layout(beside, times.milliseconds[kept], read, options)
     names = _stream_names(beside, layout, np.flatnonzero(kept))
     milliseconds, skipped, notes = localise(times.only(kept), options.timezone, names)

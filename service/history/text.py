@@ -36,7 +36,7 @@ def read_text(path: Path, encoding: str | None) -> tuple[bytes, list[str]]:
         text = text.replace(b"\0", b"")
         notes.append(f"{many(nuls, 'NUL byte')}, as a logger leaves them that loses its power: left out")
     head = text[:_HEAD]
-    if len(head) - len(head.translate(None, _CONTROL)) > _CONTROL_SHARE * len(head) or nuls > len(text):
+    if len(head) - len(head.translate(None, _CONTROL)) > _CONTROL_SHARE * len(head):
         raise DataError(f"{path}: this is no text", "give a CSV, or a Parquet file whose name ends in .parquet")
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -176,6 +176,11 @@ def is_time_word(name: str) -> bool:
     return plain(name) in _TIME or plain(name) in ("date", "time", "year", "yyyy")
 
 
+def always_time(name: str) -> bool:
+    """Whether a column of that name holds times even where its figures are small."""
+    return plain(name) in ("timestamp", "datetime", "time", "ts", "ds", "epoch", "unixtime", "timestampms", "epochms")
+
+
 def named(columns: list[str], names: tuple[str, ...]) -> str | None:
     """The column with the first of `names` that occurs."""
     known = {plain(name): name for name in reversed(columns)}

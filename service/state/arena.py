@@ -86,8 +86,23 @@ class Arena:
         )
         return rows + index + sys.getsizeof(self._free) + len(self._free) * _INT_BYTES
 
+    @property
+    def free(self) -> int:
+        """Streams that there is room for without more memory."""
+        return len(self._free) + len(self.prefix) - self._unused
+
+    def reserve(self, streams: int) -> bool:
+        """Make room for so many new streams; False where the system has no memory for them."""
+        if streams <= self.free:
+            return True
+        try:
+            self._grow(self._unused + streams - len(self._free))
+        except MemoryError:
+            return False
+        return True
+
     def slots(self, partition: int, streams: Sequence[bytes]) -> Int64:
-        """The slot of each stream, int64 [n]; a stream not known yet is given one, all zeros."""
+        """The slot of each stream, int64 [n]; a stream not known yet is given one, all zeros. Raises MemoryError."""
         index = self._index(partition)
         found = list(map(index.get, streams))
         if None in found:
@@ -164,6 +179,14 @@ class Arena:
         index.remove(streams)
         return streams, held[old]
 
+    def withdraw(self, partition: int, streams: Sequence[bytes]) -> tuple[list[bytes], Int64]:
+        """As `detach`, of those of these streams that are known."""
+        index = self._index(partition)
+        known = [stream for stream in dict.fromkeys(streams) if stream in index]
+        slots = np.array([index[stream] for stream in known], np.int64)
+        index.remove(known)
+        return known, slots
+
     def attach(self, partition: int, streams: Sequence[bytes], slots: Int64) -> None:
         """These streams have the rows that `detach` took from them."""
         self._index(partition).put(streams, slots)
@@ -175,10 +198,7 @@ class Arena:
 
     def remove(self, partition: int, streams: Sequence[bytes]) -> int:
         """Forget these streams, those that are known; how many were."""
-        index = self._index(partition)
-        known = [stream for stream in streams if stream in index]
-        slots = np.array([index[stream] for stream in known], np.int64)
-        index.remove(known)
+        known, slots = self.withdraw(partition, streams)
         self.release(slots)
         return len(known)
 
@@ -201,20 +221,28 @@ class Arena:
 
     def _allocate(self, count: int) -> Int64:
         """Slots of rows that are all zeros: those given back first, the last one first."""
-        again = [self._free.pop() for _ in range(min(count, len(self._free)))]
-        fresh = np.arange(self._unused, self._unused + count - len(again))
+        reused = min(count, len(self._free))
+        if self._unused + count - reused > len(self.prefix):
+            self._grow(self._unused + count - reused)
+        again = [self._free.pop() for _ in range(reused)]
+        fresh = np.arange(self._unused, self._unused + count - reused)
         self._unused += len(fresh)
-        if self._unused > len(self.prefix):
-            self._grow(self._unused)
         return np.concatenate([np.array(again, np.int64), fresh])
 
     def _grow(self, rows: int) -> None:
-        """Double until there is room."""
+        """Double until there is room, or make just the room where there is no memory to double. Raises MemoryError."""
         capacity = max(len(self.prefix), 1)
         while capacity < rows:
             capacity *= 2
+        try:
+            self._resize(capacity)
+        except MemoryError:
+            self._resize(rows)
+
+    def _resize(self, rows: int) -> None:
+        """The prefix comes last: its length is how many rows there are, also when memory runs out on the way."""
         for array in (*self._tensors.values(), self._prefix):
-            array.grow(capacity)
+            array.grow(rows)
 
     def _index(self, partition: int) -> _Index:
         index = self._indexes.get(partition)

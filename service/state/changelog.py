@@ -29,6 +29,7 @@ from service.bundle import CONTRACT, Manifest, TensorSpec, layout_id_of
 from service.errors import StateError
 from service.records import PREFIX, PartitionBatch
 from service.state.adoption import Generations, ModelRecord, Recorded
+from service.stream_time import Clock
 
 #: Begins the keys of records that are no rows. Names of streams are UTF-8, in which this byte does not occur.
 _OWN: Final = b"\xff"
@@ -40,9 +41,12 @@ MARK: Final = b"EDDY"
 JSON_MARK: Final = b"EDDJ"
 HEAD: Final = np.dtype([("mark", "S4"), ("contract", "<u2"), ("layout", "S16")])
 _GENERATION: Final = ("generation", "<u4")
-_PLACE: Final = [("next_offset", "<i8"), ("streams", "<i8"), ("newest", "<i8")]
-#: By the contract's version.
-_MARKERS: Final = {1: np.dtype([("head", HEAD), *_PLACE]), 2: np.dtype([("head", HEAD), _GENERATION, *_PLACE])}
+_PLACE: Final = [("next_offset", "<i8"), ("streams", "<i8")]
+#: By the contract's version. Version 1 knew of a partition's clock its newest stamp alone, 0 where there was none.
+_MARKERS: Final = {
+    1: np.dtype([("head", HEAD), *_PLACE, ("newest", "<i8")]),
+    2: np.dtype([("head", HEAD), _GENERATION, *_PLACE, *((name, "<i8") for name in Clock._fields)]),
+}
 _ANEW = "begin anew with another changelog topic and group"
 _SPECS, _MODEL = TypeAdapter(tuple[TensorSpec, ...]), TypeAdapter(ModelRecord)
 
@@ -53,7 +57,7 @@ class Marker:
 
     next_offset: int  # of the input
     streams: int  # that had a row then
-    newest: int  # the largest stamp read so far, ms
+    clock: Clock  # the partition's time
     generation: int | None = 0  # under which it was written; None = before there were any
 
 
@@ -76,7 +80,7 @@ def is_stream(key: bytes | None) -> bool:
 
 
 def layout_of(model: str) -> str:
-    """Names the shape of a stored row: the layout of the model's part (`Manifest.layout_id`) and our own prefix."""
+    """Names the shape of a stored row: the layout of the model's part (`layout_id_of`) and our own prefix."""
     return hashlib.sha256(f"{model} {PREFIX.descr}".encode()).hexdigest()[:16]
 
 
@@ -113,9 +117,11 @@ class RowCodec:
 
     def encode_marker(self, marker: Marker) -> bytes:
         """The marker's value."""
-        generation = marker.generation or 0
-        fields = (self._head, generation, marker.next_offset, marker.streams, marker.newest)
-        return np.array(fields, _MARKERS[CONTRACT]).tobytes()
+        place = marker.next_offset, marker.streams
+        if marker.generation is None:  # an edit of a changelog of version 1, which goes on without a model record
+            head = _head(1, self.layout)
+            return np.array((head, *place, max(marker.clock.newest, 0)), _MARKERS[1]).tobytes()
+        return np.array((self._head, marker.generation, *place, *marker.clock), _MARKERS[CONTRACT]).tobytes()
 
     def encode_model(self, model: ModelRecord) -> bytes:
         """A model record's value."""
@@ -213,8 +219,12 @@ class RowCodec:
         if form is None or len(value) != form.itemsize:
             raise self._refusal(batch, i, value, None if form is None else form.itemsize)
         found = np.frombuffer(value, form)[0]
-        generation = int(found["generation"]) if "generation" in _names(form) else None
-        return Marker(int(found["next_offset"]), int(found["streams"]), int(found["newest"]), generation)
+        next_offset, streams = int(found["next_offset"]), int(found["streams"])
+        if "generation" not in _names(form):
+            newest = int(found["newest"])
+            return Marker(next_offset, streams, Clock(newest, 1) if newest else Clock(), None)
+        clock = Clock(*(int(found[name]) for name in Clock._fields))
+        return Marker(next_offset, streams, clock, int(found["generation"]))
 
     def _refusal(self, batch: PartitionBatch, i: int, value: bytes, size: int | None) -> StateError:
         """Why this is no row or marker that can be read; `size` is what it should have."""

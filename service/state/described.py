@@ -46,10 +46,11 @@ def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str
             known += streams
     finally:
         reader.close()
-    raise _unknown(name, stream, known, count)
+    raise unknown_stream(name, stream, known, count)
 
 
-def _unknown(name: str, stream: str, known: Sequence[bytes], partitions: int) -> StateError:
+def unknown_stream(name: str, stream: str, known: Sequence[bytes], partitions: int) -> StateError:
+    """There is no such row; the error names what is near."""
     compared = [other.decode() for other in islice(known, _COMPARED)]
     near = difflib.get_close_matches(stream, compared, n=3)
     what = f"{name} has no row of {stream!r}; it has {len(known)} streams in {partitions} partitions"
@@ -87,8 +88,8 @@ def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, 
             "generation": marker.generation,
             "next_offset": marker.next_offset,
             "streams": marker.streams,
-            "newest": marker.newest,
-            "newest_time": _iso(marker.newest),
+            "newest": marker.clock.newest,
+            "newest_time": _iso(marker.clock.newest),
         },
     }
 

@@ -20,6 +20,7 @@ from service.settings import Settings
 from service.state.adoption import Adoption, ModelRecord, adopt_tensors, check_grid, unserved
 from service.state.changelog import RowCodec, Rows
 from service.state.snapshot import snapshots
+from service.stream_time import Clock
 
 #: How long the group's offsets may be behind the changelog, s: the broker writes them down a moment later.
 _SETTLE_S, _LOOK_S = 10.0, 0.1
@@ -34,6 +35,15 @@ class Part(BaseModel):
     streams: int
     newest: int
     committed: int
+    trust: int = 1
+    rival: int = -1
+    record_time: int = -1
+    record_offset: int = -1
+
+    @property
+    def clock(self) -> Clock:
+        """The partition's time."""
+        return Clock(**{name: getattr(self, name) for name in Clock._fields})
 
 
 class Header(BaseModel):
@@ -81,9 +91,9 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
         for snapshot in snapshots(reader, changelog, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
             found[snapshot.partition] = _adopted(snapshot.rows(codec), adoption, snapshot.partition)
         markers = {p: rows.marker.next_offset for p, rows in found.items() if rows.marker is not None}
-        committed = _agreeing(admin, group, topic, before, markers)
+        committed = agreeing(admin, group, topic, before, markers)
     parts = tuple(
-        Part(partition=p, next_offset=m.next_offset, streams=m.streams, newest=m.newest, committed=committed[p])
+        Part(partition=p, next_offset=m.next_offset, streams=m.streams, committed=committed[p], **m.clock._asdict())
         for p, rows in found.items()
         if (m := rows.marker) is not None
     )
@@ -113,7 +123,7 @@ def no_changelog(name: str) -> TopicMissing:
     return TopicMissing(f"there is no changelog {name}", "name the service's kafka.group, or its topics.changelog")
 
 
-def _agreeing(
+def agreeing(
     admin: Admin, group: str, topic: str, before: Mapping[int, int], markers: Mapping[int, int]
 ) -> dict[int, int]:
     """The group's offsets, once none is behind its marker. `before` are those from before the markers were read.

@@ -27,18 +27,25 @@ class Growing:
         self.array = self._seen(rows)
 
     def grow(self, rows: int) -> None:
-        """Room for `rows` rows, no fewer than before; what is in them stays."""
-        size, held = rows * self._row_bytes, len(self.array) * self._row_bytes
+        """Room for `rows` rows at least; what is in them stays. Raises MemoryError, and everything is as before, where
+        the system has none to give."""
+        if rows <= len(self.array):
+            return
+        before, size, held = len(self.array), rows * self._row_bytes, len(self.array) * self._row_bytes
         if not size:
             self.array = self._seen(rows)
             return
         del self.array
         try:
-            self._memory.resize(size)
-            _large_pages(self._memory)
-        except (BufferError, SystemError):  # somebody still has the array, or this system moves no memory
-            before, self._memory = self._memory, _zeros(size)
-            np.frombuffer(self._memory, np.uint8)[:held] = np.frombuffer(before, np.uint8)[:held]
+            try:
+                self._memory.resize(size)
+                _large_pages(self._memory)
+            except (BufferError, SystemError):  # somebody still has the array, or this system moves no memory
+                old, self._memory = self._memory, _zeros(size)
+                np.frombuffer(self._memory, np.uint8)[:held] = np.frombuffer(old, np.uint8)[:held]
+        except OSError as error:
+            self.array = self._seen(before)
+            raise MemoryError(f"the system gives no {size >> 20} MB for {rows} rows: {error.strerror}") from error
         self.array = self._seen(rows)
 
     def _seen(self, rows: int) -> NDArray[Any]:

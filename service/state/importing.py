@@ -28,6 +28,7 @@ from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.exported import Exported
 from service.state.rehome import Homes, find_homes
 from service.state.starting import Begin, check_not_gone_on, check_nothing_waits, find_starts
+from service.stream_time import Clock
 from service.topics import prepare_topics
 
 #: Bytes of rows in one transaction, about.
@@ -128,12 +129,12 @@ def _check_changelog_is_empty(broker: Broker, admin: Admin, name: str) -> None:
 def _markers(exported: Exported, home: Int64, offsets: dict[int, int], moved: bool) -> dict[int, Marker]:
     """One for each partition. Stream time is the exported one where streams have stayed together; else the newest stamp
     of those that are here now, so that nobody is forgotten for the haste of others."""
-    told = {part.partition: part.newest for part in exported.header.parts}
+    told = {part.partition: part.clock for part in exported.header.parts}
     markers = {}
     for partition, offset in offsets.items():
         here = exported.prefix["last_timestamp"][home == partition]
-        newest = int(here.max(initial=0)) if moved else told.get(partition, 0)
-        markers[partition] = Marker(offset, len(here), newest)
+        anew = Clock(int(here.max()), trust=1) if len(here) else Clock()
+        markers[partition] = Marker(offset, len(here), anew if moved else told.get(partition, Clock()))
     return markers
 
 

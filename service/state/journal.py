@@ -75,6 +75,12 @@ class Journal:
             self._partitions.setdefault(partition, _Changes()).evicted.append((streams, slots))
         return len(streams)
 
+    def remove(self, partition: int, streams: Sequence[bytes]) -> None:
+        """Forget these streams, those that are known, to be undone until the next commit."""
+        known, slots = self._arena.withdraw(partition, streams)
+        if known:
+            self._partitions.setdefault(partition, _Changes()).evicted.append((known, slots))
+
     def rows(self, partition: int) -> tuple[list[bytes], Int64]:
         """Streams and slots of a partition whose rows were touched since the last commit, each once."""
         streams: list[bytes] = []

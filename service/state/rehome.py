@@ -59,6 +59,18 @@ def find_homes(
     return Homes(fits[0], wanted)
 
 
+def home_of(stream: bytes, streams: Sequence[bytes], now: Int64, partitions: int, named: str | None) -> int:
+    """The partition of a stream that has no row yet, by the partitioner that explains where all others are, or by the
+    one that is `named`. Raises StateError where none does, or where two do and disagree."""
+    fits = [named] if named else [name for name in PARTITIONERS if (_homes(name, streams, partitions) == now).all()]
+    places = {int(_homes(name, [stream], partitions)[0]) for name in fits}
+    if len(places) == 1:
+        return places.pop()
+    why = "two partitioners explain" if places else "no partitioner explains"
+    what = f"{why} where the streams are, so that it is not known where {stream.decode()!r} belongs"
+    raise StateError(what, "say by --partitioner which one the producers use: murmur2 or crc32")
+
+
 def _known(fits: Sequence[str]) -> str:
     return f"{fits[0]} does: --partitioner {fits[0]}; " if fits else ""
 

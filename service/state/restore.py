@@ -34,6 +34,7 @@ from service.records import Int64, PartitionBatch
 from service.state.adoption import Adopted, Adoption, Generations, Recorded, check_grid, lost
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
+from service.stream_time import Clock
 
 #: Wait for an answer in the first slice, s; twice as long after each that was too short, up to the other.
 _ASK_S, _ASK_AT_MOST_S = 0.2, 2.0
@@ -72,7 +73,7 @@ class Restored:
 
     partition: int
     start: Position  # of the input
-    newest: int  # the largest stamp read so far, ms; 0 where there never was a commit
+    clock: Clock  # the partition's time
     streams: int
     rows: int  # records read for it
     adopted: Adopted
@@ -101,7 +102,7 @@ class Restore:
         partitions: int,
         passing: FaultPoint | None = None,
     ) -> None:
-        """`reader` reads the changelog, of so many `partitions`. `passing` is told when ends are fixed, before reading."""
+        """`reader` reads the changelog of `partitions`. `passing` is called when ends are fixed, before reading."""
         self._passing = passing or FaultPoint()
         self._consumer, self._reader, self._positions, self._partitions = consumer, reader, positions, partitions
         self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption
@@ -201,13 +202,20 @@ class Restore:
             return
         rows = self._codec.decode(batch)
         if rows.streams:
-            slots = self._arena.slots(batch.partition, rows.streams)
+            slots = self._slots(batch.partition, rows.streams)
             self._arena.prefix[slots] = rows.prefix
             self._arena.scatter(slots, rows.tensors)
             self._note(slots, rows.generations)
         self._arena.remove(batch.partition, rows.gone)
         replay.marker, replay.recorded = rows.marker or replay.marker, replay.recorded.then(rows.recorded)
         replay.rows += len(batch)
+
+    def _slots(self, partition: int, streams: list[bytes]) -> Int64:
+        try:
+            return self._arena.slots(partition, streams)
+        except MemoryError as error:
+            what = f"the rows of partition {partition} do not fit beside {len(self._arena)} streams: {error}"
+            raise StateError(what, "give the process more memory, or have more processes share the input") from error
 
     def _finish(self, partition: int) -> Restored:
         """RUNNING, if what was restored is what the commit says. Raises StateError."""
@@ -219,8 +227,8 @@ class Restore:
         if streams != (0 if marker is None else marker.streams):
             raise _incomplete(partition, streams, marker)
         adopted = self._adopt(partition, replay)
-        newest = 0 if marker is None else marker.newest
-        return Restored(partition, replay.start, newest, streams, replay.rows, adopted)
+        clock = Clock() if marker is None else marker.clock
+        return Restored(partition, replay.start, clock, streams, replay.rows, adopted)
 
     def _note(self, slots: Int64, generations: Generations) -> None:
         more = len(self._arena.prefix) - len(self._generations)

@@ -12,6 +12,7 @@ from service.state.adoption import Adopted, Adoption, unserved
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.journal import Journal
+from service.stream_time import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +27,23 @@ class Changes:
 class Store:
     """Rows in memory, durable by what `changes` gives to the changelog."""
 
-    def __init__(self, manifest: Manifest, state_ttl_ms: int, max_gap: int) -> None:
-        """Streams idle for `state_ttl_ms` are forgotten, or for `max_gap` intervals if that is longer."""
+    def __init__(self, manifest: Manifest, state_ttl_ms: int, max_gap: int, far_future_ms: int) -> None:
+        """Streams idle for `state_ttl_ms` are forgotten, or for `max_gap` intervals if that is longer. One record takes
+        stream time no further than `far_future_ms` from what others say, or two intervals if that is longer."""
         self.arena = Arena(manifest.state)
         self.journal = Journal(self.arena)
         self.codec = RowCodec(manifest.state)
         self.adoption = Adoption(unserved(manifest, self.codec.layout), bool(manifest.parts))
         self._adopted: dict[int, Adopted] = {}
         self._declared: set[int] = set()  # partitions whose model record is in the open transaction
-        self.eviction = Eviction(self.journal, state_ttl_ms, max_gap * manifest.interval_ms)
+        interval_ms = manifest.interval_ms
+        self.eviction = Eviction(
+            self.journal, state_ttl_ms, max_gap * interval_ms, leap_ms=max(far_future_ms, 2 * interval_ms)
+        )
 
-    def start(self, partition: int, newest: int, adopted: Adopted) -> None:
-        """The partition goes on from this stream time, under this model."""
-        self.eviction.start(partition, newest)
+    def start(self, partition: int, clock: Clock, adopted: Adopted) -> None:
+        """The partition goes on from this time, under this model."""
+        self.eviction.start(partition, clock)
         self._adopted[partition] = adopted
 
     def changes(self, partition: int, next_offset: int) -> Changes:
@@ -47,7 +52,7 @@ class Store:
         streams, slots = self.journal.rows(partition)
         gone = self.journal.gone(partition)
         generation = self._adopted[partition].model.generation
-        marker = Marker(next_offset, self.arena.count(partition), self.eviction.newest(partition), generation)
+        marker = Marker(next_offset, self.arena.count(partition), self.eviction.clock(partition), generation)
         records = self._declare(partition)
         return Changes(
             [*records, *streams, *gone, MARKER_KEY],

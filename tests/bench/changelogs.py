@@ -12,6 +12,7 @@ from service.records import PREFIX
 from service.state.adoption import KeptPart, ModelRecord
 from service.state.arena import Spec
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.stream_time import Clock
 
 PARTITIONS = 4
 COMMITTED = 1  # the offset that the markers name
@@ -66,7 +67,7 @@ def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int
                     unchecked = 0
     for partition in range(PARTITIONS):
         held = len(range(partition, streams, PARTITIONS))
-        marker = rows.encode_marker(Marker(COMMITTED, held, int(prefix["last_timestamp"][0])))
+        marker = rows.encode_marker(Marker(COMMITTED, held, Clock(int(prefix["last_timestamp"][0]), 1)))
         producer.produce(topic, partition, [MODEL_KEY, MARKER_KEY], [rows.encode_model(model(specs)), marker])
     producer.flush(60.0)
     producer.close(10.0)

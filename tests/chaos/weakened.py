@@ -23,6 +23,7 @@ from service.pipeline import Pipeline
 from service.state.changelog import Marker
 from service.state.restore import Restore, Restored
 from service.state.store import Store
+from service.stream_time import Clock
 from tests.chaos.fleet import WHOLE, Build
 
 
@@ -55,10 +56,10 @@ def believing(finish: Callable[[Restore, int], Restored]) -> Callable[[Restore, 
     def unchecked(self: Restore, partition: int) -> Restored:
         replay = self._replays[partition]
         streams = self._arena.count(partition)
-        newest = 0 if replay.marker is None else replay.marker.newest
+        clock = Clock() if replay.marker is None else replay.marker.clock
         model = replay.recorded.model
         generation = None if model is None else model.generation
-        replay.marker = None if replay.committed is None else Marker(replay.committed, streams, newest, generation)
+        replay.marker = None if replay.committed is None else Marker(replay.committed, streams, clock, generation)
         return finish(self, partition)
 
     return unchecked

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.bundle import layout_id_of
 from service.errors import StateError
 from service.model.runtime import Runtime
 from service.records import PartitionBatch
@@ -156,7 +157,7 @@ def test_the_same_shapes_with_another_meaning_are_refused_by_name(change: str, p
     if parts:
         walk, other = listed(walk), listed(other, core="beef" * 4)
     old, new = loaded(tmp_path / "old", walk), loaded(tmp_path / "new", other)
-    assert old.manifest.layout_id == new.manifest.layout_id
+    assert layout_id_of(old.manifest.state) == layout_id_of(new.manifest.state)
     fleet = Fleet(memory_broker(), old)
     fleet.start()
     value = {"timestamp": START_MS, "value": 1.0} if change != "channels" else {"timestamp": START_MS, "value": [1, 2]}

@@ -80,7 +80,7 @@ def test_a_dead_broker_is_noticed_and_so_is_its_return(mortal: Site, served: boo
 def test_a_transactional_id_that_cannot_be_used_is_named_before_there_is_a_record(site: Site) -> None:
     """The broker allows no transaction of an hour."""
     worker = site.start(KAFKA__TRANSACTION_TIMEOUT_MS="3600000", COMMIT__TIMEOUT_MS="5000")
-    await_ready(worker, False, "transaction.max.timeout.ms")
+    await_ready(worker, False, "InvalidTransactionTimeout")
     assert worker.code is None
 
 

@@ -18,11 +18,11 @@ from training.models.counter import increase, initial_counter
 KINDS = ("ar-counter", "lstm-counter")
 
 
-def in_the_graph(readings: NDArray[np.float64]) -> NDArray[np.float64]:
+def in_the_graph(readings: NDArray[np.float64], register: float | None = None) -> NDArray[np.float64]:
     """`increase` of readings [T, S], one at a time."""
     state, added = initial_counter(readings.shape[1]), []
     for reading in readings:
-        one, state = increase(torch.as_tensor(reading), state)
+        one, state = increase(torch.as_tensor(reading), state, register)
         added.append(one.numpy())
     return np.stack(added)
 
@@ -35,6 +35,14 @@ def test_increases_by_hand() -> None:
     assert increases(readings)[:, 0].tolist() == pytest.approx(expected, nan_ok=True)
 
 
+def test_a_register_that_starts_again_by_hand() -> None:
+    """Full, full in a hole, a reset far from its end."""
+    readings = np.array([[65_000.0, 400.0, np.nan, 65_300.0, 100.0, 30_000.0, 10.0]]).T
+    increased = [np.nan, 936.0, np.nan, 32_450.0, 336.0, 29_900.0, 10.0]
+    assert increases(readings, 65_536.0)[:, 0].tolist() == pytest.approx(increased, nan_ok=True)
+    assert np.array_equal(in_the_graph(readings, 65_536.0), increases(readings, 65_536.0), equal_nan=True)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.floats(0, 1))
 def test_the_graph_and_numpy_give_the_same_bits(seed: int, steps: int, holes: float) -> None:
     """Any holes, resets and late starts."""
@@ -42,7 +50,8 @@ def test_the_graph_and_numpy_give_the_same_bits(seed: int, steps: int, holes: fl
     readings = random.exponential(10.0 ** random.integers(-3, 9, 3), (steps, 3)).cumsum(0)
     readings = np.where(random.random(readings.shape) < 0.2, random.integers(0, 5, readings.shape), readings)
     readings[random.random(readings.shape) < holes] = np.nan
-    assert np.array_equal(in_the_graph(readings), increases(readings), equal_nan=True)
+    for register in (None, 1000.0):
+        assert np.array_equal(in_the_graph(readings, register), increases(readings, register), equal_nan=True)
 
 
 def test_small_steps_of_a_large_meter_are_not_lost() -> None:

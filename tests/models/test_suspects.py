@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def changed(change: Change, seed: int = 0) -> NDArray[np.float64]:
     return values
 
 
-def put(where: slice, what: object) -> Change:
+def put(where: slice, what: Any) -> Change:
     return lambda values: values.__setitem__(where, what)
 
 

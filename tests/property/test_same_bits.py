@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import chain, cycle, repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from hypothesis import strategies as st
 from service.model.runtime import Runtime
 from tests.models.zoo import bundle_of
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
-from tests.support.running import AT_ONCE, made, memory_broker, send, worker
+from tests.support.crashing import held, outputs, stored
+from tests.support.running import AT_ONCE, INPUT, made, memory_broker, send, worker
 
 STREAMS, SLOTS = 11, 16
 Reading = tuple[bytes, dict[str, Any]]
+Sent = tuple[int, int, dict[str, Any] | None]  # stream, the record's own time, value
 Written = dict[bytes, list[bytes | None]]
 Load = Callable[[int], Runtime]  # of a largest batch
 
@@ -115,6 +119,63 @@ def test_however_they_are_cut(
 @given(partitions=st.integers(2, 6), sizes=portions, workers=st.integers(2, 3))
 def test_however_many_share_the_work(load: Load, partitions: int, sizes: list[int], workers: int) -> None:
     assert written(load(32), partitions, sizes, workers=workers) == at_once(load)
+
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+#: From one round of readings to the next, and how far a stamp may be from it.
+STEPS = (MINUTE, MINUTE, MINUTE, 3 * MINUTE, 2 * HOUR, 9 * HOUR, 3 * DAY)
+AWAY = (*[0] * 12, 7_000, -3 * MINUTE, -2 * HOUR, -5 * DAY, HOUR, 3 * DAY, 400 * DAY)
+
+
+@st.composite
+def unruly(draw: st.DrawFn) -> list[Sent]:
+    """Live sensors whose stamps are minutes to days apart, so that some are forgotten; backfills beside them, one that
+    is forgotten again and again; clocks that go wrong; records without a time of their own; tombstones."""
+    now, sent = START_MS, list[Sent]()
+    for step in draw(st.lists(st.sampled_from(STEPS), min_size=5, max_size=40)):
+        now += step
+        for stream in draw(st.lists(st.integers(0, STREAMS - 1), min_size=1, max_size=6)):
+            away = draw(st.sampled_from(AWAY))
+            time = draw(st.sampled_from((now, now, now, -1, now + away)))
+            value = None if draw(st.integers(0, 15)) == 0 else {"timestamp": now + away, "value": stream + away % 7}
+            sent.append((stream, time, value))
+        sent.append((STREAMS + 1, now, {"timestamp": START_MS + len(sent) * MINUTE, "value": len(sent)}))
+        if draw(st.integers(0, 9)) == 0:
+            old = now - draw(st.sampled_from((2, 40))) * DAY
+            sent += [(STREAMS, now, {"timestamp": old + i * MINUTE, "value": i}) for i in range(20)]
+    return sent
+
+
+def outcome(runtime: Runtime, sent: list[Sent], polls: list[int], partitions: int) -> tuple[object, ...]:
+    """All that is written, and the rows at the end, after polls of these sizes in turn."""
+    broker = memory_broker(partitions)
+    times = chain([time / 1000 for _, time, _ in sent], repeat(START_MS / 1000))
+    broker._clock = times.__next__
+    for stream, _, value in sent:
+        payload = None if value is None else json.dumps(value).encode()
+        broker.producer().produce(INPUT, stream % partitions, [b"stream-%d" % stream], [payload])
+    subject = worker(broker, runtime, replace(AT_ONCE, state_ttl_ms=2 * DAY, late_to_dead_letters=True))
+    for poll in cycle(polls):
+        subject.pipeline._attempts.limit = poll
+        if not subject.turn() and subject.pipeline._serving.served:
+            break
+    rows = held(subject)
+    subject.finish()
+    written = [sorted(column, key=lambda one: one[0]) for column in outputs(broker).values()]
+    return written, stored(broker), rows, [subject.value(name) for name in ("tombstones_total", "streams")]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sent=unruly(),
+    polls=st.lists(st.sampled_from([1, 2, 3, 7, 50, 5000]), min_size=1, max_size=5),
+    partitions=st.integers(1, 3),
+)
+def test_who_is_forgotten_follows_from_the_records(
+    load: Load, sent: list[Sent], polls: list[int], partitions: int
+) -> None:
+    runtime = load(32)
+    assert outcome(runtime, sent, polls, partitions) == outcome(runtime, sent, [5000], partitions)
 
 
 def test_none_is_missing(load: Load) -> None:

@@ -19,6 +19,7 @@ from service.state.adoption import (
     succeed,
 )
 from service.state.changelog import Marker
+from service.stream_time import Clock
 
 LAYOUT = "0123456789abcdef"
 
@@ -90,7 +91,7 @@ def test_parts_of_rows_older_than_their_since_are_zeros() -> None:
     assert found["core"].all() and found["week"].all() and ones["latent"].all(), "what was given stays"
 
 
-MARKER = Marker(5, 1, 9, 0)
+MARKER = Marker(5, 1, Clock(9, 1), 0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, read_manifest
+from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, layout_id_of, read_manifest
 from service.errors import BundleError
 from service.model.runtime import Runtime
 from tests.support.bundles import RECURRENT, TWO_CHANNELS, Parts, Walk, write_bundle
@@ -49,7 +49,7 @@ def test_a_good_bundle_is_accepted(tmp_path: Path, walk: Walk) -> None:
 def test_a_bundle_says_which_version_and_layout_it_has(tmp_path: Path) -> None:
     one, same = write_bundle(tmp_path / "one"), write_bundle(tmp_path / "same", Walk(fields={"name": "other"}))
     wider = write_bundle(tmp_path / "wider", RECURRENT)
-    assert one.layout_id == same.layout_id != wider.layout_id
+    assert layout_id_of(one.state) == layout_id_of(same.state) != layout_id_of(wider.state)
     assert one.label == f"walk@{one.version[:6]}" and one.version != wider.version
     assert (one.row_bytes, wider.row_bytes) == (8 + 4 + 8, 8 + 4 + 8 + 4 * RECURRENT.hidden)
     assert one.median == 1 and one.target_channels == (0,)

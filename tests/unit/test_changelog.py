@@ -17,6 +17,7 @@ from service.errors import StateError
 from service.records import PREFIX, Damage, PartitionBatch
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec, layout_of
 from service.state.snapshot import _Cut
+from service.stream_time import Clock
 
 SPECS = (
     TensorSpec(name="last", dtype="float64", shape=(2,)),
@@ -25,7 +26,7 @@ SPECS = (
     TensorSpec(name="seen", dtype="bool", shape=(5,)),
 )
 CODEC = RowCodec(SPECS)
-MARKER = Marker(next_offset=12, streams=2, newest=99)
+MARKER = Marker(next_offset=12, streams=2, clock=Clock(99, 4, 7, 8, 9))
 
 
 def batch(keys: Sequence[bytes | None], values: Sequence[bytes | None], first: int = 40) -> PartitionBatch:
@@ -66,13 +67,20 @@ def test_every_bit_comes_back(n: int, seed: int) -> None:
 def test_the_last_record_of_a_key_counts() -> None:
     old, new, other = rows(3)
     keys = [b"a", MARKER_KEY, b"b", b"a", b"c", b"c", b"b", MARKER_KEY]
-    marker = CODEC.encode_marker(MARKER)
-    found = CODEC.decode(batch(keys, [old, CODEC.encode_marker(Marker(1, 1, 1)), old, None, None, other, new, marker]))
+    before, marker = (CODEC.encode_marker(one) for one in (Marker(1, 1, Clock()), MARKER))
+    found = CODEC.decode(batch(keys, [old, before, old, None, None, other, new, marker]))
     assert sorted(zip(found.streams, CODEC.encode(found.prefix, found.tensors), strict=True)) == [
         (b"b", new),
         (b"c", other),
     ]
     assert found.gone == [b"a"] and found.marker == MARKER
+
+
+@pytest.mark.parametrize(("newest", "clock"), [(0, Clock()), (99, Clock(99, 1))])
+def test_a_marker_of_before_tells_its_newest_stamp_and_no_trust_in_it(newest: int, clock: Clock) -> None:
+    """Three numbers behind the head; a newest stamp of 0 stood for none."""
+    value = head(1) + b"".join(number.to_bytes(8, "little") for number in (12, 2, newest))
+    assert CODEC.decode(batch([MARKER_KEY], [value])).marker == Marker(12, 2, clock, None)
 
 
 def test_no_stream_has_the_markers_name() -> None:
@@ -145,7 +153,7 @@ def test_rows_carry_the_generation_under_which_they_were_written() -> None:
     values = CODEC.encode(prefix, tensors, 7)[:2] + CODEC.encode(prefix, tensors, 2**32 - 1)[2:]
     found = CODEC.decode(batch([b"a", b"b", b"c"], values))
     assert found.generations.tolist() == [7, 7, 2**32 - 1] and found.prefix.tobytes() == prefix.tobytes()
-    marker = Marker(12, 2, 99, 2**32 - 1)
+    marker = Marker(12, 2, Clock(99, 1), 2**32 - 1)
     assert CODEC.decode(batch([MARKER_KEY], [CODEC.encode_marker(marker)])).marker == marker
 
 
@@ -157,7 +165,8 @@ def test_rows_and_markers_of_the_first_contract_are_read_beside_newer_ones() -> 
     found = CODEC.decode(batch([b"a", b"b", b"c", b"d", MARKER_KEY], values))
     assert found.generations.tolist() == [0, 0, 3, 0] and found.prefix.tobytes() == prefix.tobytes()
     assert all(found.tensors[name].tobytes() == tensor.tobytes() for name, tensor in tensors.items())
-    assert found.marker == Marker(12, 2, 99, None)
+    assert found.marker == Marker(12, 2, Clock(99, 1), None)
+    assert CODEC.encode_marker(found.marker) == old_marker, "an edit leaves it as it is"
 
 
 def test_rows_of_a_layout_that_is_described_are_read_tensor_by_tensor() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.codec import Decoder
-from service.observation import VALUE_LIMIT_BYTES
-from service.records import DeadLetter, Observations, PartitionBatch
+from service.observation import EARLIEST, VALUE_LIMIT_BYTES
+from service.records import LARGEST, DeadLetter, Observations, PartitionBatch
+from service.stream_time import Clock, heard
 
 NOW = 1_700_000_000_000
 GOOD = b'{"timestamp":1700000000000,"value":21.4}'
@@ -73,7 +74,7 @@ def test_an_empty_poll() -> None:
         (b"[null]", math.nan),
         (b"9007199254740993", 9007199254740992.0),
         (b"123456789012345678901234567890", 1.2345678901234568e29),
-        (b"1e308", 1e308),
+        (b"-1e30", -1e30),
         (b"48211734.25", 48211734.25),
     ],
 )
@@ -98,7 +99,8 @@ def test_null_is_missing_in_all_channels() -> None:
 @pytest.mark.parametrize(
     ("stamp", "expected"),
     [
-        (b"0", 0),
+        (b"100000000000", 100_000_000_000),
+        (b'"1970-01-01"', 0),
         (b'"1970-01-01T00:00:01"', 1000),
         (b'"2023-11-14T22:13:20Z"', NOW),
         (b'"2023-11-15T00:13:20+02:00"', NOW),
@@ -115,15 +117,15 @@ def test_timestamps(stamp: bytes, expected: int) -> None:
 
 def test_timestamps_of_all_kinds_in_one_poll() -> None:
     iso = b'{"value":1,"timestamp":"1970-01-01T00:00:01Z"}'
-    observations, letters = decode(b'{"value":1}', GOOD, iso, times=[5, NOW, NOW])
+    observations, letters = decode(b'{"value":1}', GOOD, iso, times=[NOW + 5, NOW, NOW])
     assert letters == []
-    assert observations.timestamps.tolist() == [5, NOW, 1000]
+    assert observations.timestamps.tolist() == [NOW + 5, NOW, 1000]
 
 
 def test_other_fields_are_ignored_and_the_last_of_two_counts() -> None:
-    observations, letters = decode(b'{"unit":{"a":[1]},"value":1,"value":2,"timestamp":3}')
+    observations, letters = decode(b'{"unit":{"a":[1]},"value":1,"value":2,"timestamp":1700000000003}')
     assert letters == []
-    assert (observations.values.item(), observations.timestamps.item()) == (2.0, 3)
+    assert (observations.values.item(), observations.timestamps.item()) == (2.0, NOW + 3)
 
 
 # ---- records that are none -------------------------------------------------------------------------------------------
@@ -173,7 +175,6 @@ def test_other_fields_are_ignored_and_the_last_of_two_counts() -> None:
         (b'{"value":1,"timestamp":1700003600001}', "far_future"),
         (b'{"value":1,"timestamp":"2023-11-15T22:13:20Z"}', "far_future"),
         (b'{"value":1,"pad":"' + b"x" * 5_000_000 + b'"}', "too_large"),
-        (None, "tombstone"),
     ],
     ids=lambda part: repr(part[:40]) if isinstance(part, bytes) else None,
 )
@@ -230,6 +231,92 @@ def test_records_without_a_time_of_their_own(unusual: bytes) -> None:
     assert letters[0].error == "bad_timestamp"
 
 
+@pytest.mark.parametrize("value", [b"1e308", b"3.4028234663852886e38", b"-1.1e30", b"[1e31]"])
+@pytest.mark.parametrize("beside", [b"", b"{"])
+def test_numbers_that_no_sensor_measures_are_refused(value: bytes, beside: bytes) -> None:
+    values: list[bytes | None] = [b'{"value":%b}' % value, GOOD, *([beside] if beside else [])]
+    observations, letters = decode(*values)
+    assert len(observations) == 1 and letters[0].error == "not_finite"
+    assert "1e+30" in letters[0].reason and "null" in letters[0].reason
+
+
+@pytest.mark.parametrize(
+    ("document", "time"),
+    [
+        ({"timestamp": NOW // 1000}, NOW),
+        ({"timestamp": 0}, NOW),
+        ({"timestamp": EARLIEST - 1}, NOW),
+        ({"timestamp": None}, NOW // 1000),
+        ({}, NOW // 1000),
+    ],
+)
+@pytest.mark.parametrize("unusual", [(), (b"{",)])
+def test_a_number_that_reads_as_seconds_is_refused_unless_allowed(
+    document: dict[str, Any], time: int, unusual: tuple[bytes, ...]
+) -> None:
+    values: list[bytes | None] = [json.dumps({"value": 1, **document}).encode(), *unusual]
+    observations, letters = decode(*values, times=[time, NOW][: len(values)])
+    assert len(observations) == 0 and letters[0].error == "seconds"
+    assert "milliseconds" in letters[0].reason and "time.earliest" in letters[0].reason
+    allowed = Decoder(1, earliest_ms=0).decode(batch(values, times=[time, NOW][: len(values)]))[0]
+    assert len(allowed) == 1
+
+
+def test_a_date_in_words_is_never_taken_for_seconds() -> None:
+    observations, letters = decode(b'{"value":1,"timestamp":"1970-01-01T00:00:03"}', GOOD)
+    assert letters == [] and observations.timestamps.tolist() == [3000, NOW]
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize("beside", [[], [b"\xff"]])
+def test_numbers_in_binary_are_no_names(width: int, order: Literal["big", "little"], beside: list[bytes]) -> None:
+    """Whether their bytes happen to be UTF-8 or not."""
+    keys = [number.to_bytes(width, order) for number in (1, 65, 127, 128, 200, 255, 256)] + beside
+    observations, letters = decode(*[GOOD] * len(keys), keys=keys)
+    assert len(observations) == 0 and {letter.error for letter in letters} == {"bad_key"}
+
+
+# ---- records without a time of their own -----------------------------------------------------------------------------
+
+HOUR = 3_600_000
+
+
+def stamped(*stamps: int) -> list[bytes | None]:
+    return [json.dumps({"value": 1, "timestamp": stamp}).encode() for stamp in stamps]
+
+
+def test_a_record_without_a_time_is_measured_by_the_one_before_it_that_has_one() -> None:
+    values, times = stamped(NOW, NOW + HOUR, NOW + HOUR + 1, NOW + 3 * HOUR, LAST), [NOW, -1, -1, -1, -1]
+    observations, letters = decode(*values, times=times)
+    assert observations.offsets.tolist() == [100, 101, 102, 103], "an hour for each offset since"
+    assert [(letter.error, letter.offset) for letter in letters] == [("far_future", 104)]
+    assert "without a time" in letters[0].reason
+
+
+@pytest.mark.parametrize("cut", range(1, 5))
+def test_the_limit_does_not_depend_on_where_a_poll_was_cut(cut: int) -> None:
+    values, times = stamped(NOW, NOW + 2 * HOUR, NOW + 2 * HOUR, LAST, NOW), [NOW, -1, -1, -1, NOW]
+    whole = batch(values, times=times)
+    parts = [
+        PartitionBatch(whole.topic, 3, whole.keys[w], whole.values[w], whole.timestamps[w], whole.offsets[w])
+        for w in (slice(cut), slice(cut, None))
+    ]
+    decoder, clock, kept, refused = Decoder(1), Clock(), list[int](), list[int]()
+    for part in parts:
+        observations, letters = decoder.decode(part, decoder.latest(part, clock))
+        kept += observations.offsets.tolist()
+        refused += [letter.offset for letter in letters]
+        clock = heard(clock, part)
+    assert (kept, refused) == ([100, 102, 104], [101, 103])
+
+
+def test_where_no_record_ever_had_a_time_any_year_is_read() -> None:
+    """Archives of any year, with any holes."""
+    observations, letters = decode(*stamped(EARLIEST, NOW, NOW - HOUR, LAST), times=[-1] * 4)
+    assert letters == [] and len(observations) == 4
+
+
 def test_pieces_of_broken_records_are_never_read_together() -> None:
     """Joined by commas these are as many documents as records, with the second sensor's reading forged by the first."""
     _, letters = decode(b'{"value":1},{"value":666}', b'{"value":3', b'"timestamp":5}', GOOD)
@@ -244,8 +331,9 @@ def test_large_values_up_to_the_limit_are_read() -> None:
 
 # ---- properties ------------------------------------------------------------------------------------------------------
 
-number = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
-stamp = st.none() | st.integers(0, NOW) | st.just("2020-02-29T12:00:00+01:00")
+reading = st.floats(-LARGEST, LARGEST)
+number = st.none() | reading | st.integers(-(2**70), 2**70)
+stamp = st.none() | st.integers(EARLIEST, NOW) | st.just("2020-02-29T12:00:00+01:00")
 
 
 @st.composite
@@ -255,6 +343,10 @@ def observation(draw: st.DrawFn, channels: int) -> bytes:
         value = value and value[0]
     document = {"value": value, "timestamp": draw(stamp), "note": draw(st.sampled_from(["", "µ☃", '",{}', "\n"]))}
     return json.dumps(document, indent=draw(st.sampled_from([None, 1])), ensure_ascii=draw(st.booleans())).encode()
+
+
+def one_by_one(channels: int, records: PartitionBatch) -> tuple[Observations, list[DeadLetter]]:
+    return Decoder(channels)._one_by_one(records, np.full(len(records), NOW + 3_600_000))
 
 
 def same(a: Observations, b: Observations) -> None:
@@ -275,13 +367,13 @@ def test_all_at_once_equals_one_by_one(data: st.DataObject, channels: int) -> No
     assert letters == []
     alone = [Decoder(channels).decode(batch([value]))[0] for value in values]
     assert together.timestamps.tolist() == [one.timestamps.item() for one in alone]
-    slowly, letters = Decoder(channels)._one_by_one(batch(values))
+    slowly, letters = one_by_one(channels, batch(values))
     assert letters == []
     same(together, slowly)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, NOW)), max_size=8))
+@given(st.lists(st.tuples(reading, st.integers(EARLIEST, NOW)), max_size=8))
 def test_what_is_written_is_what_is_read(rows: list[tuple[float, int]]) -> None:
     values = [json.dumps({"timestamp": stamp, "value": value}).encode() for value, stamp in rows]
     observations, letters = decode(*values)
@@ -303,7 +395,7 @@ def test_arbitrary_bytes_never_raise_and_every_record_has_one_end(
     observations, letters = decode(*values, keys=keys, channels=channels)
     ends = observations.offsets.tolist() + [letter.offset for letter in letters]
     assert sorted(ends) == list(range(100, 100 + len(records)))
-    same(observations, Decoder(channels)._one_by_one(batch(values, keys))[0])
+    same(observations, one_by_one(channels, batch(values, keys))[0])
 
 
 @settings(max_examples=100, deadline=None)

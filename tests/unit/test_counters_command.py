@@ -16,7 +16,7 @@ from service.__main__ import run
 from service.bundle import Manifest, read_manifest
 from service.errors import DataError
 from training.backtest import backtest
-from training.counting import as_counters, counter_remark, increases
+from training.counting import as_counters, counter_remark, find_register, increases, parse_register
 from training.data import Panel, Split, fingerprint
 from training.train import Recipe, train_bundle
 
@@ -151,3 +151,43 @@ def test_a_manifest_of_before_is_of_a_gauge(history: Path, tmp_path: Path) -> No
     fields = read_manifest(tmp_path / "b").model_dump()
     del fields["kind"]
     assert Manifest(**fields).kind == "gauge"
+
+
+@pytest.mark.parametrize("size", [1000.0, 65_536.0, 2.0**32])
+def test_a_register_is_found_where_readings_start_again_at_its_end(size: float) -> None:
+    steps = np.random.default_rng(3).uniform(0.8, 1.2, (2, 600)) * size / 25
+    rolled = panel_of(np.asarray(steps.cumsum(1) % size, np.float64))
+    assert find_register(rolled) == size
+    found, note = parse_register(None, rolled)
+    assert found == size
+    assert f"{size:,.0f}" in (note or "")
+    assert "--register none" in (note or "")
+    np.testing.assert_allclose(as_counters(rolled, found).values[:, 1:], steps[:, 1:], rtol=1e-6)
+
+
+def test_resets_are_no_register() -> None:
+    assert find_register(panel_of(meters())) is None
+    assert find_register(panel_of(meters(resets=False))) is None
+    swapped = np.tile(np.arange(100.0) * 37, (2, 6))
+    assert find_register(panel_of(swapped)) is None
+
+
+def test_a_register_that_is_told() -> None:
+    panel = panel_of(meters())
+    assert parse_register("none", panel) == (None, None)
+    assert parse_register("65536", panel) == (65_536.0, None)
+    for text in ("x", "0", "-1", "inf"):
+        with pytest.raises(DataError, match="is no size"):
+            parse_register(text, panel)
+
+
+def test_the_bundle_carries_the_register(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = 2500 * np.random.default_rng(3).uniform(0.9, 1.1, 480)
+    rows = "".join(f"{START + i * HOUR},{int(value)}\n" for i, value in enumerate(steps.cumsum() % 65_536))
+    (tmp_path / "data.csv").write_text("timestamp,pulses\n" + rows)
+    assert train(tmp_path / "data.csv", tmp_path / "b", "--kind", "counter") == 0
+    assert "a register of that size" in capsys.readouterr().out
+    manifest = read_manifest(tmp_path / "b")
+    assert manifest.register_size == 65_536
+    errors = [figure.mae for figure in manifest.backtest if figure.model == manifest.name]
+    assert all(error is not None and error < 300 for error in errors)

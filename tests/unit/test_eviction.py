@@ -11,12 +11,13 @@ from service.bundle import TensorSpec
 from service.demand import Steps
 from service.eviction import Eviction
 from service.portions import Decoded, portions
-from service.records import Observations, PartitionBatch
+from service.records import Observations, PartitionBatch, Tombstones
 from service.state.arena import Arena
 from service.state.journal import Journal
+from service.stream_time import Clock
 
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
-TTL = 80
+TTL, LEAP = 80, 60
 
 
 class Bench:
@@ -25,14 +26,15 @@ class Bench:
     def __init__(self) -> None:
         self.arena = Arena(SPECS)
         self.journal = Journal(self.arena)
-        self.eviction = Eviction(self.journal, TTL, 10)
+        self.eviction = Eviction(self.journal, TTL, 10, LEAP)
         self.went: list[tuple[int, list[bytes]]] = []  # after how many readings who went
 
     def serve(self, readings: list[tuple[bytes, int]], first: int) -> None:
         offsets = np.arange(first, first + len(readings), dtype=np.int64)
         names, stamps = [name for name, _ in readings], np.array([stamp for _, stamp in readings], np.int64)
+        nothing = Tombstones([], np.empty(0, np.int64))
         batch = PartitionBatch("in", 0, list(names), [b"v"] * len(names), offsets, offsets)
-        whole = Decoded(batch, Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets), [])
+        whole = Decoded(batch, Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets), [], nothing)
         for (part,) in portions([whole], Steps(self.arena, 1, 10), self.eviction.cuts, 1000):
             seen = part.observations
             slots = self.arena.slots(0, seen.streams)
@@ -41,7 +43,7 @@ class Bench:
                 self.arena.prefix["observations"][slot] += 1
                 self.arena.prefix["last_timestamp"][slot] = max(stamp, self.arena.prefix["last_timestamp"][slot])
             before = set(self.arena.streams(0))
-            if self.eviction.advance(0, seen.timestamps):
+            if self.eviction.advance(part.batch, seen.timestamps):
                 self.went.append((int(seen.offsets[-1]), sorted(before - set(self.arena.streams(0)))))
 
 
@@ -51,24 +53,51 @@ def test_an_idle_stream_is_forgotten_when_an_eighth_of_the_time_to_live_is_over(
     bench.serve([(b"old", 1), *((b"young", stamp) for stamp in stamps)], 0)
     # looked for at 81, the first reading of the tenth from 80 on, where it is 80 old, and at 90
     assert bench.went == [(list(stamps).index(90) + 1, [b"old"])]
-    assert bench.eviction.newest(0) == 138
+    assert bench.eviction.clock(0).newest == 138
+
+
+def nothing_but(stamps: list[int], times: list[int] | None = None) -> PartitionBatch:
+    """Records of one stream."""
+    offsets = np.arange(len(stamps), dtype=np.int64)
+    record_times = offsets if times is None else np.array(times, np.int64)
+    return PartitionBatch("in", 0, [b"s"] * len(stamps), [b"v"] * len(stamps), record_times, offsets)
 
 
 def test_before_a_first_reading_there_is_no_time() -> None:
     bench = Bench()
-    assert bench.eviction.newest(0) == 0
+    assert bench.eviction.clock(0).newest == -1
     assert bench.eviction.cuts(0, np.array([1000, 1001, 1010, 1011])).tolist() == [0, 0, 0, 1]
-    assert bench.eviction.advance(0, np.empty(0, np.int64)) == 0
-    assert bench.eviction.advance(0, np.array([1000])) == 0
+    assert bench.eviction.advance(nothing_but([]), np.empty(0, np.int64)) == 0
+    assert bench.eviction.advance(nothing_but([1000]), np.array([1000])) == 0
     assert bench.eviction.cuts(0, np.array([1009, 1010, 1005, 1025, 1025])).tolist() == [0, 0, 1, 1, 2]
 
 
-readings = st.lists(
-    st.tuples(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(0, 60)), min_size=1, max_size=40
-).map(lambda steps: [(name, 100 + 8 * i + jitter) for i, (name, jitter) in enumerate(steps)])
+@pytest.mark.parametrize("cut", range(1, 5))
+def test_a_first_portion_forgets_like_any_other(cut: int) -> None:
+    """The stamp 0 is a stamp like any other, too."""
+    sent = [(b"old", 0), (b"young", 50), (b"young", 100), (b"young", 101), (b"young", 102)]
+    whole, bench = Bench(), Bench()
+    whole.serve(sent, 0)
+    bench.serve(sent[:cut], 0)
+    bench.serve(sent[cut:], cut)
+    assert bench.went == whole.went == [(2, [b"old"])]
 
 
-@given(sent=readings, cuts=st.lists(st.tuples(st.integers(0, 40), st.sampled_from("crn")), max_size=6))
+@st.composite
+def readings(draw: st.DrawFn) -> list[tuple[bytes, int]]:
+    """Live sensors, now and then one that is days ahead or behind, and backfills beside them."""
+    sent: list[tuple[bytes, int]] = []
+    for i, (name, jitter) in enumerate(draw(st.lists(st.tuples(names, st.integers(0, 60)), min_size=1, max_size=40))):
+        stamp = 100 + 8 * i + jitter
+        away = draw(st.sampled_from([0, 0, 0, 0, 0, -stamp, -70, 75, 100, 10**6]))
+        sent += [(name, stamp + away)] * draw(st.sampled_from([1, 1, 1, 3]))
+    return sent
+
+
+names = st.sampled_from([b"a", b"b", b"c", b"d"])
+
+
+@given(sent=readings(), cuts=st.lists(st.tuples(st.integers(0, 40), st.sampled_from("crn")), max_size=6))
 def test_polls_commits_and_roll_backs_change_nothing(
     sent: list[tuple[bytes, int]], cuts: list[tuple[int, str]]
 ) -> None:
@@ -94,12 +123,19 @@ def test_polls_commits_and_roll_backs_change_nothing(
     assert sorted(bench.arena.streams(0)) == sorted(whole.arena.streams(0))
 
 
-@pytest.mark.parametrize("newest", [0, 150])
-def test_a_restart_goes_on_from_the_stream_time_that_was_stored(newest: int) -> None:
+@pytest.mark.parametrize("clock", [Clock(), Clock(150, 1)])
+def test_a_restart_goes_on_from_the_stream_time_that_was_stored(clock: Clock) -> None:
     bench = Bench()
-    bench.eviction.start(0, newest)
-    assert bench.eviction.newest(0) == newest
+    bench.eviction.start(0, clock)
+    assert bench.eviction.clock(0) == clock
     assert bench.eviction.cuts(0, np.array([155, 161, 161])).tolist() == [0, 0, 1]
-    assert bench.eviction.cuts(0, np.array([161, 161])).tolist() == ([0, 1] if newest else [0, 0])
+    assert bench.eviction.cuts(0, np.array([161, 161])).tolist() == ([0, 1] if clock.trust else [0, 0])
     bench.eviction.forget([0])
-    assert bench.eviction.newest(0) == 0
+    assert bench.eviction.clock(0) == Clock()
+
+
+def test_readings_that_others_contradict_are_astray() -> None:
+    bench = Bench()
+    bench.eviction.advance(nothing_but([100] * 5), np.array([100] * 5))
+    assert bench.eviction.astray(0, np.array([100, 40, 39, 161, 100])).tolist() == [False, False, True, True, False]
+    assert bench.eviction.clock(0).newest == 100, "nothing was served"

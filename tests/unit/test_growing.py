@@ -44,6 +44,35 @@ def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -
     assert subject.array.tolist() == [[7.0, 7.0]] * 4 + [[0.0, 0.0]] * 4
 
 
+@pytest.mark.parametrize("moves", [True, False])
+def test_where_the_system_has_no_memory_everything_is_as_before(monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
+    subject = Growing(4, (2,), np.dtype("f8"))
+    subject.array[:] = 7.0
+
+    class Full(mmap.mmap):
+        def resize(self, newsize: int) -> None:
+            raise OSError(12, "Cannot allocate memory") if moves else SystemError("no mremap()")
+
+        def __new__(cls, *_: object, **__: object) -> Full:
+            raise OSError(12, "Cannot allocate memory")
+
+    class Held(mmap.mmap):
+        resize = Full.resize
+
+    subject._memory = Held(-1, 64, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    subject.array = subject._seen(4)
+    subject.array[:] = 7.0
+    monkeypatch.setattr("service.state.growing.mmap.mmap", Full)
+    for _ in range(2):
+        with pytest.raises(MemoryError, match=r"for 1000000 rows: Cannot allocate memory"):
+            subject.grow(1_000_000)
+        assert subject.array.tolist() == [[7.0, 7.0]] * 4
+    monkeypatch.undo()
+    Held.resize = mmap.mmap.resize  # type: ignore[assignment]
+    subject.grow(8)
+    assert subject.array.tolist() == [[7.0, 7.0]] * 4 + [[0.0, 0.0]] * 4
+
+
 @pytest.mark.parametrize(("rows", "shape"), [(0, (2,)), (3, (0,))])
 def test_nothing_can_grow(rows: int, shape: tuple[int, ...]) -> None:
     subject = Growing(rows, shape, np.dtype("f4"))

@@ -56,3 +56,18 @@ def test_an_interval_finer_than_most_readings_is_refused() -> None:
     assert choose_interval(hourly, "2h") == (2 * HOUR, [])
     with pytest.raises(DataError, match="readings are 1h apart, --interval 5min is finer"):
         choose_interval(hourly, "5min")
+
+
+@pytest.mark.parametrize(
+    ("part", "months", "shift"), [("month", 1, 0), ("month", 1, 9 * HOUR), ("quarter", 3, 0), ("year", 12, 0)]
+)
+def test_parts_of_a_calendar_are_refused_by_name(part: str, months: int, shift: int) -> None:
+    first = np.arange("2005-01", "2020-01", months, dtype="M8[M]").astype("M8[ms]").astype(np.int64)
+    monthly = history(first + shift)
+    with pytest.raises(DataError, match=rf"once a {part}, and {part}s are of no fixed length.*--interval 30d"):
+        infer_interval(monthly)
+    assert choose_interval(monthly, "366d")[0] == 366 * 24 * HOUR
+
+
+def test_thirty_days_are_an_interval() -> None:
+    assert infer_interval(history(np.arange(50) * 30 * 24 * HOUR)) == 30 * 24 * HOUR

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import structlog
@@ -124,6 +125,22 @@ def test_an_uncaught_error_is_one_line_of_json_in_any_thread() -> None:
         assert (said["level"], said["reason"]) == ("critical", "division by zero")
         assert said["exception"][0]["exc_type"] == "ZeroDivisionError"
     assert len(stream.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_stack_trace_shows_no_variables(form: Literal["json", "console"]) -> None:
+    stream = io.StringIO()
+    configure_log(form, "info", stream)
+
+    def fail(password: str) -> None:
+        raise ValueError(len(password))
+
+    secret = "hunter" + "2"  # a stack trace shows this line as it stands
+    try:
+        fail(secret)
+    except ValueError:
+        get_log().exception("it failed")
+    assert "it failed" in stream.getvalue() and "hunter2" not in stream.getvalue()
 
 
 FATAL = {

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.align import Verdict
 from service.distribution import Distribution
-from service.measure import Stopwatch, count_scores
+from service.measure import SCORE_LIMIT, Stopwatch, count_scores, scaled
 from service.metrics import PREFIX, SECONDS, STAGES, VERDICTS, Metrics
 
 
@@ -74,6 +75,44 @@ def test_scores_are_summed_by_target_where_there_was_a_forecast(metrics: Metrics
     assert sample(metrics, "score_total", target="flow", score="pit") == 0.5
     assert sample(metrics, "surprise_mean") == -1.5
     assert sample(metrics, "surprise_bucket", le="-1") == 1
+
+
+def test_a_histogram_of_negative_values_has_a_sum_and_a_count(metrics: Metrics) -> None:
+    metrics.surprise.observe_many(np.array([-5.0, -1.5, 30.0]))
+    assert sample(metrics, "surprise_count") == 3 and sample(metrics, "surprise_sum") == 23.5
+    exposed = set(re.split(r"[\s{]+", generate_latest(metrics.registry).decode()))
+    plain = [line.name for line in metrics.table if line.kind == "histogram" and not line.labels]
+    assert {f"{name}_{part}" for name in plain for part in ("sum", "count")} <= exposed
+
+
+NAMES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80", "pit")
+
+
+@given(
+    scores=npst.arrays(np.float64, (3, 2, 5), elements=st.floats(0, width=32) | st.just(math.nan)),
+    widths=npst.arrays(np.float64, (3, 2), elements=st.floats(0, width=32)),
+)
+def test_scaled_scores_are_bounded_whatever_came(scores: np.ndarray, widths: np.ndarray) -> None:
+    found = scaled(scores, NAMES, widths)
+    assert np.isnan(found[..., :3]).tolist() == np.isnan(scores[..., :3]).tolist()
+    assert np.nanmin(found, initial=0) >= 0 and np.nanmax(found[..., :3], initial=0) <= SCORE_LIMIT
+    assert np.array_equal(found[..., 3:], scores[..., 3:], equal_nan=True), "shares have no unit"
+
+
+def test_a_change_of_unit_changes_no_scaled_score() -> None:
+    scores, widths = np.array([[[0.3, 0.4, 0.1, 1.0, 0.6]]]), np.array([[1.2]])
+    in_thousands = scores * [1000, 1000, 1000, 1, 1]
+    assert np.allclose(scaled(in_thousands, NAMES, widths * 1000), scaled(scores, NAMES, widths))
+    assert scaled(scores, NAMES, widths).tolist() == [[pytest.approx([0.25, 1 / 3, 1 / 12, 1.0, 0.6])]]
+
+
+def test_a_constant_stream_that_is_hit_scores_nothing() -> None:
+    assert scaled(np.array([[[0.0, 2.0, 0.0, 1.0, 0.5]]]), NAMES, np.array([[0.0]])).tolist() == [[[0, 10, 0, 1, 0.5]]]
+
+
+def test_no_surprise_spoils_the_mean(metrics: Metrics) -> None:
+    count_scores(metrics, ["value"], NAMES[:1], np.full((3, 1, 1), 0.5), np.array([np.inf, -np.inf, 3.0]))
+    assert sample(metrics, "surprise_mean") == 1.0 and sample(metrics, "surprise_sum") == 3.0
 
 
 def test_the_lag_of_a_partition_that_left_disappears(metrics: Metrics) -> None:

@@ -16,6 +16,8 @@ def measured(pace: Pace, clock: Clock, unit_s: float, times: int = 1) -> float:
     """What a portion may cost, after portions of that cost took `unit_s` a unit."""
     for _ in range(times):
         cost = pace.portion
+        clock.now += 60.0  # a commit, which is no work
+        pace.go_on()
         clock.now += cost * unit_s
         pace.did(cost)
     return pace.portion
@@ -47,9 +49,12 @@ def test_a_turn_is_over_when_its_time_is_and_begins_anew() -> None:
     clock = Clock()
     pace = Pace(2.0, clock)
     said = []
-    for seconds in (0.0, 2.0):
+    for waited, worked in ((9.0, 1.0), (0.0, 2.0)):
         pace.begin()
-        clock.now += seconds
+        clock.now += waited
+        pace.go_on()
+        clock.now += worked
+        pace.did(1.0)
         said.append(pace.is_over)
     pace.begin()
     assert [*said, pace.is_over] == [False, True, False]

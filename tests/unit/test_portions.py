@@ -11,14 +11,20 @@ from hypothesis import strategies as st
 from service.bundle import TensorSpec
 from service.demand import Steps
 from service.portions import Decoded, portions
-from service.records import DeadLetter, Int64, Observations, PartitionBatch
+from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from service.state.arena import Arena
 
 MINUTE, MAX_GAP = 60_000, 8
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
 
 
-def decoded(partition: int, stamps: list[int | None], streams: list[bytes] | None = None, first: int = 5) -> Decoded:
+def decoded(
+    partition: int,
+    stamps: list[int | None],
+    streams: list[bytes] | None = None,
+    first: int = 5,
+    tombstones: Tombstones | None = None,
+) -> Decoded:
     """Records with a reading of this minute, or (None) a dead letter; offsets have gaps."""
     names = streams or [b"s"] * len(stamps)
     offsets = first + 2 * np.arange(len(stamps), dtype=np.int64)
@@ -31,7 +37,7 @@ def decoded(partition: int, stamps: list[int | None], streams: list[bytes] | Non
     letters = [
         DeadLetter("in", partition, int(offsets[i]), b"k", b"v", "e", "r") for i in range(len(stamps)) if i not in here
     ]
-    return Decoded(batch, observations, letters)
+    return Decoded(batch, observations, letters, tombstones or Tombstones([], np.empty(0, np.int64)))
 
 
 def steps(arena: Arena | None = None) -> Steps:
@@ -75,6 +81,16 @@ def test_a_portion_ends_after_the_record_that_evicts() -> None:
     whole = [decoded(0, [1, 2, 3, 4, 7, 7]), decoded(1, [1, 9])]
     parts = [[(one.batch.partition, len(one.batch)) for one in part] for part in portions(whole, steps(), cuts, 1000)]
     assert parts == [[(0, 3), (1, 2)], [(0, 2)], [(0, 1)]]
+
+
+def test_a_portion_ends_before_a_stream_comes_back_that_was_to_be_forgotten() -> None:
+    names = [b"a", b"b", b"a", b"b", b"b", b"a", b"b", b"a", b"a"]
+    asked = Tombstones([b"a", b"c", b"b", b"b"], np.array([6, 10, 10, 12], np.int64))
+    one = decoded(0, [1] * 9, names, tombstones=asked)  # offsets 5, 7, ... 21
+    parts = [part[0] for part in portions([one], steps(), never, 1000)]
+    assert [part.observations.streams for part in parts] == [names[:2], names[2:3], names[3:4], names[4:]]
+    assert [part.tombstones.streams for part in parts] == [[b"a"], [b"c", b"b"], [b"b"], []]
+    assert [offset for part in parts for offset in part.batch.offsets.tolist()] == one.batch.offsets.tolist()
 
 
 stamps = st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=1, max_size=12)

@@ -19,6 +19,7 @@ from service.state.adoption import Adoption, KeptPart, ModelRecord
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.restore import Restore, Restored, State
+from service.stream_time import Clock
 from tests.broker.tools import Listener
 
 SPECS = (TensorSpec(name="value", dtype="float64", shape=(1,)),)
@@ -79,7 +80,7 @@ class Bench:
         values = [None if value is None else row(value) for value in rows.values()]
         producer.produce(LOG, partition, list(rows), values)
         if offset is not None:
-            about = [CODEC.encode_model(MODEL), CODEC.encode_marker(Marker(offset, streams, 77))]
+            about = [CODEC.encode_model(MODEL), CODEC.encode_marker(Marker(offset, streams, Clock(77, 5)))]
             producer.produce(LOG, partition, [MODEL_KEY, MARKER_KEY], about)
             producer.send_offsets(INPUT, {partition: offset}, self.consumer)
 
@@ -111,8 +112,8 @@ def test_rows_come_back_as_the_last_commit_left_them() -> None:
     bench.commit(0, {b"b": 20.0, b"c": None}, 8, 2)
     done = bench.finish([0, 1])
     assert bench.values(0) == {b"a": 1.0, b"b": 20.0} and bench.values(1) == {}
-    assert (done[0].start.offset, done[0].streams, done[0].newest) == (8, 2, 77)
-    assert (done[1].start.offset, done[1].streams, done[1].newest) == (0, 0, 0)
+    assert (done[0].start.offset, done[0].streams, done[0].clock) == (8, 2, Clock(77, 5))
+    assert (done[1].start.offset, done[1].streams, done[1].clock) == (0, 0, Clock())
     assert done[0].rows == 9
 
 
@@ -232,7 +233,7 @@ def test_a_marker_that_disagrees_ends_the_service(committed: int | None, marker:
     producer = bench.begin()
     if marker is not None:
         bench.write(producer, 0, {b"a": 1.0})
-        producer.produce(LOG, 0, [MARKER_KEY], [CODEC.encode_marker(Marker(marker, 1, 0))])
+        producer.produce(LOG, 0, [MARKER_KEY], [CODEC.encode_marker(Marker(marker, 1, Clock()))])
     if committed is not None:
         producer.send_offsets(INPUT, {0: committed}, bench.consumer)
     producer.commit()

@@ -75,9 +75,9 @@ def test_records_are_what_the_service_reads() -> None:
     for _topic, _partition, key, value in recorder.records:
         by_stream.setdefault(key, []).append(json.loads(value or b""))
     assert by_stream[b"a"] == [
-        {"timestamp": 0, "value": 1.0},
-        {"timestamp": 2 * HOUR, "value": None},
-        {"timestamp": 4 * HOUR, "value": 3.0},
+        {"timestamp": "1970-01-01T00:00:00+00:00", "value": 1.0},
+        {"timestamp": "1970-01-01T02:00:00+00:00", "value": None},
+        {"timestamp": "1970-01-01T04:00:00+00:00", "value": 3.0},
     ]
     assert len({partition for _, partition, key, _ in recorder.records if key == b"a"}) == 1
 

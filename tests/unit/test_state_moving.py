@@ -27,6 +27,7 @@ from service.state.described import describe
 from service.state.exported import Exported, take_export
 from service.state.exported_file import KEY, read_export, write_export
 from service.state.importing import Imported, Options, bring_in
+from service.stream_time import Clock
 from service.topics import CHANGELOG
 from tests.support.bundles import RECURRENT, START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
@@ -149,7 +150,7 @@ def test_every_bit_passes_the_file(tmp_path: Path) -> None:
     streams = [f"ström-{i}" for i in range(n)]
     producer = broker.producer()
     producer.produce("eddycast-changelog", 0, [s.encode() for s in streams], codec.encode(prefix, tensors))
-    about = [codec.encode_model(unserved(manifest, codec.layout)), codec.encode_marker(Marker(7, n, 5))]
+    about = [codec.encode_model(unserved(manifest, codec.layout)), codec.encode_marker(Marker(7, n, Clock(5, 1)))]
     producer.produce("eddycast-changelog", 0, [MODEL_KEY, MARKER_KEY], about)
     broker.admin().set_group_offsets("eddycast", INPUT, {0: 7})
     found = export(broker, manifest, tmp_path / "rows.parquet")

@@ -11,6 +11,7 @@ from service.records import PartitionBatch
 from service.state.adoption import Recorded
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker
 from service.state.store import Changes, Store
+from service.stream_time import Clock
 from tests.support.bundles import Walk, write_bundle
 
 MINUTE = 60_000
@@ -19,8 +20,8 @@ MINUTE = 60_000
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """It serves partition 1, of which there is no record yet."""
-    made = Store(write_bundle(tmp_path, Walk()), state_ttl_ms=80 * MINUTE, max_gap=8)
-    made.start(1, 0, made.adoption.adopt("partition 1", Recorded(), None))
+    made = Store(write_bundle(tmp_path, Walk()), state_ttl_ms=80 * MINUTE, max_gap=8, far_future_ms=90 * MINUTE)
+    made.start(1, Clock(), made.adoption.adopt("partition 1", Recorded(), None))
     return made
 
 
@@ -31,7 +32,13 @@ def read(store: Store, streams: list[bytes], minute: int) -> None:
     for slot in slots.tolist():
         store.arena.prefix["observations"][slot] += 1
         store.arena.prefix["last_timestamp"][slot] = minute * MINUTE
-    store.eviction.advance(1, np.array([minute * MINUTE]))
+    one = np.array([minute], np.int64)
+    store.eviction.advance(PartitionBatch("in", 1, [b"s"], [b"v"], one * MINUTE, one), one * MINUTE)
+
+
+def clock(minute: int, trust: int) -> Clock:
+    """After a reading of this minute."""
+    return Clock(minute * MINUTE, trust, record_time=minute * MINUTE, record_offset=minute)
 
 
 def decoded(store: Store, changes: Changes) -> tuple[list[bytes], list[bytes], Marker | None]:
@@ -46,19 +53,19 @@ def test_what_changed_is_written_once_with_a_marker(store: Store) -> None:
         read(store, [b"a", b"b"], minute)
     changes = store.changes(1, 7)
     assert changes.keys[-1] == MARKER_KEY and changes.rows == 2
-    assert decoded(store, changes) == ([b"a", b"b"], [], Marker(7, 2, 101 * MINUTE))
+    assert decoded(store, changes) == ([b"a", b"b"], [], Marker(7, 2, clock(101, 2)))
     store.commit()
     read(store, [b"b"], 102)
-    assert decoded(store, store.changes(1, 8)) == ([b"b"], [], Marker(8, 2, 102 * MINUTE))
+    assert decoded(store, store.changes(1, 8)) == ([b"b"], [], Marker(8, 2, clock(102, 3)))
 
 
 def test_who_is_forgotten_gets_a_tombstone_and_comes_back_with_a_row(store: Store) -> None:
     read(store, [b"old", b"young"], 100)
     store.commit()
     read(store, [b"young"], 190)
-    assert decoded(store, store.changes(1, 9)) == ([b"young"], [b"old"], Marker(9, 1, 190 * MINUTE))
+    assert decoded(store, store.changes(1, 9)) == ([b"young"], [b"old"], Marker(9, 1, clock(190, 2)))
     read(store, [b"old"], 191)
-    assert decoded(store, store.changes(1, 10)) == ([b"young", b"old"], [], Marker(10, 2, 191 * MINUTE))
+    assert decoded(store, store.changes(1, 10)) == ([b"young", b"old"], [], Marker(10, 2, clock(191, 3)))
 
 
 def test_a_roll_back_brings_rows_and_stream_time_back(store: Store) -> None:
@@ -69,15 +76,15 @@ def test_a_roll_back_brings_rows_and_stream_time_back(store: Store) -> None:
         assert sorted(store.arena.streams(1)) == [b"new", b"young"], "each time, though it was taken back"
         store.roll_back()
         assert sorted(store.arena.streams(1)) == [b"old", b"young"]
-        assert store.eviction.newest(1) == 100 * MINUTE
+        assert store.eviction.clock(1) == clock(100, 1)
 
 
 def test_a_partition_that_goes_leaves_nothing(store: Store) -> None:
     read(store, [b"a"], 100)
     store.forget([1])
-    assert len(store.arena) == 0 and store.eviction.newest(1) == 0
-    store.start(1, 0, store.adoption.adopt("partition 1", Recorded(), None))
-    assert decoded(store, store.changes(1, 0)) == ([], [], Marker(0, 0, 0))
+    assert len(store.arena) == 0 and store.eviction.clock(1) == Clock()
+    store.start(1, Clock(), store.adoption.adopt("partition 1", Recorded(), None))
+    assert decoded(store, store.changes(1, 0)) == ([], [], Marker(0, 0, Clock()))
 
 
 def test_the_model_is_recorded_with_the_first_commit_and_again_after_a_roll_back(store: Store) -> None:
@@ -105,4 +112,4 @@ def test_rows_that_could_not_be_copied_are_not_counted_by_the_next_marker(
             read(store, [b"old", b"new"], 101)
     store.roll_back()
     read(store, [b"old"], 101)
-    assert decoded(store, store.changes(1, 8)) == ([b"old"], [], Marker(8, 1, 101 * MINUTE))
+    assert decoded(store, store.changes(1, 8)) == ([b"old"], [], Marker(8, 1, clock(101, 2)))

@@ -52,10 +52,6 @@ KINDS: dict[str, tuple[list[tuple[bytes | None, bytes | None]], Options]] = {
         [(b"s", b'{"timestamp":%d,"value":1}' % (START_MS + (i % 2) * 99 * MINUTE)) for i in range(600)],
         replace(AT_ONCE, late_to_dead_letters=True),
     ),
-    "forecasts that are too large": (
-        [(b"s%d" % i, b'{"timestamp":%d,"value":1}' % START_MS) for i in range(600)],
-        replace(AT_ONCE, max_output_bytes=100),
-    ),
 }
 
 
@@ -108,7 +104,7 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     """Among good records, bad ones, and ones that have failed again and again."""
     write_bundle(tmp_path, Walk())
     runtime = Runtime.load(tmp_path)
-    store = Store(runtime.manifest, 10**9, 8)
+    store = Store(runtime.manifest, 10**9, 8, 3_600_000)
     work = Work(runtime, store, Options().work, Stopwatch())
     damage = Damage(12, 40, "zstd", "undecodable", "offsets 12 to 40 cannot be read")
     offsets = np.array([10, 11, 12, 41, 42])

@@ -20,15 +20,19 @@ def initial_counter(batch: int) -> State:
     return {"counter": torch.zeros(batch, 2, dtype=torch.float64)}
 
 
-def increase(reading: Tensor, state: State) -> tuple[Tensor, State]:
+def increase(reading: Tensor, state: State, register: float | None = None) -> tuple[Tensor, State]:
     """What each interval since the last reading added, [batch] f64, with `reading` [batch] f64 (NaN = missing); NaN
-    without a reading now and one before. A reading below the last one is a reset: it is itself the increase. Below
-    zero, where the last was not, it is none: what a meter sends that lost its own."""
+    without a reading now and one before. A reading below the last one is a reset: it is itself the increase,
+    or a `register` of that size has started again (`training/counting.py`). Below zero, where the last was not, it is
+    none: what a meter sends that lost its own."""
     last, age = state["counter"].unbind(1)
     seen = age > 0
     reading = torch.where((reading < 0) & (last >= 0) & seen, torch.nan, reading)
-    observed = ~torch.isnan(reading)
-    risen = torch.where(reading < last, reading, reading - last) / age.clamp(min=1)
+    observed, restarted = ~torch.isnan(reading), reading
+    if register is not None:
+        rolled = register - last + reading
+        restarted = torch.where(rolled <= register / 2, rolled, reading)
+    risen = torch.where(reading < last, restarted, reading - last) / age.clamp(min=1)
     added = torch.where(seen, risen, torch.nan)
     older = torch.where(seen, age + 1, 0.0)
     kept = [torch.where(observed, reading, last), torch.where(observed, 1.0, older)]

@@ -46,6 +46,7 @@ class Target:
     second_steps: int = 0
     others: int = 0  # other channels of the stream that a forecast may look at
     kind: Kind = "gauge"
+    register: float | None = None  # size of the register that counters count in
 
     @property
     def forecast_interval_ms(self) -> int:
@@ -156,7 +157,7 @@ class Forecaster(nn.Module):
         if self.revision is None:
             return []
         own = {"families": self.families, "revision": self.revision}
-        parts = memory_parts(self.memory, self.target.kind, self.suspects)
+        parts = memory_parts(self.memory, self.target.kind, self.target.register, self.suspects)
         if self.latent:
             parts.append(latent_part(self.latent, own, needs=[part.name for part in parts]))
         emitted = {"levels": self.target.quantiles, "support": self.target.support, "block": self.target.block}
@@ -167,7 +168,7 @@ class Forecaster(nn.Module):
         [batch, features] f32: what stands in the memories of the other channels after this slot."""
         reading = possible(value[:, 0])
         counted = self.target.kind == "counter"
-        arrived, counter = increase(reading, state) if counted else (reading, {})
+        arrived, counter = increase(reading, state, self.target.register) if counted else (reading, {})
         before = self.memory.frame(state)
         verdict = self.suspects.judge(arrived, before, state)
         loss, scores = self._score(arrived, state, verdict.before.frame(before))
@@ -227,7 +228,7 @@ class Forecaster(nn.Module):
         give, one observation at a time. multi_step is computed after the steps `origins` (default: all). `beside`: the
         memories of the other channels."""
         values = possible(torch.as_tensor(values)).numpy()
-        values = increases(values) if self.target.kind == "counter" else values
+        values = increases(values, self.target.register) if self.target.kind == "counter" else values
         judged = self.judge(values, timestamps, beside)
         columns = self._columns(judged.taken, timestamps, beside)
         hidden = self.scan(columns)

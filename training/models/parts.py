@@ -42,14 +42,17 @@ def memory_facts(spec: MemorySpec) -> dict[str, Any]:
     return {"revision": MEMORY_REVISION, **facts}
 
 
-def memory_parts(memory: Memory, kind: Kind, rule: Suspects | None = None) -> list[StatePart]:
+def memory_parts(
+    memory: Memory, kind: Kind, register: float | None = None, rule: Suspects | None = None
+) -> list[StatePart]:
     """What follows from readings alone: the core, with what a `rule` for suspect readings remembers, and the second
     season's table where there is one."""
     second = tuple(memory.second.initial_state(1)) if memory.second else ()
     core = [name for name in memory.initial_state(1) if name not in second]
     counter = initial_counter(1) if kind == "counter" else {}
     judged = rule.initial_state(1) if rule else {}
-    facts = {"memory": memory_facts(memory.spec), "kind": kind, "suspects": SUSPECTS_REVISION if rule else 0}
+    counted = {"kind": kind} if register is None else {"kind": kind, "register": register}
+    facts = {"memory": memory_facts(memory.spec), **counted, "suspects": SUSPECTS_REVISION if rule else 0}
     parts = [StatePart(CORE, (*core, *counter, *judged), facts)]
     if second:
         parts.append(StatePart(SECOND, second, {"steps": memory.spec.second_steps, "rate": SECOND_RATE}, (CORE,)))

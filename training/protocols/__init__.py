@@ -30,7 +30,7 @@ from training.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks, r
 
 def _on_its_grid(history: History, manifest: Manifest) -> Panel:
     panel = make_panel(history, manifest.interval_ms, manifest.max_gap)
-    return as_counters(panel) if manifest.kind == "counter" else panel
+    return as_counters(panel, manifest.register_size) if manifest.kind == "counter" else panel
 
 
 def _as_they_are(figures: Sequence[Figure]) -> list[Figure]:

@@ -1,0 +1,65 @@
+"""Who is given a row. New streams are refused beyond a limit, so that invented keys cannot take all memory.
+
+The limit is one of the process: which new streams it meets first depends on the partitions that it holds. Streams that
+have a row are never refused, and what was committed is always restored.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.records import Observations, Tombstones
+from service.state.arena import Arena
+
+Bool = NDArray[np.bool_]
+
+
+class Admission:
+    """Looks before a row is made."""
+
+    def __init__(self, arena: Arena, max_streams: int | None) -> None:
+        """None = as many as there is memory for."""
+        self._arena, self._max_streams = arena, max_streams
+
+    def refused(self, batches: Sequence[Observations], asked: Sequence[Tombstones]) -> list[Bool] | None:
+        """Which observations are of new streams beyond the limit, in each batch; None = nobody's. `asked` are the
+        tombstones among each batch's records: a stream that goes makes room for what comes after it. Rows are made by
+        the engine afterwards: for all the others there is memory."""
+        records = sum(map(len, batches))
+        if records <= self._arena.free and self._room() >= records:  # even if all of them are new
+            return None
+        new = [self._arena.known(batch.partition, batch.streams) < 0 for batch in batches]
+        names = {(b.partition, b.streams[i]) for b, own in zip(batches, new, strict=True) for i in np.flatnonzero(own)}
+        enough = self._arena.reserve(len(names))
+        if enough and self._room() >= len(names):
+            return None
+        room = self._room() if enough else min(self._room(), self._arena.free)
+        refused = []
+        for batch, own, gone in zip(batches, new, asked, strict=True):
+            column, room = self._cut(batch, own, gone, room)
+            refused.append(column)
+        return refused
+
+    def _room(self) -> int:
+        """How many new streams the limit allows."""
+        return sys.maxsize if self._max_streams is None else max(0, self._max_streams - len(self._arena))
+
+    def _cut(self, batch: Observations, new: Bool, asked: Tombstones, room: int) -> tuple[Bool, int]:
+        """Which observations of a batch are refused, and the room after it, one record after the other."""
+        refused = np.zeros(len(batch), np.bool_)
+        here = {s for s in asked.streams if self._arena.find(batch.partition, s) is not None}
+        before, done = np.searchsorted(asked.offsets, batch.offsets), 0
+        for i in np.flatnonzero(new).tolist():
+            gone = here.intersection(asked.streams[done : before[i]])
+            done, room, here = int(before[i]), room + len(gone), here - gone
+            if batch.streams[i] in here:
+                continue
+            refused[i] = room == 0
+            if room:
+                here.add(batch.streams[i])
+                room -= 1
+        return refused, room + len(here.intersection(asked.streams[done:]))

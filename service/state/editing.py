@@ -1,0 +1,155 @@
+"""One stream's row forgotten or renamed, for a group that is stopped: `eddycast state forget` and `state rename`.
+
+The change and the markers of its partitions are one transaction, and the group's offsets stay as they are: a service
+that starts later finds rows and markers that agree, those from before or those from after. That the group has no
+members is asked before anything is read and again when everything is written, just before the commit: a service that
+joins after that restores up to an end that lies behind these records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from service.broker.port import Admin, Broker
+from service.bundle import Manifest
+from service.errors import StateError
+from service.observation import Unreadable, check_key
+from service.settings import Settings
+from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from service.state.described import unknown_stream
+from service.state.exported import agreeing, no_changelog
+from service.state.rehome import home_of
+from service.state.snapshot import snapshots
+
+#: Records for the changelog by partition: key and value, None = a tombstone.
+Changes = Mapping[int, Sequence[tuple[bytes, bytes | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """Where the row was and where it is, as partitions."""
+
+    before: int
+    after: int
+
+
+def forget_stream(broker: Broker, settings: Settings, manifest: Manifest, stream: str) -> list[int]:
+    """Forget a stream; the partitions in which it had a row. Raises StateError, TopicMissing, BrokerError."""
+    editor = _Editor(broker, settings, manifest)
+    held = editor.partitions_of(stream)
+    editor.write({partition: [(stream.encode(), None)] for partition in held}, dict.fromkeys(held, -1))
+    return held
+
+
+def rename_stream(
+    broker: Broker, settings: Settings, manifest: Manifest, old: str, new: str, partitioner: str | None = None
+) -> Renamed:
+    """Give the row of `old` to `new`, in the partition into which its producers put `new`.
+
+    `partitioner` is theirs, if the rows do not tell it. Raises StateError, TopicMissing, BrokerError.
+    """
+    editor = _Editor(broker, settings, manifest)
+    try:
+        check_key(new.encode())
+    except Unreadable as why:
+        raise StateError(f"{new!r} cannot name a stream: {why.reason}", "choose another name") from why
+    held = editor.partitions_of(old)
+    if len(held) > 1:
+        where = " and ".join(map(str, held))
+        raise StateError(f"{old!r} has rows in partitions {where}: which of them is it?", "forget it instead")
+    if new.encode() in editor.streams:
+        raise StateError(f"{new!r} has a row already", f"eddycast state forget {new}, if its row is to go")
+    before, after = held[0], home_of(new.encode(), editor.streams, editor.partition, editor.partitions, partitioner)
+    if before != after:
+        editor.check_alike(before, after)
+    changes: dict[int, list[tuple[bytes, bytes | None]]] = {before: [(old.encode(), None)]}
+    changes.setdefault(after, []).append((new.encode(), editor.row(before, old)))
+    editor.write(changes, {before: 0} if before == after else {before: -1, after: 1})
+    return Renamed(before, after)
+
+
+class _Editor:
+    """The changelog of a group without members, as its last commits left it."""
+
+    def __init__(self, broker: Broker, settings: Settings, manifest: Manifest) -> None:
+        self._broker, self._settings = broker, settings
+        self._codec = RowCodec(manifest.state)
+        name, group, topic = settings.changelog, settings.kafka.group, settings.topics.input
+        admin, reader = broker.admin(), broker.reader(name)
+        try:
+            self._refuse_members(admin)
+            count = admin.partitions(name)
+            if count is None:
+                raise no_changelog(name)
+            self.partitions = count
+            before = admin.group_offsets(group, topic)
+            patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
+            self._found = {one.partition: one for one in snapshots(reader, name, range(count), patience_s)}
+            markers = {p: one.marker(self._codec) for p, one in self._found.items()}
+            self._markers: dict[int, Marker] = {p: marker for p, marker in markers.items() if marker is not None}
+            agreeing(admin, group, topic, before, {p: marker.next_offset for p, marker in self._markers.items()})
+        finally:
+            reader.close()
+            admin.close()
+        counts = [len(one.streams) for one in self._found.values()]
+        #: Every stream that has a row, and the partition of each.
+        self.streams = [stream for one in self._found.values() for stream in one.streams]
+        self.partition = np.repeat(np.array(list(self._found), np.int64), counts)
+
+    def partitions_of(self, stream: str) -> list[int]:
+        """The partitions in which a stream has a row, at least one. Raises StateError."""
+        held = [partition for partition, one in self._found.items() if stream.encode() in one.streams]
+        if not held:
+            raise unknown_stream(self._settings.changelog, stream, self.streams, self.partitions)
+        return held
+
+    def row(self, partition: int, stream: str) -> bytes:
+        """A stream's row in the bundle's layout, under its own generation. Raises StateError if it cannot be read."""
+        rows = self._found[partition].one(stream.encode(), self._codec)
+        return self._codec.encode(rows.prefix, rows.tensors, int(rows.generations[0]))[0]
+
+    def check_alike(self, before: int, after: int) -> None:
+        """Raise StateError unless two partitions were last served under one generation, as rows mean the same then."""
+        generations = [marker and marker.generation for marker in map(self._markers.get, (before, after))]
+        if generations[0] != generations[1]:
+            what = f"partitions {before} and {after} were last served under other generations: {generations}"
+            raise StateError(what, "let the service commit in both of them first")
+
+    def write(self, changes: Changes, more: Mapping[int, int]) -> None:
+        """Commit `changes`, by which partitions have so many streams `more`. Raises StateError, BrokerError."""
+        for partition in changes:
+            if partition not in self._markers:
+                what = f"partition {partition} of {self._settings.topics.input} was never committed"
+                raise StateError(what, "let the service read a record of it first")
+        within_s, name = self._settings.waits.timeout_ms / 1000, self._settings.changelog
+        producer = self._broker.producer(
+            f"{self._settings.commit.transactional_prefix}-{self._settings.kafka.group}-edit"
+        )
+        try:
+            producer.begin()
+            for partition, records in changes.items():
+                marker = self._markers[partition]
+                marker = replace(marker, streams=marker.streams + more[partition])
+                written = [*records, (MARKER_KEY, self._codec.encode_marker(marker))]
+                producer.produce(name, partition, [key for key, _ in written], [value for _, value in written])
+            producer.flush(within_s)
+            self._check_nobody_joined()
+            producer.commit(within_s)
+        finally:
+            producer.close(1.0)
+
+    def _check_nobody_joined(self) -> None:
+        admin = self._broker.admin()
+        try:
+            self._refuse_members(admin)
+        finally:
+            admin.close()
+
+    def _refuse_members(self, admin: Admin) -> None:
+        group = self._settings.kafka.group
+        if members := admin.members(group):
+            what = f"the group {group} has {members} member{'s' if members > 1 else ''}"
+            raise StateError(what, "stop its services first: they hold the row in memory; nothing was changed")

@@ -1,0 +1,178 @@
+"""Stamps in every form that archives and loggers have, and those that may be read in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.errors import DataError
+from service.history import History, read_history
+
+FIRST = datetime(2024, 3, 1)
+HOURS = [FIRST + timedelta(hours=i) for i in range(240)]
+DAYS = [FIRST + timedelta(days=i) for i in range(12)]
+SHEET, JULIAN = datetime(1899, 12, 30), 2_440_587.5
+
+
+def days_since(zero: datetime, time: datetime) -> float:
+    return (time - zero) / timedelta(days=1)
+
+
+def seconds(time: datetime) -> int:
+    return int((time - datetime(1970, 1, 1)).total_seconds())
+
+
+def read(folder: Path, stamps: list[str], header: str = "time;value", **options: object) -> History:
+    path = folder / "data.csv"
+    path.write_text("\n".join([header, *(f"{stamp};{i % 24 + 0.5}" for i, stamp in enumerate(stamps))]) + "\n")
+    return read_history(path, **options)
+
+
+def expected(times: list[datetime], hours: int = 0) -> list[int]:
+    return [(seconds(time) - hours * 3600) * 1000 for time in times]
+
+
+FORMS: dict[str, Callable[[datetime], str]] = {
+    "minutes": lambda t: f"{t:%Y-%m-%d %H:%M}",
+    "fractions": lambda t: f"{t:%Y-%m-%d %H:%M:%S}.0000000",
+    "comma before the fraction": lambda t: f"{t:%Y-%m-%d %H:%M:%S},000",
+    "day first": lambda t: f"{t:%d/%m/%Y %H:%M}",
+    "month first": lambda t: f"{t:%m/%d/%Y %H:%M:%S}",
+    "day first, dashes": lambda t: f"{t:%d-%m-%Y %H:%M}",
+    "day first, blanks": lambda t: f"{t:%d %m %Y %H:%M}",
+    "month first, half days": lambda t: f"{t:%m/%d/%Y %I:%M:%S %p}",
+    "half days with dots": lambda t: f"{t:%d.%m.%Y %I:%M} {'a.m.' if t.hour < 12 else 'p.m.'}",
+    "comma before the clock": lambda t: f"{t:%d/%m/%Y, %H:%M:%S}",
+    "dots, two figures of the year": lambda t: f"{t:%d.%m.%y %H:%M}",
+    "year first, two figures": lambda t: f"{t:%y-%m-%d %H:%M}",
+    "slashes, two figures": lambda t: f"{t:%d/%m/%y %H:%M}",
+    "month first, two figures": lambda t: f"{t:%m/%d/%y %I:%M:%S %p}",
+    "name of the month": lambda t: f"{t:%d-%b-%Y %H:%M}",
+    "capital name, two figures": lambda t: f"{t:%d-%b-%y %H.%M.%S}".upper(),
+    "American name": lambda t: f"{t:%b} {t.day}, {t:%Y %I:%M %p}",
+    "whole name": lambda t: f"{t:%d %B %Y %H:%M}",
+    "German name": lambda t: f"{t.day}. März {t:%Y %H:%M} Uhr",
+    "French name": lambda t: f"{t.day} mars {t:%Y %H:%M}",
+    "day of the week": lambda t: f"{t:%a %d %b %Y %H:%M:%S}",
+    "figures to the hour": lambda t: f"{t:%Y%m%d%H}",
+    "figures to the minute": lambda t: f"{t:%Y%m%d%H%M}",
+    "figures to the second": lambda t: f"{t:%Y%m%d%H%M%S}",
+    "figures and a clock": lambda t: f"{t:%Y%m%d %H:%M}",
+    "basic": lambda t: f"{t:%Y%m%dT%H%M%S}Z",
+    "24:00": lambda t: f"{t - timedelta(minutes=1):%Y-%m-%d} {(t - timedelta(minutes=1)).hour + 1:02}:00",
+    "seconds": lambda t: f"{seconds(t)}",
+    "seconds with a power": lambda t: f"{seconds(t):.16E}",
+    "milliseconds with a power": lambda t: f"{seconds(t) * 1000:.12E}",
+    "nanoseconds": lambda t: f"{seconds(t)}000000000",
+    "days of a spreadsheet": lambda t: f"{days_since(SHEET, t):.10f}",
+    "days with a comma": lambda t: f"{days_since(SHEET, t):.6f}".replace(".", ","),
+    "days with four figures": lambda t: f"{days_since(SHEET, t):.4f}",
+    "days of MATLAB": lambda t: f"{t.toordinal() + 366 + t.hour / 24:.8f}",
+    "Julian days": lambda t: f"{seconds(t) / 86400 + JULIAN:.7f}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_column_is_read_in_one_way_from_end_to_end(form: str, tmp_path: Path) -> None:
+    history = read(tmp_path, [FORMS[form](time) for time in HOURS])
+    assert history.timestamps[0].tolist() == expected(HOURS)
+    assert history.streams == ["value"]
+
+
+def test_zones_that_stamps_name(tmp_path: Path) -> None:
+    for zone, hours in (("+01:00", 1), ("-0330", -3.5), (" CEST", 2), ("Z", 0), (" UTC", 0), (" +02", 2)):
+        stamps = [f"{time:%Y-%m-%dT%H:%M:%S}{zone}" for time in HOURS[:3]]
+        assert read(tmp_path, stamps).timestamps[0].tolist() == [
+            int((seconds(time) - hours * 3600) * 1000) for time in HOURS[:3]
+        ]
+    apache = [f"{time:%d/%b/%Y:%H:%M:%S} +0100" for time in HOURS]
+    assert read(tmp_path, apache).timestamps[0].tolist() == expected(HOURS, 1)
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("date;time;value", lambda t: f"{t:%d.%m.%Y;%H:%M:%S}"),
+        ("Datum;Uhrzeit;value", lambda t: f"{t:%d.%m.%Y;%H.%M}"),
+        ("YYYYMMDD;HH;value", lambda t: f"{t - timedelta(hours=1):%Y%m%d};{(t - timedelta(hours=1)).hour + 1}"),
+        ("Date;Time;value", lambda t: f"{t:%Y-%m-%d;%H%M}"),
+        ("year;month;day;hour;value", lambda t: f"{t.year};{t.month};{t.day};{t.hour}"),
+        ("YY;MO;DD;HH;value", lambda t: f"{t:%y;%m;%d;%H}"),
+    ],
+)
+def test_a_day_and_a_clock_in_columns_of_their_own(
+    header: str, cells: Callable[[datetime], str], tmp_path: Path
+) -> None:
+    history = read(tmp_path, [cells(time) for time in HOURS], header)
+    assert history.timestamps[0].tolist() == expected(HOURS)
+    assert history.streams == ["value"]
+
+
+def test_twelve_days_whose_order_only_the_distances_tell(tmp_path: Path) -> None:
+    for form, order in (("%d/%m/%Y %H:%M", "day/month/year"), ("%m-%d-%Y %H:%M", "month/day/year")):
+        history = read(tmp_path, [f"{time:{form}}" for time in HOURS])
+        assert history.timestamps[0].tolist() == expected(HOURS)
+        assert f"dates are {order}" in history.notes
+    holed = [time for i, time in enumerate(HOURS) if i not in (20, 70)]
+    assert read(tmp_path, [f"{time:%d/%m/%Y %H:%M}" for time in holed]).timestamps[0].tolist() == expected(holed)
+
+
+def test_an_order_that_nothing_tells_is_refused_with_both_readings(tmp_path: Path) -> None:
+    stamps = [f"{time:%d/%m/%Y}" for time in DAYS]
+    with pytest.raises(DataError) as refused:
+        read(tmp_path, stamps)
+    line = str(refused.value)
+    for word in ("'time', row 1: '01/03/2024'", "2024-03-01 as day/month/year", "2024-01-03 as month/day/year"):
+        assert word in line
+    assert "--day-first" in line
+    assert "--month-first" in line
+    assert read(tmp_path, stamps, day_first=True).timestamps[0].tolist() == expected(DAYS)
+    months = [datetime(2024, month, 3) for month in range(1, 13)]
+    assert read(tmp_path, stamps, day_first=False).timestamps[0].tolist() == expected(months)
+    assert read(tmp_path, stamps, time_format="%d/%m/%Y").timestamps[0].tolist() == expected(DAYS)
+
+
+def test_dots_are_day_first_and_a_year_in_front_is_what_it_is(tmp_path: Path) -> None:
+    assert read(tmp_path, [f"{time:%d.%m.%Y}" for time in DAYS]).timestamps[0].tolist() == expected(DAYS)
+    assert read(tmp_path, [f"{time:%Y/%m/%d}" for time in DAYS], day_first=True).timestamps[0].tolist() == expected(
+        DAYS
+    )
+
+
+def test_a_form_that_is_told(tmp_path: Path) -> None:
+    stamps = [f"{time:%Y.%j.%H%M}" for time in HOURS]
+    assert read(tmp_path, stamps, time_format="%Y.%j.%H%M").timestamps[0].tolist() == expected(HOURS)
+    with pytest.raises(DataError, match=r"row 1: '2024.061.0000' does not have the --time-format"):
+        read(tmp_path, stamps, time_format="%d/%m/%Y")
+
+
+def test_figures_that_are_epochs_in_spite_of_their_length(tmp_path: Path) -> None:
+    """2,024,030,100 to 2,024,030,159 are seconds of 2034 that no calendar has."""
+    stamps = [2_024_030_100 + 60 * i for i in range(100)]
+    history = read(tmp_path, [str(stamp) for stamp in stamps])
+    assert history.timestamps[0].tolist() == [stamp * 1000 for stamp in stamps]
+
+
+def test_lines_below_the_table_are_left_out_and_others_refused(tmp_path: Path) -> None:
+    stamps = [f"{time:%Y-%m-%d %H:%M}" for time in HOURS]
+    for words in (["Total"], ["Summe"], ["Average", "Maximum", "", "End of report"]):
+        history = read(tmp_path, [*stamps, *words])
+        assert history.timestamps[0].tolist() == expected(HOURS)
+        assert any("whose time is none: left out, the first is row 241" in note for note in history.notes)
+    stamps[5] = "reboot"
+    assert any("row 6, 'reboot'" in note for note in read(tmp_path, stamps).notes)
+    with pytest.raises(DataError, match=r"row 3: 'reboot' is not a time like the others.*--time-format"):
+        read(tmp_path, ["reboot" if i % 20 == 2 else stamp for i, stamp in enumerate(stamps)])
+
+
+def test_of_several_columns_of_times_the_one_called_so_counts(tmp_path: Path) -> None:
+    rows = [f"2024-01-01;{time:%Y-%m-%d %H:%M}" for time in HOURS]
+    history = read(tmp_path, rows, "_start;_time;value")
+    assert history.timestamps[0].tolist() == expected(HOURS)
+    assert np.isfinite(history.values[0]).all()
+    named = [f"{i};{time:%Y-%m-%d %H:%M}" for i, time in enumerate(HOURS)]
+    assert read(tmp_path, named, "data;logged;value").timestamps[0].tolist() == expected(HOURS)
