@@ -118,12 +118,18 @@ class _Lacking:
         self.gram: dict[int, NDArray[np.float64]] = {}
 
     def add(self, x: NDArray[np.float32], whole: NDArray[np.float32], missing: NDArray[np.bool_]) -> None:
-        """Rows x [n, features] with x'x = `whole`, where targets [n, count] are `missing`."""
+        """Rows x [n, features] with x'x = `whole`, where targets [n, count] are `missing`. Neighbouring leads often
+        lack nearly the same rows, so sums follow from those of the lead before where that is less work."""
         self.rows += missing.sum(0)
+        before, gram = np.zeros(len(x), bool), np.zeros_like(whole)
         for j in np.flatnonzero(missing.any(0)).tolist():
             out = missing[:, j]
-            few = 2 * out.sum() <= len(x)
-            gram = x[out].T @ x[out] if few else whole - x[~out].T @ x[~out]
+            more, less = x[out & ~before], x[before & ~out]
+            if len(more) + len(less) < min(out.sum(), (~out).sum()):
+                gram = gram + more.T @ more - less.T @ less
+            else:
+                gram = x[out].T @ x[out] if 2 * out.sum() <= len(x) else whole - x[~out].T @ x[~out]
+            before = out
             self.gram[j] = self.gram.get(j, np.zeros((self.size, self.size))) + gram
 
 

@@ -171,8 +171,7 @@ class Forecaster(nn.Module):
         arrived, counter = increase(reading, state, self.target.register) if counted else (reading, {})
         before = self.memory.frame(state)
         verdict = self.suspects.judge(arrived, before, state)
-        raw = verdict.before.frame(before)
-        loss, scores = self._score(arrived, state, raw)
+        loss, scores = self._score(arrived, state, verdict.before.frame(before))
         memory, glance = self.memory.update(verdict.taken, timestamp, state)
         glance = replace(glance, beside=beside)
         started = memory["count"] > 0
@@ -182,7 +181,7 @@ class Forecaster(nn.Module):
         calibration: State = {}
         if self.calibration:
             mean, ends, block = self.calibration.block.add(verdict.taken, timestamp, state)
-            stretch = self.calibration.learn(verdict.taken, mean, state, before, raw)
+            stretch = self.calibration.learn(verdict.taken, mean, state, before)
             units = self.calibration.one_step(units, stretch)
             anchored = self.units_at(view, self.calibration.leads)
             bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after, ends)

@@ -31,6 +31,7 @@ from training.models.memory.block import Block
 from training.models.memory.columns import Columns
 from training.models.memory.memory import State
 from training.models.memory.suspect_columns import Judged
+from training.models.memory.suspects import placement
 from training.models.memory.units import Frame, relative, safe
 from training.models.quantiles.support import Support
 
@@ -87,16 +88,18 @@ class Calibration(nn.Module):
             **self.block.initial_state(batch),
         }
 
-    def learn(self, arrived: Tensor, mean: Tensor, state: State, before: Frame, raw: Frame) -> Tensor:
+    def learn(self, arrived: Tensor, mean: Tensor, state: State, before: Frame) -> Tensor:
         """The log-widths after the value `arrived` and the block's `mean` [batch] f64 (NaN moves none), for rows whose
-        units were those of `before`; `raw` is that frame in the data's unit, where a support ends at zero."""
+        units were those of `before`. A support ends at zero in the data's unit."""
         came = torch.cat([arrived[:, None], mean[:, None].expand(-1, len(self.anchors))], 1)
         y, pending = relative(came, *before), state["pending"]
         bounds = torch.index_select(state["bounds"], 2, self.due)
         low = torch.cat([pending[:, self.lower, None], bounds[:, 0]], 1)
         width = torch.cat([(pending[:, self.upper] - pending[:, self.lower])[:, None], bounds[:, 1]], 1)
         counts = (width > 0) & (before.scale > 0)[:, None] & ~torch.isnan(came)
-        return self._move(state["stretch"], y, low, low + width, self._support_in(raw), counts)
+        return self._move(
+            state["stretch"], y, low, low + width, self._support_in(placement(state).frame(before)), counts
+        )
 
     def _support_in(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Where the support ends and half the distance of its values, in a frame's units, [batch, 1] each."""
