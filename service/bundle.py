@@ -2,8 +2,8 @@
 
 A *bundle* is a directory of four files:
 
-`manifest.json`   a `Manifest`, below. Version 2 may list the parts of a row (`service/sealing/parts.py`); bundles of version 1
-                  are served as well, their rows are one part.
+`manifest.json`   a `Manifest`, below. Version 2 may list the parts of a row (`service/sealing/parts.py`); bundles of
+                  version 1 are served as well, their rows are one part.
 `step.onnx`       consumes one observation a row.
 `forecast.onnx`   forecasts `horizon` intervals ahead from a row of state; returns no state.
 `golden.npz`      a short input sequence with missing values, and what the trainer saw come out.

@@ -42,7 +42,7 @@ def replay(
     if out.suffix not in (".parquet", *JSON_LINES):
         raise DataError(f"{out}: no format is known by that name", f"end it with .parquet or {JSON_LINES[0]}")
     check_writable(out)
-    from service.model.loading import load_runtime
+    from service.model.loading import load_runtime  # slow to import, and a wrong flag should not wait for it
 
     runtime = load_runtime(bundle, trust=Trust.to_use(operators))
     history = source.read_for(runtime.manifest)

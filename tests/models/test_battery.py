@@ -1,5 +1,5 @@
-"""The laws of a forecaster (`training/export/invariants.py`), each of which every family passes; and each is broken by a defect that
-it is there to find."""
+"""The laws of a forecaster (`training/export/invariants.py`), each of which every family passes; and each is broken
+by a defect that it is there to find."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 What stands in backticks or code blocks of README.md and docs/ is looked at:
 
-    a path              service/processing/alignment.py, docs/design.md   is a file or directory here (or ignored by git: built)
+    a path              service/app.py, docs/design.md     is a file or directory here (or ignored by git: built)
     a make target       make demo                          is in the Makefile
     a command line      eddycast train DATA --family gru   is a command, and so is each of its options
     a setting           kafka.linger_ms, EDDYCAST_...      is in the settings

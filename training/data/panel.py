@@ -1,7 +1,7 @@
 """What the trainer and the backtest see of a history: a panel on the model's grid, cut by time.
 
-The slots of a panel are the service's own (`service.processing.alignment.assign_slots`), so a sensor that reads a few seconds
-early or late lands where the service will put it.
+The slots of a panel are the service's own (`service.processing.alignment.assign_slots`), so a sensor that reads a few
+seconds early or late lands where the service will put it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The laws of bad readings: what an impossible value, a new level, or a number out of all bounds may cost a stream.
 
-As in `training/export/invariants.py`, each is a function that raises LawBroken. A fault is put into a history behind two seasons,
-and what the forecaster then makes of it is compared with what it makes of the same history without.
+As in `training/export/invariants.py`, each is a function that raises LawBroken. A fault is put into a history behind
+two seasons, and what the forecaster then makes of it is compared with what it makes of the same history without.
 """
 
 from __future__ import annotations

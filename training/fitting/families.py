@@ -52,8 +52,8 @@ class Plan:
 
 def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     """Fit `family` on the problem's train part, choosing by its validation part. Deterministic for a seed. Raises
-    DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/selection.py`); FamilyError for a family
-    of one's own, `mine.py:Mine`, that does not load or fails."""
+    DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/selection.py`); FamilyError for a
+    family of one's own, `mine.py:Mine`, that does not load or fails."""
     torch.manual_seed(plan.schedules(family).seed)
     if is_own(family):
         return fit_own(load_own(family), problem, plan.schedules(family), plan.report)

@@ -1,8 +1,8 @@
 """Suspect readings in training: what a forecaster will hold back in service teaches it nothing either.
 
-A linear autoregression is fitted on all readings, judges them as the graph will (`training/models/memory/suspects.py`), and is
-fitted again on what is left, until it holds back the same. Its memory takes a new level as the old one, moved, and so
-do the families that are fitted after it.
+A linear autoregression is fitted on all readings, judges them as the graph will
+(`training/models/memory/suspects.py`), and is fitted again on what is left, until it holds back the same. Its memory
+takes a new level as the old one, moved, and so do the families that are fitted after it.
 """
 
 from __future__ import annotations

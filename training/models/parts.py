@@ -1,7 +1,7 @@
 """The parts of a forecaster's state: what is kept together, or zeroed together, when another model takes a row over.
 
-Each has the facts that move it. `training/export/onnx_export.py` turns them into the meanings of the manifest: a fact that is left
-out lets a model go on from numbers that it misreads, a fact too many only costs a warm start.
+Each has the facts that move it. `training/export/onnx_export.py` turns them into the meanings of the manifest: a fact
+that is left out lets a model go on from numbers that it misreads, a fact too many only costs a warm start.
 """
 
 from __future__ import annotations

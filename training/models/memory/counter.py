@@ -1,6 +1,7 @@
 """A counter inside the graph: readings of a meter come in, and the forecaster sees what each interval added.
 
-`training/data/counters.py` says what an increase is and has it for a whole history at once; a test holds the two together.
+`training/data/counters.py` says what an increase is and has it for a whole history at once; a test holds the two
+together.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def initial_counter(batch: int) -> State:
 
 def increase(reading: Tensor, state: State, register: float | None = None) -> tuple[Tensor, State]:
     """What each interval since the last reading added, [batch] f64, with `reading` [batch] f64 (NaN = missing); NaN
-    without a reading now and one before. A reading below the last one is a reset: it is itself the increase,
-    or a `register` of that size has started again (`training/data/counters.py`). Below zero, where the last was not, it is
+    without a reading now and one before. A reading below the last one is a reset: it is itself the increase, or a
+    `register` of that size has started again (`training/data/counters.py`). Below zero, where the last was not, it is
     none: what a meter sends that lost its own."""
     last, age = state["counter"].unbind(1)
     seen = age > 0

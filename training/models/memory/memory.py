@@ -1,13 +1,15 @@
 """What a forecaster remembers without learning: lags, seasonal tables, levels and the running scale.
 
-Nothing here has weights, so the same memory can be computed one observation at a time (`Memory.update`, which
-is exported inside the ONNX graph) or over a whole history (`training/models/memory/columns.py`); a test holds them equal.
+Nothing here has weights, so the same memory can be computed one observation at a time (`Memory.update`, which is
+exported inside the ONNX graph) or over a whole history (`training/models/memory/columns.py`); a test holds them
+equal.
 
 Values are kept raw in float64 (a meter at 48,211,734.25 does not fit float32). Whatever leaves for a learned
 map is first made relative to the anchor (the last value, observed or filled) and divided by the running scale.
 
-Seasons are held in tables (`training/models/memory/table.py`). The first one makes the memory's own clock: fills, spreads and
-what "lately" means follow from it. A second, longer one (the week beside the day) adds a table and nothing else.
+Seasons are held in tables (`training/models/memory/table.py`). The first one makes the memory's own clock: fills,
+spreads and what "lately" means follow from it. A second, longer one (the week beside the day) adds a table and
+nothing else.
 """
 
 from __future__ import annotations

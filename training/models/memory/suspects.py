@@ -10,7 +10,8 @@ z = factor * y + offset of a reading y, and both change when a level is accepted
 noise says that the unit changed, else the offset. The old pair stays at hand for HOME_SEASONS: a reading that lies
 where the old level would be goes home at once, as after a code that a sensor repeats for six hours.
 
-All of it is said in the memory's coordinates; `training/models/memory/suspect_columns.py` does the same for a whole history.
+All of it is said in the memory's coordinates; `training/models/memory/suspect_columns.py` does the same for a whole
+history.
 """
 
 from __future__ import annotations
