@@ -41,7 +41,12 @@ _GROUPS = {name for name, field in Settings.model_fields.items() if hasattr(fiel
 def problems(root: Path = ROOT) -> Iterator[str]:
     """Everything that is wrong, one line each."""
     yield from stale(root)
-    for path in [root / "README.md", root / "CHANGELOG.md", *sorted((root / "docs").rglob("*.md"))]:
+    for path in [
+        root / "README.md",
+        root / "CHANGELOG.md",
+        root / "CONTRIBUTING.md",
+        *sorted((root / "docs").rglob("*.md")),
+    ]:
         for line in check(path.read_text(), root, path.parent):
             yield f"{path.relative_to(root)}: {line}"
 
