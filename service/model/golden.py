@@ -25,6 +25,8 @@ Array = NDArray[Any]
 _IN_DATA_UNITS = ("absolute_error", "last_value_absolute_error", "pinball")
 #: Surprise and probabilities are held to this, and to how much a value at the contract's tolerance moves them.
 _PROBABILITY_TOLERANCE = 1e-2
+#: Digits of a float32: a number a thousand scales away has none at 1e-4 of the scale.
+_FLOAT32 = 5e-7
 #: Where the scale is 0 or unknown (a stream that has only begun): relative to the value itself.
 _UNSCALED_TOLERANCE = 1e-6
 
@@ -122,6 +124,8 @@ class _Check:
         unit = np.where(known, scale, 1.0).reshape(-1, *[1] * (expected.ndim - 1))
         own = np.maximum(np.abs(expected), 1.0) * _UNSCALED_TOLERANCE / GOLDEN_TOLERANCE
         unit = np.where(known.reshape(unit.shape), unit, own) + self._slack / GOLDEN_TOLERANCE
+        if expected.dtype == np.float32:
+            unit = np.maximum(unit, np.abs(expected) * _FLOAT32 / GOLDEN_TOLERANCE)
         self.within(name, expected, found, GOLDEN_TOLERANCE, unit)
 
     def within(

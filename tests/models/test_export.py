@@ -130,7 +130,7 @@ def test_a_graph_of_another_model_is_refused(bundles: dict[str, Path], tmp_path:
         load_runtime(directory)
 
 
-@pytest.mark.parametrize("weight", [0.3, 1.0])
+@pytest.mark.parametrize("weight", [0.3, 0.6])  # at 1.0 forecasts lie a thousand scales away, beyond float32
 @pytest.mark.parametrize("support", ["real", "nonnegative"])
 def test_quantiles_that_all_but_touch_are_no_reason_to_refuse_a_bundle(
     weight: float, support: Support, tmp_path: Path

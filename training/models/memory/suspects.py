@@ -37,6 +37,7 @@ HOME_SEASONS = 7
 NEAR_HOME = 0.3  # of the jump
 SNAP = 0.1  # of a factor's logarithm to that of a power of ten
 TINY = 1e-300
+NO_RATIO = -1e40  # to a level within a running scale of zero: its last digits would be those of the factor
 LARGEST = 1e30  # of a reading that may be one: beyond, float32 and its squares end
 
 
@@ -128,7 +129,8 @@ class Suspects(nn.Module):
         back = (y * moved.home_factor + moved.home_offset - middle).abs() < torch.minimum(limit, jump)
         back = back & (moved.left > 0)
 
-        ratio = (z - moved.offset) / (middle - moved.offset)
+        level = middle - moved.offset
+        ratio = torch.where(level.abs() >= scale, (z - moved.offset) / level, NO_RATIO)
         one = torch.cat([suspect.double(), distance, ratio, torch.where(close, step, 0.0)], 1)
         sums = one + torch.where(close, state["episode"][:, :4], 0.0)
         count, far, ratios, jitter = torch.split(sums, 1, 1)
