@@ -7,6 +7,7 @@ import time
 from service.log import get_log
 from service.metrics import Metrics
 from service.throttle import Throttle
+from service.wording import in_words
 
 #: Said when it has lasted this long (every rebalance is one, for a moment), and then this often, s.
 PATIENCE_S, EVERY_S = 2.0, 5.0
@@ -46,9 +47,9 @@ class Trouble:
         now = time.monotonic()
         self._since = self._since or now
         self._times += 1
-        self._last = str(error)
+        self._last = in_words(error)
         if now - self._since >= PATIENCE_S and self._throttle.is_due():
-            get_log().warning("waiting and trying again", reason=str(error))
+            get_log().warning("waiting and trying again", reason=self._last)
 
     def over(self) -> None:
         """Things go well."""
