@@ -1,4 +1,4 @@
-"""Numbers as people say them (`1 stream`, `2 streams`, `1.5 hours`), and foreign text as a terminal may have it."""
+"""Numbers as people say them (`1 stream`, `1.5 hours`), errors in words, and foreign text as a terminal may have it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def span(milliseconds: int) -> str:
             count = round(milliseconds / size, 1)
             return many(int(count), noun) if count == int(count) else f"{count:,} {noun}s"
     return f"{milliseconds} ms"
+
+
+def in_words(error: BaseException) -> str:
+    """The error's message, or the name of its class where it has none."""
+    return str(error) or type(error).__name__
 
 
 def one_line(text: str) -> str:

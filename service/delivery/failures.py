@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from service.errors import BrokerError, ProduceFailed, RecordRefused, RecordTooLarge
+from service.humanize import in_words
 from service.records import PartitionBatch
 
 _TIMES = 3
@@ -88,10 +89,10 @@ class Attempts:
 
     def _given_up(self, error: Exception, first: tuple[int, int], how: str) -> ProduceFailed:
         where = f"{self._topic} partition {first[0]} offset {first[1]}"
-        what = f"the records from {where} on failed {how}: {error}"
+        what = f"the records from {where} on failed {how}: {in_words(error)}"
         return ProduceFailed(what, "nothing was committed for them; mend the cause and start again")
 
 
 def _is_own(error: Exception) -> bool:
-    """Whether a record is to blame, and not the broker."""
-    return isinstance(error, RecordRefused | RecordTooLarge) or not isinstance(error, BrokerError)
+    """Whether a record is to blame, and not the broker or too little memory."""
+    return isinstance(error, RecordRefused | RecordTooLarge) or not isinstance(error, BrokerError | MemoryError)

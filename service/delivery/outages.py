@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from service.humanize import in_words
 from service.observability.log import get_log
 from service.observability.metrics import Metrics
 from service.observability.throttle import Throttle
@@ -46,9 +47,9 @@ class Trouble:
         now = time.monotonic()
         self._since = self._since or now
         self._times += 1
-        self._last = str(error)
+        self._last = in_words(error)
         if now - self._since >= PATIENCE_S and self._throttle.is_due():
-            get_log().warning("waiting and trying again", reason=str(error))
+            get_log().warning("waiting and trying again", reason=self._last)
 
     def over(self) -> None:
         """Things go well."""

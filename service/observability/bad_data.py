@@ -42,9 +42,11 @@ _ACTIONS: Final = {
     "not_finite": "send null for a missing value",
     "wrong_channels": "send as many numbers as the model has channels, or serve another bundle",
     "bad_timestamp": _SHAPE,
+    "seconds": "send milliseconds or ISO 8601; for an archive that old, lower time.earliest",
     "far_future": "set the sender's clock, or raise time.far_future_s",
-    "too_large": "send less at once; for a record batch, raise kafka.unpacked_bytes",
+    "too_large": "shorten the key or the value; for a record batch, send less at once or raise kafka.unpacked_bytes",
     "undecodable": "look at the broker's disk and at who wrote the batch",
+    "too_many_streams": "look for invented names; raise state.max_streams or the memory, or share the input among more",
     "failed": "the bundle cannot take the record: report it with the record",
     "forecast_too_large": "raise max.message.bytes of the output topic, or shorten the horizon",
 }

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.formats.json_codec import Decoder, Encoder, tombstones
+from service.humanize import many
 from service.model.runtime import Runtime
 from service.processing.admission import Admission
 from service.processing.chunks import Decoded, portions, taken
@@ -123,7 +124,9 @@ class Work:
         return np.concatenate([eviction.astray(one.partition, one.timestamps) for one in observations])
 
     def _too_many(self, portion: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
-        reason = f"the stream is new, and this process has no room beside its {len(self._store.arena)} streams"
+        most = self._options.max_streams
+        limit = "" if most is None else f": it may hold {many(most, 'stream')}, as far as the system gives it memory"
+        reason = f"the stream is new, and this process has no room for it{limit}"
         letters: list[DeadLetter] = []
         for one, column in zip(portion, refused, strict=True):
             letters += letters_at(one.batch, one.observations.offsets[column], "too_many_streams", reason)

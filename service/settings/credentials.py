@@ -97,9 +97,9 @@ def _secret(settings: KafkaSettings, name: str) -> str | None:
 
 
 def _text(file: Path, setting: str) -> str:
-    """The text of a file, without its line end. Raises SettingsError if it cannot be read or holds nothing."""
+    """The text of a file without line end and byte order mark. Raises SettingsError if there is none to be read."""
     try:
-        text = file.read_text().rstrip("\r\n")
+        text = file.read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingsError(f"kafka.{setting}: {file} cannot be read: {reason}", "name a file that can be") from error

@@ -13,7 +13,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-_SERVICE = r"[A-Z0-9_]+"
+#: A name of Kubernetes never ends in a dash, so none of these has the `__` of a setting in front of what follows it.
+_SERVICE = r"[A-Z0-9_]*[A-Z0-9]"
 _PORT = rf"{_SERVICE}_PORT_\d+_(?:TCP|UDP|SCTP)"
 _PROTOCOLS = {"tcp", "udp", "sctp"}
 

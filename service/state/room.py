@@ -12,6 +12,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _BASE_BYTES = 400 << 20
 #: Part of what is left that rows may take. The rest is for copies of rows that a transaction touches, and for a poll.
 _SHARE = 0.6
+#: Rows double when they are full: twice of what is in use is mapped, which counts where the address space is limited.
+_DOUBLED = 2
 #: Bytes of a stream beside its row: its name, twice, and its place in an index.
 _NAME_BYTES = 256
 #: However small the memory: with fewer nothing could be served.
@@ -33,11 +35,16 @@ def _limits() -> Iterator[int]:
     yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if address_space != resource.RLIM_INFINITY:
-        yield address_space
+        yield _BASE_BYTES + max(0, address_space - _mapped_bytes() - _BASE_BYTES) // _DOUBLED
     for file in _control_group_files():
         text = file.read_text().strip() if file.is_file() else ""
         if text.isdigit():  # "max" = no limit
             yield int(text)
+
+
+def _mapped_bytes(statm: Path = Path("/proc/self/statm")) -> int:
+    """The address space that this process has taken already: stacks and heaps of threads, far beyond what is in use."""
+    return int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") if statm.is_file() else 0
 
 
 def _control_group_files(membership: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,18 @@ def test_rows_that_do_not_fit_say_what_to_do(walk: Runtime, monkeypatch: pytest.
     with pytest.raises(StateError, match="do not fit") as caught:
         fleet.start().turn(3)
     assert "memory" in caught.value.action
+
+
+@pytest.mark.parametrize("free", [500, 900, 3000])
+def test_streams_fit_into_what_is_left_of_the_address_space(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Heaps and stacks of threads have taken much of it, and rows that double may be twice as many as are in use."""
+    taken = room._mapped_bytes()
+    assert taken > 1 << 27
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (taken + (free << 20), resource.RLIM_INFINITY))
+    monkeypatch.setattr(room, "_control_group_files", lambda: iter(()))
+    fitting = fitting_streams(6_000)
+    assert fitting == 1_000 or 2 * 6_256 * fitting < (free - 400) << 20
+    assert fitting > 1_000 or free < 500 + 50
 
 
 def test_how_many_fit() -> None:

@@ -72,6 +72,15 @@ def test_the_brokers_fault_never_makes_a_dead_letter_and_ends_the_process_at_las
     assert bench.attempts.hopeless == set() and bench.attempts.limit == 1
 
 
+def test_too_little_memory_is_no_records_fault_and_is_named() -> None:
+    bench = Bench({5: MemoryError()})
+    with pytest.raises(ProduceFailed, match=r"failed for 60 s: MemoryError"):
+        for _ in range(10_000):
+            bench.now += 0.1
+            bench.turn()
+    assert bench.attempts.hopeless == set() and bench.attempts.limit == 1
+
+
 def test_an_outage_that_ends_is_forgotten() -> None:
     bench = Bench({0: BROKERS})
     for _ in range(12):

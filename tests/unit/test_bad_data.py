@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.formats import json_observation as observation
 from service.model.loading import load_runtime
 from service.observability import bad_data
 from service.observability.bad_data import EVERY_S, BadData
@@ -144,11 +146,13 @@ def test_the_service_says_it(log: Log, tmp_path: Path) -> None:
     subject.finish()
 
 
-def test_every_error_of_the_codec_has_something_to_do() -> None:
-    from service.formats import json_observation as observation
-
-    named = {line.split()[0] for line in (observation.__doc__ or "").splitlines() if line.startswith("    ")}
-    assert named and named - {"tombstone"} <= bad_data._ACTIONS.keys()
+def test_every_error_has_something_to_do() -> None:
+    named = set(re.findall(r"^    (\w+)  ", observation.__doc__ or "", re.MULTILINE))
+    assert {"no_key", "seconds", "far_future"} <= named
+    for file in Path(bad_data.__file__).parents[1].rglob("*.py"):
+        named |= set(re.findall(r"(?:letters_at|DeadLetter)\(.*?\"(\w+)\"", file.read_text()))
+    assert {"too_many_streams", "forecast_too_large", "late"} <= named
+    assert named <= bad_data._ACTIONS.keys() | {"late"}
 
 
 def test_a_throttle_lets_each_kind_pass_by_itself() -> None:

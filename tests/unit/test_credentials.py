@@ -28,7 +28,7 @@ def login(**settings: object) -> dict[str, Any]:
     return security(security_protocol="SASL_SSL", sasl_username="reader", **settings)
 
 
-@pytest.mark.parametrize("text", ["s3cret", "s3cret\n", "s3cret\r\n"])
+@pytest.mark.parametrize("text", ["s3cret", "s3cret\n", "s3cret\r\n", "\ufeffs3cret\r\n"])
 def test_a_password_comes_from_a_file(text: str, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_bytes(text.encode())
@@ -105,7 +105,7 @@ def test_a_token_file_is_read_anew_each_time(tmp_path: Path) -> None:
         "sasl_oauth_token_provider"
     ]
     assert provider.token() == first
-    file.write_text("opaque")
+    file.write_text("\ufeffopaque")
     assert provider.token() == "opaque"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -44,6 +45,15 @@ def test_transactions_that_fail_are_said_until_one_does_not(subject: Worker) -> 
     assert not is_ready and "the id is of no use" in why
     subject.turn(4)
     assert subject.health.ready_answer() == (True, "")
+
+
+def test_an_error_without_a_message_is_named_too(subject: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject.turn(2)
+    monkeypatch.setattr("service.engine.Engine.run", Mock(side_effect=MemoryError))
+    send(subject.pipeline._connections._broker, [(0, b"s", {"timestamp": START_MS, "value": 1})])  # type: ignore[arg-type]
+    subject.turn(2)
+    is_ready, why = subject.health.ready_answer()
+    assert not is_ready and "MemoryError" in why
 
 
 def test_commits_that_fail_are_said_and_a_commit_is_evidence(subject: Worker) -> None:

@@ -229,11 +229,18 @@ def test_what_kubernetes_puts_there_for_a_service_is_ignored() -> None:
         ("EDDYCAST_SERVICE_PORT", "http"),
         ("EDDYCAST_PORT_9464_TCP_PROTO", "http"),
         ("EDDYCAST_TIME_MAX_GAP", "3"),
+        ("EDDYCAST_KAFKA__PORT", "tcp://10.0.12.7:9092"),
+        ("EDDYCAST_KAFKA__SERVICE_HOST", "10.0.12.7"),
     ],
 )
 def test_a_mistyped_setting_is_not_taken_for_one_of_them(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}: there is no setting"):
         load_settings([], {name: value})
+
+
+def test_a_setting_of_that_form_is_wrong_and_not_ignored() -> None:
+    with pytest.raises(SettingsError, match="EDDYCAST_HTTP__PORT"):
+        load_settings([], {"EDDYCAST_HTTP__PORT": "tcp://10.0.12.7:80"})
 
 
 @pytest.mark.parametrize("setting", list(every_setting()), ids=lambda setting: setting.name)

@@ -11,7 +11,11 @@ from service.signals import SIGNALS, StopSignals
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_only_sets_the_flag_and_the_second_insists(number: signal.Signals) -> None:
+def test_the_first_signal_only_sets_the_flag_and_the_second_insists(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([10.0, 10.1, 10.5])
+    monkeypatch.setattr("service.signals.time.monotonic", lambda: next(seconds))
     insisted: list[str] = []
     with StopSignals(insisted.append) as signals:
         assert not signals.stop.is_set()
@@ -20,7 +24,10 @@ def test_the_first_signal_only_sets_the_flag_and_the_second_insists(number: sign
         assert not insisted
         signal.raise_signal(signal.SIGHUP)  # of a terminal that closes meanwhile
         assert not insisted
-        signal.raise_signal(signal.SIGTERM if number == signal.SIGHUP else number)
+        again = signal.SIGTERM if number == signal.SIGHUP else number
+        signal.raise_signal(again)  # of a process group that was signalled as a whole
+        assert not insisted
+        signal.raise_signal(again)
         assert insisted == ["a second signal"]
 
 

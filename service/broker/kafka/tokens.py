@@ -33,7 +33,7 @@ class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
     def token(self) -> str:
         """Raises BrokerUnavailable while the file holds none that is valid: whoever renews it may be late."""
         try:
-            token = self._file.read_text().strip()
+            token = self._file.read_text("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise BrokerUnavailable(f"no token can be read from {self._file}: {error}") from error
         if not token:
