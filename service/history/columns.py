@@ -59,10 +59,14 @@ def require(columns: list[str], name: str) -> None:
         raise DataError(f"no column {name!r}", f"the columns are {', '.join(columns)}")
 
 
-def time_cells(frame: pl.DataFrame, time: tuple[str, ...]) -> pl.Series:
-    """The stamp column; several columns (a date and a clock, or year, month, day, hour) are joined into one text."""
+def time_cells(frame: pl.DataFrame, time: tuple[str, ...], form: str | None = None) -> pl.Series:
+    """The stamp column; several columns (a date and a clock, or year, month, day, hour) are joined into one text, with
+    blanks between as they are where their form is told."""
     if len(time) == 1:
         return frame[time[0]]
+    if form:
+        plain = [frame[name].cast(pl.String).str.strip_chars() for name in time]
+        return frame.select(pl.concat_str(plain, separator=" ").alias(",".join(time))).to_series()
     cells = [frame[name].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "") for name in time]
     if len(time) == 2:
         return (cells[0].str.replace(r"[ T]00:00(:00)?(\.0+)?$", "") + " " + _clock_text(cells[1])).rename(
@@ -95,7 +99,8 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
         return False
     held, stamps = values[known], milliseconds[known]
     epochs = [held * unit for unit in (*_UNITS_MS[:4], _UNITS_MS[-1])] + [(held - _SPREADSHEET) * MS_PER_DAY]
-    if any(float(np.median(np.abs(each - stamps))) <= _ZONES_MS for each in epochs):
+    large = float(np.median(np.abs(held))) > _LEAST
+    if large and any(float(np.median(np.abs(each - stamps))) <= _ZONES_MS for each in epochs):
         return True
     if len(held) < _ROWS and not words.clock_word(name):
         return False
@@ -152,8 +157,7 @@ def _is_clock(column: pl.Series) -> bool:
     if head.str.contains(_CLOCK).all():
         return True
     figures = head.str.extract(r"^(\d{1,4})(\.0)?$", 1).cast(pl.Int64, strict=False)
-    low = column.cast(pl.Float64, strict=False).min()
-    return figures.null_count() == 0 and bool(((figures % 100 < 60) & (figures <= 2400)).all()) and low is not None
+    return figures.null_count() == 0 and bool(((figures % 100 < 60) & (figures <= 2400)).all())
 
 
 def _is_day(column: pl.Series) -> bool:

@@ -30,7 +30,7 @@ def read_table(table: Table, options: ReadOptions) -> History:
     if frame.height == 0:
         raise DataError(f"{table.name}: no rows", "give a file with a header line and observations")
     time = find_time(frame, options)
-    times = read_times(time_cells(frame, time), options)
+    times = read_times(time_cells(frame, time, options.time_format), options)
     if times.empty.all():
         raise DataError(f"{table.name}: no row has a time in {', '.join(time)}", "name it with --time-column")
     kept = ~times.empty
