@@ -49,6 +49,10 @@ _DAYS = ("date", "datum", "fecha", "data", "dato", "day", "dag", "jour", "yyyymm
 _CLOCKS = (
     "time",
     "hour",
+    "hourending",
+    "hr",
+    "h",
+    "stunde",
     "clock",
     "uhrzeit",
     "zeit",
@@ -114,6 +118,7 @@ _QUANTITY = (
         "point",
         "room",
         "zone",
+        "location",
     ),
 )
 _VALUE = (
@@ -161,7 +166,21 @@ _COUNTER = (
     ),
     *("n", "line", "column1", "rowid", "recordid", "entry", "entryid"),
 )
-_PLACE = ("lat", "latitude", "lon", "lng", "long", "longitude", "elevation", "altitude", "alt", "easting", "northing")
+_PLACE = (
+    "location",
+    "stn",
+    "lat",
+    "latitude",
+    "lon",
+    "lng",
+    "long",
+    "longitude",
+    "elevation",
+    "altitude",
+    "alt",
+    "easting",
+    "northing",
+)
 _FLAG = re.compile(r"(^(qn|quality|flag|status|qc|code|version|pid|zip|postcode|plz)\d*$)|(id|ids|code|flag|quality)$")
 _CLOCK_NAME = re.compile(r"unix|epoch|timestamp|^ts$|^time$|clock|uptime|elapsed")
 

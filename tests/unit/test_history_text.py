@@ -182,9 +182,25 @@ class TestMarks:
         text = "Zeit;kW;p\n" + rows(["0,98;1.013", "2,05;1.012"] * 60, GERMAN)
         with pytest.raises(DataError, match=r"'p': 1.013 is 1.013 or 1013.*--decimal \. .*--decimal , "):
             read(tmp_path, text)
+        quoted = "time,kW\n" + rows(['"12,050"', '"13,240"'] * 60, TIMES, ",")
+        with pytest.raises(DataError, match=r"'kW': 12,050 is 12.050 or 12050.*--decimal , .*--decimal \. "):
+            read(tmp_path, quoted)
+        assert read(tmp_path, quoted, decimal=",").values[0][0] == 12.05
+        assert read(tmp_path, quoted, decimal=".").values[0][0] == 12050
         assert read(tmp_path, text, decimal=".").values[1][0] == 1.013
         both = read(tmp_path, text, decimal=",")
         assert [values[0] for values in both.values] == [0.98, 1013]
+
+    @pytest.mark.parametrize("cells", [["1.2 kW", "950 W"], ["'+0120,1'", "'+0132,1'"]])
+    def test_a_column_of_several_units_or_with_flags_is_no_stream(self, cells: list[str], tmp_path: Path) -> None:
+        quoted = [cell.replace("'", '"') + ",5.5" for cell in cells]
+        history = read(tmp_path, "time,a,b\n" + rows(quoted * 60, TIMES, ","))
+        assert history.streams == ["b"]
+        assert noted(history, "columns left out (not numbers): a")
+
+    def test_a_factor_behind_some_numbers_is_no_unit(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"'a', row 1: '12.05k' and 59 cells more are not numbers"):
+            read(tmp_path, "time;a\n" + rows(["12.05k", "950"] * 60))
 
     def test_figures_that_are_no_numbers_are_refused_beyond_one_in_a_hundred(self, tmp_path: Path) -> None:
         cells = ["12..5" if i == 50 else "13.1" for i in range(120)]
