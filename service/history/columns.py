@@ -20,6 +20,8 @@ _HEAD = 50
 _ROWS = 50
 #: Steps that a clock of whole units has gone, so that it is no sensor that happens to rise by one each time.
 _STEPS = 50
+#: Rows by which a column of large numbers is judged.
+_SOME = 200
 _CLOCK = r"^\s*\d{1,2}[:.]\d\d"
 #: Clocks in other zones differ by less.
 _ZONES_MS = 15 * 3_600_000
@@ -87,9 +89,7 @@ def is_counter(name: str, values: Float64) -> bool:
         return False
     if (steps == 1).all():
         return len(values) >= _ROWS or words.counter_word(name)
-    return words.counter_word(name) and bool(
-        (steps >= 1).all() and (steps == np.rint(steps)).all() and (steps == 1).mean() > 0.9
-    )
+    return words.counter_word(name) and bool((values == np.rint(values)).all() and (steps == 1).mean() > 0.9)
 
 
 def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
@@ -102,6 +102,8 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
     large = float(np.median(np.abs(held))) > _LEAST
     if large and any(float(np.median(np.abs(each - stamps))) <= _ZONES_MS for each in epochs):
         return True
+    if _is_calendar(held, stamps):
+        return True
     if len(held) < _ROWS and not words.clock_word(name):
         return False
     passed, since = held - held[0], (stamps - stamps[0]).astype(np.float64)
@@ -111,6 +113,20 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
         and bool((np.abs(passed * unit - since) <= unit * (1.001 if whole else 0.001)).all())
         for unit in _UNITS_MS
     )
+
+
+def _is_calendar(held: Float64, stamps: Int64) -> bool:
+    """Whether numbers are the stamps as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS."""
+    if held.min() < 19_000_101 or held.max() >= 1e14:
+        return False
+    some = np.linspace(0, len(held) - 1, min(len(held), _SOME)).astype(np.int64)
+    held, stamps = held[some], stamps[some]
+    times = (stamps + _ZONES_MS).astype("M8[ms]"), (stamps - _ZONES_MS).astype("M8[ms]")
+    late, early = (np.char.replace(np.datetime_as_string(each, "s"), "T", "") for each in times)
+    figures = [np.char.replace(np.char.replace(each, "-", ""), ":", "") for each in (early, late)]
+    size = len(str(int(held[0])))
+    low, high = (np.array([each[:size] for each in column.tolist()], dtype=np.float64) for column in figures)
+    return bool(((held >= low) & (held <= high)).mean() > 0.95)
 
 
 def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:

@@ -110,6 +110,29 @@ class TestShape:
         assert noted(history, "1 comment among the rows")
         assert noted(history, "1 line of the header come again")
 
+    def test_another_header_among_the_rows_is_refused(self, tmp_path: Path) -> None:
+        cells = ["12.5;40", "13.1;41"] * 60
+        first, last = rows(cells[:60], TIMES[:60]), rows(cells[60:], TIMES[60:])
+        for header in ("time;hum;temp", "Time;temp;pressure"):
+            with pytest.raises(DataError, match=f"row 61 is another header: {header.replace(';', ', ')} instead of"):
+                read(tmp_path, f"time;temp;hum\n{first}{header}\n{last}")
+        same = read(tmp_path, f"time;temp;hum\n{first}TIME;Temp;Hum\n{last}")
+        assert [len(stamps) for stamps in same.timestamps] == [120, 120]
+
+    @pytest.mark.parametrize("short", [0, 7])
+    def test_rows_that_end_early_or_late(self, short: int, tmp_path: Path) -> None:
+        cells = ["12.5" if i == short else "12.5;40" for i in range(120)]
+        history = read(tmp_path, "time;temp;hum\n" + rows(cells))
+        assert [int(np.isnan(values).sum()) for values in history.values] == [0, 1]
+        some = read(tmp_path, "time;temp\n" + rows(["12.5" if i % 2 == 0 else "12.5;" for i in range(120)]))
+        assert (some.streams, len(some)) == (["temp"], 120)
+
+    def test_a_pivoted_export_of_influxdb(self, tmp_path: Path) -> None:
+        text = ",result,table,_time,temp\n" + "".join(
+            f",,0,{t.replace(' ', 'T')}:00Z,{v}\n" for t, v in zip(TIMES, VALUES, strict=True)
+        )
+        assert read(tmp_path, text).streams == ["temp"]
+
     def test_a_delimiter_at_the_end_of_rows(self, tmp_path: Path) -> None:
         history = read(tmp_path, PLAIN.replace(",", ";").replace("\n", ";\n").replace("temp;", "temp"))
         assert history.streams == ["temp"]
