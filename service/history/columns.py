@@ -135,6 +135,8 @@ def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
     if part is None or not len(values):
         return False
     days = milliseconds.astype("M8[ms]").astype("M8[D]")
+    if part == words.WEEKDAY:  # from any day on, from 0 or 1
+        return len(np.unique((values - days.astype(int)) % 7)) == 1 and bool(values.max() - values.min() < 7)
     months = days.astype("M8[M]")
     clock = milliseconds % MS_PER_DAY
     expected = (
@@ -144,6 +146,7 @@ def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
         clock // 3_600_000,
         clock // 60_000 % 60,
         clock // 1000 % 60,
+        (days - days.astype("M8[Y]").astype("M8[D]")).astype(int) + 1,
     )[part]
     return bool((values == expected).mean() > 0.95)
 

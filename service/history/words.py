@@ -47,23 +47,8 @@ _TIME = (
 #: Columns of a stamp that is spread over several: a day and a clock, or the parts one by one.
 _DAYS = ("date", "datum", "fecha", "data", "dato", "day", "dag", "jour", "yyyymmdd", "localdate", "datelocal")
 _CLOCKS = (
-    "time",
-    "hour",
-    "hourending",
-    "hr",
-    "h",
-    "stunde",
-    "clock",
-    "uhrzeit",
-    "zeit",
-    "hora",
-    "ora",
-    "heure",
-    "tijd",
-    "tid",
-    "hh",
-    "localtime",
-    "timelocal",
+    *("time", "hour", "hourending", "hr", "h", "stunde", "clock", "uhrzeit", "zeit", "hora", "ora", "heure", "tijd"),
+    *("tid", "hh", "localtime", "timelocal"),
 )
 _PARTS = (
     ("year", "yyyy", "yy", "yr", "jahr", "ano", "annee"),
@@ -73,6 +58,12 @@ _PARTS = (
     ("minute", "min", "mins", "mn"),
     ("second", "sec", "ss"),
 )
+_DAYS_WITHIN = (
+    ("doy", "dayofyear", "yday", "jday", "julianday"),
+    ("weekday", "dayofweek", "dow", "wochentag", "jourdelasemaine"),
+)
+#: The place of the day of the week in `part_of_time`.
+WEEKDAY = len(_PARTS) + 1
 #: What names a stream by itself, and what only does beside something else, or where stamps repeat.
 _SENSOR = (
     *("stream", "series", "sensor", "device", "meter", "station", "entity", "unique", "mac", "deveui", "lclid", "node"),
@@ -266,5 +257,5 @@ def clock_word(name: str) -> bool:
 
 
 def part_of_time(name: str) -> int | None:
-    """Of a column called year, month, day, hour, minute or second: its place in this list."""
-    return next((place for place, names in enumerate(_PARTS) if plain(name) in names), None)
+    """Of a column called year, month, day, hour, minute, second, day of the year or of the week: its place here."""
+    return next((place for place, names in enumerate((*_PARTS, *_DAYS_WITHIN)) if plain(name) in names), None)

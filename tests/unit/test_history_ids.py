@@ -162,6 +162,9 @@ def test_of_columns_that_make_the_same_streams_the_readable_one_names_them(tmp_p
         ("day key", lambda i: f"{HOURS[i]:%Y%m%d}"),
         ("hour", lambda i: HOURS[i].hour),
         ("month", lambda i: HOURS[i].month),
+        ("doy", lambda i: HOURS[i].timetuple().tm_yday),
+        ("weekday", lambda i: HOURS[i].weekday()),
+        ("day_of_week", lambda i: HOURS[i].isoweekday() % 7 + 1),
     ],
 )
 def test_a_second_clock_and_a_counter_of_rows_are_no_streams(

@@ -225,6 +225,12 @@ class TestMarks:
         with pytest.raises(DataError, match=r"'a', row 1: '12.05k' and 59 cells more are not numbers"):
             read(tmp_path, "time;a\n" + rows(["12.05k", "950"] * 60))
 
+    @pytest.mark.parametrize("code", ["-99.9", "-999.9", "9999.9", "7999", "-6999", "32767", "4294967295"])
+    def test_codes_of_loggers_are_missing(self, code: str, tmp_path: Path) -> None:
+        history = read(tmp_path, "time;a\n" + rows([code if i == 50 else "13.1" for i in range(119)] + ["12.4"]))
+        assert np.flatnonzero(np.isnan(history.values[0])).tolist() == [50]
+        assert noted(history, "stands for a missing value 1 time", "--not-missing")
+
     def test_figures_that_are_no_numbers_are_refused_beyond_one_in_a_hundred(self, tmp_path: Path) -> None:
         cells = ["12..5" if i == 50 else "13.1" for i in range(120)]
         assert np.isnan(read(tmp_path, "time;a\n" + rows(cells)).values[0][50])
