@@ -20,6 +20,8 @@ _HEAD = 50
 _ROWS = 50
 #: Steps that a clock of whole units has gone, so that it is no sensor that happens to rise by one each time.
 _STEPS = 50
+#: Rows by which a column of large numbers is judged.
+_SOME = 200
 _CLOCK = r"^\s*\d{1,2}[:.]\d\d"
 #: Clocks in other zones differ by less.
 _ZONES_MS = 15 * 3_600_000
@@ -59,10 +61,14 @@ def require(columns: list[str], name: str) -> None:
         raise DataError(f"no column {name!r}", f"the columns are {', '.join(columns)}")
 
 
-def time_cells(frame: pl.DataFrame, time: tuple[str, ...]) -> pl.Series:
-    """The stamp column; several columns (a date and a clock, or year, month, day, hour) are joined into one text."""
+def time_cells(frame: pl.DataFrame, time: tuple[str, ...], form: str | None = None) -> pl.Series:
+    """The stamp column; several columns (a date and a clock, or year, month, day, hour) are joined into one text, with
+    blanks between as they are where their form is told."""
     if len(time) == 1:
         return frame[time[0]]
+    if form:
+        plain = [frame[name].cast(pl.String).str.strip_chars() for name in time]
+        return frame.select(pl.concat_str(plain, separator=" ").alias(",".join(time))).to_series()
     cells = [frame[name].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "") for name in time]
     if len(time) == 2:
         return (cells[0].str.replace(r"[ T]00:00(:00)?(\.0+)?$", "") + " " + _clock_text(cells[1])).rename(
@@ -83,9 +89,7 @@ def is_counter(name: str, values: Float64) -> bool:
         return False
     if (steps == 1).all():
         return len(values) >= _ROWS or words.counter_word(name)
-    return words.counter_word(name) and bool(
-        (steps >= 1).all() and (steps == np.rint(steps)).all() and (steps == 1).mean() > 0.9
-    )
+    return words.counter_word(name) and bool((values == np.rint(values)).all() and (steps == 1).mean() > 0.9)
 
 
 def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
@@ -95,7 +99,10 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
         return False
     held, stamps = values[known], milliseconds[known]
     epochs = [held * unit for unit in (*_UNITS_MS[:4], _UNITS_MS[-1])] + [(held - _SPREADSHEET) * MS_PER_DAY]
-    if any(float(np.median(np.abs(each - stamps))) <= _ZONES_MS for each in epochs):
+    large = float(np.median(np.abs(held))) > _LEAST
+    if large and any(float(np.median(np.abs(each - stamps))) <= _ZONES_MS for each in epochs):
+        return True
+    if _is_calendar(held, stamps):
         return True
     if len(held) < _ROWS and not words.clock_word(name):
         return False
@@ -108,12 +115,28 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
     )
 
 
+def _is_calendar(held: Float64, stamps: Int64) -> bool:
+    """Whether numbers are the stamps as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS."""
+    if held.min() < 19_000_101 or held.max() >= 1e14:
+        return False
+    some = np.linspace(0, len(held) - 1, min(len(held), _SOME)).astype(np.int64)
+    held, stamps = held[some], stamps[some]
+    times = (stamps + _ZONES_MS).astype("M8[ms]"), (stamps - _ZONES_MS).astype("M8[ms]")
+    late, early = (np.char.replace(np.datetime_as_string(each, "s"), "T", "") for each in times)
+    figures = [np.char.replace(np.char.replace(each, "-", ""), ":", "") for each in (early, late)]
+    size = len(str(int(held[0])))
+    low, high = (np.array([each[:size] for each in column.tolist()], dtype=np.float64) for column in figures)
+    return bool(((held >= low) & (held <= high)).mean() > 0.95)
+
+
 def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
     """Whether a column called so is the year, the month, the day, the hour or the minute of the stamp."""
     part = words.part_of_time(name)
     if part is None or not len(values):
         return False
     days = milliseconds.astype("M8[ms]").astype("M8[D]")
+    if part == words.WEEKDAY:  # from any day on, from 0 or 1
+        return len(np.unique((values - days.astype(int)) % 7)) == 1 and bool(values.max() - values.min() < 7)
     months = days.astype("M8[M]")
     clock = milliseconds % MS_PER_DAY
     expected = (
@@ -123,6 +146,7 @@ def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
         clock // 3_600_000,
         clock // 60_000 % 60,
         clock // 1000 % 60,
+        (days - days.astype("M8[Y]").astype("M8[D]")).astype(int) + 1,
     )[part]
     return bool((values == expected).mean() > 0.95)
 
@@ -152,8 +176,7 @@ def _is_clock(column: pl.Series) -> bool:
     if head.str.contains(_CLOCK).all():
         return True
     figures = head.str.extract(r"^(\d{1,4})(\.0)?$", 1).cast(pl.Int64, strict=False)
-    low = column.cast(pl.Float64, strict=False).min()
-    return figures.null_count() == 0 and bool(((figures % 100 < 60) & (figures <= 2400)).all()) and low is not None
+    return figures.null_count() == 0 and bool(((figures % 100 < 60) & (figures <= 2400)).all())
 
 
 def _is_day(column: pl.Series) -> bool:

@@ -97,7 +97,7 @@ def _delimiter(lines: Sequence[str]) -> str:
 
 def _widths(rows: list[Row]) -> tuple[int, float, int]:
     """The commonest width of the later rows, the share that has it, and the greatest width of the earlier ones."""
-    later = [len(row.cells) for row in rows[len(rows) // 2 :] if not row.comment]
+    later = [len(row.cells) - (row.cells[-1] == "") for row in rows[len(rows) // 2 :] if not row.comment]
     if not later:
         return 0, 0.0, 0
     width, count = Counter(later).most_common(1)[0]

@@ -47,7 +47,7 @@ def read_csv(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
     frames = [_frame(path, part) for part in parts]
     frame = pl.concat([frame for frame, _ in frames], how="diagonal") if len(frames) > 1 else frames[0][0]
     notes += [*parts[0].notes, *frames[0][1]]
-    if {"table", "_time", "_value"} <= set(frame.columns):
+    if {"table", "_time"} <= set(frame.columns) and {"_value", "result"} & set(frame.columns):
         frame = frame.drop([name for name in _INFLUX if name in frame.columns])
         notes.append(f"an export of InfluxDB{', annotated' if annotated else ''}: {', '.join(frame.columns)} are read")
     return Table(frame, path.name, parts[0].shape.delimiter), notes
@@ -109,7 +109,17 @@ def _frame(path: Path, part: _Part) -> tuple[pl.DataFrame, list[str]]:
 
 def _read(body: bytes, delimiter: str, names: Sequence[str]) -> pl.DataFrame:
     schema = dict.fromkeys(names, pl.String)
-    return pl.read_csv(io.BytesIO(body), separator=delimiter, has_header=False, schema=schema, encoding="utf8-lossy")
+    whole = io.BytesIO(_padded(body, delimiter, len(names)))
+    return pl.read_csv(whole, separator=delimiter, has_header=False, schema=schema, encoding="utf8-lossy")
+
+
+def _padded(body: bytes, delimiter: str, width: int) -> bytes:
+    """The body with empty cells at the end of its first row, by which the columns are counted, up to `width`."""
+    first, end, rest = body.partition(b"\n")
+    cells = next(csv.reader([first.decode(errors="replace")], delimiter=delimiter), [])
+    if len(cells) >= width or first.count(b'"') % 2:
+        return body
+    return first + delimiter.encode() * (width - max(len(cells), 1)) + end + rest
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -23,8 +23,8 @@ _DATE = (
     r"^(?P<a>\d{1,4}|\p{L}{3,9})\.?[-/. ,]+(?P<b>\d{1,2}|\p{L}{3,9})\.?(?P<mark>[-/. ,])[-/. ,]*(?P<c>\d{1,4})" + _CLOCK
 )
 _COMPACT = (
-    r"^(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)[T _-]?(?P<hour>\d\d)?:?(?P<minute>\d\d)?:?(?P<second>\d\d)?"
-    r"(?:[.,](?P<fraction>\d{1,9}))?$"
+    r"^(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?:[T _:-]?(?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)"
+    r"(?:[.,](?P<fraction>\d{1,9}))?)?)?)?$"
 )
 #: Years of two digits, as POSIX has them: 69 to 99 are of the last century.
 _PIVOT = 69

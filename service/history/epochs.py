@@ -21,11 +21,20 @@ _EPOCHS = (
 #: Counts of days: whose they are, from, to, and the number of 1970-01-01. As seconds they would all be of 1970.
 _DAYS = (
     ("days of a spreadsheet (day 25569 is 1970-01-01)", 25_569, 60_000, 25_569.0),
+    ("modified Julian days", 60_000, 88_069, 40_587.0),
     ("days of MATLAB", 700_000, 790_000, 719_529.0),
     ("Julian days", 2_440_588, 2_490_000, 2_440_587.5),
 )
 #: A count of days is as fine as its decimals: stamps this close to whole ones are these, ms.
 _WHOLE = ((60_000, 6_000), (1_000, 60))
+#: Counts of ticks: whose they are, from, to (2000 to 2100), the number of 1970-01-01, and how many are a ms.
+_TICKS = (
+    ("ticks of .NET (100 ns since year 1)", 6.308e17, 6.624e17, 621_355_968_000_000_000, 10_000),
+    ("ticks of Windows (100 ns since 1601)", 1.259e17, 1.575e17, 116_444_736_000_000_000, 10_000),
+    ("microseconds since 1601", 1.259e16, 1.575e16, 11_644_473_600_000_000, 1_000),
+)
+#: Epochs before 1980: figures that are mostly something else.
+_FIRST = 315_532_800_000
 _LENGTHS = (6, 8, 10, 12, 14)
 
 
@@ -45,12 +54,39 @@ def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
         if not epoch.irregular * 2 < calendar.irregular:
             return calendar, False
         return epoch, True
+    short = _calendar(values, known, "20")
+    if short is not None and short.irregular * 2 < epoch.irregular:
+        return short, False
+    if (counted := _counted(values, known)) is not None:
+        return counted
+    _check_era(epoch, values, known, name)
+    return epoch, True
+
+
+def _counted(values: Float64, known: Mask) -> tuple[Reading, bool] | None:
+    """Days and ticks since other moments than 1970, and whether they are in UTC, if every number is of our time."""
+    read = np.zeros(len(values), np.int64)
     for form, first, last, zero in _DAYS:
         if (values[known] >= first).all() and (values[known] < last).all():
-            stamps = _whole(np.where(known, (values - zero) * MS_PER_DAY, 0.0)[known])
-            read = np.zeros(len(values), np.int64)
-            read[known] = stamps
+            read[known] = _whole((values[known] - zero) * MS_PER_DAY)
             return Reading(form, read, known), False
+    for form, least, most, start, per_ms in _TICKS:
+        if (values[known] >= least).all() and (values[known] < most).all():
+            read[known] = (np.rint(values[known]).astype(np.int64) - start) // per_ms
+            return Reading(form, read, known), True
+    return None
+
+
+def _check_era(epoch: Reading, values: Float64, known: Mask, name: str) -> None:
+    """Raises DataError if most are before 1980, or one is beyond the last stamp."""
+    if (early := known & (np.abs(epoch.milliseconds) < _FIRST)).sum() * 2 > known.sum():
+        row = int(np.argmax(early))
+        moment = np.datetime64(int(epoch.milliseconds[row]), "ms").astype("M8[s]")
+        raise DataError(
+            f"column {name!r}, row {row + 1}: {values[row]:.15g} would be {moment} in {epoch.form}",
+            "name the form with --time-format (for example %y%m%d%H; %s for seconds since 1970, or since the start of "
+            "a recording), or another column with --time-column",
+        )
     if (outside := known & (np.abs(epoch.milliseconds) > LAST_TIMESTAMP)).any():
         row = int(np.argmax(outside))
         unit = epoch.form.split()[0]
@@ -58,7 +94,6 @@ def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
             f"column {name!r}, row {row + 1}: {values[row]:.6g} is no time of this era in {unit} since the epoch",
             "repair or remove the row, or name the time column with --time-column",
         )
-    return epoch, True
 
 
 def _epoch(values: Float64, known: Mask) -> Reading:
@@ -68,22 +103,25 @@ def _epoch(values: Float64, known: Mask) -> Reading:
     return Reading(f"{unit} since the epoch", np.rint(scaled).astype(np.int64), known)
 
 
-def _calendar(values: Float64, known: Mask) -> Reading | None:
-    """YYYYMM, YYYYMMDD, and these with HH, HHMM or HHMMSS, if every number is one."""
+def _calendar(values: Float64, known: Mask, century: str = "") -> Reading | None:
+    """YYYYMM, YYYYMMDD, and these with HH, HHMM or HHMMSS, if every number is one; with a `century` in front."""
     held = values[known]
     if (held != np.rint(held)).any() or held.min() < 10**5 or held.max() >= 10**14:
         return None
     lengths = np.unique(np.floor(np.log10(held)).astype(int) + 1)
     if len(lengths) != 1 or lengths[0] not in _LENGTHS:
         return None
-    text = pl.Series(held.astype(np.int64)).cast(pl.String)
-    read = read_dates(text + "01" if lengths[0] == 6 else text)[0]
+    size = int(lengths[0]) + len(century)
+    text = century + pl.Series(held.astype(np.int64)).cast(pl.String)
+    if size > _LENGTHS[-1]:
+        return None
+    read = read_dates(text + "01" if size == 6 else text)[0]
     years = read.milliseconds // (MS_PER_DAY * 365) + 1970
     if not read.valid.all() or years.min() < 1900 or years.max() > 2100:
         return None
     stamps = np.zeros(len(values), np.int64)
     stamps[known] = read.milliseconds
-    form = "YYYYMMDDHHMMSS"[: lengths[0]]
+    form = "YYYYMMDDHHMMSS"[len(century) : size]
     return Reading(f"read as {form} (--time-format reads them otherwise)", stamps, known)
 
 

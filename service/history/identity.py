@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from service.errors import DataError
 from service.history import words
+from service.history.dates import MS_PER_DAY
 from service.history.numbers import Numbers
 from service.records import Float64, Int64
 
 #: Share of the readings that may be lost to a stamp that comes twice.
 LOST = 0.01
+#: Share of the stamps at which a number comes that names a stream.
+PRESENT = 0.2
 #: Columns that are tried together, of so many; and values that are looked at.
 _TOGETHER, _TRIED, _VALUES = 3, 10, 4
 _WORDS_OF_BOOLEANS = ("true", "false", "yes", "no", "on", "off")
@@ -88,11 +91,22 @@ class Identity:
         if numeric and not (np.rint(known) == known).all():
             return None
         distinct = cells.n_unique()
-        few = len(cells) // (10 if numeric and words.stream_rank(name) == 2 else 2)
         rank = words.stream_rank(name)
+        few = len(cells) // (10 if numeric and rank == 2 else 2)
         if distinct < 2 or distinct > few or self._is_boolean(cells, rank):
             return None
+        if numeric and rank == 2 and self._is_measured(known, distinct):
+            return None
         return Candidate(name, rank, not numeric, distinct, place)
+
+    def _is_measured(self, known: Float64, distinct: int) -> bool:
+        """Whether whole numbers are readings or times of day: each comes at few of the stamps, or they count the parts
+        of days whose stamps have no clock."""
+        stamps = np.unique(self._times)
+        if len(known) < PRESENT * len(stamps) * distinct and len(stamps) < len(self._times):
+            return True
+        days = not (stamps % MS_PER_DAY).any() and known.min() in (0, 1) and known.max() - known.min() + 1 == distinct
+        return bool(days and any(abs(distinct - parts) * 24 <= parts for parts in (24, 48, 96)))
 
     @staticmethod
     def _is_boolean(cells: pl.Series, rank: int) -> bool:

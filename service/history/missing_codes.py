@@ -13,6 +13,8 @@ from service.records import Float64
 #: Numbers that loggers and archives write where they have none; the last three are those of NetCDF and GRIB.
 CODES = (
     *(-99.0, -200.0, -999.0, -9999.0, -99999.0, -999999.0, -32768.0),
+    *(-99.9, -999.9, 999.9, 9999.9, -6999.0, 6999.0, -7999.0, 7999.0),
+    *(32767.0, 2147483647.0, -2147483648.0, 4294967295.0),
     *(999.0, 9999.0, 99999.0, 999999.0, 9.969209968386869e36, 1e20, -1e34),
 )
 #: So often a lone negative number has to come before its sign counts against it.

@@ -27,9 +27,12 @@ _PROOF = {
 }
 _OPEN = {mark: _SIGN + rf"[1-9]\d{{0,2}}\{mark}\d{{3}}$" for mark in ".,"}
 _WHOLE = _SIGN + r"[1-9]\d{0,2}$"
+_PADDED = r"^[-+]?0\d+,"
 _SPACED = r"(\d)[ \u00a0\u2009\u202f'’](\d{3})"
 _UNIT = r"^([-+]?[\d.,]*\d(?:[eE][-+]?\d+)?)\s*([^\d\s.,+\-][^\d]{0,9})$"
 _DELIMITERS_OF_COMMAS = (";",)
+#: So many cells without the unit of the others may be: in a column of `1.2k` and `950` it is a factor.
+_BARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,12 @@ def decimal_marks(frame: pl.DataFrame, delimiter: str, told: str | None, dotted_
     delimiter speak for. Raises DataError for a column that is read equally well with either."""
     texts = [name for name in frame.columns if frame[name].dtype == pl.String]
     cells = {name: _plain(blank_missing(frame[name])).drop_nulls().str.replace(_UNIT, "$1") for name in texts}
+    if delimiter == ",":  # "+0120,1" in quotes is a reading and its flag
+        cells = {name: column.filter(~column.str.contains(_PADDED)) for name, column in cells.items()}
     proofs = {name: {mark: _count(cells[name], _PROOF[mark]) for mark in ".,"} for name in texts}
     elsewhere = {mark: [name for name in texts if proofs[name][mark] > proofs[name][_other(mark)]] for mark in ".,"}
+    if delimiter == ",":  # points between commas part decimals
+        elsewhere["."] += [name for name in texts if not any(proofs[name].values()) and _count(cells[name], _OPEN["."])]
     marks = {}
     for name in texts:
         proof = proofs[name]
@@ -144,7 +151,7 @@ def _likely(
         return other if seen == "," and not elsewhere[seen] else None
     if seen == ".":
         return None if dotted_dates and delimiter in _DELIMITERS_OF_COMMAS else "."
-    return {",": ".", ";": ","}.get(delimiter)
+    return "," if delimiter in _DELIMITERS_OF_COMMAS else None
 
 
 def _read(cells: pl.Series, decimal: str) -> tuple[pl.Series, str]:
@@ -157,7 +164,7 @@ def _read(cells: pl.Series, decimal: str) -> tuple[pl.Series, str]:
     values = _cast(plain, decimal)
     parts = plain.set(values.is_not_null(), None).str.extract_groups(_UNIT).struct.unnest()
     unit = parts["2"].drop_nulls().str.strip_chars().unique()
-    if len(unit) == 1 and parts["2"].count() * 2 > cells.count():
+    if len(unit) == 1 and values.count() <= _BARE * parts["2"].count():
         return values.fill_null(_cast(parts["1"], decimal)), str(unit[0])
     return values, ""
 

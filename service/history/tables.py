@@ -30,10 +30,11 @@ def read_table(table: Table, options: ReadOptions) -> History:
     if frame.height == 0:
         raise DataError(f"{table.name}: no rows", "give a file with a header line and observations")
     time = find_time(frame, options)
-    times = read_times(time_cells(frame, time), options)
+    times = read_times(time_cells(frame, time, options.time_format), options)
     if times.empty.all():
         raise DataError(f"{table.name}: no row has a time in {', '.join(time)}", "name it with --time-column")
     kept = ~times.empty
+    _check_headers(frame, time[0])
     beside = frame.drop(time).filter(pl.Series(kept))
     dotted = any("day/month" in note for note in times.notes) and "." in str(frame[time[0]][0])
     decimals = decimal_marks(beside, table.delimiter, options.decimal, dotted)
@@ -54,6 +55,21 @@ def read_table(table: Table, options: ReadOptions) -> History:
     if names is None:
         return _wide(cells, layout, notes)
     return _long(cells, layout, names, notes)
+
+
+def _check_headers(frame: pl.DataFrame, time: str) -> None:
+    """Raises DataError where a row is another header, as where files were put together that have other columns."""
+    texts = [name for name in frame.columns if frame[name].dtype == pl.String]
+    if time not in texts:
+        return
+    again = frame[time].str.strip_chars().str.to_lowercase() == time.lower()
+    for row in again.fill_null(False).arg_true():
+        cells = [(frame[name][row] or "").strip() for name in texts]
+        if [cell.lower() for cell in cells] != [name.lower() for name in texts]:
+            raise DataError(
+                f"row {row + 1} is another header: {', '.join(cells)} instead of {', '.join(texts)}",
+                "split the file there, and name both parts",
+            )
 
 
 def _mixed(decimals: dict[str, str], layout: Layout) -> list[tuple[str, str]]:

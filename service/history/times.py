@@ -6,6 +6,7 @@ that makes a regular series counts; if none does so clearly better than the othe
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -34,6 +35,9 @@ _HOURS = dict(
     )
 )
 _ZONED = "stamps name their zone"
+#: A stamp and the end of the interval that it begins: `01.03.2024 00:00 - 01.03.2024 01:00`, `... 00:00 - 01:00`.
+_SPAN = r"(\d[:.]\d\d(?:[:.]\d\d)?)\s*(?:\s-\s|[–/]|\sto\s|\sbis\s)\s*\d[\d./:\s-]*[:.]\d\d$"
+_BEGINS = "stamps have a beginning and an end: the beginning is read"
 #: Further back than any clock change reaches.
 _BEFORE = timedelta(hours=4)
 #: Share of the rows that may hold something else than a time, and how many words may stand below the table.
@@ -117,10 +121,12 @@ def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Ma
 
 
 def _told(cells: pl.Series, form: str) -> Times:
-    """Times in the format asked for."""
-    zoned = "%z" in form or "%Z" in form
+    """Times in the format asked for. Hours without minutes are full ones; `%s`, seconds since the epoch, are UTC."""
+    zoned = any(part in form for part in ("%z", "%Z", "%s"))
+    hours = re.search("%-?[HIkl]", form) and not re.search("%-?[MTRXcr]", form)
+    texts, whole = (cells + " 00", form + " %M") if hours else (cells, form)
     try:
-        read = cells.str.to_datetime(form, strict=False, time_unit="ms", time_zone="UTC" if zoned else None)
+        read = texts.str.to_datetime(whole, strict=False, time_unit="ms", time_zone="UTC" if zoned else None)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"--time-format {form!r}: {str(error).splitlines()[0]}", "as in %Y-%m-%d %H:%M:%S") from error
     if read.null_count() == len(read):
@@ -139,7 +145,10 @@ def _figures(values: pl.Series, column: pl.Series) -> Times:
 
 
 def _texts(cells: pl.Series, day_first: bool | None) -> Times:
-    cells = cells.str.replace(r"\[[^\]]*\]$", "")
+    cells = cells.str.replace(r"(.)\[[^\]]*\]$", "$1")
+    spans = cells.str.contains(_SPAN).fill_null(False)
+    if spans.any():
+        cells = cells.str.replace(_SPAN, "$1")
     zones = cells.str.extract(_ZONE, 2).str.to_lowercase()
     zoned = zones.null_count() < len(zones)
     if zoned and (unzoned := zones.is_null() & cells.is_not_null() & cells.str.contains(r"\d:\d\d")).any():
@@ -151,7 +160,8 @@ def _texts(cells: pl.Series, day_first: bool | None) -> Times:
     reading, notes = settle(cells.name, cells, read_dates(cells.str.replace(_ZONE, "$1")), day_first)
     if zoned:
         reading = Reading(reading.form, reading.milliseconds - _offset_ms(zones), reading.valid)
-    return _finish(cells, reading, zoned, (*notes, *((_ZONED,) if zoned else ())))
+    begins = (_BEGINS,) if spans.any() else ()
+    return _finish(cells, reading, zoned, (*notes, *begins, *((_ZONED,) if zoned else ())))
 
 
 def _finish(cells: pl.Series, reading: Reading, zoned: bool, notes: tuple[str, ...]) -> Times:

@@ -47,19 +47,8 @@ _TIME = (
 #: Columns of a stamp that is spread over several: a day and a clock, or the parts one by one.
 _DAYS = ("date", "datum", "fecha", "data", "dato", "day", "dag", "jour", "yyyymmdd", "localdate", "datelocal")
 _CLOCKS = (
-    "time",
-    "hour",
-    "clock",
-    "uhrzeit",
-    "zeit",
-    "hora",
-    "ora",
-    "heure",
-    "tijd",
-    "tid",
-    "hh",
-    "localtime",
-    "timelocal",
+    *("time", "hour", "hourending", "hr", "h", "stunde", "clock", "uhrzeit", "zeit", "hora", "ora", "heure", "tijd"),
+    *("tid", "hh", "localtime", "timelocal"),
 )
 _PARTS = (
     ("year", "yyyy", "yy", "yr", "jahr", "ano", "annee"),
@@ -69,6 +58,12 @@ _PARTS = (
     ("minute", "min", "mins", "mn"),
     ("second", "sec", "ss"),
 )
+_DAYS_WITHIN = (
+    ("doy", "dayofyear", "yday", "jday", "julianday"),
+    ("weekday", "dayofweek", "dow", "wochentag", "jourdelasemaine"),
+)
+#: The place of the day of the week in `part_of_time`.
+WEEKDAY = len(_PARTS) + 1
 #: What names a stream by itself, and what only does beside something else, or where stamps repeat.
 _SENSOR = (
     *("stream", "series", "sensor", "device", "meter", "station", "entity", "unique", "mac", "deveui", "lclid", "node"),
@@ -114,6 +109,7 @@ _QUANTITY = (
         "point",
         "room",
         "zone",
+        "location",
     ),
 )
 _VALUE = (
@@ -161,7 +157,21 @@ _COUNTER = (
     ),
     *("n", "line", "column1", "rowid", "recordid", "entry", "entryid"),
 )
-_PLACE = ("lat", "latitude", "lon", "lng", "long", "longitude", "elevation", "altitude", "alt", "easting", "northing")
+_PLACE = (
+    "location",
+    "stn",
+    "lat",
+    "latitude",
+    "lon",
+    "lng",
+    "long",
+    "longitude",
+    "elevation",
+    "altitude",
+    "alt",
+    "easting",
+    "northing",
+)
 _FLAG = re.compile(r"(^(qn|quality|flag|status|qc|code|version|pid|zip|postcode|plz)\d*$)|(id|ids|code|flag|quality)$")
 _CLOCK_NAME = re.compile(r"unix|epoch|timestamp|^ts$|^time$|clock|uptime|elapsed")
 
@@ -247,5 +257,5 @@ def clock_word(name: str) -> bool:
 
 
 def part_of_time(name: str) -> int | None:
-    """Of a column called year, month, day, hour, minute or second: its place in this list."""
-    return next((place for place, names in enumerate(_PARTS) if plain(name) in names), None)
+    """Of a column called year, month, day, hour, minute, second, day of the year or of the week: its place here."""
+    return next((place for place, names in enumerate((*_PARTS, *_DAYS_WITHIN)) if plain(name) in names), None)

@@ -16,6 +16,7 @@ from training.models.forecaster import Unrolled
 from training.models.memory.suspects import ACCEPTED, HOME_SEASONS
 
 AT, STEPS = 200, 420
+OFF = 3000  # steps: after as many without noise, next to none is remembered
 Change = Callable[[NDArray[np.float64]], None]
 
 
@@ -102,6 +103,16 @@ def test_readings_that_do_not_agree_are_no_level() -> None:
     found = unrolled(changed(put(slice(AT, AT + 6), sizes * np.resize([1.0, -1.0], (6, 1)))))
     assert np.isnan(found.judged.taken[AT : AT + 6]).mean() > 0.8
     assert np.abs(found.judged.offset[-1]).max() < 1.0
+
+
+def test_a_load_that_was_off_comes_back_in_its_own_unit() -> None:
+    """Off, a load has neither a level nor noise that another unit could be told by."""
+
+    on = 80 + np.random.default_rng(0).integers(0, 8, (OFF + 200, 4)).astype(float)
+    on[100:OFF] = 0.0
+    found = forecaster("ar").unroll(on, (470_000 + np.arange(len(on))) * HOUR)
+    assert (found.judged.factor == 1.0).all()
+    assert np.abs(found.one_step[OFF + 30 :]).max() < 200
 
 
 @pytest.mark.parametrize("factor", [1e3, 1e-3, 100.0])

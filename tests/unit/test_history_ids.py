@@ -55,6 +55,28 @@ def test_several_columns_where_one_is_not_enough(tmp_path: Path) -> None:
         read(tmp_path, "time,device,metric,value", rows, stream_column="device")
 
 
+def test_a_number_that_was_measured_names_no_stream(tmp_path: Path) -> None:
+    def row(i: int, k: int, name: str) -> str:
+        return f"{HOURS[i]},{name},{value(i, k)},{int(float(value(i, k)))},1"
+
+    rows = long_rows(["S1,OZONE", "S1,PM2.5", "S2,OZONE", "S2,PM2.5"], row)
+    history = read(tmp_path, "UTC,SiteName,Parameter,Value,AQI,Category", rows)
+    assert history.streams == ["S1/OZONE", "S1/PM2.5", "S2/OZONE", "S2/PM2.5"]
+    alone = [f"{time},{value(i, k)},{int(float(value(i, k)))}" for i, time in enumerate(HOURS) for k in range(2)]
+    with pytest.raises(DataError, match=r"50% of the readings.*--stream-column.*--duplicates"):
+        read(tmp_path, "time,Value,AQI", alone)
+
+
+@pytest.mark.parametrize("name", ["Stunde", "HourEnding", "h"])
+def test_the_hour_beside_a_day_names_no_stream(name: str, tmp_path: Path) -> None:
+    rows = [f"{time:%Y-%m-%d},{time.hour},{value(i)}" for i, time in enumerate(HOURS)]
+    history = read(tmp_path, f"date,{name},kw", rows)
+    assert (history.streams, len(history)) == (["kw"], len(HOURS))
+    halves = [f"{HOURS[i // 2]:%Y-%m-%d},{i % 48 + 1},{value(i)}" for i in range(240)]
+    with pytest.raises(DataError, match="have the stamp of another one"):
+        read(tmp_path, "date,settlement period,kw", halves)
+
+
 def test_several_columns_of_values_are_streams_of_each_name(tmp_path: Path) -> None:
     rows = long_rows(["a", "b"], lambda i, k, name: f"{HOURS[i]},{name},{value(i, k)},{value(i, k + 2)},off")
     header = "time,device,temp,hum,mode"
@@ -134,8 +156,15 @@ def test_of_columns_that_make_the_same_streams_the_readable_one_names_them(tmp_p
         ("since start", lambda i: round(i * 60.0, 1)),
         ("RECORD", lambda i: 1000 + i + (i > 50)),
         ("whatever", lambda i: 7 + i),
+        ("RECORD", lambda i: i if i < 70 else i - 70),
+        ("seq", lambda i: i % 64),
+        ("stamp", lambda i: f"{HOURS[i]:%Y%m%d%H%M%S}"),
+        ("day key", lambda i: f"{HOURS[i]:%Y%m%d}"),
         ("hour", lambda i: HOURS[i].hour),
         ("month", lambda i: HOURS[i].month),
+        ("doy", lambda i: HOURS[i].timetuple().tm_yday),
+        ("weekday", lambda i: HOURS[i].weekday()),
+        ("day_of_week", lambda i: HOURS[i].isoweekday() % 7 + 1),
     ],
 )
 def test_a_second_clock_and_a_counter_of_rows_are_no_streams(

@@ -110,6 +110,29 @@ class TestShape:
         assert noted(history, "1 comment among the rows")
         assert noted(history, "1 line of the header come again")
 
+    def test_another_header_among_the_rows_is_refused(self, tmp_path: Path) -> None:
+        cells = ["12.5;40", "13.1;41"] * 60
+        first, last = rows(cells[:60], TIMES[:60]), rows(cells[60:], TIMES[60:])
+        for header in ("time;hum;temp", "Time;temp;pressure"):
+            with pytest.raises(DataError, match=f"row 61 is another header: {header.replace(';', ', ')} instead of"):
+                read(tmp_path, f"time;temp;hum\n{first}{header}\n{last}")
+        same = read(tmp_path, f"time;temp;hum\n{first}TIME;Temp;Hum\n{last}")
+        assert [len(stamps) for stamps in same.timestamps] == [120, 120]
+
+    @pytest.mark.parametrize("short", [0, 7])
+    def test_rows_that_end_early_or_late(self, short: int, tmp_path: Path) -> None:
+        cells = ["12.5" if i == short else "12.5;40" for i in range(120)]
+        history = read(tmp_path, "time;temp;hum\n" + rows(cells))
+        assert [int(np.isnan(values).sum()) for values in history.values] == [0, 1]
+        some = read(tmp_path, "time;temp\n" + rows(["12.5" if i % 2 == 0 else "12.5;" for i in range(120)]))
+        assert (some.streams, len(some)) == (["temp"], 120)
+
+    def test_a_pivoted_export_of_influxdb(self, tmp_path: Path) -> None:
+        text = ",result,table,_time,temp\n" + "".join(
+            f",,0,{t.replace(' ', 'T')}:00Z,{v}\n" for t, v in zip(TIMES, VALUES, strict=True)
+        )
+        assert read(tmp_path, text).streams == ["temp"]
+
     def test_a_delimiter_at_the_end_of_rows(self, tmp_path: Path) -> None:
         history = read(tmp_path, PLAIN.replace(",", ";").replace("\n", ";\n").replace("temp;", "temp"))
         assert history.streams == ["temp"]
@@ -182,9 +205,31 @@ class TestMarks:
         text = "Zeit;kW;p\n" + rows(["0,98;1.013", "2,05;1.012"] * 60, GERMAN)
         with pytest.raises(DataError, match=r"'p': 1.013 is 1.013 or 1013.*--decimal \. .*--decimal , "):
             read(tmp_path, text)
+        quoted = "time,kW\n" + rows(['"12,050"', '"13,240"'] * 60, TIMES, ",")
+        with pytest.raises(DataError, match=r"'kW': 12,050 is 12.050 or 12050.*--decimal , .*--decimal \. "):
+            read(tmp_path, quoted)
+        assert read(tmp_path, quoted, decimal=",").values[0][0] == 12.05
+        assert read(tmp_path, quoted, decimal=".").values[0][0] == 12050
         assert read(tmp_path, text, decimal=".").values[1][0] == 1.013
         both = read(tmp_path, text, decimal=",")
         assert [values[0] for values in both.values] == [0.98, 1013]
+
+    @pytest.mark.parametrize("cells", [["1.2 kW", "950 W"], ["'+0120,1'", "'+0132,1'"]])
+    def test_a_column_of_several_units_or_with_flags_is_no_stream(self, cells: list[str], tmp_path: Path) -> None:
+        quoted = [cell.replace("'", '"') + ",5.5" for cell in cells]
+        history = read(tmp_path, "time,a,b\n" + rows(quoted * 60, TIMES, ","))
+        assert history.streams == ["b"]
+        assert noted(history, "columns left out (not numbers): a")
+
+    def test_a_factor_behind_some_numbers_is_no_unit(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"'a', row 1: '12.05k' and 59 cells more are not numbers"):
+            read(tmp_path, "time;a\n" + rows(["12.05k", "950"] * 60))
+
+    @pytest.mark.parametrize("code", ["-99.9", "-999.9", "9999.9", "7999", "-6999", "32767", "4294967295"])
+    def test_codes_of_loggers_are_missing(self, code: str, tmp_path: Path) -> None:
+        history = read(tmp_path, "time;a\n" + rows([code if i == 50 else "13.1" for i in range(119)] + ["12.4"]))
+        assert np.flatnonzero(np.isnan(history.values[0])).tolist() == [50]
+        assert noted(history, "stands for a missing value 1 time", "--not-missing")
 
     def test_figures_that_are_no_numbers_are_refused_beyond_one_in_a_hundred(self, tmp_path: Path) -> None:
         cells = ["12..5" if i == 50 else "13.1" for i in range(120)]

@@ -143,6 +143,54 @@ def test_dots_are_day_first_and_a_year_in_front_is_what_it_is(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize(
+    "form", ["%Y%m%d:%H", "%Y%m%d:%H%M", "%Y%m%d_%H:%M", "%y%m%d%H", "%y%m%d%H%M", "[%Y-%m-%d %H:%M]", "%Y%j%H"]
+)
+def test_hours_are_no_minutes(form: str, tmp_path: Path) -> None:
+    stamps = [f"{time:{form}}" for time in HOURS]
+    assert read(tmp_path, stamps, time_format=form).timestamps[0].tolist() == expected(HOURS), "told"
+    if "[" not in form and "%j" not in form:
+        assert read(tmp_path, stamps).timestamps[0].tolist() == expected(HOURS), "found"
+
+
+@pytest.mark.parametrize(("ends", "mark"), [("%H:%M", " - "), ("%d.%m.%Y %H:%M", " - "), ("%H:%M", "–")])
+def test_of_a_beginning_and_an_end_the_beginning_counts(ends: str, mark: str, tmp_path: Path) -> None:
+    stamps = [f"{time:%d.%m.%Y %H:%M}{mark}{time + timedelta(hours=1):{ends}}" for time in HOURS]
+    history = read(tmp_path, stamps, "MTU (UTC);load")
+    assert history.timestamps[0].tolist() == expected(HOURS)
+    assert "stamps have a beginning and an end: the beginning is read" in history.notes
+
+
+@pytest.mark.parametrize("zero", [datetime(1, 1, 1), datetime(1601, 1, 1)])
+def test_ticks_since_other_years(zero: datetime, tmp_path: Path) -> None:
+    stamps = [str((time - zero) // timedelta(microseconds=1) * 10) for time in HOURS]
+    assert read(tmp_path, stamps).timestamps[0].tolist() == expected(HOURS)
+
+
+@pytest.mark.parametrize("first", ["0", "24061", "2024.16", "202406100", "28487520"])
+def test_small_figures_are_no_times_unless_told(first: str, tmp_path: Path) -> None:
+    """A day of the year, a year, seconds since the start: as seconds since the epoch they would be of 1970."""
+    stamps = [first if i == 0 else str(int(float(first)) + i) for i in range(100)]
+    with pytest.raises(DataError, match=rf"'time', row 1: {first} would be 19.*seconds since the epoch.*--time-format"):
+        read(tmp_path, stamps)
+    if "." not in first:
+        told = read(tmp_path, stamps, time_format="%s")
+        assert told.timestamps[0].tolist() == [(int(first) + i) * 1000 for i in range(100)]
+        assert told.streams == ["value"], "small values are no clock beside small times"
+
+
+def test_several_columns_in_a_form_that_is_told(tmp_path: Path) -> None:
+    rows = [f"{time:%Y;%j;%H%M}" for time in HOURS]
+    history = read(tmp_path, rows, "year;day;hour;v", time_column="year,day,hour", time_format="%Y %j %H%M")
+    assert history.timestamps[0].tolist() == expected(HOURS)
+
+
+def test_blanks_round_a_day_and_an_hour(tmp_path: Path) -> None:
+    rows = [f"  {time - timedelta(hours=1):%Y%m%d};   {(time - timedelta(hours=1)).hour + 1}" for time in HOURS]
+    history = read(tmp_path, rows, "YYYYMMDD;   HH; T")
+    assert (history.streams, history.timestamps[0].tolist()) == (["T"], expected(HOURS))
+
+
 def test_a_form_that_is_told(tmp_path: Path) -> None:
     stamps = [f"{time:%Y.%j.%H%M}" for time in HOURS]
     assert read(tmp_path, stamps, time_format="%Y.%j.%H%M").timestamps[0].tolist() == expected(HOURS)

@@ -26,7 +26,7 @@ from training.models.memory.table import State
 from training.models.memory.units import Frame
 
 #: Raised when this code takes other readings into the same memory.
-REVISION = 1
+REVISION = 2
 WIDTHS = 10.0
 REACH = 3.0
 REACH_SEASONS = 30.0  # half-life
@@ -36,6 +36,7 @@ READY = 8  # readings before any is suspect
 HOME_SEASONS = 7
 NEAR_HOME = 0.3  # of the jump
 SNAP = 0.1  # of a factor's logarithm to that of a power of ten
+ALIKE = 3.0  # logarithms of a level and of its noise that changed by one factor
 TINY = 1e-300
 NO_RATIO = -1e40  # to a level within a running scale of zero: its last digits would be those of the factor
 LARGEST = 1e30  # of a reading that may be one: beyond, float32 and its squares end
@@ -166,9 +167,10 @@ class Suspects(nn.Module):
 
 def _is_unit(log: Tensor, jitter: Tensor, spread: Tensor) -> Tensor:
     """Whether a new level is the old one in another unit: far off by its ratio, and with noise that changed as much,
-    where that of a mere shift would have stayed."""
+    where that of a mere shift would have stayed. A load that was off had no noise to compare."""
     noise = torch.log((jitter / ((ACCEPTED - 1) * spread)).clamp(min=1e-9))
-    return (log.abs() > math.log(2.0)) & ((noise - log).abs() < noise.abs())
+    apart = (noise - log).abs()
+    return (log.abs() > math.log(2.0)) & (apart < noise.abs()) & (apart < ALIKE)
 
 
 def _snapped(log: Tensor) -> Tensor:
