@@ -49,7 +49,7 @@ def test_transactions_that_fail_are_said_until_one_does_not(subject: Worker) -> 
 
 def test_an_error_without_a_message_is_named_too(subject: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     subject.turn(2)
-    monkeypatch.setattr("service.engine.Engine.run", Mock(side_effect=MemoryError))
+    monkeypatch.setattr("service.processing.engine.Engine.run", Mock(side_effect=MemoryError))
     send(subject.pipeline._connections._broker, [(0, b"s", {"timestamp": START_MS, "value": 1})])  # type: ignore[arg-type]
     subject.turn(2)
     is_ready, why = subject.health.ready_answer()
