@@ -16,6 +16,7 @@ from training.fitting.custom_family import load_own
 from training.models import Forecaster, LatentAutoregression, Mixture, Target
 from training.models.joint import Joint
 from training.models.linear import linear_memory
+from training.models.memory.suspects import Moved
 
 ONE = Identity("one")
 #: Families on one memory: with a season of a day, no second one.
@@ -40,12 +41,14 @@ def test_families_on_one_memory_have_one_core_and_nothing_else_in_common() -> No
 
 
 def test_equal_cores_are_equal_to_the_last_bit_whatever_else_a_model_does() -> None:
+    """All but the reach of the rule for suspects, the largest error of late: errors are a model's own."""
     values, timestamps = streams("ar", 400, 4)
     rows = []
     for model in (forecaster("ar"), gru(1).eval(), gru(2).eval(), forecaster("mix")):
         row, _ = carried(model, model.initial_state(4), values, timestamps)
         core = next(part for part in model.state_parts() if part.name == "core")
         rows.append({name: row[name].numpy() for name in core.tensors})
+        rows[-1]["moved"] = rows[-1]["moved"][:, : Moved._fields.index("reach")]
     for other in rows[1:]:
         assert other.keys() == rows[0].keys()
         assert all(np.array_equal(other[name], rows[0][name]) for name in other)
