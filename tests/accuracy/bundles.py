@@ -21,11 +21,18 @@ ROOT = Path(__file__).parents[2]
 TRAINS = (
     "training/models",
     "training/fitting",
-    "training/data/panel.py",
-    "training/export/onnx_export.py",
+    "training/data",
+    "training/export",
     "training/train.py",
 )
-JUDGES = ("training/protocols", "training/*.py", "service/*.py", "service/model", "service/state", "tests/accuracy")
+JUDGES = (
+    "training/evaluation",
+    "service/*.py",
+    "service/model",
+    "service/processing",
+    "service/state",
+    "tests/accuracy",
+)
 
 
 def trained(panel: Panel, recipe: Recipe, split: Split, store: Path) -> Path:

@@ -32,7 +32,8 @@ def default_bundle(build: Path) -> Path:
 
 
 def _kept(build: Path, name: str) -> Path:
-    sources = [*sorted((ROOT / "training" / "models").glob("*.py")), ROOT / "training" / "export.py", Path(__file__)]
+    rooms = [ROOT / "training" / "models", ROOT / "training" / "export"]
+    sources = [*sorted(path for room in rooms for path in room.rglob("*.py")), Path(__file__)]
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     directory = build / "bench" / f"{name}-{content}"
     if not (directory / MANIFEST).is_file():
