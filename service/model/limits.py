@@ -20,7 +20,7 @@ from service.model.shapes import Shape, Sized, UnknownShape, sized
 EMITTED = frozenset([
     "Abs", "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum", "Div", "Equal", "Exp",
     "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "Identity",
-    "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Mod", "Mul", "Neg", "Not", "Or", "Reciprocal",
+    "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Reciprocal",
     "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Round", "Scan", "Shape", "Sigmoid", "Sin", "Slice",
     "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ])  # fmt: skip
@@ -29,7 +29,7 @@ PLAIN = frozenset([
     "Acos", "ArgMax", "ArgMin", "Asin", "Atan", "BatchNormalization", "CastLike", "Ceil", "Celu", "Constant",
     "Conv", "Cosh", "Einsum", "Elu", "Erf", "Flatten", "GRU", "Gelu", "GroupNormalization", "HardSigmoid",
     "HardSwish", "InstanceNormalization", "IsInf", "LSTM", "LayerNormalization", "LeakyRelu", "LogSoftmax", "Mean",
-    "Min", "Mish", "PRelu", "Pad", "Pow", "RNN", "Range", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax",
+    "Mish", "PRelu", "Pow", "RNN", "Range", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax",
     "ReduceProd", "ReduceSumSquare", "ScatterElements", "ScatterND", "Selu", "Sign", "Sinh", "Size", "Softmax",
     "Softsign", "Sqrt", "Sum", "Tan", "Tile", "TopK", "Trilu", "Xor",
 ])  # fmt: skip
