@@ -20,8 +20,9 @@ from service.model.shapes import Shape, Sized, UnknownShape, sized
 EMITTED = frozenset([
     "Abs", "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum", "Div", "Equal", "Exp",
     "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "Identity",
-    "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Reciprocal",
-    "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Round", "Scan", "Shape", "Sigmoid", "Sin", "Slice",
+    "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad",
+    "Reciprocal", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Round", "Scan", "Shape", "Sigmoid",
+    "Sin", "Slice",
     "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ])  # fmt: skip
 #: Further ones that a family of one's own is often made of. Their work follows from their shapes too.
