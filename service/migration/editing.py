@@ -113,8 +113,10 @@ class _Editor:
 
     def check_alike(self, before: int, after: int) -> None:
         """Raise StateError unless two partitions were last served under one generation, as rows mean the same then."""
-        generations = [marker and marker.generation for marker in map(self._markers.get, (before, after))]
-        if generations[0] != generations[1]:
+        generations = [
+            self._markers[partition].generation for partition in (before, after) if partition in self._markers
+        ]
+        if len(set(generations)) > 1:
             what = f"partitions {before} and {after} were last served under other generations: {generations}"
             raise StateError(what, "let the service commit in both of them first")
 

@@ -127,7 +127,14 @@ def test_replay_and_parquet_have_a_column_a_channel(plant: Path, bundle: Path, t
 
 def test_a_long_file_has_several_streams_of_several_channels(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
-    rows = ["stream,timestamp,a,b", "x,1000,1,2", "y,1000,3,", "x,2000,,", "x,2000,5,6", "y,2000,7,8"]
+    rows = [
+        "stream,timestamp,a,b",
+        "x,1700001000,1,2",
+        "y,1700001000,3,",
+        "x,1700002000,,",
+        "x,1700002000,5,6",
+        "y,1700002000,7,8",
+    ]
     path.write_text("\n".join(rows) + "\n")
     history = read_history(path, channels=["a", "b"])
     assert (history.streams, history.channels) == (["x", "y"], ("a", "b"))
