@@ -85,9 +85,9 @@ def test_a_coarser_grid_of_the_horizon_is_said() -> None:
 
 def test_several_targets_are_objects_and_several_channels_an_array() -> None:
     given_columns = columns(3, channels=3, targets=2)
-    encoder = Encoder(manifest(channels=("a", 'b"%s', "c"), targets=('b"%s', "a"), name="100%b"))
+    encoder = Encoder(manifest(channels=("a", 'b"%s', "c"), targets=('b"%s', "a"), name="100 +b"))
     for i, record in enumerate(map(json.loads, encoder.encode(**given_columns))):
-        assert record["model"] == "100%b@3f9a1c"
+        assert record["model"] == "100 +b@3f9a1c"
         assert record["value"] == given_columns["values"][i].tolist()
         assert list(record["one_step"]) == list(record["multi_step"]) == ['b"%s', "a"]
         for k, target in enumerate(record["one_step"]):
