@@ -213,7 +213,7 @@ def backtest(
     """Score an exported bundle through the service's own engine, beside last value and seasonal naive."""
     from rich.console import Console
 
-    from service.bundle import read_manifest
+    from service.model.manifest_file import read_manifest
     from service.sealing.trust import Trust
     from service.writing import check_writable, written_to
     from training.data.panel import Split, parse_season
@@ -228,7 +228,7 @@ def backtest(
         require_matplotlib()
     for target in filter(None, (json, plot and plot.with_suffix(".html"))):
         check_writable(target)
-    trust = Trust.to_use(operators)
+    trust = Trust.allowing(operators)
     manifest = read_manifest(bundle)
     history = _history(data, reading, manifest)
     season_ms = parse_season(season, manifest.interval_ms)

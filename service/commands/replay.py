@@ -47,7 +47,7 @@ def replay(
     check_writable(out)
     from service.model.loading import load_runtime  # slow to import, and a wrong flag should not wait for it
 
-    runtime = load_runtime(bundle, trust=Trust.to_use(operators))
+    runtime = load_runtime(bundle, trust=Trust.allowing(operators))
     history = read_for_bundle(data, reading, runtime.manifest)
     console = Console(stderr=True, highlight=False)
     for note in history.notes:
@@ -85,7 +85,7 @@ def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_ever
 @contextmanager
 def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
     """Write the service's own output records, one a line."""
-    from service.formats.json_codec import Encoder
+    from service.formats.json_encoder import Encoder
 
     encoder, names = Encoder(manifest), [name.encode() for name in readings.streams]
     with out.open("wb") as file:

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
 from service.history import ReadOptions, read_history
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from service.simulation import Sensors, merge
 from tests.support.running import documents, memory_broker, worker
 from training.data.panel import Split, make_panel

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
 from service.errors import SettingsError
 from service.history import ReadOptions, read_for_bundle
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from service.processing.missing_codes import Codes, MissingCodes, chosen_codes
 from service.records import Observations
 from service.settings.load import load_settings

@@ -41,7 +41,7 @@ DEMO = {
     "service.commands.simulate.feed",
     "service.delivery.connect",
     "service.observability.log",
-    "service.observability.metrics.PREFIX",
+    "service.observability.metrics.METRIC_PREFIX",
     "service.pipeline",
     "service.settings.security",
     "service.settings.groups",

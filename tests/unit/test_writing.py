@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
+from service.model.manifest_file import read_manifest
 from tests.support.bundles import write_bundle
 
 START = 1_700_006_400_000
