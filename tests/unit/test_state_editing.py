@@ -108,7 +108,7 @@ def test_a_group_that_serves_is_left_alone(recurrent: Runtime, monkeypatch: pyte
         ("boiler-3", "boiler-4", "'boiler-4'"),
         ("boiler-3", "boiler-3", "'boiler-3'"),
         ("boiler-3", "", "''"),
-        ("boiler-3", "a\tb", r"'a\\\\tb'"),
+        ("boiler-3", "a\tb", r"'a\\tb'"),
     ],
 )
 def test_what_cannot_be_renamed_is_said(recurrent: Runtime, old: str, new: str, what: str) -> None:
