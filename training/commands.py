@@ -109,13 +109,13 @@ def train(
     """Learn a forecaster from history, score it on the hold-out, fit it once more on everything, and export it."""
     from rich.console import Console
 
+    from training.bundle_directory import check_replaceable
     from training.data.counters import as_counters, check_kind, counter_remark, parse_register
     from training.data.interval import choose_interval
     from training.data.panel import Split, format_duration, format_seasons, make_panel, parse_duration, parse_seasons
     from training.data.seasons import find_seasons
     from training.evaluation.report import figures_table, weights_remark
     from training.progress import training_bar
-    from training.replacing import check_replaceable
     from training.train import Recipe, check_family, check_name, train_bundle
 
     console = Console(highlight=False)
@@ -258,7 +258,7 @@ def backtest(
             write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
     if plot:
         with written_to(plot):
-            _write_page(console, plot, bundle, panel, one, cut, leads, season_ms, trust)
+            _write_html_report(console, plot, bundle, panel, one, cut, leads, season_ms, trust)
 
 
 def demo(
@@ -281,7 +281,7 @@ def demo(
     run_demo(kafka=kafka, out=out, source=data, family=family, seconds=seconds, port=port, seed=seed, epochs=epochs)
 
 
-def _write_page(
+def _write_html_report(
     console: Console,
     path: Path,
     bundle: Path,
@@ -294,14 +294,14 @@ def _write_page(
 ) -> None:
     """The page of one protocol, `path` with the ending .html."""
     from training.data.panel import Split
-    from training.evaluation.html_report import write_page
+    from training.evaluation.html_report import write_html_report
     from training.evaluation.protocols import protocol_of
     from training.progress import scoring_bar
 
     cut = split or Split.parse(protocol_of(protocol).split, len(panel))
     with scoring_bar(console, "pictures") as report:
         page = path.with_suffix(".html")
-        pictures = write_page(
+        pictures = write_html_report(
             page, bundle, panel, protocol, cut, horizons=horizons, season_ms=season_ms, report=report, trust=trust
         )
     console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}", markup=False)
@@ -328,7 +328,7 @@ def _horizons(text: str | None) -> list[int] | None:
 
 
 def beaten_by(figures: Sequence[Figure], model: str) -> list[str]:
-    """The yardsticks whose mean absolute error over the horizon is smaller than the model's."""
+    """The baselines whose mean absolute error over the horizon is smaller than the model's."""
     longest = max(figure.horizon for figure in figures)
     errors = {figure.model: figure.mae for figure in figures if figure.horizon == longest and figure.stream is None}
     own = errors.pop(model, None)

@@ -19,6 +19,7 @@ from service.humanize import many
 from service.model.loading import load_runtime
 from service.processing.missing_codes import Codes
 from service.sealing.bundle_limits import MODEL_NAME
+from training.bundle_directory import replacing
 from training.data.checks import check_panel
 from training.data.gaps import longest_gap
 from training.data.panel import Panel, Split, fingerprint, format_duration
@@ -27,16 +28,15 @@ from training.evaluation.metrics import Figure
 from training.evaluation.report import manifest_figures
 from training.export.onnx_export import ROW_LIMIT, Identity, Model, add_backtest, export_bundle
 from training.export.parity import onnx_is_torch
-from training.fitting.custom_family import hold_to_laws, is_own, load_own
+from training.fitting.custom_family import check_invariants, is_custom, load_custom
 from training.fitting.families import AUTO, FAMILIES, MEMBERS, Plan, fit_family
 from training.fitting.problem import Problem
-from training.fitting.recurrent import Report, Schedule, no_report, schedule_of
+from training.fitting.recurrent import Schedule, TrainingProgress, no_progress, schedule_of
 from training.fitting.selection import fit_auto, reason
 from training.fitting.suspects import screened, suspects_note
 from training.models import Forecaster, Joint, Target
 from training.models.linear import LAGS
 from training.models.quantiles.support import Support, parse_support, support_of
-from training.replacing import replacing
 
 DEFAULT_FAMILY = "lstm"
 UNNAMED = ("value",)  # the channel of a stream that has but one
@@ -86,7 +86,13 @@ class _Fit:
 
 
 def train_bundle(
-    panel: Panel, recipe: Recipe, split: Split, out: Path, report: Report = no_report, *, refit: bool = False
+    panel: Panel,
+    recipe: Recipe,
+    split: Split,
+    out: Path,
+    report: TrainingProgress = no_progress,
+    *,
+    refit: bool = False,
 ) -> tuple[Manifest, list[Figure]]:
     """Train on the panel's first two parts, write a bundle to `out`, and score it on the third.
 
@@ -106,7 +112,9 @@ def train_bundle(
         return add_backtest(fresh, manifest_figures(figures)), figures
 
 
-def fit_bundle(panel: Panel, recipe: Recipe, split: Split, out: Path, report: Report = no_report) -> Manifest:
+def fit_bundle(
+    panel: Panel, recipe: Recipe, split: Split, out: Path, report: TrainingProgress = no_progress
+) -> Manifest:
     """Train and write the bundle, without a look at the hold-out. Raises DataError as `train_bundle` does."""
     started = time.monotonic()
     fits = _fits(panel, recipe, split, report)
@@ -117,7 +125,7 @@ def _targets(panel: Panel, recipe: Recipe) -> tuple[str, ...]:
     return recipe.targets or panel.channels or UNNAMED
 
 
-def _fits(panel: Panel, recipe: Recipe, split: Split, report: Report) -> list[_Fit]:
+def _fits(panel: Panel, recipe: Recipe, split: Split, report: TrainingProgress) -> list[_Fit]:
     _check(panel, recipe, split)
     torch.set_num_threads(recipe.threads)
     plan = _plan(recipe, report)
@@ -135,7 +143,7 @@ def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> _Fit:
 
 def _fitted_again(fits: Sequence[_Fit], panel: Panel, recipe: Recipe) -> list[_Fit] | None:
     """The same on all of the panel; None where it cannot be, or is interrupted."""
-    if is_own(recipe.family) and load_own(recipe.family).fits_itself:
+    if is_custom(recipe.family) and load_custom(recipe.family).fits_itself:
         return None
     try:
         return [
@@ -171,10 +179,10 @@ def _export(fits: Sequence[_Fit], panel: Panel, recipe: Recipe, record: Training
     name, channels = recipe.name or model.family, panel.channels or UNNAMED
     gap = longest_gap(panel.fed, model.span)
     identity = Identity(name, channels, targets, gap, record, codes_of(panel))
-    if isinstance(model, Joint) or not is_own(recipe.family):
+    if isinstance(model, Joint) or not is_custom(recipe.family):
         return export_bundle(model, identity, out, row_limit=recipe.row_limit)
-    own = load_own(recipe.family)
-    hold_to_laws(own, model, recipe.row_limit)
+    own = load_custom(recipe.family)
+    check_invariants(own, model, recipe.row_limit)
     with own.at("when it is exported"):
         manifest = export_bundle(model, identity, out, row_limit=recipe.row_limit)
         onnx_is_torch(model, out)
@@ -253,9 +261,9 @@ def _support(train: Panel, recipe: Recipe) -> Support:
     return support_of((train.only(recipe.targets) if recipe.targets else train).values.T)
 
 
-def _plan(recipe: Recipe, report: Report) -> Plan:
+def _plan(recipe: Recipe, report: TrainingProgress) -> Plan:
     def schedule(family: str) -> Schedule:
-        known = load_own(family).schedule if is_own(family) else schedule_of(family)
+        known = load_custom(family).schedule if is_custom(family) else schedule_of(family)
         own = replace(known, seed=recipe.seed)
         return own if recipe.epochs is None else replace(own, epochs=recipe.epochs)
 
@@ -264,8 +272,8 @@ def _plan(recipe: Recipe, report: Report) -> Plan:
 
 def check_family(family: str) -> None:
     """Raises DataError for a family that there is not, FamilyError for one's own that does not load."""
-    if is_own(family):
-        load_own(family)
+    if is_custom(family):
+        load_custom(family)
     elif family not in FAMILIES:
         raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}, or FILE.py:CLASS")
 
@@ -299,7 +307,7 @@ def _check(panel: Panel, recipe: Recipe, split: Split) -> None:
         raise DataError("an iterated autoregression reads one channel", "leave out --iterated or --channels")
     if panel.kind == "counter" and panel.channels:
         raise DataError("a counter has one channel", "leave out --channels, or --kind counter")
-    if is_own(recipe.family) and panel.channels:
+    if is_custom(recipe.family) and panel.channels:
         raise DataError("a family of one's own reads one channel", "leave out --channels, or choose a built-in family")
     check_targets(recipe.targets, panel.channels)
     for target in recipe.targets or panel.channels or UNNAMED:

@@ -50,7 +50,7 @@ def _against(figure: Figure, measure: str, rival: str = "seasonal_naive") -> str
 
 
 def _ltsf(records: Sequence[Record]) -> Rows:
-    """A row a bundle, and the yardsticks once a horizon."""
+    """A row a bundle, and the baselines once a horizon."""
     seen: set[object] = set()
     for record in sorted(records, key=lambda one: (one["case"]["data"], one["case"]["horizon"], one["case"]["family"])):
         data, horizon = record["case"]["data"], record["case"]["horizon"]

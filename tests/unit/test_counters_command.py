@@ -126,7 +126,7 @@ def test_only_what_rises_is_taken_for_a_meter() -> None:
 
 
 def test_a_counter_is_judged_as_the_gauge_of_its_increases(tmp_path: Path) -> None:
-    """Same panel, differenced beforehand or in the graph: the same model, yardsticks and figures."""
+    """Same panel, differenced beforehand or in the graph: the same model, baselines and figures."""
     raw = panel_of(meters())
     counters, split = as_counters(raw), Split.parse(None, len(raw))
     gauge = replace(counters, readings=None)

@@ -18,13 +18,13 @@ from service.observability.log import configure_log
 from service.writing import check_writable
 from training.data.interval import infer_interval
 from training.data.panel import Panel, Split, format_duration, make_panel
-from training.demo.host import Site, open_site, publish
-from training.demo.live_view import Screen, StreamLine, View, training_progress
+from training.demo.host import Host, publish, start_host
+from training.demo.live_view import LiveState, LiveView, StreamLine, training_progress
 from training.demo.metrics_client import Snapshot, scrape
-from training.demo.output_reader import Watch
+from training.demo.output_reader import OutputReader
 from training.evaluation.metrics import Figure
 from training.evaluation.plot import require_matplotlib
-from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.protocols.windows import ltsf_tasks
 from training.evaluation.report import figures_table, results, write_json
 from training.train import Recipe, train_bundle
@@ -74,16 +74,16 @@ def run_demo(
         configure_log("console", "info", log)
         panel, history, split = _learn_from(source, console)
         manifest, bundle = _train(panel, split, Recipe(family=family, seed=seed, epochs=epochs), out, console)
-        site = open_site(kafka, bundle, port, out)
+        host = start_host(kafka, bundle, port, out)
         try:
-            console.print(f"[bold]3. Stream[/bold] {_where(kafka)}, metrics at {site.url}/metrics")
-            tasks = ltsf_tasks(panel, Ask.of(manifest, split, DAY_MS))
-            watch = Watch(site.consumer(), manifest, tasks)
-            speed = _stream(site, watch, history, panel, split, seconds, console)
+            console.print(f"[bold]3. Stream[/bold] {_where(kafka)}, metrics at {host.url}/metrics")
+            tasks = ltsf_tasks(panel, TaskOptions.of(manifest, split, DAY_MS))
+            reader = OutputReader(host.consumer(), manifest, tasks)
+            speed = _stream(host, reader, history, panel, split, seconds, console)
         finally:
-            site.close()
-    figures = watch.figures()
-    _conclude(watch, figures, speed, source, out, console)
+            host.close()
+    figures = reader.figures()
+    _conclude(reader, figures, speed, source, out, console)
     return figures
 
 
@@ -114,37 +114,39 @@ def _train(panel: Panel, split: Split, wish: Recipe, out: Path, console: Console
 
 
 def _stream(
-    site: Site, watch: Watch, history: History, panel: Panel, split: Split, seconds: float, console: Console
+    host: Host, reader: OutputReader, history: History, panel: Panel, split: Split, seconds: float, console: Console
 ) -> Speed:
     """Catch up with the last weeks at once, then let the hold-out pass at a pace."""
     start = int(panel.timestamps[split.validation_end])
     end = int(panel.timestamps[split.end - 1]) + panel.interval_ms
     past, live = history.between(start - CATCH_UP_MS, start), history.between(start, end)
     began = time.monotonic()
-    sending = site.feed(past, 0.0)
-    _follow(watch, len(past), sending)
-    caught_up = watch.received
+    sending = host.feed(past, 0.0)
+    _follow(reader, len(past), sending)
+    caught_up = reader.received
     rate = caught_up / (time.monotonic() - began)
-    before = scrape(site.url)
+    before = scrape(host.url)
     pace = (end - start) / 1000 / seconds
-    sending = site.feed(live, pace)
-    with Screen(console, format_duration(watch.horizon_ms)) as screen:
-        display = Display(site, watch, screen, before, len(past) + len(live))
+    sending = host.feed(live, pace)
+    with LiveView(console, format_duration(reader.horizon_ms)) as live_view:
+        display = Display(host, reader, live_view, before, len(past) + len(live))
         try:
-            _follow(watch, len(past) + len(live), sending, display)
+            _follow(reader, len(past) + len(live), sending, display)
             display(last=True)
         except KeyboardInterrupt:
             console.print("   stopped early: what follows is about what has passed")
-    return Speed(caught_up, rate, watch.received - caught_up, before, scrape(site.url))
+    return Speed(caught_up, rate, reader.received - caught_up, before, scrape(host.url))
 
 
 class Display:
     """Turns what is known at a moment into a view, a few times a second."""
 
-    def __init__(self, site: Site, watch: Watch, screen: Screen, before: Snapshot | None, expected: int) -> None:
-        self._site, self._watch, self._screen, self._before = site, watch, screen, before
-        self._first, self._expected = watch.received, expected
-        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), watch.received)], maxlen=20)
+    def __init__(
+        self, host: Host, reader: OutputReader, live_view: LiveView, before: Snapshot | None, expected: int
+    ) -> None:
+        self._host, self._reader, self._live_view, self._before = host, reader, live_view, before
+        self._first, self._expected = reader.received, expected
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), reader.received)], maxlen=20)
         self._next = 0.0
 
     def __call__(self, last: bool = False) -> None:
@@ -153,14 +155,14 @@ class Display:
         if now < self._next and not last:
             return
         self._next = now + 0.25
-        self._marks.append((now, self._watch.received))
+        self._marks.append((now, self._reader.received))
         (then, received), (_, latest) = self._marks[0], self._marks[-1]
-        snapshot = scrape(self._site.url)
+        snapshot = scrape(self._host.url)
         waits = snapshot.end_to_end if snapshot else None
         if waits and self._before:
             waits = waits.since(self._before.end_to_end)
-        view = View(
-            when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(self._watch.now_ms / 1000)),
+        view = LiveState(
+            when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(self._reader.now_ms / 1000)),
             share=(latest - self._first) / max(1, self._expected - self._first),
             streams=int(snapshot.streams) if snapshot else 0,
             forecasts=latest - self._first,
@@ -169,12 +171,12 @@ class Display:
             p99=waits.quantile(0.99) if waits else float("nan"),
             lines=self._lines(),
         )
-        self._screen.show(view)
+        self._live_view.show(view)
 
     def _lines(self) -> list[StreamLine]:
         lines = []
-        for name, error, naive in self._watch.running():
-            record: dict[str, Any] = self._watch.last.get(name, {})
+        for name, error, naive in self._reader.running():
+            record: dict[str, Any] = self._reader.last.get(name, {})
             if record:
                 levels = [record["quantiles"].index(level) for level in (0.1, 0.5, 0.9)]
                 one, end = ([row[i] for i in levels] for row in (record["one_step"], record["multi_step"][-1]))
@@ -182,11 +184,11 @@ class Display:
         return lines
 
 
-def _follow(watch: Watch, expected: int, sending: Any, display: Display | None = None) -> None:
+def _follow(reader: OutputReader, expected: int, sending: Any, display: Display | None = None) -> None:
     """Read forecasts until there is one for each of the `expected` readings, or none comes any more."""
     heard = time.monotonic()
-    while watch.received < expected:
-        if watch.poll(0.1) or sending():
+    while reader.received < expected:
+        if reader.poll(0.1) or sending():
             heard = time.monotonic()
         elif time.monotonic() - heard > QUIET_S:
             return
@@ -194,13 +196,15 @@ def _follow(watch: Watch, expected: int, sending: Any, display: Display | None =
             display()
 
 
-def _conclude(watch: Watch, figures: list[Figure], speed: Speed, source: str, out: Path, console: Console) -> None:
+def _conclude(
+    reader: OutputReader, figures: list[Figure], speed: Speed, source: str, out: Path, console: Console
+) -> None:
     console.print("[bold]4. How good, how fast[/bold]")
     console.print(figures_table(figures, "ltsf", "the forecasts of the output topic"))
     console.print(_speed_table(speed))
     write_json(out / "demo.json", results("ltsf", source, figures))
     picture = out / "forecasts.png"
-    watch.gallery.draw(picture, f"{source}: forecasts of the service against what came", UNITS)
+    reader.gallery.draw(picture, f"{source}: forecasts of the service against what came", UNITS)
     console.print(f"picture: {picture}   figures: {out / 'demo.json'}   log: {out / 'demo.log'}")
 
 

@@ -42,8 +42,8 @@ class Figure(BacktestFigure):
     stream: str | None = None
     task: str = ""  # where a protocol has several at one horizon
     unscaled: tuple[str, ...] = ()  # streams whose MASE denominator is 0 or unknown: reported, not averaged
-    against: dict[str, dict[str, Difference]] = Field(default_factory=dict)  # yardstick, measure
-    relative_mase: float | None = None  # to a published yardstick
+    against: dict[str, dict[str, Difference]] = Field(default_factory=dict)  # baseline, measure
+    relative_mase: float | None = None  # to a published baseline
     relative_wql: float | None = None
 
 

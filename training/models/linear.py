@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from training.models.channels import FEATURES
-from training.models.forecaster import Target, View
+from training.models.contract import Target, View
 from training.models.memory.memory import LEVELS, MemorySpec
 from training.models.naive import PointForecaster
 

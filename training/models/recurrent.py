@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from training.models.bank import MOST_STATES, PhaseBank
 from training.models.cells import CELLS
-from training.models.forecaster import Forecaster, Target, View
+from training.models.contract import Target, View
+from training.models.forecaster import Forecaster
 from training.models.latent import Latent
 from training.models.linear import LinearAutoregression
 from training.models.memory.memory import LEVELS, MemorySpec

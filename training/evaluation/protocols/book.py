@@ -20,8 +20,8 @@ from service.model.runtime import Runtime, State
 from service.records import Float64, Int64
 from training.data.panel import Panel, Split
 from training.evaluation.metrics import mase_scales
-from training.evaluation.protocols.judge import Chunk
-from training.evaluation.protocols.task import Ask, Source, Task, check_split
+from training.evaluation.protocols.scoring import Chunk
+from training.evaluation.protocols.task import Source, Task, TaskOptions, check_split
 
 LAGS, EXAMPLES, ROWS = 64, 600, 1000
 KNOWN = EXAMPLES + LAGS  # rows
@@ -52,10 +52,10 @@ def book_history(seed: int) -> History:
     return History(["x"], [stamps], [book_values(seed)], [f"drawn with seed {seed}"])
 
 
-def book_tasks(panel: Panel, ask: Ask) -> list[Task]:
+def book_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """A task for each k that the bundle reaches, and the free run to the end of the hold-out."""
     if ask.stride > 1 or len(panel.streams) > 1 or panel.channels:
-        raise DataError("book judges one stream of one channel, forecast on its own grid", "give DATA as book:SEED")
+        raise DataError("book scorers one stream of one channel, forecast on its own grid", "give DATA as book:SEED")
     split = ask.split or Split.parse(BOOK_SPLIT, len(panel))
     check_split(panel, split)
     leads = [lead for lead in ask.horizons or LEADS if lead <= ask.horizon]

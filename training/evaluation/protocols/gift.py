@@ -20,7 +20,7 @@ from training.data.interval import infer_interval
 from training.data.panel import Panel, make_panel
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols.published import SEASONAL_NAIVE, Published
-from training.evaluation.protocols.task import Ask, Task, season_rows
+from training.evaluation.protocols.task import Task, TaskOptions, season_rows
 
 LENGTHS = {"short": 48, "medium": 480, "long": 720}
 MOST_WINDOWS = 20
@@ -55,7 +55,7 @@ def means(history: History, interval_ms: int) -> History:
     return History(list(history.streams), stamps, values, list(history.notes))
 
 
-def gift_tasks(panel: Panel, ask: Ask) -> list[Task]:
+def gift_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """The tasks that the bundle reaches (all lengths up to its horizon). Raises DataError if there are none."""
     if ask.stride > 1:
         raise DataError("the bundle forecasts on a coarser grid than it reads", "gift judges forecasts on one grid")

@@ -20,7 +20,7 @@ Source = Literal["multi_step", "one_step", "fed_back"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class TaskOptions:
     """What a bundle is asked: what it can do, and what was wished for (None = as the protocol has it)."""
 
     horizon: int
@@ -36,7 +36,7 @@ class Ask:
         split: Split | None = None,
         season_ms: int | None = None,
         horizons: Sequence[int] | None = None,
-    ) -> Ask:
+    ) -> TaskOptions:
         """The season is the bundle's shortest unless one is given."""
         stride = manifest.forecast_interval_ms // manifest.interval_ms
         season_ms = season_ms or min(manifest.seasons_ms, default=None)
@@ -93,7 +93,7 @@ def check_split(panel: Panel, split: Split) -> None:
         raise DataError(f"the split ends at row {split.end:,}, the data has {len(panel):,}", "change --split")
 
 
-def check_horizons(ask: Ask, horizons: Sequence[int]) -> None:
+def check_horizons(ask: TaskOptions, horizons: Sequence[int]) -> None:
     """Raises DataError for a horizon that the bundle does not reach."""
     if max(horizons) > ask.horizon:
         raise DataError(f"the bundle forecasts {ask.horizon} steps ahead", "ask for a shorter horizon")
