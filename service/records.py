@@ -21,7 +21,7 @@ LARGEST = 1e30
 LAST_TIMESTAMP = 253_402_300_799_999
 
 #: What the service itself remembers of a stream, before any model's tensors. All zeros = never seen.
-PREFIX = np.dtype(
+ROW_PREFIX = np.dtype(
     [
         ("last_slot", "<i8"),  # slot of the last step, in intervals since the epoch
         ("last_timestamp", "<i8"),  # stamp of the last accepted reading, ms

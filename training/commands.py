@@ -10,14 +10,16 @@ import typer
 from rich.markup import escape
 
 from service.bundle import MANIFEST
-from service.commands.data_options import Operators, Source, listed, reads_data
+from service.commands.data_options import Data, Operators, Reading
+from service.commands.expand import expand_options
 from service.errors import DataError
+from service.options import listed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from service.bundle import Manifest
-    from service.history import History
+    from service.history import History, ReadOptions
     from service.sealing.trust import Trust
     from training.data.panel import Panel, Split
     from training.evaluation.metrics import Figure
@@ -40,9 +42,10 @@ JudgedSplit = Annotated[str | None, typer.Option("--split", help=_SPLIT, show_de
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")]
 
 
-@reads_data
+@expand_options
 def train(
-    source: Source,
+    data: Data,
+    reading: Reading,
     out: Annotated[Path, typer.Option(help="The bundle's directory, which is made.")],
     family: Annotated[
         str,
@@ -123,7 +126,7 @@ def train(
     check_name(name)
     check_kind(kind or "gauge")
     check_replaceable(out)
-    history = _history(source)
+    history = _history(data, reading)
     interval_ms, said = choose_interval(history, interval)
     panel = make_panel(history, interval_ms)
     for note in (*panel.notes, *said):
@@ -151,7 +154,7 @@ def train(
         lags=lags,
         iterated=iterated,
         linear_path=not no_linear,
-        members=tuple(listed(members) or ()),
+        members=listed(members),
         budget_s=parse_duration(budget) / 1000 if budget else None,
         calibrated=not no_calibration,
         support=support,
@@ -160,7 +163,7 @@ def train(
         threads=threads,
         row_limit=row_limit,
         name=name,
-        targets=tuple(listed(targets) or ()),
+        targets=listed(targets or ""),
     )
     if (out / MANIFEST).is_file():
         console.print(f"note: the bundle in {escape(str(out))} is replaced")
@@ -189,10 +192,11 @@ def _training_notes(manifest: Manifest, panel: Panel, *, told: bool) -> list[str
     return [note for note in notes if note]
 
 
-@reads_data
+@expand_options
 def backtest(
     bundle: Bundle,
-    source: Source,
+    data: Data,
+    reading: Reading,
     protocol: Annotated[str, typer.Option(help=f"{PROTOCOL_NAMES}; or several, comma between.")] = "rolling",
     split: JudgedSplit = None,
     season: Season = None,
@@ -209,7 +213,7 @@ def backtest(
     """Score an exported bundle through the service's own engine, beside last value and seasonal naive."""
     from rich.console import Console
 
-    from service.bundle import read_manifest
+    from service.model.manifest_file import read_manifest
     from service.sealing.trust import Trust
     from service.writing import check_writable, written_to
     from training.data.panel import Split, parse_season
@@ -224,9 +228,9 @@ def backtest(
         require_matplotlib()
     for target in filter(None, (json, plot and plot.with_suffix(".html"))):
         check_writable(target)
-    trust = Trust.to_use(operators)
+    trust = Trust.allowing(operators)
     manifest = read_manifest(bundle)
-    history = _history(source, manifest)
+    history = _history(data, reading, manifest)
     season_ms = parse_season(season, manifest.interval_ms)
     leads = _horizons(horizons)
     contents = []
@@ -245,10 +249,10 @@ def backtest(
                 report=report,
                 trust=trust,
             )
-        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(source.data[0]).name}"))
+        console.print(figures_table(figures, one, title=f"{manifest.label} on {Path(data[0]).name}"))
         for line in remarks(figures, one):
             console.print(escape(line))
-        content = results(one, source.label, figures)
+        content = results(one, " ".join(data), figures)
         if remark := seen_remark(manifest, panel, cut or Split.parse(protocol_of(one).split, len(panel))):
             console.print(f"[bold]warning:[/bold] {remark}")
             content["seen"] = remark
@@ -307,19 +311,21 @@ def _write_html_report(
     console.print(f"pictures: {page}, {', '.join(picture.name for picture in pictures)}", markup=False)
 
 
-def _history(source: Source, manifest: Manifest | None = None) -> History:
+def _history(data: Sequence[str], reading: ReadOptions, manifest: Manifest | None = None) -> History:
     """DATA as a history, for a bundle if there is one; `book:SEED` is drawn."""
+    from service.history import read_for_bundle, read_history
     from training.evaluation.protocols.book import PREFIX, read_book
 
-    if source.label.startswith(PREFIX):
-        return read_book(source.label)
-    return source.read_for(manifest) if manifest else source.read()
+    name = " ".join(data)
+    if name.startswith(PREFIX):
+        return read_book(name)
+    return read_for_bundle(data, reading, manifest) if manifest else read_history(data, reading)
 
 
 def _horizons(text: str | None) -> list[int] | None:
     """`24,96` as numbers; None if not given. Raises DataError."""
     try:
-        horizons = [int(word) for word in listed(text) or []]
+        horizons = [int(word) for word in listed(text or "")]
     except ValueError:
         horizons = [0]
     if any(horizon < 1 for horizon in horizons):

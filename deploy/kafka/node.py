@@ -57,7 +57,7 @@ class Node:
 
     def await_ready(self, deadline: float) -> None:
         """Wait until Kafka says that it has started. Raises KafkaServerError with the end of the log."""
-        while READY not in self._said():
+        while READY not in self._output():
             if not self.running:
                 raise KafkaServerError(f"Kafka stopped while starting, see {self.log}:\n{self._tail()}")
             if time.monotonic() > deadline:
@@ -101,13 +101,13 @@ class Node:
         os.close(self._alive)
         self._process = self._alive = None
 
-    def _said(self) -> bytes:
+    def _output(self) -> bytes:
         with self.log.open("rb") as log:
             log.seek(self._started_at)
             return log.read()
 
     def _tail(self) -> str:
-        return self._said()[-3000:].decode(errors="replace")
+        return self._output()[-3000:].decode(errors="replace")
 
 
 def _at_rest(group: int) -> bool:

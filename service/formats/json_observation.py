@@ -70,7 +70,7 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-class Reader:
+class ObservationReader:
     """Reads observations of `channels` channels. Numbers as timestamps begin at `earliest` (ms)."""
 
     def __init__(self, channels: int, earliest: int = EARLIEST) -> None:

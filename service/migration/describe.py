@@ -18,8 +18,9 @@ from service.errors import StateError
 from service.migration.export import no_changelog
 from service.migration.snapshot import Snapshot, snapshots
 from service.settings.load import Settings
-from service.state.adoption import Adoption, unserved
+from service.state.adoption import Adoption
 from service.state.changelog import RowCodec
+from service.state.model_record import initial_record
 
 #: Names that are compared with a misspelt one, at most: comparing is slow.
 _COMPARED = 20_000
@@ -59,7 +60,7 @@ def unknown_stream(name: str, stream: str, known: Sequence[bytes], partitions: i
 
 def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, Any]:
     codec = RowCodec(manifest.state)
-    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
     rows = snapshot.one(key, codec)
     prefix, marker, generation = rows.prefix[0], rows.marker, int(rows.generations[0])
     adopted = adoption.adopt(f"partition {snapshot.partition}", rows.recorded, marker).model

@@ -16,17 +16,18 @@ from service.broker.port import Admin, Broker
 from service.bundle import CONTRACT, Manifest
 from service.errors import StateError, TopicMissing
 from service.migration.snapshot import snapshots
-from service.records import PREFIX, Int64
+from service.records import ROW_PREFIX, Int64
 from service.settings.load import Settings
-from service.state.adoption import Adoption, ModelRecord, adopt_tensors, check_grid, unserved
+from service.state.adoption import Adoption, adopt_tensors, check_grid
 from service.state.changelog import RowCodec, Rows
+from service.state.model_record import ModelRecord, initial_record
 from service.state.stream_time import Clock
 
 #: How long the group's offsets may be behind the changelog, s: the broker writes them down a moment later.
 _SETTLE_S, _LOOK_S = 10.0, 0.1
 
 
-class Part(BaseModel):
+class ExportedPartition(BaseModel):
     """One partition: its marker, and what the group had committed when it was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,12 +59,12 @@ class Header(BaseModel):
     group: str
     topic: str
     partitions: int
-    parts: tuple[Part, ...]
+    parts: tuple[ExportedPartition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Rows in columns, one a stream: `partition` [n], `prefix` PREFIX [n], `tensors` name -> [n, ...]."""
+    """Rows in columns, one a stream: `partition` [n], `prefix` ROW_PREFIX [n], `tensors` name -> [n, ...]."""
 
     header: Header
     streams: list[bytes]
@@ -81,7 +82,7 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
     """
     codec = RowCodec(manifest.state)
     topic, group, changelog = settings.topics.input, settings.kafka.group, settings.changelog
-    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
     with closing(broker.admin()) as admin, closing(broker.reader(changelog)) as reader:
         count = admin.partitions(changelog)
         if count is None:
@@ -93,7 +94,9 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
         markers = {p: rows.marker.next_offset for p, rows in found.items() if rows.marker is not None}
         committed = agreeing(admin, group, topic, before, markers)
     parts = tuple(
-        Part(partition=p, next_offset=m.next_offset, streams=m.streams, committed=committed[p], **m.clock._asdict())
+        ExportedPartition(
+            partition=p, next_offset=m.next_offset, streams=m.streams, committed=committed[p], **m.clock._asdict()
+        )
         for p, rows in found.items()
         if (m := rows.marker) is not None
     )
@@ -161,6 +164,6 @@ def _joined(header: Header, found: Mapping[int, Rows], manifest: Manifest) -> Ex
         header,
         [stream for rows in parts for stream in rows.streams],
         np.repeat(np.array(list(found), np.int64), counts),
-        np.concatenate([np.empty(0, PREFIX), *(rows.prefix for rows in parts)]),
+        np.concatenate([np.empty(0, ROW_PREFIX), *(rows.prefix for rows in parts)]),
         tensors,
     )

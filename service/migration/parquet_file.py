@@ -19,10 +19,11 @@ from pydantic import ValidationError
 from service.bundle import Manifest
 from service.errors import DataError, StateError
 from service.migration.export import Exported, Header
-from service.records import PREFIX
+from service.records import ROW_PREFIX
 from service.sealing.parts import CORE
-from service.state.adoption import ModelRecord, kept, other_meaning, unserved
+from service.state.adoption import other_meaning
 from service.state.changelog import RowCodec
+from service.state.model_record import ModelRecord, initial_record, kept_parts
 
 #: The entry of the file's metadata that holds a `Header`.
 KEY = "eddycast.state"
@@ -34,7 +35,7 @@ def write_export(exported: Exported, path: Path) -> None:
     columns = {
         "stream": pl.Series([stream.decode() for stream in exported.streams], dtype=pl.String),
         "partition": pl.Series(exported.partition),
-        **{name: pl.Series(np.ascontiguousarray(exported.prefix[name])) for name in PREFIX.names or ()},
+        **{name: pl.Series(np.ascontiguousarray(exported.prefix[name])) for name in ROW_PREFIX.names or ()},
         **{f"state.{name}": pl.Series(np.ascontiguousarray(t)) for name, t in exported.tensors.items()},
     }
     part = path.with_name(f".{path.name}.part")
@@ -59,7 +60,7 @@ def read_export(path: Path, manifest: Manifest) -> Exported:
     if text is None:
         raise DataError(f"{path} is a Parquet file that `eddycast state export` did not write", _EXPORT_AGAIN)
     header = _header(path, text)
-    new = unserved(manifest, RowCodec(manifest.state).layout)
+    new = initial_record(manifest, RowCodec(manifest.state).layout)
     kept = _kept(path, header, new, bool(manifest.parts))
     try:
         exported = _columns(header, pl.read_parquet(path), manifest, kept)
@@ -77,7 +78,7 @@ def _kept(path: Path, header: Header, new: ModelRecord, declares_parts: bool) ->
             what = f"{path}: rows of {header.model}, whose meaning is not known, and the bundle is {new.model}"
             raise StateError(what, f"name the bundle of {header.model} in bundle.directory")
         return {spec.name for part in new.parts for spec in part.tensors}
-    names = kept(old, new)
+    names = kept_parts(old, new)
     if CORE not in names:
         raise other_meaning(str(path), old, new)
     return {spec.name for part in new.parts if part.name in names for spec in part.tensors}
@@ -96,9 +97,9 @@ def _header(path: Path, text: str) -> Header:
 def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Collection[str]) -> Exported:
     """The rows with the tensors `taken` from the file, zeros for the others. Raises PolarsError for a column that is
     missing, ValueError and TypeError for one of another kind."""
-    prefix = np.zeros(len(frame), PREFIX)
-    for name in PREFIX.names or ():
-        prefix[name] = _numbers(frame, name, PREFIX[name], ())
+    prefix = np.zeros(len(frame), ROW_PREFIX)
+    for name in ROW_PREFIX.names or ():
+        prefix[name] = _numbers(frame, name, ROW_PREFIX[name], ())
     return Exported(
         header,
         [stream.encode() for stream in frame["stream"].to_list()],

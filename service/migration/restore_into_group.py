@@ -27,8 +27,8 @@ from service.migration.placement import Homes, find_homes
 from service.migration.start_offsets import Begin, check_not_gone_on, check_nothing_waits, find_starts
 from service.records import Int64
 from service.settings.load import Settings
-from service.state.adoption import ModelRecord, unserved
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.model_record import ModelRecord, initial_record
 from service.state.stream_time import Clock
 
 #: Bytes of rows in one transaction, about.
@@ -36,7 +36,7 @@ _TRANSACTION_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ImportOptions:
     """What the user knows better."""
 
     begin: Begin = "export"
@@ -53,7 +53,9 @@ class Imported:
     partitioner: str | None
 
 
-def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: Exported, options: Options) -> Imported:
+def import_rows(
+    broker: Broker, settings: Settings, manifest: Manifest, exported: Exported, options: ImportOptions
+) -> Imported:
     """Write an export's rows and offsets for the group of `settings`, whose changelog must be empty.
 
     Raises StateError for whatever would not go on as the exported service would have, before anything is written;
@@ -71,7 +73,7 @@ def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: E
         home = homes.of(exported.streams, exported.partition)
         markers = _markers(exported, home, offsets, moved=homes.partitioner is not None)
         with _begin_over(settings):
-            _write(broker, settings, _Rows(codec, unserved(manifest, codec.layout), exported, home), markers)
+            _write(broker, settings, _Rows(codec, initial_record(manifest, codec.layout), exported, home), markers)
             admin.set_group_offsets(group, topic, offsets)
     finally:
         admin.close()
@@ -79,7 +81,7 @@ def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: E
 
 
 def _places(
-    broker: Broker, topic: str, partitions: int, exported: Exported, options: Options
+    broker: Broker, topic: str, partitions: int, exported: Exported, options: ImportOptions
 ) -> tuple[Homes, dict[int, int]]:
     """Where streams belong among the partitions of the input, and from where each is read. Raises StateError."""
     header = exported.header

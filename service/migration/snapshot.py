@@ -15,7 +15,8 @@ import numpy as np
 from service.broker.port import Reader
 from service.errors import BrokerUnavailable, StateError
 from service.records import PartitionBatch
-from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, check_readable, is_stream
+from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, is_stream
+from service.state.unreadable import check_readable
 
 #: Records taken in one poll, and how long one waits for them, s.
 _RECORDS, _POLL_S = 20_000, 0.5

@@ -31,7 +31,7 @@ _FLOAT32 = 5e-7
 _UNSCALED_TOLERANCE = 1e-6
 
 
-def replay(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
+def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
     """Step through `wanted`, the arrays of golden.npz. Raises BundleError with the output, step and row of the first
     difference, and for a graph that fails."""
     manifest = runtime.manifest

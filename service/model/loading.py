@@ -6,10 +6,11 @@ from pathlib import Path
 
 import onnxruntime
 
-from service.bundle import FORECAST, GOLDEN, STEP, read_bundle
+from service.bundle import FORECAST, GOLDEN, STEP
 from service.errors import BundleError
 from service.model import golden, graph
 from service.model.golden_file import read_golden
+from service.model.manifest_file import read_bundle
 from service.model.runtime import Runtime
 from service.sealing.trust import Trust
 
@@ -42,7 +43,7 @@ def load_runtime(
         one.check_cost(max_batch, steps, batch)
     step, forecast = (_session(one.path, one.content, intra_op_threads) for one in graphs)
     runtime = Runtime(manifest, step, forecast, max_batch, guarded=any(one.flows for one in graphs))
-    golden.replay(directory, runtime, wanted)
+    golden.verify(directory, runtime, wanted)
     return runtime
 
 

@@ -20,7 +20,7 @@ from service.model.watchdog import Call, call, guarded_call
 from service.records import Float64, Int64
 
 Tensor = NDArray[Any]
-State = dict[str, Tensor]
+TensorState = dict[str, Tensor]
 
 #: Rows of every call are a multiple of this: a whole number of the widest vector registers.
 LANES = 16
@@ -30,7 +30,7 @@ LANES = 16
 class StepResult:
     """What one step gives, a row for each observation."""
 
-    next_state: State  # name -> [n, ...], the rows to store
+    next_state: TensorState  # name -> [n, ...], the rows to store
     one_step: Tensor  # [n, targets, quantiles]
     surprise: Tensor  # f32 [n], NaN where there was nothing to compare
     scores: Tensor  # f32 [n, targets, scores], of the previous forecast
@@ -68,7 +68,7 @@ class Runtime:
         values f64 [n, channels], NaN = missing; timestamps i64 [n], ms, the start of each row's slot;
         state name -> [n, ...], zeros = a stream never seen. Nothing given is changed.
         """
-        feeds: State = {"value": values, "timestamp": timestamps}
+        feeds: TensorState = {"value": values, "timestamp": timestamps}
         for name in self._state:
             feeds[f"state.{name}"] = state[name]
         one_step, surprise, scores, *rows = self._call(self._step, self._outputs, feeds, len(timestamps))
@@ -76,12 +76,14 @@ class Runtime:
 
     def forecast(self, timestamps: Int64, state: Mapping[str, Tensor]) -> Tensor:
         """multi_step [n, horizon, targets, quantiles] from rows of state, of which only `forecast_inputs` are read."""
-        feeds: State = {f"state.{name}": state[name] for name in self.forecast_inputs}
+        feeds: TensorState = {f"state.{name}": state[name] for name in self.forecast_inputs}
         feeds["timestamp"] = timestamps
         (multi_step,) = self._call(self._forecast, ["multi_step"], feeds, len(timestamps))
         return multi_step
 
-    def _call(self, session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
+    def _call(
+        self, session: onnxruntime.InferenceSession, outputs: list[str], feeds: TensorState, rows: int
+    ) -> list[Tensor]:
         if rows <= self.max_batch:
             return _run(self._run, session, outputs, feeds, rows)
         parts = [
@@ -117,7 +119,9 @@ def _chunks(rows: int, largest: int) -> list[tuple[int, int]]:
     return [(start, min(largest, rows - start)) for start in range(0, rows, largest)]
 
 
-def _run(run: Call, session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
+def _run(
+    run: Call, session: onnxruntime.InferenceSession, outputs: list[str], feeds: TensorState, rows: int
+) -> list[Tensor]:
     full = max(LANES, -(-rows // LANES) * LANES)
     if full == rows:
         return run(session, outputs, feeds)

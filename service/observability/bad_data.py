@@ -71,7 +71,7 @@ class BadData:
         self._throttle = Throttle(EVERY_S, clock)
         self._seen: dict[str, _Seen] = {}
 
-    def note(self, letters: Sequence[DeadLetter], decoded: Sequence[Observations], verdicts: NDArray[np.int8]) -> None:
+    def add(self, letters: Sequence[DeadLetter], decoded: Sequence[Observations], verdicts: NDArray[np.int8]) -> None:
         """Of one portion: its dead letters, and what became of its readings, laid end to end."""
         for letter in letters:
             seen = self._seen.get(letter.error)
@@ -84,7 +84,7 @@ class BadData:
             if count := int(counts[verdict]):
                 self._add(verdict, count, decoded, verdicts)
 
-    def say(self, now: bool = False) -> None:
+    def log_due(self, now: bool = False) -> None:
         """Write the lines that are due, or all that are left if this is the last chance."""
         for kind in list(self._seen):
             if now or self._throttle.is_due(kind):

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from service.observability.histogram import Distribution
 
-PREFIX = "eddycast_"
+METRIC_PREFIX = "eddycast_"
 #: The path of a record, in its order; the values of the label `stage`.
 STAGES = (
     "poll", "decode", "align", "waves", "gather", "step", "scatter", "forecast", "encode", "produce", "commit",
@@ -252,15 +252,17 @@ class Metrics:
             self.consumer_lag.labels(str(partition)).set(records)
 
     def _counter(self, name: str, unit: str, meaning: str, rises: str, *labels: str) -> Counter:
-        self.table.append(Definition(PREFIX + name, "counter", unit, labels, meaning, rises))
-        return Counter(PREFIX + name, meaning, labels, registry=self.registry)
+        self.table.append(Definition(METRIC_PREFIX + name, "counter", unit, labels, meaning, rises))
+        return Counter(METRIC_PREFIX + name, meaning, labels, registry=self.registry)
 
     def _gauge(self, name: str, unit: str, meaning: str, rises: str, *labels: str) -> Gauge:
-        self.table.append(Definition(PREFIX + name, "gauge", unit, labels, meaning, rises))
-        return Gauge(PREFIX + name, meaning, labels, registry=self.registry)
+        self.table.append(Definition(METRIC_PREFIX + name, "gauge", unit, labels, meaning, rises))
+        return Gauge(METRIC_PREFIX + name, meaning, labels, registry=self.registry)
 
     def _distribution(
         self, name: str, unit: str, meaning: str, rises: str, upper: Sequence[float], label: str = ""
     ) -> Distribution:
-        self.table.append(Definition(PREFIX + name, "histogram", unit, (label,) if label else (), meaning, rises))
-        return Distribution(self.registry, PREFIX + name, meaning, upper, label)
+        self.table.append(
+            Definition(METRIC_PREFIX + name, "histogram", unit, (label,) if label else (), meaning, rises)
+        )
+        return Distribution(self.registry, METRIC_PREFIX + name, meaning, upper, label)

@@ -1,9 +1,9 @@
 """A poll cut into portions, each of which may be followed by a commit.
 
-A portion holds, of each partition, the records that follow those of the portion before: what is committed after it is
+A chunk holds, of each partition, the records that follow those of the chunk before: what is committed after it is
 a prefix of every partition. There are four reasons to cut: steps (a stream that comes back after a day brings a
 thousand imputed steps with one record, and a transaction takes so many), cost (`demand.py`; a turn has so much time),
-evictions, which happen after certain records, and tombstones: their streams are forgotten at the end of a portion, so
+evictions, which happen after certain records, and tombstones: their streams are forgotten at the end of a chunk, so
 what such a stream reads next is in another.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.processing.demand import Steps, parts
+from service.processing.demand import StepEstimator, split_by_cost
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones, next_offset
 
 #: Of a partition number and its readings' stamps: `Eviction.cuts`.
@@ -33,11 +33,11 @@ class Decoded:
     tombstones: Tombstones
 
 
-def portions(
-    decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float = math.inf
+def cut_into_chunks(
+    decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_most: int, costing: float = math.inf
 ) -> Iterator[list[Decoded]]:
     """The poll in portions of about `at_most` steps, each of which costs about `costing` (`demand.cost`). No
-    stream is to be forgotten within a portion, before its last record."""
+    stream is to be forgotten within a chunk, before its last record."""
     numbers = _numbers(decoded, steps, cuts, at_most, costing)
     last = max((int(column[-1]) for column in numbers if len(column)), default=0)
     if last == 0:
@@ -49,8 +49,8 @@ def portions(
             yield kept
 
 
-def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float) -> list[Int64]:
-    """The portion of each observation, by partition; rising within each, since all reasons to cut are."""
+def _numbers(decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_most: int, costing: float) -> list[Int64]:
+    """The chunk of each observation, by partition; rising within each, since all reasons to cut are."""
     lengths = [len(one.observations) for one in decoded]
     if not sum(lengths):
         return [np.empty(0, np.int64) for _ in lengths]
@@ -59,7 +59,7 @@ def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int,
     demands = [steps(one.observations) for one in decoded]
     asked = np.concatenate([demand.steps for demand in demands])
     number = np.empty(len(order), np.int64)
-    number[order] = (np.cumsum(asked[order]) - 1) // at_most + parts(demands, order, costing)
+    number[order] = (np.cumsum(asked[order]) - 1) // at_most + split_by_cost(demands, order, costing)
     ends = np.cumsum(lengths)[:-1]
     return [
         column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one) if len(column) else column
@@ -85,7 +85,7 @@ def _returns(one: Decoded) -> Int64 | int:
 
 
 def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
-    """What portion `number` has of a partition. Records that are no observation go with those in front of them, or
+    """What chunk `number` has of a partition. Records that are no observation go with those in front of them, or
     with the first; after the last observation, with it."""
     start, stop = np.searchsorted(numbers, [number, number + 1]).tolist()
     offsets, end = one.observations.offsets, next_offset(one.batch)
@@ -93,7 +93,7 @@ def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
     highest = int(offsets[stop]) if stop < len(offsets) else end
     return Decoded(
         _records(one.batch, lowest, highest),
-        taken(one.observations, np.arange(start, stop)),
+        select(one.observations, np.arange(start, stop)),
         [letter for letter in one.letters if lowest <= letter.offset < highest],
         _tombstones(one.tombstones, lowest, highest),
     )
@@ -111,7 +111,7 @@ def _tombstones(column: Tombstones, lowest: int, highest: int) -> Tombstones:
     return Tombstones(column.streams[start:stop], column.offsets[start:stop])
 
 
-def taken(column: Observations, which: Int64) -> Observations:
+def select(column: Observations, which: Int64) -> Observations:
     """These of the observations, by index, rising."""
     if len(which) == len(column):
         return column

@@ -30,7 +30,7 @@ class Demand(NamedTuple):
     rank: Int64  # observations of the same stream before it in the poll
 
 
-class Steps:
+class StepEstimator:
     """Reads the demand off stamps and rows, without running anything."""
 
     def __init__(self, arena: Arena, interval_ms: int, max_gap: int) -> None:
@@ -74,7 +74,7 @@ def cost(calls: int, rows: int) -> float:
     return calls + rows / ROWS
 
 
-def parts(demands: Sequence[Demand], order: Int64, at_most: float) -> Int64:
+def split_by_cost(demands: Sequence[Demand], order: Int64, at_most: float) -> Int64:
     """The number of the part that each observation belongs to, along `order` and rising, such that no part costs more
     than `at_most` unless it is a single observation. `demands` are laid end to end, `order` indexes them."""
     steps = np.concatenate([demand.steps for demand in demands])

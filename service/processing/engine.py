@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.runtime import Runtime, State
+from service.model.runtime import Runtime, TensorState
 from service.processing import waves
 from service.processing.alignment import align
 from service.records import Float64, Int64, Observations
@@ -83,17 +83,17 @@ class Engine:
         batches: Sequence[Observations],
         stage: Stage = no_stage,
         wanted: Bool | None = None,
-        astray: Bool | None = None,
+        contradicted: Bool | None = None,
     ) -> Forecasts:
         """Step every observation once, in order within each stream, and forecast.
 
         `batches`: at least one, of different partitions. `wanted` [n] says at which observations a multi-step
-        forecast is made, in place of `forecast_every`; `astray` [n] is `align`'s, false unless given.
+        forecast is made, in place of `forecast_every`; `contradicted` [n] is `align`'s, false unless given.
         """
         with stage("waves"):
             slots = _joined([self._slots(batch) for batch in batches])
             cut = waves.cut(slots)
-        run = _Run(self, stage, slots, batches, wanted, astray)
+        run = _Run(self, stage, slots, batches, wanted, contradicted)
         for wave in cut:
             run.wave(wave)
         return run.result()
@@ -115,7 +115,7 @@ class _Run:
         slots: Int64,
         batches: Sequence[Observations],
         wanted: Bool | None,
-        astray: Bool | None,
+        contradicted: Bool | None,
     ) -> None:
         self._engine, self._runtime, self._arena = engine, engine.runtime, engine.arena
         self._interval = engine.runtime.manifest.interval_ms
@@ -123,7 +123,7 @@ class _Run:
         self._timestamps = _joined([batch.timestamps for batch in batches])
         self._values = _joined([batch.values for batch in batches])
         rows, shapes = len(slots), engine.runtime.output_shapes
-        self._astray = np.zeros(rows, np.bool_) if astray is None else astray
+        self._contradicted = np.zeros(rows, np.bool_) if contradicted is None else contradicted
         self._outputs = {name: np.empty((rows, *shape), dtype) for name, (dtype, shape) in shapes.items()}
         if engine.forecast_every > 1 or wanted is not None:
             self._outputs["multi_step"].fill(np.nan)
@@ -138,8 +138,8 @@ class _Run:
         """Everything for at most one observation a stream. `wave` indexes the columns."""
         slots, prefix = self._slots[wave], self._arena.prefix
         with self._stage("align"):
-            stamps, astray = self._timestamps[wave], self._astray[wave]
-            aligned = align(prefix[slots], stamps, self._interval, self._engine.max_gap, astray)
+            stamps, contradicted = self._timestamps[wave], self._contradicted[wave]
+            aligned = align(prefix[slots], stamps, self._interval, self._engine.max_gap, contradicted)
             accepted, fresh = aligned.accepted, aligned.fresh
             self._verdicts[wave] = aligned.verdict
             self._accepted[wave] = accepted
@@ -172,7 +172,7 @@ class _Run:
         with self._stage("forecast"):
             self._forecast(index, times, counts, result.next_state)
 
-    def _forecast(self, index: Int64, times: Int64, counts: Int64, state: State) -> None:
+    def _forecast(self, index: Int64, times: Int64, counts: Int64, state: TensorState) -> None:
         """A multi-step forecast for those rows that are due one."""
         due = counts % self._engine.forecast_every == 0 if self._wanted is None else self._wanted[index]
         if not due.any():
@@ -202,7 +202,7 @@ class _Run:
             with self._stage("scatter"):
                 self._arena.scatter(slots[rows], state)
 
-    def _advance(self, state: State, nothing: Float64, times: Int64) -> None:
+    def _advance(self, state: TensorState, nothing: Float64, times: Int64) -> None:
         """One step without a reading for the first rows of `state`, in place."""
         count = len(times)
         moved = self._runtime.step(nothing, times, {name: tensor[:count] for name, tensor in state.items()})

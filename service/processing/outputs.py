@@ -1,4 +1,4 @@
-"""From the engine's columns to what is produced: each partition's share of the forecasts, encoded; dead letters."""
+"""From the engine's columns to what is produced: encoded forecasts by partition, and dead letters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from service.formats.json_codec import Encoder, Headers, dead_letter
+from service.formats.json_encoder import Encoder, Headers, dead_letter
 from service.processing.alignment import Verdict
 from service.processing.engine import Forecasts
 from service.records import DeadLetter, Int64, Observations, PartitionBatch
@@ -27,7 +27,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class PartitionForecasts:
     """The observations of one partition that have a forecast, at least one."""
 
     batch: Observations
@@ -35,17 +35,17 @@ class Share:
     rows: slice  # which of the forecasts
 
 
-def shares(decoded: Sequence[Observations], forecasts: Forecasts) -> list[Share]:
+def forecasts_by_partition(decoded: Sequence[Observations], forecasts: Forecasts) -> list[PartitionForecasts]:
     """A share for each partition with a forecast, in the order of `decoded`, which the engine was given."""
     found = []
     for batch, start, end in _spans(decoded):
         first, last = np.searchsorted(forecasts.index, (start, end)).tolist()
         if last > first:
-            found.append(Share(batch, forecasts.index[first:last] - start, slice(first, last)))
+            found.append(PartitionForecasts(batch, forecasts.index[first:last] - start, slice(first, last)))
     return found
 
 
-def encoded(topic: str, share: Share, forecasts: Forecasts, encoder: Encoder) -> Output:
+def encode_forecasts(topic: str, share: PartitionForecasts, forecasts: Forecasts, encoder: Encoder) -> Output:
     """The share's forecasts as records: same key, same partition as the observations."""
     batch, here, rows = share.batch, share.here, share.rows
     everyone = len(here) == len(batch)
@@ -63,8 +63,11 @@ def encoded(topic: str, share: Share, forecasts: Forecasts, encoder: Encoder) ->
     return Output(topic, batch.partition, streams, values)
 
 
-def fitting(
-    outputs: Sequence[Output], parts: Sequence[Share], batches: Mapping[int, PartitionBatch], limit_bytes: int
+def split_oversized(
+    outputs: Sequence[Output],
+    parts: Sequence[PartitionForecasts],
+    batches: Mapping[int, PartitionBatch],
+    limit_bytes: int,
 ) -> tuple[list[Output], list[DeadLetter]]:
     """The outputs without those records whose key and value are larger than `limit_bytes` together, and a dead letter
     for the input of each of these. `outputs` are of the shares `parts`, of the input's `batches` by partition."""
@@ -107,7 +110,7 @@ def letters_at(batch: PartitionBatch, offsets: Int64, error: str, reason: str) -
     ]
 
 
-def dead(topic: str, letters: Sequence[DeadLetter], limit_bytes: int) -> list[Output]:
+def encode_dead_letters(topic: str, letters: Sequence[DeadLetter], limit_bytes: int) -> list[Output]:
     """The records that tell of dead letters: a column for each partition that they came from. `letters` are in the
     order of their records, partition by partition; `limit_bytes` as `codec.dead_letter` has it."""
     outputs = []

@@ -14,6 +14,6 @@ class Trust:
     operators: frozenset[str] = frozenset()  # ONNX operators beside those of the built-in families
 
     @classmethod
-    def to_use(cls, operators: str | None) -> Trust:
+    def allowing(cls, operators: str | None) -> Trust:
         """Any bundle, whose graphs may use the `operators` too, comma between."""
         return cls(operators=frozenset(word.strip() for word in (operators or "").split(",") if word.strip()))

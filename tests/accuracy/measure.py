@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from service.bundle import read_manifest
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from tests.accuracy.book import book_errors
 from tests.accuracy.bundles import JUDGES, TRAINS, digest, sources, trained
 from tests.accuracy.cases import UNSEEN, Case

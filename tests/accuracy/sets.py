@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from service.history import History, read_history
+from service.history import History, ReadOptions, read_history
 from training.data.panel import Panel, make_panel
 from training.evaluation.protocols.gift import gift_grid
 
@@ -56,7 +56,7 @@ def panel_of(name: str, folder: Path) -> Panel:
     """A set as a panel; streams of several files are named by file and column."""
     chosen = SETS[name]
     options: dict[str, Any] = {"time_column": chosen.time_column, "columns": chosen.columns}
-    parts = [read_history(folder / file, **options) for file in chosen.files]
+    parts = [read_history(folder / file, ReadOptions(**options)) for file in chosen.files]
     history = parts[0] if len(parts) == 1 else _beside(parts, chosen.files)
     if chosen.means:
         return gift_grid(history, chosen.interval_ms, MAX_GAP)

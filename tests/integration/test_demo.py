@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from deploy.kafka import KafkaServer
-from service.bundle import read_manifest
 from service.errors import AddressInUse, DataError
+from service.model.manifest_file import read_manifest
 from service.observability.health import Health
 from service.observability.http_port import HealthServer
 from training.demo import run_demo

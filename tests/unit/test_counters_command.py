@@ -13,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from service.__main__ import run
-from service.bundle import Manifest, read_manifest
+from service.bundle import Manifest
 from service.errors import DataError
+from service.model.manifest_file import read_manifest
 from training.data.counters import as_counters, counter_remark, find_register, increases, parse_register
 from training.data.panel import Panel, Split, fingerprint
 from training.evaluation.backtest import backtest

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from service.broker.memory.broker import MemoryBroker
 from service.broker.port import Headers
-from service.bundle import read_manifest
-from service.formats.json_codec import Encoder
+from service.formats.json_encoder import Encoder
 from service.history import History, read_history
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from service.observability.health import Health
 from service.observability.http_port import HealthServer
 from service.observability.metrics import Metrics

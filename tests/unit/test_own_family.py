@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from tests.models.zoo import HOUR
 
 pytestmark = pytest.mark.trains

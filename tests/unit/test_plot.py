@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import read_manifest
 from service.errors import MissingExtra
+from service.model.manifest_file import read_manifest
 from tests.support.bundles import Walk, write_bundle
 from training.data.panel import Panel, Split
 from training.evaluation.plot import STREAMS, WINDOWS, Gallery, plot_forecasts

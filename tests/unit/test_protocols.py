@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import read_manifest
 from service.history import History
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from tests.support.bundles import Walk, write_bundle
 from training.data.panel import Panel, Split, make_panel
 from training.evaluation.backtest import backtest, drive, score_tasks

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import Manifest, read_manifest
+from service.bundle import Manifest
 from service.errors import BundleError
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from training.data.panel import Panel, Split
 from training.fitting.problem import Problem
 from training.train import Recipe, fit_bundle, problem_of, train_bundle, whole_of

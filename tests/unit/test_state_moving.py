@@ -21,14 +21,14 @@ from service.errors import DataError, StateError, TopicMissing
 from service.migration.describe import describe
 from service.migration.export import Exported, take_export
 from service.migration.parquet_file import KEY, read_export, write_export
-from service.migration.restore_into_group import Imported, Options, bring_in
+from service.migration.restore_into_group import Imported, ImportOptions, import_rows
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
-from service.records import PREFIX
+from service.records import ROW_PREFIX
 from service.settings.load import Settings
 from service.settings.security import KafkaSettings
-from service.state.adoption import unserved
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.model_record import initial_record
 from service.state.stream_time import Clock
 from tests.support.bundles import RECURRENT, START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
@@ -84,7 +84,7 @@ def export(broker: MemoryBroker, manifest: Manifest, path: Path) -> Exported:
 
 
 def bring(fleet: Fleet, exported: Exported, settings: Settings = NEW, **options: Any) -> Imported:
-    return bring_in(fleet.broker, settings, fleet.runtime.manifest, exported, Options(**options))
+    return import_rows(fleet.broker, settings, fleet.runtime.manifest, exported, ImportOptions(**options))
 
 
 def grow(broker: MemoryBroker, partitions: int = 3) -> None:
@@ -141,7 +141,7 @@ def test_the_same_partitions_keep_their_streams_and_stream_time(recurrent: Runti
 def test_every_bit_passes_the_file(tmp_path: Path) -> None:
     manifest = write_bundle(tmp_path / "bundle", RECURRENT)
     rng, n = np.random.default_rng(3), 50
-    prefix = np.frombuffer(rng.bytes(n * PREFIX.itemsize), PREFIX)
+    prefix = np.frombuffer(rng.bytes(n * ROW_PREFIX.itemsize), ROW_PREFIX)
     tensors = {
         spec.name: np.frombuffer(rng.bytes(n * spec.row_bytes), spec.dtype).reshape(n, *spec.shape)
         for spec in manifest.state
@@ -151,7 +151,7 @@ def test_every_bit_passes_the_file(tmp_path: Path) -> None:
     streams = [f"ström-{i}" for i in range(n)]
     producer = broker.producer()
     producer.produce("eddycast-changelog", 0, [s.encode() for s in streams], codec.encode(prefix, tensors))
-    about = [codec.encode_model(unserved(manifest, codec.layout)), codec.encode_marker(Marker(7, n, Clock(5, 1)))]
+    about = [codec.encode_model(initial_record(manifest, codec.layout)), codec.encode_marker(Marker(7, n, Clock(5, 1)))]
     producer.produce("eddycast-changelog", 0, [MODEL_KEY, MARKER_KEY], about)
     broker.admin().set_group_offsets("eddycast", INPUT, {0: 7})
     found = export(broker, manifest, tmp_path / "rows.parquet")
@@ -241,9 +241,7 @@ def test_what_is_no_export_is_not_read(recurrent: Runtime, tmp_path: Path) -> No
     with pytest.raises(DataError, match="another version"):
         read_export(bad, manifest)
     other = write_bundle(tmp_path / "other", Walk())
-    with pytest.raises(
-        StateError, match=r"good.parquet: its rows were written by walk@.* mean something else to walk@"
-    ):
+    with pytest.raises(StateError, match=rf"good.parquet: .*{manifest.label}.*{other.label}"):
         read_export(good, other)
 
 
@@ -413,7 +411,7 @@ def test_a_stream_that_has_no_row_is_named_with_what_is_near(recurrent: Runtime,
         describe(fleet.broker, OLD, recurrent.manifest, "boiler7")
     assert "boiler-7" in caught.value.action
     other = write_bundle(tmp_path / "other", Walk())
-    with pytest.raises(StateError, match=r"rows were written by walk@.* mean something else to walk@"):
+    with pytest.raises(StateError, match=rf"{recurrent.manifest.label}.*{other.label}"):
         describe(fleet.broker, OLD, other, "boiler-7")
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from service.__main__ import run
-from service.bundle import MANIFEST, Manifest, content_version, read_manifest
+from service.bundle import MANIFEST, Manifest
 from service.errors import BundleError, SettingsError
 from service.model.loading import load_runtime
+from service.model.manifest_file import content_version, read_manifest
 from service.sealing.signing import SIGNATURE, new_key, sign
 from service.sealing.trust import Trust
 from service.settings.load import load_settings

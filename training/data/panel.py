@@ -18,9 +18,10 @@ import numpy as np
 from service.errors import DataError
 from service.history import History, is_missing
 from service.humanize import many
-from service.processing.alignment import Verdict, assign_slots
+from service.processing.alignment import Verdict
 from service.processing.missing_codes import Codes
 from service.records import Float64, Int64
+from training.data.slots import assign_slots
 
 #: A gap beyond this many slots makes the service start a stream afresh, unless a manifest says otherwise.
 MAX_GAP = 512

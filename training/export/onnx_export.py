@@ -21,19 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.bundle import (
-    FORECAST,
-    GOLDEN,
-    MANIFEST,
-    STEP,
-    BacktestFigure,
-    Manifest,
-    TensorSpec,
-    TrainingRecord,
-    read_manifest,
-    write_manifest,
-)
+from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, BacktestFigure, Manifest, TensorSpec, TrainingRecord
 from service.errors import DataError
+from service.model.manifest_file import read_manifest, write_manifest
 from service.processing.missing_codes import Codes
 from service.sealing.parts import CORE, Part, meaning_of
 from training.data.counters import increases

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from service.bundle import FORECAST, STEP, read_manifest
+from service.bundle import FORECAST, STEP
+from service.model.manifest_file import read_manifest
 from training.export.invariants import TOLERANCE, close, unit_of
 from training.export.synthetic import sample
 from training.models import Forecaster

@@ -16,7 +16,7 @@ import numpy as np
 
 from service.errors import DataError
 from service.history import History
-from service.model.runtime import Runtime, State
+from service.model.runtime import Runtime, TensorState
 from service.records import Float64, Int64
 from training.data.panel import Panel, Split
 from training.evaluation.metrics import mase_scales
@@ -85,7 +85,7 @@ def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
     """At every origin of a task, each stream by itself: the median of the next value, read as if it had come."""
     panel = task.panel
     for stream in range(len(panel.streams)):
-        state: State = {s.name: np.zeros((1, *s.shape), s.dtype) for s in runtime.manifest.state}
+        state: TensorState = {s.name: np.zeros((1, *s.shape), s.dtype) for s in runtime.manifest.state}
         for row in range(int(task.origins[-1]) + 1):
             result = runtime.step(panel.values[stream, row].reshape(1, 1), panel.timestamps[row : row + 1], state)
             state = result.next_state
@@ -96,7 +96,7 @@ def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
                 yield Chunk(np.array([stream]), np.array([row]), one, multi)
 
 
-def _fed_back(runtime: Runtime, state: State, stamp: int, value: float, steps: int) -> Float64:
+def _fed_back(runtime: Runtime, state: TensorState, stamp: int, value: float, steps: int) -> Float64:
     """[steps] from a row of state and the first forecast on."""
     path = [value]
     for step in range(1, steps):
