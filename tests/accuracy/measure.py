@@ -14,18 +14,18 @@ from service.model.manifest_file import read_manifest
 from tests.accuracy.book import book_errors
 from tests.accuracy.bundles import JUDGES, TRAINS, digest, sources, trained
 from tests.accuracy.cases import UNSEEN, Case
-from tests.accuracy.sets import DAY, SETS, only, panel_of, without
+from tests.accuracy.sets import DAY, SETS, only, panel_of, training_rows, without
 from tests.bench.graphs import sweep
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.backtest import backtest, score_tasks
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols import protocol_of
-from training.evaluation.protocols.gift import training_rows
 from training.evaluation.protocols.task import Task, TaskOptions
 from training.evaluation.protocols.windows import rolling_tasks
 from training.evaluation.report import results
 from training.fitting.masking import holes
-from training.train import Recipe
+from training.recipe import Recipe
 
 BATCHES = (1, 64, 512)
 #: Steps since a stream's start: (first, last) of the origins that are judged together.
@@ -79,9 +79,16 @@ def cost(bundle: Path) -> Record:
 
 def _recipe(case: Case, panel: Panel) -> Recipe:
     horizon = case.horizon or DAY // panel.interval_ms
-    recipe = Recipe(case.family, horizon, season_ms=DAY, seed=case.seed, epochs=case.epochs, name="model")
     second = SETS[case.data].second_season_ms if case.data in SETS else None
-    return replace(recipe, linear_path=case.linear_path, second_season_ms=second)
+    return Recipe(
+        case.family,
+        horizon,
+        seasons_ms=(DAY, second) if second else (DAY,),
+        linear_path=case.linear_path,
+        seed=case.seed,
+        epochs=case.epochs,
+        name="model",
+    )
 
 
 def _split(case: Case, panel: Panel) -> Split:

@@ -11,7 +11,8 @@ from tests.accuracy.cases import PARTS, cases
 from tests.accuracy.measure import STARTS, _holes, _start, _unseen, key_of
 from tests.accuracy.page import NOT_YET, TABLES, render
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.backtest import backtest
 from training.evaluation.report import results
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from service.errors import DataError
 from service.model.loading import load_runtime
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
-from training.data.panel import Panel, Split, trailing_means
+from training.data.panel import Panel
+from training.data.slot_means import trailing_means
+from training.data.split import Split
 from training.evaluation import baselines as baselines
 from training.evaluation.backtest import backtest, drive
 from training.evaluation.metrics import Figure, Scores, mase_scales

@@ -21,8 +21,10 @@ from service.observability.health import Health
 from service.observability.http_port import HealthServer
 from service.observability.metrics import Metrics
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel, Split
-from training.demo.host import publish, write_long
+from training.bundle_directory import install
+from training.data.panel import Panel
+from training.data.split import Split
+from training.demo.host import write_long
 from training.demo.live_view import LiveState, LiveView, StreamLine, plain_line, training_progress
 from training.demo.metrics_client import Histogram, parse, scrape
 from training.demo.output_reader import OutputReader, PassiveListener, Recent
@@ -189,12 +191,12 @@ class TestWatch:
             assert 0 < naive < 10
 
 
-class TestSite:
+class TestHost:
     def test_publishing_writes_the_manifest_last_and_replaces_what_was_there(self, tmp_path: Path) -> None:
         write_bundle(tmp_path / "a", Walk())
         write_bundle(tmp_path / "b", Walk(horizon=5))
         for source, horizon in (("a", 3), ("b", 5)):
-            publish(tmp_path / source, tmp_path / "published")
+            install(tmp_path / source, tmp_path / "published")
             assert load_runtime(tmp_path / "published").manifest.horizon == horizon
 
     def test_readings_written_for_another_process_are_read_back_the_same(self, tmp_path: Path) -> None:

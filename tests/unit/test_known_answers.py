@@ -9,7 +9,8 @@ import pytest
 
 from service.history import read_history
 from tests.support.shared import SHARED, needs_shared_data
-from training.data.panel import Panel, Split, make_panel
+from training.data.panel import Panel, make_panel
+from training.data.split import Split
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols.gift import gift_grid, gift_tasks
 from training.evaluation.protocols.published import SEASONAL_NAIVE

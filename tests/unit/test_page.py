@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.support.bundles import OFFSETS, QUANTILES, Walk, write_bundle
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.error_breakdown import ErrorBreakdown
 from training.evaluation.html_report import write_html_report
 from training.evaluation.protocols.scoring import Scorer

@@ -11,13 +11,16 @@ import pytest
 from service.history import History
 from service.model.loading import load_runtime
 from service.model.manifest_file import read_manifest
+from tests.accuracy.book import book_history, book_values
+from tests.accuracy.sets import training_rows
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel, Split, make_panel
+from training.data.panel import Panel, make_panel
+from training.data.slot_means import slot_means
+from training.data.split import Split
 from training.evaluation.backtest import backtest, drive, score_tasks
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols import PROTOCOLS
-from training.evaluation.protocols.book import book_history, book_values
-from training.evaluation.protocols.gift import geometric_means, means, relative, training_rows, window_origins
+from training.evaluation.protocols.gift import geometric_means, relative, window_origins
 from training.evaluation.protocols.scoring import ScoredBatch
 from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.report import remarks
@@ -103,7 +106,7 @@ class TestGift:
 
     def test_hours_are_means_of_what_was_observed(self) -> None:
         stamps = START + np.arange(6) * HOUR // 2
-        history = means(History(["a"], [stamps], [np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan])], []), HOUR)
+        history = slot_means(History(["a"], [stamps], [np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan])], []), HOUR)
         assert history.timestamps[0].tolist() == [START, START + HOUR]
         assert history.values[0].tolist() == [2.0, 5.0]
 

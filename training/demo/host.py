@@ -19,7 +19,6 @@ import polars as pl
 from service.app import Service
 from service.broker.memory.broker import MemoryBroker
 from service.broker.port import Broker, Consumer
-from service.bundle import MANIFEST
 from service.commands.simulate import feed
 from service.delivery.connect import kafka_broker
 from service.errors import EddycastError
@@ -211,15 +210,6 @@ def write_long(history: History, path: Path) -> None:
         {"stream": names.gather(readings.stream), "timestamp": readings.timestamps, "value": readings.values[:, 0]}
     )
     frame.write_parquet(path)
-
-
-def publish(bundle: Path, to: Path) -> Path:
-    """Copy a bundle to where services look for it; the manifest last, so that nobody sees half a bundle."""
-    to.mkdir(parents=True, exist_ok=True)
-    (to / MANIFEST).unlink(missing_ok=True)
-    for file in sorted(bundle.iterdir(), key=lambda file: file.name == MANIFEST):
-        (to / file.name).write_bytes(file.read_bytes())
-    return to
 
 
 def _free_port() -> int:

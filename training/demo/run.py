@@ -16,18 +16,23 @@ from service.bundle import Manifest
 from service.history import History, read_history
 from service.observability.log import configure_log
 from service.writing import check_writable
+from training.bundle_directory import install
+from training.data.durations import format_duration
 from training.data.interval import infer_interval
-from training.data.panel import Panel, Split, format_duration, make_panel
-from training.demo.host import Host, publish, start_host
+from training.data.panel import Panel, make_panel
+from training.data.split import Split
+from training.demo.host import Host, start_host
 from training.demo.live_view import LiveState, LiveView, StreamLine, training_progress
 from training.demo.metrics_client import Snapshot, scrape
+from training.demo.options import DemoOptions
 from training.demo.output_reader import OutputReader
 from training.evaluation.metrics import Figure
 from training.evaluation.plot import require_matplotlib
 from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.protocols.windows import ltsf_tasks
 from training.evaluation.report import figures_table, results, write_json
-from training.train import Recipe, train_bundle
+from training.recipe import Recipe
+from training.train import train_bundle
 
 DAY_MS = 86_400_000
 SPLIT = ".75,.1,.15"
@@ -49,45 +54,35 @@ class Speed:
     after: Snapshot | None
 
 
-def run_demo(
-    *,
-    kafka: str | None = None,
-    out: Path = Path("build/demo"),
-    source: str = "sample:sensors",
-    family: str = "lstm",
-    seconds: float = 45.0,
-    port: int = 0,
-    seed: int = 0,
-    epochs: int | None = None,
-    console: Console | None = None,
-) -> list[Figure]:
-    """Learn from `source`, publish, stream its hold-out through the service, judge what comes out.
+def run_demo(options: DemoOptions, console: Console | None = None) -> list[Figure]:
+    """Train, publish the bundle, stream the hold-out through the service, and score what comes out.
 
-    The hold-out passes in about `seconds`, in this process or, given `kafka` (HOST:PORT), through processes of their
-    own over Kafka. Metrics are served at `port` (0 = any free one) meanwhile. `out` gets the bundle, the figures
-    (demo.json) and a picture (forecasts.png). Raises EddycastError.
+    The hold-out is streamed in about `options.seconds`: through a service in this process or, given `options.kafka`,
+    through processes of their own over Kafka. Metrics are served at `options.port` meanwhile. `options.out` gets the
+    bundle, the figures (demo.json), a picture (forecasts.png) and the log. Raises EddycastError.
     """
     require_matplotlib()
     console = console or Console(width=None if sys.stdout.isatty() else 120)
+    out = options.out
     check_writable(out / "demo.log")
     with (out / "demo.log").open("w") as log:
         configure_log("console", "info", log)
-        panel, history, split = _learn_from(source, console)
-        manifest, bundle = _train(panel, split, Recipe(family=family, seed=seed, epochs=epochs), out, console)
-        host = start_host(kafka, bundle, port, out)
+        panel, history, split = _read(options.data, console)
+        manifest, bundle = _train(panel, split, options, console)
+        host = start_host(options.kafka, bundle, options.port, out)
         try:
-            console.print(f"[bold]3. Stream[/bold] {_where(kafka)}, metrics at {host.url}/metrics")
+            console.print(f"[bold]3. Stream[/bold] {_where(options.kafka)}, metrics at {host.url}/metrics")
             tasks = ltsf_tasks(panel, TaskOptions.of(manifest, split, DAY_MS))
             reader = OutputReader(host.consumer(), manifest, tasks)
-            speed = _stream(host, reader, history, panel, split, seconds, console)
+            speed = _stream(host, reader, history, panel, split, options.seconds, console)
         finally:
             host.close()
     figures = reader.figures()
-    _conclude(reader, figures, speed, source, out, console)
+    _conclude(reader, figures, speed, options, console)
     return figures
 
 
-def _learn_from(source: str, console: Console) -> tuple[Panel, History, Split]:
+def _read(source: str, console: Console) -> tuple[Panel, History, Split]:
     history = read_history(source)
     panel = make_panel(history, infer_interval(history))
     split = Split.parse(SPLIT, len(panel))
@@ -100,14 +95,14 @@ def _learn_from(source: str, console: Console) -> tuple[Panel, History, Split]:
     return panel, history, split
 
 
-def _train(panel: Panel, split: Split, wish: Recipe, out: Path, console: Console) -> tuple[Manifest, Path]:
-    """A bundle that forecasts a day ahead, where services look for it."""
-    horizon = DAY_MS // panel.interval_ms
-    recipe = Recipe(family=wish.family, horizon=horizon, season_ms=DAY_MS, seed=wish.seed, epochs=wish.epochs)
+def _train(panel: Panel, split: Split, options: DemoOptions, console: Console) -> tuple[Manifest, Path]:
+    """Train a bundle that forecasts a day ahead, and install it where the service looks for it."""
+    out, horizon = options.out, DAY_MS // panel.interval_ms
+    recipe = Recipe(options.family, horizon, seasons_ms=(DAY_MS,), seed=options.seed, epochs=options.epochs)
     started = time.monotonic()
     with training_progress(console, f"   training {recipe.family}") as report:
         manifest, _ = train_bundle(panel, recipe, split, out / "trained", report)
-    bundle = publish(out / "trained", out / "bundle")
+    bundle = install(out / "trained", out / "bundle")
     took, memory = f"{time.monotonic() - started:.0f} s", f"{manifest.row_bytes:,} bytes of memory a stream"
     console.print(f"[bold]2. Publish[/bold] {manifest.label} to {bundle}: trained and scored in {took}, {memory}")
     return manifest, bundle
@@ -197,9 +192,11 @@ def _follow(reader: OutputReader, expected: int, sending: Any, display: Display 
 
 
 def _conclude(
-    reader: OutputReader, figures: list[Figure], speed: Speed, source: str, out: Path, console: Console
+    reader: OutputReader, figures: list[Figure], speed: Speed, options: DemoOptions, console: Console
 ) -> None:
-    console.print("[bold]4. How good, how fast[/bold]")
+    """Print the tables, and write the figures and the picture."""
+    out, source = options.out, options.data
+    console.print("[bold]4. Accuracy and speed[/bold]")
     console.print(figures_table(figures, "ltsf", "the forecasts of the output topic"))
     console.print(_speed_table(speed))
     write_json(out / "demo.json", results("ltsf", source, figures))

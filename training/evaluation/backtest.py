@@ -20,7 +20,9 @@ from service.processing.replay import replay
 from service.records import Int64
 from service.sealing.trust import Trust
 from service.simulation import merge
-from training.data.panel import Panel, Split, format_duration
+from training.data.durations import format_duration
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols import protocol_of
 from training.evaluation.protocols.book import free_run

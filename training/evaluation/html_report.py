@@ -11,7 +11,8 @@ import numpy as np
 
 from service.model.loading import load_runtime
 from service.sealing.trust import Trust
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.backtest import ScoringProgress, no_progress, score_tasks, target_streams
 from training.evaluation.error_breakdown import ErrorBreakdown
 from training.evaluation.metrics import Figure

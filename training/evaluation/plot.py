@@ -13,7 +13,10 @@ from service.bundle import Manifest
 from service.errors import MissingExtra
 from service.model.loading import load_runtime
 from service.records import Float64, Int64
-from training.data.panel import Panel, Split, format_duration, trailing_means
+from training.data.durations import format_duration
+from training.data.panel import Panel
+from training.data.slot_means import trailing_means
+from training.data.split import Split
 from training.evaluation.backtest import check_fit, drive, target_streams
 from training.evaluation.protocols.scoring import Chunk
 

@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.bundle import BacktestFigure, Manifest
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols import protocol_of
 from training.evaluation.protocols.gift import geometric_means

@@ -22,6 +22,7 @@ from training.models.memory.columns import unroll_memory
 from training.models.parts import StatePart
 from training.models.quantiles.support import confine
 from training.models.tensor_state import TensorState
+from training.recipe import Recipe
 
 Array = NDArray[np.floating]
 STEPS, FEW = 240, 60
@@ -65,7 +66,7 @@ def shapes(model: Forecaster) -> None:
             raise InvariantBroken(invariant, f"the state {name!r} of 3 streams never seen", "not 3 rows of zeros")
 
 
-def bounded_row(model: Forecaster, limit: int = 16_384) -> None:
+def bounded_row(model: Forecaster, limit: int = Recipe.row_limit) -> None:
     """A stream's state is at most `limit` bytes."""
     size = sum(tensor[0].numel() * tensor.element_size() for tensor in model.initial_state(1).values())
     if size > limit:

@@ -28,13 +28,14 @@ from training.models import (
 )
 from training.models.linear import LAGS, RATES, iterated_memory, linear_memory
 from training.models.memory.columns import Columns
-from training.models.recurrent import DILATED_GRU, RECURRENT
+from training.models.recurrent import RECURRENT
 from training.models.seq2seq import SEQ2SEQ
+from training.recipe import Recipe
 
 MIX, AUTO = "mix", "auto"
 LATENT = (*RECURRENT, SEQ2SEQ)
 FAMILIES = ("naive", "seasonal_naive", "ar", *LATENT, MIX, AUTO)
-MEMBERS = ("lstm", DILATED_GRU)
+MEMBERS = Recipe.members
 MIXABLE = ("ar", *LATENT)
 
 

@@ -25,6 +25,7 @@ from training.fitting.problem import LONG, LONG_STRIDE, Problem
 from training.models.forecaster import Forecaster
 from training.models.latent import Carried, Nothing
 from training.models.memory.columns import Columns
+from training.models.quantiles.density import pinball
 from training.models.recurrent import DILATED_GRU
 from training.models.seq2seq import SEQ2SEQ
 from training.models.unrolling import view_of
@@ -222,9 +223,8 @@ def _pinball(
     if end is not None:
         quantiles = torch.where((came <= end)[:, :, None], quantiles.maximum(end[:, :, None]), quantiles)
     observed = ~torch.isnan(came)
-    error = torch.where(observed, came, torch.zeros_like(came))[:, :, None] - quantiles
-    level = torch.tensor(levels)
-    loss = torch.maximum(level * error, (level - 1) * error).mean(-1) * weight[:, None]
+    values = torch.where(observed, came, torch.zeros_like(came))
+    loss = pinball(values, quantiles, torch.tensor(levels)) * weight[:, None]
     return torch.stack([(loss * observed).sum(0), observed.sum(0).float()])
 
 

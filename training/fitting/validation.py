@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.evaluation.metrics import pinball
 from training.fitting.problem import Problem
 from training.models.forecaster import Forecaster
 from training.models.memory.columns import Columns
@@ -46,13 +47,13 @@ def validation_score(model: Forecaster, problem: Problem, columns: Columns | Non
         judged = ~np.isnan(came) & (columns.count[t, s] > 0)[:, None]
         error = error[judged]
         sums += (
-            2 * np.maximum(levels * error, (levels - 1) * error).mean(1).sum(),
+            2 * pinball(error, levels).mean(1).sum(),
             np.abs((came - centre[s][:, None]) / unit)[judged].sum(),
             (error[:, problem.target.median] ** 2).sum(),
             judged.sum(),
         )
-    pinball, size, squared, targets = sums
-    return ValidationScore(pinball / size if size else np.nan, squared / targets if targets else np.nan)
+    loss, size, squared, targets = sums
+    return ValidationScore(loss / size if size else np.nan, squared / targets if targets else np.nan)
 
 
 def _means(problem: Problem) -> NDArray[np.float64]:

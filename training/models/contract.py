@@ -62,6 +62,10 @@ class Target:
         """Index of the median among the quantiles."""
         return self.quantiles.index(0.5)
 
+    def lead_means(self, points: Tensor) -> Tensor:
+        """Points of the next `reach` intervals, [n, reach], as points of the leads, [n, horizon]."""
+        return points.reshape(-1, self.horizon, self.block).mean(-1)
+
 
 @dataclass(frozen=True)
 class View:

@@ -104,6 +104,10 @@ class Joint(nn.Module):
         ]
 
 
+#: What is exported: a forecaster of one target, or of several together.
+Model = Forecaster | Joint
+
+
 def _light(channel: int) -> str:
     return f"channel{channel}"
 

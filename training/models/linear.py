@@ -17,8 +17,9 @@ from training.models.channels import FEATURES
 from training.models.contract import Target, View
 from training.models.memory.memory import LEVELS, MemorySpec
 from training.models.naive import PointForecaster
+from training.recipe import Recipe
 
-LAGS = 48
+LAGS = Recipe.lags
 RATES = (0.5, 0.2, 0.08, 0.03)
 #: A lighter memory: fewer weights, which a short history may teach better.
 LIGHT_LAGS, LIGHT_RATES = 24, (0.3, 0.06)

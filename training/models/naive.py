@@ -73,7 +73,7 @@ class SeasonalNaive(PointForecaster):
 
     def points(self, view: View) -> tuple[Tensor, Tensor]:
         points = at_phase(view.features, view.timestamp, self.memory.spec.season, self.target.reach)
-        return points[:, 0], points.reshape(-1, self.target.horizon, self.target.block).mean(-1)
+        return points[:, 0], self.target.lead_means(points)
 
 
 def at_phase(table: Tensor, timestamp: Tensor, season: TableSpec, steps: int) -> Tensor:

@@ -13,7 +13,9 @@ from typing import Literal
 from service.bundle import Manifest
 from service.errors import DataError
 from service.records import Float64, Int64
-from training.data.panel import Panel, Split, format_duration
+from training.data.durations import format_duration
+from training.data.panel import Panel
+from training.data.split import Split
 
 #: Where a judged forecast comes from: the forecast graph, the step graph, or the step graph fed back on itself.
 Source = Literal["multi_step", "one_step", "fed_back"]

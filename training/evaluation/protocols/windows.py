@@ -12,7 +12,9 @@ import numpy as np
 
 from service.errors import DataError
 from service.records import Float64
-from training.data.panel import Panel, Split, trailing_means
+from training.data.panel import Panel
+from training.data.slot_means import trailing_means
+from training.data.split import Split
 from training.evaluation.metrics import mase_scales
 from training.evaluation.protocols.task import Task, TaskOptions, check_horizons, check_split, season_rows
 
