@@ -30,7 +30,7 @@ def run(*command: str | Path, cwd: Path, variables: Mapping[str, str] | None = N
     """A command that has no Python path, and no setting but `variables`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "PYTHON"))}
     return subprocess.run(
-        command, cwd=cwd, env=kept | (variables or {}), capture_output=True, text=True, check=False, timeout=600
+        command, cwd=cwd, env=kept | dict(variables or {}), capture_output=True, text=True, check=False, timeout=600
     )
 
 
