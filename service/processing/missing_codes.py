@@ -10,19 +10,6 @@ import numpy as np
 from service.records import Float64, Observations
 
 Codes = tuple[tuple[float, ...], ...]  # for each channel
-#: Words of `input.codes`: the codes that the bundle names, and none of them.
-OF_BUNDLE, NONE = "bundle", "none"
-
-
-def chosen_codes(setting: str, bundle: Codes, channels: int) -> Codes:
-    """The codes that hold, by channel: `setting` is a list of numbers that are codes in every channel beside those that
-    the bundle names, or without these where `none` is among them. Raises ValueError for a word that is no number."""
-    words = [word.strip() for word in setting.split(",") if word.strip()]
-    further = {float(word) for word in words if word not in (OF_BUNDLE, NONE)}
-    if not all(np.isfinite(list(further))):
-        raise ValueError("a code is a number")
-    own = ((),) * channels if NONE in words or not bundle else bundle
-    return tuple(tuple(sorted(further.union(codes))) for codes in own)
 
 
 class MissingCodes:

@@ -6,6 +6,7 @@ Nothing is read here; `service.settings.load` puts the groups together and reads
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Literal, Self
 
@@ -19,7 +20,6 @@ from pydantic import (
     model_validator,
 )
 
-from service.processing.missing_codes import OF_BUNDLE, chosen_codes
 from service.sealing.bundle_limits import LONGEST_GAP
 from service.sealing.trust import Trust
 
@@ -40,6 +40,10 @@ PLACES = (
     "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
 )  # fmt: skip
 
+#: The broker waits this long for new records before it answers a fetch with none.
+FETCH_WAIT_MS = 500
+#: Codes for a missing value: one tuple per channel.
+_Codes = tuple[tuple[float, ...], ...]
 #: What to do when retention has deleted records that were not read yet.
 WhenDeleted = Literal["fail", "earliest", "latest"]
 
@@ -93,7 +97,7 @@ class KafkaClientSettings(Group):
     heartbeat_interval_ms: PositiveInt = Field(1_000, description="At most a third of the session")
     max_poll_interval_ms: PositiveInt = Field(60_000, description="Longest turn before the group gives us up")
     max_poll_records: PositiveInt = Field(5_000, description="Records taken in one turn, at most")
-    request_timeout_ms: PositiveInt = Field(10_000, description="Wait for the answer to one request")
+    request_timeout_ms: int = Field(10_000, gt=FETCH_WAIT_MS, description="Wait for the answer to one request")
     delivery_timeout_ms: PositiveInt = Field(12_000, description="Wait for the acknowledgement of one record")
     transaction_timeout_ms: PositiveInt = Field(15_000, description="The broker aborts a transaction after this")
     linger_ms: NonNegativeInt = Field(5, description="Wait for a fuller batch before it is sent")
@@ -148,20 +152,30 @@ class TopicSettings(Group):
 
 
 class InputSettings(Group):
-    """How a record becomes a reading."""
+    """Conversion of records to readings."""
 
     codes: str = Field(
-        OF_BUNDLE,
-        description="Numbers that mean a missing value, as -999,-9999, beside those that the bundle names; "
-        "none = not even these",
+        "bundle",
+        description="Treat these numbers as missing values beside the bundle's own codes, as -999,-9999; "
+        "none = ignore the bundle's codes",
     )
+
+    def chosen_codes(self, bundle: _Codes, channels: int) -> _Codes:
+        """Codes for a missing value by channel, in place of the `bundle`'s. Raises ValueError for a word that is no
+        number."""
+        words = set(_listed(self.codes))
+        further = {float(word) for word in words - {"bundle", "none"}}
+        if not all(map(isfinite, further)):
+            raise ValueError("a code is a finite number")
+        own = ((),) * channels if "none" in words or not bundle else bundle
+        return tuple(tuple(sorted(further.union(codes))) for codes in own)
 
     @model_validator(mode="after")
     def _codes_are_numbers(self) -> Self:
         try:
-            chosen_codes(self.codes, (), 1)
+            self.chosen_codes((), 1)
         except ValueError:
-            raise ValueError("input.codes must be numbers, none or bundle, comma between") from None
+            raise ValueError("input.codes must be numbers, none or bundle, separated by commas") from None
         return self
 
 

@@ -20,6 +20,7 @@ from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
 from service.broker.kafka.partitioning import PARTITIONERS
 from service.settings.load import PREFIX
+from service.settings.security import KafkaSettings
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -34,7 +35,7 @@ class Plant:
 
     def __init__(self, kafka: KafkaServer, directory: Path) -> None:
         run = uuid.uuid4().hex[:8]
-        self.broker = KafkaBroker(kafka.bootstrap_servers)
+        self.broker = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
         self.input, self.output, self.letters = (f"{name}-{run}" for name in ("input", "output", "letters"))
         self.group, self.directory, self._kafka = f"group-{run}", directory, kafka
         self.running: list[subprocess.Popen[bytes]] = []
