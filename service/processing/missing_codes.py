@@ -1,5 +1,4 @@
-"""Numbers that stand for a missing value on the wire: those that training found, which the manifest names, unless the
-settings say otherwise."""
+"""Codes: numbers that stand for a missing value, from the manifest (found by training) and the settings."""
 
 from __future__ import annotations
 
@@ -9,17 +8,17 @@ import numpy as np
 
 from service.records import Float64, Observations
 
-Codes = tuple[tuple[float, ...], ...]  # for each channel
+Codes = tuple[tuple[float, ...], ...]  # one tuple per channel
 
 
 class MissingCodes:
-    """Readings that equal a code become missing, a column at a time."""
+    """Replaces readings that equal a code by NaN, a column at a time."""
 
     def __init__(self, codes: Codes) -> None:
         self._codes = [(channel, np.array(each)) for channel, each in enumerate(codes) if each]
 
     def clear(self, observations: list[Observations]) -> tuple[list[Observations], int]:
-        """The same observations without codes, and how many readings were one. Nothing given is changed."""
+        """Return the observations with codes replaced by NaN, and their number; arguments are not modified."""
         if not self._codes:
             return observations, 0
         cleared, count = [], 0

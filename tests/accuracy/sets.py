@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from service.history import History, ReadOptions, read_history
 from training.data.panel import Panel, make_panel
-from training.evaluation.protocols.gift import gift_grid
+from training.evaluation.protocols.gift import LENGTHS, gift_grid, window_origins
 
 HOUR = 3_600_000
 DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
@@ -80,3 +81,8 @@ def without(panel: Panel, stream: str) -> Panel:
 def only(panel: Panel, stream: str) -> Panel:
     """One stream of the panel."""
     return Panel([stream], panel.timestamps, panel.values[[panel.streams.index(stream)]], panel.interval_ms)
+
+
+def training_rows(rows: int, lengths: Iterable[int] = LENGTHS.values()) -> int:
+    """Rows before the first `gift` window of all these lengths: the part of a set that training may see."""
+    return min(int(window_origins(rows, length)[0]) + 1 for length in lengths)

@@ -17,11 +17,13 @@ from service.model.loading import load_runtime
 from service.model.manifest_file import read_manifest
 from service.simulation import Sensors, merge
 from tests.support.running import documents, memory_broker, worker
-from training.data.panel import Split, make_panel
+from training.data.panel import make_panel
+from training.data.split import Split
 from training.evaluation.backtest import backtest
 from training.export.onnx_export import Identity, export_bundle
 from training.fitting.families import Plan, fit_family
-from training.train import Recipe, problem_of
+from training.problems import problem_of
+from training.recipe import Recipe
 
 pytestmark = pytest.mark.trains
 
@@ -80,7 +82,7 @@ def test_a_backtest_reads_the_bundles_channels_and_names_the_target(
 
 def test_without_a_companion_the_figures_are_those_of_one_channel(plant: Path, tmp_path: Path) -> None:
     """A channel that never comes says nothing: the same fit, and the same figures through the engine."""
-    recipe, plan = Recipe(family="ar", horizon=6), Plan()
+    recipe, plan = Recipe(family="ar", horizon=6, seasons_ms=()), Plan()
     single = make_panel(read_history(plant, ReadOptions(columns=("level",))), HOUR)
     pair = make_panel(
         read_history(
