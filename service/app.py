@@ -31,7 +31,7 @@ from service.observability.log import configure_log, get_log, log_everything
 from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.observability.throttle import Throttle
 from service.pipeline import Pipeline
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from service.signals import StopSignals
 from service.state.changelog import row_bytes
 from service.state.room import fitting_streams

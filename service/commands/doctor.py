@@ -18,7 +18,8 @@ from service.commands.settings_help import SettingsHelp
 from service.delivery.topics import look_at_topics
 from service.errors import AccessRefused, EddycastError, StateError
 from service.humanize import one_line
-from service.settings.load import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 
 if TYPE_CHECKING:
     from service.bundle import Manifest

@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.settings.load import CONFIG, every_setting
+from service.settings.load import CONFIG
+from service.settings.settings import every_setting
 
 #: Of a command whose flags are settings: it parses none itself.
 TAKES_SETTINGS: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}

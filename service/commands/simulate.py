@@ -17,7 +17,8 @@ from service.errors import BrokerError, TopicMissing
 from service.history import read_history
 from service.observability.log import configure_log, get_log
 from service.options import listed
-from service.settings.load import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 from service.signals import StopSignals
 from service.simulation import Readings, Sensors, merge, paced, shifted_to_end_at
 

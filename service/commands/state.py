@@ -17,7 +17,8 @@ from service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from service.errors import MissingExtra, SettingsError
 from service.model.manifest_file import read_manifest
 from service.observability.log import configure_log
-from service.settings.load import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 from service.writing import check_writable, written_to
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from service.broker.kafka.broker import KafkaBroker
 from service.broker.port import Admin, Broker
 from service.errors import BrokerUnavailable
 from service.observability.log import get_log
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 
 
 def kafka_broker(settings: KafkaSettings) -> Broker:

@@ -8,7 +8,8 @@ from typing import Literal
 from service.formats.json_encoder import LETTER_BYTES
 from service.formats.json_observation import EARLIEST
 from service.processing.processor import ProcessorOptions
-from service.settings.groups import InputSettings, WhenDeleted
+from service.settings.groups import InputSettings
+from service.settings.kafka import WhenDeleted
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from service.broker.kafka.broker import KafkaBroker
 from service.bundle import TensorSpec
 from service.records import ROW_PREFIX
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from service.state.arena import Spec
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.model_record import KeptPart, ModelRecord

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 
 START_MS = 1_700_000_000_000 // 60_000 * 60_000
 PARTITIONS = 4

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.bench.load import START_MS
 from tests.bench.plan import Plan
 from tests.bench.report import Result, show

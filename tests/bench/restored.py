@@ -20,7 +20,7 @@ from service.broker.kafka.broker import KafkaBroker
 from service.broker.port import Consumer
 from service.delivery.restore import Restore
 from service.delivery.start_positions import Position, Positions
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from service.state.adoption import Adoption
 from service.state.arena import Arena
 from service.state.changelog import RowCodec

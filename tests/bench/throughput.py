@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.bench.contender import GARBAGE, NAMES, OTHERS, WAYS
 from tests.bench.load import PARTITIONS, fill
 from tests.bench.model import BUILD, default_bundle

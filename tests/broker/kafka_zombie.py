@@ -17,7 +17,7 @@ from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.producer import KafkaProducer
 from service.errors import BrokerError
 from service.records import PartitionBatch, next_offset
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.broker.tools import Listener
 
 #: A session of a second, and work that goes on for three heartbeats after the process was woken.

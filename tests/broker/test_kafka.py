@@ -18,7 +18,7 @@ from service.broker.kafka.broker import KafkaBroker
 from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.port import Consumer
 from service.errors import BrokerUnavailable, CommitUnknown, InstanceFenced, ProduceFailed
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.broker.battery import RecordBattery
 from tests.broker.battery_groups import GroupBattery
 from tests.broker.battery_readers import ReaderBattery

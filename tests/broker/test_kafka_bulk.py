@@ -30,7 +30,7 @@ from service.broker.kafka.fetched import Screen
 from service.broker.kafka.public_reading import _Fetched as _Public
 from service.broker.kafka.record_format import CRC_AT, CRC_FROM, PART, Columns, MalformedBatch, decode, encode, varint
 from service.records import PartitionBatch
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.broker.test_kafka import QUICK, KafkaHarness
 from tests.broker.tools import PATIENCE_S, Bench, begin, numbers, read_to
 

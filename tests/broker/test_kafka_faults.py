@@ -20,7 +20,7 @@ from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.producer import KafkaProducer
 from service.broker.port import Consumer, Producer
 from service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.broker.battery_transactions import new_id
 from tests.broker.test_kafka import HASTY, QUICK, KafkaHarness
 from tests.broker.tools import (

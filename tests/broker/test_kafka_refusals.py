@@ -16,8 +16,8 @@ from deploy.kafka.secure import MECHANISMS, USERS, SecureKafka, unsigned_token
 from service.broker.kafka.broker import KafkaBroker
 from service.delivery.connect import kafka_broker
 from service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
+from service.settings.kafka import KafkaSettings
 from service.settings.load import load_settings
-from service.settings.security import KafkaSettings
 from tests.broker.tools import Listener, poll_until
 from tests.support.secure import User
 from tests.support.tokens import SECRET, Endpoint

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from service.broker.kafka.broker import KafkaBroker
 from service.errors import EddycastError
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.support.bundles import START_MS
 
 MINUTE_MS = 60_000

@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Fleet, Stuck
 from tests.chaos.proxy import Site
 

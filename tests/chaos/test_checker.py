@@ -9,7 +9,7 @@ from kafka import KafkaProducer
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.chaos.checker import Difference, Record, compare, compare_rows, read
 
 Run = list[Record]

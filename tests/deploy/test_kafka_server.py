@@ -17,7 +17,7 @@ import pytest
 from deploy.kafka import HURRIED, KafkaServer, KafkaServerError
 from deploy.kafka.node import Node
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 

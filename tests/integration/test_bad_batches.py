@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from service.app import Service
 from service.broker.kafka.broker import KafkaBroker
 from service.errors import StateError
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import await_true
 from tests.support.bundles import START_MS
 from tests.support.processes import MINUTE, Site

@@ -17,8 +17,8 @@ import pytest
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.load import PREFIX
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import PREFIX
 from tests.integration.test_compose import command, environment
 from tests.support.bundles import Walk, write_bundle
 

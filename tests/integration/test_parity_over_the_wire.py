@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
 from service.history import read_history
-from service.settings.load import PREFIX
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import PREFIX
 from service.simulation import Sensors, merge
 from tests.support.scrape import sample
 from tests.support.shared import SHARED, needs_shared_data

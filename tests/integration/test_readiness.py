@@ -15,7 +15,7 @@ import pytest
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.processes import Site, said
 

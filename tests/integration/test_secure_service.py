@@ -17,8 +17,8 @@ from kafka import KafkaAdminClient
 from deploy.kafka.secure import NOWHERE, USERS, SecureKafka
 from service.broker.kafka.broker import KafkaBroker
 from service.delivery.topics import CHANGELOG
-from service.settings.load import PREFIX
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import PREFIX
 from tests.chaos.fleet import ROOT, Fleet, Worker, await_true
 from tests.support.bundles import write_bundle
 from tests.support.processes import QUICK, Site, said

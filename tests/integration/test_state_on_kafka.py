@@ -19,8 +19,8 @@ from kafka import KafkaAdminClient
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
 from service.broker.kafka.partitioning import PARTITIONERS
-from service.settings.load import PREFIX
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import PREFIX
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

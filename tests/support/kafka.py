@@ -9,7 +9,7 @@ import pytest
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,9 @@ from kafka.structs import OffsetAndMetadata
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.load import PREFIX, Settings, load_settings
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.load import load_settings
+from service.settings.settings import PREFIX, Settings
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.bundles import START_MS, write_bundle
 

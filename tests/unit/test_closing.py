@@ -17,7 +17,7 @@ from service.errors import BrokerUnavailable, EddycastError
 from service.migration.describe import describe
 from service.migration.export import take_export
 from service.model.manifest_file import read_manifest
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from tests.broker.tools import Listener
 from tests.support.bundles import Walk, write_bundle
 from tests.support.running import INPUT, memory_broker

@@ -16,8 +16,9 @@ from service.broker.memory.admin import MemoryAdmin
 from service.broker.memory.broker import MemoryBroker
 from service.delivery import connect
 from service.errors import BrokerUnavailable
-from service.settings.load import every_setting, load_settings
+from service.settings.load import load_settings
 from service.settings.security import SECRETS
+from service.settings.settings import every_setting
 
 SERVICE = Path(connect.__file__).parents[1]
 

@@ -12,7 +12,7 @@ from service.commands.doctor import Finding, look_at_rows, look_at_state
 from service.delivery.topics import prepare_topics
 from service.humanize import one_line
 from service.model.loading import load_runtime
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet
 from tests.support.running import CHANGELOG, INPUT, memory_broker, send

@@ -19,7 +19,7 @@ from service.model.loading import load_runtime
 from service.observability.recorder import Stopwatch
 from service.processing.processor import Processor
 from service.records import Damage, PartitionBatch, next_offset
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from service.state.store import Store
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, DEAD, INPUT, committed, made, memory_broker, send, worker

@@ -13,8 +13,7 @@ from service.broker.kafka.credentials import client_security
 from service.broker.kafka.producer import KafkaProducer
 from service.broker.kafka.reader import KafkaReader
 from service.broker.port import RebalanceListener
-from service.settings.groups import FETCH_WAIT_MS
-from service.settings.security import KafkaSettings
+from service.settings.kafka import FETCH_WAIT_MS, KafkaSettings
 
 #: An address that stays silent for this long counts as unreachable.
 _CONNECT_TIMEOUT_MS = 5_000
