@@ -51,7 +51,7 @@ def test_the_key_s_password_comes_from_a_file(pki: Pki, tmp_path: Path) -> None:
 @pytest.mark.parametrize("setting", ["sasl_password_file", "ssl_cafile", "ssl_crlfile", "ssl_certfile"])
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(None, "cannot be read: No such file"), (b"", "is empty"), (b"\x80\xff", "it is not text")],
+    [(None, "cannot be read: No such file"), (b"", "is empty"), (b"\x80\xff", "not a text file")],
 )
 def test_a_file_that_gives_nothing_is_named(
     setting: str, content: bytes | None, complaint: str, tmp_path: Path
