@@ -125,7 +125,7 @@ def test_a_service_grows_and_forgets_nothing(plant: Plant) -> None:
     assert "did you mean" in plant.run("state", "show", "pump4", "--kafka.group", old, fails=True)
 
     said = plant.run("state", "export", rows, "--kafka.group", old)
-    assert f"{len(NAMES)} rows of 2 partitions" in said and "everything" in said
+    assert f"{len(NAMES)} rows of 2 partitions" in said and "all of" in said
     plant.grow(3)
     refused = plant.run("serve", "--kafka.group", old, fails=True)
     assert "eddycast state import" in refused
