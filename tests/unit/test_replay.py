@@ -143,7 +143,7 @@ def test_an_unknown_format_is_refused_at_once(
 ) -> None:
     assert run(["replay", str(bundle), str(csv), "--out", str(tmp_path / out)]) == 2
     error = capsys.readouterr().err
-        assert out in error and ".parquet" in error and ".jsonl" in error
+    assert out in error and ".parquet" in error and ".jsonl" in error
 
 
 def test_a_file_without_the_bundles_channels_is_refused(
