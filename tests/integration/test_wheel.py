@@ -16,7 +16,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from service.settings.load import PREFIX
+from service.settings.settings import PREFIX
 from tests.support.processes import Site
 
 ROOT = Path(__file__).parents[2]

@@ -24,8 +24,8 @@ from service.delivery.connect import kafka_broker
 from service.errors import EddycastError
 from service.history import History
 from service.settings.groups import BundleSettings, HttpSettings, TopicSettings
-from service.settings.load import Settings
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import Settings
 from service.simulation import merge
 from training.demo.output_reader import PassiveListener
 
