@@ -1,7 +1,7 @@
-"""History as sensors would send it: readings of all streams in the order of their stamps, at a pace.
+"""Send a history like sensors would: readings of all streams in order of their stamps, paced.
 
-The pace is a schedule, not a sleep between readings: whatever is due is sent together, so a speed of a million costs
-no more than a speed of one.
+Readings follow a schedule rather than a pause after each one: all that are due are sent together, so a speed of a
+million costs no more than a speed of one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from service.formats.json_observation import EARLIEST, iso
 from service.history import History
 from service.records import Float64, Int64
 
-#: Due readings are collected this long, s; and this many are sent at once, at most.
+#: Minimum time between two batches, s, and maximum number of readings in one.
 TICK_S = 0.05
 CHUNK = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Readings of all streams by rising stamp: columns of [n] rows, `stream` indexing `streams`."""
+    """Readings of all streams in order of stamps: columns [n], with `stream` as index into `streams`."""
 
     streams: list[str]
     stream: Int64
@@ -40,7 +40,7 @@ class Readings:
 
 
 def merge(history: History, *, streams: Sequence[str] = (), limit: int | None = None) -> Readings:
-    """The first `limit` readings of `streams` (all, if empty) by stamp. Raises DataError for an unknown stream."""
+    """Return the first `limit` readings of `streams` (empty = all) by stamp. Raises DataError for an unknown stream."""
     if unknown := [name for name in streams if name not in history.streams]:
         raise DataError(f"there is no stream {unknown[0]!r}", f"there are {', '.join(history.streams[:9])}")
     chosen = [history.streams.index(name) for name in streams] if streams else list(range(len(history.streams)))
@@ -53,13 +53,13 @@ def merge(history: History, *, streams: Sequence[str] = (), limit: int | None = 
 
 
 def shifted_to_end_at(readings: Readings, end_ms: int) -> Readings:
-    """All stamps moved by the same time, so that the last one is `end_ms`."""
+    """Shift all stamps by the same time, so that the last one is `end_ms`."""
     by = end_ms - int(readings.timestamps[-1]) if len(readings) else 0
     return Readings(readings.streams, readings.stream, readings.timestamps + by, readings.values)
 
 
 def paced(timestamps: Int64, speed: float, stop: Event, clock: Callable[[], float] = time.monotonic) -> Iterator[slice]:
-    """Slices of consecutive readings as they fall due, `speed` times as fast as they were taken; 0 = all at once."""
+    """Yield slices of readings as they are due, `speed` times as fast as recorded; 0 = all at once."""
     start, done = clock(), 0
     while done < len(timestamps) and not stop.is_set():
         due = len(timestamps)
@@ -76,7 +76,7 @@ def paced(timestamps: Int64, speed: float, stop: Event, clock: Callable[[], floa
 
 
 class Sensors:
-    """Produces readings as input records. A stream's partition is its key's CRC-32, as librdkafka has it."""
+    """Produces readings as input records, partitioned by the CRC-32 of the key like librdkafka."""
 
     def __init__(self, producer: Producer, topic: str, partitions: int, readings: Readings) -> None:
         self._producer, self._topic, self._readings = producer, topic, readings
@@ -97,6 +97,6 @@ class Sensors:
 
 
 def _record(timestamp: int, value: float | list[float]) -> bytes:
-    """A stamp that would read as seconds is written as a date. NaN is written as null."""
+    """Encode an observation; NaN as null, and a stamp that would be taken for seconds as a date."""
     stamp = timestamp if timestamp >= EARLIEST or timestamp < 0 else iso(timestamp)
     return orjson.dumps({"timestamp": stamp, "value": value})

@@ -64,8 +64,8 @@ class StepEstimator:
         for start, end in zip(starts[falls].tolist(), ends[falls].tolist(), strict=True):
             before[start:end] = np.minimum.accumulate(before[start:end])
         slots_on = (stamps - before + self._interval_ms // 2) // self._interval_ms
-        anew = (slots_on > self._max_gap + 1) & ~np.isin(grouped, falls)
-        bridged: Int64 = np.where(anew, 1, np.clip(slots_on, 1, self._max_gap + 1))
+        restarts = (slots_on > self._max_gap + 1) & ~np.isin(grouped, falls)
+        bridged: Int64 = np.where(restarts, 1, np.clip(slots_on, 1, self._max_gap + 1))
         return bridged
 
 
