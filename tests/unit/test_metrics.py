@@ -1,4 +1,4 @@
-"""Metrics: columns are counted as single values would be, and the table says all there is."""
+"""Metrics: columns are observed like single values, and the table is complete."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_lag_of_a_partition_that_left_disappears(metrics: Metrics) -> None:
     assert sample(metrics, "partitions") == 1
 
 
-def test_the_table_is_what_is_exposed(metrics: Metrics) -> None:
+def test_the_table_matches_the_exposed_metrics(metrics: Metrics) -> None:
     for stage in STAGES:
         metrics.stage_seconds.observe(0.1, stage)
     exposed = dict(re.findall(r"# TYPE (\S+) (\S+)", generate_latest(metrics.registry).decode()))
