@@ -18,6 +18,7 @@ SHARED = {
     "service.bundle",
     "service.sealing.bundle_limits",
     "service.commands.data_options",
+    "service.commands.expand",
     "service.processing.engine",
     "service.errors",
     "service.history",
@@ -30,6 +31,7 @@ SHARED = {
     "service.state.arena",
     "service.sealing.trust",
     "service.humanize",
+    "service.options",
     "service.writing",
 }
 DEMO = {

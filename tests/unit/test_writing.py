@@ -48,7 +48,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object, **__: object) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("service.history.read_history", read)
+    monkeypatch.setattr("service.history.sources.read_sources", read)
 
 
 def below_a_file(folder: Path) -> Path:
