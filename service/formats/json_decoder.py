@@ -1,6 +1,6 @@
-"""Bytes <-> columns: observations in, forecasts and dead letters out. No state, no broker, no clock.
+"""Decode records into columns of observations. Stateless; no broker or clock.
 
-What an observation is, and why a record may be none, stands in `observation.py`.
+`json_observation.py` defines an observation and the reasons for which a record is not one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from service.formats.json_observation import (
 from service.records import LARGEST, DeadLetter, Float64, Int64, Observations, PartitionBatch, Tombstones
 from service.state.stream_time import Clock, latest_stamps
 
-#: Of a partition of which no record was read before.
+#: Clock of a partition of which no record was read yet.
 NEVER = Clock()
 
 
 class Decoder:
-    """Reads the records of a partition as observations of `channels` channels. A timestamp may be
-    `far_future_ms` after its record's own time, and numbers as timestamps begin at `earliest_ms`."""
+    """Decodes records as observations of `channels` channels.
+
+    A timestamp may be at most `far_future_ms` later than its record's broker time; numeric timestamps before
+    `earliest_ms` are refused as seconds.
+    """
 
     def __init__(self, channels: int, far_future_ms: int = 3_600_000, earliest_ms: int = EARLIEST) -> None:
         self._reader = ObservationReader(channels, earliest_ms)
@@ -34,13 +37,18 @@ class Decoder:
         self._far_future_ms = far_future_ms
 
     def latest(self, batch: PartitionBatch, clock: Clock) -> Int64:
-        """The largest timestamp of each record, int64 [n], ms, where `clock` was the partition's time before them."""
+        """Return the largest timestamp that each record may have, int64 [n], ms.
+
+        `clock` is the partition's clock before the batch.
+        """
         return latest_stamps(clock, batch.timestamps, batch.offsets, self._far_future_ms)
 
     def decode(self, batch: PartitionBatch, latest: Int64 | None = None) -> tuple[Observations, list[DeadLetter]]:
-        """The observations, and a dead letter for each record that is none, both in offset order. `latest` [n] is that
-        of the method of this name, as of a partition's first records unless given; no record has a key that names a
-        stream and no value (`tombstones`)."""
+        """Return the observations, and a dead letter for each other record, both in offset order.
+
+        `latest` [n] is the result of `latest()`, by default that for a partition's first records. The batch
+        must not contain tombstones.
+        """
         latest = self.latest(batch, NEVER) if latest is None else latest
         columns = self._columns(batch, latest)
         if columns is None:
@@ -48,10 +56,10 @@ class Decoder:
         return Observations(batch.partition, *columns, batch.timestamps, batch.offsets), []
 
     def _columns(self, batch: PartitionBatch, latest: Int64) -> tuple[list[bytes], Int64, Float64] | None:
-        """All records at once; None if there is anything to look at one by one.
+        """Decode all records at once; None if any of them needs to be examined individually.
 
-        Each record is parsed by itself: in one joined document, pieces of broken records could be read together as
-        whole ones, and one call for all would save no more than 5 %.
+        Each record is parsed separately: in one joined document, fragments of broken records could combine
+        into valid ones, and a single call would save no more than 5 %.
         """
         streams, documents = _names(batch.keys), _within(batch.values, VALUE_LIMIT_BYTES)
         if streams is None or documents is None:
@@ -69,7 +77,7 @@ class Decoder:
         return streams, timestamps, values.reshape(-1, self._channels)
 
     def _one_by_one(self, batch: PartitionBatch, latest: Int64) -> tuple[Observations, list[DeadLetter]]:
-        """The same, and records that are no observation are set aside."""
+        """Decode record by record and collect a dead letter for each one that is not an observation."""
         times, latest_of = batch.timestamps.tolist(), latest.tolist()
         kept: list[int] = []
         readings: list[tuple[int, list[float]]] = []
@@ -94,7 +102,7 @@ class Decoder:
 
 
 def tombstones(batch: PartitionBatch) -> Tombstones:
-    """Those records that ask to forget the stream of their key."""
+    """Return the records with a valid key and no value: requests to forget a stream."""
     if None not in batch.values:
         return Tombstones([], np.empty(0, np.int64))
     found = {i: key for i, key in enumerate(batch.keys) if batch.values[i] is None and key and names_a_stream(key)}
@@ -102,28 +110,31 @@ def tombstones(batch: PartitionBatch) -> Tombstones:
 
 
 def _within(column: list[bytes | None], limit: int) -> list[bytes] | None:
-    """The column if every entry has 1 to `limit` bytes."""
+    """Return the column if every entry has 1 to `limit` bytes, else None."""
     present = [entry for entry in column if entry]
     return present if len(present) == len(column) and max(map(len, present), default=0) <= limit else None
 
 
 def _names(keys: list[bytes | None]) -> list[bytes] | None:
-    """The keys if each can name a stream."""
+    """Return the keys if each is a valid stream name, else None."""
     names = _within(keys, KEY_LIMIT_BYTES)
     if names is None:
         return None
     joined = b" ".join(names)
     try:
-        joined.decode()  # a blank is never a part of a longer sequence
+        joined.decode()  # a blank never occurs inside a multi-byte sequence
     except UnicodeDecodeError:
         return None
     return names if len(joined.translate(None, CONTROLS)) == len(joined) else None
 
 
 def _timestamps(stamps: list[int | str | None], times: Int64) -> Int64:
-    """ms of each; the record's own time where there is none. Raises OverflowError, Unreadable."""
+    """Return int64 [n], ms; the record's broker time where `stamps` has None.
+
+    Raises OverflowError, Unreadable.
+    """
     kinds = set(map(type, stamps))
-    if kinds <= {int}:  # asked first, because numpy would read texts of digits
+    if kinds <= {int}:  # checked first because numpy would also parse strings of digits
         return np.array(stamps, np.int64)
     if kinds == {type(None)}:
         return times

@@ -1,4 +1,4 @@
-"""Forecasts and dead letters: columns -> records of JSON."""
+"""Encode columns of forecasts as JSON records, and dead letters as records."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from service.formats.rounding import rounded
 from service.records import DeadLetter, Float64, Int64
 
 Headers = list[tuple[str, bytes]]
-#: Of a key and of a value a dead letter holds so much, and its headers take so much, at most.
+#: Maximum bytes of a key or value in a dead letter, and of its headers.
 LETTER_BYTES, LETTER_HEADERS_BYTES = 65_536, 2_048
 
 
 class Encoder:
-    """Writes forecasts of one model as JSON.
+    """Encodes forecasts of one model as JSON.
 
-    Numbers are formatted a column at a time and cut apart again, which takes half the time of one document after
-    the other. float32 columns are written in the fewest digits that read back as the same float32; of float64
-    forecasts only those digits are written that mean something (`service.formats.rounding`).
+    Numbers are formatted a column at a time and split again, twice as fast as document by document. float32
+    columns are written in the fewest digits that parse to the same float32, float64 forecasts in their
+    significant digits (`formats/rounding.py`).
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -54,11 +54,11 @@ class Encoder:
         surprise: NDArray[np.float32],
         warm: NDArray[np.bool_],
     ) -> list[bytes]:
-        """One JSON object a row. A number that does not exist (NaN, infinite) is null.
+        """Return one JSON object per row; NaN and infinities become null.
 
-        `timestamps` [n] ms, `values` [n, channels], `one_step` [n, targets, quantiles], `multi_step`
-        [n, horizon, targets, quantiles]; where `has_multi` [n] is false, or `multi_step` is None, the record's
-        "multi_step" is null.
+        `timestamps` i64 [n], ms; `values` [n, channels]; `one_step` [n, targets, quantiles]; `multi_step`
+        [n, horizon, targets, quantiles] or None; `has_multi`, `surprise` and `warm` [n]. "multi_step" is null
+        where `has_multi` is False.
         """
         if not len(streams):
             return []
@@ -84,10 +84,10 @@ class Encoder:
 
 
 def dead_letter(letter: DeadLetter, limit_bytes: int = LETTER_BYTES) -> tuple[bytes | None, bytes | None, Headers]:
-    """Key, value and headers of the record that tells of a dead letter.
+    """Return key, value and headers of a dead letter's record.
 
-    A key or value over `limit_bytes` is cut there; the headers `truncated` and `size` (of the whole value, bytes) or
-    `key_size` then say so. Where it stands for a record batch, `last_offset` and `codec` do.
+    A key or value over `limit_bytes` is truncated, with the headers `truncated` and `size` (of the whole
+    value, bytes) or `key_size`. A letter for a whole record batch has the headers `last_offset` and `codec`.
     """
     headers: Headers = [
         ("error", letter.error.encode()),
@@ -108,22 +108,22 @@ def dead_letter(letter: DeadLetter, limit_bytes: int = LETTER_BYTES) -> tuple[by
 
 
 def _rows(column: NDArray[Any]) -> list[bytes]:
-    """The JSON of each row of [n, ...] without its own outer brackets; n > 0."""
+    """Return the JSON of each row of [n, ...], without outer brackets; n > 0."""
     depth = column.ndim - 1
     text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
     return text[depth + 1 : -depth - 1].split(b"]" * depth + b"," + b"[" * depth)
 
 
 def _texts(names: Sequence[bytes]) -> list[bytes]:
-    """The JSON of each name. Indented, because a raw line feed never stands inside a JSON text; n > 0."""
+    """Return the JSON of each name; n > 0. Split at line feeds, which JSON strings never contain unescaped."""
     return orjson.dumps([name.decode() for name in names], option=orjson.OPT_INDENT_2)[4:-2].split(b",\n  ")
 
 
 def _by_target(names: list[bytes], slot: bytes) -> bytes:
-    """The one target's slot, or an object of a slot for each name."""
+    """Return `slot` for a single target, else an object with a slot per name."""
     return slot if len(names) == 1 else b"{" + b",".join(name + b":" + slot for name in names) + b"}"
 
 
 def _constant(value: object) -> bytes:
-    """JSON as a fixed part of a `%` template."""
+    """Return JSON escaped for a `%` template."""
     return orjson.dumps(value).replace(b"%", b"%%")

@@ -15,35 +15,36 @@ from service.errors import BundleError
 from service.sealing.bundle_files import read_file
 from service.sealing.trust import Trust
 
-#: What a training record says of times.
-_TOOK = ("seconds", "choice")
+#: Fields of a training record that contain durations.
+_DURATIONS = ("seconds", "choice")
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's content."""
+    """Return the hex sha256 of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def content_version(files: dict[str, str]) -> str:
-    """The version of a bundle of contract 1: sha256 over the names and hashes of its files."""
+    """Return the version of a bundle of contract 1: sha256 over names and hashes of its files."""
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def manifest_version(document: Mapping[str, Any]) -> str:
-    """The version since contract 2: sha256 over everything that the manifest says, the hashes of the files included.
-    Left out are the version itself, and how long training took and each family in it: the same training has the same
-    version."""
-    said = {name: value for name, value in document.items() if name != "version"}
-    if isinstance(record := said.get("training"), dict):
-        said["training"] = {name: value for name, value in record.items() if name not in _TOOK}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    """Return the version of a bundle of contract 2: sha256 over the manifest, which holds the file hashes.
+
+    The version itself and the durations of training are left out, so that equal training gives equal versions.
+    """
+    content = {name: value for name, value in document.items() if name != "version"}
+    if isinstance(record := content.get("training"), dict):
+        content["training"] = {name: value for name, value in record.items() if name not in _DURATIONS}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_manifest(directory: Path, **fields: Any) -> Manifest:
-    """Seal a bundle: hash the three files beside it, then write manifest.json from `fields`.
+    """Hash the three other files of a bundle and write manifest.json from `fields`.
 
-    `fields` are the manifest's, without `contract`, `version` and `files`. Raises BundleError if they break
-    the contract.
+    `fields` are those of `Manifest` except `contract`, `version` and `files`. Raises BundleError if they
+    violate the contract.
     """
     files = {name: sha256_of(directory / name) for name in (STEP, FORECAST, GOLDEN)}
     try:
@@ -56,17 +57,19 @@ def write_manifest(directory: Path, **fields: Any) -> Manifest:
 
 
 def read_manifest(directory: Path, trust: Trust = Trust()) -> Manifest:  # noqa: B008 - frozen
-    """Read and verify `manifest.json` and the sha256 of every file it names.
+    """Read manifest.json and verify the sha256 of every file that it names.
 
-    Raises BundleError with the file, what was expected and what was found. The graphs themselves are
-    verified by `model/runtime.py`, which also replays golden.npz.
+    Raises BundleError with the file, what was expected and what was found. `model/loading.py` verifies
+    the graphs and replays golden.npz.
     """
     return read_bundle(directory, trust)[0]
 
 
 def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict[str, bytes]]:  # noqa: B008 - frozen
-    """The manifest as `read_manifest` verifies it, and the bytes of each file that were verified with it. Raises
-    BundleError, also for a version and a signer that `trust` does not name."""
+    """Read a bundle like `read_manifest` and also return the verified bytes of each file by name.
+
+    Raises BundleError, also for a version or signer that `trust` does not allow.
+    """
     path = directory / MANIFEST
     if not path.exists():
         raise BundleError(
@@ -74,7 +77,7 @@ def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict
         )
     content = read_file(path, MANIFEST_LIMIT)
     if trust.keys:
-        from service.sealing.signing import verify  # cryptography is not needed otherwise
+        from service.sealing.signing import verify  # imports cryptography, seldom needed
 
         verify(path, content, trust.keys)
     manifest = _parsed(path, content)
@@ -89,13 +92,13 @@ def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict
         contents[name] = read_file(file, FILE_LIMIT)
         if (found := hashlib.sha256(contents[name]).hexdigest()) != expected:
             raise BundleError(
-                str(file), f"sha256 {expected[:12]}…", f"{found[:12]}…", "copy the bundle again, it is damaged"
+                str(file), f"sha256 {expected[:12]}…", f"{found[:12]}…", "the bundle is damaged: copy it again"
             )
     return manifest, contents
 
 
 def _parsed(path: Path, content: bytes) -> Manifest:
-    """The manifest, whose version is that of its content."""
+    """Parse a manifest and check that its version matches its content."""
     expected = f"a manifest of contract version 1 or {CONTRACT}"
     try:
         document = json.loads(content, object_pairs_hook=_each_once, parse_constant=_no_number)
@@ -103,22 +106,22 @@ def _parsed(path: Path, content: bytes) -> Manifest:
     except ValidationError as error:
         raise BundleError(str(path), expected, _first(error)) from error
     except (ValueError, RecursionError) as error:
-        raise BundleError(str(path), expected, f"no JSON: {error}") from error
+        raise BundleError(str(path), expected, f"invalid JSON: {error}") from error
     version = content_version(manifest.files) if manifest.contract == 1 else manifest_version(document)
     if manifest.version != version:
-        raise BundleError(str(path), f"version {version[:12]}…", f"{manifest.version[:12]}…: it was changed since")
+        raise BundleError(str(path), f"version {version[:12]}…", f"{manifest.version[:12]}…: the file was changed")
     return manifest
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError("a name comes twice")
+        raise ValueError("duplicate name")
     return document
 
 
 def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _first(error: ValidationError) -> str:

@@ -1,25 +1,25 @@
-"""Stream time: what each reading means for its stream, and the slot of the model's grid it belongs to.
+"""Align readings to the model's grid: the slot of each reading, and a verdict on it.
 
-A sensor reads at its own phase against the grid, jitters and drifts, so every row carries a phase that
-locks on. The first reading takes the nearest slot and its distance from it as the phase; after that
+A sensor reads at its own phase relative to the grid, with jitter and drift, so every row carries a phase
+that locks on to it. The first reading takes the nearest slot, and its distance from it as the phase; then
 
     slot  = round((stamp - phase) / interval)
     phase = phase + (stamp - slot * interval - phase) / 10
 
-and once the phase has drifted a whole interval, the slot moves by one and the phase by one interval.
+Once the phase has drifted by a whole interval, the slot moves by one and the phase by one interval.
 With k = slot - last slot:
 
-    stream never seen                                FIRST       a new row
-    stamp = last stamp                               DUPLICATE   dropped
-    stamp < last stamp                               LATE        dropped
-    third late one in a row, in increasing order     RESTART     the clock was set right: a new row
-    the same, while other records say otherwise      LATE        the clock went wrong, until the 256th: then RESTART
-    k < 1                                            SECOND      a second reading of one slot, dropped
-    k = 1                                            NEXT        one step
-    1 < k <= max_gap                                 GAP         k - 1 steps without a value, then the step
-    k > max_gap                                      RESET       the past says nothing any more: a new row
+    stream never seen                              FIRST       a new row
+    stamp = last stamp                             DUPLICATE   dropped
+    stamp < last stamp                             LATE        dropped
+    third late one in a row, in increasing order   RESTART     the clock was set back: a new row
+    the same, but contradicted by other records    LATE        the clock is wrong; RESTART at the 256th
+    k < 1                                          SECOND      a second reading in one slot, dropped
+    k = 1                                          NEXT        one step
+    1 < k <= max_gap                               GAP         k - 1 steps without a value, then the step
+    k > max_gap                                    RESET       the memory is too old: a new row
 
-Everything here is a pure function of columns: no clock, so that a replay gives the same answers.
+Everything here is a pure function of columns, without a clock, so a replay gives the same results.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from service.records import ROW_PREFIX, Float64, Int64
 
 
 class Verdict(IntEnum):
-    """What a reading is to its stream; the table at the top of this file."""
+    """Verdict on a reading; see the table at the top of this file."""
 
     FIRST = 0
     NEXT = 1
@@ -46,17 +46,17 @@ class Verdict(IntEnum):
     RESTART = 7
 
 
-#: The row is zeroed before the step.
+#: Verdicts whose row is zeroed before the step.
 FRESH = frozenset({Verdict.FIRST, Verdict.RESET, Verdict.RESTART})
-#: The reading is stepped and forecast; all others are dropped and counted.
+#: Verdicts whose reading is stepped and forecast; other readings are dropped and counted.
 ACCEPTED = FRESH | {Verdict.NEXT, Verdict.GAP}
 
-#: Share of a reading's distance from the phase by which the phase follows it.
+#: The phase moves by 1 / LOCK of a reading's distance from it.
 LOCK = 10
-#: Late readings in a row, in increasing order, that prove that the clock was set back.
+#: Late readings in a row, in increasing order, that show that the clock was set back.
 LATE_RUN = 3
-#: The same, where the partition's other records say that it was right before. A buffer that is sent afterwards, or a
-#: clock that lost its battery for an hour, is shorter; a sensor that is set back for good is believed in the end.
+#: The same if the partition's other records contradict the new stamps. A buffer that is sent late, or a clock that
+#: was wrong for an hour, is shorter; a sensor whose clock is set back for good restarts in the end.
 LATE_RUN_CONTRADICTED = 256
 
 _NEXT = int(Verdict.NEXT)
@@ -66,21 +66,21 @@ _IS_ACCEPTED = np.isin(np.arange(len(Verdict)), list(ACCEPTED))
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """The answers for one wave, one entry a reading. The caller's rows are left as they were."""
+    """Results for one wave, one entry per reading. The caller's rows are not modified."""
 
     verdict: NDArray[np.int8]  # a `Verdict`
     slot: Int64  # slot of the step of an accepted reading; the stream's last slot for a dropped one
     imputed: Int64  # steps without a value to run before it: k - 1 for GAP, else 0
-    rows: NDArray[np.void]  # records.ROW_PREFIX to store; unchanged for DUPLICATE and SECOND
+    rows: NDArray[np.void]  # `records.ROW_PREFIX` to store; unchanged for DUPLICATE and SECOND
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
-        """Which readings are stepped and forecast."""
+        """Bool [n]: readings that are stepped and forecast."""
         return _IS_ACCEPTED[self.verdict]
 
     @property
     def fresh(self) -> NDArray[np.bool_]:
-        """Which rows have to be zeroed before the step."""
+        """Bool [n]: rows to zero before the step."""
         return _IS_FRESH[self.verdict]
 
 
@@ -120,7 +120,7 @@ def align(
 
 
 def _all_next(rows: NDArray[np.void], timestamps: Int64, slot: Int64, phase: Float64) -> Aligned:
-    """What `align` says where every reading is NEXT, as in most waves, at a third of the work."""
+    """Shortcut of `align` for waves in which every reading is NEXT, at a third of the work."""
     stored = np.zeros(len(rows), ROW_PREFIX)
     stored["last_slot"], stored["last_timestamp"], stored["phase"] = slot, timestamps, phase
     stored["observations"] = rows["observations"] + 1
@@ -129,14 +129,14 @@ def _all_next(rows: NDArray[np.void], timestamps: Int64, slot: Int64, phase: Flo
 
 
 def _first(timestamps: Int64, interval_ms: int) -> tuple[Int64, Float64]:
-    """The nearest slot of each stamp, and the stamp's distance from it in ms."""
+    """Return the nearest slot of each stamp and the stamp's distance from it in ms."""
     whole, rest = np.divmod(timestamps, interval_ms)
     up = (2 * rest >= interval_ms).astype(np.int64)
     return whole + up, (rest - up * interval_ms).astype(np.float64)
 
 
 def _locked(timestamps: Int64, phase: Float64, interval_ms: int) -> tuple[Int64, Float64]:
-    """Slot and phase after each reading. Only what is left over from whole intervals becomes a float."""
+    """Return slot and phase after each reading. Only the remainder of whole intervals is computed in float64."""
     whole, rest = np.divmod(timestamps, interval_ms)
     up = np.floor((rest - phase) / interval_ms + 0.5)
     phase = phase + (rest - up * interval_ms - phase) / LOCK
@@ -145,7 +145,7 @@ def _locked(timestamps: Int64, phase: Float64, interval_ms: int) -> tuple[Int64,
 
 
 def _late_run(rows: NDArray[np.void], timestamps: Int64) -> Int64:
-    """Length of the run of late readings if this one is late. One that comes again neither adds nor breaks."""
+    """Return the length of the run of late readings if this one is late; a duplicate leaves it unchanged."""
     after = timestamps - rows["late_timestamp"]
     return np.where((rows["late_run"] > 0) & (after >= 0), rows["late_run"] + (after > 0), 1)
 
@@ -153,8 +153,10 @@ def _late_run(rows: NDArray[np.void], timestamps: Int64) -> Int64:
 def _verdicts(
     rows: NDArray[np.void], timestamps: Int64, k: Int64, max_gap: int, proven: NDArray[np.bool_]
 ) -> NDArray[np.int8]:
-    """The table at the top of this file, from the weakest claim to the strongest. `proven` where a late reading proves
-    that the clock was set back."""
+    """Apply the table at the top of this file; later assignments take precedence.
+
+    `proven` bool [n]: late readings that show that the clock was set back.
+    """
     ahead = timestamps - rows["last_timestamp"]
     verdict = np.full(len(rows), Verdict.NEXT, np.int8)
     verdict[k > 1] = Verdict.GAP

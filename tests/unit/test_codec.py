@@ -188,7 +188,7 @@ def test_a_value_that_is_no_observation(value: bytes, error: str) -> None:
 
 def test_a_stamp_far_ahead_is_said_in_words() -> None:
     letter = the_letter(b'{"value":1,"timestamp":1700200000000}')
-    assert letter.reason == '"timestamp" 2023-11-17T05:46:40+00:00 is 2.3 days after the record\'s own time'
+    assert "2023-11-17T05:46:40+00:00" in letter.reason and "2.3 days" in letter.reason
 
 
 @pytest.mark.parametrize(
