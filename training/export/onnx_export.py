@@ -72,11 +72,7 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
     _check_weights(model)
     state = model.initial_state(2)
     specs = tuple(_spec(name, tensor) for name, tensor in state.items())
-    if (size := sum(spec.row_bytes for spec in specs)) > (limit := row_limit * len(identity.targets)):
-        raise DataError(
-            f"a stream's state takes {size} bytes, over the limit of {limit}",
-            "shorten the season or the lags, or raise --row-limit",
-        )
+    _check_size(specs, row_limit * len(identity.targets))
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MANIFEST).unlink(missing_ok=True)
     _export_step(model, state, directory / STEP)
@@ -107,6 +103,15 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},
     )
+
+
+def _check_size(specs: Sequence[TensorSpec], limit: int) -> None:
+    size = sum(spec.row_bytes for spec in specs)
+    if size > limit:
+        raise DataError(
+            f"a stream's state takes {size} bytes, over the limit of {limit}",
+            "shorten the season or the lags, or raise --row-limit",
+        )
 
 
 def _check_weights(model: Model) -> None:
