@@ -378,9 +378,7 @@ class TestSharedData:
         """The file ends hours where the clock begins them: what it has twice is not the hour that comes twice, and
         02:00 in spring, no time in New York, is 07:00 UTC there. Read so, spring has no gap."""
         history = read_history(SHARED / "pjm" / f"{name}_hourly.csv", ReadOptions(timezone="America/New_York"))
-        assert noted(
-            history, "read as America/New_York", "in the hour skipped by the clock change are read"
-        )
+        assert noted(history, "read as America/New_York", "in the hour skipped by the clock change are read")
         assert noted(history, "4 duplicate stamps")
         stamps = history.timestamps[0]
         assert int(np.diff(stamps).max()) <= 3 * HOUR
