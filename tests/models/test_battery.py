@@ -268,7 +268,9 @@ def many_lags() -> Forecaster:
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_planted_defect_is_found(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few passes over a history: a broken rule would take as many as there are readings until nothing changes."""
-    monkeypatch.setattr(unrolling, "judge_columns", lambda *given: judge_columns(*given[:3], passes=12))
+    monkeypatch.setattr(
+        unrolling, "judge_columns", lambda rule, values, forecasts, _: judge_columns(rule, values, forecasts, 12)
+    )
     invariant, made, says = DEFECTS[defect]
     invariant(Last().eval())
     with pytest.raises(InvariantBroken, match=says) as caught:
