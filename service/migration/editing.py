@@ -21,7 +21,7 @@ from service.migration.describe import unknown_stream
 from service.migration.export import agreeing, no_changelog
 from service.migration.placement import home_of
 from service.migration.snapshot import snapshots
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from service.state.changelog import MARKER_KEY, Marker, RowCodec
 
 #: Changelog records by partition: key and value, None = tombstone.

@@ -21,7 +21,7 @@ from service.processing.admission import Admission
 from service.processing.chunks import Decoded, cut_into_chunks, select
 from service.processing.demand import StepEstimator, cost
 from service.processing.engine import Engine, Forecasts, Stage
-from service.processing.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
+from service.processing.missing_codes import MissingCodes
 from service.processing.outputs import (
     Output,
     PartitionForecasts,
@@ -33,6 +33,7 @@ from service.processing.outputs import (
     split_oversized,
 )
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
+from service.settings.groups import InputSettings
 from service.state.store import Store
 
 _FAILED = "processing failed repeatedly, also when the record was alone in its batch"
@@ -52,7 +53,7 @@ class ProcessorOptions:
     max_output_bytes: int
     max_streams: int | None
     max_letter_bytes: int
-    codes: str = OF_BUNDLE
+    input: InputSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Processor:
         self._decoder = Decoder(len(manifest.channels), options.far_future_ms, options.earliest_ms)
         self._encoder = Encoder(manifest)
         self._admission = Admission(store.arena, options.max_streams)
-        self._codes = MissingCodes(chosen_codes(options.codes, manifest.codes, len(manifest.channels)))
+        self._codes = MissingCodes(options.input.chosen_codes(manifest.codes, len(manifest.channels)))
         self._steps = StepEstimator(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def chunks(

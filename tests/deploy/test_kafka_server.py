@@ -17,6 +17,7 @@ import pytest
 from deploy.kafka import HURRIED, KafkaServer, KafkaServerError
 from deploy.kafka.node import Node
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 
@@ -24,14 +25,14 @@ pytestmark = pytest.mark.kafka
 def test_a_killed_node_returns_on_its_port_with_its_data() -> None:
     with KafkaServer(jvm=HURRIED) as server:
         address = server.bootstrap_servers
-        admin = KafkaBroker(address).admin()
+        admin = KafkaBroker(KafkaSettings(bootstrap_servers=address)).admin()
         admin.create_topic("kept", 3)
         admin.close()
         server.kill()
         assert not _listens(address)
         server.restart()
         assert server.bootstrap_servers == address
-        admin = KafkaBroker(address).admin()
+        admin = KafkaBroker(KafkaSettings(bootstrap_servers=address)).admin()
         assert admin.partitions("kept") == 3
         admin.close()
     assert not _listens(address)

@@ -12,12 +12,12 @@ import pytest
 from service.broker.memory.broker import MemoryBroker
 from service.commands.doctor import look_at_state
 from service.delivery.connections import Connections
+from service.delivery.options import Options
 from service.errors import BrokerUnavailable, EddycastError
 from service.migration.describe import describe
 from service.migration.export import take_export
 from service.model.manifest_file import read_manifest
-from service.settings.load import Settings
-from service.settings.options import Options
+from service.settings.settings import Settings
 from tests.broker.tools import Listener
 from tests.support.bundles import Walk, write_bundle
 from tests.support.running import INPUT, memory_broker

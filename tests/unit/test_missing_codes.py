@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
+from service.delivery.options import Options
 from service.errors import SettingsError
 from service.history import ReadOptions, read_for_bundle
 from service.model.loading import load_runtime
 from service.model.manifest_file import read_manifest
-from service.processing.missing_codes import Codes, MissingCodes, chosen_codes
+from service.processing.missing_codes import Codes, MissingCodes
 from service.records import Observations
+from service.settings.groups import InputSettings
 from service.settings.load import load_settings
-from service.settings.options import Options
 from tests.support.bundles import TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import documents, memory_broker, send, worker
 
@@ -36,8 +37,8 @@ START = 1_700_006_400_000
     ],
 )
 def test_a_setting_adds_to_the_bundle_s_codes_or_drops_them(setting: str, expected: Codes) -> None:
-    assert chosen_codes(setting, ((-200.0,), ()), 2) == expected
-    assert load_settings([f"--input.codes={setting}"], {}).input.codes == setting
+    settings = load_settings([f"--input.codes={setting}"], {})
+    assert settings.input.chosen_codes(((-200.0,), ()), 2) == expected
 
 
 @pytest.mark.parametrize("setting", ["unavailable", "-999;-9999", "nan", "1e999"])
@@ -72,7 +73,7 @@ def served(folder: Path, walk: Walk, values: list[object], codes: str = "bundle"
     write_bundle(folder, walk)
     broker = memory_broker()
     send(broker, [(0, b"s", {"timestamp": START + 60_000 * i, "value": value}) for i, value in enumerate(values)])
-    subject = worker(broker, load_runtime(folder), Options(codes=codes))
+    subject = worker(broker, load_runtime(folder), Options(input=InputSettings(codes=codes)))
     subject.turn(20)
     subject.finish()
     texts = [json.dumps({**document, "model": ""}).encode() for document in documents(broker)]

@@ -13,13 +13,13 @@ import pytest
 
 from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.producer import MemoryProducer
+from service.delivery.options import Options
 from service.delivery.topics import prepare_topics
 from service.model.loading import load_runtime
 from service.observability.recorder import Stopwatch
 from service.processing.processor import Processor
 from service.records import Damage, PartitionBatch, next_offset
-from service.settings.load import Settings
-from service.settings.options import Options
+from service.settings.settings import Settings
 from service.state.store import Store
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, DEAD, INPUT, committed, made, memory_broker, send, worker

@@ -46,6 +46,8 @@ DEMO = {
     "service.settings.security",
     "service.settings.groups",
     "service.settings.load",
+    "service.settings.settings",
+    "service.settings.kafka",
 }
 
 

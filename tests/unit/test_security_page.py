@@ -9,8 +9,8 @@ import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, make_pki
 from deploy.kafka.secure import unsigned_token
+from service.broker.kafka.credentials import client_security
 from service.delivery.rights import granting, needed_rights
-from service.settings.credentials import client_security
 from service.settings.load import load_settings
 from service.settings.security import SecuritySettings
 
@@ -32,7 +32,7 @@ def test_each_example_loads(example: str, tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / name).write_text("secret\n")
     (tmp_path / "eddycast.toml").write_text(example)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("service.settings.credentials.find_spec", lambda _name: object())
+    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: object())
     kafka = load_settings(["--config", "eddycast.toml"], {}).kafka
     assert client_security(kafka)["security_protocol"] == kafka.security_protocol
     assert not list(kafka.risks())

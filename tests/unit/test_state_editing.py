@@ -11,7 +11,7 @@ from service.errors import StateError, TopicMissing
 from service.migration.editing import forget_stream, rename_stream
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import INPUT, committed, documents, memory_broker, send

@@ -25,8 +25,8 @@ from service.migration.restore_into_group import Imported, ImportOptions, import
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.records import ROW_PREFIX
-from service.settings.load import Settings
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import Settings
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.model_record import initial_record
 from service.state.stream_time import Clock
