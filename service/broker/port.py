@@ -9,7 +9,7 @@ Nothing here is thread-safe; every object belongs to the thread that polls.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from service.records import PartitionBatch
 
@@ -29,7 +29,20 @@ class RebalanceListener(Protocol):
         """These partitions already belong to another member: nothing may be committed for them."""
 
 
-class Consumer(Protocol):
+class Connection(Protocol):
+    """Something that is open until it is closed; as a context manager it closes itself at the end of the block."""
+
+    def close(self) -> None:
+        """Release the connection."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Consumer(Connection, Protocol):
     """One member of a consumer group, reading committed records of one topic.
 
     Its membership (member id and generation) is captured by `poll`, on the polling thread, when it returns and before
@@ -85,7 +98,7 @@ class Consumer(Protocol):
         """Leave the group. Does not commit. Does not run the listener."""
 
 
-class Reader(Protocol):
+class Reader(Connection, Protocol):
     """Reads committed records of one topic from where it is told, outside any group. Commits nothing."""
 
     def start(self, offsets: Mapping[int, int]) -> None:
@@ -111,11 +124,8 @@ class Reader(Protocol):
     def stop(self, partitions: Collection[int]) -> None:
         """No longer read these; one that was not started is let pass."""
 
-    def close(self) -> None:
-        """Give up the connection."""
 
-
-class Producer(Protocol):
+class Producer(Connection, Protocol):
     """Columns out. Records of one partition keep their order.
 
     Without a transactional id a producer goes on after any failure. With one, a TransactionFailed is its end: every
@@ -159,11 +169,11 @@ class Producer(Protocol):
         """Throw the open transaction away. Without one, or after a failure, nothing happens. Raises TransactionFailed;
         the producer is then at its end."""
 
-    def close(self, timeout_s: float) -> None:
-        """Give up the connection. An open transaction is aborted."""
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Abort an open transaction and close the connection."""
 
 
-class Admin(Protocol):
+class Admin(Connection, Protocol):
     """What is asked once, at start or by a command: topics, and groups from outside."""
 
     def partitions(self, topic: str) -> int | None:
@@ -203,9 +213,6 @@ class Admin(Protocol):
         """Ask whether this user may use a transactional id; nothing is begun.
 
         Raises NotAuthorized, BrokerUnavailable."""
-
-    def close(self) -> None:
-        """Give up the connection."""
 
 
 class Broker(Protocol):

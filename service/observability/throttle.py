@@ -1,4 +1,4 @@
-"""Lines that come back: the first at once, others no more often than they are worth reading."""
+"""A throttle for log lines and updates that recur: the first at once, others no more often than every few seconds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 
 class Throttle:
-    """Allows a line once every `every_s`, each kind of line by itself."""
+    """Allows one action every `every_s`, each kind of action by itself."""
 
     def __init__(self, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._every_s, self._clock = every_s, clock
         self._last: dict[str, float] = {}
 
     def is_due(self, kind: str = "") -> bool:
-        """Whether to write such a line now; if so, it counts as written."""
+        """True if the action may happen now, which then counts as done."""
         now, last = self._clock(), self._last.get(kind)
         if last is not None and now - last < self._every_s:
             return False
@@ -22,5 +22,9 @@ class Throttle:
         return True
 
     def put_off(self, kind: str = "") -> None:
-        """No such line for the next `every_s`, as if one had just been written."""
+        """Count the action as done just now."""
         self._last[kind] = self._clock()
+
+    def reset(self, kind: str = "") -> None:
+        """Make the action due at once."""
+        self._last.pop(kind, None)

@@ -49,6 +49,12 @@ class _Open:
     def __init__(self, counted: Counted, kind: str, thing: Any) -> None:
         self._counted, self._kind, self._thing = counted, kind, thing
 
+    def __enter__(self) -> _Open:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._thing.close()
         self._counted.open.remove(self._kind)
@@ -63,11 +69,8 @@ def connect(broker: Any, settings: Settings) -> None:
 
 
 def examine(broker: Any, settings: Settings) -> None:
-    admin = broker.admin()
-    try:
+    with broker.admin() as admin:
         list(look_at_state(broker, admin, settings, None))
-    finally:
-        admin.close()
 
 
 USES: dict[str, Callable[[Any, Settings], Any]] = {

@@ -24,6 +24,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from service.broker.kafka.errors import translated
+from service.broker.port import Connection
 from service.errors import BrokerUnavailable
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ _NOT_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoo
 _AGAIN_S = 0.2
 
 
-class KafkaAdmin:
+class KafkaAdmin(Connection):
     """A `port.Admin` on kafka-python."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:

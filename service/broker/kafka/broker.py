@@ -129,11 +129,8 @@ class KafkaBroker:
         """See `port.Broker`. Others get its partitions at once, not when the session ends."""
         if self._instance_id is None:
             return
-        admin = self.admin()
-        try:
+        with self.admin() as admin:
             admin.remove_static_member(group, self._instance_id)
-        finally:
-            admin.close()
 
     def admin(self) -> KafkaAdmin:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers."""

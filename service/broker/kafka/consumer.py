@@ -19,7 +19,7 @@ from service.broker.kafka.membership import is_confirmed, silence_s
 from service.broker.kafka.offsets import stored_offsets
 from service.broker.kafka.public_reading import read_screened
 from service.broker.kafka.rebalance import Relay, tell_of_every_loss
-from service.broker.port import RebalanceListener
+from service.broker.port import Connection, RebalanceListener
 from service.errors import EddycastError, InstanceFenced, MembershipLost
 from service.records import PartitionBatch
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _NOWHERE = 1 << 62
 
 
-class KafkaConsumer:
+class KafkaConsumer(Connection):
     """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never by themselves.
 
     `bulk` decodes whole record batches; without it the client does, record by record. A compressed batch that would

@@ -20,13 +20,13 @@ from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.errors import during_commit, in_transaction, translate_record, translated
 from service.broker.kafka.sending import Result, check_sizes, send
 from service.broker.kafka.transactions import Transactions, discard
-from service.broker.port import Consumer, Headers
+from service.broker.port import Connection, Consumer, Headers
 from service.errors import BrokerError, BrokerUnavailable, TransactionFailed
 
 log = logging.getLogger(__name__)
 
 
-class KafkaProducer:
+class KafkaProducer(Connection):
     """A `port.Producer` on kafka-python. `bulk` sends a column as whole batches, else record by record.
 
     Without a transactional id: after a failed flush the client is thrown away, with whatever it still held, and the
@@ -154,7 +154,7 @@ class KafkaProducer:
             self._broken = TransactionFailed("a record of an aborted transaction was refused")
             self._discard(0.0)
 
-    def close(self, timeout_s: float) -> None:
+    def close(self, timeout_s: float = 1.0) -> None:
         """See `port.Producer`. Records that were not flushed may be lost."""
         deadline = time.monotonic() + timeout_s
         if self._open:

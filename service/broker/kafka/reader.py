@@ -20,6 +20,7 @@ from service.broker.kafka.columns import batches
 from service.broker.kafka.errors import translated
 from service.broker.kafka.fetched import Screen
 from service.broker.kafka.public_reading import read_screened
+from service.broker.port import Connection
 from service.errors import TopicMissing
 from service.records import PartitionBatch
 
@@ -29,7 +30,7 @@ _LOOK_MS = 10
 _KNOWN_MS = 500
 
 
-class KafkaReader:
+class KafkaReader(Connection):
     """A `port.Reader` on kafka-python."""
 
     def __init__(self, config: Mapping[str, Any], topic: str, timeout_ms: int, bulk: bool, unpacked_bytes: int) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.broker.memory.cluster import Cluster
+from service.broker.port import Connection
 from service.errors import BrokerError, MembershipLost
 
 
-class MemoryAdmin:
+class MemoryAdmin(Connection):
     """A `port.Admin`."""
 
     def __init__(self, cluster: Cluster) -> None:

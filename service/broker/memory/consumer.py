@@ -12,12 +12,12 @@ from threading import Condition
 
 from service.broker.memory.cluster import Cluster
 from service.broker.memory.group import Group
-from service.broker.port import RebalanceListener
+from service.broker.port import Connection, RebalanceListener
 from service.errors import BrokerError, MembershipLost, OffsetGone
 from service.records import PartitionBatch
 
 
-class MemoryConsumer:
+class MemoryConsumer(Connection):
     """A `port.Consumer`."""
 
     def __init__(

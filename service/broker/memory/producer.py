@@ -9,7 +9,7 @@ from typing import NoReturn
 from service.broker.memory.cluster import Cluster
 from service.broker.memory.consumer import MemoryConsumer
 from service.broker.memory.log import Column, State, Transaction
-from service.broker.port import Consumer, Headers
+from service.broker.port import Connection, Consumer, Headers
 from service.errors import (
     BrokerError,
     CommitUnknown,
@@ -21,7 +21,7 @@ from service.errors import (
 )
 
 
-class MemoryProducer:
+class MemoryProducer(Connection):
     """A `port.Producer`. As on Kafka, a failure inside a transaction ends a producer with a transactional id:
     only `close` is left then, and the broker gives a new one for the same id.
     """
@@ -132,7 +132,7 @@ class MemoryProducer:
             with self._changed:
                 self._end(State.ABORTED)
 
-    def close(self, timeout_s: float) -> None:  # noqa: ARG002 - nothing here takes time
+    def close(self, timeout_s: float = 1.0) -> None:  # noqa: ARG002 - nothing here takes time
         """See `port.Producer`."""
         self.abort()
         self._broken = self._broken or "closed"

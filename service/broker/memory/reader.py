@@ -8,11 +8,12 @@ from threading import Condition
 
 from service.broker.memory.cluster import Cluster
 from service.broker.memory.log import Log
+from service.broker.port import Connection
 from service.errors import BrokerError, OffsetGone, TopicMissing
 from service.records import PartitionBatch
 
 
-class MemoryReader:
+class MemoryReader(Connection):
     """A `port.Reader`."""
 
     def __init__(self, cluster: Cluster, topic: str, changed: Condition) -> None:
