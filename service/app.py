@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.delivery.connect import kafka_broker, reach, warn_of_risks
-from service.delivery.crash_points import FaultPoint, freeze_this_process, kill_this_process, pause
+from service.delivery.crash_points import CrashPoint, freeze_this_process, kill_this_process, pause
 from service.delivery.topics import Topology, prepare_topics
 from service.errors import BrokerError, BrokerUnavailable
 from service.model.loading import load_runtime
@@ -118,9 +118,9 @@ class Service:
         )
         kill = freeze_this_process if faults.freeze else kill_this_process
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill
-        passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
+        reached = CrashPoint(faults.kill_at, faults.kill_after, fault)
         _calm_collector()
-        Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
+        Pipeline(broker, runtime, options, self.metrics, self.health, reached).run(stop)
         self._leave(broker)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
 
@@ -156,12 +156,11 @@ class Service:
     def _prepare(self, broker: Broker, stop: threading.Event, row_bytes: int) -> Topology | None:
         """What is known of the topics, once the broker answers and all are there; None if stopped before."""
         while (admin := reach(broker, stop, self._waiting)) is not None:
-            try:
-                return prepare_topics(admin, self._settings, row_bytes)
-            except BrokerUnavailable as error:
-                get_log().warning("waiting for the broker", reason=str(error))
-            finally:
-                admin.close()
+            with admin:
+                try:
+                    return prepare_topics(admin, self._settings, row_bytes)
+                except BrokerUnavailable as error:
+                    get_log().warning("waiting for the broker", reason=str(error))
             stop.wait(AGAIN_S)
         return None
 

@@ -1,5 +1,5 @@
-"""What a turn measures, and when a record's forecast became durable. Only this file, `pipeline.py`, `serving.py` and
-`trouble.py` fill the metrics.
+"""What a turn measures, and when a record's forecast became durable. Only this file, `pipeline.py`, `assignment.py` and
+`outages.py` fill the metrics.
 
 Inner rooms take no clock: they say `with stage("step"):` and the stopwatch adds up the time.
 """
@@ -90,10 +90,10 @@ class Latencies:
             self._metrics.committed_seconds.observe_many(ages)
             self._acknowledged.clear()
 
-    def forget(self, partitions: Collection[int]) -> None:
-        """Another member will be measured for these."""
-        self._produced = [entry for entry in self._produced if entry[0] not in partitions]
-        self._acknowledged = [entry for entry in self._acknowledged if entry[0] not in partitions]
+    def discard(self) -> None:
+        """Nothing of what waits is measured: it was rolled back."""
+        self._produced.clear()
+        self._acknowledged.clear()
 
 
 def _ages(record_times: Int64) -> Float64:

@@ -7,40 +7,32 @@ polls, commits and restarts fell.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 from numpy.typing import NDArray
 
 from service.records import Int64, PartitionBatch
 from service.state.journal import Journal
+from service.state.partition_rows import RowsByPartition
 from service.state.stream_time import Clock, followed, heard
 
 _PART = 8
-_NEVER = Clock()
 
 
 class Eviction:
     """Compares each row's last accepted stamp with its partition's stream time."""
 
-    def __init__(self, journal: Journal, ttl_ms: int, reset_ms: int, leap_ms: int) -> None:
+    def __init__(self, journal: Journal, partitions: RowsByPartition, ttl_ms: int, reset_ms: int, leap_ms: int) -> None:
         """Streams idle for more than `ttl_ms` are forgotten, never before `reset_ms`: after a gap of that length a
         stream begins anew in any case, so that forgetting it changes no forecast of a reading in order. A stamp that is
         further than `leap_ms` from the stream time must be borne out by others."""
-        self._journal = journal
+        self._journal, self._partitions = journal, partitions
         self._ttl_ms = max(ttl_ms, reset_ms)
         self._part_ms = max(self._ttl_ms // _PART, 1)
         self._leap_ms = leap_ms
-        self._clocks: dict[int, Clock] = {}
-        self._committed: dict[int, Clock] = {}
 
     def clock(self, partition: int) -> Clock:
         """The partition's time after everything that was served."""
-        return self._clocks.get(partition, _NEVER)
-
-    def start(self, partition: int, clock: Clock) -> None:
-        """The partition goes on from this time."""
-        self._clocks[partition] = self._committed[partition] = clock
+        return self._partitions[partition].clock
 
     def cuts(self, partition: int, timestamps: Int64) -> Int64:
         """How often streams have to be looked for before each reading, on account of those in front of it; int64 [n],
@@ -57,24 +49,20 @@ class Eviction:
         account of them."""
         partition, before = batch.partition, self.clock(batch.partition)
         times, clock = followed(before, timestamps, self._leap_ms)
-        self._clocks[partition] = heard(clock, batch)
+        self._partitions[partition].clock = heard(clock, batch)
         if not self._crossed(before, times).any():
             return 0
         return self._journal.evict(partition, clock.newest - self._ttl_ms)
 
     def commit(self) -> None:
         """What was read so far is durable."""
-        self._committed = dict(self._clocks)
+        for rows in self._partitions.values():
+            rows.committed_clock = rows.clock
 
     def roll_back(self) -> None:
         """As at the last commit."""
-        self._clocks = dict(self._committed)
-
-    def forget(self, partitions: Collection[int]) -> None:
-        """These partitions are no longer ours."""
-        for partition in partitions:
-            self._clocks.pop(partition, None)
-            self._committed.pop(partition, None)
+        for rows in self._partitions.values():
+            rows.clock = rows.committed_clock
 
     def _crossed(self, before: Clock, times: Int64) -> NDArray[np.bool_]:
         """Which of these stream times are the first beyond a multiple of a part; never the very first reading."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.delivery.crash_points import FaultPoint
+from service.delivery.crash_points import CrashPoint
 from service.errors import StateError
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
@@ -44,8 +44,8 @@ def served(walk: Runtime) -> Fleet:
 def frozen(fleet: Fleet, place: str, meanwhile: Callable[[Worker], None]) -> Worker:
     """A worker that sleeps when it comes to this place of a restore, until `meanwhile` is over."""
     asleep: list[Worker] = []
-    passing = FaultPoint(place, 1, lambda: meanwhile(asleep[0]))
-    asleep.append(worker(fleet.broker, fleet.runtime, AT_ONCE, "frozen", passing))
+    reached = CrashPoint(place, 1, lambda: meanwhile(asleep[0]))
+    asleep.append(worker(fleet.broker, fleet.runtime, AT_ONCE, "frozen", reached))
     return asleep[0]
 
 

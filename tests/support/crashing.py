@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.broker.memory.broker import MemoryBroker
-from service.delivery.crash_points import FaultPoint
+from service.delivery.crash_points import CrashPoint
 from service.errors import BrokerUnavailable
 from service.model.runtime import Runtime
 from service.settings.options import Options
@@ -44,9 +44,9 @@ class Fleet:
     def start(self, place: str | None = None, after: int = 1, **changes: Any) -> Worker:
         """A new worker, which crashes when it passes `place` for the `after`-th time."""
         self.started += 1
-        passing = FaultPoint(place, after, crash)
+        reached = CrashPoint(place, after, crash)
         options = replace(self.options, **changes)
-        self.alive.append(worker(self.broker, self.runtime, options, f"{self.started}", passing))
+        self.alive.append(worker(self.broker, self.runtime, options, f"{self.started}", reached))
         return self.alive[-1]
 
     def kill(self, victim: Worker) -> None:
@@ -114,7 +114,7 @@ def stored(broker: MemoryBroker, changelog: str = CHANGELOG) -> Rows:
 def held(subject: Worker) -> Rows:
     """The rows in a worker's memory, as it would store them."""
     store = subject.pipeline._store
-    return {p: encoded(store.arena, store.codec, p) for p in subject.pipeline._checkpoint.committed}
+    return {p: encoded(store.arena, store.codec, p) for p in subject.pipeline._partitions.committed}
 
 
 def encoded(arena: Arena, codec: RowCodec, partition: int) -> dict[bytes, bytes]:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.log import Record
-from service.delivery.crash_points import FaultPoint
+from service.delivery.crash_points import CrashPoint
 from service.model.runtime import Runtime
 from service.observability.health import Health
 from service.observability.metrics import PREFIX, Metrics
@@ -47,11 +47,11 @@ class Worker:
         return sum(self._turn() for _ in range(times))
 
     def _turn(self) -> int:
-        serving, taken = self.pipeline._serving, 0
+        partitions, taken = self.pipeline._partitions, 0
         for _ in range(100):
-            before = set(serving.served)
+            before = set(partitions.serving)
             taken += self.pipeline.turn()
-            if not serving.pending and set(serving.served) <= before:
+            if not partitions.pending and set(partitions.serving) <= before:
                 break
         return taken
 
@@ -71,12 +71,12 @@ def worker(
     runtime: Runtime,
     options: Options = AT_ONCE,
     name: str = "0",
-    passing: FaultPoint | None = None,
+    reached: CrashPoint | None = None,
 ) -> Worker:
     """A pipeline that has joined the group but not polled yet. Workers of one broker have names of their own."""
     metrics, health = Metrics(CollectorRegistry()), Health(stalled_after_s=60.0)
     options = replace(options, transactional_id=f"tests-{name}")
-    return Worker(Pipeline(broker, runtime, options, metrics, health, passing), metrics, health)
+    return Worker(Pipeline(broker, runtime, options, metrics, health, reached), metrics, health)
 
 
 @contextmanager
