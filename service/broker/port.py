@@ -14,6 +14,9 @@ from typing import Protocol, Self
 from service.records import PartitionBatch
 
 Headers = list[tuple[str, bytes]]
+#: Upper bound on the bytes of a record beyond its key, value and headers: the head of its batch (61), the record's own
+#: lengths and deltas (21), and a margin for the lengths of its headers (16).
+RECORD_OVERHEAD = 61 + 21 + 16
 
 
 class RebalanceListener(Protocol):

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from service.broker.port import Admin
+from service.broker.port import RECORD_OVERHEAD, Admin
 from service.delivery.rights import granting, listed, may_create, needed_rights
 from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.formats.json_codec import LETTER_BYTES, LETTER_HEADERS_BYTES
@@ -27,8 +27,6 @@ CHANGELOG = {
 }
 #: What to do when the input has another number of partitions than the rows.
 MOVE = "take the rows along by `eddycast state export` and `eddycast state import`: docs/durability.md, Moving state"
-#: Bytes of a record beyond its key and value, at most.
-_OVERHEAD = 98
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ def _changelog(config: Mapping[str, str], name: str, row_bytes: int | None) -> I
     if (policy := config["cleanup.policy"]) != "compact":
         found = f"has cleanup.policy {policy}: rows of state would be deleted"
         yield Finding(name, found, _alter(name, "cleanup.policy=compact"), BrokerError)
-    needed, limit = (row_bytes or 0) + KEY_LIMIT_BYTES + _OVERHEAD, int(config["max.message.bytes"])
+    needed, limit = (row_bytes or 0) + KEY_LIMIT_BYTES + RECORD_OVERHEAD, int(config["max.message.bytes"])
     if row_bytes is not None and limit < needed:
         found = f"takes {limit} bytes, and a row with its key takes up to {needed} bytes"
         yield Finding(name, found, _alter(name, f"max.message.bytes={needed}"), BrokerError)
@@ -205,7 +203,7 @@ def _as_it_is(admin: Admin, settings: Settings, name: str, count: int, row_bytes
 def _largest(admin: Admin, settings: Settings, name: str) -> int:
     """Bytes of key, value and headers together that a topic takes."""
     limit = int(admin.config(name)["max.message.bytes"])
-    return min(limit, settings.kafka.max_request_bytes) - _OVERHEAD
+    return min(limit, settings.kafka.max_request_bytes) - RECORD_OVERHEAD
 
 
 def _letter_bytes(admin: Admin, settings: Settings) -> int:

@@ -11,11 +11,8 @@ from typing import Protocol
 from kafka import KafkaProducer
 from kafka.producer.future import FutureRecordMetadata
 
-from service.broker.port import Headers
+from service.broker.port import RECORD_OVERHEAD, Headers
 from service.errors import RecordTooLarge
-
-#: Bytes of one record beyond its key, value and headers, at most: the batch's head and the record's own lengths.
-_OVERHEAD = 61 + 21 + 16
 
 
 class Result(Protocol):
@@ -74,14 +71,14 @@ def check_sizes(
     headers: Sequence[Headers] | None,
 ) -> None:
     """Raise RecordTooLarge for the first record beyond `limit` bytes, before any is sent."""
-    room = limit - _OVERHEAD
+    room = limit - RECORD_OVERHEAD
     if headers is None and _longest(keys) + _longest(values) <= room:
         return
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
         own = headers[index] if headers is not None else []
         size = len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(held) + 8 for name, held in own)
         if size > room:
-            what = f"a record of {size + _OVERHEAD} bytes for {topic} exceeds the limit of {limit}"
+            what = f"a record of {size + RECORD_OVERHEAD} bytes for {topic} exceeds the limit of {limit}"
             raise RecordTooLarge(what, "raise it and the topic's max.message.bytes, or shorten the horizon")
 
 

@@ -14,11 +14,8 @@ from typing import Self
 
 import numpy as np
 
-from service.broker.port import Headers
+from service.broker.port import RECORD_OVERHEAD, Headers
 from service.records import PartitionBatch
-
-#: Bytes of a record beyond its key, value and headers: a batch's head and the record's own lengths.
-_OVERHEAD = 98
 
 
 class State(Enum):
@@ -83,7 +80,7 @@ class Column:
         """Bytes that the largest record takes on a real broker, at most."""
         plain = [len(key or b"") + len(value or b"") for key, value in zip(self.keys, self.values, strict=True)]
         extra = [sum(len(name.encode()) + len(held) + 8 for name, held in own) for own in self.headers]
-        return _OVERHEAD + max(map(add, plain, extra), default=0)
+        return RECORD_OVERHEAD + max(map(add, plain, extra), default=0)
 
 
 class Log:
