@@ -74,7 +74,7 @@ def test_refused_for_less_than_its_patience_the_service_recovers_by_itself(walk:
     assert committed(fleet.broker) == {0: 8}, "nothing is committed while records are refused"
     tried = sum(subject.value("retries_total", error=error) for error in ("ProduceFailed", "TransactionFailed"))
     assert 3 <= tried < 30, "pauses grow between attempts"
-    fleet.broker.faults._ordered.clear()
+    fleet.broker.faults.clear()
     fleet.settle()
     expected = undisturbed(walk, range(4))
     assert outputs(fleet.broker) == outputs(expected.broker) and stored(fleet.broker) == stored(expected.broker)

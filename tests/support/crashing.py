@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service.broker.memory.broker import MemoryBroker
 from service.delivery.crash_points import CrashPoint
 from service.errors import BrokerUnavailable
 from service.model.runtime import Runtime
 from service.settings.options import Options
 from service.state.arena import Arena
 from service.state.changelog import RowCodec, is_stream
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import AT_ONCE, CHANGELOG, DEAD, INPUT, OUTPUT, Worker, made, worker
 
 Rows = dict[int, dict[bytes, bytes]]
@@ -35,7 +35,7 @@ def crash() -> None:
 class Fleet:
     """Workers that share one broker; each start is a new process with a name of its own."""
 
-    broker: MemoryBroker
+    broker: FaultyBroker
     runtime: Runtime
     options: Options = AT_ONCE
     alive: list[Worker] = field(default_factory=list)
@@ -94,12 +94,12 @@ class Fleet:
         return all(end == 0 or stored.get(p) == end for p, end in ends.items())
 
 
-def outputs(broker: MemoryBroker) -> dict[str, list[tuple[int, bytes | None, bytes | None]]]:
+def outputs(broker: FaultyBroker) -> dict[str, list[tuple[int, bytes | None, bytes | None]]]:
     """What a reader of committed records sees, by topic: partition, key and value in order."""
     return {topic: [(r.partition, r.key, r.value) for r in made(broker, topic)] for topic in (OUTPUT, DEAD)}
 
 
-def stored(broker: MemoryBroker, changelog: str = CHANGELOG) -> Rows:
+def stored(broker: FaultyBroker, changelog: str = CHANGELOG) -> Rows:
     """The rows that a restore would find, by partition and stream."""
     rows: Rows = {log.partition: {} for log in broker.logs(changelog)}
     for record in made(broker, changelog):

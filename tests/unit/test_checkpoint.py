@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.delivery.checkpoint import Checkpoint, Limits, Producers
 from service.delivery.partition import Partitions, Restoration
 from service.delivery.start_positions import StartPosition
@@ -21,6 +20,7 @@ from service.errors import (
 )
 from service.processing.outputs import Output
 from service.state.store import Changes
+from tests.support.faulty_broker import FaultyBroker
 
 Calls = list[tuple[object, ...]]
 
@@ -92,7 +92,7 @@ class Bench:
         self.calls: Calls = []
         self.failures: dict[str, BrokerError] = {}
         rows = Rows(self.calls)
-        self.partitions = Partitions(rows, MemoryBroker().reader("log"))
+        self.partitions = Partitions(rows, FaultyBroker().reader("log"))
         self.checkpoint = Checkpoint(
             self.partitions,
             Producers(lambda: self._new("t"), (lambda: self._new("o")) if at_least_once else None),  # type: ignore[arg-type, return-value]

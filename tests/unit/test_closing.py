@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.bundle import read_manifest
 from service.commands.doctor import look_at_state
 from service.delivery.connections import Connections
@@ -20,13 +19,14 @@ from service.settings.load import Settings
 from service.settings.options import Options
 from tests.broker.tools import Listener
 from tests.support.bundles import Walk, write_bundle
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import INPUT, memory_broker
 
 
 class Counted:
     """A broker whose `failing`-th call of any kind, its own or of what it opened, fails; it knows what is open."""
 
-    def __init__(self, broker: MemoryBroker, failing: int) -> None:
+    def __init__(self, broker: FaultyBroker, failing: int) -> None:
         self._broker, self._failing, self.calls = broker, failing, 0
         self.open: list[str] = []
 

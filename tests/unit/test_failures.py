@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.delivery.failures import FailureBackoff
 from service.delivery.partition import Partitions, Restoration
 from service.delivery.start_positions import StartPosition
 from service.errors import BrokerError, ProduceFailed, RecordRefused, TransactionFailed
 from service.records import PartitionBatch
+from tests.support.faulty_broker import FaultyBroker
 
 OWN, BROKERS = RecordRefused("too large"), TransactionFailed("no answer")
 
@@ -29,7 +29,7 @@ class Rows:
 
 def serving(offsets: dict[int, int]) -> Partitions:
     """Partitions that are served, each from its offset."""
-    partitions = Partitions(Rows(), MemoryBroker().reader("log"))
+    partitions = Partitions(Rows(), FaultyBroker().reader("log"))
     partitions.assign(offsets, 0.0)
     for number, offset in offsets.items():
         partitions[number].begin_restore(Restoration(offset, 0), StartPosition(offset))

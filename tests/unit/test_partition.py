@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.delivery.partition import Partition, Partitions, Phase, Restoration
 from service.delivery.start_positions import StartPosition
+from tests.support.faulty_broker import FaultyBroker
 
 STEPS: dict[str, tuple[Callable[[Partition], None], Phase]] = {
     "begin_restore": (lambda p: p.begin_restore(Restoration(3, 9), StartPosition(4, 1, 20)), Phase.RESTORING),
@@ -113,7 +113,7 @@ def rows() -> Rows:
 @pytest.fixture
 def partitions(rows: Rows) -> Partitions:
     """Partitions 0 to 3, one in each phase before CLOSED."""
-    broker = MemoryBroker()
+    broker = FaultyBroker()
     broker.admin().create_topic("log", 4)
     made = Partitions(rows, broker.reader("log"))
     made.assign(range(4), 0.0)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.producer import MemoryProducer
 from service.bundle import TensorSpec
 from service.delivery.partition import Partition, Partitions, Phase
@@ -23,6 +22,7 @@ from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.stream_time import Clock
 from tests.broker.tools import Listener
+from tests.support.faulty_broker import FaultyBroker
 
 SPECS = (TensorSpec(name="value", dtype="float64", shape=(1,)),)
 CODEC = RowCodec(SPECS)
@@ -48,7 +48,7 @@ class Bench:
     """A group member that holds every partition, and a changelog to restore from."""
 
     def __init__(self, partitions: int = 2, when_deleted: WhenDeleted = "fail", start_at: str = "earliest") -> None:
-        self.broker = MemoryBroker()
+        self.broker = FaultyBroker()
         for topic in (INPUT, LOG):
             self.broker.admin().create_topic(topic, partitions)
         self.consumer = self.broker.consumer(INPUT, "g", Listener())

@@ -1,4 +1,4 @@
-"""What an operator asks of an in-process broker."""
+"""Administration of the in-process broker."""
 
 from __future__ import annotations
 
@@ -54,7 +54,6 @@ class MemoryAdmin(Connection):
 
     def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """See `port.Admin`."""
-        self._cluster.faults.strike("commit")
         if self._cluster.members(group):
             raise MembershipLost(f"cannot store offsets of the group {group}: it has members")
         self._cluster.group(topic, group).committed.update(offsets)

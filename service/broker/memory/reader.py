@@ -21,7 +21,7 @@ class MemoryReader(Connection):
         self._topic = topic
         self._changed = changed
         self._positions: dict[int, int] = {}
-        self._turn = 0  # which partition is served first, so that none starves
+        self._turn = 0  # rotates the partition that is read first
         self._closed = False
 
     def start(self, offsets: Mapping[int, int]) -> None:
@@ -35,7 +35,6 @@ class MemoryReader(Connection):
 
     def end(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:  # noqa: ARG002 - at once
         """See `port.Reader`."""
-        self._cluster.faults.strike("end")
         with self._changed:
             return {partition: self._log(partition).end for partition in partitions}
 
@@ -43,7 +42,6 @@ class MemoryReader(Connection):
         """See `port.Reader`."""
         if self._closed:
             raise BrokerError("the reader is closed")
-        self._cluster.faults.strike("read")
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
