@@ -118,5 +118,5 @@ def test_a_member_that_was_never_away_names_what_is_wrong(walk: Runtime) -> None
     def meanwhile(_asleep: Worker) -> None:
         fleet.broker.group("observations", "eddycast").committed[1] = 3
 
-    with pytest.raises(StateError, match="has committed offset 3, the changelog holds a marker for offset 6"):
+    with pytest.raises(StateError, match=r"offset 3.*marker for offset 6"):
         frozen(fleet, "restoring", meanwhile).turn(5)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from service.broker.memory.admin import MemoryAdmin
+from service.broker.port import RECORD_OVERHEAD
 from service.delivery.topics import CHANGELOG, look_at_topics, prepare_topics
 from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.settings.groups import TopicSettings
@@ -103,10 +104,12 @@ def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
     admin = FaultyBroker().admin()
     admin.create_topic("observations", 1)
     admin.create_topic("forecasts", 1, config={"max.message.bytes": "5000"})
-    assert prepare_topics(admin, Settings(), ROW).max_output_bytes == 5000 - 98
+    assert prepare_topics(admin, Settings(), ROW).max_output_bytes == 5000 - RECORD_OVERHEAD
 
 
-@pytest.mark.parametrize(("takes", "expected"), [("1048588", 65_536), ("5000", (5000 - 98 - 2048) // 2), ("1000", 0)])
+@pytest.mark.parametrize(
+    ("takes", "expected"), [("1048588", 65_536), ("5000", (5000 - RECORD_OVERHEAD - 2048) // 2), ("1000", 0)]
+)
 def test_a_dead_letter_is_cut_to_what_its_topic_takes(takes: str, expected: int) -> None:
     admin = FaultyBroker().admin()
     admin.create_topic("observations", 1)
@@ -190,7 +193,10 @@ def test_everything_that_is_wrong_is_found_at_once_and_nothing_is_created() -> N
         ("dead-letters", "does not exist yet, is created at start"): None,
         ("eddycast-changelog", "has 1 partitions, observations has 2"): BrokerError,
         ("eddycast-changelog", "has cleanup.policy delete"): BrokerError,
-        ("eddycast-changelog", "takes 1000 bytes, and a row with its key takes up to 1522 bytes"): BrokerError,
+        (
+            "eddycast-changelog",
+            "accepts records of 1000 bytes, and a row with its key takes up to 1522 bytes",
+        ): BrokerError,
     }
     assert admin.partitions("dead-letters") is None
 
@@ -201,5 +207,7 @@ def test_what_is_well_says_what_fits() -> None:
     prepare_topics(admin, Settings(), ROW)
     found = {finding.topic: finding for finding in look_at_topics(admin, Settings(), ROW)}
     assert list(found) == list(NAMES) and not any(finding.action for finding in found.values())
-    assert found["forecasts"].found == f"has 4 partitions, takes a forecast of up to {(1 << 20) - 98} bytes"
-    assert found["eddycast-changelog"].found == "has 4 partitions, takes rows: a row has 400 bytes"
+    assert (
+        found["forecasts"].found == f"has 4 partitions, accepts forecasts of up to {(1 << 20) - RECORD_OVERHEAD} bytes"
+    )
+    assert found["eddycast-changelog"].found == "has 4 partitions, accepts rows: a row has 400 bytes"

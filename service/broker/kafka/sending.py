@@ -1,6 +1,6 @@
-"""How a column enters kafka-python's producer by its public calls, and what may enter at all.
+"""Columns queued in kafka-python's producer record by record, by its public calls, and the check of record sizes.
 
-`kafka_bulk_writing.append` does the same in whole batches.
+`bulk_writing.append` queues whole batches instead.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from service.errors import RecordTooLarge
 
 
 class Result(Protocol):
-    """What becomes of records that were queued together, or of one."""
+    """Outcome of one queued record, or of records queued together."""
 
     @property
     def is_done(self) -> bool:
-        """Whether it is known."""
+        """True once the outcome is known."""
 
     @property
     def exception(self) -> BaseException | None:
-        """Why it was not acknowledged; None while nobody knows, and when it was."""
+        """The error of a record that was not acknowledged; None while the outcome is unknown, and after success."""
 
     @property
     def place(self) -> tuple[str, int]:
@@ -32,7 +32,7 @@ class Result(Protocol):
 
 
 class _Sent:
-    """The result of one record."""
+    """Outcome of one record."""
 
     __slots__ = ("_future", "place")
 
@@ -55,7 +55,7 @@ def send(
     keys: Sequence[bytes | None],
     values: Sequence[bytes | None],
     headers: Sequence[Headers] | None,
-    limit: int,  # noqa: ARG001 - the client cuts batches by its own setting, which is the same
+    limit: int,  # noqa: ARG001 - the client limits batches by its own setting, which has the same value
 ) -> Iterator[Result]:
     """Queue a column record by record. Raises ValueError if there is no such partition, KafkaError."""
     for row, (key, value) in enumerate(zip(keys, values, strict=True)):

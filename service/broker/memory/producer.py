@@ -156,4 +156,4 @@ class MemoryProducer(Connection):
     def _check_alive(self) -> None:
         if self._broken is not None:
             kind = ProducerFenced if self._fenced else TransactionFailed
-            raise kind(f"this producer failed before: {self._broken}", "build a new one")
+            raise kind(f"this producer failed before: {self._broken}", "create a new one")
