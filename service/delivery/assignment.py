@@ -148,7 +148,7 @@ class Assignment:
         get_log().info("partition restored", **where, **done)
         if start.deleted:
             self._metrics.deleted_unread.inc(start.deleted)
-            get_log().error("records were deleted unread and are passed over", **where, offsets=start.deleted)
+            get_log().error("records were deleted unread and are skipped", **where, offsets=start.deleted)
 
 
 def log_change(partition: int, adopted: Adopted) -> None:
@@ -156,7 +156,7 @@ def log_change(partition: int, adopted: Adopted) -> None:
     before = None if adopted.before is None else adopted.before.model
     place = {"partition": partition, "generation": adopted.model.generation}
     zeroed = adopted.zeroed or "nothing"
-    get_log().info("another model goes on", **place, model=adopted.model.model, before=before, from_zeros=zeroed)
+    get_log().info("another model takes over", **place, model=adopted.model.model, before=before, from_zeros=zeroed)
 
 
 def check_not_grown(topic: str, partitions: Collection[int], known: int | None) -> None:

@@ -1,4 +1,4 @@
-"""How much work fits into a turn, estimated from the latest work. Decides where a poll is cut, never what is computed.
+"""Amount of work per turn, estimated from the latest work. Decides where a poll is cut, never what is computed.
 
 A turn that is too long makes the group expel this member, a liveness probe fail, and the broker abort the transaction;
 the same work then starts over. So a turn ends with a commit once its time is up, and the rest of its records is read

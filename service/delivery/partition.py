@@ -31,7 +31,7 @@ from service.state.partition_rows import PartitionRows
 
 
 class Phase(Enum):
-    """Where a partition is between assignment and close; drawn at the top of this file."""
+    """Phase in the life of a partition, drawn at the top of this file."""
 
     ASSIGNED = "assigned"
     RESTORING = "restoring"

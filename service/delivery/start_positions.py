@@ -12,7 +12,7 @@ from service.settings.groups import WhenDeleted
 
 @dataclass(frozen=True, slots=True)
 class StartPosition:
-    """Where reading of one partition starts, as of the lookup."""
+    """Offset from which one partition is read, as of the lookup."""
 
     offset: int  # first offset to read
     deleted: int = 0  # offsets before it that retention deleted before they were read

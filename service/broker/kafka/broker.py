@@ -1,4 +1,4 @@
-"""Real Kafka, through kafka-python: how its clients are configured. The clients themselves stand in `kafka_*.py`."""
+"""Kafka through kafka-python: configuration and creation of its clients."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from service.broker.kafka.reader import KafkaReader
 from service.broker.port import RebalanceListener
 from service.errors import SettingsError
 
-#: How long an address may stay silent before it counts as unreachable.
+#: Time-out of a connection to an address.
 _CONNECT_TIMEOUT_MS = 5_000
-#: What is not for settings to choose: offsets are ours to commit, and only committed records are read.
+#: Fixed options of every reading client: no automatic commits, and only committed records are read.
 _FETCHING = {
     "enable_auto_commit": False,
     "isolation_level": "read_committed",
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
 }
-#: Every record acknowledged by all replicas in sync, in order, and once for each time it is produced.
+#: Fixed options of every producer: records are acknowledged by all in-sync replicas, in order and without repetition.
 _PRODUCER = {
     "acks": "all",
     "enable_idempotence": True,
@@ -126,7 +126,7 @@ class KafkaBroker:
         return KafkaProducer(config, timeout_s, self._bulk)
 
     def leave(self, group: str) -> None:
-        """See `port.Broker`. Others get its partitions at once, not when the session ends."""
+        """See `port.Broker`. Other members get its partitions at once, not when the session ends."""
         if self._instance_id is None:
             return
         with self.admin() as admin:
@@ -138,14 +138,14 @@ class KafkaBroker:
 
 
 def _ascending(**times_ms: int) -> None:
-    """Refuse times that cannot work together, in the settings' own names."""
+    """Raise SettingsError unless these times ascend, with the names of the settings."""
     for (small, short), (large, long) in pairwise(times_ms.items()):
         if short >= long:
             raise SettingsError(f"{small} ({short}) must be less than {large} ({long})")
 
 
 def _checked(security: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what concerns security may pass through to the client."""
+    """`security` for the client. Raises SettingsError for any option not about security."""
     for name in security:
         if name != "security_protocol" and not name.startswith(("sasl_", "ssl_")):
             raise SettingsError(f"{name!r} is not a security option", "use security_protocol, sasl_* or ssl_*")

@@ -105,9 +105,9 @@ class KafkaProducer(Connection):
             raise TypeError("the offsets of a Kafka transaction come from a Kafka consumer")
         if not offsets:
             return
-        ours = consumer.transaction_offsets(offsets)
+        found = consumer.transaction_offsets(offsets)
         try:
-            transactions.send_offsets(ours, consumer.membership, timeout_s)
+            transactions.send_offsets(found, consumer.membership, timeout_s)
         except KafkaError as error:
             self._end(in_transaction(error, f"cannot add offsets of {topic} to the transaction"), error)
 
