@@ -42,7 +42,7 @@ from service.observability.health import Health
 from service.observability.log import get_log
 from service.observability.metrics import Metrics
 from service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
-from service.processing.processor import Done, Work
+from service.processing.processor import Processed, Processor
 from service.records import PartitionBatch, next_offset
 from service.settings.options import Options
 from service.state.store import Store
@@ -72,7 +72,7 @@ class Pipeline:
         max_gap = options.max_gap or runtime.manifest.max_gap
         self._store = Store(runtime.manifest, options.state_ttl_ms, max_gap, options.far_future_ms)
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
-        self._work = Work(runtime, self._store, options.work, self._stage)
+        self._processor = Processor(runtime, self._store, options.work, self._stage)
         self._outages = OutageLog(metrics)
         self._bad_data = BadData((options.input_topic, options.dead_letter_topic))
         self._pace = Pace(options.turn_s)
@@ -135,9 +135,8 @@ class Pipeline:
     def _poll(self) -> list[PartitionBatch]:
         """Wait for records, but no longer than until the next commit. If a callback rolled back meanwhile, the records
         returned do not follow what was processed: they are discarded and read again."""
-        idle = (
-            self._options.poll_timeout_s if self._partitions.serving else min(self._options.poll_timeout_s, _JOINING_S)
-        )
+        longest = self._options.poll_timeout_s
+        idle = longest if self._partitions.serving else min(longest, _JOINING_S)
         wait = 0.0 if self._partitions.pending else min(idle, self._checkpoint.remaining())
         with self._stage("poll"):
             self._assignment.seek_to_committed()
@@ -193,16 +192,15 @@ class Pipeline:
         if batches:
             self._pace.begin()
             bounds = self._options.max_steps, self._pace.chunk
-            for portion in self._work.portions(batches, self._backoff.quarantined, *bounds):
+            for chunk in self._processor.chunks(batches, self._backoff.quarantined, *bounds):
                 self._pace.go_on()
-                done = self._work.run(portion)
-                self._bundle_failures.served(
-                    sum(len(one.batch) for one in portion), (one.error for one in done.letters)
-                )
-                self._produce(done, polled)
-                self._pace.did(done.cost)
+                processed = self._processor.run(chunk)
+                records = sum(len(one.batch) for one in chunk)
+                self._bundle_failures.served(records, (letter.error for letter in processed.letters))
+                self._produce(processed, polled)
+                self._pace.did(processed.cost)
                 self._commit_if_due()
-                served += sum(len(one.batch) for one in portion)
+                served += records
                 if served < polled_records and self._pace.is_over:
                     self._commit_if_due(at_once=True)
                     self._assignment.rewind()
@@ -230,23 +228,25 @@ class Pipeline:
             if position > partition.position:
                 partition.done = position
 
-    def _produce(self, done: Done, polled: float) -> None:
+    def _produce(self, processed: Processed, polled: float) -> None:
         with self._stage("produce"):
-            for output in done.outputs:
+            for output in processed.outputs:
                 self._checkpoint.produce(output)
-        for one in done.portion:
+        for one in processed.chunk:
             batch, observations = one.batch, one.observations
             self._partitions[batch.partition].done = next_offset(batch)
             self._store.journal.remove(batch.partition, one.tombstones.streams)
             self._metrics.tombstones.inc(len(one.tombstones))
             self._metrics.evicted.inc(self._store.eviction.advance(batch, observations.timestamps))
-        self._checkpoint.steps += done.steps
-        for share in done.shares:
-            self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
-        self._bad_data.note(done.letters, [one.observations for one in done.portion], done.forecasts.verdicts)
-        count_dead_letters(self._metrics, done.letters)
-        self._metrics.missing_codes.inc(done.codes)
-        count_forecasts(self._metrics, self._manifest, done.forecasts)
+        self._checkpoint.steps += processed.steps
+        for forecasts in processed.partition_forecasts:
+            batch = forecasts.batch
+            self._latencies.produced(batch.partition, batch.record_times[forecasts.here], polled)
+        readings = [one.observations for one in processed.chunk]
+        self._bad_data.add(processed.letters, readings, processed.forecasts.verdicts)
+        count_dead_letters(self._metrics, processed.letters)
+        self._metrics.missing_codes.inc(processed.codes)
+        count_forecasts(self._metrics, self._manifest, processed.forecasts)
 
     def _commit_if_due(self, at_once: bool = False) -> None:
         if at_once or self._checkpoint.due():
@@ -323,7 +323,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Leave the group and close the connections, without a commit."""
-        self._bad_data.say(now=True)
+        self._bad_data.log_due(now=True)
         self._checkpoint.close()
         self._connections.close()
 
@@ -332,5 +332,5 @@ class Pipeline:
         self._metrics.streams.set(len(self._store.arena))
         self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
-        self._bad_data.say()
+        self._bad_data.log_due()
         self._assignment.show()

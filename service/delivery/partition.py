@@ -25,8 +25,8 @@ from typing import Protocol
 
 from service.broker.port import Reader
 from service.delivery.start_positions import StartPosition
-from service.state.adoption import Recorded
 from service.state.changelog import Marker
+from service.state.model_record import Recorded
 from service.state.partition_rows import PartitionRows
 
 

@@ -27,7 +27,7 @@ from service.delivery.partition import Partition, Partitions, Phase, Restoration
 from service.delivery.start_positions import StartPositions
 from service.errors import BrokerUnavailable, StateError
 from service.records import Int64, PartitionBatch
-from service.state.adoption import Adopted, Adoption, Generations, check_grid, lost
+from service.state.adoption import Adopted, Adoption, Generations, check_grid, lost_parts
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
 from service.state.stream_time import Clock
@@ -193,8 +193,8 @@ class Restore:
         slots = self._arena.held(number)
         if recorded.model is None:
             check_grid(place, self._arena.prefix[slots], adopted.model)
-        for tensors, rows in lost(adopted.model, self._generations[slots]):
-            self._arena.blank(slots[rows], tensors)
+        for tensors, rows in lost_parts(adopted.model, self._generations[slots]):
+            self._arena.zero_tensors(slots[rows], tensors)
         return adopted
 
 

@@ -1,4 +1,4 @@
-"""A throttle for log lines and updates that recur: the first at once, others no more often than every few seconds."""
+"""Throttle repeated log lines: the first at once, then at most one per period."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 
 class Throttle:
-    """Allows one action every `every_s`, each kind of action by itself."""
+    """Allows one line per kind every `every_s` seconds."""
 
     def __init__(self, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._every_s, self._clock = every_s, clock
         self._last: dict[str, float] = {}
 
     def is_due(self, kind: str = "") -> bool:
-        """True if the action may happen now, which then counts as done."""
+        """True if a line of this kind may be written now, which then counts as written."""
         now, last = self._clock(), self._last.get(kind)
         if last is not None and now - last < self._every_s:
             return False
@@ -22,9 +22,9 @@ class Throttle:
         return True
 
     def put_off(self, kind: str = "") -> None:
-        """Count the action as done just now."""
+        """Suppress lines of this kind for a period, as if one had just been written."""
         self._last[kind] = self._clock()
 
     def reset(self, kind: str = "") -> None:
-        """Make the action due at once."""
+        """Allow the next line of this kind at once."""
         self._last.pop(kind, None)

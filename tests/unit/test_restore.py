@@ -15,11 +15,12 @@ from service.delivery.partition import Partition, Partitions, Phase
 from service.delivery.restore import Restore
 from service.delivery.start_positions import StartPositions
 from service.errors import BrokerUnavailable, OffsetGone, StateError
-from service.records import PREFIX
+from service.records import ROW_PREFIX
 from service.settings.groups import WhenDeleted
-from service.state.adoption import Adoption, KeptPart, ModelRecord
+from service.state.adoption import Adoption
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.model_record import KeptPart, ModelRecord
 from service.state.stream_time import Clock
 from tests.broker.tools import Listener
 from tests.support.faulty_broker import FaultyBroker
@@ -39,7 +40,7 @@ MODEL = ModelRecord(
 
 
 def row(value: float) -> bytes:
-    prefix = np.zeros(1, PREFIX)
+    prefix = np.zeros(1, ROW_PREFIX)
     prefix["observations"] = 1
     return CODEC.encode(prefix, {"value": np.array([[value]])})[0]
 
