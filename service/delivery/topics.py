@@ -40,7 +40,7 @@ class Topology:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TopicFinding:
     """Result of a check of a topic; `found` continues the topic's name. With an `error` the service does not start;
     with only an `action` it starts, at a risk."""
 
@@ -89,7 +89,7 @@ def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology
     return Topology(partitions, _largest(admin, settings, topics.output), _letter_bytes(admin, settings))
 
 
-def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[Finding]:
+def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[TopicFinding]:
     """Findings about each topic, at least one per topic; changes nothing. Without `row_bytes` the size of rows is not
     checked. Raises BrokerUnavailable, BrokerError."""
     topics = settings.topics
@@ -107,7 +107,7 @@ def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = Non
         problems += _replicas(admin, wanted) if wanted.written else []
         if wanted.name == settings.changelog:
             problems += _changelog(admin.config(wanted.name), wanted.name, row_bytes)
-        yield from problems or [Finding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))]
+        yield from problems or [TopicFinding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))]
 
 
 def create_topic(
@@ -129,20 +129,20 @@ def _wanted(settings: Settings) -> list[_Wanted]:
     ]
 
 
-def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int) -> Finding:
+def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int) -> TopicFinding:
     topics, name = settings.topics, wanted.name
     if may_create(topics, name):
-        return Finding(name, "does not exist yet, is created at start")
+        return TopicFinding(name, "does not exist yet, is created at start")
     with_config = "".join(f" --config {key}={value}" for key, value in wanted.config.items())
     command = f"kafka-topics.sh --create --topic {name} --partitions {partitions}{with_config}"
     option = "topics.create_input" if name == topics.input else "topics.create"
     own = {topics.output, topics.dead_letters, settings.changelog}
     near = difflib.get_close_matches(name, sorted(set(admin.topics()) - own), n=3)
     meant = f"did you mean {' or '.join(near)}? Else " if near else ""
-    return Finding(name, "does not exist", f"{meant}{command}; or set {option}", TopicMissing)
+    return TopicFinding(name, "does not exist", f"{meant}{command}; or set {option}", TopicMissing)
 
 
-def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
+def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[TopicFinding]:
     """Findings about missing rights, which would fail only at the first record or the first commit."""
     allowed = admin.operations(name)
     if allowed is None:
@@ -151,43 +151,43 @@ def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
     needed = needed_rights(settings, name, exists=not seen or admin.partitions(name) is not None)
     if lacking := [right for right in needed if right not in allowed]:
         found = f"does not allow this user {listed(lacking)}" + ("" if seen else ", or does not exist")
-        yield Finding(name, found, granting(settings, name, lacking), NotAuthorized)
+        yield TopicFinding(name, found, granting(settings, name, lacking), NotAuthorized)
 
 
-def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[Finding]:
+def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[TopicFinding]:
     """A finding if the number of partitions does not match the input."""
     if input_count is None or count == input_count or (wanted.more and count > input_count):
         return
     found = f"has {count} partitions, {input_name} has {input_count}"
     if wanted.config:
-        yield Finding(wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError)
+        yield TopicFinding(wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError)
         return
     grow = f"kafka-topics.sh --alter --topic {wanted.name} --partitions {input_count}"
     action = grow if count < input_count else f"give it {input_count}"
-    yield Finding(wanted.name, found, f"{action}; or name another topic", BrokerError)
+    yield TopicFinding(wanted.name, found, f"{action}; or name another topic", BrokerError)
 
 
-def _changelog(config: Mapping[str, str], name: str, row_bytes: int | None) -> Iterator[Finding]:
+def _changelog(config: Mapping[str, str], name: str, row_bytes: int | None) -> Iterator[TopicFinding]:
     """Findings about the changelog's cleanup policy and the size of rows."""
     if (policy := config["cleanup.policy"]) != "compact":
         found = f"has cleanup.policy {policy}: rows of state would be deleted"
-        yield Finding(name, found, _alter(name, "cleanup.policy=compact"), BrokerError)
+        yield TopicFinding(name, found, _alter(name, "cleanup.policy=compact"), BrokerError)
     needed, limit = (row_bytes or 0) + KEY_LIMIT_BYTES + RECORD_OVERHEAD, int(config["max.message.bytes"])
     if row_bytes is not None and limit < needed:
         found = f"accepts records of {limit} bytes, and a row with its key takes up to {needed} bytes"
-        yield Finding(name, found, _alter(name, f"max.message.bytes={needed}"), BrokerError)
+        yield TopicFinding(name, found, _alter(name, f"max.message.bytes={needed}"), BrokerError)
 
 
-def _replicas(admin: Admin, wanted: _Wanted) -> Iterator[Finding]:
+def _replicas(admin: Admin, wanted: _Wanted) -> Iterator[TopicFinding]:
     """Findings about a topic that cannot be written to, or where one lost disk could lose committed records."""
     name, replicas = wanted.name, admin.replication(wanted.name)
     in_sync = int(admin.config(name)["min.insync.replicas"])
     if in_sync > replicas:
         found = f"has {replicas} replicas and requires {in_sync} in sync: nothing can be written"
-        yield Finding(name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError)
+        yield TopicFinding(name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError)
     elif replicas > 1 and in_sync == 1 and wanted.committed:
         found = f"has {replicas} replicas, and one acknowledges for all: the loss of one broker can undo commits"
-        yield Finding(name, found, _alter(name, "min.insync.replicas=2"))
+        yield TopicFinding(name, found, _alter(name, "min.insync.replicas=2"))
 
 
 def _as_it_is(admin: Admin, settings: Settings, name: str, count: int, row_bytes: int | None) -> str:

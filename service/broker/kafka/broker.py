@@ -9,7 +9,7 @@ from typing import Any
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from service.broker.kafka.admin import KafkaAdmin
-from service.broker.kafka.client import Client
+from service.broker.kafka.client import NetworkClient
 from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.producer import KafkaProducer
 from service.broker.kafka.reader import KafkaReader
@@ -79,7 +79,7 @@ class KafkaBroker:
             "request_timeout_ms": request_timeout_ms,
             "bootstrap_timeout_ms": min(_CONNECT_TIMEOUT_MS, request_timeout_ms),
             "reconnect_backoff_max_ms": 1_000,
-            "kafka_client": Client,
+            "kafka_client": NetworkClient,
             **_checked(security or {}),
         }
         self._fetching: dict[str, Any] = {

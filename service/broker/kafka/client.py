@@ -21,15 +21,15 @@ from service.broker.kafka.refusals import choice_of, interrupted, reason, refusa
 from service.errors import AccessRefused, BrokerUnavailable, EddycastError
 
 
-class Client(KafkaNetClient):  # type: ignore[misc]
+class NetworkClient(KafkaNetClient):  # type: ignore[misc]
     """The network client of every consumer, producer and admin (their `kafka_client` option)."""
 
     def __init__(self, net: Any = None, manager: Any = None, **configs: Any) -> None:
         net = NetworkSelector(**configs) if net is None else net
-        super().__init__(net, manager or Manager(net, **configs), **configs)
+        super().__init__(net, manager or ConnectionManager(net, **configs), **configs)
 
 
-class Manager(KafkaConnectionManager):  # type: ignore[misc]
+class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
     """Connections to nodes. Written by the client's network thread, read by other threads."""
 
     def __init__(self, net: Any, **configs: Any) -> None:
