@@ -86,11 +86,6 @@ class Partition:
     quarantined: set[int] = field(default_factory=set)
 
     @property
-    def is_pending(self) -> bool:
-        """True until all rows are back."""
-        return self.phase in (Phase.ASSIGNED, Phase.RESTORING)
-
-    @property
     def position(self) -> int:
         """Next offset of the input after everything processed so far."""
         if self.done is not None:
@@ -205,7 +200,7 @@ class Partitions:
     @property
     def pending(self) -> list[int]:
         """Numbers of the partitions whose rows are not all back, ascending."""
-        return sorted(partition.number for partition in self if partition.is_pending)
+        return sorted(partition.number for partition in self.in_phase(Phase.ASSIGNED, Phase.RESTORING))
 
     @property
     def committed(self) -> dict[int, int]:

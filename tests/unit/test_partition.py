@@ -70,7 +70,7 @@ def test_a_partition_is_served_from_its_start_and_moves_on_with_what_is_done() -
 
 def test_an_adopted_partition_waits_for_a_commit_of_its_start() -> None:
     partition = in_phase(Phase.ADOPTING)
-    assert (partition.committed, partition.done, partition.is_pending) == (None, 4, False)
+    assert (partition.committed, partition.done) == (None, 4)
     partition.commit(4)
     partition.serve()
     assert (partition.committed, partition.done) == (4, None)
