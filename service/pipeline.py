@@ -240,8 +240,8 @@ class Pipeline:
             self._metrics.evicted.inc(self._store.eviction.advance(batch, observations.timestamps))
         self._checkpoint.steps += processed.steps
         for forecasts in processed.partition_forecasts:
-            batch = forecasts.batch
-            self._latencies.produced(batch.partition, batch.record_times[forecasts.here], polled)
+            source = forecasts.batch
+            self._latencies.produced(source.partition, source.record_times[forecasts.here], polled)
         readings = [one.observations for one in processed.chunk]
         self._bad_data.add(processed.letters, readings, processed.forecasts.verdicts)
         count_dead_letters(self._metrics, processed.letters)

@@ -46,6 +46,11 @@ def in_phase(phase: Phase) -> Partition:
     return partition
 
 
+def offsets(partition: Partition) -> tuple[int | None, int | None, int]:
+    """Committed, done and position."""
+    return partition.committed, partition.done, partition.position
+
+
 @pytest.mark.parametrize(("phase", "step"), list(product(Phase, STEPS)), ids=str)
 def test_only_the_transitions_that_are_drawn_are_possible(phase: Phase, step: str) -> None:
     partition, (take, reached) = in_phase(phase), STEPS[step]
@@ -61,19 +66,19 @@ def test_only_the_transitions_that_are_drawn_are_possible(phase: Phase, step: st
 
 def test_a_partition_is_served_from_its_start_and_moves_on_with_what_is_done() -> None:
     partition = in_phase(Phase.SERVING)
-    assert (partition.committed, partition.done, partition.position) == (4, None, 4)
+    assert offsets(partition) == (4, None, 4)
     partition.done = 8
-    assert (partition.committed, partition.position) == (4, 8)
+    assert offsets(partition) == (4, 8, 8)
     partition.commit(8)
-    assert (partition.committed, partition.done, partition.position) == (8, None, 8)
+    assert offsets(partition) == (8, None, 8)
 
 
 def test_an_adopted_partition_waits_for_a_commit_of_its_start() -> None:
     partition = in_phase(Phase.ADOPTING)
-    assert (partition.committed, partition.done) == (None, 4)
+    assert offsets(partition) == (None, 4, 4)
     partition.commit(4)
     partition.serve()
-    assert (partition.committed, partition.done) == (4, None)
+    assert offsets(partition) == (4, None, 4)
 
 
 @pytest.mark.parametrize("phase", [Phase.RESTORING, Phase.ADOPTING, Phase.SERVING])

@@ -69,6 +69,9 @@ class Bench:
     def assign(self, *numbers: int) -> None:
         self.partitions.assign(numbers, 0.0)
 
+    def phase(self, number: int) -> Phase:
+        return self.partitions[number].phase
+
     def advance(self, within_s: float) -> dict[int, Partition]:
         """A slice; partitions that are complete are served."""
         done = self.restore.advance(within_s)
@@ -142,13 +145,12 @@ def test_the_phases_of_a_partition() -> None:
     open_one = bench.begin()
     bench.write(open_one, 0, {b"a": 1.0}, 0, 1)
     bench.assign(0)
-    partition = bench.partitions[0]
-    assert partition.phase is Phase.ASSIGNED and bench.partitions.pending == [0]
+    assert bench.phase(0) is Phase.ASSIGNED and bench.partitions.pending == [0]
     bench.advance(0.01)
-    assert partition.phase is Phase.ASSIGNED, "its offset is held by an open transaction"
+    assert bench.phase(0) is Phase.ASSIGNED, "its offset is held by an open transaction"
     bench.broker.group(INPUT, "g").pending.clear()
     bench.advance(0.01)
-    assert partition.phase is Phase.RESTORING and bench.restore.left == 3
+    assert bench.phase(0) is Phase.RESTORING and bench.restore.left == 3
     bench.partitions.close([0])
     assert bench.partitions.pending == [] and bench.restore.left == 0
 
