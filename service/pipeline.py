@@ -19,6 +19,7 @@ from service.delivery.connections import Connections
 from service.delivery.crash_points import CrashPoint
 from service.delivery.failing_bundles import BundleFailures
 from service.delivery.failures import FailureBackoff
+from service.delivery.options import Options
 from service.delivery.outages import OutageLog
 from service.delivery.pace import Pace
 from service.delivery.partition import Phase
@@ -44,7 +45,6 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
 from service.processing.processor import Processed, Processor
 from service.records import PartitionBatch, next_offset
-from service.settings.options import Options
 from service.state.store import Store
 
 #: Longest poll while no partition is served, s: the restore of newly assigned ones begins after it.

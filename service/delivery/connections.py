@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from service.broker.port import Broker, RebalanceListener
 from service.delivery.checkpoint import Checkpoint, Limits, Producers
 from service.delivery.crash_points import CrashPoint
+from service.delivery.options import Options
 from service.delivery.partition import Closable, Partitions
 from service.delivery.restore import Restore
 from service.delivery.start_positions import StartPositions
 from service.errors import BrokerError
 from service.observability.log import get_log
-from service.settings.options import Options
 from service.state.store import Store
 
 

@@ -16,7 +16,8 @@ from service.app import Service
 from service.broker.memory.admin import MemoryAdmin
 from service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
 from service.observability.metrics import STAGES
-from service.settings.load import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 from tests.support.bundles import START_MS, write_bundle
 from tests.support.faulty_broker import FaultyBroker
 

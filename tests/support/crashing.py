@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.delivery.crash_points import CrashPoint
+from service.delivery.options import Options
 from service.errors import BrokerUnavailable
 from service.model.runtime import Runtime
-from service.settings.options import Options
 from service.state.arena import Arena
 from service.state.changelog import RowCodec, is_stream
 from tests.support.faulty_broker import FaultyBroker

@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from service.broker.memory.log import Record
 from service.delivery.crash_points import CrashPoint
+from service.delivery.options import Options
 from service.model.runtime import Runtime
 from service.observability.health import Health
 from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.pipeline import Pipeline
-from service.settings.options import Options
 from tests.support.faulty_broker import FaultyBroker
 
 INPUT, OUTPUT, DEAD, CHANGELOG = "observations", "forecasts", "dead-letters", "eddycast-changelog"
