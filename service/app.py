@@ -1,4 +1,4 @@
-"""Where a service is put together from its settings, run, and taken apart again.
+"""Builds a service from its settings, runs it and shuts it down.
 
 metrics port -> bundle -> broker -> topics -> pipeline, until a signal
 """
@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.delivery.connect import kafka_broker, reach, warn_of_risks
-from service.delivery.crash_points import FaultPoint, freeze_this_process, kill_this_process, pause
+from service.delivery.crash_points import CrashPoint, freeze_this_process, kill_this_process, pause
 from service.delivery.options import Options
 from service.delivery.topics import Topology, prepare_topics
 from service.errors import BrokerError, BrokerUnavailable
@@ -36,18 +36,19 @@ from service.signals import StopSignals
 from service.state.changelog import row_bytes
 from service.state.room import fitting_streams
 
-#: Kept of `shutdown_timeout_s` for leaving the group and closing: this part of it.
+#: Fraction of shutdown_timeout_s reserved for leaving the group and closing.
 CLOSING = 0.2
-#: A start that waits for a bundle looks again this often, and says so this often, s.
+#: While waiting for a bundle: interval of the checks, and of the log lines, s.
 LOOK_EVERY_S, SAY_EVERY_S = 0.5, 5.0
-#: From one attempt to learn about the topics to the next, s.
+#: Interval between two attempts to check the topics, s.
 AGAIN_S = 2.0
-#: Exit code of a shutdown that was cut short.
+#: Exit code of a shutdown that did not finish.
 CUT_SHORT = 70
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or ctrl-C, then finish, commit and leave. Raises EddycastError for what a person can mend.
+    """Serve until SIGTERM or ctrl-C, then commit and leave the group. Raises EddycastError for problems that an
+    operator can solve.
 
     A second signal, or a shutdown that takes longer than `shutdown_timeout_s`, ends the process at once.
     """
@@ -62,21 +63,21 @@ class Service:
     """One service. `metrics` and `health` may be read from other threads; `run` belongs to one."""
 
     def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
-        """`broker` takes the place of real Kafka, for a service inside another program. Connects to nothing yet."""
+        """`broker` replaces Kafka, for a service inside another program. Connects to nothing yet."""
         self._settings = settings
         self._broker = broker
         self.metrics = Metrics(CollectorRegistry())
         ProcessCollector(registry=self.metrics.registry)
         self.health = Health(stalled_after_s=settings.kafka.max_poll_interval_ms / 1000)
         self.metrics.ready.set_function(lambda: float(self.health.ready_answer()[0]))
-        #: Where metrics are served while it runs.
+        #: URL of the metrics while it runs.
         self.url: str | None = None
         self._repeats = settings.commit.delivery == "at_least_once"
 
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop` is set.
 
-        Raises AddressInUse, BundleError, TopicMissing, and every BrokerError that trying again does not mend.
+        Raises AddressInUse, BundleError, TopicMissing, and every BrokerError that a retry does not cure.
         """
         http = self._settings.http
         server = HealthServer(http.host, http.port, self.metrics.registry, self.health)
@@ -89,7 +90,7 @@ class Service:
             server.close()
 
     def cut_short(self, why: str) -> None:
-        """End the process now, and say what that costs."""
+        """End the process now; log what was not finished."""
         get_log().error("cut short", why=why, consequence=self._unfinished())
         sys.stderr.flush()
         os._exit(CUT_SHORT)
@@ -118,14 +119,15 @@ class Service:
         )
         kill = freeze_this_process if faults.freeze else kill_this_process
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill
-        passing = FaultPoint(faults.kill_at, faults.kill_after, fault)
+        reached = CrashPoint(faults.kill_at, faults.kill_after, fault)
         _calm_collector()
-        Pipeline(broker, runtime, options, self.metrics, self.health, passing).run(stop)
+        Pipeline(broker, runtime, options, self.metrics, self.health, reached).run(stop)
         self._leave(broker)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
 
     def _leave(self, broker: Broker) -> None:
-        """A static member keeps its partitions for whoever comes back under its name, unless nobody is to."""
+        """Remove a static member from the group if the settings say so; by default it keeps its partitions for a
+        restart."""
         kafka = self._settings.kafka
         if kafka.instance_id is None or not kafka.leave:
             return
@@ -137,7 +139,7 @@ class Service:
             get_log().info("left the group", instance_id=kafka.instance_id)
 
     def _load(self, stop: threading.Event) -> Runtime | None:
-        """The runtime, once its bundle is there; None if stopped before."""
+        """The runtime, once its bundle exists; None if stopped before."""
         bundle, engine = self._settings.bundle, self._settings.engine
         patience, throttle = time.monotonic() + bundle.wait_s, Throttle(SAY_EVERY_S)
         while not (bundle.directory / MANIFEST).is_file() and time.monotonic() < patience:
@@ -154,19 +156,18 @@ class Service:
         )
 
     def _prepare(self, broker: Broker, stop: threading.Event, row_bytes: int) -> Topology | None:
-        """What is known of the topics, once the broker answers and all are there; None if stopped before."""
+        """Facts about the topics, once the broker answers and all exist; None if stopped before."""
         while (admin := reach(broker, stop, self._waiting)) is not None:
-            try:
-                return prepare_topics(admin, self._settings, row_bytes)
-            except BrokerUnavailable as error:
-                get_log().warning("waiting for the broker", reason=str(error))
-            finally:
-                admin.close()
+            with admin:
+                try:
+                    return prepare_topics(admin, self._settings, row_bytes)
+                except BrokerUnavailable as error:
+                    get_log().warning("waiting for the broker", reason=str(error))
             stop.wait(AGAIN_S)
         return None
 
     def _waiting(self, what: str) -> None:
-        """Still alive, not yet ready."""
+        """Report as alive but not ready."""
         self.health.beat()
         self.health.wait_for(what)
 
@@ -182,14 +183,14 @@ class Service:
 
 
 def _calm_collector() -> None:
-    """A turn makes tens of thousands of short-lived objects and no cycles: looking for some every 700 costs a tenth of
-    the service's time. What was made at start is not looked at again."""
+    """Run the garbage collector less often, and never on objects created so far. A turn creates tens of thousands of
+    short-lived objects and no cycles; with the default threshold of 700 collecting takes a tenth of the time."""
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
 
 def pipeline_options(settings: Settings, topology: Topology) -> Options:
-    """What the pipeline needs of the settings, in its units."""
+    """The pipeline's options from the settings, in its units."""
     kafka, topics, limits, commit = settings.kafka, settings.topics, settings.time, settings.commit
     instance = kafka.instance_id or uuid.uuid4().hex[:12]
     return Options(

@@ -43,15 +43,15 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], type[BrokerError], str]] = {
     "plaintext to a TLS port": ("TLS", "PLAINTEXT", {}, TlsFailed, "speaks TLS only"),
     "TLS and a login to a port without TLS": ("CLEAR", "SASL_SSL", PASSWORD, TlsFailed, "does not speak TLS"),
     "a login in the clear to a TLS port": ("SASL", "SASL_PLAINTEXT", PASSWORD, TlsFailed, "speaks TLS only"),
-    "no login": ("SASL", "SSL", {}, AuthenticationFailed, "wants a login"),
-    "no login in the clear": ("CLEAR", "PLAINTEXT", {}, AuthenticationFailed, "wants a login"),
-    "a login where there is none": ("TLS", "SASL_SSL", PASSWORD, AuthenticationFailed, "takes no login"),
+    "no login": ("SASL", "SSL", {}, AuthenticationFailed, "requires a login"),
+    "no login in the clear": ("CLEAR", "PLAINTEXT", {}, AuthenticationFailed, "requires a login"),
+    "a login where there is none": ("TLS", "SASL_SSL", PASSWORD, AuthenticationFailed, "does not support a login"),
     "a login where there is none, in the clear": (
         "PLAINTEXT",
         "SASL_PLAINTEXT",
         PASSWORD,
         AuthenticationFailed,
-        "takes no login",
+        "does not support a login",
     ),
 }
 

@@ -158,7 +158,7 @@ def test_a_changelog_that_was_deleted_is_not_taken_for_an_empty_one(walk: Runtim
     fleet.stop(fleet.alive[0])
     fleet.broker.delete_topic(CHANGELOG)
     fleet.broker.admin().create_topic(CHANGELOG, 1)
-    with pytest.raises(StateError, match="committed offset 8, the changelog holds no marker"):
+    with pytest.raises(StateError, match=r"offset 8.*no marker"):
         fleet.start().turn(3)
 
 
@@ -172,7 +172,7 @@ def test_a_value_of_no_bytes_in_the_changelog_is_named(walk: Runtime) -> None:
 
 def test_an_input_that_has_grown_is_refused_while_serving(walk: Runtime) -> None:
     fleet = Fleet(memory_broker(3), walk, replace(AT_ONCE, partitions=2))
-    with pytest.raises(StateError, match="had 2 partitions, and now a partition 2"):
+    with pytest.raises(StateError, match=f"{INPUT} .* 2 partitions.* partition 2"):
         fleet.start().turn()
 
 

@@ -13,7 +13,6 @@ from unittest.mock import patch
 
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.consumer import MemoryConsumer
 from service.delivery.checkpoint import Limits
 from service.delivery.options import Options
@@ -22,6 +21,7 @@ from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.observability.metrics import STAGES
 from tests.support.bundles import DAY_MS, OFFSETS, START_MS, TWO_CHANNELS, Walk, write_bundle
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import (
     AT_ONCE,
     CHANGELOG,
@@ -58,7 +58,7 @@ def readings(minutes: range, streams: int = 3, partitions: int = 1) -> list[Sent
     ]
 
 
-def identities(broker: MemoryBroker) -> Counter[tuple[str, int]]:
+def identities(broker: FaultyBroker) -> Counter[tuple[str, int]]:
     """Which stream and stamp each forecast is of, and how often."""
     return Counter((document["stream"], document["timestamp"]) for document in documents(broker))
 
@@ -78,7 +78,7 @@ def undisturbed(
     return by_order(broker)
 
 
-def by_order(broker: MemoryBroker) -> dict[tuple[bytes | None, int], bytes | None]:
+def by_order(broker: FaultyBroker) -> dict[tuple[bytes | None, int], bytes | None]:
     """Forecasts by key and order within the key."""
     order: Counter[bytes | None] = Counter()
     found = {}
@@ -204,7 +204,7 @@ def test_what_fails_for_too_long_ends_the_run_and_names_the_record(walk: Runtime
     send(broker, readings(range(1, 2)))
     broker.fail_next("produce", 100_000)
     with (
-        pytest.raises(ProduceFailed, match=f"{INPUT} partition 0 offset 3 on failed for 0.3 s") as caught,
+        pytest.raises(ProduceFailed, match=f"{INPUT} partition 0 offset 3 .*0.3 s") as caught,
         running(subject),
     ):
         time.sleep(1.0)
@@ -482,7 +482,7 @@ def test_who_has_joined_and_not_heard_of_its_partitions_is_not_ready(
     assert subject.health.ready_answer()[0]
 
 
-def transactions(broker: MemoryBroker, partition: int, *ends: str) -> None:
+def transactions(broker: FaultyBroker, partition: int, *ends: str) -> None:
     """One transaction for each of `ends`, with a reading of a stream of its own."""
     producer = broker.producer("gateway")
     for end in ends:

@@ -11,7 +11,6 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.producer import MemoryProducer
 from service.delivery.options import Options
 from service.delivery.topics import prepare_topics
@@ -22,6 +21,7 @@ from service.records import Damage, PartitionBatch, next_offset
 from service.settings.settings import Settings
 from service.state.store import Store
 from tests.support.bundles import START_MS, Walk, write_bundle
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import AT_ONCE, DEAD, INPUT, committed, made, memory_broker, send, worker
 
 MINUTE = 60_000
@@ -87,7 +87,7 @@ def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
 def test_a_dead_letter_fits_a_topic_that_takes_little(tmp_path: Path) -> None:
     """Else a record that is no observation would be read again for ever."""
     write_bundle(tmp_path, Walk())
-    broker = MemoryBroker()
+    broker = FaultyBroker()
     broker.admin().create_topic(INPUT, 1)
     broker.admin().create_topic(DEAD, 1, config={"max.message.bytes": "5000"})
     limit = prepare_topics(broker.admin(), Settings(), 100).max_letter_bytes
