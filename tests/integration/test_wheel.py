@@ -48,7 +48,7 @@ def installed(wheel: Path) -> Path:
     directory = wheel.parent / "environment"
     venv.create(directory, with_pip=True)
     programs = directory / "bin"
-    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     succeed(*pip, "-c", ROOT / "constraints.txt", wheel, cwd=wheel.parent)
     return programs
 
