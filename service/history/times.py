@@ -1,4 +1,4 @@
-"""Parsing of the time column (text, figures or typed) to ms UTC. Imports polars lazily through `service.history`.
+"""Parsing of the time column (text, figures or typed) to ms UTC. Imports polars; use it through `service.history`.
 
 All rows of a column are read in the same format. Where several formats fit (day or month first), the one that gives a
 regular series is used; if none is clearly more regular than the others, the column is refused.
