@@ -1,4 +1,4 @@
-"""Detection of a table's layout: the columns that identify streams, the columns of values, and the rest. Imports polars;
+"""Detection of a table's layout: columns that identify streams, columns of values, and the rest. Imports polars;
 use it through `service.history`."""
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from service.settings.settings import Settings
 from service.state.changelog import MARKER_KEY, Marker, RowCodec
 
 #: Changelog records by partition: key and value, None = tombstone.
-Changes = Mapping[int, Sequence[tuple[bytes, bytes | None]]]
+Edits = Mapping[int, Sequence[tuple[bytes, bytes | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class _Editor:
             what = f"partitions {before} and {after} were last served under different generations: {generations}"
             raise StateError(what, "let the service commit in both partitions first")
 
-    def write(self, changes: Changes, more: Mapping[int, int]) -> None:
+    def write(self, changes: Edits, more: Mapping[int, int]) -> None:
         """Commit `changes`; `more` is the change in the number of streams by partition.
 
         Raises StateError, BrokerError.

@@ -1,4 +1,4 @@
-"""The Kafka that tests and people run: it comes back on its port with its data, and it never outlives its owner."""
+"""The local Kafka: it restarts with its port and data, and never outlives its parent."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ for _ in range(8):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
 def test_a_frozen_node_does_nothing_any_more(tmp_path: Path) -> None:
-    """From the first moment of the block on, however many threads it has and however busy the machine is."""
+    """From the start of the block, however many threads there are and however busy the machine is."""
     grown = tmp_path / "grown"
     node = Node([sys.executable, "-c", BUSY, str(grown)], tmp_path / "log")
     node.start()

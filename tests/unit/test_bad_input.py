@@ -15,7 +15,7 @@ from service.__main__ import run
 from service.history import ReadOptions, read_history
 from service.model.loading import load_runtime
 from tests.support.bundles import Parts, Walk, write_bundle
-from training.export.onnx_export import golden_sequence
+from training.export.golden import golden_sequence
 from training.fitting.problem import Problem
 from training.models import Forecaster, Naive
 

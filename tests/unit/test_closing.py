@@ -1,4 +1,4 @@
-"""What a command or a service opened is closed, whichever question fails."""
+"""Commands and services close everything they opened, whichever call fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.running import INPUT, memory_broker
 
 
 class Counted:
-    """A broker whose `failing`-th call of any kind, its own or of what it opened, fails; it knows what is open."""
+    """A broker whose `failing`-th call fails, including calls on its clients; it tracks open clients."""
 
     def __init__(self, broker: FaultyBroker, failing: int) -> None:
         self._broker, self._failing, self.calls = broker, failing, 0
