@@ -86,9 +86,9 @@ class Settings(BaseSettings):
         kafka, commit = self.kafka, self.commit
         for name, time_ms, limit_name, limit_ms in (
             ("interval_ms", commit.interval_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
-            ("timeout_ms", self.waits.commit_s * 1000, "transaction_timeout_ms", kafka.transaction_timeout_ms),
-            ("timeout_ms", self.waits.commit_s * 1000, "max_poll_interval_ms", kafka.max_poll_interval_ms),
-            ("handover_ms", self.waits.handover_s * 1000, "session_timeout_ms", kafka.session_timeout_ms),
+            ("timeout_ms", round(self.waits.commit_s * 1000), "transaction_timeout_ms", kafka.transaction_timeout_ms),
+            ("timeout_ms", round(self.waits.commit_s * 1000), "max_poll_interval_ms", kafka.max_poll_interval_ms),
+            ("handover_ms", round(self.waits.handover_s * 1000), "session_timeout_ms", kafka.session_timeout_ms),
         ):
             require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
         require(
