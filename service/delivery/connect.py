@@ -15,7 +15,7 @@ from service.settings.kafka import KafkaSettings
 
 
 def kafka_broker(settings: KafkaSettings) -> Broker:
-    """Real Kafka. Raises as `KafkaBroker` does."""
+    """Kafka with these settings. Raises as `KafkaBroker` does."""
     return KafkaBroker(settings)
 
 

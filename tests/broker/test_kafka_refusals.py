@@ -139,7 +139,7 @@ def test_a_controller_is_no_broker(secure_kafka: SecureKafka) -> None:
         KafkaBroker(
             KafkaSettings(bootstrap_servers=f"127.0.0.1:{secure_kafka.controller_port}", request_timeout_ms=1500)
         ).admin()
-    assert "controller" in caught.value.action and not caught.value.retriable
+    assert "not a controller" in caught.value.action and not caught.value.retriable
 
 
 def test_a_port_that_hangs_up_is_waited_for() -> None:
