@@ -10,8 +10,6 @@ import os
 import sys
 import threading
 import time
-import uuid
-from dataclasses import replace
 from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -20,7 +18,6 @@ from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.delivery.connect import kafka_broker, reach, warn_of_risks
 from service.delivery.crash_points import CrashPoint, freeze_this_process, kill_this_process, pause
-from service.delivery.options import Options
 from service.delivery.topics import Topology, prepare_topics
 from service.errors import BrokerError, BrokerUnavailable
 from service.model.loading import load_runtime
@@ -31,13 +28,12 @@ from service.observability.log import configure_log, get_log, log_everything
 from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.observability.throttle import Throttle
 from service.pipeline import Pipeline
+from service.settings.groups import StateSettings
 from service.settings.settings import Settings
 from service.signals import StopSignals
 from service.state.changelog import row_bytes
 from service.state.room import fitting_streams
 
-#: Fraction of shutdown_timeout_s reserved for leaving the group and closing.
-CLOSING = 0.2
 #: While waiting for a bundle: interval of the checks, and of the log lines, s.
 LOOK_EVERY_S, SAY_EVERY_S = 0.5, 5.0
 #: Interval between two attempts to check the topics, s.
@@ -113,15 +109,13 @@ class Service:
             delivery=self._settings.commit.delivery,
         )
         faults, max_streams = self._settings.faults, self._settings.state.max_streams
-        options = replace(
-            pipeline_options(self._settings, topology),
-            max_streams=max_streams or fitting_streams(row_bytes(manifest)),
-        )
+        rows = StateSettings(max_streams=max_streams or fitting_streams(row_bytes(manifest)))
+        settings = self._settings.model_copy(update={"state": rows})
         kill = freeze_this_process if faults.freeze else kill_this_process
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill
         reached = CrashPoint(faults.kill_at, faults.kill_after, fault)
         _calm_collector()
-        Pipeline(broker, runtime, options, self.metrics, self.health, reached).run(stop)
+        Pipeline(broker, runtime, settings, topology, self.metrics, self.health, reached).run(stop)
         self._leave(broker)
         get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
 
@@ -187,39 +181,3 @@ def _calm_collector() -> None:
     short-lived objects and no cycles; with the default threshold of 700 collecting takes a tenth of the time."""
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-
-
-def pipeline_options(settings: Settings, topology: Topology) -> Options:
-    """The pipeline's options from the settings, in its units."""
-    kafka, topics, limits, commit = settings.kafka, settings.topics, settings.time, settings.commit
-    instance = kafka.instance_id or uuid.uuid4().hex[:12]
-    return Options(
-        input_topic=topics.input,
-        output_topic=topics.output,
-        dead_letter_topic=topics.dead_letters,
-        changelog_topic=settings.changelog,
-        partitions=topology.partitions,
-        group=kafka.group,
-        transactional_id=f"{commit.transactional_prefix}-{kafka.group}-{instance}",
-        delivery=commit.delivery,
-        start_at=kafka.start_at,
-        when_deleted=kafka.when_deleted,
-        max_poll_records=kafka.max_poll_records,
-        commit_interval_s=commit.interval_ms / 1000,
-        commit_timeout_s=settings.waits.timeout_ms / 1000,
-        handover_timeout_s=settings.waits.handover_ms / 1000,
-        drain_timeout_s=settings.shutdown_timeout_s * (1 - CLOSING),
-        give_up_s=commit.give_up_s,
-        max_steps=commit.max_steps,
-        turn_s=settings.waits.turn_ms / 1000,
-        session_s=kafka.session_timeout_ms / 1000,
-        max_output_bytes=topology.max_output_bytes,
-        max_letter_bytes=topology.max_letter_bytes,
-        far_future_ms=limits.far_future_s * 1000,
-        earliest_ms=limits.earliest_ms,
-        state_ttl_ms=limits.state_ttl_s * 1000,
-        max_gap=limits.max_gap,
-        forecast_every=settings.engine.forecast_every,
-        late_to_dead_letters=limits.late_to_dead_letters,
-        input=settings.input,
-    )

@@ -19,11 +19,11 @@ from service.delivery.connections import Connections
 from service.delivery.crash_points import CrashPoint
 from service.delivery.failing_bundles import BundleFailures
 from service.delivery.failures import FailureBackoff
-from service.delivery.options import Options
 from service.delivery.outages import OutageLog
 from service.delivery.pace import Pace
 from service.delivery.partition import Phase
 from service.delivery.readiness import Readiness
+from service.delivery.topics import Topology
 from service.errors import (
     AccessRefused,
     BrokerError,
@@ -45,6 +45,7 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
 from service.processing.processor import Processed, Processor
 from service.records import PartitionBatch, next_offset
+from service.settings.settings import Settings
 from service.state.store import Store
 
 #: Longest poll while no partition is served, s: the restore of newly assigned ones begins after it.
@@ -55,40 +56,46 @@ _PAUSE_S = 0.5
 class Pipeline:
     """Reads observations and writes forecasts until stopped. Also the consumer's rebalance listener."""
 
+    #: Longest poll while partitions are served, s.
+    poll_s = 0.5
+
     def __init__(
         self,
         broker: Broker,
         runtime: Runtime,
-        options: Options,
+        settings: Settings,
+        topology: Topology,
         metrics: Metrics,
         health: Health,
         reached: CrashPoint | None = None,
     ) -> None:
         """Join the group. `reached` is called with the name of each crash point. Raises BrokerUnavailable,
         BrokerError."""
-        self._options, self._metrics, self._health = options, metrics, health
+        self._settings, self._metrics, self._health = settings, metrics, health
+        self._waits, self._input_partitions = settings.waits, topology.partitions
+        topics, limits = settings.topics, settings.time
         self._reached = reached or CrashPoint()
         self._manifest = runtime.manifest
-        max_gap = options.max_gap or runtime.manifest.max_gap
-        self._store = Store(runtime.manifest, options.state_ttl_ms, max_gap, options.far_future_ms)
+        max_gap = limits.max_gap or runtime.manifest.max_gap
+        self._store = Store(runtime.manifest, limits.state_ttl_ms, max_gap, limits.far_future_ms)
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
-        self._processor = Processor(runtime, self._store, options.work, self._stage)
+        self._processor = Processor(runtime, self._store, settings, topology.limits, self._stage)
         self._outages = OutageLog(metrics)
-        self._bad_data = BadData((options.input_topic, options.dead_letter_topic))
-        self._pace = Pace(options.turn_s)
+        self._bad_data = BadData((topics.input, topics.dead_letters))
+        self._pace = Pace(self._waits.turn_s)
         self._bundle_failures = BundleFailures(self._manifest.label)
-        self._connections = Connections(broker, options, self)
+        self._connections = Connections(broker, settings, self)
         self._consumer = self._connections.consumer
         self._partitions = self._connections.partitions(self._store)
         self._backoff = FailureBackoff(
-            self._partitions, options.input_topic, options.max_poll_records, options.give_up_s
+            self._partitions, topics.input, settings.kafka.max_poll_records, settings.commit.give_up_s
         )
         self._checkpoint = self._connections.checkpoint(self._partitions, self._store, self._reached)
-        self._readiness = Readiness(self._consumer, self._checkpoint, self._outages, options)
-        restore = self._connections.restore(self._partitions, self._store, self._reached)
+        self._readiness = Readiness(self._consumer, self._checkpoint, self._outages, settings)
+        restore = self._connections.restore(self._partitions, self._store, topology.partitions, self._reached)
         self._assignment = Assignment(self._partitions, self._consumer, restore, self._store, metrics)
         self._in_group = False
-        metrics.max_streams.set(options.max_streams or 0)
+        metrics.max_streams.set(settings.state.max_streams or 0)
 
     def run(self, stop: threading.Event) -> None:
         """Run turns until `stop` is set; then commit, leave the group and close.
@@ -135,7 +142,7 @@ class Pipeline:
     def _poll(self) -> list[PartitionBatch]:
         """Wait for records, but no longer than until the next commit. If a callback rolled back meanwhile, the records
         returned do not follow what was processed: they are discarded and read again."""
-        longest = self._options.poll_timeout_s
+        longest = self.poll_s
         idle = longest if self._partitions.serving else min(longest, _JOINING_S)
         wait = 0.0 if self._partitions.pending else min(idle, self._checkpoint.remaining())
         with self._stage("poll"):
@@ -162,7 +169,7 @@ class Pipeline:
 
     def _skip_deleted(self, error: OffsetGone) -> None:
         """Retention deleted records before they were read. The restore finds the new start position and counts them."""
-        if self._options.when_deleted == "fail":
+        if self._settings.kafka.when_deleted == "fail":
             raise error
         self._undo(error)
         self._backoff.undone()
@@ -180,7 +187,7 @@ class Pipeline:
         """Commit a change of model by itself, before anything is produced under the new generation."""
         if self._partitions.in_phase(Phase.ADOPTING):
             with self._stage("commit"):
-                self._commit(self._options.commit_timeout_s)
+                self._commit(self._waits.commit_s)
             self._assignment.serve_adopted()
 
     def _serve(self, batches: Sequence[PartitionBatch]) -> int:
@@ -191,7 +198,7 @@ class Pipeline:
         self._step_over({batch.partition for batch in batches})
         if batches:
             self._pace.begin()
-            bounds = self._options.max_steps, self._pace.chunk
+            bounds = self._settings.commit.max_steps, self._pace.chunk
             for chunk in self._processor.chunks(batches, self._backoff.quarantined, *bounds):
                 self._pace.go_on()
                 processed = self._processor.run(chunk)
@@ -251,11 +258,11 @@ class Pipeline:
     def _commit_if_due(self, at_once: bool = False) -> None:
         if at_once or self._checkpoint.due():
             with self._stage("commit"):
-                self._commit(self._options.commit_timeout_s)
+                self._commit(self._waits.commit_s)
 
     def _flush(self) -> None:
         """Wait for acknowledgement of outputs that can be read before the commit, when there is nothing else to do."""
-        if self._checkpoint.flush(self._options.commit_timeout_s):
+        if self._checkpoint.flush(self._waits.commit_s):
             self._latencies.acknowledged()
 
     def _commit(self, within_s: float) -> None:
@@ -278,7 +285,7 @@ class Pipeline:
         touched = list(self._partitions.uncommitted)
         adopting = [partition.number for partition in self._partitions.in_phase(Phase.ADOPTING)]
         keep_producer = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(error, BrokerError)
-        self._checkpoint.roll_back(self._options.commit_timeout_s, keep_producer)
+        self._checkpoint.roll_back(self._waits.commit_s, keep_producer)
         self._latencies.discard()
         self._bundle_failures.undone()
         self._assignment.rewind()
@@ -288,7 +295,7 @@ class Pipeline:
     def assigned(self, partitions: Collection[int]) -> None:
         """See `port.RebalanceListener`. Raises StateError for partitions that the topic did not have at start."""
         self._reached("assigned")
-        check_not_grown(self._options.input_topic, partitions, self._options.partitions)
+        check_not_grown(self._settings.topics.input, partitions, self._input_partitions)
         self._assignment.begin(partitions)
         get_log().info("partitions assigned", partitions=sorted(partitions))
 
@@ -296,7 +303,7 @@ class Pipeline:
         """See `port.RebalanceListener`. Commits inside the callback: the next owner begins when it returns."""
         self._reached("revoked")
         try:
-            self._commit(self._options.handover_timeout_s)
+            self._commit(self._waits.handover_s)
         except BrokerError as error:
             get_log().warning("handed over without a commit: the last records are read again", reason=error.what)
             self._undo(error)
@@ -316,7 +323,7 @@ class Pipeline:
     def _drain(self) -> None:
         """Commit for the last time. If that fails nothing is lost: the records are read again after the restart."""
         try:
-            self._commit(self._options.drain_timeout_s)
+            self._commit(self._waits.drain_s)
         except EddycastError as error:
             self._undo(error)
             get_log().warning("stopped without a last commit: the last records are read again", reason=error.what)

@@ -36,7 +36,7 @@ def simulate(
         float, typer.Option(min=0, help="Speed as a multiple of real time; 0 = as fast as possible.")
     ] = 60.0,
     kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Override kafka.bootstrap_servers.")] = None,
-    config: Annotated[str | None, typer.Option(help="A TOML file of settings.")] = None,
+    config: Annotated[str | None, typer.Option(help="Read settings from this TOML file.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
     streams: Annotated[str | None, typer.Option(help="Send only these streams, separated by commas.")] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the broker to answer.")] = 60.0,

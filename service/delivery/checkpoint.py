@@ -35,6 +35,7 @@ from service.delivery.partition import Partitions
 from service.errors import BrokerError
 from service.observability.log import get_log
 from service.processing.outputs import Output
+from service.settings.groups import CommitSettings
 from service.state.store import Store
 
 Clock = Callable[[], float]
@@ -51,14 +52,6 @@ class Producers:
     outputs: Callable[[], Producer] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a commit is due."""
-
-    interval_s: float = 0.1
-    steps: int = 200_000  # graph steps in one transaction
-
-
 class Checkpoint:
     """Outputs, rows and offsets that are not durable yet. Used by the polling thread alone."""
 
@@ -69,14 +62,14 @@ class Checkpoint:
         consumer: Consumer,
         store: Store,
         topics: tuple[str, str],
-        limits: Limits,
+        settings: CommitSettings,
         reached: Callable[[str], None],
         clock: Clock = time.monotonic,
     ) -> None:
         """`topics`: the input and the changelog. `reached` is called with the name of each completed step."""
         self._partitions, self._producers, self._consumer, self._store = partitions, producers, consumer, store
         self._input, self._changelog = topics
-        self._limits, self._reached, self._clock = limits, reached, clock
+        self._settings, self._reached, self._clock = settings, reached, clock
         self._transactions: Producer | None = None
         self._outputs: Producer | None = None
         self._open = False
@@ -95,9 +88,9 @@ class Checkpoint:
         """Seconds until the next commit is due, at least 0; infinite when there is nothing to commit."""
         if not self._partitions.has_uncommitted:
             return float("inf")
-        if self.steps >= self._limits.steps:
+        if self.steps >= self._settings.max_steps:
             return 0.0
-        return max(0.0, self._tried + self._limits.interval_s - self._clock())
+        return max(0.0, self._tried + self._settings.interval_s - self._clock())
 
     def due(self) -> bool:
         """True when it is time to commit."""

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import ExitStack
 
 from service.broker.port import Broker, RebalanceListener
-from service.delivery.checkpoint import Checkpoint, Limits, Producers
+from service.delivery.checkpoint import Checkpoint, Producers
 from service.delivery.crash_points import CrashPoint
-from service.delivery.options import Options
 from service.delivery.partition import Closable, Partitions
 from service.delivery.restore import Restore
 from service.delivery.start_positions import StartPositions
 from service.errors import BrokerError
 from service.observability.log import get_log
+from service.settings.settings import Settings
 from service.state.store import Store
 
 
 class Connections:
     """Opened together and closed together. Used by the polling thread alone."""
 
-    def __init__(self, broker: Broker, options: Options, listener: RebalanceListener) -> None:
+    def __init__(self, broker: Broker, settings: Settings, listener: RebalanceListener) -> None:
         """Joins the group. Raises BrokerUnavailable, BrokerError; nothing is left open then."""
-        self._broker, self._options = broker, options
+        self._broker, self._settings = broker, settings
+        self.transactional_id = transactional_id(settings)
         with ExitStack() as opened:
-            self._changelog = opened.enter_context(broker.reader(options.changelog_topic))
-            self._input = opened.enter_context(broker.reader(options.input_topic))
-            self.consumer = broker.consumer(options.input_topic, options.group, listener, "none")
+            self._changelog = opened.enter_context(broker.reader(settings.changelog))
+            self._input = opened.enter_context(broker.reader(settings.topics.input))
+            self.consumer = broker.consumer(settings.topics.input, settings.kafka.group, listener, "none")
             self._readers = opened.pop_all()
 
     def partitions(self, rows: Closable) -> Partitions:
@@ -34,26 +36,19 @@ class Connections:
 
     def checkpoint(self, partitions: Partitions, store: Store, reached: CrashPoint) -> Checkpoint:
         """A checkpoint whose producers are created when there is something to send."""
-        broker, options = self._broker, self._options
+        broker, settings = self._broker, self._settings
         producers = Producers(
-            lambda: broker.producer(options.transactional_id, options.commit_timeout_s),
-            broker.producer if options.delivery == "at_least_once" else None,
+            lambda: broker.producer(self.transactional_id, settings.waits.commit_s),
+            broker.producer if settings.commit.delivery == "at_least_once" else None,
         )
-        topics = options.input_topic, options.changelog_topic
-        limits = Limits(options.commit_interval_s, options.max_steps)
-        return Checkpoint(partitions, producers, self.consumer, store, topics, limits, reached)
+        topics = settings.topics.input, settings.changelog
+        return Checkpoint(partitions, producers, self.consumer, store, topics, settings.commit, reached)
 
-    def restore(self, partitions: Partitions, store: Store, reached: CrashPoint) -> Restore:
-        """A restore from the changelog, with the start positions of the input."""
-        options = self._options
-        positions = StartPositions(self._input, options.input_topic, options.start_at, options.when_deleted)
-        return Restore(partitions, self.consumer, self._changelog, positions, store, self._count(), reached)
-
-    def _count(self) -> int:
-        if self._options.partitions is not None:
-            return self._options.partitions
-        with self._broker.admin() as admin:
-            return admin.partitions(self._options.changelog_topic) or 0
+    def restore(self, partitions: Partitions, store: Store, count: int, reached: CrashPoint) -> Restore:
+        """A restore from the changelog, with the start positions of the input, which has `count` partitions."""
+        kafka = self._settings.kafka
+        positions = StartPositions(self._input, self._settings.topics.input, kafka.start_at, kafka.when_deleted)
+        return Restore(partitions, self.consumer, self._changelog, positions, store, count, reached)
 
     def close(self) -> None:
         """Leave the group and close the readers. The producers are closed by the checkpoint."""
@@ -62,3 +57,9 @@ class Connections:
                 self.consumer.close()
             except BrokerError as error:
                 get_log().warning("the group was not left", reason=error.what)
+
+
+def transactional_id(settings: Settings) -> str:
+    """Transactional id of a process: the same after a restart for a static member, a new one for a dynamic member."""
+    kafka = settings.kafka
+    return f"{settings.commit.transactional_prefix}-{kafka.group}-{kafka.instance_id or uuid.uuid4().hex[:12]}"

@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 from service.broker.port import Consumer
 from service.delivery.checkpoint import Checkpoint
-from service.delivery.options import Options
 from service.delivery.outages import OutageLog
 from service.errors import AccessRefused, BrokerError, InstanceFenced
+from service.settings.settings import Settings
 
 
 class Readiness:
@@ -30,11 +30,12 @@ class Readiness:
         consumer: Consumer,
         checkpoint: Checkpoint,
         outages: OutageLog,
-        options: Options,
+        settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer, self._checkpoint, self._outages = consumer, checkpoint, outages
-        self._options, self._clock = options, clock
+        self._topics, self._clock = settings.topics, clock
+        self._commit_s, self._session_s = settings.waits.commit_s, settings.kafka.session_timeout_ms / 1000
         self._proven: float | None = None
 
     def proven(self) -> None:
@@ -46,10 +47,9 @@ class Readiness:
         which no retry cures."""
         if not self._is_due():
             return
-        options = self._options
-        outputs = (options.output_topic, options.dead_letter_topic) if self._proven is None else ()
+        outputs = (self._topics.output, self._topics.dead_letters) if self._proven is None else ()
         try:
-            self._checkpoint.probe(outputs, partition, options.commit_timeout_s)
+            self._checkpoint.probe(outputs, partition, self._commit_s)
         except (InstanceFenced, AccessRefused):
             raise
         except BrokerError as error:
@@ -62,15 +62,15 @@ class Readiness:
     def missing(self) -> str:
         """Reason why no forecast can be committed; empty if one can."""
         silence = self._consumer.silence_s()
-        if silence > self._options.session_s:
+        if silence > self._session_s:
             return f"the group to answer: it has been silent for {silence:.0f} s"
         if lasting := self._outages.lasting:
             return f"commits to succeed: {lasting}"
         return "a first transaction to be committed" if self._proven is None else ""
 
     def _is_due(self) -> bool:
-        if self._consumer.silence_s() > self._options.session_s:
+        if self._consumer.silence_s() > self._session_s:
             return False  # a transaction would only time out
         if self._proven is None or self._outages.is_on:
             return True
-        return self._clock() - self._proven > self._options.session_s
+        return self._clock() - self._proven > self._session_s

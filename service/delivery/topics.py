@@ -16,6 +16,7 @@ from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.formats.json_encoder import LETTER_BYTES, LETTER_HEADERS_BYTES
 from service.formats.json_observation import KEY_LIMIT_BYTES
 from service.observability.log import get_log
+from service.processing.outputs import OutputLimits
 from service.settings.settings import Settings
 
 #: With the defaults (segments of 1 GB, compaction once half is stale) the newest records would never be compacted.
@@ -31,12 +32,10 @@ MOVE = "move the rows with `eddycast state export` and `eddycast state import`: 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Facts about the topics: partitions of the input, bytes of a forecast's key and value together, and bytes of a key
-    or a value in a dead letter."""
+    """Number of partitions of the input, and limits on what is written."""
 
     partitions: int
-    max_output_bytes: int
-    max_letter_bytes: int = LETTER_BYTES
+    limits: OutputLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,8 @@ def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology
         partitions = found if wanted.name == topics.input else partitions
     for finding in look_at_topics(admin, settings, row_bytes):
         finding.raised()
-    return Topology(partitions, _largest(admin, settings, topics.output), _letter_bytes(admin, settings))
+    limits = OutputLimits(_largest(admin, settings, topics.output), _letter_bytes(admin, settings))
+    return Topology(partitions, limits)
 
 
 def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[TopicFinding]:

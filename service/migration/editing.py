@@ -129,7 +129,7 @@ class _Editor:
             if partition not in self._markers:
                 what = f"partition {partition} of {self._settings.topics.input} was never committed"
                 raise StateError(what, "let the service process a record of it first")
-        within_s, name = self._settings.waits.timeout_ms / 1000, self._settings.changelog
+        within_s, name = self._settings.waits.commit_s, self._settings.changelog
         transactional_id = f"{self._settings.commit.transactional_prefix}-{self._settings.kafka.group}-edit"
         with self._broker.producer(transactional_id) as producer:
             producer.begin()

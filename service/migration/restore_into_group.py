@@ -155,7 +155,7 @@ class _Rows:
 def _write(broker: Broker, settings: Settings, rows: _Rows, markers: dict[int, Marker]) -> None:
     """Do steps 1 and 2 of the list at the top of this file."""
     codec, exported, home = rows.codec, rows.exported, rows.home
-    name, within_s = settings.changelog, settings.waits.timeout_ms / 1000
+    name, within_s = settings.changelog, settings.waits.commit_s
     transactional_id = f"{settings.commit.transactional_prefix}-{settings.kafka.group}-import"
     with broker.producer(transactional_id) as producer:
         with _transaction(producer, within_s):

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from service.delivery.checkpoint import Limits
 from service.errors import OffsetGone, StateError
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
@@ -259,8 +258,8 @@ def test_two_services_of_one_name_do_not_both_write(walk: Runtime) -> None:
     """The broker fences the older; its records are taken back."""
     fleet = Fleet(memory_broker(2), walk)
     first, second = fleet.start(), fleet.start()
-    name = first.pipeline._options.transactional_id
-    second.pipeline._options = replace(second.pipeline._options, transactional_id=name)
+    name = first.pipeline._connections.transactional_id
+    second.pipeline._connections.transactional_id = name
     second.pipeline._checkpoint._producers = replace(
         second.pipeline._checkpoint._producers, transactions=lambda: fleet.broker.producer(name)
     )
@@ -281,7 +280,7 @@ def test_a_transaction_that_outlives_its_time_is_done_again(walk: Runtime) -> No
     feed(fleet, range(2))
     subject.turn()
     fleet.broker.expire()
-    subject.pipeline._checkpoint._limits = Limits(0.0)
+    subject.pipeline._checkpoint._settings = AT_ONCE.settings().commit
     fleet.settle()
     assert subject.value("retries_total", error="ProducerFenced") == 1
     assert len(made(fleet.broker)) == 8

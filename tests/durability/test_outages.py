@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.app import pipeline_options
-from service.delivery.topics import Topology
+from service.delivery.connections import transactional_id
 from service.errors import OffsetGone, ProduceFailed, StateError
 from service.formats.json_observation import KEY_LIMIT_BYTES
 from service.model.loading import load_runtime
@@ -161,7 +160,7 @@ def test_services_of_one_prefix_have_names_of_their_own(walk: Runtime) -> None:
     """What fences whom: a dynamic member nobody, a static one its own predecessor, another group nobody."""
 
     def name(*flags: str) -> str:
-        return pipeline_options(load_settings(flags, {}), Topology(1, 1000)).transactional_id
+        return transactional_id(load_settings(flags, {}))
 
     assert name() != name()
     assert name("--kafka.instance_id=a") == name("--kafka.instance_id=a") != name("--kafka.instance_id=b")

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.delivery.crash_points import CrashPoint
-from service.delivery.options import Options
 from service.errors import BrokerUnavailable
 from service.model.runtime import Runtime
 from service.state.arena import Arena
 from service.state.changelog import RowCodec, is_stream
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import AT_ONCE, CHANGELOG, DEAD, INPUT, OUTPUT, Worker, made, worker
+from tests.support.tuning import Tuning
 
 Rows = dict[int, dict[bytes, bytes]]
 
@@ -37,7 +37,7 @@ class Fleet:
 
     broker: FaultyBroker
     runtime: Runtime
-    options: Options = AT_ONCE
+    options: Tuning = AT_ONCE
     alive: list[Worker] = field(default_factory=list)
     started: int = 0
 
@@ -53,7 +53,7 @@ class Fleet:
         """It is gone without a word; the broker notices both halves of it."""
         self.alive.remove(victim)
         self.broker.expel(victim.pipeline._consumer)  # type: ignore[arg-type]
-        self.broker.expire(victim.pipeline._options.transactional_id)
+        self.broker.expire(victim.pipeline._connections.transactional_id)
 
     def turn(self, times: int = 1) -> int:
         """Each worker turns in order; those that crash are gone. How many records were taken."""

@@ -6,24 +6,24 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from service.broker.memory.log import Record
 from service.delivery.crash_points import CrashPoint
-from service.delivery.options import Options
 from service.model.runtime import Runtime
 from service.observability.health import Health
 from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.pipeline import Pipeline
 from tests.support.faulty_broker import FaultyBroker
+from tests.support.tuning import Tuning
 
 INPUT, OUTPUT, DEAD, CHANGELOG = "observations", "forecasts", "dead-letters", "eddycast-changelog"
 #: No wait for records, so that a turn by hand returns at once, a commit at the end of each turn that has one, and time
 #: enough for all that one poll brings.
-AT_ONCE = Options(poll_timeout_s=0.0, commit_interval_s=0.0, turn_s=300.0)
+AT_ONCE = Tuning()
 
 
 def memory_broker(partitions: int = 1) -> FaultyBroker:
@@ -69,14 +69,16 @@ class Worker:
 def worker(
     broker: FaultyBroker,
     runtime: Runtime,
-    options: Options = AT_ONCE,
+    options: Tuning = AT_ONCE,
     name: str = "0",
     reached: CrashPoint | None = None,
 ) -> Worker:
     """A pipeline that has joined the group but not polled yet. Workers of one broker have names of their own."""
     metrics, health = Metrics(CollectorRegistry()), Health(stalled_after_s=60.0)
-    options = replace(options, transactional_id=f"tests-{name}")
-    return Worker(Pipeline(broker, runtime, options, metrics, health, reached), metrics, health)
+    topology = options.topology(broker, INPUT)
+    pipeline = Pipeline(broker, runtime, options.settings(name), topology, metrics, health, reached)
+    pipeline.poll_s = options.poll_timeout_s
+    return Worker(pipeline, metrics, health)
 
 
 @contextmanager
@@ -120,6 +122,6 @@ def documents(broker: FaultyBroker) -> list[dict[str, Any]]:
     return [json.loads(record.value or b"null") for record in made(broker)]
 
 
-def committed(broker: FaultyBroker, group: str = Options().group) -> dict[int, int]:
+def committed(broker: FaultyBroker, group: str = AT_ONCE.group) -> dict[int, int]:
     """The group's next offsets."""
     return dict(broker.group(INPUT, group).committed)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from service.delivery.checkpoint import Checkpoint, Limits, Producers
+from service.delivery.checkpoint import Checkpoint, Producers
 from service.delivery.partition import Partitions, Restoration
 from service.delivery.start_positions import StartPosition
 from service.errors import (
@@ -19,6 +19,7 @@ from service.errors import (
     TransactionFailed,
 )
 from service.processing.outputs import Output
+from service.settings.groups import CommitSettings
 from service.state.store import Changes
 from tests.support.faulty_broker import FaultyBroker
 
@@ -99,7 +100,7 @@ class Bench:
             object(),  # type: ignore[arg-type]
             rows,  # type: ignore[arg-type]
             ("in", "log"),
-            Limits(interval_s, steps),
+            CommitSettings(interval_ms=round(interval_s * 1000), max_steps=steps),
             self._reaches,
             lambda: self.now,
         )

@@ -11,7 +11,6 @@ import pytest
 
 from service.commands.doctor import look_at_state
 from service.delivery.connections import Connections
-from service.delivery.options import Options
 from service.errors import BrokerUnavailable, EddycastError
 from service.migration.describe import describe
 from service.migration.export import take_export
@@ -65,7 +64,7 @@ class _Open:
 
 
 def connect(broker: Any, settings: Settings) -> None:
-    Connections(broker, Options(), Listener()).close()
+    Connections(broker, Settings(), Listener()).close()
 
 
 def examine(broker: Any, settings: Settings) -> None:

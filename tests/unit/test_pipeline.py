@@ -14,8 +14,6 @@ from unittest.mock import patch
 import pytest
 
 from service.broker.memory.consumer import MemoryConsumer
-from service.delivery.checkpoint import Limits
-from service.delivery.options import Options
 from service.errors import BrokerUnavailable, ProduceFailed, TransactionFailed
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
@@ -210,7 +208,7 @@ def test_what_fails_for_too_long_ends_the_run_and_names_the_record(walk: Runtime
         time.sleep(1.0)
     assert caught.value.exit_code != 0
     assert committed(broker) == {0: 3}
-    assert broker.group(INPUT, Options().group).members == [], "the group was left"
+    assert broker.group(INPUT, AT_ONCE.group).members == [], "the group was left"
 
 
 def test_a_forecast_that_no_topic_takes_is_a_dead_letter(walk: Runtime) -> None:
@@ -292,7 +290,7 @@ def test_a_broker_that_cannot_be_polled_is_waited_for(walk: Runtime) -> None:
         time.sleep(0.2)
         assert subject.health.ready_answer() == (False, "the broker to answer")
         _until(lambda: len(made(broker)) == 6)
-        assert subject.health.ready_answer()[0]
+        _until(lambda: subject.health.ready_answer()[0])
     assert committed(broker) == {0: 6}
 
 
@@ -331,7 +329,7 @@ def test_a_hand_over_whose_commit_fails_loses_and_repeats_nothing(walk: Runtime,
     send(broker, sent[12:])  # the very poll that hands over brings records that follow what is taken back
     broker.fail_next(fault, 1)
     first.turn()
-    first.pipeline._checkpoint._limits = Limits(0.0)
+    first.pipeline._checkpoint._settings = AT_ONCE.settings().commit
     for _ in range(4):
         first.turn()
         second.turn()
@@ -351,7 +349,7 @@ def test_stopping_finishes_commits_and_leaves(walk: Runtime) -> None:
         stopping = time.monotonic()
     assert time.monotonic() - stopping < 2.0
     assert committed(broker) == {0: 20, 1: 20} and len(made(broker)) == 40
-    assert broker.group(INPUT, Options().group).members == []
+    assert broker.group(INPUT, AT_ONCE.group).members == []
 
 
 def test_a_restart_goes_on_where_the_last_run_stopped(walk: Runtime) -> None:
@@ -373,7 +371,7 @@ def test_a_stop_without_a_last_commit_ends_within_its_time_and_costs_nothing(wal
     started = time.monotonic()
     subject.finish()
     assert time.monotonic() - started < 3.0
-    assert broker.group(INPUT, Options().group).members == [] and made(broker) == []
+    assert broker.group(INPUT, AT_ONCE.group).members == [] and made(broker) == []
     second = worker(broker, walk, name="1")
     second.turn()
     assert by_order(broker) == undisturbed(walk, readings(range(1)))

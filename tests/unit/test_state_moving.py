@@ -37,7 +37,7 @@ from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, runni
 MINUTE = 60_000
 NAMES = [b"boiler-%d" % n for n in range(12)]
 OLD, NEW = Settings(), Settings(kafka=KafkaSettings(group="new"))
-NEW_OPTIONS = replace(AT_ONCE, group="new", changelog_topic="new-changelog")
+NEW_OPTIONS = replace(AT_ONCE, group="new")
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
     admin = FaultyBroker().admin()
     admin.create_topic("observations", 1)
     admin.create_topic("forecasts", 1, config={"max.message.bytes": "5000"})
-    assert prepare_topics(admin, Settings(), ROW).max_output_bytes == 5000 - RECORD_OVERHEAD
+    assert prepare_topics(admin, Settings(), ROW).limits.output_bytes == 5000 - RECORD_OVERHEAD
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_dead_letter_is_cut_to_what_its_topic_takes(takes: str, expected: int)
     admin = FaultyBroker().admin()
     admin.create_topic("observations", 1)
     admin.create_topic("dead-letters", 1, config={"max.message.bytes": takes})
-    assert prepare_topics(admin, Settings(), ROW).max_letter_bytes == expected
+    assert prepare_topics(admin, Settings(), ROW).limits.letter_bytes == expected
 
 
 @pytest.mark.parametrize("missing", NAMES)
