@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.__main__ import run
-from service.model.manifest_file import read_manifest
+from eddycast.service.__main__ import run
+from eddycast.service.model.manifest_file import read_manifest
 
 pytestmark = pytest.mark.trains
 
