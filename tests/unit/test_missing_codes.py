@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from eddycast.service.model.manifest_file import read_manifest
 from eddycast.service.processing.missing_codes import Codes, MissingCodes
 from eddycast.service.records import Observations
 from eddycast.service.settings.load import load_settings
+from eddycast.training.export.onnx_export import Identity
 from tests.support.bundles import TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import documents, memory_broker, send, worker
 from tests.support.tuning import Tuning
@@ -119,11 +121,39 @@ def history(path: Path, codes: dict[str, list[float]], counter: bool = False) ->
     return path
 
 
-def trained(file: Path, *words: str) -> Codes:
+def flags(file: Path, *words: str) -> list[str]:
     out = file.parent / "bundle"
-    flags = ["--family", "naive", "--horizon", "4", "--season", "none", "--out", str(out), *words]
-    assert run(["train", str(file), *flags]) == 0
-    return read_manifest(out).codes
+    return ["train", str(file), "--family", "naive", "--horizon", "4", "--season", "none", "--out", str(out), *words]
+
+
+def trained(file: Path, *words: str) -> Codes:
+    """Train and return the codes in the manifest."""
+    assert run(flags(file, *words)) == 0
+    return read_manifest(file.parent / "bundle").codes
+
+
+class Exported(Exception):
+    """Training reached the export, with these codes."""
+
+    def __init__(self, codes: Codes) -> None:
+        super().__init__()
+        self.codes = codes
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Codes]:
+    """Train without the export, which takes longer than everything before it, and return the codes for the manifest."""
+
+    def stop(model: object, identity: Identity, *_: object, **__: object) -> None:
+        raise Exported(identity.codes)
+
+    def codes_of(file: Path, *words: str) -> Codes:
+        with pytest.raises(Exported) as exported:
+            run(flags(file, *words))
+        return exported.value.codes
+
+    monkeypatch.setattr("eddycast.training.train.export_bundle", stop)
+    return codes_of
 
 
 @pytest.mark.parametrize(
@@ -138,24 +168,28 @@ def trained(file: Path, *words: str) -> Codes:
         ({"b": [-9999.0]}, ["--channels", "a,b"], ((), (-9999.0,))),
     ],
 )
-def test_codes_that_training_found_travel_in_the_manifest(
-    tmp_path: Path, codes: dict[str, list[float]], words: list[str], expected: Codes
+def test_codes_that_training_finds_are_exported(
+    tmp_path: Path,
+    codes: dict[str, list[float]],
+    words: list[str],
+    expected: Codes,
+    found: Callable[..., Codes],
 ) -> None:
-    assert trained(history(tmp_path / "h.csv", codes), *words) == expected
+    assert found(history(tmp_path / "h.csv", codes), *words) == expected
 
 
-def test_a_number_that_another_stream_reads_is_no_code_for_all(tmp_path: Path) -> None:
+def test_a_number_that_another_stream_reads_is_no_code_for_all(tmp_path: Path, found: Callable[..., Codes]) -> None:
     rows = [f"{START + i * 60_000},{20 + np.sin(i):.2f},{900 + i}" for i in range(300)]
     rows[50] = f"{START + 50 * 60_000},999,950"
     rows[80] = f"{START + 80 * 60_000},20,999"
     path = tmp_path / "h.csv"
     path.write_text("\n".join(["timestamp,a,b", *rows]))
-    assert trained(path) == ()
+    assert found(path) == ()
 
 
-def test_a_meter_passes_every_positive_number(tmp_path: Path) -> None:
+def test_a_meter_passes_every_positive_number(tmp_path: Path, found: Callable[..., Codes]) -> None:
     file = history(tmp_path / "h.csv", {"a": [-200.0], "b": [99999.0]}, counter=True)
-    assert trained(file, "--kind", "counter") == ((-200.0,),)
+    assert found(file, "--kind", "counter") == ((-200.0,),)
 
 
 def test_a_file_is_read_for_a_bundle_as_the_service_reads_records(tmp_path: Path) -> None:
