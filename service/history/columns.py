@@ -187,7 +187,8 @@ def _is_day(column: pl.Series) -> bool:
     head = _head(column)
     return len(head) > 0 and bool(
         head.str.contains(
-            r"^\D{0,5}\d{1,4}[-/. ]\w{1,9}\.?[-/. ]+\d{2,4}([ T]00:00(:00)?(\.0+)?)?$|^(19|20)\d{6}$"
+            r"^\D{0,5}\d{1,4}[-/. ]\w{1,9}\.?[-/. ]+\d{2,4}([ T]00:00(:00)?(\.0+)?)?$"
+            r"|^(19|20)\d{6}$"
         ).all()
     )
 

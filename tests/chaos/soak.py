@@ -1,7 +1,7 @@
-"""A long run with one worker that nobody disturbs: python -m tests.chaos.soak --minutes 20 [--nodes 1] [--seed 1].
+"""A long run with one undisturbed worker: python -m tests.chaos.soak --minutes 20 --nodes 1 --seed 1.
 
 Workers beside it are killed, frozen, added and removed, the network stalls, garbage floods in; its memory, threads and
-descriptors are looked at all the time. Ends with 0 only if none of them grows and nothing is lost, doubled or altered.
+descriptors are measured all the time. Exits with 0 only if none of them grows and nothing is lost, doubled or altered.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _until(end: float, seed: int, kinds: Sequence[str]) -> Iterator[Fault]:
 
 
 def main() -> int:
-    """Run, print, and say by the exit code whether it holds."""
+    """Run and print; the exit code is 0 if exactly once holds."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--nodes", type=int, default=1)

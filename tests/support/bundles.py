@@ -8,7 +8,7 @@ The walk's formulas are simple enough for a test to repeat in plain Python:
     hidden f32 [hidden]     only if asked for: a tanh recurrence whose softplus is added to the level, so that matrix
                             products take part, and vector code whose bits differ at the end of a column
 
-    one_step   = last + OFFSETS * spread                                  NaN until something was observed
+    one_step   = last + OFFSETS * spread            NaN until something was observed
     multi_step = last + OFFSETS * sqrt(lead) + time of day as a fraction
     surprise   = half the squared error of the previous forecast, summed over observed targets
 """
