@@ -30,12 +30,12 @@ def throughput(plan: Plan, bundle: Path) -> list[Result]:
 
 
 def throughput_of_default(plan: Plan, _bundle: Path) -> list[Result]:
-    """What exactly once costs for the model that the trainer makes by default: its row is nine times larger."""
+    """Cost of exactly once for the trainer's default model, whose row is nine times larger."""
     return _cost("default_lstm_64", _in_turns(WAYS, plan, default_bundle(BUILD)))
 
 
 def throughput_of_garbage(plan: Plan, bundle: Path) -> list[Result]:
-    """How fast records are drained of which none is an observation, beside good ones."""
+    """Throughput of records without any observation, beside that of good ones."""
     good = "exactly_once"
     runs = _in_turns((good, GARBAGE), plan, bundle)
     rates = {name: _rates(runs, name) for name in runs}

@@ -57,7 +57,7 @@ TEST = {{
 
 
 class Realm(NamedTuple):
-    """A running KDC, and a broker that believes it."""
+    """A running KDC, and a broker that accepts its tickets."""
 
     variables: dict[str, str]
     broker: str

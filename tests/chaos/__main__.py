@@ -76,7 +76,7 @@ def _say(line: str) -> None:
 
 
 def _explain(result: Result) -> None:
-    """What went wrong, with where to look."""
+    """Descriptions of all that went wrong, with the files to look at."""
     for difference, fault in result.differences[:10]:
         after = "" if fault is None else f" after fault {fault.number + 1} ({fault.kind})"
         _say(f"{difference.kind}{after}: {str(difference.record)[:300]}")

@@ -61,7 +61,7 @@ def stale(root: Path) -> Iterator[str]:
 
 
 def check(text: str, root: Path, directory: Path) -> Iterator[str]:
-    """What `text`, a page in `directory`, names that does not exist."""
+    """The names in `text`, a page in `directory`, that do not exist."""
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         if "://" not in target and not (directory / target).exists():
             yield f"link to {target}, which does not exist"

@@ -1,4 +1,4 @@
-"""Which columns name the streams of a table, and which ones no sensor sent."""
+"""Detection of the columns that name the streams of a table, and of columns that are no measurement."""
 
 from __future__ import annotations
 
