@@ -184,8 +184,8 @@ def test_a_long_file_has_several_streams_of_several_channels(tmp_path: Path) -> 
     [
         (["--channels", "flow,depth"], "no column 'depth'"),
         (["--channels", "flow,note"], "column 'note' cannot be a channel: not numbers"),
-        (["--channels", "flow"], "are not two or more columns"),
-        (["--channels", "flow,level", "--columns", "flow"], "one stream has all of its --channels"),
+        (["--channels", "flow"], "--channels flow must"),
+        (["--channels", "flow,level", "--columns", "flow"], "leave out --columns"),
         (["--channels", "flow,level", "--targets", "depth"], "target 'depth' is not among the channels"),
         (["--targets", "level"], "name the channels with --channels"),
         (["--channels", "flow,level", "--family", "ar", "--iterated"], "reads one channel"),
