@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; a leading `--debug` keeps the stack trace of an error."""
     try:
         command = get_command(build_app(arguments))
-        show_defaults(command)
+        tidy_help(command)
         command(list(arguments), prog_name="eddycast")
     except EddycastError as error:
         if "--debug" in arguments[:1]:
@@ -76,10 +76,12 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
-def show_defaults(command: Any) -> None:
-    """Make --help show the default of every option, including those without a value."""
+def tidy_help(command: Any) -> None:
+    """Make --help show the default of every option, including those without a value, and wrap each paragraph at the
+    width of the terminal instead of that of the docstring."""
     for inner in getattr(command, "commands", {}).values():
-        show_defaults(inner)
+        tidy_help(inner)
+    command.help = "\n\n".join(" ".join(text.split()) for text in (command.help or "").split("\n\n"))
     for option in command.params:
         if option.param_type_name == "option" and option.show_default is True and option.name != "help":
             if option.default is None and not option.required:

@@ -4,10 +4,10 @@
     ├── SettingsError        a setting is unknown, missing or contradicts another
     ├── MissingExtra         a command needs packages that are not installed
     ├── DataError            a file of history cannot be read as streams of observations
-    ├── FamilyError          a custom family does not load, fails, or breaks an invariant of forecasters
+    ├── FamilyError          a custom family does not load, fails, or breaks an invariant
     ├── BundleError          a bundle is missing, damaged or breaks the contract
     ├── AddressInUse         the metrics port is taken
-    ├── StateError           stored rows are damaged, foreign, of another layout, or disagree with the offsets
+    ├── StateError           stored rows are damaged, foreign, or disagree with the offsets
     └── BrokerError          a call to the broker failed or was refused
         ├── BrokerUnavailable    no broker answers (retry)
         ├── AccessRefused        broker and service do not accept each other (exit)
@@ -20,7 +20,7 @@
         ├── ProduceFailed        a record was not acknowledged (retry from the committed offset)
         ├── TransactionFailed    a transaction failed (new producer, retry from the last commit)
         │   ├── ProducerFenced       a newer producer uses the same id, or the transaction timed out
-        │   ├── RecordRefused        one record was refused for its content (retry with fewer records)
+        │   ├── RecordRefused        one record was refused (retry with fewer records)
         │   └── CommitUnknown        the outcome of a commit is unknown (check before retrying)
         ├── OffsetGone           the position to read from is not in the topic (see the settings)
         └── RecordTooLarge       a record exceeds the limit of the topic

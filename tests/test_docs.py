@@ -1,4 +1,4 @@
-"""The docs name nothing that does not exist, and the checker that says so sees what it should."""
+"""The docs name nothing that does not exist, and the checker finds each kind of wrong name."""
 
 from __future__ import annotations
 

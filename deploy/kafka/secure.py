@@ -59,12 +59,10 @@ class SecureKafka(KafkaServer):
         count = len(_PROTOCOLS)
         ports = free_ports(count, _PORTS) if port is None else range(port + 1, port + 1 + count)
         self._listeners = dict(zip(_PROTOCOLS, ports, strict=True))
-        scram = [
-            word
-            for mechanism in MECHANISMS[1:3]
-            for user, password in USERS.items()
-            for word in ("--add-scram", f"{mechanism}=[name={user},password={password}]")
-        ]
+        scram = []
+        for mechanism in MECHANISMS[1:3]:
+            for user, password in USERS.items():
+                scram += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
         super().__init__(port=port, config=self._configured(), formatting=scram, jvm=jvm)
 
     def address(self, listener: str) -> str:

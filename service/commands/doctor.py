@@ -124,8 +124,8 @@ def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | N
 
 
 def _transactions(admin: Admin, settings: Settings) -> Finding:
-    name = f"{settings.commit.transactional_prefix}-{settings.kafka.group}-{settings.kafka.instance_id or 'doctor'}"
-    admin.check_transactional_id(name)
+    prefix, kafka = settings.commit.transactional_prefix, settings.kafka
+    admin.check_transactional_id(f"{prefix}-{kafka.group}-{kafka.instance_id or 'doctor'}")
     return Finding("transactions", "the service may use its transactional ids")
 
 

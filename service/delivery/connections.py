@@ -61,5 +61,5 @@ class Connections:
 
 def transactional_id(settings: Settings) -> str:
     """Transactional id of a process: the same after a restart for a static member, a new one for a dynamic member."""
-    kafka = settings.kafka
-    return f"{settings.commit.transactional_prefix}-{kafka.group}-{kafka.instance_id or uuid.uuid4().hex[:12]}"
+    process = settings.kafka.instance_id or uuid.uuid4().hex[:12]
+    return f"{settings.commit.transactional_prefix}-{settings.kafka.group}-{process}"

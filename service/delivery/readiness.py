@@ -1,9 +1,11 @@
 """Evidence that a forecast could be committed now: the latest answers of the group and the latest transactions.
 
-    no answer from the group for a session     not ready; detected without a request, from the client's heartbeats
-    errors have lasted                         not ready, with the last error
-    idle, and no commit for a session          an empty transaction is committed, which tests the transactional id, its
-                                               coordinator and the right to write to the topics
+    no answer from the group for a session  not ready; detected without a request, from the
+                                            client's heartbeats
+    errors have lasted                      not ready, with the last error
+    idle, and no commit for a session       an empty transaction is committed, which tests the
+                                            transactional id, its coordinator and the right to
+                                            write to the topics
 
 So a service whose commits would fail becomes unready within two sessions, with or without records. While it commits
 records, this costs nothing. Only the first empty transaction includes the output topics: it leaves a control record,

@@ -109,11 +109,10 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
         return False
     passed, since = held - held[0], (stamps - stamps[0]).astype(np.float64)
     whole = bool((held == np.rint(held)).all())
-    return any(
-        abs(passed[-1]) >= (_STEPS if whole else 0.01)
-        and bool((np.abs(passed * unit - since) <= unit * (1.001 if whole else 0.001)).all())
-        for unit in _UNITS_MS
-    )
+    if abs(passed[-1]) < (_STEPS if whole else 0.01):
+        return False
+    tolerance = 1.001 if whole else 0.001
+    return any((np.abs(passed * unit - since) <= unit * tolerance).all() for unit in _UNITS_MS)
 
 
 def _is_calendar(held: Float64, stamps: Int64) -> bool:
@@ -187,7 +186,8 @@ def _is_day(column: pl.Series) -> bool:
     head = _head(column)
     return len(head) > 0 and bool(
         head.str.contains(
-            r"^\D{0,5}\d{1,4}[-/. ]\w{1,9}\.?[-/. ]+\d{2,4}([ T]00:00(:00)?(\.0+)?)?$|^(19|20)\d{6}$"
+            r"^\D{0,5}\d{1,4}[-/. ]\w{1,9}\.?[-/. ]+\d{2,4}([ T]00:00(:00)?(\.0+)?)?$"
+            r"|^(19|20)\d{6}$"
         ).all()
     )
 

@@ -20,11 +20,13 @@ _CLOCK = (
     r"\s*(?:(?P<half>[AaPp])\.?\s?[Mm]\.?)?(?:\s*Uhr)?)?$"
 )
 _DATE = (
-    r"^(?P<a>\d{1,4}|\p{L}{3,9})\.?[-/. ,]+(?P<b>\d{1,2}|\p{L}{3,9})\.?(?P<mark>[-/. ,])[-/. ,]*(?P<c>\d{1,4})" + _CLOCK
+    r"^(?P<a>\d{1,4}|\p{L}{3,9})\.?[-/. ,]+"
+    r"(?P<b>\d{1,2}|\p{L}{3,9})\.?(?P<mark>[-/. ,])[-/. ,]*(?P<c>\d{1,4})" + _CLOCK
 )
 _COMPACT = (
-    r"^(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?:[T _:-]?(?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)"
-    r"(?:[.,](?P<fraction>\d{1,9}))?)?)?)?$"
+    r"^(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+    r"(?:[T _:-]?(?P<hour>\d\d)(?::?(?P<minute>\d\d)"
+    r"(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?)?$"
 )
 #: Years of two digits, as in POSIX: 69 to 99 are 1969 to 1999.
 _PIVOT = 69

@@ -72,12 +72,12 @@ class Identity:
         if self.lost(base, values) <= LOST:
             return base or self._beside(values)
         others = sorted((each for each in self.candidates if each.name not in base), key=lambda each: each.order)
+
+        def suffices(columns: tuple[Candidate, ...]) -> bool:
+            return self.lost((*base, *(column.name for column in columns)), values) <= LOST
+
         for size in range(1, _TOGETHER + 1):
-            sets = [
-                each
-                for each in combinations(others[:_TRIED], size)
-                if self.lost((*base, *(column.name for column in each)), values) <= LOST
-            ]
+            sets = [each for each in combinations(others[:_TRIED], size) if suffices(each)]
             if sets:
                 return (*base, *self._best(sets))
         return None

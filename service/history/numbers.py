@@ -18,12 +18,10 @@ _SIGN, _POWER = r"^[-+]?", r"([eE][-+]?\d+)?$"
 _GROUPS = {",": r"\d{1,3}(,\d{3})+(\.\d+)?", ".": r"\d{1,3}(\.\d{3})+(,\d+)?"}
 #: Cells that are valid with one decimal mark only: without exactly three figures after it, or with a group before it.
 _PROOF = {
-    ".": _SIGN
-    + r"(\d*\.(\d{1,2}|\d{4,})|0+\.\d+|\d{4,}\.\d+|\d*\.\d+[eE][-+]?\d+|\d{1,3}(,\d{3})+\.\d+|\d{1,3}(,\d{3}){2,})"
-    + _POWER,
-    ",": _SIGN
-    + r"(\d*,(\d{1,2}|\d{4,})|0+,\d+|\d{4,},\d+|\d*,\d+[eE][-+]?\d+|\d{1,3}(\.\d{3})+,\d+|\d{1,3}(\.\d{3}){2,})"
-    + _POWER,
+    ".": _SIGN + r"(\d*\.(\d{1,2}|\d{4,})|0+\.\d+|\d{4,}\.\d+|\d*\.\d+[eE][-+]?\d+"
+    r"|\d{1,3}(,\d{3})+\.\d+|\d{1,3}(,\d{3}){2,})" + _POWER,
+    ",": _SIGN + r"(\d*,(\d{1,2}|\d{4,})|0+,\d+|\d{4,},\d+|\d*,\d+[eE][-+]?\d+"
+    r"|\d{1,3}(\.\d{3})+,\d+|\d{1,3}(\.\d{3}){2,})" + _POWER,
 }
 _OPEN = {mark: _SIGN + rf"[1-9]\d{{0,2}}\{mark}\d{{3}}$" for mark in ".,"}
 _WHOLE = _SIGN + r"[1-9]\d{0,2}$"

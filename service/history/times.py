@@ -25,8 +25,8 @@ from eddycast.service.records import Int64
 
 _CLOCKED = r"(?i)(:\d\d(?:[.,]\d+)?|T\d{4,6}(?:[.,]\d+)?|\d [ap]m)"
 _ZONE = (
-    _CLOCKED
-    + r"\s*(z|utc|gmt|cet|cest|mez|mesz|wet|west|eet|eest|est|edt|mst|mdt|pst|pdt|(?:utc|gmt)?[+-]\d\d(?::?\d\d)?)$"
+    _CLOCKED + r"\s*(z|utc|gmt|cet|cest|mez|mesz|wet|west|eet|eest|est|edt|mst|mdt|pst|pdt"
+    r"|(?:utc|gmt)?[+-]\d\d(?::?\d\d)?)$"
 )
 _HOURS = dict(
     zip(

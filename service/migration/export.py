@@ -18,7 +18,7 @@ from eddycast.service.migration.snapshot import snapshots
 from eddycast.service.records import ROW_PREFIX, Int64
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.adoption import Adoption, adopt_tensors, check_grid
-from eddycast.service.state.changelog import RowCodec, Rows
+from eddycast.service.state.changelog import Marker, RowCodec, Rows
 from eddycast.service.state.model_record import ModelRecord, initial_record
 from eddycast.service.state.stream_time import Clock
 
@@ -91,15 +91,8 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
         found: dict[int, Rows] = {}
         for snapshot in snapshots(reader, changelog, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
             found[snapshot.partition] = _adopted(snapshot.rows(codec), adoption, snapshot.partition)
-        markers = {p: rows.marker.next_offset for p, rows in found.items() if rows.marker is not None}
-        committed = agreeing(admin, group, topic, before, markers)
-    parts = tuple(
-        ExportedPartition(
-            partition=p, next_offset=m.next_offset, streams=m.streams, committed=committed[p], **m.clock._asdict()
-        )
-        for p, rows in found.items()
-        if (m := rows.marker) is not None
-    )
+        markers = {p: rows.marker for p, rows in found.items() if rows.marker is not None}
+        committed = agreeing(admin, group, topic, before, {p: marker.next_offset for p, marker in markers.items()})
     header = Header(
         layout=codec.layout,
         model=manifest.label,
@@ -107,9 +100,19 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
         group=group,
         topic=topic,
         partitions=count,
-        parts=parts,
+        parts=tuple(_part(p, marker, committed[p]) for p, marker in markers.items()),
     )
     return _joined(header, found, manifest)
+
+
+def _part(partition: int, marker: Marker, committed: int) -> ExportedPartition:
+    return ExportedPartition(
+        partition=partition,
+        next_offset=marker.next_offset,
+        streams=marker.streams,
+        committed=committed,
+        **marker.clock._asdict(),
+    )
 
 
 def _adopted(rows: Rows, adoption: Adoption, partition: int) -> Rows:
@@ -154,12 +157,10 @@ def agreeing(
 def _joined(header: Header, found: Mapping[int, Rows], manifest: Manifest) -> Exported:
     parts = list(found.values())
     counts = [len(rows.streams) for rows in parts]
-    tensors = {
-        spec.name: np.concatenate(
-            [np.empty((0, *spec.shape), spec.dtype), *(rows.tensors[spec.name] for rows in parts)]
-        )
-        for spec in manifest.state
-    }
+    tensors = {}
+    for spec in manifest.state:
+        none = np.empty((0, *spec.shape), spec.dtype)
+        tensors[spec.name] = np.concatenate([none, *(rows.tensors[spec.name] for rows in parts)])
     return Exported(
         header,
         [stream for rows in parts for stream in rows.streams],

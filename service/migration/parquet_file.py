@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
-from eddycast.service.bundle import Manifest
+from eddycast.service.bundle import Manifest, TensorSpec
 from eddycast.service.errors import DataError, StateError
 from eddycast.service.migration.export import Exported, Header
 from eddycast.service.records import ROW_PREFIX
@@ -102,17 +102,18 @@ def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Col
     prefix = np.zeros(len(frame), ROW_PREFIX)
     for name in ROW_PREFIX.names or ():
         prefix[name] = _numbers(frame, name, ROW_PREFIX[name], ())
+
+    def tensor(spec: TensorSpec) -> NDArray[Any]:
+        if spec.name not in taken:
+            return np.zeros((len(frame), *spec.shape), spec.dtype)
+        return _numbers(frame, f"state.{spec.name}", np.dtype(spec.dtype), tuple(spec.shape))
+
     return Exported(
         header,
         [stream.encode() for stream in frame["stream"].to_list()],
         _numbers(frame, "partition", np.dtype(np.int64), ()),
         prefix,
-        {
-            s.name: _numbers(frame, f"state.{s.name}", np.dtype(s.dtype), tuple(s.shape))
-            if s.name in taken
-            else np.zeros((len(frame), *s.shape), s.dtype)
-            for s in manifest.state
-        },
+        {spec.name: tensor(spec) for spec in manifest.state},
     )
 
 

@@ -2,10 +2,12 @@
 
 The order of writing makes crashes harmless:
 
-    1  model and marker of every partition   in one transaction; from now on services refuse the partitions,
-                                             because markers name offsets that the group does not have
-    2  rows, in bounded transactions         the last one of a partition ends with the marker, like a commit
-    3  the group's offsets                   in one request; only now do markers and offsets agree
+    1  model and marker of every partition  in one transaction; from now on services refuse the
+                                            partitions, because markers name offsets that the
+                                            group does not have
+    2  rows, in bounded transactions        the last one of a partition ends with the marker,
+                                            like a commit
+    3  the group's offsets                  in one request; only now do markers and offsets agree
 
 An import that was interrupted before 3 is refused by `serve` and by the next import, whose error explains
 how to start over.

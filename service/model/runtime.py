@@ -89,16 +89,10 @@ class Runtime:
     ) -> list[Tensor]:
         if rows <= self.max_batch:
             return _run(self._run, session, outputs, feeds, rows)
-        parts = [
-            _run(
-                self._run,
-                session,
-                outputs,
-                {name: feed[start : start + self.max_batch] for name, feed in feeds.items()},
-                size,
-            )
-            for start, size in _chunks(rows, self.max_batch)
-        ]
+        parts = []
+        for start, size in _chunks(rows, self.max_batch):
+            part = {name: feed[start : start + size] for name, feed in feeds.items()}
+            parts.append(_run(self._run, session, outputs, part, size))
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 

@@ -9,15 +9,15 @@ that locks on to it. The first reading takes the nearest slot, and its distance 
 Once the phase has drifted by a whole interval, the slot moves by one and the phase by one interval.
 With k = slot - last slot:
 
-    stream never seen                              FIRST       a new row
-    stamp = last stamp                             DUPLICATE   dropped
-    stamp < last stamp                             LATE        dropped
-    third late one in a row, in increasing order   RESTART     the clock was set back: a new row
-    the same, but contradicted by other records    LATE        the clock is wrong; RESTART at the 256th
-    k < 1                                          SECOND      a second reading in one slot, dropped
-    k = 1                                          NEXT        one step
-    1 < k <= max_gap                               GAP         k - 1 steps without a value, then the step
-    k > max_gap                                    RESET       the memory is too old: a new row
+    stream never seen                             FIRST      a new row
+    stamp = last stamp                            DUPLICATE  dropped
+    stamp < last stamp                            LATE       dropped
+    third late one in a row, in increasing order  RESTART    the clock was set back: a new row
+    the same, but contradicted by other records   LATE       a wrong clock; RESTART at the 256th
+    k < 1                                         SECOND     a second reading in one slot, dropped
+    k = 1                                         NEXT       one step
+    1 < k <= max_gap                              GAP        k - 1 steps without a value first
+    k > max_gap                                   RESET      the memory is too old: a new row
 
 Everything here is a pure function of columns, without a clock, so a replay gives the same results.
 """

@@ -1,4 +1,5 @@
-"""What one would write without Eddycast. Each reads `records` observations, at least once, and gives `Clock.report`.
+"""Alternatives to Eddycast as one would write them.
+Each reads `records` observations, at least once, and gives `Clock.report`.
 
 All commit about every `COMMIT_S`, after every output before it is acknowledged, as the service does; the clock runs
 from the first records polled to the commit of the last.

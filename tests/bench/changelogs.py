@@ -21,17 +21,17 @@ _CHUNK, _UNCHECKED = 10_000, 100_000
 
 
 def codec(specs: Sequence[Spec]) -> RowCodec:
-    """Of the rows of these tensors."""
+    """The codec of rows with these tensors."""
     return RowCodec(tensors(specs))
 
 
 def tensors(specs: Sequence[Spec]) -> tuple[TensorSpec, ...]:
-    """As a manifest has them."""
+    """The tensors as listed in a manifest."""
     return tuple(TensorSpec.model_validate({"name": s.name, "dtype": s.dtype, "shape": s.shape}) for s in specs)
 
 
 def model(specs: Sequence[Spec]) -> ModelRecord:
-    """What the rows are of."""
+    """The model record of the rows."""
     return ModelRecord(
         version="0" * 64,
         model="bench",

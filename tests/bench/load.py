@@ -1,4 +1,4 @@
-"""Fill a topic: every stream speaks once a minute, in turn."""
+"""Fill a topic: every stream has a reading once a minute, in turn."""
 
 from __future__ import annotations
 

@@ -46,13 +46,12 @@ def _kept(build: Path, name: str) -> Path:
 
 def state_rows() -> dict[str, list[tuple[str, str, tuple[int, ...]]]]:
     """Name, dtype and shape of each tensor in a stream's row, of the benchmarked model and of the trainer's default."""
-    return {
-        name: [
-            (tensor, str(row.dtype).removeprefix("torch."), tuple(row.shape[1:]))
-            for tensor, row in model.initial_state(1).items()
-        ]
-        for name, model in _models().items()
-    }
+    return {name: _tensors(model) for name, model in _models().items()}
+
+
+def _tensors(model: Forecaster) -> list[tuple[str, str, tuple[int, ...]]]:
+    rows = model.initial_state(1).items()
+    return [(name, str(row.dtype).removeprefix("torch."), tuple(row.shape[1:])) for name, row in rows]
 
 
 def _models() -> dict[str, Forecaster]:

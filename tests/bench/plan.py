@@ -1,4 +1,4 @@
-"""How much of what is measured: in full, or in a hurry."""
+"""Extent of each measurement: full, or quick."""
 
 from __future__ import annotations
 

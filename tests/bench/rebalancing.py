@@ -1,4 +1,4 @@
-"""How long forecasts pause when a worker joins or leaves: real processes, a steady feed, the broker's own clock.
+"""Pauses of forecasts when a worker joins or leaves: real processes, a steady feed, the broker's own clock.
 
 Two workers serve all partitions; a third one joins and leaves, again and again, as a deployment or an autoscaler would
 have it. The output topic stamps what is appended to it, so a pause is the longest time between two committed forecasts
@@ -32,7 +32,7 @@ PARTITIONS, STREAMS = 12, 8  # streams of a partition
 _INPUT, _OUTPUT = "observations", "forecasts"
 _TICK_S = 0.02
 _SETTLED_S, _WITHIN_S = 3.0, 60.0
-#: A member hears of a change with its next heartbeat; half a second more is for the rest.
+#: A member learns of a change with its next heartbeat; the rest gets half a second.
 AIM_S = KafkaSettings().heartbeat_interval_ms / 1000 + 0.5
 Owners = dict[int, str]
 

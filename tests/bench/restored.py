@@ -47,7 +47,7 @@ class _Input:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Where they are restored to."""
+    """The destination of restored rows."""
 
     arena: Arena
     codec: RowCodec

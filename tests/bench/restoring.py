@@ -1,4 +1,4 @@
-"""How fast rows come back from a changelog on a real broker, and what they take in memory."""
+"""Speed of restoring rows from a changelog on a real broker, and their memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN, _PLAIN_AT_MOST = "gru_64", 400
 
 
 def restoring(plan: Plan) -> list[Result]:
-    """Fill each log, restore it by whole batches, and where the plan says so through the public poll."""
+    """Fill each log, restore it by whole batches, and where the plan includes it through the public poll."""
     results, rows, sizes = [], [], set()
     for log in plan.logs:
         tensors = state_rows()[log.model]

@@ -1,4 +1,4 @@
-"""The tensors of a stream's row, as one process of the benchmark tells another."""
+"""The tensors of a stream's row, as one process of the benchmark sends them to another."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def read_specs(stream: TextIO) -> list[Spec]:
 
 
 def row_bytes(specs: list[Spec]) -> int:
-    """Of one stream in memory: prefix and tensors."""
+    """Bytes of one stream's row in memory: prefix and tensors."""
     return ROW_PREFIX.itemsize + sum(np.dtype(s.dtype).itemsize * int(np.prod(s.shape)) for s in specs)

@@ -30,12 +30,12 @@ def throughput(plan: Plan, bundle: Path) -> list[Result]:
 
 
 def throughput_of_default(plan: Plan, _bundle: Path) -> list[Result]:
-    """What exactly once costs for the model that the trainer makes by default: its row is nine times larger."""
+    """Cost of exactly once for the trainer's default model, whose row is nine times larger."""
     return _cost("default_lstm_64", _in_turns(WAYS, plan, default_bundle(BUILD)))
 
 
 def throughput_of_garbage(plan: Plan, bundle: Path) -> list[Result]:
-    """How fast records are drained of which none is an observation, beside good ones."""
+    """Throughput of records without any observation, beside that of good ones."""
     good = "exactly_once"
     runs = _in_turns((good, GARBAGE), plan, bundle)
     rates = {name: _rates(runs, name) for name in runs}
@@ -44,13 +44,7 @@ def throughput_of_garbage(plan: Plan, bundle: Path) -> list[Result]:
         f"Garbage: every record is a dead letter, exactly once, {STREAMS:,} keys, real Kafka on the same machine",
         ["records", "records/s", "lowest", "highest", "CPU us/record"],
         [
-            [
-                label,
-                f"{median(rates[name]):,.0f}",
-                f"{min(rates[name]):,.0f}",
-                f"{max(rates[name]):,.0f}",
-                f"{median(found['cpu_us'] for found in runs[name]):.1f}",
-            ]
+            [label, *_spread(rates[name]), f"{median(found['cpu_us'] for found in runs[name]):.1f}"]
             for name, label in ((good, "good"), (GARBAGE, "garbage"))
         ],
         f"garbage is drained at {median(ratios):.2f} x the speed of good records, round by round",
@@ -89,25 +83,25 @@ def _rates(runs: Runs, name: str) -> tuple[float, ...]:
     return tuple(float(found["rate"]) for found in runs[name])
 
 
+def _spread(rates: Sequence[float]) -> list[str]:
+    """Median, minimum and maximum."""
+    return [f"{value:,.0f}" for value in (median(rates), min(rates), max(rates))]
+
+
 def _compare(runs: Runs) -> list[Result]:
     rates = {name: _rates(runs, name) for name in ("service", *OTHERS)}
     medians = {name: median(found) for name, found in rates.items()}
     cpu = {name: median(found["cpu_us"] for found in runs[name]) for name in rates}
     ratios = {name: medians["service"] / value for name, value in medians.items() if name != "service"}
+
+    def row(name: str) -> list[str]:
+        factor = f"{ratios[name]:.2f} x" if name in ratios else ""
+        return [name, *_spread(rates[name]), factor, f"{cpu[name]:.1f}"]
+
     show(
         f"End to end: GRU-64, 12 steps x 3 quantiles, JSON, {STREAMS:,} streams, real Kafka on the same machine",
         ["contender", "records/s", "lowest", "highest", "service is", "CPU us/record"],
-        [
-            [
-                name,
-                f"{medians[name]:,.0f}",
-                f"{min(found):,.0f}",
-                f"{max(found):,.0f}",
-                f"{ratios[name]:.2f} x" if name in ratios else "",
-                f"{cpu[name]:.1f}",
-            ]
-            for name, found in rates.items()
-        ],
+        [row(name) for name in rates],
         "at least once for all; median of the rounds; CPU of all threads of the contender's process",
     )
     results = [Result(END_TO_END, medians["service"], "records/s", ratios, rates["service"])]

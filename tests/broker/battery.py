@@ -1,4 +1,4 @@
-"""What every broker does with records: written once, run on the in-process broker and on a real Kafka."""
+"""Behaviour of every broker with records: written once, run on the in-process broker and on a real Kafka."""
 
 from __future__ import annotations
 

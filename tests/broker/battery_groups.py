@@ -1,4 +1,4 @@
-"""What every broker does with consumer groups."""
+"""Behaviour of every broker with consumer groups."""
 
 from __future__ import annotations
 

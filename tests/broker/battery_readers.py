@@ -1,4 +1,4 @@
-"""What every broker does for a reader outside any group, and when a position is not there."""
+"""Behaviour of every broker towards readers outside any group, and at positions that do not exist."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class ReaderBattery:
         assert bench.harness.read(topic) == []
 
     def test_a_member_that_lost_its_partitions_sends_no_offsets(self, bench: Bench) -> None:
-        """Inside `lost` the membership is gone, and the client must say so before it asks the broker."""
+        """Inside `lost` the membership is gone, and the client must raise before it sends a request."""
         topic, producer = bench.topic(), bench.producer(new_id())
         raised: list[BaseException] = []
 

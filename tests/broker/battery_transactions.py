@@ -1,4 +1,4 @@
-"""What every broker does with transactions."""
+"""Behaviour of every broker with transactions."""
 
 from __future__ import annotations
 

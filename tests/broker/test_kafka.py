@@ -222,7 +222,7 @@ def test_a_static_member_leaves_when_it_is_told_to(kafka: KafkaServer, bench: Be
     poll_until([other], lambda: len(other.assignment()) == 2)
     assert time.monotonic() - started < QUICK["session_timeout_ms"] / 1000 - 1
     static.leave(f"{topic}-g")  # it has left already
-    KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).leave(f"{topic}-g")  # nobody is there by name
+    KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).leave(f"{topic}-g")  # no member has this name
 
 
 def test_a_large_backlog_arrives_in_order(bench: Bench) -> None:

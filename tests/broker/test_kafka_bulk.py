@@ -145,7 +145,7 @@ def test_any_records_read_the_same(parts: list[tuple[list[Record], int]], data: 
 @settings(max_examples=60, deadline=None)
 @given(records, st.integers(100, 5000))
 def test_any_records_are_written_the_same(batch: list[Record], limit: int) -> None:
-    """In as many batches as the limit asks for; each record comes back through the client's own reader."""
+    """A column becomes as many batches as the limit requires; the client's own reader returns each record."""
     keys, values, own = [r[0] for r in batch], [r[1] for r in batch], [r[2] for r in batch]
     found = []
     for body, count in encode(keys, values, own, limit):
@@ -343,7 +343,7 @@ def test_a_batch_of_very_many_records_is_decoded_in_parts() -> None:
 
 @pytest.mark.parametrize("kind", [_Fetched, _Public])
 def test_large_records_count_for_several(kind: type) -> None:
-    """What a poll takes is bounded in bytes as well."""
+    """A poll is bounded in bytes as well."""
     log = Log()
     for _ in range(20):
         log.add(row(b"z" * 1_000_000), ZSTD)

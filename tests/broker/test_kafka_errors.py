@@ -69,7 +69,7 @@ def test_every_vendor_error_is_mapped(kind: type[Exception]) -> None:
 
 
 def test_no_meaning_is_shadowed_by_a_base() -> None:
-    """An entry that says what its base says already would be noise."""
+    """An entry equal to that of its base class would be redundant."""
     for kind, meaning in MEANING.items():
         above = [MEANING[base] for base in kind.__mro__[1:] if base in MEANING]
         assert not above or above[0] is not meaning, kind

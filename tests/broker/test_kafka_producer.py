@@ -1,4 +1,4 @@
-"""What our producer makes of its client's failures. No broker: a client that does what a test tells it to."""
+"""Failures of the client as the producer reports them. There is no broker: tests script a stand-in for the client."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ CONFIG = {"transactional_id": "id", "max_request_size": 1 << 20, "batch_size": 1
 
 
 class StandIn:
-    """A client on a real transaction manager. `outcome` is what becomes of records: an error, None (acknowledged), or
-    Ellipsis (never known). `replies` says how transactional requests end, likewise."""
+    """A client on a real transaction manager. `outcome` is the result of records: an error, None (acknowledged), or
+    Ellipsis (never known); `replies` are the results of transactional requests, likewise."""
 
     made: list[StandIn]
     cut_off: bool
@@ -212,7 +212,7 @@ def test_an_abort_after_a_record_was_refused_unseen_ends_the_producer_too(client
 
 def test_an_abort_of_our_own_keeps_the_producer(clients: list[StandIn]) -> None:
     producer = opened()
-    clients[0].outcome = vendor.TransactionAbortedError()  # what the client says of records that it had not sent
+    clients[0].outcome = vendor.TransactionAbortedError()  # the client's error for records that it had not sent
     producer.produce("out", 0, [b"k"], [b"v"])
     producer.abort(0.05)
     producer.begin()

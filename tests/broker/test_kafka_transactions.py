@@ -1,6 +1,6 @@
-"""What is known to go wrong in kafka-python's transactions, shown on its own state machine, and the guard against it.
+"""Known defects of kafka-python's transactions, shown on its own state machine, and their workarounds.
 
-No broker: a client that is nothing but its transaction manager, and answers made by hand.
+There is no broker: the client consists of its transaction manager alone, and responses are made by hand.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def a_batch() -> Any:
 
 
 def fail_as_the_sender_does(manager: TransactionManager, error: Exception) -> None:
-    """What `Sender._dispatch_error` does with a batch that cannot be sent again."""
+    """Handle a batch that cannot be sent again, as `Sender._dispatch_error` does."""
     kind = manager.classify_batch_error(error, a_batch())
     if kind == manager.ERROR_CLASS_NEEDS_EPOCH_BUMP:
         manager.bump_producer_id_and_epoch()

@@ -57,7 +57,7 @@ TEST = {{
 
 
 class Realm(NamedTuple):
-    """A running KDC, and a broker that believes it."""
+    """A running KDC, and a broker that accepts its tickets."""
 
     variables: dict[str, str]
     broker: str
@@ -95,7 +95,9 @@ def broker_config(folder: Path, port: int) -> dict[str, str]:
     return {
         "listeners": f"PLAINTEXT://127.0.0.1:{{port}},CONTROLLER://127.0.0.1:{{controller_port}},KRB://127.0.0.1:{port}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{{port}},KRB://127.0.0.1:{port}",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,KRB:SASL_PLAINTEXT",
+        "listener.security.protocol.map": ",".join(
+            ("CONTROLLER:PLAINTEXT", "PLAINTEXT:PLAINTEXT", "KRB:SASL_PLAINTEXT")
+        ),
         "sasl.enabled.mechanisms": "GSSAPI",
         "sasl.kerberos.service.name": "kafka",
         "listener.name.krb.gssapi.sasl.jaas.config": f"com.sun.security.auth.module.Krb5LoginModule required {login};",

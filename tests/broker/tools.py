@@ -1,4 +1,4 @@
-"""What the batteries share: a listener that remembers, and polling until something is true."""
+"""Tools of the batteries: a listener that records its calls, and polling until a condition holds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE_S = 20.0
 
 @dataclass
 class Listener:
-    """Remembers what happened to whom, and does what a test wants done inside."""
+    """Records its calls, and runs a test's own code inside of them."""
 
     name: str = "a"
     events: list[tuple[str, str, tuple[int, ...]]] = field(default_factory=list)

@@ -1,6 +1,6 @@
-"""The proof of exactly once: python -m tests.chaos --faults 100 --nodes 1,3 --seed 1 [--kinds kill,pause].
+"""The proof of exactly once: python -m tests.chaos --faults 100 --nodes 1,3 --seed 1.
 
-As many faults on each cluster, and a table for each. Ends with 0 only if on none of them a record was lost, doubled,
+As many faults on each cluster, and a table for each. Exits with 0 only if on none of them a record was lost, doubled,
 altered or out of order, and no row of state differs.
 """
 
@@ -24,7 +24,7 @@ _PARTITIONS = (4, 32)
 
 
 def main() -> int:
-    """Run, print, and say by the exit code whether it holds."""
+    """Run and print; the exit code is 0 if exactly once holds."""
     asked = _asked()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     build = (without(asked.without) if asked.without else WHOLE).delivering(asked.delivery)
@@ -76,7 +76,7 @@ def _say(line: str) -> None:
 
 
 def _explain(result: Result) -> None:
-    """What went wrong, with where to look."""
+    """Descriptions of all that went wrong, with the files to look at."""
     for difference, fault in result.differences[:10]:
         after = "" if fault is None else f" after fault {fault.number + 1} ({fault.kind})"
         _say(f"{difference.kind}{after}: {str(difference.record)[:300]}")

@@ -1,7 +1,7 @@
-"""Whether a disturbed run is the undisturbed one, bit for bit. Small on purpose: read it before you believe the table.
+"""Comparison of a disturbed run with an undisturbed one, bit for bit. Small on purpose, so that it can be read whole.
 
 A run leaves records on its output topics and rows in its changelog. `read` takes all of a topic that is committed,
-through kafka-python's public consumer and none of our code; `compare` and `compare_rows` say what differs:
+through kafka-python's public consumer and without code of the service; `compare` and `compare_rows` list differences:
 
     lost      the reference has the record, the other run has not (or not as often)
     twice     the other run has it more often than the reference, which has it
@@ -27,7 +27,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 
 class Record(NamedTuple):
-    """What is compared of a record. A stream is its partition and key."""
+    """The compared parts of a record. A stream is its partition and key."""
 
     partition: int
     key: bytes | None
@@ -47,7 +47,7 @@ Stream = tuple[int, bytes | None]
 
 
 def compare(expected: Iterable[Record], found: Iterable[Record], may_repeat: bool = False) -> list[Difference]:
-    """How the records of one topic differ. Records of different streams may come in any order."""
+    """Differences between the records of one topic. Records of different streams may come in any order."""
     before, after = _by_stream(expected), _by_stream(found)
     differences: list[Difference] = []
     for stream in before.keys() | after.keys():
@@ -64,7 +64,7 @@ def compare(expected: Iterable[Record], found: Iterable[Record], may_repeat: boo
 
 
 def compare_rows(expected: Iterable[Record], found: Iterable[Record]) -> list[Difference]:
-    """How the rows differ that two changelogs leave. The record is the found run's; the reference's if it has none."""
+    """Differences between the rows of two changelogs. The record is the found run's; the reference's if it has none."""
     before, after = _last(expected), _last(found)
     streams = [stream for stream in before.keys() | after.keys() if before.get(stream) != after.get(stream)]
     return [Difference("row", Record(*stream, after.get(stream, before.get(stream)))) for stream in streams]
@@ -104,6 +104,6 @@ def _by_stream(records: Iterable[Record]) -> dict[Stream, Sequence[Record]]:
 
 
 def _last(records: Iterable[Record]) -> dict[Stream, bytes]:
-    """What a compacted topic keeps: the last value of each key, unless that is a tombstone."""
+    """The records that compaction keeps: the last value of each key, unless that is a tombstone."""
     last = {(record.partition, record.key): record.value for record in records}
     return {stream: value for stream, value in last.items() if value is not None}

@@ -49,7 +49,7 @@ class Result:
     logs: Path
     outcomes: list[Outcome] = field(default_factory=list)
     records: int = 0
-    #: What differs from the reference run, and the fault that it follows (None: before the first).
+    #: Differences from the reference run, each with the fault that it follows (None: before the first).
     differences: list[tuple[Difference, Fault | None]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # workers that ended by themselves
     stuck: str | None = None  # what did not happen, and during which fault
@@ -117,7 +117,7 @@ def _disturb(scene: Scene, feed: Feed, faults: Iterable[Fault], result: Result, 
 
 
 def _follow(servers: str, topics: Topics, result: Result) -> None:
-    """The reference: one worker, with the time-outs of every day and nobody beside it."""
+    """The reference run: a single worker with the default time-outs."""
     progress = Progress(servers, topics, result.partitions)
     logs = result.logs / "calm"
     logs.mkdir()

@@ -1,7 +1,8 @@
-"""What each kind of fault does, and when the service has recovered from it.
+"""The kinds of faults, and the wait until the service has recovered from one.
 
-Recovered: in every partition a record is committed that was written after the fault. The share of a frozen worker is
-taken over while it sleeps; that is its recovery, and after it woke the group must come on once more.
+The service has recovered once in every partition a record is committed that was written after the fault. The share of a
+frozen worker is taken over while it sleeps; that is its recovery, and after it woke the group must make progress once
+more.
 
     kill         SIGKILL of a worker at a random moment; another is started at once
     commit.1-7   a worker joins and kills itself right after this step of the commit

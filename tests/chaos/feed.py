@@ -19,7 +19,7 @@ from tests.support.bundles import START_MS
 
 MINUTE_MS = 60_000
 TICK_S, PARTS = 0.02, 5
-#: How often a reading is missing, null, sent twice, sent with the stamp of ten minutes ago, or cut off.
+#: Probabilities that a reading is missing, null, sent twice, stamped ten minutes ago, or cut off.
 GAP, NULL, TWICE, LATE, TORN = 0.04, 0.02, 0.02, 0.01, 0.01
 #: A stream falls silent with this chance a minute, for so many minutes: longer than `max_gap` and than a time to live.
 SILENCE, SILENT_MINUTES = 0.002, 40
@@ -28,7 +28,7 @@ Reading = tuple[int, bytes, bytes]  # partition, key, value
 
 
 def minutes(seed: int, partitions: int, streams: int) -> Iterator[list[Reading]]:
-    """What the sensors say, minute by minute, without end."""
+    """Endless readings of the sensors, minute by minute."""
     draw = random.Random(seed)
     levels = [10.0 * stream for stream in range(streams)]
     silent_until = [0] * streams

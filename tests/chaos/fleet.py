@@ -28,14 +28,14 @@ HURRIED = {
     "KAFKA__DELIVERY_TIMEOUT_MS": "1500",
     "KAFKA__REQUEST_TIMEOUT_MS": "1400",
 }
-#: How a worker's log says that it serves a partition, and that it does not any more.
+#: Log events of a worker that begins to serve a partition, and of one that stops serving it.
 _RESTORED, _LOST = "partition restored", "partitions lost"
 _GONE = ("partitions handed over", _LOST)
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a worker runs, and what it is set to besides."""
+    """The program of a worker, and its further settings."""
 
     command: Sequence[str]
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Build:
 
     @property
     def may_repeat(self) -> bool:
-        """Whether what it writes may come again."""
+        """True if its outputs may be repeated."""
         return self.settings.get(_DELIVERY) == "at_least_once"
 
 
@@ -86,7 +86,7 @@ class Worker:
 
     @property
     def code(self) -> int | None:
-        """How it ended; None while it lives."""
+        """Exit code; None while the process lives."""
         return self._process.poll()
 
     def holds(self) -> set[int]:
@@ -100,32 +100,32 @@ class Worker:
         return held
 
     def losses(self) -> int:
-        """How often it was told that what it held is another's."""
+        """Number of times its partitions were lost to another worker."""
         return sum(said["event"].startswith(_LOST) for said in self._events())
 
     @property
     def was_to_die(self) -> bool:
-        """Whether it ended as it was told to when it was started."""
+        """True if it ended at the crash point that it was started with."""
         return self._kills_itself and self.code == -signal.SIGKILL
 
     @property
     def is_frozen(self) -> bool:
-        """Whether it has been stopped, and not been continued yet."""
+        """True between SIGSTOP and SIGCONT."""
         return self.code is None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
     def signal(self, number: signal.Signals) -> None:
-        """Nothing happens to one that is gone."""
+        """Send a signal; ignored if the process is gone."""
         self._process.send_signal(number)
 
     def wait(self, within_s: float) -> int:
-        """How it ends. Raises Stuck."""
+        """Wait for the exit code. Raises Stuck."""
         try:
             return self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             raise Stuck(f"{self.name} did not end in {within_s:g} s, see {self.log}") from None
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        """What it has logged in whole lines."""
+        """The events in its log, from complete lines."""
         for line in self.log.read_text(errors="replace").splitlines():
             if line.startswith("{") and line.endswith("}") and "event" in (said := json.loads(line)):
                 yield said
@@ -142,7 +142,7 @@ class Fleet:
         self._settings, self._logs, self._command = {**settings, **build.settings}, logs, build.command
         self._started = 0
         self.alive: list[Worker] = []
-        #: Those that ended although nobody ended them, with their last words.
+        #: Workers that ended by themselves, with the last lines of their logs.
         self.failed: list[str] = []
 
     def __enter__(self) -> Self:
@@ -168,7 +168,7 @@ class Fleet:
         return [worker for worker in self.alive if worker.code is None and worker.holds()]
 
     def choose(self, draw: random.Random, within_s: float = 60.0) -> Worker:
-        """One that serves. Raises Stuck."""
+        """A random worker among those that serve. Raises Stuck."""
         await_true(self.serving, within_s, "no worker serves anything")
         return draw.choice(self.serving())
 

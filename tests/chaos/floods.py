@@ -35,7 +35,7 @@ def _garbage(servers: str, topic: str, partition: int, draw: random.Random) -> N
 
 
 def _gaps(servers: str, topic: str, partition: int, draw: random.Random) -> None:
-    """Before the time of all others, so that nobody is forgotten on account of it."""
+    """Readings with gaps, stamped before all others, so that they evict no other stream."""
     name = b"gaps-%d" % draw.randrange(1 << 32)
     first = START_MS - _GAPS * _LONGEST_GAP * _MINUTE_MS
     with KafkaProducer(bootstrap_servers=servers, linger_ms=50) as producer:

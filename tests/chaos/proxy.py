@@ -33,7 +33,7 @@ _ADDRESSES = {
     "CONTROLLER://127.0.0.1:{{controller_port}}",
     "advertised.listeners": "PLAINTEXT://127.0.0.1:{{port}},STALLED://127.0.0.1:{shown}",
 }
-#: What is acknowledged survives the loss of a node.
+#: Settings with which acknowledged records survive the loss of a node.
 _SAFE = {"min.insync.replicas": "2", "transaction.state.log.min.isr": "2"}
 
 
@@ -141,7 +141,7 @@ def site(nodes: int = 1) -> Iterator[Site]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below the range of outgoing connections: a restart finds them free again."""
+    """Free ports, below the range of outgoing connections: a restart finds them free again."""
     ports: list[int] = []
     while len(ports) < count:
         port = random.randrange(20_000, 32_000)

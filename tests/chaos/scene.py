@@ -1,4 +1,4 @@
-"""Where a fault happens: a broker, topics, a feed, the workers, and how far their group has come."""
+"""The scene of a fault: a broker, topics, a feed, the workers, and how far their group has come."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def patient(servers: str) -> KafkaBroker:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """What one group reads and writes."""
+    """The topics that one group reads and writes."""
 
     input: str
     group: str
@@ -69,7 +69,8 @@ class Topics:
         admin.close()
 
     def settings(self, servers: str, bundle: Path) -> dict[str, str]:
-        """Of a worker, by the names of its variables. Rows live for twenty minutes of stream time."""
+        """Settings of a worker, by the names of their environment variables.
+        Rows live for twenty minutes of stream time."""
         return {
             "BUNDLE__DIRECTORY": str(bundle),
             "KAFKA__BOOTSTRAP_SERVERS": servers,
@@ -86,7 +87,7 @@ class Topics:
 
 
 class Progress:
-    """How far a group has come in its input. Asks the broker, and waits for one that is away."""
+    """Progress of a group in its input, as the broker reports it; waits while the broker is away."""
 
     def __init__(self, servers: str, topics: Topics, partitions: int) -> None:
         self._servers, self._group = servers, topics.group
@@ -101,8 +102,8 @@ class Progress:
         self._consumer = self._admin = None
 
     def ends(self) -> dict[int, int]:
-        """The end of each partition of the input. Raises Stuck. The client asks a node that does not lead any more over
-        and over, so one that got no answer is thrown away."""
+        """The end of each partition of the input. Raises Stuck. The client repeats its request to a node that does
+        not lead any more, so a client without an answer is replaced."""
         deadline = time.monotonic() + _RECOVERS_S
         while time.monotonic() < deadline:
             try:
@@ -117,14 +118,14 @@ class Progress:
         raise Stuck("the broker does not answer")
 
     def committed(self) -> dict[int, int]:
-        """The next offset of each partition; nothing where nobody answers."""
+        """The committed offset of each partition; empty if the broker does not answer."""
         found = self._ask(lambda admin: admin.list_group_offsets({self._group: self._places})[self._group])
         return {place.partition: offset.offset for place, offset in (found or {}).items()}
 
     def await_reached(self, ends: Mapping[int, int], fleet: Fleet, stalled_s: float = _RECOVERS_S) -> float:
-        """When (`time.monotonic()`) everything before `ends` was committed. Workers that fail meanwhile are noted and
-        replaced. Raises Stuck, naming what is missing, once nothing more was committed for `stalled_s`: a busy machine
-        takes longer, and only a worker that is stuck stops."""
+        """The time (`time.monotonic()`) at which everything before `ends` was committed. Workers that fail are noted
+        and replaced. Raises Stuck, naming what is missing, once nothing more was committed for `stalled_s`: a busy
+        machine takes longer, and only a worker that is stuck stops."""
         moved, left = time.monotonic(), None
         while True:
             now, done = time.monotonic(), self.committed()

@@ -1,4 +1,4 @@
-"""Which faults, in which order: drawn from a seed, each kind as often as the others."""
+"""The faults and their order: drawn from a seed, each kind as often as the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.chaos.floods import FLOODS
 
 #: A new worker kills itself there, as soon as it comes there by itself.
 PLACES = (*(f"commit.{step}" for step in range(1, 8)), "assigned", "restoring", "reading")
-#: What each kind does is said in `faults.py`.
+#: Described in `faults.py`.
 _ANYWHERE = (
     "kill",
     *PLACES,
@@ -30,7 +30,7 @@ _ONE_NODE, _CLUSTER = ("broker",), ("leader",)
 
 
 def kinds_for(nodes: int) -> tuple[str, ...]:
-    """What a cluster of so many nodes allows: one is killed as a whole, of several a single node."""
+    """Kinds of faults for a cluster of so many nodes: `broker` kills the only one, `leader` one of several."""
     return _ANYWHERE + (_CLUSTER if nodes > 1 else _ONE_NODE)
 
 

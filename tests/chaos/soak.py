@@ -1,7 +1,7 @@
-"""A long run with one worker that nobody disturbs: python -m tests.chaos.soak --minutes 20 [--nodes 1] [--seed 1].
+"""A long run with one undisturbed worker: python -m tests.chaos.soak --minutes 20 --nodes 1 --seed 1.
 
 Workers beside it are killed, frozen, added and removed, the network stalls, garbage floods in; its memory, threads and
-descriptors are looked at all the time. Ends with 0 only if none of them grows and nothing is lost, doubled or altered.
+descriptors are measured all the time. Exits with 0 only if none of them grows and nothing is lost, doubled or altered.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tests.chaos.proxy import Site, site
 from tests.chaos.schedule import Fault, draw_faults, kinds_for
 from tests.chaos.table import is_clean, table
 
-#: How much more the last quarter of a run may take than the second one: bytes (and the share), threads, descriptors.
+#: Maximum growth from the second quarter of a run to the last one: bytes (and the share), threads, descriptors.
 _MORE_BYTES, _MORE_SHARE, _MORE_THREADS, _MORE_FILES = 30 << 20, 0.15, 3, 12
 
 
 class Sample(NamedTuple):
-    """What a process held at a moment."""
+    """Resources of a process at a moment."""
 
     at: float  # time.monotonic()
     memory: int  # resident, bytes
@@ -72,13 +72,13 @@ class Steady:
         while not self._done.wait(self.every_s):
             try:
                 held = Sample(time.monotonic(), process.memory_info().rss, process.num_threads(), process.num_fds())
-            except psutil.NoSuchProcess:  # its code says it at the end
+            except psutil.NoSuchProcess:  # its exit code is checked at the end
                 return
             self.samples.append(held)
 
 
 def growth(samples: Sequence[Sample]) -> list[str]:
-    """What has grown from the second quarter of the samples to the last, in words; the first quarter is the start."""
+    """Descriptions of what has grown from the second quarter of the samples to the last; the first is the start."""
     quarter = len(samples) // 4
     if not quarter:
         return ["too few samples to say anything"]
@@ -95,7 +95,7 @@ def growth(samples: Sequence[Sample]) -> list[str]:
 
 
 def soak(place: Site, nodes: int, seconds: float, seed: int, kinds: Sequence[str] = ()) -> tuple[Result, Steady]:
-    """Disturb everything but one worker for so long, then compare with a run that nobody disturbed."""
+    """Disturb everything but one worker for so long, then compare with an undisturbed run."""
     steady = Steady(every_s=max(0.2, seconds / 240))
     faults = _until(time.monotonic() + seconds, seed, kinds or kinds_for(nodes))
     return run(place, faults, seed, 4, min(3, nodes), beside=steady.begin), steady
@@ -109,7 +109,7 @@ def _until(end: float, seed: int, kinds: Sequence[str]) -> Iterator[Fault]:
 
 
 def main() -> int:
-    """Run, print, and say by the exit code whether it holds."""
+    """Run and print; the exit code is 0 if exactly once holds."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--nodes", type=int, default=1)

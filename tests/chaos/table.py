@@ -1,4 +1,4 @@
-"""What a reader of the proof sees: by kind of fault how often, how long, and what it cost."""
+"""The table of a run: count, duration and cost by kind of fault."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def table(results: Sequence[Result]) -> str:
 
 
 def is_clean(results: Sequence[Result]) -> bool:
-    """Whether nothing differs in any of them, and all came to their end."""
+    """True if no result has a difference and all runs finished."""
     return bool(results) and not any(result.differences or result.stuck for result in results)
 
 
 def _line(kind: str | None, results: Sequence[Result]) -> str:
-    """Of one kind; of all, if it is None."""
+    """The row of one kind of fault; None = of all together."""
     outcomes = [o for result in results for o in result.outcomes if kind in (None, o.fault.kind)]
     found = [
         difference.kind

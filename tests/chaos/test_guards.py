@@ -1,6 +1,6 @@
-"""The proof can fail: take a guard away from the service, and the checker says so.
+"""The proof can fail: take a guard away from the service, and the checker finds the harm.
 
-Harm that needs no real broker to be met every time is shown in tests/durability/test_guards.py, harm that one client
+Harm that occurs every time even without a real broker is shown in tests/durability/test_guards.py, harm that one client
 does to a real broker in tests/broker/test_kafka_faults.py.
 """
 

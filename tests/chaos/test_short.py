@@ -41,5 +41,5 @@ def test_at_least_once_repeats_and_does_no_other_harm(place: Site) -> None:
 
 
 def test_take_overs_of_many_partitions_change_nothing(place: Site) -> None:
-    """What is read too early in a take-over shows with many partitions only."""
+    """A read that comes too early in a take-over shows only with many partitions."""
     checked(run(place, draw_faults(3, seed=12, kinds=("kill", "pause", "commit.6")), seed=12, partitions=32), 3)

@@ -92,7 +92,7 @@ def _producer() -> None:
     Checkpoint.roll_back = lambda self, within_s, keep_producer: roll_back(self, within_s, True)  # type: ignore[method-assign]
 
 
-#: How long after a revocation its commit comes, s: others have restored and served the partitions by then.
+#: Delay of the commit after a revocation, s: others have restored and served the partitions by then.
 _LATE_S = 2.0
 #: Settings that put more at risk.
 _EXPOSED = {"COMMIT__INTERVAL_MS": "1500", "KAFKA__TRANSACTION_TIMEOUT_MS": "8000"}

@@ -104,7 +104,7 @@ def test_trained_again_it_keeps_the_core_and_starts_with_a_zero_latent(tmp_path:
 
 
 def test_a_silent_stream_loses_what_was_not_kept_all_the_way_back(tmp_path: Path) -> None:
-    """A -> B -> A: stream-3 speaks under A alone, so its latent state is two changes old."""
+    """A -> B -> A: stream-3 has readings under A alone, so its latent state is two changes old."""
     a = loaded(tmp_path / "a", listed(Walk(hidden=4)))
     b = loaded(tmp_path / "b", listed(Walk(hidden=4, spread=2.0), latent="beef" * 4))
     fleet = Fleet(memory_broker(), a)

@@ -122,7 +122,7 @@ class Group:
             self.fleet.kill(subject)
 
     def check(self) -> None:
-        """What is in memory, as far as it is committed, is what the changelog gives by the rule."""
+        """Committed rows in memory equal those that the changelog gives by the rule."""
         for subject in self.fleet.alive:
             store, partitions = subject.pipeline._store, subject.pipeline._partitions
             if partitions.has_uncommitted:

@@ -32,7 +32,7 @@ def feed(fleet: Fleet, minutes: range, streams: int = 4) -> None:
 
 
 def served(walk: Runtime) -> Fleet:
-    """Two partitions with rows, and nobody who serves them."""
+    """Two partitions with rows, and no worker that serves them."""
     fleet = Fleet(memory_broker(2), walk)
     fleet.start()
     feed(fleet, range(3))
@@ -112,7 +112,7 @@ def test_rows_of_a_newer_layout_stand_beyond_its_end(walk: Runtime) -> None:
 
 
 def test_a_member_that_was_never_away_names_what_is_wrong(walk: Runtime) -> None:
-    """The group says that the partitions were its own all the time, so the changelog is to blame."""
+    """By the group, the member has held the partitions all the time, so the changelog is at fault."""
     fleet = served(walk)
 
     def meanwhile(_asleep: Worker) -> None:

@@ -1,7 +1,8 @@
-"""What follows when a guard is missing: the same faults do no harm with it.
+"""The harm of each fault when its guard is missing; with the guard the same faults are harmless.
 
-The end of a commit reaches the offsets before the changelog. Who takes over just then waits for the rows; one that does
-not restores old ones. A transaction is refused, and its records come again; rows that already had them count twice.
+The end of a commit reaches the offsets before the changelog. A worker that takes over just then waits for the rows; one
+that does not restores old ones. A transaction is refused, and its records come again; rows that already had them count
+twice.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ MINUTE, MAX_GAP = 60_000, 48
 CALL_S, TURN_S = 0.01, 1.5
 Reading = tuple[int, int]  # stream, minute
 
-#: What a producer may send in one poll, by name.
+#: Records that a producer may send in one poll, by name.
 SHAPES: dict[str, list[Reading]] = {
     "one stream with many gaps": [(0, 40 * i) for i in range(150)],
     "gaps of two streams, one after the other": [(i % 2, 40 * (i // 2)) for i in range(150)],
@@ -74,7 +74,7 @@ def feed(fleet: Fleet, readings: Iterable[Reading]) -> None:
 
 
 def serve(bundle: Path, readings: list[Reading], turn_s: float) -> tuple[Fleet, list[float]]:
-    """What came of the readings, and how long each turn took that had any."""
+    """Outcome of the readings, and the duration of each turn that had any."""
     runtime, clock = load_runtime(bundle), Clock()
     fleet = Fleet(memory_broker(2), runtime, replace(AT_ONCE, turn_s=turn_s))
     subject = fleet.start()

@@ -1,4 +1,4 @@
-"""What lasts: a broker that refuses, an outage of a day, another's bundle or name, names beyond measure."""
+"""Lasting trouble: a broker that refuses, an outage of a day, a foreign bundle or name, excessively long names."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def feed(fleet: Fleet, minutes: range, streams: int = 4, partitions: int = 1) ->
 
 
 def undisturbed(walk: Runtime, minutes: range, partitions: int = 1) -> Fleet:
-    """What one run without any trouble makes of the same readings."""
+    """Result of an undisturbed run on the same readings."""
     fleet = Fleet(memory_broker(partitions), walk)
     fleet.start()
     feed(fleet, minutes, partitions=partitions)
@@ -95,7 +95,8 @@ def test_refused_for_longer_it_ends_and_names_the_records(walk: Runtime) -> None
 
 
 def test_ten_thousand_streams_come_back_after_a_day(tmp_path: Path) -> None:
-    """Of a quarter of an hour each: 95 imputed steps before the reading, in transactions of 200,000 steps."""
+    """Streams of one reading per quarter of an hour:
+    95 imputed steps before the reading, in transactions of 200,000 steps."""
     quarter = 15 * MINUTE
     runtime = loaded(tmp_path, Walk(interval_ms=quarter, max_gap=200))
     fleet = Fleet(memory_broker(4), runtime, replace(AT_ONCE, commit_interval_s=1000.0, max_poll_records=100_000))
@@ -157,7 +158,7 @@ def test_a_name_is_as_long_as_allowed_or_a_dead_letter(walk: Runtime) -> None:
 
 
 def test_services_of_one_prefix_have_names_of_their_own(walk: Runtime) -> None:
-    """What fences whom: a dynamic member nobody, a static one its own predecessor, another group nobody."""
+    """A static member fences its own predecessor; a dynamic member and another group fence no process."""
 
     def name(*flags: str) -> str:
         return transactional_id(load_settings(flags, {}))

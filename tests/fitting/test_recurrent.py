@@ -48,7 +48,7 @@ def test_drawn_leads_are_those_of_the_whole_horizon(family: str) -> None:
 
 @pytest.mark.parametrize(("family", "season", "block"), [("lstm", 24, 1), ("dilated_gru", 24, 1), ("gru", 336, 3)])
 def test_alone_a_correction_starts_from_the_seasonal_table(family: str, season: int, block: int) -> None:
-    """Of a history that repeats itself exactly, the table alone is the forecast."""
+    """For a history that repeats itself exactly, the table alone is the forecast."""
     wave = np.repeat(np.sin(2 * np.pi * np.arange(12) / 12), 2)  # a bin of 336 slots holds two of them
     whole = problem(50 + np.tile(wave, 60)[:, None], season=season, block=block)
     model = LatentAutoregression(whole.target, family, None).eval()

@@ -1,4 +1,4 @@
-"""Record batches of every codec, damaged ones, ones that claim too much, and ones for nobody, on a real Kafka."""
+"""Record batches of every codec, damaged ones, ones with false sizes, and ones that no reader sees, on a real Kafka."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_damaged_batch_is_one_dead_letter_and_its_partition_goes_on(site: Site
 @BOTH_WAYS
 @pytest.mark.slow
 def test_memory_is_bounded_whatever_compression_claims(site: Site, bulk: str) -> None:
-    """Of a fetch of one partition: bombs beyond the limit, then as many large records within it as fit a fetch."""
+    """A fetch of one partition with bombs beyond the limit, then one full of large records within it."""
     send(site, "none", [reading(0)])
     worker = site.serving(KAFKA__BULK=bulk, KAFKA__UNPACKED_BYTES=str(16 * MB))
     await_true(lambda: committed(site).get(0) == 1, 30.0, "nothing is served")

@@ -21,7 +21,7 @@ def forecasts(site: Site) -> list[tuple[int, bytes | None, bytes | None]]:
 
 
 def undisturbed(site: Site, count: int) -> list[tuple[int, bytes | None, bytes | None]]:
-    """What another group makes of the same input, without any trouble; `count` forecasts."""
+    """`count` forecasts of another group for the same input, without faults."""
     group = f"{site.name}-calm"
     other = {"KAFKA__GROUP": group, "TOPICS__OUTPUT": f"{group}-output", "TOPICS__DEAD_LETTERS": f"{group}-dead"}
     worker = site.serving(**other)

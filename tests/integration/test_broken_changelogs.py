@@ -1,4 +1,4 @@
-"""A changelog that somebody has laid hands on, on a real Kafka: nothing is forecast from it, the fault is named."""
+"""A changelog that was tampered with, on a real Kafka: nothing is forecast from it, and the error names the fault."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Running:
             time.sleep(0.05)
 
     def ends(self, seconds: float = 30.0) -> Exception | None:
-        """What it raised, once it has ended by itself."""
+        """The error with which it ended by itself."""
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "it goes on"
         return self.error
@@ -60,7 +60,7 @@ class Running:
 
 @pytest.fixture
 def served(site: Site) -> Site:
-    """Three readings of each stream are done, and nobody serves any more."""
+    """A group that has processed three readings of each stream and has stopped."""
     site.feed(range(3))
     running = Running(site)
     running.until(lambda: running.forecasts == 12)
@@ -69,7 +69,7 @@ def served(site: Site) -> Site:
 
 
 def refused(site: Site) -> str:
-    """What a start says that ends with a StateError. Nothing is written by it."""
+    """Message of the StateError with which a start ends, without writing anything."""
     before = site.read(site.output), site.offsets()
     error = Running(site).ends()
     assert isinstance(error, StateError) and error.action

@@ -1,4 +1,4 @@
-"""What docker-compose.yml and deploy/Dockerfile say is true of the program: names, settings and command lines."""
+"""Names, settings and command lines in docker-compose.yml and deploy/Dockerfile exist in the program."""
 
 from __future__ import annotations
 

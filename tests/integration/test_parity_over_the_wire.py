@@ -52,7 +52,7 @@ class Trained:
 
 
 def train(panel: Panel, split: Split, directory: Path) -> Trained:
-    """A gru with a linear path, trained briefly: parity asks for weights that matter, not for good ones."""
+    """A gru with a linear path, trained briefly: parity needs weights other than zero, not good ones."""
     recipe = Recipe(family="gru", horizon=24, seasons_ms=(DAY_MS,), quantiles=(0.1, 0.5, 0.9))
     model = fit_family(
         "gru", problem_of(panel, recipe, split), Plan(schedules=lambda _: Schedule(epochs=1, iterations=12))

@@ -1,4 +1,5 @@
-"""/ready is true while a forecast could be committed, and says what is missing otherwise: processes on a real Kafka."""
+"""/ready is true while a forecast could be committed, and otherwise names what is missing:
+processes on a real Kafka."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The service on a broker with TLS, logins and access control: what it needs exactly, and what it says without it."""
+"""The service on a broker with TLS, logins and access control:
+the exact rights that it needs, and the errors without them."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from tests.support.secure import User
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-#: All that docs/security.md says a service needs: kind, name, and operations.
+#: All rights of a service as listed in docs/security.md: kind, name, and operations.
 RIGHTS = {
     "input": ("topic", "-input", ["read"]),
     "output": ("topic", "-output", ["write", "describe_configs"]),
@@ -74,7 +75,7 @@ def ended(site: Site, worker: Worker) -> str:
 
 
 def doctor(site: Site, **changes: str) -> str:
-    """What the doctor finds; something is wrong. Words are parted by single spaces."""
+    """Output of the doctor, which must find a problem, with single spaces between words."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     variables = {PREFIX + name: value for name, value in (site.variables | changes).items()}
     command = [sys.executable, "-m", "eddycast.service", "doctor"]

@@ -53,7 +53,7 @@ class Plant:
         self._environment = inherited | {PREFIX + name: value for name, value in changed.items()} | {"COLUMNS": "200"}
 
     def run(self, *words: str, fails: bool = False) -> str:
-        """What a command line says."""
+        """Output of a command line."""
         command = [sys.executable, "-m", "eddycast.service", *words]
         done = subprocess.run(command, env=self._environment, cwd=ROOT, capture_output=True, timeout=90)
         assert (done.returncode != 0) == fails, done.stderr.decode()

@@ -1,4 +1,4 @@
-"""What `pip install eddycast` gives: the wheel without extras, in an environment of its own, serves without torch.
+"""The wheel without extras, installed in an environment of its own, serves without torch.
 
 Packages come from the index that pip is set to, and from its cache; the versions are those of constraints.txt.
 """
@@ -20,7 +20,7 @@ from eddycast.service.settings.settings import PREFIX
 from tests.support.processes import Site
 
 ROOT = Path(__file__).parents[2]
-#: What can be imported because of the wheel.
+#: Top-level names that the wheel installs.
 NAMES = {"eddycast"}
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -35,7 +35,7 @@ def run(*command: str | Path, cwd: Path, variables: Mapping[str, str] | None = N
 
 
 def succeed(*command: str | Path, cwd: Path, variables: Mapping[str, str] | None = None) -> str:
-    """What a command prints, which must exit with 0."""
+    """Output of a command, which must exit with 0."""
     done = run(*command, cwd=cwd, variables=variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -4,11 +4,11 @@ The walk's formulas are simple enough for a test to repeat in plain Python:
 
     last   f64 [channels]   the last observed value
     count  f32 [channels]   observed values so far
-    time   i64 [1]          the timestamp of the last step, to see what the graph was told
+    time   i64 [1]          the timestamp of the last step, to check the graph's input
     hidden f32 [hidden]     only if asked for: a tanh recurrence whose softplus is added to the level, so that matrix
                             products take part, and vector code whose bits differ at the end of a column
 
-    one_step   = last + OFFSETS * spread                                  NaN until something was observed
+    one_step   = last + OFFSETS * spread            NaN until something was observed
     multi_step = last + OFFSETS * sqrt(lead) + time of day as a fraction
     surprise   = half the squared error of the previous forecast, summed over observed targets
 """
@@ -40,7 +40,7 @@ _TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": 
 
 @dataclass(frozen=True)
 class Walk:
-    """What to build. `spread` is the width of the one-step forecast in data units."""
+    """Properties of the bundle to build. `spread` is the width of the one-step forecast in data units."""
 
     channels: tuple[str, ...] = ("value",)
     targets: tuple[str, ...] = ("value",)
@@ -202,7 +202,7 @@ def forecast_model(walk: Walk) -> onnx.ModelProto:
 
 
 def golden(walk: Walk, step: onnx.ModelProto, forecast: onnx.ModelProto) -> dict[str, Array]:
-    """What golden.npz holds: a sequence with missing values, and what onnxruntime makes of it."""
+    """Contents of golden.npz: a sequence with missing values, and the outputs of onnxruntime for it."""
     steps, batch = 12, 3
     rng = np.random.default_rng(11)
     values = np.cumsum(rng.normal(0, 1, (steps, batch, len(walk.channels))), axis=0)

@@ -27,7 +27,7 @@ class Crash(BaseException):
 
 
 def crash() -> None:
-    """What stands for SIGKILL."""
+    """Stand-in for SIGKILL."""
     raise Crash
 
 
@@ -88,14 +88,14 @@ class Fleet:
         raise AssertionError(f"not done after {turns} turns")
 
     def is_done(self) -> bool:
-        """Whether the group's offsets have reached the end of the input."""
+        """True if the group's offsets have reached the end of the input."""
         stored = self.broker.group(INPUT, self.options.group).committed
         ends = {log.partition: log.end for log in self.broker.logs(INPUT)}
         return all(end == 0 or stored.get(p) == end for p, end in ends.items())
 
 
 def outputs(broker: FaultyBroker) -> dict[str, list[tuple[int, bytes | None, bytes | None]]]:
-    """What a reader of committed records sees, by topic: partition, key and value in order."""
+    """Committed records by topic: partition, key and value in order."""
     return {topic: [(r.partition, r.key, r.value) for r in made(broker, topic)] for topic in (OUTPUT, DEAD)}
 
 

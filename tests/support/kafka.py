@@ -1,4 +1,4 @@
-"""A real Apache Kafka for the session (one a worker under pytest-xdist), and topics that nobody else uses."""
+"""A real Apache Kafka for the session (one a worker under pytest-xdist), and topics of a test's own."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Site:
         return f"{self.name}-changelog"
 
     def settings(self, *flags: str) -> Settings:
-        """What the processes are set to, for a service inside this one."""
+        """Settings of the processes, for a service inside this one."""
         return load_settings(flags, {PREFIX + name: value for name, value in self.variables.items()})
 
     def start(self, **changes: str) -> Worker:
@@ -121,24 +121,25 @@ class Site:
             return sum(client.end_offsets(places).values())
 
     def offsets(self) -> dict[int, int]:
-        """What the group has committed."""
+        """Committed offsets of the group."""
         with_admin = self._ask(lambda admin: admin.list_group_offsets({self.name: None})[self.name])
         return {place.partition: found.offset for place, found in with_admin.items() if place.topic == self.input}
 
     def set_offsets(self, offsets: dict[int, int]) -> None:
-        """As a person does with Kafka's own tools, while nobody serves."""
+        """Change the group's offsets as Kafka's own tools do; no member may be active."""
         places = {TopicPartition(self.input, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
         self._ask(lambda admin: admin.alter_group_offsets(self.name, places))
 
     def delete_topic(self, topic: str) -> None:
-        """And wait until it is gone."""
+        """Delete a topic, and wait until it is gone."""
         self._ask(lambda admin: admin.delete_topics([topic]))
         admin = KafkaBroker(KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers)).admin()
         await_true(lambda: admin.partitions(topic) is None, 10.0, f"{topic} is still there")
         admin.close()
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
-        """As retention does, where somebody has changed the topic's policy for a while: a compacted one is refused."""
+        """Delete records as retention does. The policy changes for the moment,
+        because a compacted topic refuses that."""
         for policy in ("delete", "compact"):
             change = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"cleanup.policy": policy})
             self._ask(lambda admin, change=change: admin.alter_configs([change]))
@@ -146,7 +147,7 @@ class Site:
                 self._ask(lambda admin: admin.delete_records({TopicPartition(topic, partition): before}))
 
     def end(self, worker: Worker, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0) -> int:
-        """Stop one; its exit code."""
+        """Stop a worker and return its exit code."""
         self.fleet.remove(worker)
         worker.signal(number)
         return worker.wait(within_s)

@@ -113,7 +113,7 @@ def send(broker: FaultyBroker, readings: Sequence[tuple[int, bytes, Any]]) -> No
 
 
 def made(broker: FaultyBroker, topic: str = OUTPUT) -> list[Record]:
-    """What was written to the topic."""
+    """Records written to the topic."""
     return broker.read(topic)
 
 

@@ -74,7 +74,7 @@ class User:
                 admin.alter_user_scram_credentials([UserScramCredentialDeletion(self.name, mechanism)])
 
     def _await(self, admin: KafkaAdminClient, kind: str, name: str, operations: Collection[str], there: bool) -> None:
-        """Until the broker itself knows: the controller answers before."""
+        """Wait until the broker applies the rights; the controller reports them earlier."""
         wanted = {ACLOperation[operation.upper()] for operation in operations}
         resource = ResourcePatternFilter(ResourceType[kind.upper()], name, ACLResourcePatternType.ANY)
         own = ACLFilter(f"User:{self.name}", "*", ACLOperation.ANY, ACLPermissionType.ALLOW, resource)
@@ -95,7 +95,7 @@ def secure_kafka() -> Iterator[SecureKafka]:
 
 @pytest.fixture
 def user(secure_kafka: SecureKafka) -> User:
-    """Somebody who may do nothing yet."""
+    """A user without any rights yet."""
     name, password = f"user-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
     known = [
         UserScramCredentialUpsertion(name, mechanism, password)

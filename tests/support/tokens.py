@@ -1,4 +1,4 @@
-"""An authorization server that gives the tokens a test wants."""
+"""An authorization server that issues the tokens a test configures."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
 What stands in backticks or code blocks of README.md and docs/ is looked at:
 
-    a path              service/app.py, docs/design.md     is a file or directory here (or ignored by git: built)
-    a make target       make demo                          is in the Makefile
-    a command line      eddycast train DATA --family gru   is a command, and so is each of its options
-    a setting           kafka.linger_ms, EDDYCAST_...      is in the settings
-    a metric            eddycast_records_total             is in the metrics
-    a link              [text](docs/design.md)             leads to a file
+    a path          service/app.py, docs/design.md    is a file or directory, or ignored by git
+    a make target   make demo                         is in the Makefile
+    a command line  eddycast train DATA --family gru  is a command, and so is each of its options
+    a setting       kafka.linger_ms, EDDYCAST_...     is in the settings
+    a metric        eddycast_records_total            is in the metrics
+    a link          [text](docs/design.md)            leads to a file
 
 Pages that follow from the code must be what the code says; `--write` writes them.
 """
@@ -61,7 +61,7 @@ def stale(root: Path) -> Iterator[str]:
 
 
 def check(text: str, root: Path, directory: Path) -> Iterator[str]:
-    """What `text`, a page in `directory`, names that does not exist."""
+    """The names in `text`, a page in `directory`, that do not exist."""
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         if "://" not in target and not (directory / target).exists():
             yield f"link to {target}, which does not exist"

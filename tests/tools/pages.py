@@ -12,7 +12,8 @@ from eddycast.service.settings.settings import Settings, every_setting
 WRITTEN = "<!-- Written by `make docs`; a test holds it equal to the code. -->"
 
 PLACES = """\
-A setting has the same name in three places; lower ones win. An unknown name is an error in each of them.
+A setting has the same name in three places; lower ones win. An unknown name is an error in each \
+of them.
 
 | place | example |
 | --- | --- |
@@ -20,7 +21,8 @@ A setting has the same name in three places; lower ones win. An unknown name is 
 | the environment | `EDDYCAST_KAFKA__LINGER_MS=5` |
 | a flag of `eddycast serve` and `eddycast doctor` | `--kafka.linger_ms 5` |
 
-`none` means no value, and is accepted wherever it is the default. Empty variables are ignored, and so are the variables
+`none` means no value, and is accepted wherever it is the default. Empty variables are ignored, \
+and so are the variables
 that Kubernetes injects for a Service called `eddycast` (`_PORT=tcp://...`)."""
 
 

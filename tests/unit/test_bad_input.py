@@ -63,7 +63,7 @@ def long_table(**streams: tuple[timedelta, int]) -> str:
     return "stream,time,value\n" + "".join(f"{name},{time},{value}\n" for name, time, value in rows)
 
 
-#: A file, further words, and what the output says beside a model that is sound.
+#: A file, further arguments, and the expected output beside a sound model.
 GOOD: dict[str, tuple[Callable[[], str], list[str], str]] = {
     "a constant beside another": (lambda: table(hours(), a=[5] * ROWS, b=daily()), ["--season", "24h"], ""),
     "constant at the end": (lambda: table(hours(), a=[*daily(200), *[5] * 100]), [], ""),

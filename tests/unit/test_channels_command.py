@@ -81,7 +81,7 @@ def test_a_backtest_reads_the_bundles_channels_and_names_the_target(
 
 
 def test_without_a_companion_the_figures_are_those_of_one_channel(plant: Path, tmp_path: Path) -> None:
-    """A channel that never comes says nothing: the same fit, and the same figures through the engine."""
+    """A channel that never has a value changes nothing: the same fit, and the same figures through the engine."""
     recipe, plan = Recipe(family="ar", horizon=6, seasons_ms=()), Plan()
     single = make_panel(read_history(plant, ReadOptions(columns=("level",))), HOUR)
     pair = make_panel(

@@ -136,7 +136,7 @@ class TestRecent:
 
 
 class TestWatch:
-    """What the reader makes of the output topic is what a backtest makes of the bundle."""
+    """The reader computes the same figures from the output topic as a backtest from the bundle."""
 
     split = Split(120, 160, 240)
 

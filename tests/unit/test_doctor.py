@@ -1,4 +1,4 @@
-"""The doctor knows beforehand when a service would stop for want of rows, and prints what it found as it is."""
+"""The doctor reports beforehand that a service would stop for lack of rows, and prints its findings verbatim."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def check_against_rows(
     assert made.imputed == imputed
 
 
-#: How far a reading's stamp is from the one before, in minutes: mostly one, at times anything.
+#: Distance of a reading's stamp from the previous one, minutes: mostly one, sometimes anything.
 steps = st.one_of(
     st.just(1.0), st.floats(0.4, 1.6), st.sampled_from([0.0, 0.1, -1.0, -2.5, -40.0, 2, 5, 8, 9, 12, 300])
 )

@@ -1,4 +1,4 @@
-"""Which columns name the streams of a table, and which ones no sensor sent."""
+"""Detection of the columns that name the streams of a table, and of columns that are no measurement."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ def test_two_columns_that_tell_rows_apart_in_other_ways_are_named(tmp_path: Path
 
 def test_of_columns_that_make_the_same_streams_the_readable_one_names_them(tmp_path: Path) -> None:
     def row(i: int, k: int, name: str) -> str:
-        return f"8118,{23534 + k},Riverside,{HOURS[i]}+01:00,51.5,-0.1,{name},{'µg' if k else 'ppm'},{value(i, k)}"
+        place = f"8118,{23534 + k},Riverside,{HOURS[i]}+01:00,51.5,-0.1"
+        return f"{place},{name},{'µg' if k else 'ppm'},{value(i, k)}"
 
     header = "location_id,sensors_id,location,datetime,lat,lon,parameter,units,value"
     history = read(tmp_path, header, long_rows(["pm25", "o3"], row))

@@ -111,8 +111,8 @@ def test_its_own_fit_and_a_module_by_name(history: Path, tmp_path: Path, monkeyp
 def test_points_of_its_own_fit_have_quantiles_from_their_errors(history: Path, tmp_path: Path) -> None:
     bare = FITTED.replace("        model.offsets", "        # model.offsets")
     assert train(history, f"{written(tmp_path, 'bare', HEAD + bare)}:Fitted") == 0
-    (far,) = (figure for figure in read_manifest(tmp_path / "bundle").backtest if figure.model == "Fitted"
-              and figure.horizon == 6)  # fmt: skip
+    figures = read_manifest(tmp_path / "bundle").backtest
+    (far,) = (figure for figure in figures if figure.model == "Fitted" and figure.horizon == 6)
     assert far.coverage_80 is not None and 0.7 < far.coverage_80 < 0.9
 
 
@@ -141,8 +141,10 @@ BAD = {
         None,
     ),
     "large": (
-        mine("def __init__(self, target):\n    super().__init__(target)\n    "
-             "self.memory = type(self.memory)(MemorySpec(target.interval_ms, lags=4000))"),
+        mine(
+            "def __init__(self, target):\n    super().__init__(target)\n    "
+            "self.memory = type(self.memory)(MemorySpec(target.interval_ms, lags=4000))"
+        ),
         "the invariant 'bounded row' is broken: .*at most 16,384",
         None,
     ),
@@ -152,8 +154,10 @@ BAD = {
         "return view.nothing",
     ),
     "an if on values": (
-        mine("def points(self, view):\n    one, multi = super().points(view)\n    "
-             "return (one if float(view.timestamp.sum()) > 0 else -one), multi"),
+        mine(
+            "def points(self, view):\n    one, multi = super().points(view)\n    "
+            "return (one if float(view.timestamp.sum()) > 0 else -one), multi"
+        ),
         "Mine fails when it is exported: ",
         None,
     ),
@@ -169,7 +173,7 @@ BAD = {
         "fit returned NoneType, not a Forecaster",
         None,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -180,7 +184,7 @@ def test_a_bad_family_gives_one_line_and_leaves_no_bundle(
     assert train(history, f"{written(tmp_path, 'mine', text)}:Mine") == 2
     first, *rest = capsys.readouterr().err.strip().splitlines()
     assert re.search(says, first), first
-    assert trace is None or (rest[0] == "the way through your own code:" and trace in "\n".join(rest))
+    assert trace is None or ("your own code" in rest[0] and trace in "\n".join(rest))
     assert not (tmp_path / "bundle").exists()
 
 

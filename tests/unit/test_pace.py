@@ -13,7 +13,7 @@ class Clock:
 
 
 def measured(pace: Pace, clock: Clock, unit_s: float, times: int = 1) -> float:
-    """What a portion may cost, after portions of that cost took `unit_s` a unit."""
+    """Allowed cost of a chunk, after chunks of that cost took `unit_s` per unit."""
     for _ in range(times):
         cost = pace.chunk
         clock.now += 60.0  # a commit, which is no work

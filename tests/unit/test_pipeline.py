@@ -57,7 +57,7 @@ def readings(minutes: range, streams: int = 3, partitions: int = 1) -> list[Sent
 
 
 def identities(broker: FaultyBroker) -> Counter[tuple[str, int]]:
-    """Which stream and stamp each forecast is of, and how often."""
+    """Number of forecasts by stream and stamp."""
     return Counter((document["stream"], document["timestamp"]) for document in documents(broker))
 
 
@@ -465,7 +465,7 @@ def _until(done: Any, seconds: float = 10.0) -> None:
 def test_who_has_joined_and_not_heard_of_its_partitions_is_not_ready(
     walk: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client joins in one poll and tells us what we are given in the next."""
+    """The client joins in one poll and reports the assignment in the next."""
     broker = memory_broker()
     send(broker, readings(range(3)))
     subject = worker(broker, walk)
@@ -495,7 +495,7 @@ def transactions(broker: FaultyBroker, partition: int, *ends: str) -> None:
     "ends", [["commit"] * 3, ["commit", "abort"], ["abort"], ["abort", "commit", "abort", "abort"]]
 )
 def test_behind_a_transactional_producer_nothing_is_left_to_read(walk: Runtime, ends: list[str]) -> None:
-    """What is committed is the position, also where only control records and aborted ones follow; the marker agrees."""
+    """The position is committed, also where only control and aborted records follow; the marker agrees."""
     broker = memory_broker(2)
     subject = worker(broker, walk)
     for _ in range(2):
@@ -504,7 +504,7 @@ def test_behind_a_transactional_producer_nothing_is_left_to_read(walk: Runtime, 
     assert committed(broker)[1] == 4 * len(ends)
     subject.finish()
     successor = worker(broker, walk, name="1")
-    successor.turn(2)  # restores, which wants the marker to agree
+    successor.turn(2)  # restores, which fails unless the marker agrees
     assert successor.value("consumer_lag", partition="1") == 0
     assert successor.value("records_total") == 0 and len(documents(broker)) == 2 * ends.count("commit")
     transactions(broker, 1, *["abort"] * 2)

@@ -45,7 +45,7 @@ def walks(rows: int, interval_ms: int, streams: int, seed: int = 0) -> Panel:
 
 
 def judged(bundle: Path, protocol: str, panel: Panel, first: int, last: int) -> dict[str, np.ndarray]:
-    """Everything that a protocol says at origins `first` to `last`: forecasts of all models and denominators."""
+    """All that a protocol yields at origins `first` to `last`: forecasts of all models, and denominators."""
     runtime = load_runtime(bundle)
     tasks = PROTOCOLS[protocol].tasks(
         panel, TaskOptions.of(runtime.manifest, SPLIT, DAY if protocol != "book" else None)

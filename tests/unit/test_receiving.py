@@ -1,4 +1,4 @@
-"""What a socket holds is taken in large pieces; an end, an error and nothing at all are as the client says."""
+"""Data of a socket is received in large pieces; its end, errors and an empty socket are handled as by the client."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 SERVICE = sorted((ROOT / "service").rglob("*.py"))
 TRAINING = sorted((ROOT / "training").rglob("*.py"))
 
-#: What the trainer may import of the service, and what the demo may on top of it.
+#: Rooms of the service that the trainer may import, and those that only the demo may.
 SHARED = {
     "eddycast.service.processing.alignment",
     "eddycast.service.bundle",

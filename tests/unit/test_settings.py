@@ -194,7 +194,7 @@ def test_a_secret_is_never_shown(secret: str, tmp_path: Path) -> None:
     assert "777888" not in f"{error.value} {error.value.__cause__}"
 
 
-#: What Kubernetes makes of Services called `eddycast` and `eddycast-kafka`.
+#: Variables that Kubernetes injects for Services called `eddycast` and `eddycast-kafka`.
 INJECTED = {
     "EDDYCAST_PORT": "tcp://10.0.12.7:9464",
     "EDDYCAST_PORT_9464_TCP": "tcp://10.0.12.7:9464",

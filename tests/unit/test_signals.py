@@ -1,4 +1,4 @@
-"""A first signal asks, a second insists, and the handlers from before come back."""
+"""A first signal requests a stop, a second one forces it, and the previous handlers are restored."""
 
 from __future__ import annotations
 

@@ -316,7 +316,7 @@ def test_an_interrupted_import_is_never_served(recurrent: Runtime, monkeypatch: 
 def test_unread_records_of_streams_that_moved_are_refused(recurrent: Runtime) -> None:
     fleet = served(recurrent)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
-    feed(fleet.broker, range(9, 10), 2)  # nobody reads them before the topic grows
+    feed(fleet.broker, range(9, 10), 2)  # they are not read before the topic grows
     grow(fleet.broker)
     with pytest.raises(StateError, match=rf"{INPUT} partition \d .*\b\d+ unread"):
         bring(fleet, exported)

@@ -1,4 +1,4 @@
-"""What `eddycast train` says before and after: wrong flags, a replaced bundle, a model that is no good."""
+"""Messages of `eddycast train`: wrong flags, a replaced bundle, a model worse than the baselines."""
 
 from __future__ import annotations
 

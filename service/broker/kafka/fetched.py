@@ -40,8 +40,9 @@ class Screen:
         """Description of a damaged batch of `size` bytes; `first` is the offset of its first unreadable record."""
         first = head.first if first is None else first
         codec, too_large = name(head.codec), isinstance(why, TooLarge)
-        what = f"offsets {first} to {head.last}: a record batch ({codec}, {size} bytes, {head.records} records)"
-        reason = f"{what} {f'that unpacks to more than {self.limit} bytes' if too_large else f'cannot be read: {why}'}"
+        what = f"a record batch ({codec}, {size} bytes, {head.records} records)"
+        fault = f"that unpacks to more than {self.limit} bytes" if too_large else f"cannot be read: {why}"
+        reason = f"offsets {first} to {head.last}: {what} {fault}"
         return Damage(first, head.last, codec, "too_large" if too_large else "undecodable", reason)
 
 

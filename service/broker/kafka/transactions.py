@@ -2,19 +2,21 @@
 
 Defects of the client (kafka-python 3.0), and their workarounds:
 
-    its calls wait forever                         the same requests, with a wait that ends
-    after an error about the epoch it fetches      disabled: such an error is fatal. A fenced producer would fence its
-    a new epoch by itself                          successor, and a waiting commit would report success although the
-                                                   broker aborted the transaction
-    the offsets of a refused request stay and      a producer is discarded after its first error (`KafkaProducer`)
-    are sent with the next transaction
-    after one refused batch the next transaction   the same
-    waits forever in a busy loop
-    a batch that timed out does not fail the       every result is checked before the request to commit
-    transaction                                    (`KafkaProducer.commit`)
-    a request is lost, and waits forever, when     `await_ready` returns False instead of raising, as it is documented
-    its coordinator cannot be reached              to: then the client retries the request
-    `close` flushes first, and does not close      `discard` forces it
+    its calls wait forever                     the same requests, with a wait that ends
+    after an error about the epoch it fetches  disabled: such an error is fatal. A fenced producer
+    a new epoch by itself                      would fence its successor, and a waiting commit
+                                               would report success although the broker aborted
+                                               the transaction
+    the offsets of a refused request stay and  a producer is discarded after its first error
+    are sent with the next transaction         (`KafkaProducer`)
+    after one refused batch the next           the same
+    transaction waits forever in a busy loop
+    a batch that timed out does not fail the   every result is checked before the request to
+    transaction                                commit (`KafkaProducer.commit`)
+    a request is lost, and waits forever,      `await_ready` returns False instead of raising, as
+    when its coordinator cannot be reached     it is documented to: then the client retries the
+                                               request
+    `close` flushes first, and does not close  `discard` forces it
     if that takes too long
 """
 

@@ -36,7 +36,11 @@ class MemoryBroker(Cluster):
         """See `port.Broker`."""
         return MemoryReader(self, topic, self._changed)
 
-    def producer(self, transactional_id: str | None = None, timeout_s: float = 10.0) -> MemoryProducer:  # noqa: ARG002
+    def producer(
+        self,
+        transactional_id: str | None = None,
+        timeout_s: float = 10.0,  # noqa: ARG002
+    ) -> MemoryProducer:
         """See `port.Broker`."""
         return self._register(MemoryProducer(self, transactional_id, self._changed), transactional_id)
 
