@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.unit.test_codec_forecasts import columns, manifest
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
-def written(**chosen: str) -> list[dict[str, object]]:
+def written(**chosen: str) -> list[dict[str, Any]]:
     encoder = Encoder(manifest(quantiles=LEVELS, horizon=6), OutputSettings.model_validate(chosen))
     return [json.loads(record) for record in encoder.encode(**columns(4, quantiles=5, horizon=6))]
 
@@ -38,7 +39,7 @@ def test_digits_are_counted_from_the_width_of_the_whole_interval() -> None:
     exact, coarse = written(digits="all"), written(digits="1", quantiles=".5")
     for i, (all_digits, few) in enumerate(zip(exact, coarse, strict=True)):
         assert np.float32(all_digits["one_step"]).tolist() == given["one_step"][i, 0].tolist()
-        assert np.abs(few["one_step"][0] - given["one_step"][i, 0, 2]) <= 0.1 * abs(width[i])  # type: ignore[index]
+        assert np.abs(few["one_step"][0] - given["one_step"][i, 0, 2]) <= 0.1 * abs(width[i])
 
 
 @pytest.mark.parametrize(
