@@ -10,8 +10,9 @@ import orjson
 from numpy.typing import NDArray
 
 from eddycast.service.bundle import Manifest
-from eddycast.service.formats.rounding import rounded
+from eddycast.service.formats.selection import Selection
 from eddycast.service.records import DeadLetter, Float64, Int64
+from eddycast.service.settings.groups import OutputSettings
 
 Headers = list[tuple[str, bytes]]
 #: Maximum bytes of a key or value in a dead letter, and of its headers.
@@ -21,24 +22,26 @@ LETTER_BYTES, LETTER_HEADERS_BYTES = 65_536, 2_048
 class Encoder:
     """Encodes forecasts of one model as JSON.
 
-    Numbers are formatted a column at a time and split again, twice as fast as document by document. float32
-    columns are written in the fewest digits that parse to the same float32, float64 forecasts in their
-    significant digits (`formats/rounding.py`).
+    Numbers are formatted a column at a time and split again, twice as fast as document by document. Levels, leads
+    and digits of the forecasts are chosen by `output` (`formats/selection.py`).
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, output: OutputSettings | None = None) -> None:
+        """Raises SettingsError for levels or leads that the bundle does not forecast."""
+        self._selected = Selection(manifest, output or OutputSettings())
         names = [_constant(target) for target in manifest.targets]
-        model, quantiles = _constant(manifest.label), _constant(list(manifest.quantiles))
+        model, quantiles = _constant(manifest.label), _constant(self._selected.quantiles)
         interval = b',"interval_ms":' + _constant(manifest.interval_ms)
         if manifest.forecast_interval_ms != manifest.interval_ms:
             interval += b',"forecast_interval_ms":' + _constant(manifest.forecast_interval_ms)
+        leads = b"" if self._selected.leads is None else b',"leads":' + _constant(self._selected.leads)
         self._record = b"".join(
             [
                 b'{"stream":%b,"timestamp":%b,"value":',
                 b"%b" if len(manifest.channels) == 1 else b"[%b]",
                 b',"model":' + model + interval,
                 b',"quantiles":' + quantiles + b',"one_step":' + _by_target(names, b"[%b]"),
-                b',"multi_step":%b,"surprise":%b,"warm":%b}',
+                leads + b',"multi_step":%b,"surprise":%b,"warm":%b}',
             ]
         )
         self._multi_step = _by_target(names, b"[[%b]]")
@@ -62,7 +65,7 @@ class Encoder:
         """
         if not len(streams):
             return []
-        one_step, multi_step = rounded(one_step, multi_step)
+        one_step, multi_step = self._selected(one_step, multi_step)
         columns = [
             _texts(streams),
             _rows(timestamps),

@@ -1,7 +1,7 @@
 """Round forecasts to significant digits, measured by the width of their own interval.
 
-An exact float64 takes 17 digits. Rounded to a millionth of the interval's width, a forecast takes half the
-bytes and differs by far less than its uncertainty.
+A float64 takes up to 17 digits and a float32 nine. Rounded to a thousandth of the interval's width, a forecast takes
+two thirds of the bytes or less and differs by far less than its uncertainty.
 """
 
 from __future__ import annotations
@@ -11,31 +11,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Digits kept below the leading digit of the interval's width.
-DIGITS = 6
-#: Powers of ten up to this are exact in float64; rows whose width would need more are not rounded.
-EXACT = 22
+#: Powers of ten up to this are exact, by dtype; rows whose width would need more are not rounded.
+_EXACT = {np.dtype(np.float64): 22, np.dtype(np.float32): 10}
 
 Floats = NDArray[np.floating[Any]]
 
 
-def rounded(one_step: Floats, multi_step: Floats | None) -> tuple[Floats, Floats | None]:
-    """Round one_step [n, targets, quantiles] and multi_step [n, horizon, targets, quantiles].
+def rounded(one_step: Floats, multi_step: Floats | None, digits: int) -> tuple[Floats, Floats | None]:
+    """Round one_step [n, targets, quantiles] and multi_step [n, horizon, targets, quantiles], of one dtype.
 
-    The step is a power of ten, at most a millionth of the width between the outermost one-step quantiles of
-    each row and target. Quantiles keep their order, and rows do not depend on each other. float32, which is
-    short anyway, and rows without a width are returned as they are.
+    `digits` is the number of digits below the leading digit of the width between the outermost one-step
+    quantiles, per row and target. Quantiles keep their order, and rows do not depend on each other. Rows
+    without a width are returned as they are.
     """
-    if one_step.dtype == np.float32:
-        return one_step, multi_step
-    width = one_step[..., -1] - one_step[..., 0]
+    width = one_step[..., -1].astype(np.float64) - one_step[..., 0]
     known = np.isfinite(width) & (width > 0)
-    decimals = DIGITS - np.floor(np.log10(width, out=np.zeros_like(width), where=known))
-    known &= np.abs(decimals) <= EXACT
+    decimals = digits - np.floor(np.log10(width, out=np.zeros_like(width), where=known))
+    exact = _EXACT[one_step.dtype]
+    known &= np.abs(decimals) <= exact
     if not known.any():
         return one_step, multi_step
-    up = np.where(known, 10.0 ** np.clip(decimals, 0, EXACT), 1.0)
-    down = np.where(known, 10.0 ** np.clip(-decimals, 0, EXACT), 1.0)
+    up, down = (
+        np.where(known, 10.0 ** np.clip(powers, 0, exact), 1.0).astype(one_step.dtype)
+        for powers in (decimals, -decimals)
+    )
     one_step = _to_steps(one_step, up[..., None], down[..., None], known[..., None])
     if multi_step is not None:
         multi_step = _to_steps(multi_step, up[:, None, :, None], down[:, None, :, None], known[:, None, :, None])
@@ -45,8 +44,10 @@ def rounded(one_step: Floats, multi_step: Floats | None) -> tuple[Floats, Floats
 def _to_steps(values: Floats, up: Floats, down: Floats, known: NDArray[np.bool_]) -> Floats:
     """Round `known` values to multiples of down / up.
 
-    Dividing by a power of ten, unlike multiplying by its inverse, gives the float64 nearest to the decimal,
-    which then prints without further digits.
+    Dividing by a power of ten, unlike multiplying by its inverse, gives the number nearest to the decimal,
+    which then prints without further digits. A number whose steps do not fit its dtype is kept.
     """
-    steps = np.rint(values * up / down) / up * down
-    return np.where(known, steps, values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = np.rint(values * up / down)
+        fits = known & (np.abs(steps) <= 2.0 ** np.finfo(values.dtype).nmant)
+        return np.where(fits, steps / up * down, values)

@@ -77,7 +77,7 @@ class Processor:
             touch=store.journal.touch,
         )
         self._decoder = Decoder(len(manifest.channels), settings.time.far_future_ms, settings.time.earliest_ms)
-        self._encoder = Encoder(manifest)
+        self._encoder = Encoder(manifest, settings.output)
         self._admission = Admission(store.arena, settings.state.max_streams)
         self._codes = MissingCodes(settings.input.chosen_codes(manifest.codes, len(manifest.channels)))
         self._steps = StepEstimator(store.arena, manifest.interval_ms, self._engine.max_gap)

@@ -19,6 +19,7 @@ from eddycast.service.settings.groups import (
     HttpSettings,
     InputSettings,
     LogSettings,
+    OutputSettings,
     StateSettings,
     TimeSettings,
     TopicSettings,
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
+    output: OutputSettings = OutputSettings()
     time: TimeSettings = TimeSettings()
     state: StateSettings = StateSettings()
     engine: EngineSettings = EngineSettings()

@@ -80,6 +80,7 @@ def serve(kafka: KafkaServer, topics: dict[str, str], bundle: Path, log: Path) -
         "KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "KAFKA__GROUP": topics["input"],
         "HTTP__PORT": "0",
+        "OUTPUT__DIGITS": "all",
         "LOG__FORMAT": "json",
         **{f"TOPICS__{name.upper()}": topic for name, topic in topics.items()},
     }

@@ -11,8 +11,10 @@ from eddycast.service.bundle import Manifest, TensorSpec
 from eddycast.service.formats.json_encoder import Encoder, dead_letter
 from eddycast.service.formats.rounding import rounded
 from eddycast.service.records import DeadLetter
+from eddycast.service.settings.groups import OutputSettings
 
 NOW = 1_700_000_000_000
+ALL_DIGITS = OutputSettings(digits="all")
 FIELDS = ["stream", "timestamp", "value", "model", "interval_ms", "quantiles"]
 FIELDS += ["one_step", "multi_step", "surprise", "warm"]
 
@@ -85,7 +87,8 @@ def test_a_coarser_grid_of_the_horizon_is_in_the_record() -> None:
 
 def test_several_targets_are_objects_and_several_channels_an_array() -> None:
     given_columns = columns(3, channels=3, targets=2)
-    encoder = Encoder(manifest(channels=("a", 'b"%s', "c"), targets=('b"%s', "a"), name="100 +b"))
+    named = manifest(channels=("a", 'b"%s', "c"), targets=('b"%s', "a"), name="100 +b")
+    encoder = Encoder(named, ALL_DIGITS)
     for i, record in enumerate(map(json.loads, encoder.encode(**given_columns))):
         assert record["model"] == "100 +b@3f9a1c"
         assert record["value"] == given_columns["values"][i].tolist()
@@ -112,7 +115,7 @@ def test_numbers_that_do_not_exist_are_null() -> None:
 def test_rows_without_a_multi_step_forecast_say_null_and_the_others_keep_theirs() -> None:
     given_columns = columns(4)
     given_columns["has_multi"] = np.array([False, True, False, True])
-    records = [json.loads(record) for record in Encoder(manifest()).encode(**given_columns)]
+    records = [json.loads(record) for record in Encoder(manifest(), ALL_DIGITS).encode(**given_columns)]
     assert [record["multi_step"] is None for record in records] == [True, False, True, False]
     for i in (1, 3):
         assert np.array_equal(np.float32(records[i]["multi_step"]), given_columns["multi_step"][i, :, 0])
@@ -140,7 +143,7 @@ def test_every_record_reads_back(
     given_columns = columns(len(names), targets, targets, len(quantiles), horizon, seed=horizon)
     given_columns["streams"] = [name.encode() for name in names]
     given_columns["one_step"] = given_columns["one_step"].astype(dtype)
-    written, _ = rounded(given_columns["one_step"], None)
+    written, _ = rounded(given_columns["one_step"], None, 3)
     for i, record in enumerate(map(json.loads, encoder.encode(**given_columns))):
         assert list(record) == FIELDS
         assert record["stream"] == names[i]

@@ -20,6 +20,7 @@ from eddycast.service.model.manifest_file import read_manifest
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.http_port import HealthServer
 from eddycast.service.observability.metrics import Metrics
+from eddycast.service.settings.groups import OutputSettings
 from eddycast.training.bundle_directory import install
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
@@ -149,7 +150,7 @@ class TestWatch:
         """All forecasts of the panel as the service would write them; how many."""
         runtime, count = load_runtime(bundle), 0
         broker.admin().create_topic("forecasts", 2)
-        encoder, producer = Encoder(runtime.manifest), broker.producer()
+        encoder, producer = Encoder(runtime.manifest, OutputSettings(digits="all")), broker.producer()
         for chunk in drive(runtime, data, np.arange(len(data))):
             keys: Sequence[bytes] = [data.streams[i].encode() for i in chunk.stream]
             values = data.values[chunk.stream, chunk.row][:, None]

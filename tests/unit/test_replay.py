@@ -61,7 +61,7 @@ def test_it_gives_what_the_service_writes(runtime: Runtime) -> None:
     worker(broker, runtime).turn()
     written = {(d["stream"].encode(), d["timestamp"]): d for d in documents(broker)}
     assert len(written) == len(stamps) == len(made["warm"])
-    one_step, multi_step = rounded(made["one_step"], made["multi_step"])
+    one_step, multi_step = rounded(made["one_step"], made["multi_step"], 3)
     assert multi_step is not None
     for i, stamp in enumerate(stamps.tolist()):
         document = written[STREAMS[index[i]], stamp]
@@ -128,11 +128,11 @@ def test_the_command_writes_parquet(bundle: Path, csv: Path, tmp_path: Path, mon
     assert frame.columns == ["stream", "timestamp", "value", "one_step", "multi_step", "surprise", "warm"]
     assert frame["stream"].to_list() == [record["stream"] for record in records] and len(frame) == 20
     assert frame["timestamp"].dt.epoch("ms").to_list() == [record["timestamp"] for record in records]
-    np.testing.assert_allclose(frame["one_step"].to_list(), [r["one_step"] for r in records], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(frame["one_step"].to_list(), [r["one_step"] for r in records], rtol=0, atol=2e-3)
     with_multi = [i for i, record in enumerate(records) if record["multi_step"]]
     assert with_multi and len(with_multi) < 8
     for i in with_multi:
-        np.testing.assert_allclose(frame["multi_step"][i].to_list(), records[i]["multi_step"], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(frame["multi_step"][i].to_list(), records[i]["multi_step"], rtol=0, atol=2e-3)
     assert frame["multi_step"].is_null().to_list() == [record["multi_step"] is None for record in records]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["f.jsonl", "f.parquet", "readings.csv"]
 
