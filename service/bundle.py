@@ -19,6 +19,8 @@ step.onnx
     out  surprise     f32 [batch]                      -log density of `value` under the previous one_step, in
                                                        units of the running scale, summed over observed targets;
                                                        NaN where there was no forecast or no value
+    out  anomaly      f32 [batch]                      optional: in [0, 1], the share of this stream's earlier
+                                                       readings that surprised less; NaN where surprise is
     out  scores       f32 [batch, targets, scores]     of the previous one_step against `value` (see SCORES)
 
 forecast.onnx
@@ -28,7 +30,8 @@ forecast.onnx
 
 golden.npz
     value [steps, batch, channels], timestamp [steps, batch], scale [steps, batch] (the running scale of each
-    row after the step), one_step, surprise, scores, multi_step: the outputs after each step, stacked in front.
+    row after the step), one_step, surprise, scores, multi_step, and anomaly where step.onnx has it: the outputs
+    after each step, stacked in front.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class Encoder:
                 b"%b" if len(manifest.channels) == 1 else b"[%b]",
                 b',"model":' + model + interval,
                 b',"quantiles":' + quantiles + b',"one_step":' + _by_target(names, b"[%b]"),
-                b',"multi_step":%b,"surprise":%b,"warm":%b}',
+                b',"multi_step":%b,"surprise":%b,"anomaly":%b,"warm":%b}',
             ]
         )
         self._multi_step = _by_target(names, b"[[%b]]")
@@ -178,6 +178,7 @@ class Encoder:
         multi_step: NDArray[np.floating[Any]] | None,
         has_multi: NDArray[np.bool_],
         surprise: NDArray[np.float32],
+        anomaly: NDArray[np.float32],
         warm: NDArray[np.bool_],
     ) -> list[bytes]:
         """One JSON object a row. A number that does not exist (NaN, infinite) is null.
@@ -196,6 +197,7 @@ class Encoder:
             *(_rows(one_step[:, target]) for target in range(one_step.shape[1])),
             self._multi_steps(multi_step, has_multi),
             _rows(surprise),
+            _rows(anomaly),
             _rows(warm),
         ]
         return [self._record % row for row in zip(*columns, strict=True)]

@@ -43,6 +43,9 @@ def replay(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
     for name in ("one_step", "multi_step"):
         if not np.isfinite(wanted[name]).any():
             raise BundleError(str(directory / GOLDEN), f"forecasts in {name}", "not one number")
+    if runtime.ranks != ("anomaly" in wanted):
+        found = "one there and none here" if runtime.ranks else "none there and one here"
+        raise BundleError(str(directory / GOLDEN), f"anomaly in both {STEP} and {GOLDEN}, or in neither", found)
     before = np.zeros(batch)
     for step in range(len(wanted["value"])):
         at = {name: column[step] for name, column in wanted.items()}
@@ -56,6 +59,8 @@ def replay(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
         check = _Check(str(directory / STEP), step, slack)
         check.scaled("one_step", at["one_step"], result.one_step, scale)
         check.within("surprise", at["surprise"], result.surprise, _PROBABILITY_TOLERANCE, slack=steep.surprises)
+        if runtime.ranks:
+            check.within("anomaly", at["anomaly"], result.anomaly, _PROBABILITY_TOLERANCE, slack=steep.anomalies)
         check.missing("scores", at["scores"], result.scores)
         check.scaled("scores", at["scores"][..., scored], result.scores[..., scored], scale)
         near = partial(steep.scores, bounded)
@@ -91,6 +96,10 @@ class _Steepness:
     def surprises(self) -> Array:
         """[batch], summed over channels."""
         return self._moves(lambda one: one.surprise)
+
+    def anomalies(self) -> Array:
+        """[batch], summed over channels."""
+        return self._moves(lambda one: one.anomaly)
 
     def scores(self, which: list[bool]) -> Array:
         """[batch, targets, some of the scores], summed over channels."""

@@ -78,6 +78,8 @@ def _check(path: Path, claims: dict[str, _Claim], manifest: Manifest) -> None:
         "scores": (targets, len(manifest.scores)),
         "multi_step": (manifest.horizon, targets, quantiles),
     }
+    if "anomaly" in claims:
+        trailing["anomaly"] = ()
     for name, shape in trailing.items():
         if name not in claims:
             raise BundleError(str(path), f"an array {name!r}", f"arrays {sorted(claims)}")

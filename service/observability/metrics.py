@@ -23,6 +23,7 @@ VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "res
 #: 100 us to 60 s.
 SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0)
+ANOMALOUS = 0.999  # of a reading that counts as an anomaly
 SURPRISE = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 
 
@@ -240,6 +241,12 @@ class Metrics:
         )
         self.surprise_mean = self._gauge(
             "surprise_mean", "nats", "Mean surprise of the latest turn.", "As surprise does."
+        )
+        self.anomalies = self._counter(
+            "anomalies_total",
+            "readings",
+            f"Readings whose anomaly is {ANOMALOUS:g} or more: one in a thousand where nothing is wrong.",
+            "Something happens to the streams: their records name them.",
         )
 
     def hold(self, partitions: Collection[int], lag: Mapping[int, int]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from service.bundle import REQUIRED_QUANTILES, Manifest
-from service.observability.metrics import Metrics
+from service.observability.metrics import ANOMALOUS, Metrics
 from service.processing.alignment import Verdict
 from service.processing.engine import Forecasts
 from service.records import DeadLetter, Float64, Int64
@@ -114,6 +114,7 @@ def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) 
     one_step = np.asarray(forecasts.one_step, np.float64)
     scores = scaled(forecasts.scores, manifest.scores, one_step[..., upper] - one_step[..., lower])
     count_scores(metrics, manifest.targets, manifest.scores, scores, forecasts.surprise)
+    count_anomalies(metrics, forecasts.anomaly)
 
 
 def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float64:
@@ -150,6 +151,11 @@ def count_scores(
     if known.size:
         metrics.surprise.observe_many(known)
         metrics.surprise_mean.set(float(known.mean()))
+
+
+def count_anomalies(metrics: Metrics, anomaly: ArrayLike) -> None:
+    """Those of `anomaly` [n] that are ANOMALOUS or more; NaN is none."""
+    metrics.anomalies.inc(int(np.count_nonzero(np.asarray(anomaly) >= ANOMALOUS)))
 
 
 def count_dead_letters(metrics: Metrics, letters: Collection[DeadLetter]) -> None:

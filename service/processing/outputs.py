@@ -58,6 +58,7 @@ def encoded(topic: str, share: Share, forecasts: Forecasts, encoder: Encoder) ->
         forecasts.multi_step[rows],
         forecasts.has_multi[rows],
         forecasts.surprise[rows],
+        forecasts.anomaly[rows],
         forecasts.warm[rows],
     )
     return Output(topic, batch.partition, streams, values)

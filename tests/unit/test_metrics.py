@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.observability.histogram import Distribution
 from service.observability.metrics import PREFIX, SECONDS, STAGES, VERDICTS, Metrics
-from service.observability.recorder import SCORE_LIMIT, Stopwatch, count_scores, scaled
+from service.observability.recorder import SCORE_LIMIT, Stopwatch, count_anomalies, count_scores, scaled
 from service.processing.alignment import Verdict
 
 
@@ -83,6 +83,11 @@ def test_a_histogram_of_negative_values_has_a_sum_and_a_count(metrics: Metrics) 
     exposed = set(re.split(r"[\s{]+", generate_latest(metrics.registry).decode()))
     plain = [line.name for line in metrics.table if line.kind == "histogram" and not line.labels]
     assert {f"{name}_{part}" for name in plain for part in ("sum", "count")} <= exposed
+
+
+def test_one_reading_in_a_thousand_is_an_anomaly(metrics: Metrics) -> None:
+    count_anomalies(metrics, np.array([0.5, 0.9990001, np.nan, 1.0, 0.998], np.float32))
+    assert sample(metrics, "anomalies_total") == 2
 
 
 NAMES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80", "pit")
