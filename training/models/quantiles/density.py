@@ -51,6 +51,15 @@ def surprise(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tenso
     return -(share * log_density).sum(-1)
 
 
+def expected_surprise(quantiles: Tensor, levels: Sequence[float]) -> Tensor:
+    """The mean of `surprise` [...] over values that are distributed as `quantiles` [..., Q] say: the entropy."""
+    low, high = _tail_rates(quantiles, levels)
+    mass = torch.tensor([b - a for a, b in pairwise(levels)])
+    inside = (mass * (torch.log(_gaps(quantiles)) - torch.log(mass))).sum(-1)
+    below, above = levels[0], 1 - levels[-1]
+    return inside + below * (1 - torch.log(below * low)) + above * (1 - torch.log(above * high))
+
+
 def integral_transform(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tensor:
     """The forecast's distribution function at `value` [...]: uniform on [0, 1] if the forecast is calibrated."""
     low, high = _tail_rates(quantiles, levels)
