@@ -1,1 +1,1 @@
-"""How Eddycast and what it needs are run."""
+"""Deployment: the Dockerfile, and an Apache Kafka for tests and trials."""

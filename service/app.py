@@ -27,7 +27,7 @@ from service.model.runtime import Runtime
 from service.observability.health import Health
 from service.observability.http_port import HealthServer
 from service.observability.log import configure_log, get_log, log_everything
-from service.observability.metrics import PREFIX, Metrics
+from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.observability.throttle import Throttle
 from service.pipeline import Pipeline
 from service.settings.load import Settings
@@ -178,7 +178,7 @@ class Service:
         )
 
     def _count(self, name: str) -> int:
-        return int(self.metrics.registry.get_sample_value(PREFIX + name) or 0)
+        return int(self.metrics.registry.get_sample_value(METRIC_PREFIX + name) or 0)
 
 
 def _calm_collector() -> None:

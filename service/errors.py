@@ -1,41 +1,42 @@
-"""Every error that Eddycast raises on purpose, drawn once.
+"""The tree of errors that Eddycast raises.
 
     EddycastError
     ├── SettingsError        a setting is unknown, missing or contradicts another
     ├── MissingExtra         a command needs packages that are not installed
     ├── DataError            a file of history cannot be read as streams of observations
-    ├── FamilyError          a family of one's own does not load, fails, or breaks a law of forecasters
+    ├── FamilyError          a custom family does not load, fails, or breaks an invariant of forecasters
     ├── BundleError          a bundle is missing, damaged or breaks the contract
     ├── AddressInUse         the metrics port is taken
     ├── StateError           stored rows are damaged, foreign, of another layout, or disagree with the offsets
-    └── BrokerError          anything the broker, or the way to it, refused
+    └── BrokerError          a call to the broker failed or was refused
         ├── BrokerUnavailable    no broker answers (retry)
-        ├── AccessRefused        broker and service do not accept each other (end)
-        │   ├── TlsFailed            a certificate, a host name, or TLS where the other side speaks none
-        │   ├── AuthenticationFailed a password, a token or a mechanism is refused
+        ├── AccessRefused        broker and service do not accept each other (exit)
+        │   ├── TlsFailed            a certificate, a host name, or TLS against a plaintext listener
+        │   ├── AuthenticationFailed a password, token or mechanism was refused
         │   └── NotAuthorized        the broker's access control lacks a right
-        ├── TopicMissing         a topic is not there and may not be created
-        ├── MembershipLost       the group has moved on without us (rejoin)
-        ├── InstanceFenced       another process has our static instance id (end)
+        ├── TopicMissing         a topic does not exist and may not be created
+        ├── MembershipLost       the group has reassigned the partitions (rejoin)
+        ├── InstanceFenced       another process uses the same static instance id (exit)
         ├── ProduceFailed        a record was not acknowledged (retry from the committed offset)
-        ├── TransactionFailed    a transaction was refused (a new producer, everything since the last commit again)
-        │   ├── ProducerFenced       a newer producer has our id, or the transaction outlived its time-out
-        │   ├── RecordRefused        one of its records was refused for what it is (fewer records at a time)
-        │   └── CommitUnknown        nobody said whether the commit happened (look before doing it again)
-        ├── OffsetGone           the position to read from is not in the topic (settings say where to go on)
-        └── RecordTooLarge       a record exceeds what the topic takes
+        ├── TransactionFailed    a transaction failed (new producer, retry from the last commit)
+        │   ├── ProducerFenced       a newer producer uses the same id, or the transaction timed out
+        │   ├── RecordRefused        one record was refused for its content (retry with fewer records)
+        │   └── CommitUnknown        the outcome of a commit is unknown (check before retrying)
+        ├── OffsetGone           the position to read from is not in the topic (see the settings)
+        └── RecordTooLarge       a record exceeds the limit of the topic
 
-A record that cannot be read is not an exception: the codec returns it as a `DeadLetter` with its
-reason, because one bad record must never end the turn of the good ones.
+A record that cannot be read is not an exception: the decoder returns it as a `DeadLetter` with a reason,
+because one bad record must not fail the batch.
 """
 
 from __future__ import annotations
 
 
 class EddycastError(Exception):
-    """Something a person can act on. `what` went wrong and where; `action` is what to do about it.
+    """Base class. `what` states what went wrong and where, `action` what to do about it.
 
-    `retriable` says whether the same call may succeed later without a change by a person.
+    `retriable` is True if the same call may succeed later without intervention; `exit_code` is that of the
+    process if the error ends it.
     """
 
     retriable = False
@@ -51,13 +52,13 @@ class EddycastError(Exception):
 
 
 class SettingsError(EddycastError):
-    """Raised once, at start. The operator corrects the named setting."""
+    """Raised at start. The operator corrects the named setting."""
 
     exit_code = 2
 
 
 class MissingExtra(EddycastError):
-    """Raised by the command line. The user installs the named extra."""
+    """Raised by commands. The user installs the named extra."""
 
     exit_code = 2
 
@@ -69,8 +70,10 @@ class DataError(EddycastError):
 
 
 class FamilyError(EddycastError):
-    """Raised while training a family of one's own (`docs/forecasters.md`). Its author mends it; `trace` is the way
-    through their own code, where the error arose there."""
+    """Raised while training a custom family (`docs/forecasters.md`). Its author fixes it.
+
+    `trace` is the traceback within the author's code, if the error arose there.
+    """
 
     exit_code = 2
 
@@ -98,88 +101,106 @@ class AddressInUse(EddycastError):
 
 
 class StateError(EddycastError):
-    """Raised while restoring: the changelog is not what this service left there. Nothing is forecast from it. The
-    operator puts back the bundle or the topic it belongs to, or begins anew on purpose."""
+    """Raised while restoring or moving state: the changelog does not match bundle, offsets or itself.
+
+    Nothing is forecast from such state. The operator brings back the bundle or topic that belongs to it, or
+    starts over with a new changelog.
+    """
 
     exit_code = 6
 
 
 class BrokerError(EddycastError):
-    """Raised by `broker/` only, already translated from the client's own errors."""
+    """Raised by `broker/` only, which translates the errors of the Kafka client."""
 
     exit_code = 5
 
 
 class BrokerUnavailable(BrokerError):
-    """No broker answers: retried, and said every few seconds."""
+    """No broker answers. Retried, and logged every few seconds."""
 
     retriable = True
 
 
 class AccessRefused(BrokerError):
-    """At any call: one of those below. Waiting does not cure it, so the process ends. The operator corrects settings,
+    """Raised by any call. Retrying does not help, so the process ends; the operator corrects settings,
     certificates or rights."""
 
 
 class TlsFailed(AccessRefused):
-    """While connecting: no TLS connection that both sides trust."""
+    """Raised while connecting: the TLS handshake failed."""
 
 
 class AuthenticationFailed(AccessRefused):
-    """While connecting: the broker does not know this user, its secret, or the way it is shown."""
+    """Raised while connecting: the broker refused the user, its secret or the SASL mechanism."""
 
 
 class NotAuthorized(AccessRefused):
-    """At any call: the user is known and may not do this. The operator grants the named right."""
+    """Raised by any call: the user lacks a right. The operator grants the named right."""
 
 
 class TopicMissing(BrokerError):
-    """At start: a topic is missing and creation is off. The operator creates it."""
+    """Raised at start: a topic is missing and creation is off. The operator creates it."""
 
 
 class MembershipLost(BrokerError):
-    """While committing: the group gave our partitions to another member. Drop their state and rejoin."""
+    """Raised while committing: the partitions went to another member. Their state is dropped and the
+    service rejoins the group."""
 
     retriable = True
 
 
 class InstanceFenced(BrokerError):
-    """At any call of a static member: another process took its instance id. The process ends, for the other one has
-    its partitions. The operator gives each process an instance id of its own."""
+    """Raised by any call of a static member: another process took over its instance id and its partitions.
+
+    The process ends. The operator gives each process its own instance id.
+    """
 
 
 class ProduceFailed(BrokerError):
-    """While flushing: a record was not acknowledged. Nothing is committed; the turn is done again."""
+    """Raised while flushing: a record was not acknowledged. Nothing is committed; the turn is retried."""
 
     retriable = True
 
 
 class TransactionFailed(BrokerError):
-    """Inside a transaction, which was not committed (one exception stands below). The producer is thrown away and a
-    new one built."""
+    """Raised inside a transaction, which was not committed (except maybe for `CommitUnknown`).
+
+    The producer is discarded and a new one created.
+    """
 
     retriable = True
 
 
 class ProducerFenced(TransactionFailed):
-    """Inside a transaction: the broker has aborted it, for a newer producer with the same transactional id or because
-    it took longer than its time-out. If it comes back, two processes share an id: the operator looks for the other."""
+    """Raised inside a transaction that the broker aborted: a newer producer uses the same transactional id,
+    or the transaction timed out.
+
+    If it recurs, two processes share an id; the operator stops one of them.
+    """
 
 
 class CommitUnknown(TransactionFailed):
-    """While committing: no answer came. It was committed or it was not, and the committed offsets say which, once a
-    new producer with the same id is there. What was kept to undo the transaction is of no use until then."""
+    """Raised while committing: no answer came, so the transaction is committed or not.
+
+    The committed offsets tell which, once a new producer with the same id has been initialized. Until then
+    the undo journal must not be applied.
+    """
 
 
 class RecordRefused(TransactionFailed):
-    """Inside a transaction: a record was refused for its size, stamp or content, and will be again. Fewer records are
-    tried at a time, until it is known which one."""
+    """Raised inside a transaction: a record was refused for its size, stamp or content, and will be again.
+
+    The batch is retried with fewer records at a time until that record is found.
+    """
 
 
 class OffsetGone(BrokerError):
-    """While reading: retention has deleted the position, or the topic was made anew. The operator decides what to do
-    about the records in between."""
+    """Raised while reading: retention deleted the position, or the topic was recreated.
+
+    The operator decides what happens to the records in between.
+    """
 
 
 class RecordTooLarge(BrokerError):
-    """A record exceeds the topic's or the client's limit. The operator raises it or shortens the horizon."""
+    """A record exceeds the topic's or client's limit. The operator raises it or shortens the horizon."""

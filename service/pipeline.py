@@ -41,7 +41,7 @@ from service.observability.health import Health
 from service.observability.log import get_log
 from service.observability.metrics import Metrics
 from service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
-from service.processing.processor import Done, Work
+from service.processing.processor import Processed, Processor
 from service.records import PartitionBatch, next_offset
 from service.settings.options import Options
 from service.state.store import Store
@@ -70,7 +70,7 @@ class Pipeline:
         max_gap = options.max_gap or runtime.manifest.max_gap
         self._store = Store(runtime.manifest, options.state_ttl_ms, max_gap, options.far_future_ms)
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
-        self._work = Work(runtime, self._store, options.work, self._stage)
+        self._work = Processor(runtime, self._store, options.work, self._stage)
         self._attempts = Attempts(options.input_topic, options.max_poll_records, options.give_up_s)
         self._trouble = Trouble(metrics)
         self._bad_data = BadData((options.input_topic, options.dead_letter_topic))
@@ -186,7 +186,7 @@ class Pipeline:
         if batches:
             self._pace.begin()
             bounds = self._options.max_steps, self._pace.portion
-            for portion in self._work.portions(batches, self._attempts.hopeless, *bounds):
+            for portion in self._work.chunks(batches, self._attempts.hopeless, *bounds):
                 self._pace.go_on()
                 done = self._work.run(portion)
                 self._failures.served(sum(len(one.batch) for one in portion), (one.error for one in done.letters))
@@ -219,20 +219,20 @@ class Pipeline:
             if is_quiet and position > self._checkpoint.position(partition):
                 self._checkpoint.record(partition, position)
 
-    def _produce(self, done: Done, polled: float) -> None:
+    def _produce(self, done: Processed, polled: float) -> None:
         with self._stage("produce"):
             for output in done.outputs:
                 self._checkpoint.produce(output)
-        for one in done.portion:
+        for one in done.chunk:
             batch, observations = one.batch, one.observations
             self._checkpoint.record(batch.partition, next_offset(batch))
             self._store.journal.remove(batch.partition, one.tombstones.streams)
             self._metrics.tombstones.inc(len(one.tombstones))
             self._metrics.evicted.inc(self._store.eviction.advance(batch, observations.timestamps))
         self._checkpoint.steps += done.steps
-        for share in done.shares:
+        for share in done.partition_forecasts:
             self._latencies.produced(share.batch.partition, share.batch.record_times[share.here], polled)
-        self._bad_data.note(done.letters, [one.observations for one in done.portion], done.forecasts.verdicts)
+        self._bad_data.add(done.letters, [one.observations for one in done.chunk], done.forecasts.verdicts)
         count_dead_letters(self._metrics, done.letters)
         self._metrics.missing_codes.inc(done.codes)
         count_forecasts(self._metrics, self._manifest, done.forecasts)
@@ -316,7 +316,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Leave the group and give up the connections. Nothing is committed."""
-        self._bad_data.say(now=True)
+        self._bad_data.log_due(now=True)
         self._checkpoint.close()
         self._connections.close()
 
@@ -325,5 +325,5 @@ class Pipeline:
         self._metrics.streams.set(len(self._store.arena))
         self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
-        self._bad_data.say()
+        self._bad_data.log_due()
         self._serving.show()

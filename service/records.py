@@ -1,6 +1,6 @@
-"""The nouns of the service: columns of records, observations and dead letters. Imports nothing of ours.
+"""The nouns of the service: columns of records, observations and dead letters. Imports no other module.
 
-A column is a numpy array (or a list of bytes) with one entry a record; columns of one object have equal length.
+A column is a numpy array or a list of bytes with one entry per record; columns of one object have equal length.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from numpy.typing import NDArray
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
-#: Larger numbers are no readings, in files and on the wire. A float32 holds what is within.
+#: Largest absolute value of a reading, in files and on the wire; representable as float32.
 LARGEST = 1e30
 
 #: The last millisecond of the year 9999.
 LAST_TIMESTAMP = 253_402_300_799_999
 
-#: What the service itself remembers of a stream, before any model's tensors. All zeros = never seen.
-PREFIX = np.dtype(
+#: The service's own part of a state row, in front of the model's tensors. All zeros = stream never seen.
+ROW_PREFIX = np.dtype(
     [
         ("last_slot", "<i8"),  # slot of the last step, in intervals since the epoch
         ("last_timestamp", "<i8"),  # stamp of the last accepted reading, ms
-        ("phase", "<f8"),  # where in its slot this sensor reads, ms (DESIGN: phase lock)
+        ("phase", "<f8"),  # offset of this sensor's readings from their slot, ms (`processing/alignment.py`)
         ("observations", "<i8"),  # accepted readings since the row started; 0 = never seen
         ("late_timestamp", "<i8"),  # stamp of the last late reading, ms
-        ("late_run", "<i8"),  # late readings in a row, in increasing order
+        ("late_run", "<i8"),  # length of the current run of late readings with increasing stamps
     ]
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A record batch, or the rest of one, that cannot be read. `error` and `reason` as a dead letter has them."""
+    """A record batch, or the rest of one, that cannot be read. `error` and `reason` as in `DeadLetter`."""
 
-    first: int  # offset
-    last: int  # offset
+    first: int  # first offset
+    last: int  # last offset
     codec: str
     error: str
     reason: str
@@ -46,20 +46,20 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class PartitionBatch:
-    """What one poll brought from one partition, in offset order.
+    """Records of one partition from one poll, in offset order.
 
-    A record batch that cannot be read is one entry, at its first offset: no key, and its bytes as they lie in the log
-    as value.
+    A record batch that cannot be read is one entry at its first offset, without a key and with the raw
+    bytes of the batch as value.
     """
 
     topic: str
     partition: int
     keys: list[bytes | None]
     values: list[bytes | None]
-    timestamps: Int64  # the broker's record time, ms
+    timestamps: Int64  # broker time of each record, ms
     offsets: Int64
-    damaged: Mapping[int, Damage] = field(default_factory=dict)  # by the entry's offset
-    end: int | None = None  # the position behind it, where that is not right behind the last record
+    damaged: Mapping[int, Damage] = field(default_factory=dict)  # by offset of the entry
+    end: int | None = None  # next position, if that is not the one after the last record
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -67,13 +67,13 @@ class PartitionBatch:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Decoded records of one partition, in offset order. `value` is [n, channels]; NaN = missing."""
+    """Decoded records of one partition, in offset order."""
 
     partition: int
     streams: list[bytes]
-    timestamps: Int64  # the reading's own stamp, ms since the epoch, UTC
-    values: Float64
-    record_times: Int64  # the broker's record time, ms
+    timestamps: Int64  # stamp of each reading, ms since the epoch, UTC
+    values: Float64  # [n, channels]; NaN = missing
+    record_times: Int64  # broker time of each record, ms
     offsets: Int64
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """Records of one partition with a key and no value, in offset order: each asks to forget its stream."""
+    """Records of one partition with a key and no value, in offset order: requests to forget a stream."""
 
     streams: list[bytes]
     offsets: Int64
@@ -93,8 +93,10 @@ class Tombstones:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that was not forecast, whole, with where it came from and why. `error` is a short stable
-    word (a metric's label), `reason` a sentence for a person."""
+    """A record that could not be forecast, with its origin and the reason.
+
+    `error` is a short stable word, used as a metric label; `reason` is a sentence for people.
+    """
 
     topic: str
     partition: int
@@ -103,10 +105,13 @@ class DeadLetter:
     value: bytes | None
     error: str
     reason: str
-    damage: Damage | None = None  # it stands for more than one record
+    damage: Damage | None = None  # set if the letter stands for a whole record batch
 
 
 def next_offset(batch: PartitionBatch) -> int:
-    """The offset to commit once `batch` is done: the one after its last record, and after the records behind it that
-    nobody is to see. The only place with this +1."""
+    """Return the offset to commit once `batch` is processed.
+
+    That is the offset after its last record, and after control records or aborted ones that follow. The +1
+    of committed offsets is computed here and nowhere else.
+    """
     return int(batch.offsets[-1]) + 1 if batch.end is None else batch.end

@@ -1,4 +1,4 @@
-"""Files that a command writes: asked for before the work, and one line where they cannot be written."""
+"""Output files of commands: checked before the work starts, and a one-line error if writing fails."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from service.errors import DataError
 
 
 def unwritable(path: Path, error: OSError) -> DataError:
-    """What to say of a file or folder that cannot be written."""
+    """Return the error for a file or folder that cannot be written."""
     return DataError(f"{path} cannot be written: {error.strerror or error}", "free some space, or name another place")
 
 
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
-    """While a command writes to `path`: raises DataError where that fails."""
+    """Context in which a command writes to `path`; raises DataError if that fails."""
     try:
         yield
     except OSError as error:
@@ -25,8 +25,10 @@ def written_to(path: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Make the folders that a file will stand in, and look whether it can be written; leaves no file behind and
-    changes none. Raises DataError."""
+    """Create the parent folders of `path` and check that it can be written, without creating or changing it.
+
+    Raises DataError.
+    """
     with written_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         there = path.exists()

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training.fitting.recurrent import Report
+from training.fitting.recurrent import TrainingProgress
 
 
 @contextmanager
-def training_bar(console: Console, title: str) -> Iterator[Report]:
+def training_bar(console: Console, title: str) -> Iterator[TrainingProgress]:
     """A bar that stays on the screen when it ends; give the yielded function to the training."""
     columns = (
         TextColumn("{task.description}"),

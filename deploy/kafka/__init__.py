@@ -1,4 +1,4 @@
-"""A real Apache Kafka on this machine, without Docker: `python -m deploy.kafka`, or `KafkaServer` from tests."""
+"""Run Apache Kafka locally without Docker: `python -m deploy.kafka`, or `KafkaServer` in tests."""
 
 from deploy.kafka.server import HURRIED, KafkaServer, KafkaServerError
 

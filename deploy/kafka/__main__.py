@@ -1,4 +1,4 @@
-"""`python -m deploy.kafka`: run a real Kafka until ctrl-C."""
+"""`python -m deploy.kafka`: run Apache Kafka until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from deploy.kafka.server import KafkaServer, KafkaServerError
 
 
 def main() -> int:
-    """Start, say where, wait for SIGINT or SIGTERM, stop."""
+    """Start a cluster, print its addresses, and stop it at SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.kafka", description="Run Apache Kafka on this machine until ctrl-C."
+        prog="python -m deploy.kafka", description="Run Apache Kafka on this machine until Ctrl-C."
     )
     parser.add_argument("--port", type=int, default=9092, help="port of the first node (default: %(default)s)")
     parser.add_argument("--nodes", type=int, default=1, help="brokers in the cluster (default: %(default)s)")
@@ -21,15 +21,15 @@ def main() -> int:
         "--secure", action="store_true", help="one node with TLS, SASL and ACLs: deploy/kafka/secure.py"
     )
     arguments = parser.parse_args()
-    over = threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
+        signal.signal(number, lambda *_: stop.set())
     try:
         with _server(arguments) as server:
             print(f"Kafka is ready: {server.bootstrap_servers}", flush=True)
-            print("\n".join(server.ways_in()), flush=True)
-            print(f"log: {server.log_files()[0]}  (ctrl-C stops it and removes its data)", flush=True)
-            over.wait()
+            print("\n".join(server.details()), flush=True)
+            print(f"log: {server.log_files()[0]}  (Ctrl-C stops it and removes its data)", flush=True)
+            stop.wait()
     except KafkaServerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -39,7 +39,7 @@ def main() -> int:
 def _server(arguments: argparse.Namespace) -> KafkaServer:
     if not arguments.secure:
         return KafkaServer(arguments.nodes, port=arguments.port)
-    from deploy.kafka.secure import SecureKafka  # needs `cryptography`, which a plain Kafka does not
+    from deploy.kafka.secure import SecureKafka  # imports cryptography
 
     return SecureKafka(port=arguments.port)
 

@@ -1,4 +1,4 @@
-"""Kafka's jars: fetched by Maven once, kept in the user's cache, shared by every process."""
+"""Kafka's jars, fetched once with Maven into the user's cache and shared by all processes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ POM = Path(__file__).with_name("pom.xml")
 
 
 class KafkaServerError(Exception):
-    """Kafka could not be fetched or started. The message says why and where to look."""
+    """Kafka could not be fetched or started; the message names the reason and the log."""
 
 
 def jars() -> Path:
-    """The directory with every jar that `pom.xml` names; fetched first if it is not there.
+    """Return the directory with all jars of `pom.xml`, fetching them if needed.
 
-    Raises KafkaServerError when Maven is missing or fails.
+    Raises KafkaServerError if Maven is missing or fails.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eddycast"
     content = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
@@ -29,17 +29,17 @@ def jars() -> Path:
         return directory
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "kafka.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test workers may ask at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test workers may run concurrently
         if not directory.is_dir():
             _fetch(directory)
     return directory
 
 
 def _fetch(directory: Path) -> None:
-    """Copy the jars beside `directory`, then rename: a directory that exists is complete."""
+    """Fetch the jars into a temporary directory and rename it, so that `directory` is always complete."""
     maven = shutil.which("mvn")
     if maven is None:
-        raise KafkaServerError("Maven is needed once, to fetch Apache Kafka: install it (`apt install maven`)")
+        raise KafkaServerError("Maven is needed to fetch Apache Kafka: install it (`apt install maven`)")
     partial = Path(tempfile.mkdtemp(prefix="kafka-", dir=directory.parent))
     try:
         command = [maven, "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"]

@@ -1,4 +1,4 @@
-"""One Kafka node as a process that cannot outlive whoever started it."""
+"""One Kafka node, run as a process that cannot outlive its parent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.kafka.jars import KafkaServerError
 
 READY = b"Kafka Server started"
-#: Runs its arguments and waits for them. When the writer of standard input is gone, however it went, so is the child.
+#: Shell script that runs its arguments, and kills them when the writer of its standard input has exited.
 _GUARD = """
 exec 3<&0
 "$@" </dev/null &
@@ -27,12 +27,12 @@ exit $code
 
 
 class Node:
-    """A JVM, its log file, and how to end or freeze it."""
+    """A JVM and its log file; can be started, killed and frozen."""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        self._alive: int | None = None  # read end of a pipe that every process of the group holds open
+        self._alive: int | None = None  # read end of a pipe held open by all processes of the group
         self._started_at = 0
         self.log = log
 
@@ -41,7 +41,7 @@ class Node:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process; `await_ready` waits for it."""
+        """Start the process without waiting; see `await_ready`."""
         self._started_at = self.log.stat().st_size if self.log.exists() else 0
         self._alive, held = os.pipe()
         with self.log.open("ab") as log:
@@ -50,14 +50,17 @@ class Node:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a ctrl-C in the terminal is ours to handle
+                start_new_session=True,  # keeps Ctrl-C in the terminal from killing the JVM
                 pass_fds=[held],
             )
         os.close(held)
 
     def await_ready(self, deadline: float) -> None:
-        """Wait until Kafka says that it has started. Raises KafkaServerError with the end of the log."""
-        while READY not in self._said():
+        """Wait until Kafka logs that it has started. Raises KafkaServerError with the end of the log.
+
+        `deadline` is a monotonic time, s.
+        """
+        while READY not in self._output():
             if not self.running:
                 raise KafkaServerError(f"Kafka stopped while starting, see {self.log}:\n{self._tail()}")
             if time.monotonic() > deadline:
@@ -65,7 +68,7 @@ class Node:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """SIGKILL, as when the machine loses power."""
+        """Kill the node with SIGKILL and wait until it is gone."""
         if self._process is not None:
             self.signal(signal.SIGKILL)
             self._reap()
@@ -78,19 +81,20 @@ class Node:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """While the block lasts the JVM is stopped (SIGSTOP): connections stay open, nothing is answered.
+        """Context in which the JVM is stopped (SIGSTOP): connections stay open, but nothing responds.
 
-        On a busy machine threads run on for a while after the signal, and answer: the block begins when all rest."""
+        On a busy machine threads continue for a while after the signal; the block starts when all are stopped.
+        """
         self.signal(signal.SIGSTOP)
         try:
-            while self._process is not None and not _at_rest(self._process.pid):
+            while self._process is not None and not _is_stopped(self._process.pid):
                 time.sleep(0.001)
             yield
         finally:
             self.signal(signal.SIGCONT)
 
     def _reap(self) -> None:
-        """Return when the last process is gone: only then are its port and its data free."""
+        """Wait until the last process is gone, because only then are its port and data free."""
         if self._process is None or self._alive is None:
             return
         self._process.wait()
@@ -101,17 +105,17 @@ class Node:
         os.close(self._alive)
         self._process = self._alive = None
 
-    def _said(self) -> bytes:
+    def _output(self) -> bytes:
         with self.log.open("rb") as log:
             log.seek(self._started_at)
             return log.read()
 
     def _tail(self) -> str:
-        return self._said()[-3000:].decode(errors="replace")
+        return self._output()[-3000:].decode(errors="replace")
 
 
-def _at_rest(group: int) -> bool:
-    """Whether every thread of a process group is stopped, or gone; where there is no /proc nobody can tell."""
+def _is_stopped(group: int) -> bool:
+    """True if every thread of a process group is stopped or gone, or if there is no /proc."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if int(_stat(process)[2]) == group and any(_stat(task)[0] not in "tTZX" for task in process.glob("task/*")):
@@ -120,5 +124,5 @@ def _at_rest(group: int) -> bool:
 
 
 def _stat(folder: Path) -> list[str]:
-    """State, parent and group of a process or thread, and all that follows its name (`man 5 proc`)."""
+    """Return the fields of /proc/…/stat after the name: state, parent, group, … (`man 5 proc`)."""
     return (folder / "stat").read_text().rpartition(")")[2].split()

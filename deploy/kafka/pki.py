@@ -1,4 +1,4 @@
-"""Certificates for a Kafka on this machine: good ones, and each kind of bad one. Made anew for every server."""
+"""Certificates for a local Kafka: valid ones and each kind of invalid one, created for every server."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-#: Decrypts `Pki.client_key_encrypted`.
-KEY_PASSWORD = "key-password"  # noqa: S105 - of a key that lives as long as a test
+#: Password of `Pki.client_key_encrypted`.
+KEY_PASSWORD = "key-password"  # noqa: S105 - the key exists only during a test
 _DAY = dt.timedelta(days=1)
 _HERE = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
 
 
 class Pki(NamedTuple):
-    """PEM files. Those of a server hold its key and its certificate, as Kafka wants them."""
+    """PEM files. Those of servers hold key and certificate, as Kafka requires."""
 
     ca: Path
-    other_ca: Path  # has signed nothing
+    other_ca: Path  # has signed no server certificate
     server: Path
     expired: Path
-    wrong_host: Path  # for kafka.example alone
+    wrong_host: Path  # valid for kafka.example only
     client: Path  # certificate of CN=service
     client_key: Path
     client_key_encrypted: Path
@@ -75,7 +75,7 @@ def _authority(name: str) -> _Identity:
 
 
 def _signed(ca: _Identity, name: str, names: Sequence[x509.GeneralName] = (), days: int = 30) -> _Identity:
-    """A key, and the authority's certificate for it, which ends in `days`."""
+    """Create a key and a certificate for it signed by `ca`, valid for `days`."""
     key = ec.generate_private_key(ec.SECP256R1())
     blank = _blank(key, name, days).issuer_name(ca.certificate.subject)
     if names:

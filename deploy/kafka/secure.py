@@ -1,18 +1,18 @@
-"""A Kafka on loopback ports that speaks TLS and SASL and asks for rights: `python -m deploy.kafka --secure`.
+"""A Kafka on loopback ports with TLS, SASL and ACLs: `python -m deploy.kafka --secure`.
 
-One node, a listener for each way in:
+One node with a listener per kind of access:
 
-    PLAINTEXT    no TLS; everybody is User:ANONYMOUS, who may do everything: for administration
-    TLS          TLS; User:ANONYMOUS too
-    MTLS         TLS that wants a client certificate; CN=service is User:CN=service
+    PLAINTEXT    no TLS; every client is User:ANONYMOUS, a super user, for administration
+    TLS          TLS; clients are User:ANONYMOUS as well
+    MTLS         TLS with a required client certificate; CN=service is User:CN=service
     SASL         SASL over TLS: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER
     CLEAR        SASL without TLS
     EXPIRED      TLS with an expired certificate
     WRONG_HOST   TLS with a certificate for another host
-    ELSEWHERE    no TLS; tells its clients to go to a host that does not exist
+    ELSEWHERE    no TLS; advertises a host that does not exist
 
-`admin` may do everything, all other users what ACLs allow. OAUTHBEARER takes unsigned tokens (`unsigned_token`), as
-Kafka itself offers for tests.
+`admin` is a super user; other users have the rights that ACLs grant. OAUTHBEARER accepts unsigned tokens
+(`unsigned_token`), which Kafka supports for tests.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from deploy.kafka.pki import make_pki
 from deploy.kafka.server import KafkaServer, free_ports
 
-#: Users of PLAIN and SCRAM, and their passwords.
+#: Users and passwords for PLAIN and SCRAM.
 USERS = {"admin": "admin-secret", "service": "service-secret", "guest": "guest-secret"}
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 _PROTOCOLS = {
@@ -40,16 +40,18 @@ _PROTOCOLS = {
     "WRONG_HOST": "SSL",
     "ELSEWHERE": "PLAINTEXT",
 }
-#: The host that ELSEWHERE names.
+#: Host advertised by ELSEWHERE.
 NOWHERE = "nowhere.invalid"
-#: Apart from those of the node itself.
+#: Range of ports for the listeners, distinct from the node's own.
 _PORTS = range(15_000, 20_000)
 _LOGIN = "org.apache.kafka.common.security"
 
 
 class SecureKafka(KafkaServer):
-    """One node with all listeners of this file. `port` is that of PLAINTEXT, the others follow it; free ports if not
-    given. `pki` holds the certificates."""
+    """One node with all listeners of this file.
+
+    `port` is that of PLAINTEXT, followed by the others; by default free ports. `pki` holds the certificates.
+    """
 
     def __init__(self, *, port: int | None = None, jvm: Sequence[str] = ()) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="eddycast-pki-"))
@@ -66,22 +68,22 @@ class SecureKafka(KafkaServer):
         super().__init__(port=port, config=self._configured(), formatting=scram, jvm=jvm)
 
     def address(self, listener: str) -> str:
-        """HOST:PORT of a listener."""
+        """Return HOST:PORT of a listener."""
         return f"127.0.0.1:{self._listeners[listener]}" if listener in self._listeners else self.bootstrap_servers
 
-    def ways_in(self) -> list[str]:
+    def details(self) -> list[str]:
         """See `KafkaServer`."""
         listeners = [f"  {name:<11} {self.address(name)}" for name in self._listeners]
         users = ", ".join(f"{user} {password}" for user, password in USERS.items())
         return [*listeners, f"users: {users}", f"certificates: {self._folder}"]
 
     def stop(self) -> None:
-        """End the node; its data and certificates are removed."""
+        """Stop the node and remove its data and certificates."""
         super().stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _configured(self) -> dict[str, str]:
-        """Lines of `server.properties`."""
+        """Return settings for `server.properties`."""
         ways = [f"{name}://127.0.0.1:{port}" for name, port in self._listeners.items()]
         elsewhere = f"ELSEWHERE://{NOWHERE}:{self._listeners['ELSEWHERE']}"
         protocols = [f"{name}:{protocol}" for name, protocol in _PROTOCOLS.items()]
@@ -113,7 +115,7 @@ class SecureKafka(KafkaServer):
 
 
 def unsigned_token(user: str, seconds: float = 3600.0) -> str:
-    """A token for OAUTHBEARER that the test broker believes: `user`, valid for so long from now on."""
+    """Return an OAUTHBEARER token that the test broker accepts, for `user` and valid for `seconds`."""
     now = int(time.time())
     parts = {"alg": "none"}, {"sub": user, "iat": now - 60, "exp": now + int(seconds)}
     return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts) + "."

@@ -1,4 +1,4 @@
-"""A Kafka cluster on loopback ports, for as long as a `with` block lasts."""
+"""A Kafka cluster on loopback ports, as a context manager."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = ["HURRIED", "KafkaServer", "KafkaServerError"]
 
 _HERE = Path(__file__).parent
 _START_TIMEOUT_S = 180.0
-#: Compiles quickly rather than well: starts in two thirds of the time, which is most of what a short test needs.
+#: JVM options for short tests: less optimization, so that Kafka starts in two thirds of the time.
 HURRIED = ("-XX:TieredStopAtLevel=1",)
 
 
 class KafkaServer:
-    """`nodes` Kafka processes, each broker and controller, data in a temporary directory.
+    """`nodes` Kafka processes, each both broker and controller, with data in a temporary directory.
 
-    `port` is the first node's (free ports otherwise); `config` adds or overrides lines of `server.properties` and may
-    use its fields in braces, `each` does the same for one node after the other; `jvm` are options of the virtual
-    machine: `HURRIED` for a short life; `formatting` are words for Kafka's storage tool. Usable as a context manager.
-    Nothing survives it, nor the process that made it.
+    `port` is that of the first node (default: free ports). `config` adds or overrides lines of
+    `server.properties` and may use its placeholders in braces; `each` does the same per node. `jvm` are
+    options of the JVM, such as `HURRIED`, and `formatting` arguments for Kafka's storage tool. Processes and
+    data are removed at the end, also if the parent process dies.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class KafkaServer:
         formatting: Sequence[str] = (),
     ) -> None:
         if nodes < 1:
-            raise ValueError("a cluster has at least one node")
+            raise ValueError("a cluster needs at least one node")
         self._count = nodes
         self._jvm = [f"-Xmx{heap}", "-XX:+UseSerialGC", *jvm]
         self._formatting = formatting
@@ -61,12 +61,12 @@ class KafkaServer:
 
     @property
     def bootstrap_servers(self) -> str:
-        """HOST:PORT of every broker, comma-separated, as clients want it."""
+        """HOST:PORT of every broker, comma-separated."""
         return ",".join(f"127.0.0.1:{port}" for port in self._ports[: self._count])
 
     @property
     def controller_port(self) -> int:
-        """Where the first node's controller listens, which is not for clients."""
+        """Port of the first node's controller, which is not for clients."""
         return self._ports[self._count]
 
     def __enter__(self) -> Self:
@@ -79,9 +79,9 @@ class KafkaServer:
         self.stop()
 
     def start(self) -> None:
-        """Fetch the jars if needed, format the storage and start every node; returns when all are ready.
+        """Fetch the jars if needed, format the storage, start every node and wait until all are ready.
 
-        Raises KafkaServerError, naming the log and quoting its end; nothing is left running then.
+        Raises KafkaServerError with the end of the log; no process is left running then.
         """
         java = shutil.which("java")
         if java is None:
@@ -107,22 +107,22 @@ class KafkaServer:
             raise
 
     def stop(self) -> None:
-        """End every node and remove the data, which is why nobody needs to close it first."""
+        """Kill every node and remove the data."""
         directory = self._directory
         self._kill_all()
         if directory is not None:
             shutil.rmtree(directory, ignore_errors=True)
 
     def kill(self, node: int = 0) -> None:
-        """SIGKILL one node. Its port and data stay its own: `restart` brings it back."""
+        """Kill one node with SIGKILL; `restart` brings it back with the same port and data."""
         self._nodes[node].kill()
 
     def pause(self, node: int = 0) -> contextlib.AbstractContextManager[None]:
-        """A `with` block during which one node is frozen (SIGSTOP): it holds its connections and answers nothing."""
+        """Context in which one node is frozen (SIGSTOP): it keeps its connections but does not respond."""
         return self._nodes[node].frozen()
 
     def restart(self) -> None:
-        """Start every node that is not running, on its old port and data; returns when all are ready."""
+        """Start every node that is not running, with its old port and data, and wait until all are ready."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         down = [node for node in self._nodes if not node.running]
         for node in down:
@@ -130,16 +130,16 @@ class KafkaServer:
         for node in down:
             node.await_ready(deadline)
 
-    def ways_in(self) -> list[str]:
-        """Lines for people: how else it is reached."""
+    def details(self) -> list[str]:
+        """Return lines for people about further listeners and users."""
         return []
 
     def log_files(self) -> list[Path]:
-        """Where each node writes."""
+        """Return the log file of each node."""
         return [node.log for node in self._nodes]
 
     def _write_properties(self, index: int) -> Path:
-        """Fill in `server.properties` for one node."""
+        """Write `server.properties` of one node and return its path."""
         if self._directory is None:
             raise KafkaServerError("the cluster has not been started")
         controllers = self._ports[self._count :]
@@ -160,7 +160,7 @@ class KafkaServer:
         return path
 
     def _kill_all(self) -> None:
-        """Leave no process; the directory stays, because the error names the log in it."""
+        """Kill every node; the directory stays, because errors refer to the log in it."""
         for node in self._nodes:
             node.kill()
         self._nodes.clear()
@@ -175,7 +175,7 @@ def _format(command: list[str], log: Path) -> None:
 
 
 def free_ports(count: int, within: range = range(20_000, 32_000)) -> list[int]:
-    """Ports nobody listens on, below the range that outgoing connections use: a restart finds them free again."""
+    """Return unused ports below the range of outgoing connections, so that they are still free at a restart."""
     ports: list[int] = []
     while len(ports) < count:
         port = random.choice(within)  # noqa: S311 - spread, not secrecy

@@ -29,7 +29,8 @@ def sign(
     key: Annotated[Path, typer.Option(help="The file with the private key.")],
 ) -> None:
     """Sign a bundle: everything in it, as it is now."""
-    from service.bundle import MANIFEST, read_manifest
+    from service.bundle import MANIFEST
+    from service.model.manifest_file import read_manifest
     from service.sealing.signing import sign as signed
 
     manifest = read_manifest(directory)
@@ -40,7 +41,7 @@ def sign(
 @bundle.command()
 def show(directory: Directory) -> None:
     """Print what the manifest says; verifies hashes, and runs nothing."""
-    from service.bundle import read_manifest
+    from service.model.manifest_file import read_manifest
 
     manifest = read_manifest(directory)
     facts = manifest.model_dump(mode="json", exclude={"state", "parts", "files", "backtest", "training", "tools"})

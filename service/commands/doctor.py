@@ -147,11 +147,12 @@ def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partiti
     """What the bundle makes of the rows that there are, for each model that wrote some. Reads the whole changelog.
     Raises BrokerError."""
     from service.migration.snapshot import snapshots
-    from service.state.adoption import Adoption, unserved
+    from service.state.adoption import Adoption
     from service.state.changelog import RowCodec
+    from service.state.model_record import initial_record
 
     codec, name = RowCodec(manifest.state), settings.changelog
-    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
     reader, said = broker.reader(name), set[str]()
     patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
     try:
@@ -162,7 +163,7 @@ def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partiti
             except StateError as error:
                 yield _wrong("rows", error)
                 return
-            if about.marker is not None and (found := adopted.words) not in said:
+            if about.marker is not None and (found := adopted.summary) not in said:
                 said.add(found)
                 yield Finding("rows", found)
     finally:

@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.bundle import Manifest
-from service.commands.data_options import Operators, Source, reads_data
+from service.commands.data_options import Data, Operators, Reading
+from service.commands.expand import expand_options
 from service.errors import DataError
+from service.history import read_for_bundle
 from service.humanize import many
 from service.sealing.trust import Trust
 from service.simulation import Readings, merge
@@ -29,10 +31,11 @@ Write = Callable[["ReplayChunk"], None]
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
-@reads_data
+@expand_options
 def replay(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")],
-    source: Source,
+    data: Data,
+    reading: Reading,
     out: Annotated[Path, typer.Option(help="Where to: .parquet, or .jsonl for the records that the service writes.")],
     forecast_every: Annotated[int, typer.Option(min=1, help="Observations between two multi-step forecasts.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only this many readings.")] = None,
@@ -44,8 +47,8 @@ def replay(
     check_writable(out)
     from service.model.loading import load_runtime  # slow to import, and a wrong flag should not wait for it
 
-    runtime = load_runtime(bundle, trust=Trust.to_use(operators))
-    history = source.read_for(runtime.manifest)
+    runtime = load_runtime(bundle, trust=Trust.allowing(operators))
+    history = read_for_bundle(data, reading, runtime.manifest)
     console = Console(stderr=True, highlight=False)
     for note in history.notes:
         console.print(note, markup=False)
@@ -82,7 +85,7 @@ def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_ever
 @contextmanager
 def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
     """Write the service's own output records, one a line."""
-    from service.formats.json_codec import Encoder
+    from service.formats.json_encoder import Encoder
 
     encoder, names = Encoder(manifest), [name.encode() for name in readings.streams]
     with out.open("wb") as file:

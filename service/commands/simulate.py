@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from service.broker.port import Broker
-from service.commands.data_options import Source, listed, reads_data
+from service.commands.data_options import Data, Reading
+from service.commands.expand import expand_options
 from service.delivery.topics import create_topic
 from service.errors import BrokerError, TopicMissing
+from service.history import read_history
 from service.observability.log import configure_log, get_log
+from service.options import listed
 from service.settings.load import Settings, load_settings
 from service.signals import StopSignals
 from service.simulation import Readings, Sensors, merge, paced, shifted_to_end_at
@@ -22,9 +25,10 @@ from service.simulation import Readings, Sensors, merge, paced, shifted_to_end_a
 SAY_EVERY_S = 5.0
 
 
-@reads_data
+@expand_options
 def simulate(
-    source: Source,
+    data: Data,
+    reading: Reading,
     topic: Annotated[str | None, typer.Option(help="Where to; topics.input of the settings if not given.")] = None,
     speed: Annotated[float, typer.Option(min=0, help="Times as fast as it was; 0 = as fast as possible.")] = 60.0,
     kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="kafka.bootstrap_servers.")] = None,
@@ -38,10 +42,10 @@ def simulate(
     flags = [*(["--config", config] if config else []), *(["--kafka.bootstrap_servers", kafka] if kafka else [])]
     settings = load_settings(flags)
     configure_log(settings.log.format, settings.log.level)
-    history = source.read()
+    history = read_history(data, reading)
     for note in history.notes:
         get_log().info(note)
-    readings = merge(history, streams=listed(streams) or (), limit=limit)
+    readings = merge(history, streams=listed(streams or ""), limit=limit)
     if shift_to_now:
         readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
     from service.delivery.connect import kafka_broker, warn_of_risks

@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.bundle import read_manifest
 from service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from service.errors import MissingExtra, SettingsError
+from service.model.manifest_file import read_manifest
 from service.observability.log import configure_log
 from service.settings.load import Settings, load_settings
 from service.writing import check_writable, written_to
@@ -107,12 +107,12 @@ def bring(
     settings = _settings(context, str(file))
     _needs_polars()
     from service.migration.parquet_file import read_export
-    from service.migration.restore_into_group import Options, bring_in
+    from service.migration.restore_into_group import ImportOptions, import_rows
 
     manifest = read_manifest(settings.bundle.directory, settings.bundle.trust)
     exported = read_export(file, manifest)
-    options = Options(begin.value, None if partitioner is None else partitioner.value, force)
-    done = bring_in(_broker(settings), settings, manifest, exported, options)
+    options = ImportOptions(begin.value, None if partitioner is None else partitioner.value, force)
+    done = import_rows(_broker(settings), settings, manifest, exported, options)
     say = Console(highlight=False, soft_wrap=True, markup=False).print
     moved = "as they were" if done.partitioner is None else f"by {done.partitioner}, from {exported.header.partitions}"
     say(f"{done.streams:,} rows in {len(done.offsets)} partitions of {settings.changelog}, {moved}")

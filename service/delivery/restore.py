@@ -31,9 +31,10 @@ from service.delivery.crash_points import FaultPoint
 from service.delivery.start_positions import Position, Positions
 from service.errors import BrokerUnavailable, StateError
 from service.records import Int64, PartitionBatch
-from service.state.adoption import Adopted, Adoption, Generations, Recorded, check_grid, lost
+from service.state.adoption import Adopted, Adoption, Generations, check_grid, lost_parts
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
+from service.state.model_record import Recorded
 from service.state.stream_time import Clock
 
 #: Wait for an answer in the first slice, s; twice as long after each that was too short, up to the other.
@@ -243,8 +244,8 @@ class Restore:
         slots = self._arena.held(partition)
         if replay.recorded.model is None:
             check_grid(place, self._arena.prefix[slots], adopted.model)
-        for tensors, rows in lost(adopted.model, self._generations[slots]):
-            self._arena.blank(slots[rows], tensors)
+        for tensors, rows in lost_parts(adopted.model, self._generations[slots]):
+            self._arena.zero_tensors(slots[rows], tensors)
         return adopted
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from service.broker.port import Admin
 from service.delivery.rights import granting, listed, may_create, needed_rights
 from service.errors import BrokerError, NotAuthorized, TopicMissing
-from service.formats.json_codec import LETTER_BYTES, LETTER_HEADERS_BYTES
+from service.formats.json_encoder import LETTER_BYTES, LETTER_HEADERS_BYTES
 from service.formats.json_observation import KEY_LIMIT_BYTES
 from service.observability.log import get_log
 from service.settings.load import Settings

@@ -1,1 +1,1 @@
-"""Bytes to columns and back."""
+"""Record formats: bytes to columns and back."""

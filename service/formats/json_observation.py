@@ -1,22 +1,22 @@
-"""One record read by itself: the observation in it, or why there is none.
+"""Parse one record: its observation, or the reason why it has none.
 
-An observation is `{"timestamp": ms or ISO 8601, "value": number, null or array}` under the stream's name
-as key. Without a timestamp the record's own time counts; times without a zone are UTC; other fields are
-ignored; of a field that stands twice the last counts. A record with such a key and no value is none: it asks to forget
-the stream. Everything else is `Unreadable`, with an error of:
+An observation is `{"timestamp": ms or ISO 8601, "value": number, null or array}` with the stream's name as
+key. The timestamp defaults to the record's broker time; times without a zone are UTC; other fields are
+ignored; the last of duplicate fields counts. A record with such a key and no value is a tombstone: a request
+to forget the stream. Everything else is `Unreadable`, with one of these errors:
 
     no_key          the record has no key, or an empty one
-    bad_key         the key is not UTF-8, or holds control characters, as a number in binary does
-    too_large       key or value is larger than an observation can be
+    bad_key         the key is not UTF-8 or contains control characters, such as a binary number
+    too_large       key or value is larger than allowed
     not_json        the value is not a JSON object
     no_value        the object has no field "value"
-    not_a_number    the value is, or holds, a text, a boolean or an object
+    not_a_number    the value is or contains a string, a boolean or an object
     not_finite      the value is NaN, infinite or beyond LARGEST
-    wrong_channels  the value has another number of channels than the model
-    bad_timestamp   the timestamp cannot be read, is negative or after the year 9999
-    seconds         the timestamp is a number that reads as seconds: in milliseconds it is before `earliest`
-    far_future      the timestamp is further ahead of the record's own time than allowed; where it has none, of the
-                    last record's before it that has one
+    wrong_channels  the number of values differs from the model's channels
+    bad_timestamp   the timestamp cannot be parsed, is negative or after the year 9999
+    seconds         the timestamp is a number that looks like seconds: in ms it is before `earliest`
+    far_future      the timestamp is too far ahead of the record's broker time, or of that of the last
+                    record before it that has one
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ import msgspec
 from service.humanize import span
 from service.records import LARGEST, LAST_TIMESTAMP
 
-#: Larger ones are refused: the name of a stream is kept for as long as the stream lives.
+#: Maximum bytes of a key, because it is kept in memory as long as its stream, and of a value.
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1_048_576
-#: Numbers below are taken for seconds: 3 March 1973 in milliseconds, the year 5138 in seconds.
+#: Smaller numbers are taken for seconds: 3 March 1973 in milliseconds, the year 5138 in seconds.
 EARLIEST = 100_000_000_000
-#: In a name they mean that a key is no text: most often a number in binary.
+#: Control characters: a key that contains one is not text but most likely a binary number.
 CONTROLS = bytes([*range(32), 127])
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MISSING = math.nan
-_KINDS = {dict: "an object", list: "an array", str: "a text", bool: "a boolean", type(None): "null"}
+_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 Value = float | list[float | None] | None
 
 
 class Scalar(msgspec.Struct, gc=False):
-    """The JSON of an observation of one channel. An array of one is a number, too."""
+    """JSON of an observation with one channel; an array of one number is accepted."""
 
     value: float | list[float | None] | None
     timestamp: int | str | None = None
 
 
 class Vector(msgspec.Struct, gc=False):
-    """The JSON of an observation of several channels. A null stands for all of them."""
+    """JSON of an observation with several channels; null means that all of them are missing."""
 
     value: list[float | None] | None
     timestamp: int | str | None = None
 
 
 class Unreadable(Exception):
-    """A record that is no observation: the dead letter's `error` and `reason`."""
+    """Raised for a record that is not an observation; carries the dead letter's `error` and `reason`."""
 
     def __init__(self, error: str, reason: str) -> None:
         super().__init__(reason)
@@ -70,20 +70,21 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-class Reader:
-    """Reads observations of `channels` channels. Numbers as timestamps begin at `earliest` (ms)."""
+class ObservationReader:
+    """Parses observations of `channels` channels; numeric timestamps before `earliest` (ms) are refused."""
 
     def __init__(self, channels: int, earliest: int = EARLIEST) -> None:
         self.channels = channels
         self.earliest = earliest
         shape: type[Scalar] | type[Vector] = Scalar if channels == 1 else Vector
-        #: JSON -> observation, at C speed. Raises ValueError or RecursionError.
+        #: Parses JSON in C. Raises ValueError or RecursionError.
         self.parse: Callable[[bytes], Scalar | Vector] = msgspec.json.Decoder(shape).decode
 
     def read(self, key: bytes | None, value: bytes, time: int, latest: int) -> tuple[int, list[float]]:
-        """Timestamp (ms) and values [channels] of a record made at `time` (ms); NaN = missing.
+        """Return timestamp (ms) and values [channels] of a record; NaN = missing.
 
-        Raises Unreadable, also for a timestamp after `latest`.
+        `time` is the record's broker time (ms, -1 = none), `latest` the largest timestamp allowed (ms).
+        Raises Unreadable.
         """
         check_key(key)
         if len(value) > VALUE_LIMIT_BYTES:
@@ -91,7 +92,7 @@ class Reader:
         try:
             reading = self.parse(value)
         except (ValueError, RecursionError) as error:
-            raise self._finding(value, error) from error
+            raise self._explain(value, error) from error
         return _checked(reading.timestamp, time, latest, self.earliest), self._row(reading.value)
 
     def _row(self, value: Value) -> list[float]:
@@ -108,8 +109,8 @@ class Reader:
     def _wrong_channels(self, found: int) -> Unreadable:
         return Unreadable("wrong_channels", f'"value" has {found} numbers; the model has {self.channels} channels')
 
-    def _finding(self, value: bytes, error: Exception) -> Unreadable:
-        """Why `parse` refused a value, found with a parser that takes more."""
+    def _explain(self, value: bytes, error: Exception) -> Unreadable:
+        """Find out, with a lenient parser, why `parse` refused a value."""
         try:
             document = json.loads(value.decode(), parse_int=_number)
         except (ValueError, RecursionError):
@@ -123,7 +124,7 @@ class Reader:
             if entry is None:
                 continue
             if isinstance(entry, bool) or not isinstance(entry, int | float):
-                return Unreadable("not_a_number", f'"value" is, or holds, {_kind(entry)}; a number is expected')
+                return Unreadable("not_a_number", f'"value" is or contains {_kind(entry)}; a number is expected')
             if not math.isfinite(entry):
                 return _not_finite(entry)
         if self.channels > 1 and isinstance(found, int | float):
@@ -136,7 +137,7 @@ class Reader:
 
 
 def names_a_stream(key: bytes | None) -> bool:
-    """Whether a key is one that an observation may have."""
+    """True if a key is a valid stream name."""
     try:
         check_key(key)
     except Unreadable:
@@ -145,9 +146,9 @@ def names_a_stream(key: bytes | None) -> bool:
 
 
 def milliseconds(text: str) -> int:
-    """ISO 8601 -> ms since the epoch, rounded down; without a zone it is UTC. Raises Unreadable."""
-    if text.isdigit():  # would be taken for a date of the year 1700 or so
-        raise Unreadable("bad_timestamp", f'"timestamp" is the text {text[:40]!r}; write milliseconds as a number')
+    """Parse ISO 8601 as ms since the epoch, rounded down, UTC unless a zone is given. Raises Unreadable."""
+    if text.isdigit():  # would be parsed as a date around the year 1700
+        raise Unreadable("bad_timestamp", f'"timestamp" is the string {text[:40]!r}; send milliseconds as a number')
     try:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -157,7 +158,7 @@ def milliseconds(text: str) -> int:
 
 
 def check_key(key: bytes | None) -> None:
-    """Raise Unreadable unless a key can name a stream."""
+    """Raise Unreadable unless a key is a valid stream name."""
     if not key:
         raise Unreadable("no_key", "the record has no key; the key names the stream")
     if len(key) > KEY_LIMIT_BYTES:
@@ -167,48 +168,46 @@ def check_key(key: bytes | None) -> None:
     except UnicodeDecodeError as error:
         raise Unreadable("bad_key", f"the key is not UTF-8: {error.reason} at byte {error.start}") from error
     if len(key.translate(None, CONTROLS)) < len(key):
-        raise Unreadable("bad_key", f"the key {key[:40]!r} holds control characters; the name of a stream is a text")
+        raise Unreadable("bad_key", f"the key {key[:40]!r} contains control characters; a stream's name is text")
 
 
 def _not_finite(value: float) -> Unreadable:
-    found = value if math.isfinite(value) else f"{value}, which no reading is"
-    return Unreadable(
-        "not_finite", f'"value" is, or holds, {found}; readings lie within {LARGEST:g}: write null for a missing value'
-    )
+    limits = f"readings are finite and at most {LARGEST:g}; send null for a missing value"
+    return Unreadable("not_finite", f'"value" is or contains {value}; {limits}')
 
 
 def _checked(stamp: int | str | None, time: int, latest: int, earliest: int) -> int:
-    """The timestamp that counts, ms. Raises Unreadable."""
+    """Return the valid timestamp in ms: that of the observation, or the record's broker time. Raises Unreadable."""
     timestamp = time if stamp is None else milliseconds(stamp) if isinstance(stamp, str) else stamp
     if timestamp < 0:
-        source = "the record's own time" if stamp is None else '"timestamp"'
+        source = "the record's broker time" if stamp is None else '"timestamp"'
         raise Unreadable("bad_timestamp", f"{source} is {_short(timestamp)}, before 1970")
     if timestamp > LAST_TIMESTAMP:
         raise Unreadable("bad_timestamp", f"{_short(timestamp)} is after the year 9999; milliseconds are expected")
     if timestamp < earliest and not isinstance(stamp, str):
-        raise _seconds(timestamp, "the record's own time" if stamp is None else '"timestamp"', earliest)
+        raise _seconds(timestamp, "the record's broker time" if stamp is None else '"timestamp"', earliest)
     if timestamp > latest:
-        after = f"{span(timestamp - time)} after the record's own time"
+        after = f"{span(timestamp - time)} after the record's broker time"
         if time < 0:
-            after = f"{span(timestamp - latest)} later than a record without a time of its own may be here"
+            after = f"{span(timestamp - latest)} later than allowed for a record without a broker time"
         raise Unreadable("far_future", f'"timestamp" {iso(timestamp)} is {after}')
     return timestamp
 
 
 def _seconds(timestamp: int, source: str, earliest: int) -> Unreadable:
-    """What a number below `earliest` is in milliseconds, and what it would be in seconds."""
+    """Return the error for a number below `earliest`, read as milliseconds and as seconds."""
     as_seconds = f", and as seconds {iso(timestamp * 1000)}" if timestamp * 1000 <= LAST_TIMESTAMP else ""
     what = f"{source} is {timestamp}: as milliseconds that is {iso(timestamp)}{as_seconds}"
-    return Unreadable("seconds", f"{what}; write milliseconds, or set time.earliest below {iso(earliest)}")
+    return Unreadable("seconds", f"{what}; send milliseconds, or set time.earliest below {iso(earliest)}")
 
 
 def iso(timestamp: int) -> str:
-    """ms since the epoch -> ISO 8601."""
+    """Format ms since the epoch as ISO 8601."""
     return (_EPOCH + timestamp * _MILLISECOND).isoformat()
 
 
 def _number(digits: str) -> int | float:
-    """A whole number as JSON has it; one too long to matter as a float, infinite from 309 digits on."""
+    """Parse a JSON integer; as a float from 40 digits on, which is infinite from 309 digits on."""
     return int(digits) if len(digits) < 40 else float(digits)
 
 

@@ -1,7 +1,7 @@
-"""How many digits of a forecast mean anything: those far below the width of its own interval do not.
+"""Round forecasts to significant digits, measured by the width of their own interval.
 
-A float64 takes 17 digits to write exactly. Rounded to a millionth of the interval's width, the same forecast takes
-half the bytes, and no reader can tell the difference from the interval.
+An exact float64 takes 17 digits. Rounded to a millionth of the interval's width, a forecast takes half the
+bytes and differs by far less than its uncertainty.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 #: Digits kept below the leading digit of the interval's width.
 DIGITS = 6
-#: Powers of ten up to this are exact in float64; a width so small or large that it needs more is left alone.
+#: Powers of ten up to this are exact in float64; rows whose width would need more are not rounded.
 EXACT = 22
 
 Floats = NDArray[np.floating[Any]]
 
 
 def rounded(one_step: Floats, multi_step: Floats | None) -> tuple[Floats, Floats | None]:
-    """one_step [n, targets, quantiles] and multi_step [n, horizon, targets, quantiles], both in decimal steps of at
-    most a millionth of the width between the outermost one-step quantiles of each row and target.
+    """Round one_step [n, targets, quantiles] and multi_step [n, horizon, targets, quantiles].
 
-    Quantiles keep their order, and what is written does not depend on other rows. float32 is left as it is: it is
-    short already. So is a row without a width.
+    The step is a power of ten, at most a millionth of the width between the outermost one-step quantiles of
+    each row and target. Quantiles keep their order, and rows do not depend on each other. float32, which is
+    short anyway, and rows without a width are returned as they are.
     """
     if one_step.dtype == np.float32:
         return one_step, multi_step
@@ -43,7 +43,10 @@ def rounded(one_step: Floats, multi_step: Floats | None) -> tuple[Floats, Floats
 
 
 def _to_steps(values: Floats, up: Floats, down: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Multiples of down / up. Dividing by a power of ten, not multiplying by its inverse, gives the nearest float64 to
-    the decimal, which is then written with no more digits."""
+    """Round `known` values to multiples of down / up.
+
+    Dividing by a power of ten, unlike multiplying by its inverse, gives the float64 nearest to the decimal,
+    which then prints without further digits.
+    """
     steps = np.rint(values * up / down) / up * down
     return np.where(known, steps, values)

@@ -1,11 +1,12 @@
-"""History: files of observations as streams. What the trainer, the backtest, `replay` and `simulate` read.
+"""History: files of observations as streams, for `train`, `backtest`, `replay` and `simulate`.
 
-A table is CSV, JSON lines or Parquet, *wide* (one time column, one numeric column a stream) or *long* (columns that
-name the stream, a time, one or more values). `docs/data.md` has everything that is guessed, refused and can be told.
+A table is CSV, JSON lines or Parquet, *wide* (one time column, one numeric column per stream) or *long* (columns for
+the stream's name, the time, and one or more values). `docs/data.md` lists everything that is detected, everything that
+is refused, and the options that settle the rest.
 """
 
 from service.history.history import History, is_missing, stream_history
 from service.history.options import ReadOptions
-from service.history.reader import read_history
+from service.history.reader import read_for_bundle, read_history
 
-__all__ = ["History", "ReadOptions", "is_missing", "read_history", "stream_history"]
+__all__ = ["History", "ReadOptions", "is_missing", "read_for_bundle", "read_history", "stream_history"]

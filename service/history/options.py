@@ -1,53 +1,76 @@
-"""How a file is to be read where what it holds does not say enough."""
+"""Options for reading a file whose content leaves something open."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from service.errors import DataError
+from service.options import Option
+from service.processing.missing_codes import Codes
 
 DUPLICATES = ("first", "last")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """`time_column` and `stream_column` may name several columns, comma-separated (`year,month,day,hour`,
-    `device,metric`). `columns` are the columns to take of a wide table, the streams or value columns of a long one.
-    Stamps without a zone are read in `timezone`, in `time_format` (strptime) if given; `day_first` tells 1/2 from 2/1.
-    `decimal` is the decimal mark; `missing` are further spellings of a missing value, for example `-200`. Codes for one
-    that are found by themselves (`service.history.missing_codes`) become missing and are noted, unless `not_missing`
-    names them; `codes`, a list for each channel, are those to be taken as missing in place of what would be found.
-    `channels` are the columns that make the values of one stream, which is named `stream` (the file's name
-    unless given), or of every stream of a long table. `duplicates` is the reading that is kept of several with one
-    stamp: `first` or `last`; None = the first, if no more than one in a hundred goes by that.
+    """Options of the reader and, field by field, of every command that reads DATA. Raises DataError for a
+    contradiction.
+
+    `codes`, which no command line sets, lists for each channel the numbers that stand for a missing value in place of
+    those that would be found (`service.history.missing_codes`).
     """
 
-    time_column: str | None = None
-    stream_column: str | None = None
-    value_column: str | None = None
-    columns: Sequence[str] | None = None
-    timezone: str = "UTC"
-    delimiter: str | None = None
-    decimal: str | None = None
-    missing: Sequence[str] = ()
-    codes: Sequence[Sequence[float]] | None = None
-    not_missing: Sequence[str] = ()
-    channels: Sequence[str] = ()
-    stream: str | None = None
-    time_format: str | None = None
-    day_first: bool | None = None
-    skip_rows: int = 0
-    encoding: str | None = None
-    duplicates: str | None = None
+    time_column: Annotated[str | None, Option("Read time stamps from this column; several: year,month,day,hour.")] = (
+        None
+    )
+    stream_column: Annotated[
+        str | None, Option("Read stream names from this column (long files); several: device,metric.")
+    ] = None
+    value_column: Annotated[str | None, Option("Read values from this column (long files).")] = None
+    columns: Annotated[
+        tuple[str, ...], Option("Read only these columns or (long files) streams; separate them by commas.")
+    ] = ()
+    channels: Annotated[
+        tuple[str, ...], Option("Combine these columns into one value with several channels; separate them by commas.")
+    ] = ()
+    stream: Annotated[
+        str | None, Option("Name the stream of a wide file with --channels.", shown_default="the file's name")
+    ] = None
+    timezone: Annotated[str, Option("Time zone of stamps that name none.")] = "UTC"
+    delimiter: Annotated[str | None, Option("Delimiter of CSV cells.", shown_default="detected")] = None
+    decimal: Annotated[str | None, Option("Decimal mark.", shown_default="detected")] = None
+    missing: Annotated[
+        tuple[str, ...], Option("Treat these as missing values too; separate them by commas: -200,n/a.")
+    ] = ()
+    not_missing: Annotated[
+        tuple[str, ...], Option("Keep these numbers although they look like codes for a missing value: -200.")
+    ] = ()
+    time_format: Annotated[
+        str | None, Option("Format of stamps, as for strptime: '%d.%m.%y %H:%M'.", shown_default="detected")
+    ] = None
+    day_first: Annotated[
+        bool | None,
+        Option(
+            "Read 1/2/2024 as 1 February or as January 2.", ("--day-first/--month-first",), shown_default="detected"
+        ),
+    ] = None
+    skip_rows: Annotated[int, Option("Skip this many lines above the header.", min=0)] = 0
+    encoding: Annotated[str | None, Option("Encoding of the text: cp1252, utf-16.", shown_default="detected")] = None
+    duplicates: Annotated[
+        str | None,
+        Option(
+            "Keep the first or the last of several readings with one stamp.",
+            shown_default="first, if at most one reading in a hundred is dropped",
+        ),
+    ] = None
+    codes: Codes | None = None
 
-    def checked(self) -> ReadOptions:
-        """These options. Raises DataError for those that no file can follow."""
-        channels = list(self.channels)
-        if channels and len(set(channels)) < max(2, len(channels)):
+    def __post_init__(self) -> None:
+        if self.channels and len(set(self.channels)) < max(2, len(self.channels)):
             raise DataError(
-                f"--channels {','.join(channels)} are not two or more columns", "for one value a reading use --columns"
+                f"--channels {','.join(self.channels)} must name two or more different columns",
+                "for one value a reading use --columns",
             )
         if self.duplicates not in (None, *DUPLICATES):
-            raise DataError(f"--duplicates {self.duplicates!r} is none of them", f"choose {' or '.join(DUPLICATES)}")
-        return self
+            raise DataError(f"--duplicates {self.duplicates!r} is not known", f"choose {' or '.join(DUPLICATES)}")

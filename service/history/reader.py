@@ -1,31 +1,32 @@
-"""The door to the readers of files, without polars at import."""
+"""Reading of DATA, in general and for a bundle. polars is imported only when something is read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from service.errors import DataError
 from service.history.history import History
 from service.history.options import ReadOptions
+from service.humanize import many
+
+if TYPE_CHECKING:
+    from service.bundle import Manifest
 
 SAMPLE = "sample:"
+DEFAULTS = ReadOptions()
 
 
-def read_history(source: str | Path | Sequence[str | Path], **options: Any) -> History:
+def read_history(source: str | Path | Sequence[str | Path], options: ReadOptions = DEFAULTS) -> History:
     """Read files, folders or globs of CSV, JSON lines or Parquet, or `sample:NAME` (real data that pip installs; see
-    `service.history.samples`). `options` are fields of `ReadOptions`; None = as if not given.
+    `service.history.samples`).
 
-    Raises DataError naming the column, the row and what to do.
+    Raises DataError naming the column, the row and the remedy.
     """
     several = source if isinstance(source, (list, tuple)) else [source]
     sources = [str(each) for each in several]
-    given = {name: value for name, value in options.items() if value is not None}
-    if unknown := set(given) - {field.name for field in fields(ReadOptions)}:
-        raise TypeError(f"read_history has no option {min(unknown)!r}")
-    chosen = ReadOptions(**given).checked()
     try:
         from service.history import samples
         from service.history.sources import read_sources
@@ -34,7 +35,22 @@ def read_history(source: str | Path | Sequence[str | Path], **options: Any) -> H
             "reading history needs polars, which is not installed", "pip install 'eddycast[data]'"
         ) from error
     if len(sources) == 1 and sources[0].startswith(SAMPLE):
-        if chosen.channels:
+        if options.channels:
             raise DataError("the streams of a sample have one channel", "leave out --channels")
         return samples.read_sample(sources[0].removeprefix(SAMPLE))
-    return read_sources(sources, chosen)
+    return read_sources(sources, options)
+
+
+def read_for_bundle(source: Sequence[str], options: ReadOptions, manifest: Manifest) -> History:
+    """Read history as input of a bundle, as the service reads records: with the bundle's channels, unless `options`
+    name others, and with its codes for a missing value. Raises DataError."""
+    own = manifest.channels if len(manifest.channels) > 1 else ()
+    codes = manifest.channel_codes if manifest.contract > 1 else None
+    history = read_history(source, replace(options, channels=options.channels or own, codes=codes))
+    if len(history.channels) != len(own):
+        raise DataError(
+            f"{manifest.label} takes {many(len(manifest.channels), 'channel')}, "
+            f"--channels names {len(history.channels)}",
+            f"its channels are {', '.join(manifest.channels)}",
+        )
+    return history

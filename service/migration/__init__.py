@@ -1,1 +1,1 @@
-"""`eddycast state`: rows exported, imported, edited."""
+"""`eddycast state`: show, export, import and edit state rows."""

@@ -1,4 +1,4 @@
-"""One stream's row, described for a person: what `eddycast state show` says."""
+"""Describe one stream's row for people: `eddycast state show`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from service.errors import StateError
 from service.migration.export import no_changelog
 from service.migration.snapshot import Snapshot, snapshots
 from service.settings.load import Settings
-from service.state.adoption import Adoption, unserved
+from service.state.adoption import Adoption
 from service.state.changelog import RowCodec
+from service.state.model_record import initial_record
 
-#: Names that are compared with a misspelt one, at most: comparing is slow.
+#: Maximum number of names compared with a misspelt one, because comparing is slow.
 _COMPARED = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str) -> dict[str, Any]:
-    """A stream's row as the last commit left it, in plain types.
+    """Return a stream's row as of the last commit, in plain types.
 
-    Raises StateError for a stream without a row, with what is near, and for a row of another layout; TopicMissing,
-    BrokerUnavailable.
+    Raises StateError for a stream without a row, suggesting similar names, and for a row that the bundle
+    cannot use; TopicMissing, BrokerUnavailable.
     """
     name, key = settings.changelog, stream.encode()
     with closing(broker.admin()) as admin:
@@ -50,16 +51,16 @@ def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str
 
 
 def unknown_stream(name: str, stream: str, known: Sequence[bytes], partitions: int) -> StateError:
-    """There is no such row; the error names what is near."""
+    """Return the error for a stream without a row, with similar names."""
     compared = [other.decode() for other in islice(known, _COMPARED)]
     near = difflib.get_close_matches(stream, compared, n=3)
     what = f"{name} has no row of {stream!r}; it has {len(known)} streams in {partitions} partitions"
-    return StateError(what, f"did you mean {' or '.join(near)}?" if near else "silent streams are forgotten")
+    return StateError(what, f"did you mean {' or '.join(near)}?" if near else "silent streams are removed")
 
 
 def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, Any]:
     codec = RowCodec(manifest.state)
-    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
     rows = snapshot.one(key, codec)
     prefix, marker, generation = rows.prefix[0], rows.marker, int(rows.generations[0])
     adopted = adoption.adopt(f"partition {snapshot.partition}", rows.recorded, marker).model
@@ -95,7 +96,7 @@ def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, 
 
 
 def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:
-    """`norm` is that of the finite entries."""
+    """Describe a tensor; `norm` is that of its finite entries."""
     numbers = values.astype(np.float64)
     finite = np.isfinite(numbers)
     return {
@@ -108,7 +109,7 @@ def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:
 
 
 def _iso(stamp_ms: int) -> str | None:
-    """None for a stamp beyond the years that a calendar has."""
+    """Format ms since the epoch as ISO 8601; None for stamps outside the calendar's range."""
     try:
         return (_EPOCH + timedelta(milliseconds=stamp_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except OverflowError:

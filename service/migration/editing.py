@@ -1,9 +1,9 @@
-"""One stream's row forgotten or renamed, for a group that is stopped: `eddycast state forget` and `state rename`.
+"""Remove or rename one stream's row while its group is stopped: `eddycast state forget` and `state rename`.
 
-The change and the markers of its partitions are one transaction, and the group's offsets stay as they are: a service
-that starts later finds rows and markers that agree, those from before or those from after. That the group has no
-members is asked before anything is read and again when everything is written, just before the commit: a service that
-joins after that restores up to an end that lies behind these records.
+The change and the markers of its partitions are written in one transaction, and the group's offsets stay, so
+a service that starts later finds rows and markers that agree. The group must have no members: this is checked
+before anything is read, and again just before the commit. A service that joins after that restores up to an
+end offset behind these records.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ from service.migration.snapshot import snapshots
 from service.settings.load import Settings
 from service.state.changelog import MARKER_KEY, Marker, RowCodec
 
-#: Records for the changelog by partition: key and value, None = a tombstone.
+#: Changelog records by partition: key and value, None = tombstone.
 Changes = Mapping[int, Sequence[tuple[bytes, bytes | None]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """Where the row was and where it is, as partitions."""
+    """Partitions of a row before and after it was renamed."""
 
     before: int
     after: int
 
 
 def forget_stream(broker: Broker, settings: Settings, manifest: Manifest, stream: str) -> list[int]:
-    """Forget a stream; the partitions in which it had a row. Raises StateError, TopicMissing, BrokerError."""
+    """Remove a stream and return the partitions in which it had a row.
+
+    Raises StateError, TopicMissing, BrokerError.
+    """
     editor = _Editor(broker, settings, manifest)
     held = editor.partitions_of(stream)
     editor.write({partition: [(stream.encode(), None)] for partition in held}, dict.fromkeys(held, -1))
@@ -47,9 +50,10 @@ def forget_stream(broker: Broker, settings: Settings, manifest: Manifest, stream
 def rename_stream(
     broker: Broker, settings: Settings, manifest: Manifest, old: str, new: str, partitioner: str | None = None
 ) -> Renamed:
-    """Give the row of `old` to `new`, in the partition into which its producers put `new`.
+    """Give the row of `old` to `new`, in the partition into which producers put `new`.
 
-    `partitioner` is theirs, if the rows do not tell it. Raises StateError, TopicMissing, BrokerError.
+    `partitioner` is that of the producers, if it cannot be inferred from the rows. Raises StateError,
+    TopicMissing, BrokerError.
     """
     editor = _Editor(broker, settings, manifest)
     try:
@@ -59,9 +63,9 @@ def rename_stream(
     held = editor.partitions_of(old)
     if len(held) > 1:
         where = " and ".join(map(str, held))
-        raise StateError(f"{old!r} has rows in partitions {where}: which of them is it?", "forget it instead")
+        raise StateError(f"{old!r} has rows in partitions {where}, so renaming is ambiguous", "forget it instead")
     if new.encode() in editor.streams:
-        raise StateError(f"{new!r} has a row already", f"eddycast state forget {new}, if its row is to go")
+        raise StateError(f"{new!r} has a row already", f"to discard that row: eddycast state forget {new}")
     before, after = held[0], home_of(new.encode(), editor.streams, editor.partition, editor.partitions, partitioner)
     if before != after:
         editor.check_alike(before, after)
@@ -72,7 +76,7 @@ def rename_stream(
 
 
 class _Editor:
-    """The changelog of a group without members, as its last commits left it."""
+    """The changelog of a group without members, as of its last commits."""
 
     def __init__(self, broker: Broker, settings: Settings, manifest: Manifest) -> None:
         self._broker, self._settings = broker, settings
@@ -95,37 +99,40 @@ class _Editor:
             reader.close()
             admin.close()
         counts = [len(one.streams) for one in self._found.values()]
-        #: Every stream that has a row, and the partition of each.
+        #: All streams that have a row, and their partitions [n].
         self.streams = [stream for one in self._found.values() for stream in one.streams]
         self.partition = np.repeat(np.array(list(self._found), np.int64), counts)
 
     def partitions_of(self, stream: str) -> list[int]:
-        """The partitions in which a stream has a row, at least one. Raises StateError."""
+        """Return the partitions in which a stream has a row; raises StateError if there are none."""
         held = [partition for partition, one in self._found.items() if stream.encode() in one.streams]
         if not held:
             raise unknown_stream(self._settings.changelog, stream, self.streams, self.partitions)
         return held
 
     def row(self, partition: int, stream: str) -> bytes:
-        """A stream's row in the bundle's layout, under its own generation. Raises StateError if it cannot be read."""
+        """Return a stream's row in the bundle's layout, with its own generation. Raises StateError."""
         rows = self._found[partition].one(stream.encode(), self._codec)
         return self._codec.encode(rows.prefix, rows.tensors, int(rows.generations[0]))[0]
 
     def check_alike(self, before: int, after: int) -> None:
-        """Raise StateError unless two partitions were last served under one generation, as rows mean the same then."""
+        """Raise StateError unless two partitions were last served under the same generation."""
         generations = [
             self._markers[partition].generation for partition in (before, after) if partition in self._markers
         ]
         if len(set(generations)) > 1:
-            what = f"partitions {before} and {after} were last served under other generations: {generations}"
-            raise StateError(what, "let the service commit in both of them first")
+            what = f"partitions {before} and {after} were last served under different generations: {generations}"
+            raise StateError(what, "let the service commit in both partitions first")
 
     def write(self, changes: Changes, more: Mapping[int, int]) -> None:
-        """Commit `changes`, by which partitions have so many streams `more`. Raises StateError, BrokerError."""
+        """Commit `changes`; `more` is the change in the number of streams by partition.
+
+        Raises StateError, BrokerError.
+        """
         for partition in changes:
             if partition not in self._markers:
                 what = f"partition {partition} of {self._settings.topics.input} was never committed"
-                raise StateError(what, "let the service read a record of it first")
+                raise StateError(what, "let the service process a record of it first")
         within_s, name = self._settings.waits.timeout_ms / 1000, self._settings.changelog
         producer = self._broker.producer(
             f"{self._settings.commit.transactional_prefix}-{self._settings.kafka.group}-edit"
@@ -138,12 +145,12 @@ class _Editor:
                 written = [*records, (MARKER_KEY, self._codec.encode_marker(marker))]
                 producer.produce(name, partition, [key for key, _ in written], [value for _, value in written])
             producer.flush(within_s)
-            self._check_nobody_joined()
+            self._check_no_members()
             producer.commit(within_s)
         finally:
             producer.close(1.0)
 
-    def _check_nobody_joined(self) -> None:
+    def _check_no_members(self) -> None:
         admin = self._broker.admin()
         try:
             self._refuse_members(admin)
@@ -154,4 +161,4 @@ class _Editor:
         group = self._settings.kafka.group
         if members := admin.members(group):
             what = f"the group {group} has {members} member{'s' if members > 1 else ''}"
-            raise StateError(what, "stop its services first: they hold the row in memory; nothing was changed")
+            raise StateError(what, "stop its services first, because they hold the row in memory; nothing was changed")

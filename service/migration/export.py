@@ -1,4 +1,4 @@
-"""All rows of a service with what belongs to them, taken from its changelog: what `eddycast state export` writes."""
+"""Read all rows of a service from its changelog: `eddycast state export`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from service.broker.port import Admin, Broker
 from service.bundle import CONTRACT, Manifest
 from service.errors import StateError, TopicMissing
 from service.migration.snapshot import snapshots
-from service.records import PREFIX, Int64
+from service.records import ROW_PREFIX, Int64
 from service.settings.load import Settings
-from service.state.adoption import Adoption, ModelRecord, adopt_tensors, check_grid, unserved
+from service.state.adoption import Adoption, adopt_tensors, check_grid
 from service.state.changelog import RowCodec, Rows
+from service.state.model_record import ModelRecord, initial_record
 from service.state.stream_time import Clock
 
-#: How long the group's offsets may be behind the changelog, s: the broker writes them down a moment later.
+#: How long the group's offsets may lag behind the changelog, because the broker stores them a little later, and how
+#: often they are checked, s.
 _SETTLE_S, _LOOK_S = 10.0, 0.1
 
 
-class Part(BaseModel):
-    """One partition: its marker, and what the group had committed when it was read."""
+class ExportedPartition(BaseModel):
+    """One partition: its marker, and the group's committed offset when it was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     partition: int
@@ -42,28 +44,28 @@ class Part(BaseModel):
 
     @property
     def clock(self) -> Clock:
-        """The partition's time."""
+        """The partition's clock."""
         return Clock(**{name: getattr(self, name) for name in Clock._fields})
 
 
 class Header(BaseModel):
-    """What the rows are. Partitions that were never committed are not among `parts`."""
+    """Metadata of an export. Partitions that were never committed are not in `parts`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[1, 2] = 2
     contract: int = CONTRACT
     layout: str
     model: str
-    rows_of: ModelRecord | None = None  # None in format 1: what the rows mean is not known
+    rows_of: ModelRecord | None = None  # None in format 1, which does not record the meaning of rows
     group: str
     topic: str
     partitions: int
-    parts: tuple[Part, ...]
+    parts: tuple[ExportedPartition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Rows in columns, one a stream: `partition` [n], `prefix` PREFIX [n], `tensors` name -> [n, ...]."""
+    """Rows in columns, one per stream: `partition` [n], `prefix` ROW_PREFIX [n], `tensors` name -> [n, ...]."""
 
     header: Header
     streams: list[bytes]
@@ -73,15 +75,15 @@ class Exported:
 
 
 def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Exported:
-    """Every row of the service that `settings` describe, each partition as one of its commits left it.
+    """Return every row of the service that `settings` describe, each partition as of one commit.
 
-    A service may run meanwhile: a partition's rows, its next offset and its streams are those of one commit. Raises
-    StateError where changelog and offsets of the group disagree, and for rows that mean something else; TopicMissing,
-    BrokerUnavailable.
+    The service may be running: rows, next offset and number of streams of a partition belong to the same
+    commit. Raises StateError if changelog and group offsets disagree, and for rows that the bundle cannot
+    use; TopicMissing, BrokerUnavailable.
     """
     codec = RowCodec(manifest.state)
     topic, group, changelog = settings.topics.input, settings.kafka.group, settings.changelog
-    adoption = Adoption(unserved(manifest, codec.layout), bool(manifest.parts))
+    adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
     with closing(broker.admin()) as admin, closing(broker.reader(changelog)) as reader:
         count = admin.partitions(changelog)
         if count is None:
@@ -93,7 +95,9 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
         markers = {p: rows.marker.next_offset for p, rows in found.items() if rows.marker is not None}
         committed = agreeing(admin, group, topic, before, markers)
     parts = tuple(
-        Part(partition=p, next_offset=m.next_offset, streams=m.streams, committed=committed[p], **m.clock._asdict())
+        ExportedPartition(
+            partition=p, next_offset=m.next_offset, streams=m.streams, committed=committed[p], **m.clock._asdict()
+        )
         for p, rows in found.items()
         if (m := rows.marker) is not None
     )
@@ -110,7 +114,7 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
 
 
 def _adopted(rows: Rows, adoption: Adoption, partition: int) -> Rows:
-    """The rows as a service with the bundle would restore them. Raises StateError."""
+    """Return the rows as a service with the bundle would restore them. Raises StateError."""
     place = f"partition {partition}"
     model = adoption.adopt(place, rows.recorded, rows.marker).model
     if rows.recorded.model is None:
@@ -119,17 +123,17 @@ def _adopted(rows: Rows, adoption: Adoption, partition: int) -> Rows:
 
 
 def no_changelog(name: str) -> TopicMissing:
-    """There is nothing to look at."""
+    """Return the error for a changelog that does not exist."""
     return TopicMissing(f"there is no changelog {name}", "name the service's kafka.group, or its topics.changelog")
 
 
 def agreeing(
     admin: Admin, group: str, topic: str, before: Mapping[int, int], markers: Mapping[int, int]
 ) -> dict[int, int]:
-    """The group's offsets, once none is behind its marker. `before` are those from before the markers were read.
+    """Return the group's offsets once none of them is behind its marker.
 
-    A commit stores rows and offset together, so a marker that was read between two looks at the offsets lies between
-    what they saw, and an idle group has all three equal. Raises StateError where that is not so.
+    `before` are the offsets from before the markers were read. A commit stores rows and offset together, so
+    a marker lies between the offsets read before and after it. Raises StateError if that is not the case.
     """
     deadline = time.monotonic() + _SETTLE_S
     while True:
@@ -142,9 +146,9 @@ def agreeing(
     for p in behind + ahead:
         at, stored = markers.get(p, "none"), (after if p in behind else before).get(p, "none")
         what = (
-            f"partition {p}: the group {group} has committed offset {stored} of {topic}, the changelog's marker: {at}"
+            f"partition {p}: the group {group} has committed offset {stored} of {topic}, the changelog's marker is {at}"
         )
-        raise StateError(what, "is it this group's changelog? the service would refuse it, too; nothing was exported")
+        raise StateError(what, "check that the changelog belongs to this group: the service would refuse it, too")
     return after
 
 
@@ -161,6 +165,6 @@ def _joined(header: Header, found: Mapping[int, Rows], manifest: Manifest) -> Ex
         header,
         [stream for rows in parts for stream in rows.streams],
         np.repeat(np.array(list(found), np.int64), counts),
-        np.concatenate([np.empty(0, PREFIX), *(rows.prefix for rows in parts)]),
+        np.concatenate([np.empty(0, ROW_PREFIX), *(rows.prefix for rows in parts)]),
         tensors,
     )

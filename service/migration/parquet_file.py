@@ -1,7 +1,7 @@
-"""An export as a Parquet file: a row a stream, a column for each number of the prefix and each tensor, exact bits.
+"""Exports as Parquet files: one row per stream, a column per prefix field and per tensor, bit-exact.
 
-Tensors are arrays of their own type and shape, so that anything that reads Parquet can look at them. What is not a
-row stands in the file's metadata. Imports polars.
+Tensors are arrays of their own dtype and shape, readable by any Parquet reader; the `Header` is stored in the
+file's metadata. Imports polars.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from pydantic import ValidationError
 from service.bundle import Manifest
 from service.errors import DataError, StateError
 from service.migration.export import Exported, Header
-from service.records import PREFIX
+from service.records import ROW_PREFIX
 from service.sealing.parts import CORE
-from service.state.adoption import ModelRecord, kept, other_meaning, unserved
+from service.state.adoption import other_meaning
 from service.state.changelog import RowCodec
+from service.state.model_record import ModelRecord, initial_record, kept_parts
 
-#: The entry of the file's metadata that holds a `Header`.
+#: Key of the `Header` in the file's metadata.
 KEY = "eddycast.state"
 _EXPORT_AGAIN = "export again with `eddycast state export`"
 
 
 def write_export(exported: Exported, path: Path) -> None:
-    """Write the file, whole or not at all. Raises DataError where it cannot be written."""
+    """Write an export atomically. Raises DataError if the file cannot be written."""
     columns = {
         "stream": pl.Series([stream.decode() for stream in exported.streams], dtype=pl.String),
         "partition": pl.Series(exported.partition),
-        **{name: pl.Series(np.ascontiguousarray(exported.prefix[name])) for name in PREFIX.names or ()},
+        **{name: pl.Series(np.ascontiguousarray(exported.prefix[name])) for name in ROW_PREFIX.names or ()},
         **{f"state.{name}": pl.Series(np.ascontiguousarray(t)) for name, t in exported.tensors.items()},
     }
     part = path.with_name(f".{path.name}.part")
@@ -42,24 +43,24 @@ def write_export(exported: Exported, path: Path) -> None:
         pl.DataFrame(columns).write_parquet(part, metadata={KEY: exported.header.model_dump_json()})
         part.replace(path)
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error}", "name a file in a directory that may be written"
-        ) from error
+        raise DataError(f"{path} cannot be written: {error}", "choose a file in a writable directory") from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def read_export(path: Path, manifest: Manifest) -> Exported:
-    """Read a file that `write_export` wrote. Raises DataError for one that it did not, and for a damaged one,
-    StateError for rows that mean something else to `manifest`'s bundle; parts that it does not keep are zeros."""
+    """Read a file that `write_export` wrote; parts that the bundle does not keep are zeros.
+
+    Raises DataError for a damaged or foreign file, StateError for rows that the bundle cannot use.
+    """
     try:
         text = pl.read_parquet_metadata(path).get(KEY)
     except (OSError, PolarsError) as error:
-        raise DataError(f"{path} is no Parquet file: {_first_line(error)}", _EXPORT_AGAIN) from error
+        raise DataError(f"{path} is not a Parquet file: {_first_line(error)}", _EXPORT_AGAIN) from error
     if text is None:
         raise DataError(f"{path} is a Parquet file that `eddycast state export` did not write", _EXPORT_AGAIN)
     header = _header(path, text)
-    new = unserved(manifest, RowCodec(manifest.state).layout)
+    new = initial_record(manifest, RowCodec(manifest.state).layout)
     kept = _kept(path, header, new, bool(manifest.parts))
     try:
         exported = _columns(header, pl.read_parquet(path), manifest, kept)
@@ -70,14 +71,14 @@ def read_export(path: Path, manifest: Manifest) -> Exported:
 
 
 def _kept(path: Path, header: Header, new: ModelRecord, declares_parts: bool) -> set[str]:
-    """Names of the tensors that the bundle takes from the file. Raises StateError where it can make nothing of them."""
+    """Return the names of the tensors that the bundle keeps. Raises StateError if it cannot use the rows."""
     old = header.rows_of
     if old is None:
         if header.layout != new.layout or declares_parts:
-            what = f"{path}: rows of {header.model}, whose meaning is not known, and the bundle is {new.model}"
-            raise StateError(what, f"name the bundle of {header.model} in bundle.directory")
+            what = f"{path}: rows of {header.model} without a record of their meaning cannot be used by {new.model}"
+            raise StateError(what, f"set bundle.directory to the bundle of {header.model}")
         return {spec.name for part in new.parts for spec in part.tensors}
-    names = kept(old, new)
+    names = kept_parts(old, new)
     if CORE not in names:
         raise other_meaning(str(path), old, new)
     return {spec.name for part in new.parts if part.name in names for spec in part.tensors}
@@ -87,18 +88,20 @@ def _header(path: Path, text: str) -> Header:
     try:
         header = Header.model_validate_json(text)
     except ValidationError as error:
-        raise DataError(f"{path}: an export of another version of Eddycast", "import it with that version") from error
+        raise DataError(f"{path}: written by another version of Eddycast", "import it with that version") from error
     if any(not 0 <= part.partition < header.partitions for part in header.parts):
-        raise DataError(f"{path} is damaged: a partition that there was not", _EXPORT_AGAIN)
+        raise DataError(f"{path} is damaged: it names a partition that does not exist", _EXPORT_AGAIN)
     return header
 
 
 def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Collection[str]) -> Exported:
-    """The rows with the tensors `taken` from the file, zeros for the others. Raises PolarsError for a column that is
-    missing, ValueError and TypeError for one of another kind."""
-    prefix = np.zeros(len(frame), PREFIX)
-    for name in PREFIX.names or ():
-        prefix[name] = _numbers(frame, name, PREFIX[name], ())
+    """Return the rows with the tensors `taken` from the file and zeros for the others.
+
+    Raises PolarsError for a missing column, ValueError or TypeError for one of the wrong dtype or shape.
+    """
+    prefix = np.zeros(len(frame), ROW_PREFIX)
+    for name in ROW_PREFIX.names or ():
+        prefix[name] = _numbers(frame, name, ROW_PREFIX[name], ())
     return Exported(
         header,
         [stream.encode() for stream in frame["stream"].to_list()],
@@ -114,17 +117,17 @@ def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Col
 
 
 def _check_whole(exported: Exported) -> None:
-    """Raises ValueError unless the rows are those that the header speaks of."""
-    partitions, told = np.unique(exported.partition, return_counts=True)
+    """Raise ValueError unless the rows match the header."""
+    partitions, counts = np.unique(exported.partition, return_counts=True)
     expected = {part.partition: part.streams for part in exported.header.parts if part.streams}
-    if dict(zip(partitions.tolist(), told.tolist(), strict=True)) != expected:
-        raise ValueError("rows are missing, or there are more than were written")
+    if dict(zip(partitions.tolist(), counts.tolist(), strict=True)) != expected:
+        raise ValueError("the number of rows differs from the header")
     if len(set(exported.streams)) != len(exported.streams):
         raise ValueError("a stream has two rows")
 
 
 def _numbers(frame: pl.DataFrame, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """A column as [n, *shape]. Raises ValueError where it is not that."""
+    """Return a column as an array [n, *shape]; raises ValueError for another dtype or shape."""
     found = frame[name].to_numpy()
     if found.dtype != dtype or found.shape != (len(frame), *shape):
         raise ValueError(f"column {name} is {found.dtype} {found.shape[1:]}, not {dtype} {shape}")

@@ -1,7 +1,7 @@
-"""Which partition a stream's row belongs to when the input has another number of partitions.
+"""Placement of rows when the number of the input's partitions changes.
 
-A row that is stored where its stream does not speak is lost without a word. So nobody has to know how the producers
-choose a partition: the rows show it, by where they are.
+A row stored in a partition that its stream does not write to would be lost silently. The partitioner of the
+producers is therefore inferred from the partitions that the rows are in.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from service.records import Int64
 
 
 class Homes:
-    """Where streams belong among `partitions`. `partitioner` is None where they stay where they were."""
+    """Placement of streams over `partitions`; with `partitioner` None they keep their partitions."""
 
     def __init__(self, partitioner: str | None, partitions: int) -> None:
         self.partitioner, self._partitions = partitioner, partitions
 
     def of(self, streams: Sequence[bytes], now: Int64) -> Int64:
-        """The partition of each stream, int64 [n]; `now` is the one that each is in."""
+        """Return the partition of each stream, int64 [n]; `now` int64 [n] are the current ones."""
         return now if self.partitioner is None else _homes(self.partitioner, streams, self._partitions)
 
 
 def find_homes(
     streams: Sequence[bytes], now: Int64, partitions: int, wanted: int, named: str | None, force: bool
 ) -> Homes:
-    """How `streams`, which are in the partitions `now` [n] of `partitions`, are spread over `wanted` partitions.
+    """Return the placement of `streams` over `wanted` partitions; now they are in `now` [n] of `partitions`.
 
-    `named` is the producers' partitioner, if the user knows it; it must explain `now` unless `force`. Raises StateError
-    where no partitioner does, or where two do and put a stream into different partitions.
+    `named` is the producers' partitioner, if the user knows it; it must be consistent with `now` unless
+    `force`. Raises StateError if no partitioner is consistent, or if several are and disagree.
     """
     if partitions == wanted:
         return Homes(None, wanted)
@@ -40,35 +40,38 @@ def find_homes(
     if named is not None:
         if named not in fits and not force:
             raise StateError(
-                f"streams are in other partitions of the {partitions} than {named} puts them into",
-                _known(fits) + "--force if their producers have changed to it",
+                f"{named} would put the streams into other partitions of the {partitions} than they are in",
+                _known(fits) + "--force if their producers have switched to it",
             )
         return Homes(named, wanted)
     if not fits:
         raise StateError(
             f"neither {' nor '.join(PARTITIONERS)} puts the streams into the partitions that they are in",
-            "their producers choose partitions in a way of their own: name one with --partitioner and --force if they "
-            "will use it from now on",
+            "their producers use a custom partitioner: if they will use a known one from now on, name it with "
+            "--partitioner and --force",
         )
     spread = [_homes(name, streams, wanted) for name in fits]
     if any((spread[0] != other).any() for other in spread[1:]):
         raise StateError(
             f"{' and '.join(fits)} both put the streams into the partitions that they are in",
-            "say by --partitioner which one the producers use: murmur2 (Java, kafka-python) or crc32 (librdkafka)",
+            "name the producers' one with --partitioner: murmur2 (Java, kafka-python) or crc32 (librdkafka)",
         )
     return Homes(fits[0], wanted)
 
 
 def home_of(stream: bytes, streams: Sequence[bytes], now: Int64, partitions: int, named: str | None) -> int:
-    """The partition of a stream that has no row yet, by the partitioner that explains where all others are, or by the
-    one that is `named`. Raises StateError where none does, or where two do and disagree."""
+    """Return the partition of a stream that has no row yet.
+
+    Uses the partitioner `named`, or the one consistent with the partitions `now` [n] of all `streams`.
+    Raises StateError if none is, or if several are and disagree.
+    """
     fits = [named] if named else [name for name in PARTITIONERS if (_homes(name, streams, partitions) == now).all()]
     places = {int(_homes(name, [stream], partitions)[0]) for name in fits}
     if len(places) == 1:
         return places.pop()
-    why = "two partitioners explain" if places else "no partitioner explains"
-    what = f"{why} where the streams are, so that it is not known where {stream.decode()!r} belongs"
-    raise StateError(what, "say by --partitioner which one the producers use: murmur2 or crc32")
+    why = "several partitioners are" if places else "no partitioner is"
+    what = f"the partition of {stream.decode()!r} is unknown: {why} consistent with the partitions of other streams"
+    raise StateError(what, "name the one that the producers use with --partitioner: murmur2 or crc32")
 
 
 def _known(fits: Sequence[str]) -> str:

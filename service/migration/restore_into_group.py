@@ -1,13 +1,14 @@
-"""Rows of an export become the changelog and the offsets of another group: what `eddycast state import` does.
+"""Write an export into the changelog and offsets of another group: `eddycast state import`.
 
-The order of writing is what makes a crash harmless:
+The order of writing makes crashes harmless:
 
-    1  model and marker, everywhere      in one transaction; from here on a service refuses every partition, for its
-                                         group has no offset and the marker names one
-    2  rows, in bounded transactions     each partition's last one ends with the marker again, as every commit does
-    3  the group's offsets               in one request: only now do markers and offsets agree
+    1  model and marker of every partition   in one transaction; from now on services refuse the partitions,
+                                             because markers name offsets that the group does not have
+    2  rows, in bounded transactions         the last one of a partition ends with the marker, like a commit
+    3  the group's offsets                   in one request; only now do markers and offsets agree
 
-Whatever is cut short before 3 is refused by `serve` and by the next import, which says how to begin over.
+An import that was interrupted before 3 is refused by `serve` and by the next import, whose error explains
+how to start over.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from service.migration.placement import Homes, find_homes
 from service.migration.start_offsets import Begin, check_not_gone_on, check_nothing_waits, find_starts
 from service.records import Int64
 from service.settings.load import Settings
-from service.state.adoption import ModelRecord, unserved
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.model_record import ModelRecord, initial_record
 from service.state.stream_time import Clock
 
-#: Bytes of rows in one transaction, about.
+#: Approximate bytes of rows in one transaction.
 _TRANSACTION_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What the user knows better."""
+class ImportOptions:
+    """Options of an import that override what is inferred or checked."""
 
     begin: Begin = "export"
     partitioner: str | None = None
@@ -46,18 +47,20 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What there is now: the group's offsets by partition, how many streams, and who placed them (None = as before)."""
+    """Result of an import; `partitioner` is None if streams kept their partitions."""
 
     offsets: dict[int, int]
     streams: int
     partitioner: str | None
 
 
-def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: Exported, options: Options) -> Imported:
+def import_rows(
+    broker: Broker, settings: Settings, manifest: Manifest, exported: Exported, options: ImportOptions
+) -> Imported:
     """Write an export's rows and offsets for the group of `settings`, whose changelog must be empty.
 
-    Raises StateError for whatever would not go on as the exported service would have, before anything is written;
-    BrokerError, TopicMissing.
+    Raises StateError, before anything is written, if the new group would not continue exactly where the
+    exported one stopped; BrokerError, TopicMissing.
     """
     codec, topic, group = RowCodec(manifest.state), settings.topics.input, settings.kafka.group
     admin = broker.admin()
@@ -71,7 +74,7 @@ def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: E
         home = homes.of(exported.streams, exported.partition)
         markers = _markers(exported, home, offsets, moved=homes.partitioner is not None)
         with _begin_over(settings):
-            _write(broker, settings, _Rows(codec, unserved(manifest, codec.layout), exported, home), markers)
+            _write(broker, settings, _Rows(codec, initial_record(manifest, codec.layout), exported, home), markers)
             admin.set_group_offsets(group, topic, offsets)
     finally:
         admin.close()
@@ -79,9 +82,9 @@ def bring_in(broker: Broker, settings: Settings, manifest: Manifest, exported: E
 
 
 def _places(
-    broker: Broker, topic: str, partitions: int, exported: Exported, options: Options
+    broker: Broker, topic: str, partitions: int, exported: Exported, options: ImportOptions
 ) -> tuple[Homes, dict[int, int]]:
-    """Where streams belong among the partitions of the input, and from where each is read. Raises StateError."""
+    """Return the placement of streams and the start offset of each input partition. Raises StateError."""
     header = exported.header
     named = options.partitioner, options.force
     homes = find_homes(exported.streams, exported.partition, header.partitions, partitions, *named)
@@ -104,7 +107,7 @@ def _check_group_is_new(admin: Admin, group: str, topic: str) -> None:
     if admin.group_offsets(group, topic):
         raise StateError(
             f"the group {group} has offsets of {topic} already",
-            f"name a new one with --kafka.group, or forget this one: kafka-consumer-groups.sh --delete --group {group}",
+            f"name a new one with --kafka.group, or delete this one: kafka-consumer-groups.sh --delete --group {group}",
         )
 
 
@@ -121,26 +124,29 @@ def _check_changelog_is_empty(broker: Broker, admin: Admin, name: str) -> None:
     if holding:
         delete = f"kafka-topics.sh --delete --topic {name}"
         raise StateError(
-            f"the changelog {name} holds records, in partition {holding[0]} for one",
-            f"name a new group with --kafka.group, or if they are of an import that was cut short: {delete}",
+            f"the changelog {name} holds records, for example in partition {holding[0]}",
+            f"name a new group with --kafka.group, or, if an import was interrupted: {delete}",
         )
 
 
 def _markers(exported: Exported, home: Int64, offsets: dict[int, int], moved: bool) -> dict[int, Marker]:
-    """One for each partition. Stream time is the exported one where streams have stayed together; else the newest stamp
-    of those that are here now, so that nobody is forgotten for the haste of others."""
-    told = {part.partition: part.clock for part in exported.header.parts}
+    """Return a marker for each partition.
+
+    The clock is the exported one if streams kept their partitions. Otherwise it starts at the newest stamp
+    of the streams placed there, so that no stream is evicted because of the clocks of others.
+    """
+    exported_clocks = {part.partition: part.clock for part in exported.header.parts}
     markers = {}
     for partition, offset in offsets.items():
         here = exported.prefix["last_timestamp"][home == partition]
-        anew = Clock(int(here.max()), trust=1) if len(here) else Clock()
-        markers[partition] = Marker(offset, len(here), anew if moved else told.get(partition, Clock()))
+        initial = Clock(int(here.max()), trust=1) if len(here) else Clock()
+        markers[partition] = Marker(offset, len(here), initial if moved else exported_clocks.get(partition, Clock()))
     return markers
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What is written: rows of a model, each at home in a partition [n]."""
+    """Rows to write; `home` [n] is the partition of each."""
 
     codec: RowCodec
     model: ModelRecord
@@ -148,7 +154,7 @@ class _Rows:
     home: Int64
 
     def first(self, marker: Marker) -> tuple[list[bytes | None], list[bytes | None]]:
-        """Keys and values of what stands before the rows of a partition."""
+        """Return keys and values of the records that precede the rows of a partition."""
         layout, described = self.codec.layout_record()
         model = self.model.model_copy(update={"offset": marker.next_offset})
         values: list[bytes | None] = [described, self.codec.encode_model(model), self.codec.encode_marker(marker)]
@@ -156,7 +162,7 @@ class _Rows:
 
 
 def _write(broker: Broker, settings: Settings, rows: _Rows, markers: dict[int, Marker]) -> None:
-    """Steps 1 and 2."""
+    """Do steps 1 and 2 of the list at the top of this file."""
     codec, exported, home = rows.codec, rows.exported, rows.home
     name, within_s = settings.changelog, settings.waits.timeout_ms / 1000
     producer = broker.producer(f"{settings.commit.transactional_prefix}-{settings.kafka.group}-import")
@@ -189,11 +195,11 @@ def _transaction(producer: Producer, within_s: float) -> Iterator[None]:
 
 @contextmanager
 def _begin_over(settings: Settings) -> Iterator[None]:
-    """What is half written is refused by everybody; say so, and what to do."""
+    """Turn a failure halfway into an error that explains how to start over."""
     try:
         yield
     except BrokerError as error:
         delete = f"kafka-topics.sh --delete --topic {settings.changelog}"
         raise StateError(
-            f"the import was cut short: {error.what}", f"begin over: {delete}, then import again"
+            f"the import was interrupted: {error.what}", f"start over: {delete}, then import again"
         ) from error

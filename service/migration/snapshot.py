@@ -1,7 +1,7 @@
-"""One partition of the changelog as one of its commits left it, also while a service writes on.
+"""Read a changelog partition as of one of its commits, even while a service is writing to it.
 
-A commit writes its rows and then the marker, in one transaction. So what stands before a marker is complete, and what
-comes after the last one that was read is left out: it may be the beginning of a commit.
+A commit writes rows and then the marker in one transaction. Records before a marker are therefore complete;
+records after the last marker are left out, because they may be part of an unfinished commit.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import numpy as np
 from service.broker.port import Reader
 from service.errors import BrokerUnavailable, StateError
 from service.records import PartitionBatch
-from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, check_readable, is_stream
+from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, is_stream
+from service.state.unreadable import check_readable
 
-#: Records taken in one poll, and how long one waits for them, s.
+#: Maximum records of a poll, and its timeout, s.
 _RECORDS, _POLL_S = 20_000, 0.5
 Record = tuple[int, bytes | None]
 
 
 @dataclass(slots=True)
 class _Cut:
-    """What is known of a partition so far: up to the last marker, and after it."""
+    """Last record of each key read so far: up to the last marker, and after it."""
 
     whole: dict[bytes, Record] = field(default_factory=dict)
     after: dict[bytes, Record] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class _Cut:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The last word on each stream of a partition, with the marker as one of the records. No tombstones."""
+    """The last record of each key in a partition, without tombstones."""
 
     records: PartitionBatch
 
@@ -52,47 +53,49 @@ class Snapshot:
 
     @property
     def streams(self) -> list[bytes]:
-        """Every stream that has a row."""
+        """All streams that have a row."""
         return [key for key in self.records.keys if key is not None and is_stream(key)]
 
     def offset(self, stream: bytes) -> int:
-        """Of the record of a stream that has a row."""
+        """Return the offset of a stream's row; raises ValueError if it has none."""
         return int(self.records.offsets[self.records.keys.index(stream)])
 
     def one(self, stream: bytes, codec: RowCodec) -> Rows:
-        """A stream's row and what is said of the partition. Raises StateError as `rows` does, but of this row alone."""
+        """Decode one stream's row and the partition's records. Raises StateError if they cannot be decoded."""
         return codec.decode(_taken(self.records, [*self._about, self.records.keys.index(stream)]))
 
     def rows(self, codec: RowCodec) -> Rows:
-        """All rows. Raises StateError for a record that is foreign, torn or of another layout, and where records were
-        deleted from the middle."""
+        """Decode all rows.
+
+        Raises StateError for a record that cannot be decoded, and if the number of rows differs from the marker.
+        """
         rows = codec.decode(self.records)
         expected = 0 if rows.marker is None else rows.marker.streams
         if len(rows.streams) != expected:
             what = f"{self.records.topic} partition {self.partition} holds rows of {len(rows.streams)} streams"
             raise StateError(
-                f"{what}, its marker says {expected}",
-                "records were deleted from it, or an import was cut short: begin that one over",
+                f"{what}, but its marker counts {expected}",
+                "records were deleted, or an import was interrupted: start the import over",
             )
         return rows
 
     def marker(self, codec: RowCodec) -> Marker | None:
-        """What the last commit says; None where there never was one. Raises StateError."""
+        """Decode the marker of the last commit; None if there was none. Raises StateError."""
         return codec.decode(_taken(self.records, self._about)).marker
 
     @property
     def _about(self) -> list[int]:
-        """The places of records that are no rows."""
+        """Indexes of records that are not rows."""
         return [i for i, key in enumerate(self.records.keys) if not is_stream(key)]
 
 
 def snapshots(
     reader: Reader, topic: str, partitions: Collection[int], patience_s: float, *, rows: bool = True
 ) -> Iterator[Snapshot]:
-    """Each partition of a changelog in turn, up to its end of now; without `rows` only what is said of the partition.
-    `reader` reads `topic`.
+    """Yield each partition of a changelog up to its current end; without `rows`, only its other records.
 
-    Raises BrokerUnavailable where nothing comes for `patience_s`: a transaction that nobody ends holds it up.
+    `reader` reads `topic`. Raises BrokerUnavailable if nothing arrives for `patience_s`, which is due to an
+    open transaction.
     """
     first, end = reader.first(partitions), reader.end(partitions)
     for partition in partitions:
@@ -111,7 +114,7 @@ def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: 
             deadline, position = time.monotonic() + patience_s, reader.position(partition)
         elif time.monotonic() > deadline:
             what = f"{topic} partition {partition} cannot be read past offset {position}: a transaction is open there"
-            raise BrokerUnavailable(what, "the broker ends it after its time-out: try again then")
+            raise BrokerUnavailable(what, "retry once the broker has aborted it after its timeout")
     kept = {key: record for key, record in cut.whole.items() if record[1] is not None}
     return Snapshot(_batch(topic, partition, kept))
 

@@ -1,4 +1,4 @@
-"""Where a group begins that gets its rows from an export, and whether the input still is what the rows go on from."""
+"""Start offsets of a group that imports rows, and checks that the input continues where the rows end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from service.errors import StateError
 from service.migration.export import Header
 from service.migration.placement import Homes
 
-#: `export`: where the export ends; the first record in partitions that it does not know.
+#: `export` = where the export ends, or the first record in partitions that it does not contain.
 Begin = Literal["export", "earliest", "latest"]
 _RECORDS, _POLL_S = 5_000, 0.5
 
 
 def find_starts(reader: Reader, header: Header, topic: str, partitions: int, begin: Begin) -> dict[int, int]:
-    """The next offset of each partition of the input, which `reader` reads. Raises StateError where an export knows
-    more records than there are."""
+    """Return the start offset of each partition of the input, which `reader` reads.
+
+    Raises StateError if the export ends beyond the end of a partition.
+    """
     known = {part.partition: part.next_offset for part in header.parts} if header.topic == topic else {}
     first, end = reader.first(range(partitions)), reader.end(range(partitions))
     if begin == "latest":
@@ -29,30 +31,33 @@ def find_starts(reader: Reader, header: Header, topic: str, partitions: int, beg
     for partition, offset in known.items():
         if (ends := end.get(partition, 0)) < offset:
             what = f"{topic} partition {partition} ends at offset {ends}, the export at {offset}"
-            raise StateError(what, "it is another topic of that name: say --from earliest or --from latest")
+            raise StateError(what, "it is another topic of that name: use --from earliest or --from latest")
     return first | known
 
 
 def check_not_gone_on(admin: Admin, header: Header, topic: str, begin: Begin) -> None:
-    """Raise StateError if the exported group read on: what it read since would be forecast a second time."""
+    """Raise StateError if the exported group continued: records that it read since would be forecast twice."""
     if header.topic != topic or begin != "export":
         return
     if members := admin.members(header.group):
         what = f"the exported group {header.group} still has {members} member{'s' if members > 1 else ''}"
-        raise StateError(what, "stop its services, export, then import; --force to have both groups forecast")
+        raise StateError(what, "stop its services, export again, then import; with --force both groups forecast")
     now = admin.group_offsets(header.group, topic)
     for part in header.parts:
         if now.get(part.partition, 0) > part.next_offset:
-            what = f"partition {part.partition}: the group {header.group} has read on since the export, to offset"
+            what = f"partition {part.partition}: since the export, the group {header.group} has continued from offset"
             raise StateError(
-                f"{what} {now[part.partition]} from {part.next_offset}",
-                "export again; --force to have those records forecast a second time",
+                f"{what} {part.next_offset} to {now[part.partition]}",
+                "export again; with --force those records are forecast twice",
             )
 
 
 def check_nothing_waits(reader: Reader, topic: str, starts: Mapping[int, int], before: int, homes: Homes) -> None:
-    """Raise StateError if unread records lie in partitions that their streams have left: they would meet a stream
-    without a row there, and come after later ones. `reader` reads the input, which had `before` partitions."""
+    """Raise StateError if unread records are in partitions that their streams have left.
+
+    Such records would find a stream without a row, and would be out of order. `reader` reads the input,
+    which had `before` partitions.
+    """
     if homes.partitioner is None:
         return
     old = [partition for partition in starts if partition < before]
@@ -63,14 +68,14 @@ def check_nothing_waits(reader: Reader, topic: str, starts: Mapping[int, int], b
         reader.stop([partition])
         if strays:
             raise StateError(
-                f"{topic} partition {partition} holds {strays} unread records of streams that belong elsewhere now",
-                "producers are paused and everything is read before the topic grows; it is too late for these: --force "
-                "to have them forecast as if of streams never seen",
+                f"{topic} partition {partition} holds {strays} unread records of streams that now belong elsewhere",
+                "next time, pause producers and let everything be read before adding partitions; with --force these "
+                "records are forecast as if their streams had never been seen",
             )
 
 
 def _strays(reader: Reader, partition: int, end: int, homes: Homes) -> int:
-    """Committed records from where `reader` was started to `end` whose streams are at home in another partition."""
+    """Count committed records, from the reader's start to `end`, whose streams belong to another partition."""
     strays = 0
     while reader.position(partition) < end:
         for batch in reader.poll(_POLL_S, _RECORDS):

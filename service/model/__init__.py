@@ -1,1 +1,1 @@
-"""Running a bundle: onnxruntime sessions that hold no state."""
+"""Load, verify and run bundles."""

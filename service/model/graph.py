@@ -1,7 +1,8 @@
-"""Read an ONNX file and hold it against the manifest, before anything runs.
+"""Read an ONNX file and check it against the manifest before anything runs.
 
-A graph must be self-contained (no external data), speak plain ONNX (no custom operator domain), have exactly the inputs
-and outputs of the contract, by name, type and rank, with a free batch dimension, and stay within `model/limits.py`.
+A graph must be self-contained (no external data), use plain ONNX (no custom operator domain), have exactly
+the inputs and outputs of the contract by name, dtype and rank with a dynamic batch dimension, and stay
+within `model/limits.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _DTYPES: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One expected input or output: any of `dtypes`, `shape` without the batch dimension."""
+    """An expected input or output: one of `dtypes`, `shape` without the batch dimension."""
 
     dtypes: tuple[str, ...]
     shape: tuple[int, ...]
@@ -41,28 +42,32 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """An ONNX file that keeps the contract. Where `flows`, it has control flow, and what a call costs is not known."""
+    """An ONNX file that satisfies the contract."""
 
     path: Path
     content: bytes
     model: onnx.ModelProto
-    flows: bool
+    has_control_flow: bool  # the cost of a call then depends on values and is not known
 
     def check_cost(self, rows: int, steps: int, batch: int) -> None:
-        """Raises BundleError unless a call of `rows` rows, and `steps` calls of `batch` rows, stay within limits. With
-        control flow that follows from values, and is not known."""
-        if self.flows:
+        """Raise BundleError unless a call of `rows` rows, and `steps` calls of `batch` rows, are within limits.
+
+        Graphs with control flow are not checked.
+        """
+        if self.has_control_flow:
             return
         work = steps * cost_of(self.path, self.model, rows).work
-        if work > MOST_WORK and batch < rows:  # fewer rows are less work: how much less is seldom asked
+        if work > MOST_WORK and batch < rows:  # an upper bound so far; exact only if it matters
             work = steps * cost_of(self.path, self.model, batch).work
         if work > MOST_WORK:
             raise BundleError(str(self.path), f"at most {MOST_WORK:,} multiplications in {GOLDEN}", f"{work:,}")
 
 
 def read_step(path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()) -> Graph:
-    """step.onnx, which may use `operators` beside those of the built-in families. Raises BundleError if it breaks the
-    contract."""
+    """Read step.onnx, which may use `operators` besides those allowed for every bundle.
+
+    Raises BundleError if it violates the contract.
+    """
     targets = len(manifest.targets)
     state = _state_ports(manifest)
     inputs = {"value": Port(("float64",), (len(manifest.channels),)), "timestamp": Port(("int64",), ())}
@@ -80,7 +85,7 @@ def read_step(path: Path, content: bytes, manifest: Manifest, operators: Collect
 
 
 def read_forecast(path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()) -> Graph:
-    """forecast.onnx, which may take any of the state. Raises BundleError if it breaks the contract."""
+    """Read forecast.onnx, which may take any subset of the state. Raises BundleError as `read_step` does."""
     optional = {f"state.{name}": port for name, port in _state_ports(manifest).items()}
     multi_step = Port(_FLOATS, (manifest.horizon, len(manifest.targets), len(manifest.quantiles)))
     graph = _read(path, content, operators)
@@ -124,7 +129,7 @@ def _hold(
     required: dict[str, Port],
     optional: dict[str, Port] | None = None,
 ) -> None:
-    """Compare declared values with the contract's. Raises BundleError at the first difference."""
+    """Compare declared inputs or outputs with the contract's. Raises BundleError at the first difference."""
     ports = required | (optional or {})
     declared = {value.name: value for value in found}
     for name in required:
@@ -132,7 +137,12 @@ def _hold(
             raise BundleError(str(path), f"an {kind} {name!r}, {required[name]}", f"{kind}s {sorted(declared)}")
     for name, value in declared.items():
         if name == "known" or name.startswith("known."):
-            raise BundleError(str(path), "no known-future inputs (reserved)", f"{kind} {name!r}", "export without it")
+            raise BundleError(
+                str(path),
+                "no known-future inputs (reserved)",
+                f"{kind} {name!r}",
+                "export without it",
+            )
         if name not in ports:
             raise BundleError(str(path), f"{kind}s among {sorted(ports)}", f"an unknown {kind} {name!r}")
         if problem := _mismatch(value, ports[name]):
@@ -140,7 +150,7 @@ def _hold(
 
 
 def _mismatch(value: onnx.ValueInfoProto, port: Port) -> str:
-    """What is wrong with a declared value, in a few words; empty if it fits."""
+    """Describe how a declared value differs from `port`; empty if it does not."""
     tensor = value.type.tensor_type
     dtype = _DTYPES.get(tensor.elem_type)
     if dtype not in port.dtypes:
@@ -158,7 +168,7 @@ def _mismatch(value: onnx.ValueInfoProto, port: Port) -> str:
 
 
 def _domains(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
-    """Every operator domain named, and where."""
+    """Yield every operator domain with the place that names it."""
     for opset in model.opset_import:
         yield opset.domain, "imported"
     for function in model.functions:
@@ -168,7 +178,7 @@ def _domains(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
 
 
 def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """Every node, those of functions and of nested graphs included."""
+    """Yield every node, including those of functions and nested graphs."""
     waiting = list(model.graph.node) + [node for function in model.functions for node in function.node]
     while waiting:
         node = waiting.pop()
@@ -191,7 +201,7 @@ def _all_graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every constant that the model carries."""
+    """Yield every constant of the model."""
     for node in nodes_of(model):
         for attribute in node.attribute:
             if attribute.HasField("t"):

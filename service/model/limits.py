@@ -1,7 +1,7 @@
-"""What a graph may cost: its operators, the size of its tensors and the work of one call, found without running it.
+"""Limits of a graph: operators, tensor sizes and work of one call, determined without running it.
 
-Operators that are allowed run for a time that follows from the shapes of their inputs. With every shape known for the
-largest batch, so are the memory and the work of a call, whatever values come.
+The run time of an allowed operator follows from the shapes of its inputs. Once every shape is known for the
+largest batch, memory and work of a call are bounded, whatever the values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx
 from service.errors import BundleError
 from service.model.shapes import Shape, Sized, UnknownShape, sized
 
-#: Operators of which the built-in families are made; a test holds the list equal to what the exporter writes.
+#: Operators of the built-in families; a test compares the list with the exporter's output.
 EMITTED = frozenset([
     "Abs", "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum", "Div", "Equal", "Exp",
     "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "Identity",
@@ -25,7 +25,7 @@ EMITTED = frozenset([
     "Sin", "Slice",
     "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ])  # fmt: skip
-#: Further ones that a family of one's own is often made of. Their work follows from their shapes too.
+#: Further operators that custom families often need. Their work follows from shapes, too.
 PLAIN = frozenset([
     "Acos", "ArgMax", "ArgMin", "Asin", "Atan", "BatchNormalization", "CastLike", "Ceil", "Celu", "Constant",
     "Conv", "Cosh", "Einsum", "Elu", "Erf", "Flatten", "GRU", "Gelu", "GroupNormalization", "HardSigmoid",
@@ -34,25 +34,25 @@ PLAIN = frozenset([
     "ReduceProd", "ReduceSumSquare", "ScatterElements", "ScatterND", "Selu", "Sign", "Sinh", "Size", "Softmax",
     "Softsign", "Sqrt", "Sum", "Tan", "Tile", "TopK", "Trilu", "Xor",
 ])  # fmt: skip
-#: They end when their data says so, if at all: allowed only by name, and every call then has a time limit.
+#: Operators whose run time depends on data: allowed only by name, and every call then has a time limit.
 CONTROL_FLOW = frozenset(("If", "Loop"))
 
-#: Nodes of a graph, bodies included.
+#: Maximum number of nodes in a graph, including bodies of control flow.
 MOST_NODES = 20_000
-#: Bytes of one tensor in a call: this, or so many times the largest input or output of the contract.
+#: Maximum bytes of one tensor: the larger of this and a multiple of the largest input or output.
 LARGEST_TENSOR, TIMES_LARGEST = 1 << 28, 4
-#: Bytes of all tensors of one call together, likewise.
+#: Maximum bytes of all tensors of one call, likewise.
 ALL_TENSORS, TIMES_ALL = 1 << 32, 64
-#: Multiplications of one call, or of all steps of golden.npz: seconds of one core. An element that is read or written
-#: counts as so many, for it may be a sine.
+#: Maximum multiplications of one call, or of all steps of golden.npz: seconds of one core. An element that is read
+#: or written counts as ELEMENT multiplications, because it may be a sine.
 MOST_WORK, ELEMENT = 1 << 35, 16
-#: An element has at most so many bytes.
+#: Maximum bytes of an element.
 _WIDEST = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one call of a graph."""
+    """Cost of one call of a graph."""
 
     work: int  # multiplications
     largest: int  # bytes of the largest tensor
@@ -60,31 +60,37 @@ class Cost:
 
 
 def check_operators(path: Path, nodes: Iterable[onnx.NodeProto], further: Collection[str] = ()) -> bool:
-    """Whether the graph has control flow, which only `further` allows. Raises BundleError for an operator that is not
-    allowed, and for too many nodes."""
+    """Check operators and number of nodes; return True if the graph has control flow.
+
+    `further` are allowed besides the operators above. Raises BundleError.
+    """
     allowed = EMITTED | PLAIN | frozenset(further)
-    flows = False
+    has_control_flow = False
     for place, node in enumerate(nodes):
         if node.op_type not in allowed:
             raise BundleError(
                 str(path),
-                "operators of Eddycast's own families",
+                "operators of the built-in families",
                 f"operator {node.op_type!r}",
-                f"if you trust this bundle, allow it: bundle.operators={node.op_type}",
+                f"if this bundle is trusted, allow it: bundle.operators={node.op_type}",
             )
         if place == MOST_NODES:
             raise BundleError(str(path), f"at most {MOST_NODES:,} nodes", "more")
-        flows = flows or node.op_type in CONTROL_FLOW
-    return flows
+        has_control_flow = has_control_flow or node.op_type in CONTROL_FLOW
+    return has_control_flow
 
 
 def cost_of(path: Path, model: onnx.ModelProto, rows: int) -> Cost:
-    """The cost of one call with `rows` rows. Raises BundleError where it does not follow from the shapes alone, or
-    is beyond all limits."""
+    """Return the cost of one call with `rows` rows.
+
+    Raises BundleError if it does not follow from shapes alone or exceeds the limits.
+    """
     try:
         graphs = list(sized(model, rows))
     except UnknownShape as unknown:
-        raise BundleError(str(path), "shapes that follow from the graph alone", f"{unknown}, which decides") from None
+        raise BundleError(
+            str(path), "shapes that follow from the graph alone", f"{unknown}, whose shape depends on values"
+        ) from None
     except Exception as error:  # onnx's own classes share no public base
         raise BundleError(str(path), "shapes that fit each other", _line(error)) from error
     ports = [math.prod(graphs[0].shapes[value.name]) * _WIDEST for value in (*model.graph.input, *model.graph.output)]
@@ -105,7 +111,7 @@ def _work(graph: Sized) -> int:
 
 
 def _work_of(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
-    """Elements read and written; for each element written of a product as many as are summed up for it."""
+    """Return the multiplications of a node: for products the terms summed, else ELEMENT per element touched."""
     inputs = [shapes[name] for name in node.input if name in shapes]
     written = sum(math.prod(shapes[name]) for name in node.output if name)
     read = sum(map(math.prod, inputs))
@@ -113,9 +119,9 @@ def _work_of(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
         return written * max(max(inputs[0], default=1), 1)
     if node.op_type == "Conv":
         return written * math.prod(inputs[1][1:])
-    if node.op_type == "Einsum":  # at most every element with every other
+    if node.op_type == "Einsum":  # upper bound: every element with every other
         return math.prod(math.prod(shape) for shape in inputs)
-    if node.op_type in ("LSTM", "GRU", "RNN"):  # at every step of every row all weights
+    if node.op_type in ("LSTM", "GRU", "RNN"):  # all weights at every step of every row
         return math.prod(inputs[0][:2]) * sum(map(math.prod, inputs[1:3])) + written * ELEMENT
     return (read + written) * ELEMENT
 

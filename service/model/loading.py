@@ -1,4 +1,4 @@
-"""A bundle on disk to a runtime: read, verified, replayed."""
+"""Load a bundle: read, verify and replay it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import onnxruntime
 
-from service.bundle import FORECAST, GOLDEN, STEP, read_bundle
+from service.bundle import FORECAST, GOLDEN, STEP
 from service.errors import BundleError
 from service.model import golden, graph
 from service.model.golden_file import read_golden
+from service.model.manifest_file import read_bundle
 from service.model.runtime import Runtime
 from service.sealing.trust import Trust
 
@@ -17,17 +18,17 @@ from service.sealing.trust import Trust
 def load_runtime(
     directory: Path, *, intra_op_threads: int = 1, max_batch: int = 512, trust: Trust | None = None
 ) -> Runtime:
-    """Read, verify and replay a bundle.
+    """Return the verified runtime of a bundle.
 
-    `max_batch` is the most rows of one call: with a small GRU a row costs 15 us in a call of 16, 3 in one of 512,
-    and no less in larger ones.
+    `max_batch` is the maximum number of rows per call: with a small GRU a row costs 15 us in a call of 16
+    rows, 3 us in one of 512, and no less in larger ones.
 
-    `trust` names the version, the signers and further operators that are allowed. Where If or Loop are among these,
-    every call has a time limit (`model/watchdog.py`), for nothing else bounds it.
+    `trust` restricts version and signers and allows further operators. If these include If or Loop, every
+    call has a time limit (`model/watchdog.py`), because nothing else bounds it.
 
-    Raises BundleError naming the file, what was expected and what was found: a hash, external data, a custom
-    operator domain, an operator that is not allowed, a tensor or a call beyond all limits (`model/limits.py`), an
-    input or output that is not the contract's, or outputs that differ from golden.npz.
+    Raises BundleError with the file, what was expected and what was found: a hash, external data, a custom
+    operator domain, a forbidden operator, a tensor or call beyond the limits (`model/limits.py`), inputs or
+    outputs that differ from the contract, or results that differ from golden.npz.
     """
     directory = Path(directory)
     trust = trust or Trust()
@@ -41,20 +42,20 @@ def load_runtime(
     for one in graphs:
         one.check_cost(max_batch, steps, batch)
     step, forecast = (_session(one.path, one.content, intra_op_threads) for one in graphs)
-    runtime = Runtime(manifest, step, forecast, max_batch, guarded=any(one.flows for one in graphs))
-    golden.replay(directory, runtime, wanted)
+    runtime = Runtime(manifest, step, forecast, max_batch, guarded=any(one.has_control_flow for one in graphs))
+    golden.verify(directory, runtime, wanted)
     return runtime
 
 
 def _session(path: Path, content: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """A session for many small calls: few threads, none of them spinning between calls."""
+    """Create a session for many small calls: few threads, no spinning between calls."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors reach us as exceptions
+    options.log_severity_level = 3  # errors are raised as exceptions anyway
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no public base

@@ -1,8 +1,8 @@
-"""Run a bundle: two onnxruntime sessions, many small calls, no memory of any stream.
+"""Run a bundle: two onnxruntime sessions, stateless.
 
-Every call is given rows in multiples of `LANES`, filled up with rows of zeros (a stream never seen), and at most
-`max_batch` of them. With a whole number of lanes the vector code takes the same path for every row, and a row's
-result has the same bits whichever rows stand beside it.
+The rows of a call are padded with zeros (streams never seen) to a multiple of `LANES`, up to `max_batch`.
+With whole vector registers every row takes the same code path, so its result has the same bits whatever
+rows are next to it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from service.model.watchdog import Call, call, guarded_call
 from service.records import Float64, Int64
 
 Tensor = NDArray[Any]
-State = dict[str, Tensor]
+TensorState = dict[str, Tensor]
 
-#: Rows of every call are a multiple of this: a whole number of the widest vector registers.
+#: Row count of every call is a multiple of this, which fills the widest vector registers.
 LANES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step gives, a row for each observation."""
+    """Outputs of one step, one row per observation."""
 
-    next_state: State  # name -> [n, ...], the rows to store
+    next_state: TensorState  # name -> [n, ...], the rows to store
     one_step: Tensor  # [n, targets, quantiles]
-    surprise: Tensor  # f32 [n], NaN where there was nothing to compare
+    surprise: Tensor  # f32 [n], NaN without a previous forecast or a value
     scores: Tensor  # f32 [n, targets, scores], of the previous forecast
     anomaly: Tensor  # f32 [n] in [0, 1]; NaN where surprise is, and of a bundle whose graph does not have it
 
 
 class Runtime:
-    """A verified bundle, ready to step. Safe to share: it holds no state."""
+    """A verified bundle, ready to run. Holds no stream state, so it may be shared."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Runtime:
         *,
         guarded: bool = False,
     ) -> None:
-        """`guarded`: calls have a time limit, for the graphs decide themselves when they end."""
+        """`guarded` gives each call a time limit, for graphs with control flow. Raises ValueError."""
         if max_batch < LANES:
             raise ValueError(f"max_batch must be at least {LANES}, not {max_batch}")
         self.manifest = manifest
@@ -63,16 +63,16 @@ class Runtime:
         self._outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in self._state), *ranked]
         taken = {value.name for value in forecast.get_inputs()}
         self.forecast_inputs: tuple[str, ...] = tuple(name for name in self._state if f"state.{name}" in taken)
-        #: name -> (dtype, shape without the batch) of what `step` and `forecast` give beside the state.
+        #: name -> (dtype, shape without the batch dimension) of the outputs besides the state.
         self.output_shapes = _output_shapes(manifest, step, forecast)
 
     def step(self, values: Float64, timestamps: Int64, state: Mapping[str, Tensor]) -> StepResult:
-        """Consume one observation a row.
+        """Consume one observation per row.
 
-        values f64 [n, channels], NaN = missing; timestamps i64 [n], ms, the start of each row's slot;
-        state name -> [n, ...], zeros = a stream never seen. Nothing given is changed.
+        `values` f64 [n, channels], NaN = missing; `timestamps` i64 [n], ms, start of each row's slot;
+        `state` name -> [n, ...], zeros = stream never seen. Arguments are not modified.
         """
-        feeds: State = {"value": values, "timestamp": timestamps}
+        feeds: TensorState = {"value": values, "timestamp": timestamps}
         for name in self._state:
             feeds[f"state.{name}"] = state[name]
         one_step, surprise, scores, *rows = self._call(self._step, self._outputs, feeds, len(timestamps))
@@ -80,13 +80,18 @@ class Runtime:
         return StepResult(dict(zip(self._state, rows, strict=True)), one_step, surprise, scores, anomaly)
 
     def forecast(self, timestamps: Int64, state: Mapping[str, Tensor]) -> Tensor:
-        """multi_step [n, horizon, targets, quantiles] from rows of state, of which only `forecast_inputs` are read."""
-        feeds: State = {f"state.{name}": state[name] for name in self.forecast_inputs}
+        """Return multi_step [n, horizon, targets, quantiles] for rows of state.
+
+        `timestamps` i64 [n], ms; only the tensors in `forecast_inputs` are read from `state`.
+        """
+        feeds: TensorState = {f"state.{name}": state[name] for name in self.forecast_inputs}
         feeds["timestamp"] = timestamps
         (multi_step,) = self._call(self._forecast, ["multi_step"], feeds, len(timestamps))
         return multi_step
 
-    def _call(self, session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
+    def _call(
+        self, session: onnxruntime.InferenceSession, outputs: list[str], feeds: TensorState, rows: int
+    ) -> list[Tensor]:
         if rows <= self.max_batch:
             return _run(self._run, session, outputs, feeds, rows)
         parts = [
@@ -119,20 +124,22 @@ def _output_shapes(
 
 
 def _chunks(rows: int, largest: int) -> list[tuple[int, int]]:
-    """(start, size) of consecutive pieces of at most `largest` rows."""
+    """Return (start, size) of consecutive pieces of at most `largest` rows."""
     return [(start, min(largest, rows - start)) for start in range(0, rows, largest)]
 
 
-def _run(run: Call, session: onnxruntime.InferenceSession, outputs: list[str], feeds: State, rows: int) -> list[Tensor]:
+def _run(
+    run: Call, session: onnxruntime.InferenceSession, outputs: list[str], feeds: TensorState, rows: int
+) -> list[Tensor]:
     full = max(LANES, -(-rows // LANES) * LANES)
     if full == rows:
         return run(session, outputs, feeds)
-    results = run(session, outputs, {name: _filled(feed, full) for name, feed in feeds.items()})
+    results = run(session, outputs, {name: _padded(feed, full) for name, feed in feeds.items()})
     return [result[:rows] for result in results]
 
 
-def _filled(feed: Tensor, rows: int) -> Tensor:
-    """`feed` with rows of zeros behind it."""
+def _padded(feed: Tensor, rows: int) -> Tensor:
+    """Return `feed` padded with zeros to `rows` rows."""
     full = np.zeros((rows, *feed.shape[1:]), feed.dtype)
     full[: len(feed)] = feed
     return full

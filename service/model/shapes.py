@@ -1,8 +1,8 @@
-"""The shape of every tensor of a graph for a given number of rows, found without running anything.
+"""Shapes of all tensors of a graph for a given number of rows, without running it.
 
-ONNX infers shapes from shapes. Where a graph computes one (`Shape`, a few integers put together, `Expand`), those
-integers are computed here, and inference goes on until it learns nothing new. The body of a `Scan` is a graph of its
-own, which runs as often as its sequences are long.
+ONNX infers shapes from shapes. Where a graph computes a shape (`Shape`, integer arithmetic, `Expand`), those
+integers are evaluated here and inference is repeated until nothing new is found. The body of a `Scan` is
+treated as a graph that runs once per element of its sequences.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from onnx import TensorProto, helper, numpy_helper
 Integers = NDArray[np.int64]
 Shape = tuple[int, ...]
 Value = onnx.ValueInfoProto
-#: Integers that make a shape are few: a larger tensor is data.
+#: Maximum number of integers in a shape; larger tensors are data.
 _FEW = 64
-#: A shape that follows from a tensor whose shape was computed takes a round more; real graphs take three.
+#: Maximum rounds of inference; each computed shape that depends on another takes one, real graphs take three.
 _ROUNDS = 16
 
 
 class UnknownShape(Exception):
-    """A tensor's shape follows from values that are only known when the graph runs."""
+    """A tensor's shape depends on values that are only known when the graph runs."""
 
     def __init__(self, node: onnx.NodeProto) -> None:
         super().__init__(f"{node.op_type} {node.name!r}")
@@ -35,19 +35,18 @@ class UnknownShape(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A graph of which every shape is known. `shapes` has its inputs, constants, the outputs of its nodes, and what
-    it reads of the graph around it; it runs `times` times in one call of the whole."""
+    """A graph, or the body of a scan, whose shapes are all known."""
 
     nodes: tuple[onnx.NodeProto, ...]
-    shapes: Mapping[str, Shape]
-    times: int
+    shapes: Mapping[str, Shape]  # of inputs, constants, node outputs and values of the enclosing graph
+    times: int  # runs per call of the whole model
 
 
 def sized(model: onnx.ModelProto, rows: int) -> Iterator[Sized]:
-    """The graph of `model` for `rows` rows, then the bodies of its scans; `model` is not changed.
+    """Yield the graph of `model` for `rows` rows, then the bodies of its scans; `model` is not modified.
 
-    Raises UnknownShape, and whatever `onnx.shape_inference` raises for shapes that contradict each other. Shapes that
-    the file declares for anything but an input are not believed.
+    Shapes that the file declares are ignored except for inputs. Raises UnknownShape, and whatever
+    `onnx.shape_inference` raises for contradicting shapes.
     """
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
@@ -74,7 +73,7 @@ def _sized(model: onnx.ModelProto, integers: dict[str, Integers], times: int) ->
 
 
 def _undeclare(graph: onnx.GraphProto) -> None:
-    """Forget every shape that is declared for anything but an input."""
+    """Remove every declared shape except those of inputs."""
     del graph.value_info[:]
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
@@ -95,7 +94,7 @@ def _few_integers(tensors: Iterable[onnx.TensorProto]) -> dict[str, Integers]:
 
 
 def _inferred(model: onnx.ModelProto, integers: dict[str, Integers]) -> dict[str, Value]:
-    """Types and shapes of all values, by turns with the integers that make shapes, which are added."""
+    """Infer types and shapes of all values, evaluating shape integers in turn and adding them to `integers`."""
     values: dict[str, Value] = {}
     for _ in range(_ROUNDS):
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
@@ -125,7 +124,7 @@ def _shape(value: Value | None) -> Shape | None:
 def _body(
     model: onnx.ModelProto, scan: onnx.NodeProto, values: Mapping[str, Value], shapes: Mapping[str, Shape]
 ) -> tuple[onnx.ModelProto, int]:
-    """The body of a scan as a model of its own, whose inputs have shapes, and how often it runs."""
+    """Return the body of a scan as a model with input shapes, and how many times it runs."""
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in scan.attribute}
     sequences, given = attributes["num_scan_inputs"], list(scan.input)
     axes = attributes.get("scan_input_axes", [0] * sequences)
@@ -150,7 +149,7 @@ def _body(
 
 
 def _read(graph: onnx.GraphProto) -> set[str]:
-    """Names that a graph or one inside it reads, and does not make itself."""
+    """Return names that a graph, or one nested in it, reads from outside."""
     made = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
     inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
     read = {name for node in graph.node for name in node.input}.union(*(_read(one) for one in inner))
@@ -158,7 +157,7 @@ def _read(graph: onnx.GraphProto) -> set[str]:
 
 
 def _computed(node: onnx.NodeProto, values: Mapping[str, Value], integers: Mapping[str, Integers]) -> Integers | None:
-    """What a node that computes a shape gives; None for any other node, and while its inputs are unknown."""
+    """Evaluate a node that computes a shape; None for other nodes and while inputs are unknown."""
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type == "Shape":
         shape = _shape(values.get(node.input[0]))
@@ -174,7 +173,7 @@ def _computed(node: onnx.NodeProto, values: Mapping[str, Value], integers: Mappi
     try:
         result = np.asarray(compute(attributes, *inputs), np.int64)
     except (ValueError, IndexError, KeyError, TypeError):
-        return None  # the runtime will refuse it; its output stays unknown here
+        return None  # an invalid node: onnxruntime refuses it
     return result if result.size <= _FEW else None
 
 

@@ -1,4 +1,4 @@
-"""Calls of a graph, with a time limit where the graph decides itself when it ends."""
+"""Calls of a graph, with a time limit for graphs with control flow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
-#: A call of a graph with If or Loop ends after so long, s; any other one ends by itself.
+#: Time limit of one call of a graph with If or Loop, s.
 LIMIT_S = 5.0
 
 Tensor = NDArray[Any]
@@ -17,14 +17,16 @@ Call = Callable[[onnxruntime.InferenceSession, list[str], dict[str, Tensor]], li
 
 
 def call(session: onnxruntime.InferenceSession, outputs: list[str], feeds: dict[str, Tensor]) -> list[Tensor]:
-    """The outputs of one call."""
+    """Run a graph once; return its outputs in the order of `outputs`."""
     results: list[Tensor] = session.run(outputs, feeds)
     return results
 
 
 def guarded_call(session: onnxruntime.InferenceSession, outputs: list[str], feeds: dict[str, Tensor]) -> list[Tensor]:
-    """The same, and the runtime's error once LIMIT_S are over: it looks at the flag before every node, those inside a
-    loop too."""
+    """Like `call`, but raises onnxruntime's error after LIMIT_S.
+
+    onnxruntime checks the terminate flag before every node, including those inside loops.
+    """
     options = onnxruntime.RunOptions()
     timer = Timer(LIMIT_S, setattr, (options, "terminate", True))
     timer.daemon = True

@@ -1,1 +1,1 @@
-"""Metrics, latencies, health, log."""
+"""Metrics, latencies, health and log."""

@@ -1,6 +1,6 @@
-"""Bad data in the log: each kind once a minute at most, with how much of it there was, one example and what to do.
+"""Log lines about bad data: each kind at most once a minute, with a count, one example and what to do.
 
-The dead-letter topic holds every record, the metrics count them; a line in the log is what somebody notices.
+The dead-letter topic holds every bad record and the metrics count them; the log draws attention to them.
 """
 
 from __future__ import annotations
@@ -18,21 +18,27 @@ from service.observability.throttle import Throttle
 from service.processing.alignment import Verdict
 from service.records import DeadLetter, Observations
 
-#: From one line of a kind to the next one, s.
+#: Minimum time between two lines of one kind, s.
 EVERY_S = 60.0
-#: A stream's name in a line, at most, in characters.
+#: Maximum length of a stream's name in a line, characters.
 _NAME = 100
 
-_DROPPED, _ANEW = "readings were dropped", "streams began anew"
-#: Verdicts that are worth a line: what happened, and what to do.
+_DROPPED, _RESTARTED = "readings were dropped", "streams were restarted"
+#: Verdicts that are logged: event and action.
 _VERDICTS: Final = {
-    Verdict.DUPLICATE: (_DROPPED, "a sender repeats itself: nothing is lost, the first counts"),
-    Verdict.SECOND: (_DROPPED, "readings come faster than the model's interval: train with theirs, or send fewer"),
-    Verdict.LATE: (_DROPPED, "a clock is wrong, or a buffer is sent late: time.late_to_dead_letters keeps them"),
-    Verdict.RESTART: (_ANEW, "a clock was set back, or several senders use one name: give each its own"),
+    Verdict.DUPLICATE: (_DROPPED, "a sender repeats readings: harmless, the first one counts"),
+    Verdict.SECOND: (
+        _DROPPED,
+        "readings arrive faster than the model's interval: train with a shorter one, or send fewer",
+    ),
+    Verdict.LATE: (
+        _DROPPED,
+        "a clock is wrong or a buffer is sent late: time.late_to_dead_letters keeps such readings",
+    ),
+    Verdict.RESTART: (_RESTARTED, "a clock was set back, or several senders share a name: give each its own"),
 }
 _SHAPE: Final = 'send {"timestamp": ms or ISO 8601, "value": number or null}'
-#: What to do about dead letters, by their error; about all others, to read the topic.
+#: Actions for dead letters by error; the default is to read the dead-letter topic.
 _ACTIONS: Final = {
     "no_key": "send the stream's name as the record's key",
     "bad_key": "send the stream's name as the record's key, in UTF-8",
@@ -44,17 +50,17 @@ _ACTIONS: Final = {
     "bad_timestamp": _SHAPE,
     "seconds": "send milliseconds or ISO 8601; for an archive that old, lower time.earliest",
     "far_future": "set the sender's clock, or raise time.far_future_s",
-    "too_large": "shorten the key or the value; for a record batch, send less at once or raise kafka.unpacked_bytes",
-    "undecodable": "look at the broker's disk and at who wrote the batch",
-    "too_many_streams": "look for invented names; raise state.max_streams or the memory, or share the input among more",
-    "failed": "the bundle cannot take the record: report it with the record",
+    "too_large": "shorten key or value; for a record batch, send smaller batches or raise kafka.unpacked_bytes",
+    "undecodable": "check the broker's disk and the producer of the batch",
+    "too_many_streams": "check for invented stream names; raise state.max_streams or the memory, or add instances",
+    "failed": "the bundle cannot process the record: report a bug with the record attached",
     "forecast_too_large": "raise max.message.bytes of the output topic, or shorten the horizon",
 }
 
 
 @dataclass(slots=True)
 class _Seen:
-    """Of one kind, since its last line."""
+    """Bad data of one kind since its last line."""
 
     event: str
     count: int
@@ -63,29 +69,29 @@ class _Seen:
 
 
 class BadData:
-    """What was bad since the last lines. Records that are read again after a failure count again."""
+    """Collects bad data and logs it. Records that are read again after a failure are counted again."""
 
     def __init__(self, topics: tuple[str, str], clock: Callable[[], float] = time.monotonic) -> None:
-        """`topics`: the input and the dead letters."""
+        """`topics` are the input topic and the dead-letter topic."""
         self._input, self._dead_letters = topics
         self._throttle = Throttle(EVERY_S, clock)
         self._seen: dict[str, _Seen] = {}
 
-    def note(self, letters: Sequence[DeadLetter], decoded: Sequence[Observations], verdicts: NDArray[np.int8]) -> None:
-        """Of one portion: its dead letters, and what became of its readings, laid end to end."""
+    def add(self, letters: Sequence[DeadLetter], decoded: Sequence[Observations], verdicts: NDArray[np.int8]) -> None:
+        """Add the dead letters of one chunk, and the verdicts [n] on its concatenated observations."""
         for letter in letters:
             seen = self._seen.get(letter.error)
             if seen is not None:
                 seen.count += 1
-            elif letter.error != "late":  # a verdict as well
+            elif letter.error != "late":  # counted by verdict below
                 self._seen[letter.error] = self._first(letter)
         counts = np.bincount(verdicts, minlength=len(Verdict))
         for verdict in _VERDICTS:
             if count := int(counts[verdict]):
                 self._add(verdict, count, decoded, verdicts)
 
-    def say(self, now: bool = False) -> None:
-        """Write the lines that are due, or all that are left if this is the last chance."""
+    def log_due(self, now: bool = False) -> None:
+        """Log the kinds that are due; with `now`, at shutdown, all of them."""
         for kind in list(self._seen):
             if now or self._throttle.is_due(kind):
                 seen = self._seen.pop(kind)
@@ -94,7 +100,7 @@ class BadData:
     def _first(self, letter: DeadLetter) -> _Seen:
         place = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
         example = {**place, "stream": _name(letter.key), "reason": letter.reason}
-        action = _ACTIONS.get(letter.error, f"the headers in {self._dead_letters} say what is wrong with which record")
+        action = _ACTIONS.get(letter.error, f"see the headers of the records in {self._dead_letters}")
         return _Seen("records became dead letters", 1, example, action)
 
     def _add(self, verdict: Verdict, count: int, decoded: Sequence[Observations], verdicts: NDArray[np.int8]) -> None:

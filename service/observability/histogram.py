@@ -1,6 +1,6 @@
-"""A Prometheus histogram that takes a whole column of values at once.
+"""A Prometheus histogram that observes whole columns.
 
-prometheus_client's own takes them one by one, which at 80,000 records a second is a stage of its own.
+prometheus_client's own observes single values, which at 80,000 records per second takes as long as a stage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 
 class Distribution(Collector):
-    """A histogram that takes columns. `upper` are the buckets' inclusive upper edges, ascending, without infinity."""
+    """A histogram of columns. `upper` are the inclusive upper edges of the buckets, ascending, without infinity."""
 
     def __init__(self, registry: CollectorRegistry, name: str, meaning: str, upper: Sequence[float], label: str = ""):
         self._name, self._meaning, self._label = name, meaning, label
@@ -28,11 +28,11 @@ class Distribution(Collector):
         registry.register(self)
 
     def observe(self, value: float, label: str = "") -> None:
-        """Count one value."""
+        """Observe one value."""
         self.observe_many((value,), label)
 
     def observe_many(self, values: ArrayLike, label: str = "") -> None:
-        """Count a column of any shape at once; NaN is not a value and is left out."""
+        """Observe an array of any shape; NaN is ignored."""
         column = np.asarray(values, np.float64).ravel()
         column = column[~np.isnan(column)]
         counted = np.bincount(np.searchsorted(self._upper, column), minlength=len(self._edges))
@@ -41,7 +41,7 @@ class Distribution(Collector):
             self._sums[label] = self._sums.get(label, 0.0) + float(column.sum())
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What the registry asks for at a scrape, from the server's thread."""
+        """Yield the samples; called by the registry at a scrape, on an HTTP thread."""
         family = HistogramMetricFamily(self._name, self._meaning, labels=[self._label] if self._label else [])
         with self._lock:
             counts, sums = dict(self._counts), dict(self._sums)
@@ -51,8 +51,9 @@ class Distribution(Collector):
             own = [label] if self._label else []
             family.add_metric(own, buckets, None)
             labels = {self._label: label} if self._label else {}
-            family.add_sample(f"{self._name}_count", labels, float(column.sum()))  # which add_metric leaves out where
-            family.add_sample(f"{self._name}_sum", labels, sums[label])  # an edge is negative
+            # add_metric omits both where an edge is negative
+            family.add_sample(f"{self._name}_count", labels, float(column.sum()))
+            family.add_sample(f"{self._name}_sum", labels, sums[label])
         yield family
 
     def _empty(self) -> NDArray[np.int64]:

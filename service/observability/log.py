@@ -1,4 +1,4 @@
-"""How the service speaks: JSON lines for machines, one readable line on a terminal. Never one line a record."""
+"""Logging: JSON lines for machines, readable lines on a terminal. Never one line per record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
-#: Stack traces without the variables of their frames: settings, and so secrets, are among them.
+#: Tracebacks without local variables, which may include settings and so secrets.
 _PLAIN, _WITHOUT_LOCALS = (
     structlog.dev.plain_traceback,
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False),
@@ -19,7 +19,10 @@ _PLAIN, _WITHOUT_LOCALS = (
 
 
 def configure_log(form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
-    """Send our events, and warnings of libraries, to `stream` (standard error unless given), once, at start."""
+    """Configure logging at start: Eddycast's events and warnings of libraries go to `stream` (default stderr).
+
+    `form` "auto" means console on a terminal, else JSON; `level` applies to Eddycast's events.
+    """
     stream = sys.stderr if stream is None else stream
     console = form == "console" or (form == "auto" and stream.isatty())
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console)
@@ -40,9 +43,9 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    for ours in ("eddycast", "service"):
-        logging.getLogger(ours).setLevel(level.upper())
-    # The client says at every attempt that nobody answers; we say it ourselves, every few seconds.
+    for name in ("eddycast", "service"):
+        logging.getLogger(name).setLevel(level.upper())
+    # kafka-python logs every failed attempt; `delivery` logs outages itself, every few seconds.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -53,19 +56,18 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Where lines go, and whether they are JSON."""
+    """A stream handler that knows whether it writes JSON."""
 
     is_json = False
 
 
 def is_json() -> bool:
-    """Whether the log is written as JSON."""
+    """True if the log is written as JSON."""
     return any(isinstance(handler, _Handler) and handler.is_json for handler in logging.getLogger().handlers)
 
 
 def log_everything() -> None:
-    """For a process of its own: from now on Python's warnings are lines of the log, and so are uncaught errors where
-    the log is JSON."""
+    """Also log Python's warnings and, if the log is JSON, uncaught errors. Affects the whole process."""
     logging.captureWarnings(True)
     if is_json():
         sys.excepthook = _uncaught
@@ -78,6 +80,6 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, trace: Tra
 
 
 def get_log() -> structlog.stdlib.BoundLogger:
-    """The one logger: `log.info("what happened", key=value)`."""
+    """Return Eddycast's logger, used as `log.info("what happened", key=value)`."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger("eddycast")
     return logger

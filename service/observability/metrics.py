@@ -1,7 +1,7 @@
-"""Every metric, once: name, type, unit, meaning, and what to do when it rises. docs/metrics.md is this file, printed.
+"""All metrics: name, type, unit, meaning, and what to do when one rises. docs/metrics.md is generated from this file.
 
-Nothing is ever labelled by stream: a million streams would be a million series. Where a turn measures many records at
-once, `Distribution.observe_many` (distribution.py) takes the whole column.
+No label names a stream: a million streams would be a million series. Measurements of many records are
+observed as columns with `Distribution.observe_many` (`histogram.py`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from service.observability.histogram import Distribution
 
-PREFIX = "eddycast_"
-#: The path of a record, in its order; the values of the label `stage`.
+METRIC_PREFIX = "eddycast_"
+#: Stages of a record's path, in order; values of the label `stage`.
 STAGES = (
     "poll", "decode", "align", "waves", "gather", "step", "scatter", "forecast", "encode", "produce", "commit",
 )  # fmt: skip
-#: What became of a reading; the values of the label `verdict`.
+#: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
 VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart")
 #: 100 us to 60 s.
 SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0)
-ANOMALOUS = 0.999  # of a reading that counts as an anomaly
+ANOMALOUS = 0.999  # anomaly of a reading that is counted
 SURPRISE = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 
 
 class Definition(NamedTuple):
-    """One line of the table. `rises` is what an operator does when it does."""
+    """One line of the table. `rises` tells an operator what it means, or what to do, when the metric rises."""
 
     name: str
     kind: str
@@ -45,128 +45,142 @@ class Metrics:
         self.registry = registry
         self.table: list[Definition] = []
         self._held: set[int] = set()
-        self._define_flow()
+        self._define_records()
+        self._define_progress()
         self._define_state()
+        self._define_restores()
         self._define_time()
         self._define_quality()
 
-    def _define_flow(self) -> None:
+    def _define_records(self) -> None:
         self.records = self._counter(
-            "records_total", "records", "Records taken from the input topic.", "More is being sent."
+            "records_total", "records", "Records read from the input topic.", "Senders send more."
         )
         self.forecasts = self._counter(
-            "forecasts_total", "forecasts", "Forecasts acknowledged by the broker.", "As the records do."
+            "forecasts_total", "forecasts", "Forecasts acknowledged by the broker.", "Like records_total."
         )
         self.dead_letters = self._counter(
             "dead_letters_total",
             "records",
-            "Records that could not be forecast, by the reason's short word.",
-            "The log names one of each kind a minute, with what to do; the headers in the dead-letter topic name all.",
+            "Records that could not be forecast, by kind of error.",
+            "See the log: each kind once a minute, with an example and what to do; the dead-letter topic has all.",
             "error",
         )
         self.readings = self._counter(
             "readings_total",
             "readings",
-            f"Readings by what became of them in stream time: {', '.join(VERDICTS)}.",
-            "gap, reset: sensors or a link drop out. duplicate, second: a sender repeats itself or is faster than the "
-            "model's grid. late, restart: a clock is wrong or a buffer is sent out of order.",
+            f"Readings by verdict: {', '.join(VERDICTS)}.",
+            "gap, reset: sensors or a link drop out. duplicate, second: a sender repeats readings or is faster than "
+            "the model's interval. late, restart: a clock is wrong or a buffer is sent out of order.",
             "verdict",
         )
         self.tombstones = self._counter(
             "tombstones_total",
             "records",
-            "Records with a key and no value: the streams of their keys are forgotten.",
-            "Somebody decommissions sensors.",
+            "Records with a key and no value, which remove the stream of that key.",
+            "Sensors are being decommissioned.",
         )
         self.missing_codes = self._counter(
             "missing_codes_total",
             "values",
-            "Readings that equal a code for a missing value, and were taken as missing.",
-            "A sensor or its logger fails: look which one. If the number is a reading, drop it with input.codes.",
+            "Readings that equal a code for a missing value and were treated as missing.",
+            "A sensor or its logger fails: find it. If the number is a valid reading, change input.codes.",
         )
         self.imputed_steps = self._counter(
             "imputed_steps_total",
             "steps",
-            "Steps without a reading, inside a gap.",
-            "Readings go missing before they get here.",
+            "Steps without a reading, inside gaps.",
+            "Readings are lost before they reach the input topic.",
         )
+
+    def _define_progress(self) -> None:
         self.commits = self._counter(
-            "commits_total", "commits", "Commits of the input's offsets.", "About one an interval."
+            "commits_total", "commits", "Commits of the input's offsets.", "About one per commit.interval_ms."
         )
         self.retries = self._counter(
             "retries_total",
             "turns",
-            "Turns rolled back and done again, by the error's class.",
-            "Look at the broker and the network; with delivery at_least_once outputs since the last commit repeat.",
+            "Turns rolled back and retried, by class of error.",
+            "Check broker and network; with delivery at_least_once, outputs since the last commit are repeated.",
             "error",
         )
         self.changelog_rows = self._counter(
             "changelog_rows_total",
             "rows",
             "Rows and tombstones committed to the changelog.",
-            "At most the records; far fewer where a commit holds several of a stream.",
+            "At most records_total; far fewer if a commit covers several records of a stream.",
         )
         self.deleted_unread = self._counter(
             "deleted_unread_total",
             "offsets",
-            "Offsets of the input that retention deleted before they were read, and that were passed over.",
-            "Forecasts are missing: lengthen retention.ms of the input, or do not stop for so long.",
+            "Offsets of the input that retention deleted before they were read, and that were skipped.",
+            "Forecasts are missing: increase retention.ms of the input, or keep downtime shorter.",
         )
         self.consumer_lag = self._gauge(
             "consumer_lag",
             "records",
-            "Records between position and end, of each partition held; before a first fetch, as of the restore.",
-            "Records come faster than they are served: add an instance, up to one a partition, or look at the stages.",
+            "Records between position and end of each partition held; as of the restore until the first fetch.",
+            "Records arrive faster than they are served: add instances, up to one per partition, or see stage_seconds.",
             "partition",
         )
         self.partitions = self._gauge(
-            "partitions", "partitions", "Partitions of the input held now.", "Another instance left."
+            "partitions", "partitions", "Partitions of the input held.", "Another instance left."
         )
 
     def _define_state(self) -> None:
         self.streams = self._gauge(
-            "streams", "streams", "Streams with a row of state.", "New streams: check the keys if not so."
+            "streams", "streams", "Streams with a row of state.", "New streams; if none are expected, check the keys."
         )
         self.max_streams = self._gauge(
             "max_streams",
             "streams",
-            "Streams that this process gives a row, at most: state.max_streams, or what its memory has room for.",
-            "Alert where streams come near it: new ones beyond it are dead letters, too_many_streams.",
+            "Maximum number of streams of this process: state.max_streams, or what fits into its memory.",
+            "Alert when streams approaches it: further new streams become dead letters (too_many_streams).",
         )
         self.state_bytes = self._gauge(
-            "state_bytes", "bytes", "Memory of the rows.", "It grows by doubling; plan for it."
+            "state_bytes", "bytes", "Memory of the state rows.", "It grows by doubling: plan for that."
         )
         self.evicted = self._counter(
             "evicted_total",
             "streams",
-            "Streams forgotten because they were idle.",
-            "Sensors died, or time.state_ttl_s is short.",
+            "Streams removed because they were idle.",
+            "Sensors went silent, or time.state_ttl_s is too short.",
         )
+
+    def _define_restores(self) -> None:
         self.restoring = self._gauge(
-            "restoring", "partitions", "Partitions held whose rows are still being restored.", "After a rebalance only."
+            "restoring",
+            "partitions",
+            "Partitions held whose rows are being restored.",
+            "Expected after a rebalance only.",
         )
         self.restore_left = self._gauge(
-            "restore_left", "records", "Records of the changelog still to be read for them.", "It should fall."
+            "restore_left",
+            "records",
+            "Changelog records still to be read by restores.",
+            "It should fall during a restore.",
         )
         self.restored = self._counter(
             "restored_records_total",
             "records",
-            "Records of the changelog read to restore rows.",
-            "Many rebalances; or far more records than streams, from a changelog that is not compacted.",
+            "Changelog records read to restore rows.",
+            "Many rebalances; or, with far more records than streams, a changelog that is not compacted.",
         )
         self.restore_seconds = self._distribution(
             "restore_seconds",
             "seconds",
-            "From a partition assigned to its rows restored.",
-            "More rows, a slow broker, or a transaction left open that had to run out.",
+            "Time from the assignment of a partition until its rows are restored.",
+            "More rows, a slow broker, or an open transaction that had to time out.",
             SECONDS,
         )
-        self.ready = self._gauge("ready", "0 or 1", "1 while a forecast could be committed now.", "0: /ready says why.")
+        self.ready = self._gauge(
+            "ready", "0 or 1", "1 while forecasts can be committed.", "At 0, /ready gives the reason."
+        )
         self.model_info = self._gauge(
             "model_info",
             "1",
-            "1; its labels name the model in service.",
-            "Does not rise.",
+            "Always 1; the labels identify the model in service.",
+            "It does not.",
             "model",
             "version",
             "family",
@@ -177,7 +191,7 @@ class Metrics:
             "stage_seconds",
             "seconds",
             "Time of one turn in each stage of a record's path.",
-            "The stage that grew is where to look; poll includes waiting for records.",
+            "Investigate the stage that grew; poll includes waiting for records.",
             SECONDS,
             "stage",
         )
@@ -185,31 +199,31 @@ class Metrics:
             "step_batch_rows",
             "rows",
             "Rows in one call of the step graph.",
-            "Fuller calls are cheaper a row; many of one row mean many records of one stream in a turn.",
+            "Larger calls are cheaper per row; many calls with one row mean many records of one stream in a turn.",
             ROWS,
         )
         self.commit_seconds = self._distribution(
-            "commit_seconds", "seconds", "Time of one commit.", "The broker is slow or far.", SECONDS
+            "commit_seconds", "seconds", "Time of one commit.", "The broker is slow or far away.", SECONDS
         )
         self.service_seconds = self._distribution(
             "service_seconds",
             "seconds",
-            "From polled to forecast acknowledged, of each record.",
-            "We or the broker are slow: see stage_seconds.",
+            "Time from poll to acknowledged forecast, per record.",
+            "The service or the broker is slow: see stage_seconds.",
             SECONDS,
         )
         self.acknowledged_seconds = self._distribution(
             "end_to_end_acknowledged_seconds",
             "seconds",
-            "From the record's broker time to its forecast acknowledged, of each record.",
-            "If service_seconds did not rise with it, records wait in the topic: see consumer_lag.",
+            "Time from the record's broker time to its acknowledged forecast, per record.",
+            "If service_seconds did not rise as well, records wait in the topic: see consumer_lag.",
             SECONDS,
         )
         self.committed_seconds = self._distribution(
             "end_to_end_committed_seconds",
             "seconds",
-            "From the record's broker time to its offset committed, of each record.",
-            "As above; at least commit.interval_ms at times.",
+            "Time from the record's broker time to its committed offset, per record.",
+            "Like end_to_end_acknowledged_seconds; about commit.interval_ms more is normal.",
             SECONDS,
         )
 
@@ -217,40 +231,38 @@ class Metrics:
         self.scored = self._counter(
             "scored_total",
             "forecasts",
-            "One-step forecasts that met an observation, by target.",
-            "As the records do.",
+            "One-step forecasts that were scored against an observation, by target.",
+            "Like records_total.",
             "target",
         )
         self.score = self._counter(
             "score_total",
             "widths",
             "Sum of each score of the one-step forecasts: divide by scored_total for the mean. Errors and pinball are "
-            "in widths of the 80 % interval that the stream is given after the reading, so that streams of all units "
-            "add up, and one counts for 10 at most; covered_80 and pit are shares. covered_80 should come to 0.8, "
-            "absolute_error to about a third, and to less than last_value_absolute_error.",
-            "A mean that rises against last_value_absolute_error: the streams have changed, train again.",
+            "in widths of the stream's 80 % interval after the reading, at most 10, so that streams of any unit add "
+            "up; covered_80 and pit are fractions. Expected means: covered_80 0.8; absolute_error about a third, and "
+            "less than last_value_absolute_error.",
+            "If the mean rises relative to last_value_absolute_error, the streams have changed: train again.",
             "target",
             "score",
         )
         self.surprise = self._distribution(
             "surprise",
             "nats",
-            "Minus log density of what came under the one-step forecast, in units of the stream's scale; within 100.",
-            "Streams behave as never seen: a fault in the field, or time to train again.",
+            "Negative log density of readings under the one-step forecast, in units of its stream's scale, within 100.",
+            "Streams behave unlike the training data: a fault in the field, or time to train again.",
             SURPRISE,
         )
-        self.surprise_mean = self._gauge(
-            "surprise_mean", "nats", "Mean surprise of the latest turn.", "As surprise does."
-        )
+        self.surprise_mean = self._gauge("surprise_mean", "nats", "Mean surprise of the last turn.", "Like surprise.")
         self.anomalies = self._counter(
             "anomalies_total",
             "readings",
-            f"Readings whose anomaly is {ANOMALOUS:g} or more: one in a thousand where nothing is wrong.",
-            "Something happens to the streams: their records name them.",
+            f"Readings whose anomaly is {ANOMALOUS:g} or more: about one in a thousand of ordinary ones.",
+            "The sensors see something new: the records with a high anomaly name the streams.",
         )
 
     def hold(self, partitions: Collection[int], lag: Mapping[int, int]) -> None:
-        """Report how many partitions are held, and the lag of those of which it is known; others disappear."""
+        """Set the number of partitions held and the known lags by partition; other lags are removed."""
         self.partitions.set(len(partitions))
         for gone in self._held - set(lag):
             self.consumer_lag.remove(str(gone))
@@ -259,15 +271,17 @@ class Metrics:
             self.consumer_lag.labels(str(partition)).set(records)
 
     def _counter(self, name: str, unit: str, meaning: str, rises: str, *labels: str) -> Counter:
-        self.table.append(Definition(PREFIX + name, "counter", unit, labels, meaning, rises))
-        return Counter(PREFIX + name, meaning, labels, registry=self.registry)
+        self.table.append(Definition(METRIC_PREFIX + name, "counter", unit, labels, meaning, rises))
+        return Counter(METRIC_PREFIX + name, meaning, labels, registry=self.registry)
 
     def _gauge(self, name: str, unit: str, meaning: str, rises: str, *labels: str) -> Gauge:
-        self.table.append(Definition(PREFIX + name, "gauge", unit, labels, meaning, rises))
-        return Gauge(PREFIX + name, meaning, labels, registry=self.registry)
+        self.table.append(Definition(METRIC_PREFIX + name, "gauge", unit, labels, meaning, rises))
+        return Gauge(METRIC_PREFIX + name, meaning, labels, registry=self.registry)
 
     def _distribution(
         self, name: str, unit: str, meaning: str, rises: str, upper: Sequence[float], label: str = ""
     ) -> Distribution:
-        self.table.append(Definition(PREFIX + name, "histogram", unit, (label,) if label else (), meaning, rises))
-        return Distribution(self.registry, PREFIX + name, meaning, upper, label)
+        self.table.append(
+            Definition(METRIC_PREFIX + name, "histogram", unit, (label,) if label else (), meaning, rises)
+        )
+        return Distribution(self.registry, METRIC_PREFIX + name, meaning, upper, label)

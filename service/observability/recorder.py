@@ -1,7 +1,6 @@
-"""What a turn measures, and when a record's forecast became durable. Only this file, `pipeline.py`, `serving.py` and
-`trouble.py` fill the metrics.
+"""Measurements of a turn: time per stage, latencies of forecasts, counts and scores.
 
-Inner rooms take no clock: they say `with stage("step"):` and the stopwatch adds up the time.
+Inner packages use no clock; they enter `with stage("step"):` and a `Stopwatch` adds up the time.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from service.processing.alignment import Verdict
 from service.processing.engine import Forecasts
 from service.records import DeadLetter, Float64, Int64
 
-#: Scores without a unit: shares and probabilities.
+#: Scores without a unit: fractions and probabilities.
 PLAIN = frozenset({"covered_80", "pit"})
-#: A score counts for no more than so many widths, and a surprise for so many nats: the metrics are means over all
-#: streams, which one broken sensor must not spoil.
+#: Limits of a score (interval widths) and of a surprise (nats): the metrics are means over all streams, which one
+#: broken sensor must not dominate.
 SCORE_LIMIT, SURPRISE_LIMIT = 10.0, 100.0
 
 
 class _Stage:
-    """Adds up the seconds spent inside it. Not to be entered while it is entered."""
+    """Adds up the seconds spent inside it. Not reentrant."""
 
     __slots__ = ("_start", "seconds")
 
@@ -41,7 +40,7 @@ class _Stage:
 
 
 class Stopwatch:
-    """The time of one turn by stage: `with stopwatch("decode"):`, any number of times."""
+    """Time of one turn by stage: `with stopwatch("decode"):`, any number of times."""
 
     def __init__(self) -> None:
         self._stages: dict[str, _Stage] = {}
@@ -53,26 +52,29 @@ class Stopwatch:
         return stage
 
     def report(self, metrics: Metrics) -> None:
-        """Hand each stage's time over and begin the next turn."""
+        """Observe the time of each stage and start the next turn."""
         for name, stage in self._stages.items():
             metrics.stage_seconds.observe(stage.seconds, name)
         self._stages.clear()
 
 
 class Latencies:
-    """Records whose forecasts wait to be acknowledged, and then to be committed."""
+    """Latencies of records from poll or broker time until their forecasts are acknowledged and committed."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._produced: list[tuple[int, Int64, float]] = []  # partition, record times in ms, when they were polled
+        self._produced: list[tuple[int, Int64, float]] = []  # partition, broker times ms, poll time s
         self._acknowledged: list[tuple[int, Int64]] = []
 
     def produced(self, partition: int, record_times: Int64, polled: float) -> None:
-        """Forecasts of records of these broker times were handed to the producer; `polled` is monotonic, seconds."""
+        """Add forecasts given to the producer.
+
+        `record_times` [n] are broker times, ms; `polled` is the monotonic time of the poll, s.
+        """
         self._produced.append((partition, record_times, polled))
 
     def acknowledged(self) -> None:
-        """Everything produced so far is acknowledged."""
+        """Observe latencies of all forecasts produced so far as acknowledged."""
         if not self._produced:
             return
         for partition, record_times, polled in self._produced:
@@ -84,27 +86,26 @@ class Latencies:
         self._produced.clear()
 
     def committed(self) -> None:
-        """The offsets of everything acknowledged so far are stored."""
+        """Observe latencies of all forecasts acknowledged so far as committed."""
         if self._acknowledged:
             ages = _ages(np.concatenate([times for _, times in self._acknowledged]))
             self._metrics.committed_seconds.observe_many(ages)
             self._acknowledged.clear()
 
     def forget(self, partitions: Collection[int]) -> None:
-        """Another member will be measured for these."""
+        """Drop pending latencies of partitions that are no longer held."""
         self._produced = [entry for entry in self._produced if entry[0] not in partitions]
         self._acknowledged = [entry for entry in self._acknowledged if entry[0] not in partitions]
 
 
 def _ages(record_times: Int64) -> Float64:
-    """Seconds since each record time (ms since the epoch, the producer's or broker's clock), at least 0; NaN, which
-    no histogram counts, where the broker gave none (-1)."""
+    """Return seconds since each broker time (ms since the epoch), at least 0; NaN where there is none (-1)."""
     ages = np.maximum(time.time() - record_times / 1000, 0.0)
     return np.where(record_times < 0, np.nan, ages)
 
 
 def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) -> None:
-    """What the engine says of a run."""
+    """Count verdicts, imputed steps, batch sizes and scores of an engine run."""
     for verdict, count in enumerate(np.bincount(forecasts.verdicts, minlength=len(Verdict)).tolist()):
         if count:
             metrics.readings.labels(Verdict(verdict).name.lower()).inc(count)
@@ -118,10 +119,11 @@ def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) 
 
 
 def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float64:
-    """`scores` [n, targets, scores] in units of each stream's running scale, at most SCORE_LIMIT of them.
+    """Divide `scores` [n, targets, scores] by the interval width of their stream, up to SCORE_LIMIT.
 
-    The unit is the width of the 80 % interval that the stream is given now, `widths` [n, targets]: it follows a stream
-    to another scale within a few readings. Where it is 0 an error is 0 or at the limit. PLAIN scores have no unit.
+    `widths` [n, targets] are those of the current 80 % intervals, which follow a stream to another scale
+    within a few readings. Where the width is 0, an error becomes 0 or SCORE_LIMIT. PLAIN scores are returned
+    as they are.
     """
     column = np.array(scores, np.float64)
     width = np.asarray(widths, np.float64)[..., None]
@@ -136,9 +138,11 @@ def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float6
 def count_scores(
     metrics: Metrics, targets: Sequence[str], names: Sequence[str], scores: ArrayLike, surprise: ArrayLike
 ) -> None:
-    """Add what the graph said of the previous forecasts: `scores` [n, targets, scores] and `surprise` [n], at most
-    SURPRISE_LIMIT either way. NaN = there was no forecast or no value. `targets` and `names` (of the scores) are the
-    manifest's."""
+    """Add scores and surprise of the previous forecasts to the metrics.
+
+    `scores` [n, targets, scores]; `surprise` [n], clipped to +-SURPRISE_LIMIT; NaN = no forecast or no value.
+    `targets` and `names` (of the scores) are the manifest's.
+    """
     column = np.asarray(scores, np.float64)
     seen = ~np.isnan(column[..., 0])
     sums = np.where(seen[..., None], column, 0.0).sum(axis=0)
@@ -159,6 +163,6 @@ def count_anomalies(metrics: Metrics, anomaly: ArrayLike) -> None:
 
 
 def count_dead_letters(metrics: Metrics, letters: Collection[DeadLetter]) -> None:
-    """By the reason's short word."""
+    """Count dead letters by error."""
     for letter in letters:
         metrics.dead_letters.labels(letter.error).inc()

@@ -1,1 +1,1 @@
-"""Decode to encode for one chunk of records: no broker, no clock."""
+"""Process one chunk of records, from decode to encode. No broker, no clock."""

@@ -1,7 +1,7 @@
-"""Who is given a row. New streams are refused beyond a limit, so that invented keys cannot take all memory.
+"""Admission of new streams, up to a limit, so that a flood of invented keys cannot exhaust memory.
 
-The limit is one of the process: which new streams it meets first depends on the partitions that it holds. Streams that
-have a row are never refused, and what was committed is always restored.
+The limit is per process, so which new streams are admitted depends on the partitions that it holds. Streams
+that have a row are never refused, and committed rows are always restored.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ Bool = NDArray[np.bool_]
 
 
 class Admission:
-    """Looks before a row is made."""
+    """Decides which new streams may be given a row."""
 
     def __init__(self, arena: Arena, max_streams: int | None) -> None:
-        """None = as many as there is memory for."""
+        """`max_streams` None = limited by memory only."""
         self._arena, self._max_streams = arena, max_streams
 
     def refused(self, batches: Sequence[Observations], asked: Sequence[Tombstones]) -> list[Bool] | None:
-        """Which observations are of new streams beyond the limit, in each batch; None = nobody's. `asked` are the
-        tombstones among each batch's records: a stream that goes makes room for what comes after it. Rows are made by
-        the engine afterwards: for all the others there is memory."""
+        """Return the observations of new streams beyond the limit: bool [n] per batch, or None if there are none.
+
+        `asked` are the tombstones of each batch; a stream that they remove makes room for later ones. Memory
+        for all admitted streams is reserved; the engine creates their rows.
+        """
         records = sum(map(len, batches))
-        if records <= self._arena.free and self._room() >= records:  # even if all of them are new
+        if records <= self._arena.free and self._room() >= records:  # enough even if all are new
             return None
         new = [self._arena.known(batch.partition, batch.streams) < 0 for batch in batches]
         names = {(b.partition, b.streams[i]) for b, own in zip(batches, new, strict=True) for i in np.flatnonzero(own)}
@@ -45,11 +47,11 @@ class Admission:
         return refused
 
     def _room(self) -> int:
-        """How many new streams the limit allows."""
+        """Return how many new streams the limit allows."""
         return sys.maxsize if self._max_streams is None else max(0, self._max_streams - len(self._arena))
 
     def _cut(self, batch: Observations, new: Bool, asked: Tombstones, room: int) -> tuple[Bool, int]:
-        """Which observations of a batch are refused, and the room after it, one record after the other."""
+        """Return the refused observations of a batch, bool [n], and the room left after it."""
         refused = np.zeros(len(batch), np.bool_)
         here = {s for s in asked.streams if self._arena.find(batch.partition, s) is not None}
         before, done = np.searchsorted(asked.offsets, batch.offsets), 0

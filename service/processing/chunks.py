@@ -1,10 +1,13 @@
-"""A poll cut into portions, each of which may be followed by a commit.
+"""Cut a poll into chunks, each of which may be followed by a commit.
 
-A portion holds, of each partition, the records that follow those of the portion before: what is committed after it is
-a prefix of every partition. There are four reasons to cut: steps (a stream that comes back after a day brings a
-thousand imputed steps with one record, and a transaction takes so many), cost (`demand.py`; a turn has so much time),
-evictions, which happen after certain records, and tombstones: their streams are forgotten at the end of a portion, so
-what such a stream reads next is in another.
+A chunk continues every partition where the previous chunk ended, so what is committed after it is a prefix
+of every partition. There are four reasons to cut:
+
+    steps        a stream that returns after a day adds a thousand imputed steps with one record, and a
+                 transaction may hold only so many
+    cost         a turn has a time limit (`demand.py`)
+    evictions    they happen after certain records
+    tombstones   their streams are removed at the end of a chunk, so later readings of them need another one
 """
 
 from __future__ import annotations
@@ -15,17 +18,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.processing.demand import Steps, parts
+from service.processing.demand import StepEstimator, split_by_cost
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones, next_offset
 
-#: Of a partition number and its readings' stamps: `Eviction.cuts`.
+#: Callable (partition, timestamps [n]) -> cut counts [n]; implemented by `Eviction.cuts`.
 Cuts = Callable[[int, Int64], Int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What one partition brought: its records, the observations, dead letters and tombstones among them, all in offset
-    order."""
+    """Records of one partition with their observations, dead letters and tombstones, all in offset order."""
 
     batch: PartitionBatch
     observations: Observations
@@ -33,11 +35,13 @@ class Decoded:
     tombstones: Tombstones
 
 
-def portions(
-    decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float = math.inf
+def cut_into_chunks(
+    decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_most: int, costing: float = math.inf
 ) -> Iterator[list[Decoded]]:
-    """The poll in portions of about `at_most` steps, each of which costs about `costing` (`demand.cost`). No
-    stream is to be forgotten within a portion, before its last record."""
+    """Yield chunks of about `at_most` steps that cost about `costing` each (unit: `demand.cost`).
+
+    Within a chunk no stream is evicted before the last record.
+    """
     numbers = _numbers(decoded, steps, cuts, at_most, costing)
     last = max((int(column[-1]) for column in numbers if len(column)), default=0)
     if last == 0:
@@ -49,17 +53,17 @@ def portions(
             yield kept
 
 
-def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int, costing: float) -> list[Int64]:
-    """The portion of each observation, by partition; rising within each, since all reasons to cut are."""
+def _numbers(decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_most: int, costing: float) -> list[Int64]:
+    """Return the chunk number of each observation, one int64 [n] per partition, non-decreasing."""
     lengths = [len(one.observations) for one in decoded]
     if not sum(lengths):
         return [np.empty(0, np.int64) for _ in lengths]
     place = np.concatenate([np.arange(length) for length in lengths])
-    order = np.argsort(place, kind="stable")  # first the first of each partition, then the second of each
+    order = np.argsort(place, kind="stable")  # the first of each partition, then the second of each, …
     demands = [steps(one.observations) for one in decoded]
     asked = np.concatenate([demand.steps for demand in demands])
     number = np.empty(len(order), np.int64)
-    number[order] = (np.cumsum(asked[order]) - 1) // at_most + parts(demands, order, costing)
+    number[order] = (np.cumsum(asked[order]) - 1) // at_most + split_by_cost(demands, order, costing)
     ends = np.cumsum(lengths)[:-1]
     return [
         column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one) if len(column) else column
@@ -68,8 +72,10 @@ def _numbers(decoded: Sequence[Decoded], steps: Steps, cuts: Cuts, at_most: int,
 
 
 def _returns(one: Decoded) -> Int64 | int:
-    """How often a stream has come back, up to and with each observation, after a tombstone of this poll asked to forget
-    it: int64 [n], rising."""
+    """Count the cuts before each observation that are due to tombstones: int64 [n], cumulative.
+
+    An observation of a stream with an earlier tombstone needs a cut, which removes all streams with one.
+    """
     asked, readings = one.tombstones, one.observations
     if not len(asked):
         return 0
@@ -85,15 +91,17 @@ def _returns(one: Decoded) -> Int64 | int:
 
 
 def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
-    """What portion `number` has of a partition. Records that are no observation go with those in front of them, or
-    with the first; after the last observation, with it."""
+    """Return the share of a partition in chunk `number`.
+
+    Records without an observation go with the observation before them, or with the first one.
+    """
     start, stop = np.searchsorted(numbers, [number, number + 1]).tolist()
     offsets, end = one.observations.offsets, next_offset(one.batch)
     lowest = int(offsets[start]) if number > 0 and start < len(offsets) else 0 if number == 0 else end
     highest = int(offsets[stop]) if stop < len(offsets) else end
     return Decoded(
         _records(one.batch, lowest, highest),
-        taken(one.observations, np.arange(start, stop)),
+        select(one.observations, np.arange(start, stop)),
         [letter for letter in one.letters if lowest <= letter.offset < highest],
         _tombstones(one.tombstones, lowest, highest),
     )
@@ -111,8 +119,8 @@ def _tombstones(column: Tombstones, lowest: int, highest: int) -> Tombstones:
     return Tombstones(column.streams[start:stop], column.offsets[start:stop])
 
 
-def taken(column: Observations, which: Int64) -> Observations:
-    """These of the observations, by index, rising."""
+def select(column: Observations, which: Int64) -> Observations:
+    """Return the observations at the indexes `which`, ascending."""
     if len(which) == len(column):
         return column
     return Observations(

@@ -1,11 +1,11 @@
-"""How much of the graph a poll asks for, before any of it runs: steps of each observation, and what they cost together.
+"""Estimate the graph steps of a poll, and their cost, before running it.
 
-A call of the graph costs about the same with one row as with `ROWS` of them, so cost counts calls and not rows:
+A call of the graph costs about the same for one row as for `ROWS` rows, hence
 
     cost = calls + rows / ROWS
 
-Rows step together only if they belong to different streams. A wave is as long as its longest gap, and one stream with
-many gaps makes more calls than ten thousand that step side by side.
+Only rows of different streams share a call, and a wave takes as many calls as its longest gap: one stream
+with many gaps takes more calls than ten thousand streams side by side.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import numpy as np
 from service.records import Int64, Observations
 from service.state.arena import Arena
 
-#: Rows that cost as much as the call itself does.
+#: Number of rows that cost as much as the call itself.
 ROWS = 64
 
 
 class Demand(NamedTuple):
-    """What the observations of one partition ask for, one entry each."""
+    """Estimated steps for the observations of one partition, one entry each."""
 
-    steps: Int64  # of the graph, imputed ones included: at least 1, at most one too few, seldom too many
-    stream: Int64  # a number for each stream, from 0 on
-    rank: Int64  # observations of the same stream before it in the poll
+    steps: Int64  # graph steps including imputed ones: at least 1, at most one too few, rarely too many
+    stream: Int64  # number of the stream, from 0
+    rank: Int64  # number of earlier observations of the same stream in the poll
 
 
-class Steps:
-    """Reads the demand off stamps and rows, without running anything."""
+class StepEstimator:
+    """Estimates the demand of observations from their stamps and the rows of their streams."""
 
     def __init__(self, arena: Arena, interval_ms: int, max_gap: int) -> None:
         self._arena, self._interval_ms, self._max_gap = arena, interval_ms, max_gap
 
     def __call__(self, observations: Observations) -> Demand:
-        """No stream is given a row by this."""
+        """Return the demand of one partition's observations; adds no streams to the arena."""
         streams = observations.streams
         seen: dict[bytes, int] = {}
         ids = np.fromiter((seen.setdefault(stream, len(seen)) for stream in streams), np.int64, len(streams))
@@ -54,10 +54,10 @@ class Steps:
         return Demand(steps, ids, rank)
 
     def _steps(self, stamps: Int64, before: Int64, grouped: Int64, starts: Int64) -> Int64:
-        """For each stamp, with the one before it; both sorted by stream. `starts` is where each stream begins.
+        """Return the steps for each stamp, given the stamp before it; both sorted by stream.
 
-        A stream whose stamps fall may be late, in which case the stamp before is not where its row stands, or may have
-        been set back: any stamp so far is taken for possible.
+        `starts` holds the index at which each stream starts. If the stamps of a stream decrease, its readings
+        are late or its clock was set back, so the gap is measured from the smallest stamp so far.
         """
         falls = np.unique(grouped[stamps < before])
         ends = np.append(starts[1:], len(stamps))
@@ -70,13 +70,16 @@ class Steps:
 
 
 def cost(calls: int, rows: int) -> float:
-    """In units of one call with few rows."""
+    """Return the cost in units of one call with few rows."""
     return calls + rows / ROWS
 
 
-def parts(demands: Sequence[Demand], order: Int64, at_most: float) -> Int64:
-    """The number of the part that each observation belongs to, along `order` and rising, such that no part costs more
-    than `at_most` unless it is a single observation. `demands` are laid end to end, `order` indexes them."""
+def split_by_cost(demands: Sequence[Demand], order: Int64, at_most: float) -> Int64:
+    """Split observations into parts that cost at most `at_most`, or that are a single observation.
+
+    Returns the part number of each observation along `order`, non-decreasing; `order` indexes the
+    concatenated `demands`.
+    """
     steps = np.concatenate([demand.steps for demand in demands])
     rank = np.concatenate([demand.rank for demand in demands])
     highest = int(rank.max()) + 1 + int((steps - 1).sum())
@@ -95,16 +98,16 @@ def parts(demands: Sequence[Demand], order: Int64, at_most: float) -> Int64:
 
 
 class _Part:
-    """Observations that run together, and the longest gap of each of their waves."""
+    """Observations that run together, with the longest gap of each of their waves."""
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
         self._cost = 0.0
         self._first: dict[int, int] = {}  # stream -> rank of its first observation here
-        self._waves: list[int] = []  # most steps of an observation in each wave
+        self._waves: list[int] = []  # maximum steps of an observation in each wave
 
     def takes(self, stream: int, rank: int, steps: int, at_most: float) -> bool:
-        """Add an observation unless that makes the part too expensive; the first one always fits."""
+        """Add an observation unless the part would cost more than `at_most`; the first one always fits."""
         wave = rank - self._first.get(stream, rank)
         longest = self._waves[wave] if wave < len(self._waves) else 0
         after = self._cost + cost(max(steps - longest, 0), steps)

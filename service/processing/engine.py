@@ -1,12 +1,12 @@
-"""From observations to forecasts: find each stream's row, run the graph, store the row. No broker, clock or log.
+"""The engine: observations to forecasts. No broker, clock or log.
 
-The observations of all partitions of a poll are laid end to end, so that waves and calls of the graph run across
-partitions. What each wave does is `_wave`, and reads as the middle of the path of a record:
+The observations of all partitions of a poll are concatenated, so that waves and graph calls span partitions.
+For each wave, `_Run.wave` does
 
-    align -> (impute what a gap left out) -> gather -> step -> scatter -> forecast
+    align -> (impute the steps of a gap) -> gather -> step -> scatter -> forecast
 
-A wave is worked on in pieces of at most one call of the graph, so memory does not grow with the poll, and a gap of
-any length holds one piece of state, however many steps it takes.
+in pieces of one graph call each, so that memory does not grow with the poll; a gap holds one piece of state,
+however many steps it takes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.runtime import Runtime, State
+from service.model.runtime import Runtime, TensorState
 from service.processing import waves
 from service.processing.alignment import align
 from service.records import Float64, Int64, Observations
@@ -27,41 +27,41 @@ from service.state.arena import Arena
 
 Bool = NDArray[np.bool_]
 Tensor = NDArray[Any]
-#: `with stage("step"):` around each part of the work; the caller decides what that measures.
+#: Callable (name) -> context manager, entered around each stage of the work, for example to measure time.
 Stage = Callable[[str], AbstractContextManager[None]]
-#: Told which rows are about to change: partition, streams and slots, before any of them does.
+#: Callable (partition, streams, slots), called before rows change; implemented by `Journal.touch`.
 Touch = Callable[[int, Sequence[bytes], Int64], None]
 
 _NOTHING = nullcontext()
 
 
 def no_stage(_name: str) -> AbstractContextManager[None]:
-    """Measures nothing."""
+    """A `Stage` that does nothing."""
     return _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """What a run gave. `n` observations went in, `m` of them were accepted and have a forecast."""
+    """Results of a run over n observations, m of which were accepted and have a forecast."""
 
-    index: Int64  # [m], rising: which of the n observations, laid end to end
+    index: Int64  # [m], ascending: indexes among the n concatenated observations
     one_step: Tensor  # [m, targets, quantiles]
     multi_step: Tensor  # [m, horizon, targets, quantiles]; NaN where has_multi is false
     has_multi: Bool  # [m]
     surprise: Tensor  # f32 [m]
     anomaly: Tensor  # f32 [m] in [0, 1]; NaN where surprise is, and of a bundle without it
     scores: Tensor  # f32 [m, targets, scores]
-    warm: Bool  # [m], the stream has had its warm-up
-    verdicts: NDArray[np.int8]  # [n], align.Verdict of each observation
-    imputed: int  # steps without a reading, inside gaps
-    step_rows: Int64  # rows of each call of the step graph
+    warm: Bool  # [m], the stream has completed its warm-up
+    verdicts: NDArray[np.int8]  # [n], `alignment.Verdict`
+    imputed: int  # number of steps without a reading, inside gaps
+    step_rows: Int64  # number of rows in each call of the step graph
 
     def __len__(self) -> int:
         return len(self.index)
 
 
 class Engine:
-    """Runs observations through a runtime and keeps the rows in an arena."""
+    """Runs observations through a runtime, with the state rows in an arena."""
 
     def __init__(
         self,
@@ -72,8 +72,11 @@ class Engine:
         forecast_every: int = 1,
         touch: Touch | None = None,
     ) -> None:
-        """`max_gap` in slots, the manifest's unless given; a multi-step forecast at every `forecast_every`-th
-        accepted observation of a stream."""
+        """`max_gap` in slots, by default the manifest's.
+
+        Multi-step forecasts are made at every `forecast_every`-th accepted observation of a stream. `touch`
+        is called before rows change.
+        """
         self.runtime, self.arena = runtime, arena
         self._touch = touch
         self.max_gap = runtime.manifest.max_gap if max_gap is None else max_gap
@@ -84,17 +87,18 @@ class Engine:
         batches: Sequence[Observations],
         stage: Stage = no_stage,
         wanted: Bool | None = None,
-        astray: Bool | None = None,
+        contradicted: Bool | None = None,
     ) -> Forecasts:
         """Step every observation once, in order within each stream, and forecast.
 
-        `batches`: at least one, of different partitions. `wanted` [n] says at which observations a multi-step
-        forecast is made, in place of `forecast_every`; `astray` [n] is `align`'s, false unless given.
+        `batches` are of different partitions, at least one. `wanted` bool [n] selects the observations with a
+        multi-step forecast, overriding `forecast_every`; `contradicted` bool [n] is passed to `align`, by
+        default all False. Raises MemoryError.
         """
         with stage("waves"):
             slots = _joined([self._slots(batch) for batch in batches])
             cut = waves.cut(slots)
-        run = _Run(self, stage, slots, batches, wanted, astray)
+        run = _Run(self, stage, slots, batches, wanted, contradicted)
         for wave in cut:
             run.wave(wave)
         return run.result()
@@ -107,7 +111,7 @@ class Engine:
 
 
 class _Run:
-    """One run under way: the columns that went in [n], and those that came out so far [n]."""
+    """The state of one run: input columns [n] and the output columns [n] filled so far."""
 
     def __init__(
         self,
@@ -116,7 +120,7 @@ class _Run:
         slots: Int64,
         batches: Sequence[Observations],
         wanted: Bool | None,
-        astray: Bool | None,
+        contradicted: Bool | None,
     ) -> None:
         self._engine, self._runtime, self._arena = engine, engine.runtime, engine.arena
         self._interval = engine.runtime.manifest.interval_ms
@@ -124,7 +128,7 @@ class _Run:
         self._timestamps = _joined([batch.timestamps for batch in batches])
         self._values = _joined([batch.values for batch in batches])
         rows, shapes = len(slots), engine.runtime.output_shapes
-        self._astray = np.zeros(rows, np.bool_) if astray is None else astray
+        self._contradicted = np.zeros(rows, np.bool_) if contradicted is None else contradicted
         self._outputs = {name: np.empty((rows, *shape), dtype) for name, (dtype, shape) in shapes.items()}
         if engine.forecast_every > 1 or wanted is not None:
             self._outputs["multi_step"].fill(np.nan)
@@ -136,11 +140,11 @@ class _Run:
         self._step_rows: list[int] = []
 
     def wave(self, wave: Int64) -> None:
-        """Everything for at most one observation a stream. `wave` indexes the columns."""
+        """Process a wave: indexes of observations, at most one per stream."""
         slots, prefix = self._slots[wave], self._arena.prefix
         with self._stage("align"):
-            stamps, astray = self._timestamps[wave], self._astray[wave]
-            aligned = align(prefix[slots], stamps, self._interval, self._engine.max_gap, astray)
+            stamps, contradicted = self._timestamps[wave], self._contradicted[wave]
+            aligned = align(prefix[slots], stamps, self._interval, self._engine.max_gap, contradicted)
             accepted, fresh = aligned.accepted, aligned.fresh
             self._verdicts[wave] = aligned.verdict
             self._accepted[wave] = accepted
@@ -174,8 +178,8 @@ class _Run:
         with self._stage("forecast"):
             self._forecast(index, times, counts, result.next_state)
 
-    def _forecast(self, index: Int64, times: Int64, counts: Int64, state: State) -> None:
-        """A multi-step forecast for those rows that are due one."""
+    def _forecast(self, index: Int64, times: Int64, counts: Int64, state: TensorState) -> None:
+        """Make the multi-step forecasts that are due."""
         due = counts % self._engine.forecast_every == 0 if self._wanted is None else self._wanted[index]
         if not due.any():
             return
@@ -186,9 +190,9 @@ class _Run:
         self._has_multi[index] = True
 
     def _impute(self, slots: Int64, missing: Int64, arrived: Int64) -> None:
-        """Step each row over the `missing` slots before the one that `arrived`, with nothing observed.
+        """Step rows without a value over the `missing` [n] slots before the slots that `arrived` [n].
 
-        The longest gaps come first, so the rows that still need a step are always the first ones of a piece.
+        Sorted by length of the gap, so that the rows that still need a step are a prefix of each piece.
         """
         order = np.argsort(-missing, kind="stable")
         nothing = np.full((self._runtime.max_batch, self._values.shape[1]), np.nan)
@@ -198,14 +202,14 @@ class _Run:
             with self._stage("gather"):
                 state = self._arena.gather(slots[rows])
             with self._stage("step"):
-                live = np.searchsorted(-left, -np.arange(left[0]))  # rows with more than that many steps to go
+                live = np.searchsorted(-left, -np.arange(left[0]))  # number of rows with more steps to go
                 for done, count in enumerate(live.tolist()):
                     self._advance(state, nothing[:count], (first[:count] + done) * self._interval)
             with self._stage("scatter"):
                 self._arena.scatter(slots[rows], state)
 
-    def _advance(self, state: State, nothing: Float64, times: Int64) -> None:
-        """One step without a reading for the first rows of `state`, in place."""
+    def _advance(self, state: TensorState, nothing: Float64, times: Int64) -> None:
+        """Step the first `len(times)` rows of `state` without a value, in place."""
         count = len(times)
         moved = self._runtime.step(nothing, times, {name: tensor[:count] for name, tensor in state.items()})
         for name, tensor in state.items():
@@ -218,7 +222,7 @@ class _Run:
         return (slice(start, start + size) for start in range(0, rows, size))
 
     def result(self) -> Forecasts:
-        """The columns of the accepted observations, in the order of arrival."""
+        """Return the columns of the accepted observations, in order of arrival."""
         accepted = self._accepted
         columns = self._outputs | {"has_multi": self._has_multi, "warm": self._warm}
         if not accepted.all():

@@ -1,5 +1,4 @@
-"""Numbers that stand for a missing value on the wire: those that training found, which the manifest names, unless the
-settings say otherwise."""
+"""Codes: numbers that stand for a missing value, from the manifest (found by training) and the settings."""
 
 from __future__ import annotations
 
@@ -9,30 +8,33 @@ import numpy as np
 
 from service.records import Float64, Observations
 
-Codes = tuple[tuple[float, ...], ...]  # for each channel
-#: Words of `input.codes`: the codes that the bundle names, and none of them.
+Codes = tuple[tuple[float, ...], ...]  # one tuple per channel
+#: Words of the setting `input.codes`: use the bundle's codes, or ignore them.
 OF_BUNDLE, NONE = "bundle", "none"
 
 
 def chosen_codes(setting: str, bundle: Codes, channels: int) -> Codes:
-    """The codes that hold, by channel: `setting` is a list of numbers that are codes in every channel beside those that
-    the bundle names, or without these where `none` is among them. Raises ValueError for a word that is no number."""
+    """Return the codes in effect.
+
+    `setting` is a comma-separated list of codes for every channel, in addition to those of the bundle, which
+    the word `none` drops. Raises ValueError for a word that is not a number.
+    """
     words = [word.strip() for word in setting.split(",") if word.strip()]
     further = {float(word) for word in words if word not in (OF_BUNDLE, NONE)}
     if not all(np.isfinite(list(further))):
-        raise ValueError("a code is a number")
+        raise ValueError("a code must be a finite number")
     own = ((),) * channels if NONE in words or not bundle else bundle
     return tuple(tuple(sorted(further.union(codes))) for codes in own)
 
 
 class MissingCodes:
-    """Readings that equal a code become missing, a column at a time."""
+    """Replaces readings that equal a code by NaN, a column at a time."""
 
     def __init__(self, codes: Codes) -> None:
         self._codes = [(channel, np.array(each)) for channel, each in enumerate(codes) if each]
 
     def clear(self, observations: list[Observations]) -> tuple[list[Observations], int]:
-        """The same observations without codes, and how many readings were one. Nothing given is changed."""
+        """Return the observations with codes replaced by NaN, and their number; arguments are not modified."""
         if not self._codes:
             return observations, 0
         cleared, count = [], 0

@@ -1,8 +1,8 @@
-"""The middle of the path of a record: from what a poll brought to what is produced, in portions.
+"""Process polled records into records to produce, chunk by chunk.
 
-    decode -> (cut into portions) -> align ... forecast -> encode
+    decode -> (cut into chunks) -> align ... forecast -> encode
 
-It reads and writes rows and asks no broker. What fails here is the fault of a record, or ours.
+Reads and writes state rows but does not use the broker, so a failure here is caused by a record or by a bug.
 """
 
 from __future__ import annotations
@@ -13,24 +13,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.formats.json_codec import Decoder, Encoder, tombstones
+from service.formats.json_decoder import Decoder, tombstones
+from service.formats.json_encoder import Encoder
 from service.humanize import many
 from service.model.runtime import Runtime
 from service.processing.admission import Admission
-from service.processing.chunks import Decoded, portions, taken
-from service.processing.demand import Steps, cost
+from service.processing.chunks import Decoded, cut_into_chunks, select
+from service.processing.demand import StepEstimator, cost
 from service.processing.engine import Engine, Forecasts, Stage
 from service.processing.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
-from service.processing.outputs import Output, Share, dead, encoded, fitting, late_letters, letters_at, shares
+from service.processing.outputs import (
+    Output,
+    PartitionForecasts,
+    encode_dead_letters,
+    encode_forecasts,
+    forecasts_by_partition,
+    late_letters,
+    letters_at,
+    split_oversized,
+)
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from service.state.store import Store
 
-_FAILED = "it failed again and again, also alone"
+_FAILED = "processing failed repeatedly, also when the record was alone in its batch"
 
 
 @dataclass(frozen=True, slots=True)
-class WorkOptions:
-    """What this needs of the settings."""
+class ProcessorOptions:
+    """Settings of the processor."""
 
     output_topic: str
     dead_letter_topic: str
@@ -46,32 +56,32 @@ class WorkOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A portion of which every record was looked at. `outputs` are to be produced, in this order."""
+class Processed:
+    """Results of a chunk. `outputs` must be produced in this order."""
 
-    portion: list[Decoded]
+    chunk: list[Decoded]
     forecasts: Forecasts
-    shares: list[Share]
+    partition_forecasts: list[PartitionForecasts]
     letters: list[DeadLetter]
     outputs: list[Output]
-    codes: int  # readings that were a code for a missing value
+    codes: int  # number of readings that were codes for a missing value
 
     @property
     def steps(self) -> int:
-        """Steps of the graph that this took."""
+        """StepEstimator of the graph that this took."""
         return int(self.forecasts.step_rows.sum())
 
     @property
     def cost(self) -> float:
-        """What that cost, in units of a call with few rows."""
+        """Cost in units of one call with few rows (`demand.cost`)."""
         return cost(len(self.forecasts.step_rows), self.steps)
 
 
-class Work:
+class Processor:
     """Decoder, engine and encoder of one service."""
 
-    def __init__(self, runtime: Runtime, store: Store, options: WorkOptions, stage: Stage) -> None:
-        """`stage` measures."""
+    def __init__(self, runtime: Runtime, store: Store, options: ProcessorOptions, stage: Stage) -> None:
+        """`stage` is entered around each stage of the work, see `engine.Stage`."""
         manifest = runtime.manifest
         self._store, self._options, self._stage = store, options, stage
         self._engine = Engine(
@@ -85,55 +95,58 @@ class Work:
         self._encoder = Encoder(manifest)
         self._admission = Admission(store.arena, options.max_streams)
         self._codes = MissingCodes(chosen_codes(options.codes, manifest.codes, len(manifest.channels)))
-        self._steps = Steps(store.arena, manifest.interval_ms, self._engine.max_gap)
+        self._steps = StepEstimator(store.arena, manifest.interval_ms, self._engine.max_gap)
 
-    def portions(
-        self, batches: Sequence[PartitionBatch], hopeless: Collection[tuple[int, int]], at_most: int, costing: float
+    def chunks(
+        self, batches: Sequence[PartitionBatch], quarantined: Collection[tuple[int, int]], at_most: int, costing: float
     ) -> Iterator[list[Decoded]]:
-        """Decode, and cut into portions of about `at_most` steps that cost about `costing`, each to be `run` before the
-        next is asked for. Records at a (partition, offset) in `hopeless` become dead letters unseen."""
+        """Decode a poll and yield chunks of about `at_most` steps that cost about `costing`.
+
+        Each chunk must be `run` before the next one is requested. Records at a (partition, offset) in
+        `quarantined` become dead letters without being decoded.
+        """
         with self._stage("decode"):
-            decoded = [self._decode(batch, hopeless) for batch in batches]
-        yield from portions(decoded, self._steps, self._store.eviction.cuts, at_most, costing)
+            decoded = [self._decode(batch, quarantined) for batch in batches]
+        yield from cut_into_chunks(decoded, self._steps, self._store.eviction.cuts, at_most, costing)
 
-    def run(self, portion: list[Decoded]) -> Done:
-        """Step every observation and encode what follows from it. Rows have changed when this returns."""
-        observations, codes = self._codes.clear([one.observations for one in portion])
-        letters = [letter for one in portion for letter in one.letters]
-        astray = self._astray(observations)
-        if (refused := self._admission.refused(observations, [one.tombstones for one in portion])) is not None:
-            letters += self._too_many(portion, refused)
+    def run(self, chunk: list[Decoded]) -> Processed:
+        """Step every observation of a chunk and encode the results; changes the state rows."""
+        observations, codes = self._codes.clear([one.observations for one in chunk])
+        letters = [letter for one in chunk for letter in one.letters]
+        contradicted = self._contradicted(observations)
+        if (refused := self._admission.refused(observations, [one.tombstones for one in chunk])) is not None:
+            letters += self._too_many(chunk, refused)
             kept = [np.flatnonzero(~column) for column in refused]
-            observations = [taken(one, here) for one, here in zip(observations, kept, strict=True)]
-            astray = astray[~np.concatenate(refused)]
-        forecasts = self._engine.run(observations, self._stage, astray=astray)
+            observations = [select(one, here) for one, here in zip(observations, kept, strict=True)]
+            contradicted = contradicted[~np.concatenate(refused)]
+        forecasts = self._engine.run(observations, self._stage, contradicted=contradicted)
         if self._options.late_to_dead_letters:
-            letters += late_letters([one.batch for one in portion], observations, forecasts)
-        parts = shares(observations, forecasts)
+            letters += late_letters([one.batch for one in chunk], observations, forecasts)
+        parts = forecasts_by_partition(observations, forecasts)
         with self._stage("encode"):
-            outputs = [encoded(self._options.output_topic, share, forecasts, self._encoder) for share in parts]
-            batches = {one.batch.partition: one.batch for one in portion}
-            outputs, large = fitting(outputs, parts, batches, self._options.max_output_bytes)
+            outputs = [encode_forecasts(self._options.output_topic, part, forecasts, self._encoder) for part in parts]
+            batches = {one.batch.partition: one.batch for one in chunk}
+            outputs, large = split_oversized(outputs, parts, batches, self._options.max_output_bytes)
             letters = sorted(letters + large, key=_place)
-            outputs += dead(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
-        return Done(portion, forecasts, parts, letters, outputs, codes)
+            outputs += encode_dead_letters(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
+        return Processed(chunk, forecasts, parts, letters, outputs, codes)
 
-    def _astray(self, observations: list[Observations]) -> NDArray[np.bool_]:
-        """Readings whose stamps their partitions do not bear out, all laid end to end."""
+    def _contradicted(self, observations: list[Observations]) -> NDArray[np.bool_]:
+        """Return bool [n], over all partitions: readings whose stamps contradict their partition's stream time."""
         eviction = self._store.eviction
-        return np.concatenate([eviction.astray(one.partition, one.timestamps) for one in observations])
+        return np.concatenate([eviction.contradicted(one.partition, one.timestamps) for one in observations])
 
-    def _too_many(self, portion: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
+    def _too_many(self, chunk: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
         most = self._options.max_streams
-        limit = "" if most is None else f": it may hold {many(most, 'stream')}, as far as the system gives it memory"
-        reason = f"the stream is new, and this process has no room for it{limit}"
+        limit = "" if most is None else f" (limit: {many(most, 'stream')}, memory permitting)"
+        reason = f"the stream is new and this process has no room for it{limit}"
         letters: list[DeadLetter] = []
-        for one, column in zip(portion, refused, strict=True):
+        for one, column in zip(chunk, refused, strict=True):
             letters += letters_at(one.batch, one.observations.offsets[column], "too_many_streams", reason)
         return letters
 
-    def _decode(self, batch: PartitionBatch, hopeless: Collection[tuple[int, int]]) -> Decoded:
-        skip = {offset for partition, offset in hopeless if partition == batch.partition} | batch.damaged.keys()
+    def _decode(self, batch: PartitionBatch, quarantined: Collection[tuple[int, int]]) -> Decoded:
+        skip = {offset for partition, offset in quarantined if partition == batch.partition} | batch.damaged.keys()
         latest = self._decoder.latest(batch, self._store.eviction.clock(batch.partition))
         asked = tombstones(batch)
         if not len(asked) and not (skip and skip & set(batch.offsets.tolist())):
@@ -144,10 +157,13 @@ class Work:
 def decode_without(
     decoder: Decoder, batch: PartitionBatch, skip: Collection[int], latest: Int64, asked: Tombstones
 ) -> Decoded:
-    """Decode a batch in which the records at some offsets are dead letters, whatever they hold: those that are damaged,
-    and others that failed. Those that `asked` to forget their streams are none."""
-    hopeless = np.isin(batch.offsets, list(skip))
-    kept = np.flatnonzero(~hopeless & ~np.isin(batch.offsets, asked.offsets)).tolist()
+    """Decode a batch except for tombstones and for records that become dead letters without being decoded.
+
+    `skip` are the offsets of damaged or quarantined records, `asked` the tombstones, and `latest` [n] the
+    largest timestamps allowed.
+    """
+    quarantined = np.isin(batch.offsets, list(skip))
+    kept = np.flatnonzero(~quarantined & ~np.isin(batch.offsets, asked.offsets)).tolist()
     rest = PartitionBatch(
         batch.topic,
         batch.partition,
@@ -156,14 +172,14 @@ def decode_without(
         batch.timestamps[kept],
         batch.offsets[kept],
     )
-    letters = [_unseen(batch, i) for i in np.flatnonzero(hopeless).tolist()]
+    letters = [_skipped(batch, i) for i in np.flatnonzero(quarantined).tolist()]
     observations, unreadable = decoder.decode(rest, latest[kept])
     still = np.flatnonzero(~np.isin(asked.offsets, list(skip))).tolist()
     asked = Tombstones([asked.streams[i] for i in still], asked.offsets[still])
     return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset), asked)
 
 
-def _unseen(batch: PartitionBatch, i: int) -> DeadLetter:
+def _skipped(batch: PartitionBatch, i: int) -> DeadLetter:
     offset = int(batch.offsets[i])
     damage = batch.damaged.get(offset)
     error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
@@ -171,5 +187,5 @@ def _unseen(batch: PartitionBatch, i: int) -> DeadLetter:
 
 
 def _place(letter: DeadLetter) -> tuple[int, int]:
-    """Dead letters stand in the order of their records: any other would show where a portion was cut."""
+    """Sort key: order dead letters by record, so that the order does not depend on where chunks were cut."""
     return letter.partition, letter.offset

@@ -1,7 +1,7 @@
-"""History in, forecasts out: the service's own way of a record, without JSON or a broker.
+"""Replay a history through the service's engine, without JSON or a broker.
 
-Everything passes once in time order and in bounded memory, so what comes out is what a service would have written, had
-it been there from the first reading on.
+Records are processed once, in time order and in bounded memory, so the forecasts are those that a service
+would have written had it run from the first reading on.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ from service.processing.engine import Bool, Engine, Forecasts
 from service.records import Float64, Int64, Observations
 from service.state.arena import Arena
 
-#: The multi-step forecasts of one chunk take at most about this many bytes.
+#: Approximate maximum size of the multi-step forecasts of one chunk, bytes.
 CHUNK_BYTES = 1 << 25
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayChunk:
-    """Forecasts of consecutive records. `records` [n] are those of the chunk in time order, as indexes of the
-    caller's; `forecasts.index` points into `records`."""
+    """Forecasts of consecutive records.
+
+    `records` [n] are the indexes of the chunk's records in the history, in time order; `forecasts.index`
+    refers to positions in `records`.
+    """
 
     records: Int64
     forecasts: Forecasts
 
     @property
     def index(self) -> Int64:
-        """[m] which of the caller's records each forecast belongs to."""
+        """Index in the history of each forecast's record, int64 [m]."""
         index: Int64 = self.records[self.forecasts.index]
         return index
 
@@ -47,13 +50,13 @@ def replay(
     forecast_every: int = 1,
     chunk: int | None = None,
 ) -> Iterator[ReplayChunk]:
-    """Forecast every record of a history, from streams never seen on.
+    """Forecast every record of a history, starting from streams never seen.
 
     Record i is a reading of `streams[stream_index[i]]`: `timestamps` i64 [n], ms, in any order; `values` f64
-    [n, channels], NaN = missing. Records of one stamp keep their order. A multi-step forecast is made where
-    `forecast_at` says so, a mask [n] or a function from record indexes to one; without it, at every
-    `forecast_every`-th observation of a stream. `chunk` is the number of records worked on together, chosen to fit
-    CHUNK_BYTES unless given.
+    [n, channels], NaN = missing. Records with equal stamps keep their order. Multi-step forecasts are made
+    where `forecast_at` is True, a mask [n] or a callable from record indexes to a mask; by default at every
+    `forecast_every`-th observation of a stream. `chunk` is the number of records per chunk, by default
+    `chunk_rows`.
     """
     manifest = runtime.manifest
     engine = Engine(runtime, Arena(manifest.state, capacity=max(len(streams), 1)), forecast_every=forecast_every)
@@ -70,6 +73,6 @@ def replay(
 
 
 def chunk_rows(runtime: Runtime) -> int:
-    """Records whose multi-step forecasts fill CHUNK_BYTES, at least a few calls of the graph."""
+    """Return the number of records whose multi-step forecasts fill CHUNK_BYTES, but at least four graph calls."""
     dtype, shape = runtime.output_shapes["multi_step"]
     return max(4 * runtime.max_batch, CHUNK_BYTES // (dtype.itemsize * math.prod(shape)))

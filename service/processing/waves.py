@@ -1,7 +1,7 @@
-"""Cutting a poll into waves: at most one reading a stream in each, in arrival order.
+"""Cut observations into waves with at most one reading per stream, in order of arrival.
 
-Two readings of one stream in one batch would both start from the same hidden state, so the second has
-to wait for the row that the first leaves behind.
+Two readings of one stream in one batch would start from the same hidden state, so the second has to wait
+for the row that the first one produces.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from service.records import Int64
 
 
 def cut(ids: Int64) -> list[Int64]:
-    """Wave w holds, in ascending record order, the index of the w-th record of every id.
+    """Return waves: wave w holds the indexes of the w-th record of every id, ascending.
 
-    `ids` is int64 [n], for example the arena slot of each record. The waves together are a permutation of
-    0..n-1, an id stands at most once in a wave, and a later wave never holds an earlier record of the same id.
+    `ids` is int64 [n], for example the arena slot of each record. Together the waves are a permutation of
+    0..n-1; an id occurs at most once per wave, and its records keep their order across waves.
     """
     n = len(ids)
     if n == 0:
@@ -32,7 +32,7 @@ def cut(ids: Int64) -> list[Int64]:
 
 
 def _rank_within_id(grouped: Int64) -> Int64:
-    """How many equal ids stand before each entry of the sorted column `grouped`."""
+    """Return the number of equal ids before each entry of the sorted column `grouped`."""
     position = np.arange(len(grouped))
     starts = np.zeros(len(grouped), np.int64)
     starts[1:] = np.where(grouped[1:] != grouped[:-1], position[1:], 0)

@@ -1,1 +1,1 @@
-"""What proves that a bundle is whole, within limits, and from whom."""
+"""Integrity of bundles: limits, parts, signatures and trust."""

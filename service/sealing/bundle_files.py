@@ -1,4 +1,4 @@
-"""Reading a bundle's files: only plain ones, and no more of them than fits."""
+"""Read the files of a bundle: regular files only, up to a size limit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from service.errors import BundleError
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """The content of a file of a bundle. Raises BundleError for one that is not there, cannot be read, is a pipe or a
-    device, or has more than `limit` bytes."""
+    """Return the content of a bundle's file.
+
+    Raises BundleError if it is missing, unreadable, not a regular file or larger than `limit` bytes.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for its writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block until it has a writer
     except FileNotFoundError:
         raise BundleError(str(path), "a file of the bundle", "no such file") from None
     except OSError as error:
@@ -21,7 +23,7 @@ def read_file(path: Path, limit: int) -> bytes:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise BundleError(str(path), "a file of the bundle", "no plain file")
+        raise BundleError(str(path), "a file of the bundle", "not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         if found.st_size > limit:
             raise BundleError(str(path), f"at most {limit:,} bytes", f"{found.st_size:,}")

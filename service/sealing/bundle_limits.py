@@ -1,4 +1,4 @@
-"""What the entries of a manifest may be: printable text, and numbers that a row, a record and 64 bits have room for."""
+"""Types and limits of manifest entries: printable text, and numbers that fit rows, records and 64 bits."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("must have printable characters alone")
+        raise ValueError("must contain only printable characters")
     return text
 
 
-#: How a model is called: it becomes a part of every record, of metrics and of log lines.
+#: Pattern of model names, which become part of every record, of metrics and of log lines.
 MODEL_NAME = r"^\w[\w.:+ -]{0,63}$"
 ModelName = Annotated[str, StringConstraints(pattern=MODEL_NAME), AfterValidator(_printable)]
 #: A channel, a target or a family.
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-#: A span of time: up to a thousand years.
+#: A duration in ms, up to a thousand years.
 Span = Annotated[int, Field(gt=0, le=1_000 * 366 * 86_400_000)]
 Instant = Annotated[int, Field(ge=-(1 << 53), le=1 << 53)]
 Horizon = Annotated[int, Field(gt=0, le=100_000)]
 Steps = Annotated[int, Field(ge=0, le=1_000_000)]
-#: The steps of one gap run one after the other, and a turn cannot be cut within a record.
+#: Maximum of max_gap: the steps of a gap run one after the other, and a turn cannot be split within a record.
 LONGEST_GAP: Final = 10_000
 Gap = Annotated[int, Field(gt=0, le=LONGEST_GAP)]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Size = Annotated[int, Field(gt=0, le=1 << 24)]
 
-#: Bytes of one stream's state, and of what one observation's outputs take.
+#: Maximum bytes of one stream's state, and of the outputs for one observation.
 ROW_LIMIT, OUTPUT_LIMIT = 1 << 20, 1 << 21

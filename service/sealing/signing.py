@@ -1,7 +1,7 @@
 """Signatures of bundles.
 
-A signature is a file of its own in the bundle: Ed25519 over the sha256 of manifest.json, which names the sha256 of
-every other file. Keys are given as the 64 hex digits of the public key; a private key is a PEM file (PKCS #8).
+signature.json in the bundle is an Ed25519 signature of the sha256 of manifest.json, which in turn holds the
+sha256 of every other file. Public keys are 64 hex digits; private keys are PEM files (PKCS #8).
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from service.sealing.bundle_files import read_file
 
 SIGNATURE: Final = "signature.json"
 _LIMIT = 4_096
-#: What is signed begins with this, so that a signature made for another purpose is none for a bundle.
+#: Prefix of the signed bytes, so that signatures made for other purposes are not valid here.
 _PURPOSE = b"eddycast bundle manifest sha256 "
 
 
 def new_key(path: Path) -> str:
-    """Make a key pair, write the private key to `path`, readable by its owner alone, and return the public one. Raises
-    SettingsError where the file exists or cannot be written."""
+    """Create a key pair, write the private key to `path` (mode 0600) and return the public key.
+
+    Raises SettingsError if the file exists or cannot be written.
+    """
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
@@ -44,8 +46,10 @@ def new_key(path: Path) -> str:
 
 
 def sign(manifest: Path, key: Path) -> str:
-    """Write the signature of `manifest` beside it, made with the private key in the file `key`, and return the public
-    key. Raises SettingsError for a file that holds no such key, BundleError where nothing can be written."""
+    """Sign `manifest` with the private key in the file `key`, next to it, and return the public key.
+
+    Raises SettingsError if the file holds no Ed25519 key, BundleError if the signature cannot be written.
+    """
     private = _private_key(key)
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
     public = private.public_key().public_bytes_raw().hex()
@@ -59,8 +63,10 @@ def sign(manifest: Path, key: Path) -> str:
 
 
 def verify(manifest: Path, content: bytes, keys: tuple[str, ...]) -> str:
-    """Hold the signature beside `manifest`, whose bytes are `content`, against the trusted `keys`; the key that signed.
-    Raises BundleError for a bundle that none of them signed."""
+    """Verify the signature next to `manifest`, whose bytes are `content`, and return the key that signed.
+
+    Raises BundleError unless one of the trusted `keys` signed it.
+    """
     path = manifest.parent / SIGNATURE
     if not path.exists():
         raise BundleError(
@@ -77,7 +83,7 @@ def verify(manifest: Path, content: bytes, keys: tuple[str, ...]) -> str:
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, _PURPOSE + digest.encode())
     except InvalidSignature:
-        found = "a manifest that was changed after it was signed"
+        found = "a manifest that was changed after signing"
         raise BundleError(str(path), f"the signature of manifest.json by {key[:12]}…", found, "copy it again") from None
     return key
 
@@ -86,9 +92,7 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:
-        raise SettingsError(
-            f"{path} holds no private key that can be read", "eddycast bundle keygen makes one"
-        ) from error
+        raise SettingsError(f"{path} holds no readable private key", "eddycast bundle keygen makes one") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise SettingsError(f"{path} holds no Ed25519 key", "eddycast bundle keygen makes one")
     return key

@@ -1,4 +1,4 @@
-"""Which bundles an operator trusts."""
+"""Bundles that an operator trusts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Which bundles are loaded: by default any that keeps the contract."""
+    """Conditions on a bundle beyond the contract; by default none."""
 
-    version: str = ""  # the first digits of the only version to be loaded
-    keys: tuple[str, ...] = ()  # public keys, one of which has to have signed
-    operators: frozenset[str] = frozenset()  # ONNX operators beside those of the built-in families
+    version: str = ""  # first digits of the only version to load
+    keys: tuple[str, ...] = ()  # public keys, one of which must have signed the bundle
+    operators: frozenset[str] = frozenset()  # ONNX operators allowed besides those of the built-in families
 
     @classmethod
-    def to_use(cls, operators: str | None) -> Trust:
-        """Any bundle, whose graphs may use the `operators` too, comma between."""
+    def allowing(cls, operators: str | None) -> Trust:
+        """Trust any bundle and allow the comma-separated ONNX `operators`, too."""
         return cls(operators=frozenset(word.strip() for word in (operators or "").split(",") if word.strip()))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from service.formats.json_codec import LETTER_BYTES
+from service.formats.json_encoder import LETTER_BYTES
 from service.formats.json_observation import EARLIEST
 from service.processing.missing_codes import OF_BUNDLE
-from service.processing.processor import WorkOptions
+from service.processing.processor import ProcessorOptions
 from service.settings.groups import WhenDeleted
 
 
@@ -48,9 +48,9 @@ class Options:
     codes: str = OF_BUNDLE
 
     @property
-    def work(self) -> WorkOptions:
+    def work(self) -> ProcessorOptions:
         """What the middle of the path needs."""
-        return WorkOptions(
+        return ProcessorOptions(
             self.output_topic,
             self.dead_letter_topic,
             self.max_gap,

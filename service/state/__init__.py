@@ -1,1 +1,1 @@
-"""What is remembered of every stream, and where."""
+"""State rows: in memory, and as records of the changelog."""

@@ -1,108 +1,54 @@
-"""Which model a partition's rows are of, and what of them another model keeps.
+"""Adoption: a model takes over rows that another model wrote.
 
-The changelog has a *model record* in each partition: the generation, the number of the last change of model there,
-which only rises; the model's version; and each part of its rows with its meaning and with `since`, the first generation
-of the unbroken run in which the part was kept. Three rules:
+Each partition of the changelog holds a *model record* (`model_record.py`). Its generation is the number
+of the last change of model in that partition and only rises. Three rules:
 
     R1  A partition is served under a generation that is not older than its marker's.
-    R2  A part of a row is kept if and only if the row's generation is at least `since` of that part. Whoever reads rows
-        applies it, and nothing else decides what is kept.
-    R3  No output under a generation is produced before its model record is committed in that partition.
+    R2  A part of a row is kept if and only if the row's generation is at least `since` of that part.
+        All code that reads rows applies this rule, and nothing else decides what is kept.
+    R3  No output is produced under a generation before its model record is committed in that partition.
 
-A start with another bundle is a change: what was recorded before this process began is older than its bundle, and what
-was recorded after is newer, so that the process is behind and must not serve that partition.
+Starting a process with another bundle is a change of model. A model record written before the process
+started is older than its bundle and is replaced; one written afterwards is newer, so the process is behind
+and must not serve that partition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from service.bundle import Manifest, TensorSpec
 from service.errors import StateError
 from service.sealing.parts import CORE
+from service.state.model_record import ModelRecord, Recorded, kept_parts, successor
 
 Generations = NDArray[np.uint32]
 _OWN_GROUP = "give this bundle a group and a changelog of its own"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KeptPart(_Frozen):
-    """A part of the rows, as a model record has it."""
-
-    name: str
-    tensors: tuple[TensorSpec, ...]
-    meaning: str
-    needs: tuple[str, ...] = ()
-    since: int = 0
-
-
-class ModelRecord(_Frozen):
-    """What a partition's rows are of, from the input's `offset` on."""
-
-    generation: int = 0
-    version: str
-    model: str  # its label, as in forecasts
-    layout: str
-    offset: int = 0
-    interval_ms: int
-    kind: Literal["gauge", "counter"]
-    channels: tuple[str, ...]
-    parts: tuple[KeptPart, ...]
-
-    @property
-    def words(self) -> str:
-        """For a person: the model, and what its readings must be."""
-        return f"{self.model} (interval {self.interval_ms:,} ms, {self.kind}, channels {', '.join(self.channels)})"
-
-    def part(self, name: str) -> KeptPart | None:
-        """The part of that name."""
-        return next((part for part in self.parts if part.name == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What a partition of the changelog has of models: the last record and the offset at which it stands, and the
-    layouts that are described there."""
-
-    model: ModelRecord | None = None
-    at: int = -1
-    layouts: frozenset[str] = frozenset()
-
-    def then(self, later: Recorded) -> Recorded:
-        """With what stands further on in the same partition."""
-        first = self if later.model is None else later
-        return Recorded(first.model, first.at, self.layouts | later.layouts)
-
-
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """The record under which a partition is served, and whether the changelog has it and its layout already; the model
-    that it takes the place of."""
+    """The model record under which a partition is served."""
 
     model: ModelRecord
-    is_recorded: bool
-    has_layout: bool
-    before: ModelRecord | None = None
+    is_recorded: bool  # the changelog already holds this model record
+    has_layout: bool  # the changelog already holds the record of its layout
+    before: ModelRecord | None = None  # the record that it replaces
 
     @property
     def is_change(self) -> bool:
-        """Whether rows of an earlier model are taken over: by R3 that is committed before anything else."""
+        """True if rows of an earlier model are taken over; by R3 that is committed before any output."""
         return self.before is not None
 
     @property
-    def words(self) -> str:
-        """What a start makes of the rows, for a person."""
+    def summary(self) -> str:
+        """The effect of a start on the rows, in one line for people."""
         if self.before is None:
-            return f"generation {self.model.generation}, of {self.model.model}: they go on as they are"
+            return f"generation {self.model.generation}, of {self.model.model}: rows are used as they are"
         zeroed = f"{', '.join(self.zeroed)} from zeros" if self.zeroed else "all parts are kept"
         return (
             f"generation {self.before.generation}, of {self.before.model}: {self.model.model} takes them over, {zeroed}"
@@ -114,8 +60,11 @@ class Adopted:
         return [part.name for part in self.model.parts if self.is_change and part.since == self.model.generation]
 
 
-class Served(Protocol):
-    """What a marker says: the input's next offset, and under which generation; None = before there were any."""
+class MarkerLike(Protocol):
+    """The fields of a marker (`changelog.Marker`) that adoption reads.
+
+    `generation` is None for a marker of contract version 1, which has none.
+    """
 
     @property
     def next_offset(self) -> int: ...
@@ -123,53 +72,11 @@ class Served(Protocol):
     def generation(self) -> int | None: ...
 
 
-def unserved(manifest: Manifest, layout: str) -> ModelRecord:
-    """The record of a model that has served nothing yet; `layout` is that of its stored rows."""
-    specs = {spec.name: spec for spec in manifest.state}
-    parts = tuple(
-        KeptPart(
-            name=part.name,
-            tensors=tuple(specs[name] for name in part.tensors),
-            meaning=part.meaning,
-            needs=part.needs,
-        )
-        for part in manifest.row_parts
-    )
-    return ModelRecord(
-        version=manifest.version,
-        model=manifest.label,
-        layout=layout,
-        interval_ms=manifest.interval_ms,
-        kind=manifest.kind,
-        channels=manifest.channels,
-        parts=parts,
-    )
+def lost_parts(model: ModelRecord, generations: Generations) -> Iterator[tuple[list[str], NDArray[np.bool_]]]:
+    """Apply R2 to rows last written under `generations` [n].
 
-
-def kept(old: ModelRecord, new: ModelRecord) -> set[str]:
-    """Names of the parts that `new` understands as `old` left them: equal in meaning and tensors, and so is all that
-    they need."""
-    names: set[str] = set()
-    for part in new.parts:  # needs stand before those who need
-        before = old.part(part.name)
-        alike = before is not None and (before.meaning, before.tensors) == (part.meaning, part.tensors)
-        if alike and names.issuperset(part.needs):
-            names.add(part.name)
-    return names
-
-
-def succeed(old: ModelRecord, new: ModelRecord, offset: int) -> ModelRecord:
-    """The record of `new` that takes the place of `old` from the input's `offset` on."""
-    generation, same = old.generation + 1, kept(old, new)
-    parts = tuple(
-        part.model_copy(update={"since": before.since if part.name in same and before else generation})
-        for part, before in ((part, old.part(part.name)) for part in new.parts)
-    )
-    return new.model_copy(update={"generation": generation, "offset": offset, "parts": parts})
-
-
-def lost(model: ModelRecord, generations: Generations) -> Iterator[tuple[list[str], NDArray[np.bool_]]]:
-    """R2 over rows last written under `generations` [n]: the tensors of each part that some of them lose, and which."""
+    Yields (tensor names, bool [n] mask of the rows that lose them) for each part that some rows lose.
+    """
     for part in model.parts:
         old = generations < part.since
         if old.any():
@@ -179,9 +86,9 @@ def lost(model: ModelRecord, generations: Generations) -> Iterator[tuple[list[st
 def adopt_tensors(
     model: ModelRecord, generations: Generations, tensors: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """Tensors [n, ...] of rows last written under `generations` [n], as `model` keeps them."""
+    """Copy `tensors` [n, ...] of rows last written under `generations` [n]; parts not kept become zero."""
     found = dict(tensors)
-    for names, rows in lost(model, generations):
+    for names, rows in lost_parts(model, generations):
         for name in names:
             found[name] = found[name].copy()
             found[name][rows] = 0
@@ -189,18 +96,22 @@ def adopt_tensors(
 
 
 class Adoption:
-    """Decides for one bundle what it makes of the rows of a partition."""
+    """Decides whether, and under which model record, one bundle may serve a partition's rows."""
 
     def __init__(self, model: ModelRecord, declares_parts: bool) -> None:
-        """`model` is the bundle's `unserved` record; whether its manifest lists parts."""
+        """Create the adoption of a bundle from its `initial_record`.
+
+        `declares_parts` is True if the bundle's manifest lists the parts of a row.
+        """
         self.model, self._declares_parts = model, declares_parts
 
-    def adopt(self, place: str, recorded: Recorded, served: Served | None, began: int | None = None) -> Adopted:
-        """Under which record a partition (`place`, in words) is served whose last marker says `served`, None where
-        nothing was ever committed. `began` is where the changelog ended when this process began, None = it begins now.
+    def adopt(self, place: str, recorded: Recorded, served: MarkerLike | None, began: int | None = None) -> Adopted:
+        """Return the model record under which a partition is to be served.
 
-        Raises StateError for rows that mean something else, where the bundle is behind (R1), and where model record and
-        marker do not agree.
+        `place` names the partition in errors, `served` is its last marker (None if nothing was ever
+        committed), and `began` the end offset of the changelog when this process started (None if it is
+        starting now). Raises StateError if the bundle cannot interpret the rows, if the bundle is behind
+        (R1), or if model record and marker disagree.
         """
         old, has_layout = recorded.model, self.model.layout in recorded.layouts
         _check_agreement(place, old, served)
@@ -210,53 +121,57 @@ class Adoption:
                 raise _unknown_writer(place, self.model)
             first = self.model.model_copy(update={"offset": next_offset})
             return Adopted(first, is_recorded=False, has_layout=has_layout)
-        if CORE not in kept(old, self.model):
+        if CORE not in kept_parts(old, self.model):
             raise other_meaning(place, old, self.model)
-        if old.version == self.model.version and len(kept(old, self.model)) == len(self.model.parts):
+        if old.version == self.model.version and len(kept_parts(old, self.model)) == len(self.model.parts):
             return Adopted(old, is_recorded=True, has_layout=True)
         if began is not None and recorded.at >= began:
             raise _behind(place, old, self.model)
-        return Adopted(succeed(old, self.model, next_offset), False, has_layout, before=old)
+        return Adopted(successor(old, self.model, next_offset), False, has_layout, before=old)
 
 
 def check_grid(place: str, prefix: NDArray[np.void], model: ModelRecord) -> None:
-    """Raise StateError unless rows whose model was never recorded lie on the model's grid, as far as they show it."""
+    """Raise StateError if rows without a model record cannot lie on the model's grid.
+
+    `prefix` is `records.ROW_PREFIX` [n]. The check is approximate: a row shows its interval only through
+    its last slot and time stamp.
+    """
     apart = np.abs(prefix["last_timestamp"] - prefix["last_slot"] * model.interval_ms)
     if (apart > 2 * model.interval_ms).any():
         row: Any = prefix[int(apart.argmax())]
         interval = int(row["last_timestamp"]) // max(abs(int(row["last_slot"])), 1)
         what = (
-            f"{place}: its rows have slots of about {interval:,} ms, those of {model.model} have {model.interval_ms:,}"
+            f"{place}: rows have slots of about {interval:,} ms, those of {model.model} have {model.interval_ms:,} ms"
         )
         raise StateError(what, f"serve the bundle that wrote them; or {_OWN_GROUP}")
 
 
-def _check_agreement(place: str, model: ModelRecord | None, served: Served | None) -> None:
+def _check_agreement(place: str, model: ModelRecord | None, served: MarkerLike | None) -> None:
     recorded = None if model is None else model.generation
     marked = None if served is None else served.generation
     if recorded != marked:
-        said = ("none" if number is None else f"generation {number}" for number in (recorded, marked))
-        what = f"{place}: model record and marker do not agree: {' and '.join(said)}"
-        raise StateError(what, "records were deleted from it: is its cleanup.policy compact, and nothing else?")
+        found = ("none" if number is None else f"generation {number}" for number in (recorded, marked))
+        what = f"{place}: model record and marker disagree: {' and '.join(found)}"
+        raise StateError(what, "records were deleted: check that the changelog's cleanup.policy is compact alone")
 
 
 def other_meaning(place: str, old: ModelRecord, new: ModelRecord) -> StateError:
-    """Names both models, and what is known of the difference."""
+    """The error for rows whose core means something else to the bundle; names both models."""
     facts = ("interval_ms", "kind", "channels")
     differ = (
         ""
         if any(getattr(old, f) != getattr(new, f) for f in facts)
-        else "; their memories are not known to be the same"
+        else "; their core state is not known to be the same"
     )
-    what = f"{place}: its rows were written by {old.words} and mean something else to {new.words}{differ}"
-    return StateError(what, f"serve {old.model} or a model of the same core; or {_OWN_GROUP}")
+    what = f"{place}: rows were written by {old.description}, which {new.description} cannot continue{differ}"
+    return StateError(what, f"serve {old.model} or a model with the same core; or {_OWN_GROUP}")
 
 
 def _unknown_writer(place: str, new: ModelRecord) -> StateError:
-    what = f"{place}: its rows are of a model that earlier versions of Eddycast did not record, and not of {new.model}"
+    what = f"{place}: rows have no model record, so they are not known to be of {new.model}"
     return StateError(what, f"serve the bundle that wrote them; or {_OWN_GROUP}")
 
 
 def _behind(place: str, old: ModelRecord, new: ModelRecord) -> StateError:
-    what = f"{place}: {old.model} has taken it over since this process began with {new.model}"
-    return StateError(f"{what} (generation {old.generation})", f"start it with {old.model}, as the rest of the group")
+    what = f"{place}: {old.model} has taken over since this process started with {new.model}"
+    return StateError(f"{what} (generation {old.generation})", f"restart this process with {old.model}, like the group")

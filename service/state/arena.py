@@ -1,28 +1,26 @@
-"""Slots and memory. One array for each tensor of the state, one row a stream; an index of streams a partition.
+"""State rows in memory: one array per tensor with one row per stream, and an index of streams per partition.
 
-The arena knows tensor specs and `records.PREFIX` and nothing of what they mean. Gather and scatter are
-inverses; every row that belongs to no stream is all zeros, so a new stream starts as the contract says.
+The arena depends on tensor specs and `records.ROW_PREFIX`, not on their meaning. `gather` and `scatter` are
+inverses. Rows that belong to no stream are all zeros, which is how the contract starts a new stream.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import PREFIX, Int64
-from service.state.mmap_array import Growing
-
-_INT_BYTES = 32  # of one slot number in an index, as allocated
-_KEY_BYTES = 48  # of one stream's name on top of its length: header and rounding, as allocated
+from service.records import ROW_PREFIX, Int64
+from service.state.mmap_array import MmapArray
+from service.state.stream_index import KEY_BYTES, SLOT_BYTES, StreamIndex
 
 
 class Spec(Protocol):
-    """One tensor of a stream's state; `shape` is without the batch dimension."""
+    """One tensor of a stream's state; `shape` excludes the batch dimension."""
 
     @property
     def name(self) -> str: ...
@@ -32,40 +30,19 @@ class Spec(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
 
-class _Index(dict[bytes, int]):
-    """Stream -> slot of one partition."""
-
-    __slots__ = ("name_bytes",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.name_bytes = 0
-
-    def remove(self, streams: Iterable[bytes]) -> None:
-        for stream in streams:
-            del self[stream]
-            self.name_bytes -= len(stream)
-
-    def put(self, streams: Sequence[bytes], slots: Int64) -> None:
-        self.update(zip(streams, slots.tolist(), strict=True))
-        self.name_bytes += sum(map(len, streams))
-
-    def held(self) -> Int64:
-        """Slots of all streams, in the order of the streams."""
-        return np.fromiter(self.values(), np.int64, len(self))
-
-
 class Arena:
-    """State rows of all streams of the partitions held here. Slots stay valid until their stream is evicted
-    or its partition freed. Not thread-safe."""
+    """State rows of all streams in the partitions that are held.
+
+    A slot stays valid until its stream is evicted or its partition freed. Not thread-safe.
+    """
 
     def __init__(self, specs: Sequence[Spec], capacity: int = 1024) -> None:
-        """Room for `capacity` streams at first; it doubles when full."""
+        """Allocate room for `capacity` streams; the arena doubles when full."""
         self._shapes = {spec.name: tuple(spec.shape) for spec in specs}
-        self._tensors = {s.name: Growing(capacity, tuple(s.shape), np.dtype(s.dtype)) for s in specs}
-        self._prefix = Growing(capacity, (), PREFIX)
-        self._indexes: dict[int, _Index] = {}
-        self._free: list[int] = []  # slots given back; those from `_unused` on were never given out
+        self._tensors = {s.name: MmapArray(capacity, tuple(s.shape), np.dtype(s.dtype)) for s in specs}
+        self._prefix = MmapArray(capacity, (), ROW_PREFIX)
+        self._indexes: dict[int, StreamIndex] = {}
+        self._free: list[int] = []  # released slots; those from `_unused` on were never allocated
         self._unused = 0
 
     def __len__(self) -> int:
@@ -73,26 +50,26 @@ class Arena:
 
     @property
     def prefix(self) -> NDArray[np.void]:
-        """`records.PREFIX` [capacity], to index by slot. Ask anew after `slots`: growing replaces it."""
+        """`records.ROW_PREFIX` [capacity], indexed by slot. `slots` may grow and so replace this array."""
         return self._prefix.array
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows, used or not, and about those of the index."""
+        """Bytes of all rows, used or not, plus an estimate for the indexes."""
         rows = self.prefix.nbytes + sum(tensor.array.nbytes for tensor in self._tensors.values())
         index = sum(
-            sys.getsizeof(index) + index.name_bytes + len(index) * (_INT_BYTES + _KEY_BYTES)
+            sys.getsizeof(index) + index.name_bytes + len(index) * (SLOT_BYTES + KEY_BYTES)
             for index in self._indexes.values()
         )
-        return rows + index + sys.getsizeof(self._free) + len(self._free) * _INT_BYTES
+        return rows + index + sys.getsizeof(self._free) + len(self._free) * SLOT_BYTES
 
     @property
     def free(self) -> int:
-        """Streams that there is room for without more memory."""
+        """Number of streams that can be added without allocating memory."""
         return len(self._free) + len(self.prefix) - self._unused
 
     def reserve(self, streams: int) -> bool:
-        """Make room for so many new streams; False where the system has no memory for them."""
+        """Make room for `streams` new streams; False if the system has no memory for them."""
         if streams <= self.free:
             return True
         try:
@@ -102,7 +79,10 @@ class Arena:
         return True
 
     def slots(self, partition: int, streams: Sequence[bytes]) -> Int64:
-        """The slot of each stream, int64 [n]; a stream not known yet is given one, all zeros. Raises MemoryError."""
+        """Return the slot of each stream, int64 [n]; new streams are allocated a zeroed row.
+
+        Raises MemoryError.
+        """
         index = self._index(partition)
         found = list(map(index.get, streams))
         if None in found:
@@ -115,45 +95,48 @@ class Arena:
         return np.array(found, np.int64)
 
     def known(self, partition: int, streams: Sequence[bytes]) -> Int64:
-        """The slot of each stream, int64 [n]; -1 for one not known, which is given none."""
+        """Return the slot of each stream, int64 [n]; -1 for unknown streams, which are not added."""
         index = self._index(partition)
         return np.fromiter((index.get(stream, -1) for stream in streams), np.int64, len(streams))
 
     def find(self, partition: int, stream: bytes) -> int | None:
-        """The slot of a known stream, else None."""
+        """Return the slot of a stream, or None if it is unknown."""
         index = self._indexes.get(partition)
         return None if index is None else index.get(stream)
 
     def gather(self, slots: Int64, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Copies of the rows, tensor name -> [n, ...]; all tensors or those of `names`."""
+        """Copy rows: tensor name -> [n, ...], of all tensors or of those in `names`."""
         return {
             name: self._tensors[name].array.take(slots, axis=0) for name in (self._tensors if names is None else names)
         }
 
     def scatter(self, slots: Int64, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Store rows, tensor name -> [n, ...]. Raises KeyError for an unknown name, ValueError for a wrong
-        shape, TypeError for another dtype; nothing is stored then."""
+        """Store rows: tensor name -> [n, ...].
+
+        Raises KeyError for an unknown name, ValueError for a wrong shape and TypeError for a wrong dtype;
+        nothing is stored then.
+        """
         rows = {name: self._rows(name, values, len(slots)) for name, values in tensors.items()}
         for name, values in rows.items():
             _as_rows(self._tensors[name].array)[slots] = values
 
     def zero(self, slots: Int64) -> None:
-        """Make the rows, tensors and prefix, those of streams never seen."""
-        self.prefix[slots] = np.zeros((), PREFIX)
+        """Reset rows, tensors and prefix, to those of a stream never seen."""
+        self.prefix[slots] = np.zeros((), ROW_PREFIX)
         for tensor in self._tensors.values():
             tensor.array[slots] = 0
 
-    def blank(self, slots: Int64, names: Sequence[str]) -> None:
-        """Make these tensors of the rows zeros; the others and the prefix stay."""
+    def zero_tensors(self, slots: Int64, names: Sequence[str]) -> None:
+        """Zero the named tensors of the rows; other tensors and the prefix stay."""
         for name in names:
             self._tensors[name].array[slots] = 0
 
     def held(self, partition: int) -> Int64:
-        """Slots of a partition's streams, in the order of `streams`."""
+        """Return the slots of a partition's streams, int64 [n], in the order of `streams`."""
         return self._index(partition).held()
 
     def free_partition(self, partition: int) -> int:
-        """Forget every stream of a partition; how many there were."""
+        """Remove every stream of a partition; return how many there were."""
         index = self._indexes.pop(partition, None)
         if index is None:
             return 0
@@ -161,15 +144,16 @@ class Arena:
         return len(index)
 
     def evict(self, partition: int, before_timestamp: int) -> list[bytes]:
-        """Forget the streams whose last accepted reading is older than `before_timestamp` (ms), and name them.
+        """Remove and return the streams whose last accepted reading is older than `before_timestamp` (ms).
 
-        Their slots go to other streams: hold none across this call."""
+        Their slots may be reused at once, so do not keep slots across this call.
+        """
         streams, slots = self.detach(partition, before_timestamp)
         self.release(slots)
         return streams
 
     def detach(self, partition: int, before_timestamp: int) -> tuple[list[bytes], Int64]:
-        """As `evict`, but the rows stay what they are: until `release`, `attach` undoes it."""
+        """Like `evict`, but keep the rows: `attach` undoes this until `release` is called."""
         index = self._indexes.get(partition)
         if index is None:
             return [], np.empty(0, np.int64)
@@ -179,8 +163,8 @@ class Arena:
         index.remove(streams)
         return streams, held[old]
 
-    def withdraw(self, partition: int, streams: Sequence[bytes]) -> tuple[list[bytes], Int64]:
-        """As `detach`, of those of these streams that are known."""
+    def detach_streams(self, partition: int, streams: Sequence[bytes]) -> tuple[list[bytes], Int64]:
+        """Like `detach`, for the given streams; unknown ones are ignored."""
         index = self._index(partition)
         known = [stream for stream in dict.fromkeys(streams) if stream in index]
         slots = np.array([index[stream] for stream in known], np.int64)
@@ -188,39 +172,39 @@ class Arena:
         return known, slots
 
     def attach(self, partition: int, streams: Sequence[bytes], slots: Int64) -> None:
-        """These streams have the rows that `detach` took from them."""
+        """Give streams back the rows that `detach` or `detach_streams` took from them."""
         self._index(partition).put(streams, slots)
 
     def release(self, slots: Int64) -> None:
-        """Rows of no stream any more: zeroed, and given to other streams."""
+        """Zero detached rows and make their slots available to other streams."""
         self.zero(slots)
         self._free.extend(slots.tolist())
 
     def remove(self, partition: int, streams: Sequence[bytes]) -> int:
-        """Forget these streams, those that are known; how many were."""
-        known, slots = self.withdraw(partition, streams)
+        """Remove the given streams, ignoring unknown ones; return how many were removed."""
+        known, slots = self.detach_streams(partition, streams)
         self.release(slots)
         return len(known)
 
     def count(self, partition: int) -> int:
-        """Streams of a partition."""
+        """Return the number of streams in a partition."""
         return len(self._indexes.get(partition, ()))
 
     def newest(self, partition: int) -> int:
-        """The largest last accepted stamp of a partition's streams, ms; 0 when it has none."""
+        """Return the latest accepted time stamp in a partition, ms; 0 if it has no streams."""
         index = self._indexes.get(partition)
         return int(self.prefix["last_timestamp"][index.held()].max()) if index else 0
 
     def partitions(self) -> list[int]:
-        """Partitions with at least one stream, ascending."""
+        """Return the partitions with at least one stream, ascending."""
         return sorted(partition for partition, index in self._indexes.items() if index)
 
     def streams(self, partition: int) -> list[bytes]:
-        """Streams of a partition, in the order in which they came."""
+        """Return the streams of a partition in order of arrival."""
         return list(self._indexes.get(partition, ()))
 
     def _allocate(self, count: int) -> Int64:
-        """Slots of rows that are all zeros: those given back first, the last one first."""
+        """Return slots of zeroed rows: the most recently released ones first, then unused ones."""
         reused = min(count, len(self._free))
         if self._unused + count - reused > len(self.prefix):
             self._grow(self._unused + count - reused)
@@ -230,7 +214,7 @@ class Arena:
         return np.concatenate([np.array(again, np.int64), fresh])
 
     def _grow(self, rows: int) -> None:
-        """Double until there is room, or make just the room where there is no memory to double. Raises MemoryError."""
+        """Double until `rows` fit, or grow to exactly `rows` if doubling fails. Raises MemoryError."""
         capacity = max(len(self.prefix), 1)
         while capacity < rows:
             capacity *= 2
@@ -240,14 +224,14 @@ class Arena:
             self._resize(rows)
 
     def _resize(self, rows: int) -> None:
-        """The prefix comes last: its length is how many rows there are, also when memory runs out on the way."""
+        """Grow every array. The prefix comes last because its length counts as the capacity, also after a failure."""
         for array in (*self._tensors.values(), self._prefix):
             array.grow(rows)
 
-    def _index(self, partition: int) -> _Index:
+    def _index(self, partition: int) -> StreamIndex:
         index = self._indexes.get(partition)
         if index is None:
-            index = self._indexes[partition] = _Index()
+            index = self._indexes[partition] = StreamIndex()
         return index
 
     def _rows(self, name: str, values: NDArray[Any], n: int) -> NDArray[np.void]:
@@ -260,6 +244,6 @@ class Arena:
 
 
 def _as_rows(array: NDArray[Any]) -> NDArray[np.void]:
-    """[n, ...] seen as [n] opaque rows, which numpy moves in one piece each: twice as fast."""
+    """View [n, ...] as [n] opaque rows: numpy then copies each row in one piece, twice as fast."""
     entries = math.prod(array.shape[1:])
     return array.reshape(len(array), entries).view(f"V{array.dtype.itemsize * entries}").reshape(len(array))

@@ -1,8 +1,8 @@
-"""Forgetting streams that fell silent, by stream time: a replay forgets the same ones, and an outage forgets nobody.
+"""Eviction of silent streams, by stream time: a replay evicts the same streams, and an outage evicts none.
 
-Streams are looked for right after the record that takes a partition's stream time (stream_time.py) across a multiple of
-an eighth of the time to live. So which record a stream is forgotten after depends on the records alone, not on where
-polls, commits and restarts fell.
+A partition is swept right after the record that moves its stream time (`stream_time.py`) across a multiple
+of an eighth of the time to live. When a stream is evicted therefore depends on records alone, not on the
+boundaries of polls, commits and restarts.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from service.records import Int64, PartitionBatch
 from service.state.journal import Journal
-from service.state.stream_time import Clock, followed, heard
+from service.state.stream_time import Clock, advance, with_record_time
 
-_PART = 8
+#: Sweeps per time to live.
+_SWEEPS = 8
 _NEVER = Clock()
 
 
@@ -24,50 +25,56 @@ class Eviction:
     """Compares each row's last accepted stamp with its partition's stream time."""
 
     def __init__(self, journal: Journal, ttl_ms: int, reset_ms: int, leap_ms: int) -> None:
-        """Streams idle for more than `ttl_ms` are forgotten, never before `reset_ms`: after a gap of that length a
-        stream begins anew in any case, so that forgetting it changes no forecast of a reading in order. A stamp that is
-        further than `leap_ms` from the stream time must be borne out by others."""
+        """Evict streams idle for more than `ttl_ms`, or for `reset_ms` if that is longer.
+
+        After a gap of `reset_ms` a stream restarts anyway, so evicting it changes no forecast of readings
+        in order. `leap_ms` is the largest step that one record may move the stream time.
+        """
         self._journal = journal
         self._ttl_ms = max(ttl_ms, reset_ms)
-        self._part_ms = max(self._ttl_ms // _PART, 1)
+        self._part_ms = max(self._ttl_ms // _SWEEPS, 1)
         self._leap_ms = leap_ms
         self._clocks: dict[int, Clock] = {}
         self._committed: dict[int, Clock] = {}
 
     def clock(self, partition: int) -> Clock:
-        """The partition's time after everything that was served."""
+        """Return the partition's clock after all records served so far."""
         return self._clocks.get(partition, _NEVER)
 
     def start(self, partition: int, clock: Clock) -> None:
-        """The partition goes on from this time."""
+        """Set the clock of a partition that was assigned or restored."""
         self._clocks[partition] = self._committed[partition] = clock
 
     def cuts(self, partition: int, timestamps: Int64) -> Int64:
-        """How often streams have to be looked for before each reading, on account of those in front of it; int64 [n],
-        rising, from 0."""
-        crossed = self._crossed(self.clock(partition), followed(self.clock(partition), timestamps, self._leap_ms)[0])
+        """Return how many sweeps precede each of the next readings: int64 [n], from 0, non-decreasing.
+
+        `timestamps` int64 [n], ms.
+        """
+        crossed = self._crossed(self.clock(partition), advance(self.clock(partition), timestamps, self._leap_ms)[0])
         return np.cumsum(crossed) - crossed
 
-    def astray(self, partition: int, timestamps: Int64) -> NDArray[np.bool_]:
-        """Which of these readings, the next ones, are further from the stream time than any one record may move it."""
-        return abs(timestamps - followed(self.clock(partition), timestamps, self._leap_ms)[0]) > self._leap_ms
+    def contradicted(self, partition: int, timestamps: Int64) -> NDArray[np.bool_]:
+        """Return bool [n]: which of the next readings are further than `leap_ms` from the stream time."""
+        return abs(timestamps - advance(self.clock(partition), timestamps, self._leap_ms)[0]) > self._leap_ms
 
     def advance(self, batch: PartitionBatch, timestamps: Int64) -> int:
-        """These records, with these readings, all between two cuts, were served; how many streams are forgotten on
-        account of them."""
+        """Advance the clock past served records and sweep if it is due; return how many streams were evicted.
+
+        `batch` must lie between two sweeps (see `cuts`); `timestamps` int64 [n], ms, are those of its readings.
+        """
         partition, before = batch.partition, self.clock(batch.partition)
-        times, clock = followed(before, timestamps, self._leap_ms)
-        self._clocks[partition] = heard(clock, batch)
+        times, clock = advance(before, timestamps, self._leap_ms)
+        self._clocks[partition] = with_record_time(clock, batch)
         if not self._crossed(before, times).any():
             return 0
         return self._journal.evict(partition, clock.newest - self._ttl_ms)
 
     def commit(self) -> None:
-        """What was read so far is durable."""
+        """Record the clocks as durable."""
         self._committed = dict(self._clocks)
 
     def roll_back(self) -> None:
-        """As at the last commit."""
+        """Reset the clocks to the last commit."""
         self._clocks = dict(self._committed)
 
     def forget(self, partitions: Collection[int]) -> None:
@@ -77,7 +84,7 @@ class Eviction:
             self._committed.pop(partition, None)
 
     def _crossed(self, before: Clock, times: Int64) -> NDArray[np.bool_]:
-        """Which of these stream times are the first beyond a multiple of a part; never the very first reading."""
+        """Return bool [n]: stream times that are the first past a sweep; never the very first reading."""
         parts = times // self._part_ms
         first = parts[:1] if before.newest < 0 else before.newest // self._part_ms
         return np.diff(parts, prepend=first) > 0

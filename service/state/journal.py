@@ -1,8 +1,8 @@
-"""What changed in the arena since the last commit, and how it was before.
+"""An undo journal: changes to the arena since the last commit, and the rows as they were before.
 
-A row is copied when it is first touched in a transaction. At a commit the journal says what to write to the changelog,
-then forgets; after a failure it puts every row back, streams that came and streams that went included. Rows of
-evicted streams are given to no other stream until the commit.
+A row is copied when it is first touched in a transaction. At a commit the journal lists the rows to write to
+the changelog and is then cleared; after a failure it restores every row, and with them streams that were
+added or evicted. Rows of evicted streams are not reused before the commit.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class _Touched:
 
 @dataclass(slots=True)
 class _Changes:
-    """One partition's."""
+    """Changes of one partition since the last commit."""
 
     touched: list[_Touched] = field(default_factory=list)
     evicted: list[tuple[list[bytes], Int64]] = field(default_factory=list)
 
 
 class Journal:
-    """The changes of all partitions of one arena. Everything that touches a row tells the journal before."""
+    """Changes of all partitions of one arena. Code that changes a row calls `touch` first."""
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
@@ -48,7 +48,7 @@ class Journal:
         self._partitions: dict[int, _Changes] = {}
 
     def touch(self, partition: int, streams: Sequence[bytes], slots: Int64) -> None:
-        """These rows are about to change. `slots` int64 [n] of `streams`; either may repeat."""
+        """Copy rows that are about to change: `slots` int64 [n] of `streams`, repeats allowed."""
         if len(self._seen) < len(self._arena.prefix):
             self._seen = np.concatenate([self._seen, np.zeros(len(self._arena.prefix) - len(self._seen), np.bool_)])
         unseen = np.flatnonzero(~self._seen[slots])
@@ -56,33 +56,33 @@ class Journal:
             return
         first_slots, first = np.unique(slots[unseen], return_index=True)
         is_new = self._arena.prefix["observations"][first_slots] == 0
-        for which in (is_new, ~is_new):  # new streams are noted before anything is copied: a copy may find no memory
+        for which in (is_new, ~is_new):  # new streams first: copying the others may run out of memory
             if which.any():
                 names = [streams[i] for i in unseen[first[which]].tolist()]
                 self._copy(partition, names, first_slots[which], is_new=which is is_new)
 
     def _copy(self, partition: int, streams: list[bytes], slots: Int64, is_new: bool) -> None:
-        """Keep these rows as they are. Those of new streams are zeros, and of those only the stream is kept."""
+        """Copy rows as they are; for new streams, whose rows are zeros, only the names."""
         tensors = {} if is_new else self._arena.gather(slots)
         before = _Touched(streams, slots, self._arena.prefix[slots], tensors, is_new)
         self._partitions.setdefault(partition, _Changes()).touched.append(before)
         self._seen[slots] = True
 
     def evict(self, partition: int, before_timestamp: int) -> int:
-        """`Arena.evict`, to be undone until the next commit; how many streams went."""
+        """Evict as `Arena.evict` does, undoable until the next commit; return the number of streams."""
         streams, slots = self._arena.detach(partition, before_timestamp)
         if streams:
             self._partitions.setdefault(partition, _Changes()).evicted.append((streams, slots))
         return len(streams)
 
     def remove(self, partition: int, streams: Sequence[bytes]) -> None:
-        """Forget these streams, those that are known, to be undone until the next commit."""
-        known, slots = self._arena.withdraw(partition, streams)
+        """Remove streams, undoable until the next commit; unknown ones are ignored."""
+        known, slots = self._arena.detach_streams(partition, streams)
         if known:
             self._partitions.setdefault(partition, _Changes()).evicted.append((known, slots))
 
     def rows(self, partition: int) -> tuple[list[bytes], Int64]:
-        """Streams and slots of a partition whose rows were touched since the last commit, each once."""
+        """Return streams and slots [n] of rows touched since the last commit, each once."""
         streams: list[bytes] = []
         slots: list[Int64] = [np.empty(0, np.int64)]
         for part in self._changes(partition).touched:
@@ -92,12 +92,12 @@ class Journal:
         return streams, np.concatenate(slots)
 
     def gone(self, partition: int) -> list[bytes]:
-        """Streams of a partition that were evicted since the last commit and have not come back."""
+        """Return streams of a partition that were evicted since the last commit and did not return."""
         gone = (stream for streams, _ in self._changes(partition).evicted for stream in streams)
         return [stream for stream in dict.fromkeys(gone) if self._arena.find(partition, stream) is None]
 
     def commit(self) -> None:
-        """What changed is durable: forget how it was."""
+        """Drop all copies; the changes are durable."""
         for changes in self._partitions.values():
             for part in changes.touched:
                 self._seen[part.slots] = False
@@ -106,13 +106,13 @@ class Journal:
         self._partitions.clear()
 
     def roll_back(self) -> None:
-        """Every row is again what it was at the last commit."""
+        """Restore every row to the last commit."""
         for partition, changes in self._partitions.items():
             self._undo(partition, changes)
         self._partitions.clear()
 
     def forget(self, partitions: Collection[int]) -> None:
-        """The rows of these partitions are about to be freed."""
+        """Drop the copies of partitions whose rows are about to be freed."""
         for partition in partitions:
             changes = self._partitions.pop(partition, _Changes())
             for part in changes.touched:
@@ -121,7 +121,7 @@ class Journal:
                 self._arena.release(slots)
 
     def _undo(self, partition: int, changes: _Changes) -> None:
-        """Streams that are new leave first, so that those that were evicted under the same name can come back."""
+        """Restore one partition. New streams are removed first: an evicted one may have the same name."""
         arena = self._arena
         new = [part for part in changes.touched if part.is_new]
         came = np.concatenate([np.empty(0, np.int64), *(part.slots for part in new)])
@@ -141,7 +141,7 @@ class Journal:
             self._seen[part.slots] = False
 
     def _present(self, partition: int, part: _Touched) -> Bool:
-        """Which of these rows still belong to their stream: not those that were evicted since."""
+        """Return bool [n]: rows that still belong to their stream, which was not evicted since."""
         if not self._changes(partition).evicted:
             return np.ones(len(part.slots), np.bool_)
         found = (self._arena.find(partition, stream) for stream in part.streams)

@@ -1,4 +1,4 @@
-"""Rows that become more where they are: a million of them are not copied, and nobody waits, when there must be two."""
+"""Arrays that grow in place: a million rows are not copied, and nothing stalls, when room for two is needed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: From this size on the system is asked for large pages: fewer of them are to be made ready, two to four times faster.
+#: Bytes from which on large pages are requested: fewer page faults make first use two to four times faster.
 _LARGE = 4 << 20
 
 
-class Growing:
-    """An array [rows, ...] in memory of its own; rows not written yet are zeros and take up nothing."""
+class MmapArray:
+    """An array [rows, ...] in its own memory map; rows never written are zeros and take no memory."""
 
-    #: All rows. `grow` replaces it: whoever keeps it makes growing copy, and looks at the rows as they were.
+    #: All rows. `grow` replaces this array; a reference kept elsewhere forces a copy and then goes stale.
     array: NDArray[Any]
 
     def __init__(self, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -27,8 +27,10 @@ class Growing:
         self.array = self._seen(rows)
 
     def grow(self, rows: int) -> None:
-        """Room for `rows` rows at least; what is in them stays. Raises MemoryError, and everything is as before, where
-        the system has none to give."""
+        """Make room for at least `rows` rows and keep the content.
+
+        Raises MemoryError, with the array unchanged, if the system has no memory.
+        """
         if rows <= len(self.array):
             return
         before, size, held = len(self.array), rows * self._row_bytes, len(self.array) * self._row_bytes
@@ -40,12 +42,12 @@ class Growing:
             try:
                 self._memory.resize(size)
                 _large_pages(self._memory)
-            except (BufferError, SystemError):  # somebody still has the array, or this system moves no memory
+            except (BufferError, SystemError):  # a reference to the array exists, or mremap is not supported
                 old, self._memory = self._memory, _zeros(size)
                 np.frombuffer(self._memory, np.uint8)[:held] = np.frombuffer(old, np.uint8)[:held]
         except OSError as error:
             self.array = self._seen(before)
-            raise MemoryError(f"the system gives no {size >> 20} MB for {rows} rows: {error.strerror}") from error
+            raise MemoryError(f"no {size >> 20} MB available for {rows} rows: {error.strerror}") from error
         self.array = self._seen(rows)
 
     def _seen(self, rows: int) -> NDArray[Any]:
@@ -54,14 +56,14 @@ class Growing:
 
 
 def _zeros(size: int) -> mmap.mmap:
-    """Of this process alone: only such memory can grow."""
+    """Return a private anonymous map of zeros: only such maps can grow."""
     memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     _large_pages(memory)
     return memory
 
 
 def _large_pages(memory: mmap.mmap) -> None:
-    """As numpy asks for its own large arrays; where there are none, small ones do."""
+    """Request large pages, as numpy does for its own large arrays; ignored where unsupported."""
     if len(memory) >= _LARGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)

@@ -1,4 +1,4 @@
-"""How many streams fit: by what was set, or by the memory that the process may have."""
+"""The number of streams that fit into the memory available to this process."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
-#: Bytes of a process without any stream: interpreter, libraries, a model, the client's buffers.
+#: Bytes of a process without streams: interpreter, libraries, a model, client buffers.
 _BASE_BYTES = 400 << 20
-#: Part of what is left that rows may take. The rest is for copies of rows that a transaction touches, and for a poll.
+#: Fraction of the rest that rows may take; what remains holds row copies of a transaction, and a poll.
 _SHARE = 0.6
-#: Rows double when they are full: twice of what is in use is mapped, which counts where the address space is limited.
+#: Row arrays double when full, so up to twice the bytes in use are mapped (matters under RLIMIT_AS).
 _DOUBLED = 2
-#: Bytes of a stream beside its row: its name, twice, and its place in an index.
+#: Bytes of a stream besides its row: its name, twice, and its index entry.
 _NAME_BYTES = 256
-#: However small the memory: with fewer nothing could be served.
-_FEWEST = 1_000
+#: Minimum, however small the memory: a service with fewer streams is of no use.
+_MIN_STREAMS = 1_000
 
 
 def fitting_streams(row_bytes: int, memory_bytes: int | None = None) -> int:
-    """Streams with rows of this size that `memory_bytes` have room for; those of this process unless given."""
+    """Return how many streams with rows of `row_bytes` fit into `memory_bytes` (default: `memory_limit()`)."""
     memory = memory_limit() if memory_bytes is None else memory_bytes
-    return max(_FEWEST, int((memory - _BASE_BYTES) * _SHARE) // (row_bytes + _NAME_BYTES))
+    return max(_MIN_STREAMS, int((memory - _BASE_BYTES) * _SHARE) // (row_bytes + _NAME_BYTES))
 
 
 def memory_limit() -> int:
-    """Bytes that this process may have: the least of its control groups' limits, its own, and the machine's memory."""
+    """Return the bytes available to this process: the minimum of cgroup limits, RLIMIT_AS and RAM."""
     return min(_limits())
 
 
@@ -43,12 +43,12 @@ def _limits() -> Iterator[int]:
 
 
 def _mapped_bytes(statm: Path = Path("/proc/self/statm")) -> int:
-    """The address space that this process has taken already: stacks and heaps of threads, far beyond what is in use."""
+    """Return the address space mapped so far, far more than what is in use (thread stacks and heaps)."""
     return int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") if statm.is_file() else 0
 
 
 def _control_group_files(membership: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> Iterator[Path]:
-    """Where the limits of this process's control group stand, and of those around it; versions 2 and 1."""
+    """Yield the limit files of this process's cgroup and its parents, for cgroup versions 2 and 1."""
     for line in membership.read_text().splitlines() if membership.is_file() else ():
         number, controllers, path = line.split(":", 2)
         top, name = (root, "memory.max") if number == "0" else (root / "memory", "memory.limit_in_bytes")

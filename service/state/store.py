@@ -1,5 +1,4 @@
-"""All rows of one service, and what the changelog is told of them. Joins the arena, its journal and the evictions:
-they change together, become durable together and go back together."""
+"""The state of one service: arena, journal and eviction, which change, commit and roll back together."""
 
 from __future__ import annotations
 
@@ -7,33 +6,37 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from service.bundle import Manifest
-from service.state.adoption import Adopted, Adoption, unserved
+from service.state.adoption import Adopted, Adoption
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.eviction import Eviction
 from service.state.journal import Journal
+from service.state.model_record import initial_record
 from service.state.stream_time import Clock
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Records for one partition of the changelog, in columns. A value of None is a tombstone."""
+    """Records for one changelog partition, in columns; a value of None is a tombstone."""
 
     keys: list[bytes | None]
     values: list[bytes | None]
-    rows: int  # and tombstones among them
+    rows: int  # number of rows and tombstones
 
 
 class Store:
-    """Rows in memory, durable by what `changes` gives to the changelog."""
+    """Rows in memory, made durable by writing `changes` to the changelog."""
 
     def __init__(self, manifest: Manifest, state_ttl_ms: int, max_gap: int, far_future_ms: int) -> None:
-        """Streams idle for `state_ttl_ms` are forgotten, or for `max_gap` intervals if that is longer. One record takes
-        stream time no further than `far_future_ms` from what others say, or two intervals if that is longer."""
+        """Create an empty store for a bundle.
+
+        Streams idle for `state_ttl_ms`, or for `max_gap` intervals if that is longer, are evicted. One
+        record moves stream time by at most `far_future_ms`, or two intervals if that is longer.
+        """
         self.arena = Arena(manifest.state)
         self.journal = Journal(self.arena)
         self.codec = RowCodec(manifest.state)
-        self.adoption = Adoption(unserved(manifest, self.codec.layout), bool(manifest.parts))
+        self.adoption = Adoption(initial_record(manifest, self.codec.layout), bool(manifest.parts))
         self._adopted: dict[int, Adopted] = {}
         self._declared: set[int] = set()  # partitions whose model record is in the open transaction
         interval_ms = manifest.interval_ms
@@ -42,13 +45,16 @@ class Store:
         )
 
     def start(self, partition: int, clock: Clock, adopted: Adopted) -> None:
-        """The partition goes on from this time, under this model."""
+        """Serve a partition from this clock on, under this model record."""
         self.eviction.start(partition, clock)
         self._adopted[partition] = adopted
 
     def changes(self, partition: int, next_offset: int) -> Changes:
-        """What changed since the last commit: the model and its layout, if they are not recorded yet; each row touched,
-        once; tombstones; and the marker."""
+        """Return the changelog records for all changes since the last commit.
+
+        These are the model and layout records if missing, each touched row once, tombstones, and last the
+        marker with `next_offset`, the input offset to resume from.
+        """
         streams, slots = self.journal.rows(partition)
         gone = self.journal.gone(partition)
         generation = self._adopted[partition].model.generation
@@ -66,7 +72,7 @@ class Store:
         )
 
     def _declare(self, partition: int) -> dict[bytes, bytes]:
-        """The records that come before the first row of a model."""
+        """Return the layout and model records that precede the first row of a model, if missing."""
         adopted = self._adopted[partition]
         records = {} if adopted.has_layout else dict([self.codec.layout_record()])
         if not adopted.is_recorded:
@@ -75,7 +81,7 @@ class Store:
         return records
 
     def commit(self) -> None:
-        """Everything is durable as it is."""
+        """Mark all changes as durable."""
         self.journal.commit()
         self.eviction.commit()
         for partition in self._declared:
@@ -83,7 +89,7 @@ class Store:
         self._declared.clear()
 
     def roll_back(self) -> None:
-        """Everything is as at the last commit."""
+        """Reset everything to the last commit."""
         self.journal.roll_back()
         self.eviction.roll_back()
         self._declared.clear()

@@ -1,18 +1,19 @@
-"""The time of a partition, by what its own records say: how late it is, and how late a record may claim that it is.
+"""Stream time of a partition, derived from its records, and the latest stamp that a record may carry.
 
-Every stamp is a claim. A partition's stream time is the largest stamp that others bear out:
+A single stamp may be wrong, so stream time is the largest stamp that other readings confirm:
 
-    within `leap` of the stream time, before or after   borne out: the larger of both counts, trust grows by one
-    further away                                        contradicted: trust falls by one, the stream time stays
-    further away, and no trust is left                  of two such claims in a row on one side, the nearer one is the
-                                                        new stream time: both bear it out
+    stamp                                       effect
+    within `leap` of the stream time            confirmed: stream time = max of both, trust + 1
+    further away, trust left                    contradicted: stream time stays, trust - 1
+    further away, no trust left, and the one    stream time jumps to the nearer of the two, which
+    before was as well, on the same side        confirm each other
 
-So one record never takes the stream time further than `leap` from what others say, nor do any number of them that are
-fewer than those that bore it out, up to FULL. After an outage it takes as many readings as there was trust until the
-stream time has jumped, and nothing is lost by that: no stream is forgotten in the meantime. One that is wrong is put
-right in the same way.
+One record therefore never moves the stream time by more than `leap`; nor do several, unless they outnumber
+the readings that confirmed it (up to FULL). After an outage the stream time jumps once as many readings
+have arrived as there was trust; until then no stream is evicted, so nothing is lost. A wrong stream time is
+corrected in the same way.
 
-Everything here is a function of records alone, one after the other: it does not depend on where polls were cut.
+Everything here is a fold over records and does not depend on poll boundaries.
 """
 
 from __future__ import annotations
@@ -23,22 +24,25 @@ import numpy as np
 
 from service.records import LAST_TIMESTAMP, Int64, PartitionBatch
 
-#: Trust does not grow beyond this: so many contradictions in a row are always enough.
+#: Maximum trust: so many contradictions in a row are always enough.
 FULL = 1_000
 
 
 class Clock(NamedTuple):
-    """What is known of a partition's time, as of one of its records. -1 stands for what is not known yet."""
+    """A partition's time as of one of its records. -1 = not known yet."""
 
-    newest: int = -1  # the stream time, ms
-    trust: int = 0  # claims that bore it out, less those that contradicted it since; 0 to FULL
-    rival: int = -1  # the claim before, if it contradicted it, ms
-    record_time: int = -1  # of the last record that had a time of its own, ms
-    record_offset: int = -1  # of the same record
+    newest: int = -1  # stream time, ms
+    trust: int = 0  # confirmations less contradictions, 0 to FULL
+    rival: int = -1  # the previous stamp if it was contradicted, ms
+    record_time: int = -1  # broker time of the last record that has one, ms
+    record_offset: int = -1  # offset of that record
 
 
-def followed(clock: Clock, stamps: Int64, leap: int) -> tuple[Int64, Clock]:
-    """The stream time after each of these readings, int64 [n], and the clock after the last."""
+def advance(clock: Clock, stamps: Int64, leap: int) -> tuple[Int64, Clock]:
+    """Return the stream time after each reading, int64 [n], and the clock after the last.
+
+    `stamps` int64 [n] and `leap` in ms.
+    """
     if not len(stamps):
         return stamps, clock
     first = clock.newest if clock.newest >= 0 else int(stamps[0])
@@ -51,7 +55,7 @@ def followed(clock: Clock, stamps: Int64, leap: int) -> tuple[Int64, Clock]:
 
 
 def _one_by_one(clock: Clock, stamps: Int64, leap: int) -> tuple[Int64, Clock]:
-    """The rule at the top of this file, where it is not the same for all."""
+    """Apply the table at the top of this file to each stamp in turn."""
     newest, trust, rival = clock.newest, clock.trust, clock.rival
     times = np.empty(len(stamps), np.int64)
     for i, stamp in enumerate(stamps.tolist()):
@@ -69,8 +73,8 @@ def _one_by_one(clock: Clock, stamps: Int64, leap: int) -> tuple[Int64, Clock]:
     return times, clock._replace(newest=newest, trust=trust, rival=rival)
 
 
-def heard(clock: Clock, batch: PartitionBatch) -> Clock:
-    """The clock after these records, observations or not, as far as their own times go."""
+def with_record_time(clock: Clock, batch: PartitionBatch) -> Clock:
+    """Return the clock with the broker time of the batch's last record that has one."""
     timed = np.flatnonzero(batch.timestamps >= 0)
     if not len(timed):
         return clock
@@ -79,11 +83,12 @@ def heard(clock: Clock, batch: PartitionBatch) -> Clock:
 
 
 def latest_stamps(clock: Clock, times: Int64, offsets: Int64, far_future: int) -> Int64:
-    """The largest stamp that each record may have, int64 [n], ms. `times` are the records' own, -1 where one has none.
+    """Return the largest stamp that each record may carry, int64 [n], ms.
 
-    That is `far_future` after the record's own time. One without may be `far_future` after the last record before it
-    that has a time, and as much again for every offset between them: who sends no times can go on for as long as it
-    likes, and one record gains nothing by it. Where no record ever had a time there is nothing to compare with.
+    `times` [n] are the broker times of the records, ms, -1 = none; `offsets` [n] their offsets. The limit is
+    `far_future` ms after the record's broker time. A record without one may be `far_future` ms later than
+    the last record that has one, for each offset between them: a sender without times is never locked out,
+    and one record gains nothing. If no record ever had a time there is no limit.
     """
     if (times >= 0).all():
         base, steps = times, np.ones(len(times), np.int64)
@@ -91,6 +96,6 @@ def latest_stamps(clock: Clock, times: Int64, offsets: Int64, far_future: int) -
         known = np.maximum.accumulate(np.where(times >= 0, np.arange(len(times)), -1))
         base = np.where(known >= 0, times[known], clock.record_time)
         steps = np.maximum(offsets - np.where(known >= 0, offsets[known], clock.record_offset), 1)
-    # as floats, since it must not overflow; exact where it matters
+    # computed in float64, which cannot overflow and is exact below LAST_TIMESTAMP
     room = np.minimum(steps.astype(np.float64) * far_future, float(LAST_TIMESTAMP)).astype(np.int64)
     return np.where(base >= 0, np.minimum(base, LAST_TIMESTAMP - room) + room, LAST_TIMESTAMP)

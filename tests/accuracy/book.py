@@ -5,8 +5,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from service.history import History
 from service.records import Float64
-from training.evaluation.protocols.book import EXAMPLES, KNOWN, LAGS, LEADS, ROWS, book_values
+from training.evaluation.protocols.book import EXAMPLES, KNOWN, LAGS, LEADS, ROWS
+
+INTERVAL_MS = 60_000
+#: Train, validation, hold-out of a training on the examples alone: what follows them only chooses and judges.
+TRAIN_SPLIT = f"{KNOWN},128,{ROWS - KNOWN - 128}"
+
+
+def book_values(seed: int) -> Float64:
+    """[1000] one drawing."""
+    rng = np.random.default_rng(seed)
+    return np.asarray(np.sin(0.01 * np.arange(1, ROWS + 1)) + rng.normal(0, 0.2, ROWS))
+
+
+def book_history(seed: int) -> History:
+    """One drawing as a history, a value a minute from the epoch on."""
+    stamps = np.arange(1, ROWS + 1, dtype=np.int64) * INTERVAL_MS
+    return History(["x"], [stamps], [book_values(seed)], [f"drawn with seed {seed}"])
 
 
 def book_errors(seed: int) -> dict[str, float]:

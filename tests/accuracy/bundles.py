@@ -13,8 +13,10 @@ from tempfile import mkdtemp
 import torch
 
 from service.bundle import MANIFEST
-from training.data.panel import Panel, Split, fingerprint
-from training.train import Recipe, fit_bundle
+from training.data.panel import Panel, fingerprint
+from training.data.split import Split
+from training.recipe import Recipe
+from training.train import fit_bundle
 
 ROOT = Path(__file__).parents[2]
 #: What decides how a bundle comes out, and what decides how it is judged.
@@ -24,6 +26,8 @@ TRAINS = (
     "training/data",
     "training/export",
     "training/train.py",
+    "training/problems.py",
+    "training/recipe.py",
 )
 JUDGES = (
     "training/evaluation",

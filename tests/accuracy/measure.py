@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from service.bundle import read_manifest
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from tests.accuracy.book import book_errors
 from tests.accuracy.bundles import JUDGES, TRAINS, digest, sources, trained
 from tests.accuracy.cases import UNSEEN, Case
-from tests.accuracy.sets import DAY, SETS, only, panel_of, without
+from tests.accuracy.sets import DAY, SETS, only, panel_of, training_rows, without
 from tests.bench.graphs import sweep
-from training.data.panel import Panel, Split
-from training.evaluation.backtest import backtest, judge_tasks
+from training.data.panel import Panel
+from training.data.split import Split
+from training.evaluation.backtest import backtest, score_tasks
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols import protocol_of
-from training.evaluation.protocols.gift import training_rows
-from training.evaluation.protocols.task import Ask, Task
+from training.evaluation.protocols.task import Task, TaskOptions
 from training.evaluation.protocols.windows import rolling_tasks
 from training.evaluation.report import results
 from training.fitting.masking import holes
-from training.train import Recipe
+from training.recipe import Recipe
 
 BATCHES = (1, 64, 512)
 #: Steps since a stream's start: (first, last) of the origins that are judged together.
@@ -79,9 +79,16 @@ def cost(bundle: Path) -> Record:
 
 def _recipe(case: Case, panel: Panel) -> Recipe:
     horizon = case.horizon or DAY // panel.interval_ms
-    recipe = Recipe(case.family, horizon, season_ms=DAY, seed=case.seed, epochs=case.epochs, name="model")
     second = SETS[case.data].second_season_ms if case.data in SETS else None
-    return replace(recipe, linear_path=case.linear_path, second_season_ms=second)
+    return Recipe(
+        case.family,
+        horizon,
+        seasons_ms=(DAY, second) if second else (DAY,),
+        linear_path=case.linear_path,
+        seed=case.seed,
+        epochs=case.epochs,
+        name="model",
+    )
 
 
 def _split(case: Case, panel: Panel) -> Split:
@@ -96,12 +103,12 @@ def _unseen(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
     """A stream that the training did not see, and whose service starts at the training's end: judged from two seasons
     later on."""
     runtime = load_runtime(bundle)
-    tasks = rolling_tasks(panel, Ask.of(runtime.manifest, split, DAY))
+    tasks = rolling_tasks(panel, TaskOptions.of(runtime.manifest, split, DAY))
     hidden = panel.values.copy()
     hidden[:, : split.validation_end] = np.nan
     late = Panel(panel.streams, panel.timestamps, hidden, panel.interval_ms)
     first = split.validation_end + 2 * DAY // panel.interval_ms
-    return judge_tasks(runtime, [_from(task, late, first) for task in tasks], late)
+    return score_tasks(runtime, [_from(task, late, first) for task in tasks], late)
 
 
 def _from(task: Task, panel: Panel, first: int) -> Task:
@@ -118,8 +125,8 @@ def _holes(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
     missing = holes(panel.values.T.shape, longest, TAKEN_OUT, np.random.default_rng(0)).T
     missing[:, : split.validation_end] = False
     told = Panel(panel.streams, panel.timestamps, np.where(missing, np.nan, panel.values), panel.interval_ms)
-    tasks = rolling_tasks(panel, Ask.of(runtime.manifest, split, DAY))
-    return judge_tasks(runtime, [replace(task, panel=told) for task in tasks], told)
+    tasks = rolling_tasks(panel, TaskOptions.of(runtime.manifest, split, DAY))
+    return score_tasks(runtime, [replace(task, panel=told) for task in tasks], told)
 
 
 def _start(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
@@ -134,7 +141,7 @@ def _start(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
     names = [f"{name} from row {start}" for start in starts for name in panel.streams]
     stamps = panel.timestamps[starts[0] : starts[0] + last + horizon]
     new = Panel(names, stamps, np.concatenate(pieces), panel.interval_ms)
-    return judge_tasks(runtime, [_steps(new, span, horizon) for span in STARTS], new)
+    return score_tasks(runtime, [_steps(new, span, horizon) for span in STARTS], new)
 
 
 def _steps(panel: Panel, span: tuple[int, int], horizon: int) -> Task:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from service.history import History, read_history
+from service.history import History, ReadOptions, read_history
 from training.data.panel import Panel, make_panel
-from training.evaluation.protocols.gift import gift_grid
+from training.evaluation.protocols.gift import LENGTHS, gift_grid, window_origins
 
 HOUR = 3_600_000
 DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR
@@ -56,7 +57,7 @@ def panel_of(name: str, folder: Path) -> Panel:
     """A set as a panel; streams of several files are named by file and column."""
     chosen = SETS[name]
     options: dict[str, Any] = {"time_column": chosen.time_column, "columns": chosen.columns}
-    parts = [read_history(folder / file, **options) for file in chosen.files]
+    parts = [read_history(folder / file, ReadOptions(**options)) for file in chosen.files]
     history = parts[0] if len(parts) == 1 else _beside(parts, chosen.files)
     if chosen.means:
         return gift_grid(history, chosen.interval_ms, MAX_GAP)
@@ -80,3 +81,8 @@ def without(panel: Panel, stream: str) -> Panel:
 def only(panel: Panel, stream: str) -> Panel:
     """One stream of the panel."""
     return Panel([stream], panel.timestamps, panel.values[[panel.streams.index(stream)]], panel.interval_ms)
+
+
+def training_rows(rows: int, lengths: Iterable[int] = LENGTHS.values()) -> int:
+    """Rows before the first `gift` window of all these lengths: the part of a set that training may see."""
+    return min(int(window_origins(rows, length)[0]) + 1 for length in lengths)

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.accuracy.book import book_errors
-from training.data.panel import Split, make_panel
+from tests.accuracy.book import INTERVAL_MS, TRAIN_SPLIT, book_errors, book_history
+from training.data.panel import make_panel
+from training.data.split import Split
 from training.evaluation.backtest import backtest
-from training.evaluation.protocols.book import INTERVAL_MS, KNOWN, TRAIN_SPLIT, book_history
-from training.train import Recipe, fit_bundle
+from training.evaluation.protocols.book import KNOWN
+from training.recipe import Recipe
+from training.train import fit_bundle
 
-RECIPE = Recipe("ar", 64, lags=64, iterated=True)
+RECIPE = Recipe("ar", 64, seasons_ms=(), lags=64, iterated=True)
 
 
 @pytest.mark.parametrize("seed", [0, 7])

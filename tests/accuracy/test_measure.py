@@ -11,7 +11,8 @@ from tests.accuracy.cases import PARTS, cases
 from tests.accuracy.measure import STARTS, _holes, _start, _unseen, key_of
 from tests.accuracy.page import NOT_YET, TABLES, render
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.backtest import backtest
 from training.evaluation.report import results
 
@@ -48,9 +49,9 @@ def test_a_hold_out_with_holes_is_judged_by_all_that_came(bundle: Path) -> None:
     naive = [f for f in holed if f.model == "naive"]
     assert [f.mae for f in naive] == [f.mae for f in whole]
     assert {f.origins for f in holed if f.horizon == 6} == {1200 - 600 - 6 + 1}
-    model, yardstick = (next(f for f in holed if f.model == name and f.horizon == 6) for name in ("model", "naive"))
-    assert model.mae is not None and yardstick.mae is not None
-    assert model.mae > yardstick.mae  # the bundle repeats the last value that it was told
+    model, baseline = (next(f for f in holed if f.model == name and f.horizon == 6) for name in ("model", "naive"))
+    assert model.mae is not None and baseline.mae is not None
+    assert model.mae > baseline.mae  # the bundle repeats the last value that it was told
 
 
 def test_streams_that_start_are_judged_by_steps_since_then(bundle: Path) -> None:

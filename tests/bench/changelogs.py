@@ -8,10 +8,10 @@ import numpy as np
 
 from service.broker.kafka.broker import KafkaBroker
 from service.bundle import TensorSpec
-from service.records import PREFIX
-from service.state.adoption import KeptPart, ModelRecord
+from service.records import ROW_PREFIX
 from service.state.arena import Spec
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.model_record import KeptPart, ModelRecord
 from service.state.stream_time import Clock
 
 PARTITIONS = 4
@@ -52,7 +52,7 @@ def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int
     admin.create_topic(topic, PARTITIONS, config={"cleanup.policy": "compact", "min.compaction.lag.ms": "86400000"})
     admin.close()
     rows, producer, unchecked = codec(specs), broker.producer(), 0
-    prefix = np.zeros(_CHUNK, PREFIX)
+    prefix = np.zeros(_CHUNK, ROW_PREFIX)
     ones = {spec.name: np.ones((_CHUNK, *spec.shape), spec.dtype) for spec in specs}
     for version in range(versions):
         prefix["observations"], prefix["last_timestamp"] = version + 1, 1_700_000_000_000 + version * 60_000

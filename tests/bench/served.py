@@ -13,7 +13,7 @@ from unittest.mock import patch
 from service.app import Service
 from service.delivery.connect import kafka_broker
 from service.observability.log import configure_log
-from service.observability.metrics import PREFIX, STAGES
+from service.observability.metrics import METRIC_PREFIX, STAGES
 from service.settings.load import Settings
 from service.state.changelog import MARKER_KEY
 from service.state.store import Changes, Store
@@ -155,11 +155,13 @@ def _serve(
     taken, answered = _sum(served, "records_total"), _sum(served, answers)
     if not taken or answered < taken:
         raise RuntimeError(f"{answered:,.0f} {answers} of {taken:,.0f} records: the bundle does not fit the load")
-    stages = {s: (value(f"{PREFIX}stage_seconds_sum", {"stage": s}) or 0.0) / taken * 1e6 for s in STAGES}
+    stages = {s: (value(f"{METRIC_PREFIX}stage_seconds_sum", {"stage": s}) or 0.0) / taken * 1e6 for s in STAGES}
     return broker.clock.report(broker.done), stages
 
 
 def _sum(served: Service, name: str) -> float:
     """A metric over all its labels."""
-    samples = (s for family in served.metrics.registry.collect() for s in family.samples if s.name == PREFIX + name)
+    samples = (
+        s for family in served.metrics.registry.collect() for s in family.samples if s.name == METRIC_PREFIX + name
+    )
     return sum(sample.value for sample in samples)

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import numpy as np
 
-from service.records import PREFIX
+from service.records import ROW_PREFIX
 
 
 @dataclass(frozen=True)
@@ -27,4 +27,4 @@ def read_specs(stream: TextIO) -> list[Spec]:
 
 def row_bytes(specs: list[Spec]) -> int:
     """Of one stream in memory: prefix and tensors."""
-    return PREFIX.itemsize + sum(np.dtype(s.dtype).itemsize * int(np.prod(s.shape)) for s in specs)
+    return ROW_PREFIX.itemsize + sum(np.dtype(s.dtype).itemsize * int(np.prod(s.shape)) for s in specs)

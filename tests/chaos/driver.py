@@ -123,7 +123,7 @@ def _follow(servers: str, topics: Topics, result: Result) -> None:
     logs.mkdir()
     with Fleet(topics.settings(servers, result.logs / "bundle"), logs) as fleet:
         worker = fleet.start()
-        progress.await_reached(progress.ends(), fleet, 240.0)
+        progress.await_reached(progress.ends(), fleet)
         worker.signal(signal.SIGTERM)
         if worker.wait(20.0) or fleet.failed:
             raise RuntimeError(f"the reference run failed:\n{worker.tail()}\n{fleet.failed}")

@@ -113,17 +113,21 @@ class Progress:
         found = self._ask(lambda admin: admin.list_group_offsets({self._group: self._places})[self._group])
         return {place.partition: offset.offset for place, offset in (found or {}).items()}
 
-    def await_reached(self, ends: Mapping[int, int], fleet: Fleet, within_s: float = _RECOVERS_S) -> float:
+    def await_reached(self, ends: Mapping[int, int], fleet: Fleet, stalled_s: float = _RECOVERS_S) -> float:
         """When (`time.monotonic()`) everything before `ends` was committed. Workers that fail meanwhile are noted and
-        replaced. Raises Stuck naming what is missing."""
-        deadline = time.monotonic() + within_s
+        replaced. Raises Stuck, naming what is missing, once nothing more was committed for `stalled_s`: a busy machine
+        takes longer, and only a worker that is stuck stops."""
+        moved, left = time.monotonic(), None
         while True:
             now, done = time.monotonic(), self.committed()
             behind = {p: (done.get(p, 0), end) for p, end in ends.items() if done.get(p, 0) < end}
             if not behind:
                 return now
-            if now > deadline:
-                raise Stuck(f"not recovered in {within_s:g} s; partition: (committed, end) {behind}")
+            missing = sum(end - offset for offset, end in behind.values())
+            if left is None or missing < left:
+                moved, left = now, missing
+            if now > moved + stalled_s:
+                raise Stuck(f"nothing was committed for {stalled_s:g} s; partition: (committed, end) {behind}")
             fleet.look()
             time.sleep(0.03)
 

@@ -165,7 +165,7 @@ def test_the_same_shapes_with_another_meaning_are_refused_by_name(change: str, p
     send(fleet.broker, [(0, b"stream-0", value)])
     fleet.settle()
     before = stored(fleet.broker)
-    with pytest.raises(StateError, match="mean something else") as caught:
+    with pytest.raises(StateError, match=r"partition \d") as caught:
         restart(fleet, new)
     for manifest in (old.manifest, new.manifest):
         assert manifest.label in caught.value.what and f"{manifest.interval_ms:,} ms" in caught.value.what
@@ -188,10 +188,10 @@ def test_in_a_rolling_restart_who_is_behind_ends_and_who_is_ahead_serves(tmp_pat
     taken = set(second.pipeline._checkpoint.committed)
     assert len(taken) == 1 and set(first.pipeline._checkpoint.committed) == {0, 1} - taken
     fleet.stop(second)
-    with pytest.raises(StateError, match=f"{new.manifest.label} has taken it over since this process began") as caught:
+    with pytest.raises(StateError, match=rf"{new.manifest.label} .*\(generation 1\)") as caught:
         for _ in range(5):
             first.turn()
-    assert old.manifest.label in caught.value.what and f"start it with {new.manifest.label}" in caught.value.action
+    assert old.manifest.label in caught.value.what and new.manifest.label in caught.value.action
     fleet.alive.remove(first)
     first.pipeline.close()
     third = fleet.start()
@@ -296,17 +296,18 @@ def test_a_changelog_of_the_first_contract_is_restored_and_written_on(tmp_path: 
     assert set(rows.streams) == {b"stream-1", b"stream-3", b"stream-5"}
     restart(fleet, runtime)
     assert fleet.alive[0].value("streams") == 6, "rows of both contracts, side by side"
-    with pytest.raises(StateError, match="mean something else"):
-        restart(fleet, loaded(tmp_path, listed(Walk(spread=3.0))))
+    other = loaded(tmp_path, listed(Walk(spread=3.0)))
+    with pytest.raises(StateError, match=f"{runtime.manifest.label} .*{other.manifest.label}"):
+        restart(fleet, other)
 
 
 def test_rows_of_an_unrecorded_model_are_not_guessed_at(tmp_path: Path) -> None:
     fleet = Fleet(memory_broker(2), loaded(tmp_path / "parts", listed(Walk())))
     contract_1(fleet)
-    with pytest.raises(StateError, match="earlier versions of Eddycast did not record"):
+    with pytest.raises(StateError, match=rf"partition \d: .*{fleet.runtime.manifest.label}"):
         fleet.start().turn(3)
     fleet = Fleet(memory_broker(2), loaded(tmp_path / "slow", Walk(interval_ms=15 * MINUTE)))
     contract_1(fleet)
-    with pytest.raises(StateError, match=r"slots of about 60,000 ms, those of walk@\w+ have 900,000"):
+    with pytest.raises(StateError, match=r"60,000 ms.* walk@\w+ .*900,000 ms"):
         fleet.start().turn(3)
     assert made(fleet.broker) == []

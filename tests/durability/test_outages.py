@@ -126,7 +126,7 @@ def test_a_bundle_of_another_layout_does_not_disturb_the_one_that_serves(walk: R
     fleet.settle()
     fleet.runtime = loaded(tmp_path, Walk(hidden=4))
     newcomer = fleet.start()
-    with pytest.raises(StateError, match=f"written by {walk.manifest.label} .* mean something else"):
+    with pytest.raises(StateError, match=f"{walk.manifest.label} .*{fleet.runtime.manifest.label}"):
         for _ in range(4):
             first.turn()
             newcomer.turn()

@@ -11,7 +11,7 @@ import torch
 from tests.fitting.problems import daily, problem
 from training.fitting.families import Plan, fit_family
 from training.fitting.problem import Problem
-from training.fitting.validation import judge
+from training.fitting.validation import validation_score
 from training.models import LinearAutoregression
 
 BLOCK = 6
@@ -62,4 +62,4 @@ def test_ar_fits_the_next_value_beside_the_blocks() -> None:
     assert isinstance(one, LinearAutoregression)
     assert isinstance(other, LinearAutoregression)
     assert torch.allclose(one.weights_one, other.weights_one, atol=2e-2)
-    assert judge(one, coarse).mse < 0.5 * judge(other, coarse).mse
+    assert validation_score(one, coarse).mse < 0.5 * validation_score(other, coarse).mse

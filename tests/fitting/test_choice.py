@@ -15,7 +15,7 @@ from tests.fitting.problems import daily, problem
 from training.fitting.families import Plan, fit_family
 from training.fitting.recurrent import Schedule, schedule_of
 from training.fitting.selection import fit_auto, reason, validation_wql
-from training.fitting.validation import judge
+from training.fitting.validation import validation_score
 from training.models import Forecaster, Mixture
 from training.models.naive import PointForecaster
 
@@ -95,9 +95,9 @@ def test_quantiles_fitted_to_the_judged_errors_win_nothing() -> None:
     whole = problem(daily(2), season=24)
     model = fit_family("naive", whole, QUICK)
     assert isinstance(model, PointForecaster)
-    plain, crosswise = judge(model, whole).wql, validation_wql(model, whole)
+    plain, crosswise = validation_score(model, whole).wql, validation_wql(model, whole)
     model.offsets_multi.mul_(5)
-    assert judge(model, whole).wql > 1.2 * plain
+    assert validation_score(model, whole).wql > 1.2 * plain
     assert validation_wql(model, whole) == pytest.approx(crosswise)
 
 
@@ -112,7 +112,7 @@ def test_the_judge_by_hand() -> None:
     origins = np.arange(whole.train_end - 1, whole.validation_end - 3)
     came = np.stack([z[origins + lead] for lead in (1, 2, 3)], 1)
     error = came - z[origins][:, None]
-    found = judge(model, whole)
+    found = validation_score(model, whole)
     assert found.wql == pytest.approx(np.abs(error).sum() / np.abs(came).sum(), rel=1e-4)
     assert found.mse == pytest.approx((error**2).mean(), rel=1e-4)
     assert torch.is_grad_enabled()

@@ -13,9 +13,9 @@ from torch import Tensor
 from tests.fitting.problems import daily, problem
 from training.fitting import recurrent
 from training.fitting.families import Plan, fit_family
-from training.fitting.masking import holes, with_holes
+from training.fitting.masking import holes, with_masked_runs
 from training.fitting.recurrent import schedule_of
-from training.models.forecaster import view_of
+from training.models.unrolling import view_of
 
 
 def _runs(missing: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -36,7 +36,7 @@ def test_holes_take_their_share_in_runs_from_one_row_to_the_longest(longest: int
 
 def test_a_value_is_taken_out_or_left_as_it_is_in_every_channel() -> None:
     whole = replace(problem(daily(0), season=24), others=(daily(1), daily(2)))
-    twin = with_holes(whole, np.random.default_rng(0))
+    twin = with_masked_runs(whole, np.random.default_rng(0))
     taken = []
     for before, after in zip((whole.values, *whole.others), (twin.values, *twin.others), strict=True):
         missing = np.isnan(after)
@@ -50,7 +50,7 @@ def test_who_saw_holes_in_training_knows_how_wide_an_interval_is_inside_of_one()
     """A random walk: after a while without a value it may be anywhere."""
     walk = np.random.default_rng(3).normal(0, 1, (1500, 4)).cumsum(0)
     whole = problem(walk, horizon=6)
-    holed = with_holes(whole, np.random.default_rng(9))
+    holed = with_masked_runs(whole, np.random.default_rng(9))
     coverage = {}
     for masked in (0.0, 0.5):
         schedule = replace(schedule_of("gru"), epochs=3, iterations=60, masked=masked)

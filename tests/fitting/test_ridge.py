@@ -13,7 +13,7 @@ from training.fitting.families import Plan, fit_ar, fit_family
 from training.fitting.problem import Problem
 from training.fitting.recurrent import _losses, _mean
 from training.fitting.ridge import fit_linear
-from training.fitting.validation import judge
+from training.fitting.validation import validation_score
 from training.models import LatentAutoregression
 from training.models.linear import linear_memory
 
@@ -34,8 +34,8 @@ def test_leads_behind_a_night_are_learned() -> None:
     whole = by_day()
     maps = fit_linear(whole, whole.columns(linear_memory(whole.target)), 12).weights
     assert (np.abs(maps).sum(0) > 0.1).all()
-    seasonal = judge(fit_family("seasonal_naive", whole, Plan()), whole)
-    assert judge(fit_ar(whole, 48), whole).mse < seasonal.mse
+    seasonal = validation_score(fit_family("seasonal_naive", whole, Plan()), whole)
+    assert validation_score(fit_ar(whole, 48), whole).mse < seasonal.mse
 
 
 @pytest.mark.parametrize("holes", ["night", "random", "none"])

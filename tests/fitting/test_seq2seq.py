@@ -12,8 +12,9 @@ from tests.models.zoo import forecaster
 from training.fitting.families import Plan, fit_family
 from training.fitting.recurrent import schedule_of
 from training.models import LinearAutoregression, SequenceToSequence
-from training.models.forecaster import View, view_of
+from training.models.contract import View
 from training.models.memory.columns import unroll_memory
+from training.models.unrolling import view_of
 
 
 def views(model: SequenceToSequence) -> View:

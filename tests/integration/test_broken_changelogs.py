@@ -134,7 +134,7 @@ def test_a_bundle_of_the_same_shapes_that_means_something_else_is_refused_by_ser
     before = served.read(served.output), served.offsets(), served.read(served.changelog)
     error = Running(served, flag).ends()
     assert isinstance(error, StateError) and error.exit_code == 6
-    assert "mean something else to" in error.what and other.label in error.what
+    assert other.label in error.what
     assert (served.read(served.output), served.offsets(), served.read(served.changelog)) == before
     broker = kafka_broker(served.settings().kafka)
     (found,) = look_at_rows(broker, served.settings(), other, served.partitions)

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
@@ -15,11 +16,12 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from deploy.kafka import KafkaServer
-from service.bundle import read_manifest
 from service.errors import AddressInUse, DataError
+from service.model.manifest_file import read_manifest
 from service.observability.health import Health
 from service.observability.http_port import HealthServer
-from training.demo import run_demo
+from training.demo.options import DemoOptions
+from training.demo.run import run_demo
 from training.evaluation.metrics import Figure
 
 DAYS = 60
@@ -41,9 +43,9 @@ def plant(tmp_path: Path) -> Path:
     return path
 
 
-def run(source: Path | str, out: Path, **options: object) -> tuple[list[Figure], str]:
+def run(source: Path | str, out: Path, **options: Any) -> tuple[list[Figure], str]:
     console = Console(file=io.StringIO(), width=120)
-    figures = run_demo(source=str(source), out=out, family="ar", seconds=4.0, console=console, **options)  # type: ignore[arg-type]
+    figures = run_demo(DemoOptions(data=str(source), out=out, family="ar", seconds=4.0, **options), console)
     return figures, console.file.getvalue()  # type: ignore[attr-defined]
 
 

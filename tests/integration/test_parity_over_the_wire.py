@@ -28,12 +28,14 @@ from service.settings.load import PREFIX
 from service.simulation import Sensors, merge
 from tests.support.scrape import sample
 from tests.support.shared import SHARED, needs_shared_data
-from training.data.panel import Panel, Split, make_panel
+from training.data.panel import Panel, make_panel
+from training.data.split import Split
 from training.export.onnx_export import Identity, export_bundle
 from training.fitting.families import Plan, fit_family
 from training.fitting.recurrent import Schedule
 from training.models import Forecaster
-from training.train import Recipe, problem_of
+from training.problems import problem_of
+from training.recipe import Recipe
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -50,7 +52,7 @@ class Trained:
 
 def train(panel: Panel, split: Split, directory: Path) -> Trained:
     """A gru with a linear path, trained briefly: parity asks for weights that matter, not for good ones."""
-    recipe = Recipe(family="gru", horizon=24, season_ms=DAY_MS, quantiles=(0.1, 0.5, 0.9))
+    recipe = Recipe(family="gru", horizon=24, seasons_ms=(DAY_MS,), quantiles=(0.1, 0.5, 0.9))
     model = fit_family(
         "gru", problem_of(panel, recipe, split), Plan(schedules=lambda _: Schedule(epochs=1, iterations=12))
     )

@@ -1,5 +1,5 @@
-"""The laws of a forecaster (`training/export/invariants.py`), each of which every family passes; and each is broken
-by a defect that it is there to find."""
+"""The invariants of a forecaster (`training/export/invariants.py`), each of which every family passes; and each is
+broken by a defect that it is there to find."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ import torch
 from torch import Tensor
 
 from tests.models.zoo import DAILY, LEVELS, MAKERS, OFFSETS, PLAIN, bundle_of, forecaster
-from training.export import fault_invariants as fault_laws
-from training.export import invariants as laws
-from training.export.fault_invariants import FAULT_LAWS
-from training.export.invariants import LAWS, Law, LawBroken
+from training.export import fault_invariants as fault_invariants
+from training.export import invariants as invariants
+from training.export.fault_invariants import FAULT_INVARIANTS
+from training.export.invariants import INVARIANTS, Invariant, InvariantBroken
 from training.export.parity import onnx_is_torch
 from training.models import Carried, Forecaster, Naive, View
-from training.models.forecaster import Unrolled
+from training.models.contract import Unrolled
 from training.models.memory.columns import Columns
-from training.models.memory.memory import Glance, MemorySpec, State
+from training.models.memory.memory import Glance, MemorySpec
 from training.models.memory.suspects import Suspects, Verdict
 from training.models.memory.units import Frame
+from training.models.tensor_state import TensorState
 
 KINDS = sorted(MAKERS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("law", [*LAWS, *FAULT_LAWS], ids=lambda law: law.__name__)
-def test_every_family_keeps_every_law(law: Law, kind: str) -> None:
-    law(forecaster(kind))
+@pytest.mark.parametrize("invariant", [*INVARIANTS, *FAULT_INVARIANTS], ids=lambda invariant: invariant.__name__)
+def test_every_family_keeps_every_law(invariant: Invariant, kind: str) -> None:
+    invariant(forecaster(kind))
 
 
 class Last(Naive):
-    """The last value with fixed widths: keeps the laws. Defects are made of it."""
+    """The last value with fixed widths: keeps the invariants. Defects are made of it."""
 
     def __init__(self, horizon: int = 12, **changes: Any) -> None:
         super().__init__(replace(PLAIN, horizon=horizon, **changes))
@@ -84,14 +85,14 @@ class Restless(Carried):
         super().__init__(1)
         self.early, self.step = early, step
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         return {"hidden": torch.zeros(batch, 1)}
 
-    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
         moved = state["hidden"] + self.step
         return {"hidden": moved if self.early else torch.where(memory["count"] > 0, moved, torch.zeros_like(moved))}
 
-    def read(self, state: State) -> Tensor:
+    def read(self, state: TensorState) -> Tensor:
         return state["hidden"]
 
     def scan(self, columns: Columns) -> Tensor:
@@ -114,7 +115,7 @@ class Moved(Last):
 class Marked(Restless):
     """A hidden state that the first value sets and nothing moves: a row that was taken over without it never has it."""
 
-    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
         first = memory["count"] == 1
         return {"hidden": torch.where(first, torch.ones_like(state["hidden"]), state["hidden"])}
 
@@ -134,7 +135,7 @@ class Trusting(Last):
 class Eager(Last):
     """Scores a row of zeros as if that were a forecast."""
 
-    def _score(self, arrived: Tensor, state: State, before: Any) -> tuple[Tensor, Tensor]:
+    def _score(self, arrived: Tensor, state: TensorState, before: Any) -> tuple[Tensor, Tensor]:
         return super()._score(arrived, state | {"pending": state["pending"] + OFFSETS}, before)
 
 
@@ -185,14 +186,14 @@ class Overflow(Last):
 class Credulous(Suspects):
     """Takes every reading for what it is."""
 
-    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
+    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: TensorState) -> Verdict:
         return super().decide(value, frame, pending, state | {"count": torch.zeros_like(state["count"])})
 
 
 class Stubborn(Suspects):
     """Forgets every suspect at once, so that none is ever the fourth in a row."""
 
-    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
+    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: TensorState) -> Verdict:
         return super().decide(value, frame, pending, state | {"episode": torch.zeros_like(state["episode"])})
 
 
@@ -209,43 +210,55 @@ def frozen() -> Forecaster:
     return model
 
 
-DEFECTS: dict[str, tuple[Law, Callable[[], Forecaster], str]] = {
-    "a level too few": (laws.shapes, Flat, r"multi_step_units of 3 rows: \[3, 12\] float32, expected \[3, 12, 5\]"),
-    "a long season": (laws.bounded_row, lambda: many_lags(), "bytes, at most 16,384"),
-    "a state that starts early": (laws.zero_start, lambda: Moved(True, 0.01), "'hidden' after 30 missing values"),
-    "levels upside down": (laws.sorted_quantiles, Crossing, "falls by 0.8 running scales"),
-    "another speed in training": (laws.unroll_is_step, lambda: Moved(False, 0.02), "one_step at .* differs by"),
-    "a look ahead": (laws.causality, Seer, "one_step before a change"),
-    "neighbours": (laws.independence, Neighbourly, "one_step at"),
-    "a constant in data units": (laws.shift_and_scale, Wall, "shift and scale by"),
-    "the same in step alone": (laws.shift_and_scale, Capped, "one_step, by steps at"),
-    "the same in forecast alone": (laws.shift_and_scale, Lidded, "multi_step, by steps at"),
-    "time before the start": (laws.silence_leaves_no_trace, lambda: Moved(True, 0.01), "one_step at"),
-    "a score of nothing": (laws.missing_from_memory, Blind, "surprise at a missing value"),
-    "off a constant": (laws.constant_series, Wall, "multi_step at"),
-    "a made-up unit": (laws.surprise_needs_a_scale, Blind, "surprise of the first change: 0, not NaN"),
-    "a division by zero": (laws.extremes_stay_finite, Zero, "are no finite numbers"),
-    "a power of an outlier": (laws.extremes_stay_finite, Overflow, "are no finite numbers"),
+DEFECTS: dict[str, tuple[Invariant, Callable[[], Forecaster], str]] = {
+    "a level too few": (
+        invariants.shapes,
+        Flat,
+        r"multi_step_units of 3 rows: \[3, 12\] float32, expected \[3, 12, 5\]",
+    ),
+    "a long season": (invariants.bounded_row, lambda: many_lags(), "bytes, at most 16,384"),
+    "a state that starts early": (invariants.zero_start, lambda: Moved(True, 0.01), "'hidden' after 30 missing values"),
+    "levels upside down": (invariants.sorted_quantiles, Crossing, "falls by 0.8 running scales"),
+    "another speed in training": (invariants.unroll_is_step, lambda: Moved(False, 0.02), "one_step at .* differs by"),
+    "a look ahead": (invariants.causality, Seer, "one_step before a change"),
+    "neighbours": (invariants.independence, Neighbourly, "one_step at"),
+    "a constant in data units": (invariants.shift_and_scale, Wall, "shift and scale by"),
+    "the same in step alone": (invariants.shift_and_scale, Capped, "one_step, by steps at"),
+    "the same in forecast alone": (invariants.shift_and_scale, Lidded, "multi_step, by steps at"),
+    "time before the start": (invariants.silence_leaves_no_trace, lambda: Moved(True, 0.01), "one_step at"),
+    "a score of nothing": (invariants.missing_from_memory, Blind, "surprise at a missing value"),
+    "off a constant": (invariants.constant_series, Wall, "multi_step at"),
+    "a made-up unit": (invariants.surprise_needs_a_scale, Blind, "surprise of the first change: 0, not NaN"),
+    "a division by zero": (invariants.extremes_stay_finite, Zero, "are no finite numbers"),
+    "a power of an outlier": (invariants.extremes_stay_finite, Overflow, "are no finite numbers"),
     "a memory that believes all": (
-        fault_laws.impossible_readings_cost_a_step,
+        fault_invariants.impossible_readings_cost_a_step,
         lambda: judging(Credulous),
         r"costs a step' is broken: width one step ahead",
     ),
     "the same every day": (
-        fault_laws.one_a_day_costs_a_step_a_day,
+        fault_invariants.one_a_day_costs_a_step_a_day,
         lambda: judging(Credulous),
         r"a step a day' is broken: (error|width) one step ahead",
     ),
     "a level that is never accepted": (
-        fault_laws.a_new_level_is_accepted,
+        fault_invariants.a_new_level_is_accepted,
         lambda: judging(Stubborn),
         "'a level is accepted' is broken: error one step ahead",
     ),
-    "a division by what may be nothing": (fault_laws.numbers_in_numbers_out, Zero, "are no finite numbers"),
-    "widths that stay": (laws.calibration_moves, frozen, "all zero"),
-    "a zero that is no state": (laws.parts_may_be_zero, lambda: Trusting(torch.inf), "here latent.*no finite numbers"),
-    "a zero that misleads": (laws.parts_may_be_zero, lambda: Trusting(50.0), "here latent.*errors: .* of those of"),
-    "a score of zeros": (laws.parts_may_be_zero, Eager, "here calibration.*though no forecast was pending"),
+    "a division by what may be nothing": (fault_invariants.numbers_in_numbers_out, Zero, "are no finite numbers"),
+    "widths that stay": (invariants.calibration_moves, frozen, "all zero"),
+    "a zero that is no state": (
+        invariants.parts_may_be_zero,
+        lambda: Trusting(torch.inf),
+        "here latent.*no finite numbers",
+    ),
+    "a zero that misleads": (
+        invariants.parts_may_be_zero,
+        lambda: Trusting(50.0),
+        "here latent.*errors: .* of those of",
+    ),
+    "a score of zeros": (invariants.parts_may_be_zero, Eager, "here calibration.*though no forecast was pending"),
 }
 
 
@@ -257,16 +270,16 @@ def many_lags() -> Forecaster:
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_planted_defect_is_found(defect: str) -> None:
-    law, made, says = DEFECTS[defect]
-    law(Last().eval())
-    with pytest.raises(LawBroken, match=says) as caught:
-        law(made().eval())
+    invariant, made, says = DEFECTS[defect]
+    invariant(Last().eval())
+    with pytest.raises(InvariantBroken, match=says) as caught:
+        invariant(made().eval())
     assert caught.value.exit_code == 2
-    assert caught.value.law in str(caught.value)
+    assert caught.value.invariant in str(caught.value)
 
 
 def test_every_law_has_a_defect() -> None:
-    assert {law for law, _, _ in DEFECTS.values()} == {*LAWS, *FAULT_LAWS}
+    assert {invariant for invariant, _, _ in DEFECTS.values()} == {*INVARIANTS, *FAULT_INVARIANTS}
 
 
 def test_graphs_of_another_forecaster_are_found(tmp_path: Path) -> None:
@@ -275,11 +288,11 @@ def test_graphs_of_another_forecaster_are_found(tmp_path: Path) -> None:
     other: Any = MAKERS["gru-plain"]().eval()
     with torch.no_grad():
         other.one_head.bias[0] += 0.01
-    with pytest.raises(LawBroken, match=r"exported graphs.*one_step, step \d+ of 3 rows"):
+    with pytest.raises(InvariantBroken, match=r"exported graphs.*one_step, step \d+ of 3 rows"):
         onnx_is_torch(other, directory, {3: 20})
 
 
 def test_without_calibration_or_with_a_support_only_what_applies_is_asked() -> None:
-    laws.calibration_moves(Last(calibrated=False).eval())
-    laws.shift_and_scale(Last(support="integer").eval())
+    invariants.calibration_moves(Last(calibrated=False).eval())
+    invariants.shift_and_scale(Last(support="integer").eval())
     assert DAILY.quantiles == LEVELS

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.models.zoo import LEVELS, OFFSETS, PLAIN, forecaster, scale_or_one, streams
-from training.data.panel import trailing_means
+from training.data.slot_means import trailing_means
 from training.models import Forecaster, Mixture, Naive, Target
-from training.models.forecaster import View
+from training.models.contract import View
 from training.models.quantiles.calibration import LIMIT, anchors_of
 
 HOUR = 3_600_000

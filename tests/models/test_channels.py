@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.bundle import read_manifest
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from tests.models.zoo import joint, scale_or_one
 from training.export.onnx_export import Identity, export_bundle
 from training.models import Joint

@@ -11,11 +11,12 @@ import onnx
 import pytest
 import torch
 
-from service.bundle import FORECAST, GOLDEN, STEP, read_manifest, write_manifest
+from service.bundle import FORECAST, GOLDEN, STEP
 from service.errors import BundleError, DataError
 from service.model.graph import nodes_of
 from service.model.limits import EMITTED
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest, write_manifest
 from tests.models.zoo import DAILY, MAKERS, OFFSETS, bundle_of, forecaster, joint, streams
 from training.export.onnx_export import Identity, export_bundle
 from training.export.parity import onnx_is_torch

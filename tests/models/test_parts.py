@@ -12,7 +12,7 @@ import torch
 from tests.models.zoo import DAILY, PLAIN, WEEKLY, forecaster, joint, linear, streams
 from training.export.invariants import carried
 from training.export.onnx_export import Identity, manifest_parts
-from training.fitting.custom_family import load_own
+from training.fitting.custom_family import load_custom
 from training.models import Forecaster, LatentAutoregression, Mixture, Target
 from training.models.joint import Joint
 from training.models.linear import linear_memory
@@ -115,7 +115,7 @@ def test_a_family_of_ones_own_has_parts_only_where_it_says_its_revision(tmp_path
         "class Said(Naive):\n    revision = 3\n"
         "class Later(Naive):\n    revision = 4\n"
     )
-    silent, said, later = (load_own(f"{file}:{name}").made(PLAIN) for name in ("Silent", "Said", "Later"))
+    silent, said, later = (load_custom(f"{file}:{name}").made(PLAIN) for name in ("Silent", "Said", "Later"))
     assert manifest_parts(silent, ONE) == ()
     assert meanings(said)["core"] == meanings(later)["core"] == meanings(forecaster("naive"))["core"]
     later.family = said.family

@@ -28,7 +28,7 @@ LENGTHS = [
 ]
 
 
-def with_holes(seed: int, steps: int) -> NDArray[np.float64]:
+def with_masked_runs(seed: int, steps: int) -> NDArray[np.float64]:
     """[steps, 3]: a walk with single holes, an outage, a late start and a stream that never speaks."""
     random = np.random.default_rng(seed)
     values = random.normal(size=(steps, 3)).cumsum(0) + 1e6
@@ -47,7 +47,7 @@ def test_a_whole_history_at_once_is_repeated_updates(
 ) -> None:
     interval, season, second = lengths
     spec = MemorySpec(interval, season, 5, (0.5, 0.1), (season / 2, float(season), 7.0 * season), second)
-    values = with_holes(seed, steps)
+    values = with_masked_runs(seed, steps)
     timestamps = (1_700_000_000_000 // interval + offset + np.arange(steps)) * interval
     columns, memory, cell = unroll_memory(spec, values, timestamps), Memory(spec), Latent("gru", spec, 4)
     state, shown = memory.initial_state(3), cell.inputs(columns)
@@ -76,7 +76,7 @@ def test_a_second_season_adds_its_table_to_the_row_and_changes_nothing_of_the_fi
         "second_seen": (1, 168),
     }
     assert sum(tensor.nbytes for tensor in added.values()) == 168 * 12
-    values = with_holes(3, 400)
+    values = with_masked_runs(3, 400)
     timestamps = (1_700_000_000_000 // HOUR + np.arange(400)) * HOUR
     a, b = unroll_memory(one, values, timestamps), unroll_memory(two, values, timestamps)
     for name in ("x", "last", "level", "spread"):

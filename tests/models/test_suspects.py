@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.models.zoo import HOUR, forecaster, scale_or_one
 from training.export.invariants import close, stepped
-from training.models.forecaster import Unrolled
+from training.models.contract import Unrolled
 from training.models.memory.suspects import ACCEPTED, HOME_SEASONS
 
 AT, STEPS = 200, 420

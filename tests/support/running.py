@@ -16,7 +16,7 @@ from service.broker.memory.log import Record
 from service.delivery.crash_points import FaultPoint
 from service.model.runtime import Runtime
 from service.observability.health import Health
-from service.observability.metrics import PREFIX, Metrics
+from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.pipeline import Pipeline
 from service.settings.options import Options
 
@@ -63,7 +63,7 @@ class Worker:
 
     def value(self, name: str, **labels: str) -> float:
         """A sample of the metrics; 0 if it was never counted."""
-        return self.metrics.registry.get_sample_value(PREFIX + name, labels) or 0.0
+        return self.metrics.registry.get_sample_value(METRIC_PREFIX + name, labels) or 0.0
 
 
 def worker(

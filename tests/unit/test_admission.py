@@ -19,7 +19,7 @@ from service.processing.admission import Admission
 from service.records import Observations, Tombstones
 from service.state import room
 from service.state.arena import Arena
-from service.state.mmap_array import Growing
+from service.state.mmap_array import MmapArray
 from service.state.room import fitting_streams, memory_limit
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, outputs, stored
@@ -112,14 +112,14 @@ def test_what_was_committed_is_restored_whatever_the_limit(walk: Runtime) -> Non
 
 
 def no_memory_beyond(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    grow = Growing.grow
+    grow = MmapArray.grow
 
-    def limited(self: Growing, rows: int) -> None:
+    def limited(self: MmapArray, rows: int) -> None:
         if rows > most:
             raise MemoryError(f"the system gives nothing for {rows} rows")
         grow(self, rows)
 
-    monkeypatch.setattr(Growing, "grow", limited)
+    monkeypatch.setattr(MmapArray, "grow", limited)
 
 
 def test_where_memory_runs_out_new_streams_are_refused_and_serving_goes_on(

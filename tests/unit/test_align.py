@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.processing.alignment import ACCEPTED, FRESH, Verdict, align, assign_slots
-from service.records import PREFIX
+from service.processing.alignment import ACCEPTED, FRESH, Verdict, align
+from service.records import ROW_PREFIX
+from training.data.slots import assign_slots
 
 MINUTE = 60_000
 NOON = 1_700_000_000_000 // MINUTE * MINUTE  # a stamp on the grid
@@ -20,7 +21,7 @@ def read_one_by_one(
     stamps: Iterable[int], interval_ms: int = MINUTE, max_gap: int = 512
 ) -> tuple[list[int], list[Verdict], list[int], list[Any]]:
     """What `align` says of each reading of one stream, and the rows it leaves behind."""
-    row, slots, verdicts, imputed, rows = np.zeros(1, PREFIX), [], [], [], []
+    row, slots, verdicts, imputed, rows = np.zeros(1, ROW_PREFIX), [], [], [], []
     for stamp in stamps:
         aligned = align(row, np.array([stamp], np.int64), interval_ms, max_gap)
         row = aligned.rows
@@ -115,7 +116,7 @@ def test_jitter_drops_and_imputes_nothing_at_any_phase(sd_s: int) -> None:
     """One sensor for every second of phase, ten hours each, in one column a reading."""
     rng = np.random.default_rng(sd_s)
     phase = np.arange(0, MINUTE, 1000)
-    rows = np.zeros(len(phase), PREFIX)
+    rows = np.zeros(len(phase), ROW_PREFIX)
     for reading in range(600):
         jitter = rng.normal(0, sd_s * 1000, len(phase)).astype(np.int64)
         aligned = align(rows, NOON + phase + reading * MINUTE + jitter, MINUTE, 512)
@@ -213,7 +214,7 @@ def test_a_stream_is_judged_without_its_neighbours_and_the_rows_given_stay_as_th
     pairs: list[tuple[int, int]],
 ) -> None:
     first, second = (np.array(column, np.int64) * 300 for column in zip(*pairs, strict=True))
-    rows = align(np.zeros(len(pairs), PREFIX), first, 1000, 4).rows
+    rows = align(np.zeros(len(pairs), ROW_PREFIX), first, 1000, 4).rows
     before = rows.copy()
     together = align(rows, second, 1000, 4)
     assert (rows == before).all()
@@ -224,7 +225,7 @@ def test_a_stream_is_judged_without_its_neighbours_and_the_rows_given_stay_as_th
 
 
 def test_the_masks_follow_the_verdict() -> None:
-    rows = align(np.zeros(3, PREFIX), np.full(3, NOON), MINUTE, 5).rows
+    rows = align(np.zeros(3, ROW_PREFIX), np.full(3, NOON), MINUTE, 5).rows
     aligned = align(rows, np.array([NOON, NOON + MINUTE, NOON + 10 * MINUTE]), MINUTE, 5)
     assert [Verdict(int(v)) for v in aligned.verdict] == [Verdict.DUPLICATE, Verdict.NEXT, Verdict.RESET]
     assert aligned.accepted.tolist() == [False, True, True]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import ArrayLike, NDArray
 
-from service.records import PREFIX, Int64
+from service.records import ROW_PREFIX, Int64
 from service.state.arena import Arena
 
 
@@ -36,7 +36,7 @@ def state_of(column: ArrayLike) -> dict[str, NDArray[Any]]:
 
 
 def prefix_of(timestamps: Sequence[int]) -> NDArray[np.void]:
-    rows = np.zeros(len(timestamps), PREFIX)
+    rows = np.zeros(len(timestamps), ROW_PREFIX)
     rows["last_timestamp"] = timestamps
     rows["observations"] = 1
     return rows
@@ -44,7 +44,7 @@ def prefix_of(timestamps: Sequence[int]) -> NDArray[np.void]:
 
 def assert_zero(arena: Arena, slots: Int64) -> None:
     assert all(not tensor.any() for tensor in arena.gather(slots).values())
-    assert (arena.prefix[slots] == np.zeros((), PREFIX)).all()
+    assert (arena.prefix[slots] == np.zeros((), ROW_PREFIX)).all()
 
 
 def test_a_stream_keeps_its_slot_and_a_new_one_starts_at_zero() -> None:
@@ -121,7 +121,7 @@ def test_scatter_refuses_what_does_not_fit_and_stores_nothing() -> None:
 def test_bytes_follow_the_rows_and_the_names() -> None:
     arena = Arena(SPECS, capacity=1024)
     before = arena.nbytes
-    row = 6 * 4 + 8 + 4 + PREFIX.itemsize
+    row = 6 * 4 + 8 + 4 + ROW_PREFIX.itemsize
     assert before >= 1024 * row
     arena.slots(0, [b"%0100d" % i for i in range(1000)])
     assert 1000 * 150 < arena.nbytes - before < 1000 * 400
@@ -206,7 +206,7 @@ def test_some_tensors_of_some_rows_are_blanked() -> None:
     arena.scatter(slots, state_of([5, 6, 7]))
     arena.prefix[slots] = prefix_of([1, 2, 3])
     assert arena.held(3).tolist() == slots.tolist() and not len(arena.held(4))
-    arena.blank(slots[:2], ["level", "seen"])
+    arena.zero_tensors(slots[:2], ["level", "seen"])
     found = arena.gather(slots)
     assert found["level"].tolist() == [0, 0, 7] and found["seen"].any(1).tolist() == [False, False, True]
     assert (found["hidden"] == state_of([5, 6, 7])["hidden"]).all()

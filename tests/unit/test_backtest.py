@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from service.errors import DataError
 from service.model.loading import load_runtime
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
-from training.data.panel import Panel, Split, trailing_means
-from training.evaluation import baselines as yardsticks
+from training.data.panel import Panel
+from training.data.slot_means import trailing_means
+from training.data.split import Split
+from training.evaluation import baselines as baselines
 from training.evaluation.backtest import backtest, drive
 from training.evaluation.metrics import Figure, Scores, mase_scales
-from training.evaluation.protocols.judge import Judge
-from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.scoring import Scorer
+from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.protocols.windows import rolling_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -111,16 +113,16 @@ class TestYardsticks:
     values = np.array([[np.nan, 1.0, 2.0, 3.0, np.nan, 5.0, 6.0, 7.0, 8.0]])
 
     def test_naive_repeats_the_last_value_observed(self) -> None:
-        forecast = yardsticks.naive(self.values)(np.array([0, 0, 0]), np.array([0, 4, 5]), np.array([1, 2]))
+        forecast = baselines.naive(self.values)(np.array([0, 0, 0]), np.array([0, 4, 5]), np.array([1, 2]))
         np.testing.assert_array_equal(forecast, [[np.nan, np.nan], [3.0, 3.0], [5.0, 5.0]])
 
     def test_seasonal_naive_reads_whole_seasons_back_and_never_ahead(self) -> None:
-        forecast = yardsticks.seasonal_naive(self.values, 3)(np.array([0]), np.array([5]), np.array([1, 2, 3, 4, 7]))
+        forecast = baselines.seasonal_naive(self.values, 3)(np.array([0]), np.array([5]), np.array([1, 2, 3, 4, 7]))
         # rows 3, 4 (missing: row 1 stands for it), 5, and the same again a season later
         np.testing.assert_array_equal(forecast, [[3.0, 1.0, 5.0, 3.0, 3.0]])
 
     def test_a_phase_never_seen_reads_the_last_value(self) -> None:
-        forecast = yardsticks.seasonal_naive(self.values, 8)(np.array([0]), np.array([2]), np.array([1, 6]))
+        forecast = baselines.seasonal_naive(self.values, 8)(np.array([0]), np.array([2]), np.array([1, 6]))
         np.testing.assert_array_equal(forecast, [[2.0, 2.0]])
 
     @given(st.integers(0, 2**32 - 1), st.integers(2, 6))
@@ -131,7 +133,7 @@ class TestYardsticks:
         changed = values.copy()
         changed[:, 21:] = rng.normal(size=(2, 19))
         stream, origin, ahead = np.array([0, 1]), np.array([20, 20]), np.arange(1, 15)
-        for make in (yardsticks.naive, lambda v: yardsticks.seasonal_naive(v, season)):
+        for make in (baselines.naive, lambda v: baselines.seasonal_naive(v, season)):
             np.testing.assert_array_equal(make(values)(stream, origin, ahead), make(changed)(stream, origin, ahead))
 
 
@@ -148,7 +150,7 @@ class TestBacktest:
         """Medians and targets [origins, streams, horizon] of the walk at every origin of the hold-out."""
         filled = np.stack(
             [
-                yardsticks.naive(panel.values)(np.array([s] * len(panel)), np.arange(len(panel)), np.array([1]))[:, 0]
+                baselines.naive(panel.values)(np.array([s] * len(panel)), np.arange(len(panel)), np.array([1]))[:, 0]
                 for s in range(len(panel.streams))
             ]
         )
@@ -227,12 +229,12 @@ class TestBacktest:
 
     def test_a_coarser_forecast_is_judged_by_means(self, tmp_path: Path) -> None:
         panel = noisy_days()
-        task, _ = rolling_tasks(panel, Ask(2, 3, self.split, DAY))
-        judge = Judge(task, "m", LEVELS)
+        task, _ = rolling_tasks(panel, TaskOptions(2, 3, self.split, DAY))
+        scorer = Scorer(task, "m", LEVELS)
         origins = np.arange(self.split.validation_end - 1, self.split.end)
         means = np.stack([panel.values[1, origins[0] + 1 + 3 * i : origins[0] + 4 + 3 * i].mean() for i in range(2)])
-        judge.add(np.array([1]), origins[:1], np.repeat(means[None, :, None], 3, axis=2))
-        assert next(iter(judge.figures())).mse == pytest.approx(0, abs=1e-9)
+        scorer.add(np.array([1]), origins[:1], np.repeat(means[None, :, None], 3, axis=2))
+        assert next(iter(scorer.figures())).mse == pytest.approx(0, abs=1e-9)
 
     def test_what_does_not_fit_is_said(self, tmp_path: Path) -> None:
         bundle, panel = self.bundle(tmp_path), noisy_days()

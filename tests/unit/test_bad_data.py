@@ -75,15 +75,15 @@ def test_one_line_a_minute_with_count_example_and_what_to_do(log: Log) -> None:
     nothing: Any = np.empty(0, np.int8)
     for second in range(150):
         clock.now = float(second)
-        subject.note([letter(2 * second), letter(2 * second + 1)], [], nothing)
-        subject.say()
+        subject.add([letter(2 * second), letter(2 * second + 1)], [], nothing)
+        subject.log_due()
     lines = log.lines()
     assert [line["count"] for line in lines] == [2, 120, 120]
     assert (lines[1]["topic"], lines[1]["partition"], lines[1]["offset"], lines[1]["stream"]) == ("in", 2, 2, "boiler")
     assert "missing" in lines[1]["reason"] and lines[1]["action"] and lines[1]["level"] == "warning"
-    subject.say(now=True)
+    subject.log_due(now=True)
     assert [line["count"] for line in log.lines()] == [58]
-    subject.say(now=True)
+    subject.log_due(now=True)
     assert log.lines() == []
 
 
@@ -92,13 +92,13 @@ def test_what_came_since_is_said_when_the_minute_is_over_though_nothing_more_cam
     subject = BadData(("in", "dead"), clock)
     for now in (0.0, 1.0, 2.0):
         clock.now = now
-        subject.note([letter(int(now))], [], np.empty(0, np.int8))
-        subject.say()
+        subject.add([letter(int(now))], [], np.empty(0, np.int8))
+        subject.log_due()
     clock.now = EVERY_S - 1
-    subject.say()
+    subject.log_due()
     assert [line["count"] for line in log.lines()] == [1]
     clock.now = EVERY_S
-    subject.say()
+    subject.log_due()
     assert [line["count"] for line in log.lines()] == [2]
 
 
@@ -106,8 +106,8 @@ def test_each_kind_has_a_line_of_its_own(log: Log) -> None:
     subject = BadData(("in", "dead"), Clock())
     first, a = of(Verdict.NEXT, Verdict.SECOND, Verdict.NEXT)
     other, b = of(Verdict.SECOND, Verdict.LATE, Verdict.DUPLICATE, Verdict.RESTART, Verdict.GAP, partition=3)
-    subject.note([letter(1), letter(2, "an_error_of_tomorrow", None)], [first, other], np.concatenate([a, b]))
-    subject.say()
+    subject.add([letter(1), letter(2, "an_error_of_tomorrow", None)], [first, other], np.concatenate([a, b]))
+    subject.log_due()
     lines = {line["kind"]: line for line in log.lines()}
     assert set(lines) == {"no_value", "an_error_of_tomorrow", "second", "late", "duplicate", "restart"}
     assert (lines["second"]["count"], lines["second"]["partition"], lines["second"]["offset"]) == (2, 0, 11)
@@ -119,15 +119,15 @@ def test_each_kind_has_a_line_of_its_own(log: Log) -> None:
 def test_good_data_is_not_said(log: Log) -> None:
     subject = BadData(("in", "dead"), Clock())
     good, verdicts = of(Verdict.FIRST, Verdict.NEXT, Verdict.GAP)
-    subject.note([], [good], verdicts)
-    subject.say(now=True)
+    subject.add([], [good], verdicts)
+    subject.log_due(now=True)
     assert log.lines() == []
 
 
 def test_a_hostile_name_does_not_fill_the_log(log: Log) -> None:
     subject = BadData(("in", "dead"), Clock())
-    subject.note([letter(0, key=b"\xff\n" * 500_000)], [], np.empty(0, np.int8))
-    subject.say()
+    subject.add([letter(0, key=b"\xff\n" * 500_000)], [], np.empty(0, np.int8))
+    subject.log_due()
     (line,) = log.lines()
     assert len(line["stream"]) <= 100
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.history import read_history
+from service.history import ReadOptions, read_history
 from service.model.loading import load_runtime
 from tests.support.bundles import Parts, Walk, write_bundle
 from training.export.onnx_export import golden_sequence
@@ -335,7 +335,7 @@ def test_a_bundle_learned_from_bad_data_is_published_and_scored(
 def test_codes_are_told_by_their_distance(tmp_path: Path) -> None:
     def values(column: Sequence[object], *options: str) -> list[float]:
         file = written(tmp_path, table(hours(len(column)), a=column))
-        found: list[float] = read_history(file, not_missing=options).values[0].tolist()
+        found: list[float] = read_history(file, ReadOptions(not_missing=options)).values[0].tolist()
         return found
 
     assert np.isnan(values([1, 2, -9999, 3])[2])

@@ -13,9 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, layout_id_of, read_manifest
+from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, layout_id_of
 from service.errors import BundleError
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from tests.support.bundles import RECURRENT, TWO_CHANNELS, Parts, Walk, write_bundle
 
 #: A bundle that the first contract's exporter wrote.
@@ -87,9 +88,9 @@ def test_a_row_without_listed_parts_is_one_whose_meaning_is_the_version(tmp_path
     [
         ([CLOCK | {"needs": []}, CORE], "first part must be 'core'"),
         ([CORE | {"needs": ["core"]}, CLOCK], "first part must be 'core'"),
-        ([CORE], "look at time"),
-        ([CORE, CLOCK | {"tensors": ["time", "last"]}], "look at last"),
-        ([CORE, CLOCK | {"tensors": ["time", "other"]}], "look at other"),
+        ([CORE], r"\btime\b"),
+        ([CORE, CLOCK | {"tensors": ["time", "last"]}], r"\blast\b"),
+        ([CORE, CLOCK | {"tensors": ["time", "other"]}], r"\bother\b"),
         ([CORE, CLOCK, CLOCK], "two parts have the same name"),
         ([CORE, CLOCK | {"needs": ["later"]}], "needs .'later'."),
         ([CORE, CLOCK | {"meaning": "new"}], "meaning"),
@@ -107,7 +108,7 @@ def test_a_bundle_of_contract_version_1_is_served_and_has_no_parts(tmp_path: Pat
     shutil.copytree(CONTRACT_1, tmp_path, dirs_exist_ok=True)
     fields = json.loads((tmp_path / MANIFEST).read_text())
     (tmp_path / MANIFEST).write_text(json.dumps(fields | {"parts": [CORE, CLOCK]}))
-    assert "knows no parts" in refused(tmp_path).found
+    assert "version 1" in refused(tmp_path).found
 
 
 @pytest.mark.parametrize("name", [MANIFEST, STEP, FORECAST, GOLDEN])
@@ -277,7 +278,7 @@ def no_graph(parts: Parts) -> None:
         (wrong_horizon, FORECAST, "[batch, 5, 1, 3]", "[batch, 3, 1, 3]"),
         (wrong_output_type, STEP, "output 'surprise' to be float32 [batch]", "float64"),
         (state_of_another_type, STEP, "input 'state.last' to be float32 [batch, 1]", "float64"),
-        (unknown_operator, STEP, "operators of Eddycast's own families", "NoSuchOperator"),
+        (unknown_operator, STEP, "operators of ", "NoSuchOperator"),
         (no_graph, FORECAST, "an ONNX model", "without a graph"),
     ],
 )

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 from service.bundle import TensorSpec, layout_id_of
 from service.errors import StateError
 from service.migration.snapshot import _Cut
-from service.records import PREFIX, Damage, PartitionBatch
+from service.records import ROW_PREFIX, Damage, PartitionBatch
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec, layout_of
 from service.state.stream_time import Clock
 
@@ -37,7 +37,7 @@ def batch(keys: Sequence[bytes | None], values: Sequence[bytes | None], first: i
 def some(n: int, seed: int = 0) -> tuple[Any, dict[str, Any]]:
     """Prefixes and tensors of random bytes, NaN payloads and all."""
     rng = np.random.default_rng(seed)
-    prefix = np.frombuffer(rng.bytes(n * PREFIX.itemsize), PREFIX)
+    prefix = np.frombuffer(rng.bytes(n * ROW_PREFIX.itemsize), ROW_PREFIX)
     tensors = {}
     for spec in SPECS:
         dtype = np.dtype(spec.dtype)
@@ -98,21 +98,21 @@ BODY = b"\0" * (CODEC.row_bytes - 22)
 @pytest.mark.parametrize(
     ("key", "value", "what"),
     [
-        (b"s", b"", "0 bytes that Eddycast did not write"),
-        (b"s", b"EDDY", "4 bytes that Eddycast did not write"),
-        (b"s", b'{"json": true, "long": "enough"}', "bytes that Eddycast did not write"),
-        (b"s", head(mark=b"TIDE") + BODY, "bytes that Eddycast did not write"),
-        (b"s", head(contract=3) + BODY, "contract version 3, and this service knows 2"),
+        (b"s", b"", ": 0 bytes"),
+        (b"s", b"EDDY", ": 4 bytes"),
+        (b"s", b'{"json": true, "long": "enough"}', ": 32 bytes"),
+        (b"s", head(mark=b"TIDE") + BODY, f": {CODEC.row_bytes} bytes"),
+        (b"s", head(contract=3) + BODY, r"version 3;.*\b2\b"),
         (b"s", head(contract=3), "contract version 3"),
-        (b"s", head(layout="0123456789abcdef") + BODY, f"layout 0123456789abcdef.* have layout {CODEC.layout}"),
+        (b"s", head(layout="0123456789abcdef") + BODY, f"layout 0123456789abcdef.*layout {CODEC.layout}"),
         (b"s", head(layout="0123456789abcdef") + BODY + b"more", "layout 0123456789abcdef"),
-        (b"s", head() + BODY[:-1], f"torn record: {CODEC.row_bytes - 1} bytes of {CODEC.row_bytes}"),
-        (b"s", head() + BODY + b"\0", "torn record"),
-        (None, head() + BODY, "without a key"),
-        (b"", head() + BODY, "without a key"),
-        (MARKER_KEY, None, "0 bytes that Eddycast did not write"),
-        (MARKER_KEY, b"12", "2 bytes that"),
-        (MARKER_KEY, CODEC.encode_marker(MARKER)[:-1], "torn record"),
+        (b"s", head() + BODY[:-1], f": {CODEC.row_bytes - 1} of {CODEC.row_bytes} bytes"),
+        (b"s", head() + BODY + b"\0", f": {CODEC.row_bytes + 1} of {CODEC.row_bytes} bytes"),
+        (None, head() + BODY, "key None"),
+        (b"", head() + BODY, "key b''"),
+        (MARKER_KEY, None, ": 0 bytes"),
+        (MARKER_KEY, b"12", ": 2 bytes"),
+        (MARKER_KEY, CODEC.encode_marker(MARKER)[:-1], r": (\d+) of \d+ bytes"),
         (MARKER_KEY, head(contract=9), "contract version 9"),
     ],
 )
@@ -189,12 +189,12 @@ def test_rows_of_a_layout_that_is_described_are_read_tensor_by_tensor() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "what"),
     [
-        (b"\xffnews", b"EDDJ" + head()[4:] + b"{}", "a kind that this version does not know"),
-        (MODEL_KEY, b"EDDJ" + head()[4:] + b"{}", "a damaged record"),
-        (MODEL_KEY, b"EDDJ" + head(contract=3)[4:] + b"{}", "contract version 3, and this service knows 2"),
-        (MODEL_KEY, None, "0 bytes that Eddycast did not write"),
-        (WIDER.layout_record()[0], b"EDDJ" + head()[4:] + b"[", "a damaged record"),
-        (WIDER.layout_record()[0], b"layout", "6 bytes that Eddycast did not write"),
+        (b"\xffnews", b"EDDJ" + head()[4:] + b"{}", r"key b'\\xffnews'"),
+        (MODEL_KEY, b"EDDJ" + head()[4:] + b"{}", r"offset 41 .*required"),
+        (MODEL_KEY, b"EDDJ" + head(contract=3)[4:] + b"{}", r"version 3;.*\b2\b"),
+        (MODEL_KEY, None, ": 0 bytes"),
+        (WIDER.layout_record()[0], b"EDDJ" + head()[4:] + b"[", "JSON"),
+        (WIDER.layout_record()[0], b"layout", ": 6 bytes"),
     ],
 )
 def test_what_is_said_of_a_partition_is_named_where_it_is_damaged(key: bytes, value: bytes | None, what: str) -> None:

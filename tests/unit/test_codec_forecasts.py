@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.bundle import Manifest, TensorSpec
-from service.formats.json_codec import Encoder, dead_letter
+from service.formats.json_encoder import Encoder, dead_letter
 from service.formats.rounding import rounded
 from service.records import DeadLetter
 

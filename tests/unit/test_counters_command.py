@@ -13,12 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 from service.__main__ import run
-from service.bundle import Manifest, read_manifest
+from service.bundle import Manifest
 from service.errors import DataError
+from service.model.manifest_file import read_manifest
 from training.data.counters import as_counters, counter_remark, find_register, increases, parse_register
-from training.data.panel import Panel, Split, fingerprint
+from training.data.panel import Panel, fingerprint
+from training.data.split import Split
 from training.evaluation.backtest import backtest
-from training.train import Recipe, train_bundle
+from training.recipe import Recipe
+from training.train import train_bundle
 
 pytestmark = pytest.mark.trains
 
@@ -126,11 +129,11 @@ def test_only_what_rises_is_taken_for_a_meter() -> None:
 
 
 def test_a_counter_is_judged_as_the_gauge_of_its_increases(tmp_path: Path) -> None:
-    """Same panel, differenced beforehand or in the graph: the same model, yardsticks and figures."""
+    """Same panel, differenced beforehand or in the graph: the same model, baselines and figures."""
     raw = panel_of(meters())
     counters, split = as_counters(raw), Split.parse(None, len(raw))
     gauge = replace(counters, readings=None)
-    recipe = Recipe(family="ar", horizon=6, season_ms=24 * HOUR, support="nonnegative")
+    recipe = Recipe(family="ar", horizon=6, seasons_ms=(24 * HOUR,), support="nonnegative")
     inside, figures = train_bundle(counters, recipe, split, tmp_path / "inside")
     before, expected = train_bundle(gauge, recipe, split, tmp_path / "before")
     for found, wanted in zip(figures, expected, strict=True):

@@ -7,17 +7,9 @@ from hypothesis import strategies as st
 
 from service.errors import DataError
 from service.history import History
-from training.data.panel import (
-    MAX_GAP,
-    Panel,
-    Split,
-    fingerprint,
-    format_duration,
-    make_panel,
-    parse_duration,
-    parse_season,
-    parse_seasons,
-)
+from training.data.durations import check_season, format_duration, parse_duration, parse_season, parse_seasons
+from training.data.panel import MAX_GAP, Panel, fingerprint, make_panel
+from training.data.split import Split
 
 MINUTE, HOUR = 60_000, 3_600_000
 
@@ -132,11 +124,12 @@ class TestDurations:
             parse_season("1h", HOUR)
 
     def test_one_or_two_seasons(self) -> None:
-        assert parse_seasons(None, HOUR) == parse_seasons("none", HOUR) == ()
-        assert parse_seasons("24h", HOUR) == (24 * HOUR,)
-        assert parse_seasons("24h, 7d", HOUR) == (24 * HOUR, 168 * HOUR)
+        assert parse_seasons("auto") is None
+        assert parse_seasons("none") == parse_seasons("") == ()
+        assert parse_seasons("24h") == (24 * HOUR,)
+        assert parse_seasons("24h, 7d") == (24 * HOUR, 168 * HOUR)
         with pytest.raises(DataError, match="whole number"):
-            parse_seasons("24h,90min", HOUR)
+            check_season(90 * 60_000, HOUR)
 
 
 def test_the_fingerprint_follows_the_data_and_nothing_else() -> None:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.bundle import TensorSpec
-from service.processing.alignment import assign_slots
-from service.processing.demand import Demand, Steps, cost, parts
+from service.processing.demand import Demand, StepEstimator, cost, split_by_cost
 from service.records import Observations
 from service.state.arena import Arena
+from training.data.slots import assign_slots
 
 MINUTE, MAX_GAP = 60_000, 8
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
@@ -34,7 +34,7 @@ def test_never_more_than_one_step_too_few(jumps: list[int], held: int) -> None:
         row = arena.slots(0, [b"s"])
         accepted = np.flatnonzero(~np.isin(verdicts[:held], [4, 5, 6]))
         arena.prefix["last_timestamp"][row] = stamps[accepted[-1]]
-    foreseen = Steps(arena, MINUTE, MAX_GAP)(observations(stamps[held:])).steps
+    foreseen = StepEstimator(arena, MINUTE, MAX_GAP)(observations(stamps[held:])).steps
     apart = np.diff(slots, prepend=slots[0])
     needed = np.where(verdicts == 2, apart, 1)[held:]
     assert (foreseen >= needed - 1).all() and (foreseen <= MAX_GAP + 1).all() and (foreseen >= 1).all()
@@ -47,7 +47,7 @@ demands = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 9)), min_size=1, 
 def test_parts_cost_no_more_than_they_may(asked: list[tuple[int, int]], at_most: float) -> None:
     streams, steps = (np.array(column, np.int64) for column in zip(*asked, strict=True))
     rank = np.array([int((streams[:i] == stream).sum()) for i, stream in enumerate(streams)])
-    numbers = parts([Demand(steps, streams, rank)], np.arange(len(steps)), at_most)
+    numbers = split_by_cost([Demand(steps, streams, rank)], np.arange(len(steps)), at_most)
     assert (np.diff(numbers, prepend=0) >= 0).all() and (np.diff(numbers) <= 1).all()
     for number in range(int(numbers[-1]) + 1):
         here = np.flatnonzero(numbers == number)

@@ -13,21 +13,23 @@ from rich.console import Console
 
 from service.broker.memory.broker import MemoryBroker
 from service.broker.port import Headers
-from service.bundle import read_manifest
-from service.formats.json_codec import Encoder
+from service.formats.json_encoder import Encoder
 from service.history import History, read_history
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from service.observability.health import Health
 from service.observability.http_port import HealthServer
 from service.observability.metrics import Metrics
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel, Split
-from training.demo.host import publish, write_long
-from training.demo.live_view import Screen, StreamLine, View, plain_line, training_progress
+from training.bundle_directory import install
+from training.data.panel import Panel
+from training.data.split import Split
+from training.demo.host import write_long
+from training.demo.live_view import LiveState, LiveView, StreamLine, plain_line, training_progress
 from training.demo.metrics_client import Histogram, parse, scrape
-from training.demo.output_reader import Group, Recent, Watch
+from training.demo.output_reader import OutputReader, PassiveListener, Recent
 from training.evaluation.backtest import backtest, drive
-from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.protocols.windows import ltsf_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -68,7 +70,7 @@ class TestScrape:
 
 
 class TestScreen:
-    view = View(
+    view = LiveState(
         when="2017-02-01 08:00",
         share=0.25,
         streams=2,
@@ -89,17 +91,17 @@ class TestScreen:
 
     def test_without_a_terminal_lines_come_every_few_seconds_and_hold_no_control_codes(self) -> None:
         console = Console(file=io.StringIO(), width=120)
-        with Screen(console, "1d") as screen:
+        with LiveView(console, "1d") as live:
             for _ in range(5):
-                screen.show(self.view)
+                live.show(self.view)
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert text.count("2017-02-01") == 1
         assert "\x1b" not in text
 
     def test_on_a_terminal_each_stream_has_a_row(self) -> None:
         console = Console(file=io.StringIO(), width=140, force_terminal=True)
-        with Screen(console, "1d") as screen:
-            screen.show(self.view)
+        with LiveView(console, "1d") as live:
+            live.show(self.view)
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert "4.2 (4.1 to 4.3)" in text
         assert "4 (3 to -)" in text
@@ -134,7 +136,7 @@ class TestRecent:
 
 
 class TestWatch:
-    """What the watch makes of the output topic is what a backtest makes of the bundle."""
+    """What the reader makes of the output topic is what a backtest makes of the bundle."""
 
     split = Split(120, 160, 240)
 
@@ -165,13 +167,15 @@ class TestWatch:
     def test_figures_are_those_of_a_backtest(self, bundle: Path) -> None:
         data, broker = panel(), MemoryBroker()
         count = self.publish(broker, bundle, data)
-        consumer = broker.consumer("forecasts", "watch", Group())
-        watch = Watch(consumer, read_manifest(bundle), ltsf_tasks(data, Ask.of(read_manifest(bundle), self.split, DAY)))
-        while watch.received < count:
-            assert watch.poll(1.0)
+        consumer = broker.consumer("forecasts", "reader", PassiveListener())
+        reader = OutputReader(
+            consumer, read_manifest(bundle), ltsf_tasks(data, TaskOptions.of(read_manifest(bundle), self.split, DAY))
+        )
+        while reader.received < count:
+            assert reader.poll(1.0)
         expected = backtest(bundle, data, "ltsf", self.split, season_ms=DAY, per_stream=True)
         expected = [figure for figure in expected if figure.horizon == HORIZON or figure.stream is None]
-        for figure, same in zip(watch.figures(), expected, strict=True):
+        for figure, same in zip(reader.figures(), expected, strict=True):
             assert (figure.model, figure.horizon, figure.origins, figure.stream) == (
                 same.model,
                 same.horizon,
@@ -180,19 +184,19 @@ class TestWatch:
             )
             assert figure.mse == pytest.approx(same.mse)
             assert figure.wql == pytest.approx(same.wql)
-        assert watch.now_ms == data.timestamps[-1]
-        assert set(watch.last) == {"s0", "s1"}
-        for _, error, naive in watch.running():
+        assert reader.now_ms == data.timestamps[-1]
+        assert set(reader.last) == {"s0", "s1"}
+        for _, error, naive in reader.running():
             assert 0 < error < 10
             assert 0 < naive < 10
 
 
-class TestSite:
+class TestHost:
     def test_publishing_writes_the_manifest_last_and_replaces_what_was_there(self, tmp_path: Path) -> None:
         write_bundle(tmp_path / "a", Walk())
         write_bundle(tmp_path / "b", Walk(horizon=5))
         for source, horizon in (("a", 3), ("b", 5)):
-            publish(tmp_path / source, tmp_path / "published")
+            install(tmp_path / source, tmp_path / "published")
             assert load_runtime(tmp_path / "published").manifest.horizon == horizon
 
     def test_readings_written_for_another_process_are_read_back_the_same(self, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.bundle import TensorSpec
-from service.processing.chunks import Decoded, portions
-from service.processing.demand import Steps
+from service.processing.chunks import Decoded, cut_into_chunks
+from service.processing.demand import StepEstimator
 from service.records import Observations, PartitionBatch, Tombstones
 from service.state.arena import Arena
 from service.state.eviction import Eviction
@@ -35,7 +35,7 @@ class Bench:
         nothing = Tombstones([], np.empty(0, np.int64))
         batch = PartitionBatch("in", 0, list(names), [b"v"] * len(names), offsets, offsets)
         whole = Decoded(batch, Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets), [], nothing)
-        for (part,) in portions([whole], Steps(self.arena, 1, 10), self.eviction.cuts, 1000):
+        for (part,) in cut_into_chunks([whole], StepEstimator(self.arena, 1, 10), self.eviction.cuts, 1000):
             seen = part.observations
             slots = self.arena.slots(0, seen.streams)
             self.journal.touch(0, seen.streams, slots)
@@ -134,8 +134,14 @@ def test_a_restart_goes_on_from_the_stream_time_that_was_stored(clock: Clock) ->
     assert bench.eviction.clock(0) == Clock()
 
 
-def test_readings_that_others_contradict_are_astray() -> None:
+def test_readings_are_contradicted_beyond_the_leap() -> None:
     bench = Bench()
     bench.eviction.advance(nothing_but([100] * 5), np.array([100] * 5))
-    assert bench.eviction.astray(0, np.array([100, 40, 39, 161, 100])).tolist() == [False, False, True, True, False]
+    assert bench.eviction.contradicted(0, np.array([100, 40, 39, 161, 100])).tolist() == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
     assert bench.eviction.clock(0).newest == 100, "nothing was served"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DataError
-from service.history import History, read_history, stream_history
+from service.history import History, ReadOptions, read_history, stream_history
 from service.history.samples import half_hour_means
 from tests.support.shared import SHARED, needs_shared_data
 
@@ -32,7 +32,7 @@ def write(folder: Path, text: str, name: str = "data.csv") -> Path:
 
 
 def read(folder: Path, text: str, **options: Any) -> History:
-    return read_history(write(folder, text), **options)
+    return read_history(write(folder, text), ReadOptions(**options))
 
 
 def column(history: History, name: str) -> tuple[list[int], list[float]]:
@@ -377,7 +377,7 @@ class TestSharedData:
     def test_local_time_of_a_place(self, name: str) -> None:
         """The file ends hours where the clock begins them: what it has twice is not the hour that comes twice, and
         02:00 in spring, no time in New York, is 07:00 UTC there. Read so, spring has no gap."""
-        history = read_history(SHARED / "pjm" / f"{name}_hourly.csv", timezone="America/New_York")
+        history = read_history(SHARED / "pjm" / f"{name}_hourly.csv", ReadOptions(timezone="America/New_York"))
         assert noted(
             history, "read as America/New_York", "that the clock change skips there are read by the clock before it"
         )

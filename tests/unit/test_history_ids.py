@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from service.errors import DataError
-from service.history import History, read_history
+from service.history import History, ReadOptions, read_history
 
 HOURS = [datetime(2024, 3, 1) + timedelta(hours=i) for i in range(120)]
 
@@ -20,10 +21,10 @@ def value(i: int, k: int = 0) -> str:
     return f"{12 + 5 * math.sin(i * math.pi / 12 + k) + (i * 7919 + k * 31) % 11 / 20 + 10 * k:.2f}"
 
 
-def read(folder: Path, header: str, rows: list[str], **options: object) -> History:
+def read(folder: Path, header: str, rows: list[str], **options: Any) -> History:
     path = folder / "data.csv"
     path.write_text("\n".join([header, *rows]) + "\n")
-    return read_history(path, **options)
+    return read_history(path, ReadOptions(**options))
 
 
 def long_rows(names: list[str], row: Callable[[int, int, str], str] | None = None) -> list[str]:

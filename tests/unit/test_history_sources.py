@@ -11,7 +11,7 @@ import pytest
 
 from service.__main__ import run
 from service.errors import DataError
-from service.history import History, read_history
+from service.history import History, ReadOptions, read_history
 from tests.support.bundles import Walk, write_bundle
 
 START, HOUR = 1_709_251_200_000, 3_600_000
@@ -60,7 +60,7 @@ class TestSeveral:
         for device in ("d1", "d2"):
             for day in range(2):
                 write(tmp_path / f"device={device}" / f"day={day}" / "p.csv", table(24 * day, 24 * day + 24))
-        history = read_history(tmp_path, stream_column="device")
+        history = read_history(tmp_path, ReadOptions(stream_column="device"))
         assert [(name, len(stamps)) for name, stamps in _sizes(history)] == [("d1", 48), ("d2", 48)]
 
     def test_nothing_there(self, tmp_path: Path) -> None:
@@ -100,7 +100,16 @@ class TestRecords:
         assert nested.streams == ["d0/data.a", "d0/data.b", "d1/data.a", "d1/data.b"]
         several = [{"timestamp": START + i * HOUR, "value": [i, None if i == 2 else -i]} for i in range(60)]
         path = write(tmp_path / "b.jsonl", "".join(json.dumps(line) + "\n" for line in several))
-        history = read_history(path, channels=["a", "b"], stream="pump")
+        history = read_history(
+            path,
+            ReadOptions(
+                channels=(
+                    "a",
+                    "b",
+                ),
+                stream="pump",
+            ),
+        )
         assert (history.streams, history.channels, history.values[0].shape) == (["pump"], ("a", "b"), (60, 2))
 
     @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])

@@ -6,12 +6,13 @@ import gzip
 import math
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from service.errors import DataError
-from service.history import History, read_history
+from service.history import History, ReadOptions, read_history
 
 TIMES = [f"{datetime(2024, 3, 1) + timedelta(hours=i):%Y-%m-%d %H:%M}" for i in range(120)]
 GERMAN = [f"{datetime(2024, 3, 1) + timedelta(hours=i):%d.%m.%Y %H:%M}" for i in range(120)]
@@ -19,10 +20,10 @@ VALUES = [round(12 + 5 * math.sin(i * math.pi / 12), 2) for i in range(120)]
 PLAIN = "time,temp\n" + "".join(f"{time},{value}\n" for time, value in zip(TIMES, VALUES, strict=True))
 
 
-def read(folder: Path, content: str | bytes, name: str = "data.csv", **options: object) -> History:
+def read(folder: Path, content: str | bytes, name: str = "data.csv", **options: Any) -> History:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_history(path, **options)
+    return read_history(path, ReadOptions(**options))
 
 
 def rows(cells: list[str], times: list[str] = TIMES, delimiter: str = ";") -> str:

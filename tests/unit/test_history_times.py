@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from service.errors import DataError
-from service.history import History, read_history
+from service.history import History, ReadOptions, read_history
 
 FIRST = datetime(2024, 3, 1)
 HOURS = [FIRST + timedelta(hours=i) for i in range(240)]
@@ -26,10 +27,10 @@ def seconds(time: datetime) -> int:
     return int((time - datetime(1970, 1, 1)).total_seconds())
 
 
-def read(folder: Path, stamps: list[str], header: str = "time;value", **options: object) -> History:
+def read(folder: Path, stamps: list[str], header: str = "time;value", **options: Any) -> History:
     path = folder / "data.csv"
     path.write_text("\n".join([header, *(f"{stamp};{i % 24 + 0.5}" for i, stamp in enumerate(stamps))]) + "\n")
-    return read_history(path, **options)
+    return read_history(path, ReadOptions(**options))
 
 
 def expected(times: list[datetime], hours: int = 0) -> list[int]:

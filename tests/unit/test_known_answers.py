@@ -9,12 +9,13 @@ import pytest
 
 from service.history import read_history
 from tests.support.shared import SHARED, needs_shared_data
-from training.data.panel import Panel, Split, make_panel
+from training.data.panel import Panel, make_panel
+from training.data.split import Split
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols.gift import gift_grid, gift_tasks
-from training.evaluation.protocols.judge import Judge
 from training.evaluation.protocols.published import SEASONAL_NAIVE
-from training.evaluation.protocols.task import Ask, Task
+from training.evaluation.protocols.scoring import Scorer
+from training.evaluation.protocols.task import Task, TaskOptions
 from training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -43,7 +44,7 @@ def test_ltsf_mse_of_the_yardsticks(name: str, horizon: int, naive: float, seaso
     panel = ett(name)
     rows_an_hour = HOUR // panel.interval_ms
     split = Split(8640 * rows_an_hour, 11520 * rows_an_hour, 14400 * rows_an_hour)
-    task, _ = ltsf_tasks(panel, Ask(horizon, split=split, season_ms=DAY))
+    task, _ = ltsf_tasks(panel, TaskOptions(horizon, split=split, season_ms=DAY))
     last, season = yardstick_figures(task)
     assert last.origins == 2880 * rows_an_hour - horizon + 1
     assert last.mse == pytest.approx(naive, abs=5e-4)
@@ -54,7 +55,7 @@ def test_ltsf_mse_of_the_yardsticks(name: str, horizon: int, naive: float, seaso
 @pytest.mark.parametrize(("horizon", "naive", "seasonal"), [(1, 0.120, 0.910), (24, 1.495, 0.910), (48, 2.640, 0.910)])
 def test_online_mse_of_the_yardsticks(horizon: int, naive: float, seasonal: float) -> None:
     panel = ett("ETTm1")
-    ask = Ask(48, split=Split.parse(ONLINE_SPLIT, len(panel)), season_ms=DAY)
+    ask = TaskOptions(48, split=Split.parse(ONLINE_SPLIT, len(panel)), season_ms=DAY)
     (task,) = [task for task in online_tasks(panel, ask) if task.horizon == horizon]
     last, season = yardstick_figures(task)
     assert last.mse == pytest.approx(naive, abs=5e-4)
@@ -65,7 +66,7 @@ def test_online_mse_of_the_yardsticks(horizon: int, naive: float, seasonal: floa
 @pytest.mark.parametrize("interval_ms", [HOUR, HOUR // 4])
 def test_gift_mase_of_seasonal_naive(interval_ms: int) -> None:
     history = read_history(SHARED / "ett" / "ETTm1.csv")
-    tasks = gift_tasks(gift_grid(history, interval_ms, 512), Ask(720))
+    tasks = gift_tasks(gift_grid(history, interval_ms, 512), TaskOptions(720))
     assert [len(task.origins) for task in tasks] == ([20, 4, 3] if interval_ms == HOUR else [20, 15, 10])
     for task in tasks:
         assert yardstick_figures(task)[1].mase == pytest.approx(SEASONAL_NAIVE[task.label].mase, abs=5e-4)
@@ -73,9 +74,9 @@ def test_gift_mase_of_seasonal_naive(interval_ms: int) -> None:
 
 def yardstick_figures(task: Task) -> list[Figure]:
     """Last value and seasonal naive at every origin of a task."""
-    judge = Judge(task, "nothing", (0.5,))
+    scorer = Scorer(task, "nothing", (0.5,))
     streams = len(task.values)
     for rows in np.array_split(task.origins, 1 + len(task.origins) * len(task.ahead) // 50_000):
         stream, row = np.repeat(np.arange(streams), len(rows)), np.tile(rows, streams)
-        judge.add(stream, row, np.zeros((len(row), len(task.ahead), 1)))
-    return [figure for figure in judge.figures() if figure.model != "nothing"]
+        scorer.add(stream, row, np.zeros((len(row), len(task.ahead), 1)))
+    return [figure for figure in scorer.figures() if figure.model != "nothing"]

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.observability.histogram import Distribution
-from service.observability.metrics import PREFIX, SECONDS, STAGES, VERDICTS, Metrics
+from service.observability.metrics import METRIC_PREFIX, SECONDS, STAGES, VERDICTS, Metrics
 from service.observability.recorder import SCORE_LIMIT, Stopwatch, count_anomalies, count_scores, scaled
 from service.processing.alignment import Verdict
 
@@ -26,7 +26,7 @@ def metrics() -> Metrics:
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(PREFIX + name, labels)
+    return metrics.registry.get_sample_value(METRIC_PREFIX + name, labels)
 
 
 @given(columns=st.lists(st.lists(st.floats(0, 100) | st.sampled_from(SECONDS), max_size=20), max_size=4))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
-from service.commands.data_options import Source
 from service.errors import SettingsError
+from service.history import ReadOptions, read_for_bundle
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from service.processing.missing_codes import Codes, MissingCodes, chosen_codes
 from service.records import Observations
 from service.settings.load import load_settings
@@ -162,7 +162,8 @@ def test_a_file_is_read_for_a_bundle_as_the_service_reads_records(tmp_path: Path
     """Codes of the bundle are missing; others that a file holds are readings, and said."""
     assert trained(history(tmp_path / "h.csv", {"a": [-200.0]})) == ((-200.0,),)
     manifest = read_manifest(tmp_path / "bundle")
-    read = Source([str(history(tmp_path / "other.csv", {"a": [-200.0], "b": [-9999.0]}))]).read_for(manifest)
+    file = history(tmp_path / "other.csv", {"a": [-200.0], "b": [-9999.0]})
+    read = read_for_bundle([str(file)], ReadOptions(), manifest)
     assert not (read.values[0] == -200.0).any()
     assert (read.values[1] == -9999.0).sum() == 10
     (note,) = (note for note in read.notes if "-9999" in note)

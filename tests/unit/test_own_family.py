@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
 from tests.models.zoo import HOUR
 
 pytestmark = pytest.mark.trains
@@ -127,12 +127,12 @@ BAD = {
     "a package": ("import nothing_of_this_name", "cannot be imported: ModuleNotFoundError", "import nothing_of"),
     "shape": (
         mine("def multi_step_units(self, view):\n    return super().multi_step_units(view)[:, :, 0]"),
-        r"the law 'shapes' is broken: multi_step_units of 3 rows: \[3, 6\]",
+        r"the invariant 'shapes' is broken: multi_step_units of 3 rows: \[3, 6\]",
         None,
     ),
     "levels": (
         mine("def one_step_units(self, view):\n    return super().one_step_units(view).flip(1)"),
-        "the law 'sorted quantiles' is broken: one_step: falls by",
+        "the invariant 'sorted quantiles' is broken: one_step: falls by",
         None,
     ),
     "nan": (
@@ -143,7 +143,7 @@ BAD = {
     "large": (
         mine("def __init__(self, target):\n    super().__init__(target)\n    "
              "self.memory = type(self.memory)(MemorySpec(target.interval_ms, lags=4000))"),
-        "the law 'bounded row' is broken: .*at most 16,384",
+        "the invariant 'bounded row' is broken: .*at most 16,384",
         None,
     ),
     "its error": (

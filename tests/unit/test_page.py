@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from tests.support.bundles import OFFSETS, QUANTILES, Walk, write_bundle
-from training.data.panel import Panel, Split
-from training.evaluation.error_breakdown import Anatomy
-from training.evaluation.html_report import write_page
-from training.evaluation.protocols.judge import Judge
-from training.evaluation.protocols.task import Ask
+from training.data.panel import Panel
+from training.data.split import Split
+from training.evaluation.error_breakdown import ErrorBreakdown
+from training.evaluation.html_report import write_html_report
+from training.evaluation.protocols.scoring import Scorer
+from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.protocols.windows import rolling_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -27,27 +28,27 @@ def panel() -> Panel:
 
 def test_errors_by_step_and_hour_and_how_often_quantiles_hold() -> None:
     data = panel()
-    task = rolling_tasks(data, Ask(3, split=SPLIT))[0]
-    anatomy = Anatomy(task, "m", QUANTILES)
-    judge = Judge(task, "m", QUANTILES, [anatomy])
+    task = rolling_tasks(data, TaskOptions(3, split=SPLIT))[0]
+    breakdown = ErrorBreakdown(task, "m", QUANTILES)
+    scorer = Scorer(task, "m", QUANTILES, [breakdown])
     rows, medians = np.tile(task.origins, 2), np.random.default_rng(1).normal(size=(2 * len(task.origins), 3))
     stream = np.repeat([0, 1], len(task.origins))
-    judge.add(stream, rows, medians[..., None] + OFFSETS)
+    scorer.add(stream, rows, medians[..., None] + OFFSETS)
     target = data.values[stream[:, None], rows[:, None] + [1, 2, 3]]
     error = np.abs(target - medians)
-    np.testing.assert_allclose(anatomy.by_lead["m"], np.nanmean(error, axis=0))
+    np.testing.assert_allclose(breakdown.by_lead["m"], np.nanmean(error, axis=0))
     hour = (rows[:, None] + [1, 2, 3]) % 24
-    np.testing.assert_allclose(anatomy.by_hour["m"], [np.nanmean(error[hour == h]) for h in range(24)])
+    np.testing.assert_allclose(breakdown.by_hour["m"], [np.nanmean(error[hour == h]) for h in range(24)])
     below = [np.sum(target <= medians + offset) / np.sum(~np.isnan(target)) for offset in OFFSETS]
-    np.testing.assert_allclose(anatomy.reliability, below)
-    assert set(anatomy.by_lead) == {"m", "naive"}
+    np.testing.assert_allclose(breakdown.reliability, below)
+    assert set(breakdown.by_lead) == {"m", "naive"}
 
 
 @pytest.mark.parametrize("protocol", ["rolling", "ltsf"])
 def test_the_page_needs_nothing_beside_it(tmp_path: Path, protocol: str) -> None:
     write_bundle(tmp_path / "bundle", Walk(interval_ms=HOUR, horizon=6))
     page = tmp_path / "new" / "page.html"
-    pictures = write_page(page, tmp_path / "bundle", panel(), protocol, SPLIT, season_ms=DAY)
+    pictures = write_html_report(page, tmp_path / "bundle", panel(), protocol, SPLIT, season_ms=DAY)
     assert [picture.name for picture in pictures] == ["page-forecasts.png", "page-errors.png"]
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
     text = page.read_text()

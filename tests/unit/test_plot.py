@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import read_manifest
 from service.errors import MissingExtra
+from service.model.manifest_file import read_manifest
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.plot import STREAMS, WINDOWS, Gallery, plot_forecasts
-from training.evaluation.protocols.judge import Chunk
+from training.evaluation.protocols.scoring import Chunk
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY

@@ -8,18 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import read_manifest
 from service.history import History
 from service.model.loading import load_runtime
+from service.model.manifest_file import read_manifest
+from tests.accuracy.book import book_history, book_values
+from tests.accuracy.sets import training_rows
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel, Split, make_panel
-from training.evaluation.backtest import backtest, drive, judge_tasks
+from training.data.panel import Panel, make_panel
+from training.data.slot_means import slot_means
+from training.data.split import Split
+from training.evaluation.backtest import backtest, drive, score_tasks
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols import PROTOCOLS
-from training.evaluation.protocols.book import book_history, book_values
-from training.evaluation.protocols.gift import geometric_means, means, relative, training_rows, window_origins
-from training.evaluation.protocols.judge import Judged
-from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.gift import geometric_means, relative, window_origins
+from training.evaluation.protocols.scoring import ScoredBatch
+from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.report import remarks
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -44,11 +47,13 @@ def walks(rows: int, interval_ms: int, streams: int, seed: int = 0) -> Panel:
 def judged(bundle: Path, protocol: str, panel: Panel, first: int, last: int) -> dict[str, np.ndarray]:
     """Everything that a protocol says at origins `first` to `last`: forecasts of all models and denominators."""
     runtime = load_runtime(bundle)
-    tasks = PROTOCOLS[protocol].tasks(panel, Ask.of(runtime.manifest, SPLIT, DAY if protocol != "book" else None))
+    tasks = PROTOCOLS[protocol].tasks(
+        panel, TaskOptions.of(runtime.manifest, SPLIT, DAY if protocol != "book" else None)
+    )
     said: dict[str, np.ndarray] = {}
 
-    def keep(task: int) -> Callable[[Judged], None]:
-        def observe(batch: Judged) -> None:
+    def keep(task: int) -> Callable[[ScoredBatch], None]:
+        def observe(batch: ScoredBatch) -> None:
             for i in np.flatnonzero((batch.row >= first) & (batch.row <= last)).tolist():
                 key = f"{task} {batch.stream[i]} {batch.row[i]}"
                 said[f"{key} scale"] = batch.mase_scale[i]
@@ -57,7 +62,7 @@ def judged(bundle: Path, protocol: str, panel: Panel, first: int, last: int) -> 
 
         return observe
 
-    judge_tasks(runtime, tasks, panel, observers={i: [keep(i)] for i in range(len(tasks))})
+    score_tasks(runtime, tasks, panel, observers={i: [keep(i)] for i in range(len(tasks))})
     return said
 
 
@@ -93,7 +98,7 @@ class TestGift:
     def test_denominators_grow_with_the_history(self, tmp_path: Path) -> None:
         panel = walks(900, HOUR, 2)
         panel.values[0, 100:130] = np.nan
-        (task,) = PROTOCOLS["gift"].tasks(panel, Ask(48))
+        (task,) = PROTOCOLS["gift"].tasks(panel, TaskOptions(48))
         for i, origin in enumerate(task.origins.tolist()):
             known = panel.values[:, : origin + 1]
             expected = np.nanmean(np.abs(known[:, 24:] - known[:, :-24]), axis=1)
@@ -101,7 +106,7 @@ class TestGift:
 
     def test_hours_are_means_of_what_was_observed(self) -> None:
         stamps = START + np.arange(6) * HOUR // 2
-        history = means(History(["a"], [stamps], [np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan])], []), HOUR)
+        history = slot_means(History(["a"], [stamps], [np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan])], []), HOUR)
         assert history.timestamps[0].tolist() == [START, START + HOUR]
         assert history.values[0].tolist() == [2.0, 5.0]
 

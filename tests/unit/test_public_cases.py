@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.history import read_history
+from service.history import ReadOptions, read_history
 from tests.support.shared import CASES, needs_shared_cases
 
 HOUR, MINUTE = 3_600_000, 60_000
@@ -17,7 +17,7 @@ MARCH = 1_709_251_200_000  # 2024-03-01, ms
 
 
 def streams(file: str, **options: Any) -> dict[str, tuple[list[int], list[float]]]:
-    history = read_history(CASES / file, **options)
+    history = read_history(CASES / file, ReadOptions(**options))
     columns = zip(history.streams, history.timestamps, history.values, strict=True)
     return {name: (stamps.tolist(), values.tolist()) for name, stamps, values in columns}
 

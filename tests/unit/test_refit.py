@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import Manifest, read_manifest
+from service.bundle import Manifest
 from service.errors import BundleError
 from service.model.loading import load_runtime
-from training.data.panel import Panel, Split
+from service.model.manifest_file import read_manifest
+from training.data.panel import Panel
+from training.data.split import Split
 from training.fitting.problem import Problem
-from training.train import Recipe, fit_bundle, problem_of, train_bundle, whole_of
+from training.problems import problem_of, whole_of
+from training.recipe import Recipe
+from training.train import fit_bundle, train_bundle
 
 HOUR = 3_600_000
 ROWS = 600
@@ -31,7 +35,7 @@ def panel(changed_at: int = ROWS) -> Panel:
 
 
 def recipe(family: str) -> Recipe:
-    return Recipe(family=family, horizon=4, season_ms=24 * HOUR, lags=24, epochs=1, members=("ar", "lstm"))
+    return Recipe(family=family, horizon=4, seasons_ms=(24 * HOUR,), lags=24, epochs=1, members=("ar", "lstm"))
 
 
 def contents(bundle: Path) -> dict[str, bytes]:

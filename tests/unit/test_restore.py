@@ -15,11 +15,12 @@ from service.bundle import TensorSpec
 from service.delivery.restore import Restore, Restored, State
 from service.delivery.start_positions import Positions
 from service.errors import BrokerUnavailable, OffsetGone, StateError
-from service.records import PREFIX
+from service.records import ROW_PREFIX
 from service.settings.groups import WhenDeleted
-from service.state.adoption import Adoption, KeptPart, ModelRecord
+from service.state.adoption import Adoption
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from service.state.model_record import KeptPart, ModelRecord
 from service.state.stream_time import Clock
 from tests.broker.tools import Listener
 
@@ -38,7 +39,7 @@ MODEL = ModelRecord(
 
 
 def row(value: float) -> bytes:
-    prefix = np.zeros(1, PREFIX)
+    prefix = np.zeros(1, ROW_PREFIX)
     prefix["observations"] = 1
     return CODEC.encode(prefix, {"value": np.array([[value]])})[0]
 

@@ -18,6 +18,7 @@ SHARED = {
     "service.bundle",
     "service.sealing.bundle_limits",
     "service.commands.data_options",
+    "service.commands.expand",
     "service.processing.engine",
     "service.errors",
     "service.history",
@@ -30,6 +31,7 @@ SHARED = {
     "service.state.arena",
     "service.sealing.trust",
     "service.humanize",
+    "service.options",
     "service.writing",
 }
 DEMO = {
@@ -39,7 +41,7 @@ DEMO = {
     "service.commands.simulate.feed",
     "service.delivery.connect",
     "service.observability.log",
-    "service.observability.metrics.PREFIX",
+    "service.observability.metrics.METRIC_PREFIX",
     "service.pipeline",
     "service.settings.security",
     "service.settings.groups",

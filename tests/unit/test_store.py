@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from service.records import PartitionBatch
-from service.state.adoption import Recorded
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker
+from service.state.model_record import Recorded
 from service.state.store import Changes, Store
 from service.state.stream_time import Clock
 from tests.support.bundles import Walk, write_bundle

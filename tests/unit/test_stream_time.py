@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.records import LAST_TIMESTAMP, Int64
-from service.state.stream_time import FULL, Clock, followed, latest_stamps
+from service.state.stream_time import FULL, Clock, advance, latest_stamps
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 NOW = 1_795_000_000_000
 
 
 def after(stamps: list[int], clock: Clock | None = None) -> Clock:
-    return followed(clock or Clock(), np.array(stamps, np.int64), HOUR)[1]
+    return advance(clock or Clock(), np.array(stamps, np.int64), HOUR)[1]
 
 
 def steady(count: int, start: int = NOW) -> list[int]:
@@ -35,12 +35,12 @@ stamps = st.lists(
 
 @given(sent=stamps, cuts=st.lists(st.integers(0, 40), max_size=5))
 def test_cuts_change_nothing(sent: list[int], cuts: list[int]) -> None:
-    whole, clock = followed(Clock(), np.array(sent, np.int64), HOUR)
+    whole, clock = advance(Clock(), np.array(sent, np.int64), HOUR)
     found: list[int] = []
     part = Clock()
     edges = sorted({0, len(sent), *(min(cut, len(sent)) for cut in cuts)})
     for start, end in pairwise(edges):
-        times, part = followed(part, np.array(sent[start:end], np.int64), HOUR)
+        times, part = advance(part, np.array(sent[start:end], np.int64), HOUR)
         found += times.tolist()
     assert found == whole.tolist() and part == clock
 

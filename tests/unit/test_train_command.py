@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
+from service.model.manifest_file import read_manifest
 
 pytestmark = pytest.mark.trains
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.bundle import read_manifest
+from service.model.manifest_file import read_manifest
 from tests.support.bundles import write_bundle
 
 START = 1_700_006_400_000
@@ -48,7 +48,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object, **__: object) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("service.history.read_history", read)
+    monkeypatch.setattr("service.history.sources.read_sources", read)
 
 
 def below_a_file(folder: Path) -> Path:

@@ -6,7 +6,9 @@ import numpy as np
 
 from service.errors import DataError
 from service.humanize import many
-from training.data.panel import Panel, Split, format_duration
+from training.data.durations import format_duration
+from training.data.panel import Panel
+from training.data.split import Split
 
 
 def check_panel(panel: Panel, horizon: int, season_ms: int | None, split: Split) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from service.errors import DataError
 from service.history import History, is_missing
 from service.records import Int64
-from training.data.panel import format_duration, parse_duration
+from training.data.durations import format_duration, parse_duration
 
 REGULAR = 0.2  # share of the distances from which on the commonest of them is the interval
 DAY_MS = 86_400_000

@@ -7,8 +7,6 @@ seconds early or late lands where the service will put it.
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -18,9 +16,11 @@ import numpy as np
 from service.errors import DataError
 from service.history import History, is_missing
 from service.humanize import many
-from service.processing.alignment import Verdict, assign_slots
+from service.processing.alignment import Verdict
 from service.processing.missing_codes import Codes
 from service.records import Float64, Int64
+from training.data.durations import format_duration
+from training.data.slots import assign_slots
 
 #: A gap beyond this many slots makes the service start a stream afresh, unless a manifest says otherwise.
 MAX_GAP = 512
@@ -29,8 +29,6 @@ MAX_CELLS = 200_000_000
 #: From so many cells on, so large a share of the slots has to hold a reading.
 SPARSE_CELLS, SPARSE_SHARE = 5_000_000, 0.01
 
-_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_LONGEST_MS = 1_000 * 366 * _UNITS_MS["d"]
 _DROPPED = [int(verdict) for verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verdict.LATE)]
 
 
@@ -166,42 +164,6 @@ def _check_size(slots: Int64, cells: int, interval_ms: int) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Where a panel is cut: rows [0, train_end), [train_end, validation_end), and hold-out [validation_end, end)."""
-
-    train_end: int
-    validation_end: int
-    end: int
-
-    @classmethod
-    def parse(cls, text: str | None, rows: int) -> Split:
-        """`8640,2880,2880` (rows of the grid) or `.7,.1,.2` (fractions of it): train, validation, hold-out, from the
-        first row on. None = `.7,.1,.2`. Raises DataError."""
-        text = text or ".7,.1,.2"
-        try:
-            parts = [float(part) for part in text.split(",")]
-        except ValueError:
-            parts = []
-        if len(parts) != 3 or not all(0 < part < math.inf for part in parts):
-            raise DataError(f"--split {text!r} is not three positive numbers", "for example 8640,2880,2880 or .7,.1,.2")
-        if all(part < 1 for part in parts):
-            if sum(parts) > 1 + 1e-9:
-                raise DataError(
-                    f"--split {text!r}: the fractions are {sum(parts):g} together", "they must not exceed 1"
-                )
-            cuts = [round(rows * cut) for cut in np.cumsum(parts).tolist()]
-        elif any(part != int(part) for part in parts):
-            raise DataError(f"--split {text!r} mixes rows and fractions", "give three of the one or of the other")
-        else:
-            cuts = [int(cut) for cut in np.cumsum(parts).tolist()]
-        if cuts[2] > rows:
-            raise DataError(f"--split {text!r} needs {cuts[2]:,} rows, the grid has {rows:,}", "give smaller parts")
-        if not 0 < cuts[0] < cuts[1] < cuts[2]:
-            raise DataError(f"--split {text!r} leaves a part of {rows:,} rows empty", "give larger parts or more data")
-        return cls(*cuts)
-
-
 def fingerprint(panel: Panel) -> str:
     """sha256 over the names, stamps and readings of a panel: the same data, the same word."""
     digest = hashlib.sha256("\0".join(panel.streams).encode())
@@ -209,64 +171,3 @@ def fingerprint(panel: Panel) -> str:
     for row in panel.fed:
         digest.update(np.where(np.isnan(row), np.nan, row).astype("<f8").tobytes())
     return digest.hexdigest()
-
-
-def parse_duration(text: str) -> int:
-    """`500ms`, `90s`, `15min` or `15m`, `1h`, `7d`, `2w`, or several together (`1h30m`), to ms. Raises DataError."""
-    plain = text.replace(" ", "").lower()
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d|w)", plain)
-    total = sum(float(count) * _UNITS_MS[unit] for count, unit in parts)
-    if (
-        not parts
-        or "".join(count + unit for count, unit in parts) != plain
-        or not 1 <= total <= _LONGEST_MS
-        or total != int(total)
-    ):
-        raise DataError(f"{text!r} is not a duration", "for example 30s, 15min, 1h, 24h or 7d")
-    return int(total)
-
-
-def format_duration(milliseconds: int) -> str:
-    """The shortest exact way to write it: 3,600,000 -> `1h`."""
-    for unit in ("w", "d", "h", "min", "s"):
-        if milliseconds % _UNITS_MS[unit] == 0 and (unit != "w" or milliseconds > _UNITS_MS["w"]):
-            return f"{milliseconds // _UNITS_MS[unit]}{unit}"
-    return f"{milliseconds}ms"
-
-
-def parse_season(text: str | None, interval_ms: int) -> int | None:
-    """A season in ms, or None for none. Raises DataError unless it is a whole number, at least two, of intervals."""
-    if text is None or text.strip().lower() in ("", "none", "no", "0"):
-        return None
-    season_ms = parse_duration(text)
-    if season_ms % interval_ms or season_ms < 2 * interval_ms:
-        interval = format_duration(interval_ms)
-        raise DataError(f"a season of {text} is not a whole number of intervals of {interval}", "change --season")
-    return season_ms
-
-
-def parse_seasons(text: str | None, interval_ms: int) -> tuple[int, ...]:
-    """No, one or two seasons in ms (`24h,7d`). Raises DataError for more, and unless the second is the longer."""
-    seasons = tuple(filter(None, (parse_season(word, interval_ms) for word in (text or "").split(","))))
-    if len(seasons) > 2:
-        raise DataError(f"--season {text!r} names {len(seasons)} seasons", "name one or two, as 24h,7d")
-    if seasons != tuple(sorted(set(seasons))):
-        raise DataError(f"--season {text!r}: the second season is not the longer one", "name the shorter first")
-    return seasons
-
-
-def format_seasons(seasons_ms: tuple[int, ...]) -> str:
-    """For people: `no season`, `season 1d`, `seasons 1d and 7d`."""
-    if not seasons_ms:
-        return "no season"
-    return f"season{'s' * (len(seasons_ms) > 1)} {' and '.join(map(format_duration, seasons_ms))}"
-
-
-def trailing_means(values: Float64, width: int) -> Float64:
-    """[streams, T] the mean of the observed among each row and the `width` - 1 before it; NaN where there are none."""
-    if width == 1:
-        return values
-    padded = np.concatenate([np.full((len(values), width - 1), np.nan), values], axis=1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
-    observed = np.count_nonzero(~np.isnan(windows), axis=2)
-    return np.where(observed > 0, np.nansum(windows, axis=2) / np.maximum(observed, 1), np.nan)

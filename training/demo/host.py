@@ -19,7 +19,6 @@ import polars as pl
 from service.app import Service
 from service.broker.memory.broker import MemoryBroker
 from service.broker.port import Broker, Consumer
-from service.bundle import MANIFEST
 from service.commands.simulate import feed
 from service.delivery.connect import kafka_broker
 from service.errors import EddycastError
@@ -28,13 +27,13 @@ from service.settings.groups import BundleSettings, HttpSettings, TopicSettings
 from service.settings.load import Settings
 from service.settings.security import KafkaSettings
 from service.simulation import merge
-from training.demo.output_reader import Group
+from training.demo.output_reader import PassiveListener
 
 #: How long a service may take to be ready, and to stop.
 START_S, STOP_S = 60.0, 12.0
 
 
-class Site(Protocol):
+class Host(Protocol):
     """A running service. Close it."""
 
     url: str  # of its metrics
@@ -50,15 +49,15 @@ class Site(Protocol):
         """Stop everything that was started here."""
 
 
-def open_site(kafka: str | None, bundle: Path, port: int, folder: Path) -> Site:
+def start_host(kafka: str | None, bundle: Path, port: int, folder: Path) -> Host:
     """A service that is ready, with `bundle`; logs and files for its processes go to `folder`."""
-    site = InProcess(bundle, port) if kafka is None else OverKafka(kafka, bundle, port, folder)
+    host = InProcess(bundle, port) if kafka is None else OverKafka(kafka, bundle, port, folder)
     try:
-        site.wait_until_ready()
+        host.wait_until_ready()
     except BaseException:
-        site.close()
+        host.close()
         raise
-    return site
+    return host
 
 
 class InProcess:
@@ -82,11 +81,11 @@ class InProcess:
         self.url = self._service.url or ""
 
     def consumer(self) -> Consumer:
-        """See `Site`."""
-        return self._broker.consumer(self._settings.topics.output, "demo", Group())
+        """See `Host`."""
+        return self._broker.consumer(self._settings.topics.output, "demo", PassiveListener())
 
     def feed(self, history: History, speed: float) -> Callable[[], bool]:
-        """See `Site`."""
+        """See `Host`."""
         thread = self._start("sensors", lambda: self._send(history, speed))
         self._threads.append(thread)
 
@@ -97,7 +96,7 @@ class InProcess:
         return going
 
     def close(self) -> None:
-        """See `Site`."""
+        """See `Host`."""
         self._stop.set()
         for thread in self._threads:
             thread.join(STOP_S)
@@ -154,11 +153,11 @@ class OverKafka:
             time.sleep(0.2)
 
     def consumer(self) -> Consumer:
-        """See `Site`."""
-        return self._broker.consumer(self.topics.output, f"{self.name}-watch", Group())
+        """See `Host`."""
+        return self._broker.consumer(self.topics.output, f"{self.name}-reader", PassiveListener())
 
     def feed(self, history: History, speed: float) -> Callable[[], bool]:
-        """See `Site`."""
+        """See `Host`."""
         data = self._folder / "readings.parquet"
         write_long(history, data)
         arguments = (f"--topic={self.topics.input}", f"--kafka={self._servers}", f"--speed={speed}")
@@ -173,7 +172,7 @@ class OverKafka:
         return going
 
     def close(self) -> None:
-        """See `Site`."""
+        """See `Host`."""
         for process in self._processes:
             process.terminate()
         for process in self._processes:
@@ -211,15 +210,6 @@ def write_long(history: History, path: Path) -> None:
         {"stream": names.gather(readings.stream), "timestamp": readings.timestamps, "value": readings.values[:, 0]}
     )
     frame.write_parquet(path)
-
-
-def publish(bundle: Path, to: Path) -> Path:
-    """Copy a bundle to where services look for it; the manifest last, so that nobody sees half a bundle."""
-    to.mkdir(parents=True, exist_ok=True)
-    (to / MANIFEST).unlink(missing_ok=True)
-    for file in sorted(bundle.iterdir(), key=lambda file: file.name == MANIFEST):
-        (to / file.name).write_bytes(file.read_bytes())
-    return to
 
 
 def _free_port() -> int:

@@ -14,7 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from training.fitting.recurrent import Report
+from training.fitting.recurrent import TrainingProgress
 from training.progress import training_bar
 
 #: Seconds between two lines where there is no terminal.
@@ -34,8 +34,8 @@ class StreamLine:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """Everything on the screen at one moment."""
+class LiveState:
+    """Everything on the live at one moment."""
 
     when: str  # stream time
     share: float  # of the readings that have come
@@ -53,7 +53,7 @@ class View:
         return sum(ratios) / len(ratios) if ratios else math.nan
 
 
-class Screen:
+class LiveView:
     """Shows views until it is left."""
 
     def __init__(self, console: Console, horizon: str) -> None:
@@ -70,7 +70,7 @@ class Screen:
         if self._live:
             self._live.stop()
 
-    def show(self, view: View) -> None:
+    def show(self, view: LiveState) -> None:
         """Draw a view; without a terminal, say it in a line if the last one is some seconds old."""
         if self._live:
             self._live.update(Group(_summary(view), _streams(view, self._horizon)))
@@ -79,7 +79,7 @@ class Screen:
             self._console.print(plain_line(view), soft_wrap=True)
 
 
-def plain_line(view: View) -> str:
+def plain_line(view: LiveState) -> str:
     """A view in one line of text."""
     ratio = view.against_naive
     error = "no error yet" if math.isnan(ratio) else f"error {ratio:.2f} of last value's"
@@ -90,7 +90,7 @@ def plain_line(view: View) -> str:
 
 
 @contextmanager
-def training_progress(console: Console, what: str) -> Iterator[Report]:
+def training_progress(console: Console, what: str) -> Iterator[TrainingProgress]:
     """A bar on a terminal, a line every few seconds elsewhere; give what is yielded to the training."""
     if console.is_terminal:
         with training_bar(console, what) as bar:
@@ -107,7 +107,7 @@ def training_progress(console: Console, what: str) -> Iterator[Report]:
     yield report
 
 
-def _summary(view: View) -> Table:
+def _summary(view: LiveState) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 3, 0, 0))
     table.add_row(f"[bold]{view.when}[/bold]", f"{view.share:.0%} of the hold-out", f"{view.streams} streams")
     table.add_row(
@@ -116,7 +116,7 @@ def _summary(view: View) -> Table:
     return table
 
 
-def _streams(view: View, horizon: str) -> Table:
+def _streams(view: LiveState, horizon: str) -> Table:
     table = Table()
     table.add_column("stream")
     heads = ("now", "next (80 %)", f"in {horizon} (80 %)", "error lately", "naive's", "ratio")

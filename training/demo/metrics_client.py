@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.observability.metrics import PREFIX
+from service.observability.metrics import METRIC_PREFIX
 from service.records import Float64
 
 
@@ -62,13 +62,13 @@ def parse(text: str) -> Snapshot:
     plain = {sample.name: sample.value for sample in samples if not sample.labels}
 
     def histogram(name: str) -> Histogram:
-        buckets = [(float(s.labels["le"]), s.value) for s in samples if s.name == f"{PREFIX}{name}_bucket"]
+        buckets = [(float(s.labels["le"]), s.value) for s in samples if s.name == f"{METRIC_PREFIX}{name}_bucket"]
         return Histogram(*np.array(sorted(buckets), np.float64).reshape(-1, 2).T)
 
     return Snapshot(
-        plain.get(PREFIX + "records_total", 0.0),
-        plain.get(PREFIX + "forecasts_total", 0.0),
-        plain.get(PREFIX + "streams", 0.0),
+        plain.get(METRIC_PREFIX + "records_total", 0.0),
+        plain.get(METRIC_PREFIX + "forecasts_total", 0.0),
+        plain.get(METRIC_PREFIX + "streams", 0.0),
         histogram("service_seconds"),
         histogram("end_to_end_acknowledged_seconds"),
     )

@@ -13,14 +13,14 @@ from service.records import Float64, Int64, PartitionBatch
 from training.data.panel import Panel
 from training.evaluation.metrics import Figure
 from training.evaluation.plot import Gallery
-from training.evaluation.protocols.judge import Array, Chunk, Judge
+from training.evaluation.protocols.scoring import Array, Chunk, Scorer
 from training.evaluation.protocols.task import Task
 
 #: The running error is over this many completed forecasts of a stream, at most.
 RECENT = 96
 
 
-class Group:
+class PassiveListener:
     """A consumer group's listener that has nothing to hand over."""
 
     def assigned(self, partitions: Collection[int]) -> None:
@@ -33,7 +33,7 @@ class Group:
         """Nothing to forget."""
 
 
-class Watch:
+class OutputReader:
     """Everything that the demo knows of the forecasts, from the output topic alone.
 
     The tasks' panel holds what came; a forecast is judged once its targets have arrived. The first task's figures are
@@ -43,7 +43,7 @@ class Watch:
     def __init__(self, consumer: Consumer, manifest: Manifest, tasks: Sequence[Task]) -> None:
         self._consumer, self.panel = consumer, tasks[0].panel
         self._levels, self._horizon = manifest.quantiles, manifest.horizon
-        self._judges = [Judge(task, manifest.name, manifest.quantiles) for task in tasks]
+        self._scorers = [Scorer(task, manifest.name, manifest.quantiles) for task in tasks]
         self.gallery = Gallery(self.panel, manifest, tasks[0].end)
         self._index = {name.encode(): i for i, name in enumerate(self.panel.streams)}
         self._recent = Recent(self.panel, manifest.horizon)
@@ -67,8 +67,8 @@ class Watch:
             self.last[name] = record
         self.received += len(records)
         self.now_ms = max(self.now_ms, *(record["timestamp"] for record in records))
-        for judge in self._judges:
-            judge.take(chunk)
+        for scorer in self._scorers:
+            scorer.take(chunk)
         self.gallery.add(chunk)
         self._recent.add(chunk.stream, chunk.row, chunk.multi_step[..., self._levels.index(0.5)])
 
@@ -87,11 +87,11 @@ class Watch:
 
     def figures(self) -> list[Figure]:
         """The whole hold-out so far: all streams, each stream, and all one step ahead."""
-        return [figure for i, judge in enumerate(self._judges) for figure in judge.figures(per_stream=i == 0)]
+        return [figure for i, scorer in enumerate(self._scorers) for figure in scorer.figures(per_stream=i == 0)]
 
 
 class Recent:
-    """The medians of the last forecasts of each stream, to judge them when their last target has come."""
+    """The medians of the last forecasts of each stream, to scorer them when their last target has come."""
 
     def __init__(self, panel: Panel, horizon: int) -> None:
         self._values, self._horizon = panel.values, horizon

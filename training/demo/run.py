@@ -16,18 +16,23 @@ from service.bundle import Manifest
 from service.history import History, read_history
 from service.observability.log import configure_log
 from service.writing import check_writable
+from training.bundle_directory import install
+from training.data.durations import format_duration
 from training.data.interval import infer_interval
-from training.data.panel import Panel, Split, format_duration, make_panel
-from training.demo.host import Site, open_site, publish
-from training.demo.live_view import Screen, StreamLine, View, training_progress
+from training.data.panel import Panel, make_panel
+from training.data.split import Split
+from training.demo.host import Host, start_host
+from training.demo.live_view import LiveState, LiveView, StreamLine, training_progress
 from training.demo.metrics_client import Snapshot, scrape
-from training.demo.output_reader import Watch
+from training.demo.options import DemoOptions
+from training.demo.output_reader import OutputReader
 from training.evaluation.metrics import Figure
 from training.evaluation.plot import require_matplotlib
-from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.protocols.windows import ltsf_tasks
 from training.evaluation.report import figures_table, results, write_json
-from training.train import Recipe, train_bundle
+from training.recipe import Recipe
+from training.train import train_bundle
 
 DAY_MS = 86_400_000
 SPLIT = ".75,.1,.15"
@@ -49,45 +54,35 @@ class Speed:
     after: Snapshot | None
 
 
-def run_demo(
-    *,
-    kafka: str | None = None,
-    out: Path = Path("build/demo"),
-    source: str = "sample:sensors",
-    family: str = "lstm",
-    seconds: float = 45.0,
-    port: int = 0,
-    seed: int = 0,
-    epochs: int | None = None,
-    console: Console | None = None,
-) -> list[Figure]:
-    """Learn from `source`, publish, stream its hold-out through the service, judge what comes out.
+def run_demo(options: DemoOptions, console: Console | None = None) -> list[Figure]:
+    """Train, publish the bundle, stream the hold-out through the service, and score what comes out.
 
-    The hold-out passes in about `seconds`, in this process or, given `kafka` (HOST:PORT), through processes of their
-    own over Kafka. Metrics are served at `port` (0 = any free one) meanwhile. `out` gets the bundle, the figures
-    (demo.json) and a picture (forecasts.png). Raises EddycastError.
+    The hold-out is streamed in about `options.seconds`: through a service in this process or, given `options.kafka`,
+    through processes of their own over Kafka. Metrics are served at `options.port` meanwhile. `options.out` gets the
+    bundle, the figures (demo.json), a picture (forecasts.png) and the log. Raises EddycastError.
     """
     require_matplotlib()
     console = console or Console(width=None if sys.stdout.isatty() else 120)
+    out = options.out
     check_writable(out / "demo.log")
     with (out / "demo.log").open("w") as log:
         configure_log("console", "info", log)
-        panel, history, split = _learn_from(source, console)
-        manifest, bundle = _train(panel, split, Recipe(family=family, seed=seed, epochs=epochs), out, console)
-        site = open_site(kafka, bundle, port, out)
+        panel, history, split = _read(options.data, console)
+        manifest, bundle = _train(panel, split, options, console)
+        host = start_host(options.kafka, bundle, options.port, out)
         try:
-            console.print(f"[bold]3. Stream[/bold] {_where(kafka)}, metrics at {site.url}/metrics")
-            tasks = ltsf_tasks(panel, Ask.of(manifest, split, DAY_MS))
-            watch = Watch(site.consumer(), manifest, tasks)
-            speed = _stream(site, watch, history, panel, split, seconds, console)
+            console.print(f"[bold]3. Stream[/bold] {_where(options.kafka)}, metrics at {host.url}/metrics")
+            tasks = ltsf_tasks(panel, TaskOptions.of(manifest, split, DAY_MS))
+            reader = OutputReader(host.consumer(), manifest, tasks)
+            speed = _stream(host, reader, history, panel, split, options.seconds, console)
         finally:
-            site.close()
-    figures = watch.figures()
-    _conclude(watch, figures, speed, source, out, console)
+            host.close()
+    figures = reader.figures()
+    _conclude(reader, figures, speed, options, console)
     return figures
 
 
-def _learn_from(source: str, console: Console) -> tuple[Panel, History, Split]:
+def _read(source: str, console: Console) -> tuple[Panel, History, Split]:
     history = read_history(source)
     panel = make_panel(history, infer_interval(history))
     split = Split.parse(SPLIT, len(panel))
@@ -100,51 +95,53 @@ def _learn_from(source: str, console: Console) -> tuple[Panel, History, Split]:
     return panel, history, split
 
 
-def _train(panel: Panel, split: Split, wish: Recipe, out: Path, console: Console) -> tuple[Manifest, Path]:
-    """A bundle that forecasts a day ahead, where services look for it."""
-    horizon = DAY_MS // panel.interval_ms
-    recipe = Recipe(family=wish.family, horizon=horizon, season_ms=DAY_MS, seed=wish.seed, epochs=wish.epochs)
+def _train(panel: Panel, split: Split, options: DemoOptions, console: Console) -> tuple[Manifest, Path]:
+    """Train a bundle that forecasts a day ahead, and install it where the service looks for it."""
+    out, horizon = options.out, DAY_MS // panel.interval_ms
+    recipe = Recipe(options.family, horizon, seasons_ms=(DAY_MS,), seed=options.seed, epochs=options.epochs)
     started = time.monotonic()
     with training_progress(console, f"   training {recipe.family}") as report:
         manifest, _ = train_bundle(panel, recipe, split, out / "trained", report)
-    bundle = publish(out / "trained", out / "bundle")
+    bundle = install(out / "trained", out / "bundle")
     took, memory = f"{time.monotonic() - started:.0f} s", f"{manifest.row_bytes:,} bytes of memory a stream"
     console.print(f"[bold]2. Publish[/bold] {manifest.label} to {bundle}: trained and scored in {took}, {memory}")
     return manifest, bundle
 
 
 def _stream(
-    site: Site, watch: Watch, history: History, panel: Panel, split: Split, seconds: float, console: Console
+    host: Host, reader: OutputReader, history: History, panel: Panel, split: Split, seconds: float, console: Console
 ) -> Speed:
     """Catch up with the last weeks at once, then let the hold-out pass at a pace."""
     start = int(panel.timestamps[split.validation_end])
     end = int(panel.timestamps[split.end - 1]) + panel.interval_ms
     past, live = history.between(start - CATCH_UP_MS, start), history.between(start, end)
     began = time.monotonic()
-    sending = site.feed(past, 0.0)
-    _follow(watch, len(past), sending)
-    caught_up = watch.received
+    sending = host.feed(past, 0.0)
+    _follow(reader, len(past), sending)
+    caught_up = reader.received
     rate = caught_up / (time.monotonic() - began)
-    before = scrape(site.url)
+    before = scrape(host.url)
     pace = (end - start) / 1000 / seconds
-    sending = site.feed(live, pace)
-    with Screen(console, format_duration(watch.horizon_ms)) as screen:
-        display = Display(site, watch, screen, before, len(past) + len(live))
+    sending = host.feed(live, pace)
+    with LiveView(console, format_duration(reader.horizon_ms)) as live_view:
+        display = Display(host, reader, live_view, before, len(past) + len(live))
         try:
-            _follow(watch, len(past) + len(live), sending, display)
+            _follow(reader, len(past) + len(live), sending, display)
             display(last=True)
         except KeyboardInterrupt:
             console.print("   stopped early: what follows is about what has passed")
-    return Speed(caught_up, rate, watch.received - caught_up, before, scrape(site.url))
+    return Speed(caught_up, rate, reader.received - caught_up, before, scrape(host.url))
 
 
 class Display:
     """Turns what is known at a moment into a view, a few times a second."""
 
-    def __init__(self, site: Site, watch: Watch, screen: Screen, before: Snapshot | None, expected: int) -> None:
-        self._site, self._watch, self._screen, self._before = site, watch, screen, before
-        self._first, self._expected = watch.received, expected
-        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), watch.received)], maxlen=20)
+    def __init__(
+        self, host: Host, reader: OutputReader, live_view: LiveView, before: Snapshot | None, expected: int
+    ) -> None:
+        self._host, self._reader, self._live_view, self._before = host, reader, live_view, before
+        self._first, self._expected = reader.received, expected
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), reader.received)], maxlen=20)
         self._next = 0.0
 
     def __call__(self, last: bool = False) -> None:
@@ -153,14 +150,14 @@ class Display:
         if now < self._next and not last:
             return
         self._next = now + 0.25
-        self._marks.append((now, self._watch.received))
+        self._marks.append((now, self._reader.received))
         (then, received), (_, latest) = self._marks[0], self._marks[-1]
-        snapshot = scrape(self._site.url)
+        snapshot = scrape(self._host.url)
         waits = snapshot.end_to_end if snapshot else None
         if waits and self._before:
             waits = waits.since(self._before.end_to_end)
-        view = View(
-            when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(self._watch.now_ms / 1000)),
+        view = LiveState(
+            when=time.strftime("%Y-%m-%d %H:%M", time.gmtime(self._reader.now_ms / 1000)),
             share=(latest - self._first) / max(1, self._expected - self._first),
             streams=int(snapshot.streams) if snapshot else 0,
             forecasts=latest - self._first,
@@ -169,12 +166,12 @@ class Display:
             p99=waits.quantile(0.99) if waits else float("nan"),
             lines=self._lines(),
         )
-        self._screen.show(view)
+        self._live_view.show(view)
 
     def _lines(self) -> list[StreamLine]:
         lines = []
-        for name, error, naive in self._watch.running():
-            record: dict[str, Any] = self._watch.last.get(name, {})
+        for name, error, naive in self._reader.running():
+            record: dict[str, Any] = self._reader.last.get(name, {})
             if record:
                 levels = [record["quantiles"].index(level) for level in (0.1, 0.5, 0.9)]
                 one, end = ([row[i] for i in levels] for row in (record["one_step"], record["multi_step"][-1]))
@@ -182,11 +179,11 @@ class Display:
         return lines
 
 
-def _follow(watch: Watch, expected: int, sending: Any, display: Display | None = None) -> None:
+def _follow(reader: OutputReader, expected: int, sending: Any, display: Display | None = None) -> None:
     """Read forecasts until there is one for each of the `expected` readings, or none comes any more."""
     heard = time.monotonic()
-    while watch.received < expected:
-        if watch.poll(0.1) or sending():
+    while reader.received < expected:
+        if reader.poll(0.1) or sending():
             heard = time.monotonic()
         elif time.monotonic() - heard > QUIET_S:
             return
@@ -194,13 +191,17 @@ def _follow(watch: Watch, expected: int, sending: Any, display: Display | None =
             display()
 
 
-def _conclude(watch: Watch, figures: list[Figure], speed: Speed, source: str, out: Path, console: Console) -> None:
-    console.print("[bold]4. How good, how fast[/bold]")
+def _conclude(
+    reader: OutputReader, figures: list[Figure], speed: Speed, options: DemoOptions, console: Console
+) -> None:
+    """Print the tables, and write the figures and the picture."""
+    out, source = options.out, options.data
+    console.print("[bold]4. Accuracy and speed[/bold]")
     console.print(figures_table(figures, "ltsf", "the forecasts of the output topic"))
     console.print(_speed_table(speed))
     write_json(out / "demo.json", results("ltsf", source, figures))
     picture = out / "forecasts.png"
-    watch.gallery.draw(picture, f"{source}: forecasts of the service against what came", UNITS)
+    reader.gallery.draw(picture, f"{source}: forecasts of the service against what came", UNITS)
     console.print(f"picture: {picture}   figures: {out / 'demo.json'}   log: {out / 'demo.log'}")
 
 

@@ -1,4 +1,4 @@
-"""Backtests: an exported bundle, driven by the service's own path over history, judged beside the yardsticks.
+"""Backtests: an exported bundle, driven by the service's own path over history, judged beside the baselines.
 
 All observations pass once, in time order, so the state is carried from the first row to the last; at every origin the
 forecast is made before the next observation is seen. `training.evaluation.protocols` says what is judged.
@@ -20,18 +20,20 @@ from service.processing.replay import replay
 from service.records import Int64
 from service.sealing.trust import Trust
 from service.simulation import merge
-from training.data.panel import Panel, Split, format_duration
+from training.data.durations import format_duration
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols import protocol_of
 from training.evaluation.protocols.book import free_run
-from training.evaluation.protocols.judge import Chunk, Judge, Observer
-from training.evaluation.protocols.task import Ask, Task
+from training.evaluation.protocols.scoring import Chunk, Observer, Scorer
+from training.evaluation.protocols.task import Task, TaskOptions
 
 #: (readings done, readings in all)
-Report = Callable[[int, int], None]
+ScoringProgress = Callable[[int, int], None]
 
 
-def no_report(_done: int, _total: int) -> None:
+def no_progress(_done: int, _total: int) -> None:
     """Tells nobody."""
 
 
@@ -44,10 +46,10 @@ def backtest(
     horizons: Sequence[int] | None = None,
     season_ms: int | None = None,
     per_stream: bool = False,
-    report: Report = no_report,
+    report: ScoringProgress = no_progress,
     trust: Trust | None = None,
 ) -> list[Figure]:
-    """Score a bundle and the yardsticks by a protocol.
+    """Score a bundle and the baselines by a protocol.
 
     One figure for each task and model (of `rolling` and `ltsf`: each of `horizons`, the bundle's own unless given, then
     one step ahead); `per_stream` adds one for each stream. `split` None: the protocol's own. `season_ms` serves
@@ -57,43 +59,43 @@ def backtest(
     runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
     if manifest.kind == "counter" and not rules.counters:
-        raise DataError(f"{protocol} judges gauges alone, the bundle is for a counter", "use --protocol rolling")
+        raise DataError(f"{protocol} scorers gauges alone, the bundle is for a counter", "use --protocol rolling")
     panel = data if isinstance(data, Panel) else rules.panel(data, manifest)
     check_fit(manifest, panel)
     split = split or Split.parse(rules.split, len(panel))
-    tasks = rules.tasks(judged_of(panel, manifest), Ask.of(manifest, split, season_ms, horizons))
-    figures = judge_tasks(runtime, tasks, panel, per_stream=per_stream, report=report)
+    tasks = rules.tasks(target_streams(panel, manifest), TaskOptions.of(manifest, split, season_ms, horizons))
+    figures = score_tasks(runtime, tasks, panel, per_stream=per_stream, report=report)
     return rules.finish(figures)
 
 
-def judge_tasks(
+def score_tasks(
     runtime: Runtime,
     tasks: Sequence[Task],
     panel: Panel,
     *,
     per_stream: bool = False,
     observers: Mapping[int, Sequence[Observer]] | None = None,
-    report: Report = no_report,
+    report: ScoringProgress = no_progress,
 ) -> list[Figure]:
-    """Forecast a panel at the origins of all tasks in one pass, and judge. `observers` by the place of their task."""
+    """Forecast a panel at the origins of all tasks in one pass, and scorer. `observers` by the place of their task."""
     manifest, told = runtime.manifest, observers or {}
-    judges = [Judge(task, manifest.name, manifest.quantiles, told.get(i, ())) for i, task in enumerate(tasks)]
-    passing = [judge for judge in judges if judge.task.source != "fed_back"]
+    scorers = [Scorer(task, manifest.name, manifest.quantiles, told.get(i, ())) for i, task in enumerate(tasks)]
+    passing = [scorer for scorer in scorers if scorer.task.source != "fed_back"]
     if passing:
-        origins = np.unique(np.concatenate([judge.task.origins for judge in passing]))
-        for chunk in drive(runtime, panel.rows(0, max(judge.task.end for judge in passing)), origins, report):
-            for judge in passing:
-                judge.take(chunk)
-    for judge in judges:
-        if judge.task.source == "fed_back":
-            for chunk in free_run(runtime, judge.task):
-                judge.add(chunk.stream, chunk.row, chunk.multi_step)
-    return [figure for judge in judges for figure in judge.figures(per_stream)]
+        origins = np.unique(np.concatenate([scorer.task.origins for scorer in passing]))
+        for chunk in drive(runtime, panel.rows(0, max(scorer.task.end for scorer in passing)), origins, report):
+            for scorer in passing:
+                scorer.take(chunk)
+    for scorer in scorers:
+        if scorer.task.source == "fed_back":
+            for chunk in free_run(runtime, scorer.task):
+                scorer.add(chunk.stream, chunk.row, chunk.multi_step)
+    return [figure for scorer in scorers for figure in scorer.figures(per_stream)]
 
 
-def drive(runtime: Runtime, panel: Panel, origins: Int64, report: Report = no_report) -> Iterator[Chunk]:
+def drive(runtime: Runtime, panel: Panel, origins: Int64, report: ScoringProgress = no_progress) -> Iterator[Chunk]:
     """All readings of a panel through the service's own path in time order; forecasts at the rows `origins`, a chunk a
-    target: the streams are those of `judged_of`."""
+    target: the streams are those of `target_streams`."""
     readings = merge(panel.history())
     names = [name.encode() for name in readings.streams]
     index = np.array([panel.streams.index(name) // panel.width for name in readings.streams], np.int64)
@@ -133,6 +135,6 @@ def check_fit(manifest: Manifest, panel: Panel) -> None:
         )
 
 
-def judged_of(panel: Panel, manifest: Manifest) -> Panel:
+def target_streams(panel: Panel, manifest: Manifest) -> Panel:
     """The streams of a panel that a bundle forecasts: the channels in the places of its targets."""
     return panel.only([panel.channels[place] for place in manifest.target_channels]) if panel.channels else panel

@@ -13,10 +13,10 @@ import numpy as np
 from service.records import Float64, Int64
 
 #: (stream [n], origin [n], ahead [leads], all in rows of the panel) -> forecast [n, leads]
-Yardstick = Callable[[Int64, Int64, Int64], Float64]
+Baseline = Callable[[Int64, Int64, Int64], Float64]
 
 
-def naive(values: Float64) -> Yardstick:
+def naive(values: Float64) -> Baseline:
     """The last value observed at or before the origin. `values` is [streams, T], NaN = missing."""
     filled = _last_observed(values, 1)
 
@@ -26,7 +26,7 @@ def naive(values: Float64) -> Yardstick:
     return forecast
 
 
-def seasonal_naive(values: Float64, season: int) -> Yardstick:
+def seasonal_naive(values: Float64, season: int) -> Baseline:
     """The last value observed a whole number of seasons (of `season` rows) before the target, known at the origin."""
     filled, fallback = _last_observed(values, season), naive(values)
 

@@ -1,4 +1,4 @@
-"""Where a model's errors lie: by step ahead, by hour of the day, and how often its quantiles hold. Watches a judge."""
+"""Where a model's errors lie: by step ahead, by hour of the day, and how often its quantiles hold. Watches a scorer."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.records import Float64
-from training.evaluation.protocols.judge import Judged
+from training.evaluation.protocols.scoring import ScoredBatch
 from training.evaluation.protocols.task import Task
 
 HOURS = 24
 HOUR_MS = 3_600_000
 
 
-class Anatomy:
-    """Sums over what is judged; call it as a judge's observer."""
+class ErrorBreakdown:
+    """Sums over what is judged; call it as a scorer's observer."""
 
     def __init__(self, task: Task, model: str, levels: Sequence[float]) -> None:
         self._task, self._model, self.levels = task, model, tuple(levels)
@@ -26,7 +26,7 @@ class Anatomy:
         self._hours = np.zeros(HOURS)
         self._below = np.zeros(len(self.levels))
 
-    def __call__(self, batch: Judged) -> None:
+    def __call__(self, batch: ScoredBatch) -> None:
         """Count a batch."""
         known = ~np.isnan(batch.target)
         stamps = self._task.panel.timestamps[batch.row[:, None] + self.ahead]

@@ -11,13 +11,14 @@ import numpy as np
 
 from service.model.loading import load_runtime
 from service.sealing.trust import Trust
-from training.data.panel import Panel, Split
-from training.evaluation.backtest import Report, judge_tasks, judged_of, no_report
-from training.evaluation.error_breakdown import Anatomy
+from training.data.panel import Panel
+from training.data.split import Split
+from training.evaluation.backtest import ScoringProgress, no_progress, score_tasks, target_streams
+from training.evaluation.error_breakdown import ErrorBreakdown
 from training.evaluation.metrics import Figure
 from training.evaluation.plot import plot_forecasts, require_matplotlib
 from training.evaluation.protocols import protocol_of
-from training.evaluation.protocols.task import Ask
+from training.evaluation.protocols.task import TaskOptions
 from training.evaluation.report import number, remarks
 
 _COLORS = {"naive": "#999999", "seasonal_naive": "#d08a2e"}
@@ -27,7 +28,7 @@ img{max-width:100%}table{border-collapse:collapse}td,th{padding:.2em .8em;text-a
 td:first-child,th:first-child{text-align:left}"""
 
 
-def write_page(
+def write_html_report(
     path: Path,
     bundle: Path,
     panel: Panel,
@@ -36,7 +37,7 @@ def write_page(
     *,
     horizons: Sequence[int] | None = None,
     season_ms: int | None = None,
-    report: Report = no_report,
+    report: ScoringProgress = no_progress,
     trust: Trust | None = None,
 ) -> list[Path]:
     """Judge a bundle and write `path` (HTML), with a PNG beside it for each picture: fans of forecasts at several
@@ -47,29 +48,29 @@ def write_page(
     require_matplotlib()
     runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
-    tasks = rules.tasks(judged_of(panel, manifest), Ask.of(manifest, split, season_ms, horizons))
+    tasks = rules.tasks(target_streams(panel, manifest), TaskOptions.of(manifest, split, season_ms, horizons))
     longest = max(
         (i for i, task in enumerate(tasks) if task.source != "fed_back"), key=lambda i: (len(tasks[i].ahead), -i)
     )
-    anatomy = Anatomy(tasks[longest], manifest.name, manifest.quantiles)
-    figures = rules.finish(judge_tasks(runtime, tasks, panel, observers={longest: [anatomy]}, report=report))
+    breakdown = ErrorBreakdown(tasks[longest], manifest.name, manifest.quantiles)
+    figures = rules.finish(score_tasks(runtime, tasks, panel, observers={longest: [breakdown]}, report=report))
     path.parent.mkdir(parents=True, exist_ok=True)
     fans, errors = (path.with_name(f"{path.stem}-{name}.png") for name in ("forecasts", "errors"))
     plot_forecasts(fans, bundle, panel, Split(split.train_end, split.validation_end, tasks[longest].end))
-    _draw(errors, anatomy, rules.measured_on)
+    _draw(errors, breakdown, rules.measured_on)
     title = f"{manifest.label}, {protocol}: {rules.measured_on}"
     path.write_text(_html(title, figures, remarks(figures, protocol), [fans, errors]))
     return [fans, errors]
 
 
-def _draw(path: Path, anatomy: Anatomy, measured_on: str) -> None:
+def _draw(path: Path, breakdown: ErrorBreakdown, measured_on: str) -> None:
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(15, 4.2), layout="constrained", dpi=110)
     lead, reliable, hour = canvas.subplots(1, 3)
     for axis, curves, places, label in (
-        (lead, anatomy.by_lead, anatomy.ahead, "rows ahead"),
-        (hour, anatomy.by_hour, np.arange(24), "hour of the day (UTC)"),
+        (lead, breakdown.by_lead, breakdown.ahead, "rows ahead"),
+        (hour, breakdown.by_hour, np.arange(24), "hour of the day (UTC)"),
     ):
         for model, errors in curves.items():
             axis.plot(places, errors, "." if len(places) == 1 else "-", color=_COLORS.get(model, _MODEL), label=model)
@@ -77,7 +78,7 @@ def _draw(path: Path, anatomy: Anatomy, measured_on: str) -> None:
         axis.set_ylabel(f"mean absolute error ({measured_on})", fontsize=8)
         axis.legend(fontsize=8)
     reliable.plot([0, 1], [0, 1], color="#999999", lw=0.8)
-    reliable.plot(anatomy.levels, anatomy.reliability, "o-", color=_MODEL)
+    reliable.plot(breakdown.levels, breakdown.reliability, "o-", color=_MODEL)
     reliable.set_xlabel("quantile")
     reliable.set_ylabel("share of targets at or under it")
     for axis in (lead, reliable, hour):

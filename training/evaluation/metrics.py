@@ -42,8 +42,8 @@ class Figure(BacktestFigure):
     stream: str | None = None
     task: str = ""  # where a protocol has several at one horizon
     unscaled: tuple[str, ...] = ()  # streams whose MASE denominator is 0 or unknown: reported, not averaged
-    against: dict[str, dict[str, Difference]] = Field(default_factory=dict)  # yardstick, measure
-    relative_mase: float | None = None  # to a published yardstick
+    against: dict[str, dict[str, Difference]] = Field(default_factory=dict)  # baseline, measure
+    relative_mase: float | None = None  # to a published baseline
     relative_wql: float | None = None
 
 
@@ -73,8 +73,7 @@ class Scores:
         counts = known.sum(axis=1)
         loss = np.zeros_like(target)
         for i, level in enumerate(self._levels):
-            distance = target - forecast[..., i]
-            loss += np.maximum(level * distance, (level - 1) * distance)
+            loss += pinball(target - forecast[..., i], level)
         cells = {
             "targets": counts,
             "size": np.abs(target, where=known, out=np.zeros_like(target)).sum(axis=1),
@@ -133,6 +132,12 @@ class Scores:
             return _ratio(float(parts.sum()), float(wholes.sum()))
         known = wholes > 0
         return float((parts[known] / wholes[known]).mean()) if known.any() else None
+
+
+def pinball(error: NDArray[np.floating], levels: float | Float64) -> NDArray[np.floating]:
+    """The quantile loss of `error` = target - forecast, elementwise, for quantiles of these levels (Koenker and
+    Bassett, 1978). `training.models.quantiles.density.pinball` is the same for tensors, averaged over the levels."""
+    return np.maximum(levels * error, (levels - 1) * error)
 
 
 def mase_scales(values: Float64, season: int) -> Float64:

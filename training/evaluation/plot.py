@@ -13,9 +13,12 @@ from service.bundle import Manifest
 from service.errors import MissingExtra
 from service.model.loading import load_runtime
 from service.records import Float64, Int64
-from training.data.panel import Panel, Split, format_duration, trailing_means
-from training.evaluation.backtest import check_fit, drive, judged_of
-from training.evaluation.protocols.judge import Chunk
+from training.data.durations import format_duration
+from training.data.panel import Panel
+from training.data.slot_means import trailing_means
+from training.data.split import Split
+from training.evaluation.backtest import check_fit, drive, target_streams
+from training.evaluation.protocols.scoring import Chunk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,7 +145,7 @@ def plot_forecasts(
     require_matplotlib()
     runtime = load_runtime(bundle)
     check_fit(runtime.manifest, panel)
-    gallery = Gallery(judged_of(panel, runtime.manifest), runtime.manifest, split.end, streams)
+    gallery = Gallery(target_streams(panel, runtime.manifest), runtime.manifest, split.end, streams)
     for chunk in drive(runtime, panel.rows(0, split.end), gallery.origins):
         gallery.add(chunk)
     gallery.draw(path, title, units)

@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.bundle import BacktestFigure, Manifest
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols import protocol_of
 from training.evaluation.protocols.gift import geometric_means
@@ -27,7 +28,7 @@ def results(protocol: str, data: str, figures: Sequence[Figure]) -> dict[str, An
     """`{"protocol", "data", "results": [{"model", "horizon", "origins", "mse", "mae", "wql", "mase", "coverage_80"}]}`.
 
     A measure that does not apply is None. A figure has further keys where they say something: `stream` (of one stream),
-    `task`, `unscaled` (streams that MASE leaves out), `against` (`{yardstick: {measure: [relative difference, low,
+    `task`, `unscaled` (streams that MASE leaves out), `against` (`{baseline: {measure: [relative difference, low,
     high]}}`, a 95 % interval), `relative_mase` and `relative_wql`.
     """
     return {"protocol": protocol, "data": Path(data).name, "results": [_record(figure) for figure in figures]}
@@ -69,7 +70,7 @@ def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-o
 
 
 def remarks(figures: Sequence[Figure], protocol: str) -> list[str]:
-    """What a table does not say, one line each: whether the model differs from the yardsticks by more than noise, which
+    """What a table does not say, one line each: whether the model differs from the baselines by more than noise, which
     streams have no MASE, and the mean of relative scores."""
     lines = []
     measure = protocol_of(protocol).main

@@ -19,7 +19,7 @@ LEAST_BLOCKS = 5  # with fewer, an interval would say more than the data does
 
 
 class Difference(NamedTuple):
-    """The relative difference of a loss to a yardstick's, and its 95 % interval; None where there are too few origins
+    """The relative difference of a loss to a baseline's, and its 95 % interval; None where there are too few origins
     that do not overlap."""
 
     relative: float

@@ -1,7 +1,8 @@
-"""The laws of bad readings: what an impossible value, a new level, or a number out of all bounds may cost a stream.
+"""The invariants of bad readings: what an impossible value, a new level, or a number out of all bounds may cost a
+stream.
 
-As in `training/export/invariants.py`, each is a function that raises LawBroken. A fault is put into a history behind
-two seasons, and what the forecaster then makes of it is compared with what it makes of the same history without.
+As in `training/export/invariants.py`, each is a function that raises InvariantBroken. A fault is put into a history
+behind two seasons, and what the forecaster then makes of it is compared with what it makes of the same history without.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.counters import increases
-from training.export.invariants import Law, LawBroken, stepped
+from training.export.invariants import Invariant, InvariantBroken, stepped
 from training.export.synthetic import sample
 from training.models import Forecaster
-from training.models.forecaster import Unrolled
+from training.models.contract import Unrolled
 from training.models.memory.suspects import ACCEPTED, LARGEST
 
 Array = NDArray[np.float64]
@@ -57,8 +58,10 @@ def one_a_day_costs_a_step_a_day(model: Forecaster) -> None:
     good = np.ones(len(values), bool)
     good[at::DAY] = False
     plain, found = (model.unroll(given, timestamps, [len(values) - 1]) for given in (values, faulty))
-    law = "an impossible reading a day costs a step a day"
-    _compare(law, model, np.where(good[:, None], values, np.nan), (plain, found), slice(at + 2 * DAY, None), ANY, ANY)
+    invariant = "an impossible reading a day costs a step a day"
+    _compare(
+        invariant, model, np.where(good[:, None], values, np.nan), (plain, found), slice(at + 2 * DAY, None), ANY, ANY
+    )
 
 
 def a_new_level_is_accepted(model: Forecaster) -> None:
@@ -82,7 +85,7 @@ def a_new_level_is_accepted(model: Forecaster) -> None:
 
 def numbers_in_numbers_out(model: Forecaster) -> None:
     """Whatever finite numbers come, forecasts, surprises and scores are finite; and `step` says what `unroll` says."""
-    law = "finite readings give finite outputs"
+    invariant = "finite readings give finite outputs"
     random = np.random.default_rng(3)
     values, timestamps = sample(model.target, 120, STREAMS)
     wild = np.array([0.0, 1e-300, -1.0, 65535.0, 1e15, LARGEST, -LARGEST, 1e308, -1e308])
@@ -95,12 +98,14 @@ def numbers_in_numbers_out(model: Forecaster) -> None:
     forecast = np.concatenate([np.zeros_like(started[:1]), started[:-1]]) & came
     for name, known in (("one_step", started), ("multi_step", started), ("scores", forecast)):
         if not np.isfinite(out[name][known]).all():
-            raise LawBroken(law, name, f"{np.count_nonzero(~np.isfinite(out[name][known])):,} are no finite numbers")
+            raise InvariantBroken(
+                invariant, name, f"{np.count_nonzero(~np.isfinite(out[name][known])):,} are no finite numbers"
+            )
     if np.isinf(out["surprise"]).any():
-        raise LawBroken(law, "surprise", "is infinite")
+        raise InvariantBroken(invariant, "surprise", "is infinite")
 
 
-FAULT_LAWS: tuple[Law, ...] = (
+FAULT_INVARIANTS: tuple[Invariant, ...] = (
     impossible_readings_cost_a_step,
     one_a_day_costs_a_step_a_day,
     a_new_level_is_accepted,
@@ -123,7 +128,7 @@ def _history(model: Forecaster) -> tuple[Array, NDArray[np.int64], int]:
 
 
 def _compare(
-    law: str,
+    invariant: str,
     model: Forecaster,
     values: Array,
     outputs: tuple[Unrolled, Unrolled],
@@ -144,4 +149,4 @@ def _compare(
         ratio = found / np.maximum(plain, 1e-9)
         if np.median(ratio) > median or ratio.max() > most:
             said = f"{np.median(ratio):.3g} times that without it in the median stream, {ratio.max():.3g} at the most"
-            raise LawBroken(law, f"{name} one step ahead", said)
+            raise InvariantBroken(invariant, f"{name} one step ahead", said)

@@ -21,30 +21,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.bundle import (
-    FORECAST,
-    GOLDEN,
-    MANIFEST,
-    STEP,
-    BacktestFigure,
-    Manifest,
-    TensorSpec,
-    TrainingRecord,
-    read_manifest,
-    write_manifest,
-)
+from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, BacktestFigure, Manifest, TensorSpec, TrainingRecord
 from service.errors import DataError
+from service.model.manifest_file import read_manifest, write_manifest
 from service.processing.missing_codes import Codes
 from service.sealing.parts import CORE, Part, meaning_of
 from training.data.counters import increases
 from training.data.gaps import usual_gap
-from training.models import Forecaster, Joint, Target
+from training.models import Joint, Target
+from training.models.joint import Model
 from training.models.memory.columns import unroll_memory
 from training.models.quantiles.support import confine
+from training.recipe import Recipe
 
-ROW_LIMIT = 16_384  # bytes of state a stream and target, unless told otherwise
 GOLDEN_STEPS, GOLDEN_BATCH = 96, 3
-Model = Forecaster | Joint
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -83,7 +73,7 @@ class _ForecastGraph(nn.Module):
         return self.model.forecast(timestamp, dict(zip(self.names, state, strict=True)))
 
 
-def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limit: int = ROW_LIMIT) -> Manifest:
+def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limit: int = Recipe.row_limit) -> Manifest:
     """Write `model` as a bundle into `directory`, which is made. Raises DataError for a row over `row_limit` bytes a
     target, and for weights that are no numbers."""
     model = model.eval()

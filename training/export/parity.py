@@ -1,4 +1,5 @@
-"""The law that needs the exported graphs: torch and onnxruntime agree over many carried steps, at odd batch sizes."""
+"""The invariant that needs the exported graphs: torch and onnxruntime agree over many carried steps, at odd batch
+sizes."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from service.bundle import FORECAST, STEP, read_manifest
+from service.bundle import FORECAST, STEP
+from service.model.manifest_file import read_manifest
 from training.export.invariants import TOLERANCE, close, unit_of
 from training.export.synthetic import sample
 from training.models import Forecaster
 
-LAW = "the exported graphs are the forecaster"
+INVARIANT = "the exported graphs are the forecaster"
 #: Rows, and for how many steps they are carried.
 CARRIED = {1: 100, 7: 300, 256: 50}
 FLOAT32 = 5e-7  # digits of a score, that may lie a thousand scales away
@@ -21,7 +23,7 @@ EVERY = 50  # steps between two comparisons of a whole horizon
 
 
 def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int] = CARRIED) -> None:
-    """Bare sessions, no filling up of rows. Raises LawBroken."""
+    """Bare sessions, no filling up of rows. Raises InvariantBroken."""
     manifest = read_manifest(directory)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # rows are few: threads would only wait for each other
@@ -39,13 +41,13 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
             feeds = {"value": values[t][:, None], "timestamp": np.full(batch, timestamps[t]), **state}
             one_step, surprise, scores, *rows = step.run(None, feeds)
             state = dict(zip(state, rows, strict=True))
-            close(LAW, f"one_step, {where}", one_step[:, 0], expected.one_step[t], TOLERANCE, unit[t][:, None])
-            close(LAW, f"surprise, {where}", surprise, expected.surprise[t], 1e-2)
+            close(INVARIANT, f"one_step, {where}", one_step[:, 0], expected.one_step[t], TOLERANCE, unit[t][:, None])
+            close(INVARIANT, f"surprise, {where}", surprise, expected.surprise[t], 1e-2)
             errors, wanted = scores[:, 0, :3], expected.scores[t][:, :3]
             digits = np.abs(np.nan_to_num(wanted)) * FLOAT32 / TOLERANCE
-            close(LAW, f"scores, {where}", errors, wanted, TOLERANCE, np.maximum(unit[t][:, None], digits))
+            close(INVARIANT, f"scores, {where}", errors, wanted, TOLERANCE, np.maximum(unit[t][:, None], digits))
             if t % EVERY == 0:
                 given = {"timestamp": feeds["timestamp"], **state}
                 (multi,) = forecast.run(None, {name: given[name] for name in read})
                 wanted = expected.multi_step[t // EVERY]
-                close(LAW, f"multi_step, {where}", multi[:, :, 0], wanted, TOLERANCE, unit[t][:, None, None])
+                close(INVARIANT, f"multi_step, {where}", multi[:, :, 0], wanted, TOLERANCE, unit[t][:, None, None])

@@ -1,4 +1,5 @@
-"""Streams to hold a forecaster to its laws with: a daily season, a drift, noise, holes, an outage, late starts."""
+"""Streams to hold a forecaster to its invariants with: a daily season, a drift, noise, holes, an outage, late
+starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A family of one's own, `mine.py:Mine` or `package.module:Mine`: loaded, fitted, held to the laws.
+"""A family of one's own, `mine.py:Mine` or `package.module:Mine`: loaded, fitted, held to the invariants.
 
 `docs/forecasters.md` says what such a class is. What goes wrong inside it becomes one line (FamilyError), with the way
 through its author's code where it went wrong there.
@@ -19,17 +19,17 @@ from typing import Any
 import torch
 
 from service.errors import EddycastError, FamilyError
-from training.export.fault_invariants import FAULT_LAWS
-from training.export.invariants import LAWS, bounded_row, shapes
+from training.export.fault_invariants import FAULT_INVARIANTS
+from training.export.invariants import INVARIANTS, bounded_row, shapes
 from training.fitting.problem import Problem
-from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report
+from training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress
 from training.fitting.residuals import fit_offsets
 from training.models import Forecaster
 from training.models.naive import PointForecaster
 
 
 @dataclass(frozen=True)
-class OwnFamily:
+class CustomFamily:
     """`name` as given; `file` is where the class stands. The class may have a `fit(problem, schedule)`, a classmethod
     that gives the fitted forecaster; and a `schedule`, how the gradient fit goes about it."""
 
@@ -58,12 +58,12 @@ class OwnFamily:
             raise failure(f"{self.name} fails {moment}", error, self.file) from error
 
 
-def is_own(family: str) -> bool:
+def is_custom(family: str) -> bool:
     """Whether a family's name is that of a file and a class."""
     return ":" in family
 
 
-def load_own(family: str) -> OwnFamily:
+def load_custom(family: str) -> CustomFamily:
     """Raises FamilyError where there is no such file, module or class, and where it cannot be imported."""
     place, _, name = family.rpartition(":")
     path = Path(place)
@@ -83,10 +83,12 @@ def load_own(family: str) -> OwnFamily:
         made.family = name
     if "revision" not in vars(made):  # that of a class it derives from says nothing of what it changes
         made.revision = None
-    return OwnFamily(family, made, getattr(module, "__file__", None) or file)
+    return CustomFamily(family, made, getattr(module, "__file__", None) or file)
 
 
-def fit_own(own: OwnFamily, problem: Problem, schedule: Schedule, report: Report = no_report) -> Forecaster:
+def fit_custom(
+    own: CustomFamily, problem: Problem, schedule: Schedule, report: TrainingProgress = no_progress
+) -> Forecaster:
     """The fitted forecaster: by its own `fit`, or by gradients if it has anything to learn; a PointForecaster's
     quantiles then follow from its errors, unless its `fit` has set them."""
     torch.manual_seed(schedule.seed)
@@ -111,13 +113,13 @@ def fit_own(own: OwnFamily, problem: Problem, schedule: Schedule, report: Report
     return model.eval()
 
 
-def hold_to_laws(own: OwnFamily, model: Forecaster, row_limit: int) -> None:
-    """Raises FamilyError (LawBroken) at the first law that it breaks."""
-    with own.at("in a check of the laws"), torch.no_grad():
+def check_invariants(own: CustomFamily, model: Forecaster, row_limit: int) -> None:
+    """Raises FamilyError (InvariantBroken) at the first invariant that it breaks."""
+    with own.at("in a check of the invariants"), torch.no_grad():
         bounded_row(model, row_limit)
-        for law in (*LAWS, *FAULT_LAWS):
-            if law is not bounded_row:
-                law(model)
+        for invariant in (*INVARIANTS, *FAULT_INVARIANTS):
+            if invariant is not bounded_row:
+                invariant(model)
 
 
 def failure(what: str, error: Exception, file: str) -> FamilyError:

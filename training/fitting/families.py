@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from service.errors import DataError
-from training.fitting.custom_family import fit_own, is_own, load_own
+from training.fitting.custom_family import fit_custom, is_custom, load_custom
 from training.fitting.iterated import fit_iterated
 from training.fitting.problem import Problem
-from training.fitting.recurrent import Report, Schedule, fit_recurrent, no_report, schedule_of
+from training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress, schedule_of
 from training.fitting.residuals import fit_offsets
 from training.fitting.ridge import fit_linear
 from training.models import (
@@ -28,13 +28,14 @@ from training.models import (
 )
 from training.models.linear import LAGS, RATES, iterated_memory, linear_memory
 from training.models.memory.columns import Columns
-from training.models.recurrent import DILATED_GRU, RECURRENT
+from training.models.recurrent import RECURRENT
 from training.models.seq2seq import SEQ2SEQ
+from training.recipe import Recipe
 
 MIX, AUTO = "mix", "auto"
 LATENT = (*RECURRENT, SEQ2SEQ)
 FAMILIES = ("naive", "seasonal_naive", "ar", *LATENT, MIX, AUTO)
-MEMBERS = ("lstm", DILATED_GRU)
+MEMBERS = Recipe.members
 MIXABLE = ("ar", *LATENT)
 
 
@@ -47,7 +48,7 @@ class Plan:
     linear_path: bool = True
     members: Sequence[str] = MEMBERS
     schedules: Callable[[str], Schedule] = schedule_of
-    report: Report = no_report
+    report: TrainingProgress = no_progress
 
 
 def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
@@ -55,8 +56,8 @@ def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/selection.py`); FamilyError for a
     family of one's own, `mine.py:Mine`, that does not load or fails."""
     torch.manual_seed(plan.schedules(family).seed)
-    if is_own(family):
-        return fit_own(load_own(family), problem, plan.schedules(family), plan.report)
+    if is_custom(family):
+        return fit_custom(load_custom(family), problem, plan.schedules(family), plan.report)
     if family in LATENT:
         linear = fit_ar(problem, plan.lags) if plan.linear_path else None
         return fit_latent(family, problem, plan, linear)

@@ -17,7 +17,7 @@ from training.fitting.problem import Problem
 SHARE = 0.2  # of all values, about
 
 
-def with_holes(problem: Problem, random: np.random.Generator, share: float = SHARE) -> Problem:
+def with_masked_runs(problem: Problem, random: np.random.Generator, share: float = SHARE) -> Problem:
     """The problem as sensors with failures would have told it, each channel with its own."""
     longest = 2 * (problem.target.season_steps or 24)
 

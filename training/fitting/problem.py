@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.panel import trailing_means
+from training.data.slot_means import trailing_means
 from training.models.channels import light_memory
-from training.models.forecaster import Target
+from training.models.contract import Target
 from training.models.memory.columns import Columns, unroll_memory
 from training.models.memory.memory import MemorySpec
 

@@ -20,13 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.fitting.masking import with_holes
+from training.fitting.masking import with_masked_runs
 from training.fitting.problem import LONG, LONG_STRIDE, Problem
-from training.models.forecaster import Forecaster, view_of
+from training.models.forecaster import Forecaster
 from training.models.latent import Carried, Nothing
 from training.models.memory.columns import Columns
+from training.models.quantiles.density import pinball
 from training.models.recurrent import DILATED_GRU
 from training.models.seq2seq import SEQ2SEQ
+from training.models.unrolling import view_of
 
 ONE_STEP_SHARE = 0.2  # of the loss
 CELLS = 250_000  # forecasts (of all quantiles) judged at a time
@@ -63,15 +65,15 @@ def schedule_of(family: str) -> Schedule:
 
 
 #: Called after every iteration with (iterations done, iterations in all, loss of the last one, best validation loss).
-Report = Callable[[int, int, float, float], None]
+TrainingProgress = Callable[[int, int, float, float], None]
 
 
-def no_report(done: int, total: int, loss: float, best: float) -> None:
+def no_progress(done: int, total: int, loss: float, best: float) -> None:
     """Say nothing."""
 
 
 def fit_recurrent(
-    model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule, report: Report = no_report
+    model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule, report: TrainingProgress = no_progress
 ) -> float:
     """Train `model` in place; returns the best validation loss (pinball, in the streams' units), whose weights stay.
 
@@ -145,7 +147,7 @@ class _Pieces:
         self.whole = columns, self.latent.inputs(columns)
         self.holed = self.whole
         if schedule.masked:
-            twin = with_holes(problem, self.random).columns(columns.spec)
+            twin = with_masked_runs(problem, self.random).columns(columns.spec)
             self.holed = twin, self.latent.inputs(twin)
         self.last = problem.train_end - problem.target.reach - schedule.piece * self.latent.stride
         self.drawn = model.reads_at_once and problem.target.horizon > LONG
@@ -221,9 +223,8 @@ def _pinball(
     if end is not None:
         quantiles = torch.where((came <= end)[:, :, None], quantiles.maximum(end[:, :, None]), quantiles)
     observed = ~torch.isnan(came)
-    error = torch.where(observed, came, torch.zeros_like(came))[:, :, None] - quantiles
-    level = torch.tensor(levels)
-    loss = torch.maximum(level * error, (level - 1) * error).mean(-1) * weight[:, None]
+    values = torch.where(observed, came, torch.zeros_like(came))
+    loss = pinball(values, quantiles, torch.tensor(levels)) * weight[:, None]
     return torch.stack([(loss * observed).sum(0), observed.sum(0).float()])
 
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from service.errors import DataError
 from training.fitting.problem import Problem
-from training.models.forecaster import view_of
 from training.models.memory.columns import Columns
 from training.models.naive import PointForecaster
+from training.models.unrolling import view_of
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ import numpy as np
 from training.fitting.families import MEMBERS, Plan, fit_ar, fit_family, fit_latent
 from training.fitting.problem import Problem
 from training.fitting.residuals import fit_offsets
-from training.fitting.validation import judge
+from training.fitting.validation import validation_score
 from training.models import Forecaster, LinearAutoregression, Mixture
 from training.models.linear import LAGS, LIGHT_LAGS, LIGHT_RATES
 from training.models.naive import PointForecaster
@@ -43,7 +43,7 @@ class Candidate:
 
 
 def fit_auto(problem: Problem, plan: Plan, budget_s: float | None = None) -> list[Candidate]:
-    """All candidates, best first; after `budget_s` seconds no further one is begun (the yardsticks and `ar` always
+    """All candidates, best first; after `budget_s` seconds no further one is begun (the baselines and `ar` always
     are)."""
     fitted = list(_candidates(problem, plan, budget_s))
     return sorted(fitted, key=lambda one: one.wql if np.isfinite(one.wql) else np.inf)
@@ -101,11 +101,11 @@ def validation_wql(model: Forecaster, problem: Problem) -> float:
     apart = replace(problem, choices={})  # what a half would choose is not what the whole part chose
     first, second = replace(apart, validation_end=middle), replace(apart, train_end=middle)
     if middle - problem.train_end < 2 * problem.target.reach:
-        return judge(model, problem, columns).wql
+        return validation_score(model, problem, columns).wql
     losses = []
     for half, other in ((first, second), (second, first)):
         crosswise = copy.deepcopy(model)
         if isinstance(crosswise, PointForecaster):
             fit_offsets(crosswise, other, columns)
-        losses.append(judge(crosswise, half, columns).wql)
+        losses.append(validation_score(crosswise, half, columns).wql)
     return float(np.mean(losses))

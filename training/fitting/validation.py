@@ -8,17 +8,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.evaluation.metrics import pinball
 from training.fitting.problem import Problem
-from training.models.forecaster import Forecaster, view_of
+from training.models.forecaster import Forecaster
 from training.models.memory.columns import Columns
 from training.models.memory.units import Frame
 from training.models.quantiles.support import confine
+from training.models.unrolling import view_of
 
 CELLS = 250_000  # forecasts (of all quantiles) judged at a time
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ValidationScore:
     """Over all leads of the validation origins, every stream z-scored by its mean and deviation in the train part."""
 
     wql: float  # weighted quantile loss: mean over levels of sum 2 pinball / sum |y|
@@ -26,7 +28,7 @@ class Judgement:
 
 
 @torch.no_grad()
-def judge(model: Forecaster, problem: Problem, columns: Columns | None = None) -> Judgement:
+def validation_score(model: Forecaster, problem: Problem, columns: Columns | None = None) -> ValidationScore:
     """Judge `model` on the validation part, its hidden state carried from the first row. NaN without any target."""
     model.eval()
     columns = columns or problem.columns(model.memory.spec)
@@ -45,13 +47,13 @@ def judge(model: Forecaster, problem: Problem, columns: Columns | None = None) -
         judged = ~np.isnan(came) & (columns.count[t, s] > 0)[:, None]
         error = error[judged]
         sums += (
-            2 * np.maximum(levels * error, (levels - 1) * error).mean(1).sum(),
+            2 * pinball(error, levels).mean(1).sum(),
             np.abs((came - centre[s][:, None]) / unit)[judged].sum(),
             (error[:, problem.target.median] ** 2).sum(),
             judged.sum(),
         )
-    pinball, size, squared, targets = sums
-    return Judgement(pinball / size if size else np.nan, squared / targets if targets else np.nan)
+    loss, size, squared, targets = sums
+    return ValidationScore(loss / size if size else np.nan, squared / targets if targets else np.nan)
 
 
 def _means(problem: Problem) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """Forecasters: what each family remembers and how its quantiles follow from that."""
 
 from training.models.cells import Cell
-from training.models.forecaster import Forecaster, StepOutput, Target, Unrolled, View
+from training.models.contract import StepOutput, Target, Unrolled, View
+from training.models.forecaster import Forecaster
 from training.models.joint import Joint
 from training.models.latent import Carried, Latent
 from training.models.linear import LinearAutoregression

@@ -94,7 +94,9 @@ class Anomaly(nn.Module):
             "range": torch.zeros(batch, 2, dtype=torch.float64),
         }
 
-    def rank(self, surprise: Tensor, pending: Tensor, came: Tensor, taken: Tensor, state: State) -> tuple[Tensor, State]:
+    def rank(
+        self, surprise: Tensor, pending: Tensor, came: Tensor, taken: Tensor, state: State
+    ) -> tuple[Tensor, State]:
         """The anomaly [batch] of a reading whose `surprise` [batch] (NaN = none) was that of the quantiles `pending`
         [batch, Q], in running scales; NaN where that is. `came` [batch] f64 is the reading in the memory's
         coordinates, `taken` [batch] what of it the memory took (NaN = nothing)."""

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from training.models.latent import INPUT_BOUND, Latent, cell_input_size
 from training.models.memory.columns import Columns
-from training.models.memory.memory import Glance, MemorySpec, State
+from training.models.memory.memory import Glance, MemorySpec
 from training.models.memory.units import safe, scale_of
+from training.models.tensor_state import TensorState
 
 MOST_STATES = 24
 
@@ -34,18 +35,18 @@ class PhaseBank(Latent):
         super().__init__(cell, memory, units, cell_input_size(memory) + stride + 1, others)
         self.stride = stride
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         return {name: torch.zeros(batch, self.stride, self.units) for name in self.cell.tensors}
 
-    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
         oldest = {name: state[name][:, 0] for name in self.cell.tensors}
         newest = super().advance(memory, glance, timestamp, oldest)
         return {name: torch.cat([state[name][:, 1:], newest[name][:, None]], 1) for name in self.cell.tensors}
 
-    def read(self, state: State) -> Tensor:
+    def read(self, state: TensorState) -> Tensor:
         return state["hidden"][:, -1]
 
-    def show(self, memory: State, glance: Glance, timestamp: Tensor) -> Tensor:
+    def show(self, memory: TensorState, glance: Glance, timestamp: Tensor) -> Tensor:
         segment = memory["ring"][:, -self.stride :]
         now = super().show(memory, glance, timestamp)
         return torch.cat([now, segment_inputs(segment, memory["level"], memory["spread"])], -1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-State = dict[str, Tensor]
+from training.models.tensor_state import TensorState
 
 
 class Cell(nn.Module):
@@ -21,7 +21,7 @@ class Cell(nn.Module):
         super().__init__()
         self.units = units
 
-    def advance(self, inputs: Tensor, state: State) -> State:
+    def advance(self, inputs: Tensor, state: TensorState) -> TensorState:
         """One step: inputs [batch, units], the state's tensors [batch, units] each."""
         raise NotImplementedError(f"{type(self).__name__} must advance by one step")
 
@@ -58,7 +58,7 @@ class RnnCell(FusedCell):
     def __init__(self, units: int) -> None:
         super().__init__(units, nn.RNN(units, units, batch_first=True))
 
-    def advance(self, inputs: Tensor, state: State) -> State:
+    def advance(self, inputs: Tensor, state: TensorState) -> TensorState:
         a, b = self.gates(inputs, state["hidden"])
         return {"hidden": torch.tanh(a + b)}
 
@@ -69,7 +69,7 @@ class GruCell(FusedCell):
     def __init__(self, units: int) -> None:
         super().__init__(units, nn.GRU(units, units, batch_first=True))
 
-    def advance(self, inputs: Tensor, state: State) -> State:
+    def advance(self, inputs: Tensor, state: TensorState) -> TensorState:
         hidden = state["hidden"]
         return {"hidden": gated(*self.gates(inputs, hidden), hidden)}
 
@@ -90,7 +90,7 @@ class LstmCell(FusedCell):
     def __init__(self, units: int) -> None:
         super().__init__(units, nn.LSTM(units, units, batch_first=True))
 
-    def advance(self, inputs: Tensor, state: State) -> State:
+    def advance(self, inputs: Tensor, state: TensorState) -> TensorState:
         a, b = self.gates(inputs, state["hidden"])
         enter, forget, new, leave = (a + b).chunk(4, 1)
         cell = torch.sigmoid(forget) * state["cell"] + torch.sigmoid(enter) * torch.tanh(new)

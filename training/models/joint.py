@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.models.channels import light_memory
-from training.models.forecaster import Forecaster, StepOutput, Unrolled
+from training.models.contract import StepOutput, Unrolled
+from training.models.forecaster import Forecaster
 from training.models.memory.columns import unroll_memory
-from training.models.memory.memory import Memory, State
+from training.models.memory.memory import Memory
 from training.models.memory.suspects import possible
 from training.models.parts import StatePart, joined, memory_parts
-from training.models.prefixed import part_of, prefixed
+from training.models.tensor_state import TensorState, part_of, prefixed
 
 
 class Joint(nn.Module):
@@ -50,7 +51,7 @@ class Joint(nn.Module):
         """Steps over which "lately" is meant."""
         return self.parts[0].span
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         """All zeros: a stream never seen."""
         lights = {_light(channel): self.light.initial_state(batch) for channel in self.looked_at}
         parts = {_part(place): part.initial_state(batch) for place, part in enumerate(self.parts)}
@@ -64,7 +65,7 @@ class Joint(nn.Module):
         lights = {_light(channel): memory_parts(self.light, "gauge") for channel in self.looked_at}
         return joined(lights | targets)
 
-    def step(self, value: Tensor, timestamp: Tensor, state: State) -> StepOutput:
+    def step(self, value: Tensor, timestamp: Tensor, state: TensorState) -> StepOutput:
         """Consume value [batch, channels] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
         value = possible(value)
         lights = {
@@ -81,7 +82,7 @@ class Joint(nn.Module):
         one_step, scores = (torch.cat([getattr(out, name) for out in outs], 1) for name in ("one_step", "scores"))
         return StepOutput(prefixed(row), one_step, _summed([out.surprise for out in outs]), scores)
 
-    def forecast(self, timestamp: Tensor, state: State) -> Tensor:
+    def forecast(self, timestamp: Tensor, state: TensorState) -> Tensor:
         """[batch, horizon, targets, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
         features = {channel: self.light.read(part_of(_light(channel), state)) for channel in self.looked_at}
         forecasts = [
@@ -101,6 +102,10 @@ class Joint(nn.Module):
             part.unroll(values[..., at], timestamps, origins, lights[:at] + lights[at + 1 :])
             for part, at in zip(self.parts, self.at, strict=True)
         ]
+
+
+#: What is exported: a forecaster of one target, or of several together.
+Model = Forecaster | Joint
 
 
 def _light(channel: int) -> str:

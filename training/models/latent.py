@@ -15,8 +15,9 @@ from torch.nn import functional
 from training.models.cells import CELLS, Cell
 from training.models.channels import SHOWN, shown_in, shown_of
 from training.models.memory.columns import Columns
-from training.models.memory.memory import Glance, MemorySpec, State
+from training.models.memory.memory import Glance, MemorySpec
 from training.models.memory.units import safe, scale_of
+from training.models.tensor_state import TensorState
 
 #: Bounds of what a recurrent cell is shown, in running scales: an outlier must not saturate its state for ever.
 INPUT_BOUND = 10.0
@@ -36,15 +37,15 @@ class Carried(nn.Module):
         """All that `advance` has learned: a state goes on under the same weights only."""
         return dict(self.state_dict())
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         """Zeros, [batch, ...] each."""
         raise NotImplementedError(f"{type(self).__name__} must say what it carries")
 
-    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
         """The state after one step: `memory` is the memory after it, `state` holds the own tensors before it."""
         raise NotImplementedError(f"{type(self).__name__} must advance by one step")
 
-    def read(self, state: State) -> Tensor:
+    def read(self, state: TensorState) -> Tensor:
         """What the heads read of the state, [batch, units]."""
         raise NotImplementedError(f"{type(self).__name__} must be read")
 
@@ -107,20 +108,20 @@ class Latent(Carried):
         self.embed = nn.Linear((inputs or cell_input_size(memory)) + others * len(SHOWN), units)
         self.cell = CELLS[cell](units) if isinstance(cell, str) else cell
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         """Zeros for every tensor of the cell, [batch, units]."""
         return {name: torch.zeros(batch, self.units) for name in self.cell.tensors}
 
-    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
         inputs = self.show(memory, glance, timestamp)
         advanced = self.cell.advance(functional.relu(self.embed(inputs)), state)
         started = memory["count"] > 0
         return {name: torch.where(started, tensor, 0.0) for name, tensor in advanced.items()}
 
-    def read(self, state: State) -> Tensor:
+    def read(self, state: TensorState) -> Tensor:
         return state["hidden"]
 
-    def show(self, memory: State, glance: Glance, timestamp: Tensor) -> Tensor:
+    def show(self, memory: TensorState, glance: Glance, timestamp: Tensor) -> Tensor:
         """What the cell is shown of the memory after a step, [batch, inputs]."""
         x, level, spread = memory["ring"][:, -1], memory["level"], memory["spread"]
         estimates = [glance.seasonal] if glance.second is None else [glance.seasonal, glance.second]

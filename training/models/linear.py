@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from training.models.channels import FEATURES
-from training.models.forecaster import Target, View
+from training.models.contract import Target, View
 from training.models.memory.memory import LEVELS, MemorySpec
 from training.models.naive import PointForecaster
+from training.recipe import Recipe
 
-LAGS = 48
+LAGS = Recipe.lags
 RATES = (0.5, 0.2, 0.08, 0.03)
 #: A lighter memory: fewer weights, which a short history may teach better.
 LIGHT_LAGS, LIGHT_RATES = 24, (0.3, 0.06)

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.models.forecaster import Forecaster, View
+from training.models.contract import View
+from training.models.forecaster import Forecaster
 from training.models.latent import Carried
 from training.models.memory.columns import Columns
-from training.models.memory.memory import Glance, State
-from training.models.prefixed import part_of, prefixed
+from training.models.memory.memory import Glance
+from training.models.tensor_state import TensorState, part_of, prefixed
 
 
 class SideBySide(Carried):
@@ -28,10 +29,10 @@ class SideBySide(Carried):
     def weights(self) -> dict[str, Tensor]:
         return prefixed({name: latent.weights() for name, latent in self.latents.items()})
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         return prefixed({name: latent.initial_state(batch) for name, latent in self.latents.items()})
 
-    def advance(self, memory: State, glance: Glance, timestamp: Tensor, state: State) -> State:
+    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
         return prefixed(
             {
                 name: latent.advance(memory, glance, timestamp, part_of(name, state))
@@ -39,7 +40,7 @@ class SideBySide(Carried):
             }
         )
 
-    def read(self, state: State) -> Tensor:
+    def read(self, state: TensorState) -> Tensor:
         return torch.cat([latent.read(part_of(name, state)) for name, latent in self.latents.items()], -1)
 
     def scan(self, columns: Columns) -> Tensor:

@@ -1,4 +1,4 @@
-"""The yardsticks, served like any model: the last value, and the value one season before."""
+"""The baselines, served like any model: the last value, and the value one season before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.models.forecaster import Forecaster, Target, View
+from training.models.contract import Target, View
+from training.models.forecaster import Forecaster
 from training.models.memory.memory import MemorySpec
 from training.models.memory.table import TableSpec
 from training.models.memory.units import slot_in_bin
@@ -72,7 +73,7 @@ class SeasonalNaive(PointForecaster):
 
     def points(self, view: View) -> tuple[Tensor, Tensor]:
         points = at_phase(view.features, view.timestamp, self.memory.spec.season, self.target.reach)
-        return points[:, 0], points.reshape(-1, self.target.horizon, self.target.block).mean(-1)
+        return points[:, 0], self.target.lead_means(points)
 
 
 def at_phase(table: Tensor, timestamp: Tensor, season: TableSpec, steps: int) -> Tensor:

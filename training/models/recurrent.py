@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from training.models.bank import MOST_STATES, PhaseBank
 from training.models.cells import CELLS
-from training.models.forecaster import Forecaster, Target, View
+from training.models.contract import Target, View
+from training.models.forecaster import Forecaster
 from training.models.latent import Latent
 from training.models.linear import LinearAutoregression
 from training.models.memory.memory import LEVELS, MemorySpec
@@ -93,8 +94,7 @@ class Recurrent(Forecaster):
             return view.hidden.new_zeros(view.hidden.shape[0], 1)
         if spec.season.bins:
             table = view.features[:, spec.lags - 1 : spec.lags - 1 + spec.season.bins]
-            points = at_phase(table, view.timestamp, spec.season, target.reach)
-            points = points.reshape(-1, target.horizon, target.block).mean(-1)
+            points = target.lead_means(at_phase(table, view.timestamp, spec.season, target.reach))
             return points if leads is None else points[:, list(leads)]
         since = view.features[:, spec.lags - self.latent.stride : spec.lags - 1]
         return (since.sum(1, keepdim=True) / self.latent.stride).expand(-1, len(leads) if leads else target.horizon)

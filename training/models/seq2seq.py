@@ -16,7 +16,7 @@ from torch._higher_order_ops.scan import scan
 from torch.nn import functional
 
 from training.models.cells import gated
-from training.models.forecaster import Target, View
+from training.models.contract import Target, View
 from training.models.latent import INPUT_BOUND, Latent, circled, phase_of
 from training.models.linear import LinearAutoregression
 from training.models.memory.memory import MemorySpec

@@ -24,7 +24,7 @@ from training.data.panel import Panel, make_panel
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols.book import BOOK_SPLIT, book_tasks
 from training.evaluation.protocols.gift import gift_panel, gift_tasks, relative
-from training.evaluation.protocols.task import Ask, Task
+from training.evaluation.protocols.task import Task, TaskOptions
 from training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks, rolling_tasks
 
 
@@ -44,7 +44,7 @@ class Protocol:
 
     measured_on: str
     main: str
-    tasks: Callable[[Panel, Ask], list[Task]]
+    tasks: Callable[[Panel, TaskOptions], list[Task]]
     split: str | None = None
     panel: Callable[[History, Manifest], Panel] = _on_its_grid
     finish: Callable[[Sequence[Figure]], list[Figure]] = _as_they_are

@@ -15,47 +15,27 @@ from collections.abc import Iterator
 import numpy as np
 
 from service.errors import DataError
-from service.history import History
-from service.model.runtime import Runtime, State
+from service.model.runtime import Runtime, TensorState
 from service.records import Float64, Int64
-from training.data.panel import Panel, Split
+from training.data.panel import Panel
+from training.data.split import Split
 from training.evaluation.metrics import mase_scales
-from training.evaluation.protocols.judge import Chunk
-from training.evaluation.protocols.task import Ask, Source, Task, check_split
+from training.evaluation.protocols.scoring import Chunk
+from training.evaluation.protocols.task import Source, Task, TaskOptions, check_split
 
 LAGS, EXAMPLES, ROWS = 64, 600, 1000
 KNOWN = EXAMPLES + LAGS  # rows
 BOOK_SPLIT = f"{KNOWN - 128},128,{ROWS - KNOWN}"
-TRAIN_SPLIT = f"{KNOWN},128,{ROWS - KNOWN - 128}"
 LEADS = (1, 4, 16, 64)
-INTERVAL_MS = 60_000
-PREFIX = "book:"
 
 
-def book_values(seed: int) -> Float64:
-    """[1000] one drawing."""
-    rng = np.random.default_rng(seed)
-    return np.asarray(np.sin(0.01 * np.arange(1, ROWS + 1)) + rng.normal(0, 0.2, ROWS))
-
-
-def read_book(name: str) -> History:
-    """`book:SEED` as a history, a value a minute. Raises DataError."""
-    seed = name.removeprefix(PREFIX)
-    if not seed.isdigit():
-        raise DataError(f"{name!r} names no seed", "for example book:0")
-    return book_history(int(seed))
-
-
-def book_history(seed: int) -> History:
-    """One drawing as a history, a value a minute from the epoch on."""
-    stamps = np.arange(1, ROWS + 1, dtype=np.int64) * INTERVAL_MS
-    return History(["x"], [stamps], [book_values(seed)], [f"drawn with seed {seed}"])
-
-
-def book_tasks(panel: Panel, ask: Ask) -> list[Task]:
+def book_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """A task for each k that the bundle reaches, and the free run to the end of the hold-out."""
     if ask.stride > 1 or len(panel.streams) > 1 or panel.channels:
-        raise DataError("book judges one stream of one channel, forecast on its own grid", "give DATA as book:SEED")
+        raise DataError(
+            "book scorers one stream of one channel, forecast on its own grid",
+            "give DATA of one stream and one channel",
+        )
     split = ask.split or Split.parse(BOOK_SPLIT, len(panel))
     check_split(panel, split)
     leads = [lead for lead in ask.horizons or LEADS if lead <= ask.horizon]
@@ -85,7 +65,7 @@ def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
     """At every origin of a task, each stream by itself: the median of the next value, read as if it had come."""
     panel = task.panel
     for stream in range(len(panel.streams)):
-        state: State = {s.name: np.zeros((1, *s.shape), s.dtype) for s in runtime.manifest.state}
+        state: TensorState = {s.name: np.zeros((1, *s.shape), s.dtype) for s in runtime.manifest.state}
         for row in range(int(task.origins[-1]) + 1):
             result = runtime.step(panel.values[stream, row].reshape(1, 1), panel.timestamps[row : row + 1], state)
             state = result.next_state
@@ -96,7 +76,7 @@ def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
                 yield Chunk(np.array([stream]), np.array([row]), one, multi)
 
 
-def _fed_back(runtime: Runtime, state: State, stamp: int, value: float, steps: int) -> Float64:
+def _fed_back(runtime: Runtime, state: TensorState, stamp: int, value: float, steps: int) -> Float64:
     """[steps] from a row of state and the first forecast on."""
     path = [value]
     for step in range(1, steps):

@@ -18,9 +18,10 @@ from service.history import History
 from service.records import Float64, Int64
 from training.data.interval import infer_interval
 from training.data.panel import Panel, make_panel
+from training.data.slot_means import slot_means
 from training.evaluation.metrics import Figure
 from training.evaluation.protocols.published import SEASONAL_NAIVE, Published
-from training.evaluation.protocols.task import Ask, Task, season_rows
+from training.evaluation.protocols.task import Task, TaskOptions, season_rows
 
 LENGTHS = {"short": 48, "medium": 480, "long": 720}
 MOST_WINDOWS = 20
@@ -38,24 +39,11 @@ def gift_panel(history: History, manifest: Manifest) -> Panel:
 def gift_grid(history: History, interval_ms: int, max_gap: int) -> Panel:
     """As `gift_panel`."""
     if infer_interval(history) < interval_ms:
-        history = means(history, interval_ms)
+        history = slot_means(history, interval_ms)
     return make_panel(history, interval_ms, max_gap)
 
 
-def means(history: History, interval_ms: int) -> History:
-    """The mean of what was observed in each slot, stamped at its start. Raises DataError for several channels."""
-    if history.channels:
-        raise DataError("readings of several channels are not averaged", "give DATA with the bundle's interval")
-    stamps, values = [], []
-    for when, what in zip(history.timestamps, history.values, strict=True):
-        observed = ~np.isnan(what)
-        slots, index = np.unique(when[observed] // interval_ms, return_inverse=True)
-        stamps.append(slots * interval_ms)
-        values.append(np.bincount(index, what[observed], len(slots)) / np.bincount(index, minlength=len(slots)))
-    return History(list(history.streams), stamps, values, list(history.notes))
-
-
-def gift_tasks(panel: Panel, ask: Ask) -> list[Task]:
+def gift_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """The tasks that the bundle reaches (all lengths up to its horizon). Raises DataError if there are none."""
     if ask.stride > 1:
         raise DataError("the bundle forecasts on a coarser grid than it reads", "gift judges forecasts on one grid")
@@ -68,11 +56,6 @@ def gift_tasks(panel: Panel, ask: Ask) -> list[Task]:
         )
     grid = _GRIDS.get(panel.interval_ms, "")
     return [_task(panel, f"{grid} {name}".strip(), length, season) for name, length in lengths.items()]
-
-
-def training_rows(rows: int, lengths: Iterable[int] = LENGTHS.values()) -> int:
-    """Rows before the first window of all these lengths: what may be learned from."""
-    return min(int(window_origins(rows, length)[0]) + 1 for length in lengths)
 
 
 def window_origins(rows: int, length: int) -> Int64:

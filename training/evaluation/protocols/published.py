@@ -22,9 +22,3 @@ SEASONAL_NAIVE = {
     "H medium": Published(1.568, 0.435),
     "H long": Published(1.479, 0.471),
 }
-#: Geometric means over the six tasks, relative to seasonal naive.
-RELATIVE = {
-    "PatchTST": Published(0.9195, 0.7206),
-    "xLSTM-Mixer": Published(0.8751, 0.6739),
-    "TiRex": Published(0.8298, 0.6552),
-}

@@ -13,14 +13,16 @@ from typing import Literal
 from service.bundle import Manifest
 from service.errors import DataError
 from service.records import Float64, Int64
-from training.data.panel import Panel, Split, format_duration
+from training.data.durations import format_duration
+from training.data.panel import Panel
+from training.data.split import Split
 
 #: Where a judged forecast comes from: the forecast graph, the step graph, or the step graph fed back on itself.
 Source = Literal["multi_step", "one_step", "fed_back"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class TaskOptions:
     """What a bundle is asked: what it can do, and what was wished for (None = as the protocol has it)."""
 
     horizon: int
@@ -36,7 +38,7 @@ class Ask:
         split: Split | None = None,
         season_ms: int | None = None,
         horizons: Sequence[int] | None = None,
-    ) -> Ask:
+    ) -> TaskOptions:
         """The season is the bundle's shortest unless one is given."""
         stride = manifest.forecast_interval_ms // manifest.interval_ms
         season_ms = season_ms or min(manifest.seasons_ms, default=None)
@@ -93,7 +95,7 @@ def check_split(panel: Panel, split: Split) -> None:
         raise DataError(f"the split ends at row {split.end:,}, the data has {len(panel):,}", "change --split")
 
 
-def check_horizons(ask: Ask, horizons: Sequence[int]) -> None:
+def check_horizons(ask: TaskOptions, horizons: Sequence[int]) -> None:
     """Raises DataError for a horizon that the bundle does not reach."""
     if max(horizons) > ask.horizon:
         raise DataError(f"the bundle forecasts {ask.horizon} steps ahead", "ask for a shorter horizon")

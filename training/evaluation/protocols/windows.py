@@ -12,35 +12,37 @@ import numpy as np
 
 from service.errors import DataError
 from service.records import Float64
-from training.data.panel import Panel, Split, trailing_means
+from training.data.panel import Panel
+from training.data.slot_means import trailing_means
+from training.data.split import Split
 from training.evaluation.metrics import mase_scales
-from training.evaluation.protocols.task import Ask, Task, check_horizons, check_split, season_rows
+from training.evaluation.protocols.task import Task, TaskOptions, check_horizons, check_split, season_rows
 
 #: The borders and horizons of the leak-free online protocol on ETTm1: 4, 1 and 15 months.
 ONLINE_SPLIT = "11520,2880,43200"
 ONLINE_HORIZONS = (1, 24, 48)
 
 
-def rolling_tasks(panel: Panel, ask: Ask) -> list[Task]:
+def rolling_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """On raw values, WQL and MASE by stream and then the mean: comparable with other runs on the same data."""
     streams = len(panel.streams)
     tasks = _tasks(panel, ask, ask.horizons or (ask.horizon,), np.zeros(streams), np.ones(streams))
     return [replace(task, by_stream=True) for task in tasks]
 
 
-def ltsf_tasks(panel: Panel, ask: Ask) -> list[Task]:
+def ltsf_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """Every stream z-scored by its mean and deviation in the train part: comparable with the literature."""
     return _tasks(panel, ask, ask.horizons or (ask.horizon,), *_train_scale(panel, _split(panel, ask)))
 
 
-def online_tasks(panel: Panel, ask: Ask) -> list[Task]:
+def online_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """As `ltsf`, over the long hold-out of the online literature and at its horizons. A forecast made at t knows no
     value after t, nor does anything that was learned before: no label is used before its time has come."""
     horizons = ask.horizons or [steps for steps in ONLINE_HORIZONS if steps <= ask.horizon]
     return _tasks(panel, ask, horizons, *_train_scale(panel, _split(panel, ask)))
 
 
-def _split(panel: Panel, ask: Ask) -> Split:
+def _split(panel: Panel, ask: TaskOptions) -> Split:
     split = ask.split or Split.parse(None, len(panel))
     check_split(panel, split)
     return split
@@ -56,14 +58,14 @@ def _train_scale(panel: Panel, split: Split) -> tuple[Float64, Float64]:
     return np.nanmean(train, axis=1), np.where(spread > 0, spread, 1.0)
 
 
-def _tasks(panel: Panel, ask: Ask, horizons: Sequence[int], centre: Float64, scale: Float64) -> list[Task]:
+def _tasks(panel: Panel, ask: TaskOptions, horizons: Sequence[int], centre: Float64, scale: Float64) -> list[Task]:
     """A task a horizon, the next value's always among them; that one is the step graph's."""
     check_horizons(ask, horizons)
     tasks = [_task(panel, ask, horizon, centre, scale) for horizon in horizons if horizon > 1 or ask.stride > 1]
     return [*tasks, _task(panel, ask, None, centre, scale)]
 
 
-def _task(panel: Panel, ask: Ask, horizon: int | None, centre: Float64, scale: Float64) -> Task:
+def _task(panel: Panel, ask: TaskOptions, horizon: int | None, centre: Float64, scale: Float64) -> Task:
     """`horizon` leads of the forecast graph; None = the step graph's next value."""
     split, season = _split(panel, ask), season_rows(panel, ask.season_ms)
     stride = ask.stride if horizon else 1

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data.panel import trailing_means
+from training.data.slot_means import trailing_means
 from training.models.memory.memory import State
 from training.models.memory.units import slot_in_bin
 

@@ -16,7 +16,7 @@ from service.broker.memory.producer import MemoryProducer
 from service.delivery.topics import prepare_topics
 from service.model.loading import load_runtime
 from service.observability.recorder import Stopwatch
-from service.processing.processor import Work
+from service.processing.processor import Processor
 from service.records import Damage, PartitionBatch, next_offset
 from service.settings.load import Settings
 from service.settings.options import Options
@@ -105,14 +105,14 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     write_bundle(tmp_path, Walk())
     runtime = load_runtime(tmp_path)
     store = Store(runtime.manifest, 10**9, 8, 3_600_000)
-    work = Work(runtime, store, Options().work, Stopwatch())
+    work = Processor(runtime, store, Options().work, Stopwatch())
     damage = Damage(12, 40, "zstd", "undecodable", "offsets 12 to 40 cannot be read")
     offsets = np.array([10, 11, 12, 41, 42])
     good = b'{"timestamp":%d,"value":1}' % START_MS
     values: list[bytes | None] = [good, b"{", b"the batch", good, good]
     keys: list[bytes | None] = [b"a", b"b", None, b"c", b"d"]
     batch = PartitionBatch("in", 3, keys, values, np.full(5, START_MS), offsets, {12: damage}, 50)
-    (portion,) = work.portions([batch], {(3, 41)}, 1000, 1e9)
+    (portion,) = work.chunks([batch], {(3, 41)}, 1000, 1e9)
     done = work.run(portion)
     assert [(one.offset, one.error) for one in done.letters] == [(11, "not_json"), (12, "undecodable"), (41, "failed")]
     headers = dict((done.outputs[-1].headers or [[]])[1])

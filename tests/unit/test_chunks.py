@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.bundle import TensorSpec
-from service.processing.chunks import Decoded, portions
-from service.processing.demand import Steps
+from service.processing.chunks import Decoded, cut_into_chunks
+from service.processing.demand import StepEstimator
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from service.state.arena import Arena
 
@@ -40,8 +40,8 @@ def decoded(
     return Decoded(batch, observations, letters, tombstones or Tombstones([], np.empty(0, np.int64)))
 
 
-def steps(arena: Arena | None = None) -> Steps:
-    return Steps(arena or Arena(SPECS), MINUTE, MAX_GAP)
+def steps(arena: Arena | None = None) -> StepEstimator:
+    return StepEstimator(arena or Arena(SPECS), MINUTE, MAX_GAP)
 
 
 def never(_partition: int, timestamps: Int64) -> Int64:
@@ -50,7 +50,7 @@ def never(_partition: int, timestamps: Int64) -> Int64:
 
 def test_a_poll_that_is_small_enough_stays_whole() -> None:
     whole = [decoded(0, [1, 2, 3]), decoded(1, [1, None])]
-    assert list(portions(whole, steps(), never, 1000)) == [whole]
+    assert list(cut_into_chunks(whole, steps(), never, 1000)) == [whole]
 
 
 def test_steps_are_counted_from_the_row_and_from_the_reading_before() -> None:
@@ -64,13 +64,13 @@ def test_steps_are_counted_from_the_row_and_from_the_reading_before() -> None:
 
 def test_a_portion_ends_where_its_steps_do() -> None:
     one = decoded(0, [1, 5, 9, 13, 17], [b"s"] * 5)  # 1, then 4 steps each
-    parts = [part[0].observations.timestamps // MINUTE for part in portions([one], steps(), never, 8)]
+    parts = [part[0].observations.timestamps // MINUTE for part in cut_into_chunks([one], steps(), never, 8)]
     assert [part.tolist() for part in parts] == [[1, 5], [9, 13], [17]]
 
 
 def test_a_record_that_asks_for_more_than_a_portion_has_one_to_itself() -> None:
     one = decoded(0, [1, 8, 15, 16])
-    assert [len(part[0].batch) for part in portions([one], steps(), never, 3)] == [1, 1, 1, 1]
+    assert [len(part[0].batch) for part in cut_into_chunks([one], steps(), never, 3)] == [1, 1, 1, 1]
 
 
 def test_a_portion_ends_after_the_record_that_evicts() -> None:
@@ -79,7 +79,9 @@ def test_a_portion_ends_after_the_record_that_evicts() -> None:
         return np.concatenate([[0], found[:-1]]) if partition == 0 else found * 0
 
     whole = [decoded(0, [1, 2, 3, 4, 7, 7]), decoded(1, [1, 9])]
-    parts = [[(one.batch.partition, len(one.batch)) for one in part] for part in portions(whole, steps(), cuts, 1000)]
+    parts = [
+        [(one.batch.partition, len(one.batch)) for one in part] for part in cut_into_chunks(whole, steps(), cuts, 1000)
+    ]
     assert parts == [[(0, 3), (1, 2)], [(0, 2)], [(0, 1)]]
 
 
@@ -87,7 +89,7 @@ def test_a_portion_ends_before_a_stream_comes_back_that_was_to_be_forgotten() ->
     names = [b"a", b"b", b"a", b"b", b"b", b"a", b"b", b"a", b"a"]
     asked = Tombstones([b"a", b"c", b"b", b"b"], np.array([6, 10, 10, 12], np.int64))
     one = decoded(0, [1] * 9, names, tombstones=asked)  # offsets 5, 7, ... 21
-    parts = [part[0] for part in portions([one], steps(), never, 1000)]
+    parts = [part[0] for part in cut_into_chunks([one], steps(), never, 1000)]
     assert [part.observations.streams for part in parts] == [names[:2], names[2:3], names[3:4], names[4:]]
     assert [part.tombstones.streams for part in parts] == [[b"a"], [b"c", b"b"], [b"b"], []]
     assert [offset for part in parts for offset in part.batch.offsets.tolist()] == one.batch.offsets.tolist()
@@ -97,7 +99,7 @@ stamps = st.lists(st.one_of(st.none(), st.integers(0, 30)), min_size=1, max_size
 
 
 @given(polled=st.lists(stamps, min_size=1, max_size=3), at_most=st.integers(1, 12), data=st.data())
-def test_portions_are_prefixes_of_every_partition_and_together_the_poll(
+def test_chunks_are_prefixes_of_every_partition_and_together_the_poll(
     polled: list[list[int | None]], at_most: int, data: Any
 ) -> None:
     whole = [decoded(p, column) for p, column in enumerate(polled)]
@@ -108,7 +110,7 @@ def test_portions_are_prefixes_of_every_partition_and_together_the_poll(
         return found
 
     counted = steps()
-    parts = list(portions(whole, counted, cuts, at_most))
+    parts = list(cut_into_chunks(whole, counted, cuts, at_most))
     assert all(part and all(len(one.batch) for one in part) for part in parts)
     for one in whole:
         mine = [part for portion in parts for part in portion if part.batch.partition == one.batch.partition]

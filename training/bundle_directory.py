@@ -1,8 +1,9 @@
-"""A bundle stands whole in its directory, or the one before it stays."""
+"""Bundles are installed whole: the new one stands complete in its directory, or the one before it stays."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from service.writing import written_to
 
 
 def check_replaceable(directory: Path) -> None:
-    """Make the folders that `directory` will stand in. Raises DataError where a bundle cannot be written there."""
+    """Create the parents of `directory`. Raises DataError if no bundle can be written there."""
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{directory} is a file", "name a directory for the bundle")
     with written_to(directory):
@@ -26,8 +27,10 @@ def check_replaceable(directory: Path) -> None:
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
-    """A fresh directory beside `directory`; its files are moved there when the block ends, the manifest last. Where
-    the block raises, nothing is moved. Raises DataError where files cannot be written."""
+    """Yield an empty directory beside `directory`; on success its files are moved there, the manifest last.
+
+    If the block raises, `directory` stays as it was. Raises DataError if files cannot be written.
+    """
     check_replaceable(directory)
     with (
         written_to(directory),
@@ -39,3 +42,11 @@ def replacing(directory: Path) -> Iterator[Path]:
         (directory / MANIFEST).unlink(missing_ok=True)
         for file in sorted(fresh.iterdir(), key=lambda file: file.name == MANIFEST):
             file.replace(directory / file.name)
+
+
+def install(bundle: Path, directory: Path) -> Path:
+    """Copy a bundle to the `directory` that a service reads, and return that. Raises DataError as `replacing` does."""
+    with replacing(directory) as fresh:
+        for file in bundle.iterdir():
+            shutil.copyfile(file, fresh / file.name)
+    return directory

@@ -1,4 +1,4 @@
-"""A judge scores one task: the model and the yardsticks, at the same origins and on the same targets."""
+"""A scorer scores one task: the model and the baselines, at the same origins and on the same targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.records import Float64, Int64
-from training.evaluation import baselines as yardsticks
+from training.evaluation import baselines as baselines
 from training.evaluation.metrics import Figure, Scores
 from training.evaluation.protocols.task import Task
 from training.evaluation.significance import differences
@@ -28,7 +28,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ScoredBatch:
     """What was counted at `n` origins, on the scale that is judged; NaN targets count nowhere."""
 
     stream: Int64  # [n]
@@ -39,22 +39,22 @@ class Judged:
 
 
 #: Told of everything that is counted, as it is counted.
-Observer = Callable[[Judged], None]
+Observer = Callable[[ScoredBatch], None]
 
 
-class Judge:
-    """Scores of a model and of the yardsticks on one task."""
+class Scorer:
+    """Scores of a model and of the baselines on one task."""
 
     def __init__(self, task: Task, model: str, levels: Sequence[float], observers: Sequence[Observer] = ()) -> None:
-        """`levels` are the quantiles of the model's forecasts; a bundle of a yardstick's name speaks for itself."""
+        """`levels` are the quantiles of the model's forecasts; a bundle of a baseline's name speaks for itself."""
         self.task, self._model, self._observers = task, model, observers
-        self._yardsticks = {"naive": yardsticks.naive(task.values)}
+        self._baselines = {"naive": baselines.naive(task.values)}
         if task.season:
-            self._yardsticks["seasonal_naive"] = yardsticks.seasonal_naive(task.values, task.season)
-        self._yardsticks.pop(model, None)
+            self._baselines["seasonal_naive"] = baselines.seasonal_naive(task.values, task.season)
+        self._baselines.pop(model, None)
         shape = task.mase_scale.shape
         levels = (0.5,) if task.source == "fed_back" else levels
-        judged = {model: levels} | dict.fromkeys(self._yardsticks, (0.5,))
+        judged = {model: levels} | dict.fromkeys(self._baselines, (0.5,))
         self._scores = {name: Scores(own, shape, by_stream=task.by_stream) for name, own in judged.items()}
         self._seen = np.zeros(shape, np.bool_)
 
@@ -78,15 +78,15 @@ class Judge:
         target = task.values[stream[:, None], row[:, None] + task.ahead]
         target = np.where(np.isnan(judged).any(axis=2), np.nan, target)
         self._seen[stream, place] = ~np.isnan(target).all(axis=1)
-        rivals = {name: made(stream, row, task.ahead)[..., None] for name, made in self._yardsticks.items()}
-        batch = Judged(stream, row, target, {self._model: judged, **rivals}, task.mase_scale[stream, place])
+        rivals = {name: made(stream, row, task.ahead)[..., None] for name, made in self._baselines.items()}
+        batch = ScoredBatch(stream, row, target, {self._model: judged, **rivals}, task.mase_scale[stream, place])
         for name, scores in self._scores.items():
             scores.add(stream, place, target, batch.forecasts[name], batch.mase_scale)
         for observer in self._observers:
             observer(batch)
 
     def figures(self, per_stream: bool = False) -> Iterator[Figure]:
-        """One figure a model, the model's with its differences to the yardsticks; then, if asked, one a stream and
+        """One figure a model, the model's with its differences to the baselines; then, if asked, one a stream and
         model."""
         task, names = self.task, self.task.panel.streams
         unscaled = tuple(
@@ -94,7 +94,7 @@ class Judge:
             for name, scale, seen in zip(names, task.mase_scale, self._seen, strict=True)
             if seen.any() and not (np.nan_to_num(scale[seen]) > 0).all()
         )
-        rivals = {name: self._scores[name].by_origin for name in self._yardsticks}
+        rivals = {name: self._scores[name].by_origin for name in self._baselines}
         for model, scores in self._scores.items():
             figure = scores.figure(model, task.horizon, int(self._seen.any(axis=0).sum()))
             against = differences(scores.by_origin, rivals, task.block) if model == self._model else {}

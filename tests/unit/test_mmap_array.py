@@ -7,14 +7,14 @@ import mmap
 import numpy as np
 import pytest
 
-from service.state.mmap_array import Growing
+from service.state.mmap_array import MmapArray
 
 ROW = np.dtype([("count", "<i8"), ("level", "<f4")])
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((), ROW), ((3,), np.dtype("f4")), ((2, 5), np.dtype("i8"))])
 def test_growing_keeps_rows_and_adds_zeros(shape: tuple[int, ...], dtype: np.dtype[np.void]) -> None:
-    subject = Growing(10, shape, dtype)
+    subject = MmapArray(10, shape, dtype)
     subject.array[:] = np.ones((), dtype)
     subject.grow(100_000)
     assert subject.array.shape == (100_000, *shape)
@@ -23,7 +23,7 @@ def test_growing_keeps_rows_and_adds_zeros(shape: tuple[int, ...], dtype: np.dty
 
 
 def test_a_view_that_is_kept_stays_readable_and_new_rows_are_apart() -> None:
-    subject = Growing(4, (2,), np.dtype("f8"))
+    subject = MmapArray(4, (2,), np.dtype("f8"))
     subject.array[:] = 7.0
     kept = subject.array
     subject.grow(1_000_000)
@@ -38,7 +38,7 @@ def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -
             raise SystemError("mmap: resizing not available--no mremap()")
 
     monkeypatch.setattr("service.state.mmap_array.mmap.mmap", Fixed)
-    subject = Growing(4, (2,), np.dtype("f8"))
+    subject = MmapArray(4, (2,), np.dtype("f8"))
     subject.array[:] = 7.0
     subject.grow(8)
     assert subject.array.tolist() == [[7.0, 7.0]] * 4 + [[0.0, 0.0]] * 4
@@ -46,7 +46,7 @@ def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("moves", [True, False])
 def test_where_the_system_has_no_memory_everything_is_as_before(monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
-    subject = Growing(4, (2,), np.dtype("f8"))
+    subject = MmapArray(4, (2,), np.dtype("f8"))
     subject.array[:] = 7.0
 
     class Full(mmap.mmap):
@@ -64,7 +64,7 @@ def test_where_the_system_has_no_memory_everything_is_as_before(monkeypatch: pyt
     subject.array[:] = 7.0
     monkeypatch.setattr("service.state.mmap_array.mmap.mmap", Full)
     for _ in range(2):
-        with pytest.raises(MemoryError, match=r"for 1000000 rows: Cannot allocate memory"):
+        with pytest.raises(MemoryError, match="1000000 rows"):
             subject.grow(1_000_000)
         assert subject.array.tolist() == [[7.0, 7.0]] * 4
     monkeypatch.undo()
@@ -75,7 +75,7 @@ def test_where_the_system_has_no_memory_everything_is_as_before(monkeypatch: pyt
 
 @pytest.mark.parametrize(("rows", "shape"), [(0, (2,)), (3, (0,))])
 def test_nothing_can_grow(rows: int, shape: tuple[int, ...]) -> None:
-    subject = Growing(rows, shape, np.dtype("f4"))
+    subject = MmapArray(rows, shape, np.dtype("f4"))
     subject.grow(6)
     assert subject.array.shape == (6, *shape)
     assert not subject.array.any()

@@ -1,0 +1,69 @@
+"""What `pip install eddycast` gives: the wheel without extras, in an environment of its own, serves without torch.
+
+Packages come from the index that pip is set to, and from its cache; the versions are those of constraints.txt.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from service.settings.load import PREFIX
+from tests.support.processes import Site
+
+ROOT = Path(__file__).parents[2]
+#: What can be imported because of the wheel.
+NAMES = {"service", "training"}
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+def succeed(*command: str | Path, cwd: Path, variables: dict[str, str] | None = None) -> str:
+    """What a command prints; it has no Python path and no setting but `variables`, and must exit with 0."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "PYTHON"))}
+    done = subprocess.run(
+        command, cwd=cwd, env=kept | (variables or {}), capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheel")
+    succeed(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", directory, ROOT, cwd=directory)
+    (built,) = directory.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Path:
+    """The folder of programs of an environment that holds the wheel and what it depends on."""
+    directory = wheel.parent / "environment"
+    venv.create(directory, with_pip=True)
+    programs = directory / "bin"
+    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    succeed(*pip, "-c", ROOT / "constraints.txt", wheel, cwd=wheel.parent)
+    return programs
+
+
+def test_the_wheel_brings_no_other_name(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        first = {name.partition("/")[0] for name in archive.namelist()}
+    assert {name for name in first if not name.endswith(".dist-info")} == NAMES
+
+
+def test_doctor_finds_all_well_without_extras(installed: Path, site: Site) -> None:
+    cwd = site.directory  # not the repository: what is imported is what was installed
+    find = "from importlib.util import find_spec as f; print(*(n for n in ('torch', 'polars', 'matplotlib') if f(n)))"
+    assert succeed(installed / "python", "-c", find, cwd=cwd).split() == []
+    variables = {PREFIX + name: value for name, value in site.variables.items()} | {"COLUMNS": "200"}
+    found = succeed(installed / "eddycast", "doctor", cwd=cwd, variables=variables)
+    assert site.kafka.bootstrap_servers in found
+    assert "pip install 'eddycast[train]'" in " ".join(succeed(installed / "eddycast", "--help", cwd=cwd).split())

@@ -1,0 +1,102 @@
+"""`eddycast train`: history in, bundle out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from service.bundle import MANIFEST
+from service.commands.data_options import Data, Reading
+from service.commands.expand import expand_options
+from training.data.options import PanelOptions
+from training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from service.bundle import Manifest
+    from training.data.panel import Panel
+    from training.evaluation.metrics import Figure
+
+
+@expand_options
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Directory to write the bundle to; created if missing.")],
+    recipe: Annotated[Recipe, "Model"],
+    grid: Annotated[PanelOptions, "Grid and split"],
+    reading: Reading,
+    no_season: Annotated[bool, typer.Option("--no-season", help="The same as --season none.")] = False,
+    no_refit: Annotated[
+        bool, typer.Option("--no-refit", help="Keep the weights that were scored, which never saw the hold-out.")
+    ] = False,
+) -> None:
+    """Train a forecaster on history, score it on the hold-out, fit it once more to everything, and export it."""
+    from rich.console import Console
+
+    from service.history import read_history
+    from training.bundle_directory import check_replaceable
+    from training.data.durations import format_seasons
+    from training.data.preparation import prepare
+    from training.problems import with_seasons
+    from training.progress import training_bar
+    from training.recipe_checks import check_family, check_name
+    from training.train import train_bundle
+
+    console = Console(highlight=False)
+    check_family(recipe.family)
+    check_name(recipe.name)
+    check_replaceable(out)
+    prepared = prepare(read_history(data, reading), grid)
+    _print_notes(console, prepared.notes)
+    recipe = with_seasons(replace(recipe, seasons_ms=()) if no_season else recipe, prepared.panel, prepared.split)
+    _print_notes(console, [format_seasons(recipe.seasons_ms or ())])
+    if (out / MANIFEST).is_file():
+        _print_notes(console, [f"the bundle in {out} is replaced"])
+    with training_bar(console, f"training {recipe.family}; then the bundle is scored on the hold-out") as report:
+        manifest, figures = train_bundle(prepared.panel, recipe, prepared.split, out, report, refit=not no_refit)
+    _print_notes(console, _training_notes(manifest, prepared.panel, recipe))
+    _print_figures(console, manifest, figures)
+    seconds = manifest.training.seconds if manifest.training else 0.0
+    size = f"{manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s"
+    console.print(f"{manifest.label} in {escape(str(out))}: {size}")
+
+
+def beaten_by(figures: Sequence[Figure], model: str) -> list[str]:
+    """The baselines whose mean absolute error over the horizon is smaller than the model's."""
+    longest = max(figure.horizon for figure in figures)
+    errors = {figure.model: figure.mae for figure in figures if figure.horizon == longest and figure.stream is None}
+    own = errors.pop(model, None)
+    return [rival for rival, error in errors.items() if own is not None and error is not None and error < own]
+
+
+def _print_notes(console: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(f"note: {escape(note)}")
+
+
+def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figure]) -> None:
+    """The table of the hold-out, a warning for each better baseline, and what the weights have seen."""
+    from training.data.durations import format_seasons
+    from training.evaluation.report import figures_table, weights_remark
+
+    console.print(figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}"))
+    for rival in beaten_by(figures, manifest.name):
+        console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
+    _print_notes(console, [weights_remark(manifest)])
+
+
+def _training_notes(manifest: Manifest, panel: Panel, recipe: Recipe) -> list[str]:
+    """Remarks about choices that training made from the history."""
+    from training.data.gaps import gap_note
+
+    notes = [manifest.training.choice, manifest.training.suspects] if manifest.training else []
+    notes.append(gap_note(panel.fed, manifest.warmup_steps // 2, manifest.max_gap) or "")
+    if recipe.support is None and manifest.kind != "counter" and manifest.support != "real":
+        notes.append("values are often 0 and never below: no forecast is below 0, unless --support real is given")
+    return [note for note in notes if note]

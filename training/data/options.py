@@ -1,0 +1,34 @@
+"""The options by which a history becomes a panel. Light to import: `eddycast train` shows them in --help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from service.options import Option
+
+SPLIT_HELP = "Train, validation and hold-out part, as rows (8640,2880,2880) or as shares (.7,.1,.2)."
+
+
+@dataclass(frozen=True)
+class PanelOptions:
+    """The grid of a panel, the kind of its streams, and where it is cut."""
+
+    interval: Annotated[
+        str | None, Option("Interval of the model's grid, for example 1h.", shown_default="detected in DATA")
+    ] = None
+    kind: Annotated[
+        str | None,
+        Option(
+            "gauge, or counter: a meter that only rises; its increases per interval are forecast.",
+            shown_default="gauge",
+        ),
+    ] = None
+    register: Annotated[
+        str | None,
+        Option(
+            "Value at which counters wrap around, for example 65536; none = they only reset.",
+            shown_default="detected in DATA",
+        ),
+    ] = None
+    split: Annotated[str | None, Option(SPLIT_HELP, shown_default=".7,.1,.2")] = None

@@ -1,0 +1,40 @@
+"""From a history to the panel that a model learns from: the grid, the cut, and counters as their increases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.history import History
+from training.data.counters import as_counters, check_kind, counter_remark, parse_register
+from training.data.interval import choose_interval
+from training.data.options import PanelOptions
+from training.data.panel import Panel, make_panel
+from training.data.split import Split
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A panel, where it is cut, and remarks for the user."""
+
+    panel: Panel
+    split: Split
+    notes: list[str]
+
+
+def prepare(history: History, options: PanelOptions) -> Prepared:
+    """Place a history on its grid, cut it, and turn counters into increases. Raises DataError if that is impossible.
+
+    A register is detected before the hold-out, and the remark about counters looks at the train part alone.
+    """
+    check_kind(options.kind or "gauge")
+    interval_ms, found = choose_interval(history, options.interval)
+    panel = make_panel(history, interval_ms)
+    notes = [*panel.notes, *found]
+    split = Split.parse(options.split, len(panel))
+    if options.kind is None:
+        notes.append(counter_remark(panel.rows(0, split.train_end)) or "")
+    if options.kind == "counter":
+        size, remark = parse_register(options.register, panel.rows(0, split.validation_end))
+        panel = as_counters(panel, size)
+        notes.append(remark or "")
+    return Prepared(panel, split, [note for note in notes if note])

@@ -1,0 +1,32 @@
+"""Means over slots: of the readings in each slot, and of the slots before each row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from service.errors import DataError
+from service.history import History
+from service.records import Float64
+
+
+def slot_means(history: History, interval_ms: int) -> History:
+    """The mean of what was observed in each slot, stamped at its start. Raises DataError for several channels."""
+    if history.channels:
+        raise DataError("readings of several channels are not averaged", "give DATA with the bundle's interval")
+    stamps, values = [], []
+    for when, what in zip(history.timestamps, history.values, strict=True):
+        observed = ~np.isnan(what)
+        slots, index = np.unique(when[observed] // interval_ms, return_inverse=True)
+        stamps.append(slots * interval_ms)
+        values.append(np.bincount(index, what[observed], len(slots)) / np.bincount(index, minlength=len(slots)))
+    return History(list(history.streams), stamps, values, list(history.notes))
+
+
+def trailing_means(values: Float64, width: int) -> Float64:
+    """[streams, T] the mean of the observed among each row and the `width` - 1 before it; NaN where there are none."""
+    if width == 1:
+        return values
+    padded = np.concatenate([np.full((len(values), width - 1), np.nan), values], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
+    observed = np.count_nonzero(~np.isnan(windows), axis=2)
+    return np.where(observed > 0, np.nansum(windows, axis=2) / np.maximum(observed, 1), np.nan)
