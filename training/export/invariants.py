@@ -31,7 +31,8 @@ SLACK = 0.1  # of an error: what luck makes of FEW steps
 #: (a, b): f(a * y + b) = a * f(y) + b
 MOVES = ((1e-3, 7.0), (1e3, -5e5), (1.0, 48_211_734.25))
 LEVELS = (0.0, 1e9, -3.5, 1e-12)
-OUTPUTS = ("one_step", "surprise", "scores", "multi_step")
+SPIKE = 0.99  # anomaly of a spike, at least
+OUTPUTS = ("one_step", "surprise", "scores", "anomaly", "multi_step")
 
 
 class InvariantBroken(FamilyError):
@@ -85,6 +86,7 @@ def unroll_is_step(model: Forecaster) -> None:
     close(invariant, "one_step", at_once.one_step, one_by_one["one_step"], TOLERANCE, unit[:, :, None])
     close(invariant, "multi_step", at_once.multi_step, one_by_one["multi_step"], TOLERANCE, unit[:, :, None, None])
     close(invariant, "surprise", at_once.surprise, one_by_one["surprise"], 1e-2)
+    close(invariant, "anomaly", at_once.anomaly, one_by_one["anomaly"], 1e-2)
     close(invariant, "scores", at_once.scores[..., :3], one_by_one["scores"][..., :3], TOLERANCE, unit[:, :, None])
     close(invariant, "transform", at_once.scores[..., 4], one_by_one["scores"][..., 4], 1e-2)
     _numbers(invariant, "multi_step after the last value", at_once.multi_step[-1, :4])
@@ -110,6 +112,7 @@ def shift_and_scale(model: Forecaster) -> None:
         close(invariant, "one_step", moved.one_step, a * plain.one_step + b, TOLERANCE, unit[:, :, None])
         close(invariant, "multi_step", moved.multi_step, a * plain.multi_step + b, TOLERANCE, unit[:, :, None, None])
         close(invariant, "surprise", moved.surprise, plain.surprise, 1e-2)
+        close(invariant, "anomaly", moved.anomaly, plain.anomaly, 1e-2)
 
 
 def causality(model: Forecaster) -> None:
@@ -163,7 +166,7 @@ def zero_start(model: Forecaster) -> None:
             when = torch.full((2,), int(stamp))
             out = model.step(torch.full((2, 1), torch.nan, dtype=torch.float64), when, state)
             state = out.state
-            made = (out.one_step, out.surprise, out.scores, model.forecast(when, state))
+            made = (out.one_step, out.surprise, out.scores, out.anomaly, model.forecast(when, state))
             for name, tensor in zip(OUTPUTS, made, strict=True):
                 if not torch.isnan(tensor).all():
                     raise InvariantBroken(invariant, f"{name} before the first value", "a number, not NaN")
@@ -231,6 +234,21 @@ def surprise_needs_a_scale(model: Forecaster) -> None:
     _numbers(invariant, "surprise of a hit", np.delete(surprise, (0, 10)))
     if np.isfinite(surprise[10]):
         raise InvariantBroken(invariant, "surprise of the first change", f"{float(surprise[10, 0]):.2g}, not NaN")
+
+
+def anomaly_is_a_rank(model: Forecaster) -> None:
+    """An anomaly lies in [0, 1] and is there where a surprise is; a spike has one of nearly 1."""
+    invariant = "an anomaly is a rank"
+    values, timestamps = sample(model.target, STEPS, 3)
+    values[STEPS - 1] = 1e6
+    out = model.unroll(values, timestamps)
+    if (np.isnan(out.anomaly) != np.isnan(out.surprise)).any():
+        raise InvariantBroken(invariant, "anomaly", "not where a surprise is")
+    known = out.anomaly[~np.isnan(out.anomaly)]
+    if known.min() < 0 or known.max() > 1:
+        raise InvariantBroken(invariant, "anomaly", f"from {known.min():.3g} to {known.max():.3g}, not within 0 and 1")
+    if (least := float(out.anomaly[-1].min())) < SPIKE:
+        raise InvariantBroken(invariant, "anomaly of a spike", f"{least:.3g}, less than {SPIKE:g}")
 
 
 def extremes_stay_finite(model: Forecaster) -> None:
@@ -326,6 +344,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     missing_from_memory,
     constant_series,
     surprise_needs_a_scale,
+    anomaly_is_a_rank,
     extremes_stay_finite,
     calibration_moves,
     parts_may_be_zero,
@@ -333,7 +352,7 @@ INVARIANTS: tuple[Invariant, ...] = (
 
 
 def stepped(model: Forecaster, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> dict[str, Array]:
-    """One observation at a time: one_step and multi_step [T, S, ...], surprise, scores."""
+    """One observation at a time: OUTPUTS, [T, S, ...] each."""
     return carried(model, model.initial_state(values.shape[1]), values, timestamps)[1]
 
 
@@ -348,7 +367,7 @@ def carried(
             out = model.step(torch.as_tensor(value)[:, None], when, state)
             state = out.state
             multi = model.forecast(when, state)
-            rows.append((out.one_step[:, 0], out.surprise, out.scores[:, 0], multi[:, :, 0]))
+            rows.append((out.one_step[:, 0], out.surprise, out.scores[:, 0], out.anomaly, multi[:, :, 0]))
     columns = [np.stack([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)]
     return state, dict(zip(OUTPUTS, columns, strict=True))
 

@@ -59,7 +59,7 @@ class _StepGraph(nn.Module):
 
     def forward(self, value: Tensor, timestamp: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         out = self.model.step(value, timestamp, dict(zip(self.names, state, strict=True)))
-        return (out.one_step, out.surprise, out.scores, *(out.state[name] for name in self.names))
+        return (out.one_step, out.surprise, out.scores, out.anomaly, *(out.state[name] for name in self.names))
 
 
 class _ForecastGraph(nn.Module):
@@ -151,14 +151,16 @@ def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
     """A short input with missing values, and what torch makes of it; see `service/bundle.py` for the arrays."""
     values, timestamps = golden_input(model.target, model.span)
     state = model.initial_state(GOLDEN_BATCH)
-    outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in ("one_step", "surprise", "scores", "multi_step")}
+    names = ("one_step", "surprise", "scores", "anomaly", "multi_step")
+    outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     with torch.no_grad():
         for value, timestamp in zip(values, timestamps, strict=True):
             when = torch.as_tensor(timestamp)
             out = model.step(torch.as_tensor(value), when, state)
             state = out.state
             multi = model.forecast(when, state)
-            for name, tensor in zip(outputs, (out.one_step, out.surprise, out.scores, multi), strict=True):
+            made = (out.one_step, out.surprise, out.scores, out.anomaly, multi)
+            for name, tensor in zip(names, made, strict=True):
                 outputs[name].append(tensor.numpy())
     stacked = {name: np.stack(column) for name, column in outputs.items()}
     scale = _scale(model, values, timestamps[:, 0])
@@ -213,7 +215,7 @@ def _export_step(model: Model, state: dict[str, Tensor], path: Path) -> None:
     names = list(state)
     value = torch.zeros(2, 1 + model.target.others, dtype=torch.float64)
     timestamp = torch.zeros(2, dtype=torch.int64)
-    outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in names)]
+    outputs = ["one_step", "surprise", "scores", "anomaly", *(f"next.{name}" for name in names)]
     _export(_StepGraph(model, names), (value, timestamp, *state.values()), ["value", "timestamp"], names, outputs, path)
 
 

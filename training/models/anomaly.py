@@ -1,91 +1,104 @@
-"""How unusual a reading is on its own stream: a rank in [0, 1] that means the same whatever the stream.
+"""How unusual a reading is on its own stream: a rank in [0, 1] that means the same on every stream.
 
-A surprise is in nats of a density: streams that are easy to forecast sit at -4, noisy ones at +1, and a threshold that
-suits one is useless on another. So what exceeds the surprise that the forecast itself expected (its entropy) is held
-against what did so before on this stream: counts over a few levels, decayed, give the share that lay higher. The anomaly
-is 1 minus the smallest of three such tail probabilities, of
+A surprise is in nats of a density: predictable streams sit at -4, noisy ones at +1, and a threshold that suits one is
+useless on another. So the surprise beyond the expected one (the entropy of the forecast) is compared with what the
+stream has shown before: decayed counts above a few levels give the share of readings that exceeded it. The anomaly is
+one minus the smallest of three tail probabilities:
 
-- this reading;
-- a short window: the mean log rank of the last readings, each capped, so that one of them alone does not stay an anomaly;
-- a reading beyond the range of all that was taken in: after n readings about one in n is a new extreme.
+- of this reading's excess;
+- of a short window: a running mean of log shares, each capped, so that one reading alone does not remain an anomaly;
+- of a reading beyond the range of all that the memory took: the next of n readings is the largest once in n times. A
+  margin keeps the small records of a stream that grows from counting, and the share beyond it falls like a Pareto tail.
 
-A new stream has the levels of a prior that counts like PRIOR readings. Between levels the logarithm of the share is
-interpolated, beyond the last one it falls as it does before it.
+The first two are doubled: the smaller of two even probabilities is below p twice as often. A new stream has the shares of
+a prior. Between levels the logarithm of the share is interpolated, beyond the last level extrapolated.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from training.models.memory.table import State
 from training.models.quantiles.density import expected_surprise
+from training.models.tensor_state import TensorState
 
 #: Raised when this code makes other numbers of the same surprises.
 REVISION = 1
-PRIOR = 30.0
-HALF_LIFE = 10_000.0  # readings
-#: Nats above the expected surprise, and the share of readings that a new stream is supposed to have there.
-EXCESS = (0.5, 1.0, 1.75, 2.75, 4.0, 5.5, 7.5, 10.0, 15.0, 25.0, 50.0, 150.0)
-EXCESS_PRIOR = (0.3, 0.24, 0.17, 0.11, 0.07, 0.045, 0.025, 0.012, 0.004, 5e-4, 1e-5, 1e-7)
-#: Mean log ranks over the window, likewise; where ranks are even and independent the mean is 1.
-WINDOW = (1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5)
-WINDOW_PRIOR = (0.3, 0.15, 0.08, 0.04, 0.02, 0.01, 2e-3, 4e-4)
-WINDOW_RATE = 1 / 8
-WINDOW_CAP = 5.0  # of one log rank
-SOFT = 0.1  # of the distance of two levels: a number this near to a level counts in part, so that rounding moves little
+HALF_LIFE = 10_000.0  # readings, of the counts
+SOFT = 0.1  # of the distance of two levels: a number this near counts in part, so that rounding moves counts by little
+WINDOW_RATE = 1 / 8  # of the newest log share in the running mean
+WINDOW_CAP = 5.0  # of one log share
+MARGIN = 0.05  # of the range: a reading beyond by less is no news, beyond by twice as much all of it
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Levels, rising; the share of numbers above each, and the readings that this is worth."""
+
+    levels: tuple[float, ...]
+    shares: tuple[float, ...]
+    readings: float
+
+
+#: Of the excess in nats, and of the window's mean log share, which is 1 where shares are even and independent.
+EXCESS = Prior(
+    (0.5, 1.0, 1.75, 2.75, 4.0, 5.5, 7.5, 10.0, 15.0, 25.0, 50.0, 150.0),
+    (0.3, 0.24, 0.17, 0.11, 0.07, 0.045, 0.025, 0.012, 4e-3, 5e-4, 1e-5, 1e-7),
+    30.0,
+)
+WINDOW = Prior((1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5), (0.3, 0.15, 0.08, 0.04, 0.02, 0.01, 2e-3, 4e-4), 100.0)
 
 
 class Tail(nn.Module):
-    """The share of a stream's earlier numbers that were larger, from counts [batch, 1 + levels]: of all of them, then
+    """The share of a stream's earlier numbers that were larger, from counts [batch, 1 + levels]: of all numbers, then
     of those above each level."""
 
     levels: Tensor
     gaps: Tensor
     prior: Tensor
 
-    def __init__(self, levels: Sequence[float], prior: Sequence[float]) -> None:
+    def __init__(self, prior: Prior) -> None:
         super().__init__()
-        ends = (2 * levels[0] - levels[1], *levels)
-        self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        ends = (2 * prior.levels[0] - prior.levels[1], *prior.levels)
+        self.register_buffer("levels", torch.tensor(prior.levels), persistent=False)
         self.register_buffer("gaps", torch.tensor([b - a for a, b in pairwise(ends)]), persistent=False)
-        self.register_buffer("prior", PRIOR * torch.tensor((1.0, *prior)), persistent=False)
+        self.register_buffer("prior", prior.readings * torch.tensor((1.0, *prior.shares)), persistent=False)
 
     def initial_state(self, batch: int) -> Tensor:
-        """Zeros: nothing seen."""
+        """Zeros: nothing counted."""
         return torch.zeros(batch, 1 + len(self.levels))
 
     def log_share(self, numbers: Tensor, counts: Tensor) -> Tensor:
-        """[batch] log of the share above `numbers` [batch]."""
+        """[batch] logarithm of the share above `numbers` [batch]."""
         logs = torch.log(counts + self.prior)
-        falls = logs[:, 1:] - logs[:, :-1]
         passed = (1.0 + (numbers[:, None] - self.levels) / self.gaps).clamp(min=0.0)
-        within = torch.cat([passed[:, :-1].clamp(max=1.0), passed[:, -1:]], 1)
-        return (falls * within).sum(1)
+        passed = torch.cat([passed[:, :-1].clamp(max=1.0), passed[:, -1:]], 1)
+        return ((logs[:, 1:] - logs[:, :-1]) * passed).sum(1)
 
     def add(self, numbers: Tensor, counts: Tensor) -> Tensor:
         """The counts after `numbers` [batch]."""
         above = ((numbers[:, None] - self.levels) / (SOFT * self.gaps) + 0.5).clamp(0.0, 1.0)
-        decay = math.exp(-math.log(2.0) / HALF_LIFE)
-        return counts * decay + torch.cat([torch.ones_like(above[:, :1]), above], 1)
+        return counts * 0.5 ** (1.0 / HALF_LIFE) + torch.cat([torch.ones_like(above[:, :1]), above], 1)
 
 
 class Anomaly(nn.Module):
-    """Ranks of a forecaster's surprises. State: "excess" and "window" [batch, 1 + levels], the counts of both tails;
-    "spell" [batch, 1], the mean log rank of the last readings; "range" [batch, 2] f64, the lowest and the highest
-    reading that was taken in, where the memory has it."""
+    """Ranks the surprises of a forecaster of `quantiles`. It has no weights.
+
+    State: "excess" and "window" [batch, 1 + levels], the counts; "spell" [batch, 1], the window's mean; "range"
+    [batch, 2] float64, the lowest and the highest reading that the memory took, in its coordinates.
+    """
 
     def __init__(self, quantiles: Sequence[float]) -> None:
         super().__init__()
         self.quantiles = tuple(quantiles)
-        self.excess = Tail(EXCESS, EXCESS_PRIOR)
-        self.window = Tail(WINDOW, WINDOW_PRIOR)
+        self.excess, self.window = Tail(EXCESS), Tail(WINDOW)
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         """Zeros: nothing seen."""
         return {
             "excess": self.excess.initial_state(batch),
@@ -95,23 +108,54 @@ class Anomaly(nn.Module):
         }
 
     def rank(
-        self, surprise: Tensor, pending: Tensor, came: Tensor, taken: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        """The anomaly [batch] of a reading whose `surprise` [batch] (NaN = none) was that of the quantiles `pending`
-        [batch, Q], in running scales; NaN where that is. `came` [batch] f64 is the reading in the memory's
-        coordinates, `taken` [batch] what of it the memory took (NaN = nothing)."""
+        self, surprise: Tensor, pending: Tensor, came: Tensor, taken: Tensor, state: TensorState
+    ) -> tuple[Tensor, TensorState]:
+        """The anomaly [batch] float32 of a reading, and the tensors after it.
+
+        `surprise` [batch] is that of the reading under the quantiles `pending` [batch, quantiles] in running scales;
+        where it is NaN, so is the anomaly, and nothing changes. `came` [batch] float64 is the reading in the memory's
+        coordinates, `taken` [batch] the value that the memory took (NaN = none).
+        """
         known = ~torch.isnan(surprise)
         excess = torch.where(known, surprise, 0.0) - expected_surprise(pending, self.quantiles)
         alone = self.excess.log_share(excess, state["excess"])
         spell = state["spell"][:, 0]
         spell = spell + WINDOW_RATE * ((-alone).clamp(max=WINDOW_CAP) - spell)
         lately = self.window.log_share(spell, state["window"])
-        share = torch.minimum(torch.minimum(alone, lately) + math.log(2.0), self._new_extreme(came, state))
-        anomaly = torch.where(known, 1.0 - torch.exp(share.clamp(max=0.0)), torch.nan)
+        seen = state["excess"][:, 0]
+        share = torch.minimum(torch.minimum(alone, lately) + math.log(2.0), _beyond(came, state["range"], seen))
         after = {
             "excess": self.excess.add(excess, state["excess"]),
             "window": self.window.add(spell, state["window"]),
             "spell": spell[:, None],
-            "range": self._widened(taken, state),
+            "range": _widened(state["range"], taken),
         }
-        return anomaly, {name: torch.where(known[:, None], new, state[name]) for name, new in after.items()}
+        kept = {name: torch.where(known[:, None], new, state[name]) for name, new in after.items()}
+        return torch.where(known, 1.0 - torch.exp(share.clamp(max=0.0)), torch.nan), kept
+
+    def unroll(self, surprise: Tensor, pending: Tensor, came: Tensor, taken: Tensor) -> Tensor:
+        """The anomalies [T, streams] that `rank` gives step by step, from its arguments with time in front."""
+        state = self.initial_state(surprise.shape[1])
+        ranks = []
+        for moment in zip(surprise, pending, came, taken, strict=True):
+            rank, state = self.rank(*moment, state)
+            ranks.append(rank)
+        return torch.stack(ranks)
+
+
+def _beyond(came: Tensor, range_: Tensor, seen: Tensor) -> Tensor:
+    """[batch] logarithm of the share of readings `came` [batch] as far beyond the range of those `seen` before; 0 within
+    the margin, and while the range has no length."""
+    low, high = range_[:, 0], range_[:, 1]
+    length = high - low
+    outside = torch.maximum(came - high, low - came) / torch.where(length > 0, MARGIN * length, torch.inf)
+    news = torch.where(torch.isnan(outside), 0.0, outside - 1.0).clamp(min=0.0).float()
+    return -(news.clamp(max=1.0) * torch.log1p(seen) + torch.log1p(news))
+
+
+def _widened(range_: Tensor, taken: Tensor) -> Tensor:
+    """The range [batch, 2] with the value `taken` [batch] in it (NaN = none), which is all of a range of zeros."""
+    value = taken[:, None]
+    wider = torch.cat([torch.minimum(range_[:, :1], value), torch.maximum(range_[:, 1:], value)], 1)
+    fresh = (range_[:, :1] == 0) & (range_[:, 1:] == 0)
+    return torch.where(torch.isnan(value), range_, torch.where(fresh, value, wider))

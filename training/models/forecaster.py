@@ -20,7 +20,7 @@ from training.models.memory.counter import increase, initial_counter
 from training.models.memory.suspect_columns import Judged
 from training.models.memory.suspects import Placement, placement, possible
 from training.models.memory.units import Frame
-from training.models.parts import StatePart, calibration_part, latent_part, memory_parts
+from training.models.parts import StatePart, anomaly_part, calibration_part, latent_part, memory_parts
 from training.models.quantiles.support import confine
 from training.models.scoring import score, width
 from training.models.tensor_state import TensorState
@@ -36,8 +36,8 @@ class Forecaster(Family):
         latent = self.latent.initial_state(batch) if self.latent else {}
         calibration = self.calibration.initial_state(batch) if self.calibration else {}
         counter = initial_counter(batch) if self.target.kind == "counter" else {}
-        rule = self.suspects.initial_state(batch)
-        return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter, **rule}
+        own = {**self.suspects.initial_state(batch), **self.anomaly.initial_state(batch)}
+        return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter, **own}
 
     def state_parts(self) -> list[StatePart]:
         """The tensors of the state that another model keeps or zeroes together; empty if the class has no
@@ -49,7 +49,8 @@ class Forecaster(Family):
         if self.latent:
             parts.append(latent_part(self.latent, own, needs=[part.name for part in parts]))
         emitted = {"levels": self.target.quantiles, "support": self.target.support, "block": self.target.block}
-        return [*parts, calibration_part(self.calibration, own | emitted)]
+        calibration = calibration_part(self.calibration, own | emitted)
+        return [*parts, calibration, anomaly_part(self.anomaly, calibration)]
 
     def step(self, value: Tensor, timestamp: Tensor, state: TensorState, beside: Tensor | None = None) -> StepOutput:
         """Consume one observation of each stream: score the pending forecast, update the state, forecast the next
@@ -64,6 +65,8 @@ class Forecaster(Family):
         before = self.memory.frame(state)
         verdict = self.suspects.judge(arrived, before, state)
         loss, scores = self._score(arrived, state, verdict.before.frame(before))
+        came = (arrived[:, None] * verdict.before.factor + verdict.before.offset)[:, 0]
+        anomaly, ranks = self.anomaly.rank(loss, state["pending"], came, verdict.taken, state)
         memory, glance = self.memory.update(verdict.taken, timestamp, state)
         glance = replace(glance, beside=beside)
         started = memory["count"] > 0
@@ -71,8 +74,9 @@ class Forecaster(Family):
         view, after = self._view(memory | latent, timestamp, beside), self.memory.frame(memory)
         units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
         units, calibration = self._calibrate(units, view, verdict.taken, state, before, after)
-        row = {**memory, **latent, "pending": units, **calibration, **counter, **verdict.state}
-        return StepOutput(row, self._emit(units, after, verdict.after, started)[:, None], loss, scores[:, None])
+        row = {**memory, **latent, "pending": units, **calibration, **counter, **verdict.state, **ranks}
+        one_step = self._emit(units, after, verdict.after, started)[:, None]
+        return StepOutput(row, one_step, loss, scores[:, None], anomaly)
 
     def forecast(self, timestamp: Tensor, state: TensorState, beside: Tensor | None = None) -> Tensor:
         """Quantiles [batch, horizon, 1, quantiles] float64 for timestamp + (1 .. horizon) forecast intervals."""

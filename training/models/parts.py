@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+from training.models.anomaly import REVISION as ANOMALY_REVISION
+from training.models.anomaly import Anomaly
 from training.models.latent import Carried
 from training.models.memory.counter import Kind, initial_counter
 from training.models.memory.memory import REVISION as MEMORY_REVISION
@@ -22,7 +24,7 @@ from training.models.memory.suspects import Suspects
 from training.models.quantiles.calibration import REVISION as CALIBRATION_REVISION
 from training.models.quantiles.calibration import Calibration
 
-CORE, SECOND, LATENT, CALIBRATION = "core", "second_season", "latent", "calibration"
+CORE, SECOND, LATENT, CALIBRATION, ANOMALY = "core", "second_season", "latent", "calibration", "anomaly"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ def calibration_part(calibration: Calibration | None, facts: Mapping[str, Any]) 
     tensors = ("pending", *calibration.initial_state(1))
     learned = {**facts, "anchors": calibration.anchors, "calibration": CALIBRATION_REVISION}
     return StatePart(CALIBRATION, tensors, learned, (CORE,))
+
+
+def anomaly_part(anomaly: Anomaly, calibration: StatePart) -> StatePart:
+    """What the surprises of a family were on the stream: they go on where its calibration does."""
+    facts = {"anomaly": ANOMALY_REVISION, "calibration": calibration.facts}
+    return StatePart(ANOMALY, tuple(anomaly.initial_state(1)), facts, (CORE, CALIBRATION))
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
