@@ -58,8 +58,8 @@ class Encoder:
         """Return one JSON object per row; NaN and infinities become null.
 
         `timestamps` i64 [n], ms; `values` [n, channels]; `one_step` [n, targets, quantiles]; `multi_step`
-        [n, horizon, targets, quantiles] or None; `has_multi`, `surprise`, `anomaly` and `warm` [n]. "multi_step" is null
-        where `has_multi` is False.
+        [n, horizon, targets, quantiles] or None; `has_multi`, `surprise`, `anomaly` and `warm` [n]. "multi_step" is
+        null where `has_multi` is False.
         """
         if not len(streams):
             return []

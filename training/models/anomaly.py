@@ -8,10 +8,10 @@ one minus the smallest of three tail probabilities:
 - of this reading's excess;
 - of a short window: a running mean of log shares, each capped, so that one reading alone does not remain an anomaly;
 - of a reading beyond the range of all that the memory took: the next of n readings is the largest once in n times. A
-  margin keeps the small records of a stream that grows from counting, and the share beyond it falls like a Pareto tail.
+  margin keeps the small records of a stream that grows from counting; beyond it the share falls like a Pareto tail.
 
-The first two are doubled: the smaller of two even probabilities is below p twice as often. A new stream has the shares of
-a prior. Between levels the logarithm of the share is interpolated, beyond the last level extrapolated.
+The first two are doubled, because the smaller of two even probabilities is below p twice as often. A new stream has the
+shares of a prior. Between levels the logarithm of the share is interpolated, beyond the last one extrapolated.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class Anomaly(nn.Module):
 
 
 def _beyond(came: Tensor, range_: Tensor, seen: Tensor) -> Tensor:
-    """[batch] logarithm of the share of readings `came` [batch] as far beyond the range of those `seen` before; 0 within
-    the margin, and while the range has no length."""
+    """[batch] logarithm of the share of readings that lie as far beyond the range of those `seen` before as `came`
+    [batch]; 0 within the margin, and while the range has no length."""
     low, high = range_[:, 0], range_[:, 1]
     length = high - low
     outside = torch.maximum(came - high, low - came) / torch.where(length > 0, MARGIN * length, torch.inf)
