@@ -61,6 +61,8 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
         check = _Check(str(directory / STEP), step, slack)
         check.scaled("one_step", at["one_step"], result.one_step, scale)
         check.within("surprise", at["surprise"], result.surprise, _PROBABILITY_TOLERANCE, slack=steep.surprises)
+        if runtime.ranks:
+            check.within("anomaly", at["anomaly"], result.anomaly, _PROBABILITY_TOLERANCE, slack=steep.anomalies)
         check.missing("scores", at["scores"], result.scores)
         check.scaled("scores", at["scores"][..., scored], result.scores[..., scored], scale)
         near = partial(steep.scores, bounded)
