@@ -81,7 +81,7 @@ class Joint(nn.Module):
         row = {_light(channel): light for channel, light in lights.items()}
         row |= {_part(place): out.state for place, out in enumerate(outs)}
         one_step, scores = (torch.cat([getattr(out, name) for out in outs], 1) for name in ("one_step", "scores"))
-        surprise, anomaly = _summed([out.surprise for out in outs]), _largest([out.anomaly for out in outs])
+        surprise, anomaly = _summed([out.surprise for out in outs]), largest([out.anomaly for out in outs])
         return StepOutput(prefixed(row), one_step, surprise, scores, anomaly)
 
     def forecast(self, timestamp: Tensor, state: TensorState) -> Tensor:
@@ -123,7 +123,7 @@ def _beside(features: dict[int, Tensor], at: int) -> Tensor:
     return torch.cat([read for channel, read in features.items() if channel != at], 1)
 
 
-def _largest(anomalies: list[Tensor]) -> Tensor:
+def largest(anomalies: list[Tensor]) -> Tensor:
     """[batch] the largest anomaly of the targets that have one, its tail probability times their number, because one of
     several is large more often than one; NaN where none has."""
     missing = [torch.isnan(anomaly) for anomaly in anomalies]
