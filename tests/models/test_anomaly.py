@@ -36,7 +36,7 @@ def ranked(surprise: np.ndarray, came: np.ndarray | None = None, taken: np.ndarr
 
 
 def surprises(random: np.random.Generator) -> np.ndarray:
-    """Excesses [STEPS, 8] of streams unlike each other: two of calibrated forecasts, sharp ones, heavy tails, repeats."""
+    """Excesses [STEPS, 8] of unlike streams: calibrated forecasts, sharper and wider ones, heavy tails, repeats."""
     exponential = random.exponential(1.5, (STEPS, 4)) * (1.0, 1.0, 0.3, 4.0)
     heavy = np.abs(random.standard_t(2, (STEPS, 2))) * (1.0, 5.0)
     repeats = np.where(random.random((STEPS, 2)) < 0.9, -5.0, random.exponential((10.0, 60.0), (STEPS, 2)))
