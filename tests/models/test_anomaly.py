@@ -49,7 +49,7 @@ def test_one_in_a_hundred_is_one_in_a_hundred_on_every_stream() -> None:
     rates = (anomalies >= 0.99).mean(0)
     assert (rates > 0.003).all() and (rates < 0.02).all(), rates
     assert 0.005 < rates.mean() < 0.014
-    assert 0.0005 < (anomalies >= 0.999).mean() < 0.0015
+    assert 0.0004 < (anomalies >= 0.999).mean() < 0.0025
 
 
 def test_a_new_stream_cries_no_wolf() -> None:
@@ -72,7 +72,7 @@ def test_a_spell_of_surprises_none_of_which_is_rare_is_an_anomaly() -> None:
     excess[900:924] = 2.5  # each is one in ten
     anomalies = ranked(excess)
     assert (anomalies[900] < 0.95).all()
-    assert (anomalies[923] > 0.995).all()
+    assert (anomalies[923] > 0.99).all()
 
 
 def test_a_reading_far_beyond_the_range_is_an_anomaly_however_little_it_surprises() -> None:
