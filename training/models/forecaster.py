@@ -48,9 +48,9 @@ class Forecaster(Family):
         parts = memory_parts(self.memory, self.target.kind, self.target.register, self.suspects)
         if self.latent:
             parts.append(latent_part(self.latent, own, needs=[part.name for part in parts]))
-        emitted = {"levels": self.target.quantiles, "support": self.target.support, "block": self.target.block}
-        calibration = calibration_part(self.calibration, own | emitted)
-        return [*parts, calibration, anomaly_part(self.anomaly, calibration)]
+        emitted = own | {"levels": self.target.quantiles, "support": self.target.support}
+        calibration = calibration_part(self.calibration, emitted | {"block": self.target.block})
+        return [*parts, calibration, anomaly_part(self.anomaly, emitted | {"calibrated": bool(self.calibration)})]
 
     def step(self, value: Tensor, timestamp: Tensor, state: TensorState, beside: Tensor | None = None) -> StepOutput:
         """Consume one observation of each stream: score the pending forecast, update the state, forecast the next

@@ -77,10 +77,9 @@ def calibration_part(calibration: Calibration | None, facts: Mapping[str, Any]) 
     return StatePart(CALIBRATION, tensors, learned, (CORE,))
 
 
-def anomaly_part(anomaly: Anomaly, calibration: StatePart) -> StatePart:
-    """What the surprises of a family were on the stream: they go on where its calibration does."""
-    facts = {"anomaly": ANOMALY_REVISION, "calibration": calibration.facts}
-    return StatePart(ANOMALY, tuple(anomaly.initial_state(1)), facts, (CORE, CALIBRATION))
+def anomaly_part(anomaly: Anomaly, facts: Mapping[str, Any]) -> StatePart:
+    """What the surprises of a family's one-step forecasts were on the stream."""
+    return StatePart(ANOMALY, tuple(anomaly.initial_state(1)), {**facts, "anomaly": ANOMALY_REVISION}, (CORE,))
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
