@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check quick test chaos soak demo bench accuracy kafka docs format clean
+.PHONY: help venv check quick test exhaustive chaos soak demo bench accuracy kafka docs format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -33,10 +33,13 @@ check: $(VENV)/.dev ## formatter, linter, strict types, import rules, dead code,
 	$(BIN)/python -m tests.tools.docs
 
 quick: $(VENV)/.dev ## the inner loop: everything that needs neither Kafka nor training, in two minutes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kafka and not slow and not trains' tests/unit tests/broker tests/durability tests/property
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kafka and not slow and not trains and not exhaustive' tests/unit tests/broker tests/durability tests/property
 
 test: check ## the checks, then every test, against a real Apache Kafka too
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+exhaustive: $(VENV)/.dev ## the invariants and the exported graphs of every combination of family, season and grid; 15 minutes
+	$(BIN)/python -m pytest -n 2 -m exhaustive
 
 chaos: $(VENV)/.dev ## kill workers and brokers a hundred times, of one node and of three; no record may be lost or come twice
 	$(BIN)/python -m tests.chaos --faults 100 --nodes 1,3

@@ -1,7 +1,7 @@
-"""The command line, `eddycast`. The service's commands stand here; others are found by the entry-point group
-`eddycast.commands` and imported only when they are called, so that serving never waits for torch.
+"""The command line, `eddycast`. The service's own commands are built in; others are found through the entry-point group
+`eddycast.commands` and imported only when they are called, so that `serve` never waits for torch.
 
-Every error that a person can act on becomes one line on standard error and its own exit code.
+Every EddycastError is printed as one line on standard error and has its own exit code.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ OWN = ("serve", "doctor", "simulate", "replay", "state", "bundle")
 
 
 def main() -> None:
-    """The console script: runs the command in `sys.argv` and exits."""
+    """Run the command in `sys.argv` and exit; the console script."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; `--debug` in front keeps an error's stack trace."""
+    """Run one command line and return its exit code; a leading `--debug` keeps the stack trace of an error."""
     try:
         command = get_command(build_app(arguments))
         show_defaults(command)
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         print(f"eddycast: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         if isinstance(error, FamilyError) and error.trace:
-            print(f"the way through your own code:\n{error.trace}", file=sys.stderr)  # noqa: T201
+            print(f"the stack trace in your own code:\n{error.trace}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except SystemExit as leaving:
         if "--debug" in arguments[:1] and leaving.__cause__ is not None:
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def build_app(arguments: Sequence[str]) -> typer.Typer:
-    """The program as far as `arguments` need it: the service's commands, and those of others that they may mean."""
+    """The typer application: the built-in commands, and the other commands that `arguments` may refer to."""
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     app.callback()(_root)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(serve)
@@ -70,14 +70,14 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     if named in found:
         app.command(named)(_load(found[named]))
-    elif named not in OWN:  # the list of commands is wanted, or a name is misspelt
+    elif named not in OWN:  # the arguments ask for the list of commands, or misspell a name
         for name, entry in found.items():
             app.command(name)(_load_or_explain(entry))
     return app
 
 
 def show_defaults(command: Any) -> None:
-    """Let --help show the default of every option, also where that is nothing or off."""
+    """Make --help show the default of every option, including those without a value."""
     for inner in getattr(command, "commands", {}).values():
         show_defaults(inner)
     for option in command.params:
@@ -100,11 +100,11 @@ def _root(
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Eddycast forecasts streams: one hidden state for each, a forecast for every observation."""
+    """Forecast streams of observations: one hidden state per stream, one forecast per observation."""
 
 
 def _load(entry: EntryPoint) -> Callable[..., Any]:
-    """The command behind an entry point; loading and running it raise MissingExtra where a package is missing."""
+    """The command of an entry point. Loading or running it raises MissingExtra where a package is missing."""
     with _explained(entry.name):
         command: Callable[..., Any] = entry.load()
 
@@ -118,7 +118,7 @@ def _load(entry: EntryPoint) -> Callable[..., Any]:
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """A package that is not installed becomes the extra that brings it."""
+    """Turn the error of a missing package into MissingExtra, which names the extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:

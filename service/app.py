@@ -20,6 +20,7 @@ from service.broker.port import Broker
 from service.bundle import MANIFEST
 from service.delivery.connect import kafka_broker, reach, warn_of_risks
 from service.delivery.crash_points import FaultPoint, freeze_this_process, kill_this_process, pause
+from service.delivery.options import Options
 from service.delivery.topics import Topology, prepare_topics
 from service.errors import BrokerError, BrokerUnavailable
 from service.model.loading import load_runtime
@@ -30,8 +31,7 @@ from service.observability.log import configure_log, get_log, log_everything
 from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.observability.throttle import Throttle
 from service.pipeline import Pipeline
-from service.settings.load import Settings
-from service.settings.options import Options
+from service.settings.settings import Settings
 from service.signals import StopSignals
 from service.state.changelog import row_bytes
 from service.state.room import fitting_streams
@@ -220,5 +220,5 @@ def pipeline_options(settings: Settings, topology: Topology) -> Options:
         max_gap=limits.max_gap,
         forecast_every=settings.engine.forecast_every,
         late_to_dead_letters=limits.late_to_dead_letters,
-        codes=settings.input.codes,
+        input=settings.input,
     )

@@ -183,8 +183,8 @@ class ProducerFenced(TransactionFailed):
 class CommitUnknown(TransactionFailed):
     """Raised while committing: no answer came, so the transaction is committed or not.
 
-    The committed offsets tell which, once a new producer with the same id has been initialized. Until then
-    the undo journal must not be applied.
+    The committed offsets decide, once a new producer with the same id has been initialized. Until then the
+    undo journal must not be applied.
     """
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people say them (`1 stream`, `1.5 hours`), errors in words, and foreign text as a terminal may have it."""
+"""Text for people: counts (`1 stream`), durations (`1.5 hours`), error messages, and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ _SPANS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, 
 
 
 def many(count: int, noun: str) -> str:
-    """`1 stream`, `1,000 streams`."""
+    """A count with its noun: `1 stream`, `1,000 streams`."""
     return f"{count:,} {noun}" + ("s" if count != 1 else "")
 
 
 def span(milliseconds: int) -> str:
-    """About how long, in the largest unit that it fills: 5,400,000 -> `1.5 hours`."""
+    """A duration in the largest unit that fits, with one decimal: 5,400,000 -> `1.5 hours`."""
     for size, noun in _SPANS:
         if milliseconds >= size:
             count = round(milliseconds / size, 1)
@@ -20,11 +20,11 @@ def span(milliseconds: int) -> str:
 
 
 def in_words(error: BaseException) -> str:
-    """The error's message, or the name of its class where it has none."""
+    """The message of an error, or the name of its class where the message is empty."""
     return str(error) or type(error).__name__
 
 
 def one_line(text: str) -> str:
-    """`text` with every character that is not printable spelt out: what came from outside neither breaks a line nor
-    moves a terminal's cursor."""
+    """`text` with unprintable characters escaped, so that external text can neither break the line nor control the
+    terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

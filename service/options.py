@@ -1,7 +1,7 @@
-"""Command-line options that a dataclass describes itself: `lags: Annotated[int, Option("Past values to read.")] = 48`.
+"""Command-line options as annotations of dataclass fields: `lags: Annotated[int, Option("Past values.")] = 48`.
 
-The dataclass stays an ordinary argument of the function that takes it; `service.commands.expand` turns its fields into
-options of a command, so that each default and each meaning stands once.
+The dataclass remains an ordinary argument of functions, while `service.commands.expand` turns its fields into options
+of a command. So each default and each description is defined once.
 """
 
 from __future__ import annotations

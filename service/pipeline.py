@@ -19,6 +19,7 @@ from service.delivery.connections import Connections
 from service.delivery.crash_points import FaultPoint
 from service.delivery.failing_bundles import Failures
 from service.delivery.failures import Attempts
+from service.delivery.options import Options
 from service.delivery.outages import Trouble
 from service.delivery.pace import Pace
 from service.delivery.readiness import Readiness
@@ -43,7 +44,6 @@ from service.observability.metrics import Metrics
 from service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
 from service.processing.processor import Processed, Processor
 from service.records import PartitionBatch, next_offset
-from service.settings.options import Options
 from service.state.store import Store
 
 #: Longest poll while there is nothing to serve: partitions that it brings begin to be restored after it.

@@ -1,4 +1,4 @@
-"""SIGTERM, ctrl-C and a hang-up of the terminal only set a flag; what to do is decided where the work is done."""
+"""Stop signals: SIGTERM, SIGINT and SIGHUP only set a flag; the polling thread decides what to do."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-#: Signals this soon after the first one are the same wish: `timeout` sends one to the process and one to its group, and
-#: a terminal sends one to every process of a group, of which some pass theirs on.
-_SAME_WISH_S = 0.2
+#: Signals within this time after the first one count as one, s: `timeout` signals both the process and its group, and a
+#: terminal signals every process of a group, some of which forward it.
+_SAME_SIGNAL_S = 0.2
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSignals:
-    """While entered, a first signal sets `stop` and starts a countdown of `within_s` (None = endless).
+    """Context in which the first signal sets `stop` and starts a countdown of `within_s` (None = no limit).
 
-    Every further signal, unless it comes at once, calls `insist` on the main thread, except a hang-up, which shell and
-    kernel may both send; the end of the countdown calls it on a thread of its own, each with the reason. Enter it on
-    the main thread; leaving it stops the countdown and restores the old handlers.
+    Further signals call `insist` with the reason on the main thread, except those that count as the first one and
+    SIGHUP, which shell and kernel may both send. The end of the countdown calls it on another thread. Must be entered
+    on the main thread; leaving it stops the countdown and restores the previous handlers.
     """
 
     def __init__(self, insist: Callable[[str], None], within_s: float | None = None) -> None:
@@ -37,7 +37,7 @@ class StopSignals:
     def __enter__(self) -> Self:
         for number in SIGNALS:
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # started by nohup: it is to outlive its terminal
+                continue  # started by nohup, to outlive the terminal
             self._before[number] = signal.signal(number, self._arrived)
         return self
 
@@ -49,7 +49,7 @@ class StopSignals:
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
         if self.stop.is_set():
-            if number != signal.SIGHUP and time.monotonic() - self._first > _SAME_WISH_S:
+            if number != signal.SIGHUP and time.monotonic() - self._first > _SAME_SIGNAL_S:
                 self._insist("a second signal")
             return
         self._first = time.monotonic()

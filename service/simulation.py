@@ -1,7 +1,7 @@
-"""History as sensors would send it: readings of all streams in the order of their stamps, at a pace.
+"""History as sensors would send it: readings of all streams in the order of their stamps, at a chosen speed.
 
-The pace is a schedule, not a sleep between readings: whatever is due is sent together, so a speed of a million costs
-no more than a speed of one.
+The speed is kept by a schedule, not by a sleep between readings: all readings that are due are sent together, so a
+speed of a million costs no more than a speed of one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from service.formats.json_observation import EARLIEST, iso
 from service.history import History
 from service.records import Float64, Int64
 
-#: Due readings are collected this long, s; and this many are sent at once, at most.
+#: Time in which due readings are collected, s, and the maximum number sent at once.
 TICK_S = 0.05
 CHUNK = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Readings of all streams by rising stamp: columns of [n] rows, `stream` indexing `streams`."""
+    """Readings of all streams in the order of their stamps: columns of [n] rows; `stream` indexes `streams`."""
 
     streams: list[str]
     stream: Int64
@@ -40,7 +40,7 @@ class Readings:
 
 
 def merge(history: History, *, streams: Sequence[str] = (), limit: int | None = None) -> Readings:
-    """The first `limit` readings of `streams` (all, if empty) by stamp. Raises DataError for an unknown stream."""
+    """The first `limit` readings of `streams` (empty = all) by stamp. Raises DataError for an unknown stream."""
     if unknown := [name for name in streams if name not in history.streams]:
         raise DataError(f"there is no stream {unknown[0]!r}", f"there are {', '.join(history.streams[:9])}")
     chosen = [history.streams.index(name) for name in streams] if streams else list(range(len(history.streams)))
@@ -53,13 +53,13 @@ def merge(history: History, *, streams: Sequence[str] = (), limit: int | None = 
 
 
 def shifted_to_end_at(readings: Readings, end_ms: int) -> Readings:
-    """All stamps moved by the same time, so that the last one is `end_ms`."""
+    """Readings with all stamps shifted equally, so that the last one is `end_ms`."""
     by = end_ms - int(readings.timestamps[-1]) if len(readings) else 0
     return Readings(readings.streams, readings.stream, readings.timestamps + by, readings.values)
 
 
 def paced(timestamps: Int64, speed: float, stop: Event, clock: Callable[[], float] = time.monotonic) -> Iterator[slice]:
-    """Slices of consecutive readings as they fall due, `speed` times as fast as they were taken; 0 = all at once."""
+    """Slices of consecutive readings as they become due, at `speed` times real time; 0 = all at once."""
     start, done = clock(), 0
     while done < len(timestamps) and not stop.is_set():
         due = len(timestamps)
@@ -76,20 +76,20 @@ def paced(timestamps: Int64, speed: float, stop: Event, clock: Callable[[], floa
 
 
 class Sensors:
-    """Produces readings as input records. A stream's partition is its key's CRC-32, as librdkafka has it."""
+    """Produces readings as input records. A stream's partition follows from the CRC-32 of its key, as in librdkafka."""
 
     def __init__(self, producer: Producer, topic: str, partitions: int, readings: Readings) -> None:
         self._producer, self._topic, self._readings = producer, topic, readings
         self._keys = [name.encode() for name in readings.streams]
-        self._homes = np.array([zlib.crc32(key) % partitions for key in self._keys], np.int64)
+        self._partitions = np.array([zlib.crc32(key) % partitions for key in self._keys], np.int64)
 
     def send(self, which: slice, timeout_s: float) -> None:
-        """Produce a slice of the readings and wait until it is acknowledged. Raises ProduceFailed, RecordTooLarge."""
+        """Produce a slice of the readings and wait for acknowledgement. Raises ProduceFailed, RecordTooLarge."""
         stream, readings = self._readings.stream[which], self._readings
         stamps, values = readings.timestamps[which], readings.values[which]
         values = values[:, 0] if values.shape[1] == 1 else values
-        for partition in np.unique(self._homes[stream]).tolist():
-            here = np.flatnonzero(self._homes[stream] == partition)
+        for partition in np.unique(self._partitions[stream]).tolist():
+            here = np.flatnonzero(self._partitions[stream] == partition)
             columns = zip(stamps[here].tolist(), values[here].tolist(), strict=True)
             records: list[bytes | None] = [_record(stamp, value) for stamp, value in columns]
             self._producer.produce(self._topic, partition, [self._keys[i] for i in stream[here]], records)
@@ -97,6 +97,6 @@ class Sensors:
 
 
 def _record(timestamp: int, value: float | list[float]) -> bytes:
-    """A stamp that would read as seconds is written as a date. NaN is written as null."""
+    """An input record. A stamp that could be read as seconds is written as a date, NaN as null."""
     stamp = timestamp if timestamp >= EARLIEST or timestamp < 0 else iso(timestamp)
     return orjson.dumps({"timestamp": stamp, "value": value})

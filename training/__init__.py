@@ -1,1 +1,1 @@
-"""The offline half of Eddycast: history in, forecasters out as ONNX bundles."""
+"""Eddycast's trainer: from history to a bundle that the service serves."""

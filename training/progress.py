@@ -1,4 +1,4 @@
-"""How long work says how far it is: training by a bar with the loss and the time left, scoring by the readings done."""
+"""Progress bars of long work: training with its loss and the time left, scoring with the number of readings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.fitting.recurrent import TrainingProgress
 
 @contextmanager
 def training_bar(console: Console, title: str) -> Iterator[TrainingProgress]:
-    """A bar that stays on the screen when it ends; give the yielded function to the training."""
+    """A bar that stays on the screen when it ends; pass the yielded function to the training."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,7 +35,7 @@ def training_bar(console: Console, title: str) -> Iterator[TrainingProgress]:
 
 @contextmanager
 def scoring_bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that goes away when it ends; give the yielded function to the backtest."""
+    """A bar that disappears when it ends; pass the yielded function to the backtest."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

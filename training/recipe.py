@@ -73,7 +73,12 @@ class Recipe:
         Option("Fit ar as in textbooks: lags alone, one step ahead, fed back on itself.", ("--iterated",)),
     ] = False
     linear_path: Annotated[
-        bool, Option("Train a recurrent family alone, without the linear autoregression beneath.", (" /--no-linear",))
+        bool,
+        Option(
+            "Train a recurrent family alone, without the linear autoregression beneath.",
+            (" /--no-linear",),
+            shown_default="off",
+        ),
     ] = True
     members: Annotated[tuple[str, ...], Option("Families whose quantiles mix averages.")] = ("lstm", "dilated_gru")
     budget_s: Annotated[
@@ -83,7 +88,9 @@ class Recipe:
     calibrated: Annotated[
         bool,
         Option(
-            "Keep the trained widths of intervals instead of adapting them on each stream.", (" /--no-calibration",)
+            "Keep the trained widths of intervals instead of adapting them on each stream.",
+            (" /--no-calibration",),
+            shown_default="off",
         ),
     ] = True
     support: Annotated[

@@ -1,1 +1,1 @@
-"""The service's commands, one a file; `service.__main__` puts them together."""
+"""The service's commands, one per file; `service.__main__` assembles them."""

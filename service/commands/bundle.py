@@ -1,4 +1,4 @@
-"""`eddycast bundle`: what a bundle is, and who answers for it."""
+"""`eddycast bundle`: show and sign bundles."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 from service.humanize import one_line
 
 bundle = typer.Typer(no_args_is_help=True, help="Show and sign bundles.")
-Directory = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")]
+Directory = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A bundle's directory, as written by `eddycast train`.")
+]
 
 
 @bundle.command()
 def keygen(
-    key: Annotated[Path, typer.Argument(metavar="FILE", help="Where the private key goes; it must not exist yet.")],
+    key: Annotated[Path, typer.Argument(metavar="FILE", help="File for the private key; it must not exist yet.")],
 ) -> None:
-    """Make a key to sign bundles with, and print its public part for bundle.trusted_keys."""
+    """Generate a signing key, and print its public part for bundle.trusted_keys."""
     from service.sealing.signing import new_key
 
     typer.echo(new_key(key))
@@ -26,9 +28,9 @@ def keygen(
 @bundle.command()
 def sign(
     directory: Directory,
-    key: Annotated[Path, typer.Option(help="The file with the private key.")],
+    key: Annotated[Path, typer.Option(help="File with the private key.")],
 ) -> None:
-    """Sign a bundle: everything in it, as it is now."""
+    """Sign the current content of a bundle."""
     from service.bundle import MANIFEST
     from service.model.manifest_file import read_manifest
     from service.sealing.signing import sign as signed
@@ -40,7 +42,7 @@ def sign(
 
 @bundle.command()
 def show(directory: Directory) -> None:
-    """Print what the manifest says; verifies hashes, and runs nothing."""
+    """Print the manifest of a bundle, after checking its hashes; the graphs are not run."""
     from service.model.manifest_file import read_manifest
 
     manifest = read_manifest(directory)

@@ -1,4 +1,4 @@
-"""`eddycast doctor`: what is wrong, and what to do about it, before or after it bites."""
+"""`eddycast doctor`: diagnoses settings, bundle, broker and topics."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from service.commands.settings_help import SettingsHelp
 from service.delivery.topics import look_at_topics
 from service.errors import AccessRefused, EddycastError, StateError
 from service.humanize import one_line
-from service.settings.load import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 
 if TYPE_CHECKING:
     from service.bundle import Manifest
 
 
 class Finding(NamedTuple):
-    """One thing looked at. What is well and has an `action` all the same is a risk."""
+    """Result of one check. A result that is `well` but has an `action` is a risk."""
 
     what: str
     found: str
@@ -34,7 +35,7 @@ class Finding(NamedTuple):
 
 
 def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa: A002, ARG001 - the name of the flag
-    """Check settings, bundle, port, broker and topics, and say what is wrong. Takes the flags of `eddycast serve`."""
+    """Check settings, bundle, port, broker and topics, and print the problems. Takes the flags of `eddycast serve`."""
     findings = list(examine(context.args))
     table = Table("", "what", "found", "what to do", box=None, header_style="bold")
     for finding in findings:
@@ -46,13 +47,13 @@ def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa:
 
 
 def examine(flags: list[str]) -> Iterator[Finding]:
-    """Look at everything that `eddycast serve` with these flags would need; changes nothing."""
+    """Check everything that `eddycast serve` needs with these flags; changes nothing."""
     try:
         settings = load_settings(flags)
     except EddycastError as error:
         yield _wrong("settings", error)
         return
-    yield Finding("settings", "no contradiction")
+    yield Finding("settings", "valid")
     yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
     bundle, manifest = _bundle(settings)
     yield bundle
@@ -65,7 +66,7 @@ def _wrong(what: str, error: EddycastError) -> Finding:
 
 
 def _bundle(settings: Settings) -> tuple[Finding, Manifest | None]:
-    """What is to be said of it, and its manifest, if it is well."""
+    """The check of the bundle, and its manifest if it is valid."""
     from service.model.loading import load_runtime
     from service.state.changelog import row_bytes
 
@@ -84,7 +85,7 @@ def _port(settings: Settings) -> Finding:
         try:
             probe.bind((host, port))
         except OSError as error:
-            action = "choose another http.port, unless it is the service itself that runs"
+            action = "choose another http.port, unless the service is already running"
             return Finding("port", f"{host}:{port}: {error.strerror}", action, well=False)
     return Finding("port", f"{host}:{port} is free")
 
@@ -113,7 +114,7 @@ def _broker(settings: Settings, manifest: Manifest | None) -> Iterator[Finding]:
 
 
 def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | None) -> Iterator[Finding]:
-    """The topics, and whether the group's offsets have rows behind them. Raises BrokerError."""
+    """Check the topics, the transactional id, and the group's offsets against the changelog. Raises BrokerError."""
     for seen in look_at_topics(admin, settings, row):
         yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
     group = settings.kafka.group
@@ -127,7 +128,7 @@ def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | N
 def _transactions(admin: Admin, settings: Settings) -> Finding:
     name = f"{settings.commit.transactional_prefix}-{settings.kafka.group}-{settings.kafka.instance_id or 'doctor'}"
     admin.check_transactional_id(name)
-    return Finding("transactions", "transactional ids of the service may be used")
+    return Finding("transactions", "the service may use its transactional ids")
 
 
 def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
@@ -135,16 +136,19 @@ def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
     committed = admin.group_offsets(group, settings.topics.input)
     rowless = _without_rows(broker, changelog, admin.partitions(changelog), committed)
     if rowless:
-        found = f"has read partitions {rowless}, and {changelog} holds no rows of them: the service would stop"
-        action = "name the changelog that belongs to this group, or begin anew with another group"
+        found = f"has committed offsets for partitions {rowless}, but {changelog} has no rows: the service would stop"
+        action = "set topics.changelog to the changelog of this group, or start anew with another group"
         return Finding(f"group {group}", found, action, well=False)
     if committed:
-        return Finding(f"group {group}", f"has read partitions {sorted(committed)}, {changelog} holds rows of them")
-    return Finding(f"group {group}", f"has read nothing yet, begins at the {settings.kafka.start_at}")
+        return Finding(
+            f"group {group}",
+            f"has committed offsets for partitions {sorted(committed)}, and {changelog} has their rows",
+        )
+    return Finding(f"group {group}", f"has no committed offsets, and will start at the {settings.kafka.start_at}")
 
 
 def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partitions: int) -> Iterator[Finding]:
-    """What the bundle makes of the rows that there are, for each model that wrote some. Reads the whole changelog.
+    """Check that the bundle can adopt the stored rows, once for each model that wrote some. Reads the whole changelog.
     Raises BrokerError."""
     from service.migration.snapshot import snapshots
     from service.state.adoption import Adoption
@@ -171,7 +175,7 @@ def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partiti
 
 
 def _without_rows(broker: Broker, topic: str, partitions: int | None, committed: Collection[int]) -> list[int]:
-    """Those of these partitions of which the changelog has no record at all."""
+    """Partitions with committed offsets for which the changelog has no record."""
     there = [partition for partition in committed if partition < (partitions or 0)]
     rowless = set(committed).difference(there)
     if there:

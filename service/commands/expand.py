@@ -1,5 +1,4 @@
-"""Dataclasses as options of a command: `@expand_options` puts the fields of each in place of the parameter that takes
-it.
+"""Dataclasses as options of a command: `@expand_options` replaces a parameter annotated with a dataclass by its fields.
 
     @dataclass(frozen=True)
     class Fit:
@@ -9,8 +8,7 @@ it.
     def train(out: Path, fit: Annotated[Fit, "Fitting"]) -> None:  # train OUT --epochs 10
         ...
 
-The text behind the dataclass is the title under which --help shows its options. Fields without an `Option` are left to
-their defaults.
+The text in the annotation is the title of the options in --help. Fields without an `Option` keep their defaults.
 """
 
 from __future__ import annotations
@@ -28,21 +26,21 @@ from service.options import Option, listed
 
 @dataclass(frozen=True)
 class _Group:
-    """A dataclass that a command takes, and the options that it becomes."""
+    """A dataclass parameter of a command, and its options."""
 
     made: type[Any]
     title: str | None
     options: dict[str, Option]
 
     def parameters(self) -> list[inspect.Parameter]:
-        """The options as parameters of a function, as typer reads them."""
+        """The options as function parameters for typer."""
         hints, defaults = get_type_hints(self.made), {field.name: field.default for field in fields(self.made)}
         return [
             _parameter(name, option, hints[name], defaults[name], self.title) for name, option in self.options.items()
         ]
 
     def take(self, given: dict[str, Any]) -> Any:
-        """The dataclass made of its options, which are taken out of `given`."""
+        """The dataclass made from its options, which are removed from `given`."""
         hints = get_type_hints(self.made)
         values: dict[str, Any] = {}
         for name, option in self.options.items():
@@ -55,7 +53,7 @@ class _Group:
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of each dataclass that it takes, behind those of its own."""
+    """The command with its dataclass parameters replaced by their options, which follow its own options."""
     own = inspect.signature(command, eval_str=True).parameters
     groups = {name: group for name, each in own.items() if (group := _group(each.annotation)) is not None}
 
@@ -74,7 +72,7 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _group(annotation: Any) -> _Group | None:
-    """The group of a parameter annotated with a dataclass, plain or with a title; None for any other parameter."""
+    """The group of a parameter annotated with a dataclass, with or without a title; None for other parameters."""
     made, *notes = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     if not is_dataclass(made) or not isinstance(made, type):
         return None
@@ -95,7 +93,7 @@ def _parser(option: Option, hint: Any) -> Callable[[str], Any] | None:
 
 def _parameter(name: str, option: Option, hint: Any, default: Any, title: str | None) -> inspect.Parameter:
     shown: bool | str = option.shown_default or True
-    if _parser(option, hint) is not None:  # text, and absent unless given, so that the dataclass's default stands
+    if _parser(option, hint) is not None:  # None unless given, so that the dataclass's default applies
         if option.shown_default is None and isinstance(default, tuple) and default:
             shown = ",".join(map(str, default))
         hint, default = str | None, None

@@ -1,4 +1,4 @@
-"""`eddycast replay`: a file of observations in, a file of forecasts out, through the service's own engine."""
+"""`eddycast replay`: forecast a file of observations into a file, with the service's own engine."""
 
 from __future__ import annotations
 
@@ -33,19 +33,23 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 @expand_options
 def replay(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A directory that `eddycast train` wrote.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A bundle's directory, as written by `eddycast train`.")
+    ],
     data: Data,
     reading: Reading,
-    out: Annotated[Path, typer.Option(help="Where to: .parquet, or .jsonl for the records that the service writes.")],
-    forecast_every: Annotated[int, typer.Option(min=1, help="Observations between two multi-step forecasts.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only this many readings.")] = None,
+    out: Annotated[Path, typer.Option(help="Output file: .parquet, or .jsonl for records as the service writes them.")],
+    forecast_every: Annotated[
+        int, typer.Option(min=1, help="Make a multi-step forecast for every n-th observation of a stream.")
+    ] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
     operators: Operators = None,
 ) -> None:
-    """Forecast every observation of a file, as the service would have done from its first reading on."""
+    """Forecast every observation in DATA, as the service would have from the first reading on."""
     if out.suffix not in (".parquet", *JSON_LINES):
-        raise DataError(f"{out}: no format is known by that name", f"end it with .parquet or {JSON_LINES[0]}")
+        raise DataError(f"{out}: no known format has this ending", f"use .parquet or {JSON_LINES[0]}")
     check_writable(out)
-    from service.model.loading import load_runtime  # slow to import, and a wrong flag should not wait for it
+    from service.model.loading import load_runtime  # slow to import: after the flags are checked
 
     runtime = load_runtime(bundle, trust=Trust.allowing(operators))
     history = read_for_bundle(data, reading, runtime.manifest)
@@ -58,7 +62,7 @@ def replay(
 
 
 def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_every: int, console: Console) -> int:
-    """Replay `readings` into `out`, with a bar; how many forecasts there are."""
+    """Replay `readings` into `out` with a progress bar. Returns the number of forecasts."""
     from service.processing.replay import replay as run
 
     names = [name.encode() for name in readings.streams]
@@ -84,7 +88,7 @@ def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_ever
 
 @contextmanager
 def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
-    """Write the service's own output records, one a line."""
+    """Open a file of output records as the service writes them, one per line."""
     from service.formats.json_encoder import Encoder
 
     encoder, names = Encoder(manifest), [name.encode() for name in readings.streams]
@@ -110,10 +114,10 @@ def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Wr
 
 @contextmanager
 def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
-    """Write columns: `value` (by channel if several), and `one_step` [quantiles] and `multi_step` [horizon, quantiles],
-    which are arrays, by target if several.
+    """Open a Parquet file with columns `value` (one per channel) and the arrays `one_step` [quantiles] and `multi_step`
+    [horizon, quantiles] (one each per target).
 
-    Each chunk is a file of its own until the end, so that memory stays bounded and `out` is never half written.
+    Chunks are written to separate files and merged at the end, so that memory stays bounded and `out` is complete.
     """
     import polars as pl
 

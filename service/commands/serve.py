@@ -1,4 +1,4 @@
-"""`eddycast serve`: the service, until a signal."""
+"""`eddycast serve`: run the service until a signal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from service.settings.load import asks_for_json, load_settings
 
 def serve(
     context: typer.Context,
-    leave: Annotated[bool, typer.Option("--leave", help="The same as --kafka.leave=true.")] = False,
+    leave: Annotated[bool, typer.Option("--leave", help="Short for --kafka.leave=true.")] = False,
     help: SettingsHelp = False,  # noqa: A002, ARG001 - the name of the flag
 ) -> None:
-    """Forecast every observation of the input topic, until SIGTERM or ctrl-C."""
+    """Forecast every observation of the input topic until SIGTERM or ctrl-C."""
     flags = [*(["--kafka.leave=true"] if leave else []), *context.args]
     try:
         settings = load_settings(flags)
@@ -26,7 +26,7 @@ def serve(
             configure_log("json", "info")
             _end(error)
         raise
-    from service.app import run  # onnxruntime and the client are slow to import: a wrong flag does not wait for them
+    from service.app import run  # slow to import (onnxruntime, the client): after the flags are checked
 
     try:
         run(settings)
@@ -37,6 +37,6 @@ def serve(
 
 
 def _end(error: EddycastError) -> NoReturn:
-    """Where the log is JSON, what ends the service is a line of it."""
+    """Log the error that ends the service as JSON, and exit with its code."""
     get_log().critical("ended", reason=error.what, action=error.action, exit_code=error.exit_code)
     raise SystemExit(error.exit_code) from error

@@ -1,4 +1,4 @@
-"""`--help` of the commands that take every setting as a flag."""
+"""`--help` of commands that accept every setting as a flag."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.settings.load import CONFIG, every_setting
+from service.settings.load import CONFIG
+from service.settings.settings import every_setting
 
-#: Of a command whose flags are settings: it parses none itself.
+#: typer options of a command whose flags are settings, which it passes on unparsed.
 TAKES_SETTINGS: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -27,12 +28,12 @@ def _show(context: typer.Context, wanted: bool) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        "\nEach is also an environment variable, EDDYCAST_KAFKA__GROUP for --kafka.group, and a name in a file."
+        "\nEach is also an environment variable (EDDYCAST_KAFKA__GROUP for --kafka.group) and a name in the file."
     )
     raise typer.Exit
 
 
-#: The `--help` of such a command: its own text, then every setting with its default.
+#: `--help` that lists every setting with its default below the command's own options.
 SettingsHelp = Annotated[
-    bool, typer.Option("--help", is_eager=True, callback=_show, help="Show this message with all settings, and exit.")
+    bool, typer.Option("--help", is_eager=True, callback=_show, help="Show this message with all settings and exit.")
 ]

@@ -1,4 +1,4 @@
-"""`eddycast simulate`: a file of history becomes a topic of observations, as sensors would have sent them."""
+"""`eddycast simulate`: send a file of history to a topic as sensors would."""
 
 from __future__ import annotations
 
@@ -17,28 +17,33 @@ from service.errors import BrokerError, TopicMissing
 from service.history import read_history
 from service.observability.log import configure_log, get_log
 from service.options import listed
-from service.settings.load import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 from service.signals import StopSignals
 from service.simulation import Readings, Sensors, merge, paced, shifted_to_end_at
 
-#: A line of progress this often, s.
-SAY_EVERY_S = 5.0
+#: Interval of progress lines in the log, s.
+PROGRESS_EVERY_S = 5.0
 
 
 @expand_options
 def simulate(
     data: Data,
     reading: Reading,
-    topic: Annotated[str | None, typer.Option(help="Where to; topics.input of the settings if not given.")] = None,
-    speed: Annotated[float, typer.Option(min=0, help="Times as fast as it was; 0 = as fast as possible.")] = 60.0,
-    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="kafka.bootstrap_servers.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Topic to write to.", show_default="topics.input")] = None,
+    speed: Annotated[
+        float, typer.Option(min=0, help="Speed as a multiple of real time; 0 = as fast as possible.")
+    ] = 60.0,
+    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Override kafka.bootstrap_servers.")] = None,
     config: Annotated[str | None, typer.Option(help="A TOML file of settings.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Send this many readings, then end.")] = None,
-    streams: Annotated[str | None, typer.Option(help="Only these streams, comma between.")] = None,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a broker that does not answer.")] = 60.0,
-    shift_to_now: Annotated[bool, typer.Option("--shift-to-now", help="Move all stamps: the last one is now.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
+    streams: Annotated[str | None, typer.Option(help="Send only these streams, separated by commas.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the broker to answer.")] = 60.0,
+    shift_to_now: Annotated[
+        bool, typer.Option("--shift-to-now", help="Shift all stamps so that the last one is now.")
+    ] = False,
 ) -> None:
-    """Feed a file to a topic as sensors would: JSON records in the order of their stamps, paced."""
+    """Send a file to a topic as sensors would: JSON records in the order of their stamps, at a chosen speed."""
     flags = [*(["--config", config] if config else []), *(["--kafka.bootstrap_servers", kafka] if kafka else [])]
     settings = load_settings(flags)
     configure_log(settings.log.format, settings.log.level)
@@ -66,8 +71,8 @@ def feed(
     stop: Event,
     wait_s: float = math.inf,
 ) -> None:
-    """Send all readings to `topic`, which is created if it may be, until done or stopped. Raises BrokerUnavailable
-    when nobody answers within `wait_s`."""
+    """Send all readings to `topic`, which is created if the settings allow it, until done or stopped. Raises
+    BrokerUnavailable when the broker does not answer within `wait_s`."""
     partitions = _partitions(broker, settings, topic, stop, wait_s)
     if partitions is None:
         return
@@ -79,7 +84,7 @@ def feed(
             if not _send(sensors, which, settings.kafka.delivery_timeout_ms / 1000, stop):
                 break
             sent = which.stop
-            if time.monotonic() - said > SAY_EVERY_S:
+            if time.monotonic() - said > PROGRESS_EVERY_S:
                 said = time.monotonic()
                 get_log().info("sending", sent=sent, of=len(readings), until=_iso(int(readings.timestamps[sent - 1])))
     finally:
@@ -105,7 +110,7 @@ def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event, wai
 
 
 def _send(sensors: Sensors, which: slice, timeout_s: float, stop: Event) -> bool:
-    """Send until acknowledged: a reading sent twice is a duplicate, which the service knows. False = stopped."""
+    """Send until acknowledged; False = stopped. The service ignores readings that are sent twice."""
     while not stop.is_set():
         try:
             sensors.send(which, timeout_s)

@@ -1,4 +1,4 @@
-"""`eddycast state`: look at the rows of a service, take them out, and put them back under another group."""
+"""`eddycast state`: show, export, import, forget and rename the state rows of a service."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from service.errors import MissingExtra, SettingsError
 from service.model.manifest_file import read_manifest
 from service.observability.log import configure_log
-from service.settings.load import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 from service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from service.broker.port import Broker
     from service.migration.export import Header
 
-state = typer.Typer(no_args_is_help=True, help="Look at rows, take them out, and put them back under another group.")
+state = typer.Typer(no_args_is_help=True, help="Show, export, import, forget and rename state rows.")
 _COMMAND: dict[str, Any] = {"context_settings": TAKES_SETTINGS, "add_help_option": False}
-File = Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Stands before all settings.")]
+File = Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Must precede all settings.")]
 
 
 class From(StrEnum):
-    """Where the new group begins to read."""
+    """Start offsets of the new group."""
 
     export = "export"
     earliest = "earliest"
@@ -38,7 +39,7 @@ class From(StrEnum):
 
 
 class Partitioner(StrEnum):
-    """How producers choose a stream's partition."""
+    """Partitioner of the producers of the input topic."""
 
     murmur2 = "murmur2"
     crc32 = "crc32"
@@ -47,11 +48,11 @@ class Partitioner(StrEnum):
 @state.command(**_COMMAND)
 def show(
     context: typer.Context,
-    stream: Annotated[str, typer.Argument(help="Its name; stands before all settings.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    stream: Annotated[str, typer.Argument(help="Name of the stream; must precede all settings.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     help: SettingsHelp = False,  # noqa: A002, ARG001 - the name of the flag
 ) -> None:
-    """Show a stream's row, as the last commit left it. Takes the flags of `eddycast serve`."""
+    """Show a stream's row as of the last commit. Takes the flags of `eddycast serve`."""
     settings = _settings(context, stream)
     from service.migration.describe import describe
 
@@ -70,7 +71,7 @@ def export(
     file: File,
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
-    """Write all rows to a Parquet file, as the last commits left them; the service may run. Takes its flags."""
+    """Export all rows as of the last commits to a Parquet file; the service may run. Takes its flags."""
     settings = _settings(context, str(file))
     _needs_polars()
     from service.migration.export import take_export
@@ -93,17 +94,17 @@ def bring(
     context: typer.Context,
     file: File,
     begin: Annotated[
-        From, typer.Option("--from", help="Where the new group begins; export = where the export ends.")
+        From, typer.Option("--from", help="Start offsets of the new group; export = the offsets in the export.")
     ] = From.export,
     partitioner: Annotated[
-        Partitioner | None, typer.Option(help="How producers choose partitions, if the rows do not tell.")
+        Partitioner | None, typer.Option(help="Partitioner of the producers.", show_default="found from the rows")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Even if records are forecast twice, or without their rows.")
+        bool, typer.Option("--force", help="Proceed even if records would be forecast twice or without their rows.")
     ] = False,
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
-    """Put exported rows into the changelog of a new group, each where its stream is now. Takes the service's flags."""
+    """Import rows into the changelog of a new group, in their streams' partitions. Takes the service's flags."""
     settings = _settings(context, str(file))
     _needs_polars()
     from service.migration.parquet_file import read_export
@@ -122,29 +123,29 @@ def bring(
 @state.command(**_COMMAND)
 def forget(
     context: typer.Context,
-    stream: Annotated[str, typer.Argument(help="Its name; stands before all settings.")],
+    stream: Annotated[str, typer.Argument(help="Name of the stream; must precede all settings.")],
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
-    """Forget a stream's row, for a group that is stopped; its next reading begins a new one. Takes its flags."""
+    """Delete a stream's row while the group is stopped; the next reading starts a new one. Takes its flags."""
     settings = _settings(context, stream)
     from service.migration.editing import forget_stream
 
     held = forget_stream(_broker(settings), settings, read_manifest(settings.bundle.directory), stream)
     where = " and ".join(map(str, held))
-    _say(f"{stream} is forgotten: it had a row in partition {where} of {settings.changelog}")
+    _say(f"forgot {stream}, which had a row in partition {where} of {settings.changelog}")
 
 
 @state.command(**_COMMAND)
 def rename(
     context: typer.Context,
-    old: Annotated[str, typer.Argument(help="Its name up to now.")],
-    new: Annotated[str, typer.Argument(help="Its name from now on; both stand before all settings.")],
+    old: Annotated[str, typer.Argument(help="Current name of the stream; must precede all settings.")],
+    new: Annotated[str, typer.Argument(help="New name of the stream; must precede all settings.")],
     partitioner: Annotated[
-        Partitioner | None, typer.Option(help="How producers choose partitions, if the rows do not tell.")
+        Partitioner | None, typer.Option(help="Partitioner of the producers.", show_default="found from the rows")
     ] = None,
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
-    """Give a stream's row to another name, for a group that is stopped. Takes its flags."""
+    """Rename a stream's row while the group is stopped. Takes the service's flags."""
     settings = _settings(context, old)
     from service.migration.editing import rename_stream
 
@@ -152,7 +153,7 @@ def rename(
     manifest = read_manifest(settings.bundle.directory)
     done = rename_stream(_broker(settings), settings, manifest, old, new, named)
     moved = "" if done.before == done.after else f", from partition {done.before}"
-    _say(f"the row of {old} is that of {new}, in partition {done.after}{moved} of {settings.changelog}")
+    _say(f"renamed {old} to {new}, in partition {done.after}{moved} of {settings.changelog}")
 
 
 def _say(line: str) -> None:
@@ -160,16 +161,16 @@ def _say(line: str) -> None:
 
 
 def _settings(context: typer.Context, first: str) -> Settings:
-    """What the flags after the argument say. Raises SettingsError."""
+    """Settings from the flags that follow the argument. Raises SettingsError."""
     if first.startswith("--"):
-        raise SettingsError(f"{first} stands where an argument is wanted", "write settings behind all arguments")
+        raise SettingsError(f"{first} is in place of an argument", "write settings after all arguments")
     settings = load_settings(context.args)
     configure_log(settings.log.format, settings.log.level)
     return settings
 
 
 def _broker(settings: Settings) -> Broker:
-    from service.delivery.connect import kafka_broker  # the client is slow to import: a wrong flag does not wait for it
+    from service.delivery.connect import kafka_broker  # slow to import: after the flags are checked
 
     return kafka_broker(settings.kafka)
 
@@ -188,7 +189,7 @@ def _members(broker: Broker, group: str) -> int:
 
 
 def _unread(broker: Broker, header: Header) -> str:
-    """How far the rows are behind the input."""
+    """Sentence about the lag of the rows behind the input."""
     reader = broker.reader(header.topic)
     try:
         end = reader.end([part.partition for part in header.parts])
@@ -197,8 +198,8 @@ def _unread(broker: Broker, header: Header) -> str:
         reader.close()
     total = sum(behind.values())
     if not total:
-        return f"everything in {header.topic} is read"
-    return f"{total:,} offsets of {header.topic} are not read yet: {_listed(p for p in behind.items() if p[1])}"
+        return f"all of {header.topic} has been read"
+    return f"{total:,} offsets of {header.topic} have not been read yet: {_listed(p for p in behind.items() if p[1])}"
 
 
 def _listed(pairs: Iterable[tuple[int, int]]) -> str:

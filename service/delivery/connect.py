@@ -11,29 +11,12 @@ from service.broker.kafka.broker import KafkaBroker
 from service.broker.port import Admin, Broker
 from service.errors import BrokerUnavailable
 from service.observability.log import get_log
-from service.settings.credentials import client_security
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 
 
 def kafka_broker(settings: KafkaSettings) -> Broker:
-    """Real Kafka as `settings` say. Connects to nothing yet. Raises SettingsError for a secret, certificate or key that
-    cannot be read, MissingExtra for a mechanism whose package is not installed."""
-    return KafkaBroker(
-        settings.bootstrap_servers,
-        session_timeout_ms=settings.session_timeout_ms,
-        heartbeat_interval_ms=settings.heartbeat_interval_ms,
-        max_poll_interval_ms=settings.max_poll_interval_ms,
-        request_timeout_ms=settings.request_timeout_ms,
-        delivery_timeout_ms=settings.delivery_timeout_ms,
-        transaction_timeout_ms=settings.transaction_timeout_ms,
-        linger_ms=settings.linger_ms,
-        batch_bytes=settings.batch_bytes,
-        max_request_bytes=settings.max_request_bytes,
-        instance_id=settings.instance_id,
-        bulk=settings.bulk,
-        unpacked_bytes=settings.unpacked_bytes,
-        security=client_security(settings),
-    )
+    """Real Kafka. Raises as `KafkaBroker` does."""
+    return KafkaBroker(settings)
 
 
 def warn_of_risks(settings: KafkaSettings) -> None:

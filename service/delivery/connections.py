@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from service.broker.port import Broker, Reader, RebalanceListener
 from service.delivery.checkpoint import Checkpoint, Limits, Producers
 from service.delivery.crash_points import FaultPoint
+from service.delivery.options import Options
 from service.delivery.restore import Restore
 from service.delivery.start_positions import Positions
 from service.errors import BrokerError
 from service.observability.log import get_log
-from service.settings.options import Options
 from service.state.store import Store
 
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 
 from service.broker.port import Consumer
 from service.delivery.checkpoint import Checkpoint
+from service.delivery.options import Options
 from service.delivery.outages import Trouble
 from service.errors import AccessRefused, BrokerError, InstanceFenced
-from service.settings.options import Options
 
 
 class Readiness:

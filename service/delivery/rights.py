@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from service.settings.groups import TopicSettings
-from service.settings.load import Settings
+from service.settings.settings import Settings
 
 _READ, _WRITE, _CREATE, _SETTINGS = "read", "write", "create", "describe_configs"
 _WORDS = {_READ: "Read", _WRITE: "Write", _CREATE: "Create", _SETTINGS: "DescribeConfigs"}

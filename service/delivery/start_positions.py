@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from service.broker.port import Reader
 from service.errors import OffsetGone, StateError
-from service.settings.groups import WhenDeleted
+from service.settings.kafka import WhenDeleted
 
 
 @dataclass(frozen=True, slots=True)

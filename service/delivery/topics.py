@@ -16,7 +16,7 @@ from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.formats.json_encoder import LETTER_BYTES, LETTER_HEADERS_BYTES
 from service.formats.json_observation import KEY_LIMIT_BYTES
 from service.observability.log import get_log
-from service.settings.load import Settings
+from service.settings.settings import Settings
 
 #: With the default segments of 1 GB, and compaction of what is half stale, the tail would never be compacted.
 CHANGELOG = {

@@ -1,4 +1,4 @@
-"""Codes for a missing value made missing in a table's columns, and which of them a service may be told."""
+"""Replacement of codes for a missing value in a table's columns, and the codes that a bundle should know."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Readings = tuple[Int64, Float64]
 def without_codes(
     read: Mapping[_Name, Readings], options: ReadOptions, channels: Sequence[str] | None = None
 ) -> tuple[dict[_Name, Readings], list[str], Codes]:
-    """The columns `read` with codes made missing; a note for each code; and the codes of each channel.
+    """The columns `read` with codes replaced by NaN, a note for each code, and the codes by channel.
 
-    `channels` names the channel of each column, in order; None = all are one. The codes that are returned hold for all
-    streams of a channel, so a number that is a code in one stream and a reading in another is not among them.
+    `channels` names the channel of each column, in order; None = all columns have the same one. The returned codes are
+    valid for every stream of a channel: a number that is a code in one stream and a reading in another is left out.
     """
     kept = tuple(codes(options.not_missing, options.decimal or "."))
     given = tuple(codes(options.missing, options.decimal or "."))
@@ -45,7 +45,7 @@ def without_codes(
         for place in range(max(len(options.channels), 1))
     )
     notes = _notes(found, len(read), known=options.codes is not None) + [
-        f"{code:g} looks like a code for a missing value, which the bundle does not know: taken as a reading, as the "
+        f"{code:g} looks like a code for a missing value, but is not in the bundle: read as a value, as the "
         "service does without input.codes"
         for code in sorted(likely)
     ]
@@ -53,7 +53,7 @@ def without_codes(
 
 
 def merged(parts: Sequence[Codes]) -> Codes:
-    """The codes of several tables together, channel by channel."""
+    """The codes of several tables, merged by channel."""
     full = [part for part in parts if part]
     return tuple(tuple(sorted({code for codes in each for code in codes})) for each in zip(*full, strict=True))
 
@@ -61,7 +61,7 @@ def merged(parts: Sequence[Codes]) -> Codes:
 def _of_all(
     place: int, places: Sequence[int], found: Sequence[dict[float, int]], columns: Sequence[Readings]
 ) -> set[float]:
-    """Codes of a channel that no stream of it has as a reading."""
+    """Codes of a channel that are a reading in none of its streams."""
     mine = [i for i, other in enumerate(places) if other == place]
     every = {code for i in mine for code in found[i]}
     return {code for code in every if not any((columns[i][1] == code).any() for i in mine)}

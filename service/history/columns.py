@@ -1,4 +1,5 @@
-"""Which column holds the time, and which ones no sensor sent. Imports polars: read through `service.history`."""
+"""Detection of the time column, and of columns that are no measurement. Imports polars lazily through
+`service.history`."""
 
 from __future__ import annotations
 
@@ -14,26 +15,26 @@ from service.history.options import ReadOptions
 from service.history.times import read_times
 from service.records import Float64, Int64
 
-#: Cells that are looked at to tell what a column is.
+#: Number of cells from which the kind of a column is detected.
 _HEAD = 50
-#: Rows from which on a column that rises by one in each of them is no sensor, whatever it is called.
+#: Minimum number of rows for a column that rises by one per row to count as a row counter, whatever its name.
 _ROWS = 50
-#: Steps that a clock of whole units has gone, so that it is no sensor that happens to rise by one each time.
+#: Minimum advance of a clock in whole units, to tell it from a measurement that happens to rise by one.
 _STEPS = 50
-#: Rows by which a column of large numbers is judged.
+#: Number of rows that are compared with calendar figures.
 _SOME = 200
 _CLOCK = r"^\s*\d{1,2}[:.]\d\d"
-#: Clocks in other zones differ by less.
+#: Upper bound of the difference between clocks in two time zones.
 _ZONES_MS = 15 * 3_600_000
-#: ms of one step of a clock: s, ms, us, ns, minutes, hours, days.
+#: Units of clocks in ms: s, ms, us, ns, minutes, hours, days.
 _UNITS_MS = (1e3, 1.0, 1e-3, 1e-6, 6e4, 3.6e6, 8.64e7)
 _SPREADSHEET = 25_569
-#: Smaller figures are neither days of a spreadsheet nor a date nor an epoch.
+#: Lower bound of spreadsheet days, calendar figures and epochs.
 _LEAST = 20_000
 
 
 def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
-    """The columns that make a stamp: the one asked for, or told by its name or its cells. Raises DataError."""
+    """The columns that make up the stamp: as requested, or detected by name or content. Raises DataError."""
     if options.time_column:
         asked = tuple(name.strip() for name in options.time_column.split(","))
         whole = (options.time_column,) if options.time_column in frame.columns else asked
@@ -52,18 +53,18 @@ def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
     for name in columns:
         if frame[name].dtype.is_temporal() or _is_date(frame[name]):
             return (name,)
-    raise DataError(f"no time column among {', '.join(frame.columns)}", "name it with --time-column")
+    raise DataError(f"no time column found among {', '.join(frame.columns)}", "name it with --time-column")
 
 
 def require(columns: list[str], name: str) -> None:
-    """Raises DataError, with the columns that there are, unless `name` is one of them."""
+    """Raises DataError, which lists the columns, unless `name` is one of them."""
     if name not in columns:
         raise DataError(f"no column {name!r}", f"the columns are {', '.join(columns)}")
 
 
 def time_cells(frame: pl.DataFrame, time: tuple[str, ...], form: str | None = None) -> pl.Series:
-    """The stamp column; several columns (a date and a clock, or year, month, day, hour) are joined into one text, with
-    blanks between as they are where their form is told."""
+    """The stamps as one column. Several columns (a date and a clock, or year, month, day, hour) are joined as text;
+    with a `form` (--time-format) they are joined by blanks, unchanged."""
     if len(time) == 1:
         return frame[time[0]]
     if form:
@@ -83,7 +84,7 @@ def time_cells(frame: pl.DataFrame, time: tuple[str, ...], form: str | None = No
 
 
 def is_counter(name: str, values: Float64) -> bool:
-    """Whether a column only numbers the rows: one more in every row, or called so and hardly ever more than that."""
+    """True if a column numbers the rows: it rises by one in every row, or nearly so and is named like a counter."""
     steps = np.diff(values)
     if len(values) < 3 or not np.isfinite(steps).all():
         return False
@@ -93,7 +94,7 @@ def is_counter(name: str, values: Float64) -> bool:
 
 
 def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
-    """Whether a column tells the time again: an epoch, days of a spreadsheet, or what has passed since some moment."""
+    """True if a column repeats the time as an epoch, as spreadsheet days, or as time elapsed since some moment."""
     known = np.isfinite(values)
     if known.sum() < 2 or np.ptp(milliseconds[known]) == 0:
         return False
@@ -116,7 +117,7 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
 
 
 def _is_calendar(held: Float64, stamps: Int64) -> bool:
-    """Whether numbers are the stamps as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS."""
+    """True if numbers are the stamps written as YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS."""
     if held.min() < 19_000_101 or held.max() >= 1e14:
         return False
     some = np.linspace(0, len(held) - 1, min(len(held), _SOME)).astype(np.int64)
@@ -130,12 +131,12 @@ def _is_calendar(held: Float64, stamps: Int64) -> bool:
 
 
 def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
-    """Whether a column called so is the year, the month, the day, the hour or the minute of the stamp."""
+    """True if a column is named like a part of the time (year, month, day, weekday, hour...) and equals it."""
     part = words.part_of_time(name)
     if part is None or not len(values):
         return False
     days = milliseconds.astype("M8[ms]").astype("M8[D]")
-    if part == words.WEEKDAY:  # from any day on, from 0 or 1
+    if part == words.WEEKDAY:  # counted from any day, starting with 0 or 1
         return len(np.unique((values - days.astype(int)) % 7)) == 1 and bool(values.max() - values.min() < 7)
     months = days.astype("M8[M]")
     clock = milliseconds % MS_PER_DAY
@@ -152,7 +153,7 @@ def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
 
 
 def _clock_text(cells: pl.Series) -> pl.Series:
-    """Times of the day as HH:MM: `18.00.00`, `1800` and `18` too."""
+    """Times of day as HH:MM, also from `18.00.00`, `1800` and `18`."""
     plain = cells.str.replace_all(r"(\d)\.(\d)", "$1:$2").str.replace_all(r"(\d)\.(\d)", "$1:$2")
     if not plain.drop_nulls().str.contains(r"^\d{1,4}$").all():
         return plain
@@ -163,13 +164,13 @@ def _clock_text(cells: pl.Series) -> pl.Series:
 
 
 def _head(column: pl.Series) -> pl.Series:
-    """The first cells of a column that hold something, as text."""
+    """The first non-empty cells of a column, as text."""
     text = column if column.dtype == pl.String else column.cast(pl.String, strict=False)
     return blank_missing(text).drop_nulls().head(_HEAD)
 
 
 def _is_clock(column: pl.Series) -> bool:
-    """Whether a column holds times of day (18:00, 18.00.00, 1800, 18) rather than whole stamps."""
+    """True if a column holds times of day (18:00, 18.00.00, 1800, 18) rather than full stamps."""
     head = _head(column)
     if not len(head):
         return False
@@ -180,7 +181,7 @@ def _is_clock(column: pl.Series) -> bool:
 
 
 def _is_day(column: pl.Series) -> bool:
-    """Whether a column holds dates without a clock, or with one that stands at midnight."""
+    """True if a column holds dates without a time of day, or always at midnight."""
     if column.dtype == pl.Date:
         return True
     head = _head(column)
@@ -192,7 +193,7 @@ def _is_day(column: pl.Series) -> bool:
 
 
 def _may_be_time(column: pl.Series) -> bool:
-    """Whether the cells of a column that is called like a time can be one."""
+    """True if the cells of a column with the name of a time can be times."""
     if column.dtype.is_temporal():
         return True
     head = _head(column)

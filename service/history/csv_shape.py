@@ -1,7 +1,7 @@
-"""Where the table begins in a text: its delimiter, its header, and the lines above and below that are neither.
+"""Detection of a table in a text: its delimiter, its header, and the lines around the header that are no data.
 
-Loggers put a preamble above (TOA5, comments, `sep=`), and units below the header. The first row of observations is the
-first one that has times and numbers where the rows further down have them.
+Loggers write a preamble (TOA5, comments, `sep=`) above the header, and units below it. The first row of observations is
+the first one with times and numbers in the same columns as the later rows.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from service.history.forms import is_blank, looks_like_number, looks_like_time, looks_like_unit
 from service.history.words import is_time_word
 
-#: Lines that are looked at for the beginning of the table, and for its shape.
+#: Number of lines from which the table is detected.
 HEAD_LINES = 300
 _DELIMITERS = ("\t", ";", "|", ",")
 _SPACES = re.compile(r"[ \t]+")
 _SEPARATOR_LINE = re.compile(r'^\s*"?sep=(.)"?\s*$', re.IGNORECASE)
 _LOGGER_LINES = ("TOA5", "TOB1", "TOACI1")
-#: Share of the rows that are as wide as the others, from which on a delimiter is one.
+#: Minimum share of rows of equal width for a delimiter to be accepted.
 _STEADY = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Cells of a row of text, which begins at line `line` and ends before line `end`, both counted from 0."""
+    """Cells of a row of text that spans the lines `line` to `end` (exclusive), counted from 0."""
 
     cells: list[str]
     line: int
@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`names` are the header's, None without a header; the observations begin at line `start`."""
+    """Delimiter, column `names` (None without a header) and first line of the observations, `start`."""
 
     delimiter: str
     names: list[str] | None
@@ -49,7 +49,7 @@ class Shape:
 
 
 def find_shape(lines: Sequence[str], delimiter: str | None) -> Shape:
-    """The shape of a table by its first lines."""
+    """Detect the shape of a table from its first lines."""
     told = next((match[1] for line in lines[:1] if (match := _SEPARATOR_LINE.match(line))), None)
     first = 0 if told is None else 1
     delimiter = delimiter or told or _delimiter(lines[first:])
@@ -62,10 +62,10 @@ def find_shape(lines: Sequence[str], delimiter: str | None) -> Shape:
     if header is None:
         return Shape(delimiter, None, rows[start].line, notes)
     if above := rows[header].line - first:
-        notes.append(f"lines above the header: {above} left out, the header is line {rows[header].line + 1}")
+        notes.append(f"lines above the header: {above} skipped, the header is line {rows[header].line + 1}")
     if below := [row for row in rows[header + 1 : start] if not row.comment and any(row.cells)]:
         units = "; ".join(delimiter.join(row.cells) for row in below)
-        notes.append(f"lines of units below the header: {len(below)} left out ({units[:80]})")
+        notes.append(f"lines of units below the header: {len(below)} skipped ({units[:80]})")
     names = [cell.strip() for cell in rows[header].cells]
     if rows[header].comment:
         names = _uncommented(names)
@@ -73,7 +73,7 @@ def find_shape(lines: Sequence[str], delimiter: str | None) -> Shape:
 
 
 def split_rows(lines: Sequence[str], delimiter: str, first: int = 0) -> list[Row]:
-    """The lines from `first` on as rows of cells; several lines are one row where a quoted cell goes on."""
+    """The lines from `first` on as rows of cells; a quoted cell may continue over several lines."""
     if delimiter == " ":
         return [Row(_SPACES.split(line.strip()), at, at + 1) for at, line in enumerate(lines) if at >= first]
     reader = csv.reader((line + "\n" for line in lines[first:]), delimiter=delimiter)
@@ -85,7 +85,7 @@ def split_rows(lines: Sequence[str], delimiter: str, first: int = 0) -> list[Row
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The first of the delimiters that makes rows of one width, header included; a blank where none does."""
+    """The first delimiter that gives rows of equal width, header included; or a blank if that does."""
     found = {each: _widths([row for row in split_rows(lines, each) if row.cells]) for each in (*_DELIMITERS, " ")}
     for delimiter in (*_DELIMITERS, " "):
         width, steady, header = found[delimiter]
@@ -96,7 +96,7 @@ def _delimiter(lines: Sequence[str]) -> str:
 
 
 def _widths(rows: list[Row]) -> tuple[int, float, int]:
-    """The commonest width of the later rows, the share that has it, and the greatest width of the earlier ones."""
+    """The most frequent width of the later rows, its share, and the maximum width of the earlier ones."""
     later = [len(row.cells) - (row.cells[-1] == "") for row in rows[len(rows) // 2 :] if not row.comment]
     if not later:
         return 0, 0.0, 0
@@ -106,7 +106,7 @@ def _widths(rows: list[Row]) -> tuple[int, float, int]:
 
 
 def _first_observation(rows: list[Row]) -> int | None:
-    """The index of the first row that has times, or else numbers, where most of the later rows have them."""
+    """The index of the first row with times (or else numbers) in the same columns as most of the later rows."""
     later = [row for row in rows[len(rows) // 2 :] if any(not is_blank(cell) for cell in row.cells)]
     if not later:
         return None
@@ -134,8 +134,8 @@ def _cell(row: Row, at: int) -> str:
 
 
 def _header(rows: list[Row], start: int) -> int | None:
-    """The index of the header among the rows above the first observation: the first with a word for time, the first
-    if those below it are units, else the last."""
+    """The index of the header among the rows above the first observation: the first one with a word for time, else the
+    first one if all others are units, else the last one."""
     wide = max(2, sum(not is_blank(cell) for cell in rows[start].cells))
     block: list[int] = []
     for i in range(start - 1, -1, -1):
@@ -162,7 +162,7 @@ def _uncommented(names: list[str]) -> list[str]:
 
 
 def _by_the_first_line(rows: list[Row], delimiter: str) -> Shape:
-    """A table without observations, or of words alone: the first line with cells is its header."""
+    """The shape of a table without observations or with words alone: its header is the first line with cells."""
     header = next((row for row in rows if not row.comment and any(row.cells)), None)
     if header is None:
         return Shape(delimiter, [], 0)

@@ -1,4 +1,4 @@
-"""The text of a CSV as a table of cells, unread. Imports polars: read through `service.history`."""
+"""A CSV as a table of text cells. Imports polars lazily through `service.history`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from service.humanize import many
 _NUMBERED = "numbered"
 _SPACES = re.compile(rb"[ \t]+")
 _ANNOTATIONS = (b"#group", b"#datatype", b"#default")
-#: Columns of an export of InfluxDB that say nothing of the readings.
+#: Columns of an InfluxDB export that are irrelevant to the readings.
 _INFLUX = ("column 1", "result", "table", "_start", "_stop")
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A table of a text: its shape, and the lines of observations."""
+    """One table of a text: its shape, and the lines with observations."""
 
     shape: Shape
     body: bytes
@@ -36,7 +36,7 @@ class _Part:
 
 
 def read_csv(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
-    """The table of a file, and notes on how it was found. Raises DataError, OSError."""
+    """Read the table of a file, with notes on its detection. Raises DataError, OSError."""
     text, notes = read_text(path, options.encoding)
     for _ in range(options.skip_rows):
         text = text.partition(b"\n")[2]
@@ -49,7 +49,7 @@ def read_csv(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
     notes += [*parts[0].notes, *frames[0][1]]
     if {"table", "_time"} <= set(frame.columns) and {"_value", "result"} & set(frame.columns):
         frame = frame.drop([name for name in _INFLUX if name in frame.columns])
-        notes.append(f"an export of InfluxDB{', annotated' if annotated else ''}: {', '.join(frame.columns)} are read")
+        notes.append(f"InfluxDB export{', annotated' if annotated else ''}: reading {', '.join(frame.columns)}")
     return Table(frame, path.name, parts[0].shape.delimiter), notes
 
 
@@ -58,9 +58,9 @@ def _part(path: Path, text: bytes, options: ReadOptions) -> _Part:
     shape = find_shape(lines, options.delimiter)
     if shape.names is None:
         first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-        raise DataError(f"{path}: the first line names no columns: {first[:60]}", "put a header line above")
+        raise DataError(f"{path}: the first line is not a header: {first[:60]}", "add a header line")
     if len(shape.names) == 1 and not any(looks_like_time(line) for line in lines):
-        shape.notes.append(f"no delimiter was found in {shape.names[0][:40]!r}")
+        shape.notes.append(f"no delimiter found in {shape.names[0][:40]!r}")
     start = _offset(text, shape.start)
     above = {line for line in text[:start].split(b"\n") if line.strip()}
     body, dropped = _without(text[start:], above, shape)
@@ -68,7 +68,7 @@ def _part(path: Path, text: bytes, options: ReadOptions) -> _Part:
 
 
 def _without(body: bytes, above: set[bytes], shape: Shape) -> tuple[bytes, list[str]]:
-    """The body without comments and lines that stood above it already, and notes; blanks as tabs."""
+    """The body without comments and repeated header lines, and notes; runs of blanks become tabs."""
     notes, comma = list[str](), shape.delimiter.encode()
     comments, again = body.startswith(b"#") or b"\n#" in body, any(b"\n" + line in body for line in above)
     if comments or again:
@@ -77,9 +77,9 @@ def _without(body: bytes, above: set[bytes], shape: Shape) -> tuple[bytes, list[
         fresh = [line for line in lines if line not in above]
         kept = [line for line in fresh if not line.startswith(b"#") or line.count(comma) + 1 == width]
         if repeated := len(lines) - len(fresh):
-            notes.append(f"{many(repeated, 'line')} of the header come again: left out")
+            notes.append(f"{many(repeated, 'repeated header line')} skipped")
         if said := len(fresh) - len(kept):
-            notes.append(f"{many(said, 'comment')} among the rows: left out")
+            notes.append(f"{many(said, 'comment line')} among the rows skipped")
         body = b"\n".join(kept)
     if shape.delimiter == " ":
         body = b"\n".join(_SPACES.sub(b"\t", line.strip()) for line in body.split(b"\n"))
@@ -87,7 +87,7 @@ def _without(body: bytes, above: set[bytes], shape: Shape) -> tuple[bytes, list[
 
 
 def _frame(path: Path, part: _Part) -> tuple[pl.DataFrame, list[str]]:
-    """The cells as text. Raises DataError where rows have more of them than the header."""
+    """The cells as text. Raises DataError where rows have more cells than the header."""
     delimiter = "\t" if part.shape.delimiter == " " else part.shape.delimiter
     names = _unique(part.shape.names or [])
     notes: list[str] = []
@@ -101,10 +101,10 @@ def _frame(path: Path, part: _Part) -> tuple[pl.DataFrame, list[str]]:
         if widest <= len(names) or (extra and extra != _NUMBERED):
             raise DataError(f"{path}: {extra}" if extra else said, "check the file and --delimiter") from error
     if extra == _NUMBERED:
-        return _read(part.body, delimiter, ["column 0", *names]), ["the first cell of each row numbers it"]
+        return _read(part.body, delimiter, ["column 0", *names]), ["the first cell of each row is its number: skipped"]
     beyond = [f"beyond {place}" for place in range(len(names), widest)]
     frame = _read(part.body, delimiter, [*names, *beyond]).drop(beyond)
-    return frame, [f"rows end with {delimiter!r} beyond the header: left out"]
+    return frame, [f"rows end with extra {delimiter!r}: ignored"]
 
 
 def _read(body: bytes, delimiter: str, names: Sequence[str]) -> pl.DataFrame:
@@ -114,7 +114,7 @@ def _read(body: bytes, delimiter: str, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _padded(body: bytes, delimiter: str, width: int) -> bytes:
-    """The body with empty cells at the end of its first row, by which the columns are counted, up to `width`."""
+    """The body with its first row padded to `width` cells, because polars counts the columns in it."""
     first, end, rest = body.partition(b"\n")
     cells = next(csv.reader([first.decode(errors="replace")], delimiter=delimiter), [])
     if len(cells) >= width or first.count(b'"') % 2:
@@ -123,7 +123,7 @@ def _padded(body: bytes, delimiter: str, width: int) -> bytes:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Names without blanks: `column 3` by its place where there is none, `a (2)` where it comes again."""
+    """Stripped and unique names: `column 3` in place of an empty name, `a (2)` for a repeated one."""
     plain = [name.strip() or f"column {place}" for place, name in enumerate(names, 1)]
     return [
         name if (again := plain[:at].count(name)) == 0 else f"{name} ({again + 1})" for at, name in enumerate(plain)
@@ -131,8 +131,8 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _beyond(body: bytes, delimiter: str, width: int) -> tuple[int, str]:
-    """The cells of the widest row, and where one has more than the header, in words: empty if there is nothing in
-    them, _NUMBERED if each row has one more because its number stands before it."""
+    """The width of the widest row, and a message about the first row that has more cells than the header: empty if the
+    extra cells are empty, _NUMBERED if each row begins with an extra row number."""
     rows = csv.reader(io.StringIO(body.decode(errors="replace")), delimiter=delimiter)
     first, numbered, widest = "", True, 0
     for row, cells in enumerate(rows, 1):
@@ -146,7 +146,7 @@ def _beyond(body: bytes, delimiter: str, width: int) -> tuple[int, str]:
 
 
 def _annotated(text: bytes) -> list[bytes]:
-    """The tables of an annotated CSV of InfluxDB: each begins with annotations. Those of one header are one."""
+    """The tables of an annotated CSV of InfluxDB, each of which begins with annotations; equal headers are merged."""
     tables: dict[bytes, list[bytes]] = {}
     rows: list[bytes] = []
     begins = False
@@ -163,7 +163,7 @@ def _annotated(text: bytes) -> list[bytes]:
 
 
 def _offset(text: bytes, lines: int) -> int:
-    """Where the line with this number (from 0) begins; the end, if there are not as many."""
+    """The offset of a line, counted from 0; the length of the text if it has fewer lines."""
     at = 0
     for _ in range(lines):
         at = text.find(b"\n", at) + 1

@@ -1,4 +1,4 @@
-"""Dates in figures or with names of months, to ms; in every order that the column allows, and the choice among them."""
+"""Dates in figures or with month names as ms: all orders of day, month and year that fit a column, and the choice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMPACT = (
     r"^(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?:[T _:-]?(?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)"
     r"(?:[.,](?P<fraction>\d{1,9}))?)?)?)?$"
 )
-#: Years of two digits, as POSIX has them: 69 to 99 are of the last century.
+#: Years of two digits, as in POSIX: 69 to 99 are 1969 to 1999.
 _PIVOT = 69
 _ORDERS = {"year/month/day": "abc", "day/month/year": "cba", "month/day/year": "cab", "year/day/month": "acb"}
 _OPTIONS = {"day/month/year": "--day-first", "month/day/year": "--month-first"}
@@ -34,8 +34,8 @@ _OPTIONS = {"day/month/year": "--day-first", "month/day/year": "--month-first"}
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A column read in one way: `milliseconds` [rows] where `valid` [rows]. `usual` is the one that people mean who
-    write dates so."""
+    """A column parsed with one order of fields: `milliseconds` [rows] where `valid` [rows]. `usual` marks the order
+    that is customary for this notation."""
 
     form: str
     milliseconds: Int64
@@ -44,7 +44,7 @@ class Reading:
 
     @property
     def irregular(self) -> int:
-        """How many steps from one stamp to the next are not the commonest one; 0 for a calendar's months."""
+        """Number of steps between stamps that differ from the most frequent step; 0 for calendar months."""
         stamps = np.unique(self.milliseconds[self.valid])
         steps = np.diff(stamps)
         if not len(steps):
@@ -58,7 +58,7 @@ class Reading:
 
 
 def read_dates(cells: pl.Series) -> list[Reading]:
-    """The column in every order of day, month and year that reads most of it."""
+    """The column parsed with every order of day, month and year that its notation allows."""
     iso = cells.str.replace(r"^(\d{4}-\d\d-\d\d)[tT]", "$1 ").str.to_datetime(
         "%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ms"
     )
@@ -77,7 +77,8 @@ def read_dates(cells: pl.Series) -> list[Reading]:
 def settle(
     name: str, cells: pl.Series, readings: list[Reading], day_first: bool | None
 ) -> tuple[Reading, tuple[str, ...]]:
-    """The reading that suits the column, and a note where it was a choice. Raises DataError if two suit it as well."""
+    """The reading that fits the column best, and a note if it was a choice. Raises DataError if two fit equally
+    well."""
     most = max(int(reading.valid.sum()) for reading in readings)
     fitting = [reading for reading in readings if int(reading.valid.sum()) == most]
     if day_first is not None:
@@ -97,7 +98,7 @@ def settle(
                 for each in (best, rival)
             )
             raise DataError(
-                f"column {name!r}, row {row + 1}: {cells[row]!r} is {one} and {other}, and both suit all rows",
+                f"column {name!r}, row {row + 1}: {cells[row]!r} is {one} or {other}, and both fit all rows",
                 " or ".join(_OPTIONS.get(each.form, "--time-format '%y-%m-%d'") for each in (best, rival)),
             )
     plain = best.form == "year/month/day" and not rivals
@@ -105,7 +106,7 @@ def settle(
 
 
 def _orders(fields: pl.DataFrame) -> list[Reading]:
-    """Readings of three fields of a date, in the orders that their lengths and names of months allow."""
+    """Readings of the three fields of a date in every order that their lengths and month names allow."""
     numbers = {each: _number(_unnamed(fields[each])) for each in "abc"}
     clock = _clock(fields)
     held = max(fields["c"].count(), 1)
@@ -127,7 +128,7 @@ def _orders(fields: pl.DataFrame) -> list[Reading]:
 
 
 def _assemble(form: str, parts: list[Int64], clock: tuple[Int64, Mask], usual: bool) -> Reading:
-    """Years, months and days (-1 = none) and ms of the day as ms since the epoch."""
+    """Combine years, months and days (-1 = none) and ms of the day into ms since the epoch."""
     years, months, days = parts
     years = np.where((years >= 0) & (years < 100), years + np.where(years < _PIVOT, 2000, 1900), years)
     first = ((years - 1970) * 12 + months - 1).astype("M8[M]")
@@ -139,7 +140,7 @@ def _assemble(form: str, parts: list[Int64], clock: tuple[Int64, Mask], usual: b
 
 
 def _clock(fields: pl.DataFrame) -> tuple[Int64, Mask]:
-    """ms of the day, and where the clock is one. 24:00 is the end of the day."""
+    """ms of the day, and where they are valid. 24:00 is the end of the day."""
     hour, minute, second = (np.maximum(_number(fields[name]), 0) for name in ("hour", "minute", "second"))
     fraction = _number(fields["fraction"].str.pad_end(9, "0"))
     if "half" in fields.columns:
@@ -153,12 +154,12 @@ def _clock(fields: pl.DataFrame) -> tuple[Int64, Mask]:
 
 
 def _number(texts: pl.Series) -> Int64:
-    """Figures as whole numbers, -1 = none."""
+    """Text as whole numbers; -1 = none."""
     return texts.cast(pl.Int64, strict=False).fill_null(-1).to_numpy().astype(np.int64)
 
 
 def _unnamed(texts: pl.Series) -> pl.Series:
-    """Names of months as their numbers."""
+    """Text with month names replaced by month numbers."""
     if not texts.str.contains(r"^\p{L}").any():
         return texts
     names = texts.str.to_lowercase().str.replace_all(r"[.]", "")

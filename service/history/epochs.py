@@ -1,4 +1,4 @@
-"""Times that are plain numbers: calendar figures without separators, days of a spreadsheet, epochs."""
+"""Times written as plain numbers: calendar figures without separators, counts of days or ticks, epochs."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from service.history.history import Mask
 from service.records import LAST_TIMESTAMP, Float64, Int64
 
 _FIGURES = r"^-?\d+([.,]\d+)?([eE][+-]?\d+)?$"
-#: Epochs by the size of the number.
+#: Units of epochs by the magnitude of the number.
 _EPOCHS = (
     (1e11, "seconds", 1e3),
     (1e14, "milliseconds", 1.0),
     (1e17, "microseconds", 1e-3),
     (np.inf, "nanoseconds", 1e-6),
 )
-#: Counts of days: whose they are, from, to, and the number of 1970-01-01. As seconds they would all be of 1970.
+#: Counts of days: name, minimum, maximum, and the number of 1970-01-01. Read as seconds they would all fall in 1970.
 _DAYS = (
     ("days of a spreadsheet (day 25569 is 1970-01-01)", 25_569, 60_000, 25_569.0),
     ("modified Julian days", 60_000, 88_069, 40_587.0),
     ("days of MATLAB", 700_000, 790_000, 719_529.0),
     ("Julian days", 2_440_588, 2_490_000, 2_440_587.5),
 )
-#: A count of days is as fine as its decimals: stamps this close to whole ones are these, ms.
+#: Rounding of counts of days, whose decimals are limited: (unit, tolerance) in ms.
 _WHOLE = ((60_000, 6_000), (1_000, 60))
-#: Counts of ticks: whose they are, from, to (2000 to 2100), the number of 1970-01-01, and how many are a ms.
+#: Counts of ticks: name, minimum, maximum (2000 to 2100), the number of 1970-01-01, and ticks per ms.
 _TICKS = (
     ("ticks of .NET (100 ns since year 1)", 6.308e17, 6.624e17, 621_355_968_000_000_000, 10_000),
     ("ticks of Windows (100 ns since 1601)", 1.259e17, 1.575e17, 116_444_736_000_000_000, 10_000),
     ("microseconds since 1601", 1.259e16, 1.575e16, 11_644_473_600_000_000, 1_000),
 )
-#: Epochs before 1980: figures that are mostly something else.
+#: Epochs before 1980 are refused: such figures are mostly something else.
 _FIRST = 315_532_800_000
 _LENGTHS = (6, 8, 10, 12, 14)
 
 
 def are_figures(cells: pl.Series) -> bool:
-    """Whether the cells of a text column are numbers (epochs or calendar figures), not written dates."""
+    """True if the cells of a text column are numbers (epochs or calendar figures) rather than written dates."""
     head = cells.drop_nulls().head(50)
     return len(head) > 0 and bool(head.str.contains(_FIGURES).all())
 
 
 def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
-    """Numbers (NaN = none) as times, and whether these are in UTC already. Raises DataError."""
+    """(reading, in_utc): numbers (NaN = none) as times; `in_utc` is False for local time. Raises DataError."""
     known = np.isfinite(values)
     if not known.any():
-        raise DataError(f"column {name!r} holds no time", "name the time column with --time-column")
+        raise DataError(f"column {name!r} holds no times", "name the time column with --time-column")
     epoch = _epoch(values, known)
     if (calendar := _calendar(values, known)) is not None:
         if not epoch.irregular * 2 < calendar.irregular:
@@ -64,7 +64,8 @@ def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
 
 
 def _counted(values: Float64, known: Mask) -> tuple[Reading, bool] | None:
-    """Days and ticks since other moments than 1970, and whether they are in UTC, if every number is of our time."""
+    """(reading, in_utc) of days or ticks since other moments than 1970, if all numbers are in the range of one of
+    them."""
     read = np.zeros(len(values), np.int64)
     for form, first, last, zero in _DAYS:
         if (values[known] >= first).all() and (values[known] < last).all():
@@ -78,7 +79,7 @@ def _counted(values: Float64, known: Mask) -> tuple[Reading, bool] | None:
 
 
 def _check_era(epoch: Reading, values: Float64, known: Mask, name: str) -> None:
-    """Raises DataError if most are before 1980, or one is beyond the last stamp."""
+    """Raises DataError if most times are before 1980, or one is beyond the last valid stamp."""
     if (early := known & (np.abs(epoch.milliseconds) < _FIRST)).sum() * 2 > known.sum():
         row = int(np.argmax(early))
         moment = np.datetime64(int(epoch.milliseconds[row]), "ms").astype("M8[s]")
@@ -104,7 +105,8 @@ def _epoch(values: Float64, known: Mask) -> Reading:
 
 
 def _calendar(values: Float64, known: Mask, century: str = "") -> Reading | None:
-    """YYYYMM, YYYYMMDD, and these with HH, HHMM or HHMMSS, if every number is one; with a `century` in front."""
+    """Numbers as YYYYMM, YYYYMMDD or YYYYMMDD with HH, HHMM or HHMMSS, after prefixing the `century`; None if one is
+    not."""
     held = values[known]
     if (held != np.rint(held)).any() or held.min() < 10**5 or held.max() >= 10**14:
         return None

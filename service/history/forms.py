@@ -1,10 +1,10 @@
-"""What a cell looks like: a time, a number, a unit, nothing."""
+"""Classification of text cells: time, number, unit, missing value."""
 
 from __future__ import annotations
 
 import re
 
-#: Spellings of a missing value, compared without case and outer blanks.
+#: Spellings of a missing value; compared in lower case and stripped.
 MISSING = (
     *(
         "",
@@ -53,21 +53,21 @@ _UNIT_WORDS = (
 
 
 def is_blank(cell: str) -> bool:
-    """Whether a cell holds nothing, or a spelling of a missing value."""
+    """True for an empty cell or a spelling of a missing value."""
     return cell.strip().lower() in MISSING
 
 
 def looks_like_time(cell: str) -> bool:
-    """Whether a cell is a date in figures or with the name of a month."""
+    """True for a date in figures or with a month name."""
     return bool(_STAMP.match(cell.strip()))
 
 
 def looks_like_number(cell: str) -> bool:
-    """Whether a cell is a number, with any decimal mark."""
+    """True for a number with any decimal mark."""
     return bool(_NUMBER.match(cell.strip()))
 
 
 def looks_like_unit(cell: str) -> bool:
-    """Whether a cell is empty or short enough for a unit."""
+    """True for an empty cell or one that is short enough for a unit."""
     plain = cell.strip()
     return plain.lower() in _UNIT_WORDS or bool(_UNIT.match(plain))

@@ -1,4 +1,4 @@
-"""Observations by stream, whatever file they came from."""
+"""Observations by stream, independent of the file format."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ Mask = NDArray[np.bool_]
 class History:
     """Observations by stream. The three lists are parallel: entry i belongs to `streams[i]`.
 
-    `timestamps[i]` are strictly increasing, ms since the epoch, UTC; `values[i]` has the same length, NaN = missing:
-    [n], or [n, channels] where a stream has several. `notes` says in one line each what was found in the file and what
-    was done about it.
+    `timestamps[i]` [n] are strictly increasing, ms since the epoch, UTC. `values[i]` are [n], or [n, channels] where a
+    stream has several channels; NaN = missing. `notes` are one line each about how the file was read.
     """
 
     streams: list[str]
     timestamps: list[Int64]
     values: list[Float64]
     notes: list[str]
-    channels: tuple[str, ...] = ()  # names of them; none = one value a reading
-    codes: Codes = ()  # by channel, numbers that were missing values and are readings in no stream
+    channels: tuple[str, ...] = ()  # empty = one value per reading
+    codes: Codes = ()  # by channel: numbers that stood for missing values and are a reading in no stream
 
     def __len__(self) -> int:
-        """Readings in all streams, missing ones included."""
+        """Number of readings in all streams, missing ones included."""
         return sum(len(stamps) for stamps in self.timestamps)
 
     @property
@@ -60,16 +59,16 @@ class History:
 
 
 def is_missing(values: Float64) -> Mask:
-    """[n] whether readings [n] or [n, channels] hold no value at all."""
+    """bool [n]: True where readings [n] or [n, channels] have no value at all."""
     return np.asarray(np.isnan(values).all(axis=tuple(range(1, values.ndim))))
 
 
 def stream_history(name: str, timestamps: Int64, values: Float64, last: bool = False) -> tuple[History, int, int]:
-    """One stream's history from rows in any order: `(history, rows out of order, duplicate rows dropped)`; values [n]
-    or [n, channels].
+    """(history, number of rows out of order, number of duplicates dropped) of one stream, from rows in any order;
+    values are [n] or [n, channels].
 
-    Of several rows with one stamp the first that is not missing is kept, as the service keeps the first it receives;
-    with `last` the last one.
+    Among rows with the same stamp the first one that is not missing is kept, as in the service, or the last such one
+    with `last`.
     """
     unsorted = int(np.count_nonzero(np.diff(timestamps) < 0))
     place = np.arange(len(timestamps))

@@ -1,7 +1,7 @@
-"""Which columns of a long table name its streams: those that make the stamps unique.
+"""Detection of the columns that identify the streams of a long table: those that make the stamps unique.
 
-A stamp that comes again with another value belongs to another stream. The smallest set of columns under which no more
-than one reading in a hundred does so tells the streams apart (a device, or a device and a metric).
+A repeated stamp with another value belongs to another stream. The streams are identified by the smallest set of columns
+(a device, or a device and a metric) within which at most one reading in a hundred has a repeated stamp.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from service.history.dates import MS_PER_DAY
 from service.history.numbers import Numbers
 from service.records import Float64, Int64
 
-#: Share of the readings that may be lost to a stamp that comes twice.
+#: Maximum share of readings that may be dropped because their stamp is repeated.
 LOST = 0.01
-#: Share of the stamps at which a number comes that names a stream.
+#: Minimum share of stamps at which a number must occur to identify a stream.
 PRESENT = 0.2
-#: Columns that are tried together, of so many; and values that are looked at.
+#: Maximum number of columns combined, of candidates tried, and of value columns compared.
 _TOGETHER, _TRIED, _VALUES = 3, 10, 4
 _WORDS_OF_BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 _TIME = "\0time"
@@ -33,7 +33,7 @@ _TIME = "\0time"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A column that may name streams. `rank`: how much its name speaks for it (`words.stream_rank`)."""
+    """A column that may identify streams. `rank` comes from its name (`words.stream_rank`; 0 is best)."""
 
     name: str
     rank: int
@@ -47,7 +47,7 @@ class Candidate:
 
 
 class Identity:
-    """The rows of a table by stamp, and what tells them apart."""
+    """The rows of a table by stamp, and the search for columns that make the stamps unique."""
 
     def __init__(self, frame: pl.DataFrame, milliseconds: Int64, columns: dict[str, Numbers]) -> None:
         self._frame = frame.with_columns(pl.Series(_TIME, milliseconds))
@@ -56,8 +56,8 @@ class Identity:
         self.candidates = [found for place, name in enumerate(frame.columns) if (found := self._candidate(name, place))]
 
     def lost(self, ids: Sequence[str], values: Sequence[str]) -> float:
-        """The share of readings whose stamp comes with another value before them, in the stream that `ids` name; one
-        alone does not count."""
+        """The share of readings whose stamp occurs before with another value in the same stream, as identified by
+        `ids`. A single such reading is ignored."""
         gone = held = 0
         for name in [name for name in values if name not in ids][:_VALUES]:
             reading = pl.Series("\0value", self._columns[name].values)
@@ -67,8 +67,8 @@ class Identity:
         return gone / held if gone > 1 else 0.0
 
     def find(self, values: Sequence[str], base: tuple[str, ...] = ()) -> tuple[str, ...] | None:
-        """The columns that make stamps unique beside `base`: none, one or several; None if there are no such ones.
-        Raises DataError if two columns do so in different ways."""
+        """The columns that make stamps unique, `base` included; empty if none is needed, None if there are none. Raises
+        DataError if two sets do so in different ways."""
         if self.lost(base, values) <= LOST:
             return base or self._beside(values)
         others = sorted((each for each in self.candidates if each.name not in base), key=lambda each: each.order)
@@ -83,7 +83,7 @@ class Identity:
         return None
 
     def _candidate(self, name: str, place: int) -> Candidate | None:
-        """A column of words or whole numbers that come again and again."""
+        """The column as a candidate if it has few distinct words or whole numbers, else None."""
         cells, numeric = self._frame[name], self._columns[name].is_numeric
         if cells.dtype.is_float() or cells.dtype.is_nested() or cells.null_count():
             return None
@@ -100,8 +100,8 @@ class Identity:
         return Candidate(name, rank, not numeric, distinct, place)
 
     def _is_measured(self, known: Float64, distinct: int) -> bool:
-        """Whether whole numbers are readings or times of day: each comes at few of the stamps, or they count the parts
-        of days whose stamps have no clock."""
+        """True if whole numbers are readings or times of day: each occurs at few stamps, or they number the parts of
+        days whose stamps have no time of day."""
         stamps = np.unique(self._times)
         if len(known) < PRESENT * len(stamps) * distinct and len(stamps) < len(self._times):
             return True
@@ -115,8 +115,8 @@ class Identity:
         return cells.dtype == pl.Boolean or bool(held.is_in(known).all())
 
     def _best(self, sets: list[tuple[Candidate, ...]]) -> tuple[str, ...]:
-        """The set that names speak for most; of those that make the same streams, the one that reads best. Raises
-        DataError for two that names speak for as much, and that make others."""
+        """The set with the best rank; among sets that give the same streams, the one with most text. Raises DataError
+        for two sets of equal rank that give different streams."""
         ranked = sorted(sets, key=lambda each: (_rank(each), *(column.order for column in each)))
         best = ranked[0]
         streams = self._count(best)
@@ -131,7 +131,7 @@ class Identity:
                     f"--stream-column {','.join(column.name for column in each)}" for each in (best, rival)
                 )
                 raise DataError(
-                    f"stamps repeat with other values; {one} and {other} both tell the rows apart", f"say {options}"
+                    f"stamps repeat with other values; {one} and {other} both separate the rows", f"use {options}"
                 )
         readable = max(same, key=lambda each: sum(column.text for column in each))
         return tuple(column.name for column in readable)
@@ -140,8 +140,8 @@ class Identity:
         return self._frame.select(column.name for column in ids).n_unique()
 
     def _beside(self, values: Sequence[str]) -> tuple[str, ...]:
-        """A column that names streams although no stamp repeats: called like a sensor, or one whose rows, taken by
-        themselves, are regular or smooth while all together are not."""
+        """A column that identifies streams although no stamp repeats: it is named like a sensor, or its streams are
+        regular or smooth one by one but not together."""
         for each in sorted(self.candidates, key=lambda candidate: candidate.order):
             if (each.rank == 0 and (each.text or each.name.lower().endswith("id"))) or self._interleaved(each, values):
                 return (each.name,)
@@ -170,12 +170,12 @@ def _rank(ids: tuple[Candidate, ...]) -> int:
 
 
 def _regularity(steps: NDArray[Any]) -> float:
-    """The share of the commonest step."""
+    """The share of the most frequent step."""
     return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
 
 
 def _jumps(values: Float64, within: Int64, same: np.ndarray[tuple[int], np.dtype[np.bool_]], order: Int64) -> float:
-    """The mean step from row to row inside streams, in units of that between all rows; NaN without any."""
+    """Mean absolute change between rows inside streams, relative to that between all rows; NaN if undefined."""
     inside, between = np.abs(np.diff(values[within]))[same], np.abs(np.diff(values[order]))
     if np.isnan(inside).all() or np.isnan(between).all() or not np.nanmean(between):
         return float("nan")

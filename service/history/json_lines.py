@@ -1,6 +1,6 @@
-"""JSON as a table: one object a line (records of the input topic, what `replay` writes), or one array of objects.
+"""JSON as a table: one object per line (records of the input topic, output of `replay`), or one array of objects.
 
-Imports polars: read through `service.history`.
+Imports polars lazily through `service.history`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from service.history.options import ReadOptions
 from service.history.remarks import Table
 from service.history.text import read_text
 
-#: What a console consumer puts before the record, and what kcat puts around it.
+#: Column of the key that a console consumer prints before the record, and kcat's field around the record.
 KEY, _ENVELOPE = "key", "payload"
-#: Fields of a forecast beside the reading that it was made for.
+#: Fields of a forecast, in addition to those of its reading.
 _FORECAST = {"one_step", "multi_step", "surprise", "warm"}
 
 
 def looks_like_json(text: bytes) -> bool:
-    """Whether a text begins as JSON does, or its first line ends with an object behind a key."""
+    """True if a text begins like JSON, or with a key, a tab and an object."""
     first = text.lstrip()[:4096].partition(b"\n")[0].rstrip()
     return first.startswith((b"{", b"[{")) or (b"\t{" in first and first.endswith(b"}")) or first == b"["
 
 
 def read_json(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
-    """The table of a file, one row an object; fields inside others are named `outer.inner`. Raises DataError."""
+    """Read the table of a file, one row per object; nested fields are named `outer.inner`. Raises DataError."""
     text, notes = read_text(path, options.encoding)
     rows = [_flat(record, options) for record in _records(path, text)]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -38,11 +38,11 @@ def read_json(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
 
 
 def without_forecasts(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
-    """A table that `replay` wrote, or records of the output topic: the readings alone."""
+    """The readings alone, for output of `replay` or records of the output topic; other tables are unchanged."""
     if not _FORECAST & set(frame.columns) or "timestamp" not in frame.columns:
         return frame
     kept = [name for name in frame.columns if name in ("stream", "timestamp") or name.split(".")[0] == "value"]
-    notes.append("forecasts: the readings that they were made for are read")
+    notes.append("file of forecasts: reading the observations in it")
     return frame.select(kept).rename({name: name.removeprefix("value.") for name in kept})
 
 
@@ -51,7 +51,9 @@ def _records(path: Path, text: bytes) -> list[Any]:
         try:
             return list(orjson.loads(text))
         except orjson.JSONDecodeError as error:
-            raise DataError(f"{path}: no JSON: {error}", "give one object a line, or an array of objects") from error
+            raise DataError(
+                f"{path}: invalid JSON: {error}", "write one object per line, or an array of objects"
+            ) from error
     records = []
     for number, line in enumerate(text.split(b"\n"), 1):
         if not line.strip():
@@ -60,15 +62,16 @@ def _records(path: Path, text: bytes) -> list[Any]:
         try:
             record = orjson.loads(b"{" + value if tab and not key.startswith(b"{") else line)
         except orjson.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: no JSON: {error}", "give one object a line") from error
+            raise DataError(f"{path}, line {number}: invalid JSON: {error}", "write one object per line") from error
         if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number}: {record!r:.40} is no object", "give one object a line")
+            raise DataError(f"{path}, line {number}: {record!r:.40} is not an object", "write one object per line")
         records.append({KEY: key.decode(errors="replace"), **record} if tab and not key.startswith(b"{") else record)
     return records
 
 
 def _flat(record: dict[str, Any], options: ReadOptions, prefix: str = "") -> dict[str, Any]:
-    """Fields inside others by `outer.inner`; a list of numbers by the channels asked for, or by place."""
+    """The fields of a record by name, nested ones as `outer.inner`; a list of numbers by channel if its length matches
+    --channels, else by index."""
     if isinstance(inner := record.get(_ENVELOPE), str) and inner.startswith("{"):
         record = {KEY: record.get(KEY), **orjson.loads(inner)}
     flat: dict[str, Any] = {}
@@ -88,7 +91,7 @@ def _flat(record: dict[str, Any], options: ReadOptions, prefix: str = "") -> dic
 
 
 def _column(values: list[Any]) -> pl.Series:
-    """Numbers as numbers; a column with any text as text."""
+    """A column of numbers, or of text if any value is text."""
     if any(isinstance(value, str | bool) for value in values):
         return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
     return pl.Series(values, dtype=pl.Float64, strict=False)

@@ -1,5 +1,5 @@
-"""Which columns of a table name its streams, which are their values, and which no sensor sent. Imports polars: read
-through `service.history`."""
+"""Detection of a table's layout: the columns that identify streams, the columns of values, and the rest. Imports polars
+lazily through `service.history`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from service.history.numbers import Numbers
 from service.history.options import ReadOptions
 from service.records import Int64
 
-#: Names of a column that names the streams of a table with one column of values, whatever its stamps are.
+#: Names of a column that identifies the streams of a table with one column of values, even if no stamp repeats.
 _STREAM = ("stream", "series", "sensor", "device", "meter", "station", "item", "unique", "tag", "key", "id", "name")
-#: Rows up to which every one may be of another stream.
+#: Tables with fewer rows may have a different stream in every row.
 _FEW = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`ids`: the columns that name a stream together, none of a wide table. `values`: the columns of numbers, each a
-    stream or a channel. `left_out`: others, by the reason."""
+    """`ids`: columns that together identify a stream (none for a wide table). `values`: columns of numbers, each a
+    stream or a channel. `left_out`: the other columns, by reason."""
 
     ids: tuple[str, ...]
     values: tuple[str, ...]
@@ -34,7 +34,8 @@ class Layout:
 
 
 def find_layout(frame: pl.DataFrame, milliseconds: Int64, numbers: dict[str, Numbers], options: ReadOptions) -> Layout:
-    """Tell wide from long by what makes the stamps unique; what `options` name comes first. Raises DataError."""
+    """Detect a wide or long layout from the uniqueness of stamps; columns in `options` take precedence. Raises
+    DataError."""
     told = _several(options.stream_column, frame.columns)
     asked = tuple(options.channels) or _asked_columns(frame.columns, options)
     for name in filter(None, (*told, *asked, options.value_column)):
@@ -47,28 +48,30 @@ def find_layout(frame: pl.DataFrame, milliseconds: Int64, numbers: dict[str, Num
     _check_unique(Identity(frame, milliseconds, numbers), ids, judged, options)
     if options.value_column and not ids:
         others = [name for name in frame.columns if name != value]
-        raise DataError(f"long table: which of {', '.join(others)} names the stream?", "name it with --stream-column")
+        raise DataError(
+            f"long table: none of {', '.join(others)} identifies the streams", "name it with --stream-column"
+        )
     if asked or options.value_column:
         return Layout(ids, asked or (options.value_column or "",))
     return _guessed(frame, numbers, ids, value, fit, unfit, guessed=ids != told)
 
 
 def _several(names: str | None, columns: list[str]) -> tuple[str, ...]:
-    """Columns named with commas between, unless that is the name of one."""
+    """A comma-separated list of columns, unless the whole text is the name of one column."""
     if not names or names in columns:
         return (names,) if names else ()
     return tuple(name.strip() for name in names.split(","))
 
 
 def _asked_columns(columns: list[str], options: ReadOptions) -> tuple[str, ...]:
-    """Those of --columns that are columns of values; the others are streams of a long table."""
+    """The names in --columns if one of them is a column; otherwise they are streams of a long table."""
     asked = tuple(options.columns or ())
     found = tuple(name for name in asked if name in columns)
     return asked if found else ()
 
 
 def _unfit(name: str, column: Numbers, milliseconds: Int64) -> str:
-    """Why a column is not a stream of numbers; empty if it is."""
+    """Reason why a column cannot be a stream of numbers; empty if it can."""
     if column.cells == 0:
         return "empty"
     if not column.is_numeric:
@@ -92,7 +95,7 @@ def _find_ids(
     value: str | None,
     options: ReadOptions,
 ) -> tuple[str, ...]:
-    """The columns that name the streams; none of a wide table."""
+    """The columns that identify the streams; none for a wide table."""
     identity = Identity(frame, milliseconds, numbers)
     found = identity.find(values)
     if found:
@@ -106,7 +109,7 @@ def _find_ids(
 
 
 def _guess(frame: pl.DataFrame, numbers: dict[str, Numbers]) -> str | None:
-    """The column that is called like the name of a stream, and is no counter of rows."""
+    """The column with a name for streams that is not a row counter."""
     name = words.named(frame.columns, tuple(spelling for word in _STREAM for spelling in (word, word + "id")))
     if name is None or is_counter(name, numbers[name].values):
         return None
@@ -114,7 +117,7 @@ def _guess(frame: pl.DataFrame, numbers: dict[str, Numbers]) -> str | None:
 
 
 def _check_unique(identity: Identity, ids: tuple[str, ...], values: Sequence[str], options: ReadOptions) -> None:
-    """Raises DataError where more than one reading in a hundred would go because its stamp has another one."""
+    """Raises DataError if more than one reading in a hundred would be dropped because its stamp is repeated."""
     lost = identity.lost(ids, values)
     if lost <= LOST or options.duplicates:
         return
@@ -122,9 +125,9 @@ def _check_unique(identity: Identity, ids: tuple[str, ...], values: Sequence[str
     more = identity.find(values, ids) if ids else None
     streams = f"--stream-column {','.join(more)}" if more else "--stream-column, if a column tells them apart"
     raise DataError(
-        f"{told}{lost:.0%} of the readings have the stamp of another one and another value: they are of several "
-        "streams, or were sent again",
-        f"say {streams}, or --duplicates first (or last) to keep one of each stamp",
+        f"{told}{lost:.0%} of the readings repeat a stamp with another value: they belong to several streams, or were "
+        "sent again",
+        f"use {streams}, or --duplicates first (or last) to keep one reading per stamp",
     )
 
 
@@ -137,7 +140,7 @@ def _guessed(
     unfit: dict[str, str],
     guessed: bool,
 ) -> Layout:
-    """The columns of values that nobody named: the one called so beside ids, else all that a sensor may have sent."""
+    """The layout without requested columns: the column named like a value in a long table, else all measurements."""
     left_out: dict[str, list[str]] = {}
     for name, reason in unfit.items():
         if name not in ids:
@@ -148,22 +151,22 @@ def _guessed(
     if not values:
         values, still = still, []
     if still:
-        left_out["ids, places and flags that never change"] = still
+        left_out["constant ids, places and flags"] = still
     if ids and value in values and len(values) > 1:
-        left_out[f"beside {value!r}, which is the value"] = [name for name in values if name != value]
+        left_out[f"not the value, which is {value!r}"] = [name for name in values if name != value]
         values = [value] if value else values
     if not values:
         beside = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left_out.items()) or "no other column"
         if value := words.named(list(unfit), ("value", "y", "reading")) if ids else None:
             raise DataError(f"column {value!r} cannot be the value: {unfit[value]}", "name it with --value-column")
-        raise DataError(f"no numbers beside the time ({beside})", "check --delimiter and --decimal")
-    notes = [f"streams are told apart by {', '.join(ids)} (--stream-column names others)"] if ids and guessed else []
+        raise DataError(f"no column of numbers apart from the time ({beside})", "check --delimiter and --decimal")
+    notes = [f"streams are identified by {', '.join(ids)} (override: --stream-column)"] if ids and guessed else []
     notes += [f"columns left out ({reason}): {', '.join(names)}" for reason, names in left_out.items()]
     return Layout(ids, tuple(values), left_out, notes)
 
 
 def _is_still(frame: pl.DataFrame, name: str, column: Numbers, ids: tuple[str, ...]) -> bool:
-    """Whether a column that is called like an id, a place or a flag is the same in every row of a stream."""
+    """True for a column named like an id, a place or a flag that is constant within each stream."""
     named = _is_name_of_place(name) or (words.stream_rank(name) < 2 and name.lower().endswith("id"))
     if not named or len(column.values) < 3:
         return False

@@ -1,9 +1,9 @@
-"""Names of months and their beginnings, of three letters or, where these are shared, four."""
+"""Prefixes of month names: three letters, or four where three are ambiguous."""
 
 from __future__ import annotations
 
-#: What a name begins with, by month: English, German, French, Spanish, Italian, Portuguese, Dutch, Scandinavian.
-_BEGINNINGS = (
+#: Prefixes by month: English, German, French, Spanish, Italian, Portuguese, Dutch, Scandinavian.
+_PREFIXES = (
     "jan ene gen",
     "feb fév fev",
     "mar mär mrz maa mars",
@@ -17,4 +17,4 @@ _BEGINNINGS = (
     "nov",
     "dec dez déc dic des",
 )
-MONTHS = {word: month for month, words in enumerate(_BEGINNINGS, 1) for word in words.split()}
+MONTHS = {word: month for month, words in enumerate(_PREFIXES, 1) for word in words.split()}

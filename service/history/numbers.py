@@ -1,4 +1,4 @@
-"""Cells of a table as numbers; the decimal mark is found column by column. Imports polars: read through
+"""Cells of a table as numbers; the decimal mark is detected column by column. Imports polars lazily through
 `service.history`."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from service.records import LARGEST, Float64
 
 _SIGN, _POWER = r"^[-+]?", r"([eE][-+]?\d+)?$"
 _GROUPS = {",": r"\d{1,3}(,\d{3})+(\.\d+)?", ".": r"\d{1,3}(\.\d{3})+(,\d+)?"}
-#: Cells that only make sense with this decimal mark: not exactly three figures behind it, or a group before it.
+#: Cells that are valid with one decimal mark only: without exactly three figures after it, or with a group before it.
 _PROOF = {
     ".": _SIGN
     + r"(\d*\.(\d{1,2}|\d{4,})|0+\.\d+|\d{4,}\.\d+|\d*\.\d+[eE][-+]?\d+|\d{1,3}(,\d{3})+\.\d+|\d{1,3}(,\d{3}){2,})"
@@ -31,15 +31,15 @@ _PADDED = r"^[-+]?0\d+,"
 _SPACED = r"(\d)[ \u00a0\u2009\u202f'’](\d{3})"
 _UNIT = r"^([-+]?[\d.,]*\d(?:[eE][-+]?\d+)?)\s*([^\d\s.,+\-][^\d]{0,9})$"
 _DELIMITERS_OF_COMMAS = (";",)
-#: So many cells without the unit of the others may be: in a column of `1.2k` and `950` it is a factor.
+#: Maximum share of cells without the unit of the others; in a column of `1.2k` and `950` it is a factor.
 _BARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A column as numbers: `values` [rows], NaN where `missing` cells were or where `unparsable` [rows] is set; of
-    these `figures` [rows] have figures in them, so that they may be readings in a form that is not known. `unit` is
-    what stands behind the numbers."""
+    """A column as numbers: `values` [rows], NaN for missing cells (`missing` is their number) and where `unparsable`
+    [rows] is set. `figures` [rows] marks unparsable cells that contain figures, which may be readings in an unknown
+    format. `unit` is the text after the numbers."""
 
     values: Float64
     missing: int
@@ -49,22 +49,22 @@ class Numbers:
 
     @property
     def cells(self) -> int:
-        """Cells that hold something."""
+        """Number of cells that are not missing."""
         return len(self.values) - self.missing
 
     def only(self, rows: Mask) -> Numbers:
-        """These rows of the column."""
+        """The column restricted to some rows."""
         missing = int((np.isnan(self.values) & ~self.unparsable)[rows].sum())
         return Numbers(self.values[rows], missing, self.unparsable[rows], self.figures[rows], self.unit)
 
     @property
     def is_numeric(self) -> bool:
-        """Whether at least half of the cells that hold something are numbers."""
+        """True if at least half of the cells that are not missing are numbers."""
         return self.cells > 0 and int(np.count_nonzero(self.unparsable)) * 2 <= self.cells
 
 
 def numbers(column: pl.Series, decimal: str = ".", missing: Iterable[str] = ()) -> Numbers:
-    """Read a column as numbers. Those beyond LARGEST are unparsable. Never raises: the caller judges the counts."""
+    """Read a column as numbers; those beyond LARGEST are unparsable. Never raises: the caller checks the counts."""
     unit = ""
     if column.dtype == pl.String:
         cells = blank_missing(column, missing)
@@ -86,14 +86,14 @@ def numbers(column: pl.Series, decimal: str = ".", missing: Iterable[str] = ()) 
 
 
 def blank_missing(column: pl.Series, missing: Iterable[str] = ()) -> pl.Series:
-    """A text column without outer blanks, null where a cell spells a missing value."""
+    """A text column with stripped cells, null where a cell is a spelling of a missing value."""
     cells = column.str.strip_chars(" \t\u00a0\ufeff")
     spellings = [*MISSING, *(word.strip().lower() for word in missing)]
     return cells.set(cells.str.to_lowercase().is_in(spellings).fill_null(True), None)
 
 
 def codes(spellings: Iterable[str], decimal: str = ".") -> list[float]:
-    """The spellings that are numbers: `-200` also stands for -200.0."""
+    """The spellings that are numbers, as numbers: `-200` also covers -200.0."""
     found = []
     for word in spellings:
         try:
@@ -104,15 +104,15 @@ def codes(spellings: Iterable[str], decimal: str = ".") -> list[float]:
 
 
 def decimal_marks(frame: pl.DataFrame, delimiter: str, told: str | None, dotted_dates: bool) -> dict[str, str]:
-    """The decimal mark of each text column: what its cells prove, else `told`, else what the other columns and the
-    delimiter speak for. Raises DataError for a column that is read equally well with either."""
+    """The decimal mark of each text column: as proven by its cells, else `told`, else as suggested by the other columns
+    and the delimiter. Raises DataError for a column that is ambiguous."""
     texts = [name for name in frame.columns if frame[name].dtype == pl.String]
     cells = {name: _plain(blank_missing(frame[name])).drop_nulls().str.replace(_UNIT, "$1") for name in texts}
-    if delimiter == ",":  # "+0120,1" in quotes is a reading and its flag
+    if delimiter == ",":  # a quoted "+0120,1" is a reading with a flag
         cells = {name: column.filter(~column.str.contains(_PADDED)) for name, column in cells.items()}
     proofs = {name: {mark: _count(cells[name], _PROOF[mark]) for mark in ".,"} for name in texts}
     elsewhere = {mark: [name for name in texts if proofs[name][mark] > proofs[name][_other(mark)]] for mark in ".,"}
-    if delimiter == ",":  # points between commas part decimals
+    if delimiter == ",":  # points in a comma-separated file are decimal marks
         elsewhere["."] += [name for name in texts if not any(proofs[name].values()) and _count(cells[name], _OPEN["."])]
     marks = {}
     for name in texts:
@@ -131,8 +131,8 @@ def decimal_marks(frame: pl.DataFrame, delimiter: str, told: str | None, dotted_
             example = cells[name].filter(cells[name].str.contains(_OPEN[seen]))[0]
             raise DataError(
                 f"column {name!r}: {example} is {example.replace(',', '.')} or "
-                f"{example.replace(',', '').replace('.', '')}, and no cell of it tells which",
-                f"say --decimal {seen} for the one, --decimal {_other(seen)} for the other",
+                f"{example.replace(',', '').replace('.', '')}, and no cell decides which",
+                f"use --decimal {seen} for the former, --decimal {_other(seen)} for the latter",
             )
         marks[name] = mark
     return marks
@@ -141,9 +141,10 @@ def decimal_marks(frame: pl.DataFrame, delimiter: str, told: str | None, dotted_
 def _likely(
     seen: str, grouped: bool, elsewhere: dict[str, list[str]], delimiter: str, dotted_dates: bool
 ) -> str | None:
-    """The decimal mark of a column of whose cells all have exactly three figures behind the mark `seen`."""
+    """The decimal mark of a column whose cells all have exactly three figures after the mark `seen`; None if
+    ambiguous."""
     other = _other(seen)
-    if grouped:  # 998 beside 1,002: figures behind a decimal mark would not end so
+    if grouped:  # 998 next to 1,002: the mark separates groups
         return other
     if elsewhere[seen] and not elsewhere[other]:
         return seen
@@ -155,7 +156,7 @@ def _likely(
 
 
 def _read(cells: pl.Series, decimal: str) -> tuple[pl.Series, str]:
-    """Text as numbers, null where it is none, and the unit that most cells end with."""
+    """Text as numbers (null = not a number), and the unit that most cells end with."""
     if decimal == ".":
         values = cells.cast(pl.Float64, strict=False)
         if (values.is_not_null() | cells.is_null()).all():
@@ -170,7 +171,7 @@ def _read(cells: pl.Series, decimal: str) -> tuple[pl.Series, str]:
 
 
 def _cast(plain: pl.Series, decimal: str) -> pl.Series:
-    """Numbers with their groups taken together; a mark where no group ends makes a cell no number."""
+    """Text as numbers with the marks between groups removed; a mark elsewhere makes a cell invalid."""
     group = _other(decimal)
     whole = plain.str.contains(_SIGN + _GROUPS[group] + _POWER)
     ungrouped = plain.zip_with(~whole.fill_null(False), plain.str.replace_all(group, "", literal=True))
@@ -181,10 +182,10 @@ def _cast(plain: pl.Series, decimal: str) -> pl.Series:
 
 
 def _plain(cells: pl.Series) -> pl.Series:
-    """Numbers without blanks or apostrophes between groups, percent signs and other ways to write a minus."""
+    """Text without blanks or apostrophes between groups and percent signs, and with minus signs normalised."""
     plain = cells.str.replace_all("−", "-", literal=True).str.replace(r"\s*%$", "")
     plain = plain.str.replace(r"^\(([\d.,]+)\)$", "-$1").str.replace(r"^([\d.,]+)-$", "-$1")
-    for _ in range(2):  # groups that touch
+    for _ in range(2):  # for adjacent groups
         plain = plain.str.replace_all(_SPACED, "$1$2")
     return plain
 

@@ -1,4 +1,4 @@
-"""What is said of the cells of a table, and what of them is refused. Imports polars: read through
+"""Notes on the cells of a table, and errors for cells that are refused. Imports polars lazily through
 `service.history`."""
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from service.history.options import ReadOptions
 from service.humanize import many
 from service.records import Int64
 
-#: Share of the cells of a column that may hold figures in a form that is no number.
+#: Maximum share of cells with figures that are not valid numbers.
 _UNREAD_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells of a table as they stand. `delimiter` is that of its text; `labels` are columns that no sensor sent."""
+    """Raw cells of a table, with the `delimiter` of its text; `labels` are columns added from folder or file names."""
 
     frame: pl.DataFrame
     name: str
@@ -31,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The rows that have a time: `rows` are their places in the table, counted from 0."""
+    """The rows with a time; `rows` are their indices in the table."""
 
     table: Table
     frame: pl.DataFrame
@@ -42,7 +42,7 @@ class Cells:
 
 
 def check_asked(cells: Cells, columns: dict[str, Numbers]) -> None:
-    """Raises DataError for a column that was asked for and holds no numbers."""
+    """Raises DataError for a requested column that does not hold numbers."""
     channels = bool(cells.options.channels)
     what, option = ("a channel", "--channels") if channels else ("a stream", "--columns")
     for name, column in columns.items():
@@ -56,36 +56,36 @@ def check_asked(cells: Cells, columns: dict[str, Numbers]) -> None:
 def row_notes(unsorted: int, duplicates: int, options: ReadOptions) -> list[str]:
     notes = []
     if unsorted:
-        notes.append(f"{many(unsorted, 'row')} earlier than the row before: sorted by time")
+        notes.append(f"{many(unsorted, 'row')} earlier than the previous row: sorted by time")
     if duplicates:
         which = options.duplicates or "first"
-        notes.append(f"{many(duplicates, 'duplicate stamp')}: the {which} reading that is not missing is kept")
+        notes.append(f"{many(duplicates, 'duplicate stamp')}: kept the {which} reading that is not missing")
     return notes
 
 
 def cell_notes(cells: Cells, columns: dict[str, Numbers]) -> list[str]:
-    """What is missing, and what could not be read. Raises DataError for figures that are not understood in more than
-    one cell in a hundred."""
+    """Notes on missing and unparsable cells. Raises DataError if more than one cell in a hundred of a column has
+    figures that are not a valid number."""
     notes = []
     if missing := sum(column.missing for column in columns.values()):
         holed = sum(column.missing > 0 for column in columns.values())
-        notes.append(f"{many(missing, 'missing cell')} in {holed} of {many(len(columns), 'column')}: kept as missing")
-    if units := [f"{column.unit!r} behind {name!r}" for name, column in columns.items() if column.unit]:
-        notes.append(f"units in the cells are left out: {', '.join(units)}")
+        notes.append(f"{many(missing, 'missing cell')} in {holed} of {many(len(columns), 'column')}: missing values")
+    if units := [f"{column.unit!r} in {name!r}" for name, column in columns.items() if column.unit]:
+        notes.append(f"units removed from the cells: {', '.join(units)}")
     for name, column in columns.items():
         if (count := int(np.count_nonzero(column.figures))) > _UNREAD_SHARE * column.cells:
             raise DataError(
-                f"column {name!r}, {_first(cells, name, column.figures)} and {many(count - 1, 'cell')} more are not "
+                f"column {name!r}, {_first(cells, name, column.figures)} and {many(count - 1, 'more cell')} are not "
                 "numbers like the others",
-                f"say --missing {_cell(cells, name, column.figures)!r} if that is no reading, name another mark with "
-                "--decimal, or choose --columns",
+                f"use --missing {_cell(cells, name, column.figures)!r} if that is not a reading, another --decimal, or "
+                "--columns without this one",
             )
     bad = {name: column.unparsable for name, column in columns.items() if column.unparsable.any()}
     if bad:
         name, where = next(iter(bad.items()))
         count = sum(int(np.count_nonzero(flags)) for flags in bad.values())
         first = f"column {name!r}, {_first(cells, name, where)}"
-        notes.append(f"{many(count, 'cell')} not a number: taken as missing; the first is {first}")
+        notes.append(f"{many(count, 'cell')} not a number: read as missing; the first is {first}")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""`sample:NAME`: real sensor data that pip installs (bokeh-sampledata), for a machine that has nothing else.
+"""`sample:NAME`: real sensor data that pip installs (bokeh-sampledata), to try the program without data of your own.
 
 buoy      a sea-surface temperature buoy, half-hourly, 2016-02 to 2017-03
 sensors   the buoy, and a glucose sensor worn in 2010 (glucose, sensor current) as half-hour means with its real gaps
@@ -24,7 +24,7 @@ SAMPLES = ("sensors", "buoy")
 
 
 def read_sample(name: str) -> History:
-    """The sample called `name`. Raises DataError for an unknown name and where the package is not installed."""
+    """Read a sample. Raises DataError for an unknown name, and if the package is not installed."""
     if name not in SAMPLES:
         raise DataError(f"no sample called {name!r}", f"there are {', '.join('sample:' + each for each in SAMPLES)}")
     folder = _folder()
@@ -34,7 +34,7 @@ def read_sample(name: str) -> History:
 
 
 def half_hour_means(timestamps: Int64, values: Float64) -> tuple[Int64, Float64]:
-    """Mean of the readings of each half hour that has any, stamped at its start. NaN readings do not count."""
+    """Means of the readings in each half hour that has some, stamped with its start. NaN readings are ignored."""
     observed = ~np.isnan(values)
     slots, index = np.unique(timestamps[observed] // HALF_HOUR_MS, return_inverse=True)
     sums = np.bincount(index, weights=values[observed], minlength=len(slots))

@@ -1,4 +1,4 @@
-"""Files, folders and globs as one history. Imports polars: read through `service.history.read_history`."""
+"""Files, folders and globs as one history. Imports polars; call `service.history.read_history`."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _PARQUET = (".parquet", ".pq")
 _JSON = (".jsonl", ".ndjson", ".json")
 _TEXT = (".csv", ".txt", ".tsv", ".dat", ".tab")
 _PACKED = (".gz", ".bz2", ".xz")
-#: The column that a file's name becomes where the stamps of several files overlap.
+#: Name of the column of file names, which is added where the stamps of several files overlap.
 FILE = "file"
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file, and what the folders above it say (`day=2024-03-01`)."""
+    """A file, and the partition values in the names of its folders (`day=2024-03-01`)."""
 
     path: Path
     partitions: dict[str, str]
 
 
 def read_sources(sources: Sequence[str], options: ReadOptions) -> History:
-    """The streams of one file or of many. Raises DataError."""
+    """Read the streams of one or many files. Raises DataError."""
     files = [found for source in sources for found in _find(source)]
     tables, notes = [], []
     for found in files:
@@ -50,7 +50,7 @@ def read_sources(sources: Sequence[str], options: ReadOptions) -> History:
 
 
 def _find(source: str) -> list[_Found]:
-    """The files that a name means: one, those in a folder and the folders in it, or those that a pattern fits."""
+    """The files named by `source`: a file, all files below a folder, or the matches of a pattern."""
     path = Path(source)
     if path.is_file():
         return [_Found(path, {})]
@@ -59,13 +59,13 @@ def _find(source: str) -> list[_Found]:
     else:
         files = sorted(each for each in _fitting(path) if each.is_file())
     if not files:
-        what = "holds no file of data" if path.is_dir() else "no such file"
+        what = "contains no data files" if path.is_dir() else "no such file"
         raise DataError(f"{source}: {what}", "name a CSV, JSON lines or Parquet file, a folder, or sample:sensors")
     return [_Found(each, _partitions(each)) for each in files]
 
 
 def _fitting(pattern: Path) -> list[Path]:
-    """The paths that a pattern with `*`, `?` or `**` fits."""
+    """The paths that match a pattern with `*`, `?` or `**`."""
     plain = list(takewhile(lambda part: not set(part) & set("*?["), pattern.parts))
     rest = pattern.parts[len(plain) :]
     return list(Path(*plain).glob("/".join(rest))) if rest else []
@@ -104,7 +104,7 @@ def _begins_as_json(path: Path) -> bool:
 
 
 def _groups(tables: list[Table]) -> list[list[Table]]:
-    """Tables of the same columns together."""
+    """Tables grouped by their columns."""
     groups: dict[tuple[str, ...], list[Table]] = {}
     for table in tables:
         groups.setdefault(tuple(sorted(table.frame.columns)), []).append(table)
@@ -112,7 +112,8 @@ def _groups(tables: list[Table]) -> list[list[Table]]:
 
 
 def _read_group(tables: list[Table], options: ReadOptions) -> History:
-    """Files of the same columns as one table; where their stamps overlap, the file's name tells them apart."""
+    """Read files with the same columns as one table; where their stamps overlap, the file name identifies the
+    streams."""
     if len(tables) == 1:
         return read_table(tables[0], options)
     frames = [
@@ -135,12 +136,12 @@ def _read_group(tables: list[Table], options: ReadOptions) -> History:
 
 
 def _beside(parts: list[History], notes: list[str], files: int) -> History:
-    """Histories of different columns side by side. Raises DataError for streams of one name."""
+    """Combine histories of different columns. Raises DataError for a stream that is in several of them."""
     names = [name for part in parts for name in part.streams]
     if again := next((name for name in names if names.count(name) > 1), None):
-        raise DataError(f"stream {again!r} is in files of different columns", "read them one by one, or say --columns")
+        raise DataError(f"stream {again!r} is in files of different columns", "read them one by one, or use --columns")
     if len({part.channels for part in parts}) > 1:
-        raise DataError("the files have different channels", "say --channels")
+        raise DataError("the files have different channels", "use --channels")
     return History(
         names,
         [stamps for part in parts for stamps in part.timestamps],

@@ -1,6 +1,6 @@
-"""A table to streams: its times and numbers read, its rows sorted by stream, and everything noted that was done.
+"""Conversion of a table to streams: times and numbers are parsed, rows are sorted by stream, each decision is noted.
 
-Imports polars: read through `service.history.read_history`.
+Imports polars; call `service.history.read_history`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from service.records import Int64
 
 
 def read_table(table: Table, options: ReadOptions) -> History:
-    """The streams of a table. Raises DataError."""
+    """Convert a table to streams. Raises DataError."""
     frame = table.frame
     if frame.height == 0:
         raise DataError(f"{table.name}: no rows", "give a file with a header line and observations")
     time = find_time(frame, options)
     times = read_times(time_cells(frame, time, options.time_format), options)
     if times.empty.all():
-        raise DataError(f"{table.name}: no row has a time in {', '.join(time)}", "name it with --time-column")
+        raise DataError(f"{table.name}: no row has a time in column {', '.join(time)}", "name it with --time-column")
     kept = ~times.empty
     _check_headers(frame, time[0])
     beside = frame.drop(time).filter(pl.Series(kept))
@@ -44,7 +44,7 @@ def read_table(table: Table, options: ReadOptions) -> History:
     names = _stream_names(beside, layout, np.flatnonzero(kept))
     milliseconds, skipped, notes = localise(times.only(kept), options.timezone, names)
     if dropped := int(np.count_nonzero(~kept)) + int(skipped.sum()) - times.unread:
-        notes.append(f"{many(dropped, 'row')} without a time: left out")
+        notes.append(f"{many(dropped, 'row')} without a time skipped")
     rows, milliseconds = np.flatnonzero(kept)[~skipped], milliseconds[~skipped]
     if skipped.any():
         beside = beside.filter(pl.Series(~skipped))
@@ -58,7 +58,7 @@ def read_table(table: Table, options: ReadOptions) -> History:
 
 
 def _check_headers(frame: pl.DataFrame, time: str) -> None:
-    """Raises DataError where a row is another header, as where files were put together that have other columns."""
+    """Raises DataError if a row is a different header, as in files that were concatenated with different columns."""
     texts = [name for name in frame.columns if frame[name].dtype == pl.String]
     if time not in texts:
         return
@@ -67,26 +67,26 @@ def _check_headers(frame: pl.DataFrame, time: str) -> None:
         cells = [(frame[name][row] or "").strip() for name in texts]
         if [cell.lower() for cell in cells] != [name.lower() for name in texts]:
             raise DataError(
-                f"row {row + 1} is another header: {', '.join(cells)} instead of {', '.join(texts)}",
-                "split the file there, and name both parts",
+                f"row {row + 1} is a different header: {', '.join(cells)} instead of {', '.join(texts)}",
+                "split the file there, and pass both parts",
             )
 
 
 def _mixed(decimals: dict[str, str], layout: Layout) -> list[tuple[str, str]]:
-    """Decimal marks of the columns of values, if these differ, or are commas."""
+    """Decimal marks of the columns of values, if they differ."""
     words = {".": "point", ",": "comma"}
     marks = [(name, words[decimals[name]]) for name in layout.values if name in decimals]
     return marks if len({mark for _, mark in marks}) > 1 else []
 
 
 def _stream_names(frame: pl.DataFrame, layout: Layout, rows: Int64) -> pl.Series | None:
-    """What the ids of each row name together, with strokes between."""
+    """The stream of each row: its ids joined by slashes. None for a wide table. Raises DataError for an empty id."""
     if not layout.ids:
         return None
     for name in layout.ids:
         if frame[name].null_count():
             row = rows[int(frame[name].is_null().arg_true()[0])] + 1
-            raise DataError(f"column {name!r}, row {row}: no stream is named", "fill in or remove such rows")
+            raise DataError(f"column {name!r}, row {row}: the stream is missing", "fill in or remove such rows")
     parts = [_plain_key(frame[name]) for name in layout.ids]
     return frame.select(pl.concat_str(parts, separator="/").alias("key")).to_series()
 
@@ -98,10 +98,10 @@ def _plain_key(column: pl.Series) -> pl.Series:
 
 
 def _wide(cells: Cells, layout: Layout, notes: list[str]) -> History:
-    """One stream a column of numbers, or one with the channels asked for."""
+    """One stream per column of numbers, or a single stream with the requested channels."""
     options = cells.options
     if options.channels and options.columns:
-        raise DataError(f"{cells.table.name}: one stream has all of its --channels", "leave out --columns")
+        raise DataError(f"{cells.table.name}: --channels make a single stream", "leave out --columns")
     if unknown := [name for name in options.columns or () if name not in cells.numbers]:
         raise DataError(f"no column {unknown[0]!r}", f"the columns are {', '.join(cells.frame.columns)}")
     taken = {name: cells.numbers[name] for name in layout.values}
@@ -117,8 +117,8 @@ def _wide(cells: Cells, layout: Layout, notes: list[str]) -> History:
 
 
 def _long(cells: Cells, layout: Layout, keys: pl.Series, notes: list[str]) -> History:
-    """A stream for each name and column of values, or with all of these as its channels; in the order of their first
-    row, or in the order asked for."""
+    """One stream per name and column of values, or per name with these columns as channels; in the order of their first
+    row, or in the requested order."""
     options, values = cells.options, layout.values
     taken = {name: cells.numbers[name] for name in values}
     names: list[str] = keys.unique(maintain_order=True).to_list()
@@ -144,7 +144,7 @@ def _long(cells: Cells, layout: Layout, keys: pl.Series, notes: list[str]) -> Hi
         read, found, known = without_codes(plain, options)
     read = _asked_streams(read, options, values, layout.ids)
     parts = [stream_history(name, *columns, last=options.duplicates == "last") for name, columns in read.items()]
-    notes += [f"streams left out (not numbers): {', '.join(wordy)}"] if wordy else []
+    notes += [f"streams skipped (not numbers): {', '.join(wordy)}"] if wordy else []
     notes += row_notes(sum(part[1] for part in parts), sum(part[2] for part in parts), options)
     notes += cell_notes(cells, taken) + found
     return _join([part for part, _, _ in parts], notes, "long", options.channels, known)
@@ -163,7 +163,7 @@ def _is_wordy(column: Numbers, rows: Int64) -> bool:
 def _asked_streams(
     read: dict[str, Readings], options: ReadOptions, values: Sequence[str], ids: Sequence[str]
 ) -> dict[str, Readings]:
-    """The streams that --columns names, unless it names columns."""
+    """The streams named by --columns, unless it names columns."""
     wanted = [name for name in options.columns or () if name not in values]
     if unknown := [name for name in wanted if name not in read]:
         there = ", ".join(list(read)[:10])
@@ -172,7 +172,7 @@ def _asked_streams(
 
 
 def _side_by_side(channels: list[Readings]) -> Readings:
-    """The channels of one stream, read at the same stamps, as values [n, channels]."""
+    """The channels of one stream, which share their stamps, as values [n, channels]."""
     return channels[0][0], np.stack([values for _, values in channels], axis=1)
 
 

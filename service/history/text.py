@@ -1,4 +1,4 @@
-"""The bytes of a file as clean UTF-8, and what was done to them."""
+"""The bytes of a file as clean UTF-8, with notes on the conversion."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-#: Bytes of the head that are looked at, and the share of control characters that no text has.
+#: Number of bytes that are inspected, and the maximum share of control characters in text.
 _HEAD, _CONTROL_SHARE = 4096, 0.02
 _CONTROL = bytes(set(range(32)) - set(b"\0\t\n\r\x0b\x0c\x1a\x1b"))
 
 
 def read_text(path: Path, encoding: str | None) -> tuple[bytes, list[str]]:
-    """The text of a file as UTF-8 with LF at the end of its lines, and notes. Raises DataError, OSError."""
+    """Read the text of a file as UTF-8 with LF line ends, and notes. Raises DataError, OSError."""
     packed = path.read_bytes()
     data = _unpacked(path, packed)
     if not data.strip(b"\0\r\n\t "):
@@ -34,10 +34,10 @@ def read_text(path: Path, encoding: str | None) -> tuple[bytes, list[str]]:
     text, notes = _decoded(path, data, encoding)
     if nuls := text.count(b"\0"):
         text = text.replace(b"\0", b"")
-        notes.append(f"{many(nuls, 'NUL byte')}, as a logger leaves them that loses its power: left out")
+        notes.append(f"{many(nuls, 'NUL byte')} removed, as left by loggers that lose power")
     head = text[:_HEAD]
     if len(head) - len(head.translate(None, _CONTROL)) > _CONTROL_SHARE * len(head):
-        raise DataError(f"{path}: this is no text", "give a CSV, or a Parquet file whose name ends in .parquet")
+        raise DataError(f"{path}: not a text file", "give a CSV, or a Parquet file whose name ends in .parquet")
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return text, notes
@@ -46,7 +46,7 @@ def read_text(path: Path, encoding: str | None) -> tuple[bytes, list[str]]:
 def _unpacked(path: Path, data: bytes) -> bytes:
     unpack = next((unpack for mark, unpack in _PACKED.items() if data.startswith(mark)), None)
     if data.startswith(b"PK\x03\x04"):
-        raise DataError(f"{path}: this is a ZIP archive or a workbook", "unpack it, or save the sheet as CSV")
+        raise DataError(f"{path}: ZIP archive or workbook", "unpack it, or save the sheet as CSV")
     if unpack is None:
         return data
     try:
@@ -54,22 +54,27 @@ def _unpacked(path: Path, data: bytes) -> bytes:
     except (EOFError, lzma.LZMAError, ValueError) as error:
         if isinstance(error, EOFError) and unpack is gzip.decompress:
             whole = zlib.decompressobj(wbits=31).decompress(data).count(b"\n")
-            cut = f"{path}: the gzip file is cut short after {many(whole, 'line')}"
-            raise DataError(cut, "fetch it again, or unpack what there is: gzip -dc FILE > FILE.csv") from error
-        raise DataError(f"{path}: the packed file is cut short", "fetch it again") from error
+            cut = f"{path}: the gzip file is truncated after {many(whole, 'line')}"
+            raise DataError(
+                cut, "fetch it again, or unpack the part that is there: gzip -dc FILE > FILE.csv"
+            ) from error
+        raise DataError(f"{path}: the compressed file is truncated", "fetch it again") from error
     except (OSError, zlib.error) as error:
-        raise DataError(f"{path}: the packed file is damaged: {error}", "fetch it again") from error
+        raise DataError(f"{path}: the compressed file is damaged: {error}", "fetch it again") from error
 
 
 def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[bytes, list[str]]:
-    """UTF-8 with NULs as they are. A mark at the beginning counts; then valid UTF-8; else it is Windows-1252."""
+    """The bytes as UTF-8, NUL bytes included. Without `encoding`: by the byte order mark, else UTF-8 if valid, else
+    Windows-1252."""
     if encoding is not None:
         try:
             return data.decode(encoding).lstrip("\ufeff").encode(), []
         except LookupError as error:
-            raise DataError(f"there is no encoding {encoding!r}", "for example utf-8, cp1252, utf-16") from error
+            raise DataError(f"unknown encoding {encoding!r}", "use for example utf-8, cp1252, utf-16") from error
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}: byte {error.start:,} is no {encoding}", "name another --encoding") from error
+            raise DataError(
+                f"{path}: byte {error.start:,} is not valid {encoding}", "use another --encoding"
+            ) from error
     for mark, name in _MARKS:
         if data.startswith(mark):
             return _marked(data.removeprefix(mark), name)
@@ -85,11 +90,11 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[bytes, list
 def _marked(data: bytes, name: str) -> tuple[bytes, list[str]]:
     if name == "utf-8":
         return data.decode(errors="replace").encode(), []
-    return data.decode(name, errors="replace").encode(), [f"the text is {name.upper()[:6]}"]
+    return data.decode(name, errors="replace").encode(), [f"encoding: {name.upper()[:6]}"]
 
 
 def _utf16_without_mark(head: bytes) -> str | None:
-    """The name of UTF-16 if every second byte is 0, as in Latin text."""
+    """The variant of UTF-16 if every second byte is 0, as in Latin text; else None."""
     even, odd = head[::2].count(0), head[1::2].count(0)
     half = max(len(head) // 2, 1)
     if max(even, odd) < 0.9 * half or min(even, odd) > 0.1 * half:
@@ -98,11 +103,11 @@ def _utf16_without_mark(head: bytes) -> str | None:
 
 
 def _single_bytes(data: bytes) -> tuple[bytes, list[str]]:
-    """Text with bytes that are no UTF-8: a few wrong ones among many right ones, or Windows-1252."""
+    """Text with bytes that are not valid UTF-8: UTF-8 with a few errors, or Windows-1252."""
     lossy = data.decode(errors="replace")
     wrong = lossy.count("\ufffd")
     right = sum(1 for letter in lossy if letter > "\x7f") - wrong if wrong < len(lossy) // 100 else 0
     if right > wrong:
-        return lossy.encode(), [f"{many(wrong, 'byte')} that are no UTF-8"]
+        return lossy.encode(), [f"replaced {many(wrong, 'invalid UTF-8 byte')}"]
     text = data.decode("cp1252", errors="replace")
-    return text.encode(), ["the text is no UTF-8: read as Windows-1252 (--encoding names another)"]
+    return text.encode(), ["not valid UTF-8: read as Windows-1252 (override: --encoding)"]

@@ -1,7 +1,7 @@
-"""The column of times: text, figures or typed, to ms UTC. Imports polars: read through `service.history`.
+"""Parsing of the time column (text, figures or typed) to ms UTC. Imports polars lazily through `service.history`.
 
-A column is read in one way from its first row to its last. Where several ways suit it (day or month first), the one
-that makes a regular series counts; if none does so clearly better than the others, the column is refused.
+All rows of a column are read in the same format. Where several formats fit (day or month first), the one that gives a
+regular series is used; if none is clearly more regular than the others, the column is refused.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _HOURS = dict(
         strict=True,
     )
 )
-_ZONED = "stamps name their zone"
-#: A stamp and the end of the interval that it begins: `01.03.2024 00:00 - 01.03.2024 01:00`, `... 00:00 - 01:00`.
+_ZONED = "stamps with a time zone"
+#: A stamp followed by the end of its interval: `01.03.2024 00:00 - 01.03.2024 01:00`, `... 00:00 - 01:00`.
 _SPAN = r"(\d[:.]\d\d(?:[:.]\d\d)?)\s*(?:\s-\s|[–/]|\sto\s|\sbis\s)\s*\d[\d./:\s-]*[:.]\d\d$"
-_BEGINS = "stamps have a beginning and an end: the beginning is read"
-#: Further back than any clock change reaches.
+_BEGINS = "stamps are intervals: read their start"
+#: Longer than any clock change.
 _BEFORE = timedelta(hours=4)
-#: Share of the rows that may hold something else than a time, and how many words may stand below the table.
+#: Maximum share of rows without a valid time, and maximum number of rows with words below the table.
 _UNREAD_SHARE, _LAST_WORDS = 0.01, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """A column of times, before it is known in which zone they are: `milliseconds` [rows] since the epoch by the clock
-    that they name, `empty` [rows] where there is none; `unread` of these rows hold something else than a time."""
+    """A column of times before conversion to UTC: `milliseconds` [rows] since the epoch, in UTC if `zoned`, else in
+    local time; `empty` [rows] marks rows without a time, of which `unread` rows hold something else."""
 
     milliseconds: Int64
     empty: Mask
@@ -56,7 +56,7 @@ class Times:
     notes: tuple[str, ...]
 
     def only(self, rows: Mask) -> Times:
-        """These rows of the column."""
+        """The column restricted to some rows."""
         return replace(self, milliseconds=self.milliseconds[rows], empty=self.empty[rows])
 
 
@@ -82,11 +82,11 @@ def read_times(column: pl.Series, options: ReadOptions) -> Times:
 
 
 def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Mask, list[str]]:
-    """ms UTC of times, where there are none, and how they were read; `keys` [rows] are the streams of a long table.
+    """(ms UTC, rows without a time, notes) of times; `keys` [rows] are the streams of a long table.
 
-    Of the hour that the clock goes back, a stamp is in the first pass where its stream has it once, and in the second
-    where it comes again. One that the clock skips is read by the clock before (right for loggers that name the end of
-    their hours), and is none if a stamp of that moment is there.
+    In the hour that is repeated when clocks go back, a stamp belongs to the first pass, and a repetition of it in the
+    same stream to the second. A stamp in the hour that is skipped is converted with the offset before the change (right
+    for loggers that stamp the end of an hour), and dropped if that moment has a stamp already.
     """
     if times.zoned:
         return times.milliseconds, times.empty, list(times.notes)
@@ -113,22 +113,24 @@ def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Ma
     free = skipped & ~before.is_in(read.drop_nulls().implode())
     note = f"stamps without a zone are read as {zone}"
     if count := int(free.sum()):
-        note += f"; {count:,} that the clock change skips there are read by the clock before it"
+        note += f"; {count:,} in the hour skipped by the clock change are read with the offset before it"
     if count := int((skipped & ~free).sum()):
-        note += f"; {count:,} that the clock change skips there, where another has their moment, are left out"
+        note += f"; {count:,} in the hour skipped by the clock change repeat another stamp and are dropped"
     read = read.zip_with(~free, before)
     return read.fill_null(0).to_numpy().astype(np.int64), read.is_null().to_numpy(), [*times.notes, note]
 
 
 def _told(cells: pl.Series, form: str) -> Times:
-    """Times in the format asked for. Hours without minutes are full ones; `%s`, seconds since the epoch, are UTC."""
+    """Times in the requested format. Hours without minutes are full hours; `%s`, seconds since the epoch, is UTC."""
     zoned = any(part in form for part in ("%z", "%Z", "%s"))
     hours = re.search("%-?[HIkl]", form) and not re.search("%-?[MTRXcr]", form)
     texts, whole = (cells + " 00", form + " %M") if hours else (cells, form)
     try:
         read = texts.str.to_datetime(whole, strict=False, time_unit="ms", time_zone="UTC" if zoned else None)
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"--time-format {form!r}: {str(error).splitlines()[0]}", "as in %Y-%m-%d %H:%M:%S") from error
+        raise DataError(
+            f"--time-format {form!r}: {str(error).splitlines()[0]}", "use for example %Y-%m-%d %H:%M:%S"
+        ) from error
     if read.null_count() == len(read):
         raise DataError(
             f"column {cells.name!r}, row 1: {cells[0]!r} does not have the --time-format {form!r}",
@@ -154,8 +156,8 @@ def _texts(cells: pl.Series, day_first: bool | None) -> Times:
     if zoned and (unzoned := zones.is_null() & cells.is_not_null() & cells.str.contains(r"\d:\d\d")).any():
         row = int(unzoned.arg_true()[0])
         raise DataError(
-            f"column {cells.name!r}, row {row + 1}: {cells[row]!r} names no zone, other rows do",
-            "give every stamp a zone",
+            f"column {cells.name!r}, row {row + 1}: {cells[row]!r} has no time zone, other rows have one",
+            "add a time zone to every stamp",
         )
     reading, notes = settle(cells.name, cells, read_dates(cells.str.replace(_ZONE, "$1")), day_first)
     if zoned:
@@ -165,7 +167,8 @@ def _texts(cells: pl.Series, day_first: bool | None) -> Times:
 
 
 def _finish(cells: pl.Series, reading: Reading, zoned: bool, notes: tuple[str, ...]) -> Times:
-    """The times, without rows that hold something else if these are few, or words at the end of the table."""
+    """The times without rows that hold something else, if these are few or words below the table. Raises DataError
+    otherwise."""
     empty = cells.is_null().to_numpy()
     bad = ~reading.valid & ~empty
     if bad.any():
@@ -179,12 +182,12 @@ def _finish(cells: pl.Series, reading: Reading, zoned: bool, notes: tuple[str, .
                 "%d.%m.%Y %H:%M, or another column with --time-column",
             )
         first = f"row {rows[0] + 1}, {cells[int(rows[0])]!r}"
-        notes = (*notes, f"{many(len(rows), 'row')} whose time is none: left out, the first is {first}")
+        notes = (*notes, f"{many(len(rows), 'row')} without a valid time skipped; the first is {first}")
     return Times(np.where(reading.valid, reading.milliseconds, 0), ~reading.valid, zoned, int(bad.sum()), notes)
 
 
 def _offset_ms(zones: pl.Series) -> Int64:
-    """`+01:00` and `cet` -> 3,600,000; `z`, `gmt` and `utc` -> 0."""
+    """Offsets of zones in ms: `+01:00` and `cet` -> 3,600,000; `z`, `gmt` and `utc` -> 0."""
     plain = zones.replace(_HOURS)
     digits = plain.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
     hours, minutes = (digits.str.slice(start, 2).cast(pl.Int64, strict=False) for start in (0, 2))

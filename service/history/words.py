@@ -1,4 +1,4 @@
-"""What columns are called: times, streams, values, and what no sensor sends."""
+"""Typical names of columns, by role: times, streams, values, counters, places, flags."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _TIME = (
         "periodstart",
     ),
 )
-#: Columns of a stamp that is spread over several: a day and a clock, or the parts one by one.
+#: Columns of a stamp in several columns: a day and a clock, or its parts.
 _DAYS = ("date", "datum", "fecha", "data", "dato", "day", "dag", "jour", "yyyymmdd", "localdate", "datelocal")
 _CLOCKS = (
     *("time", "hour", "hourending", "hr", "h", "stunde", "clock", "uhrzeit", "zeit", "hora", "ora", "heure", "tijd"),
@@ -62,9 +62,9 @@ _DAYS_WITHIN = (
     ("doy", "dayofyear", "yday", "jday", "julianday"),
     ("weekday", "dayofweek", "dow", "wochentag", "jourdelasemaine"),
 )
-#: The place of the day of the week in `part_of_time`.
+#: Index of the day of the week in `part_of_time`.
 WEEKDAY = len(_PARTS) + 1
-#: What names a stream by itself, and what only does beside something else, or where stamps repeat.
+#: Names of columns that identify a stream alone, and that do so with another column or where stamps repeat.
 _SENSOR = (
     *("stream", "series", "sensor", "device", "meter", "station", "entity", "unique", "mac", "deveui", "lclid", "node"),
     *(
@@ -177,51 +177,51 @@ _CLOCK_NAME = re.compile(r"unix|epoch|timestamp|^ts$|^time$|clock|uptime|elapsed
 
 
 def plain(name: str) -> str:
-    """`Time (UTC)` -> `time`, `date_time` -> `datetime`: names are compared in this form."""
+    """Normalised name for comparison: `Time (UTC)` -> `time`, `date_time` -> `datetime`."""
     return re.sub(r"[^a-z0-9]", "", re.sub(r"[(\[].*", "", name.lower()))
 
 
 def is_time_word(name: str) -> bool:
-    """Whether a column of that name holds times."""
+    """True for a name of a column of times."""
     return plain(name) in _TIME or plain(name) in ("date", "time", "year", "yyyy")
 
 
 def always_time(name: str) -> bool:
-    """Whether a column of that name holds times even where its figures are small."""
+    """True for a name of a column that holds times even if its figures are small."""
     return plain(name) in ("timestamp", "datetime", "time", "ts", "ds", "epoch", "unixtime", "timestampms", "epochms")
 
 
 def named(columns: list[str], names: tuple[str, ...]) -> str | None:
-    """The column with the first of `names` that occurs."""
+    """The column with the first of `names` that is present."""
     known = {plain(name): name for name in reversed(columns)}
     return next((known[name] for name in names if name in known), None)
 
 
 def time_column(columns: list[str]) -> str | None:
-    """The column that is called like a time."""
+    """The column named like a time."""
     return named(columns, _TIME)
 
 
 def day_and_clock(columns: list[str]) -> list[tuple[str, str]]:
-    """Pairs of columns called like a day and a clock."""
+    """Pairs of columns named like a day and a time of day."""
     known = {plain(name): name for name in reversed(columns)}
     days, clocks = ([known[name] for name in names if name in known] for names in (_DAYS, _CLOCKS))
     return [(day, clock) for day in days for clock in clocks if day != clock]
 
 
 def time_parts(columns: list[str]) -> tuple[str, ...]:
-    """The columns called year, month, day and so on; none without the first three."""
+    """The columns named year, month, day and so on; empty unless the first three are present."""
     found = [named(columns, names) for names in _PARTS]
     return tuple(name for name in found if name) if all(found[:3]) else ()
 
 
 def value_column(columns: list[str]) -> str | None:
-    """The column that is called like the value of a long table."""
+    """The column named like the value of a long table."""
     return named(columns, _VALUE)
 
 
 def stream_rank(name: str) -> int:
-    """How much a name speaks for a column that names the stream: 0 = a sensor, 1 = a quantity, 2 = it does not."""
+    """Rank of a name as an identifier of streams: 0 = a sensor, 1 = a quantity, 2 = neither."""
     word = plain(name)
     bare = word.removesuffix("id").removesuffix("no").removesuffix("name")
     if any(each in _SENSOR or each.removesuffix("s") in _SENSOR for each in (word, bare)):
@@ -230,32 +230,33 @@ def stream_rank(name: str) -> int:
 
 
 def stream_order(name: str) -> int:
-    """The place of a name in the lists of words for streams; the end, if it is none."""
+    """Index of a name in the lists of names for streams; their length if it is in neither."""
     words = (*_SENSOR, *_QUANTITY)
     bare = plain(name).removesuffix("id").removesuffix("s")
     return words.index(bare) if bare in words else len(words)
 
 
 def counter_word(name: str) -> bool:
-    """Whether a column of that name may number the rows."""
+    """True for a name of a row counter."""
     return plain(name) in _COUNTER or name.startswith("column ")
 
 
 def place_word(name: str) -> bool:
-    """Whether a column is called like a coordinate."""
+    """True for a name of a coordinate."""
     return plain(name) in _PLACE
 
 
 def flag_word(name: str) -> bool:
-    """Whether a column is called like an id, a code or a flag of quality."""
+    """True for a name of an id, a code or a quality flag."""
     return bool(_FLAG.search(plain(name))) or plain(name).startswith(("qn", "qc", "flag"))
 
 
 def clock_word(name: str) -> bool:
-    """Whether a column is called like a second clock."""
+    """True for a name of a second clock."""
     return bool(_CLOCK_NAME.search(plain(name)))
 
 
 def part_of_time(name: str) -> int | None:
-    """Of a column called year, month, day, hour, minute, second, day of the year or of the week: its place here."""
+    """Index of a name among year, month, day, hour, minute, second, day of the year, day of the week; None
+    otherwise."""
     return next((place for place, names in enumerate((*_PARTS, *_DAYS_WITHIN)) if plain(name) in names), None)

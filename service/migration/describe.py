@@ -17,7 +17,7 @@ from service.bundle import Manifest
 from service.errors import StateError
 from service.migration.export import no_changelog
 from service.migration.snapshot import Snapshot, snapshots
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from service.state.adoption import Adoption
 from service.state.changelog import RowCodec
 from service.state.model_record import initial_record

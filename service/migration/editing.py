@@ -21,11 +21,11 @@ from service.migration.describe import unknown_stream
 from service.migration.export import agreeing, no_changelog
 from service.migration.placement import home_of
 from service.migration.snapshot import snapshots
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from service.state.changelog import MARKER_KEY, Marker, RowCodec
 
 #: Changelog records by partition: key and value, None = tombstone.
-Changes = Mapping[int, Sequence[tuple[bytes, bytes | None]]]
+Edits = Mapping[int, Sequence[tuple[bytes, bytes | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class _Editor:
             what = f"partitions {before} and {after} were last served under different generations: {generations}"
             raise StateError(what, "let the service commit in both partitions first")
 
-    def write(self, changes: Changes, more: Mapping[int, int]) -> None:
+    def write(self, changes: Edits, more: Mapping[int, int]) -> None:
         """Commit `changes`; `more` is the change in the number of streams by partition.
 
         Raises StateError, BrokerError.

@@ -17,7 +17,7 @@ from service.bundle import CONTRACT, Manifest
 from service.errors import StateError, TopicMissing
 from service.migration.snapshot import snapshots
 from service.records import ROW_PREFIX, Int64
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from service.state.adoption import Adoption, adopt_tensors, check_grid
 from service.state.changelog import RowCodec, Rows
 from service.state.model_record import ModelRecord, initial_record

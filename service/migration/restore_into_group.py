@@ -27,7 +27,7 @@ from service.migration.export import Exported
 from service.migration.placement import Homes, find_homes
 from service.migration.start_offsets import Begin, check_not_gone_on, check_nothing_waits, find_starts
 from service.records import Int64
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.model_record import ModelRecord, initial_record
 from service.state.stream_time import Clock

@@ -20,15 +20,15 @@ from service.state.unreadable import check_readable
 
 #: Maximum records of a poll, and its timeout, s.
 _RECORDS, _POLL_S = 20_000, 0.5
-Record = tuple[int, bytes | None]
+_Record = tuple[int, bytes | None]
 
 
 @dataclass(slots=True)
 class _Cut:
     """Last record of each key read so far: up to the last marker, and after it."""
 
-    whole: dict[bytes, Record] = field(default_factory=dict)
-    after: dict[bytes, Record] = field(default_factory=dict)
+    whole: dict[bytes, _Record] = field(default_factory=dict)
+    after: dict[bytes, _Record] = field(default_factory=dict)
 
     def add(self, batch: PartitionBatch, rows: bool = True) -> None:
         check_readable(batch)
@@ -119,7 +119,7 @@ def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: 
     return Snapshot(_batch(topic, partition, kept))
 
 
-def _batch(topic: str, partition: int, records: dict[bytes, Record]) -> PartitionBatch:
+def _batch(topic: str, partition: int, records: dict[bytes, _Record]) -> PartitionBatch:
     offsets = np.array([offset for offset, _ in records.values()], np.int64)
     values = [value for _, value in records.values()]
     return PartitionBatch(topic, partition, list(records), values, np.zeros_like(offsets), offsets)

@@ -26,7 +26,7 @@ EMITTED = frozenset([
     "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ])  # fmt: skip
 #: Further operators that custom families often need. Their work follows from shapes, too.
-PLAIN = frozenset([
+CUSTOM_FAMILIES = frozenset([
     "Acos", "ArgMax", "ArgMin", "Asin", "Atan", "BatchNormalization", "CastLike", "Ceil", "Celu", "Constant",
     "Conv", "Cosh", "Einsum", "Elu", "Erf", "Flatten", "GRU", "Gelu", "GroupNormalization", "HardSigmoid",
     "HardSwish", "InstanceNormalization", "IsInf", "LSTM", "LayerNormalization", "LeakyRelu", "LogSoftmax", "Mean",
@@ -64,7 +64,7 @@ def check_operators(path: Path, nodes: Iterable[onnx.NodeProto], further: Collec
 
     `further` are allowed besides the operators above. Raises BundleError.
     """
-    allowed = EMITTED | PLAIN | frozenset(further)
+    allowed = EMITTED | CUSTOM_FAMILIES | frozenset(further)
     has_control_flow = False
     for place, node in enumerate(nodes):
         if node.op_type not in allowed:

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 Integers = NDArray[np.int64]
 Shape = tuple[int, ...]
-Value = onnx.ValueInfoProto
+ValueInfo = onnx.ValueInfoProto
 #: Maximum number of integers in a shape; larger tensors are data.
 _FEW = 64
 #: Maximum rounds of inference; each computed shape that depends on another takes one, real graphs take three.
@@ -93,9 +93,9 @@ def _few_integers(tensors: Iterable[onnx.TensorProto]) -> dict[str, Integers]:
     }
 
 
-def _inferred(model: onnx.ModelProto, integers: dict[str, Integers]) -> dict[str, Value]:
+def _inferred(model: onnx.ModelProto, integers: dict[str, Integers]) -> dict[str, ValueInfo]:
     """Infer types and shapes of all values, evaluating shape integers in turn and adding them to `integers`."""
-    values: dict[str, Value] = {}
+    values: dict[str, ValueInfo] = {}
     for _ in range(_ROUNDS):
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
         values = {value.name: value for value in (*inferred.input, *inferred.value_info, *inferred.output)}
@@ -114,7 +114,7 @@ def _inferred(model: onnx.ModelProto, integers: dict[str, Integers]) -> dict[str
     return values
 
 
-def _shape(value: Value | None) -> Shape | None:
+def _shape(value: ValueInfo | None) -> Shape | None:
     tensor = value.type.tensor_type if value is not None else None
     if tensor is None or not tensor.HasField("shape") or not all(dim.HasField("dim_value") for dim in tensor.shape.dim):
         return None
@@ -122,7 +122,7 @@ def _shape(value: Value | None) -> Shape | None:
 
 
 def _body(
-    model: onnx.ModelProto, scan: onnx.NodeProto, values: Mapping[str, Value], shapes: Mapping[str, Shape]
+    model: onnx.ModelProto, scan: onnx.NodeProto, values: Mapping[str, ValueInfo], shapes: Mapping[str, Shape]
 ) -> tuple[onnx.ModelProto, int]:
     """Return the body of a scan as a model with input shapes, and how many times it runs."""
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in scan.attribute}
@@ -156,7 +156,9 @@ def _read(graph: onnx.GraphProto) -> set[str]:
     return read - made
 
 
-def _computed(node: onnx.NodeProto, values: Mapping[str, Value], integers: Mapping[str, Integers]) -> Integers | None:
+def _computed(
+    node: onnx.NodeProto, values: Mapping[str, ValueInfo], integers: Mapping[str, Integers]
+) -> Integers | None:
     """Evaluate a node that computes a shape; None for other nodes and while inputs are unknown."""
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type == "Shape":

@@ -20,11 +20,31 @@ STAGES = (
 )  # fmt: skip
 #: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
 VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart")
-#: 100 us to 60 s.
-SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0)
-ANOMALOUS = 0.999  # anomaly of a reading that is counted
-SURPRISE = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
+#: The anomaly of a reading that is counted.
+ANOMALOUS = 0.999
+#: Upper edges of histogram buckets: seconds, rows per call, nats.
+SECOND_BUCKETS = (
+    1e-4,
+    2.5e-4,
+    5e-4,
+    1e-3,
+    2.5e-3,
+    5e-3,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
+ROW_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0)
+SURPRISE_BUCKETS = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 
 
 class Definition(NamedTuple):
@@ -171,7 +191,7 @@ class Metrics:
             "seconds",
             "Time from the assignment of a partition until its rows are restored.",
             "More rows, a slow broker, or an open transaction that had to time out.",
-            SECONDS,
+            SECOND_BUCKETS,
         )
         self.ready = self._gauge(
             "ready", "0 or 1", "1 while forecasts can be committed.", "At 0, /ready gives the reason."
@@ -192,7 +212,7 @@ class Metrics:
             "seconds",
             "Time of one turn in each stage of a record's path.",
             "Investigate the stage that grew; poll includes waiting for records.",
-            SECONDS,
+            SECOND_BUCKETS,
             "stage",
         )
         self.step_batch_rows = self._distribution(
@@ -200,31 +220,31 @@ class Metrics:
             "rows",
             "Rows in one call of the step graph.",
             "Larger calls are cheaper per row; many calls with one row mean many records of one stream in a turn.",
-            ROWS,
+            ROW_BUCKETS,
         )
         self.commit_seconds = self._distribution(
-            "commit_seconds", "seconds", "Time of one commit.", "The broker is slow or far away.", SECONDS
+            "commit_seconds", "seconds", "Time of one commit.", "The broker is slow or far away.", SECOND_BUCKETS
         )
         self.service_seconds = self._distribution(
             "service_seconds",
             "seconds",
             "Time from poll to acknowledged forecast, per record.",
             "The service or the broker is slow: see stage_seconds.",
-            SECONDS,
+            SECOND_BUCKETS,
         )
         self.acknowledged_seconds = self._distribution(
             "end_to_end_acknowledged_seconds",
             "seconds",
             "Time from the record's broker time to its acknowledged forecast, per record.",
             "If service_seconds did not rise as well, records wait in the topic: see consumer_lag.",
-            SECONDS,
+            SECOND_BUCKETS,
         )
         self.committed_seconds = self._distribution(
             "end_to_end_committed_seconds",
             "seconds",
             "Time from the record's broker time to its committed offset, per record.",
             "Like end_to_end_acknowledged_seconds; about commit.interval_ms more is normal.",
-            SECONDS,
+            SECOND_BUCKETS,
         )
 
     def _define_quality(self) -> None:
@@ -251,7 +271,7 @@ class Metrics:
             "nats",
             "Negative log density of readings under the one-step forecast, in units of its stream's scale, within 100.",
             "Streams behave unlike the training data: a fault in the field, or time to train again.",
-            SURPRISE,
+            SURPRISE_BUCKETS,
         )
         self.surprise_mean = self._gauge("surprise_mean", "nats", "Mean surprise of the last turn.", "Like surprise.")
         self.anomalies = self._counter(

@@ -18,7 +18,7 @@ from service.processing.engine import Forecasts
 from service.records import DeadLetter, Float64, Int64
 
 #: Scores without a unit: fractions and probabilities.
-PLAIN = frozenset({"covered_80", "pit"})
+UNITLESS = frozenset({"covered_80", "pit"})
 #: Limits of a score (interval widths) and of a surprise (nats): the metrics are means over all streams, which one
 #: broken sensor must not dominate.
 SCORE_LIMIT, SURPRISE_LIMIT = 10.0, 100.0
@@ -122,12 +122,12 @@ def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float6
     """Divide `scores` [n, targets, scores] by the interval width of their stream, up to SCORE_LIMIT.
 
     `widths` [n, targets] are those of the current 80 % intervals, which follow a stream to another scale
-    within a few readings. Where the width is 0, an error becomes 0 or SCORE_LIMIT. PLAIN scores are returned
+    within a few readings. Where the width is 0, an error becomes 0 or SCORE_LIMIT. UNITLESS scores are returned
     as they are.
     """
     column = np.array(scores, np.float64)
     width = np.asarray(widths, np.float64)[..., None]
-    sized = [i for i, name in enumerate(names) if name not in PLAIN]
+    sized = [i for i, name in enumerate(names) if name not in UNITLESS]
     most = SCORE_LIMIT * width
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         bounded = np.where(column[..., sized] >= most, SCORE_LIMIT, column[..., sized] / width)

@@ -25,10 +25,10 @@ class Admission:
         """`max_streams` None = limited by memory only."""
         self._arena, self._max_streams = arena, max_streams
 
-    def refused(self, batches: Sequence[Observations], asked: Sequence[Tombstones]) -> list[Bool] | None:
+    def refused(self, batches: Sequence[Observations], removals: Sequence[Tombstones]) -> list[Bool] | None:
         """Return the observations of new streams beyond the limit: bool [n] per batch, or None if there are none.
 
-        `asked` are the tombstones of each batch; a stream that they remove makes room for later ones. Memory
+        `removals` are the tombstones of each batch; a stream that they remove makes room for later ones. Memory
         for all admitted streams is reserved; the engine creates their rows.
         """
         records = sum(map(len, batches))
@@ -41,7 +41,7 @@ class Admission:
             return None
         room = self._room() if enough else min(self._room(), self._arena.free)
         refused = []
-        for batch, own, gone in zip(batches, new, asked, strict=True):
+        for batch, own, gone in zip(batches, new, removals, strict=True):
             column, room = self._cut(batch, own, gone, room)
             refused.append(column)
         return refused
@@ -50,13 +50,13 @@ class Admission:
         """Return how many new streams the limit allows."""
         return sys.maxsize if self._max_streams is None else max(0, self._max_streams - len(self._arena))
 
-    def _cut(self, batch: Observations, new: Bool, asked: Tombstones, room: int) -> tuple[Bool, int]:
+    def _cut(self, batch: Observations, new: Bool, removals: Tombstones, room: int) -> tuple[Bool, int]:
         """Return the refused observations of a batch, bool [n], and the room left after it."""
         refused = np.zeros(len(batch), np.bool_)
-        here = {s for s in asked.streams if self._arena.find(batch.partition, s) is not None}
-        before, done = np.searchsorted(asked.offsets, batch.offsets), 0
+        here = {s for s in removals.streams if self._arena.find(batch.partition, s) is not None}
+        before, done = np.searchsorted(removals.offsets, batch.offsets), 0
         for i in np.flatnonzero(new).tolist():
-            gone = here.intersection(asked.streams[done : before[i]])
+            gone = here.intersection(removals.streams[done : before[i]])
             done, room, here = int(before[i]), room + len(gone), here - gone
             if batch.streams[i] in here:
                 continue
@@ -64,4 +64,4 @@ class Admission:
             if room:
                 here.add(batch.streams[i])
                 room -= 1
-        return refused, room + len(here.intersection(asked.streams[done:]))
+        return refused, room + len(here.intersection(removals.streams[done:]))

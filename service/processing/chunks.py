@@ -61,9 +61,9 @@ def _numbers(decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_mo
     place = np.concatenate([np.arange(length) for length in lengths])
     order = np.argsort(place, kind="stable")  # the first of each partition, then the second of each, …
     demands = [steps(one.observations) for one in decoded]
-    asked = np.concatenate([demand.steps for demand in demands])
+    needed = np.concatenate([demand.steps for demand in demands])
     number = np.empty(len(order), np.int64)
-    number[order] = (np.cumsum(asked[order]) - 1) // at_most + split_by_cost(demands, order, costing)
+    number[order] = (np.cumsum(needed[order]) - 1) // at_most + split_by_cost(demands, order, costing)
     ends = np.cumsum(lengths)[:-1]
     return [
         column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one) if len(column) else column
@@ -76,13 +76,13 @@ def _returns(one: Decoded) -> Int64 | int:
 
     An observation of a stream with an earlier tombstone needs a cut, which removes all streams with one.
     """
-    asked, readings = one.tombstones, one.observations
-    if not len(asked):
+    removals, readings = one.tombstones, one.observations
+    if not len(removals):
         return 0
     returns, gone, done = np.zeros(len(readings), np.int64), set[bytes](), 0
-    before = np.searchsorted(asked.offsets, readings.offsets).tolist()
+    before = np.searchsorted(removals.offsets, readings.offsets).tolist()
     for i, stream in enumerate(readings.streams):
-        gone.update(asked.streams[done : before[i]])
+        gone.update(removals.streams[done : before[i]])
         done = before[i]
         if stream in gone:
             returns[i] = 1

@@ -1,8 +1,8 @@
 """Estimate the graph steps of a poll, and their cost, before running it.
 
-A call of the graph costs about the same for one row as for `ROWS` rows, hence
+A call of the graph costs about the same for one row as for `ROWS_PER_CALL` rows, hence
 
-    cost = calls + rows / ROWS
+    cost = calls + rows / ROWS_PER_CALL
 
 Only rows of different streams share a call, and a wave takes as many calls as its longest gap: one stream
 with many gaps takes more calls than ten thousand streams side by side.
@@ -19,7 +19,7 @@ from service.records import Int64, Observations
 from service.state.arena import Arena
 
 #: Number of rows that cost as much as the call itself.
-ROWS = 64
+ROWS_PER_CALL = 64
 
 
 class Demand(NamedTuple):
@@ -64,14 +64,14 @@ class StepEstimator:
         for start, end in zip(starts[falls].tolist(), ends[falls].tolist(), strict=True):
             before[start:end] = np.minimum.accumulate(before[start:end])
         slots_on = (stamps - before + self._interval_ms // 2) // self._interval_ms
-        anew = (slots_on > self._max_gap + 1) & ~np.isin(grouped, falls)
-        bridged: Int64 = np.where(anew, 1, np.clip(slots_on, 1, self._max_gap + 1))
+        restarts = (slots_on > self._max_gap + 1) & ~np.isin(grouped, falls)
+        bridged: Int64 = np.where(restarts, 1, np.clip(slots_on, 1, self._max_gap + 1))
         return bridged
 
 
 def cost(calls: int, rows: int) -> float:
     """Return the cost in units of one call with few rows."""
-    return calls + rows / ROWS
+    return calls + rows / ROWS_PER_CALL
 
 
 def split_by_cost(demands: Sequence[Demand], order: Int64, at_most: float) -> Int64:

@@ -9,22 +9,6 @@ import numpy as np
 from service.records import Float64, Observations
 
 Codes = tuple[tuple[float, ...], ...]  # one tuple per channel
-#: Words of the setting `input.codes`: use the bundle's codes, or ignore them.
-OF_BUNDLE, NONE = "bundle", "none"
-
-
-def chosen_codes(setting: str, bundle: Codes, channels: int) -> Codes:
-    """Return the codes in effect.
-
-    `setting` is a comma-separated list of codes for every channel, in addition to those of the bundle, which
-    the word `none` drops. Raises ValueError for a word that is not a number.
-    """
-    words = [word.strip() for word in setting.split(",") if word.strip()]
-    further = {float(word) for word in words if word not in (OF_BUNDLE, NONE)}
-    if not all(np.isfinite(list(further))):
-        raise ValueError("a code must be a finite number")
-    own = ((),) * channels if NONE in words or not bundle else bundle
-    return tuple(tuple(sorted(further.union(codes))) for codes in own)
 
 
 class MissingCodes:

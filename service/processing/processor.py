@@ -21,7 +21,7 @@ from service.processing.admission import Admission
 from service.processing.chunks import Decoded, cut_into_chunks, select
 from service.processing.demand import StepEstimator, cost
 from service.processing.engine import Engine, Forecasts, Stage
-from service.processing.missing_codes import OF_BUNDLE, MissingCodes, chosen_codes
+from service.processing.missing_codes import MissingCodes
 from service.processing.outputs import (
     Output,
     PartitionForecasts,
@@ -33,6 +33,7 @@ from service.processing.outputs import (
     split_oversized,
 )
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
+from service.settings.groups import InputSettings
 from service.state.store import Store
 
 _FAILED = "processing failed repeatedly, also when the record was alone in its batch"
@@ -52,7 +53,7 @@ class ProcessorOptions:
     max_output_bytes: int
     max_streams: int | None
     max_letter_bytes: int
-    codes: str = OF_BUNDLE
+    input: InputSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Processed:
 
     @property
     def steps(self) -> int:
-        """StepEstimator of the graph that this took."""
+        """Number of rows stepped by the graph."""
         return int(self.forecasts.step_rows.sum())
 
     @property
@@ -94,7 +95,7 @@ class Processor:
         self._decoder = Decoder(len(manifest.channels), options.far_future_ms, options.earliest_ms)
         self._encoder = Encoder(manifest)
         self._admission = Admission(store.arena, options.max_streams)
-        self._codes = MissingCodes(chosen_codes(options.codes, manifest.codes, len(manifest.channels)))
+        self._codes = MissingCodes(options.input.chosen_codes(manifest.codes, len(manifest.channels)))
         self._steps = StepEstimator(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def chunks(
@@ -148,22 +149,22 @@ class Processor:
     def _decode(self, batch: PartitionBatch, quarantined: Collection[tuple[int, int]]) -> Decoded:
         skip = {offset for partition, offset in quarantined if partition == batch.partition} | batch.damaged.keys()
         latest = self._decoder.latest(batch, self._store.eviction.clock(batch.partition))
-        asked = tombstones(batch)
-        if not len(asked) and not (skip and skip & set(batch.offsets.tolist())):
-            return Decoded(batch, *self._decoder.decode(batch, latest), asked)
-        return decode_without(self._decoder, batch, skip, latest, asked)
+        removals = tombstones(batch)
+        if not len(removals) and not (skip and skip & set(batch.offsets.tolist())):
+            return Decoded(batch, *self._decoder.decode(batch, latest), removals)
+        return decode_without(self._decoder, batch, skip, latest, removals)
 
 
 def decode_without(
-    decoder: Decoder, batch: PartitionBatch, skip: Collection[int], latest: Int64, asked: Tombstones
+    decoder: Decoder, batch: PartitionBatch, skip: Collection[int], latest: Int64, removals: Tombstones
 ) -> Decoded:
     """Decode a batch except for tombstones and for records that become dead letters without being decoded.
 
-    `skip` are the offsets of damaged or quarantined records, `asked` the tombstones, and `latest` [n] the
+    `skip` are the offsets of damaged or quarantined records, `removals` the tombstones, and `latest` [n] the
     largest timestamps allowed.
     """
     quarantined = np.isin(batch.offsets, list(skip))
-    kept = np.flatnonzero(~quarantined & ~np.isin(batch.offsets, asked.offsets)).tolist()
+    kept = np.flatnonzero(~quarantined & ~np.isin(batch.offsets, removals.offsets)).tolist()
     rest = PartitionBatch(
         batch.topic,
         batch.partition,
@@ -174,9 +175,9 @@ def decode_without(
     )
     letters = [_skipped(batch, i) for i in np.flatnonzero(quarantined).tolist()]
     observations, unreadable = decoder.decode(rest, latest[kept])
-    still = np.flatnonzero(~np.isin(asked.offsets, list(skip))).tolist()
-    asked = Tombstones([asked.streams[i] for i in still], asked.offsets[still])
-    return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset), asked)
+    still = np.flatnonzero(~np.isin(removals.offsets, list(skip))).tolist()
+    removals = Tombstones([removals.streams[i] for i in still], removals.offsets[still])
+    return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset), removals)
 
 
 def _skipped(batch: PartitionBatch, i: int) -> DeadLetter:

@@ -1,1 +1,1 @@
-"""Settings: read once, at the edge."""
+"""Settings: groups with their defaults, the object that holds them all, and the reading of both."""

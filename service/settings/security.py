@@ -1,6 +1,6 @@
-"""Settings for TLS and logins, the checks that they fit together, and the risks that they leave.
+"""Settings for TLS and logins, the checks that they are consistent, and the risks that they leave.
 
-Nothing is read here but the settings themselves; `service.secrets` reads the files that they name.
+The files named here are read by `service.broker.kafka.credentials`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from service.settings.groups import Group, KafkaClientSettings, require
+from service.settings.groups import Group, require
 
 _PASSWORD = ("sasl_username", "sasl_password", "sasl_password_file")
 _CLIENT_CREDENTIALS = (
@@ -23,7 +23,7 @@ _CLIENT_CREDENTIALS = (
 )
 _TOKEN = ("sasl_oauth_token_file", *_CLIENT_CREDENTIALS)
 _KERBEROS = ("sasl_kerberos_service_name", "sasl_kerberos_domain_name")
-#: Settings that each mechanism uses; all others have no effect with it.
+#: Settings that each login mechanism uses; all others have no effect with it.
 _TAKES = {
     "PLAIN": _PASSWORD,
     "SCRAM-SHA-256": _PASSWORD,
@@ -31,55 +31,61 @@ _TAKES = {
     "OAUTHBEARER": _TOKEN,
     "GSSAPI": _KERBEROS,
 }
-#: Secrets that may stand in a file instead.
+#: Secrets that can be given as a file too.
 SECRETS = ("sasl_password", "sasl_oauth_client_secret", "ssl_password")
 
 
 class Risk(NamedTuple):
-    """Something that works and may be regretted."""
+    """A setting that works but leaves something unprotected."""
 
     what: str
     action: str
 
 
 class SecuritySettings(Group):
-    """Part of the kafka group."""
+    """TLS and login settings of the kafka group."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="SSL = TLS; SASL_ = with a login"
+        "PLAINTEXT", description="Protocol of connections: SSL = TLS, SASL_ = with a login"
     )
-    ssl_cafile: Path | None = Field(None, description="Authorities to trust, PEM; none = the system's")
-    ssl_certfile: Path | None = Field(None, description="Client certificate and its chain, PEM; none = none is shown")
-    ssl_keyfile: Path | None = Field(None, description="Its private key, PEM; none = it stands in ssl_certfile")
-    ssl_password: SecretStr | None = Field(None, description="Decrypts that key; never logged")
-    ssl_password_file: Path | None = Field(None, description="File that holds ssl_password")
-    ssl_crlfile: Path | None = Field(None, description="Certificates that are revoked, PEM; none = not looked at")
-    ssl_check_hostname: bool = Field(True, description="Refuse a broker whose certificate is for another name")
+    ssl_cafile: Path | None = Field(None, description="Trusted certificate authorities, PEM; none = the system's")
+    ssl_certfile: Path | None = Field(
+        None, description="Client certificate with its chain, PEM; none = no client certificate"
+    )
+    ssl_keyfile: Path | None = Field(
+        None, description="Private key of the client certificate, PEM; none = in ssl_certfile"
+    )
+    ssl_password: SecretStr | None = Field(None, description="Password of the private key; never logged")
+    ssl_password_file: Path | None = Field(None, description="File with ssl_password")
+    ssl_crlfile: Path | None = Field(None, description="Certificate revocation list, PEM; none = no check")
+    ssl_check_hostname: bool = Field(True, description="Refuse a broker whose certificate is for a different host name")
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] = Field(
-        "PLAIN", description="How the login is shown; with SASL_ protocols only"
+        "PLAIN", description="Login mechanism, for SASL_ protocols only"
     )
-    sasl_username: str | None = Field(None, min_length=1, description="For PLAIN and SCRAM")
-    sasl_password: SecretStr | None = Field(None, min_length=1, description="For PLAIN and SCRAM; never logged")
-    sasl_password_file: Path | None = Field(None, description="File that holds sasl_password")
+    sasl_username: str | None = Field(None, min_length=1, description="User name for PLAIN and SCRAM")
+    sasl_password: SecretStr | None = Field(
+        None, min_length=1, description="Password for PLAIN and SCRAM; never logged"
+    )
+    sasl_password_file: Path | None = Field(None, description="File with sasl_password")
     sasl_oauth_token_file: Path | None = Field(
-        None, description="For OAUTHBEARER: file with a token, read at each login"
+        None, description="File with a token for OAUTHBEARER, read at each login"
     )
     sasl_oauth_endpoint: str | None = Field(
-        None, min_length=1, description="For OAUTHBEARER: URL that gives tokens for client credentials"
+        None, min_length=1, description="URL that issues tokens for OAUTHBEARER in exchange for client credentials"
     )
-    sasl_oauth_client_id: str | None = Field(None, min_length=1, description="With sasl_oauth_endpoint")
+    sasl_oauth_client_id: str | None = Field(None, min_length=1, description="Client id for sasl_oauth_endpoint")
     sasl_oauth_client_secret: SecretStr | None = Field(
-        None, min_length=1, description="With sasl_oauth_endpoint; never logged"
+        None, min_length=1, description="Client secret for sasl_oauth_endpoint; never logged"
     )
-    sasl_oauth_client_secret_file: Path | None = Field(None, description="File that holds sasl_oauth_client_secret")
+    sasl_oauth_client_secret_file: Path | None = Field(None, description="File with sasl_oauth_client_secret")
     sasl_oauth_scope: str | None = Field(
-        None, min_length=1, description="With sasl_oauth_endpoint; none = not asked for"
+        None, min_length=1, description="Scope requested from sasl_oauth_endpoint; none = no scope"
     )
     sasl_kerberos_service_name: str | None = Field(
-        None, min_length=1, description="For GSSAPI: the broker's principal before the slash; none = kafka"
+        None, min_length=1, description="Service name in the broker's principal for GSSAPI; none = kafka"
     )
     sasl_kerberos_domain_name: str | None = Field(
-        None, min_length=1, description="For GSSAPI: host in that principal; none = as in bootstrap_servers"
+        None, min_length=1, description="Host name in the broker's principal for GSSAPI; none = as in bootstrap_servers"
     )
 
     @property
@@ -91,7 +97,7 @@ class SecuritySettings(Group):
         return self.security_protocol.startswith("SASL")
 
     def risks(self) -> Iterator[Risk]:
-        """Settings that work but leave something unprotected."""
+        """The risks of these settings."""
         if self.security_protocol == "SASL_PLAINTEXT":
             shown = {"PLAIN": "the password crosses the network", "OAUTHBEARER": "the token crosses the network"}
             what = shown.get(self.sasl_mechanism, "records and forecasts cross the network")
@@ -115,7 +121,7 @@ class SecuritySettings(Group):
         return self
 
     def _without_effect(self, given: set[str]) -> None:
-        """Refuse what would be ignored: whoever sets it believes that it protects them."""
+        """Refuse settings that would be ignored: the operator expects protection from them."""
         tls = {name for name in given if name.startswith("ssl_") and name != "ssl_check_hostname"}
         login = given.intersection({name for names in _TAKES.values() for name in names})
         unused = "has no effect with kafka.security_protocol"
@@ -143,7 +149,3 @@ class SecuritySettings(Group):
         elif self.sasl_mechanism != "GSSAPI":
             password = given.intersection(_PASSWORD[1:])
             require("sasl_username" in given and bool(password), f"{needs} kafka.sasl_username and kafka.sasl_password")
-
-
-class KafkaSettings(SecuritySettings, KafkaClientSettings):
-    """The kafka group: everything about the broker."""

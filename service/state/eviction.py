@@ -78,7 +78,7 @@ class Eviction:
         self._clocks = dict(self._committed)
 
     def forget(self, partitions: Collection[int]) -> None:
-        """These partitions are no longer ours."""
+        """Drop the clocks of partitions that are no longer held."""
         for partition in partitions:
             self._clocks.pop(partition, None)
             self._committed.pop(partition, None)

@@ -95,7 +95,7 @@ class Store:
         self._declared.clear()
 
     def forget(self, partitions: Collection[int]) -> None:
-        """These partitions are another member's, or are restored anew."""
+        """Free partitions that are no longer held or are about to be restored again."""
         self.journal.forget(partitions)
         self.eviction.forget(partitions)
         self._declared.difference_update(partitions)

@@ -9,6 +9,7 @@ import numpy as np
 from service.broker.kafka.broker import KafkaBroker
 from service.bundle import TensorSpec
 from service.records import ROW_PREFIX
+from service.settings.kafka import KafkaSettings
 from service.state.arena import Spec
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.model_record import KeptPart, ModelRecord
@@ -47,7 +48,7 @@ def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int
 
     Its segments are not compacted while it is read: what is counted is what was written.
     """
-    broker = KafkaBroker(address)
+    broker = KafkaBroker(KafkaSettings(bootstrap_servers=address))
     admin = broker.admin()
     admin.create_topic(topic, PARTITIONS, config={"cleanup.policy": "compact", "min.compaction.lag.ms": "86400000"})
     admin.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 
 START_MS = 1_700_000_000_000 // 60_000 * 60_000
 PARTITIONS = 4
@@ -14,7 +15,7 @@ _CHUNK = 10_000
 def fill(bootstrap_servers: str, topic: str, records: int, streams: int, field: bytes = b"value") -> None:
     """Create `topic` and put `records` observations of `streams` streams into it; a stream keeps to one partition.
     With another `field` than "value" none of them is one."""
-    broker = KafkaBroker(bootstrap_servers)
+    broker = KafkaBroker(KafkaSettings(bootstrap_servers=bootstrap_servers))
     admin = broker.admin()
     admin.create_topic(topic, PARTITIONS)
     admin.close()

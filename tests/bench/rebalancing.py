@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 from tests.bench.load import START_MS
 from tests.bench.plan import Plan
 from tests.bench.report import Result, show
@@ -79,7 +79,7 @@ class Feed:
 def rebalancing(plan: Plan, bundle: Path) -> list[Result]:
     """The pauses of every change, and the longest time between two forecasts when nothing happens."""
     with KafkaServer(heap="1g") as server, tempfile.TemporaryDirectory() as logs:
-        broker = KafkaBroker(server.bootstrap_servers)
+        broker = KafkaBroker(KafkaSettings(bootstrap_servers=server.bootstrap_servers))
         admin = broker.admin()
         admin.create_topic(_INPUT, PARTITIONS)
         admin.create_topic(_OUTPUT, PARTITIONS, config={"message.timestamp.type": "LogAppendTime"})

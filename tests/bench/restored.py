@@ -20,6 +20,7 @@ from service.broker.kafka.broker import KafkaBroker
 from service.broker.port import Consumer
 from service.delivery.restore import Restore
 from service.delivery.start_positions import Position, Positions
+from service.settings.kafka import KafkaSettings
 from service.state.adoption import Adoption
 from service.state.arena import Arena
 from service.state.changelog import RowCodec
@@ -54,7 +55,7 @@ class _Rows:
 
 def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[Spec]) -> dict[str, Any]:
     """Seconds of it, records read, and bytes a stream that the process has grown by: at the end, and at most."""
-    reader = KafkaBroker(address, bulk=bulk).reader(topic)
+    reader = KafkaBroker(KafkaSettings(bootstrap_servers=address, bulk=bulk)).reader(topic)
     process = psutil.Process()
     np.zeros(1 << 20).fill(1.0)
     gc.collect()

@@ -14,7 +14,7 @@ from service.app import Service
 from service.delivery.connect import kafka_broker
 from service.observability.log import configure_log
 from service.observability.metrics import METRIC_PREFIX, STAGES
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from service.state.changelog import MARKER_KEY
 from service.state.store import Changes, Store
 from tests.bench.clock import Clock

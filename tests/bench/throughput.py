@@ -10,6 +10,7 @@ from typing import Any
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 from tests.bench.contender import GARBAGE, NAMES, OTHERS, WAYS
 from tests.bench.load import PARTITIONS, fill
 from tests.bench.model import BUILD, default_bundle
@@ -76,7 +77,7 @@ def _in_turns(names: Sequence[str], plan: Plan, bundle: Path) -> Runs:
 
 
 def _contend(name: str, address: str, sink: str, bundle: Path, records: int) -> dict[str, Any]:
-    admin = KafkaBroker(address).admin()
+    admin = KafkaBroker(KafkaSettings(bootstrap_servers=address)).admin()
     for topic in (sink, f"{sink}-dead"):
         admin.create_topic(topic, PARTITIONS)
     admin.close()

@@ -192,9 +192,7 @@ class TransactionBattery:
 
     def test_an_abandoned_transaction_ends_by_its_timeout(self, bench: Bench) -> None:
         topic = bench.topic()
-        hasty = bench.harness.broker(
-            request_timeout_ms=700, fetch_max_wait_ms=200, delivery_timeout_ms=800, transaction_timeout_ms=1000
-        )
+        hasty = bench.harness.broker(request_timeout_ms=700, delivery_timeout_ms=800, transaction_timeout_ms=1000)
         producer = bench.producer(new_id(), broker=hasty)
         producer.begin()
         producer.produce(topic, 0, [b"k"], [b"abandoned"])

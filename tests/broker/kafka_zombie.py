@@ -17,17 +17,18 @@ from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.producer import KafkaProducer
 from service.errors import BrokerError
 from service.records import PartitionBatch, next_offset
+from service.settings.kafka import KafkaSettings
 from tests.broker.tools import Listener
 
 #: A session of a second, and work that goes on for three heartbeats after the process was woken.
-TIMES: dict[str, Any] = {"heartbeat_interval_ms": 200, "session_timeout_ms": 1_000, "fetch_max_wait_ms": 100}
+TIMES: dict[str, Any] = {"heartbeat_interval_ms": 200, "session_timeout_ms": 1_000}
 WORK_S = 0.6
 
 
 def main() -> None:
     """Say `working`, work, and say how the commit ended."""
     address, source, sink, group, membership = sys.argv[1:]
-    broker = KafkaBroker(address, **TIMES)
+    broker = KafkaBroker(KafkaSettings(bootstrap_servers=address, **TIMES))
     consumer = broker.consumer(source, group, Listener())
     producer = broker.producer(f"{group}-zombie")
     batches: list[PartitionBatch] = []

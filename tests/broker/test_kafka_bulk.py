@@ -30,6 +30,7 @@ from service.broker.kafka.fetched import Screen
 from service.broker.kafka.public_reading import _Fetched as _Public
 from service.broker.kafka.record_format import CRC_AT, CRC_FROM, PART, Columns, MalformedBatch, decode, encode, varint
 from service.records import PartitionBatch
+from service.settings.kafka import KafkaSettings
 from tests.broker.test_kafka import QUICK, KafkaHarness
 from tests.broker.tools import PATIENCE_S, Bench, begin, numbers, read_to
 
@@ -375,7 +376,7 @@ def test_what_others_wrote_reads_the_same_both_ways(kafka: KafkaServer, bench: B
     client.close()
     found = []
     for bulk in (True, False):
-        reader = KafkaBroker(kafka.bootstrap_servers, bulk=bulk, **QUICK).reader(topic)
+        reader = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, bulk=bulk, **QUICK)).reader(topic)
         begin(reader, 0)
         found.append([entry for batch in read_to(reader, reader.end([0])) for entry in plain(batch)])
         reader.close()
@@ -388,7 +389,9 @@ def test_what_others_wrote_reads_the_same_both_ways(kafka: KafkaServer, bench: B
 def test_what_we_write_reads_the_same_both_ways(kafka: KafkaServer, bench: Bench, bulk: bool) -> None:
     """In transactions, with tombstones and headers, in a topic so narrow that the client has to split batches."""
     topic, aborted = bench.topic(config={"max.message.bytes": "2000"}), numbers(100)
-    producer = KafkaBroker(kafka.bootstrap_servers, bulk=bulk, **QUICK).producer(f"id-{topic}")
+    producer = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, bulk=bulk, **QUICK)).producer(
+        f"id-{topic}"
+    )
     rows = [None if n % 7 == 0 else b"%d" % n * 20 for n in range(300)]
     heads = [[("n", b"%d" % n)] * (n % 3) for n in range(300)]
     for column, own in ((aborted, None), (rows, heads)):

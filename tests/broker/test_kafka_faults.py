@@ -20,6 +20,7 @@ from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.producer import KafkaProducer
 from service.broker.port import Consumer, Producer
 from service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
+from service.settings.kafka import KafkaSettings
 from tests.broker.battery_transactions import new_id
 from tests.broker.test_kafka import HASTY, QUICK, KafkaHarness
 from tests.broker.tools import (
@@ -49,7 +50,9 @@ def bench(kafka: KafkaServer) -> Iterator[Bench]:
 
 def impatient(kafka: KafkaServer) -> KafkaBroker:
     """Transactions of at most a second."""
-    return KafkaBroker(kafka.bootstrap_servers, **{**HASTY, "transaction_timeout_ms": 1000})
+    return KafkaBroker(
+        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, **{**HASTY, "transaction_timeout_ms": 1000})
+    )
 
 
 def outlive(bench: Bench, topic: str) -> None:
@@ -233,7 +236,7 @@ def test_a_whole_transaction_fits_into_the_handover(bench: Bench) -> None:
 def test_a_reader_of_a_broker_that_hangs_says_so_in_time(kafka: KafkaServer, bench: Bench) -> None:
     topic = bench.topic()
     bench.fill(topic, 0, numbers(3))
-    reader = KafkaBroker(kafka.bootstrap_servers, **HASTY).reader(topic)
+    reader = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, **HASTY)).reader(topic)
     begin(reader, 0)
     read_to(reader, {0: 3})
     with kafka.pause():
@@ -288,7 +291,11 @@ def cluster() -> Iterator[KafkaServer]:
 def test_too_few_replicas_stop_a_transaction_and_enough_let_it_go_on(cluster: KafkaServer) -> None:
     """Three copies are asked for, and one of three brokers, the leader of a partition, answers no more."""
     times = {"request_timeout_ms": 3500, "delivery_timeout_ms": 4000, "transaction_timeout_ms": 20_000}
-    broker, topic, name = KafkaBroker(cluster.bootstrap_servers, **{**QUICK, **times}), "replicated", new_id()
+    broker, topic, name = (
+        KafkaBroker(KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **{**QUICK, **times})),
+        "replicated",
+        new_id(),
+    )
     admin = broker.admin()
     admin.create_topic(topic, 3, replication=3, config={"min.insync.replicas": "3"})
     assert admin.replication(topic) == 3
@@ -307,7 +314,7 @@ def test_too_few_replicas_stop_a_transaction_and_enough_let_it_go_on(cluster: Ka
 
 
 def test_a_reader_asks_the_new_leader_where_no_connection_told_of_the_old_ones_end(cluster: KafkaServer) -> None:
-    broker, topic = KafkaBroker(cluster.bootstrap_servers, **QUICK), "handed-on"
+    broker, topic = KafkaBroker(KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **QUICK)), "handed-on"
     admin = broker.admin()
     admin.create_topic(topic, 1, replication=3)
     admin.close()

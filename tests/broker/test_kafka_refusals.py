@@ -16,6 +16,7 @@ from deploy.kafka.secure import MECHANISMS, USERS, SecureKafka, unsigned_token
 from service.broker.kafka.broker import KafkaBroker
 from service.delivery.connect import kafka_broker
 from service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
+from service.settings.kafka import KafkaSettings
 from service.settings.load import load_settings
 from tests.broker.tools import Listener, poll_until
 from tests.support.secure import User
@@ -116,23 +117,28 @@ def test_every_client_says_the_same(secure_kafka: SecureKafka, what: str) -> Non
         make[what]()
 
 
-def test_a_mechanism_that_is_not_offered_names_those_that_are(secure_kafka: SecureKafka) -> None:
+def test_a_mechanism_that_is_not_offered_names_those_that_are(
+    secure_kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: object())
     security = options(secure_kafka, "SASL_SSL", {}) | {"sasl_mechanism": "GSSAPI"}
     with pytest.raises(AuthenticationFailed, match="does not offer the mechanism") as caught:
-        KafkaBroker(secure_kafka.address("SASL"), security={k: str(v) for k, v in security.items()}).admin()
+        KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.address("SASL"), **security)).admin()
     assert all(mechanism in caught.value.action for mechanism in MECHANISMS)
 
 
 def test_a_name_and_a_broker_that_are_not_there_yet_are_waited_for() -> None:
     for address, said in (("127.0.0.1:1", "connection refused"), ("broker.invalid:9092", "not known to DNS")):
         with pytest.raises(BrokerUnavailable, match=said) as caught:
-            KafkaBroker(address, request_timeout_ms=1000).admin()
+            KafkaBroker(KafkaSettings(bootstrap_servers=address, request_timeout_ms=1000)).admin()
         assert caught.value.retriable and address in caught.value.what
 
 
 def test_a_controller_is_no_broker(secure_kafka: SecureKafka) -> None:
     with pytest.raises(BrokerError, match="cannot reach Kafka") as caught:
-        KafkaBroker(f"127.0.0.1:{secure_kafka.controller_port}", request_timeout_ms=1500).admin()
+        KafkaBroker(
+            KafkaSettings(bootstrap_servers=f"127.0.0.1:{secure_kafka.controller_port}", request_timeout_ms=1500)
+        ).admin()
     assert "not a controller's" in caught.value.action and not caught.value.retriable
 
 
@@ -141,15 +147,17 @@ def test_a_port_that_hangs_up_is_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_hang_up, args=(server,), daemon=True).start()
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        for security in ({}, {"security_protocol": "SSL"}):
+        for protocol in ("PLAINTEXT", "SSL"):
             with pytest.raises(BrokerUnavailable):
-                KafkaBroker(address, request_timeout_ms=1000, security=security).admin()
+                KafkaBroker(
+                    KafkaSettings(bootstrap_servers=address, request_timeout_ms=1000, security_protocol=protocol)
+                ).admin()
 
 
 def test_one_address_of_several_that_lets_us_in_is_enough(secure_kafka: SecureKafka) -> None:
     servers = f"{secure_kafka.address('EXPIRED')},127.0.0.1:1,{secure_kafka.address('TLS')}"
     for _ in range(3):
-        own = KafkaBroker(servers, security=_words(options(secure_kafka, "SSL", {})))
+        own = KafkaBroker(KafkaSettings(bootstrap_servers=servers, **options(secure_kafka, "SSL", {})))
         own.admin().close()
         consumer = own.consumer("nothing", "nobody", Listener())
         for _ in range(3):
@@ -204,7 +212,7 @@ def test_a_token_that_the_broker_does_not_believe_is_refused(secure_kafka: Secur
 
 
 def test_a_login_that_is_taken_away_ends_what_runs(secure_kafka: SecureKafka, user: User) -> None:
-    with closing(KafkaBroker(secure_kafka.bootstrap_servers).admin()) as admin:
+    with closing(KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.bootstrap_servers)).admin()) as admin:
         admin.create_topic(user.name, 1)
     user.grant("topic", user.name, "read")
     user.grant("group", user.name, "read")
@@ -221,10 +229,6 @@ def test_a_login_that_is_taken_away_ends_what_runs(secure_kafka: SecureKafka, us
     finally:
         with suppress(BrokerError):
             consumer.close()
-
-
-def _words(security: dict[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in security.items()}
 
 
 def _hang_up(server: socket.socket) -> None:

@@ -28,10 +28,11 @@ def main() -> int:
     asked = _asked()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     build = (without(asked.without) if asked.without else WHOLE).delivering(asked.delivery)
-    results = {nodes: _disturbed(nodes, asked, build) for nodes in asked.nodes}
-    for nodes, found in results.items():
-        _say(f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}\n{table(found)}")
-    return 0 if all(map(is_clean, results.values())) else 1
+    results = []
+    for nodes in asked.nodes:
+        results.append(_disturbed(nodes, asked, build))
+        _say(f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}\n{table(results[-1])}")
+    return 0 if all(map(is_clean, results)) else 1
 
 
 def _asked() -> argparse.Namespace:

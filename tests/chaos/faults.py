@@ -31,6 +31,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Stuck, Worker, await_true
 from tests.chaos.floods import FLOODS
 from tests.chaos.proxy import Proxy
@@ -94,7 +95,9 @@ def _rolled_back(scene: Scene, draw: random.Random) -> Times:
     name = f"doomed-{draw.randrange(1 << 32)}"
     victim = _joined(scene, FAULTS__KILL_AT="rolled_back", KAFKA__INSTANCE_ID=name)
     time.sleep(draw.uniform(0.5, 1.0))
-    KafkaBroker(scene.site.servers).producer(f"eddycast-{scene.topics.group}-{name}").close(1.0)
+    KafkaBroker(KafkaSettings(bootstrap_servers=scene.site.servers)).producer(
+        f"eddycast-{scene.topics.group}-{name}"
+    ).close(1.0)
     return _dead(victim), _recovered(scene)
 
 
@@ -169,7 +172,7 @@ def _fence(scene: Scene, draw: random.Random) -> Times:
         if time.monotonic() > deadline:
             raise Stuck("no worker opens a transaction")
     began = time.monotonic()
-    KafkaBroker(scene.site.servers).producer(draw.choice(owners)).close(1.0)
+    KafkaBroker(KafkaSettings(bootstrap_servers=scene.site.servers)).producer(draw.choice(owners)).close(1.0)
     return began, _recovered(scene)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from service.broker.kafka.broker import KafkaBroker
 from service.errors import EddycastError
+from service.settings.kafka import KafkaSettings
 from tests.support.bundles import START_MS
 
 MINUTE_MS = 60_000
@@ -63,7 +64,7 @@ class Feed:
     """Sends the minutes from its own thread. What a broker's failure loses or repeats, it does for every reader."""
 
     def __init__(self, servers: str, topic: str, seed: int, partitions: int, streams: int) -> None:
-        self._producer = KafkaBroker(servers).producer()
+        self._producer = KafkaBroker(KafkaSettings(bootstrap_servers=servers)).producer()
         self._topic = topic
         self._minutes = minutes(seed, partitions, streams)
         self._stop = threading.Event()

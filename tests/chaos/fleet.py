@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import psutil
 
-from service.settings.load import PREFIX
+from service.settings.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]
 #: Recovery takes as long as these say: about two seconds, where the defaults take ten and more.

@@ -12,6 +12,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Fleet, Stuck
 from tests.chaos.proxy import Site
 
@@ -30,7 +31,14 @@ _HASTY = {"request_timeout_ms": 2_000, "reconnect_backoff_max_ms": 200}
 
 def patient(servers: str) -> KafkaBroker:
     """For whoever prepares a run: a broker may need long for a topic on a machine that does much else."""
-    return KafkaBroker(servers, request_timeout_ms=40_000, delivery_timeout_ms=41_000, transaction_timeout_ms=42_000)
+    return KafkaBroker(
+        KafkaSettings(
+            bootstrap_servers=servers,
+            request_timeout_ms=40_000,
+            delivery_timeout_ms=41_000,
+            transaction_timeout_ms=42_000,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from kafka import KafkaProducer
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 from tests.chaos.checker import Difference, Record, compare, compare_rows, read
 
 Run = list[Record]
@@ -118,6 +119,8 @@ def test_what_was_aborted_is_not_read_and_what_is_open_is_waited_for(
     producer.flush()
     with pytest.raises(TimeoutError):
         read(kafka.bootstrap_servers, topic, within_s=1.0)
-    KafkaBroker(kafka.bootstrap_servers).producer(topic).close(1.0)  # a successor ends it
+    KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).producer(topic).close(
+        1.0
+    )  # a successor ends it
     assert read(kafka.bootstrap_servers, topic) == expected
     producer.close(timeout=0.1)

@@ -1,4 +1,4 @@
-"""The Kafka that tests and people run: it comes back on its port with its data, and it never outlives its owner."""
+"""The local Kafka: it restarts with its port and data, and never outlives its parent."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from deploy.kafka import HURRIED, KafkaServer, KafkaServerError
 from deploy.kafka.node import Node
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 
@@ -24,14 +25,14 @@ pytestmark = pytest.mark.kafka
 def test_a_killed_node_returns_on_its_port_with_its_data() -> None:
     with KafkaServer(jvm=HURRIED) as server:
         address = server.bootstrap_servers
-        admin = KafkaBroker(address).admin()
+        admin = KafkaBroker(KafkaSettings(bootstrap_servers=address)).admin()
         admin.create_topic("kept", 3)
         admin.close()
         server.kill()
         assert not _listens(address)
         server.restart()
         assert server.bootstrap_servers == address
-        admin = KafkaBroker(address).admin()
+        admin = KafkaBroker(KafkaSettings(bootstrap_servers=address)).admin()
         assert admin.partitions("kept") == 3
         admin.close()
     assert not _listens(address)
@@ -113,7 +114,7 @@ for _ in range(8):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
 def test_a_frozen_node_does_nothing_any_more(tmp_path: Path) -> None:
-    """From the first moment of the block on, however many threads it has and however busy the machine is."""
+    """From the start of the block, however many threads there are and however busy the machine is."""
     grown = tmp_path / "grown"
     node = Node([sys.executable, "-c", BUSY, str(grown)], tmp_path / "log")
     node.start()

@@ -1,4 +1,4 @@
-"""The Kafka with TLS, SASL and ACLs lets in whom it should, by each of its listeners."""
+"""The Kafka with TLS, SASL and ACLs accepts the right clients on each listener."""
 
 from __future__ import annotations
 

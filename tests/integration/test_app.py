@@ -17,7 +17,8 @@ from service.broker.memory.admin import MemoryAdmin
 from service.broker.memory.broker import MemoryBroker
 from service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
 from service.observability.metrics import STAGES
-from service.settings.load import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 from tests.support.bundles import START_MS, write_bundle
 
 MINUTE = 60_000

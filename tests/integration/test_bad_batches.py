@@ -17,6 +17,7 @@ from confluent_kafka import Producer
 from service.app import Service
 from service.broker.kafka.broker import KafkaBroker
 from service.errors import StateError
+from service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import await_true
 from tests.support.bundles import START_MS
 from tests.support.processes import MINUTE, Site
@@ -49,7 +50,7 @@ def send(site: Site, codec: str, values: list[bytes], key: bytes = b"stream-0", 
 
 
 def committed(site: Site) -> dict[int, int]:
-    admin = KafkaBroker(site.kafka.bootstrap_servers).admin()
+    admin = KafkaBroker(KafkaSettings(bootstrap_servers=site.kafka.bootstrap_servers)).admin()
     try:
         return admin.group_offsets(site.name, site.input)
     finally:

@@ -9,6 +9,7 @@ import pytest
 
 from service.app import CUT_SHORT
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Worker, await_true
 from tests.support.processes import Site, said
 
@@ -45,7 +46,9 @@ def test_sigterm_while_rows_come_back_ends_it_at_once_and_changes_nothing(site: 
     site.await_forecasts(12)
     assert site.end(first) == 0
     before = forecasts(site), site.read(site.changelog), site.offsets()
-    hanging = KafkaBroker(site.kafka.bootstrap_servers).producer(f"{site.name}-hanging")
+    hanging = KafkaBroker(KafkaSettings(bootstrap_servers=site.kafka.bootstrap_servers)).producer(
+        f"{site.name}-hanging"
+    )
     hanging.begin()
     hanging.produce(site.changelog, 0, [b"stream-0"], [b"never committed"])
     hanging.flush(10.0)

@@ -17,7 +17,8 @@ import pytest
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.load import PREFIX
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import PREFIX
 from tests.integration.test_compose import command, environment
 from tests.support.bundles import Walk, write_bundle
 
@@ -90,7 +91,7 @@ def commands(kafka: KafkaServer, topics: dict[str, str], tmp_path: Path) -> Iter
 
 def read(kafka: KafkaServer, topic: str, count: int, seconds: float = 60.0) -> list[dict[str, object]]:
     """The first `count` records of a topic, or as many as there are in time."""
-    broker = KafkaBroker(kafka.bootstrap_servers)
+    broker = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
     admin, deadline = broker.admin(), time.monotonic() + seconds
     while admin.partitions(topic) is None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -129,7 +130,7 @@ def test_compose_without_containers(kafka: KafkaServer, commands: Commands, topi
 def test_doctor_finds_nothing_wrong_once_it_runs(
     kafka: KafkaServer, commands: Commands, topics: dict[str, str], tmp_path: Path
 ) -> None:
-    admin = KafkaBroker(kafka.bootstrap_servers).admin()
+    admin = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).admin()
     admin.create_topic(topics["input"], 3)
     admin.close()
     doctor = commands.start("doctor", ["doctor"], {"COLUMNS": "200"})
@@ -144,7 +145,7 @@ def test_doctor_finds_nothing_wrong_once_it_runs(
 def test_doctor_sees_topics_that_do_not_fit(
     kafka: KafkaServer, commands: Commands, topics: dict[str, str], tmp_path: Path
 ) -> None:
-    admin = KafkaBroker(kafka.bootstrap_servers).admin()
+    admin = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).admin()
     admin.create_topic(topics["input"], 3)
     admin.create_topic(topics["output"], 2)
     admin.close()

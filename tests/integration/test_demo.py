@@ -64,7 +64,7 @@ def check(figures: list[Figure], text: str, out: Path) -> None:
         "1. Learn",
         "2. Publish",
         "3. Stream",
-        "4. How good, how fast",
+        "4. Accuracy and speed",
         "p99",
         "readings at",
         "of last value",

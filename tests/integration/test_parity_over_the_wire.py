@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
 from service.history import read_history
-from service.settings.load import PREFIX
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import PREFIX
 from service.simulation import Sensors, merge
 from tests.support.scrape import sample
 from tests.support.shared import SHARED, needs_shared_data
@@ -105,7 +106,7 @@ def stream(
     """The hold-out through Kafka and two workers; the records of the output topic."""
     run = uuid.uuid4().hex[:8]
     topics = {name: f"{name}-{run}" for name in ("input", "output", "dead_letters")}
-    broker = KafkaBroker(kafka.bootstrap_servers)
+    broker = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
     admin = broker.admin()
     for topic in topics.values():
         admin.create_topic(topic, PARTITIONS)

@@ -15,6 +15,7 @@ import pytest
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.processes import Site, said
 
@@ -33,7 +34,7 @@ def mortal(site: Site, tmp_path: Path) -> Iterator[Site]:
     """The same on a broker of one's own."""
     with KafkaServer(1) as kafka:
         variables = site.variables | {"KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers} | SESSION
-        with closing(KafkaBroker(kafka.bootstrap_servers).admin()) as admin:
+        with closing(KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).admin()) as admin:
             admin.create_topic(site.input, site.partitions)
         (tmp_path / "mortal").mkdir()
         with Fleet(variables, tmp_path / "mortal") as fleet:

@@ -17,7 +17,8 @@ from kafka import KafkaAdminClient
 from deploy.kafka.secure import NOWHERE, USERS, SecureKafka
 from service.broker.kafka.broker import KafkaBroker
 from service.delivery.topics import CHANGELOG
-from service.settings.load import PREFIX
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import PREFIX
 from tests.chaos.fleet import ROOT, Fleet, Worker, await_true
 from tests.support.bundles import write_bundle
 from tests.support.processes import QUICK, Site, said
@@ -55,7 +56,7 @@ def site(secure_kafka: SecureKafka, user: User, tmp_path: Path) -> Iterator[Site
         | {"BUNDLE__DIRECTORY": str(tmp_path / "bundle"), "KAFKA__GROUP": user.name}
         | {"HTTP__PORT": "0", "LOG__FORMAT": "json"}
     )
-    with closing(KafkaBroker(secure_kafka.bootstrap_servers).admin()) as admin:
+    with closing(KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.bootstrap_servers)).admin()) as admin:
         for suffix in topics.values():
             admin.create_topic(user.name + suffix, 2)
         admin.create_topic(f"{user.name}-changelog", 2, config=CHANGELOG)

@@ -19,7 +19,8 @@ from kafka import KafkaAdminClient
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
 from service.broker.kafka.partitioning import PARTITIONERS
-from service.settings.load import PREFIX
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import PREFIX
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -34,7 +35,7 @@ class Plant:
 
     def __init__(self, kafka: KafkaServer, directory: Path) -> None:
         run = uuid.uuid4().hex[:8]
-        self.broker = KafkaBroker(kafka.bootstrap_servers)
+        self.broker = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
         self.input, self.output, self.letters = (f"{name}-{run}" for name in ("input", "output", "letters"))
         self.group, self.directory, self._kafka = f"group-{run}", directory, kafka
         self.running: list[subprocess.Popen[bytes]] = []
@@ -124,7 +125,7 @@ def test_a_service_grows_and_forgets_nothing(plant: Plant) -> None:
     assert "did you mean" in plant.run("state", "show", "pump4", "--kafka.group", old, fails=True)
 
     said = plant.run("state", "export", rows, "--kafka.group", old)
-    assert f"{len(NAMES)} rows of 2 partitions" in said and "everything" in said
+    assert f"{len(NAMES)} rows of 2 partitions" in said and "all of" in said
     plant.grow(3)
     refused = plant.run("serve", "--kafka.group", old, fails=True)
     assert "eddycast state import" in refused

@@ -9,12 +9,14 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 from zipfile import ZipFile
 
 import pytest
 
-from service.settings.load import PREFIX
+from service.settings.settings import PREFIX
 from tests.support.processes import Site
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +26,17 @@ NAMES = {"service", "training"}
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
-def succeed(*command: str | Path, cwd: Path, variables: dict[str, str] | None = None) -> str:
-    """What a command prints; it has no Python path and no setting but `variables`, and must exit with 0."""
+def run(*command: str | Path, cwd: Path, variables: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+    """A command that has no Python path, and no setting but `variables`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "PYTHON"))}
-    done = subprocess.run(
-        command, cwd=cwd, env=kept | (variables or {}), capture_output=True, text=True, check=False, timeout=600
+    return subprocess.run(
+        command, cwd=cwd, env=kept | dict(variables or {}), capture_output=True, text=True, check=False, timeout=600
     )
+
+
+def succeed(*command: str | Path, cwd: Path, variables: Mapping[str, str] | None = None) -> str:
+    """What a command prints, which must exit with 0."""
+    done = run(*command, cwd=cwd, variables=variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -48,7 +55,7 @@ def installed(wheel: Path) -> Path:
     directory = wheel.parent / "environment"
     venv.create(directory, with_pip=True)
     programs = directory / "bin"
-    pip = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     succeed(*pip, "-c", ROOT / "constraints.txt", wheel, cwd=wheel.parent)
     return programs
 
@@ -66,4 +73,10 @@ def test_doctor_finds_all_well_without_extras(installed: Path, site: Site) -> No
     variables = {PREFIX + name: value for name, value in site.variables.items()} | {"COLUMNS": "200"}
     found = succeed(installed / "eddycast", "doctor", cwd=cwd, variables=variables)
     assert site.kafka.bootstrap_servers in found
-    assert "pip install 'eddycast[train]'" in " ".join(succeed(installed / "eddycast", "--help", cwd=cwd).split())
+
+
+def test_what_needs_an_extra_names_it(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "readings.csv").write_text("timestamp,value\n2024-01-01T00:00:00,1\n")
+    done = run(installed / "eddycast", "train", "readings.csv", "--out", "model", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "pip install 'eddycast[train]'" in done.stderr

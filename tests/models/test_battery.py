@@ -12,25 +12,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.zoo import DAILY, LEVELS, MAKERS, OFFSETS, PLAIN, bundle_of, forecaster
-from training.export import fault_invariants as fault_invariants
-from training.export import invariants as invariants
-from training.export.fault_invariants import FAULT_INVARIANTS
+from tests.models.zoo import DAILY, HEAVY_KINDS, LEVELS, MAKERS, OFFSETS, PLAIN, bundle_of, forecaster
+from training.export import invariants
 from training.export.invariants import INVARIANTS, Invariant, InvariantBroken
 from training.export.parity import onnx_is_torch
-from training.models import Carried, Forecaster, Naive, View
+from training.models import Carried, Forecaster, Naive, View, unrolling
 from training.models.contract import Unrolled
 from training.models.memory.columns import Columns
 from training.models.memory.memory import Glance, MemorySpec
+from training.models.memory.suspect_columns import judge_columns
 from training.models.memory.suspects import Suspects, Verdict
 from training.models.memory.units import Frame
 from training.models.tensor_state import TensorState
 
-KINDS = sorted(MAKERS)
 
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("invariant", [*INVARIANTS, *FAULT_INVARIANTS], ids=lambda invariant: invariant.__name__)
+@pytest.mark.parametrize("kind", HEAVY_KINDS)
+@pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda invariant: invariant.__name__)
 def test_every_family_keeps_every_law(invariant: Invariant, kind: str) -> None:
     invariant(forecaster(kind))
 
@@ -236,31 +233,31 @@ DEFECTS: dict[str, tuple[Invariant, Callable[[], Forecaster], str]] = {
     "time before the start": (invariants.silence_leaves_no_trace, lambda: Moved(True, 0.01), "one_step at"),
     "a score of nothing": (invariants.missing_from_memory, Blind, "surprise at a missing value"),
     "off a constant": (invariants.constant_series, Wall, "multi_step at"),
-    "a made-up unit": (invariants.surprise_needs_a_scale, Blind, "surprise of the first change: 0, not NaN"),
+    "a made-up unit": (invariants.surprise_needs_a_scale, Blind, "surprise of the first change: 0 instead of NaN"),
     "a rank without an end": (invariants.anomaly_is_a_rank, Nats, "anomaly: from .* not within 0 and 1"),
-    "a division by zero": (invariants.extremes_stay_finite, Zero, "are no finite numbers"),
-    "a power of an outlier": (invariants.extremes_stay_finite, Overflow, "are no finite numbers"),
+    "a division by zero": (invariants.extremes_stay_finite, Zero, "are not finite"),
+    "a power of an outlier": (invariants.extremes_stay_finite, Overflow, "are not finite"),
     "a memory that believes all": (
-        fault_invariants.impossible_readings_cost_a_step,
+        invariants.impossible_readings_cost_a_step,
         lambda: judging(Credulous),
         r"costs a step' is broken: width one step ahead",
     ),
     "the same every day": (
-        fault_invariants.one_a_day_costs_a_step_a_day,
+        invariants.one_a_day_costs_a_step_a_day,
         lambda: judging(Credulous),
         r"a step a day' is broken: (error|width) one step ahead",
     ),
     "a level that is never accepted": (
-        fault_invariants.a_new_level_is_accepted,
+        invariants.a_new_level_is_accepted,
         lambda: judging(Stubborn),
         "'a level is accepted' is broken: error one step ahead",
     ),
-    "a division by what may be nothing": (fault_invariants.numbers_in_numbers_out, Zero, "are no finite numbers"),
+    "a division by what may be nothing": (invariants.numbers_in_numbers_out, Zero, "are not finite"),
     "widths that stay": (invariants.calibration_moves, frozen, "all zero"),
     "a zero that is no state": (
         invariants.parts_may_be_zero,
         lambda: Trusting(torch.inf),
-        "here latent.*no finite numbers",
+        "here latent.*not finite",
     ),
     "a zero that misleads": (
         invariants.parts_may_be_zero,
@@ -278,7 +275,11 @@ def many_lags() -> Forecaster:
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_a_planted_defect_is_found(defect: str) -> None:
+def test_a_planted_defect_is_found(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few passes over a history: a broken rule would take as many as there are readings until nothing changes."""
+    monkeypatch.setattr(
+        unrolling, "judge_columns", lambda rule, values, forecasts, _: judge_columns(rule, values, forecasts, 12)
+    )
     invariant, made, says = DEFECTS[defect]
     invariant(Last().eval())
     with pytest.raises(InvariantBroken, match=says) as caught:
@@ -288,7 +289,7 @@ def test_a_planted_defect_is_found(defect: str) -> None:
 
 
 def test_every_law_has_a_defect() -> None:
-    assert {invariant for invariant, _, _ in DEFECTS.values()} == {*INVARIANTS, *FAULT_INVARIANTS}
+    assert {invariant for invariant, _, _ in DEFECTS.values()} == set(INVARIANTS)
 
 
 def test_graphs_of_another_forecaster_are_found(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.records import Float64
 from tests.models.zoo import forecaster, scale_or_one, streams
 from training.data.counters import increases
-from training.export.invariants import close, stepped
+from training.export.invariants.checking import close, stepped
 from training.models.memory.counter import increase, initial_counter
 
 KINDS = ("ar-counter", "lstm-counter")

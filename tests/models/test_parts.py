@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.models.zoo import DAILY, PLAIN, WEEKLY, forecaster, joint, linear, streams
-from training.export.invariants import carried
+from training.export.invariants.checking import carried
 from training.export.onnx_export import Identity, manifest_parts
 from training.fitting.custom_family import load_custom
 from training.models import Forecaster, LatentAutoregression, Mixture, Target

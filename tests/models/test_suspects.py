@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.models.zoo import HOUR, forecaster, scale_or_one
-from training.export.invariants import close, stepped
+from training.export.invariants.checking import close, stepped
 from training.models.contract import Unrolled
 from training.models.memory.suspects import ACCEPTED, HOME_SEASONS
 

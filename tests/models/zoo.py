@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -118,6 +119,20 @@ MAKERS: dict[str, Callable[[], Forecaster]] = {
     "lstm-counter": lambda: _recurrent("lstm", COUNTER, path=True),
     "lstm-binned": lambda: _recurrent("lstm", BINNED, path=True),
 }
+
+
+#: Kinds that combine a family with a grid or season which others have too: heavy tests run them in `make exhaustive`.
+COMBINATIONS = frozenset(
+    {
+        *("ar-blocks", "ar-plain", "ar-weekly", "dilated_gru-binned", "dilated_gru-plain", "dilated_gru-weekly"),
+        *("lstm-binned", "lstm-counter", "lstm-weekly", "seasonal_naive-binned", "seasonal_naive-blocks"),
+        *("seq2seq-blocks", "seq2seq-long", "seq2seq-weekly"),
+    }
+)
+#: `pytest.mark.parametrize` arguments of a heavy test.
+HEAVY_KINDS = [
+    pytest.param(kind, marks=pytest.mark.exhaustive if kind in COMBINATIONS else ()) for kind in sorted(MAKERS)
+]
 
 
 @functools.cache

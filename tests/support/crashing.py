@@ -12,9 +12,9 @@ from typing import Any
 
 from service.broker.memory.broker import MemoryBroker
 from service.delivery.crash_points import FaultPoint
+from service.delivery.options import Options
 from service.errors import BrokerUnavailable
 from service.model.runtime import Runtime
-from service.settings.options import Options
 from service.state.arena import Arena
 from service.state.changelog import RowCodec, is_stream
 from tests.support.running import AT_ONCE, CHANGELOG, DEAD, INPUT, OUTPUT, Worker, made, worker

@@ -9,6 +9,7 @@ import pytest
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
+from service.settings.kafka import KafkaSettings
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def kafka() -> Iterator[KafkaServer]:
 @pytest.fixture
 def make_topic(kafka: KafkaServer) -> Iterator[Callable[..., str]]:
     """`make_topic(partitions=1, **config)` creates a topic with a name of its own and returns the name."""
-    admin = KafkaBroker(kafka.bootstrap_servers).admin()
+    admin = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).admin()
 
     def create(partitions: int = 1, **config: str) -> str:
         name = f"test-{uuid.uuid4().hex[:8]}"

@@ -18,7 +18,9 @@ from kafka.structs import OffsetAndMetadata
 
 from deploy.kafka import KafkaServer
 from service.broker.kafka.broker import KafkaBroker
-from service.settings.load import PREFIX, Settings, load_settings
+from service.settings.kafka import KafkaSettings
+from service.settings.load import load_settings
+from service.settings.settings import PREFIX, Settings
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.bundles import START_MS, write_bundle
 
@@ -67,7 +69,7 @@ class Site:
 
     def feed(self, minutes: range, streams: int = 4) -> None:
         """A reading a minute of each stream; stream n is in partition n modulo the partitions."""
-        producer = KafkaBroker(self.kafka.bootstrap_servers).producer()
+        producer = KafkaBroker(KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers)).producer()
         for t in minutes:
             for s in range(streams):
                 value = {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7}
@@ -131,7 +133,7 @@ class Site:
     def delete_topic(self, topic: str) -> None:
         """And wait until it is gone."""
         self._ask(lambda admin: admin.delete_topics([topic]))
-        admin = KafkaBroker(self.kafka.bootstrap_servers).admin()
+        admin = KafkaBroker(KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers)).admin()
         await_true(lambda: admin.partitions(topic) is None, 10.0, f"{topic} is still there")
         admin.close()
 
@@ -180,7 +182,7 @@ def site(kafka: KafkaServer, tmp_path: Path) -> Iterator[Site]:
         "HTTP__PORT": "0",
         "LOG__FORMAT": "json",
     }
-    admin = KafkaBroker(kafka.bootstrap_servers).admin()
+    admin = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).admin()
     admin.create_topic(variables["TOPICS__INPUT"], 2)
     admin.close()
     with Fleet(variables, tmp_path) as fleet:

@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry
 from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.log import Record
 from service.delivery.crash_points import FaultPoint
+from service.delivery.options import Options
 from service.model.runtime import Runtime
 from service.observability.health import Health
 from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.pipeline import Pipeline
-from service.settings.options import Options
 
 INPUT, OUTPUT, DEAD, CHANGELOG = "observations", "forecasts", "dead-letters", "eddycast-changelog"
 #: No wait for records, so that a turn by hand returns at once, a commit at the end of each turn that has one, and time

@@ -26,7 +26,8 @@ from prometheus_client import CollectorRegistry
 
 from service.__main__ import build_app
 from service.observability.metrics import Metrics
-from service.settings.load import CONFIG, PREFIX, Settings, every_setting
+from service.settings.load import CONFIG
+from service.settings.settings import PREFIX, Settings, every_setting
 from tests.tools.pages import PAGES
 
 ROOT = Path(__file__).parents[2]

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from prometheus_client import CollectorRegistry
 
 from service.observability.metrics import Metrics
-from service.settings.load import Settings, every_setting
+from service.settings.settings import Settings, every_setting
 
 WRITTEN = "<!-- Written by `make docs`; a test holds it equal to the code. -->"
 
 PLACES = """\
-A setting has one name in three places; the lower ones win. A name that no setting has is an error in each of them.
+A setting has the same name in three places; lower ones win. An unknown name is an error in each of them.
 
 | place | example |
 | --- | --- |
@@ -20,8 +20,8 @@ A setting has one name in three places; the lower ones win. A name that no setti
 | the environment | `EDDYCAST_KAFKA__LINGER_MS=5` |
 | a flag of `eddycast serve` and `eddycast doctor` | `--kafka.linger_ms 5` |
 
-`none` means that the setting is left out, and may be written where it is the default; an empty variable is as good as
-none. What Kubernetes injects for a Service called `eddycast` (`_PORT=tcp://...`) is ignored."""
+`none` means no value, and is accepted wherever it is the default. Empty variables are ignored, and so are the variables
+that Kubernetes injects for a Service called `eddycast` (`_PORT=tcp://...`)."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

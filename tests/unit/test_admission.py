@@ -1,4 +1,4 @@
-"""New streams beyond the limit are refused, those that have a row never."""
+"""New streams beyond the limit are refused; streams with a row never are."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ events = st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=1, max_s
 
 @settings(max_examples=40, deadline=None)
 @given(sent=events, poll=st.sampled_from([1, 2, 3, 7]))
-def test_who_is_refused_in_one_partition_depends_on_records_alone(
+def test_refusals_in_one_partition_depend_on_records_alone(
     tmp_path_factory: pytest.TempPathFactory, sent: list[tuple[int, bool]], poll: int
 ) -> None:
     path = tmp_path_factory.mktemp("walk")
@@ -98,7 +98,7 @@ def test_who_is_refused_in_one_partition_depends_on_records_alone(
     assert found[0] == found[1] and found[0][2] <= 3
 
 
-def test_what_was_committed_is_restored_whatever_the_limit(walk: Runtime) -> None:
+def test_committed_rows_are_restored_beyond_the_limit(walk: Runtime) -> None:
     fleet = Fleet(memory_broker(), walk)
     fleet.start()
     send(fleet.broker, [reading(stream, 0) for stream in range(15)])
@@ -122,7 +122,7 @@ def no_memory_beyond(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(MmapArray, "grow", limited)
 
 
-def test_where_memory_runs_out_new_streams_are_refused_and_serving_goes_on(
+def test_out_of_memory_refuses_new_streams_and_serves_the_others(
     walk: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_memory_beyond(monkeypatch, 1500)
@@ -138,7 +138,7 @@ def test_where_memory_runs_out_new_streams_are_refused_and_serving_goes_on(
     assert subject.value("readings_total", verdict="next") == 1500
 
 
-def test_rows_that_do_not_fit_say_what_to_do(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_do_not_fit_are_an_error_with_an_action(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = Fleet(memory_broker(), walk)
     fleet.start()
     send(fleet.broker, [reading(stream, 0) for stream in range(1200)])
@@ -152,7 +152,7 @@ def test_rows_that_do_not_fit_say_what_to_do(walk: Runtime, monkeypatch: pytest.
 
 @pytest.mark.parametrize("free", [500, 900, 3000])
 def test_streams_fit_into_what_is_left_of_the_address_space(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    """Heaps and stacks of threads have taken much of it, and rows that double may be twice as many as are in use."""
+    """The limit allows for thread heaps and stacks, and for row arrays that double."""
     taken = room._mapped_bytes()
     assert taken > 1 << 27
     monkeypatch.setattr(resource, "getrlimit", lambda _: (taken + (free << 20), resource.RLIM_INFINITY))
@@ -177,9 +177,7 @@ def test_how_many_fit() -> None:
         ("5:cpu:/x\n4:memory,hugetlb:/docker/abc\n1:name=systemd:/x", "memory/docker/abc/memory.limit_in_bytes", 1),
     ],
 )
-def test_the_control_group_says_how_much_memory_there_is(
-    tmp_path: Path, membership: str, file: str, version: int
-) -> None:
+def test_memory_is_limited_by_the_control_group(tmp_path: Path, membership: str, file: str, version: int) -> None:
     (tmp_path / "root" / file).parent.mkdir(parents=True)
     (tmp_path / "root" / file).write_text("268435456\n")
     (tmp_path / "cgroup").write_text(membership + "\n")

@@ -1,4 +1,4 @@
-"""What another model keeps, and under which generation: the rules of service/state/adoption.py, one by one."""
+"""The rules of service/state/adoption.py: parts that another model keeps, and generations."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ MARKER = Marker(5, 1, Clock(9, 1), 0)
         (Recorded(model("b", CORE), 12), MARKER, r"m@bbbbbb .* m@aaaaaa \(generation 0\)"),
     ],
 )
-def test_what_a_model_must_not_serve_is_refused(recorded: Recorded, marker: Marker | None, what: str) -> None:
+def test_partitions_that_a_model_must_not_serve_are_refused(
+    recorded: Recorded, marker: Marker | None, what: str
+) -> None:
     with pytest.raises(StateError, match=f"^partition 3: .*{what}") as caught:
         Adoption(A, declares_parts=True).adopt("partition 3", recorded, marker, began=12)
     assert caught.value.action

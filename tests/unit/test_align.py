@@ -20,7 +20,7 @@ YEAR_9999 = 253_402_300_799_999
 def read_one_by_one(
     stamps: Iterable[int], interval_ms: int = MINUTE, max_gap: int = 512
 ) -> tuple[list[int], list[Verdict], list[int], list[Any]]:
-    """What `align` says of each reading of one stream, and the rows it leaves behind."""
+    """Results of `align` for each reading of one stream, and its rows after each."""
     row, slots, verdicts, imputed, rows = np.zeros(1, ROW_PREFIX), [], [], [], []
     for stamp in stamps:
         aligned = align(row, np.array([stamp], np.int64), interval_ms, max_gap)
@@ -51,7 +51,7 @@ def test_the_phase_starts_at_the_distance_from_the_nearest_slot_and_follows_by_a
     assert rows[1]["phase"] == 21_000
 
 
-def test_a_gap_up_to_max_gap_is_imputed_and_a_longer_one_starts_anew() -> None:
+def test_a_gap_up_to_max_gap_is_imputed_and_a_longer_one_resets() -> None:
     slots, verdicts, imputed, rows = read_one_by_one([NOON, NOON + 5 * MINUTE, NOON + 11 * MINUTE], max_gap=5)
     assert verdicts == [Verdict.FIRST, Verdict.GAP, Verdict.RESET]
     assert imputed == [0, 4, 0]
@@ -113,7 +113,7 @@ def test_stamps_at_the_end_of_year_9999_lose_no_millisecond() -> None:
 
 @pytest.mark.parametrize("sd_s", [1, 2, 5])
 def test_jitter_drops_and_imputes_nothing_at_any_phase(sd_s: int) -> None:
-    """One sensor for every second of phase, ten hours each, in one column a reading."""
+    """One sensor per second of phase, over ten hours, one column per reading."""
     rng = np.random.default_rng(sd_s)
     phase = np.arange(0, MINUTE, 1000)
     rows = np.zeros(len(phase), ROW_PREFIX)
@@ -194,7 +194,7 @@ def test_the_phase_of_a_drifting_sensor_stays_within_an_interval(interval_s: int
 
 
 def test_a_run_taken_at_once_leaves_the_phase_it_found() -> None:
-    """The phase is still on its way to a jump of 400 ms when the next one comes."""
+    """The phase is still adapting to a jump of 400 ms when the next jump comes."""
     jumps = np.repeat([0, 400, 800, 400], [3, 4, 30, 30])
     stamps = 7_000_000 + np.arange(len(jumps)) * 1000 + jumps
     expected_slots, expected_verdicts, _, _ = read_one_by_one(stamps.tolist(), 1000, 10)
@@ -210,7 +210,7 @@ def test_assigning_nothing() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=20))
-def test_a_stream_is_judged_without_its_neighbours_and_the_rows_given_stay_as_they_were(
+def test_streams_are_aligned_independently_and_arguments_not_modified(
     pairs: list[tuple[int, int]],
 ) -> None:
     first, second = (np.array(column, np.int64) * 300 for column in zip(*pairs, strict=True))

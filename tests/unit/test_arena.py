@@ -26,7 +26,7 @@ SPECS = [Spec("hidden", "float32", (2, 3)), Spec("level", "float64", ()), Spec("
 
 
 def state_of(column: ArrayLike) -> dict[str, NDArray[Any]]:
-    """Rows that differ by their mark."""
+    """Rows that can be told apart by `mark`."""
     marks = np.asarray(column)
     return {
         "hidden": np.repeat(marks, 6).reshape(-1, 2, 3).astype(np.float32),
@@ -134,7 +134,7 @@ PARTITIONS = st.integers(0, 2)
 
 
 class ArenaMachine(RuleBasedStateMachine):
-    """The arena beside a dictionary of rows."""
+    """The arena compared with a dictionary of rows."""
 
     def __init__(self) -> None:
         super().__init__()

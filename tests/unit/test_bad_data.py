@@ -1,4 +1,4 @@
-"""Bad data is said, and said seldom."""
+"""Bad data is logged, with throttling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MINUTE = 60_000
 
 @dataclass
 class Log:
-    """What was said since the last look."""
+    """Lines logged since the last call."""
 
     stream: io.StringIO
 
@@ -87,7 +87,7 @@ def test_one_line_a_minute_with_count_example_and_what_to_do(log: Log) -> None:
     assert log.lines() == []
 
 
-def test_what_came_since_is_said_when_the_minute_is_over_though_nothing_more_came(log: Log) -> None:
+def test_pending_bad_data_is_logged_after_a_minute_without_more(log: Log) -> None:
     clock = Clock()
     subject = BadData(("in", "dead"), clock)
     for now in (0.0, 1.0, 2.0):
@@ -116,7 +116,7 @@ def test_each_kind_has_a_line_of_its_own(log: Log) -> None:
     assert all(line["action"] for line in lines.values())
 
 
-def test_good_data_is_not_said(log: Log) -> None:
+def test_good_data_is_not_logged(log: Log) -> None:
     subject = BadData(("in", "dead"), Clock())
     good, verdicts = of(Verdict.FIRST, Verdict.NEXT, Verdict.GAP)
     subject.add([], [good], verdicts)
@@ -132,8 +132,8 @@ def test_a_hostile_name_does_not_fill_the_log(log: Log) -> None:
     assert len(line["stream"]) <= 100
 
 
-def test_the_service_says_it(log: Log, tmp_path: Path) -> None:
-    """R24, and what a real service answers to a sender that is twice too fast, late, and repeats itself."""
+def test_the_service_logs_bad_data(log: Log, tmp_path: Path) -> None:
+    """A real service with a sender that is twice too fast, late, and repeats readings."""
     write_bundle(tmp_path, Walk())
     broker = memory_broker()
     stamps = [0, 10, 10, 10.3, 5, 11]

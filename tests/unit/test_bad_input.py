@@ -15,7 +15,7 @@ from service.__main__ import run
 from service.history import ReadOptions, read_history
 from service.model.loading import load_runtime
 from tests.support.bundles import Parts, Walk, write_bundle
-from training.export.onnx_export import golden_sequence
+from training.export.golden import golden_sequence
 from training.fitting.problem import Problem
 from training.models import Forecaster, Naive
 
@@ -104,7 +104,7 @@ GOOD: dict[str, tuple[Callable[[], str], list[str], str]] = {
     "cells of text": (
         lambda: table(hours(), a=["off" if i % 9 == 4 else value for i, value in enumerate(daily())]),
         [],
-        "33 cells not a number: taken as missing; the first is column 'a', row 5: 'off'",
+        "33 cells not a number: read as missing; the first is column 'a', row 5: 'off'",
     ),
     "long ago": (lambda: table(hours(start=datetime(1900, 1, 1, tzinfo=UTC)), a=daily()), [], ""),
     "ten rows": (lambda: table(hours(10), a=range(10)), ["--horizon", "1", "--split", ".4,.3,.3"], ""),

@@ -1,4 +1,4 @@
-"""Every way in which a bundle can break the contract is refused, and the error says which file, what and what to do."""
+"""Every violation of the contract is refused, with file, reason and action in the error."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ CONTRACT_1 = Path(__file__).parents[1] / "support" / "contract1" / "bundle"
 
 
 def refused(directory: Path) -> BundleError:
-    """The error that loading `directory` raises."""
+    """Return the error that loading `directory` raises."""
     with pytest.raises(BundleError) as caught:
         load_runtime(directory)
     return caught.value
 
 
 def declared(values: Any, name: str) -> onnx.ValueInfoProto:
-    """The input or output of that name."""
+    """Return the input or output called `name`."""
     found: onnx.ValueInfoProto = next(value for value in values if value.name == name)
     return found
 
 
 def remove(values: Any, name: str) -> None:
-    """Take the input or output of that name away."""
+    """Remove the input or output called `name`."""
     values.remove(declared(values, name))
 
 
@@ -47,7 +47,7 @@ def test_a_good_bundle_is_accepted(tmp_path: Path, walk: Walk) -> None:
     assert load_runtime(tmp_path).manifest == sealed == read_manifest(tmp_path)
 
 
-def test_a_bundle_says_which_version_and_layout_it_has(tmp_path: Path) -> None:
+def test_a_bundle_has_a_version_and_a_layout(tmp_path: Path) -> None:
     one, same = write_bundle(tmp_path / "one"), write_bundle(tmp_path / "same", Walk(fields={"name": "other"}))
     wider = write_bundle(tmp_path / "wider", RECURRENT)
     assert layout_id_of(one.state) == layout_id_of(same.state) != layout_id_of(wider.state)
@@ -158,7 +158,7 @@ def test_a_manifest_that_is_not_json_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).file.endswith(MANIFEST)
 
 
-def test_sealing_refuses_what_loading_would(tmp_path: Path) -> None:
+def test_writing_a_manifest_refuses_the_same_as_loading(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="two state tensors"):
         write_bundle(tmp_path, Walk(fields={"state": Walk().state[:1] * 2}))
 
@@ -369,7 +369,7 @@ def test_small_differences_are_another_machine_s_arithmetic(tmp_path: Path, dama
 
 
 def test_a_difference_that_only_shows_in_a_carried_state_is_found(tmp_path: Path) -> None:
-    """The recurrence of another model: the first step agrees, later ones do not."""
+    """The recurrence of another model: equal in the first step only."""
 
     def damage(parts: Parts) -> None:
         recurrent = next(t for t in parts.step.graph.initializer if list(t.dims) == [24, 24])

@@ -1,4 +1,4 @@
-"""A hostile bundle is refused in one line before it takes memory or time; every hash in it is right."""
+"""A hostile bundle with valid hashes is refused in one line before it takes memory or time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def refused(directory: Path, trust: Trust | None = None) -> BundleError:
 
 
 def spliced(parts: Parts, *nodes: onnx.NodeProto, **constants: Any) -> None:
-    """Let `nodes` make `surprise` out of `surprise_was`."""
+    """Compute `surprise` from `surprise_was` with `nodes`."""
     graph = parts.step.graph
     for name, value in constants.items():
         graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
@@ -48,7 +48,7 @@ def spliced(parts: Parts, *nodes: onnx.NodeProto, **constants: Any) -> None:
 
 
 def summed(*front: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """The tensor `large` counts for nothing, and has to be computed all the same."""
+    """Add a tensor `large` that must be computed but does not affect the output."""
     return [
         *front,
         helper.make_node("ReduceSum", ["large"], ["sum"], keepdims=0),
@@ -103,7 +103,7 @@ def long_work(parts: Parts) -> None:
 
 
 def long_scan(parts: Parts) -> None:
-    """A body that is cheap by itself, two million times."""
+    """A cheap body, run two million times."""
     number = helper.make_tensor_value_info
     body = helper.make_graph(
         [
@@ -153,7 +153,7 @@ def other_rank(parts: Parts) -> None:
 
 
 def loop(parts: Parts, condition: str = "yes") -> None:
-    """Goes round for ever where `condition` holds."""
+    """Loops forever if `condition` holds."""
     number = helper.make_tensor_value_info
     body = helper.make_graph(
         [
@@ -356,7 +356,7 @@ def circle(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [pipe, folder, device, circle])
 @pytest.mark.parametrize("name", [MANIFEST, STEP, GOLDEN])
-def test_what_is_no_plain_file_is_refused(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
+def test_files_that_are_not_regular_are_refused(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
     write_bundle(tmp_path)
     (tmp_path / name).unlink()
     make(tmp_path / name)
@@ -364,7 +364,7 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path, make: Callable[[Path],
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
-    """Volumes of Kubernetes are links to the files of the day."""
+    """Kubernetes mounts files as symbolic links."""
     write_bundle(tmp_path / "real")
     (tmp_path / "linked").mkdir()
     for file in (tmp_path / "real").iterdir():

@@ -1,4 +1,4 @@
-"""Rows to records and back; what is not ours is named."""
+"""Rows to records and back; foreign records are reported with their position."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_the_last_record_of_a_key_counts() -> None:
 
 
 @pytest.mark.parametrize(("newest", "clock"), [(0, Clock()), (99, Clock(99, 1))])
-def test_a_marker_of_before_tells_its_newest_stamp_and_no_trust_in_it(newest: int, clock: Clock) -> None:
-    """Three numbers behind the head; a newest stamp of 0 stood for none."""
+def test_a_marker_of_contract_1_has_the_newest_stamp_only(newest: int, clock: Clock) -> None:
+    """Three numbers after the head; a newest stamp of 0 meant none."""
     value = head(1) + b"".join(number.to_bytes(8, "little") for number in (12, 2, newest))
     assert CODEC.decode(batch([MARKER_KEY], [value])).marker == Marker(12, 2, clock, None)
 
@@ -117,7 +117,7 @@ BODY = b"\0" * (CODEC.row_bytes - 22)
     ],
 )
 @pytest.mark.parametrize("among", [0, 5])
-def test_what_is_not_ours_is_named_and_never_loaded(
+def test_foreign_records_are_reported_and_never_loaded(
     key: bytes | None, value: bytes | None, what: str, among: int
 ) -> None:
     good = rows(among)
@@ -144,7 +144,7 @@ WIDER = RowCodec((*SPECS[:2], TensorSpec(name="more", dtype="float64", shape=(7,
 
 
 def first_contract(values: list[bytes]) -> list[bytes]:
-    """The same rows as version 1 of the contract wrote them: without a generation."""
+    """The same rows in contract version 1: without a generation."""
     return [b"EDDY\1\0" + value[6:22] + value[26:] for value in values]
 
 
@@ -197,7 +197,7 @@ def test_rows_of_a_layout_that_is_described_are_read_tensor_by_tensor() -> None:
         (WIDER.layout_record()[0], b"layout", ": 6 bytes"),
     ],
 )
-def test_what_is_said_of_a_partition_is_named_where_it_is_damaged(key: bytes, value: bytes | None, what: str) -> None:
+def test_damaged_records_of_a_partition_are_reported(key: bytes, value: bytes | None, what: str) -> None:
     with pytest.raises(StateError, match=what):
         CODEC.decode(batch([b"a", key], [*rows(1), value]))
 
@@ -211,7 +211,7 @@ def test_a_layout_record_that_describes_another_layout_teaches_nothing() -> None
 
 
 def test_a_batch_that_cannot_be_read_is_no_row_and_no_absence_of_one() -> None:
-    """Neither a restore nor a look at a snapshot passes it over."""
+    """Neither a restore nor a snapshot skips it."""
     damage = Damage(40, 60, "gzip", "undecodable", "offsets 40 to 60: a record batch cannot be read: torn")
     found = replace(batch([None, b"s"], [b"raw", rows(1)[0]]), damaged={40: damage})
     for look in (CODEC.decode, _Cut().add):

@@ -1,4 +1,4 @@
-"""Portions are prefixes, lose nothing, and are small enough."""
+"""Chunks are prefixes, complete and small enough."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ def test_steps_are_counted_from_the_row_and_from_the_reading_before() -> None:
     assert arena.count(0) == 1, "nobody is given a row for being counted"
 
 
-def test_a_portion_ends_where_its_steps_do() -> None:
+def test_a_chunk_ends_where_its_steps_do() -> None:
     one = decoded(0, [1, 5, 9, 13, 17], [b"s"] * 5)  # 1, then 4 steps each
     parts = [part[0].observations.timestamps // MINUTE for part in cut_into_chunks([one], steps(), never, 8)]
     assert [part.tolist() for part in parts] == [[1, 5], [9, 13], [17]]
 
 
-def test_a_record_that_asks_for_more_than_a_portion_has_one_to_itself() -> None:
+def test_a_record_larger_than_a_chunk_gets_its_own() -> None:
     one = decoded(0, [1, 8, 15, 16])
     assert [len(part[0].batch) for part in cut_into_chunks([one], steps(), never, 3)] == [1, 1, 1, 1]
 
 
-def test_a_portion_ends_after_the_record_that_evicts() -> None:
+def test_a_chunk_ends_after_the_record_that_evicts() -> None:
     def cuts(partition: int, timestamps: Int64) -> Int64:
         found: Int64 = np.cumsum(np.concatenate([[False], np.diff(timestamps // (3 * MINUTE)) > 0]))
         return np.concatenate([[0], found[:-1]]) if partition == 0 else found * 0
@@ -85,7 +85,7 @@ def test_a_portion_ends_after_the_record_that_evicts() -> None:
     assert parts == [[(0, 3), (1, 2)], [(0, 2)], [(0, 1)]]
 
 
-def test_a_portion_ends_before_a_stream_comes_back_that_was_to_be_forgotten() -> None:
+def test_a_chunk_ends_before_a_stream_comes_back_that_was_to_be_forgotten() -> None:
     names = [b"a", b"b", b"a", b"b", b"b", b"a", b"b", b"a", b"a"]
     asked = Tombstones([b"a", b"c", b"b", b"b"], np.array([6, 10, 10, 12], np.int64))
     one = decoded(0, [1] * 9, names, tombstones=asked)  # offsets 5, 7, ... 21
@@ -113,7 +113,7 @@ def test_chunks_are_prefixes_of_every_partition_and_together_the_poll(
     parts = list(cut_into_chunks(whole, counted, cuts, at_most))
     assert all(part and all(len(one.batch) for one in part) for part in parts)
     for one in whole:
-        mine = [part for portion in parts for part in portion if part.batch.partition == one.batch.partition]
+        mine = [part for chunk in parts for part in chunk if part.batch.partition == one.batch.partition]
         assert [o for part in mine for o in part.batch.offsets.tolist()] == one.batch.offsets.tolist()
         assert [v for part in mine for v in part.batch.keys] == one.batch.keys
         assert [o for part in mine for o in part.observations.offsets.tolist()] == one.observations.offsets.tolist()
@@ -121,6 +121,6 @@ def test_chunks_are_prefixes_of_every_partition_and_together_the_poll(
         for part in mine:
             held = set(part.batch.offsets.tolist())
             assert {*part.observations.offsets.tolist(), *(letter.offset for letter in part.letters)} == held
-    for portion in parts if not rise else []:
-        asked = [counted(one.observations) for one in whole for part in portion if part.batch is not one.batch]
-        assert sum(len(part.observations) for part in portion) <= at_most or not asked or len(parts) == 1
+    for chunk in parts if not rise else []:
+        asked = [counted(one.observations) for one in whole for part in chunk if part.batch is not one.batch]
+        assert sum(len(part.observations) for part in chunk) <= at_most or not asked or len(parts) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from service import __main__ as cli
 from service.errors import BrokerUnavailable, BundleError, DataError, MissingExtra, SettingsError
-from service.settings.load import every_setting
+from service.settings.settings import every_setting
 
 Capture = pytest.CaptureFixture[str]
 

@@ -1,4 +1,4 @@
-"""Clocks that go wrong: what they cost their own stream, and that they cost no other one anything."""
+"""Wrong clocks: their effect on their own stream, and that they do not affect others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def at(minute: float, value: float = 20.0) -> dict[str, Any]:
 
 
 class Plant:
-    """Pumps in one partition, whose records have the times that they are sent with."""
+    """Streams in one partition, whose records carry the time at which they are sent."""
 
     def __init__(self, walk: Runtime) -> None:
         self.broker = memory_broker()
@@ -101,7 +101,7 @@ def test_a_clock_that_lost_its_battery_costs_its_own_readings_and_no_memory(
     assert subject.value("readings_total", verdict="late") == readings
 
 
-def test_a_clock_that_was_ahead_of_the_others_and_is_set_right_begins_anew_at_once(walk: Runtime) -> None:
+def test_a_clock_that_was_ahead_restarts_at_once_when_corrected(walk: Runtime) -> None:
     plant = Plant(walk)
     plant.pumps(range(10))
     for n in range(5):

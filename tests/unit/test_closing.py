@@ -1,4 +1,4 @@
-"""What a command or a service opened is closed, whichever question fails."""
+"""Commands and services close everything they opened, whichever call fails."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pytest
 from service.broker.memory.broker import MemoryBroker
 from service.commands.doctor import look_at_state
 from service.delivery.connections import Connections
+from service.delivery.options import Options
 from service.errors import BrokerUnavailable, EddycastError
 from service.migration.describe import describe
 from service.migration.export import take_export
 from service.model.manifest_file import read_manifest
-from service.settings.load import Settings
-from service.settings.options import Options
+from service.settings.settings import Settings
 from tests.broker.tools import Listener
 from tests.support.bundles import Walk, write_bundle
 from tests.support.running import INPUT, memory_broker
 
 
 class Counted:
-    """A broker whose `failing`-th call of any kind, its own or of what it opened, fails; it knows what is open."""
+    """A broker whose `failing`-th call fails, including calls on its clients; it tracks open clients."""
 
     def __init__(self, broker: MemoryBroker, failing: int) -> None:
         self._broker, self._failing, self.calls = broker, failing, 0

@@ -186,7 +186,7 @@ def test_a_value_that_is_no_observation(value: bytes, error: str) -> None:
     assert (letter.key, letter.value) == (b"boiler-0", value)
 
 
-def test_a_stamp_far_ahead_is_said_in_words() -> None:
+def test_a_stamp_far_ahead_is_reported_with_its_distance() -> None:
     letter = the_letter(b'{"value":1,"timestamp":1700200000000}')
     assert "2023-11-17T05:46:40+00:00" in letter.reason and "2.3 days" in letter.reason
 
@@ -224,7 +224,7 @@ def test_an_hour_ahead_of_the_records_own_time_is_allowed() -> None:
 
 @pytest.mark.parametrize("unusual", [b"", b"{}"], ids=["one by one", "and a bad neighbour"])
 def test_records_without_a_time_of_their_own(unusual: bytes) -> None:
-    """A broker that keeps no record times sends -1: there is nothing to compare with, and nothing to fall back on."""
+    """A broker without record times sends -1: neither a limit nor a default timestamp exists."""
     values = [b'{"value":1,"timestamp":%d}' % LAST, b'{"value":1}', *([unusual] if unusual else [])]
     observations, letters = decode(*values, times=[-1] * len(values))
     assert observations.timestamps.tolist() == [LAST]
@@ -271,7 +271,7 @@ def test_a_date_in_words_is_never_taken_for_seconds() -> None:
 @pytest.mark.parametrize("order", ["big", "little"])
 @pytest.mark.parametrize("beside", [[], [b"\xff"]])
 def test_numbers_in_binary_are_no_names(width: int, order: Literal["big", "little"], beside: list[bytes]) -> None:
-    """Whether their bytes happen to be UTF-8 or not."""
+    """Also if their bytes happen to be valid UTF-8."""
     keys = [number.to_bytes(width, order) for number in (1, 65, 127, 128, 200, 255, 256)] + beside
     observations, letters = decode(*[GOOD] * len(keys), keys=keys)
     assert len(observations) == 0 and {letter.error for letter in letters} == {"bad_key"}
@@ -291,7 +291,7 @@ def test_a_record_without_a_time_is_measured_by_the_one_before_it_that_has_one()
     observations, letters = decode(*values, times=times)
     assert observations.offsets.tolist() == [100, 101, 102, 103], "an hour for each offset since"
     assert [(letter.error, letter.offset) for letter in letters] == [("far_future", 104)]
-    assert "without a time" in letters[0].reason
+    assert "9999-12-31T23:59:59.999000+00:00" in letters[0].reason
 
 
 @pytest.mark.parametrize("cut", range(1, 5))
@@ -311,14 +311,14 @@ def test_the_limit_does_not_depend_on_where_a_poll_was_cut(cut: int) -> None:
     assert (kept, refused) == ([100, 102, 104], [101, 103])
 
 
-def test_where_no_record_ever_had_a_time_any_year_is_read() -> None:
-    """Archives of any year, with any holes."""
+def test_any_year_is_valid_if_no_record_has_a_broker_time() -> None:
+    """Archives of any year, with any gaps."""
     observations, letters = decode(*stamped(EARLIEST, NOW, NOW - HOUR, LAST), times=[-1] * 4)
     assert letters == [] and len(observations) == 4
 
 
 def test_pieces_of_broken_records_are_never_read_together() -> None:
-    """Joined by commas these are as many documents as records, with the second sensor's reading forged by the first."""
+    """Joined by commas these would parse as forged readings of the second sensor."""
     _, letters = decode(b'{"value":1},{"value":666}', b'{"value":3', b'"timestamp":5}', GOOD)
     assert [letter.offset for letter in letters] == [100, 101, 102]
 
@@ -374,7 +374,7 @@ def test_all_at_once_equals_one_by_one(data: st.DataObject, channels: int) -> No
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(reading, st.integers(EARLIEST, NOW)), max_size=8))
-def test_what_is_written_is_what_is_read(rows: list[tuple[float, int]]) -> None:
+def test_encoding_and_decoding_are_inverses(rows: list[tuple[float, int]]) -> None:
     values = [json.dumps({"timestamp": stamp, "value": value}).encode() for value, stamp in rows]
     observations, letters = decode(*values)
     assert letters == []

@@ -78,7 +78,7 @@ def test_a_forecast_is_written_as_documented() -> None:
     )
 
 
-def test_a_coarser_grid_of_the_horizon_is_said() -> None:
+def test_a_coarser_grid_of_the_horizon_is_in_the_record() -> None:
     coarse = manifest().model_copy(update={"forecast_interval_ms": 3_600_000})
     (record,) = map(json.loads, Encoder(coarse).encode(**columns(1)))
     assert record["interval_ms"] == 60_000
@@ -174,7 +174,7 @@ def test_a_dead_letter_is_the_record_with_its_reason() -> None:
     ]
 
 
-def test_a_large_dead_letter_is_cut_and_says_so() -> None:
+def test_a_large_dead_letter_is_truncated_with_a_header() -> None:
     key, value, headers = dead_letter(letter_of(None, b"x" * 5_000_000))
     assert (key, value) == (None, b"x" * 65_536)
     assert headers[-2:] == [("truncated", b"true"), ("size", b"5000000")]

@@ -6,58 +6,65 @@ import re
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, make_pki
+from service.broker.kafka import broker as kafka_clients
 from service.broker.memory.admin import MemoryAdmin
 from service.broker.memory.broker import MemoryBroker
 from service.delivery import connect
 from service.errors import BrokerUnavailable
-from service.settings.load import every_setting, load_settings
+from service.settings.load import load_settings
 from service.settings.security import SECRETS
+from service.settings.settings import every_setting
 
 SERVICE = Path(connect.__file__).parents[1]
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the Kafka broker is made with."""
-    options: dict[str, Any] = {}
-
-    def record(bootstrap_servers: str, **others: Any) -> None:
-        options.update(others, bootstrap_servers=bootstrap_servers)
-
-    monkeypatch.setattr(connect, "KafkaBroker", record)
-    return options
+def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Arguments of the clients that a broker makes, by kind."""
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(kafka_clients, "KafkaConsumer", lambda *given: made.update(consumer=given))
+    monkeypatch.setattr(kafka_clients, "KafkaReader", lambda *given: made.update(reader=given))
+    monkeypatch.setattr(kafka_clients, "KafkaProducer", lambda *given: made.update(producer=given))
+    return made
 
 
-def test_numbers_reach_the_broker_under_their_own_names(given: dict[str, Any]) -> None:
-    numbers = {
-        "session_timeout_ms": 9_001,
-        "heartbeat_interval_ms": 901,
-        "max_poll_interval_ms": 50_001,
+def connected(flags: dict[str, Any]) -> None:
+    """Make every kind of client with these settings."""
+    given = load_settings([f"--kafka.{name}={value}" for name, value in flags.items()], {}).kafka
+    kafka = connect.kafka_broker(given)
+    kafka.consumer("topic", "group", MagicMock())
+    kafka.reader("topic")
+    kafka.producer("id")
+
+
+def test_numbers_reach_the_clients(clients: dict[str, Any]) -> None:
+    membership = {"session_timeout_ms": 9_001, "heartbeat_interval_ms": 901, "max_poll_interval_ms": 50_001}
+    sending = {"delivery_timeout_ms": 11_001, "transaction_timeout_ms": 14_001, "linger_ms": 6}
+    sizes = {"batch_bytes": 100_001, "max_request_bytes": 2_000_001, "unpacked_bytes": 3_000_001}
+    others = {
         "request_timeout_ms": 8_001,
-        "delivery_timeout_ms": 11_001,
-        "transaction_timeout_ms": 14_001,
-        "linger_ms": 6,
-        "batch_bytes": 100_001,
-        "max_request_bytes": 2_000_001,
-        "unpacked_bytes": 3_000_001,
-    }
-    flags = [f"--kafka.{name}={number}" for name, number in numbers.items()]
-    flags += ["--kafka.bootstrap_servers=a:1,b:2", "--kafka.instance_id=left", "--kafka.bulk=false"]
-    connect.kafka_broker(load_settings(flags, {}).kafka)
-    assert given == {
-        **numbers,
-        "bootstrap_servers": "a:1,b:2",
+        "bootstrap_servers": "a:1, b:2",
         "instance_id": "left",
-        "bulk": False,
-        "security": {"security_protocol": "PLAINTEXT"},
+        "bulk": "false",
     }
+    connected({**membership, **sending, **sizes, **others})
+    for config in (clients["consumer"][0], clients["reader"][0], clients["producer"][0]):
+        assert config["bootstrap_servers"] == ["a:1", "b:2"]
+        assert config["request_timeout_ms"] == 8_001
+        assert config["security_protocol"] == "PLAINTEXT"
+    assert clients["consumer"][0].items() >= {**membership, "group_instance_id": "left"}.items()
+    assert clients["producer"][0].items() >= {**sending, "batch_size": 100_001, "max_request_size": 2_000_001}.items()
+    for kind in ("consumer", "reader"):
+        assert clients[kind][-3:] == (8_001, False, 3_000_001)
+    assert clients["producer"][-1] is False
 
 
-def test_security_reaches_the_client_in_its_words(given: dict[str, Any], tmp_path: Path) -> None:
+def test_security_reaches_the_clients_in_their_words(clients: dict[str, Any], tmp_path: Path) -> None:
     pki = make_pki(tmp_path)
     flags = {
         "security_protocol": "SASL_SSL",
@@ -70,18 +77,21 @@ def test_security_reaches_the_client_in_its_words(given: dict[str, Any], tmp_pat
         "ssl_password": KEY_PASSWORD,
         "ssl_check_hostname": "false",
     }
-    connect.kafka_broker(load_settings([f"--kafka.{name}={value}" for name, value in flags.items()], {}).kafka)
-    assert given["security"] == {
-        "security_protocol": "SASL_SSL",
-        "sasl_mechanism": "SCRAM-SHA-512",
-        "sasl_plain_username": "reader",
-        "sasl_plain_password": "secret",
-        "ssl_cafile": str(pki.ca),
-        "ssl_certfile": str(pki.client),
-        "ssl_keyfile": str(pki.client_key_encrypted),
-        "ssl_password": KEY_PASSWORD,
-        "ssl_check_hostname": False,
-    }
+    connected(flags)
+    assert (
+        clients["consumer"][0].items()
+        >= {
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": "reader",
+            "sasl_plain_password": "secret",
+            "ssl_cafile": str(pki.ca),
+            "ssl_certfile": str(pki.client),
+            "ssl_keyfile": str(pki.client_key_encrypted),
+            "ssl_password": KEY_PASSWORD,
+            "ssl_check_hostname": False,
+        }.items()
+    )
 
 
 @pytest.mark.parametrize("name", [setting.name for setting in every_setting()])
@@ -90,7 +100,7 @@ def test_no_setting_is_without_effect(name: str) -> None:
     used = re.compile(rf"\.{last}\b")
     files = [path for path in SERVICE.rglob("*.py") if path.name != "load.py"]
     if last.removesuffix("_file") in SECRETS or last in ("ssl_cafile", "ssl_crlfile"):
-        used = re.compile(rf'"{last.removesuffix("_file")}"')  # read by name: service/settings/credentials.py
+        used = re.compile(rf'"{last.removesuffix("_file")}"')  # read by name: service/broker/kafka/credentials.py
     assert any(used.search(path.read_text()) for path in files), f"{group}.{last} is read nowhere"
 
 

@@ -88,7 +88,7 @@ def test_from_history_to_forecasts(history: Path, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("protocol", "said"), [("gift", "gift judges gauges alone"), ("book", "book judges gauges alone")]
+    ("protocol", "said"), [("gift", "gift scores gauges alone"), ("book", "book scores gauges alone")]
 )
 def test_protocols_of_gauges_are_refused(
     protocol: str, said: str, history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -180,7 +180,7 @@ def test_a_register_that_is_told() -> None:
     assert parse_register("none", panel) == (None, None)
     assert parse_register("65536", panel) == (65_536.0, None)
     for text in ("x", "0", "-1", "inf"):
-        with pytest.raises(DataError, match="is no size"):
+        with pytest.raises(DataError, match="is not a size"):
             parse_register(text, panel)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, Pki, make_pki
 from deploy.kafka.secure import unsigned_token
+from service.broker.kafka.credentials import client_security
 from service.broker.kafka.tokens import TokenFile
 from service.errors import BrokerUnavailable, MissingExtra, SettingsError
-from service.settings.credentials import client_security
 from service.settings.load import load_settings
 
 
@@ -51,7 +51,7 @@ def test_the_key_s_password_comes_from_a_file(pki: Pki, tmp_path: Path) -> None:
 @pytest.mark.parametrize("setting", ["sasl_password_file", "ssl_cafile", "ssl_crlfile", "ssl_certfile"])
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(None, "cannot be read: No such file"), (b"", "is empty"), (b"\x80\xff", "it is not text")],
+    [(None, "cannot be read: No such file"), (b"", "is empty"), (b"\x80\xff", "not a text file")],
 )
 def test_a_file_that_gives_nothing_is_named(
     setting: str, content: bytes | None, complaint: str, tmp_path: Path
@@ -88,10 +88,10 @@ def test_a_certificate_without_a_password_never_asks_the_terminal(pki: Pki) -> N
 
 def test_kerberos_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     kerberos = {"security_protocol": "SASL_SSL", "sasl_mechanism": "GSSAPI"}
-    monkeypatch.setattr("service.settings.credentials.find_spec", lambda _name: None)
+    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: None)
     with pytest.raises(MissingExtra, match=r"needs gssapi.*eddycast\[kerberos\]"):
         security(**kerberos)
-    monkeypatch.setattr("service.settings.credentials.find_spec", lambda _name: object())
+    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: object())
     assert security(**kerberos)["sasl_kerberos_service_name"] == "kafka"
     own = {"sasl_kerberos_service_name": "broker", "sasl_kerberos_domain_name": "kafka.example"}
     assert own.items() <= security(**kerberos, **own).items()

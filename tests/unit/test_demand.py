@@ -1,4 +1,4 @@
-"""What a poll asks of the graph is foreseen from stamps and rows alone."""
+"""Graph steps of a poll are estimated from stamps and rows alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def observations(stamps: list[int]) -> Observations:
 
 @given(jumps=jumps, held=st.integers(0, 40))
 def test_never_more_than_one_step_too_few(jumps: list[int], held: int) -> None:
-    """Beside the verdicts: repeats, late readings and clocks set back hide where a row stands."""
+    """Compared with verdicts; duplicates, late readings and clocks set back make it uncertain."""
     stamps = (1_000 * MINUTE + np.cumsum([0, *jumps])).tolist()
     slots, verdicts = assign_slots(np.array(stamps, np.int64), MINUTE, MAX_GAP)
     arena, held = Arena(SPECS), min(held, len(stamps) - 1)
@@ -55,7 +55,7 @@ def test_parts_cost_no_more_than_they_may(asked: list[tuple[int, int]], at_most:
 
 
 def _cost(streams: list[int], steps: list[int]) -> float:
-    """As it is run: wave by wave."""
+    """Cost as run, wave by wave."""
     waves: dict[int, list[int]] = {}
     for i, stream in enumerate(streams):
         waves.setdefault(streams[:i].count(stream), []).append(steps[i])

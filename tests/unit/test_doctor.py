@@ -12,7 +12,7 @@ from service.commands.doctor import Finding, look_at_rows, look_at_state
 from service.delivery.topics import prepare_topics
 from service.humanize import one_line
 from service.model.loading import load_runtime
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet
 from tests.support.running import CHANGELOG, INPUT, memory_broker, send
@@ -36,13 +36,15 @@ def group_line(broker: MemoryBroker) -> tuple[str, str, bool]:
 
 
 def test_a_group_without_offsets_is_well(broker: MemoryBroker) -> None:
-    assert group_line(broker) == ("has read nothing yet, begins at the earliest", "", True)
+    found, action, well = group_line(broker)
+    assert "earliest" in found and not action and well
 
 
 def test_offsets_with_rows_behind_them_are_well(broker: MemoryBroker) -> None:
     broker.group(INPUT, "eddycast").committed[1] = 7
     broker.producer().produce(CHANGELOG, 1, [b"a"], [b"row"])
-    assert group_line(broker) == ("has read partitions [1], eddycast-changelog holds rows of them", "", True)
+    found, action, well = group_line(broker)
+    assert "[1]" in found and CHANGELOG in found and not action and well
 
 
 @pytest.mark.parametrize("gone", ["emptied", "deleted"])
@@ -53,7 +55,7 @@ def test_offsets_without_rows_are_wrong(broker: MemoryBroker, gone: str) -> None
         broker.delete_topic(CHANGELOG)
     found, action, well = group_line(broker)
     rowless = [0] if gone == "emptied" else [0, 1]
-    assert found == f"has read partitions {rowless}, and {CHANGELOG} holds no rows of them: the service would stop"
+    assert f"{rowless}" in found and CHANGELOG in found
     assert "another group" in action and not well
 
 

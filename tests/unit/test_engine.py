@@ -1,4 +1,4 @@
-"""The engine against a plain-Python reading of the law: one record after the other, numbers instead of columns."""
+"""The engine compared with a plain-Python implementation: record by record, without columns."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def engine(runtime: Runtime, capacity: int = 2, max_gap: int | None = None, fore
 
 
 def batches(readings: list[Reading]) -> list[Observations]:
-    """What a poll would bring: each partition's readings in their order."""
+    """Return the readings of a poll by partition, in order."""
     found = []
     for partition in sorted({reading[0] for reading in readings}):
         own = [reading for reading in readings if reading[0] == partition]
@@ -63,7 +63,7 @@ def minutes(*values: float, stream: bytes = b"s", partition: int = 0) -> list[Re
 
 @dataclass
 class Row:
-    """One stream, as the table of stream time says, one reading at a time."""
+    """One stream, aligned by the table of `alignment.py`, one reading at a time."""
 
     slot: int = 0
     stamp: int = 0
@@ -74,7 +74,7 @@ class Row:
     count: int = 0
 
     def read(self, stamp: int, max_gap: int) -> tuple[Verdict, int]:
-        """The verdict and how many steps are missing before it."""
+        """Return the verdict and the number of missing steps before it."""
         if not self.seen:
             return self._begin(stamp, Verdict.FIRST), 0
         if stamp == self.stamp:
@@ -104,7 +104,7 @@ class Row:
 def check_against_rows(
     made: Forecasts, readings: list[Reading], rows: dict[tuple[int, bytes], Row], warm_from: int
 ) -> None:
-    """Every column of `made` is what a walk gives when it is stepped one reading after the other."""
+    """Every column of `made` equals that of a walk stepped reading by reading."""
     imputed, at = 0, 0
     for i, (partition, stream, stamp, value) in enumerate(readings):
         row = rows.setdefault((partition, stream), Row())
@@ -160,7 +160,7 @@ def test_any_history_gives_what_one_record_at_a_time_gives(
 
 
 def test_a_gap_is_stepped_over_with_nothing_observed(recurrent: Runtime) -> None:
-    """A stream with missing readings ends with the bits of one whose sensor said NaN at each of those slots."""
+    """Missing readings give the same bits as readings of NaN in those slots."""
     spoken = minutes(1.0, 2.0, math.nan, math.nan, math.nan, 5.0, math.nan, 7.0)
     silent = [(0, b"silent", stamp, value) for _, _, stamp, value in spoken if not math.isnan(value)]
     one, other = engine(recurrent), engine(recurrent)
@@ -216,7 +216,7 @@ def test_a_dropped_reading_leaves_the_row_alone(recurrent: Runtime) -> None:
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
 
 
-def test_a_clock_that_was_set_right_begins_anew(walk: Runtime) -> None:
+def test_a_corrected_clock_restarts_its_stream(walk: Runtime) -> None:
     subject = engine(walk)
     subject.run(batches(minutes(1.0)))
     back = [(0, b"s", START_MS - DAY_MS + i * MINUTE, 10.0 + i) for i in range(4)]
@@ -270,7 +270,7 @@ def test_two_channels(tmp_path: Path) -> None:
     assert np.array_equal(made.one_step[:, :, 1], [[1.0, math.nan], [1.0, 2.0], [3.0, 4.0]], equal_nan=True)
 
 
-def test_every_stage_is_told_to_the_caller_one_at_a_time(walk: Runtime) -> None:
+def test_stages_are_entered_one_at_a_time(walk: Runtime) -> None:
     seen: Counter[str] = Counter()
     inside: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Who is forgotten after which record follows from the records alone."""
+"""Evictions depend on records alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TTL, LEAP = 80, 60
 
 
 class Bench:
-    """Readings of stream and stamp, served in pieces with commits and roll-backs between them."""
+    """Readings (stream, stamp), served in pieces with commits and rollbacks in between."""
 
     def __init__(self) -> None:
         self.arena = Arena(SPECS)
@@ -73,8 +73,8 @@ def test_before_a_first_reading_there_is_no_time() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 5))
-def test_a_first_portion_forgets_like_any_other(cut: int) -> None:
-    """The stamp 0 is a stamp like any other, too."""
+def test_a_first_chunk_evicts_like_any_other(cut: int) -> None:
+    """Stamp 0 is valid, too."""
     sent = [(b"old", 0), (b"young", 50), (b"young", 100), (b"young", 101), (b"young", 102)]
     whole, bench = Bench(), Bench()
     whole.serve(sent, 0)
@@ -85,7 +85,7 @@ def test_a_first_portion_forgets_like_any_other(cut: int) -> None:
 
 @st.composite
 def readings(draw: st.DrawFn) -> list[tuple[bytes, int]]:
-    """Live sensors, now and then one that is days ahead or behind, and backfills beside them."""
+    """Live sensors, occasional stamps days ahead or behind, and backfills."""
     sent: list[tuple[bytes, int]] = []
     for i, (name, jitter) in enumerate(draw(st.lists(st.tuples(names, st.integers(0, 60)), min_size=1, max_size=40))):
         stamp = 100 + 8 * i + jitter

@@ -13,7 +13,7 @@ DAY = 1440  # minutes
 
 
 def by_day(days: int, night: int) -> NDArray[np.float64]:
-    """[1, days * DAY] a plant that sends nothing for `night` minutes a day."""
+    """A plant that sends nothing for `night` minutes a day, [1, days * DAY]."""
     minute = np.arange(days * DAY) % DAY
     return np.where(minute < night, np.nan, 1.0)[None]
 
@@ -32,7 +32,7 @@ def test_a_night_without_rows_is_bridged_with_room_for_longer_ones(night: int) -
     assert f"gaps up to {bridged:,} are bridged" in note
 
 
-def test_an_outage_is_not_and_it_is_said() -> None:
+def test_an_outage_is_reported_instead_of_bridged() -> None:
     values = by_day(10, 0)
     values[0, 3000:4000] = np.nan
     assert longest_gap(values, DAY) == MAX_GAP
@@ -42,7 +42,7 @@ def test_an_outage_is_not_and_it_is_said() -> None:
     assert "1 time for" in note
 
 
-def test_nothing_is_said_of_short_gaps() -> None:
+def test_short_gaps_are_not_reported() -> None:
     assert longest_gap(by_day(10, 300), DAY) == MAX_GAP
     assert gap_note(by_day(10, 300), DAY, MAX_GAP) is None
     assert gap_note(np.full((2, 50), np.nan), 24, 48) is None

@@ -1,4 +1,4 @@
-"""One port answers what a supervisor, a load balancer and Prometheus ask."""
+"""One port serves liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_metrics_are_served_in_the_text_format(server: HealthServer) -> None:
     assert "eddycast_records_total 3.0" in text
 
 
-def test_ready_says_what_is_waited_for(server: HealthServer, health: Health) -> None:
+def test_ready_gives_the_reason(server: HealthServer, health: Health) -> None:
     status, text = get(server, "/ready")
     assert (status, json.loads(text)) == (503, {"ready": False, "reason": "starting"})
     health.ready()
@@ -136,14 +136,14 @@ def connect(server: HealthServer) -> socket.socket:
 
 
 def raw(server: HealthServer, request: bytes) -> bytes:
-    """Everything that comes back."""
+    """Return the whole response."""
     with connect(server) as client:
         client.sendall(request)
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
 def answering() -> list[threading.Thread]:
-    """The threads that hold a connection."""
+    """Return the threads that hold a connection."""
     return [thread for thread in threading.enumerate() if "process_request_thread" in thread.name]
 
 
@@ -154,12 +154,12 @@ def until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def test_a_taken_port_is_an_error_that_says_so(server: HealthServer, health: Health) -> None:
+def test_a_port_in_use_is_an_error(server: HealthServer, health: Health) -> None:
     with pytest.raises(AddressInUse, match=f"127.0.0.1:{server.port} .*http.port"):
         HealthServer("127.0.0.1", server.port, CollectorRegistry(), health)
 
 
-def test_an_address_that_is_not_ours_is_an_error_that_says_so(health: Health) -> None:
+def test_a_foreign_address_is_an_error(health: Health) -> None:
     with pytest.raises(AddressInUse, match=r"192\.0\.2\.1:0"):
         HealthServer("192.0.2.1", 0, CollectorRegistry(), health)
 

@@ -44,7 +44,7 @@ def test_the_column_that_makes_stamps_unique_names_the_streams(column: str, tmp_
     assert history.streams == names
     assert [len(stamps) for stamps in history.timestamps] == [len(HOURS)] * 3
     assert history.values[1][:2].tolist() == [float(value(0, 1)), float(value(1, 1))]
-    assert noted(history, "told apart by", column)
+    assert noted(history, "identified by", column)
 
 
 def test_several_columns_where_one_is_not_enough(tmp_path: Path) -> None:
@@ -191,4 +191,4 @@ def test_words_for_no_reading_and_streams_of_words(tmp_path: Path) -> None:
     history = read(tmp_path, "entity_id,state,last_changed", long_rows(["light", "temp", "hum"], row))
     assert history.streams == ["temp", "hum"]
     assert np.isnan(history.values[0]).sum() == 4
-    assert noted(history, "streams left out (not numbers): light")
+    assert noted(history, "streams skipped (not numbers): light")

@@ -109,7 +109,7 @@ class TestShape:
         history = read(tmp_path, "\n".join(lines))
         assert history.values[0].tolist() == VALUES
         assert noted(history, "1 comment among the rows")
-        assert noted(history, "1 line of the header come again")
+        assert noted(history, "1 repeated header line")
 
     def test_another_header_among_the_rows_is_refused(self, tmp_path: Path) -> None:
         cells = ["12.5;40", "13.1;41"] * 60

@@ -159,7 +159,7 @@ def test_of_a_beginning_and_an_end_the_beginning_counts(ends: str, mark: str, tm
     stamps = [f"{time:%d.%m.%Y %H:%M}{mark}{time + timedelta(hours=1):{ends}}" for time in HOURS]
     history = read(tmp_path, stamps, "MTU (UTC);load")
     assert history.timestamps[0].tolist() == expected(HOURS)
-    assert "stamps have a beginning and an end: the beginning is read" in history.notes
+    assert "stamps are intervals: read their start" in history.notes
 
 
 @pytest.mark.parametrize("zero", [datetime(1, 1, 1), datetime(1601, 1, 1)])
@@ -211,7 +211,7 @@ def test_lines_below_the_table_are_left_out_and_others_refused(tmp_path: Path) -
     for words in (["Total"], ["Summe"], ["Average", "Maximum", "", "End of report"]):
         history = read(tmp_path, [*stamps, *words])
         assert history.timestamps[0].tolist() == expected(HOURS)
-        assert any("whose time is none: left out, the first is row 241" in note for note in history.notes)
+        assert any("without a valid time skipped; the first is row 241" in note for note in history.notes)
     stamps[5] = "reboot"
     assert any("row 6, 'reboot'" in note for note in read(tmp_path, stamps).notes)
     with pytest.raises(DataError, match=r"row 3: 'reboot' is not a time like the others.*--time-format"):

@@ -23,7 +23,7 @@ some = st.lists(st.sampled_from(STREAMS), min_size=1, max_size=8)
 
 
 class JournalMachine(RuleBasedStateMachine):
-    """An arena with a journal beside plain dictionaries."""
+    """An arena with a journal, compared with plain dictionaries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(partition=partitions, streams=some)
     def fail(self, partition: int, streams: list[bytes]) -> None:
-        """A turn ends between the zeroing of its rows and their first step: everything goes back."""
+        """A turn fails between zeroing its rows and their first step: everything is rolled back."""
         slots = self.arena.slots(partition, streams)
         self.journal.touch(partition, streams, slots)
         self.arena.zero(slots)
@@ -61,7 +61,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(partition=partitions, streams=some)
     def run_out_of_memory(self, partition: int, streams: list[bytes]) -> None:
-        """There is no room for the copies of rows that are about to change."""
+        """Memory runs out while rows are copied."""
         slots, gather = self.arena.slots(partition, streams), self.arena.gather
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(self.arena, "gather", lambda rows: _no_room() if len(rows) else gather(rows))
@@ -80,7 +80,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        """What is written brings the rows of the last commit to those of this one."""
+        """Written records turn the rows of the last commit into the current ones."""
         for partition in (0, 1):
             streams, slots = self.journal.rows(partition)
             gone = self.journal.gone(partition)

@@ -1,4 +1,4 @@
-"""The log: JSON lines for machines, readable lines for people, and silence from the client."""
+"""The log: JSON lines for machines, readable lines for people, nothing from the Kafka client."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_terminal_means_readable_lines() -> None:
     assert not stream.getvalue().startswith("{")
 
 
-def test_a_terminal_can_be_told_to_write_json() -> None:
+def test_json_can_be_forced_on_a_terminal() -> None:
     stream = Terminal()
     configure_log("json", "info", stream)
     get_log().info("serving")
@@ -92,7 +92,7 @@ def test_libraries_warn_through_the_same_line_and_the_client_is_quiet() -> None:
     assert json.loads(line)["logger"] == "some.library"
 
 
-def test_what_the_broker_says_in_passing_is_seen_at_level_debug() -> None:
+def test_messages_of_the_broker_are_logged_at_level_debug() -> None:
     for level, lines in (("info", 0), ("debug", 2)):
         stream = io.StringIO()
         configure_log("json", level, stream)
@@ -154,7 +154,7 @@ FATAL = {
 
 @pytest.mark.parametrize("why", FATAL)
 @pytest.mark.parametrize("form", ["flag", "variable"])
-def test_what_ends_a_service_is_json_too(why: str, form: str, tmp_path: Path) -> None:
+def test_the_last_line_of_a_service_is_json(why: str, form: str, tmp_path: Path) -> None:
     flags, code = FATAL[why]
     command = [sys.executable, "-m", "service", "serve", *flags, *(["--log.format=json"] if form == "flag" else [])]
     variables = {"EDDYCAST_LOG__FORMAT": "json"} if form == "variable" else {}

@@ -1,4 +1,4 @@
-"""Metrics: columns are counted as single values would be, and the table says all there is."""
+"""Metrics: columns are observed like single values, and the table is complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.observability.histogram import Distribution
-from service.observability.metrics import METRIC_PREFIX, SECONDS, STAGES, VERDICTS, Metrics
+from service.observability.metrics import METRIC_PREFIX, SECOND_BUCKETS, STAGES, VERDICTS, Metrics
 from service.observability.recorder import SCORE_LIMIT, Stopwatch, count_anomalies, count_scores, scaled
 from service.processing.alignment import Verdict
 
@@ -29,16 +29,16 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(METRIC_PREFIX + name, labels)
 
 
-@given(columns=st.lists(st.lists(st.floats(0, 100) | st.sampled_from(SECONDS), max_size=20), max_size=4))
+@given(columns=st.lists(st.lists(st.floats(0, 100) | st.sampled_from(SECOND_BUCKETS), max_size=20), max_size=4))
 def test_a_column_counts_like_its_values_one_by_one(columns: list[list[float]]) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    distribution = Distribution(ours, "d", "a meaning", SECONDS)
-    histogram = Histogram("d", "a meaning", buckets=SECONDS, registry=theirs)
+    distribution = Distribution(ours, "d", "a meaning", SECOND_BUCKETS)
+    histogram = Histogram("d", "a meaning", buckets=SECOND_BUCKETS, registry=theirs)
     for column in columns:
         distribution.observe_many(np.array(column))
         for value in column:
             histogram.observe(value)
-    for edge in [f"{edge:g}" for edge in SECONDS] + ["+Inf"]:
+    for edge in [f"{edge:g}" for edge in SECOND_BUCKETS] + ["+Inf"]:
         expected = theirs.get_sample_value("d_bucket", {"le": edge if edge == "+Inf" else str(float(edge))})
         assert ours.get_sample_value("d_bucket", {"le": edge}) == expected, edge
     assert ours.get_sample_value("d_count") == theirs.get_sample_value("d_count")
@@ -52,8 +52,8 @@ def test_nan_is_not_a_value(metrics: Metrics) -> None:
 
 
 def test_buckets_reach_from_100_us_to_60_s() -> None:
-    assert (min(SECONDS), max(SECONDS)) == (1e-4, 60.0)
-    assert list(SECONDS) == sorted(SECONDS)
+    assert (min(SECOND_BUCKETS), max(SECOND_BUCKETS)) == (1e-4, 60.0)
+    assert list(SECOND_BUCKETS) == sorted(SECOND_BUCKETS)
 
 
 def test_a_stage_is_timed_even_when_it_raises(metrics: Metrics) -> None:
@@ -128,7 +128,7 @@ def test_the_lag_of_a_partition_that_left_disappears(metrics: Metrics) -> None:
     assert sample(metrics, "partitions") == 1
 
 
-def test_the_table_is_what_is_exposed(metrics: Metrics) -> None:
+def test_the_table_matches_the_exposed_metrics(metrics: Metrics) -> None:
     for stage in STAGES:
         metrics.stage_seconds.observe(0.1, stage)
     exposed = dict(re.findall(r"# TYPE (\S+) (\S+)", generate_latest(metrics.registry).decode()))

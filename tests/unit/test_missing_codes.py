@@ -1,4 +1,4 @@
-"""Codes for a missing value that training found are missing in service too: the same in files, backtest and records."""
+"""Codes for missing values found by training apply to files, backtests and records alike."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
+from service.delivery.options import Options
 from service.errors import SettingsError
 from service.history import ReadOptions, read_for_bundle
 from service.model.loading import load_runtime
 from service.model.manifest_file import read_manifest
-from service.processing.missing_codes import Codes, MissingCodes, chosen_codes
+from service.processing.missing_codes import Codes, MissingCodes
 from service.records import Observations
+from service.settings.groups import InputSettings
 from service.settings.load import load_settings
-from service.settings.options import Options
 from tests.support.bundles import TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import documents, memory_broker, send, worker
 
@@ -36,8 +37,8 @@ START = 1_700_006_400_000
     ],
 )
 def test_a_setting_adds_to_the_bundle_s_codes_or_drops_them(setting: str, expected: Codes) -> None:
-    assert chosen_codes(setting, ((-200.0,), ()), 2) == expected
-    assert load_settings([f"--input.codes={setting}"], {}).input.codes == setting
+    settings = load_settings([f"--input.codes={setting}"], {})
+    assert settings.input.chosen_codes(((-200.0,), ()), 2) == expected
 
 
 @pytest.mark.parametrize("setting", ["unavailable", "-999;-9999", "nan", "1e999"])
@@ -68,11 +69,11 @@ def test_without_codes_nothing_is_touched() -> None:
 
 
 def served(folder: Path, walk: Walk, values: list[object], codes: str = "bundle") -> tuple[list[bytes], float]:
-    """What a service writes for these values of one stream, and how many codes it counted."""
+    """Return the outputs of a service for values of one stream, and its count of codes."""
     write_bundle(folder, walk)
     broker = memory_broker()
     send(broker, [(0, b"s", {"timestamp": START + 60_000 * i, "value": value}) for i, value in enumerate(values)])
-    subject = worker(broker, load_runtime(folder), Options(codes=codes))
+    subject = worker(broker, load_runtime(folder), Options(input=InputSettings(codes=codes)))
     subject.turn(20)
     subject.finish()
     texts = [json.dumps({**document, "model": ""}).encode() for document in documents(broker)]
@@ -106,7 +107,7 @@ def test_codes_can_be_dropped_and_added(tmp_path: Path) -> None:
 
 
 def history(path: Path, codes: dict[str, list[float]], counter: bool = False) -> Path:
-    """300 readings a minute apart of streams a and b; each code stands at ten places of its stream."""
+    """300 readings, one per minute, of streams a and b; each code occurs ten times in its stream."""
     random = np.random.default_rng(5)
     columns = {}
     for name in ("a", "b"):
@@ -159,7 +160,7 @@ def test_a_meter_passes_every_positive_number(tmp_path: Path) -> None:
 
 
 def test_a_file_is_read_for_a_bundle_as_the_service_reads_records(tmp_path: Path) -> None:
-    """Codes of the bundle are missing; others that a file holds are readings, and said."""
+    """Codes of the bundle are missing; other codes in a file are readings, and reported."""
     assert trained(history(tmp_path / "h.csv", {"a": [-200.0]})) == ((-200.0,),)
     manifest = read_manifest(tmp_path / "bundle")
     file = history(tmp_path / "other.csv", {"a": [-200.0], "b": [-9999.0]})

@@ -1,4 +1,4 @@
-"""Rows that become more in place: what was written stays, what was not is zero, and nobody's view is pulled away."""
+"""Arrays that grow in place: content stays, new rows are zero, and existing views stay valid."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_where_the_system_has_no_memory_everything_is_as_before(monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
+def test_out_of_memory_leaves_the_array_unchanged(monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
     subject = MmapArray(4, (2,), np.dtype("f8"))
     subject.array[:] = 7.0
 

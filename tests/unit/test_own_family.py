@@ -122,7 +122,7 @@ def mine(body: str) -> str:
 
 BAD = {
     "no class": (HEAD, "has no class 'Mine'", None),
-    "no forecaster": ("class Mine: pass", "Mine in .* is no Forecaster", None),
+    "no forecaster": ("class Mine: pass", "Mine in .* is not a Forecaster", None),
     "syntax": ("def broken(:", "cannot be imported: SyntaxError", None),
     "a package": ("import nothing_of_this_name", "cannot be imported: ModuleNotFoundError", "import nothing_of"),
     "shape": (
@@ -137,7 +137,7 @@ BAD = {
     ),
     "nan": (
         mine("def points(self, view):\n    one, multi = super().points(view)\n    return one, multi + torch.nan"),
-        "multi_step after the last value: .* are no finite numbers",
+        "multi_step after the last value: .* are not finite",
         None,
     ),
     "large": (
@@ -161,12 +161,12 @@ BAD = {
         HEAD + "class Mine(Forecaster):\n    def __init__(self, target):\n        "
         "memory = MemorySpec(target.interval_ms, half_lives=(3.0,))\n        "
         "super().__init__(target, memory, Latent('gru', memory, 8))\n",
-        "Mine fails when it is made: ValueError: a latent state is shown .*: give the memory two half_lives or more",
+        "Mine fails when it is made: ValueError: a latent state reads .*: give the memory two half_lives or more",
         "super().__init__(target, memory, Latent('gru', memory, 8))",
     ),
     "a fit that gives nothing": (
         mine("@classmethod\ndef fit(cls, problem, schedule):\n    return None"),
-        "fit gives NoneType, no Forecaster",
+        "fit returned NoneType, not a Forecaster",
         None,
     ),
 }  # fmt: skip

@@ -16,11 +16,11 @@ import pytest
 from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.consumer import MemoryConsumer
 from service.delivery.checkpoint import Limits
+from service.delivery.options import Options
 from service.errors import BrokerUnavailable, ProduceFailed, TransactionFailed
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.observability.metrics import STAGES
-from service.settings.options import Options
 from tests.support.bundles import DAY_MS, OFFSETS, START_MS, TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import (
     AT_ONCE,

@@ -1,4 +1,4 @@
-"""What is written of a forecast is the forecast, to a millionth of its interval, in half the digits."""
+"""Forecasts are written to a millionth of their interval, in half the digits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_it_moves_by_less_than_a_millionth_of_the_width_and_keeps_the_order(leve
 @settings(max_examples=50, deadline=None)
 @given(st.floats(-100, 100), st.floats(0.5, 5))
 def test_it_is_short_in_json(level: float, width: float) -> None:
-    """Three digits before the point and seven behind it, where an exact float64 takes 17."""
+    """Three digits before the point and seven after it, instead of 17 for an exact float64."""
     one, _ = rounded(*forecasts(level, width))
     digits = [len(text.strip(b"-").replace(b".", b"")) for text in orjson.dumps(one.ravel().tolist())[1:-1].split(b",")]
     assert max(digits) <= 10

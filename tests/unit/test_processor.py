@@ -1,4 +1,4 @@
-"""What follows from a portion does not show where it was cut."""
+"""Outputs do not depend on where a poll was cut into chunks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 
 from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.producer import MemoryProducer
+from service.delivery.options import Options
 from service.delivery.topics import prepare_topics
 from service.model.loading import load_runtime
 from service.observability.recorder import Stopwatch
 from service.processing.processor import Processor
 from service.records import Damage, PartitionBatch, next_offset
-from service.settings.load import Settings
-from service.settings.options import Options
+from service.settings.settings import Settings
 from service.state.store import Store
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, DEAD, INPUT, committed, made, memory_broker, send, worker
@@ -28,7 +28,7 @@ MINUTE = 60_000
 
 
 def test_dead_letters_stand_in_the_order_of_their_records(tmp_path: Path) -> None:
-    """Late readings are known only after unreadable ones, however they came."""
+    """Late readings are found after unreadable ones, whatever their order."""
     write_bundle(tmp_path, Walk())
     broker = memory_broker()
     late, torn = {"timestamp": START_MS, "value": 1.0}, b"{"
@@ -57,7 +57,7 @@ KINDS: dict[str, tuple[list[tuple[bytes | None, bytes | None]], Options]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
-    """A produce for each of them would be a record batch for each of them, and a request."""
+    """One produce call per letter would send a record batch and a request per letter."""
     write_bundle(tmp_path, Walk())
     records, options = KINDS[kind]
     broker = memory_broker(2)
@@ -78,14 +78,14 @@ def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
     subject.finish()
     letters = made(broker, DEAD)
     assert len(letters) >= 2 * len(records) // 3
-    assert calls[DEAD] <= 4  # a column a partition and portion
+    assert calls[DEAD] <= 4  # a column a partition and chunk
     for partition in (0, 1):
         offsets = [int(dict(one.headers)["offset"]) for one in letters if one.partition == partition]
         assert offsets == sorted(offsets)
 
 
 def test_a_dead_letter_fits_a_topic_that_takes_little(tmp_path: Path) -> None:
-    """Else a record that is no observation would be read again for ever."""
+    """Otherwise a record without an observation would be read again forever."""
     write_bundle(tmp_path, Walk())
     broker = MemoryBroker()
     broker.admin().create_topic(INPUT, 1)
@@ -101,7 +101,7 @@ def test_a_dead_letter_fits_a_topic_that_takes_little(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
-    """Among good records, bad ones, and ones that have failed again and again."""
+    """Among good records, bad ones, and a quarantined one."""
     write_bundle(tmp_path, Walk())
     runtime = load_runtime(tmp_path)
     store = Store(runtime.manifest, 10**9, 8, 3_600_000)
@@ -112,10 +112,10 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     values: list[bytes | None] = [good, b"{", b"the batch", good, good]
     keys: list[bytes | None] = [b"a", b"b", None, b"c", b"d"]
     batch = PartitionBatch("in", 3, keys, values, np.full(5, START_MS), offsets, {12: damage}, 50)
-    (portion,) = work.chunks([batch], {(3, 41)}, 1000, 1e9)
-    done = work.run(portion)
+    (chunk,) = work.chunks([batch], {(3, 41)}, 1000, 1e9)
+    done = work.run(chunk)
     assert [(one.offset, one.error) for one in done.letters] == [(11, "not_json"), (12, "undecodable"), (41, "failed")]
     headers = dict((done.outputs[-1].headers or [[]])[1])
     assert (headers["offset"], headers["last_offset"], headers["codec"]) == (b"12", b"40", b"zstd")
     assert done.outputs[-1].values[1] == b"the batch" and done.outputs[0].keys == [b"a", b"d"]
-    assert next_offset(portion[0].batch) == 50
+    assert next_offset(chunk[0].batch) == 50

@@ -1,4 +1,4 @@
-"""A replay is the service without the broker: the same numbers, in a file."""
+"""A replay gives the same numbers as the service, without a broker."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def history(steps: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def columns(chunks: list[ReplayChunk]) -> dict[str, np.ndarray]:
-    """All forecasts by the caller's record."""
+    """Return all forecasts by record of the history."""
     order = np.argsort(np.concatenate([chunk.index for chunk in chunks]))
     names = ("one_step", "multi_step", "has_multi", "surprise", "anomaly", "scores", "warm")
     return {name: np.concatenate([getattr(chunk.forecasts, name) for chunk in chunks])[order] for name in names}
@@ -142,7 +142,8 @@ def test_an_unknown_format_is_refused_at_once(
     bundle: Path, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
 ) -> None:
     assert run(["replay", str(bundle), str(csv), "--out", str(tmp_path / out)]) == 2
-    assert "end it with .parquet or .jsonl" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert out in error and ".parquet" in error and ".jsonl" in error
 
 
 def test_a_file_without_the_bundles_channels_is_refused(

@@ -16,7 +16,7 @@ from service.delivery.restore import Restore, Restored, State
 from service.delivery.start_positions import Positions
 from service.errors import BrokerUnavailable, OffsetGone, StateError
 from service.records import ROW_PREFIX
-from service.settings.groups import WhenDeleted
+from service.settings.kafka import WhenDeleted
 from service.state.adoption import Adoption
 from service.state.arena import Arena
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec

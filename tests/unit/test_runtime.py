@@ -1,4 +1,4 @@
-"""The runtime runs rows, however many, and remembers nothing."""
+"""The runtime handles any number of rows and is stateless."""
 
 from __future__ import annotations
 

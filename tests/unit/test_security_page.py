@@ -1,4 +1,4 @@
-"""docs/security.md is true: examples load, each setting is named, the rights are those that the code asks for."""
+"""docs/security.md is correct: examples load, settings exist, and rights match the code."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, make_pki
 from deploy.kafka.secure import unsigned_token
+from service.broker.kafka.credentials import client_security
 from service.delivery.rights import granting, needed_rights
-from service.settings.credentials import client_security
 from service.settings.load import load_settings
 from service.settings.security import SecuritySettings
 
@@ -32,7 +32,7 @@ def test_each_example_loads(example: str, tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / name).write_text("secret\n")
     (tmp_path / "eddycast.toml").write_text(example)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("service.settings.credentials.find_spec", lambda _name: object())
+    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: object())
     kafka = load_settings(["--config", "eddycast.toml"], {}).kafka
     assert client_security(kafka)["security_protocol"] == kafka.security_protocol
     assert not list(kafka.risks())
@@ -43,7 +43,7 @@ def test_each_setting_is_named(name: str) -> None:
     assert re.search(rf"\b{name}\b", TEXT)
 
 
-def test_the_rights_are_those_that_are_asked_for() -> None:
+def test_the_rights_match_those_that_the_service_needs() -> None:
     login = ["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_username=eddycast", "--kafka.sasl_password=p"]
     settings = load_settings(login, {})
     topics = settings.topics

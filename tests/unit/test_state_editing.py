@@ -1,4 +1,4 @@
-"""One stream is forgotten or renamed while its group is stopped, and every other row stays what it was."""
+"""One stream is removed or renamed while its group is stopped; other rows stay unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.errors import StateError, TopicMissing
 from service.migration.editing import forget_stream, rename_stream
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
-from service.settings.load import Settings
+from service.settings.settings import Settings
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import INPUT, committed, documents, memory_broker, send
@@ -51,7 +51,7 @@ def all_rows(fleet: Fleet) -> dict[bytes, bytes]:
     return {name: row for rows in stored(fleet.broker).values() for name, row in rows.items()}
 
 
-def test_a_forgotten_stream_begins_anew_and_the_others_go_on(recurrent: Runtime) -> None:
+def test_a_forgotten_stream_restarts_and_the_others_continue(recurrent: Runtime) -> None:
     fleet = served(recurrent)
     before, offsets = all_rows(fleet), committed(fleet.broker)
     held = forget_stream(fleet.broker, SETTINGS, recurrent.manifest, "boiler-3")
@@ -111,7 +111,7 @@ def test_a_group_that_serves_is_left_alone(recurrent: Runtime, monkeypatch: pyte
         ("boiler-3", "a\tb", r"'a\\tb'"),
     ],
 )
-def test_what_cannot_be_renamed_is_said(recurrent: Runtime, old: str, new: str, what: str) -> None:
+def test_impossible_renames_are_refused(recurrent: Runtime, old: str, new: str, what: str) -> None:
     fleet = served(recurrent)
     before = stored(fleet.broker)
     with pytest.raises(StateError, match=what):
@@ -119,7 +119,7 @@ def test_what_cannot_be_renamed_is_said(recurrent: Runtime, old: str, new: str, 
     assert stored(fleet.broker) == before
 
 
-def test_where_producers_are_not_known_they_are_asked_for(recurrent: Runtime) -> None:
+def test_an_unknown_partitioner_must_be_named(recurrent: Runtime) -> None:
     fleet = Fleet(memory_broker(2), recurrent)
     fleet.start()
     by_hand = {"timestamp": START_MS, "value": 1.0}

@@ -1,4 +1,4 @@
-"""Rows leave by a file and come back under another group and number of partitions: every forecast is what it was."""
+"""Rows are exported and imported into another group with more partitions; forecasts stay the same."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from service.migration.restore_into_group import Imported, ImportOptions, import
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
 from service.records import ROW_PREFIX
-from service.settings.load import Settings
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import Settings
 from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.model_record import initial_record
 from service.state.stream_time import Clock
@@ -56,7 +56,7 @@ def broker_of(partitions: int) -> MemoryBroker:
 
 
 def feed(broker: MemoryBroker, minutes: range, partitions: int, partitioner: str = "murmur2") -> None:
-    """A reading a minute of each stream, some of them missing, sent to where its producer puts it."""
+    """Send one reading per minute and stream, some missing, to the partition of its producer."""
     place = PARTITIONERS[partitioner]
     sent: list[tuple[int, bytes, Any]] = []
     for t in minutes:
@@ -68,7 +68,7 @@ def feed(broker: MemoryBroker, minutes: range, partitions: int, partitioner: str
 
 
 def served(runtime: Runtime, partitions: int = 2, minutes: int = 9, partitioner: str = "murmur2") -> Fleet:
-    """A service that has read everything and was stopped."""
+    """A service that has processed everything and was stopped."""
     fleet = Fleet(broker_of(partitions), runtime)
     fleet.start()
     feed(fleet.broker, range(minutes), partitions, partitioner)
@@ -78,7 +78,7 @@ def served(runtime: Runtime, partitions: int = 2, minutes: int = 9, partitioner:
 
 
 def export(broker: MemoryBroker, manifest: Manifest, path: Path) -> Exported:
-    """Through the file."""
+    """Export through a file."""
     write_export(take_export(broker, OLD, manifest), path)
     return read_export(path, manifest)
 
@@ -93,7 +93,7 @@ def grow(broker: MemoryBroker, partitions: int = 3) -> None:
 
 
 def forecasts(broker: MemoryBroker) -> dict[bytes, list[bytes]]:
-    """Of each stream, in order."""
+    """Return the outputs of each stream, in order."""
     found: dict[bytes, list[bytes]] = defaultdict(list)
     for record in made(broker, OUTPUT):
         found[record.key or b""].append(record.value or b"")
@@ -173,7 +173,7 @@ def test_an_export_beside_a_running_service_is_cut_at_a_commit(recurrent: Runtim
 
 
 def test_every_export_beside_a_running_service_is_one_of_its_commits(recurrent: Runtime) -> None:
-    """Its rows are those of a service that has read exactly the records up to its offsets."""
+    """Rows equal those of a service that has read exactly the records up to the offsets."""
     broker = broker_of(2)
     subject = worker(broker, recurrent, replace(AT_ONCE, poll_timeout_s=0.01, max_poll_records=7))
     exports, parts = list[Exported](), None
@@ -213,7 +213,7 @@ def test_offsets_and_changelog_must_agree(recurrent: Runtime, monkeypatch: pytes
         take_export(fleet.broker, NEW, recurrent.manifest)
 
 
-def test_what_is_no_export_is_not_read(recurrent: Runtime, tmp_path: Path) -> None:
+def test_files_that_are_not_exports_are_refused(recurrent: Runtime, tmp_path: Path) -> None:
     manifest = recurrent.manifest
     good = tmp_path / "good.parquet"
     export(served(recurrent).broker, manifest, good)
@@ -278,9 +278,7 @@ def test_an_export_that_is_overtaken_is_refused(recurrent: Runtime) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_an_import_that_is_cut_short_is_served_by_nobody(
-    recurrent: Runtime, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
+def test_an_interrupted_import_is_never_served(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     fleet = served(recurrent)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
     monkeypatch.setattr("service.migration.restore_into_group._TRANSACTION_BYTES", 400)
@@ -325,7 +323,7 @@ def test_unread_records_of_streams_that_moved_are_refused(recurrent: Runtime) ->
     assert bring(fleet, exported, force=True).partitioner == "murmur2"
 
 
-def test_unread_records_of_streams_that_stayed_are_welcome(recurrent: Runtime) -> None:
+def test_unread_records_of_streams_that_stayed_are_accepted(recurrent: Runtime) -> None:
     fleet = served(recurrent)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
     grow(fleet.broker)
@@ -336,7 +334,7 @@ def test_unread_records_of_streams_that_stayed_are_welcome(recurrent: Runtime) -
     fleet.settle()
 
 
-def test_where_the_group_begins_may_be_said(recurrent: Runtime) -> None:
+def test_the_start_of_the_group_can_be_chosen(recurrent: Runtime) -> None:
     fleet = served(recurrent)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
     feed(fleet.broker, range(9, 10), 2)
@@ -346,7 +344,7 @@ def test_where_the_group_begins_may_be_said(recurrent: Runtime) -> None:
     assert bring(fleet, exported, early, begin="earliest").offsets == {0: 0, 1: 0}
 
 
-def test_an_input_that_is_made_anew_is_refused(recurrent: Runtime) -> None:
+def test_a_recreated_input_is_refused(recurrent: Runtime) -> None:
     fleet = served(recurrent)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
     fleet.broker.delete_topic(INPUT)
@@ -357,7 +355,7 @@ def test_an_input_that_is_made_anew_is_refused(recurrent: Runtime) -> None:
     assert "--from" in caught.value.action
 
 
-def test_producers_that_nobody_knows_are_refused(recurrent: Runtime) -> None:
+def test_custom_partitioners_are_refused(recurrent: Runtime) -> None:
     fleet = Fleet(broker_of(2), recurrent)
     fleet.start()
     reading = {"timestamp": START_MS, "value": 1.0}
@@ -373,7 +371,7 @@ def test_producers_that_nobody_knows_are_refused(recurrent: Runtime) -> None:
     assert bring(fleet, exported, partitioner="crc32", force=True).partitioner == "crc32"
 
 
-def test_one_partition_tells_nothing_of_the_producers(recurrent: Runtime) -> None:
+def test_the_partitioner_cannot_be_inferred_from_one_partition(recurrent: Runtime) -> None:
     fleet = served(recurrent, 1)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
     grow(fleet.broker)
@@ -405,7 +403,7 @@ def test_a_stream_is_described(recurrent: Runtime) -> None:
     assert found["marker"]["streams"] == len(rows[partition])
 
 
-def test_a_stream_that_has_no_row_is_named_with_what_is_near(recurrent: Runtime, tmp_path: Path) -> None:
+def test_similar_names_are_suggested_for_a_stream_without_a_row(recurrent: Runtime, tmp_path: Path) -> None:
     fleet = served(recurrent)
     with pytest.raises(StateError, match=r"'boiler7'.* 12 streams in 2 partitions") as caught:
         describe(fleet.broker, OLD, recurrent.manifest, "boiler7")
@@ -417,7 +415,7 @@ def test_a_stream_that_has_no_row_is_named_with_what_is_near(recurrent: Runtime,
 
 @pytest.fixture
 def trained_again(tmp_path: Path) -> tuple[Runtime, Runtime]:
-    """The same core twice, and latent states of other weights."""
+    """Two models with the same core and different weights."""
     walks = listed(Walk(hidden=4)), listed(Walk(hidden=4, spread=2.0), latent="beef" * 4)
     for name, walk in zip(("old", "new"), walks, strict=True):
         write_bundle(tmp_path / name, walk)
@@ -428,7 +426,7 @@ def trained_again(tmp_path: Path) -> tuple[Runtime, Runtime]:
 def test_another_model_takes_exported_rows_over_part_by_part(
     trained_again: tuple[Runtime, Runtime], exports: str, tmp_path: Path
 ) -> None:
-    """Adopted when they are exported or when they are imported: the rows are the same."""
+    """Rows are the same whether adopted at export or at import."""
     old, new = trained_again
     fleet = served(old)
     file = tmp_path / "rows.parquet"

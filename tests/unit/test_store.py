@@ -1,4 +1,4 @@
-"""Rows, evictions and the changelog's share of them move together."""
+"""Rows, evictions and changelog records change together."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MINUTE = 60_000
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """It serves partition 1, of which there is no record yet."""
+    """A store that serves partition 1, without records so far."""
     made = Store(write_bundle(tmp_path, Walk()), state_ttl_ms=80 * MINUTE, max_gap=8, far_future_ms=90 * MINUTE)
     made.start(1, Clock(), made.adoption.adopt("partition 1", Recorded(), None))
     return made
 
 
 def read(store: Store, streams: list[bytes], minute: int) -> None:
-    """A reading of each stream at a minute of partition 1."""
+    """Process a reading of each stream in partition 1 at `minute`."""
     slots = store.arena.slots(1, streams)
     store.journal.touch(1, streams, slots)
     for slot in slots.tolist():
@@ -37,18 +37,18 @@ def read(store: Store, streams: list[bytes], minute: int) -> None:
 
 
 def clock(minute: int, trust: int) -> Clock:
-    """After a reading of this minute."""
+    """Return the clock after a reading at `minute`."""
     return Clock(minute * MINUTE, trust, record_time=minute * MINUTE, record_offset=minute)
 
 
 def decoded(store: Store, changes: Changes) -> tuple[list[bytes], list[bytes], Marker | None]:
-    """Streams with a row, streams with a tombstone, the marker."""
+    """Return streams with a row, streams with a tombstone, and the marker."""
     zeros = np.zeros(len(changes.keys), np.int64)
     found = store.codec.decode(PartitionBatch("log", 1, changes.keys, changes.values, zeros, zeros))
     return found.streams, found.gone, found.marker
 
 
-def test_what_changed_is_written_once_with_a_marker(store: Store) -> None:
+def test_changes_are_written_once_with_a_marker(store: Store) -> None:
     for minute in (100, 101):
         read(store, [b"a", b"b"], minute)
     changes = store.changes(1, 7)
@@ -59,7 +59,7 @@ def test_what_changed_is_written_once_with_a_marker(store: Store) -> None:
     assert decoded(store, store.changes(1, 8)) == ([b"b"], [], Marker(8, 2, clock(102, 3)))
 
 
-def test_who_is_forgotten_gets_a_tombstone_and_comes_back_with_a_row(store: Store) -> None:
+def test_evicted_streams_get_a_tombstone_and_return_with_a_row(store: Store) -> None:
     read(store, [b"old", b"young"], 100)
     store.commit()
     read(store, [b"young"], 190)
@@ -103,7 +103,7 @@ def test_the_model_is_recorded_with_the_first_commit_and_again_after_a_roll_back
 def test_rows_that_could_not_be_copied_are_not_counted_by_the_next_marker(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A marker that counts a stream without a row ends every restore."""
+    """A marker that counts a stream without a row would end every restore."""
     read(store, [b"old"], 100)
     store.commit()
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Stream time goes where most records take it, and no single one takes it anywhere else."""
+"""Stream time follows the majority of records and no single one."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_cuts_change_nothing(sent: list[int], cuts: list[int]) -> None:
 
 @given(sent=st.lists(st.integers(NOW - HOUR // 2, NOW + HOUR // 2), min_size=1, max_size=20), at=st.integers(0, 20))
 def test_the_common_case_is_the_rule_of_the_single_one(sent: list[int], at: int) -> None:
-    """Where all bear each other out the columns are taken at once; a single one astray has them taken one by one."""
+    """Columns are processed at once if all stamps confirm each other, else one by one."""
     mixed = [*sent[:at], LAST_TIMESTAMP, *sent[at:]] if at else sent
     times = np.maximum.accumulate(np.array(sent, np.int64))
     assert after(mixed).newest == times[-1]
 
 
 @given(before=stamps.filter(bool), one=st.integers(0, LAST_TIMESTAMP))
-def test_one_record_moves_it_no_further_than_allowed_from_what_others_say(before: list[int], one: int) -> None:
+def test_one_record_moves_stream_time_by_at_most_the_leap(before: list[int], one: int) -> None:
     clock = after(before)
     moved = after([one], clock).newest
     assert moved <= max(clock.newest, max(before, default=one) + HOUR)
@@ -90,7 +90,7 @@ def test_a_full_trust_is_used_up_at_last() -> None:
 
 
 def test_a_wrong_one_heals() -> None:
-    """Also one that a marker of before tells, of which nothing is known but the newest stamp."""
+    """Also with a clock from an old marker, which only has the newest stamp."""
     for clock in (after([LAST_TIMESTAMP]), Clock(LAST_TIMESTAMP, 1)):
         assert after(steady(3), clock).newest == NOW + 2 * MINUTE
     assert after([*steady(1), LAST_TIMESTAMP, *steady(3, NOW + MINUTE)]).newest == NOW + 3 * MINUTE

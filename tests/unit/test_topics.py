@@ -11,7 +11,7 @@ from service.broker.memory.broker import MemoryBroker
 from service.delivery.topics import CHANGELOG, look_at_topics, prepare_topics
 from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.settings.groups import TopicSettings
-from service.settings.load import Settings
+from service.settings.settings import Settings
 
 NAMES = ("observations", "forecasts", "dead-letters", "eddycast-changelog")
 ROW = 400

@@ -1,5 +1,4 @@
-"""Which bundle is served: its version covers everything that it says, a setting pins it, and signatures name who sealed
-it."""
+"""Trust in bundles: versions cover the manifest, a setting pins one, and signatures identify the author."""
 
 from __future__ import annotations
 
@@ -54,7 +53,7 @@ def test_a_manifest_that_was_changed_has_not_its_version(tmp_path: Path, change:
     assert caught.value.exit_code == 3
 
 
-def test_what_a_manifest_says_is_its_version_and_how_it_is_written_is_not(tmp_path: Path) -> None:
+def test_the_version_covers_the_content_of_a_manifest_but_not_its_formatting(tmp_path: Path) -> None:
     sealed = write_bundle(tmp_path / "one")
     edited(tmp_path / "one")
     assert read_manifest(tmp_path / "one") == sealed
@@ -112,7 +111,7 @@ def test_settings_that_are_no_version_key_or_operator_are_refused(flag: str) -> 
 
 @pytest.fixture
 def key(tmp_path: Path) -> tuple[Path, str]:
-    """A private key and its public part."""
+    """A private key file and its public key."""
     return tmp_path / "key.pem", new_key(tmp_path / "key.pem")
 
 

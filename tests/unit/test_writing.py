@@ -1,4 +1,4 @@
-"""What a command writes to is asked for before the work, and a disk that is full is one line."""
+"""Output paths are checked before the work, and a full disk is reported in one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a command ends with."""
+    """Return the line that a command ends with."""
     capsys.readouterr()
     assert run(words) == 2
     *notes, line = capsys.readouterr().err.splitlines()
@@ -43,7 +43,7 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """History that must not be read: the error comes before the work."""
+    """A history that must not be read, because the error precedes the work."""
 
     def read(*_: object, **__: object) -> None:
         raise AssertionError("the work began")

@@ -51,8 +51,8 @@ def backtest(
     """Score an exported bundle with the service's own engine, beside last value and seasonal naive."""
     from rich.console import Console
 
-    from service.bundle import read_manifest
     from service.history import read_for_bundle
+    from service.model.manifest_file import read_manifest
     from service.sealing.trust import Trust
     from service.writing import written_to
     from training.data.durations import parse_season
@@ -64,7 +64,7 @@ def backtest(
 
     console = Console(highlight=False)
     _check_outputs(json, plot)
-    trust = Trust.to_use(operators)
+    trust = Trust.allowing(operators)
     manifest = read_manifest(bundle)
     history = read_for_bundle(data, reading, manifest)
     asked: dict[str, Any] = {

@@ -1,1 +1,1 @@
-"""History as a panel: grid, seasons, counters, split."""
+"""History as a panel: its grid, its cut, its seasons, and counters as increases."""

@@ -1,4 +1,4 @@
-"""Whether a history can teach and judge a forecaster, asked before anything is fitted."""
+"""Checks that a history suffices to train and score a forecaster, before anything is fitted."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from training.data.split import Split
 
 
 def check_panel(panel: Panel, horizon: int, season_ms: int | None, split: Split) -> None:
-    """Raises DataError unless some stream changes in the train part and has values enough in all three parts.
+    """Raises DataError unless some stream changes in the train part and has enough observed values in all three parts,
+    and the season fits into the train part.
 
-    Observed values count, not rows; a stream that never changes has no scale to learn on.
+    A stream that never changes has no scale to learn on.
     """
     train = panel.values[:, : split.train_end]
     changes = np.fmax.reduce(train, axis=1) > np.fmin.reduce(train, axis=1)

@@ -1,4 +1,4 @@
-"""Counters: meters that only rise until they start again, so that what is forecast is how much each interval adds.
+"""Counters: meters that only rise until they reset. The forecast quantity is the increase per interval.
 
 Plain numpy; `training/models/memory/counter.py` is the same arithmetic inside the graph, one reading at a time.
 """
@@ -14,24 +14,26 @@ from service.humanize import many
 from service.records import Float64
 from training.data.panel import Panel
 
-READINGS = 48  # fewer than these of a stream say nothing of its kind
-RISING = 0.5  # share of the steps of a counter that are upwards, at least
-RESETS = 0.01  # and that are downwards, at most
-NEAR_ZERO = 0.1  # of the reading before: where a reset ends
-#: Sizes of the registers that meters count in.
+READINGS = 48  # needed of a stream to tell its kind
+RISING = 0.5  # least share of upward steps of a counter
+RESETS = 0.01  # largest share of downward steps
+NEAR_ZERO = 0.1  # of the reading before: a reset ends below that
+#: Usual sizes of registers.
 REGISTERS = sorted(
     [2.0**bits for bits in (8, 10, 12, 15, 16, 20, 24, 31, 32)] + [10.0**digits for digits in range(3, 10)]
 )
-FULL = 1.5  # of the greatest increase: so near its end a register has to be that starts again
-CHANCE = 0.01  # that readings would start again so near the end of a register without one
+FULL = 1.5  # of the greatest increase: distance from the end at which a register may wrap around
+CHANCE = 0.01  # probability of such resets without a register
 
 
 def increases(values: Float64, register: float | None = None) -> Float64:
-    """Readings [T, S] (NaN = missing) -> what each interval added, [T, S]. After k missing readings the increase is
-    over k + 1 intervals, and its mean counts for the slot that came. A reading below the last one is a reset: it is
-    itself the increase since; or, where the meter counts in a `register` of that size and the increase is then at most
-    half of it, the register has started again. One below zero, where there was one that was not, is no reading at all.
-    NaN where nothing came, and at the first reading, before which none is known."""
+    """Increases per interval [T, S] of readings [T, S] (NaN = missing).
+
+    After k missing readings the increase covers k + 1 intervals, and its mean counts for the slot that came. A reading
+    below the last one is a reset, and itself the increase since; or, if the increase is then at most half of a
+    `register` of that size, the register has wrapped around. A negative reading after one that was not is ignored. NaN
+    where no reading came, and at the first one.
+    """
     rows = np.arange(len(values))[:, None]
     values = np.where((values < 0) & np.logical_or.accumulate(values >= 0, axis=0), np.nan, values)
     latest = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
@@ -42,7 +44,7 @@ def increases(values: Float64, register: float | None = None) -> Float64:
 
 
 def _restarted(values: Float64, last: Float64, register: float | None) -> Float64:
-    """What was added where a reading is below the last one."""
+    """The increase up to a reading that is below the last one."""
     if register is None:
         return values
     rolled = register - last + values
@@ -50,20 +52,20 @@ def _restarted(values: Float64, last: Float64, register: float | None) -> Float6
 
 
 def as_counters(panel: Panel, register: float | None = None) -> Panel:
-    """A panel of raw readings as one whose values are the increases; what the service is fed stays `readings`."""
+    """A panel of raw readings as one of increases; `readings` keeps the values that the service is fed."""
     values = np.ascontiguousarray(increases(panel.values.T, register).T)
     return replace(panel, values=values, readings=panel.values, register=register)
 
 
 def parse_register(text: str | None, panel: Panel) -> tuple[float | None, str | None]:
-    """The size of the meters' register, and a note if it was found: as asked for (`none` = readings only start again
-    when a meter is reset), else told from the panel. Raises DataError for no positive number."""
+    """The size of the register, None without one, and a remark if it was detected. `text` is an option: a size, `none`,
+    or None for detection in the panel. Raises DataError unless the size is a positive number."""
     if text is None:
         if (found := find_register(panel)) is None:
             return None, None
         return (
             found,
-            f"readings start again at {found:,.0f}: a register of that size (--register none: they are resets)",
+            f"readings start again at {found:,.0f}: a register of that size (--register none if they are resets)",
         )
     if text.strip().lower() == "none":
         return None, None
@@ -72,13 +74,13 @@ def parse_register(text: str | None, panel: Panel) -> tuple[float | None, str | 
     except ValueError:
         size = 0.0
     if not 0 < size < float("inf"):
-        raise DataError(f"--register {text!r} is no size", "for example 65536, or none")
+        raise DataError(f"--register {text!r} is not a size", "for example 65536, or none")
     return size, None
 
 
 def find_register(panel: Panel) -> float | None:
-    """The size of the register in which the meters of a panel count: the least at whose end their readings start
-    again, with increases like all others; None if they do so too seldom to tell."""
+    """The size of the register of a panel's meters: the least size at whose end readings start again with increases
+    like all others. None if that happens too seldom to be sure."""
     steps = np.diff(panel.values, axis=1)
     fallen = steps < 0
     rising = steps[steps > 0]
@@ -96,13 +98,13 @@ def find_register(panel: Panel) -> float | None:
 
 
 def check_kind(kind: str) -> None:
-    """Raises DataError for a kind that there is not."""
+    """Raises DataError for an unknown kind."""
     if kind not in ("gauge", "counter"):
         raise DataError(f"there is no kind {kind!r}", "choose one of gauge, counter")
 
 
 def counter_remark(panel: Panel) -> str | None:
-    """What is to be said where every stream that changes rises in most steps and never falls but to near zero."""
+    """A remark if every stream that changes rises in most steps and falls only to near zero; else None."""
     resets = [_resets(row[~np.isnan(row)]) for row in panel.values]
     found = [count for count in resets if count is not None]
     if not found or min(found) < 0:
@@ -112,7 +114,8 @@ def counter_remark(panel: Panel) -> str | None:
 
 
 def _resets(values: Float64) -> int | None:
-    """How often a stream [n] without holes starts again; -1 if it is no counter, None if it says nothing."""
+    """Number of resets of a stream [n] without missing values; -1 if it is no counter, None if it is too short or
+    constant."""
     steps = np.diff(values)
     if len(values) < READINGS or not steps.any():
         return None

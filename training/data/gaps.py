@@ -1,4 +1,4 @@
-"""The longest gap that a bundle bridges: a night without rows is a night, and no new stream every morning."""
+"""The longest gap that a bundle bridges, so that a night without readings starts no new stream in the morning."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SLACK = 1.1  # nights grow longer towards winter
 
 
 def usual_gap(span: int) -> int:
-    """Slots bridged unless the data says otherwise: two seasons, at most MAX_GAP."""
+    """Slots bridged by default: two seasons, at most MAX_GAP."""
     return max(1, min(2 * span, MAX_GAP))
 
 
 def longest_gap(values: Float64, span: int) -> int:
-    """Slots to bridge in values [streams, T] (NaN = no row) with a season of `span`: where gaps beyond the usual limit
-    but within a season come OFTEN in a stream, the longest of those, and a little more."""
+    """Slots to bridge in values [streams, T] (NaN = no reading) with a season of `span` slots: a little more than the
+    longest gap within a season, if gaps over the default come OFTEN in a stream; else the default."""
     usual = usual_gap(span)
     longest = 0
     for row in values:
@@ -32,7 +32,7 @@ def longest_gap(values: Float64, span: int) -> int:
 
 
 def gap_note(values: Float64, span: int, bridged: int) -> str | None:
-    """What is to be said where gaps are longer than the usual limit: that they are bridged, or that they are not."""
+    """A remark if gaps are longer than the default: that they are bridged, or that they are not. Else None."""
     usual = usual_gap(span)
     gaps = np.concatenate([np.diff(np.flatnonzero(~np.isnan(row))) for row in values] or [np.zeros(0)])
     long = gaps[gaps > usual]

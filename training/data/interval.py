@@ -1,4 +1,4 @@
-"""The interval of a history: found in the distances between its readings, or as asked for and checked against them."""
+"""The interval of a history: detected in the distances between readings, or checked against them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from service.history import History, is_missing
 from service.records import Int64
 from training.data.durations import format_duration, parse_duration
 
-REGULAR = 0.2  # share of the distances from which on the commonest of them is the interval
+REGULAR = 0.2  # least share of the commonest distance for it to be the interval
 DAY_MS = 86_400_000
-#: Parts of a calendar, and how many days they may have.
+#: Parts of a calendar and their lengths in days.
 CALENDAR = (("month", (28, 29, 30, 31)), ("quarter", (90, 91, 92)), ("year", (365, 366)))
-CALENDAR_SHARE = 0.8  # of the distances from which on they are such parts
-ZONES_MS = 2 * 3_600_000  # what a change of the clock may add to a day
-JITTER = 0.1  # of the median distance: readings that keep to that are regular as well
-NAMED = 0.1  # share from which on a second distance is said
+CALENDAR_SHARE = 0.8  # least share of distances of such lengths
+ZONES_MS = 2 * 3_600_000  # tolerance for changes of the clock
+JITTER = 0.1  # of the median distance: readings within that are regular too
+NAMED = 0.1  # least share of a second distance to be mentioned
 
 
 def choose_interval(history: History, asked: str | None) -> tuple[int, list[str]]:
-    """The interval, ms, and what is to be said of it. Raises DataError for one finer than most readings."""
+    """The interval in ms, and remarks. Raises DataError for one finer than most readings."""
     if asked is None:
         interval_ms = infer_interval(history)
         return interval_ms, _others(_distances(history), interval_ms)
@@ -35,8 +35,8 @@ def choose_interval(history: History, asked: str | None) -> tuple[int, list[str]
 
 
 def infer_interval(history: History) -> int:
-    """The commonest distance between neighbouring readings of all streams, ms; of a sensor that jitters, so that no
-    distance is common, the median one. Raises DataError if there are no two readings, or no regularity."""
+    """The commonest distance between neighbouring readings of all streams, ms; the median one for a sensor that jitters
+    so much that no distance is common. Raises DataError for irregular readings, and without two of them."""
     distances = _distances(history)
     if not len(distances):
         raise DataError("no stream has two readings", "give more history, or name the interval with --interval")
@@ -68,7 +68,7 @@ def _refuse_calendar(distances: Int64) -> None:
 
 
 def _distances(history: History) -> Int64:
-    """[n] between neighbouring readings of each stream, ms; of those that hold a value, if any two do."""
+    """Distances between neighbouring readings of each stream, ms [n]: of readings with a value, if any two have one."""
     pairs = list(zip(history.timestamps, history.values, strict=True))
     observed = np.concatenate(
         [np.zeros(0, np.int64), *(np.diff(stamps[~is_missing(values)]) for stamps, values in pairs)]
@@ -85,7 +85,7 @@ def _commonest(distances: Int64) -> tuple[int, float]:
 
 
 def _others(distances: Int64, interval_ms: int) -> list[str]:
-    """A line if many readings are at another distance than the interval."""
+    """A remark if many readings are at another distance than the interval."""
     other = distances[np.abs(distances - interval_ms) > JITTER * interval_ms]
     apart, share = _commonest(other)
     if share * len(other) < NAMED * len(distances):
@@ -95,7 +95,7 @@ def _others(distances: Int64, interval_ms: int) -> list[str]:
 
 
 def _rounded(milliseconds: float) -> int:
-    """To the coarsest unit that changes it by a hundredth at most."""
+    """Rounded to the coarsest unit that changes it by a hundredth at most."""
     for unit in (86_400_000, 3_600_000, 60_000, 1000, 100):
         if abs(round(milliseconds / unit) * unit - milliseconds) <= 0.01 * milliseconds:
             return round(milliseconds / unit) * unit

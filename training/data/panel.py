@@ -1,7 +1,7 @@
-"""What the trainer and the backtest see of a history: a panel on the model's grid, cut by time.
+"""Panels: histories on the grid of a model, for training and backtests.
 
-The slots of a panel are the service's own (`service.processing.alignment.assign_slots`), so a sensor that reads a few
-seconds early or late lands where the service will put it.
+Slots are assigned as the service assigns them (`training/data/slots.py`), so a sensor that reads a few seconds early or
+late lands in the slot that the service will choose.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from training.data.slots import assign_slots
 
 #: A gap beyond this many slots makes the service start a stream afresh, unless a manifest says otherwise.
 MAX_GAP = 512
-#: Cells that a panel may have (8 bytes each): more means that the interval does not fit the history.
+#: Most cells of a panel (8 bytes each); more means that the interval does not fit the history.
 MAX_CELLS = 200_000_000
-#: From so many cells on, so large a share of the slots has to hold a reading.
+#: Beyond this many cells, this share of the slots must hold a reading.
 SPARSE_CELLS, SPARSE_SHARE = 5_000_000, 0.01
 
 _DROPPED = [int(verdict) for verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verdict.LATE)]
@@ -36,9 +36,9 @@ _DROPPED = [int(verdict) for verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verd
 class Panel:
     """Streams on one contiguous grid. Row t of the grid is the slot that starts at `timestamps[t]`.
 
-    Where a stream has several channels, each stands for itself in `streams` and `values`, those of a stream one after
-    the other, under the channel's name if there is one stream, else under `stream/channel`. Of counters `values` are
-    the increases, which are learned and judged, and `readings` what the service is fed.
+    Channels are separate series in `streams` and `values`, those of a stream one after the other, named after the
+    channel if there is one stream, else `stream/channel`. For counters, `values` are the increases, which are learned
+    and scored, and `readings` the raw values, which the service is fed.
     """
 
     streams: list[str]
@@ -57,17 +57,17 @@ class Panel:
 
     @property
     def kind(self) -> Literal["gauge", "counter"]:
-        """What the streams are."""
+        """The kind of the streams."""
         return "gauge" if self.readings is None else "counter"
 
     @property
     def fed(self) -> Float64:
-        """[streams, T] what sensors sent, as the service reads it."""
+        """The raw readings [streams, T], as the service reads them."""
         return self.values if self.readings is None else self.readings
 
     @property
     def observations(self) -> int:
-        """Cells that hold a reading."""
+        """Number of cells with a reading."""
         return int(np.count_nonzero(~np.isnan(self.fed)))
 
     def rows(self, start: int, stop: int) -> Panel:
@@ -91,8 +91,8 @@ class Panel:
         )
 
     def history(self) -> History:
-        """The panel as readings at the start of each slot, from a stream's first value to its last; a stream of several
-        channels under the name of its first.
+        """The panel as readings at the start of each slot, from a stream's first value to its last. A stream of several
+        channels is named after its first one.
 
         A missing cell is a reading without a value, except in an outage of more than `MAX_GAP` slots.
         """
@@ -114,9 +114,9 @@ class Panel:
 
 
 def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Panel:
-    """Put every reading into its slot, as the service will: of several readings in a slot the first is kept.
+    """Put every reading into its slot as the service will; of several readings in a slot the first is kept.
 
-    The grid runs from the first slot of all streams to the last. Raises DataError if it does not fit into memory.
+    The grid spans the slots of all streams. Raises DataError if it does not fit into memory, and without readings.
     """
     placed: list[tuple[Int64, Float64]] = []
     dropped = 0
@@ -143,7 +143,7 @@ def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Pa
 
 
 def _series(history: History) -> list[str]:
-    """What each channel of each stream is called."""
+    """Names of the series: one for each channel of each stream."""
     if not history.channels:
         return list(history.streams)
     if len(history.streams) == 1:
@@ -152,7 +152,7 @@ def _series(history: History) -> list[str]:
 
 
 def _check_size(slots: Int64, cells: int, interval_ms: int) -> None:
-    """Raises DataError for a grid too large for memory, or a large one that is all but empty. `slots` rise."""
+    """Raises DataError for a grid too large for memory, or a large one that is nearly empty. `slots` rise."""
     if cells <= SPARSE_CELLS or (cells <= MAX_CELLS and len(slots) > (slots[-1] - slots[0]) * SPARSE_SHARE):
         return
     gap = int(np.argmax(np.diff(slots)))
@@ -165,7 +165,7 @@ def _check_size(slots: Int64, cells: int, interval_ms: int) -> None:
 
 
 def fingerprint(panel: Panel) -> str:
-    """sha256 over the names, stamps and readings of a panel: the same data, the same word."""
+    """sha256 over the names, stamps and readings of a panel."""
     digest = hashlib.sha256("\0".join(panel.streams).encode())
     digest.update(np.ascontiguousarray(panel.timestamps).astype("<i8").tobytes())
     for row in panel.fed:

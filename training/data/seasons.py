@@ -1,12 +1,11 @@
-"""Finding the season of a history: the lag at which differenced values resemble themselves most.
+"""Detection of seasons: the lag at which differenced values are most alike.
 
-Differences, so that a slow drift does not look like a season. A lag counts by its autocorrelation (the mean over
-streams) and by that of twice the lag, whichever is less; of the peaks, the shortest that comes near the highest is
-taken (two days resemble each other as well as one does). Lags before the first at which nothing is left of the last
-change are no season: a smooth series resembles itself there.
+Differences, so that a slow drift is no season. A lag counts by the lesser of its own autocorrelation (the mean over
+streams) and that of twice the lag. Of the peaks, the shortest that comes near the highest is taken, since two days are
+as alike as one. Lags before the first zero of the autocorrelation do not count: a smooth series is alike there.
 
-A second season (the week beside the day) is a multiple of the first at which values resemble themselves clearly more
-than at the multiples beside it, and so at twice and three times as far.
+A second season (the week beside the day) is a multiple of the first at which values are clearly more alike than at the
+multiples beside it, and also at twice and three times its length.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONGEST = 2048  # steps
-REPEATS = 4  # whole seasons that a history must show
-CLEAR = 0.1  # autocorrelation below which there is none
+REPEATS = 4  # whole seasons that a history must have
+CLEAR = 0.1  # least autocorrelation of a season
 NEAR = 0.75  # of the highest peak: the shortest such lag is the season
-EXPLAINED = 0.03  # of what neighbouring multiples leave unlike: so much a second season must explain
+EXPLAINED = 0.03  # least share of the remaining unlikeness that a second season must explain
 
 
 def find_season(values: NDArray[np.float64]) -> int:
-    """The season of values [T, S] (NaN = missing) in steps; 0 where there is none. Look at the train part only."""
+    """The season of values [T, S] (NaN = missing) in steps; 0 without one. Pass the train part only."""
     steps = len(values)
     most = min(LONGEST, steps // REPEATS)
     if most < 3:
@@ -39,8 +38,8 @@ def find_season(values: NDArray[np.float64]) -> int:
 
 
 def find_seasons(values: NDArray[np.float64]) -> tuple[int, ...]:
-    """The season of values [T, S] (NaN = missing) in steps, and a second, longer one where there clearly is one; empty
-    where there is none. Look at the train part only."""
+    """The season of values [T, S] (NaN = missing) in steps, and a second, longer one if it is clear; empty without a
+    season. Pass the train part only."""
     first = find_season(values)
     if not first:
         return ()
@@ -53,9 +52,9 @@ def find_seasons(values: NDArray[np.float64]) -> tuple[int, ...]:
 
 
 def _gain(alike: NDArray[np.float64], multiple: int, noise: float) -> float:
-    """How much more alike values are one, two and three `multiple`s of the first season apart than at the multiples
-    beside these, at the least; 0 where that is no more than `noise`, or too little to matter. `alike` [n] is the
-    autocorrelation at 0, 1, 2 ... first seasons."""
+    """Least gain in likeness at one, two and three times a `multiple` of the first season over the multiples beside
+    these; 0 if it is within the `noise`, or too small to matter. `alike` [n] is the autocorrelation at 0, 1, 2 ...
+    first seasons."""
     apart = multiple * np.arange(1, 4)
     beside = np.maximum(alike[apart - 1], alike[apart + 1])
     gain = alike[apart] - beside
@@ -63,8 +62,8 @@ def _gain(alike: NDArray[np.float64], multiple: int, noise: float) -> float:
 
 
 def _sharpened(correlation: NDArray[np.float64], lag: int) -> int:
-    """The lag near `lag` (within a fifth) that does best over all its multiples: noise moves a flat peak, but the
-    tenth multiple of a lag that is off by one is off by ten."""
+    """The lag within a fifth of `lag` that does best over all its multiples: noise moves a flat peak, but the tenth
+    multiple of a lag that is off by one is off by ten."""
     near = np.arange(max(2, lag - lag // 5), lag + lag // 5 + 1)
     multiples = np.arange(1, max(1, (len(correlation) - 1) // int(near[-1])) + 1)
     return int(near[np.argmax(correlation[near[:, None] * multiples].mean(1))])

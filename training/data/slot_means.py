@@ -1,4 +1,4 @@
-"""Means over slots: of the readings in each slot, and of the slots before each row."""
+"""Means of observed values: of the readings in each slot, and of the slots up to each row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from service.records import Float64
 
 
 def slot_means(history: History, interval_ms: int) -> History:
-    """The mean of what was observed in each slot, stamped at its start. Raises DataError for several channels."""
+    """A history of the means of the values in each slot, stamped at its start. Raises DataError for several
+    channels."""
     if history.channels:
         raise DataError("readings of several channels are not averaged", "give DATA with the bundle's interval")
     stamps, values = [], []
@@ -23,7 +24,8 @@ def slot_means(history: History, interval_ms: int) -> History:
 
 
 def trailing_means(values: Float64, width: int) -> Float64:
-    """[streams, T] the mean of the observed among each row and the `width` - 1 before it; NaN where there are none."""
+    """Means of the observed values among each row and the `width` - 1 rows before it, [streams, T]; NaN if there are
+    none."""
     if width == 1:
         return values
     padded = np.concatenate([np.full((len(values), width - 1), np.nan), values], axis=1)

@@ -1,4 +1,4 @@
-"""The slots of a whole history of one stream at once."""
+"""The slots of a whole history of one stream at once, as the service assigns them record by record."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from service.records import Int64
 
 
 def assign_slots(timestamps: Int64, interval_ms: int, max_gap: int) -> tuple[Int64, NDArray[np.int8]]:
-    """The same law over all readings of one stream, in arrival order: slot [n] and verdict int8 [n].
+    """Slot int64 [n] and verdict int8 [n] of all readings of one stream, in arrival order.
 
-    Equal to `align` called record by record, as `Aligned.slot` and `Aligned.verdict`. As long as a reading leaves
-    the phase as it was and the stamps go on by whole intervals, nothing can change but the slot, and the
-    run is taken at once.
+    Equal to `service.processing.alignment.align` called record by record (`Aligned.slot`, `Aligned.verdict`). While
+    readings leave the phase unchanged and stamps advance by whole intervals, only the slot changes, and such a run is
+    taken at once.
     """
     n = len(timestamps)
     slots, verdicts = np.empty(n, np.int64), np.empty(n, np.int8)
@@ -36,8 +36,8 @@ def assign_slots(timestamps: Int64, interval_ms: int, max_gap: int) -> tuple[Int
 
 
 def _regular_runs(timestamps: Int64, interval_ms: int, max_gap: int) -> tuple[Int64, list[int]]:
-    """Whole intervals between neighbours [n - 1], and for each reading the index where the first one follows
-    that is not 1 to `max_gap` whole intervals after its neighbour."""
+    """Whole intervals between neighbours [n - 1], and for each reading the index of the first one that does not follow
+    its neighbour by 1 to `max_gap` whole intervals."""
     n = len(timestamps)
     steps, rest = np.divmod(np.diff(timestamps), interval_ms)
     regular = (rest == 0) & (steps >= 1) & (steps <= max_gap)
@@ -47,7 +47,7 @@ def _regular_runs(timestamps: Int64, interval_ms: int, max_gap: int) -> tuple[In
 
 
 class _Stream:
-    """One stream's prefix as plain numbers: `align`, one reading at a time, in the same arithmetic."""
+    """The alignment state of one stream as plain numbers: `align`, one reading at a time, in the same arithmetic."""
 
     __slots__ = ("interval", "late_run", "late_timestamp", "max_gap", "phase", "seen", "slot", "timestamp")
 
@@ -58,7 +58,7 @@ class _Stream:
         self.phase = 0.0
 
     def read(self, timestamp: int) -> tuple[Verdict, bool]:
-        """The verdict, and whether the reading was accepted and left the phase where the next will find it."""
+        """The verdict, and True if the reading was accepted and left the phase unchanged for the next one."""
         if not self.seen:
             return self._fresh(timestamp, Verdict.FIRST)
         if timestamp == self.timestamp:

@@ -12,7 +12,8 @@ from service.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where a panel is cut: rows [0, train_end), [train_end, validation_end), and hold-out [validation_end, end)."""
+    """A cut of a panel: train part [0, train_end), validation part [train_end, validation_end), hold-out
+    [validation_end, end)."""
 
     train_end: int
     validation_end: int
@@ -20,8 +21,8 @@ class Split:
 
     @classmethod
     def parse(cls, text: str | None, rows: int) -> Split:
-        """`8640,2880,2880` (rows of the grid) or `.7,.1,.2` (fractions of it): train, validation, hold-out, from the
-        first row on. None = `.7,.1,.2`. Raises DataError."""
+        """The cut of a grid of `rows` rows by `8640,2880,2880` (rows) or `.7,.1,.2` (shares): train, validation and
+        hold-out part, from the first row on. None = `.7,.1,.2`. Raises DataError."""
         text = text or ".7,.1,.2"
         try:
             parts = [float(part) for part in text.split(",")]
@@ -36,7 +37,9 @@ class Split:
                 )
             cuts = [round(rows * cut) for cut in np.cumsum(parts).tolist()]
         elif any(part != int(part) for part in parts):
-            raise DataError(f"--split {text!r} mixes rows and fractions", "give three of the one or of the other")
+            raise DataError(
+                f"--split {text!r} mixes rows and fractions", "give three numbers of rows or three fractions"
+            )
         else:
             cuts = [int(cut) for cut in np.cumsum(parts).tolist()]
         if cuts[2] > rows:

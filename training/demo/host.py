@@ -1,4 +1,4 @@
-"""Where the demo's service runs: in this process over the memory broker, or as processes of its own over Kafka."""
+"""Hosts of the demo's service: this process with the broker in memory, or processes of their own over Kafka."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from service.delivery.connect import kafka_broker
 from service.errors import EddycastError
 from service.history import History
 from service.settings.groups import BundleSettings, HttpSettings, TopicSettings
-from service.settings.load import Settings
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
+from service.settings.settings import Settings
 from service.simulation import merge
 from training.demo.output_reader import PassiveListener
 
-#: How long a service may take to be ready, and to stop.
+#: Time limits for a service to become ready, and to stop.
 START_S, STOP_S = 60.0, 12.0
 
 
 class Host(Protocol):
-    """A running service. Close it."""
+    """A running service, which must be closed."""
 
-    url: str  # of its metrics
+    url: str  # base URL of its metrics
 
     def consumer(self) -> Consumer:
-        """A reader of the output topic, from its start."""
+        """A consumer of the output topic, from its start."""
 
     def feed(self, history: History, speed: float) -> Callable[[], bool]:
-        """Begin to send readings, `speed` times as fast as they were taken (0 = at once). The answer says whether
-        sending still goes on. Raises EddycastError if the service or the sender has failed."""
+        """Start to send readings, `speed` times as fast as they were taken (0 = at once). The returned function is True
+        while sending goes on, and raises EddycastError if the service or the sender has failed."""
 
     def close(self) -> None:
-        """Stop everything that was started here."""
+        """Stop everything that this host started."""
 
 
 def start_host(kafka: str | None, bundle: Path, port: int, folder: Path) -> Host:
-    """A service that is ready, with `bundle`; logs and files for its processes go to `folder`."""
+    """Start a service with `bundle` and wait until it is ready; logs and files of its processes go to `folder`."""
     host = InProcess(bundle, port) if kafka is None else OverKafka(kafka, bundle, port, folder)
     try:
         host.wait_until_ready()
@@ -61,7 +61,7 @@ def start_host(kafka: str | None, bundle: Path, port: int, folder: Path) -> Host
 
 
 class InProcess:
-    """The service as a thread, its broker in memory: no Java, no network but the metrics port."""
+    """The service as a thread, its broker in memory: no Java, and no network but the metrics port."""
 
     def __init__(self, bundle: Path, port: int) -> None:
         topics = TopicSettings(create_input=True)
@@ -74,7 +74,7 @@ class InProcess:
         self.url = ""
 
     def wait_until_ready(self) -> None:
-        """Raises what the service raised if it ended instead."""
+        """Raises the service's exception if it ended instead."""
         while not self._service.health.ready_answer()[0]:
             self._check()
             time.sleep(0.02)
@@ -125,10 +125,10 @@ class InProcess:
 
 
 class OverKafka:
-    """`eddycast serve` and `eddycast simulate` as processes, over a Kafka that runs already."""
+    """`eddycast serve` and `eddycast simulate` as processes, over a running Kafka."""
 
     def __init__(self, servers: str, bundle: Path, port: int, folder: Path) -> None:
-        """Raises BrokerUnavailable if nobody answers at `servers`. The topics are new ones and stay behind."""
+        """Raises BrokerUnavailable if `servers` do not answer. The topics are new ones, and are left behind."""
         self._servers, self._folder = servers, folder
         self._broker = kafka_broker(KafkaSettings(bootstrap_servers=servers))
         self._broker.admin().close()
@@ -203,7 +203,7 @@ class OverKafka:
 
 
 def write_long(history: History, path: Path) -> None:
-    """A history as a long Parquet file: stream, timestamp (ms), value."""
+    """Write a history as a long Parquet file: stream, timestamp (ms), value."""
     readings = merge(history)
     names = pl.Series("stream", readings.streams)
     frame = pl.DataFrame(

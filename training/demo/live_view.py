@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: a live table on a terminal, a plain line every few seconds elsewhere."""
+"""The display of a running demo: a live table on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rich.table import Table
 from training.fitting.recurrent import TrainingProgress
 from training.progress import training_bar
 
-#: Seconds between two lines where there is no terminal.
+#: Seconds between two lines without a terminal.
 EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLine:
-    """One stream, as shown."""
+    """The row of one stream in the table."""
 
     name: str
     value: float | None
@@ -35,7 +35,7 @@ class StreamLine:
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """Everything on the live at one moment."""
+    """Everything on display at one moment."""
 
     when: str  # stream time
     share: float  # of the readings that have come
@@ -54,7 +54,7 @@ class LiveState:
 
 
 class LiveView:
-    """Shows views until it is left."""
+    """Displays states until the context ends."""
 
     def __init__(self, console: Console, horizon: str) -> None:
         self._console, self._horizon = console, horizon
@@ -71,7 +71,7 @@ class LiveView:
             self._live.stop()
 
     def show(self, view: LiveState) -> None:
-        """Draw a view; without a terminal, say it in a line if the last one is some seconds old."""
+        """Display a state; without a terminal, print a line if the last one is some seconds old."""
         if self._live:
             self._live.update(Group(_summary(view), _streams(view, self._horizon)))
         elif time.monotonic() - self._said > EVERY_S:
@@ -80,7 +80,7 @@ class LiveView:
 
 
 def plain_line(view: LiveState) -> str:
-    """A view in one line of text."""
+    """A state as one line of text."""
     ratio = view.against_naive
     error = "no error yet" if math.isnan(ratio) else f"error {ratio:.2f} of last value's"
     return (
@@ -91,7 +91,7 @@ def plain_line(view: LiveState) -> str:
 
 @contextmanager
 def training_progress(console: Console, what: str) -> Iterator[TrainingProgress]:
-    """A bar on a terminal, a line every few seconds elsewhere; give what is yielded to the training."""
+    """A bar on a terminal, a line every few seconds elsewhere; pass the yielded function to the training."""
     if console.is_terminal:
         with training_bar(console, what) as bar:
             yield bar

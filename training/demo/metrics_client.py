@@ -1,4 +1,4 @@
-"""What the service says of itself at `/metrics`, read as any monitor would."""
+"""The service's metrics at `/metrics`, read as by any monitor."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Snapshot:
 
 
 def scrape(url: str, timeout_s: float = 2.0) -> Snapshot | None:
-    """The metrics served at `url`, None if nobody answers."""
+    """The metrics at `url`; None if there is no answer."""
     try:
         with urlopen(f"{url}/metrics", timeout=timeout_s) as answer:  # noqa: S310 - our own loopback address
             return parse(answer.read().decode())
@@ -57,7 +57,7 @@ def scrape(url: str, timeout_s: float = 2.0) -> Snapshot | None:
 
 
 def parse(text: str) -> Snapshot:
-    """A snapshot from the text format."""
+    """A snapshot from Prometheus' text format."""
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     plain = {sample.name: sample.value for sample in samples if not sample.labels}
 

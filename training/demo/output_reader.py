@@ -1,4 +1,4 @@
-"""A reader of the output topic: scores every forecast as it comes, beside the last value."""
+"""A reader of the output topic that scores every forecast as it comes, beside the last value."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from training.evaluation.plot import Gallery
 from training.evaluation.protocols.scoring import Array, Chunk, Scorer
 from training.evaluation.protocols.task import Task
 
-#: The running error is over this many completed forecasts of a stream, at most.
+#: Most completed forecasts of a stream in its running error.
 RECENT = 96
 
 
 class PassiveListener:
-    """A consumer group's listener that has nothing to hand over."""
+    """A listener of a consumer group without anything to hand over."""
 
     def assigned(self, partitions: Collection[int]) -> None:
         """Nothing to prepare."""
@@ -30,14 +30,14 @@ class PassiveListener:
         """Nothing to commit."""
 
     def lost(self, partitions: Collection[int]) -> None:
-        """Nothing to forget."""
+        """Nothing to discard."""
 
 
 class OutputReader:
-    """Everything that the demo knows of the forecasts, from the output topic alone.
+    """The demo's knowledge of the forecasts, from the output topic alone.
 
-    The tasks' panel holds what came; a forecast is judged once its targets have arrived. The first task's figures are
-    given by stream too.
+    The panel of the tasks holds the observed values; a forecast is scored once its targets have arrived. The figures of
+    the first task are also given by stream.
     """
 
     def __init__(self, consumer: Consumer, manifest: Manifest, tasks: Sequence[Task]) -> None:
@@ -54,7 +54,7 @@ class OutputReader:
         self.now_ms = 0
 
     def poll(self, timeout_s: float) -> int:
-        """Take what the topic has; how many forecasts that were."""
+        """Process the available records; the number of forecasts among them."""
         batches = self._consumer.poll(timeout_s, 2_000)
         for batch in batches:
             self._take(batch)
@@ -73,7 +73,7 @@ class OutputReader:
         self._recent.add(chunk.stream, chunk.row, chunk.multi_step[..., self._levels.index(0.5)])
 
     def _chunk(self, keys: Sequence[bytes], records: Sequence[dict[str, object]]) -> Chunk:
-        """Columns of the records; null is NaN."""
+        """Columns of the records; null becomes NaN."""
         stamps = np.array([record["timestamp"] for record in records], np.int64)
         one = np.array([record["one_step"] for record in records], np.float64)
         multi = np.array([record["multi_step"] for record in records], np.float64)
@@ -81,7 +81,7 @@ class OutputReader:
         return Chunk(np.array([self._index[key] for key in keys]), (stamps - start) // interval, one, multi)
 
     def running(self) -> list[tuple[str, float, float]]:
-        """(stream, mean absolute error lately, that of the last value) of each stream, in its own units."""
+        """(stream, recent mean absolute error, that of the last value) of each stream, in its own unit."""
         row = (self.now_ms - int(self.panel.timestamps[0])) // self.panel.interval_ms
         return [(name, *self._recent.errors(i, row)) for i, name in enumerate(self.panel.streams)]
 
@@ -91,7 +91,7 @@ class OutputReader:
 
 
 class Recent:
-    """The medians of the last forecasts of each stream, to scorer them when their last target has come."""
+    """The medians of the last forecasts of each stream, which are scored when their last target has come."""
 
     def __init__(self, panel: Panel, horizon: int) -> None:
         self._values, self._horizon = panel.values, horizon
@@ -106,7 +106,8 @@ class Recent:
         self._medians[stream, row % self._kept] = medians
 
     def errors(self, stream: int, now: int) -> tuple[float, float]:
-        """Mean absolute error of the forecasts that are complete at row `now`, and of the last value; NaN if none."""
+        """Mean absolute error of the forecasts that are complete at row `now`, and that of the last value; NaN if none
+        are."""
         rows = self._rows[stream]
         done = np.flatnonzero((rows >= 0) & (rows + self._horizon <= now) & (rows > now - self._kept))
         if not len(done):

@@ -1,4 +1,4 @@
-"""The demo, step by step: learn, publish, stream, judge."""
+"""The demo, step by step: train, publish, stream, score."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from training.train import train_bundle
 
 DAY_MS = 86_400_000
 SPLIT = ".75,.1,.15"
-#: What a service is told of the past before the hold-out begins.
+#: Length of the past that the service reads before the hold-out.
 CATCH_UP_MS = 28 * DAY_MS
-#: Give up waiting for the last forecasts after this long without any.
+#: Seconds without a forecast after which the last ones are given up.
 QUIET_S = 15.0
 UNITS = {"buoy/water-temperature": "°C", "cgm/glucose": "mg/dL", "cgm/sensor-current": "nA"}
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast it went."""
+    """The throughput of a demo."""
 
     caught_up: int  # readings
     catch_up_rate: float  # readings a second, from sent to forecast
@@ -111,7 +111,7 @@ def _train(panel: Panel, split: Split, options: DemoOptions, console: Console) -
 def _stream(
     host: Host, reader: OutputReader, history: History, panel: Panel, split: Split, seconds: float, console: Console
 ) -> Speed:
-    """Catch up with the last weeks at once, then let the hold-out pass at a pace."""
+    """Catch up with the last weeks at once, then stream the hold-out at a pace."""
     start = int(panel.timestamps[split.validation_end])
     end = int(panel.timestamps[split.end - 1]) + panel.interval_ms
     past, live = history.between(start - CATCH_UP_MS, start), history.between(start, end)
@@ -129,12 +129,12 @@ def _stream(
             _follow(reader, len(past) + len(live), sending, display)
             display(last=True)
         except KeyboardInterrupt:
-            console.print("   stopped early: what follows is about what has passed")
+            console.print("   stopped early: the figures cover the readings so far")
     return Speed(caught_up, rate, reader.received - caught_up, before, scrape(host.url))
 
 
 class Display:
-    """Turns what is known at a moment into a view, a few times a second."""
+    """Turns the progress into states for the display, a few times a second."""
 
     def __init__(
         self, host: Host, reader: OutputReader, live_view: LiveView, before: Snapshot | None, expected: int
@@ -145,7 +145,7 @@ class Display:
         self._next = 0.0
 
     def __call__(self, last: bool = False) -> None:
-        """Show the moment, unless another one was just now and this is not the `last`."""
+        """Display the present state, unless another one was displayed just now and this is not the `last`."""
         now = time.monotonic()
         if now < self._next and not last:
             return
@@ -180,12 +180,12 @@ class Display:
 
 
 def _follow(reader: OutputReader, expected: int, sending: Any, display: Display | None = None) -> None:
-    """Read forecasts until there is one for each of the `expected` readings, or none comes any more."""
-    heard = time.monotonic()
+    """Read forecasts until there is one for each of the `expected` readings, or no more come."""
+    arrived_s = time.monotonic()
     while reader.received < expected:
         if reader.poll(0.1) or sending():
-            heard = time.monotonic()
-        elif time.monotonic() - heard > QUIET_S:
+            arrived_s = time.monotonic()
+        elif time.monotonic() - arrived_s > QUIET_S:
             return
         if display:
             display()
@@ -201,7 +201,7 @@ def _conclude(
     console.print(_speed_table(speed))
     write_json(out / "demo.json", results("ltsf", source, figures))
     picture = out / "forecasts.png"
-    reader.gallery.draw(picture, f"{source}: forecasts of the service against what came", UNITS)
+    reader.gallery.draw(picture, f"{source}: forecasts of the service against observed values", UNITS)
     console.print(f"picture: {picture}   figures: {out / 'demo.json'}   log: {out / 'demo.log'}")
 
 

@@ -1,1 +1,1 @@
-"""Backtests, metrics, baselines, reports."""
+"""Evaluation: backtests by protocol, metrics, baselines, reports and pictures."""

@@ -1,7 +1,7 @@
-"""Backtests: an exported bundle, driven by the service's own path over history, judged beside the baselines.
+"""Backtests: an exported bundle, run over history by the service's own engine, and scored beside the baselines.
 
 All observations pass once, in time order, so the state is carried from the first row to the last; at every origin the
-forecast is made before the next observation is seen. `training.evaluation.protocols` says what is judged.
+forecast is made before the next observation is read. `training.evaluation.protocols` selects the origins.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from training.evaluation.protocols.book import free_run
 from training.evaluation.protocols.scoring import Chunk, Observer, Scorer
 from training.evaluation.protocols.task import Task, TaskOptions
 
-#: (readings done, readings in all)
+#: Callable (readings done, readings in total).
 ScoringProgress = Callable[[int, int], None]
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """Tells nobody."""
+    """Ignore the progress."""
 
 
 def backtest(
@@ -51,15 +51,15 @@ def backtest(
 ) -> list[Figure]:
     """Score a bundle and the baselines by a protocol.
 
-    One figure for each task and model (of `rolling` and `ltsf`: each of `horizons`, the bundle's own unless given, then
-    one step ahead); `per_stream` adds one for each stream. `split` None: the protocol's own. `season_ms` serves
-    seasonal naive and MASE (the bundle's shortest unless given). Raises DataError if the data does not fit,
-    BundleError if the bundle is not sound.
+    There is one figure for each task and model (for `rolling` and `ltsf`: for each of `horizons`, by default the
+    bundle's own, then one step ahead); `per_stream` adds one for each stream. `split` None is the protocol's own.
+    `season_ms` is the season of seasonal naive and MASE, by default the bundle's shortest. Raises DataError if the data
+    does not fit the bundle, BundleError if the bundle is invalid.
     """
     runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
     if manifest.kind == "counter" and not rules.counters:
-        raise DataError(f"{protocol} scorers gauges alone, the bundle is for a counter", "use --protocol rolling")
+        raise DataError(f"{protocol} scores gauges alone, the bundle is for a counter", "use --protocol rolling")
     panel = data if isinstance(data, Panel) else rules.panel(data, manifest)
     check_fit(manifest, panel)
     split = split or Split.parse(rules.split, len(panel))
@@ -77,7 +77,8 @@ def score_tasks(
     observers: Mapping[int, Sequence[Observer]] | None = None,
     report: ScoringProgress = no_progress,
 ) -> list[Figure]:
-    """Forecast a panel at the origins of all tasks in one pass, and scorer. `observers` by the place of their task."""
+    """Forecast a panel at the origins of all tasks in one pass, and score. `observers` are keyed by the index of their
+    task."""
     manifest, told = runtime.manifest, observers or {}
     scorers = [Scorer(task, manifest.name, manifest.quantiles, told.get(i, ())) for i, task in enumerate(tasks)]
     passing = [scorer for scorer in scorers if scorer.task.source != "fed_back"]
@@ -94,8 +95,8 @@ def score_tasks(
 
 
 def drive(runtime: Runtime, panel: Panel, origins: Int64, report: ScoringProgress = no_progress) -> Iterator[Chunk]:
-    """All readings of a panel through the service's own path in time order; forecasts at the rows `origins`, a chunk a
-    target: the streams are those of `target_streams`."""
+    """Run all readings of a panel through the engine in time order; yield the forecasts at the rows `origins`, a chunk
+    for each target, with the streams of `target_streams`."""
     readings = merge(panel.history())
     names = [name.encode() for name in readings.streams]
     index = np.array([panel.streams.index(name) // panel.width for name in readings.streams], np.int64)
@@ -125,7 +126,7 @@ def check_fit(manifest: Manifest, panel: Panel) -> None:
         )
     if manifest.kind != panel.kind:
         raise DataError(
-            f"the bundle is for a {manifest.kind}, the panel is of a {panel.kind}", "read it as the bundle's"
+            f"the bundle is for a {manifest.kind}, the panel is of a {panel.kind}", "read the data as the bundle's kind"
         )
     if len(manifest.channels) != panel.width:
         raise DataError(
@@ -136,5 +137,5 @@ def check_fit(manifest: Manifest, panel: Panel) -> None:
 
 
 def target_streams(panel: Panel, manifest: Manifest) -> Panel:
-    """The streams of a panel that a bundle forecasts: the channels in the places of its targets."""
+    """The series of a panel that a bundle forecasts: the channels at the positions of its targets."""
     return panel.only([panel.channels[place] for place in manifest.target_channels]) if panel.channels else panel

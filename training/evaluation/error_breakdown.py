@@ -1,4 +1,4 @@
-"""Where a model's errors lie: by step ahead, by hour of the day, and how often its quantiles hold. Watches a scorer."""
+"""Errors by lead and by hour of the day, and the reliability of quantiles, collected during a backtest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOUR_MS = 3_600_000
 
 
 class ErrorBreakdown:
-    """Sums over what is judged; call it as a scorer's observer."""
+    """Sums over scored batches; an observer of a scorer."""
 
     def __init__(self, task: Task, model: str, levels: Sequence[float]) -> None:
         self._task, self._model, self.levels = task, model, tuple(levels)
@@ -27,7 +27,7 @@ class ErrorBreakdown:
         self._below = np.zeros(len(self.levels))
 
     def __call__(self, batch: ScoredBatch) -> None:
-        """Count a batch."""
+        """Add a batch."""
         known = ~np.isnan(batch.target)
         stamps = self._task.panel.timestamps[batch.row[:, None] + self.ahead]
         hour = (stamps // HOUR_MS % HOURS)[known]
@@ -44,17 +44,17 @@ class ErrorBreakdown:
 
     @property
     def by_lead(self) -> dict[str, Float64]:
-        """model -> [leads] mean absolute error; NaN where nothing was judged."""
+        """model -> mean absolute errors [leads]; NaN without a target."""
         return {model: _mean(total, self._leads) for model, total in self._by_lead.items()}
 
     @property
     def by_hour(self) -> dict[str, Float64]:
-        """model -> [24] mean absolute error of targets in each hour of the day (UTC)."""
+        """model -> mean absolute errors [24] of targets in each hour of the day (UTC)."""
         return {model: _mean(total, self._hours) for model, total in self._by_hour.items()}
 
     @property
     def reliability(self) -> Float64:
-        """[levels] the share of targets at or under each quantile: the levels themselves, if the model is honest."""
+        """Shares of targets at or below each quantile, [levels]; equal to the levels for a calibrated model."""
         return _mean(self._below, np.full(len(self.levels), self._leads.sum()))
 
 

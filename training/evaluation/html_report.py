@@ -1,4 +1,4 @@
-"""A backtest as one HTML file that needs nothing beside it, and its pictures as PNGs (matplotlib, extra `demo`)."""
+"""A backtest as one self-contained HTML file, and its pictures as PNGs (matplotlib, extra `demo`)."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ def write_html_report(
     report: ScoringProgress = no_progress,
     trust: Trust | None = None,
 ) -> list[Path]:
-    """Judge a bundle and write `path` (HTML), with a PNG beside it for each picture: fans of forecasts at several
-    origins, error by step ahead, reliability of the quantiles, error by hour of the day. Returns the pictures.
+    """Score a bundle and write `path` (HTML), with two PNGs beside it; return their paths.
 
-    The last three are of the protocol's longest task. Raises MissingExtra without matplotlib, else as a backtest.
+    The pictures show fans of forecasts at several origins, and error by lead, reliability of the quantiles, and error
+    by hour of the day, all for the longest task of the protocol. Raises MissingExtra without matplotlib, else as a
+    backtest.
     """
     require_matplotlib()
     runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
@@ -80,7 +81,7 @@ def _draw(path: Path, breakdown: ErrorBreakdown, measured_on: str) -> None:
     reliable.plot([0, 1], [0, 1], color="#999999", lw=0.8)
     reliable.plot(breakdown.levels, breakdown.reliability, "o-", color=_MODEL)
     reliable.set_xlabel("quantile")
-    reliable.set_ylabel("share of targets at or under it")
+    reliable.set_ylabel("share of targets at or below it")
     for axis in (lead, reliable, hour):
         axis.grid(alpha=0.25)
     canvas.savefig(path)

@@ -1,4 +1,4 @@
-"""Pictures of forecasts against what came (matplotlib, extra `demo`)."""
+"""Pictures of forecasts against observed values (matplotlib, extra `demo`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.evaluation.protocols.scoring import Chunk
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Forecasts shown of each stream, one after the other, and streams shown, at most.
+#: Most forecasts shown of each stream, and most streams shown.
 WINDOWS = 7
 STREAMS = 4
 DAY_MS = 86_400_000
@@ -31,12 +31,12 @@ _OBSERVED, _FORECAST = "#222222", "#1f6fb4"
 
 
 class Gallery:
-    """Keeps the few forecasts that a picture shows: the last `WINDOWS` of each stream that follow each other without
-    overlap and whose targets are known. Memory does not grow with the history."""
+    """Keeps the few forecasts that a picture shows: the last `WINDOWS` of each stream that do not overlap and whose
+    targets are known. Memory does not grow with the history."""
 
     def __init__(self, panel: Panel, manifest: Manifest, end: int, streams: Sequence[str] = ()) -> None:
-        """`end`: rows of the panel before it may be shown. `streams`: which to show, the first `STREAMS` if empty.
-        Raises MissingExtra without matplotlib, before anything is worked out."""
+        """`end` is the number of rows of the panel that may be shown, `streams` the streams to show (default: the first
+        `STREAMS`). Raises MissingExtra without matplotlib."""
         require_matplotlib()
         self._panel, self._levels, self._model = panel, manifest.quantiles, manifest.label
         self._stride = manifest.forecast_interval_ms // manifest.interval_ms
@@ -48,25 +48,26 @@ class Gallery:
         self._forecasts = np.full(shape, np.nan)
 
     def _choose(self, stream: int) -> Int64:
-        """Origins back from the stream's last value, a horizon apart; negative ones do not exist."""
+        """Origins back from the stream's last value, one horizon apart; negative ones do not exist."""
         seen = np.flatnonzero(~np.isnan(self._panel.values[stream, : self._end]))
         last = int(seen[-1]) if len(seen) else -1
         return last - self._span * np.arange(WINDOWS, 0, -1)
 
     @property
     def origins(self) -> Int64:
-        """The rows that are wanted, rising."""
+        """The rows of the kept forecasts, rising."""
         return np.unique(self._origins[self._origins >= 0])
 
     def add(self, chunk: Chunk) -> None:
-        """Keep what is wanted of a chunk."""
+        """Keep the forecasts of a chunk that the picture shows."""
         for place, stream in enumerate(self.shown):
             wanted = np.flatnonzero((chunk.stream == stream) & np.isin(chunk.row, self._origins[place]))
             which = np.searchsorted(self._origins[place], chunk.row[wanted])
             self._forecasts[place, which] = chunk.multi_step[wanted]
 
     def draw(self, path: Path, title: str, units: Mapping[str, str] | None = None) -> None:
-        """Write a PNG: a row for each stream, its last forecasts on the left, the very last as a fan on the right."""
+        """Write a PNG: a row for each stream, its last forecasts on the left, the very last one as a fan on the
+        right."""
         from matplotlib.figure import Figure
 
         rows = len(self.shown)
@@ -91,7 +92,7 @@ class Gallery:
         figure.savefig(path)
 
     def _draw_windows(self, axis: Axes, place: int) -> None:
-        """Observed values, and every kept forecast's median with its 80 % interval."""
+        """Observed values, and the median and 80 % interval of every kept forecast."""
         origins = self._origins[place]
         self._draw_observed(axis, place, int(origins[0]) - self._span // 2, int(origins[-1]) + self._span)
         low, median, high = (self._levels.index(level) for level in (0.1, 0.5, 0.9))
@@ -107,7 +108,7 @@ class Gallery:
         _tidy(axis)
 
     def _draw_fan(self, axis: Axes, place: int) -> None:
-        """The last forecast as nested intervals, after as much of the past."""
+        """The last forecast as nested intervals, after a past of the same length."""
         origin, forecast = int(self._origins[place, -1]), self._forecasts[place, -1]
         self._draw_observed(axis, place, origin - self._span, origin + self._span)
         times = self._times(origin + self._stride * np.arange(1, len(forecast) + 1))
@@ -124,7 +125,7 @@ class Gallery:
         axis.plot(self._times(rows), values[rows], color=_OBSERVED, lw=1.1, label="observed")
 
     def _times(self, rows: Int64) -> Float64:
-        """Rows as matplotlib's dates: days since the epoch, UTC."""
+        """Rows as matplotlib dates: days since the epoch, UTC."""
         return (int(self._panel.timestamps[0]) + rows * self._panel.interval_ms) / DAY_MS
 
 
@@ -134,11 +135,11 @@ def plot_forecasts(
     panel: Panel,
     split: Split,
     *,
-    title: str = "Forecasts on the hold-out against what came",
+    title: str = "Forecasts on the hold-out against observed values",
     streams: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
 ) -> None:
-    """Forecast a panel with a bundle and write the picture of the end of its hold-out to `path` (PNG).
+    """Forecast a panel with a bundle, and write the picture of the end of its hold-out to `path` (PNG).
 
     Raises DataError and BundleError as `training.evaluation.backtest.backtest` does, MissingExtra without matplotlib.
     """
@@ -152,7 +153,7 @@ def plot_forecasts(
 
 
 def require_matplotlib() -> None:
-    """Raises MissingExtra if no picture can be drawn."""
+    """Raises MissingExtra without matplotlib."""
     if find_spec("matplotlib") is None:
         raise MissingExtra("pictures need matplotlib", "pip install 'eddycast[demo]'")
 

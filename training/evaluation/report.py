@@ -1,4 +1,4 @@
-"""Figures of a backtest for people (a table) and for programs (JSON)."""
+"""The figures of a backtest for people (a table, remarks) and for programs (JSON)."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _HEADS = {"mse": "MSE", "mae": "MAE", "wql": "WQL", "mase": "MASE", "coverage_80
 def results(protocol: str, data: str, figures: Sequence[Figure]) -> dict[str, Any]:
     """`{"protocol", "data", "results": [{"model", "horizon", "origins", "mse", "mae", "wql", "mase", "coverage_80"}]}`.
 
-    A measure that does not apply is None. A figure has further keys where they say something: `stream` (of one stream),
-    `task`, `unscaled` (streams that MASE leaves out), `against` (`{baseline: {measure: [relative difference, low,
-    high]}}`, a 95 % interval), `relative_mase` and `relative_wql`.
+    A measure that does not apply is None. A figure has further keys where they apply: `stream` (of one stream), `task`,
+    `unscaled` (streams that MASE leaves out), `against` (`{baseline: {measure: [relative difference, low, high]}}`, a
+    95 % interval), `relative_mase` and `relative_wql`.
     """
     return {"protocol": protocol, "data": Path(data).name, "results": [_record(figure) for figure in figures]}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content`, indented, and make the folder if there is none."""
+    """Write `content`, indented; create the folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def manifest_figures(figures: Sequence[Figure]) -> tuple[BacktestFigure, ...]:
-    """The pooled figures, as a manifest keeps them."""
+    """The figures of all streams together, as a manifest keeps them."""
     return tuple(BacktestFigure(**figure.model_dump(include=_KEPT)) for figure in figures if figure.stream is None)
 
 
 def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-out") -> Table:
-    """One row a figure, tasks and horizons apart, the smallest error of each in bold."""
+    """One row a figure, with tasks and horizons apart, and the smallest error of each in bold."""
     table = Table(title=f"{escape(title)}: {protocol}, {protocol_of(protocol).measured_on}", title_justify="left")
     names = [name for name in ("stream", "task") if any(getattr(figure, name) for figure in figures)]
     related = any(figure.relative_mase for figure in figures)
@@ -70,8 +70,8 @@ def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-o
 
 
 def remarks(figures: Sequence[Figure], protocol: str) -> list[str]:
-    """What a table does not say, one line each: whether the model differs from the baselines by more than noise, which
-    streams have no MASE, and the mean of relative scores."""
+    """Lines beside the table: differences to the baselines with their intervals, streams without MASE, and the mean of
+    relative scores."""
     lines = []
     measure = protocol_of(protocol).main
     for figure in figures:
@@ -90,7 +90,7 @@ def remarks(figures: Sequence[Figure], protocol: str) -> list[str]:
 
 
 def say(difference: Difference) -> str:
-    """A difference and its interval in words."""
+    """A difference and its interval as text."""
     amount = f"{abs(difference.relative):.1%} {'below' if difference.relative < 0 else 'above'}"
     if difference.low is None or difference.high is None:
         return f"{amount} (too few separate origins for an interval)"
@@ -99,10 +99,10 @@ def say(difference: Difference) -> str:
 
 
 def weights_remark(manifest: Manifest) -> str:
-    """What the weights and the figures of a bundle rest on."""
+    """A remark about the data that the weights and the figures of a bundle rest on."""
     record = manifest.training
     if record is None or record.holdout_start_ms is None:
-        return "the bundle does not say what its figures rest on"
+        return "the bundle does not record the data that its figures rest on"
     if not record.refit:
         return f"the weights saw nothing after {_day(record.end_time_ms)}, where the hold-out begins"
     return (
@@ -112,12 +112,12 @@ def weights_remark(manifest: Manifest) -> str:
 
 
 def seen_remark(manifest: Manifest, panel: Panel, split: Split) -> str:
-    """Why the figures of a backtest flatter, if the weights saw readings of the time that it judges; else nothing."""
+    """A warning if the weights saw readings of the time that a backtest scores; else empty."""
     start, record = int(panel.timestamps[split.validation_end]), manifest.training
     if record is None or record.end_time_ms < start:
         return ""
     return (
-        f"the weights saw readings up to {_day(record.end_time_ms)}, judged is from {_day(start)} on: if these are the "
+        f"the weights saw readings up to {_day(record.end_time_ms)}, scored is from {_day(start)} on: if these are the "
         "readings that it learned from, the figures flatter (a bundle of `train --no-refit` has not seen its hold-out)"
     )
 

@@ -1,7 +1,7 @@
-"""Is a difference between two forecasters more than noise? Errors of neighbouring origins hang together (their targets
-overlap), so origins are drawn again in blocks: the circular block bootstrap (Politis and Romano, 1992).
+"""Test of a difference between two forecasters against noise. Errors of neighbouring origins depend on each other
+(their targets overlap), so origins are resampled in blocks: the circular block bootstrap (Politis and Romano, 1992).
 
-What is looked at is the relative difference of a mean loss: -0.2 means that the model's loss is a fifth smaller.
+The statistic is the relative difference of a mean loss: -0.2 means that the model's loss is a fifth smaller.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from service.records import Float64
 
 DRAWS = 1000
 NORMAL = 1.959964  # 97.5 % quantile
-LEAST_BLOCKS = 5  # with fewer, an interval would say more than the data does
+LEAST_BLOCKS = 5  # needed for an interval
 
 
 class Difference(NamedTuple):
-    """The relative difference of a loss to a baseline's, and its 95 % interval; None where there are too few origins
-    that do not overlap."""
+    """The relative difference of a loss to a baseline's, and its 95 % interval, None if too few origins do not
+    overlap."""
 
     relative: float
     low: float | None
@@ -28,15 +28,15 @@ class Difference(NamedTuple):
 
     @property
     def exceeds_noise(self) -> bool:
-        """Whether zero lies outside the interval."""
+        """True if zero lies outside the interval."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 def differences(
     losses: Mapping[str, Float64], rivals: Mapping[str, Mapping[str, Float64]], block: int
 ) -> dict[str, dict[str, Difference]]:
-    """rival -> measure -> difference. `losses` and each rival's: measure -> sum at each origin [n], same targets. A
-    measure whose rival has no loss at all is left out."""
+    """rival -> measure -> difference, from measure -> sums [n] at each origin, over the same targets. A measure in
+    which the rival has no loss is left out."""
     return {
         rival: {
             measure: difference(losses[measure], theirs, block) for measure, theirs in sums.items() if theirs.sum() > 0
@@ -46,7 +46,7 @@ def differences(
 
 
 def difference(loss: Float64, rival: Float64, block: int, draws: int = DRAWS) -> Difference:
-    """`loss` and `rival` [n]: sums at consecutive origins, in their order. `block` origins hang together."""
+    """`loss` and `rival` [n] are sums at consecutive origins, in order; `block` neighbouring origins are dependent."""
     relative = float(loss.sum() / rival.sum() - 1)
     n = len(loss)
     if n < LEAST_BLOCKS * block:
@@ -60,13 +60,13 @@ def difference(loss: Float64, rival: Float64, block: int, draws: int = DRAWS) ->
 
 
 def _student(freedom: float) -> float:
-    """Student's 97.5 % quantile (Cornish and Fisher's expansion): few blocks know their own spread badly."""
+    """Student's 97.5 % quantile (Cornish and Fisher's expansion): few blocks estimate their own spread badly."""
     z = NORMAL
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _block_sums(sums: Float64, block: int) -> Float64:
-    """[n] the sum over the `block` origins from each one on, the first following the last."""
+    """Sums over the `block` origins from each one on, [n], circularly."""
     running = np.concatenate([[0.0], np.cumsum(np.concatenate([sums, sums[:block]]))])
     blocks: Float64 = running[block : block + len(sums)] - running[: len(sums)]
     return blocks

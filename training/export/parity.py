@@ -1,5 +1,4 @@
-"""The invariant that needs the exported graphs: torch and onnxruntime agree over many carried steps, at odd batch
-sizes."""
+"""The invariant of the exported graphs: onnxruntime agrees with torch over many carried steps, at odd batch sizes."""
 
 from __future__ import annotations
 
@@ -11,22 +10,24 @@ import onnxruntime
 
 from service.bundle import FORECAST, STEP
 from service.model.manifest_file import read_manifest
-from training.export.invariants import TOLERANCE, close, unit_of
+from training.export.invariants.checking import TOLERANCE, close, unit_of
 from training.export.synthetic import sample
 from training.models import Forecaster
 
 INVARIANT = "the exported graphs are the forecaster"
-#: Rows, and for how many steps they are carried.
+#: Batch size -> steps that its rows are carried.
 CARRIED = {1: 100, 7: 300, 256: 50}
-FLOAT32 = 5e-7  # digits of a score, that may lie a thousand scales away
+FLOAT32 = 5e-7  # relative precision of a score, which may be a thousand scales large
 EVERY = 50  # steps between two comparisons of a whole horizon
 
 
 def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int] = CARRIED) -> None:
-    """Bare sessions, no filling up of rows. Raises InvariantBroken."""
+    """Compare bare onnxruntime sessions of the bundle in `directory` with `model`. `carried` maps batch sizes to
+    numbers of steps. Raises InvariantBroken. Broken by random numbers, and by `len(tensor)` for the batch: use
+    `tensor.shape[0]`, which is traced."""
     manifest = read_manifest(directory)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # rows are few: threads would only wait for each other
+    options.intra_op_num_threads = 1  # batches are small: threads would wait for each other
     step = onnxruntime.InferenceSession(str(directory / STEP), options)
     forecast = onnxruntime.InferenceSession(str(directory / FORECAST), options)
     read = [value.name for value in forecast.get_inputs()]
@@ -35,7 +36,7 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
         state = {f"state.{spec.name}": np.zeros((batch, *spec.shape), spec.dtype) for spec in manifest.state}
         expected = model.unroll(values, timestamps, origins=np.arange(0, steps, EVERY).tolist())
         unit = unit_of(expected.scale)
-        unit = unit + (1e4 if manifest.support == "integer" else 0.0)  # one side may round up what the other does not
+        unit = unit + (1e4 if manifest.support == "integer" else 0.0)  # the two may round to different integers
         for t in range(steps):
             where = f"step {t} of {batch} rows"
             feeds = {"value": values[t][:, None], "timestamp": np.full(batch, timestamps[t]), **state}

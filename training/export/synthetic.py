@@ -1,5 +1,4 @@
-"""Streams to hold a forecaster to its invariants with: a daily season, a drift, noise, holes, an outage, late
-starts."""
+"""Synthetic streams for checking invariants: a daily season, a drift, noise, missing values, an outage, late starts."""
 
 from __future__ import annotations
 
@@ -10,9 +9,12 @@ from training.models import Target
 
 
 def sample(target: Target, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """values [steps, count] with a daily season, a drift, noise, ten percent missing and one long outage; timestamps
-    [steps] on the target's grid. Streams start at different times; some begin with nothing. With a support of its own
-    a target gets values that are often zero; counters add them up, and start again once."""
+    """values [steps, count] with a daily season, a drift, ten percent missing and one long outage; timestamps [steps],
+    int64 ms, on the grid of the target.
+
+    Streams start at different times, some of them with missing values. With a support many values are zero; counters
+    add the values up, and reset once.
+    """
     random = np.random.default_rng(seed)
     period = max(2, 86_400_000 // target.interval_ms)
     t = np.arange(steps)

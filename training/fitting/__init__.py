@@ -1,1 +1,1 @@
-"""How weights are found: closed form for linear maps, truncated back-propagation for recurrent cells."""
+"""Fitting: closed form for linear maps, truncated back-propagation for recurrent families, and selection among them."""

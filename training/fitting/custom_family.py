@@ -1,7 +1,7 @@
-"""A family of one's own, `mine.py:Mine` or `package.module:Mine`: loaded, fitted, held to the invariants.
+"""Custom families, `mine.py:Mine` or `package.module:Mine`: loading, fitting, and checking the invariants.
 
-`docs/forecasters.md` says what such a class is. What goes wrong inside it becomes one line (FamilyError), with the way
-through its author's code where it went wrong there.
+`training/models/contract.py` is the contract of such a class. An exception in it becomes a FamilyError of one line,
+with the part of the stack trace that lies in the author's file.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from service.errors import EddycastError, FamilyError
-from training.export.fault_invariants import FAULT_INVARIANTS
-from training.export.invariants import INVARIANTS, bounded_row, shapes
+from training.export.invariants import INVARIANTS
+from training.export.invariants.outputs import bounded_row, shapes
 from training.fitting.problem import Problem
 from training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress
 from training.fitting.residuals import fit_offsets
@@ -30,8 +30,7 @@ from training.models.naive import PointForecaster
 
 @dataclass(frozen=True)
 class CustomFamily:
-    """`name` as given; `file` is where the class stands. The class may have a `fit(problem, schedule)`, a classmethod
-    that gives the fitted forecaster; and a `schedule`, how the gradient fit goes about it."""
+    """A custom family: its `name` as given, its class, and the file of that class."""
 
     name: str
     made: Any  # a class: Mine(target) is a Forecaster
@@ -39,17 +38,18 @@ class CustomFamily:
 
     @property
     def schedule(self) -> Schedule:
+        """Hyperparameters of the gradient fit: the class's `schedule`, or the defaults."""
         own: Schedule = getattr(self.made, "schedule", Schedule())
         return own
 
     @property
     def fits_itself(self) -> bool:
-        """Whether the class has a `fit` of its own, which may want a validation part."""
+        """The class has a classmethod `fit`, which may need a validation part."""
         return getattr(self.made, "fit", None) is not None
 
     @contextmanager
     def at(self, moment: str) -> Iterator[None]:
-        """Whatever is raised inside is the author's to mend."""
+        """Context that turns any other exception into a FamilyError, `moment` being when it happened."""
         try:
             yield
         except EddycastError:
@@ -59,12 +59,12 @@ class CustomFamily:
 
 
 def is_custom(family: str) -> bool:
-    """Whether a family's name is that of a file and a class."""
+    """True for a name that consists of a file or module and a class."""
     return ":" in family
 
 
 def load_custom(family: str) -> CustomFamily:
-    """Raises FamilyError where there is no such file, module or class, and where it cannot be imported."""
+    """Import a custom family. Raises FamilyError if there is no such file, module or class, or the import fails."""
     place, _, name = family.rpartition(":")
     path = Path(place)
     if path.suffix == ".py" and not path.is_file():
@@ -78,10 +78,10 @@ def load_custom(family: str) -> CustomFamily:
     if not isinstance(made, type):
         raise FamilyError(f"{place} has no class {name!r}", "give --family FILE.py:CLASS")
     if not issubclass(made, Forecaster):
-        raise FamilyError(f"{name} in {place} is no Forecaster", "make it a subclass of training.models.Forecaster")
+        raise FamilyError(f"{name} in {place} is not a Forecaster", "make it a subclass of training.models.Forecaster")
     if "family" not in vars(made):
         made.family = name
-    if "revision" not in vars(made):  # that of a class it derives from says nothing of what it changes
+    if "revision" not in vars(made):  # an inherited one does not cover the changes of this class
         made.revision = None
     return CustomFamily(family, made, getattr(module, "__file__", None) or file)
 
@@ -89,15 +89,17 @@ def load_custom(family: str) -> CustomFamily:
 def fit_custom(
     own: CustomFamily, problem: Problem, schedule: Schedule, report: TrainingProgress = no_progress
 ) -> Forecaster:
-    """The fitted forecaster: by its own `fit`, or by gradients if it has anything to learn; a PointForecaster's
-    quantiles then follow from its errors, unless its `fit` has set them."""
+    """Fit a custom family by its own `fit`, or by gradients if it has parameters. A PointForecaster gets its quantiles
+    from its errors, unless its `fit` has set them. Raises FamilyError if the class fails."""
     torch.manual_seed(schedule.seed)
     fit: Callable[[Problem, Schedule], Forecaster] | None = getattr(own.made, "fit", None)
     if fit is not None:
         with own.at("in its fit"):
             fitted = fit(problem, schedule)
         if not isinstance(fitted, Forecaster):
-            raise FamilyError(f"{own.name}: fit gives {type(fitted).__name__}, no Forecaster", "return what was fitted")
+            raise FamilyError(
+                f"{own.name}: fit returned {type(fitted).__name__}, not a Forecaster", "return the fitted forecaster"
+            )
         if isinstance(fitted, PointForecaster) and not fitted.offsets_multi.any():
             fit_offsets(fitted, problem, problem.columns(fitted.memory.spec))
         return fitted.eval()
@@ -114,16 +116,16 @@ def fit_custom(
 
 
 def check_invariants(own: CustomFamily, model: Forecaster, row_limit: int) -> None:
-    """Raises FamilyError (InvariantBroken) at the first invariant that it breaks."""
+    """Raises FamilyError (InvariantBroken) for the first invariant that the forecaster breaks."""
     with own.at("in a check of the invariants"), torch.no_grad():
         bounded_row(model, row_limit)
-        for invariant in (*INVARIANTS, *FAULT_INVARIANTS):
+        for invariant in INVARIANTS:
             if invariant is not bounded_row:
                 invariant(model)
 
 
 def failure(what: str, error: Exception, file: str) -> FamilyError:
-    """One line, of the error that all others follow from, and the way to it from where the author's code begins."""
+    """A FamilyError of one line, from the root cause of `error`, with the stack trace from the author's `file` on."""
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
@@ -135,7 +137,7 @@ def failure(what: str, error: Exception, file: str) -> FamilyError:
 
 
 def _module(path: Path) -> object:
-    """The module in a file, whatever is on the import path."""
+    """The module in a file, which need not be on the import path."""
     spec = importlib.util.spec_from_file_location(f"eddycast_own_{path.stem}", path.resolve())
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
@@ -146,7 +148,7 @@ def _module(path: Path) -> object:
 
 
 def _importable(name: str) -> object:
-    """A module by its name, also from the working directory, as `python -m` finds it."""
+    """A module by name, also from the working directory, as `python -m` finds it."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     return importlib.import_module(name)

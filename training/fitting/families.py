@@ -1,4 +1,4 @@
-"""From a family's name to a fitted forecaster."""
+"""From the name of a family to a fitted forecaster."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MIXABLE = ("ar", *LATENT)
 
 @dataclass(frozen=True)
 class Plan:
-    """How forecasters are fitted. `linear_path` False = recurrent nets alone; `schedules` by family."""
+    """How the families of one training are fitted; `schedules` returns the hyperparameters of a family by its name."""
 
     lags: int = LAGS
     iterated: bool = False
@@ -52,9 +52,11 @@ class Plan:
 
 
 def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
-    """Fit `family` on the problem's train part, choosing by its validation part. Deterministic for a seed. Raises
-    DataError for a name that is none of FAMILIES, or AUTO (see `training/fitting/selection.py`); FamilyError for a
-    family of one's own, `mine.py:Mine`, that does not load or fails."""
+    """Fit `family` to the train part of a problem, with choices by its validation part. Deterministic for a seed.
+
+    Raises DataError for a name that is not in FAMILIES, and for AUTO (see `training/fitting/selection.py`); FamilyError
+    for a custom family that cannot be loaded or fails.
+    """
     torch.manual_seed(plan.schedules(family).seed)
     if is_custom(family):
         return fit_custom(load_custom(family), problem, plan.schedules(family), plan.report)
@@ -73,7 +75,7 @@ def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
 
 
 def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregression | None) -> Recurrent:
-    """A recurrent family, as a correction of `linear` if there is one."""
+    """A recurrent family, as a correction of `linear` if that is given."""
     torch.manual_seed(plan.schedules(family).seed)
     model: Recurrent = (
         SequenceToSequence(problem.target, linear)
@@ -86,7 +88,7 @@ def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregr
 
 
 def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
-    """Every member by itself, all with one linear path. Raises DataError for members that cannot be mixed."""
+    """Each member fitted by itself, all on the same linear path. Raises DataError for members that cannot be mixed."""
     wrong = [name for name in plan.members if name not in MIXABLE]
     if wrong or len(plan.members) < 2 or len(set(plan.members)) < len(plan.members):
         raise DataError(f"{','.join(plan.members)} cannot be mixed", f"name two or more of {', '.join(MIXABLE)}")
@@ -96,7 +98,7 @@ def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
 
 
 def fit_ar(problem: Problem, lags: int, rates: tuple[float, ...] = RATES) -> LinearAutoregression:
-    """The linear autoregression on so many lags and seasonal tables of these rates."""
+    """The linear autoregression on `lags` past values and seasonal tables of these rates."""
     columns = problem.columns(linear_memory(problem.target, lags, rates))
     return _linear(problem, columns, fit_linear(problem, columns, problem.target.horizon).weights)
 
@@ -107,7 +109,7 @@ def _fit_iterated(problem: Problem, lags: int) -> LinearAutoregression:
 
 
 def _linear(problem: Problem, columns: Columns, maps: NDArray[np.float32]) -> LinearAutoregression:
-    """The forecaster with these maps [features, 1 + horizon], next value first, and quantiles from its own errors."""
+    """A forecaster with the maps [features, 1 + horizon], next value first, and quantiles from its own errors."""
     model = LinearAutoregression(problem.target, columns.spec)
     weights = torch.as_tensor(maps)
     model.weights_one.copy_(weights[:, 0])

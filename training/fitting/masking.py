@@ -1,8 +1,8 @@
-"""Holes that a history does not have, made for training: a forecaster that saw none would not know what to make of the
-first one it meets.
+"""Missing values that a history does not have, added for training: a forecaster that saw none would misread its first
+gap.
 
-Runs of missing values begin anywhere and last from one row to two seasons, short ones as likely as long ones on a
-logarithmic scale: a dropped reading, a night, a weekend.
+Runs of missing values start anywhere and last from one row to two seasons, uniformly on a logarithmic scale: a dropped
+reading, a night, a weekend.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from training.fitting.problem import Problem
 
-SHARE = 0.2  # of all values, about
+SHARE = 0.2  # of all values, approximately
 
 
 def with_masked_runs(problem: Problem, random: np.random.Generator, share: float = SHARE) -> Problem:
-    """The problem as sensors with failures would have told it, each channel with its own."""
+    """The problem with about `share` of its values masked, in each channel independently."""
     longest = 2 * (problem.target.season_steps or 24)
 
     def holed(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,10 +28,10 @@ def with_masked_runs(problem: Problem, random: np.random.Generator, share: float
 
 
 def holes(shape: tuple[int, int], longest: int, share: float, random: np.random.Generator) -> NDArray[np.bool_]:
-    """[T, S], True in about `share` of all places: in runs along time of 1 .. `longest` rows."""
+    """Mask [T, S], True for about `share` of all values, in runs along time of 1 to `longest` rows."""
     rows = np.arange(shape[0])[:, None]
-    mean = longest / np.log(longest + 1) - 0.5  # of a run
-    begun = random.random(shape) < -np.log1p(-share) / mean  # overlaps counted in
+    mean = longest / np.log(longest + 1) - 0.5  # length of a run
+    begun = random.random(shape) < -np.log1p(-share) / mean  # overlaps taken into account
     length = np.where(begun, np.exp(random.random(shape) * np.log(longest + 1)).astype(np.int64), 0)
     until = np.maximum.accumulate(rows + length, axis=0)
     return np.asarray(until > rows)

@@ -1,4 +1,4 @@
-"""A history cut by time into what may be learned from and what only judges."""
+"""The history of one target, cut by time into rows to learn from and rows to choose by."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.models.contract import Target
 from training.models.memory.columns import Columns, unroll_memory
 from training.models.memory.memory import MemorySpec
 
-LONG = 96  # leads: beyond, neighbouring origins are thinned and training draws so many leads at a time
+LONG = 96  # leads: over longer horizons, origins are thinned and training draws this many leads at a time
 LONG_STRIDE = 8
 Choice = TypeVar("Choice")
 WARMUP_SEASONS = 14  # before this much history the memory is too young to learn from
@@ -24,8 +24,14 @@ WARMUP_SEASONS = 14  # before this much history the memory is too young to learn
 
 @dataclass(frozen=True)
 class Problem:
-    """values [T, S] (NaN = missing) on the grid timestamps [T]. Rows before `train_end` teach, rows from there to
-    `validation_end` choose; nothing after that is looked at. An origin is the row after which a forecast is made."""
+    """values [T, S] (NaN = missing) on the grid timestamps [T], int64 ms. Rows before `train_end` teach, rows from
+    there to `validation_end` choose; later rows are never read. An origin is the row after which a forecast is made.
+
+    For a fit in closed form: `columns = problem.columns(model.memory.spec)` is the memory after every row. At `t, s =
+    problem.pairs(problem.train_origins(leads))`, `columns.features(t, s)` are the features of a view, and
+    `(problem.windows(t, s, leads) - columns.x[t, s][:, None]) / columns.scale[t, s][:, None]` the targets in units (NaN
+    = missing; a scale may be 0).
+    """
 
     target: Target
     values: NDArray[np.float64]
@@ -33,36 +39,38 @@ class Problem:
     train_end: int
     validation_end: int
     others: tuple[NDArray[np.float64], ...] = ()  # [T, S] each: the other channels of the same streams
-    choices: dict[Hashable, Any] = field(default_factory=dict)  # what the validation part chose, by what for
-    final: bool = False  # everything teaches, and what was chosen before stands
+    choices: dict[Hashable, Any] = field(default_factory=dict)  # choices of the validation part, by subject
+    final: bool = False  # all rows teach, and earlier choices stand
 
     def chosen(self, what: Hashable, choose: Callable[[], Choice]) -> Choice:
-        """What the validation part chooses; in a last fit, which has none, what it chose in the fit before."""
+        """The choice of the validation part. A final fit has none, and takes the choice that the fit before made for
+        `what`."""
         if not self.final:
             self.choices[what] = choose()
         choice: Choice = self.choices[what]
         return choice
 
     def columns(self, spec: MemorySpec) -> Columns:
-        """The memory of all streams, unrolled, with those of the other channels beside it."""
+        """The unrolled memory of all streams, with the memories of the other channels beside it."""
         return replace(unroll_memory(spec, self.values, self.timestamps), beside=self.beside)
 
     @cached_property
     def beside(self) -> tuple[Columns, ...]:
-        """The memories of the other channels, unrolled."""
+        """The unrolled light memories of the other channels."""
         light = light_memory(self.target.interval_ms, self.target.season_steps)
         return tuple(unroll_memory(light, values, self.timestamps) for values in self.others)
 
     @cached_property
     def unit(self) -> NDArray[np.float64]:
-        """[S] standard deviation of the train part: makes streams of different units weigh alike in a loss."""
+        """Standard deviation of each stream in the train part, [S]: streams of different units weigh alike in a
+        loss."""
         train = self.values[: self.train_end]
         spread = np.nanstd(np.where(np.isnan(train).all(0), 0.0, train), 0)
         return np.where(np.isfinite(spread) & (spread > 0), spread, np.inf)
 
     @cached_property
     def means(self) -> NDArray[np.float64]:
-        """[T, S] the mean of what was observed in the block of slots that ends with each row: what leads are of."""
+        """Means of the observed values in the block that ends with each row, [T, S]: the targets of the leads."""
         return trailing_means(self.values.T, self.target.block).T
 
     @property
@@ -71,12 +79,13 @@ class Problem:
         return min(WARMUP_SEASONS * (self.target.season_steps or 24), self.train_end // 4)
 
     def train_origins(self, leads: int) -> NDArray[np.int64]:
-        """Origins whose targets up to `leads` ahead all lie in the train part."""
+        """Origins whose targets up to `leads` all lie in the train part."""
         return np.arange(self.warmup, self.train_end - leads * self.target.block)
 
     def validation_origins(self, leads: int, most: int = 4096) -> NDArray[np.int64]:
         """Origins whose targets lie in the validation part: every n-th if there are more than `most`, and every
-        LONG_STRIDE-th if they reach beyond LONG rows (neighbouring origins then share nearly all of their targets)."""
+        LONG_STRIDE-th if they reach beyond LONG rows, since neighbouring origins then share nearly all of their
+        targets."""
         reach = leads * self.target.block
         origins = np.arange(self.train_end - 1, self.validation_end - reach)
         return origins[:: max(-(-len(origins) // most), LONG_STRIDE if reach > LONG else 1)]
@@ -84,13 +93,14 @@ class Problem:
     def windows(
         self, origins: NDArray[np.int64], streams: NDArray[np.int64], leads: int | NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """What came after each (origin, stream): [n, leads], for all leads or for those given (0 = the first)."""
+        """Targets of each (origin, stream), [n, leads]: the first `leads`, or those at an array of indices (0 = the
+        first)."""
         ahead = self.target.block * (1 + (np.arange(leads) if isinstance(leads, int) else leads))
         after: NDArray[np.float64] = self.means[origins[:, None] + ahead, streams[:, None]]
         return after
 
     def next(self, origins: NDArray[np.int64], streams: NDArray[np.int64]) -> NDArray[np.float64]:
-        """[n, 1] the next value of each (origin, stream), whatever the grid of the horizon."""
+        """The next value of each (origin, stream), [n, 1], on the grid of values."""
         return self.values[origins + 1, streams][:, None]
 
     def pairs(self, origins: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,10 +1,10 @@
 """Truncated back-propagation through time over contiguous pieces of streams (pinball loss, AdamW, one cycle).
 
-A piece starts at a random position from a zero hidden state; its first `burn_in` updates only warm the state and
-carry no loss (Dive into Deep Learning, "Backpropagation Through Time"). Of a phase bank a piece is the turns of one
-of its states. Over long horizons every batch draws some of the leads. Half of the batches see a twin of the history
-with runs of values taken out (`training/fitting/masking.py`) and are judged by what truly came. Validation carries the
-state through all history.
+A piece starts at a random position from a zero hidden state. Its first `burn_in` updates only warm the state and carry
+no loss (Dive into Deep Learning, "Backpropagation Through Time"). For a phase bank, a piece holds the updates of one of
+its states. Over long horizons each batch draws some of the leads. Half of the batches see a copy of the history with
+masked runs (`training/fitting/masking.py`), with the true values as targets. Validation carries the state through all
+history.
 """
 
 from __future__ import annotations
@@ -31,54 +31,55 @@ from training.models.seq2seq import SEQ2SEQ
 from training.models.unrolling import view_of
 
 ONE_STEP_SHARE = 0.2  # of the loss
-CELLS = 250_000  # forecasts (of all quantiles) judged at a time
+FORECASTS = 250_000  # scored at a time
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a recurrent forecaster is trained; lengths in updates of a state."""
+    """Hyperparameters of a gradient fit; lengths are in updates of a hidden state."""
 
     piece: int = 336
     burn_in: int = 144
     batch: int = 16
     epochs: int = 10
     iterations: int = 100  # an epoch
-    cells: int = 98_304  # forecasts (of all quantiles) a batch learns from: neighbouring moments say nearly the same
+    cells: int = 98_304  # forecasts per batch to learn from: neighbouring moments add little
     learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     patience: int = 3
     clip: float = 1.0
     seed: int = 0
-    masked: float = 0.5  # the share of batches that see the history with holes
-    taught: float = 0.0  # the share of training over which teacher forcing fades out (and none is given up)
+    masked: float = 0.5  # share of batches that see the history with masked runs
+    taught: float = 0.0  # share of training over which teacher forcing fades out, without early stopping
 
 
-#: A bank's states see few updates each, and every update saw `stride` values.
+#: The states of a bank have few updates each, and every update covers `stride` values.
 DILATED = Schedule(piece=50, burn_in=15, learning_rate=2e-3)
-#: A decoder takes as long for a lead as an encoder for a value.
+#: A decoder takes as long for a lead as the encoder for a value.
 DECODED = Schedule(iterations=40, cells=24_576, learning_rate=2e-3, taught=0.5)
 
 
 def schedule_of(family: str) -> Schedule:
-    """What a family is trained by unless told otherwise."""
+    """The default hyperparameters of a family."""
     return {DILATED_GRU: DILATED, SEQ2SEQ: DECODED}.get(family, Schedule())
 
 
-#: Called after every iteration with (iterations done, iterations in all, loss of the last one, best validation loss).
+#: Callable (iterations done, iterations in total, last loss, best validation loss), called after every iteration.
 TrainingProgress = Callable[[int, int, float, float], None]
 
 
 def no_progress(done: int, total: int, loss: float, best: float) -> None:
-    """Say nothing."""
+    """Ignore the progress."""
 
 
 def fit_recurrent(
     model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule, report: TrainingProgress = no_progress
 ) -> float:
-    """Train `model` in place; returns the best validation loss (pinball, in the streams' units), whose weights stay.
+    """Train `model` in place, and return the best validation loss (pinball, in the streams' units), whose weights are
+    kept.
 
-    ctrl-C ends the training early and keeps the best weights so far. A last fit on everything goes on for as many
-    epochs as were best before, and has no loss to return (NaN).
+    ctrl-C ends the training early with the best weights so far. A final fit on everything runs for the number of epochs
+    that was best before, and returns NaN.
     """
     torch.manual_seed(schedule.seed)
     schedule = _fitted(schedule, problem, _latent(model).stride)
@@ -131,14 +132,14 @@ def _latent(model: Forecaster) -> Carried:
 
 
 def _fitted(schedule: Schedule, problem: Problem, stride: int) -> Schedule:
-    """Shorter pieces where the history is short."""
+    """The schedule with shorter pieces for a short history."""
     room = (problem.train_end - problem.target.reach - problem.warmup) // stride
     piece = max(2, min(schedule.piece, room // 2))
     return replace(schedule, piece=piece, burn_in=min(schedule.burn_in, piece // 2))
 
 
 class _Pieces:
-    """Draws batches of contiguous pieces of the train part and gives their loss."""
+    """Draws batches of contiguous pieces from the train part and computes their loss."""
 
     def __init__(self, model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule) -> None:
         self.model, self.problem, self.schedule = model, problem, schedule
@@ -155,7 +156,7 @@ class _Pieces:
         self.rows = max(1, schedule.cells // leads)
 
     def loss(self, done: float) -> Tensor:
-        """Of one batch, after a share `done` of the training."""
+        """The loss of one batch, after a share `done` of the training."""
         plan, target = self.schedule, self.problem.target
         columns, inputs = self.holed if self.random.random() < plan.masked else self.whole
         start = self.random.integers(self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch)
@@ -183,9 +184,9 @@ def _losses(
     leads: NDArray[np.int64] | None = None,
     shown: NDArray[np.bool_] | None = None,
 ) -> Tensor:
-    """Pinball losses in the streams' units, summed over observed targets, and their number: [2, leads + 1], of the
-    horizon (or some leads of it), then of one step ahead. `shown` [n, horizon]: which of its targets a decoder may
-    read, for the lead after them."""
+    """Pinball losses in the streams' units, summed over observed targets, and the number of targets, [2, leads + 1]: of
+    the horizon or of some `leads`, then of one step ahead. `shown` [n, horizon] marks the targets that a decoder may
+    read."""
     scale = columns.scale[t, s]
     unit = np.where(scale > 0, scale, 1.0)[:, None]
     drawn = np.arange(model.target.horizon) if leads is None else leads
@@ -204,8 +205,8 @@ def _losses(
 
 
 def _mean(losses: Tensor) -> Tensor:
-    """The loss of `_losses` [2, leads + 1]: the mean over the leads that had a target, each of them the mean over its
-    own targets, and a share for one step ahead. A lead that is seldom observed so counts as much as any other."""
+    """The scalar loss of `_losses` [2, leads + 1]: the mean over leads of the mean over each lead's targets, and
+    ONE_STEP_SHARE for one step ahead. A lead that is seldom observed counts as much as any other."""
     total, observed = losses
     mean = total / observed.clamp(min=1)
     multi = mean[:-1].sum() / (observed[:-1] > 0).sum().clamp(min=1)
@@ -216,10 +217,12 @@ def _mean(losses: Tensor) -> Tensor:
 def _pinball(
     quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[float, ...], end: Tensor | None = None
 ) -> Tensor:
-    """quantiles [n, leads, Q], came [n, leads] (NaN = missing), weight [n]. `end` [n, 1]: where a support ends, which
-    quantiles below are moved to when they are emitted; so a target that lies there is met by all of them (Powell, 1986,
-    whose gradient for other targets would be lost where a quantile is below: those are judged as if it were not). By
-    lead: the sum over observed targets, and their number, [2, leads]."""
+    """By lead, the sum of losses over observed targets, and the number of these, [2, leads], for quantiles [n, leads,
+    Q], targets [n, leads] (NaN = missing) and weights [n].
+
+    `end` [n, 1] is the end of a support, to which lower quantiles are moved when they are emitted: a target there is
+    met by all of them (Powell, 1986). For other targets quantiles are not moved, since their gradient would be lost.
+    """
     if end is not None:
         quantiles = torch.where((came <= end)[:, :, None], quantiles.maximum(end[:, :, None]), quantiles)
     observed = ~torch.isnan(came)
@@ -230,14 +233,16 @@ def _pinball(
 
 @torch.no_grad()
 def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> float:
-    """The loss on the validation part, the hidden state carried from the first row. A decoder is judged at every
-    LONG_STRIDE-th origin: it would spend more time on this than on learning."""
+    """The loss on the validation part, with the hidden state carried from the first row. A decoder is scored at every
+    LONG_STRIDE-th origin, since it would otherwise take longer than training."""
     model.eval()
     hidden = model.scan(columns)
     losses = torch.zeros(2, problem.target.horizon + 1)
     origins = problem.validation_origins(problem.target.horizon)
     origins = origins if model.reads_at_once else origins[::LONG_STRIDE]
-    for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * problem.target.horizon // CELLS):
+    for chunk in np.array_split(
+        origins, 1 + origins.size * problem.values.shape[1] * problem.target.horizon // FORECASTS
+    ):
         if len(chunk):
             t, s = problem.pairs(chunk)
             losses += _losses(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)

@@ -1,4 +1,4 @@
-"""Quantiles for a point forecaster, from its own errors on the validation part in running scales."""
+"""Quantiles of a point forecaster, from its own errors on the validation part in running scales."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from training.models.unrolling import view_of
 
 @torch.no_grad()
 def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> None:
-    """Set the model's offsets to the quantiles of its errors per lead; the median stays the point forecast.
-    Raises DataError where there are no errors."""
+    """Set the offsets of `model` to the quantiles of its errors, lead by lead; the median stays the point forecast.
+    Raises DataError if there are no errors."""
     key = ("offsets", model.family, columns.spec)
     offsets = problem.chosen(key, lambda: _offsets(_errors(model, problem, columns), model.target.quantiles))
     model.offsets_one.copy_(torch.as_tensor(offsets[0]))
@@ -24,7 +24,7 @@ def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> N
 
 
 def _errors(model: PointForecaster, problem: Problem, columns: Columns) -> NDArray[np.float64]:
-    """[n, 1 + horizon] errors on the validation part in running scales, of the next value and of every lead."""
+    """Errors on the validation part in running scales, [n, 1 + horizon]: of the next value, then of every lead."""
     horizon, hidden = model.target.horizon, model.scan(columns)
     errors = []
     for chunk in np.array_split(problem.validation_origins(horizon), 16):
@@ -46,8 +46,8 @@ def _errors(model: PointForecaster, problem: Problem, columns: Columns) -> NDArr
 
 
 def _offsets(errors: NDArray[np.float64], levels: tuple[float, ...]) -> NDArray[np.float32]:
-    """errors [n, leads] (NaN = no target) -> [leads, quantiles]: below zero under the median, above it over. A
-    lead without any target has the quantiles of the nearest one that has some."""
+    """Quantiles [leads, quantiles] of errors [n, leads] (NaN = no target), at most zero below the median and at least
+    zero above. A lead without a target has the quantiles of the nearest lead with one."""
     seen = np.flatnonzero(~np.isnan(errors).all(axis=0))
     nearest = np.abs(np.arange(errors.shape[1])[:, None] - seen).argmin(axis=1)
     quantiles = np.nanquantile(errors[:, seen], levels, axis=0).T[nearest]

@@ -1,8 +1,8 @@
-"""Ridge regression in closed form, lead by lead; its strength is chosen by validation for groups of leads.
+"""Ridge regression in closed form, lead by lead; validation chooses its strength for groups of leads.
 
-Every lead learns from the rows in which its own target was observed. Rows are weighed so that every stream counts in
-units of its own standard deviation. Features are divided by their root mean square first, so one strength fits all
-(Hoerl and Kennard, 1970).
+Every lead learns from the rows in which its own target was observed. Rows are weighted so that every stream counts in
+units of its own standard deviation. Features are divided by their root mean square first, so that one strength suits
+all of them (Hoerl and Kennard, 1970).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from training.fitting.problem import Problem
 from training.models.memory.columns import Columns
 
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)  # shares of the number of rows
-GROUP_ENDS = (1, 6, 24, 48, 96, 192, 336, 720)  # leads that share a strength
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)  # in shares of the number of rows
+GROUP_ENDS = (1, 6, 24, 48, 96, 192, 336, 720)  # groups of leads that share a strength
 CHUNK = 512  # origins
-GRAM_CELLS = 32_000_000  # of the sums held at a time (8 bytes each), where every target has rows of its own
+GRAM_CELLS = 32_000_000  # numbers (8 bytes each) held at a time, where every target has its own rows
 
 
 @dataclass(frozen=True)
 class LinearMap:
-    """weights [features, 1 + leads] from features to the next value and to the leads, all in running scales; the
-    strength chosen for each."""
+    """Weights [features, 1 + leads] from features to the next value and to the leads, in units, and the strength of
+    each."""
 
     weights: NDArray[np.float32]
     strengths: NDArray[np.float64]
@@ -33,7 +33,7 @@ class LinearMap:
 
 @dataclass
 class Moments:
-    """Sums of products over rows: features with features, and features with targets."""
+    """Sums of products over rows: features with features, features with targets."""
 
     gram: NDArray[np.float64]
     cross: NDArray[np.float64]
@@ -41,7 +41,7 @@ class Moments:
 
 
 def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
-    """Fit the next value and every lead 1 .. `leads` on the train part, choose strengths on the validation part."""
+    """Fit the next value and the leads 1 .. `leads` on the train part, with strengths chosen on the validation part."""
     groups = [(0, 1), *((1 + lo, 1 + hi) for lo, hi in lead_groups(leads))]
     solved = np.zeros((len(STRENGTHS), columns.size, 1 + leads), np.float32)
     for block in _blocks(problem, columns.size, 1 + leads):
@@ -60,14 +60,14 @@ def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
 
 
 def lead_groups(leads: int) -> list[tuple[int, int]]:
-    """Half-open ranges of lead indices (0 = the first)."""
+    """Half-open ranges of lead indices (0 = the first) that share a strength."""
     ends = [end for end in GROUP_ENDS if end < leads] + [leads]
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def _blocks(problem: Problem, size: int, targets: int) -> Iterator[slice]:
-    """Targets taken in one pass over the rows. Without holes they all have the same rows, and so the same sums over
-    products of `size` features; with holes each has its own, and GRAM_CELLS bounds how many are held."""
+    """Targets of one pass over the rows. Without missing values all targets share the rows and the sums of products of
+    `size` features; otherwise each target has its own, and GRAM_CELLS bounds the number held at a time."""
     whole = not np.isnan(problem.values[: problem.train_end]).any()
     most = targets if whole else max(1, GRAM_CELLS // size**2)
     yield from (slice(start, min(start + most, targets)) for start in range(0, targets, most))
@@ -76,7 +76,7 @@ def _blocks(problem: Problem, size: int, targets: int) -> Iterator[slice]:
 def _rows(
     problem: Problem, columns: Columns, origins: NDArray[np.int64], leads: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Chunks of features [n, features] and targets [n, 1 + leads], both in the streams' units."""
+    """Chunks of features [n, features] and targets [n, 1 + leads], in the streams' units."""
     for chunk in np.array_split(origins, max(1, len(origins) // CHUNK)):
         t, s = problem.pairs(chunk)
         unit = problem.unit[s]
@@ -90,8 +90,8 @@ def _rows(
 def _train_moments(
     problem: Problem, columns: Columns, block: slice, leads: int
 ) -> Iterator[tuple[NDArray[np.int64], Moments]]:
-    """The targets of `block` that were observed in the same rows [targets], and the sums over those rows. A row counts
-    for a target where that one was observed, whatever of the others was: a sensor may be silent at night."""
+    """Groups of targets of `block` that were observed in the same rows, [targets], and the sums over those rows. A row
+    counts for a target that was observed in it, whatever is missing of the others."""
     places, size = np.arange(block.start, block.stop), columns.size
     whole, lacking = Moments(np.zeros((size, size)), np.zeros((size, len(places)))), _Lacking(size, len(places))
     for x, y in _rows(problem, columns, problem.train_origins(leads), leads):
@@ -110,7 +110,7 @@ def _train_moments(
 
 
 class _Lacking:
-    """For each of `count` targets the rows in which it was not observed: their number and their sums of products."""
+    """The rows in which each of `count` targets was missing: their number and their sums of products."""
 
     def __init__(self, size: int, count: int) -> None:
         self.size = size
@@ -118,7 +118,7 @@ class _Lacking:
         self.gram: dict[int, NDArray[np.float64]] = {}
 
     def add(self, x: NDArray[np.float32], whole: NDArray[np.float32], missing: NDArray[np.bool_]) -> None:
-        """Rows x [n, features] with x'x = `whole`, where targets [n, count] are `missing`. Neighbouring leads often
+        """Add rows x [n, features] with x'x = `whole`, in which targets [n, count] are `missing`. Neighbouring leads
         lack nearly the same rows, so sums follow from those of the lead before where that is less work."""
         self.rows += missing.sum(0)
         before, gram = np.zeros(len(x), bool), np.zeros_like(whole)
@@ -134,7 +134,7 @@ class _Lacking:
 
 
 def solve(moments: Moments, strength: float) -> NDArray[np.float64]:
-    """[features, targets]: the map of least squares, with a penalty of `strength` a row on every scaled weight."""
+    """Least-squares map [features, targets], with a penalty of `strength` per row on every scaled weight."""
     rms = np.sqrt(np.maximum(np.diag(moments.gram), 0.0) / max(moments.rows, 1))
     rms = np.where(rms > 0, rms, 1.0)
     scaled = moments.gram / np.outer(rms, rms)
@@ -143,8 +143,8 @@ def solve(moments: Moments, strength: float) -> NDArray[np.float64]:
 
 
 def _validation_errors(problem: Problem, columns: Columns, solved: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean squared error [strengths, targets] on the validation part over the rows where each target was observed; 0
-    where it never was. `solved` [strengths, features, targets]."""
+    """Mean squared errors [strengths, targets] of the maps `solved` [strengths, features, targets] on the validation
+    part, over the rows in which each target was observed; 0 where it never was."""
     strengths, _, targets = solved.shape
     errors, rows = np.zeros((strengths, targets)), np.zeros(targets)
     for x, y in _rows(problem, columns, problem.validation_origins(targets - 1), targets - 1):

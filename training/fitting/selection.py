@@ -1,9 +1,8 @@
-"""`auto`: the cheap families are fitted one after the other, and the best on the validation part is kept.
+"""Selection of a family (`auto`): the cheap families are fitted one after the other, and the best on the validation
+part is kept. The linear autoregression is fitted with two memories; the recurrent families use the better one.
 
-The linear autoregression comes with two memories; the better one's is that of the recurrent families too.
-
-Judged by the weighted quantile loss. A point forecaster has its quantiles from its errors on that same part,
-so it is judged crosswise: quantiles from one half of the validation part, loss on the other.
+Candidates are compared by weighted quantile loss. A point forecaster takes its quantiles from its errors on the
+validation part, so it is scored crosswise: quantiles from one half of that part, loss on the other.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ Fit = Callable[[Problem], Forecaster]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One that was fitted: its weighted quantile loss on the validation part, how long it took, and how the like is
-    fitted to another problem."""
+    """A fitted forecaster with its weighted quantile loss on the validation part, and a way to fit it to another
+    problem."""
 
     model: Forecaster
     wql: float
@@ -43,14 +42,13 @@ class Candidate:
 
 
 def fit_auto(problem: Problem, plan: Plan, budget_s: float | None = None) -> list[Candidate]:
-    """All candidates, best first; after `budget_s` seconds no further one is begun (the baselines and `ar` always
-    are)."""
+    """All candidates, best first. No further one starts after `budget_s` seconds; the baselines and `ar` always run."""
     fitted = list(_candidates(problem, plan, budget_s))
     return sorted(fitted, key=lambda one: one.wql if np.isfinite(one.wql) else np.inf)
 
 
 def reason(candidates: list[Candidate]) -> str:
-    """Why the first of `candidates` is kept, in a line."""
+    """One line about why the first of `candidates` is kept."""
     kept = candidates[0].model.family
     return f"{kept}: smallest weighted quantile loss on the validation part: {', '.join(map(str, candidates))}"
 
@@ -95,10 +93,10 @@ def _mixed(latent: Callable[[str, Problem], Forecaster], whole: Problem) -> Mixt
 
 
 def validation_wql(model: Forecaster, problem: Problem) -> float:
-    """Mean over the two halves of the validation part (or over all of it, where a half has too few origins)."""
+    """Mean loss over the two halves of the validation part, or over all of it if a half has too few origins."""
     columns = problem.columns(model.memory.spec)
     middle = (problem.train_end + problem.validation_end) // 2
-    apart = replace(problem, choices={})  # what a half would choose is not what the whole part chose
+    apart = replace(problem, choices={})  # the choices of a half are not those of the whole part
     first, second = replace(apart, validation_end=middle), replace(apart, train_end=middle)
     if middle - problem.train_end < 2 * problem.target.reach:
         return validation_score(model, problem, columns).wql

@@ -1,8 +1,8 @@
-"""Suspect readings in training: what a forecaster will hold back in service teaches it nothing either.
+"""Suspect readings in training: readings that a forecaster would hold back in service are not learned from either.
 
-A linear autoregression is fitted on all readings, judges them as the graph will
-(`training/models/memory/suspects.py`), and is fitted again on what is left, until it holds back the same. Its memory
-takes a new level as the old one, moved, and so do the families that are fitted after it.
+A linear autoregression is fitted to all readings, judges them as the graph will (`training/models/memory/suspects.py`),
+and is fitted again to the rest until it holds back the same readings. A new level reaches the memory as the old one,
+moved, here and in every family that is fitted afterwards.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from training.fitting.problem import Problem
 from training.models.linear import LIGHT_LAGS, LIGHT_RATES
 
 ROUNDS = 3
-PASSES = 8  # of a judgement: what is left then is a history of faults
-NAMED = 3  # streams
+PASSES = 8  # over the readings, at most; a history that needs more consists of faults
+NAMED = 3  # streams named in the remark
 
 
 def screened(problem: Problem) -> tuple[Problem, NDArray[np.bool_]]:
-    """The problem as a forecaster will take it, and the readings [T, S] that it holds back. A history that a linear
-    autoregression cannot be fitted on is taken as it is."""
+    """The problem without suspect readings, and the readings [T, S] held back. A history that no linear autoregression
+    can be fitted to is returned unchanged."""
     given, held = problem, np.zeros(problem.values.shape, bool)
     for _ in range(ROUNDS):
         try:
@@ -41,7 +41,8 @@ def screened(problem: Problem) -> tuple[Problem, NDArray[np.bool_]]:
 
 
 def suspects_note(held: NDArray[np.bool_], streams: list[str], timestamps: NDArray[np.int64]) -> str:
-    """How many readings [T, S] are held back, and where; nothing where none is."""
+    """A remark about the readings [T, S] held back, with the streams that have most of them; empty if there are
+    none."""
     counts = held.sum(0)
     if not counts.any():
         return ""

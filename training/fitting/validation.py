@@ -1,4 +1,4 @@
-"""How good a fitted forecaster is on the validation part: what families are chosen by."""
+"""The score of a fitted forecaster on the validation part, by which families are compared."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from training.models.memory.units import Frame
 from training.models.quantiles.support import confine
 from training.models.unrolling import view_of
 
-CELLS = 250_000  # forecasts (of all quantiles) judged at a time
+FORECASTS = 250_000  # scored at a time
 
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """Over all leads of the validation origins, every stream z-scored by its mean and deviation in the train part."""
+    """Scores over all leads of the validation origins, every stream z-scored by its mean and deviation in the train
+    part; NaN without any target."""
 
     wql: float  # weighted quantile loss: mean over levels of sum 2 pinball / sum |y|
     mse: float  # of the median
@@ -29,7 +30,7 @@ class ValidationScore:
 
 @torch.no_grad()
 def validation_score(model: Forecaster, problem: Problem, columns: Columns | None = None) -> ValidationScore:
-    """Judge `model` on the validation part, its hidden state carried from the first row. NaN without any target."""
+    """Score `model` on the validation part, its hidden state carried from the first row."""
     model.eval()
     columns = columns or problem.columns(model.memory.spec)
     hidden, horizon = model.scan(columns), problem.target.horizon
@@ -37,7 +38,7 @@ def validation_score(model: Forecaster, problem: Problem, columns: Columns | Non
     centre = _means(problem)
     sums = np.zeros(4)  # pinball, size, squared error, targets
     origins = problem.validation_origins(horizon)
-    for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * horizon // CELLS):
+    for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * horizon // FORECASTS):
         t, s = problem.pairs(chunk)
         unit, came = problem.unit[s][:, None], problem.windows(t, s, horizon)
         view = view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)])
@@ -57,7 +58,7 @@ def validation_score(model: Forecaster, problem: Problem, columns: Columns | Non
 
 
 def _means(problem: Problem) -> NDArray[np.float64]:
-    """[S] the mean of each stream in the train part; 0 without a value."""
+    """Mean of each stream in the train part, [S]; 0 without a value."""
     train = problem.values[: problem.train_end]
     observed = ~np.isnan(train)
     return np.asarray(np.where(observed, train, 0.0).sum(0) / np.maximum(observed.sum(0), 1))

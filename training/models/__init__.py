@@ -1,4 +1,4 @@
-"""Forecasters: what each family remembers and how its quantiles follow from that."""
+"""Forecasters: the contract of a family, the parts that all families share, and the built-in families."""
 
 from training.models.cells import Cell
 from training.models.contract import StepOutput, Target, Unrolled, View

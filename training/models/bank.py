@@ -1,8 +1,8 @@
-"""A phase bank: many hidden states a stream, taking turns (a dilated recurrence; Chang et al., 2017).
+"""A phase bank: many hidden states per stream that are updated in turn (a dilated recurrence; Chang et al., 2017).
 
-The state of `stride` steps ago is updated with the values that came since. A state so sees every value, but moves
-once in `stride` steps: a week of hours is seven updates, and what a state learned a week ago is still there (a
-segment-wise recurrence as SegRNN's, Lin et al., 2023, here carried from observation to observation).
+Each step updates the state of `stride` steps ago with the values that came since. So every state sees every value but
+moves once in `stride` steps: a week of hours is seven updates, and the state still holds what it learned a week ago (a
+segment-wise recurrence as in SegRNN, Lin et al., 2023, carried from observation to observation).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MOST_STATES = 24
 
 
 def stride_of(spec: MemorySpec) -> int:
-    """The longest stride that fits whole into a season, within the lags that are held and MOST_STATES."""
+    """The longest stride that divides the season, within the lags of the memory and MOST_STATES."""
     most = min(MOST_STATES, spec.lags)
     season = spec.season_steps or most
     return next(stride for stride in range(most, 0, -1) if season % stride == 0)
 
 
 class PhaseBank(Latent):
-    """`hidden` [batch, stride, units] is a queue: the first entry is updated next, the last is the newest."""
+    """`hidden` [batch, stride, units] is a queue: the first entry is updated next, the last one is the newest."""
 
     def __init__(self, cell: str, memory: MemorySpec, units: int, others: int = 0) -> None:
         stride = stride_of(memory)
@@ -60,8 +60,8 @@ class PhaseBank(Latent):
 
 
 def segment_inputs(segment: Tensor, level: Tensor, spread: Tensor) -> Tensor:
-    """The values since the state's last update [..., stride]: their shape about their mean, and that mean about the
-    level; [..., stride + 1] f32 in running scales."""
+    """The values [..., stride] since the state's last update, as their shape around their mean and that mean relative
+    to the level: [..., stride + 1] float32 in units."""
     mean = segment.mean(-1, keepdim=True)
     columns = torch.cat([segment - mean, mean - level[..., 1:2]], -1) / safe(scale_of(spread))[..., None]
     return columns.clamp(-INPUT_BOUND, INPUT_BOUND).float()

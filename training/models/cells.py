@@ -1,5 +1,5 @@
-"""Recurrent cells that run a whole sequence fast (torch's fused kernels, for training) and a single step as plain
-matrix products of the same weights (for export: faster in onnxruntime than its recurrent operators)."""
+"""Recurrent cells with two forms of the same weights: a whole sequence by torch's fused kernels, for training, and one
+step as plain matrix products, for export (faster in onnxruntime than its recurrent operators)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from training.models.tensor_state import TensorState
 
 
 class Cell(nn.Module):
-    """A recurrent cell of `units` units fed with vectors of the same length."""
+    """A recurrent cell of `units` units, whose inputs have the same length; `tensors` names the tensors of its
+    state."""
 
     tensors: tuple[str, ...] = ("hidden",)
 
@@ -22,11 +23,11 @@ class Cell(nn.Module):
         self.units = units
 
     def advance(self, inputs: Tensor, state: TensorState) -> TensorState:
-        """One step: inputs [batch, units], the state's tensors [batch, units] each."""
-        raise NotImplementedError(f"{type(self).__name__} must advance by one step")
+        """The state after one step, from inputs [batch, units] and the state before, [batch, units] a tensor."""
+        raise NotImplementedError(f"{type(self).__name__} must implement advance")
 
     def scan(self, inputs: Tensor) -> Tensor:
-        """inputs [batch, T, units] from a zero state -> hidden [batch, T, units]."""
+        """Hidden states [batch, T, units] of inputs [batch, T, units], from a zero state."""
         state = {name: inputs.new_zeros(inputs.shape[0], self.units) for name in self.tensors}
         hidden = []
         for step in inputs.unbind(1):
@@ -36,7 +37,7 @@ class Cell(nn.Module):
 
 
 class FusedCell(Cell):
-    """A cell that torch can run through a whole sequence at once."""
+    """A cell that torch runs through a whole sequence at once."""
 
     def __init__(self, units: int, sequence: nn.RNNBase) -> None:
         super().__init__(units)
@@ -46,7 +47,7 @@ class FusedCell(Cell):
         return cast(Tensor, self.sequence(inputs)[0])
 
     def gates(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """The two affine maps of every cell, of the input and of the hidden state."""
+        """The two affine maps of every cell: of the inputs and of the hidden state, [batch, gates * units] each."""
         w = cast("dict[str, Tensor]", dict(self.sequence.named_parameters()))
         from_input = functional.linear(inputs, w["weight_ih_l0"], w["bias_ih_l0"])
         return from_input, functional.linear(hidden, w["weight_hh_l0"], w["bias_hh_l0"])
@@ -75,7 +76,7 @@ class GruCell(FusedCell):
 
 
 def gated(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
-    """The next hidden [batch, units] of a gated recurrent unit, from its two affine maps [batch, 3 units]."""
+    """The next hidden state [batch, units] of a gated recurrent unit, from its two affine maps [batch, 3 units]."""
     (reset_a, update_a, new_a), (reset_b, update_b, new_b) = from_input.chunk(3, 1), from_hidden.chunk(3, 1)
     reset, update = torch.sigmoid(reset_a + reset_b), torch.sigmoid(update_a + update_b)
     new = torch.tanh(new_a + reset * new_b)

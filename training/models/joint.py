@@ -1,7 +1,7 @@
-"""Several channels in, several targets out: a forecaster for each target, which also looks at the other channels.
+"""Several channels in, several targets out: one forecaster for each target, which also reads the other channels.
 
-A target's forecaster has the full memory of its own channel, as if it were alone, and beside it the light memories of
-the other channels (`training/models/channels.py`), which all targets share.
+The forecaster of a target has the full memory of its own channel. Beside it are light memories of the other channels
+(`training/models/channels.py`), which all targets share.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from training.models.tensor_state import TensorState, part_of, prefixed
 
 
 class Joint(nn.Module):
-    """`parts` forecast the channels `at`, one each, of `channels` in all; they agree in what is forecast."""
+    """Forecasters `parts` of the channels `at`, one each, of `channels` in all. Raises ValueError unless all parts have
+    the same target."""
 
     def __init__(self, parts: Sequence[Forecaster], at: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -44,22 +45,22 @@ class Joint(nn.Module):
 
     @property
     def family(self) -> str:
-        """That of the parts; those of all where `auto` chose several."""
+        """The family of the parts, joined by + where `auto` chose several."""
         return "+".join(dict.fromkeys(part.family for part in self.parts))
 
     @property
     def span(self) -> int:
-        """Steps over which "lately" is meant."""
+        """Steps of one season, or 24 without one."""
         return self.parts[0].span
 
     def initial_state(self, batch: int) -> TensorState:
-        """All zeros: a stream never seen."""
+        """The state of streams never seen: zeros, [batch, ...] each."""
         lights = {_light(channel): self.light.initial_state(batch) for channel in self.looked_at}
         parts = {_part(place): part.initial_state(batch) for place, part in enumerate(self.parts)}
         return prefixed(lights | parts)
 
     def state_parts(self) -> list[StatePart]:
-        """The parts of the targets, those of one name together; the memories of the other channels are of the core."""
+        """The parts of all targets, joined by name; the memories of the other channels belong to the core."""
         targets = {_part(place): part.state_parts() for place, part in enumerate(self.parts)}
         if not all(targets.values()):
             return []
@@ -67,7 +68,8 @@ class Joint(nn.Module):
         return joined(lights | targets)
 
     def step(self, value: Tensor, timestamp: Tensor, state: TensorState) -> StepOutput:
-        """Consume value [batch, channels] f64 (NaN = missing) of the slot that starts at timestamp [batch] i64, ms."""
+        """Consume value [batch, channels] float64 (NaN = missing) of the slot that starts at timestamp [batch] int64,
+        ms."""
         value = possible(value)
         lights = {
             channel: self.light.update(value[:, channel], timestamp, part_of(_light(channel), state))[0]
@@ -85,7 +87,7 @@ class Joint(nn.Module):
         return StepOutput(prefixed(row), one_step, surprise, scores, anomaly)
 
     def forecast(self, timestamp: Tensor, state: TensorState) -> Tensor:
-        """[batch, horizon, targets, quantiles] f64 for timestamp + (1 .. horizon) forecast intervals."""
+        """Quantiles [batch, horizon, targets, quantiles] float64 for timestamp + (1 .. horizon) forecast intervals."""
         features = {channel: self.light.read(part_of(_light(channel), state)) for channel in self.looked_at}
         forecasts = [
             part.forecast(timestamp, part_of(_part(place), state), _beside(features, at))
@@ -96,8 +98,8 @@ class Joint(nn.Module):
     def unroll(
         self, values: NDArray[np.float64], timestamps: NDArray[np.int64], origins: Sequence[int] | None = None
     ) -> list[Unrolled]:
-        """values [T, S, channels] on the grid timestamps [T] -> for each target what `step` and `forecast` give of it;
-        the surprise is that of its own values alone."""
+        """`step` and `forecast` over values [T, S, channels] on the grid timestamps [T], an `Unrolled` for each target;
+        its surprise is that of its own values alone."""
         values = possible(torch.as_tensor(values)).numpy()
         lights = [unroll_memory(self.light.spec, values[..., channel], timestamps) for channel in range(self.channels)]
         return [
@@ -119,7 +121,7 @@ def _part(place: int) -> str:
 
 
 def _beside(features: dict[int, Tensor], at: int) -> Tensor:
-    """[batch, features] of all channels but `at`, in their order."""
+    """Features [batch, features] of all channels but `at`, in their order."""
     return torch.cat([read for channel, read in features.items() if channel != at], 1)
 
 
@@ -134,7 +136,7 @@ def largest(anomalies: list[Tensor]) -> Tensor:
 
 
 def _summed(surprises: list[Tensor]) -> Tensor:
-    """[batch] the sum over the targets that have a surprise; NaN where none has."""
+    """Sum of the surprises over the targets that have one, [batch]; NaN where none has."""
     stacked = torch.stack(surprises, 1)
     missing = torch.isnan(stacked)
     total = torch.where(missing, 0.0, stacked).sum(1)

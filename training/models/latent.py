@@ -1,7 +1,5 @@
-"""The latent state of a stream: what its memory shows a recurrent cell, step by step.
-
-A class of its own so that a forecaster either has one or has none.
-"""
+"""The hidden state of a stream beside its memory, and the inputs that a recurrent cell gets from the memory. A
+forecaster has one or none."""
 
 from __future__ import annotations
 
@@ -19,13 +17,13 @@ from training.models.memory.memory import Glance, MemorySpec
 from training.models.memory.units import safe, scale_of
 from training.models.tensor_state import TensorState
 
-#: Bounds of what a recurrent cell is shown, in running scales: an outlier must not saturate its state for ever.
+#: Limit of a recurrent cell's inputs, in running scales: an outlier must not saturate its state for ever.
 INPUT_BOUND = 10.0
 
 
 class Carried(nn.Module):
-    """A hidden state beside the memory, carried from step to step: zeros for a stream never seen. With a `stride`
-    over 1, states take turns."""
+    """A hidden state that is carried from step to step beside the memory, zeros for a stream never seen. With a
+    `stride` over 1 it consists of that many states, which are updated in turn."""
 
     stride = 1
 
@@ -34,32 +32,34 @@ class Carried(nn.Module):
         self.units = units
 
     def weights(self) -> dict[str, Tensor]:
-        """All that `advance` has learned: a state goes on under the same weights only."""
+        """The weights that `advance` uses; another model takes the state over only if they are the same to the bit."""
         return dict(self.state_dict())
 
     def initial_state(self, batch: int) -> TensorState:
-        """Zeros, [batch, ...] each."""
-        raise NotImplementedError(f"{type(self).__name__} must say what it carries")
+        """Zeros, [batch, ...] a tensor."""
+        raise NotImplementedError(f"{type(self).__name__} must implement initial_state")
 
     def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
-        """The state after one step: `memory` is the memory after it, `state` holds the own tensors before it."""
-        raise NotImplementedError(f"{type(self).__name__} must advance by one step")
+        """The state after one step: `memory` is the memory after that step, `state` contains the own tensors before
+        it."""
+        raise NotImplementedError(f"{type(self).__name__} must implement advance")
 
     def read(self, state: TensorState) -> Tensor:
-        """What the heads read of the state, [batch, units]."""
-        raise NotImplementedError(f"{type(self).__name__} must be read")
+        """The hidden state that heads see, [batch, units] float32."""
+        raise NotImplementedError(f"{type(self).__name__} must implement read")
 
     def inputs(self, columns: Columns) -> Tensor:
-        """What each step of an unrolled memory shows the state, [T, S, inputs]: to train on."""
-        raise NotImplementedError(f"{type(self).__name__} must say what it is shown")
+        """The inputs of every step of an unrolled memory, [T, S, inputs] float32, for training."""
+        raise NotImplementedError(f"{type(self).__name__} must implement inputs")
 
     def run(self, inputs: Tensor) -> Tensor:
-        """inputs [batch, updates, inputs] from a zero state -> what the heads read, [batch, updates, units]: as
-        `advance` step by step."""
-        raise NotImplementedError(f"{type(self).__name__} must run through a piece of history")
+        """Hidden states [batch, updates, units] for inputs [batch, updates, inputs], from a zero state: `advance` step
+        by step."""
+        raise NotImplementedError(f"{type(self).__name__} must implement run")
 
     def carry(self, inputs: Tensor) -> Tensor:
-        """inputs [batch, T, inputs] from zero states -> hidden [batch, T, units]: `stride` states that take turns."""
+        """Hidden states [batch, T, units] for inputs [batch, T, inputs], from zero states; `stride` states take
+        turns."""
         batch, steps, size = inputs.shape
         rounds = -(-steps // self.stride)
         padded = functional.pad(inputs, (0, 0, 0, rounds * self.stride - steps))
@@ -68,8 +68,8 @@ class Carried(nn.Module):
         return hidden.reshape(batch, rounds * self.stride, self.units)[:, :steps]
 
     def scan(self, columns: Columns) -> Tensor:
-        """Hidden after every step; a stream starts from zero at its first observed value, wherever
-        in the history that is, and is zero before."""
+        """Hidden states after every step of an unrolled memory, [T, S, units] float32; zero until a stream's first
+        observed value, wherever in the history that is."""
         steps = len(columns.timestamps)
         start = np.argmax(columns.count > 0, 0)
         forward = np.minimum(np.arange(steps)[:, None] + start, steps - 1)
@@ -81,7 +81,7 @@ class Carried(nn.Module):
 
 
 class Nothing(Carried):
-    """No hidden state: for what trains forecasters with one and without one alike."""
+    """An empty hidden state, so that forecasters with and without one are trained alike."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -94,22 +94,25 @@ class Nothing(Carried):
 
 
 class Latent(Carried):
-    """h_t = g(h_{t-stride}, x_t), with x_t the memory's columns in running scales, and a few of `others` channels. The
-    cell is one of CELLS by name, or one's own. Raises ValueError for a memory of fewer than two levels."""
+    """A recurrent hidden state h_t = g(h_{t-stride}, x_t), where x_t describes the memory after step t, in units.
+
+    `cell` is a name in CELLS or a `Cell` of your own. `others` is the number of further channels, of which x_t has a
+    few features each. Raises ValueError for a memory with fewer than two half-lives.
+    """
 
     def __init__(
         self, cell: str | Cell, memory: MemorySpec, units: int, inputs: int | None = None, others: int = 0
     ) -> None:
         super().__init__(units)
         if len(memory.half_lives) < 2:
-            raise ValueError("a latent state is shown a near and a slow level: give the memory two half_lives or more")
+            raise ValueError("a latent state reads a near and a slow level: give the memory two half_lives or more")
         self.spec = memory
         self.others = others
         self.embed = nn.Linear((inputs or cell_input_size(memory)) + others * len(SHOWN), units)
         self.cell = CELLS[cell](units) if isinstance(cell, str) else cell
 
     def initial_state(self, batch: int) -> TensorState:
-        """Zeros for every tensor of the cell, [batch, units]."""
+        """Zeros, [batch, units] a tensor of the cell."""
         return {name: torch.zeros(batch, self.units) for name in self.cell.tensors}
 
     def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
@@ -122,7 +125,7 @@ class Latent(Carried):
         return state["hidden"]
 
     def show(self, memory: TensorState, glance: Glance, timestamp: Tensor) -> Tensor:
-        """What the cell is shown of the memory after a step, [batch, inputs]."""
+        """The inputs of the cell after one step, [batch, inputs] float32."""
         x, level, spread = memory["ring"][:, -1], memory["level"], memory["spread"]
         estimates = [glance.seasonal] if glance.second is None else [glance.seasonal, glance.second]
         phases = [phase_of(timestamp, period) for period in self.spec.periods_ms]
@@ -130,7 +133,7 @@ class Latent(Carried):
         return own if glance.beside is None else _with_others(own, shown_of(glance.beside))
 
     def inputs(self, columns: Columns) -> Tensor:
-        """What the cell is shown after every step of an unrolled memory, [T, S, inputs]."""
+        """The inputs of the cell after every step of an unrolled memory, [T, S, inputs] float32."""
         x, estimates = torch.as_tensor(columns.x), [torch.as_tensor(estimate) for estimate in columns.estimates]
         stamps = torch.as_tensor(columns.timestamps)
         phases = [phase_of(stamps, period)[:, None].expand_as(x) for period in self.spec.periods_ms]
@@ -139,7 +142,8 @@ class Latent(Carried):
         return _with_others(own, shown_in(columns)) if columns.beside else own
 
     def run(self, inputs: Tensor) -> Tensor:
-        """One state's updates, inputs [batch, updates, inputs] from a zero state -> hidden [batch, updates, units]."""
+        """Hidden states [batch, updates, units] of one of the states, for inputs [batch, updates, inputs], from
+        zero."""
         return self.cell.scan(functional.relu(self.embed(inputs)))
 
 
@@ -151,9 +155,10 @@ def cell_inputs(
     observed: Tensor,
     phases: Sequence[Tensor],
 ) -> Tensor:
-    """What a recurrent cell is shown [..., 6, 8 or 11], from columns of any leading shape: free of level and units.
+    """Inputs of a recurrent cell [..., 6, 8 or 11] float32, from columns of any leading shape; free of level and unit.
 
-    level [..., half-lives], spread [..., 2 or 4]; of every season its estimate of x and the phase in turns, [...] each.
+    level is [..., half-lives], spread [..., 2 or 4]. `estimates` and `phases` have one entry [...] for every season:
+    its estimate of x in the unit of the data, and its phase in turns.
     """
     scale = safe(scale_of(spread))
     near, slow = level[..., 1], level[..., -1]
@@ -174,20 +179,21 @@ def _with_others(own: Tensor, others: Tensor) -> Tensor:
 
 
 def cell_input_size(spec: MemorySpec) -> int:
+    """Length of `cell_inputs` for a memory."""
     return 6 + 2 * bool(spec.season.bins) + 3 * bool(spec.second.bins)
 
 
 def bounded(columns: Sequence[Tensor]) -> Tensor:
-    """Columns [...] in running scales, side by side and within what a cell is shown: [..., columns] f32."""
+    """Columns [...] in units, stacked and clipped to INPUT_BOUND: [..., columns] float32."""
     return torch.stack(list(columns), -1).clamp(-INPUT_BOUND, INPUT_BOUND).float()
 
 
 def circled(phase: Tensor) -> list[Tensor]:
-    """A phase in turns as a point on the circle: sine and cosine."""
+    """A phase in turns [...] as a point on the circle: its sine and cosine."""
     turn = phase * (2.0 * torch.pi)
     return [torch.sin(turn), torch.cos(turn)]
 
 
 def phase_of(timestamp: Tensor, period_ms: int) -> Tensor:
-    """Where `timestamp` stands in a period, in turns from 0 to 1, f32."""
+    """Position of timestamps [...] in a period, in turns from 0 to 1, float32."""
     return (timestamp.remainder(period_ms).double() / period_ms).float()

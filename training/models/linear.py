@@ -1,8 +1,8 @@
-"""Linear autoregression on a seasonal memory: lags, seasonal tables at several rates, levels at several half-lives.
+"""Linear autoregression on the features of a seasonal memory: lags, seasonal tables at several rates, running means.
 
-All features are relative to the last value and the map has no bias, so f(a*y + b) = a*f(y) + b by construction.
-One map a lead. Either each lead is fitted by itself (`training/fitting/ridge.py`), or a one-step map of lags is fed
-back on itself (`training/fitting/iterated.py`): that is again one linear map a lead, so both are served by this class.
+Features are in units and the map has no bias, so f(a*y + b) = a*f(y) + b by construction. There is one map a lead: each
+is fitted by itself (`training/fitting/ridge.py`), or all follow from a one-step map of lags that is fed back on itself
+(`training/fitting/iterated.py`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from training.recipe import Recipe
 
 LAGS = Recipe.lags
 RATES = (0.5, 0.2, 0.08, 0.03)
-#: A lighter memory: fewer weights, which a short history may teach better.
+#: A lighter memory with fewer weights, for short histories.
 LIGHT_LAGS, LIGHT_RATES = 24, (0.3, 0.06)
 
 
 def linear_memory(target: Target, lags: int = LAGS, rates: tuple[float, ...] = RATES) -> MemorySpec:
-    """The memory that the linear map reads; `rates` are those of the season's tables, if there is a season."""
+    """The memory of the linear map; `rates` are those of the seasonal tables, if there is a season."""
     span = target.season_steps or 24
     rates = rates if target.season_steps else ()
     half_lives = tuple(level * span for level in LEVELS)
@@ -34,12 +34,13 @@ def linear_memory(target: Target, lags: int = LAGS, rates: tuple[float, ...] = R
 
 
 def iterated_memory(target: Target, lags: int) -> MemorySpec:
-    """What the textbook autoregression reads: lags, and the mean of all that was observed in place of a constant."""
+    """The memory of the textbook autoregression: lags, and the mean of all observed values in place of a constant."""
     return MemorySpec(target.interval_ms, target.season_steps, lags, half_lives=(math.inf,))
 
 
 class LinearAutoregression(PointForecaster):
-    """`weights_one` [features], `weights_multi` [features, horizon]: features in, leads out, both in running scales."""
+    """Points in units from features: `weights_one` [features] for the next value, `weights_multi` [features,
+    horizon]."""
 
     family = "ar"
     revision = 1

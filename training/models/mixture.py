@@ -1,7 +1,7 @@
-"""A mixture: the quantiles of several forecasters averaged level by level (Lichtendahl et al., 2013: averaging
-quantiles keeps a forecast sharp where averaging probabilities widens it). Sorted members give a sorted mixture.
+"""A mixture: the quantiles of several forecasters, averaged level by level (Lichtendahl et al., 2013: this keeps a
+forecast sharp, where averaging probabilities widens it). The average of sorted quantiles is sorted.
 
-The members share one memory and its features; each has a latent state of its own under its family's name.
+The members share one memory and its features; each has a hidden state of its own under its family's name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.models.tensor_state import TensorState, part_of, prefixed
 
 
 class SideBySide(Carried):
-    """The latent states of several forecasters: tensors carry a prefix, what the heads read lies end to end."""
+    """The hidden states of several forecasters: tensors carry a prefix, and heads see the states end to end."""
 
     def __init__(self, latents: dict[str, Carried]) -> None:
         super().__init__(sum(latent.units for latent in latents.values()))
@@ -48,7 +48,8 @@ class SideBySide(Carried):
 
 
 class Mixture(Forecaster):
-    """`members` were fitted one by one, on the same memory; a member without a latent state just reads that memory."""
+    """The average of `members`, which were fitted one by one on the same memory. A member without a hidden state reads
+    the memory alone. Raises ValueError for members with different memories or targets."""
 
     family = "mix"
     revision = 1
@@ -84,5 +85,5 @@ class Mixture(Forecaster):
 
 
 def members_of(mixture: Mixture) -> list[Forecaster]:
-    """The forecasters that are mixed, in their order."""
+    """The members of a mixture, in their order."""
     return [member for member in mixture.members if isinstance(member, Forecaster)]

@@ -1,4 +1,4 @@
-"""The baselines, served like any model: the last value, and the value one season before."""
+"""Point forecasters, and the baselines as such: the last value, and the value one season before."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from training.models.memory.units import slot_in_bin
 
 
 class PointForecaster(Forecaster):
-    """A point forecast from memory alone, with quantiles from its own past errors in running scales.
+    """A point forecast without a hidden state; quantiles follow from its own errors on the validation part.
 
-    `offsets_one` [quantiles] and `offsets_multi` [horizon, quantiles] are set by `training/fitting/residuals.py`;
-    the median's offset is zero, so the point forecast is the median.
+    `offsets_one` [quantiles] and `offsets_multi` [horizon, quantiles], in units, are set by
+    `training/fitting/residuals.py`. The offset of the median is zero, so the median is the point forecast.
     """
 
     offsets_one: Tensor
@@ -30,11 +30,11 @@ class PointForecaster(Forecaster):
         self.register_buffer("offsets_multi", torch.zeros(target.horizon, len(target.quantiles)))
 
     def points(self, view: View) -> tuple[Tensor, Tensor]:
-        """One-step [n] and multi-step [n, horizon] points, relative to the anchor in running scales."""
-        raise NotImplementedError(f"{type(self).__name__} must give a point forecast")
+        """The next value [n] and the leads [n, horizon], float32 in units. Implemented by every point forecaster."""
+        raise NotImplementedError(f"{type(self).__name__} must implement points")
 
     def points_at(self, view: View, leads: Sequence[int]) -> Tensor:
-        """The multi-step points at some leads [k], 0 = the first: [n, k]."""
+        """Some of the `leads` [k], 0 = the first: [n, k]."""
         return self.points(view)[1][:, torch.tensor(leads)]
 
     def one_step_units(self, view: View) -> Tensor:
@@ -48,7 +48,7 @@ class PointForecaster(Forecaster):
 
 
 class Naive(PointForecaster):
-    """The last value, for every lead."""
+    """The last value, at every lead."""
 
     family = "naive"
     revision = 1
@@ -62,7 +62,7 @@ class Naive(PointForecaster):
 
 
 class SeasonalNaive(PointForecaster):
-    """The last value seen at the same phase of the season (a bin of it, where the season has over 168 slots)."""
+    """The last value seen at the same phase of the season (in the same bin, for a season of over 168 slots)."""
 
     family = "seasonal_naive"
     revision = 1
@@ -77,7 +77,8 @@ class SeasonalNaive(PointForecaster):
 
 
 def at_phase(table: Tensor, timestamp: Tensor, season: TableSpec, steps: int) -> Tensor:
-    """What a seasonal table [n, bins], ordered as the memory does, holds for each of the next slots: [n, steps]."""
+    """Entries of a seasonal table [n, bins], in the order of the features, for each of the next `steps` slots: [n,
+    steps]."""
     slot = slot_in_bin(timestamp, season.interval_ms, season.width)
     bins_ahead = torch.div(slot[:, None] + torch.arange(1, steps + 1), season.width, rounding_mode="floor")
     return table.gather(1, (bins_ahead - 1).remainder(season.bins))

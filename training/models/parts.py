@@ -1,7 +1,7 @@
-"""The parts of a forecaster's state: what is kept together, or zeroed together, when another model takes a row over.
+"""The parts of a forecaster's state: tensors that are kept or zeroed together when another model takes a row over.
 
-Each has the facts that move it. `training/export/onnx_export.py` turns them into the meanings of the manifest: a fact
-that is left out lets a model go on from numbers that it misreads, a fact too many only costs a warm start.
+Each part has facts, which the manifest turns into its meaning (`training/export/onnx_export.py`). A fact too few lets a
+model continue from numbers that it misreads; a fact too many only costs a warm start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CORE, SECOND, LATENT, CALIBRATION, ANOMALY = "core", "second_season", "latent", 
 
 @dataclass(frozen=True)
 class StatePart:
-    """`tensors` of the state; `facts` are plain (numbers, strings, lists, dicts); `needs` are names of other parts."""
+    """`tensors` of the state; plain `facts` (numbers, strings, lists, dicts); names of the parts that it `needs`."""
 
     name: str
     tensors: tuple[str, ...]
@@ -38,7 +38,7 @@ class StatePart:
 
 
 def memory_facts(spec: MemorySpec) -> dict[str, Any]:
-    """All that moves a memory but its second season, which is a part of its own."""
+    """The facts of a memory except its second season, which is a part of its own."""
     facts = asdict(spec)
     del facts["second_steps"]
     return {"revision": MEMORY_REVISION, **facts}
@@ -47,8 +47,8 @@ def memory_facts(spec: MemorySpec) -> dict[str, Any]:
 def memory_parts(
     memory: Memory, kind: Kind, register: float | None = None, rule: Suspects | None = None
 ) -> list[StatePart]:
-    """What follows from readings alone: the core, with what a `rule` for suspect readings remembers, and the second
-    season's table where there is one."""
+    """The parts that follow from readings alone: the core, including the state of a `rule` for suspects, and the table
+    of the second season if there is one."""
     second = tuple(memory.second.initial_state(1)) if memory.second else ()
     core = [name for name in memory.initial_state(1) if name not in second]
     counter = initial_counter(1) if kind == "counter" else {}
@@ -62,14 +62,14 @@ def memory_parts(
 
 
 def latent_part(latent: Carried, facts: Mapping[str, Any], needs: Sequence[str]) -> StatePart:
-    """What was learned to be carried: it goes on under the same weights alone."""
+    """The hidden state, which continues only under the same weights."""
     modules = [type(module).__name__ for module in latent.modules()]
     learned = {**facts, "modules": modules, "weights": digest(latent.weights())}
     return StatePart(LATENT, tuple(latent.initial_state(1)), learned, tuple(needs))
 
 
 def calibration_part(calibration: Calibration | None, facts: Mapping[str, Any]) -> StatePart:
-    """What a family has learned of its own errors, and the forecasts that wait for their values."""
+    """The calibration, and the pending forecasts."""
     if calibration is None:
         return StatePart(CALIBRATION, ("pending",), dict(facts), (CORE,))
     tensors = ("pending", *calibration.initial_state(1))
@@ -83,7 +83,7 @@ def anomaly_part(anomaly: Anomaly, facts: Mapping[str, Any]) -> StatePart:
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
-    """One word for all numbers of some tensors, their names, types and shapes."""
+    """sha256 over some tensors, their names, dtypes and shapes."""
     seen = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         seen.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
@@ -92,7 +92,7 @@ def digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def joined(parts: Mapping[str, Sequence[StatePart]]) -> list[StatePart]:
-    """The parts of several states in one row, by the prefix of each: those of one name become one."""
+    """The parts of several states in one row, merged by name; the keys of `parts` are the prefixes of the tensors."""
     names = dict.fromkeys(part.name for own in parts.values() for part in own)
     return [_merged(name, parts) for name in names]
 

@@ -1,8 +1,8 @@
-"""Latent autoregression: a carried hidden state h_t = g(h_{t-1}, x_t) from which every lead's quantiles are read.
+"""Latent autoregression: a carried hidden state h_t = g(h_{t-1}, x_t) from which the quantiles of every lead are read.
 
-By default the linear autoregression is its frozen linear path and the recurrent part a correction that starts at
-zero. Heads give, for every lead, a shift of the median and the gaps between quantiles (softplus, so that they
-never cross), all in running scales.
+By default the linear autoregression is a frozen path beneath, and the recurrent part a correction that starts at zero.
+Heads return, for every lead, a shift of the median and the gaps between quantiles, in units; softplus keeps the gaps
+positive.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from training.models.quantiles.sorted_quantiles import around
 
 UNITS = 64
 DROPOUT = 0.2
-NARROW = -1.0  # first bias of the gaps, before softplus
+NARROW = -1.0  # initial bias of the gaps, before softplus
 
 DILATED_GRU = "dilated_gru"
 RECURRENT = (*CELLS, DILATED_GRU)
 
 
 def plain_memory(target: Target, lags: int = 1) -> MemorySpec:
-    """The little that a cell without a linear path needs: the last values, levels, spreads, one seasonal table."""
+    """The small memory of a cell without a linear path: last values, running means, spreads, one seasonal table."""
     span = target.season_steps or 24
     rates = (0.5,) if target.season_steps else ()
     half_lives = tuple(level * span for level in LEVELS)
@@ -41,15 +41,16 @@ def plain_memory(target: Target, lags: int = 1) -> MemorySpec:
 
 
 def latent_of(family: str, memory: MemorySpec, units: int, others: int = 0) -> Latent:
-    """The latent state of a recurrent family: one cell that moves with every value, or a bank that takes turns."""
+    """The hidden state of a recurrent family: one cell that moves with every value, or a bank of states that take
+    turns."""
     if family == DILATED_GRU:
         return PhaseBank("gru", memory, units, others)
     return Latent(family, memory, units, others=others)
 
 
 class Recurrent(Forecaster):
-    """What recurrent families share; with `linear`, a correction of that linear autoregression. They differ in how the
-    horizon follows from the hidden state."""
+    """The part that recurrent families share; with `linear`, a correction of that autoregression. They differ in how
+    the horizon follows from the hidden state."""
 
     latent: Latent
 
@@ -71,7 +72,8 @@ class Recurrent(Forecaster):
         return self._quantiles(raw, self._centre(view, one_step=True))[:, 0]
 
     def _head(self, leads: int = 1) -> nn.Linear:
-        """From hidden to the median's shifts of all leads, then to the gaps. A correction starts at zero."""
+        """A linear map from the hidden state to the median's shifts of all leads, then to the gaps. A correction starts
+        at zero."""
         levels = len(self.target.quantiles)
         head = nn.Linear(self.latent.units, levels * leads)
         if self.linear:
@@ -81,9 +83,9 @@ class Recurrent(Forecaster):
         return head
 
     def _centre(self, view: View, leads: Sequence[int] | None = None, *, one_step: bool = False) -> Tensor:
-        """[n, leads or 1] what the median's shift is added to: the linear path (of the whole horizon, unless `leads`
-        are given); alone, the memory's seasonal table at each lead's phase. Without a season it is the mean of the
-        values since the state's last update, and one step ahead the last value."""
+        """The points [n, leads or 1] to which the median's shift is added: those of the linear path, over the whole
+        horizon or at `leads`. Without a linear path, the seasonal table at each lead's phase; without a season, the
+        mean of the values since the state's last update, and one step ahead the last value."""
         if self.linear:
             if leads is not None:
                 return self.linear.points_at(view, leads)
@@ -100,12 +102,13 @@ class Recurrent(Forecaster):
         return (since.sum(1, keepdim=True) / self.latent.stride).expand(-1, len(leads) if leads else target.horizon)
 
     def _quantiles(self, raw: Tensor, centre: Tensor) -> Tensor:
-        """raw [n, quantiles, leads] (median's shift first, then the gaps upwards, then downwards) -> [n, leads, Q]."""
+        """Quantiles [n, leads, Q] from raw [n, quantiles, leads]: the median's shift, then the gaps above it, then
+        those below."""
         return around(raw[:, 0] + centre, raw[:, 1:], self.target.median)
 
 
 class LatentAutoregression(Recurrent):
-    """One of RECURRENT: the whole horizon is read from the hidden state at once."""
+    """A family of RECURRENT: the whole horizon is read from the hidden state at once."""
 
     revision = 1
 

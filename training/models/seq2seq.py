@@ -1,9 +1,9 @@
 """Sequence to sequence (Cho et al., 2014; Sutskever et al., 2014): the carried hidden state is the encoder's; a decoder
-starts from it and goes through the horizon lead by lead, reading the target before its own.
+starts from it and goes through the horizon lead by lead, reading the target of the lead before.
 
-In training that is now and then the true one (teacher forcing, Williams and Zipser, 1989), less and less often
-(scheduled sampling, Bengio et al., 2015): gaps between quantiles that are learned from the truth one lead before are
-those of one step ahead, far too narrow for a long horizon. A forecast reads its own median.
+In training that target is sometimes the true one (teacher forcing, Williams and Zipser, 1989), less and less often
+(scheduled sampling, Bengio et al., 2015): gaps learned from true targets one lead before are those of one step ahead,
+far too narrow for a long horizon. In a forecast it is always the decoder's own median.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from training.models.memory.memory import MemorySpec
 from training.models.recurrent import UNITS, Recurrent, plain_memory
 
 SEQ2SEQ = "seq2seq"
-ANCHORS = (1, 6, 24)  # a step goes through the horizon as far as the last of them, at every observation
+ANCHORS = (1, 6, 24)  # every step decodes as far as the last of them
 Carry = tuple[Tensor, Tensor]
 
 
 class SequenceToSequence(Recurrent):
-    """A gated recurrent unit carried through time, and another one that goes through the horizon."""
+    """A gated recurrent unit that is carried through time, and a second one that goes through the horizon."""
 
     family = SEQ2SEQ
     revision = 1
@@ -49,7 +49,7 @@ class SequenceToSequence(Recurrent):
         return self._decode(view, self._centre(view, range(stop)).expand(-1, stop))[:, torch.tensor(leads)]
 
     def _decode(self, view: View, centre: Tensor) -> Tensor:
-        """The first leads [n, leads, quantiles], as many as `centre` [n, leads] has."""
+        """Quantiles of the first leads [n, leads, quantiles], as many as `centre` [n, leads] has."""
         shown = torch.full_like(centre, torch.nan) if view.shown is None else view.shown[:, : centre.shape[1]]
         weight = self.decoder.weight_ih
         given = functional.linear(self._known(view, centre), weight[:, 1:], self.decoder.bias_ih)
@@ -62,14 +62,14 @@ class SequenceToSequence(Recurrent):
             own = middle + functional.linear(hidden, *shift)
             return (torch.where(torch.isnan(truth), own, truth), hidden), hidden.clone()
 
-        start = (torch.zeros_like(centre[:, :1]), self.dropout(view.hidden))  # the anchor is at a distance of zero
+        start = (torch.zeros_like(centre[:, :1]), self.dropout(view.hidden))  # the last value is 0 in units
         leads = (given.transpose(0, 1), centre.t()[:, :, None], shown.t()[:, :, None])
         hidden = self.dropout(_through(advance, start, leads))
         raw = self.multi_head(hidden).permute(1, 2, 0)
         return self._quantiles(torch.cat([raw[:, :1], raw[:, 1:] + self.widths[:, : centre.shape[1]]], 1), centre)
 
     def _known(self, view: View, centre: Tensor) -> Tensor:
-        """What is known of every lead before it comes, [n, leads, known] f32."""
+        """Inputs of the decoder that are known before a lead comes, [n, leads, known] float32."""
         ahead = torch.arange(1, centre.shape[1] + 1)
         stamps = view.timestamp[:, None] + ahead * self.target.forecast_interval_ms
         season, *second = [circled(phase_of(stamps, period)) for period in self.memory.spec.periods_ms]
@@ -79,8 +79,8 @@ class SequenceToSequence(Recurrent):
 
 
 def known_size(spec: MemorySpec) -> int:
-    """How much a decoder is told of a lead: where it is in every season (2 each), how far ahead it is (2), what the
-    linear path says (1)."""
+    """Number of known inputs of a lead: its phase in every season (2 each), its distance (2), the linear path's point
+    (1)."""
     return 3 + 2 * len(spec.periods_ms)
 
 
@@ -89,8 +89,9 @@ def _through(
     carry: Carry,
     leads: tuple[Tensor, Tensor, Tensor],
 ) -> Tensor:
-    """`advance` from lead to lead, `leads` [leads, n, ...] each -> [leads, n, units]. Exported as one Scan node: the
-    graph is 100 times smaller than unrolled, written 8 times faster, and runs as fast."""
+    """Hidden states [leads, n, units] of `advance` applied lead by lead; `leads` are [leads, n, ...] each. Exported as
+    one Scan node, whose graph is 100 times smaller than an unrolled one, is written 8 times faster, and runs as
+    fast."""
     if torch.compiler.is_exporting():
         hidden: Tensor = scan(advance, carry, leads, dim=0)[1]
         return hidden

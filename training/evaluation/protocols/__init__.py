@@ -1,14 +1,14 @@
-"""Protocols: which origins, leads and scale forecasts are judged on.
+"""Protocols: the origins, leads and scale on which forecasts are scored.
 
-protocol  origins                                       judged on                       comparable with
+protocol  origins                                       scored on                       comparable with
 rolling   every one of the hold-out                     raw values, mean over streams   runs on the same data
 ltsf      every one of the hold-out                     z-scored by the train part      long-term forecasting (LTSF)
 online    every one of a hold-out of fifteen months     z-scored by the train part      online forecasting, leak-free
 gift      the last windows of the data, end to end      raw values                      GIFT-Eval's leaderboard, ett1
 book      each whose target follows the train part      raw values, k-th step alone     a textbook's autoregression
 
-Of several streams `rolling` takes WQL and MASE by stream and then the mean; the others pool all targets, as their
-sources do, and so does everyone for MSE, MAE and coverage.
+Over several streams `rolling` takes WQL and MASE by stream and then the mean; the others pool all targets, as their
+sources do. MSE, MAE and coverage are pooled in all of them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def _as_they_are(figures: Sequence[Figure]) -> list[Figure]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a bundle is judged: `measured_on` as tables say it, `split` where none is given (None: the data's shares),
-    `main` the measure that it is known for, `counters` whether it says anything of them."""
+    """`measured_on` is the scale as tables name it, `split` the default split (None: shares of the data), `main` the
+    measure that the protocol is known for; `counters` False means that it cannot score increases."""
 
     measured_on: str
     main: str
@@ -61,7 +61,7 @@ PROTOCOLS = {
 
 
 def protocol_of(name: str) -> Protocol:
-    """Raises DataError for a name that is none of PROTOCOLS."""
+    """Raises DataError for a name that is not in PROTOCOLS."""
     if name not in PROTOCOLS:
         raise DataError(f"no protocol {name!r}", f"there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -1,11 +1,11 @@
-"""`book`: the first experiment with autoregression in "Dive into Deep Learning" (Working with Sequences).
+"""`book`: the autoregression of "Dive into Deep Learning", Working with Sequences.
 
-x_t = sin(0.01 t) + 0.2 N(0, 1), t = 1 .. 1000. The first 600 examples of 64 lags teach; judged is the mean squared
-error of the median exactly k steps ahead, at every origin whose target comes after them, and of a free run: from the
-last value of the train part on, every next value is read back as if it had been observed. The noise alone is .04.
+Of 1000 values the first 600 examples of 64 lags teach. Scored is the mean squared error of the median exactly k steps
+ahead, at every origin whose target comes after them, and of a free run: from the last value of the train part on, every
+next value is fed back as if it had been observed.
 
-The hold-out starts after the 600 examples. A trainer that wants a validation part takes it from the rows behind them:
-`--split 664,128,208` to train, which is fair for `ar --iterated` alone, whose median follows from the train part.
+The hold-out starts after the 600 examples. A training that needs a validation part takes it from the rows behind them:
+`--split 664,128,208`, which is fair for `ar --iterated` alone, whose median follows from the train part.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def book_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """A task for each k that the bundle reaches, and the free run to the end of the hold-out."""
     if ask.stride > 1 or len(panel.streams) > 1 or panel.channels:
         raise DataError(
-            "book scorers one stream of one channel, forecast on its own grid",
+            "book scores one stream of one channel, forecast on its own grid",
             "give DATA of one stream and one channel",
         )
     split = ask.split or Split.parse(BOOK_SPLIT, len(panel))
@@ -62,7 +62,7 @@ def _task(panel: Panel, split: Split, label: str, origins: Int64, ahead: Int64, 
 
 
 def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
-    """At every origin of a task, each stream by itself: the median of the next value, read as if it had come."""
+    """For each origin and stream, the medians of a bundle that reads its own next value as an observation."""
     panel = task.panel
     for stream in range(len(panel.streams)):
         state: TensorState = {s.name: np.zeros((1, *s.shape), s.dtype) for s in runtime.manifest.state}
@@ -77,7 +77,7 @@ def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
 
 
 def _fed_back(runtime: Runtime, state: TensorState, stamp: int, value: float, steps: int) -> Float64:
-    """[steps] from a row of state and the first forecast on."""
+    """The path [steps] from a state and the first forecast on."""
     path = [value]
     for step in range(1, steps):
         stamps = np.array([stamp + step * runtime.manifest.interval_ms])

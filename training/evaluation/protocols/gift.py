@@ -1,8 +1,9 @@
 """`gift`: the windows of GIFT-Eval (Aksu et al. 2024), as on its set ett1, for a bundle of either grid.
 
-Prediction lengths 48 (short), 480 (medium) and 720 (long); min(max(1, ceil(.1 n / length)), 20) windows, the last ones
-of the data, end to end; all history is context. MASE of a window is over the mean |y_t - y_{t-m}| of all before it,
-m = one day; WQL is on raw values, all streams pooled. The hourly data is the mean of the 15-minute readings.
+Prediction lengths are 48 (short), 480 (medium) and 720 (long), with min(max(1, ceil(.1 n / length)), 20) windows each:
+the last ones of the data, end to end, with all history as context. MASE of a window is relative to the mean |y_t -
+y_{t-m}| before it, m = one day; WQL is on raw values, all streams pooled. The hourly data is the mean of the 15-minute
+readings.
 """
 
 from __future__ import annotations
@@ -27,26 +28,28 @@ LENGTHS = {"short": 48, "medium": 480, "long": 720}
 MOST_WINDOWS = 20
 DAY_MS = 86_400_000
 _GRIDS = {3_600_000: "H", 900_000: "15T"}
-#: The published MASE of seasonal naive has three decimals: a set that gives another is not the published one.
+#: The published MASE of seasonal naive has three decimals; a set with another value is not the published one.
 _ROUNDING = 1.5e-3
 
 
 def gift_panel(history: History, manifest: Manifest) -> Panel:
-    """The history on the bundle's grid, by means where its own is finer."""
+    """The history on the bundle's grid, averaged if its own grid is finer."""
     return gift_grid(history, manifest.interval_ms, manifest.max_gap)
 
 
 def gift_grid(history: History, interval_ms: int, max_gap: int) -> Panel:
-    """As `gift_panel`."""
+    """The history on a grid of `interval_ms`, averaged if its own grid is finer."""
     if infer_interval(history) < interval_ms:
         history = slot_means(history, interval_ms)
     return make_panel(history, interval_ms, max_gap)
 
 
 def gift_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
-    """The tasks that the bundle reaches (all lengths up to its horizon). Raises DataError if there are none."""
+    """The tasks of all lengths up to the bundle's horizon. Raises DataError if there are none."""
     if ask.stride > 1:
-        raise DataError("the bundle forecasts on a coarser grid than it reads", "gift judges forecasts on one grid")
+        raise DataError(
+            "the bundle forecasts on a coarser grid than it reads", "gift scores forecasts on the grid of values"
+        )
     season = season_rows(panel, ask.season_ms or DAY_MS) or 1
     lengths = {name: length for name, length in LENGTHS.items() if length <= ask.horizon}
     if not lengths or len(panel) < 2 * min(lengths.values()) + season:
@@ -81,7 +84,7 @@ def _task(panel: Panel, label: str, length: int, season: int) -> Task:
 
 
 def _running_mase_scales(values: Float64, season: int) -> Float64:
-    """[streams, T] the mean |y_t - y_{t-season}| over the pairs observed up to each row; NaN where there are none."""
+    """Means |y_t - y_{t-season}| over the observed pairs up to each row, [streams, T]; NaN without any."""
     distance = np.full(values.shape, np.nan)
     distance[:, season:] = np.abs(values[:, season:] - values[:, :-season])
     pairs = np.cumsum(~np.isnan(distance), axis=1)
@@ -89,8 +92,8 @@ def _running_mase_scales(values: Float64, season: int) -> Float64:
 
 
 def relative(figures: Sequence[Figure]) -> list[Figure]:
-    """Figures with their scores relative to the published seasonal naive, task by task, where our own seasonal naive
-    has the published MASE: on other data than the published there is nothing to be relative to."""
+    """Figures with scores relative to the published seasonal naive, task by task, if this run's seasonal naive has the
+    published MASE: other data has no published score."""
     ours = {figure.task: figure.mase for figure in figures if figure.model == "seasonal_naive" and not figure.stream}
     return [_relative(figure, ours.get(figure.task)) for figure in figures]
 
@@ -107,7 +110,7 @@ def _relative(figure: Figure, naive: float | None) -> Figure:
 
 
 def geometric_means(figures: Iterable[Figure], model: str) -> Published | None:
-    """Of a model's relative scores over the tasks among `figures`; None if there are none."""
+    """Geometric means of a model's relative scores over the tasks among `figures`; None without any."""
     own = [(f.relative_mase, f.relative_wql) for f in figures if f.model == model and f.relative_mase]
     if not own:
         return None

@@ -1,4 +1,4 @@
-"""What others published on the tasks of `gift`: GIFT-Eval's leaderboard for its set ett1, MASE and WQL."""
+"""Published scores for the tasks of `gift`: GIFT-Eval's leaderboard for its set ett1, MASE and WQL."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Published(NamedTuple):
     wql: float
 
 
-#: Relative scores are divided by these. Seasonal naive's WQL comes from quantiles made by a method of the benchmark's
-#: own, which a point forecast does not have, so it cannot be worked out here; its MASE can, and is a test.
+#: Denominators of relative scores. The WQL of seasonal naive rests on quantiles of the benchmark's own method, so it
+#: cannot be computed here; its MASE can, and is tested.
 SEASONAL_NAIVE = {
     "15T short": Published(0.934, 0.241),
     "15T medium": Published(1.188, 0.322),

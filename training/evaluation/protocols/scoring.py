@@ -1,4 +1,4 @@
-"""A scorer scores one task: the model and the baselines, at the same origins and on the same targets."""
+"""Scoring of one task: the model and the baselines, at the same origins and on the same targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.records import Float64, Int64
-from training.evaluation import baselines as baselines
+from training.evaluation import baselines
 from training.evaluation.metrics import Figure, Scores
 from training.evaluation.protocols.task import Task
 from training.evaluation.significance import differences
@@ -29,7 +29,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """What was counted at `n` origins, on the scale that is judged; NaN targets count nowhere."""
+    """Targets and forecasts of `n` origins on the scale of the task; NaN targets count nowhere."""
 
     stream: Int64  # [n]
     row: Int64  # [n]
@@ -38,7 +38,7 @@ class ScoredBatch:
     mase_scale: Float64  # [n]
 
 
-#: Told of everything that is counted, as it is counted.
+#: Callable that is passed every scored batch.
 Observer = Callable[[ScoredBatch], None]
 
 
@@ -46,7 +46,7 @@ class Scorer:
     """Scores of a model and of the baselines on one task."""
 
     def __init__(self, task: Task, model: str, levels: Sequence[float], observers: Sequence[Observer] = ()) -> None:
-        """`levels` are the quantiles of the model's forecasts; a bundle of a baseline's name speaks for itself."""
+        """`levels` are the quantiles of the model's forecasts. A model named like a baseline replaces that baseline."""
         self.task, self._model, self._observers = task, model, observers
         self._baselines = {"naive": baselines.naive(task.values)}
         if task.season:
@@ -59,15 +59,15 @@ class Scorer:
         self._seen = np.zeros(shape, np.bool_)
 
     def take(self, chunk: Chunk) -> None:
-        """Count what a chunk has of this task."""
+        """Add the forecasts of a chunk that belong to this task."""
         if self.task.source == "one_step":
             self.add(chunk.stream, chunk.row, chunk.one_step[:, None])
         else:
             self.add(chunk.stream, chunk.row, chunk.multi_step[:, self.task.ahead // self.task.stride - 1])
 
     def add(self, stream: Int64, row: Int64, forecast: Array) -> None:
-        """Count some origins: stream [n], row [n], forecast [n, leads, levels] on the raw scale. Rows that are not
-        origins of the task are left out, and so are targets that are missing or have no forecast."""
+        """Add forecasts [n, leads, levels] on the raw scale of stream [n] at row [n]. Rows that are not origins of the
+        task are left out, and so are targets that are missing or have no forecast."""
         task = self.task
         place = np.minimum(np.searchsorted(task.origins, row), len(task.origins) - 1)
         inside = task.origins[place] == row
@@ -86,7 +86,7 @@ class Scorer:
             observer(batch)
 
     def figures(self, per_stream: bool = False) -> Iterator[Figure]:
-        """One figure a model, the model's with its differences to the baselines; then, if asked, one a stream and
+        """One figure a model, the model's own with its differences to the baselines; `per_stream` adds one a stream and
         model."""
         task, names = self.task, self.task.panel.streams
         unscaled = tuple(

@@ -1,7 +1,7 @@
-"""A task: what is judged, on which scale, at which origins. Protocols make tasks; a judge scores one.
+"""Tasks: a scale, origins and leads to score. Protocols make tasks; a scorer scores one.
 
-An origin is the last row known to a forecast. Everything that a task is made of up to an origin (values, scales,
-denominators) follows from rows up to that origin or from the train part, so nothing later changes it.
+An origin is the last row that a forecast knows. Everything in a task up to an origin (values, scales, denominators)
+follows from rows up to that origin or from the train part, so later rows do not change it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from training.data.durations import format_duration
 from training.data.panel import Panel
 from training.data.split import Split
 
-#: Where a judged forecast comes from: the forecast graph, the step graph, or the step graph fed back on itself.
+#: Source of a scored forecast: the forecast graph, the step graph, or the step graph fed back on itself.
 Source = Literal["multi_step", "one_step", "fed_back"]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """What a bundle is asked: what it can do, and what was wished for (None = as the protocol has it)."""
+    """Facts of a bundle, and choices of the user (None = the protocol's own), from which a protocol makes tasks."""
 
     horizon: int
     stride: int = 1  # rows from one lead of the forecast graph to the next
@@ -39,7 +39,7 @@ class TaskOptions:
         season_ms: int | None = None,
         horizons: Sequence[int] | None = None,
     ) -> TaskOptions:
-        """The season is the bundle's shortest unless one is given."""
+        """The options for a bundle; the season is its shortest unless one is given."""
         stride = manifest.forecast_interval_ms // manifest.interval_ms
         season_ms = season_ms or min(manifest.seasons_ms, default=None)
         return cls(manifest.horizon, stride, split, season_ms, horizons)
@@ -47,11 +47,11 @@ class TaskOptions:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """y = (raw - centre) / scale by stream, judged at `origins`, `ahead` rows after each."""
+    """y = (raw - centre) / scale by stream, scored at `origins`, `ahead` rows after each."""
 
     label: str
     panel: Panel
-    values: Float64  # [streams, end] what came, on the scale that is judged, a mean over `stride` rows
+    values: Float64  # [streams, end] observed, on the scale of the task, as means over `stride` rows
     centre: Float64  # [streams]
     scale: Float64  # [streams]
     origins: Int64  # [n] rows, rising
@@ -60,7 +60,7 @@ class Task:
     season: int | None = None  # rows, of seasonal naive
     stride: int = 1
     source: Source = "multi_step"
-    by_stream: bool = False  # WQL and MASE of all streams: the mean over streams of each one's own, not pooled
+    by_stream: bool = False  # WQL and MASE of all streams are means over streams, not pooled
 
     @property
     def end(self) -> int:
@@ -74,14 +74,14 @@ class Task:
 
     @property
     def block(self) -> int:
-        """Origins whose errors hang together: their targets overlap, or lie in one season."""
+        """Number of neighbouring origins whose errors are dependent: their targets overlap, or lie in one season."""
         apart = int(self.origins[1] - self.origins[0]) if len(self.origins) > 1 else 1
         longest = max(int(self.ahead[-1]), self.season or 1)
         return max(-(-longest // apart), int(len(self.origins) ** (1 / 3)))
 
 
 def season_rows(panel: Panel, season_ms: int | None) -> int | None:
-    """A season on the panel's grid. Raises DataError if it does not fit."""
+    """A season in rows of the panel. Raises DataError if it is not a whole number of intervals."""
     if season_ms and season_ms % panel.interval_ms:
         raise DataError(
             f"a season of {format_duration(season_ms)} is not a whole number of intervals", "change --season"
@@ -96,6 +96,6 @@ def check_split(panel: Panel, split: Split) -> None:
 
 
 def check_horizons(ask: TaskOptions, horizons: Sequence[int]) -> None:
-    """Raises DataError for a horizon that the bundle does not reach."""
+    """Raises DataError for a horizon beyond the bundle's."""
     if max(horizons) > ask.horizon:
         raise DataError(f"the bundle forecasts {ask.horizon} steps ahead", "ask for a shorter horizon")

@@ -1,6 +1,6 @@
-"""Protocols that judge every origin of a hold-out: `rolling` on raw values, `ltsf` and `online` z-scored.
+"""Protocols over every origin of a hold-out: `rolling` on raw values, `ltsf` and `online` z-scored.
 
-The first origin is the last row before the hold-out; the last one has all its targets inside it.
+The first origin is the last row before the hold-out; the targets of the last one end inside it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ONLINE_HORIZONS = (1, 24, 48)
 
 
 def rolling_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
-    """On raw values, WQL and MASE by stream and then the mean: comparable with other runs on the same data."""
+    """Raw values; WQL and MASE by stream and then the mean: comparable with other runs on the same data."""
     streams = len(panel.streams)
     tasks = _tasks(panel, ask, ask.horizons or (ask.horizon,), np.zeros(streams), np.ones(streams))
     return [replace(task, by_stream=True) for task in tasks]
@@ -36,8 +36,8 @@ def ltsf_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
 
 
 def online_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
-    """As `ltsf`, over the long hold-out of the online literature and at its horizons. A forecast made at t knows no
-    value after t, nor does anything that was learned before: no label is used before its time has come."""
+    """As `ltsf`, over the long hold-out of the online literature and at its horizons. Neither a forecast nor anything
+    learned before it uses a value after its origin."""
     horizons = ask.horizons or [steps for steps in ONLINE_HORIZONS if steps <= ask.horizon]
     return _tasks(panel, ask, horizons, *_train_scale(panel, _split(panel, ask)))
 
@@ -59,14 +59,14 @@ def _train_scale(panel: Panel, split: Split) -> tuple[Float64, Float64]:
 
 
 def _tasks(panel: Panel, ask: TaskOptions, horizons: Sequence[int], centre: Float64, scale: Float64) -> list[Task]:
-    """A task a horizon, the next value's always among them; that one is the step graph's."""
+    """A task for each horizon, and one for the next value, which the step graph forecasts."""
     check_horizons(ask, horizons)
     tasks = [_task(panel, ask, horizon, centre, scale) for horizon in horizons if horizon > 1 or ask.stride > 1]
     return [*tasks, _task(panel, ask, None, centre, scale)]
 
 
 def _task(panel: Panel, ask: TaskOptions, horizon: int | None, centre: Float64, scale: Float64) -> Task:
-    """`horizon` leads of the forecast graph; None = the step graph's next value."""
+    """A task of `horizon` leads of the forecast graph; None = the next value of the step graph."""
     split, season = _split(panel, ask), season_rows(panel, ask.season_ms)
     stride = ask.stride if horizon else 1
     ahead = np.arange(1, (horizon or 1) + 1) * stride

@@ -1,7 +1,7 @@
-"""Secrets, certificates and tokens as the settings name them: read, tried out, and put into kafka-python's words.
+"""kafka-python's security options, from the settings and the files that they name.
 
-Files are read once, at start, except certificates and tokens, which the client reads at each connection: they may be
-renewed without a restart.
+Each file is read once, to check it. Certificates and tokens are read again by the client at each connection, so they
+may be renewed without a restart.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 from service.broker.kafka.tokens import ClientCredentials, TokenFile
 from service.errors import MissingExtra, SettingsError
-from service.settings.security import KafkaSettings
+from service.settings.kafka import KafkaSettings
 
 
 def client_security(settings: KafkaSettings) -> dict[str, Any]:
-    """The `security_protocol`, `ssl_*` and `sasl_*` options of kafka-python. Raises SettingsError, MissingExtra."""
+    """The options `security_protocol`, `ssl_*` and `sasl_*` of kafka-python. Raises SettingsError, MissingExtra."""
     options: dict[str, Any] = {"security_protocol": settings.security_protocol}
     if settings.has_tls:
         options |= _tls(settings)
@@ -55,31 +55,31 @@ def _tokens(settings: KafkaSettings) -> TokenFile | ClientCredentials:
 
 
 def _tls(settings: KafkaSettings) -> dict[str, Any]:
-    """The files, once each of them has been loaded as the client will load it."""
+    """Options of TLS, after each file has been loaded in the way that the client will load it."""
     password = _secret(settings, "ssl_password") or ""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     options: dict[str, Any] = {"ssl_check_hostname": settings.ssl_check_hostname}
     for name in ("ssl_cafile", "ssl_crlfile"):
         if (file := getattr(settings, name)) is not None:
             _text(file, name)
-            _tried(name, file, lambda file=file: context.load_verify_locations(file), "a certificate list in PEM")
+            _try_loading(name, file, lambda file=file: context.load_verify_locations(file), "a certificate list in PEM")
             options[name] = str(file)
     certificate, key = settings.ssl_certfile, settings.ssl_keyfile
     if certificate is not None:
         for name, file in (("ssl_certfile", certificate), ("ssl_keyfile", key or certificate)):
             _text(file, name)
-        _tried(
+        _try_loading(
             "ssl_certfile",
             certificate,
             lambda: context.load_cert_chain(certificate, key, password),
             "a certificate in PEM with its key, decrypted by kafka.ssl_password",
         )
-        # Without a password the library would ask for one at the terminal: an empty one is refused at once.
+        # Without a password OpenSSL would prompt for one at the terminal; an empty one fails at once.
         options |= {"ssl_certfile": str(certificate), "ssl_keyfile": key and str(key), "ssl_password": password}
     return options
 
 
-def _tried(name: str, file: Path, load: Any, expected: str) -> None:
+def _try_loading(name: str, file: Path, load: Any, expected: str) -> None:
     try:
         load()
     except ssl.SSLError as error:
@@ -88,7 +88,7 @@ def _tried(name: str, file: Path, load: Any, expected: str) -> None:
 
 
 def _secret(settings: KafkaSettings, name: str) -> str | None:
-    """A secret from its setting, or from the file that `NAME_file` names."""
+    """A secret from its setting, or from the file named by the setting `NAME_file`."""
     given = getattr(settings, name)
     if given is not None:
         return str(given.get_secret_value())
@@ -97,12 +97,12 @@ def _secret(settings: KafkaSettings, name: str) -> str | None:
 
 
 def _text(file: Path, setting: str) -> str:
-    """The text of a file without line end and byte order mark. Raises SettingsError if there is none to be read."""
+    """The text of a file without line end and byte order mark. Raises SettingsError if it is empty or unreadable."""
     try:
         text = file.read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SettingsError(f"kafka.{setting}: {file} cannot be read: {reason}", "name a file that can be") from error
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise SettingsError(f"kafka.{setting}: {file} cannot be read: {reason}", "name a readable file") from error
     if not text:
         raise SettingsError(f"kafka.{setting}: {file} is empty", "put the secret or certificate into it")
     return text

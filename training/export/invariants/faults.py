@@ -1,8 +1,7 @@
-"""The invariants of bad readings: what an impossible value, a new level, or a number out of all bounds may cost a
-stream.
+"""The invariants of bad readings: the cost of an impossible value, a new level, or a number out of all bounds.
 
-As in `training/export/invariants.py`, each is a function that raises InvariantBroken. A fault is put into a history
-behind two seasons, and what the forecaster then makes of it is compared with what it makes of the same history without.
+A fault is injected into a history after two seasons, and the forecasts are compared with those of the same history
+without it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.counters import increases
-from training.export.invariants import Invariant, InvariantBroken, stepped
+from training.export.invariants.checking import InvariantBroken, stepped
 from training.export.synthetic import sample
 from training.models import Forecaster
 from training.models.contract import Unrolled
@@ -21,9 +20,9 @@ from training.models.memory.suspects import ACCEPTED, LARGEST
 
 Array = NDArray[np.float64]
 STREAMS, DAY = 7, 24
-COST, ANY = 1.1, 1.5  # an impossible reading: of the error without, the median stream and any
-LEVEL_COST, LEVEL_ANY = 2.0, 3.0  # a new level, from ACCEPTED + 4 steps on
-#: [steps] of readings that cannot be: one of any size, a code that is stuck, random ones.
+COST, ANY = 1.1, 1.5  # largest ratio of errors with and without an impossible reading: median stream, any stream
+LEVEL_COST, LEVEL_ANY = 2.0, 3.0  # the same for a new level, ACCEPTED + 4 steps after it
+#: Impossible readings [steps]: single ones of several sizes, a repeated code, random ones.
 CODES: dict[str, tuple[float, ...]] = {
     "one of 65535": (65535.0,),
     "one of 1e30": (1e30,),
@@ -35,8 +34,9 @@ CODES: dict[str, tuple[float, ...]] = {
 
 
 def impossible_readings_cost_a_step(model: Forecaster) -> None:
-    """From the third day on a stream forecasts as if they had not come, with intervals as wide. Of a meter the reading
-    itself jumps, and comes back; while it is stuck it stands still, which it may."""
+    """From the third day after an impossible reading, forecasts and widths are as if it had not come. A counter's
+    reading jumps and comes back; one that is stuck stands still, which is allowed. Broken by a `step` that passes the
+    raw value on to a hidden state."""
     values, timestamps, at = _history(model)
     plain = model.unroll(values, timestamps, [len(values) - 1])
     for name, code in CODES.items():
@@ -49,7 +49,7 @@ def impossible_readings_cost_a_step(model: Forecaster) -> None:
 
 
 def one_a_day_costs_a_step_a_day(model: Forecaster) -> None:
-    """However often a sensor sends an impossible value, as long as most are not."""
+    """A sensor may send impossible values again and again, as long as most of its readings are possible."""
     if model.target.kind == "counter":
         return
     values, timestamps, at = _history(model)
@@ -65,8 +65,9 @@ def one_a_day_costs_a_step_a_day(model: Forecaster) -> None:
 
 
 def a_new_level_is_accepted(model: Forecaster) -> None:
-    """After ACCEPTED readings at a new level, or in a new unit, forecasts are there, and as good as before. A meter has
-    no level, and a unit is told from a level where readings keep away from zero."""
+    """After ACCEPTED readings at a new level or in a new unit, forecasts are there and as good as before. Counters have
+    no level; a new unit can be told from a new level only where values keep away from zero. Broken by a memory that
+    does not move."""
     if model.target.kind == "counter":
         return
     values, timestamps, at = _history(model)
@@ -84,7 +85,8 @@ def a_new_level_is_accepted(model: Forecaster) -> None:
 
 
 def numbers_in_numbers_out(model: Forecaster) -> None:
-    """Whatever finite numbers come, forecasts, surprises and scores are finite; and `step` says what `unroll` says."""
+    """Forecasts, surprises and scores are finite for all finite readings, one step at a time. Broken by a division by
+    the last change."""
     invariant = "finite readings give finite outputs"
     random = np.random.default_rng(3)
     values, timestamps = sample(model.target, 120, STREAMS)
@@ -99,22 +101,14 @@ def numbers_in_numbers_out(model: Forecaster) -> None:
     for name, known in (("one_step", started), ("multi_step", started), ("scores", forecast)):
         if not np.isfinite(out[name][known]).all():
             raise InvariantBroken(
-                invariant, name, f"{np.count_nonzero(~np.isfinite(out[name][known])):,} are no finite numbers"
+                invariant, name, f"{np.count_nonzero(~np.isfinite(out[name][known])):,} are not finite"
             )
     if np.isinf(out["surprise"]).any():
         raise InvariantBroken(invariant, "surprise", "is infinite")
 
 
-FAULT_INVARIANTS: tuple[Invariant, ...] = (
-    impossible_readings_cost_a_step,
-    one_a_day_costs_a_step_a_day,
-    a_new_level_is_accepted,
-    numbers_in_numbers_out,
-)
-
-
 def _history(model: Forecaster) -> tuple[Array, NDArray[np.int64], int]:
-    """values [T, STREAMS] without holes, timestamps [T], and where a fault begins: behind two seasons."""
+    """Values [T, STREAMS] without missing ones, timestamps [T], and the row of the fault, after two seasons."""
     at = 2 * max(model.span, DAY) + 5
     values, timestamps = sample(model.target, at + 8 * DAY, STREAMS, seed=5)
     random = np.random.default_rng(6)
@@ -136,7 +130,8 @@ def _compare(
     median: float,
     most: float,
 ) -> None:
-    """Errors and widths one step ahead over `where`, by stream, against those without the fault."""
+    """Compare errors and widths one step ahead over the rows `where`, by stream, with those without the fault. Raises
+    InvariantBroken over a ratio of `median` in the median stream or `most` in any."""
     came = increases(values) if model.target.kind == "counter" else values
     middle = model.target.median
     measures: dict[str, Callable[[Unrolled], Array]] = {

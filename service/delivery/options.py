@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from service.formats.json_encoder import LETTER_BYTES
 from service.formats.json_observation import EARLIEST
-from service.processing.missing_codes import OF_BUNDLE
 from service.processing.processor import ProcessorOptions
-from service.settings.groups import WhenDeleted
+from service.settings.groups import InputSettings
+from service.settings.kafka import WhenDeleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Options:
     forecast_every: int = 1
     late_to_dead_letters: bool = False
     max_streams: int | None = None  # None = as many as there is memory for
-    codes: str = OF_BUNDLE
+    input: InputSettings = field(default_factory=InputSettings)
 
     @property
     def work(self) -> ProcessorOptions:
@@ -61,5 +61,5 @@ class Options:
             self.max_output_bytes,
             self.max_streams,
             self.max_letter_bytes,
-            self.codes,
+            self.input,
         )

@@ -1,0 +1,135 @@
+"""All settings in one frozen object, as a program is handed them; `service.settings.load` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.settings.groups import (
+    PLACES,
+    BundleSettings,
+    CommitSettings,
+    EngineSettings,
+    FaultSettings,
+    Group,
+    HttpSettings,
+    InputSettings,
+    LogSettings,
+    StateSettings,
+    TimeSettings,
+    TopicSettings,
+    require,
+)
+from service.settings.kafka import KafkaSettings
+
+PREFIX = "EDDYCAST_"
+
+
+class Waits(NamedTuple):
+    """Time-outs as set, or derived from Kafka's time-outs."""
+
+    timeout_ms: int  # of any commit
+    handover_ms: int  # of the commit when partitions are revoked
+    turn_ms: int  # approximate maximum from one poll to the next; records left over are read again
+
+
+class Settings(BaseSettings):
+    """All settings. Immutable. `Settings(...)` reads neither files nor the environment: see `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+    )
+
+    bundle: BundleSettings = BundleSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    input: InputSettings = InputSettings()
+    time: TimeSettings = TimeSettings()
+    state: StateSettings = StateSettings()
+    engine: EngineSettings = EngineSettings()
+    commit: CommitSettings = CommitSettings()
+    faults: FaultSettings = FaultSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    shutdown_timeout_s: PositiveFloat = Field(10.0, description="Time-out for a clean stop after the first signal")
+
+    @property
+    def changelog(self) -> str:
+        """Name of the changelog topic."""
+        return self.topics.changelog or f"{self.kafka.group}-changelog"
+
+    @property
+    def waits(self) -> Waits:
+        """Time-outs of commits and turns."""
+        commit, kafka = self.commit, self.kafka
+        return Waits(
+            commit.timeout_ms or kafka.transaction_timeout_ms * 2 // 3,
+            commit.handover_ms or kafka.session_timeout_ms // 2,
+            min(kafka.max_poll_interval_ms, kafka.transaction_timeout_ms) // 10,
+        )
+
+    @model_validator(mode="after")
+    def _rooms_agree(self) -> Self:
+        kafka, commit = self.kafka, self.commit
+        for name, time_ms, limit_name, limit_ms in (
+            ("interval_ms", commit.interval_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
+            ("timeout_ms", self.waits.timeout_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
+            ("timeout_ms", self.waits.timeout_ms, "max_poll_interval_ms", kafka.max_poll_interval_ms),
+            ("handover_ms", self.waits.handover_ms, "session_timeout_ms", kafka.session_timeout_ms),
+        ):
+            require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
+        require(
+            self.changelog not in {self.topics.input, self.topics.output, self.topics.dead_letters},
+            "topics.changelog must be a topic of its own",
+        )
+        require(
+            self.faults.kill_at is None or self.faults.kill_at in PLACES,
+            f"faults.kill_at must be one of {', '.join(PLACES)}",
+        )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+class Setting(NamedTuple):
+    """A setting with its dotted name, which is the flag without its dashes."""
+
+    name: str
+    field: FieldInfo
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper().replace(".", "__")
+
+    @property
+    def default(self) -> str:
+        value = self.field.default
+        return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def every_setting() -> Iterator[Setting]:
+    """All settings, group by group."""
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            for inner, inner_field in field.annotation.model_fields.items():
+                yield Setting(f"{name}.{inner}", inner_field)
+        else:
+            yield Setting(name, field)

@@ -1,0 +1,77 @@
+"""The golden sequence of a bundle: a short input, and the outputs of torch for it. Loading a bundle replays it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.data.counters import increases
+from training.models import Joint, Target
+from training.models.joint import Model
+from training.models.memory.columns import unroll_memory
+from training.models.quantiles.support import confine
+
+GOLDEN_STEPS, GOLDEN_BATCH = 96, 3
+
+
+def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
+    """Inputs with missing values and the outputs of torch for them, as the arrays of `golden.npz`
+    (`service/bundle.py`)."""
+    values, timestamps = golden_input(model.target, model.span)
+    state = model.initial_state(GOLDEN_BATCH)
+    names = ("one_step", "surprise", "scores", "anomaly", "multi_step")
+    outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    with torch.no_grad():
+        for value, timestamp in zip(values, timestamps, strict=True):
+            when = torch.as_tensor(timestamp)
+            out = model.step(torch.as_tensor(value), when, state)
+            state = out.state
+            multi = model.forecast(when, state)
+            made = (out.one_step, out.surprise, out.scores, out.anomaly, multi)
+            for name, tensor in zip(names, made, strict=True):
+                outputs[name].append(tensor.numpy())
+    stacked = {name: np.stack(column) for name, column in outputs.items()}
+    scale = _scale(model, values, timestamps[:, 0])
+    return {"value": values, "timestamp": timestamps, "scale": scale, **stacked}
+
+
+def _scale(model: Model, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The running scale after each step, [steps, batch]; the smallest of several targets."""
+    targets = zip(model.parts, model.at, strict=True) if isinstance(model, Joint) else [(model, 0)]
+    scales = []
+    for part, at in targets:
+        channel = values[:, :, at]
+        seen = increases(channel, part.target.register) if part.target.kind == "counter" else channel
+        scales.append(unroll_memory(part.memory.spec, seen, timestamps).scale)
+    return np.asarray(np.min(scales, axis=0))
+
+
+def golden_input(target: Target, span: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """value [steps, batch, channels] and timestamp [steps, batch]; each channel has its own noise and missing
+    values."""
+    channels = [_golden_channel(target, span, channel) for channel in range(1 + target.others)]
+    start = 1_700_000_000_000 // target.interval_ms
+    timestamps = np.repeat(((start + np.arange(GOLDEN_STEPS)) * target.interval_ms)[:, None], GOLDEN_BATCH, 1)
+    return np.stack(channels, 2), timestamps
+
+
+def _golden_channel(target: Target, span: int, channel: int) -> NDArray[np.float64]:
+    """One channel, [steps, batch]: a season with noise, large values far from zero, and a late start, with missing
+    values in all. A support makes many values zero; counters add the values up, and the first of them resets once."""
+    random = np.random.default_rng(7 + channel)
+    steps = np.arange(GOLDEN_STEPS)
+    season = np.sin(2 * np.pi * steps / span)
+    noise = random.normal(0, 0.2, (GOLDEN_STEPS, GOLDEN_BATCH))
+    values = season[:, None] * (1.0, 250.0, 0.01) + noise * (1.0, 50.0, 0.002)
+    values += (20.0, 48_211_734.25, -3.0) if target.support == "real" else 0.0
+    values = confine(torch.as_tensor(values), target.support).numpy()
+    if target.kind == "counter":
+        values = values.cumsum(0) + np.array([20.0, 48_211_734.25, 0.0])
+        values[60:, 0] -= values[60, 0]
+    values[random.random(values.shape) < 0.1] = np.nan
+    values[40 + 6 * channel : 52 + 6 * channel, 0] = np.nan
+    values[: 9 + 5 * channel, 2] = np.nan
+    return values
