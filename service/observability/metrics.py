@@ -251,9 +251,10 @@ class Metrics:
         self.scored = self._counter(
             "scored_total",
             "forecasts",
-            "One-step forecasts that were scored against an observation, by target.",
+            "One-step forecasts that were scored against an observation, by target and by whether the stream is warm.",
             "Like records_total.",
             "target",
+            "warm",
         )
         self.score = self._counter(
             "score_total",
@@ -265,6 +266,7 @@ class Metrics:
             "If the mean rises relative to last_value_absolute_error, the streams have changed: train again.",
             "target",
             "score",
+            "warm",
         )
         self.surprise = self._distribution(
             "surprise",

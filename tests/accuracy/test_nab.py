@@ -38,7 +38,8 @@ def test_nothing_scores_zero_and_the_first_row_of_every_window_a_hundred() -> No
     windows = [(1000, 1399), (2000, 2399)]
     assert raw_score(Scored(detected(), windows), 1.0) == -2.0
     assert best([Scored(np.full(ROWS, np.nan), windows)]) == Best(0.0, np.inf)
-    assert best([Scored(detected(1000, 2000), windows)]) == Best(pytest.approx(100.0), 1.0)
+    found = best([Scored(detected(1000, 2000), windows)])
+    assert found.score == pytest.approx(100.0) and found.threshold == 1.0
 
 
 def test_a_detection_right_after_its_window_costs_little() -> None:
@@ -58,5 +59,5 @@ def test_one_threshold_for_all_files() -> None:
     good, noisy = detected(1000), detected(700)
     good[1000], noisy[700] = 0.9, 0.95
     windows = [(1000, 1399)]
-    score, threshold = best([Scored(good, windows), Scored(noisy, [])])
-    assert (score, threshold) == (pytest.approx(100 * (2 - 0.11) / 2), 0.9)
+    found = best([Scored(good, windows), Scored(noisy, [])])
+    assert found.score == pytest.approx(100 * (2 - 0.11) / 2) and found.threshold == 0.9

@@ -29,7 +29,7 @@ from training.models.tensor_state import TensorState
 
 #: Raised when this code makes other numbers of the same surprises.
 REVISION = 1
-HALF_LIFE = 10_000.0  # readings, of the counts
+DECAY = math.exp(-math.log(2.0) / 10_000.0)  # of the counts, by reading: halved in 10,000
 SOFT = 0.1  # of the distance of two levels: a number this near counts in part, so that rounding moves counts by little
 WINDOW_RATE = 1 / 8  # of the newest log share in the running mean
 WINDOW_CAP = 5.0  # of one log share
@@ -83,7 +83,7 @@ class Tail(nn.Module):
     def add(self, numbers: Tensor, counts: Tensor) -> Tensor:
         """The counts after `numbers` [batch]."""
         above = ((numbers[:, None] - self.levels) / (SOFT * self.gaps) + 0.5).clamp(0.0, 1.0)
-        return counts * 0.5 ** (1.0 / HALF_LIFE) + torch.cat([torch.ones_like(above[:, :1]), above], 1)
+        return counts * DECAY + torch.cat([torch.ones_like(above[:, :1]), above], 1)
 
 
 class Anomaly(nn.Module):
