@@ -1,0 +1,93 @@
+"""What anomalies are worth: the NAB score on its public files, and how often an anomaly is rare where nobody looked."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.errors import DataError
+from service.history import read_history
+from service.model.loading import load_runtime
+from service.model.runtime import Runtime
+from service.processing.replay import replay
+from service.records import Float64
+from tests.accuracy.bundles import trained
+from tests.accuracy.nab import Scored, best, probation
+from tests.accuracy.sets import DAY, HOUR
+from training.data.panel import Panel, make_panel
+from training.data.split import Split
+from training.recipe import Recipe
+
+Record = dict[str, Any]
+WANTED = (0.01, 0.001)
+#: Seasons of a stream that come before its alarms are counted.
+SETTLED = 30
+GRIDS = {"nyc_taxi.csv": HOUR // 2}  # of the files of NAB that are not read every five minutes
+FIT = 0.8  # of the rows on probation; the others validate
+
+
+def served(runtime: Runtime, panel: Panel) -> dict[str, Float64]:
+    """`anomaly` and `surprise` of every reading, [streams, rows] each, as the service gives them; NaN = none."""
+    stream, row = np.nonzero(~np.isnan(panel.fed))
+    values, names = panel.fed[stream, row][:, None], [name.encode() for name in panel.streams]
+    found = {name: np.full(panel.fed.shape, np.nan) for name in ("anomaly", "surprise")}
+    nowhere = np.zeros(len(row), np.bool_)
+    for chunk in replay(runtime, names, panel.timestamps[row], values, stream, forecast_at=nowhere):
+        at = stream[chunk.index], row[chunk.index]
+        for name, column in found.items():
+            column[at] = getattr(chunk.forecasts, name)
+    return found
+
+
+def alarms(bundle: Path, panel: Panel, split: Split) -> list[Record]:
+    """How often an anomaly is one in so many, on the hold-out and on all that comes after a stream's first seasons."""
+    anomaly = served(load_runtime(bundle), panel)["anomaly"]
+    spans = {"hold-out": split.validation_end, "all": SETTLED * DAY // panel.interval_ms}
+    found = []
+    for name, first in spans.items():
+        known = anomaly[:, first : split.end]
+        for wanted in WANTED:
+            rates = [float((own[~np.isnan(own)] >= 1 - wanted).mean()) for own in known]
+            rate = float((known[~np.isnan(known)] >= 1 - wanted).mean())
+            readings = int(np.count_nonzero(~np.isnan(known)))
+            found.append({"span": name, "readings": readings, "wanted": wanted, "rate": rate, "streams": rates})
+    return found
+
+
+def nab(folder: Path, store: Path) -> list[Record]:
+    """The score of anomalies, and of surprises as they are. Each file has a bundle that learned from its rows on
+    probation; a file of which nothing can be learned has no detection."""
+    windows = json.loads((folder / "labels" / "combined_windows.json").read_text())
+    scored: dict[str, list[Scored]] = {"anomaly": [], "surprise": []}
+    for name, marked in windows.items():
+        path = folder / "data" / name
+        panel = make_panel(read_history(path), GRIDS.get(path.name, HOUR // 12))
+        found = _on_probation(panel, store)
+        for measure, column in found.items():
+            scored[measure].append(_of_file(path, panel, column, marked))
+    return [{"task": name, "score": best(files).score, "files": len(files)} for name, files in scored.items()]
+
+
+def _on_probation(panel: Panel, store: Path) -> dict[str, Float64]:
+    rows = len(panel)
+    learned = probation(rows)
+    recipe = Recipe("ar", 12, seasons_ms=(DAY,))
+    try:
+        bundle = trained(panel, recipe, Split(int(FIT * learned), learned, rows), store)
+    except DataError:
+        return {name: np.full((1, rows), np.nan) for name in ("anomaly", "surprise")}
+    return served(load_runtime(bundle), panel)
+
+
+def _of_file(path: Path, panel: Panel, column: Float64, marked: Sequence[tuple[str, str]]) -> Scored:
+    """Scores by row of the file, which may lack rows of the grid, and the rows of the windows."""
+    with path.open(newline="") as file:
+        stamps = [row[0] for row in csv.reader(file)][1:]
+    times = np.array(stamps, "M8[ms]").astype(np.int64)
+    at = np.searchsorted(panel.timestamps, times, side="right") - 1
+    return Scored(column[0, at], [(stamps.index(first[:19]), stamps.index(last[:19])) for first, last in marked])
