@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.models.anomaly import EXCESS, WINDOW, Anomaly, Tail
+from training.models.anomaly import EXCESS, WINDOW, Anomaly, Prior, Tail
 from training.models.joint import largest
 from training.models.quantiles.density import expected_surprise
 
@@ -106,11 +106,11 @@ def test_it_takes_little_of_a_row() -> None:
 
 
 @pytest.mark.parametrize("prior", [EXCESS, WINDOW])
-def test_a_share_falls_without_a_step(prior: object) -> None:
-    tail = Tail(prior)  # type: ignore[arg-type]
-    counts = torch.cat([torch.tensor([5000.0]), 5000.0 * torch.linspace(0.5, 0.0, len(tail.levels))])[None]
-    numbers = torch.linspace(-1, float(tail.levels[-1]) * 1.5, 4001)
-    logs = tail.log_share(numbers, counts.expand(len(numbers), -1))
+def test_a_share_falls_without_a_step(prior: Prior) -> None:
+    tail = Tail(prior)
+    counts = torch.cat([torch.tensor([5000.0]), 5000.0 * torch.linspace(0.5, 0.0, len(prior.levels))])[None]
+    numbers = torch.linspace(-1, prior.levels[-1] * 1.5, 4001)
+    logs = tail.log_share(numbers[:, None], counts.expand(len(numbers), -1))[:, 0]
     assert (logs.diff() <= 0).all() and logs[0] == 0
     assert logs.diff().abs().max() < 1.0
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -52,44 +51,53 @@ EXCESS = Prior(
     10.0,
 )
 WINDOW = Prior((1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5), (0.3, 0.15, 0.08, 0.04, 0.02, 0.01, 2e-3, 4e-4), 100.0)
+#: Counts of excesses, counts of the window, and its mean, in a row.
+SIZES = (1 + len(EXCESS.levels), 1 + len(WINDOW.levels), 1)
 
 
 class Tail(nn.Module):
     """The share of a stream's earlier numbers that were larger, from counts [batch, 1 + levels]: of all numbers, then
     of those above each level."""
 
-    levels: Tensor
-    gaps: Tensor
-    prior: Tensor
+    shares: Tensor
+    rises: Tensor
+    most: Tensor
+    falls: Tensor
+    marks: Tensor
 
     def __init__(self, prior: Prior) -> None:
         super().__init__()
-        ends = (2 * prior.levels[0] - prior.levels[1], *prior.levels)
-        self.register_buffer("levels", torch.tensor(prior.levels), persistent=False)
-        self.register_buffer("gaps", torch.tensor([b - a for a, b in pairwise(ends)]), persistent=False)
-        self.register_buffer("prior", prior.readings * torch.tensor((1.0, *prior.shares)), persistent=False)
-
-    def initial_state(self, batch: int) -> Tensor:
-        """Zeros: nothing counted."""
-        return torch.zeros(batch, 1 + len(self.levels))
+        levels = torch.tensor(prior.levels)
+        gaps = torch.cat([levels[1:2] - levels[:1], levels.diff()])
+        size = len(levels)
+        # A number n has gone the part n / gap + 1 - level / gap of the way from one level to the next.
+        rises = torch.stack([1.0 / gaps, 1.0 - levels / gaps])
+        above = torch.stack([1.0 / (SOFT * gaps), 0.5 - levels / (SOFT * gaps)])
+        buffers = {
+            "shares": prior.readings * torch.tensor((1.0, *prior.shares)),
+            "rises": rises,
+            "most": torch.tensor([1.0] * (size - 1) + [torch.inf]),
+            "falls": torch.eye(1 + size)[:, 1:] - torch.eye(1 + size)[:, :-1],
+            "marks": torch.cat([torch.tensor([[0.0], [1.0]]), above], 1),  # every number is one of all
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)
 
     def log_share(self, numbers: Tensor, counts: Tensor) -> Tensor:
-        """[batch] logarithm of the share above `numbers` [batch]."""
-        logs = torch.log(counts + self.prior)
-        passed = (1.0 + (numbers[:, None] - self.levels) / self.gaps).clamp(min=0.0)
-        passed = torch.cat([passed[:, :-1].clamp(max=1.0), passed[:, -1:]], 1)
-        return ((logs[:, 1:] - logs[:, :-1]) * passed).sum(1)
+        """[batch, 1] logarithm of the share above `numbers` [batch, 1]."""
+        passed = torch.minimum((numbers * self.rises[0] + self.rises[1]).clamp(min=0.0), self.most)
+        logs: Tensor = torch.log(counts + self.shares)
+        return ((logs @ self.falls) * passed).sum(1, keepdim=True)
 
     def add(self, numbers: Tensor, counts: Tensor) -> Tensor:
-        """The counts after `numbers` [batch]."""
-        above = ((numbers[:, None] - self.levels) / (SOFT * self.gaps) + 0.5).clamp(0.0, 1.0)
-        return counts * DECAY + torch.cat([torch.ones_like(above[:, :1]), above], 1)
+        """The counts after `numbers` [batch, 1]."""
+        return counts * DECAY + (numbers * self.marks[0] + self.marks[1]).clamp(0.0, 1.0)
 
 
 class Anomaly(nn.Module):
     """Ranks the surprises of a forecaster of `quantiles`. It has no weights.
 
-    State: "excess" and "window" [batch, 1 + levels], the counts; "spell" [batch, 1], the window's mean; "range"
+    State: "ranks" [batch, 23], the counts of excesses, those of the window, and the window's mean log share; "range"
     [batch, 2] float64, the lowest and the highest reading that the memory took, in its coordinates.
     """
 
@@ -100,12 +108,7 @@ class Anomaly(nn.Module):
 
     def initial_state(self, batch: int) -> TensorState:
         """Zeros: nothing seen."""
-        return {
-            "excess": self.excess.initial_state(batch),
-            "window": self.window.initial_state(batch),
-            "spell": torch.zeros(batch, 1),
-            "range": torch.zeros(batch, 2, dtype=torch.float64),
-        }
+        return {"ranks": torch.zeros(batch, sum(SIZES)), "range": torch.zeros(batch, 2, dtype=torch.float64)}
 
     def rank(
         self, surprise: Tensor, pending: Tensor, came: Tensor, taken: Tensor, state: TensorState
@@ -116,22 +119,21 @@ class Anomaly(nn.Module):
         where it is NaN, so is the anomaly, and nothing changes. `came` [batch] float64 is the reading in the memory's
         coordinates, `taken` [batch] the value that the memory took (NaN = none).
         """
+        surprise = surprise[:, None]
         known = ~torch.isnan(surprise)
-        excess = torch.where(known, surprise, 0.0) - expected_surprise(pending, self.quantiles)
-        alone = self.excess.log_share(excess, state["excess"])
-        spell = state["spell"][:, 0]
+        excesses, window, spell = torch.split(state["ranks"], SIZES, 1)
+        excess = torch.where(known, surprise, 0.0) - expected_surprise(pending, self.quantiles)[:, None]
+        alone = self.excess.log_share(excess, excesses)
         spell = spell + WINDOW_RATE * ((-alone).clamp(max=WINDOW_CAP) - spell)
-        lately = self.window.log_share(spell, state["window"])
-        seen = state["excess"][:, 0]
-        share = torch.minimum(torch.minimum(alone, lately) + math.log(2.0), _beyond(came, state["range"], seen))
-        after = {
-            "excess": self.excess.add(excess, state["excess"]),
-            "window": self.window.add(spell, state["window"]),
-            "spell": spell[:, None],
-            "range": _widened(state["range"], taken),
+        lately = self.window.log_share(spell, window)
+        beyond = _log_share_beyond(came[:, None], state["range"], excesses[:, :1])
+        share = torch.minimum(torch.minimum(alone, lately) + math.log(2.0), beyond)
+        anomaly = torch.where(known, 1.0 - torch.exp(share.clamp(max=0.0)), torch.nan)
+        ranks = torch.cat([self.excess.add(excess, excesses), self.window.add(spell, window), spell], 1)
+        return anomaly[:, 0], {
+            "ranks": torch.where(known, ranks, state["ranks"]),
+            "range": torch.where(known & ~torch.isnan(taken[:, None]), _widened(state["range"], taken), state["range"]),
         }
-        kept = {name: torch.where(known[:, None], new, state[name]) for name, new in after.items()}
-        return torch.where(known, 1.0 - torch.exp(share.clamp(max=0.0)), torch.nan), kept
 
     def unroll(self, surprise: Tensor, pending: Tensor, came: Tensor, taken: Tensor) -> Tensor:
         """The anomalies [T, streams] that `rank` gives step by step, from its arguments with time in front."""
@@ -143,19 +145,18 @@ class Anomaly(nn.Module):
         return torch.stack(ranks)
 
 
-def _beyond(came: Tensor, range_: Tensor, seen: Tensor) -> Tensor:
-    """[batch] logarithm of the share of readings that lie as far beyond the range of those `seen` before as `came`
-    [batch]; 0 within the margin, and while the range has no length."""
-    low, high = range_[:, 0], range_[:, 1]
-    length = high - low
-    outside = torch.maximum(came - high, low - came) / torch.where(length > 0, MARGIN * length, torch.inf)
-    news = torch.where(torch.isnan(outside), 0.0, outside - 1.0).clamp(min=0.0).float()
-    return -(news.clamp(max=1.0) * torch.log1p(seen) + torch.log1p(news))
+def _log_share_beyond(came: Tensor, range_: Tensor, seen: Tensor) -> Tensor:
+    """[batch, 1] logarithm of the share of readings that lie as far beyond the range [batch, 2] of those `seen` before
+    as `came`; 0 within the margin, and while the range has no length."""
+    low, high = torch.split(range_, 1, 1)
+    margin = torch.where(high > low, MARGIN * (high - low), torch.inf)
+    news = (torch.maximum(came - high, low - came) / margin - 1.0).clamp(min=0.0).float()
+    return -(news.clamp(max=1.0) * torch.log(1.0 + seen) + torch.log(1.0 + news))
 
 
 def _widened(range_: Tensor, taken: Tensor) -> Tensor:
-    """The range [batch, 2] with the value `taken` [batch] in it (NaN = none), which is all of a range of zeros."""
+    """The range [batch, 2] with the value `taken` [batch] in it, which is all of a range of zeros."""
     value = taken[:, None]
-    wider = torch.cat([torch.minimum(range_[:, :1], value), torch.maximum(range_[:, 1:], value)], 1)
-    fresh = (range_[:, :1] == 0) & (range_[:, 1:] == 0)
-    return torch.where(torch.isnan(value), range_, torch.where(fresh, value, wider))
+    low, high = torch.split(range_, 1, 1)
+    wider = torch.cat([torch.minimum(low, value), torch.maximum(high, value)], 1)
+    return torch.where((low == 0) & (high == 0), value, wider)

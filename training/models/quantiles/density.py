@@ -53,11 +53,13 @@ def surprise(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tenso
 
 def expected_surprise(quantiles: Tensor, levels: Sequence[float]) -> Tensor:
     """The mean of `surprise` [...] over values that are distributed as `quantiles` [..., Q] say: the entropy."""
-    low, high = _tail_rates(quantiles, levels)
-    mass = torch.tensor([b - a for a, b in pairwise(levels)])
-    inside = (mass * (torch.log(_gaps(quantiles)) - torch.log(mass))).sum(-1)
+    masses = [b - a for a, b in pairwise(levels)]
     below, above = levels[0], 1 - levels[-1]
-    return inside + below * (1 - torch.log(below * low)) + above * (1 - torch.log(above * high))
+    rates = math.log(levels[1] / below), math.log((1 - levels[-2]) / above)  # of the tails, times their gap
+    tails = below * (1 - math.log(below * rates[0])) + above * (1 - math.log(above * rates[1]))
+    constant = tails - sum(mass * math.log(mass) for mass in masses)
+    masses[0], masses[-1] = masses[0] + below, masses[-1] + above
+    return (torch.tensor(masses) * torch.log(_gaps(quantiles))).sum(-1) + constant
 
 
 def integral_transform(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tensor:
