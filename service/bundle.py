@@ -102,6 +102,7 @@ class TrainingRecord(_Frozen):
     end_time_ms: Instant  # last stamp used to fit the weights
     seconds: float
     choice: str = ""  # why this family was selected, if several were fitted
+    narrow: str = ""  # why other streams are less well served: all that taught it were one, or alike
     suspects: str = ""  # number and place of readings held back as impossible
     refit: bool = False  # weights were refitted with the hold-out after a fit without it was scored
     holdout_start_ms: Instant | None = None  # first and last stamp of the hold-out behind `backtest`

@@ -71,7 +71,7 @@ def _full() -> Iterator[Case]:
     yield from (Case("holes", data, "rolling", "lstm") for data in HOLES)
     yield Case("start", "ETTh1", "ltsf", "lstm", 96, split=_months(1))
     yield Case("anomaly", "NAB", "nab", "ar", 12)
-    yield from (Case("anomaly", data, "alarms", "ar") for data in ALARMS)
+    yield from (Case("anomaly", data, "rolling", "ar") for data in ALARMS)
 
 
 def _quick() -> Iterator[Case]:

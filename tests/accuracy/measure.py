@@ -53,7 +53,7 @@ def measure(case: Case, data: Path, store: Path) -> Record:
     split = _split(case, panel)
     taught = without(panel, UNSEEN[case.data]) if case.part == "unseen" else panel
     bundle = trained(taught, _recipe(case, panel), split, store)
-    if case.protocol == "alarms":
+    if case.part == "anomaly":
         return {"case": asdict(case), "key": key_of(case), "results": alarms(bundle, panel, split)}
     if case.part == "unseen":
         figures = _unseen(bundle, only(panel, UNSEEN[case.data]), split)

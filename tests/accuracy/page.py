@@ -171,7 +171,7 @@ def _nab(records: Sequence[Record]) -> Rows:
 
 def _alarms(records: Sequence[Record]) -> Rows:
     for record in records:
-        for result in record["results"] if record["case"]["protocol"] == "alarms" else ():
+        for result in record["results"] if record["case"]["protocol"] != "nab" else ():
             ratio, ratios = result["rate"] / result["wanted"], [rate / result["wanted"] for rate in result["streams"]]
             span = f"{min(ratios):.2f} to {max(ratios):.2f}"
             where = record["case"]["data"], result["span"], f"{result['readings']:,}"

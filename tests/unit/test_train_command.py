@@ -47,6 +47,9 @@ def test_a_model_worse_than_a_yardstick_is_said_and_so_is_a_bundle_replaced(
     first = capsys.readouterr().out
     assert "mean over streams, naive has the smaller MASE" in " ".join(first.split())
     assert "is replaced" not in first
+    assert "note: narrow: one stream taught this model" in " ".join(first.split())
+    record = read_manifest(tmp_path / "b").training
+    assert record and record.narrow.startswith("narrow: one stream")
     assert run([*words, "--family", "naive", "--name", "last"]) == 0
     second = " ".join(capsys.readouterr().out.split())
     assert "is replaced" in second

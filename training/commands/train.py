@@ -107,7 +107,8 @@ def _training_notes(manifest: Manifest, panel: Panel, recipe: Recipe) -> list[st
     """Remarks about choices that training made from the history."""
     from training.data.gaps import gap_note
 
-    notes = [manifest.training.choice, manifest.training.suspects] if manifest.training else []
+    record = manifest.training
+    notes = [record.choice, record.narrow, record.suspects] if record else []
     notes.append(gap_note(panel.fed, manifest.warmup_steps // 2, manifest.max_gap) or "")
     if recipe.support is None and manifest.kind != "counter" and manifest.support != "real":
         notes.append("values are often 0 and never below: no forecast is below 0, unless --support real is given")
