@@ -77,7 +77,7 @@ def test_a_spell_of_surprises_none_of_which_is_rare_is_an_anomaly() -> None:
 
 def test_a_reading_far_beyond_the_range_is_an_anomaly_however_little_it_surprises() -> None:
     came = np.sin(np.arange(1200))[:, None] + np.zeros((1, 3))
-    came[1100] = came[1150] = (1.05, 1.3, 30.0)  # of a range of 2: within the margin, beyond it, far beyond
+    came[1100] = came[1150] = (1.04, 1.15, 30.0)  # of a range of 2: within the margin, beyond it, far beyond
     taken = came.copy()
     taken[1100] = np.nan  # the memory did not take it: the next one is as far beyond the range
     anomalies = ranked(np.zeros((1200, 3)), came, taken)

@@ -32,7 +32,7 @@ DECAY = math.exp(-math.log(2.0) / 10_000.0)  # of the counts, by reading: halved
 SOFT = 0.1  # of the distance of two levels: a number this near counts in part, so that rounding moves counts by little
 WINDOW_RATE = 1 / 8  # of the newest log share in the running mean
 WINDOW_CAP = 5.0  # of one log share
-MARGIN = 0.05  # of the range: a reading beyond by less is no news, beyond by twice as much all of it
+MARGIN = 0.025  # of the range: a reading beyond by less is no news, beyond by twice as much all of it
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Prior:
 
 #: Of the excess in nats, and of the window's mean log share, which is 1 where shares are even and independent.
 EXCESS = Prior(
-    (0.5, 1.0, 1.75, 2.75, 4.0, 5.5, 7.5, 10.0, 15.0, 25.0, 50.0, 150.0),
-    (0.3, 0.24, 0.17, 0.11, 0.07, 0.045, 0.025, 0.012, 4e-3, 5e-4, 1e-5, 1e-7),
+    (0.5, 1.0, 1.75, 2.75, 4.0, 5.5, 7.5, 10.0, 15.0, 30.0, 100.0, 1000.0),
+    (0.3, 0.24, 0.17, 0.11, 0.07, 0.045, 0.03, 0.02, 0.012, 5e-3, 1.5e-3, 1e-4),
     10.0,
 )
 WINDOW = Prior((1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0, 3.5), (0.3, 0.15, 0.08, 0.04, 0.02, 0.01, 2e-3, 4e-4), 100.0)
