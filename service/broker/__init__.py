@@ -1,1 +1,1 @@
-"""Brokers behind one batch-wise port: real Kafka, and an in-process one with the same behaviour."""
+"""Brokers behind one port that reads and writes columns: Kafka, and an in-process broker with the same behaviour."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Iterator
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,15 +101,14 @@ def _broker(settings: Settings, manifest: Manifest | None) -> Iterator[Finding]:
         action = error.action or "start it, or set kafka.bootstrap_servers"
         yield Finding("broker", error.what, action, well=False)
         return
-    yield Finding("broker", f"{servers} answers")
-    try:
-        yield from look_at_state(broker, admin, settings, None if manifest is None else row_bytes(manifest))
-        if manifest is not None and (partitions := admin.partitions(settings.changelog)):
-            yield from look_at_rows(broker, settings, manifest, partitions)
-    except EddycastError as error:
-        yield _wrong("topics", error)
-    finally:
-        admin.close()
+    with admin:
+        yield Finding("broker", f"{servers} answers")
+        try:
+            yield from look_at_state(broker, admin, settings, None if manifest is None else row_bytes(manifest))
+            if manifest is not None and (partitions := admin.partitions(settings.changelog)):
+                yield from look_at_rows(broker, settings, manifest, partitions)
+        except EddycastError as error:
+            yield _wrong("topics", error)
 
 
 def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | None) -> Iterator[Finding]:
@@ -157,9 +155,9 @@ def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partiti
 
     codec, name = RowCodec(manifest.state), settings.changelog
     adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
-    reader, said = broker.reader(name), set[str]()
+    said: set[str] = set()
     patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
-    try:
+    with broker.reader(name) as reader:
         for snapshot in snapshots(reader, name, range(partitions), patience_s, rows=False):
             try:
                 about = codec.decode(snapshot.records)
@@ -170,8 +168,6 @@ def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partiti
             if about.marker is not None and (found := adopted.summary) not in said:
                 said.add(found)
                 yield Finding("rows", found)
-    finally:
-        reader.close()
 
 
 def _without_rows(broker: Broker, topic: str, partitions: int | None, committed: Collection[int]) -> list[int]:
@@ -179,7 +175,7 @@ def _without_rows(broker: Broker, topic: str, partitions: int | None, committed:
     there = [partition for partition in committed if partition < (partitions or 0)]
     rowless = set(committed).difference(there)
     if there:
-        with closing(broker.reader(topic)) as reader:
+        with broker.reader(topic) as reader:
             first, end = reader.first(there), reader.end(there)
         rowless |= {partition for partition in there if first[partition] == end[partition]}
     return sorted(rowless)

@@ -22,7 +22,7 @@ def _show(context: typer.Context, wanted: bool) -> None:
     table = Table(title="Settings", box=None, title_justify="left", header_style="bold")
     for column in ("flag", "default", "meaning"):
         table.add_column(column, overflow="fold")
-    table.add_row("--config", "none", f"A TOML file of settings; also {CONFIG}")
+    table.add_row("--config", "none", f"Read settings from this TOML file; also {CONFIG}")
     for setting in every_setting():
         table.add_row(f"--{setting.name}", setting.default, setting.field.description)
     console = Console(highlight=False)

@@ -16,6 +16,7 @@ from service.delivery.topics import create_topic
 from service.errors import BrokerError, TopicMissing
 from service.history import read_history
 from service.observability.log import configure_log, get_log
+from service.observability.throttle import Throttle
 from service.options import listed
 from service.settings.load import load_settings
 from service.settings.settings import Settings
@@ -35,7 +36,7 @@ def simulate(
         float, typer.Option(min=0, help="Speed as a multiple of real time; 0 = as fast as possible.")
     ] = 60.0,
     kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Override kafka.bootstrap_servers.")] = None,
-    config: Annotated[str | None, typer.Option(help="A TOML file of settings.")] = None,
+    config: Annotated[str | None, typer.Option(help="Read settings from this TOML file.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
     streams: Annotated[str | None, typer.Option(help="Send only these streams, separated by commas.")] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the broker to answer.")] = 60.0,
@@ -76,19 +77,17 @@ def feed(
     partitions = _partitions(broker, settings, topic, stop, wait_s)
     if partitions is None:
         return
-    producer = broker.producer()
-    sensors, said, sent = Sensors(producer, topic, partitions, readings), time.monotonic(), 0
-    get_log().info("sending", topic=topic, readings=len(readings), streams=len(readings.streams), speed=speed)
-    try:
+    throttle, sent = Throttle(PROGRESS_EVERY_S), 0
+    throttle.put_off()
+    with broker.producer() as producer:
+        sensors = Sensors(producer, topic, partitions, readings)
+        get_log().info("sending", topic=topic, readings=len(readings), streams=len(readings.streams), speed=speed)
         for which in paced(readings.timestamps, speed, stop):
             if not _send(sensors, which, settings.kafka.delivery_timeout_ms / 1000, stop):
                 break
             sent = which.stop
-            if time.monotonic() - said > PROGRESS_EVERY_S:
-                said = time.monotonic()
+            if throttle.is_due():
                 get_log().info("sending", sent=sent, of=len(readings), until=_iso(int(readings.timestamps[sent - 1])))
-    finally:
-        producer.close(1.0)
     get_log().info("sent", readings=sent, topic=topic)
 
 
@@ -98,15 +97,13 @@ def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event, wai
     admin = reach(broker, stop, waiting=lambda _what: None, within_s=wait_s)
     if admin is None:
         return None
-    try:
+    with admin:
         found = admin.partitions(topic)
         if found is not None:
             return found
         if not settings.topics.create:
             raise TopicMissing(f"topic {topic} does not exist", "create it, or set topics.create")
         return create_topic(admin, topic, settings.topics.partitions, settings.topics.replication)
-    finally:
-        admin.close()
 
 
 def _send(sensors: Sensors, which: slice, timeout_s: float, stop: Event) -> bool:

@@ -181,21 +181,15 @@ def _needs_polars() -> None:
 
 
 def _members(broker: Broker, group: str) -> int:
-    admin = broker.admin()
-    try:
+    with broker.admin() as admin:
         return admin.members(group)
-    finally:
-        admin.close()
 
 
 def _unread(broker: Broker, header: Header) -> str:
     """Sentence about the lag of the rows behind the input."""
-    reader = broker.reader(header.topic)
-    try:
+    with broker.reader(header.topic) as reader:
         end = reader.end([part.partition for part in header.parts])
         behind = {part.partition: end[part.partition] - part.next_offset for part in header.parts}
-    finally:
-        reader.close()
     total = sum(behind.values())
     if not total:
         return f"all of {header.topic} has been read"

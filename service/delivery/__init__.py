@@ -1,1 +1,1 @@
-"""What is durable when, and what follows when something fails."""
+"""Durability: when outputs, rows and offsets become durable, and recovery from failures."""

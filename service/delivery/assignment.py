@@ -1,9 +1,4 @@
-"""The partitions held: on their way back from the changelog, or served, and from which offset on.
-
-assigned -> (restore, in slices) -> served -> revoked or lost
-                   ^                  │
-                   └──────────────────┘ the outcome of a commit is unknown
-"""
+"""The partitions assigned by the group: restored in slices, then served from the committed offset on (partition.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ import time
 from collections.abc import Collection
 
 from service.broker.port import Consumer
-from service.delivery.checkpoint import Checkpoint
+from service.delivery.partition import Partition, Partitions, Phase
 from service.delivery.restore import Restore, Restored
 from service.delivery.topics import MOVE
 from service.errors import OffsetGone, StateError
@@ -21,171 +16,152 @@ from service.observability.throttle import Throttle
 from service.state.adoption import Adopted
 from service.state.store import Store
 
-#: Longest slice of restoring between two polls, s: alone, and beside partitions that have records.
+#: Longest slice of restoring between two polls, s: alone, and while other partitions have records.
 _SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02
-#: Wait for the group to say whether partitions are still held, s.
+#: Wait for the group to confirm that partitions are still held, s.
 _CONFIRM_S = 2.0
-#: Progress is said this often, s.
-_SAY_S = 5.0
-#: Gauges are set this often, s.
+#: Interval between two log lines about the progress of a restore, s.
+_LOG_S = 5.0
+#: Interval between two updates of the gauges, s.
 _SHOW_S = 1.0
 
 
-class Serving:
-    """Belongs to the thread that polls. Only `begin` may be called by the listener inside `assigned`; what the consumer
-    cannot do inside the others waits for `go_back`."""
+class Assignment:
+    """Used by the polling thread alone. Inside the rebalance listener the consumer can pause and seek only in
+    `assigned`; in the other callbacks a seek is noted and made by `seek_to_committed`."""
 
     def __init__(
-        self, consumer: Consumer, restore: Restore, checkpoint: Checkpoint, store: Store, metrics: Metrics
+        self, partitions: Partitions, consumer: Consumer, restore: Restore, store: Store, metrics: Metrics
     ) -> None:
-        self._consumer, self._restore, self._checkpoint = consumer, restore, checkpoint
+        self._partitions, self._consumer, self._restore = partitions, consumer, restore
         self._store, self._metrics = store, metrics
-        self._changing: dict[int, Restored] = {}
-        self._since: dict[int, float] = {}  # partition on its way -> when it was assigned
-        self._progress = Throttle(_SAY_S)
-        self._rewind = False
-        self._shown = 0.0
-        self._ends: dict[int, int] = {}  # of served partitions, as of their restore
-
-    @property
-    def served(self) -> Collection[int]:
-        """Partitions whose records are taken."""
-        return self._checkpoint.committed.keys()
-
-    @property
-    def pending(self) -> list[int]:
-        """Partitions held whose rows are not back yet."""
-        return self._restore.pending
-
-    @property
-    def changing(self) -> Collection[int]:
-        """Partitions whose rows were another model's: served once that change is committed, which is due at once."""
-        return self._changing.keys()
+        self._progress = Throttle(_LOG_S)
+        self._gauges = Throttle(_SHOW_S)
+        self._must_seek = False
 
     @property
     def is_behind(self) -> bool:
-        """Whether `go_back` has something to do: what the consumer brings does not follow what is done."""
-        return self._rewind
+        """True until `seek_to_committed` is called: what the consumer returns does not follow what was processed."""
+        return self._must_seek
 
-    def begin(self, partitions: Collection[int]) -> None:
-        """Newly held. Records of the same poll are held back; the position is found later, this asks nobody."""
-        self._consumer.pause(partitions)
-        self._consumer.seek(dict.fromkeys(partitions, 0))
-        self._bring_back_later(partitions)
+    def begin(self, numbers: Collection[int]) -> None:
+        """Hold these partitions, paused. Makes no request: the start position is looked up by the restore."""
+        self._consumer.pause(numbers)
+        self._consumer.seek(dict.fromkeys(numbers, 0))
+        self._delay_progress()
+        self._partitions.assign(numbers, time.monotonic())
 
-    def again(self, partitions: Collection[int]) -> None:
-        """Only the changelog knows the rows of these partitions."""
-        self.drop(partitions)
-        self._bring_back_later(partitions)
-        self._rewind = True
+    def restore_again(self, numbers: Collection[int]) -> None:
+        """Discard the rows of these partitions: only the changelog has the right ones."""
+        self._delay_progress()
+        self._partitions.restart(numbers, time.monotonic())
+        self._gauges.reset()
+        self._must_seek = True
 
-    def drop(self, partitions: Collection[int]) -> None:
-        """No longer held, or no longer to be trusted."""
-        self._restore.forget(partitions)
-        self._checkpoint.forget(partitions)
-        for partition in partitions:
-            self._since.pop(partition, None)
-            self._changing.pop(partition, None)
-            self._ends.pop(partition, None)
-        self._shown = 0.0
+    def close(self, numbers: Collection[int]) -> None:
+        """Drop partitions that were revoked or lost."""
+        self._partitions.close(numbers)
+        self._gauges.reset()
 
     def rewind(self) -> None:
-        """What was read since the last commit is to be read again."""
-        self._rewind = True
+        """Read everything since the last commit again."""
+        self._must_seek = True
 
-    def go_back(self) -> None:
-        """Read on from the last commit, and nothing of what is on its way."""
-        if not self._rewind:
+    def seek_to_committed(self) -> None:
+        """After `rewind` or `restore_again`, seek to the last committed offsets; pending partitions stay paused."""
+        if not self._must_seek:
             return
         held = self._consumer.assignment()
-        self._consumer.pause(held.intersection(self.pending))
-        self._consumer.seek({p: offset for p, offset in self._checkpoint.committed.items() if p in held})
-        self._rewind = False
+        self._consumer.pause(held.intersection(self._partitions.pending))
+        self._consumer.seek({p: offset for p, offset in self._partitions.committed.items() if p in held})
+        self._must_seek = False
 
-    def bring_back(self, beside: bool) -> None:
-        """A slice of restoring, a short one `beside` partitions that have records; what is back is served from now on.
-        Raises StateError, OffsetGone, BrokerUnavailable."""
-        if not self.pending:
+    def restore_slice(self, beside: bool) -> None:
+        """Restore for a moment, a shorter one `beside` partitions that have records; partitions that are complete are
+        served from now on, or wait for the commit of a change of model. Raises StateError, OffsetGone,
+        BrokerUnavailable."""
+        if not self._partitions.pending:
             return
         for restored in self._advance(_SLICE_BESIDE_S if beside else _SLICE_S):
-            self._store.start(restored.partition, restored.clock, restored.adopted)
+            partition = restored.partition
+            partition.rows = self._store.start(partition.number, restored.clock, restored.adopted)
             if restored.adopted.is_change:
-                self._changing[restored.partition] = restored
-                self._checkpoint.record(restored.partition, restored.start.offset)
+                partition.adopt()
             else:
-                self._serve(restored)
-        if self.pending and self._progress.is_due():
-            get_log().info("restoring", partitions=self.pending, records_left=self._restore.left)
+                self._serve(partition)
+        if (pending := self._partitions.pending) and self._progress.is_due():
+            get_log().info("restoring", partitions=pending, records_left=self._restore.left)
 
-    def serve_changed(self) -> None:
-        """The change of model that these partitions waited for is committed."""
-        while self._changing:
-            partition, restored = self._changing.popitem()
-            log_change(partition, restored.adopted)
-            self._serve(restored)
+    def serve_adopted(self) -> None:
+        """Serve the partitions whose change of model has been committed."""
+        for partition in self._partitions.in_phase(Phase.ADOPTING):
+            if partition.rows is not None and partition.rows.adopted is not None:
+                log_change(partition.number, partition.rows.adopted)
+            self._serve(partition)
+
+    def show(self) -> None:
+        """Update the gauges of partitions and lag: once a second, and at once when the partitions change."""
+        if self._gauges.is_due():
+            self._metrics.hold(self._consumer.assignment(), self._lag())
+            self._metrics.restoring.set(len(self._partitions.pending))
+            self._metrics.restore_left.set(self._restore.left)
 
     def _advance(self, within_s: float) -> list[Restored]:
-        """A slice. What does not fit together is raised by a member only: a process that was frozen may have lost its
-        partitions while it read, and others have written since. The next poll brings the loss to light."""
+        """A contradiction between offsets and changelog is an error only for a member of the group: a process that was
+        frozen may have lost its partitions during the restore, and another process has written since. The next poll
+        then reports the loss."""
         try:
             return self._restore.advance(within_s)
         except (StateError, OffsetGone) as error:
             if self._consumer.confirm(_CONFIRM_S):
                 raise
-            get_log().warning("restoring anew: it is not certain that the partitions are still ours", reason=error.what)
-            self._restore.add(self._restore.pending)
+            get_log().warning("restoring again: the group did not confirm the assignment", reason=error.what)
+            self._partitions.restart(self._partitions.pending, time.monotonic())
             return []
 
-    def show(self) -> None:
-        """The partitions held, and how far each is behind; once a second, and at once when others are."""
-        if time.monotonic() - self._shown < _SHOW_S:
-            return
-        self._shown = time.monotonic()
-        self._metrics.hold(self._consumer.assignment(), self._lag())
-        self._metrics.restoring.set(len(self.pending))
-        self._metrics.restore_left.set(self._restore.left)
-
     def _lag(self) -> dict[int, int]:
-        """What is left to read, also of partitions of which nothing was fetched yet: as of their restore."""
-        unfetched = {p: max(0, end - self._checkpoint.position(p)) for p, end in self._ends.items()}
-        fetched = {p: lag for p, lag in self._consumer.lag().items() if p in self.served}
+        """Records left to read by partition; where nothing was fetched yet, as of the partition's restore."""
+        serving = self._partitions.in_phase(Phase.SERVING)
+        unfetched = {p.number: max(0, p.start.end - p.position) for p in serving}
+        fetched = {p: lag for p, lag in self._consumer.lag().items() if self._partitions.is_serving(p)}
         return self._restore.lag | unfetched | fetched
 
-    def _bring_back_later(self, partitions: Collection[int]) -> None:
-        if not self.pending:
+    def _delay_progress(self) -> None:
+        if not self._partitions.pending:
             self._progress.put_off()
-        self._restore.add(partitions)
-        self._since |= dict.fromkeys(partitions, time.monotonic())
 
-    def _serve(self, restored: Restored) -> None:
-        partition, start = restored.partition, restored.start
-        self._checkpoint.start(partition, start.offset)
-        self._ends[partition] = start.end
-        self._consumer.seek({partition: start.offset})
-        self._consumer.resume([partition])
-        self._shown = 0.0
-        seconds = time.monotonic() - self._since.pop(partition)
-        self._metrics.restored.inc(restored.rows)
+    def _serve(self, partition: Partition) -> None:
+        partition.serve()
+        self._consumer.seek({partition.number: partition.start.offset})
+        self._consumer.resume([partition.number])
+        self._gauges.reset()
+        self._report(partition)
+
+    def _report(self, partition: Partition) -> None:
+        start, restoration = partition.start, partition.restoration
+        streams, records = (restoration.streams, restoration.records) if restoration is not None else (0, 0)
+        seconds = time.monotonic() - partition.assigned_at
+        self._metrics.restored.inc(records)
         self._metrics.restore_seconds.observe(seconds)
-        where = {"partition": partition, "offset": start.offset}
-        done = {"streams": restored.streams, "records": restored.rows, "seconds": round(seconds, 3)}
+        where = {"partition": partition.number, "offset": start.offset}
+        done = {"streams": streams, "records": records, "seconds": round(seconds, 3)}
         get_log().info("partition restored", **where, **done)
         if start.deleted:
             self._metrics.deleted_unread.inc(start.deleted)
-            get_log().error("records were deleted unread and are passed over", **where, offsets=start.deleted)
+            get_log().error("records were deleted unread and are skipped", **where, offsets=start.deleted)
 
 
 def log_change(partition: int, adopted: Adopted) -> None:
-    """Another model serves a partition from now on."""
+    """Log that another model serves a partition from now on."""
     before = None if adopted.before is None else adopted.before.model
     place = {"partition": partition, "generation": adopted.model.generation}
     zeroed = adopted.zeroed or "nothing"
-    get_log().info("another model goes on", **place, model=adopted.model.model, before=before, from_zeros=zeroed)
+    get_log().info("another model takes over", **place, model=adopted.model.model, before=before, from_zeros=zeroed)
 
 
 def check_not_grown(topic: str, partitions: Collection[int], known: int | None) -> None:
     """Raise StateError for partitions that the topic did not have (`known` of them) when the service started."""
     new = [partition for partition in partitions if known is not None and partition >= known]
     if new:
-        what = f"topic {topic} has grown: it had {known} partitions, and now a partition {min(new)}"
+        what = f"topic {topic} has grown: it had {known} partitions at start, and now has partition {min(new)}"
         raise StateError(f"{what}; streams have moved between partitions", MOVE)

@@ -1,27 +1,27 @@
-"""The commit: what becomes durable, in which order, and what a crash in between means. docs/durability.md says it for
-people. Delivery `exactly_once`:
+"""The commit: what becomes durable, in which order, and what a crash between two steps means. docs/durability.md
+explains it for operators. Delivery `exactly_once`:
 
     1  begin      a transaction, with the first output after a commit
     2  produce    forecasts and dead letters, as they come
-    3  produce    of each partition with something new: the model, if it is new there, its rows touched since the last
-                  commit, tombstones, the marker
+    3  produce    for each partition with something new: the model record if it is new there, the rows touched since
+                  the last commit, tombstones, the marker
     4  flush      every one of these records is acknowledged, each result checked
-    5  offsets    the next offsets of the input, fenced by the membership that the last poll captured
+    5  offsets    the next offsets of the input, fenced by the membership captured in the last poll
     6  commit     all of it becomes visible at once
-    7  forget     what was kept to undo it
+    7  forget     the copies kept for a rollback
 
-    crash before 6 is asked for      the broker aborts the transaction: nobody sees any of it, the offsets are those of
-                                     the last commit, and the same records are read again by rows restored to it
-    crash while 6 is under way       the broker has decided, or aborts: whoever restores waits until it is known
-    crash after 6                    outputs, rows and offsets are all there: the next records are read
+    crash before 6 is requested      the broker aborts the transaction: none of it is ever visible, the offsets are
+                                     those of the last commit, and the same records are read again with the rows
+                                     restored to it
+    crash while 6 is in progress     the broker has committed or will abort: a restore waits until that is decided
+    crash after 6                    outputs, rows and offsets are durable: the next records are read
 
-`at_least_once` differs in step 2 alone: outputs go through a producer of their own, are acknowledged and checked at
-once, and can be read without waiting for step 6. After a crash before 6 they stay and come again; rows and offsets
-still become durable together, so a record never counts twice in a stream's state.
+`at_least_once` differs in step 2 alone: outputs go through a second producer, are acknowledged and checked at once, and
+can be read without waiting for step 6. After a crash before 6 they stay and are produced again; rows and offsets still
+become durable together, so a record never counts twice in a stream's state.
 
-Nothing is retried here. Whatever fails, the caller rolls back and reads again from the last commit. A producer inside
-whose transaction something failed is never used again: it may hang, or carry offsets of the failed transaction into
-the next one.
+Nothing is retried here. After a failure the caller rolls back and reads again from the last commit. A producer that
+failed inside a transaction is never used again: it may hang, or carry offsets of the failed transaction into the next.
 """
 
 from __future__ import annotations
@@ -31,93 +31,73 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from service.broker.port import Consumer, Producer
+from service.delivery.partition import Partitions
 from service.errors import BrokerError
 from service.observability.log import get_log
 from service.processing.outputs import Output
+from service.settings.groups import CommitSettings
 from service.state.store import Store
 
 Clock = Callable[[], float]
-#: How long a producer that is given up may take to close, s.
+#: Time-out for closing a producer, s.
 _CLOSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Producers:
-    """Where producers come from, each call a new one: of transactions, and of outputs that wait for none (None where
-    delivery is exactly once)."""
+    """Factories of producers: transactional ones, and those of outputs outside transactions (None where delivery is
+    exactly once)."""
 
     transactions: Callable[[], Producer]
     outputs: Callable[[], Producer] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a commit is due."""
-
-    interval_s: float = 0.1
-    steps: int = 200_000  # of the graph within one transaction
-
-
 class Checkpoint:
-    """Outputs, rows and offsets that are not durable yet. Belongs to the thread that polls."""
+    """Outputs, rows and offsets that are not durable yet. Used by the polling thread alone."""
 
     def __init__(
         self,
+        partitions: Partitions,
         producers: Producers,
         consumer: Consumer,
         store: Store,
         topics: tuple[str, str],
-        limits: Limits,
-        passing: Callable[[str], None],
+        settings: CommitSettings,
+        reached: Callable[[str], None],
         clock: Clock = time.monotonic,
     ) -> None:
-        """`topics`: the input and the changelog. `passing` is told of each step that is done (`faults.py`)."""
-        self._producers, self._consumer, self._store = producers, consumer, store
+        """`topics`: the input and the changelog. `reached` is called with the name of each completed step."""
+        self._partitions, self._producers, self._consumer, self._store = partitions, producers, consumer, store
         self._input, self._changelog = topics
-        self._limits, self._passing, self._clock = limits, passing, clock
+        self._settings, self._reached, self._clock = settings, reached, clock
         self._transactions: Producer | None = None
         self._outputs: Producer | None = None
         self._open = False
-        #: Of the graph, since the last commit: the caller adds them.
+        #: Graph steps since the last commit; incremented by the caller.
         self.steps = 0
-        #: Rows and tombstones that the last commit wrote.
+        #: Rows and tombstones written by the last commit.
         self.written = 0
         self._tried = clock()
-        #: The next offset of each partition that is served: as of the last commit, and as of what is done since.
-        self.committed: dict[int, int] = {}
-        self.done: dict[int, int] = {}
-
-    def start(self, partition: int, offset: int) -> None:
-        """A partition is served from here on; what is before is durable."""
-        self.committed[partition] = offset
 
     def produce(self, output: Output) -> None:
         """Steps 1 and 2. Raises RecordTooLarge, BrokerUnavailable, TransactionFailed."""
         producer = self._transaction() if self._producers.outputs is None else self._plain(self._producers.outputs)
         producer.produce(output.topic, output.partition, output.keys, output.values, output.headers)
 
-    def record(self, partition: int, next_offset: int) -> None:
-        """The records of a partition up to `next_offset` are done."""
-        self.done[partition] = next_offset
-
-    def position(self, partition: int) -> int:
-        """The next offset of a partition that is served: what is before it is done."""
-        return self.done.get(partition, self.committed[partition])
-
     def remaining(self) -> float:
         """Seconds until the next commit is due, at least 0; infinite when there is nothing to commit."""
-        if not self.done:
+        if not self._partitions.has_uncommitted:
             return float("inf")
-        if self.steps >= self._limits.steps:
+        if self.steps >= self._settings.max_steps:
             return 0.0
-        return max(0.0, self._tried + self._limits.interval_s - self._clock())
+        return max(0.0, self._tried + self._settings.interval_s - self._clock())
 
     def due(self) -> bool:
-        """Whether it is time to commit."""
+        """True when it is time to commit."""
         return self.remaining() == 0.0
 
     def flush(self, within_s: float) -> bool:
-        """At least once: every output is acknowledged. Otherwise nothing happens before the commit; False then.
+        """With delivery at least once, wait until every output is acknowledged; otherwise do nothing and return False.
         Raises ProduceFailed, RecordTooLarge."""
         if self._outputs is None:
             return False
@@ -125,33 +105,35 @@ class Checkpoint:
         return True
 
     def commit(self, within_s: float) -> dict[int, int]:
-        """Steps 3 to 7 (and 1, if there was no output); the offsets stored, by partition.
+        """Steps 3 to 7 (and 1, if there was no output); returns the offsets stored, by partition.
 
-        Raises MembershipLost, TransactionFailed and its kinds, ProduceFailed, RecordTooLarge, BrokerUnavailable:
-        the caller then rolls back. After CommitUnknown only the changelog says which rows are true.
+        Raises MembershipLost, TransactionFailed and its subclasses, ProduceFailed, RecordTooLarge, BrokerUnavailable:
+        the caller then rolls back. After CommitUnknown rows must be restored from the changelog.
         """
         try:
             return self._commit(self._clock() + within_s)
-        finally:  # counted from its end: where commits are slow, there is still work between them
+        finally:  # the interval starts at the end of a commit: slow commits still leave time for work
             self._tried = self._clock()
 
     def probe(self, topics: Collection[str], partition: int, within_s: float) -> None:
-        """Commit nothing, to a partition of these topics and the changelog. Only where nothing waits to be committed.
-        Raises TransactionFailed, BrokerUnavailable, BrokerError; the producer is given up then."""
+        """Commit an empty transaction that covers a partition of these topics and of the changelog, while nothing is
+        uncommitted. Raises TransactionFailed, BrokerUnavailable, BrokerError; the producer is then closed."""
         try:
             self.connect().probe([(topic, partition) for topic in (*topics, self._changelog)], within_s)
         except BrokerError:
-            self._give_up()
+            self._close_transactions()
             raise
 
     def roll_back(self, within_s: float, keep_producer: bool) -> None:
-        """Rows, offsets and outputs are what they were at the last commit.
+        """Return rows, offsets and outputs to the last commit.
 
-        `keep_producer`: nothing that was asked of the broker failed, so the producer may abort and go on. Otherwise
-        it is given up, and the next transaction has a new one, which the broker fences the old one by.
+        `keep_producer`: no request to the broker failed, so the producer can abort and continue. Otherwise it is
+        closed, and the next transaction starts with a new one, which fences the old one.
         """
         self._store.roll_back()
-        self.done, self.steps = {}, 0
+        self.steps = 0
+        for partition in self._partitions:
+            partition.done = None
         if keep_producer and self._transactions is not None:
             try:
                 if self._open:
@@ -160,59 +142,54 @@ class Checkpoint:
                 return
             except BrokerError as error:
                 get_log().debug("the abort failed as well", reason=error.what)
-        self._give_up()
-
-    def forget(self, partitions: Collection[int]) -> None:
-        """These partitions are no longer served here."""
-        self._store.forget(partitions)
-        for partition in partitions:
-            self.committed.pop(partition, None)
-            self.done.pop(partition, None)
+        self._close_transactions()
 
     def connect(self) -> Producer:
-        """The producer for transactions, a new one if there is none: whatever one of ours left open ends by that.
+        """The transactional producer, created if there is none; that aborts a transaction left open under the same id.
         Raises BrokerUnavailable, TransactionFailed."""
         self._transactions = self._transactions or self._producers.transactions()
         return self._transactions
 
     def close(self) -> None:
-        """Give up the producers. What is not committed never happened, outputs at least once excepted."""
-        self._give_up()
+        """Close the producers; uncommitted transactions are aborted."""
+        self._close_transactions()
         if self._outputs is not None:
             self._outputs.close(_CLOSE_S)
 
     def _commit(self, deadline: float) -> dict[int, int]:
-        if not self.done:
+        offsets = self._partitions.uncommitted
+        if not offsets:
             return {}
         self.flush(self._left(deadline))
         producer = self._transaction()  # 1
-        self._passing("commit.2")
+        self._reached("commit.2")
         written = 0
-        for partition, offset in self.done.items():
+        for partition, offset in offsets.items():
             changes = self._store.changes(partition, offset)
             producer.produce(self._changelog, partition, changes.keys, changes.values)  # 3
             written += changes.rows
-        self._passing("commit.3")
+        self._reached("commit.3")
         producer.flush(self._left(deadline))  # 4
-        self._passing("commit.4")
-        producer.send_offsets(self._input, self.done, self._consumer, self._left(deadline))  # 5
-        self._passing("commit.5")
+        self._reached("commit.4")
+        producer.send_offsets(self._input, offsets, self._consumer, self._left(deadline))  # 5
+        self._reached("commit.5")
         producer.commit(self._left(deadline))  # 6
         self._open = False
-        self._passing("commit.6")
+        self._reached("commit.6")
         self._store.commit()  # 7
-        offsets, self.done, self.steps, self.written = self.done, {}, 0, written
-        self.committed |= offsets
-        self._passing("commit.7")
+        self.steps, self.written = 0, written
+        for partition, offset in offsets.items():
+            self._partitions[partition].commit(offset)
+        self._reached("commit.7")
         return offsets
 
     def _transaction(self) -> Producer:
-        """Step 1, unless it is done."""
+        """Step 1, unless a transaction is open."""
         producer = self.connect()
         if not self._open:
             producer.begin()
             self._open = True
-            self._passing("commit.1")
+            self._reached("commit.1")
         return producer
 
     def _plain(self, new: Callable[[], Producer]) -> Producer:
@@ -220,7 +197,7 @@ class Checkpoint:
             self._outputs = new()
         return self._outputs
 
-    def _give_up(self) -> None:
+    def _close_transactions(self) -> None:
         transactions, self._transactions = self._transactions, None
         self._open = False
         if transactions is not None:

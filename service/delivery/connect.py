@@ -1,4 +1,4 @@
-"""From settings to a broker, and the first contact with it: the way in for every command that talks to one."""
+"""Creates a broker from settings and waits for its first answer; used by the service and every command."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from service.settings.kafka import KafkaSettings
 
 
 def kafka_broker(settings: KafkaSettings) -> Broker:
-    """Real Kafka. Raises as `KafkaBroker` does."""
+    """Kafka with these settings. Raises as `KafkaBroker` does."""
     return KafkaBroker(settings)
 
 
 def warn_of_risks(settings: KafkaSettings) -> None:
-    """Log what an operator should know about how the broker is spoken to."""
+    """Log the security risks of these settings."""
     for risk in settings.risks():
         get_log().warning(risk.what, action=risk.action)
 
@@ -30,8 +30,8 @@ def reach(
 ) -> Admin | None:
     """The broker's admin once it answers; None if `stop` is set before.
 
-    Logs each failed attempt, a few seconds apart, with its reason, and calls `waiting` with what is waited for. Raises
-    BrokerUnavailable when none has answered `within_s`, and AccessRefused at once.
+    Logs each failed attempt and calls `waiting("the broker")` before each one. Raises BrokerUnavailable after
+    `within_s` without an answer, and AccessRefused at once.
     """
     began = time.monotonic()
     while not stop.is_set():

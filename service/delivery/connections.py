@@ -1,74 +1,65 @@
-"""What a pipeline has of the broker: its membership of the group, two readers, and producers when they are needed.
-
-Opened together and closed together; who decides what is sent through them stands elsewhere.
-"""
+"""A pipeline's connections to the broker: membership of the group, two readers, and producers when they are needed."""
 
 from __future__ import annotations
 
+import uuid
 from contextlib import ExitStack
 
-from service.broker.port import Broker, Reader, RebalanceListener
-from service.delivery.checkpoint import Checkpoint, Limits, Producers
-from service.delivery.crash_points import FaultPoint
-from service.delivery.options import Options
+from service.broker.port import Broker, RebalanceListener
+from service.delivery.checkpoint import Checkpoint, Producers
+from service.delivery.crash_points import CrashPoint
+from service.delivery.partition import Closable, Partitions
 from service.delivery.restore import Restore
-from service.delivery.start_positions import Positions
+from service.delivery.start_positions import StartPositions
 from service.errors import BrokerError
 from service.observability.log import get_log
+from service.settings.settings import Settings
 from service.state.store import Store
 
 
 class Connections:
-    """Belongs to the thread that polls."""
+    """Opened together and closed together. Used by the polling thread alone."""
 
-    def __init__(self, broker: Broker, options: Options, listener: RebalanceListener) -> None:
+    def __init__(self, broker: Broker, settings: Settings, listener: RebalanceListener) -> None:
         """Joins the group. Raises BrokerUnavailable, BrokerError; nothing is left open then."""
-        self._broker, self._options = broker, options
-        self._readers: list[Reader] = []
-        try:
-            for topic in (options.changelog_topic, options.input_topic):
-                self._readers.append(broker.reader(topic))
-            self.consumer = broker.consumer(options.input_topic, options.group, listener, "none")
-        except BrokerError:
-            self._close_readers()
-            raise
+        self._broker, self._settings = broker, settings
+        self.transactional_id = transactional_id(settings)
+        with ExitStack() as opened:
+            self._changelog = opened.enter_context(broker.reader(settings.changelog))
+            self._input = opened.enter_context(broker.reader(settings.topics.input))
+            self.consumer = broker.consumer(settings.topics.input, settings.kafka.group, listener, "none")
+            self._readers = opened.pop_all()
 
-    def checkpoint(self, store: Store, passing: FaultPoint) -> Checkpoint:
-        """Commits by transactions, with producers that are made when there is something to send."""
-        broker, options = self._broker, self._options
+    def partitions(self, rows: Closable) -> Partitions:
+        """A table of partitions that frees `rows` and stops reading the changelog as partitions are closed."""
+        return Partitions(rows, self._changelog)
+
+    def checkpoint(self, partitions: Partitions, store: Store, reached: CrashPoint) -> Checkpoint:
+        """A checkpoint whose producers are created when there is something to send."""
+        broker, settings = self._broker, self._settings
         producers = Producers(
-            lambda: broker.producer(options.transactional_id, options.commit_timeout_s),
-            broker.producer if options.delivery == "at_least_once" else None,
+            lambda: broker.producer(self.transactional_id, settings.waits.commit_s),
+            broker.producer if settings.commit.delivery == "at_least_once" else None,
         )
-        topics = options.input_topic, options.changelog_topic
-        limits = Limits(options.commit_interval_s, options.max_steps)
-        return Checkpoint(producers, self.consumer, store, topics, limits, passing)
+        topics = settings.topics.input, settings.changelog
+        return Checkpoint(partitions, producers, self.consumer, store, topics, settings.commit, reached)
 
-    def restore(self, store: Store, passing: FaultPoint) -> Restore:
-        """Brings rows back from the changelog, and finds where the input goes on."""
-        changelog, source = self._readers
-        positions = Positions(source, self._options.input_topic, self._options.start_at, self._options.when_deleted)
-        return Restore(self.consumer, changelog, positions, store, self._partitions(), passing)
-
-    def _partitions(self) -> int:
-        if self._options.partitions is not None:
-            return self._options.partitions
-        admin = self._broker.admin()
-        try:
-            return admin.partitions(self._options.changelog_topic) or 0
-        finally:
-            admin.close()
+    def restore(self, partitions: Partitions, store: Store, count: int, reached: CrashPoint) -> Restore:
+        """A restore from the changelog, with the start positions of the input, which has `count` partitions."""
+        kafka = self._settings.kafka
+        positions = StartPositions(self._input, self._settings.topics.input, kafka.start_at, kafka.when_deleted)
+        return Restore(partitions, self.consumer, self._changelog, positions, store, count, reached)
 
     def close(self) -> None:
-        """Leave the group and give the connections up. Producers belong to the checkpoint."""
-        try:
-            self.consumer.close()
-        except BrokerError as error:
-            get_log().warning("the group was not left", reason=error.what)
-        finally:
-            self._close_readers()
+        """Leave the group and close the readers. The producers are closed by the checkpoint."""
+        with self._readers:
+            try:
+                self.consumer.close()
+            except BrokerError as error:
+                get_log().warning("the group was not left", reason=error.what)
 
-    def _close_readers(self) -> None:
-        with ExitStack() as all_of_them:
-            for reader in self._readers:
-                all_of_them.callback(reader.close)
+
+def transactional_id(settings: Settings) -> str:
+    """Transactional id of a process: the same after a restart for a static member, a new one for a dynamic member."""
+    kafka = settings.kafka
+    return f"{settings.commit.transactional_prefix}-{kafka.group}-{kafka.instance_id or uuid.uuid4().hex[:12]}"

@@ -1,5 +1,5 @@
-"""Places where a test may kill the process: SIGKILL, as a machine that loses its power. Or hold it there, to see what
-a signal does to it just then. Nothing happens unless the settings name a place, and nobody sets them outside tests."""
+"""Testing only: named points at which this process is killed with SIGKILL, as by a power failure, or frozen or delayed
+to test a signal at that moment. Without a setting that names a point nothing happens."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from collections.abc import Callable
 
 
 def kill_this_process() -> None:
-    """No handler runs, nothing is flushed or closed."""
+    """Send SIGKILL: no handler runs, nothing is flushed or closed."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def freeze_this_process() -> None:
-    """Nothing of it runs until somebody sends SIGCONT, no heartbeat either."""
+    """Send SIGSTOP: every thread stops, heartbeats included, until SIGCONT arrives."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def pause(seconds: float) -> None:
-    """Signals arrive meanwhile."""
+    """Delay this thread; signals still arrive."""
     time.sleep(seconds)
 
 
-class FaultPoint:
-    """Called with the name of each place that is passed."""
+class CrashPoint:
+    """Called with the name of each point that the service reaches."""
 
     def __init__(self, place: str | None = None, after: int = 1, kill: Callable[[], None] = kill_this_process) -> None:
-        """`kill` is called when `place` is passed for the `after`-th time."""
+        """`kill` is called when `place` is reached for the `after`-th time."""
         self._place, self._left, self._kill = place, after, kill
 
     def __call__(self, place: str) -> None:
-        """This place is passed now."""
+        """Note that `place` was reached."""
         if place == self._place:
             self._left -= 1
             if self._left == 0:

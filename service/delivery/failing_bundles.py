@@ -1,7 +1,7 @@
-"""When the bundle is to blame: more than one in a hundred of a minute's records fails for what the graph makes of it.
+"""Stops a bundle that fails: more than one in a hundred of a minute's records failed in the graph or at the output.
 
-A record that breaks the graph alone, or whose forecast its topic does not take, becomes a dead letter. If that happens
-to many, dead letters of good records would be all that the bundle leaves.
+A record that makes the graph fail by itself, or whose forecast is too large for its topic, becomes a dead letter. If
+that happened to many records, a faulty bundle would turn good records into dead letters.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Callable, Iterable
 
 from service.errors import BundleError
 
-#: Errors of dead letters that the bundle may be to blame for.
+#: Dead-letter errors that a bundle can cause.
 ERRORS = frozenset({"failed", "forecast_too_large"})
 _WINDOW_S = 60.0
-#: Failed records that are too many: of all in the window, and at least so many, so that one bad record ends nothing.
+#: Limits on failed records in the window: a fraction of all, and a number, so that one bad record stops nothing.
 _SHARE, _LEAST = 0.01, 5
 
 
-class Failures:
-    """Records of the last minute, and those of them that failed. Belongs to the thread that polls."""
+class BundleFailures:
+    """Records of the last minute, and how many of them failed. Used by the polling thread alone."""
 
     def __init__(self, model: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`model` is named when it is to blame."""
+        """`model` is named in the error."""
         self._model, self._clock = model, clock
-        self._committed: deque[tuple[float, int, int]] = deque()  # when, records, failed
+        self._committed: deque[tuple[float, int, int]] = deque()  # time of the commit, records, failed
         self._records = self._failed = 0  # since the last commit
 
     def served(self, records: int, errors: Iterable[str]) -> None:
-        """So many records are to be committed next, with dead letters of these errors among them. Raises BundleError
-        when too many have failed: before anything of them is committed."""
+        """Count records of the next commit and the errors of their dead letters. Raises BundleError when too many
+        failed, before any of them is committed."""
         self._records += records
         self._failed += sum(error in ERRORS for error in errors)
         oldest = self._clock() - _WINDOW_S
@@ -45,14 +45,14 @@ class Failures:
                 f"bundle {self._model}",
                 "forecasts for good records",
                 f"{failed} of {seen} records that failed within {_WINDOW_S:g} s",
-                "serve another version: the last records are read again; dead letters say how those before failed",
+                "serve another version: the latest records are read again; earlier failures are in the dead letters",
             )
 
     def committed(self) -> None:
-        """What was served is durable."""
+        """Note a commit of everything counted so far."""
         self._committed.append((self._clock(), self._records, self._failed))
         self.undone()
 
     def undone(self) -> None:
-        """What was served since the last commit is served again."""
+        """Uncount the records since the last commit: they are read again."""
         self._records = self._failed = 0

@@ -1,13 +1,13 @@
-"""Whether a forecast could be committed now, by evidence: what the group and the last transactions have answered.
+"""Evidence that a forecast could be committed now: the latest answers of the group and the latest transactions.
 
-    the group has not answered for a session     not ready; found without a request, by the client's own heartbeats
-    errors have lasted                           not ready, with the last of them
-    nothing was committed for a session, idle    an empty transaction is committed: the transactional id is usable, its
-                                                 coordinator answers, and the topics may be written
+    no answer from the group for a session     not ready; detected without a request, from the client's heartbeats
+    errors have lasted                         not ready, with the last error
+    idle, and no commit for a session          an empty transaction is committed, which tests the transactional id, its
+                                               coordinator and the right to write to the topics
 
-So a service whose commits would fail is not ready within two sessions, with records or without. While it commits, this
-costs nothing. Outputs are part of the first empty transaction only: it leaves a control record, and readers of a topic
-that gets no forecasts should not see its end move.
+So a service whose commits would fail becomes unready within two sessions, with or without records. While it commits
+records, this costs nothing. Only the first empty transaction includes the output topics: it leaves a control record,
+and the end of a topic without forecasts should not move.
 """
 
 from __future__ import annotations
@@ -17,60 +17,60 @@ from collections.abc import Callable
 
 from service.broker.port import Consumer
 from service.delivery.checkpoint import Checkpoint
-from service.delivery.options import Options
-from service.delivery.outages import Trouble
+from service.delivery.outages import OutageLog
 from service.errors import AccessRefused, BrokerError, InstanceFenced
+from service.settings.settings import Settings
 
 
 class Readiness:
-    """Belongs to the thread that polls."""
+    """Used by the polling thread alone."""
 
     def __init__(
         self,
         consumer: Consumer,
         checkpoint: Checkpoint,
-        trouble: Trouble,
-        options: Options,
+        outages: OutageLog,
+        settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._consumer, self._checkpoint, self._trouble = consumer, checkpoint, trouble
-        self._options, self._clock = options, clock
+        self._consumer, self._checkpoint, self._outages = consumer, checkpoint, outages
+        self._topics, self._clock = settings.topics, clock
+        self._commit_s, self._session_s = settings.waits.commit_s, settings.kafka.session_timeout_ms / 1000
         self._proven: float | None = None
 
     def proven(self) -> None:
-        """A transaction was committed now."""
+        """Note a committed transaction."""
         self._proven = self._clock()
 
     def prove(self, partition: int) -> None:
-        """Commit an empty transaction that could write to this partition, if it is time. Raises what waiting does not
-        cure: AccessRefused, InstanceFenced."""
+        """Commit an empty transaction that covers this partition, if it is time. Raises AccessRefused, InstanceFenced,
+        which no retry cures."""
         if not self._is_due():
             return
-        options = self._options
-        outputs = (options.output_topic, options.dead_letter_topic) if self._proven is None else ()
+        outputs = (self._topics.output, self._topics.dead_letters) if self._proven is None else ()
         try:
-            self._checkpoint.probe(outputs, partition, options.commit_timeout_s)
+            self._checkpoint.probe(outputs, partition, self._commit_s)
         except (InstanceFenced, AccessRefused):
             raise
         except BrokerError as error:
-            self._trouble.say(error)
-            time.sleep(self._trouble.pause_s)
+            self._outages.note(error)
+            time.sleep(self._outages.pause_s)
         else:
-            self._trouble.over()
+            self._outages.end()
             self.proven()
 
     def missing(self) -> str:
-        """What a forecast waits for; nothing if it could be committed."""
+        """Reason why no forecast can be committed; empty if one can."""
         silence = self._consumer.silence_s()
-        if silence > self._options.session_s:
+        if silence > self._session_s:
             return f"the group to answer: it has been silent for {silence:.0f} s"
-        if lasting := self._trouble.lasting:
+        if lasting := self._outages.lasting:
             return f"commits to succeed: {lasting}"
         return "a first transaction to be committed" if self._proven is None else ""
 
     def _is_due(self) -> bool:
-        if self._consumer.silence_s() > self._options.session_s:
-            return False  # it would only wait
-        if self._proven is None or self._trouble.is_on:
+        if self._consumer.silence_s() > self._session_s:
+            return False  # a transaction would only time out
+        if self._proven is None or self._outages.is_on:
             return True
-        return self._clock() - self._proven > self._options.session_s
+        return self._clock() - self._proven > self._session_s

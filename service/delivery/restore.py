@@ -1,87 +1,57 @@
-"""Rows come back: each assigned partition's changelog is read to its end before the partition is served.
+"""Restoring rows: each assigned partition's changelog is read to its end before the partition is served.
 
-    CREATED ──────> RESTORING ──────> RUNNING
-       │                │                │
-       └────────────────┴────────────────┴───> (forgotten: revoked or lost)
+    ASSIGNED     1  look up the committed offset: there is none while an open transaction holds it
+                 2  then fix the high watermark of the changelog, read uncommitted
+    RESTORING    3  read committed records up to that watermark
+                 4  compare the marker with the committed offset
 
-    CREATED      the committed offset is asked for: there is none while an open transaction holds it
-    RESTORING    the high watermark was fixed after that, read uncommitted; committed rows are read up to it
-    RUNNING      the position has reached the watermark and the marker agrees with the committed offset
+The order of 1 and 2 makes this correct. A commit reaches the offsets and the changelog independently: rows behind a
+committed offset may still be undecided in the changelog, but they lie below its high watermark, and the reader's
+position reaches the watermark only once all of them are decided.
 
-The order of the first two is what makes it right. A commit reaches the offsets and the changelog independently: the
-rows behind a committed offset may still be undecided in the changelog, but they are below its high watermark, and the
-position gets there only when all of them are decided.
-
-Everything happens in slices on the polling thread, so that the group hears of us and other partitions are served.
+Everything runs in slices on the polling thread, so that heartbeats continue and other partitions are served meanwhile.
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 import numpy as np
 
 from service.broker.port import Consumer, Reader
-from service.delivery.crash_points import FaultPoint
-from service.delivery.start_positions import Position, Positions
+from service.delivery.crash_points import CrashPoint
+from service.delivery.partition import Partition, Partitions, Phase, Restoration
+from service.delivery.start_positions import StartPositions
 from service.errors import BrokerUnavailable, StateError
 from service.records import Int64, PartitionBatch
 from service.state.adoption import Adopted, Adoption, Generations, check_grid, lost_parts
 from service.state.arena import Arena
 from service.state.changelog import Marker, RowCodec
-from service.state.model_record import Recorded
 from service.state.stream_time import Clock
 
-#: Wait for an answer in the first slice, s; twice as long after each that was too short, up to the other.
+#: Time-out of the lookups in the first slice, s; doubled after each time-out, up to the maximum.
 _ASK_S, _ASK_AT_MOST_S = 0.2, 2.0
-#: The client's fetches end in reference cycles of a few objects that hold megabytes: too few for the collector to come
-#: by itself, and enough to double what a restore takes.
+#: The client's fetches end in reference cycles of a few objects that hold megabytes: too few for the collector to run
+#: by itself, and enough to double the memory of a restore.
 _YOUNG = 1
-#: Records taken from the changelog in one poll.
+#: Records read from the changelog in one poll.
 _RECORDS = 20_000
-_UNKNOWN, _NOTHING = Position(0), Recorded()
-
-
-class State(Enum):
-    """See the drawing above. A partition that nobody serves has no state."""
-
-    CREATED = "created"
-    RESTORING = "restoring"
-    RUNNING = "running"
-
-
-@dataclass(slots=True)
-class _Replay:
-    """One partition on its way."""
-
-    state: State = State.CREATED
-    committed: int | None = None
-    start: Position = _UNKNOWN
-    end: int = 0
-    rows: int = 0  # records applied so far
-    marker: Marker | None = None
-    recorded: Recorded = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A partition that is ready to be served."""
+    """A partition whose rows are back, with its stream time and the model that serves it."""
 
-    partition: int
-    start: Position  # of the input
-    clock: Clock  # the partition's time
-    streams: int
-    rows: int  # records read for it
+    partition: Partition
+    clock: Clock
     adopted: Adopted
 
 
 class Adopting(Protocol):
-    """Where rows are restored to, and what reads and judges them: a `Store`."""
+    """Memory that rows are restored to, with their codec and the rules of adoption; implemented by `Store`."""
 
     @property
     def arena(self) -> Arena: ...
@@ -92,113 +62,90 @@ class Adopting(Protocol):
 
 
 class Restore:
-    """The partitions on their way from assigned to served."""
+    """Takes partitions from ASSIGNED to the end of RESTORING."""
 
     def __init__(
         self,
+        partitions: Partitions,
         consumer: Consumer,
         reader: Reader,
-        positions: Positions,
+        positions: StartPositions,
         rows: Adopting,
-        partitions: int,
-        passing: FaultPoint | None = None,
+        count: int,
+        reached: CrashPoint | None = None,
     ) -> None:
-        """`reader` reads the changelog of `partitions`. `passing` is called when ends are fixed, before reading."""
-        self._passing = passing or FaultPoint()
-        self._consumer, self._reader, self._positions, self._partitions = consumer, reader, positions, partitions
+        """`reader` reads the changelog, which has `count` partitions. `reached("reading")` is called after step 2."""
+        self._reached = reached or CrashPoint()
+        self._partitions, self._count = partitions, count
+        self._consumer, self._reader, self._positions = consumer, reader, positions
         self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption
-        self._generations: Generations = np.zeros(0, np.uint32)  # by slot: under which a row was written
-        #: Where the changelog ended when this process asked for the first time.
+        self._generations: Generations = np.zeros(0, np.uint32)  # by slot: generation that wrote the row
+        #: Ends of all changelog partitions as of this process's first lookup.
         self._began: dict[int, int] = {}
-        self._replays: dict[int, _Replay] = {}
         self._ask_s = _ASK_S
-
-    def add(self, partitions: Collection[int]) -> None:
-        """These are to be restored from nothing. Rows that the arena still has of them are forgotten."""
-        for partition in partitions:
-            self._arena.free_partition(partition)
-            self._replays[partition] = _Replay()
-        self._reader.stop(partitions)
-
-    def forget(self, partitions: Collection[int]) -> None:
-        """These are another member's, wherever they were on their way."""
-        for partition in partitions:
-            self._replays.pop(partition, None)
-        self._reader.stop(partitions)
-
-    @property
-    def pending(self) -> list[int]:
-        """Partitions that are not served yet, ascending."""
-        return sorted(self._replays)
 
     @property
     def left(self) -> int:
-        """Offsets of the changelog still to be read, as far as is known."""
-        started = [(p, replay) for p, replay in self._replays.items() if replay.state is State.RESTORING]
-        return sum(max(0, replay.end - self._reader.position(p)) for p, replay in started)
+        """Changelog offsets still to be read, as far as known."""
+        return sum(max(0, restoration.end - self._reader.position(p.number)) for p, restoration in self._restoring())
 
     @property
     def lag(self) -> dict[int, int]:
-        """Offsets of the input to be read once they are served, of the partitions of which that is known."""
-        return {p: replay.start.lag for p, replay in self._replays.items() if replay.state is State.RESTORING}
-
-    def state(self, partition: int) -> State:
-        """RUNNING also for a partition that was never asked to be restored."""
-        replay = self._replays.get(partition)
-        return State.RUNNING if replay is None else replay.state
+        """Input offsets still to be read, by partition that is RESTORING."""
+        return {partition.number: partition.start.lag for partition, _ in self._restoring()}
 
     def advance(self, within_s: float) -> list[Restored]:
-        """Work for about `within_s`; the partitions that are done now and may be served.
+        """Restore for about `within_s`; returns the partitions that are complete, which the caller must take out of
+        RESTORING.
 
-        Raises StateError for a changelog that is not to be trusted, OffsetGone for an input whose unread records were
-        deleted, BrokerUnavailable where nobody answers: the next call goes on from there.
+        Raises StateError for a changelog that contradicts the committed offset, OffsetGone for deleted unread input,
+        BrokerUnavailable; the next call continues from there.
         """
         deadline = time.monotonic() + within_s
-        self._ask()
+        self._look_up()
         while True:
-            read = [partition for partition in self.pending if self._is_read(partition)]
+            read = [(p, r) for p, r in self._restoring() if self._reader.position(p.number) >= r.end]
             left = deadline - time.monotonic()
-            if read or left <= 0 or not self._replays:
-                self._reader.stop(read)
-                restored = [self._finish(partition) for partition in read]
-                self.forget(read)
-                return restored
+            if read or left <= 0 or not self._partitions.pending:
+                self._reader.stop([partition.number for partition, _ in read])
+                return [self._finish(partition, restoration) for partition, restoration in read]
             for batch in self._reader.poll(left, _RECORDS):
                 self._apply(batch)
             gc.collect(_YOUNG)
 
-    def _ask(self) -> None:
-        """The committed offsets first, the high watermarks of the changelog after them; each in one request for all
-        partitions. One whose offset is undecided holds up no other."""
-        created = [p for p, replay in self._replays.items() if replay.state is State.CREATED]
-        if not created:
+    def _restoring(self) -> list[tuple[Partition, Restoration]]:
+        restoring = self._partitions.in_phase(Phase.RESTORING)
+        return [(p, p.restoration) for p in restoring if p.restoration is not None]
+
+    def _look_up(self) -> None:
+        """Steps 1 and 2, each one request for all partitions. A partition with an undecided offset delays no other."""
+        assigned = [partition.number for partition in self._partitions.in_phase(Phase.ASSIGNED)]
+        if not assigned:
             return
         try:
-            self._began = self._began or self._reader.end(range(self._partitions), self._ask_s)
-            committed = self._consumer.committed(created, self._ask_s)
+            self._began = self._began or self._reader.end(range(self._count), self._ask_s)
+            committed = self._consumer.committed(assigned, self._ask_s)
             if not committed:
                 return
             ends = self._reader.end(committed, self._ask_s)
             firsts = self._reader.first(committed, self._ask_s)
             starts = self._positions.find(committed, self._ask_s)
-        except BrokerUnavailable:  # far away: the group must be polled before it is asked again
+        except BrokerUnavailable:  # the group must be polled before the next attempt
             self._ask_s = min(2 * self._ask_s, _ASK_AT_MOST_S)
             return
-        for partition, offset in committed.items():
-            self._replays[partition] = _Replay(State.RESTORING, offset, starts[partition], ends[partition])
+        for number, offset in committed.items():
+            self._partitions[number].begin_restore(Restoration(offset, ends[number]), starts[number])
         self._reader.start(firsts)
         self._ask_s = _ASK_S
-        self._passing("reading")
-
-    def _is_read(self, partition: int) -> bool:
-        replay = self._replays[partition]
-        return replay.state is State.RESTORING and self._reader.position(partition) >= replay.end
+        self._reached("reading")
 
     def _apply(self, batch: PartitionBatch) -> None:
-        """Load what a batch says last of each stream. Nothing beyond the end: whoever has served the partition since is
-        not this process."""
-        replay = self._replays[batch.partition]
-        batch = _before(batch, replay.end)
+        """Load the last row of each stream in the batch. Records from the watermark on are ignored: they were written
+        by whichever process served the partition after this one."""
+        restoration = self._partitions[batch.partition].restoration
+        if restoration is None:
+            return
+        batch = _before(batch, restoration.end)
         if not len(batch):
             return
         rows = self._codec.decode(batch)
@@ -208,28 +155,30 @@ class Restore:
             self._arena.scatter(slots, rows.tensors)
             self._note(slots, rows.generations)
         self._arena.remove(batch.partition, rows.gone)
-        replay.marker, replay.recorded = rows.marker or replay.marker, replay.recorded.then(rows.recorded)
-        replay.rows += len(batch)
+        restoration.marker = rows.marker or restoration.marker
+        restoration.recorded = restoration.recorded.then(rows.recorded)
+        restoration.records += len(batch)
 
     def _slots(self, partition: int, streams: list[bytes]) -> Int64:
         try:
             return self._arena.slots(partition, streams)
         except MemoryError as error:
-            what = f"the rows of partition {partition} do not fit beside {len(self._arena)} streams: {error}"
-            raise StateError(what, "give the process more memory, or have more processes share the input") from error
+            what = f"the rows of partition {partition} do not fit into memory beside {len(self._arena)} streams"
+            action = "give the process more memory, or run more processes in the group"
+            raise StateError(f"{what}: {error}", action) from error
 
-    def _finish(self, partition: int) -> Restored:
-        """RUNNING, if what was restored is what the commit says. Raises StateError."""
-        replay = self._replays[partition]
-        marker, streams = replay.marker, self._arena.count(partition)
+    def _finish(self, partition: Partition, restoration: Restoration) -> Restored:
+        """Step 4. Raises StateError."""
+        number, marker = partition.number, restoration.marker
+        streams = self._arena.count(number)
         found = None if marker is None else marker.next_offset
-        if found != replay.committed:
-            raise _disagree(partition, replay.committed, found)
+        if found != restoration.committed:
+            raise _disagree(number, restoration.committed, found)
         if streams != (0 if marker is None else marker.streams):
-            raise _incomplete(partition, streams, marker)
-        adopted = self._adopt(partition, replay)
+            raise _incomplete(number, streams, marker)
+        restoration.streams = streams
         clock = Clock() if marker is None else marker.clock
-        return Restored(partition, replay.start, clock, streams, replay.rows, adopted)
+        return Restored(partition, clock, self._adopt(number, restoration))
 
     def _note(self, slots: Int64, generations: Generations) -> None:
         more = len(self._arena.prefix) - len(self._generations)
@@ -237,12 +186,12 @@ class Restore:
             self._generations = np.concatenate([self._generations, np.zeros(more, np.uint32)])
         self._generations[slots] = generations
 
-    def _adopt(self, partition: int, replay: _Replay) -> Adopted:
-        """The model to serve under; of the rows, the parts that it does not keep are zeroed. Raises StateError."""
-        place, began = f"partition {partition}", self._began.get(partition)
-        adopted = self._adoption.adopt(place, replay.recorded, replay.marker, began)
-        slots = self._arena.held(partition)
-        if replay.recorded.model is None:
+    def _adopt(self, number: int, restoration: Restoration) -> Adopted:
+        """The model to serve under; parts of rows that it does not keep are zeroed. Raises StateError."""
+        place, recorded = f"partition {number}", restoration.recorded
+        adopted = self._adoption.adopt(place, recorded, restoration.marker, self._began.get(number))
+        slots = self._arena.held(number)
+        if recorded.model is None:
             check_grid(place, self._arena.prefix[slots], adopted.model)
         for tensors, rows in lost_parts(adopted.model, self._generations[slots]):
             self._arena.zero_tensors(slots[rows], tensors)
@@ -250,7 +199,7 @@ class Restore:
 
 
 def _before(batch: PartitionBatch, end: int) -> PartitionBatch:
-    """The records of a batch that lie before an offset."""
+    """Records of a batch that lie before an offset."""
     count = int(np.searchsorted(batch.offsets, end))
     if count == len(batch):
         return batch
@@ -263,14 +212,14 @@ def _disagree(partition: int, committed: int | None, marker: int | None) -> Stat
     changelog = "no marker" if marker is None else f"a marker for offset {marker}"
     what = f"partition {partition}: the group has committed {group}, the changelog holds {changelog}"
     if marker is None:
-        return StateError(what, "name the changelog that belongs to this group, or begin anew with another group")
+        return StateError(what, "set the changelog that belongs to this group, or start over with a new group")
     if committed is None:
-        idle = f"the broker forgot them for idleness: set them, here to {marker}"
-        return StateError(what, f"if the group's offsets are gone, {idle}; if an import was cut short, begin that over")
+        expired = f"if the offsets of the group have expired, set the partition's offset to {marker}"
+        return StateError(what, f"{expired}; if an import was interrupted, run it again")
     return StateError(what, f"if the rows are right, reset the group's offset of the partition to {marker}")
 
 
 def _incomplete(partition: int, streams: int, marker: Marker | None) -> StateError:
     wanted = 0 if marker is None else marker.streams
-    what = f"partition {partition}: the changelog holds rows of {streams} streams, its marker says {wanted}"
-    return StateError(what, "records were deleted from it: is its cleanup.policy compact, and nothing else?")
+    what = f"partition {partition}: the changelog holds rows of {streams} streams, its marker counts {wanted}"
+    return StateError(what, "records were deleted from it: check that its cleanup.policy is compact and nothing else")

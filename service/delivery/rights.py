@@ -1,4 +1,4 @@
-"""The rights that the service's user needs on each topic, and the command that grants them."""
+"""Rights that the service's user needs on each topic, and the command that grants them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORDS = {_READ: "Read", _WRITE: "Write", _CREATE: "Create", _SETTINGS: "Describ
 
 
 def needed_rights(settings: Settings, topic: str, exists: bool) -> list[str]:
-    """Operations on a topic of the service, in Kafka's names; one that does not exist yet has to be created as well."""
+    """Operations that the service needs on a topic, by Kafka's names; including Create where it does not exist yet."""
     topics = settings.topics
     if topic == topics.input:
         rights = [_READ]
@@ -29,12 +29,12 @@ def may_create(topics: TopicSettings, topic: str) -> bool:
 
 
 def granting(settings: Settings, topic: str, rights: Collection[str]) -> str:
-    """The command that grants them."""
+    """The command that grants these rights."""
     user = settings.kafka.sasl_username or "NAME"
     operations = " ".join(f"--operation {_WORDS[right]}" for right in rights)
     return f"kafka-acls.sh --add --allow-principal User:{user} {operations} --topic {topic}"
 
 
 def listed(rights: Collection[str]) -> str:
-    """For people."""
+    """Rights as text."""
     return ", ".join(_WORDS[right] for right in rights)

@@ -1,4 +1,4 @@
-"""Where in the input a partition is read from, when it begins to be served."""
+"""The offset of the input from which a partition is read when it begins to be served."""
 
 from __future__ import annotations
 
@@ -11,50 +11,52 @@ from service.settings.kafka import WhenDeleted
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """The first offset to read, how many before it can never be read, because retention has deleted them, and where the
-    partition ended when this was looked up."""
+class StartPosition:
+    """Offset from which one partition is read, as of the lookup."""
 
-    offset: int
-    deleted: int = 0
-    end: int = 0
+    offset: int  # first offset to read
+    deleted: int = 0  # offsets before it that retention deleted before they were read
+    end: int = 0  # end of the partition
 
     @property
     def lag(self) -> int:
-        """Offsets that were still to be read then."""
+        """Offsets between the start and the end of the partition."""
         return max(0, self.end - self.offset)
 
 
-class Positions:
-    """Looks where reading starts."""
+class StartPositions:
+    """Looks up start positions of one topic."""
 
     def __init__(self, reader: Reader, topic: str, start_at: str, when_deleted: WhenDeleted) -> None:
-        """`start_at` (earliest or latest) counts for a partition that was never read. `reader` reads `topic`."""
+        """`reader` reads `topic`. `start_at` (earliest or latest) applies to partitions without a committed offset."""
         self._reader, self._topic = reader, topic
         self._start_at, self._when_deleted = start_at, when_deleted
 
-    def find(self, committed: Mapping[int, int | None], timeout_s: float = 10.0) -> dict[int, Position]:
-        """Of each partition with a committed offset, or None. Raises OffsetGone where records are deleted that were to
-        be read and the settings say `fail`, StateError where more records were read than there are,
-        BrokerUnavailable."""
+    def find(self, committed: Mapping[int, int | None], timeout_s: float = 10.0) -> dict[int, StartPosition]:
+        """Start position by partition, given each partition's committed offset (None where there is none).
+
+        Raises OffsetGone where unread records were deleted and the settings say `fail`, StateError where the committed
+        offset is beyond the end of the partition, BrokerUnavailable.
+        """
         first, end = self._reader.first(committed, timeout_s), self._reader.end(committed, timeout_s)
         return {p: self._find(p, offset, first[p], end[p]) for p, offset in committed.items()}
 
-    def _find(self, partition: int, committed: int | None, first: int, end: int) -> Position:
-        """In a partition that holds the records from `first` to before `end`."""
+    def _find(self, partition: int, committed: int | None, first: int, end: int) -> StartPosition:
+        """`first` and `end` bound the offsets that the partition holds; `end` is exclusive."""
         where = f"{self._topic} partition {partition}"
         if committed is None:
-            return Position(end if self._start_at == "latest" else first, 0, end)
+            return StartPosition(end if self._start_at == "latest" else first, 0, end)
         if committed > end:
-            what = f"{where} ends at offset {end}, but was read up to {committed}"
-            raise StateError(what, "the topic was made anew: begin anew, with another changelog topic and group")
+            what = f"{where} ends at offset {end}, but offset {committed} is committed"
+            raise StateError(what, "the topic was recreated: start over with a new changelog topic and a new group")
         if committed >= first:
-            return Position(committed, 0, end)
+            return StartPosition(committed, 0, end)
         if self._when_deleted == "fail":
-            what = f"{where} begins at offset {first}, but was read only up to {committed}: {first - committed} offsets"
+            what = f"{where} begins at offset {first}, but offset {committed} is committed"
             raise OffsetGone(
-                f"{what} were deleted unread",
-                "lengthen its retention.ms; set kafka.when_deleted to earliest or latest to go on without them",
+                f"{what}: {first - committed} unread offsets were deleted",
+                "increase retention.ms of the topic; set kafka.when_deleted to earliest or latest to skip the deleted "
+                "records",
             )
         offset = first if self._when_deleted == "earliest" else end
-        return Position(offset, offset - committed, end)
+        return StartPosition(offset, offset - committed, end)

@@ -1,7 +1,7 @@
-"""The topics of a service: what each must be, whether it is, and how it comes to be.
+"""The topics of a service: their requirements, checks and creation.
 
-`look_at_topics` describes and compares, and changes nothing. The start creates what may be created and then ends at the
-first thing that is wrong (`prepare_topics`); `eddycast doctor` shows them all.
+`look_at_topics` checks everything and changes nothing. At start `prepare_topics` creates missing topics if allowed and
+raises the first problem; `eddycast doctor` shows all of them.
 """
 
 from __future__ import annotations
@@ -10,41 +10,38 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from service.broker.port import Admin
+from service.broker.port import RECORD_OVERHEAD, Admin
 from service.delivery.rights import granting, listed, may_create, needed_rights
 from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.formats.json_encoder import LETTER_BYTES, LETTER_HEADERS_BYTES
 from service.formats.json_observation import KEY_LIMIT_BYTES
 from service.observability.log import get_log
+from service.processing.outputs import OutputLimits
 from service.settings.settings import Settings
 
-#: With the default segments of 1 GB, and compaction of what is half stale, the tail would never be compacted.
+#: With the defaults (segments of 1 GB, compaction once half is stale) the newest records would never be compacted.
 CHANGELOG = {
     "cleanup.policy": "compact",
     "segment.bytes": str(64 << 20),
     "min.cleanable.dirty.ratio": "0.2",
     "max.compaction.lag.ms": "600000",
 }
-#: What to do when the input has another number of partitions than the rows.
-MOVE = "take the rows along by `eddycast state export` and `eddycast state import`: docs/durability.md, Moving state"
-#: Bytes of a record beyond its key and value, at most.
-_OVERHEAD = 98
+#: Action when the number of partitions of the input differs from that of the changelog.
+MOVE = "move the rows with `eddycast state export` and `eddycast state import`: docs/durability.md, Moving state"
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """What the topics say: partitions of the input, how large key and value of a forecast may be together, and how
-    much of a key or a value a dead letter holds."""
+    """Number of partitions of the input, and limits on what is written."""
 
     partitions: int
-    max_output_bytes: int
-    max_letter_bytes: int = LETTER_BYTES
+    limits: OutputLimits
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What was seen of a topic: `found` goes on after its name. With an `error` the service does not start; with
-    `action` alone it does, at a risk."""
+class TopicFinding:
+    """Result of a check of a topic; `found` continues the topic's name. With an `error` the service does not start;
+    with only an `action` it starts, at a risk."""
 
     topic: str
     found: str
@@ -52,7 +49,7 @@ class Finding:
     error: type[BrokerError] | None = None
 
     def raised(self) -> None:
-        """Raise it if it must be, say it if it is a risk."""
+        """Raise an error, log a risk."""
         if self.error is not None:
             raise self.error(f"topic {self.topic} {self.found}", self.action)
         if self.action:
@@ -61,8 +58,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One topic as it must be: it may have `more` partitions than the input, be `written` by the service, and hold
-    what is `committed`."""
+    """Requirements of one topic. `more`: may have more partitions than the input. `written`: the service writes to it.
+    `committed`: its records are part of commits."""
 
     name: str
     more: bool = False
@@ -72,11 +69,11 @@ class _Wanted:
 
 
 def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology:
-    """Make sure of the input and of what is written for it. `row_bytes` is the size of a stored row.
+    """Check all topics and create missing ones if allowed. `row_bytes` is the size of a stored row.
 
-    A record's outputs and rows go to the partition of the same number, so output and changelog have as many partitions
-    as the input, and the dead letters at least as many. Raises TopicMissing, and BrokerError naming what does not fit
-    and the command that repairs it.
+    Outputs and rows of a record go to the partition with the record's number, so output and changelog have as many
+    partitions as the input, and the dead letters at least as many. Raises TopicMissing, and BrokerError with the
+    problem and the command that repairs it.
     """
     topics, partitions = settings.topics, settings.topics.partitions
     for wanted in _wanted(settings):
@@ -88,12 +85,13 @@ def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology
         partitions = found if wanted.name == topics.input else partitions
     for finding in look_at_topics(admin, settings, row_bytes):
         finding.raised()
-    return Topology(partitions, _largest(admin, settings, topics.output), _letter_bytes(admin, settings))
+    limits = OutputLimits(_largest(admin, settings, topics.output), _letter_bytes(admin, settings))
+    return Topology(partitions, limits)
 
 
-def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[Finding]:
-    """Everything that is to be said of each topic, at least one finding each; changes nothing. Without `row_bytes`
-    nothing is said of what fits into the changelog. Raises BrokerUnavailable, BrokerError."""
+def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[TopicFinding]:
+    """Findings about each topic, at least one per topic; changes nothing. Without `row_bytes` the size of rows is not
+    checked. Raises BrokerUnavailable, BrokerError."""
     topics = settings.topics
     input_partitions: int | None = None
     for wanted in _wanted(settings):
@@ -109,19 +107,19 @@ def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = Non
         problems += _replicas(admin, wanted) if wanted.written else []
         if wanted.name == settings.changelog:
             problems += _changelog(admin.config(wanted.name), wanted.name, row_bytes)
-        yield from problems or [Finding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))]
+        yield from problems or [TopicFinding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))]
 
 
 def create_topic(
     admin: Admin, name: str, partitions: int, replication: int, config: Mapping[str, str] | None = None
 ) -> int:
-    """The number of partitions of a topic that was missing; another process may have been faster."""
+    """Create a topic; returns its number of partitions, which differs if another process created it first."""
     admin.create_topic(name, partitions, replication, config)
     return admin.partitions(name) or partitions
 
 
 def _wanted(settings: Settings) -> list[_Wanted]:
-    """The input comes first: the others follow it."""
+    """Requirements of all topics; the input first, since the others depend on it."""
     topics = settings.topics
     return [
         _Wanted(topics.input, written=False),
@@ -131,21 +129,21 @@ def _wanted(settings: Settings) -> list[_Wanted]:
     ]
 
 
-def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int) -> Finding:
+def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int) -> TopicFinding:
     topics, name = settings.topics, wanted.name
     if may_create(topics, name):
-        return Finding(name, "does not exist yet, is created at start")
+        return TopicFinding(name, "does not exist yet, is created at start")
     with_config = "".join(f" --config {key}={value}" for key, value in wanted.config.items())
     command = f"kafka-topics.sh --create --topic {name} --partitions {partitions}{with_config}"
     option = "topics.create_input" if name == topics.input else "topics.create"
     own = {topics.output, topics.dead_letters, settings.changelog}
     near = difflib.get_close_matches(name, sorted(set(admin.topics()) - own), n=3)
     meant = f"did you mean {' or '.join(near)}? Else " if near else ""
-    return Finding(name, "does not exist", f"{meant}{command}; or set {option}", TopicMissing)
+    return TopicFinding(name, "does not exist", f"{meant}{command}; or set {option}", TopicMissing)
 
 
-def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
-    """Rights that are missing, which would fail at the first record or the first commit."""
+def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[TopicFinding]:
+    """Findings about missing rights, which would fail only at the first record or the first commit."""
     allowed = admin.operations(name)
     if allowed is None:
         return
@@ -153,63 +151,63 @@ def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[Finding]:
     needed = needed_rights(settings, name, exists=not seen or admin.partitions(name) is not None)
     if lacking := [right for right in needed if right not in allowed]:
         found = f"does not allow this user {listed(lacking)}" + ("" if seen else ", or does not exist")
-        yield Finding(name, found, granting(settings, name, lacking), NotAuthorized)
+        yield TopicFinding(name, found, granting(settings, name, lacking), NotAuthorized)
 
 
-def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[Finding]:
-    """As many as the input has, or at least as many."""
+def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[TopicFinding]:
+    """A finding if the number of partitions does not match the input."""
     if input_count is None or count == input_count or (wanted.more and count > input_count):
         return
     found = f"has {count} partitions, {input_name} has {input_count}"
     if wanted.config:
-        yield Finding(wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError)
+        yield TopicFinding(wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError)
         return
     grow = f"kafka-topics.sh --alter --topic {wanted.name} --partitions {input_count}"
     action = grow if count < input_count else f"give it {input_count}"
-    yield Finding(wanted.name, found, f"{action}; or name another topic", BrokerError)
+    yield TopicFinding(wanted.name, found, f"{action}; or name another topic", BrokerError)
 
 
-def _changelog(config: Mapping[str, str], name: str, row_bytes: int | None) -> Iterator[Finding]:
-    """Rows are kept for as long as their stream lives, and fit."""
+def _changelog(config: Mapping[str, str], name: str, row_bytes: int | None) -> Iterator[TopicFinding]:
+    """Findings about the changelog's cleanup policy and the size of rows."""
     if (policy := config["cleanup.policy"]) != "compact":
         found = f"has cleanup.policy {policy}: rows of state would be deleted"
-        yield Finding(name, found, _alter(name, "cleanup.policy=compact"), BrokerError)
-    needed, limit = (row_bytes or 0) + KEY_LIMIT_BYTES + _OVERHEAD, int(config["max.message.bytes"])
+        yield TopicFinding(name, found, _alter(name, "cleanup.policy=compact"), BrokerError)
+    needed, limit = (row_bytes or 0) + KEY_LIMIT_BYTES + RECORD_OVERHEAD, int(config["max.message.bytes"])
     if row_bytes is not None and limit < needed:
-        found = f"takes {limit} bytes, and a row with its key takes up to {needed} bytes"
-        yield Finding(name, found, _alter(name, f"max.message.bytes={needed}"), BrokerError)
+        found = f"accepts records of {limit} bytes, and a row with its key takes up to {needed} bytes"
+        yield TopicFinding(name, found, _alter(name, f"max.message.bytes={needed}"), BrokerError)
 
 
-def _replicas(admin: Admin, wanted: _Wanted) -> Iterator[Finding]:
-    """Whether it can be written to, and whether one lost disk may take something from it that was committed."""
+def _replicas(admin: Admin, wanted: _Wanted) -> Iterator[TopicFinding]:
+    """Findings about a topic that cannot be written to, or where one lost disk could lose committed records."""
     name, replicas = wanted.name, admin.replication(wanted.name)
     in_sync = int(admin.config(name)["min.insync.replicas"])
     if in_sync > replicas:
-        found = f"has {replicas} replicas and asks for {in_sync} in sync: nothing can be written"
-        yield Finding(name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError)
+        found = f"has {replicas} replicas and requires {in_sync} in sync: nothing can be written"
+        yield TopicFinding(name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError)
     elif replicas > 1 and in_sync == 1 and wanted.committed:
-        found = f"has {replicas} replicas, and one acknowledges for all: the loss of one broker may take back commits"
-        yield Finding(name, found, _alter(name, "min.insync.replicas=2"))
+        found = f"has {replicas} replicas, and one acknowledges for all: the loss of one broker can undo commits"
+        yield TopicFinding(name, found, _alter(name, "min.insync.replicas=2"))
 
 
 def _as_it_is(admin: Admin, settings: Settings, name: str, count: int, row_bytes: int | None) -> str:
-    """One line of a topic that is well."""
+    """Description of a topic without problems."""
     found = f"has {count} partition{'s' if count > 1 else ''}"
     if name == settings.topics.output:
-        return f"{found}, takes a forecast of up to {_largest(admin, settings, name)} bytes"
+        return f"{found}, accepts forecasts of up to {_largest(admin, settings, name)} bytes"
     if name == settings.changelog and row_bytes is not None:
-        return f"{found}, takes rows: a row has {row_bytes} bytes"
+        return f"{found}, accepts rows: a row has {row_bytes} bytes"
     return found
 
 
 def _largest(admin: Admin, settings: Settings, name: str) -> int:
-    """Bytes of key, value and headers together that a topic takes."""
+    """Maximum bytes of key, value and headers together in a topic."""
     limit = int(admin.config(name)["max.message.bytes"])
-    return min(limit, settings.kafka.max_request_bytes) - _OVERHEAD
+    return min(limit, settings.kafka.max_request_bytes) - RECORD_OVERHEAD
 
 
 def _letter_bytes(admin: Admin, settings: Settings) -> int:
-    """A dead letter is cut to what its topic takes: it must not fail for its size."""
+    """Bytes of a key or value in a dead letter, so that it never exceeds the limit of its topic."""
     room = _largest(admin, settings, settings.topics.dead_letters) - LETTER_HEADERS_BYTES
     return max(0, min(LETTER_BYTES, room // 2))
 

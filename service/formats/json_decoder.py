@@ -10,6 +10,7 @@ import numpy as np
 from service.formats.json_observation import (
     CONTROLS,
     EARLIEST,
+    FAR_FUTURE_MS,
     KEY_LIMIT_BYTES,
     VALUE_LIMIT_BYTES,
     ObservationReader,
@@ -31,7 +32,7 @@ class Decoder:
     `earliest_ms` are refused as seconds.
     """
 
-    def __init__(self, channels: int, far_future_ms: int = 3_600_000, earliest_ms: int = EARLIEST) -> None:
+    def __init__(self, channels: int, far_future_ms: int = FAR_FUTURE_MS, earliest_ms: int = EARLIEST) -> None:
         self._reader = ObservationReader(channels, earliest_ms)
         self._channels = channels
         self._far_future_ms = far_future_ms

@@ -30,12 +30,15 @@ import msgspec
 
 from service.humanize import span
 from service.records import LARGEST, LAST_TIMESTAMP
+from service.settings.groups import TimeSettings
 
 #: Maximum bytes of a key, because it is kept in memory as long as its stream, and of a value.
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1_048_576
 #: Smaller numbers are taken for seconds: 3 March 1973 in milliseconds, the year 5138 in seconds.
-EARLIEST = 100_000_000_000
+EARLIEST = TimeSettings().earliest_ms
+#: Larger stamps than a record's broker time by this are refused, ms.
+FAR_FUTURE_MS = TimeSettings().far_future_ms
 #: Control characters: a key that contains one is not text but most likely a binary number.
 CONTROLS = bytes([*range(32), 127])
 

@@ -1,4 +1,4 @@
-"""Detection of the time column, and of columns that are no measurement. Imports polars lazily through
+"""Detection of the time column, and of columns that are no measurement. Imports polars; use it through
 `service.history`."""
 
 from __future__ import annotations

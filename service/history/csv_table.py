@@ -1,4 +1,4 @@
-"""A CSV as a table of text cells. Imports polars lazily through `service.history`."""
+"""A CSV as a table of text cells. Imports polars; use it through `service.history`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """JSON as a table: one object per line (records of the input topic, output of `replay`), or one array of objects.
 
-Imports polars lazily through `service.history`.
+Imports polars; use it through `service.history`.
 """
 
 from __future__ import annotations

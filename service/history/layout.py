@@ -1,5 +1,5 @@
-"""Detection of a table's layout: the columns that identify streams, the columns of values, and the rest. Imports polars
-lazily through `service.history`."""
+"""Detection of a table's layout: columns that identify streams, columns of values, and the rest. Imports polars;
+use it through `service.history`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells of a table as numbers; the decimal mark is detected column by column. Imports polars lazily through
+"""Cells of a table as numbers; the decimal mark is detected column by column. Imports polars; use it through
 `service.history`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Notes on the cells of a table, and errors for cells that are refused. Imports polars lazily through
+"""Notes on the cells of a table, and errors for cells that are refused. Imports polars; use it through
 `service.history`."""
 
 from __future__ import annotations

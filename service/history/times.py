@@ -1,4 +1,4 @@
-"""Parsing of the time column (text, figures or typed) to ms UTC. Imports polars lazily through `service.history`.
+"""Parsing of the time column (text, figures or typed) to ms UTC. Imports polars; use it through `service.history`.
 
 All rows of a column are read in the same format. Where several formats fit (day or month first), the one that gives a
 regular series is used; if none is clearly more regular than the others, the column is refused.
@@ -113,9 +113,11 @@ def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Ma
     free = skipped & ~before.is_in(read.drop_nulls().implode())
     note = f"stamps without a zone are read as {zone}"
     if count := int(free.sum()):
-        note += f"; {count:,} in the hour skipped by the clock change are read with the offset before it"
+        note += f"; {many(count, 'stamp')} in the hour skipped by the clock change: read with the offset before it"
     if count := int((skipped & ~free).sum()):
-        note += f"; {count:,} in the hour skipped by the clock change repeat another stamp and are dropped"
+        note += (
+            f"; {many(count, 'stamp')} in the hour skipped by the clock change: dropped, as their moment has another"
+        )
     read = read.zip_with(~free, before)
     return read.fill_null(0).to_numpy().astype(np.int64), read.is_null().to_numpy(), [*times.notes, note]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -34,19 +33,17 @@ def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str
     cannot use; TopicMissing, BrokerUnavailable.
     """
     name, key = settings.changelog, stream.encode()
-    with closing(broker.admin()) as admin:
+    with broker.admin() as admin:
         count = admin.partitions(name)
     if count is None:
         raise no_changelog(name)
-    reader, known = broker.reader(name), list[bytes]()
-    try:
+    known: list[bytes] = []
+    with broker.reader(name) as reader:
         for snapshot in snapshots(reader, name, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
             streams = snapshot.streams
             if key in streams:
                 return _described(snapshot, key, manifest)
             known += streams
-    finally:
-        reader.close()
     raise unknown_stream(name, stream, known, count)
 
 

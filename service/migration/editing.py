@@ -82,8 +82,7 @@ class _Editor:
         self._broker, self._settings = broker, settings
         self._codec = RowCodec(manifest.state)
         name, group, topic = settings.changelog, settings.kafka.group, settings.topics.input
-        admin, reader = broker.admin(), broker.reader(name)
-        try:
+        with broker.admin() as admin, broker.reader(name) as reader:
             self._refuse_members(admin)
             count = admin.partitions(name)
             if count is None:
@@ -95,9 +94,6 @@ class _Editor:
             markers = {p: one.marker(self._codec) for p, one in self._found.items()}
             self._markers: dict[int, Marker] = {p: marker for p, marker in markers.items() if marker is not None}
             agreeing(admin, group, topic, before, {p: marker.next_offset for p, marker in self._markers.items()})
-        finally:
-            reader.close()
-            admin.close()
         counts = [len(one.streams) for one in self._found.values()]
         #: All streams that have a row, and their partitions [n].
         self.streams = [stream for one in self._found.values() for stream in one.streams]
@@ -133,11 +129,9 @@ class _Editor:
             if partition not in self._markers:
                 what = f"partition {partition} of {self._settings.topics.input} was never committed"
                 raise StateError(what, "let the service process a record of it first")
-        within_s, name = self._settings.waits.timeout_ms / 1000, self._settings.changelog
-        producer = self._broker.producer(
-            f"{self._settings.commit.transactional_prefix}-{self._settings.kafka.group}-edit"
-        )
-        try:
+        within_s, name = self._settings.waits.commit_s, self._settings.changelog
+        transactional_id = f"{self._settings.commit.transactional_prefix}-{self._settings.kafka.group}-edit"
+        with self._broker.producer(transactional_id) as producer:
             producer.begin()
             for partition, records in changes.items():
                 marker = self._markers[partition]
@@ -147,15 +141,10 @@ class _Editor:
             producer.flush(within_s)
             self._check_no_members()
             producer.commit(within_s)
-        finally:
-            producer.close(1.0)
 
     def _check_no_members(self) -> None:
-        admin = self._broker.admin()
-        try:
+        with self._broker.admin() as admin:
             self._refuse_members(admin)
-        finally:
-            admin.close()
 
     def _refuse_members(self, admin: Admin) -> None:
         group = self._settings.kafka.group

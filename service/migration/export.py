@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -84,7 +83,7 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
     codec = RowCodec(manifest.state)
     topic, group, changelog = settings.topics.input, settings.kafka.group, settings.changelog
     adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
-    with closing(broker.admin()) as admin, closing(broker.reader(changelog)) as reader:
+    with broker.admin() as admin, broker.reader(changelog) as reader:
         count = admin.partitions(changelog)
         if count is None:
             raise no_changelog(changelog)

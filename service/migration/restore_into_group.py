@@ -63,8 +63,7 @@ def import_rows(
     exported one stopped; BrokerError, TopicMissing.
     """
     codec, topic, group = RowCodec(manifest.state), settings.topics.input, settings.kafka.group
-    admin = broker.admin()
-    try:
+    with broker.admin() as admin:
         _check_group_is_new(admin, group, topic)
         _check_changelog_is_empty(broker, admin, settings.changelog)
         if not options.force:
@@ -76,8 +75,6 @@ def import_rows(
         with _begin_over(settings):
             _write(broker, settings, _Rows(codec, initial_record(manifest, codec.layout), exported, home), markers)
             admin.set_group_offsets(group, topic, offsets)
-    finally:
-        admin.close()
     return Imported(offsets, len(exported.streams), homes.partitioner)
 
 
@@ -88,13 +85,10 @@ def _places(
     header = exported.header
     named = options.partitioner, options.force
     homes = find_homes(exported.streams, exported.partition, header.partitions, partitions, *named)
-    reader = broker.reader(topic)
-    try:
+    with broker.reader(topic) as reader:
         offsets = find_starts(reader, header, topic, partitions, options.begin)
         if not options.force and options.begin == "export" and header.topic == topic:
             check_nothing_waits(reader, topic, offsets, header.partitions, homes)
-    finally:
-        reader.close()
     return homes, offsets
 
 
@@ -115,12 +109,9 @@ def _check_changelog_is_empty(broker: Broker, admin: Admin, name: str) -> None:
     partitions = admin.partitions(name)
     if partitions is None:
         return
-    reader = broker.reader(name)
-    try:
+    with broker.reader(name) as reader:
         first, end = reader.first(range(partitions)), reader.end(range(partitions))
         holding = [partition for partition in range(partitions) if first[partition] < end[partition]]
-    finally:
-        reader.close()
     if holding:
         delete = f"kafka-topics.sh --delete --topic {name}"
         raise StateError(
@@ -164,9 +155,9 @@ class _Rows:
 def _write(broker: Broker, settings: Settings, rows: _Rows, markers: dict[int, Marker]) -> None:
     """Do steps 1 and 2 of the list at the top of this file."""
     codec, exported, home = rows.codec, rows.exported, rows.home
-    name, within_s = settings.changelog, settings.waits.timeout_ms / 1000
-    producer = broker.producer(f"{settings.commit.transactional_prefix}-{settings.kafka.group}-import")
-    try:
+    name, within_s = settings.changelog, settings.waits.commit_s
+    transactional_id = f"{settings.commit.transactional_prefix}-{settings.kafka.group}-import"
+    with broker.producer(transactional_id) as producer:
         with _transaction(producer, within_s):
             for partition, marker in markers.items():
                 producer.produce(name, partition, *rows.first(marker))
@@ -182,8 +173,6 @@ def _write(broker: Broker, settings: Settings, rows: _Rows, markers: dict[int, M
                     keys, values = [*keys, MARKER_KEY], [*values, codec.encode_marker(marker)]
                 with _transaction(producer, within_s):
                     producer.produce(name, partition, keys, values)
-    finally:
-        producer.close(1.0)
 
 
 @contextmanager

@@ -94,10 +94,10 @@ class Latencies:
             self._metrics.committed_seconds.observe_many(ages)
             self._acknowledged.clear()
 
-    def forget(self, partitions: Collection[int]) -> None:
-        """Drop pending latencies of partitions that are no longer held."""
-        self._produced = [entry for entry in self._produced if entry[0] not in partitions]
-        self._acknowledged = [entry for entry in self._acknowledged if entry[0] not in partitions]
+    def discard(self) -> None:
+        """Drop all pending latencies after a rollback."""
+        self._produced.clear()
+        self._acknowledged.clear()
 
 
 def _ages(record_times: Int64) -> Float64:

@@ -24,3 +24,7 @@ class Throttle:
     def put_off(self, kind: str = "") -> None:
         """Suppress lines of this kind for a period, as if one had just been written."""
         self._last[kind] = self._clock()
+
+    def reset(self, kind: str = "") -> None:
+        """Allow the next line of this kind at once."""
+        self._last.pop(kind, None)

@@ -9,10 +9,18 @@ from operator import attrgetter
 
 import numpy as np
 
-from service.formats.json_encoder import Encoder, Headers, dead_letter
+from service.formats.json_encoder import LETTER_BYTES, Encoder, Headers, dead_letter
 from service.processing.alignment import Verdict
 from service.processing.engine import Forecasts
 from service.records import DeadLetter, Int64, Observations, PartitionBatch
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLimits:
+    """Maximum size in bytes of a forecast's key and value together, and of a dead letter's key or value."""
+
+    output_bytes: int
+    letter_bytes: int = LETTER_BYTES
 
 
 @dataclass(frozen=True, slots=True)

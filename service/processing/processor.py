@@ -24,6 +24,7 @@ from service.processing.engine import Engine, Forecasts, Stage
 from service.processing.missing_codes import MissingCodes
 from service.processing.outputs import (
     Output,
+    OutputLimits,
     PartitionForecasts,
     encode_dead_letters,
     encode_forecasts,
@@ -33,27 +34,10 @@ from service.processing.outputs import (
     split_oversized,
 )
 from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
-from service.settings.groups import InputSettings
+from service.settings.settings import Settings
 from service.state.store import Store
 
 _FAILED = "processing failed repeatedly, also when the record was alone in its batch"
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessorOptions:
-    """Settings of the processor."""
-
-    output_topic: str
-    dead_letter_topic: str
-    max_gap: int | None
-    forecast_every: int
-    far_future_ms: int
-    earliest_ms: int
-    late_to_dead_letters: bool
-    max_output_bytes: int
-    max_streams: int | None
-    max_letter_bytes: int
-    input: InputSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +65,21 @@ class Processed:
 class Processor:
     """Decoder, engine and encoder of one service."""
 
-    def __init__(self, runtime: Runtime, store: Store, options: ProcessorOptions, stage: Stage) -> None:
+    def __init__(self, runtime: Runtime, store: Store, settings: Settings, limits: OutputLimits, stage: Stage) -> None:
         """`stage` is entered around each stage of the work, see `engine.Stage`."""
         manifest = runtime.manifest
-        self._store, self._options, self._stage = store, options, stage
+        self._store, self._settings, self._limits, self._stage = store, settings, limits, stage
         self._engine = Engine(
             runtime,
             store.arena,
-            max_gap=options.max_gap,
-            forecast_every=options.forecast_every,
+            max_gap=settings.time.max_gap,
+            forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
         )
-        self._decoder = Decoder(len(manifest.channels), options.far_future_ms, options.earliest_ms)
+        self._decoder = Decoder(len(manifest.channels), settings.time.far_future_ms, settings.time.earliest_ms)
         self._encoder = Encoder(manifest)
-        self._admission = Admission(store.arena, options.max_streams)
-        self._codes = MissingCodes(options.input.chosen_codes(manifest.codes, len(manifest.channels)))
+        self._admission = Admission(store.arena, settings.state.max_streams)
+        self._codes = MissingCodes(settings.input.chosen_codes(manifest.codes, len(manifest.channels)))
         self._steps = StepEstimator(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def chunks(
@@ -121,15 +105,16 @@ class Processor:
             observations = [select(one, here) for one, here in zip(observations, kept, strict=True)]
             contradicted = contradicted[~np.concatenate(refused)]
         forecasts = self._engine.run(observations, self._stage, contradicted=contradicted)
-        if self._options.late_to_dead_letters:
+        if self._settings.time.late_to_dead_letters:
             letters += late_letters([one.batch for one in chunk], observations, forecasts)
+        topics = self._settings.topics
         parts = forecasts_by_partition(observations, forecasts)
         with self._stage("encode"):
-            outputs = [encode_forecasts(self._options.output_topic, part, forecasts, self._encoder) for part in parts]
+            outputs = [encode_forecasts(topics.output, part, forecasts, self._encoder) for part in parts]
             batches = {one.batch.partition: one.batch for one in chunk}
-            outputs, large = split_oversized(outputs, parts, batches, self._options.max_output_bytes)
+            outputs, large = split_oversized(outputs, parts, batches, self._limits.output_bytes)
             letters = sorted(letters + large, key=_place)
-            outputs += encode_dead_letters(self._options.dead_letter_topic, letters, self._options.max_letter_bytes)
+            outputs += encode_dead_letters(topics.dead_letters, letters, self._limits.letter_bytes)
         return Processed(chunk, forecasts, parts, letters, outputs, codes)
 
     def _contradicted(self, observations: list[Observations]) -> NDArray[np.bool_]:
@@ -138,7 +123,7 @@ class Processor:
         return np.concatenate([eviction.contradicted(one.partition, one.timestamps) for one in observations])
 
     def _too_many(self, chunk: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
-        most = self._options.max_streams
+        most = self._settings.state.max_streams
         limit = "" if most is None else f" (limit: {many(most, 'stream')}, memory permitting)"
         reason = f"the stream is new and this process has no room for it{limit}"
         letters: list[DeadLetter] = []

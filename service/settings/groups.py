@@ -156,6 +156,14 @@ class TimeSettings(Group):
     )
 
     @property
+    def state_ttl_ms(self) -> int:
+        return int(self.state_ttl_s * 1000)
+
+    @property
+    def far_future_ms(self) -> int:
+        return int(self.far_future_s * 1000)
+
+    @property
     def earliest_ms(self) -> int:
         """`earliest` in ms since the epoch, at least 0; a time without a zone is read as UTC."""
         zoned = self.earliest if self.earliest.tzinfo else self.earliest.replace(tzinfo=UTC)
@@ -200,6 +208,10 @@ class CommitSettings(Group):
         120.0, description="End the process once the same records have failed for this long"
     )
     transactional_prefix: str = Field("eddycast", min_length=1, description="Prefix of transactional ids")
+
+    @property
+    def interval_s(self) -> float:
+        return self.interval_ms / 1000
 
 
 class FaultSettings(Group):

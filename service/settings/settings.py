@@ -27,14 +27,17 @@ from service.settings.groups import (
 from service.settings.kafka import KafkaSettings
 
 PREFIX = "EDDYCAST_"
+#: Fraction of shutdown_timeout_s reserved for leaving the group and closing.
+_CLOSING = 0.2
 
 
 class Waits(NamedTuple):
     """Time-outs as set, or derived from Kafka's time-outs."""
 
-    timeout_ms: int  # of any commit
-    handover_ms: int  # of the commit when partitions are revoked
-    turn_ms: int  # approximate maximum from one poll to the next; records left over are read again
+    commit_s: float  # of any commit
+    handover_s: float  # of the commit when partitions are revoked
+    drain_s: float  # of the last commit, before the group is left
+    turn_s: float  # approximate maximum from one poll to the next; records left over are read again
 
 
 class Settings(BaseSettings):
@@ -72,9 +75,10 @@ class Settings(BaseSettings):
         """Time-outs of commits and turns."""
         commit, kafka = self.commit, self.kafka
         return Waits(
-            commit.timeout_ms or kafka.transaction_timeout_ms * 2 // 3,
-            commit.handover_ms or kafka.session_timeout_ms // 2,
-            min(kafka.max_poll_interval_ms, kafka.transaction_timeout_ms) // 10,
+            (commit.timeout_ms or kafka.transaction_timeout_ms * 2 // 3) / 1000,
+            (commit.handover_ms or kafka.session_timeout_ms // 2) / 1000,
+            self.shutdown_timeout_s * (1 - _CLOSING),
+            min(kafka.max_poll_interval_ms, kafka.transaction_timeout_ms) / 10_000,
         )
 
     @model_validator(mode="after")
@@ -82,9 +86,9 @@ class Settings(BaseSettings):
         kafka, commit = self.kafka, self.commit
         for name, time_ms, limit_name, limit_ms in (
             ("interval_ms", commit.interval_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
-            ("timeout_ms", self.waits.timeout_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
-            ("timeout_ms", self.waits.timeout_ms, "max_poll_interval_ms", kafka.max_poll_interval_ms),
-            ("handover_ms", self.waits.handover_ms, "session_timeout_ms", kafka.session_timeout_ms),
+            ("timeout_ms", round(self.waits.commit_s * 1000), "transaction_timeout_ms", kafka.transaction_timeout_ms),
+            ("timeout_ms", round(self.waits.commit_s * 1000), "max_poll_interval_ms", kafka.max_poll_interval_ms),
+            ("handover_ms", round(self.waits.handover_s * 1000), "session_timeout_ms", kafka.session_timeout_ms),
         ):
             require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
         require(

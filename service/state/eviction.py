@@ -7,43 +7,35 @@ boundaries of polls, commits and restarts.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 from numpy.typing import NDArray
 
 from service.records import Int64, PartitionBatch
 from service.state.journal import Journal
+from service.state.partition_rows import RowsByPartition
 from service.state.stream_time import Clock, advance, with_record_time
 
 #: Sweeps per time to live.
 _SWEEPS = 8
-_NEVER = Clock()
 
 
 class Eviction:
     """Compares each row's last accepted stamp with its partition's stream time."""
 
-    def __init__(self, journal: Journal, ttl_ms: int, reset_ms: int, leap_ms: int) -> None:
+    def __init__(self, journal: Journal, partitions: RowsByPartition, ttl_ms: int, reset_ms: int, leap_ms: int) -> None:
         """Evict streams idle for more than `ttl_ms`, or for `reset_ms` if that is longer.
 
         After a gap of `reset_ms` a stream restarts anyway, so evicting it changes no forecast of readings
         in order. `leap_ms` is the largest step that one record may move the stream time.
         """
-        self._journal = journal
+        self._journal, self._partitions = journal, partitions
         self._ttl_ms = max(ttl_ms, reset_ms)
         self._part_ms = max(self._ttl_ms // _SWEEPS, 1)
         self._leap_ms = leap_ms
-        self._clocks: dict[int, Clock] = {}
-        self._committed: dict[int, Clock] = {}
 
     def clock(self, partition: int) -> Clock:
         """Return the partition's clock after all records served so far."""
-        return self._clocks.get(partition, _NEVER)
-
-    def start(self, partition: int, clock: Clock) -> None:
-        """Set the clock of a partition that was assigned or restored."""
-        self._clocks[partition] = self._committed[partition] = clock
+        return self._partitions[partition].clock
 
     def cuts(self, partition: int, timestamps: Int64) -> Int64:
         """Return how many sweeps precede each of the next readings: int64 [n], from 0, non-decreasing.
@@ -64,24 +56,20 @@ class Eviction:
         """
         partition, before = batch.partition, self.clock(batch.partition)
         times, clock = advance(before, timestamps, self._leap_ms)
-        self._clocks[partition] = with_record_time(clock, batch)
+        self._partitions[partition].clock = with_record_time(clock, batch)
         if not self._crossed(before, times).any():
             return 0
         return self._journal.evict(partition, clock.newest - self._ttl_ms)
 
     def commit(self) -> None:
         """Record the clocks as durable."""
-        self._committed = dict(self._clocks)
+        for rows in self._partitions.values():
+            rows.committed_clock = rows.clock
 
     def roll_back(self) -> None:
         """Reset the clocks to the last commit."""
-        self._clocks = dict(self._committed)
-
-    def forget(self, partitions: Collection[int]) -> None:
-        """Drop the clocks of partitions that are no longer held."""
-        for partition in partitions:
-            self._clocks.pop(partition, None)
-            self._committed.pop(partition, None)
+        for rows in self._partitions.values():
+            rows.clock = rows.committed_clock
 
     def _crossed(self, before: Clock, times: Int64) -> NDArray[np.bool_]:
         """Return bool [n]: stream times that are the first past a sweep; never the very first reading."""

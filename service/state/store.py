@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from service.bundle import Manifest
@@ -12,6 +12,7 @@ from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from service.state.eviction import Eviction
 from service.state.journal import Journal
 from service.state.model_record import initial_record
+from service.state.partition_rows import PartitionRows
 from service.state.stream_time import Clock
 
 
@@ -34,20 +35,23 @@ class Store:
         record moves stream time by at most `far_future_ms`, or two intervals if that is longer.
         """
         self.arena = Arena(manifest.state)
-        self.journal = Journal(self.arena)
+        self._partitions = defaultdict[int, PartitionRows](PartitionRows)
+        self.journal = Journal(self.arena, self._partitions)
         self.codec = RowCodec(manifest.state)
         self.adoption = Adoption(initial_record(manifest, self.codec.layout), bool(manifest.parts))
-        self._adopted: dict[int, Adopted] = {}
-        self._declared: set[int] = set()  # partitions whose model record is in the open transaction
         interval_ms = manifest.interval_ms
         self.eviction = Eviction(
-            self.journal, state_ttl_ms, max_gap * interval_ms, leap_ms=max(far_future_ms, 2 * interval_ms)
+            self.journal,
+            self._partitions,
+            state_ttl_ms,
+            max_gap * interval_ms,
+            leap_ms=max(far_future_ms, 2 * interval_ms),
         )
 
-    def start(self, partition: int, clock: Clock, adopted: Adopted) -> None:
+    def start(self, partition: int, clock: Clock, adopted: Adopted) -> PartitionRows:
         """Serve a partition from this clock on, under this model record."""
-        self.eviction.start(partition, clock)
-        self._adopted[partition] = adopted
+        rows = self._partitions[partition] = PartitionRows(clock, clock, adopted)
+        return rows
 
     def changes(self, partition: int, next_offset: int) -> Changes:
         """Return the changelog records for all changes since the last commit.
@@ -57,9 +61,10 @@ class Store:
         """
         streams, slots = self.journal.rows(partition)
         gone = self.journal.gone(partition)
-        generation = self._adopted[partition].model.generation
+        adopted = self._adopted(partition)
+        generation = adopted.model.generation
         marker = Marker(next_offset, self.arena.count(partition), self.eviction.clock(partition), generation)
-        records = self._declare(partition)
+        records = self._declare(partition, adopted)
         return Changes(
             [*records, *streams, *gone, MARKER_KEY],
             [
@@ -71,12 +76,17 @@ class Store:
             len(streams) + len(gone),
         )
 
-    def _declare(self, partition: int) -> dict[bytes, bytes]:
+    def _adopted(self, partition: int) -> Adopted:
+        adopted = self._partitions[partition].adopted
+        if adopted is None:
+            raise ValueError(f"partition {partition} was not started")
+        return adopted
+
+    def _declare(self, partition: int, adopted: Adopted) -> dict[bytes, bytes]:
         """Return the layout and model records that precede the first row of a model, if missing."""
-        adopted = self._adopted[partition]
         records = {} if adopted.has_layout else dict([self.codec.layout_record()])
         if not adopted.is_recorded:
-            self._declared.add(partition)
+            self._partitions[partition].is_declared = True
             records[MODEL_KEY] = self.codec.encode_model(adopted.model)
         return records
 
@@ -84,21 +94,19 @@ class Store:
         """Mark all changes as durable."""
         self.journal.commit()
         self.eviction.commit()
-        for partition in self._declared:
-            self._adopted[partition] = replace(self._adopted[partition], is_recorded=True, has_layout=True)
-        self._declared.clear()
+        for rows in self._partitions.values():
+            if rows.is_declared and rows.adopted is not None:
+                rows.adopted = replace(rows.adopted, is_recorded=True, has_layout=True)
+            rows.is_declared = False
 
     def roll_back(self) -> None:
         """Reset everything to the last commit."""
         self.journal.roll_back()
         self.eviction.roll_back()
-        self._declared.clear()
+        for rows in self._partitions.values():
+            rows.is_declared = False
 
-    def forget(self, partitions: Collection[int]) -> None:
-        """Free partitions that are no longer held or are about to be restored again."""
-        self.journal.forget(partitions)
-        self.eviction.forget(partitions)
-        self._declared.difference_update(partitions)
-        for partition in partitions:
-            self._adopted.pop(partition, None)
-            self.arena.free_partition(partition)
+    def close(self, partition: int) -> None:
+        """Free the rows of a partition and everything kept about them."""
+        self.journal.release(self._partitions.pop(partition, PartitionRows()))
+        self.arena.free_partition(partition)

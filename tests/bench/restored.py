@@ -18,8 +18,9 @@ import psutil
 
 from service.broker.kafka.broker import KafkaBroker
 from service.broker.port import Consumer
+from service.delivery.partition import Partitions
 from service.delivery.restore import Restore
-from service.delivery.start_positions import Position, Positions
+from service.delivery.start_positions import StartPosition, StartPositions
 from service.settings.kafka import KafkaSettings
 from service.state.adoption import Adoption
 from service.state.arena import Arena
@@ -40,8 +41,8 @@ class _Group:
 class _Input:
     """An input of which nothing was deleted."""
 
-    def find(self, committed: Mapping[int, int | None], timeout_s: float = 10.0) -> dict[int, Position]:
-        return {partition: Position(offset or 0) for partition, offset in committed.items()}
+    def find(self, committed: Mapping[int, int | None], timeout_s: float = 10.0) -> dict[int, StartPosition]:
+        return {partition: StartPosition(offset or 0) for partition, offset in committed.items()}
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class _Rows:
     codec: RowCodec
     adoption: Adoption
 
+    def close(self, partition: int) -> None:
+        self.arena.free_partition(partition)
+
 
 def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[Spec]) -> dict[str, Any]:
     """Seconds of it, records read, and bytes a stream that the process has grown by: at the end, and at most."""
@@ -61,13 +65,14 @@ def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[
     gc.collect()
     before = process.memory_info().rss
     rows = _Rows(Arena(specs), codec(specs), Adoption(model(specs), declares_parts=True))
-    group, source = cast(Consumer, _Group()), cast(Positions, _Input())
+    group, source = cast(Consumer, _Group()), cast(StartPositions, _Input())
     start, cpu, most = time.perf_counter(), time.process_time(), 0
-    subject = Restore(group, reader, source, rows, PARTITIONS)
-    subject.add(range(PARTITIONS))
-    records = 0
-    while subject.pending:
-        records += sum(done.rows for done in subject.advance(_SLICE_S))
+    partitions = Partitions(rows, reader)
+    subject = Restore(partitions, group, reader, source, rows, PARTITIONS)
+    partitions.assign(range(PARTITIONS), 0.0)
+    while partitions.pending:
+        for done in subject.advance(_SLICE_S):
+            done.partition.serve()
         most = max(most, process.memory_info().rss - before)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     reader.close()
@@ -78,7 +83,7 @@ def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[
     return {
         "seconds": seconds,
         "cpu_s": cpu,
-        "records": records,
+        "records": sum(p.restoration.records for p in partitions if p.restoration is not None),
         "resident": resident / streams,
         "peak": most / streams,
     }

@@ -227,7 +227,7 @@ def test_records_of_an_older_format_are_refused_with_what_to_do() -> None:
     builder = MemoryRecordsBuilder(1, NONE, 1 << 20)
     builder.append(5, b"k", b"v" * 50)
     builder.close()
-    with pytest.raises(vendor.UnsupportedVersionError, match="bulk off"):
+    with pytest.raises(vendor.UnsupportedVersionError, match=r"kafka\.bulk"):
         _Fetched(Screen(LIMIT), 0, WHERE, MemoryRecords(bytes(builder.buffer()))).take(1)
 
 

@@ -43,15 +43,15 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], type[BrokerError], str]] = {
     "plaintext to a TLS port": ("TLS", "PLAINTEXT", {}, TlsFailed, "speaks TLS only"),
     "TLS and a login to a port without TLS": ("CLEAR", "SASL_SSL", PASSWORD, TlsFailed, "does not speak TLS"),
     "a login in the clear to a TLS port": ("SASL", "SASL_PLAINTEXT", PASSWORD, TlsFailed, "speaks TLS only"),
-    "no login": ("SASL", "SSL", {}, AuthenticationFailed, "wants a login"),
-    "no login in the clear": ("CLEAR", "PLAINTEXT", {}, AuthenticationFailed, "wants a login"),
-    "a login where there is none": ("TLS", "SASL_SSL", PASSWORD, AuthenticationFailed, "takes no login"),
+    "no login": ("SASL", "SSL", {}, AuthenticationFailed, "requires a login"),
+    "no login in the clear": ("CLEAR", "PLAINTEXT", {}, AuthenticationFailed, "requires a login"),
+    "a login where there is none": ("TLS", "SASL_SSL", PASSWORD, AuthenticationFailed, "does not support a login"),
     "a login where there is none, in the clear": (
         "PLAINTEXT",
         "SASL_PLAINTEXT",
         PASSWORD,
         AuthenticationFailed,
-        "takes no login",
+        "does not support a login",
     ),
 }
 
@@ -139,7 +139,7 @@ def test_a_controller_is_no_broker(secure_kafka: SecureKafka) -> None:
         KafkaBroker(
             KafkaSettings(bootstrap_servers=f"127.0.0.1:{secure_kafka.controller_port}", request_timeout_ms=1500)
         ).admin()
-    assert "not a controller's" in caught.value.action and not caught.value.retriable
+    assert "not a controller" in caught.value.action and not caught.value.retriable
 
 
 def test_a_port_that_hangs_up_is_waited_for() -> None:

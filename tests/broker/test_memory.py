@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.consumer import MemoryConsumer
-from service.broker.memory.group import Group
+from service.broker.memory.group import MemoryGroup
 from service.broker.port import Consumer
 from service.errors import BrokerUnavailable, MembershipLost, ProduceFailed, TransactionFailed
 from tests.broker.battery import RecordBattery
@@ -19,13 +18,14 @@ from tests.broker.battery_groups import GroupBattery
 from tests.broker.battery_readers import ReaderBattery
 from tests.broker.battery_transactions import TransactionBattery
 from tests.broker.tools import Bench, Listener, Seen, collect, numbers, poll_until, stored, values
+from tests.support.faulty_broker import FaultyBroker
 
 
 class MemoryHarness:
     def __init__(self) -> None:
-        self._broker = MemoryBroker()
+        self._broker = FaultyBroker()
 
-    def broker(self, **times_ms: int) -> MemoryBroker:
+    def broker(self, **times_ms: int) -> FaultyBroker:
         return self._broker
 
     def expel(self, group: str, consumer: Consumer) -> None:
@@ -48,8 +48,8 @@ def bench() -> Iterator[Bench]:
 
 
 @pytest.fixture
-def broker() -> MemoryBroker:
-    broker = MemoryBroker(clock=lambda: 1_700_000_000.0)
+def broker() -> FaultyBroker:
+    broker = FaultyBroker(clock=lambda: 1_700_000_000.0)
     broker.admin().create_topic("t", 2)
     return broker
 
@@ -74,13 +74,13 @@ class TestTransactions(TransactionBattery):
         super().test_an_abandoned_transaction_ends_by_its_timeout(bench)
 
 
-def test_the_clock_stamps_the_records(broker: MemoryBroker) -> None:
+def test_the_clock_stamps_the_records(broker: FaultyBroker) -> None:
     broker.producer().produce("t", 0, [b"k"], [b"v"])
     assert [record.timestamp for record in broker.read("t")] == [1_700_000_000_000]
 
 
 @pytest.mark.parametrize(("what", "stored"), [("produce", 0), ("flush", 1)])
-def test_a_failed_produce_or_flush_is_reported_once(broker: MemoryBroker, what: str, stored: int) -> None:
+def test_a_failed_produce_or_flush_is_reported_once(broker: FaultyBroker, what: str, stored: int) -> None:
     producer = broker.producer()
     broker.fail_next(what)
     producer.produce("t", 0, [b"k"], [b"v"])
@@ -90,7 +90,7 @@ def test_a_failed_produce_or_flush_is_reported_once(broker: MemoryBroker, what: 
     assert len(broker.read("t")) == stored
 
 
-def test_commits_fail_as_often_as_ordered_and_store_nothing(broker: MemoryBroker) -> None:
+def test_commits_fail_as_often_as_ordered_and_store_nothing(broker: FaultyBroker) -> None:
     consumer = broker.consumer("t", "g", Listener())
     consumer.poll(0.0, 1)
     broker.fail_next("commit", times=2)
@@ -103,7 +103,7 @@ def test_commits_fail_as_often_as_ordered_and_store_nothing(broker: MemoryBroker
     assert stored(consumer, [0]) == {0: 1}
 
 
-def test_a_poll_fails_and_then_brings_what_it_would_have(broker: MemoryBroker) -> None:
+def test_a_poll_fails_and_then_brings_what_it_would_have(broker: FaultyBroker) -> None:
     broker.producer().produce("t", 0, [b"k"] * 3, numbers(3))
     consumer = broker.consumer("t", "g", Listener())
     broker.fail_next("poll")
@@ -112,7 +112,7 @@ def test_a_poll_fails_and_then_brings_what_it_would_have(broker: MemoryBroker) -
     assert values(consumer.poll(0.0, 10)) == numbers(3)
 
 
-def test_stalled_polls_bring_nothing(broker: MemoryBroker) -> None:
+def test_stalled_polls_bring_nothing(broker: FaultyBroker) -> None:
     broker.producer().produce("t", 0, [b"k"] * 3, numbers(3))
     consumer = broker.consumer("t", "g", Listener())
     with broker.faults.stall():
@@ -121,7 +121,7 @@ def test_stalled_polls_bring_nothing(broker: MemoryBroker) -> None:
     assert values(consumer.poll(0.0, 10)) == numbers(3)
 
 
-def test_a_failed_commit_of_a_transaction_aborts_it(broker: MemoryBroker) -> None:
+def test_a_failed_commit_of_a_transaction_aborts_it(broker: FaultyBroker) -> None:
     producer = broker.producer("tx")
     broker.fail_next("transaction")
     producer.begin()
@@ -133,12 +133,12 @@ def test_a_failed_commit_of_a_transaction_aborts_it(broker: MemoryBroker) -> Non
         producer.begin()
 
 
-def test_only_what_can_fail_is_ordered_to(broker: MemoryBroker) -> None:
+def test_only_what_can_fail_is_ordered_to(broker: FaultyBroker) -> None:
     with pytest.raises(ValueError, match="produce"):
         broker.fail_next("nothing")
 
 
-def test_a_producer_and_two_consumers_on_threads_of_their_own(broker: MemoryBroker) -> None:
+def test_a_producer_and_two_consumers_on_threads_of_their_own(broker: FaultyBroker) -> None:
     producer = broker.producer()
     members = [broker.consumer("t", "g", Listener()) for _ in range(2)]
     poll_until(members, lambda: all(len(member.assignment()) == 1 for member in members))
@@ -168,8 +168,8 @@ def test_a_producer_and_two_consumers_on_threads_of_their_own(broker: MemoryBrok
     changes=st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=12),
 )
 def test_shares_are_even_and_move_no_more_than_needed(partitions: int, changes: list[tuple[bool, int]]) -> None:
-    broker = MemoryBroker()
-    group, pool = Group(), [broker.consumer("t", "g", Listener()) for _ in range(6)]
+    broker = FaultyBroker()
+    group, pool = MemoryGroup(), [broker.consumer("t", "g", Listener()) for _ in range(6)]
     for joins, index in changes:
         member = pool[index]
         if joins and member not in group.members:

@@ -7,16 +7,13 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
-from service.broker.kafka.producer import KafkaProducer
-from service.broker.memory.producer import MemoryProducer
-from service.broker.port import Admin, Broker, Consumer, Producer, Reader
+from service.broker.port import Broker, Connection, Consumer, Producer, Reader
 from service.errors import BrokerUnavailable
 from service.records import PartitionBatch
 
-Kept = TypeVar("Kept", Admin, Consumer, Producer, Reader)
+Kept = TypeVar("Kept", bound=Connection)
 
 PATIENCE_S = 20.0
 
@@ -118,10 +115,7 @@ class Bench:
             close()
 
     def _keep(self, kept: Kept) -> Kept:
-        if isinstance(kept, KafkaProducer | MemoryProducer):
-            self._open.append(partial(kept.close, 1.0))
-        else:
-            self._open.append(cast(Consumer | Reader | Admin, kept).close)
+        self._open.append(kept.close)
         return kept
 
 

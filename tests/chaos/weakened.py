@@ -19,6 +19,7 @@ from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.producer import KafkaProducer
 from service.broker.kafka.reader import KafkaReader
 from service.delivery.checkpoint import Checkpoint
+from service.delivery.partition import Partition, Restoration
 from service.delivery.restore import Restore, Restored
 from service.pipeline import Pipeline
 from service.state.changelog import Marker
@@ -35,7 +36,7 @@ def _handover() -> None:
         batches = poll(self)
         while noted and time.monotonic() >= noted[0][0] + _LATE_S:
             revoked(self, noted.pop(0)[1])
-        return [batch for batch in batches if batch.partition in self._checkpoint.committed]
+        return [batch for batch in batches if self._partitions.is_serving(batch.partition)]
 
     def wait(self: Checkpoint) -> float:
         return _LATE_S if noted else remaining(self)
@@ -50,17 +51,19 @@ def _membership() -> None:
     KafkaConsumer.transaction_offsets = KafkaConsumer._for_commit  # type: ignore[method-assign]
 
 
-def believing(finish: Callable[[Restore, int], Restored]) -> Callable[[Restore, int], Restored]:
+Finish = Callable[[Restore, Partition, Restoration], Restored]
+
+
+def believing(finish: Finish) -> Finish:
     """`Restore._finish` that takes what was read for all there is."""
 
-    def unchecked(self: Restore, partition: int) -> Restored:
-        replay = self._replays[partition]
-        streams = self._arena.count(partition)
-        clock = Clock() if replay.marker is None else replay.marker.clock
-        model = replay.recorded.model
+    def unchecked(self: Restore, partition: Partition, read: Restoration) -> Restored:
+        streams = self._arena.count(partition.number)
+        clock = Clock() if read.marker is None else read.marker.clock
+        model = read.recorded.model
         generation = None if model is None else model.generation
-        replay.marker = None if replay.committed is None else Marker(replay.committed, streams, clock, generation)
-        return finish(self, partition)
+        read.marker = None if read.committed is None else Marker(read.committed, streams, clock, generation)
+        return finish(self, partition, read)
 
     return unchecked
 

@@ -124,14 +124,14 @@ class Group:
     def check(self) -> None:
         """What is in memory, as far as it is committed, is what the changelog gives by the rule."""
         for subject in self.fleet.alive:
-            store, checkpoint = subject.pipeline._store, subject.pipeline._checkpoint
-            if checkpoint.done:
+            store, partitions = subject.pipeline._store, subject.pipeline._partitions
+            if partitions.has_uncommitted:
                 continue
-            for partition in checkpoint.committed:
+            for partition in partitions.serving:
                 streams = store.arena.streams(partition)
                 tensors = store.arena.gather(store.arena.slots(partition, streams))
                 found = {s: {n: t[i].tolist() for n, t in tensors.items()} for i, s in enumerate(streams)}
-                mine = store._adopted[partition].model
+                mine = store._adopted(partition).model
                 if mine.generation == (last_model(self, partition) or mine).generation:
                     assert found == expected(self, partition, mine)
 

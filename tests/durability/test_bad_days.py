@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from service.delivery.checkpoint import Limits
 from service.errors import OffsetGone, StateError
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
@@ -158,7 +157,7 @@ def test_a_changelog_that_was_deleted_is_not_taken_for_an_empty_one(walk: Runtim
     fleet.stop(fleet.alive[0])
     fleet.broker.delete_topic(CHANGELOG)
     fleet.broker.admin().create_topic(CHANGELOG, 1)
-    with pytest.raises(StateError, match="committed offset 8, the changelog holds no marker"):
+    with pytest.raises(StateError, match=r"offset 8.*no marker"):
         fleet.start().turn(3)
 
 
@@ -172,7 +171,7 @@ def test_a_value_of_no_bytes_in_the_changelog_is_named(walk: Runtime) -> None:
 
 def test_an_input_that_has_grown_is_refused_while_serving(walk: Runtime) -> None:
     fleet = Fleet(memory_broker(3), walk, replace(AT_ONCE, partitions=2))
-    with pytest.raises(StateError, match="had 2 partitions, and now a partition 2"):
+    with pytest.raises(StateError, match=f"{INPUT} .* 2 partitions.* partition 2"):
         fleet.start().turn()
 
 
@@ -259,8 +258,8 @@ def test_two_services_of_one_name_do_not_both_write(walk: Runtime) -> None:
     """The broker fences the older; its records are taken back."""
     fleet = Fleet(memory_broker(2), walk)
     first, second = fleet.start(), fleet.start()
-    name = first.pipeline._options.transactional_id
-    second.pipeline._options = replace(second.pipeline._options, transactional_id=name)
+    name = first.pipeline._connections.transactional_id
+    second.pipeline._connections.transactional_id = name
     second.pipeline._checkpoint._producers = replace(
         second.pipeline._checkpoint._producers, transactions=lambda: fleet.broker.producer(name)
     )
@@ -281,7 +280,7 @@ def test_a_transaction_that_outlives_its_time_is_done_again(walk: Runtime) -> No
     feed(fleet, range(2))
     subject.turn()
     fleet.broker.expire()
-    subject.pipeline._checkpoint._limits = Limits(0.0)
+    subject.pipeline._checkpoint._settings = AT_ONCE.settings().commit
     fleet.settle()
     assert subject.value("retries_total", error="ProducerFenced") == 1
     assert len(made(fleet.broker)) == 8

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.delivery.failing_bundles import Failures
+from service.delivery.failing_bundles import BundleFailures
 from service.errors import BundleError
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
@@ -94,7 +94,7 @@ def test_outputs_that_are_too_large_end_the_process_before_any_is_a_dead_letter(
 
 def test_the_share_is_of_one_minute_and_of_what_is_committed() -> None:
     now = 0.0
-    failures = Failures("m", lambda: now)
+    failures = BundleFailures("m", lambda: now)
     for _ in range(10):  # a record that fails whenever it is tried again
         failures.served(100, ["failed"])
         failures.undone()

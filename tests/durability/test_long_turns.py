@@ -138,4 +138,4 @@ def test_a_worker_that_is_lost_in_the_middle_of_a_cut_poll_leaves_the_same_bits(
 def test_the_pipeline_looks_at_its_own_clock_by_default(bundle: Path) -> None:
     fleet = Fleet(memory_broker(2), load_runtime(bundle), replace(AT_ONCE, turn_s=0.0))
     pipeline: Pipeline = fleet.start().pipeline
-    assert pipeline._pace.portion == 0.0 and pipeline._pace.is_over
+    assert pipeline._pace.chunk == 0.0 and pipeline._pace.is_over

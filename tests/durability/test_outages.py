@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.app import pipeline_options
-from service.delivery.topics import Topology
+from service.delivery.connections import transactional_id
 from service.errors import OffsetGone, ProduceFailed, StateError
 from service.formats.json_observation import KEY_LIMIT_BYTES
 from service.model.loading import load_runtime
@@ -74,7 +73,7 @@ def test_refused_for_less_than_its_patience_the_service_recovers_by_itself(walk:
     assert committed(fleet.broker) == {0: 8}, "nothing is committed while records are refused"
     tried = sum(subject.value("retries_total", error=error) for error in ("ProduceFailed", "TransactionFailed"))
     assert 3 <= tried < 30, "pauses grow between attempts"
-    fleet.broker.faults._ordered.clear()
+    fleet.broker.faults.clear()
     fleet.settle()
     expected = undisturbed(walk, range(4))
     assert outputs(fleet.broker) == outputs(expected.broker) and stored(fleet.broker) == stored(expected.broker)
@@ -89,7 +88,7 @@ def test_refused_for_longer_it_ends_and_names_the_records(walk: Runtime) -> None
     feed(fleet, range(2, 4))
     fleet.broker.fail_next("produce", 10_000)
     began = time.monotonic()
-    with pytest.raises(ProduceFailed, match=f"the records from {INPUT} partition 0 offset 8 on failed for 0.6 s"):
+    with pytest.raises(ProduceFailed, match=f"{INPUT} partition 0 offset 8 .*0.6 s"):
         turn_for(subject, 5.0)
     assert 0.6 <= time.monotonic() - began < 2.5
     assert committed(fleet.broker) == {0: 8} and made(fleet.broker, DEAD) == []
@@ -161,7 +160,7 @@ def test_services_of_one_prefix_have_names_of_their_own(walk: Runtime) -> None:
     """What fences whom: a dynamic member nobody, a static one its own predecessor, another group nobody."""
 
     def name(*flags: str) -> str:
-        return pipeline_options(load_settings(flags, {}), Topology(1, 1000)).transactional_id
+        return transactional_id(load_settings(flags, {}))
 
     assert name() != name()
     assert name("--kafka.instance_id=a") == name("--kafka.instance_id=a") != name("--kafka.instance_id=b")
@@ -181,7 +180,7 @@ def test_an_input_that_grows_while_it_is_served_ends_who_is_given_the_new_partit
     feed(fleet, range(3), partitions=2)
     fleet.settle()
     fleet.broker.grow(INPUT, 3)
-    with pytest.raises(StateError, match="had 2 partitions, and now a partition 2"):
+    with pytest.raises(StateError, match=f"{INPUT} .* 2 partitions.* partition 2"):
         subject.turn(3)
     assert committed(fleet.broker) == {0: 6, 1: 6} and len(made(fleet.broker)) == 12
 
@@ -195,6 +194,6 @@ def test_a_committed_offset_that_retention_deleted_ends_the_start_unless_told_ot
     feed(fleet, range(2, 8), streams=1)
     fleet.broker.delete_records(INPUT, 0, 5)
     subject = fleet.start()
-    with pytest.raises(OffsetGone, match=f"{INPUT} partition 0 begins at offset 5, but was read only up to 2"):
+    with pytest.raises(OffsetGone, match=f"{INPUT} partition 0 .*offset 5.*offset 2"):
         subject.turn(2)
     assert subject.value("deleted_unread_total") == 0 and committed(fleet.broker) == {0: 2}

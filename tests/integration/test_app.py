@@ -14,12 +14,12 @@ import pytest
 
 from service.app import Service
 from service.broker.memory.admin import MemoryAdmin
-from service.broker.memory.broker import MemoryBroker
 from service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
 from service.observability.metrics import STAGES
 from service.settings.load import load_settings
 from service.settings.settings import Settings
 from tests.support.bundles import START_MS, write_bundle
+from tests.support.faulty_broker import FaultyBroker
 
 MINUTE = 60_000
 
@@ -27,7 +27,7 @@ MINUTE = 60_000
 class Running:
     """A service on a thread of its own."""
 
-    def __init__(self, settings: Settings, broker: MemoryBroker) -> None:
+    def __init__(self, settings: Settings, broker: FaultyBroker) -> None:
         self.service = Service(settings, broker)
         self.stop = threading.Event()
         self.error: EddycastError | None = None
@@ -63,8 +63,8 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 @pytest.fixture
-def broker() -> MemoryBroker:
-    return MemoryBroker()
+def broker() -> FaultyBroker:
+    return FaultyBroker()
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def start(broker: MemoryBroker) -> Iterator[Callable[[Settings], Running]]:
+def start(broker: FaultyBroker) -> Iterator[Callable[[Settings], Running]]:
     started: list[Running] = []
 
     def begin(settings: Settings) -> Running:
@@ -86,7 +86,7 @@ def start(broker: MemoryBroker) -> Iterator[Callable[[Settings], Running]]:
         running.stop.set()
 
 
-def observe(broker: MemoryBroker, values: list[float | None], first: int = 0) -> None:
+def observe(broker: FaultyBroker, values: list[float | None], first: int = 0) -> None:
     producer = broker.producer()
     records: list[bytes | None] = [
         json.dumps({"timestamp": START_MS + (first + i) * MINUTE, "value": value}).encode()
@@ -97,7 +97,7 @@ def observe(broker: MemoryBroker, values: list[float | None], first: int = 0) ->
 
 
 def test_observations_become_forecasts_and_a_stop_commits_them(
-    settings: Settings, tmp_path: Path, broker: MemoryBroker, start: Callable[[Settings], Running]
+    settings: Settings, tmp_path: Path, broker: FaultyBroker, start: Callable[[Settings], Running]
 ) -> None:
     label = write_bundle(tmp_path / "bundle").label
     running = start(settings)
@@ -144,7 +144,7 @@ def test_a_service_that_waits_for_a_bundle_can_be_stopped(
     running.end()
 
 
-def test_a_missing_bundle_is_an_error(settings: Settings, broker: MemoryBroker) -> None:
+def test_a_missing_bundle_is_an_error(settings: Settings, broker: FaultyBroker) -> None:
     with pytest.raises(BundleError, match=r"manifest\.json"):
         Service(settings, broker).run(threading.Event())
 
@@ -152,7 +152,7 @@ def test_a_missing_bundle_is_an_error(settings: Settings, broker: MemoryBroker) 
 def test_a_broker_that_does_not_answer_is_waited_for(
     settings: Settings,
     tmp_path: Path,
-    broker: MemoryBroker,
+    broker: FaultyBroker,
     start: Callable[[Settings], Running],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -172,7 +172,7 @@ def test_a_broker_that_does_not_answer_is_waited_for(
     running.end()
 
 
-def test_a_missing_topic_ends_the_start(settings: Settings, tmp_path: Path, broker: MemoryBroker) -> None:
+def test_a_missing_topic_ends_the_start(settings: Settings, tmp_path: Path, broker: FaultyBroker) -> None:
     write_bundle(tmp_path / "bundle")
     strict = settings.model_copy(update={"topics": settings.topics.model_copy(update={"create": False})})
     with pytest.raises(TopicMissing, match="observations"):
@@ -180,7 +180,7 @@ def test_a_missing_topic_ends_the_start(settings: Settings, tmp_path: Path, brok
 
 
 def test_a_taken_port_ends_the_start_and_an_ended_one_is_free(
-    settings: Settings, tmp_path: Path, broker: MemoryBroker, start: Callable[[Settings], Running]
+    settings: Settings, tmp_path: Path, broker: FaultyBroker, start: Callable[[Settings], Running]
 ) -> None:
     write_bundle(tmp_path / "bundle")
     first = start(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def test_a_changelog_that_disagrees_with_the_offsets_is_refused_until_they_are_p
     right = served.offsets()
     served.set_offsets({0: right[0] - 2})
     what = refused(served)
-    assert f"the group has committed offset {right[0] - 2}, the changelog holds a marker for offset {right[0]}" in what
+    assert re.search(rf"partition 0: .*offset {right[0] - 2}\b.*marker for offset {right[0]}\b", what)
     served.set_offsets(right)
     served.feed(range(3, 4))
     running = Running(served)
@@ -95,13 +96,12 @@ def test_a_changelog_cut_in_the_middle_is_refused(served: Site) -> None:
     running.stop()
     last = max(r.offset for r in served._records(served.changelog) if (r.partition, r.key) == (0, b"stream-2"))
     served.delete_records(served.changelog, 0, last + 1)
-    assert "partition 0: the changelog holds rows of 1 streams, its marker says 2" in refused(served)
+    assert re.search(r"partition 0: .*\b1 streams.*marker.*\b2\b", refused(served))
 
 
 def test_a_changelog_that_was_deleted_is_refused(served: Site) -> None:
     served.delete_topic(served.changelog)
-    what = refused(served)
-    assert "the group has committed offset" in what and "the changelog holds no marker" in what
+    assert re.search(r"partition \d: .*offset \d+.*no marker", refused(served))
 
 
 def test_a_changelog_deleted_under_a_running_service_ends_it_in_time_and_commits_nothing(served: Site) -> None:
@@ -116,7 +116,7 @@ def test_a_changelog_deleted_under_a_running_service_ends_it_in_time_and_commits
     served.feed(range(4, 5))
     error = running.ends(40.0)
     assert time.monotonic() - deleted < 30.0
-    assert isinstance(error, ProduceFailed) and "on failed for 4 s" in error.what and served.changelog in error.what
+    assert isinstance(error, ProduceFailed) and "4 s" in error.what and served.changelog in error.what
     assert served.offsets() == before and len(served.read(served.output)) == 16
 
 

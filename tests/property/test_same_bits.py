@@ -157,8 +157,8 @@ def outcome(runtime: Runtime, sent: list[Sent], polls: list[int], partitions: in
         broker.producer().produce(INPUT, stream % partitions, [b"stream-%d" % stream], [payload])
     subject = worker(broker, runtime, replace(AT_ONCE, state_ttl_ms=2 * DAY, late_to_dead_letters=True))
     for poll in cycle(polls):
-        subject.pipeline._attempts.limit = poll
-        if not subject.turn() and subject.pipeline._serving.served:
+        subject.pipeline._backoff.limit = poll
+        if not subject.turn() and subject.pipeline._partitions.serving:
             break
     rows = held(subject)
     subject.finish()

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service.broker.memory.broker import MemoryBroker
-from service.delivery.crash_points import FaultPoint
-from service.delivery.options import Options
+from service.delivery.crash_points import CrashPoint
 from service.errors import BrokerUnavailable
 from service.model.runtime import Runtime
 from service.state.arena import Arena
 from service.state.changelog import RowCodec, is_stream
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import AT_ONCE, CHANGELOG, DEAD, INPUT, OUTPUT, Worker, made, worker
+from tests.support.tuning import Tuning
 
 Rows = dict[int, dict[bytes, bytes]]
 
@@ -35,25 +35,25 @@ def crash() -> None:
 class Fleet:
     """Workers that share one broker; each start is a new process with a name of its own."""
 
-    broker: MemoryBroker
+    broker: FaultyBroker
     runtime: Runtime
-    options: Options = AT_ONCE
+    options: Tuning = AT_ONCE
     alive: list[Worker] = field(default_factory=list)
     started: int = 0
 
     def start(self, place: str | None = None, after: int = 1, **changes: Any) -> Worker:
         """A new worker, which crashes when it passes `place` for the `after`-th time."""
         self.started += 1
-        passing = FaultPoint(place, after, crash)
+        reached = CrashPoint(place, after, crash)
         options = replace(self.options, **changes)
-        self.alive.append(worker(self.broker, self.runtime, options, f"{self.started}", passing))
+        self.alive.append(worker(self.broker, self.runtime, options, f"{self.started}", reached))
         return self.alive[-1]
 
     def kill(self, victim: Worker) -> None:
         """It is gone without a word; the broker notices both halves of it."""
         self.alive.remove(victim)
         self.broker.expel(victim.pipeline._consumer)  # type: ignore[arg-type]
-        self.broker.expire(victim.pipeline._options.transactional_id)
+        self.broker.expire(victim.pipeline._connections.transactional_id)
 
     def turn(self, times: int = 1) -> int:
         """Each worker turns in order; those that crash are gone. How many records were taken."""
@@ -94,12 +94,12 @@ class Fleet:
         return all(end == 0 or stored.get(p) == end for p, end in ends.items())
 
 
-def outputs(broker: MemoryBroker) -> dict[str, list[tuple[int, bytes | None, bytes | None]]]:
+def outputs(broker: FaultyBroker) -> dict[str, list[tuple[int, bytes | None, bytes | None]]]:
     """What a reader of committed records sees, by topic: partition, key and value in order."""
     return {topic: [(r.partition, r.key, r.value) for r in made(broker, topic)] for topic in (OUTPUT, DEAD)}
 
 
-def stored(broker: MemoryBroker, changelog: str = CHANGELOG) -> Rows:
+def stored(broker: FaultyBroker, changelog: str = CHANGELOG) -> Rows:
     """The rows that a restore would find, by partition and stream."""
     rows: Rows = {log.partition: {} for log in broker.logs(changelog)}
     for record in made(broker, changelog):
@@ -114,7 +114,7 @@ def stored(broker: MemoryBroker, changelog: str = CHANGELOG) -> Rows:
 def held(subject: Worker) -> Rows:
     """The rows in a worker's memory, as it would store them."""
     store = subject.pipeline._store
-    return {p: encoded(store.arena, store.codec, p) for p in subject.pipeline._checkpoint.committed}
+    return {p: encoded(store.arena, store.codec, p) for p in subject.pipeline._partitions.committed}
 
 
 def encoded(arena: Arena, codec: RowCodec, partition: int) -> dict[bytes, bytes]:

@@ -6,29 +6,29 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.log import Record
-from service.delivery.crash_points import FaultPoint
-from service.delivery.options import Options
+from service.delivery.crash_points import CrashPoint
 from service.model.runtime import Runtime
 from service.observability.health import Health
 from service.observability.metrics import METRIC_PREFIX, Metrics
 from service.pipeline import Pipeline
+from tests.support.faulty_broker import FaultyBroker
+from tests.support.tuning import Tuning
 
 INPUT, OUTPUT, DEAD, CHANGELOG = "observations", "forecasts", "dead-letters", "eddycast-changelog"
 #: No wait for records, so that a turn by hand returns at once, a commit at the end of each turn that has one, and time
 #: enough for all that one poll brings.
-AT_ONCE = Options(poll_timeout_s=0.0, commit_interval_s=0.0, turn_s=300.0)
+AT_ONCE = Tuning()
 
 
-def memory_broker(partitions: int = 1) -> MemoryBroker:
+def memory_broker(partitions: int = 1) -> FaultyBroker:
     """A broker with the four topics."""
-    broker = MemoryBroker()
+    broker = FaultyBroker()
     for topic in (INPUT, OUTPUT, DEAD, CHANGELOG):
         broker.admin().create_topic(topic, partitions)
     return broker
@@ -47,11 +47,11 @@ class Worker:
         return sum(self._turn() for _ in range(times))
 
     def _turn(self) -> int:
-        serving, taken = self.pipeline._serving, 0
+        partitions, taken = self.pipeline._partitions, 0
         for _ in range(100):
-            before = set(serving.served)
+            before = set(partitions.serving)
             taken += self.pipeline.turn()
-            if not serving.pending and set(serving.served) <= before:
+            if not partitions.pending and set(partitions.serving) <= before:
                 break
         return taken
 
@@ -67,16 +67,18 @@ class Worker:
 
 
 def worker(
-    broker: MemoryBroker,
+    broker: FaultyBroker,
     runtime: Runtime,
-    options: Options = AT_ONCE,
+    options: Tuning = AT_ONCE,
     name: str = "0",
-    passing: FaultPoint | None = None,
+    reached: CrashPoint | None = None,
 ) -> Worker:
     """A pipeline that has joined the group but not polled yet. Workers of one broker have names of their own."""
     metrics, health = Metrics(CollectorRegistry()), Health(stalled_after_s=60.0)
-    options = replace(options, transactional_id=f"tests-{name}")
-    return Worker(Pipeline(broker, runtime, options, metrics, health, passing), metrics, health)
+    topology = options.topology(broker, INPUT)
+    pipeline = Pipeline(broker, runtime, options.settings(name), topology, metrics, health, reached)
+    pipeline.poll_s = options.poll_timeout_s
+    return Worker(pipeline, metrics, health)
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def running(subject: Worker) -> Iterator[None]:
         raise raised[0]
 
 
-def send(broker: MemoryBroker, readings: Sequence[tuple[int, bytes, Any]]) -> None:
+def send(broker: FaultyBroker, readings: Sequence[tuple[int, bytes, Any]]) -> None:
     """Records for the input topic: partition, key, and the value as JSON (bytes go as they are)."""
     producer = broker.producer()
     for partition, key, value in readings:
@@ -110,16 +112,16 @@ def send(broker: MemoryBroker, readings: Sequence[tuple[int, bytes, Any]]) -> No
     producer.flush(1.0)
 
 
-def made(broker: MemoryBroker, topic: str = OUTPUT) -> list[Record]:
+def made(broker: FaultyBroker, topic: str = OUTPUT) -> list[Record]:
     """What was written to the topic."""
     return broker.read(topic)
 
 
-def documents(broker: MemoryBroker) -> list[dict[str, Any]]:
+def documents(broker: FaultyBroker) -> list[dict[str, Any]]:
     """The forecasts, parsed."""
     return [json.loads(record.value or b"null") for record in made(broker)]
 
 
-def committed(broker: MemoryBroker, group: str = Options().group) -> dict[int, int]:
+def committed(broker: FaultyBroker, group: str = AT_ONCE.group) -> dict[int, int]:
     """The group's next offsets."""
     return dict(broker.group(INPUT, group).committed)

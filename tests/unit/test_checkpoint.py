@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from service.delivery.checkpoint import Checkpoint, Limits, Producers
+from service.delivery.checkpoint import Checkpoint, Producers
+from service.delivery.partition import Partitions, Restoration
+from service.delivery.start_positions import StartPosition
 from service.errors import (
     BrokerError,
     BrokerUnavailable,
@@ -17,7 +19,9 @@ from service.errors import (
     TransactionFailed,
 )
 from service.processing.outputs import Output
+from service.settings.groups import CommitSettings
 from service.state.store import Changes
+from tests.support.faulty_broker import FaultyBroker
 
 Calls = list[tuple[object, ...]]
 
@@ -77,8 +81,8 @@ class Rows:
     def roll_back(self) -> None:
         self.calls.append(("store", "roll back"))
 
-    def forget(self, partitions: Collection[int]) -> None:
-        self.calls.append(("store", "forget", *partitions))
+    def close(self, partition: int) -> None:
+        self.calls.append(("store", "close", partition))
 
 
 class Bench:
@@ -88,20 +92,25 @@ class Bench:
         self.now, self.made, self.takes = 100.0, 0, 0.0
         self.calls: Calls = []
         self.failures: dict[str, BrokerError] = {}
+        rows = Rows(self.calls)
+        self.partitions = Partitions(rows, FaultyBroker().reader("log"))
         self.checkpoint = Checkpoint(
+            self.partitions,
             Producers(lambda: self._new("t"), (lambda: self._new("o")) if at_least_once else None),  # type: ignore[arg-type, return-value]
             object(),  # type: ignore[arg-type]
-            Rows(self.calls),  # type: ignore[arg-type]
+            rows,  # type: ignore[arg-type]
             ("in", "log"),
-            Limits(interval_s, steps),
-            self._passes,
+            CommitSettings(interval_ms=round(interval_s * 1000), max_steps=steps),
+            self._reaches,
             lambda: self.now,
         )
-        for partition in (0, 1):
-            self.checkpoint.start(partition, 10)
+        self.partitions.assign((0, 1), 0.0)
+        for partition in self.partitions:
+            partition.begin_restore(Restoration(10, 0), StartPosition(10))
+            partition.serve()
 
-    def _passes(self, place: str) -> None:
-        self.calls.append(("passed", place))
+    def _reaches(self, place: str) -> None:
+        self.calls.append(("reached", place))
         self.now += self.takes if place == "commit.6" else 0.0
 
     def _new(self, kind: str) -> Script:
@@ -112,11 +121,11 @@ class Bench:
 
     def turn(self, partition: int, next_offset: int, *values: bytes) -> None:
         self.checkpoint.produce(Output("out", partition, [b"key"] * len(values), values))
-        self.checkpoint.record(partition, next_offset)
+        self.partitions[partition].done = next_offset
 
     def taken(self) -> Calls:
         """The calls since the last look, without the places passed."""
-        calls = [call for call in self.calls if call[0] != "passed"]
+        calls = [call for call in self.calls if call[0] != "reached"]
         self.calls.clear()
         return calls
 
@@ -129,24 +138,24 @@ def test_the_steps_in_their_order() -> None:
     assert bench.checkpoint.commit(1.0) == {0: 13, 1: 19}
     assert bench.calls == [
         ("t1", "begin"),
-        ("passed", "commit.1"),
+        ("reached", "commit.1"),
         ("t1", "produce out", 0, b"a", b"b"),
         ("t1", "produce out", 1, b"c"),
         ("t1", "produce out", 0, b"d"),
-        ("passed", "commit.2"),
+        ("reached", "commit.2"),
         ("t1", "produce log", 0, b"row", b"13"),
         ("t1", "produce log", 1, b"row", b"19"),
-        ("passed", "commit.3"),
+        ("reached", "commit.3"),
         ("t1", "flush"),
-        ("passed", "commit.4"),
+        ("reached", "commit.4"),
         ("t1", "offsets", "in", {0: 13, 1: 19}),
-        ("passed", "commit.5"),
+        ("reached", "commit.5"),
         ("t1", "commit"),
-        ("passed", "commit.6"),
+        ("reached", "commit.6"),
         ("store", "commit"),
-        ("passed", "commit.7"),
+        ("reached", "commit.7"),
     ]
-    assert bench.checkpoint.committed == {0: 13, 1: 19} and bench.checkpoint.done == {}
+    assert bench.partitions.committed == {0: 13, 1: 19} and bench.partitions.uncommitted == {}
     assert bench.checkpoint.written == 2, "the markers are not rows"
 
 
@@ -176,7 +185,7 @@ def test_exactly_once_nothing_is_acknowledged_before_the_commit() -> None:
 
 def test_records_without_an_output_are_committed_too() -> None:
     bench = Bench()
-    bench.checkpoint.record(0, 13)
+    bench.partitions[0].done = 13
     assert bench.checkpoint.commit(1.0) == {0: 13}
     assert [call[1] for call in bench.taken()][:2] == ["begin", "produce log"]
     assert bench.checkpoint.commit(1.0) == {} and bench.taken() == [], "what is done is forgotten"
@@ -186,10 +195,10 @@ def test_when_a_commit_is_due() -> None:
     bench = Bench(interval_s=0.5)
     bench.now += 10
     assert not bench.checkpoint.due() and bench.checkpoint.remaining() == float("inf")
-    bench.checkpoint.record(0, 11)
+    bench.partitions[0].done = 11
     assert bench.checkpoint.due()
     bench.checkpoint.commit(1.0)
-    bench.checkpoint.record(0, 12)
+    bench.partitions[0].done = 12
     assert not bench.checkpoint.due() and bench.checkpoint.remaining() == pytest.approx(0.5)
     bench.now += 0.3
     assert bench.checkpoint.remaining() == pytest.approx(0.2)
@@ -200,25 +209,25 @@ def test_when_a_commit_is_due() -> None:
 def test_between_slow_commits_there_is_as_much_work_as_between_quick_ones() -> None:
     bench = Bench(interval_s=0.5)
     bench.takes = 30.0
-    bench.checkpoint.record(0, 11)
+    bench.partitions[0].done = 11
     bench.checkpoint.commit(1.0)
-    bench.checkpoint.record(0, 12)
+    bench.partitions[0].done = 12
     assert bench.checkpoint.remaining() == pytest.approx(0.5)
 
 
 def test_enough_steps_make_a_commit_due_before_its_time() -> None:
     bench = Bench(interval_s=100.0, steps=1000)
-    bench.checkpoint.record(0, 11)
+    bench.partitions[0].done = 11
     bench.checkpoint.steps += 999
     bench.now += 1
     bench.checkpoint.commit(1.0)
-    bench.checkpoint.record(0, 12)
+    bench.partitions[0].done = 12
     bench.checkpoint.steps += 999
     assert not bench.checkpoint.due()
     bench.checkpoint.steps += 1
     assert bench.checkpoint.due()
     bench.checkpoint.commit(1.0)
-    bench.checkpoint.record(0, 13)
+    bench.partitions[0].done = 13
     assert not bench.checkpoint.due(), "the steps are counted anew"
 
 
@@ -236,14 +245,14 @@ def test_enough_steps_make_a_commit_due_before_its_time() -> None:
 def test_whatever_fails_ends_the_producer_and_the_next_transaction_has_a_new_one(step: str, error: BrokerError) -> None:
     bench = Bench()
     bench.failures[step] = error
-    bench.checkpoint.record(0, 13)
+    bench.partitions[0].done = 13
     with pytest.raises(type(error)):
         bench.checkpoint.commit(1.0)
     assert ("store", "commit") not in bench.taken()
     bench.checkpoint.roll_back(1.0, keep_producer=False)
-    assert bench.checkpoint.committed == {0: 10, 1: 10} and bench.checkpoint.done == {}
+    assert bench.partitions.committed == {0: 10, 1: 10} and bench.partitions.uncommitted == {}
     assert bench.taken() == [("store", "roll back"), *([("t1", "close")] if step != "connect" else [])]
-    bench.checkpoint.record(0, 13)
+    bench.partitions[0].done = 13
     assert bench.checkpoint.commit(1.0) == {0: 13}
     assert {call[0] for call in bench.taken()} == {"t2", "store"}
 
@@ -296,16 +305,16 @@ def test_every_wait_is_cut_at_the_same_deadline() -> None:
             waits.append(timeout_s)
 
     bench.checkpoint._transactions = Slow("slow", bench.calls, {})  # type: ignore[assignment]
-    bench.checkpoint.record(0, 13)
+    bench.partitions[0].done = 13
     bench.checkpoint.commit(1.0)
     assert waits == pytest.approx([1.0, 0.6, 0.0])
 
 
-def test_forgotten_partitions_are_not_committed() -> None:
+def test_closed_partitions_are_not_committed() -> None:
     bench = Bench()
     bench.turn(0, 13, b"a")
-    bench.checkpoint.record(1, 14)
-    bench.checkpoint.forget({1})
+    bench.partitions[1].done = 14
+    bench.partitions.close([1])
     assert bench.checkpoint.commit(1.0) == {0: 13}
-    assert bench.checkpoint.committed == {0: 13}
-    assert ("store", "forget", 1) in bench.taken()
+    assert bench.partitions.committed == {0: 13}
+    assert ("store", "close", 1) in bench.taken()

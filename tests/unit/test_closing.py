@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.commands.doctor import look_at_state
 from service.delivery.connections import Connections
-from service.delivery.options import Options
 from service.errors import BrokerUnavailable, EddycastError
 from service.migration.describe import describe
 from service.migration.export import take_export
@@ -20,13 +18,14 @@ from service.model.manifest_file import read_manifest
 from service.settings.settings import Settings
 from tests.broker.tools import Listener
 from tests.support.bundles import Walk, write_bundle
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import INPUT, memory_broker
 
 
 class Counted:
     """A broker whose `failing`-th call fails, including calls on its clients; it tracks open clients."""
 
-    def __init__(self, broker: MemoryBroker, failing: int) -> None:
+    def __init__(self, broker: FaultyBroker, failing: int) -> None:
         self._broker, self._failing, self.calls = broker, failing, 0
         self.open: list[str] = []
 
@@ -49,6 +48,12 @@ class _Open:
     def __init__(self, counted: Counted, kind: str, thing: Any) -> None:
         self._counted, self._kind, self._thing = counted, kind, thing
 
+    def __enter__(self) -> _Open:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._thing.close()
         self._counted.open.remove(self._kind)
@@ -59,15 +64,12 @@ class _Open:
 
 
 def connect(broker: Any, settings: Settings) -> None:
-    Connections(broker, Options(), Listener()).close()
+    Connections(broker, Settings(), Listener()).close()
 
 
 def examine(broker: Any, settings: Settings) -> None:
-    admin = broker.admin()
-    try:
+    with broker.admin() as admin:
         list(look_at_state(broker, admin, settings, None))
-    finally:
-        admin.close()
 
 
 USES: dict[str, Callable[[Any, Settings], Any]] = {

@@ -13,12 +13,12 @@ import pytest
 from deploy.kafka.pki import KEY_PASSWORD, make_pki
 from service.broker.kafka import broker as kafka_clients
 from service.broker.memory.admin import MemoryAdmin
-from service.broker.memory.broker import MemoryBroker
 from service.delivery import connect
 from service.errors import BrokerUnavailable
 from service.settings.load import load_settings
 from service.settings.security import SECRETS
 from service.settings.settings import every_setting
+from tests.support.faulty_broker import FaultyBroker
 
 SERVICE = Path(connect.__file__).parents[1]
 
@@ -105,7 +105,7 @@ def test_no_setting_is_without_effect(name: str) -> None:
 
 
 def test_a_broker_is_asked_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker, asked, waited = MemoryBroker(), [0], list[str]()
+    broker, asked, waited = FaultyBroker(), [0], list[str]()
 
     def admin() -> MemoryAdmin:
         asked[0] += 1
@@ -119,7 +119,7 @@ def test_a_broker_is_asked_until_it_answers(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_stop_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker, stop = MemoryBroker(), threading.Event()
+    broker, stop = FaultyBroker(), threading.Event()
 
     def admin() -> MemoryAdmin:
         stop.set()
@@ -130,7 +130,7 @@ def test_a_stop_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_patience_ends_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker, asked = MemoryBroker(), [0]
+    broker, asked = FaultyBroker(), [0]
 
     def admin() -> MemoryAdmin:
         asked[0] += 1

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from service.__main__ import run
-from service.broker.memory.broker import MemoryBroker
 from service.commands.doctor import Finding, look_at_rows, look_at_state
 from service.delivery.topics import prepare_topics
 from service.humanize import one_line
@@ -15,32 +14,33 @@ from service.model.loading import load_runtime
 from service.settings.settings import Settings
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import CHANGELOG, INPUT, memory_broker, send
 
 ROW = 400
 
 
 @pytest.fixture
-def broker() -> MemoryBroker:
-    broker = MemoryBroker()
+def broker() -> FaultyBroker:
+    broker = FaultyBroker()
     broker.admin().create_topic(INPUT, 4)
     prepare_topics(broker.admin(), Settings(), ROW)
     return broker
 
 
-def group_line(broker: MemoryBroker) -> tuple[str, str, bool]:
+def group_line(broker: FaultyBroker) -> tuple[str, str, bool]:
     """The last finding, which is of the group."""
     *_, last = look_at_state(broker, broker.admin(), Settings(), ROW)
     assert last.what == "group eddycast"
     return last.found, last.action, last.well
 
 
-def test_a_group_without_offsets_is_well(broker: MemoryBroker) -> None:
+def test_a_group_without_offsets_is_well(broker: FaultyBroker) -> None:
     found, action, well = group_line(broker)
     assert "earliest" in found and not action and well
 
 
-def test_offsets_with_rows_behind_them_are_well(broker: MemoryBroker) -> None:
+def test_offsets_with_rows_behind_them_are_well(broker: FaultyBroker) -> None:
     broker.group(INPUT, "eddycast").committed[1] = 7
     broker.producer().produce(CHANGELOG, 1, [b"a"], [b"row"])
     found, action, well = group_line(broker)
@@ -48,7 +48,7 @@ def test_offsets_with_rows_behind_them_are_well(broker: MemoryBroker) -> None:
 
 
 @pytest.mark.parametrize("gone", ["emptied", "deleted"])
-def test_offsets_without_rows_are_wrong(broker: MemoryBroker, gone: str) -> None:
+def test_offsets_without_rows_are_wrong(broker: FaultyBroker, gone: str) -> None:
     broker.group(INPUT, "eddycast").committed |= {0: 3, 1: 7}
     broker.producer().produce(CHANGELOG, 1, [b"a"], [b"row"])
     if gone == "deleted":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from service.records import Observations, PartitionBatch, Tombstones
 from service.state.arena import Arena
 from service.state.eviction import Eviction
 from service.state.journal import Journal
+from service.state.partition_rows import PartitionRows
 from service.state.stream_time import Clock
 
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
@@ -25,8 +28,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.arena = Arena(SPECS)
-        self.journal = Journal(self.arena)
-        self.eviction = Eviction(self.journal, TTL, 10, LEAP)
+        self.partitions = defaultdict[int, PartitionRows](PartitionRows)
+        self.journal = Journal(self.arena, self.partitions)
+        self.eviction = Eviction(self.journal, self.partitions, TTL, 10, LEAP)
         self.went: list[tuple[int, list[bytes]]] = []  # after how many readings who went
 
     def serve(self, readings: list[tuple[bytes, int]], first: int) -> None:
@@ -126,12 +130,10 @@ def test_polls_commits_and_roll_backs_change_nothing(
 @pytest.mark.parametrize("clock", [Clock(), Clock(150, 1)])
 def test_a_restart_goes_on_from_the_stream_time_that_was_stored(clock: Clock) -> None:
     bench = Bench()
-    bench.eviction.start(0, clock)
+    bench.partitions[0] = PartitionRows(clock, clock)
     assert bench.eviction.clock(0) == clock
     assert bench.eviction.cuts(0, np.array([155, 161, 161])).tolist() == [0, 0, 1]
     assert bench.eviction.cuts(0, np.array([161, 161])).tolist() == ([0, 1] if clock.trust else [0, 0])
-    bench.eviction.forget([0])
-    assert bench.eviction.clock(0) == Clock()
 
 
 def test_readings_are_contradicted_beyond_the_leap() -> None:

@@ -164,7 +164,7 @@ class TestStamps:
         assert noted(
             history,
             "Europe/Berlin",
-            "1 in the hour skipped by the clock change repeat another stamp",
+            "1 stamp in the hour skipped by the clock change: dropped",
         )
         with pytest.raises(DataError, match="Mars/Base"):
             read(tmp_path, text, timezone="Mars/Base")
@@ -174,7 +174,7 @@ class TestStamps:
         text = "time,a\n2024-03-31 01:00,1\n2024-03-31 02:00,2\n2024-03-31 04:00,3\n"
         history = read(tmp_path, text, timezone="Europe/Berlin")
         assert column(history, "a")[0] == [ms(2024, 3, 31), ms(2024, 3, 31, 1), ms(2024, 3, 31, 2)]
-        assert noted(history, "1 in the hour skipped by the clock change are read")
+        assert noted(history, "1 stamp in the hour skipped by the clock change: read")
 
     def test_the_hour_that_the_clock_goes_back_is_read_twice_in_each_stream(self, tmp_path: Path) -> None:
         text = "time,stream,value\n" + "".join(
@@ -193,7 +193,7 @@ class TestStamps:
 
     def test_the_time_column_is_found_by_its_content(self, tmp_path: Path) -> None:
         assert read(tmp_path, "a,when\n1,2024-01-01 08:00\n").timestamps[0].tolist() == [ms(2024, 1, 1, 8)]
-        with pytest.raises(DataError, match=r"no time column among a, b.*--time-column"):
+        with pytest.raises(DataError, match=r"no time column.* a, b.*--time-column"):
             read(tmp_path, "a,b\n1,2\n")
 
     def test_the_time_column_may_be_named(self, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ class TestLong:
             read(tmp_path, text, value_column="x", time_column="t")
 
     def test_rows_without_a_stream_and_values_that_are_text(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="row 2: no stream"):
+        with pytest.raises(DataError, match=r"row 2: .*stream"):
             read(tmp_path, "stream,timestamp,value\na,2024-01-01,1\n,2024-01-02,2\n")
         with pytest.raises(DataError, match=r"'value' cannot be the value: not numbers"):
             read(tmp_path, "stream,timestamp,value\na,2024-01-01,on\n")
@@ -269,8 +269,8 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("content", "said"),
         [
-            (bytes(range(256)) * 9, "no text"),
-            (b"2024-01-01 00:00,1\n2024-01-01 01:00,2\n", "the first line names no columns"),
+            (bytes(range(256)) * 9, "not a text file"),
+            (b"2024-01-01 00:00,1\n2024-01-01 01:00,2\n", "first line"),
             (b"date;a\n2024-01-01;1\n2024-01-02;1;5\n", "row 2 has 3 cells, the header 2"),
         ],
     )
@@ -378,7 +378,7 @@ class TestSharedData:
         """The file ends hours where the clock begins them: what it has twice is not the hour that comes twice, and
         02:00 in spring, no time in New York, is 07:00 UTC there. Read so, spring has no gap."""
         history = read_history(SHARED / "pjm" / f"{name}_hourly.csv", ReadOptions(timezone="America/New_York"))
-        assert noted(history, "read as America/New_York", "in the hour skipped by the clock change are read")
+        assert noted(history, "read as America/New_York", "in the hour skipped by the clock change: read")
         assert noted(history, "4 duplicate stamps")
         stamps = history.timestamps[0]
         assert int(np.diff(stamps).max()) <= 3 * HOUR
@@ -395,12 +395,12 @@ class TestSharedData:
     def test_known_oddities_are_counted(self) -> None:
         traffic = read_history(SHARED / "hourly" / "hourly_traffic_volume.csv")
         assert noted(traffic, "7,629 duplicate stamps")
-        assert noted(read_history(SHARED / "pjm" / "PJME_hourly.csv"), "earlier than the row before")
+        assert noted(read_history(SHARED / "pjm" / "PJME_hourly.csv"), "earlier than")
         air = read_history(SHARED / "air_quality" / "AirQualityUCI.csv")
         assert noted(air, "-200 stands for a missing value 16,701 times in 13 of 13 streams")
         assert min(np.nanmin(values) for values in air.values) > -200
         water = read_history(SHARED / "water_flow" / "water-flow.csv")
-        assert noted(water, "stamps name their zone")
+        assert noted(water, "time zone")
         assert not noted(water, "duplicate"), "no hour comes twice once its zone is read"
         beijing = read_history(next((SHARED / "beijing").glob("*.csv")))
         assert noted(beijing, "not numbers", "wd", "station")

@@ -74,7 +74,7 @@ def test_the_hour_beside_a_day_names_no_stream(name: str, tmp_path: Path) -> Non
     history = read(tmp_path, f"date,{name},kw", rows)
     assert (history.streams, len(history)) == (["kw"], len(HOURS))
     halves = [f"{HOURS[i // 2]:%Y-%m-%d},{i % 48 + 1},{value(i)}" for i in range(240)]
-    with pytest.raises(DataError, match="have the stamp of another one"):
+    with pytest.raises(DataError, match=r"of the readings.*--stream-column"):
         read(tmp_path, "date,settlement period,kw", halves)
 
 
@@ -144,7 +144,7 @@ def test_of_columns_that_make_the_same_streams_the_readable_one_names_them(tmp_p
         tmp_path, "time,station_id,lat,lon,qn,pm10", [f"{t},7,51.5,-.1,3,{value(i)}" for i, t in enumerate(HOURS)]
     )
     assert wide.streams == ["pm10"]
-    assert noted(wide, "never change", "station_id, lat, lon, qn")
+    assert noted(wide, "constant", "station_id, lat, lon, qn")
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_words_for_no_reading_and_streams_of_words(tmp_path: Path) -> None:
     history = read(tmp_path, "entity_id,state,last_changed", long_rows(["light", "temp", "hum"], row))
     assert history.streams == ["temp", "hum"]
     assert np.isnan(history.values[0]).sum() == 4
-    assert noted(history, "streams skipped (not numbers): light")
+    assert noted(history, "streams", "not numbers", "light")

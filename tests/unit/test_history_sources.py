@@ -65,7 +65,7 @@ class TestSeveral:
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
-        with pytest.raises(DataError, match="holds no file of data"):
+        with pytest.raises(DataError, match="empty: "):
             read_history(tmp_path / "empty")
         with pytest.raises(DataError, match="no such file"):
             read_history(str(tmp_path / "*.csv"))
@@ -124,7 +124,7 @@ class TestRecords:
         assert same(read_history(out), read_history(source))
 
     def test_a_line_that_is_no_record_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"line 2: no JSON"):
+        with pytest.raises(DataError, match=r"line 2: .*JSON"):
             read_history(write(tmp_path / "a.jsonl", '{"timestamp": 1, "value": 2}\n{"timestamp": 1,\n'))
 
 

@@ -58,16 +58,16 @@ class TestBytes:
     def test_an_encoding_that_is_told(self, tmp_path: Path) -> None:
         content = PLAIN.replace("temp", "Teplota č").encode("cp1250")
         assert read(tmp_path, content, encoding="cp1250").streams == ["Teplota č"]
-        with pytest.raises(DataError, match="no encoding 'klingon'"):
+        with pytest.raises(DataError, match="encoding 'klingon'"):
             read(tmp_path, content, encoding="klingon")
-        with pytest.raises(DataError, match="name another --encoding"):
+        with pytest.raises(DataError, match="--encoding"):
             read(tmp_path, content, encoding="utf-8")
 
     @pytest.mark.parametrize("left", [200, 0.5])
     def test_a_gzip_file_that_is_cut_short_is_refused(self, left: float, tmp_path: Path) -> None:
         packed = gzip.compress(PLAIN.encode())
         kept = packed[: int(left if left > 1 else left * len(packed))]
-        with pytest.raises(DataError, match=r"cut short after [\d,]+ lines?"):
+        with pytest.raises(DataError, match=r"truncated after [\d,]+ lines?"):
             read(tmp_path, kept, "data.csv.gz")
         with pytest.raises(DataError, match="damaged"):
             read(tmp_path, packed[:-8] + b"\1" * 8, "data.csv.gz")
@@ -108,14 +108,16 @@ class TestShape:
         lines.insert(80, lines[0])
         history = read(tmp_path, "\n".join(lines))
         assert history.values[0].tolist() == VALUES
-        assert noted(history, "1 comment among the rows")
+        assert noted(history, "1 comment")
         assert noted(history, "1 repeated header line")
 
     def test_another_header_among_the_rows_is_refused(self, tmp_path: Path) -> None:
         cells = ["12.5;40", "13.1;41"] * 60
         first, last = rows(cells[:60], TIMES[:60]), rows(cells[60:], TIMES[60:])
         for header in ("time;hum;temp", "Time;temp;pressure"):
-            with pytest.raises(DataError, match=f"row 61 is another header: {header.replace(';', ', ')} instead of"):
+            with pytest.raises(
+                DataError, match=f"row 61 is a different header: {header.replace(';', ', ')} instead of"
+            ):
                 read(tmp_path, f"time;temp;hum\n{first}{header}\n{last}")
         same = read(tmp_path, f"time;temp;hum\n{first}TIME;Temp;Hum\n{last}")
         assert [len(stamps) for stamps in same.timestamps] == [120, 120]
@@ -138,7 +140,7 @@ class TestShape:
         history = read(tmp_path, PLAIN.replace(",", ";").replace("\n", ";\n").replace("temp;", "temp"))
         assert history.streams == ["temp"]
         assert history.values[0].tolist() == VALUES
-        assert noted(history, "rows end with ';'")
+        assert noted(history, "rows end with", "';'")
         assert read(tmp_path, PLAIN.replace("\n", ",\n")).values[0].tolist() == VALUES
 
     def test_a_number_before_each_row(self, tmp_path: Path) -> None:
@@ -223,7 +225,7 @@ class TestMarks:
         assert noted(history, "columns left out (not numbers): a")
 
     def test_a_factor_behind_some_numbers_is_no_unit(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"'a', row 1: '12.05k' and 59 cells more are not numbers"):
+        with pytest.raises(DataError, match=r"'a', row 1: '12.05k' and 59 more cells are not numbers"):
             read(tmp_path, "time;a\n" + rows(["12.05k", "950"] * 60))
 
     @pytest.mark.parametrize("code", ["-99.9", "-999.9", "9999.9", "7999", "-6999", "32767", "4294967295"])
@@ -237,7 +239,7 @@ class TestMarks:
         assert np.isnan(read(tmp_path, "time;a\n" + rows(cells)).values[0][50])
         cells[60] = cells[61] = "12..5"
         with pytest.raises(
-            DataError, match=r"'a', row 51: '12..5' and 2 cells more are not numbers.*--missing '12..5'"
+            DataError, match=r"'a', row 51: '12..5' and 2 more cells are not numbers.*--missing '12..5'"
         ):
             read(tmp_path, "time;a\n" + rows(cells))
         assert np.isnan(read(tmp_path, "time;a\n" + rows(cells), missing=["12..5"]).values[0]).sum() == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from service.bundle import TensorSpec
 from service.state.arena import Arena
 from service.state.journal import Journal
+from service.state.partition_rows import PartitionRows
 
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(2,)),)
 STREAMS = [b"stream-%d" % i for i in range(8)]
@@ -28,7 +30,8 @@ class JournalMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.arena = Arena(SPECS, capacity=2)
-        self.journal = Journal(self.arena)
+        self.partitions = defaultdict[int, PartitionRows](PartitionRows)
+        self.journal = Journal(self.arena, self.partitions)
         self.now: Rows = {}
         self.committed: Rows = {}
         self.changed: dict[int, set[bytes]] = {}
@@ -102,7 +105,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(partition=partitions)
     def lose(self, partition: int) -> None:
-        self.journal.forget([partition])
+        self.journal.release(self.partitions.pop(partition, PartitionRows()))
         self.arena.free_partition(partition)
         for rows in (self.now, self.committed, self.changed):
             rows.pop(partition, None)
@@ -140,7 +143,7 @@ TestJournal = JournalMachine.TestCase
 
 def test_a_row_is_copied_once_a_transaction() -> None:
     arena = Arena(SPECS)
-    journal = Journal(arena)
+    journal = Journal(arena, defaultdict(PartitionRows))
     slots = arena.slots(0, STREAMS)
     for _ in range(3):
         journal.touch(0, STREAMS, slots)

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 
 from service.__main__ import run
-from service.delivery.options import Options
 from service.errors import SettingsError
 from service.history import ReadOptions, read_for_bundle
 from service.model.loading import load_runtime
 from service.model.manifest_file import read_manifest
 from service.processing.missing_codes import Codes, MissingCodes
 from service.records import Observations
-from service.settings.groups import InputSettings
 from service.settings.load import load_settings
 from tests.support.bundles import TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import documents, memory_broker, send, worker
+from tests.support.tuning import Tuning
 
 START = 1_700_006_400_000
 
@@ -73,7 +72,7 @@ def served(folder: Path, walk: Walk, values: list[object], codes: str = "bundle"
     write_bundle(folder, walk)
     broker = memory_broker()
     send(broker, [(0, b"s", {"timestamp": START + 60_000 * i, "value": value}) for i, value in enumerate(values)])
-    subject = worker(broker, load_runtime(folder), Options(input=InputSettings(codes=codes)))
+    subject = worker(broker, load_runtime(folder), Tuning(codes=codes))
     subject.turn(20)
     subject.finish()
     texts = [json.dumps({**document, "model": ""}).encode() for document in documents(broker)]

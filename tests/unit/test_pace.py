@@ -15,12 +15,12 @@ class Clock:
 def measured(pace: Pace, clock: Clock, unit_s: float, times: int = 1) -> float:
     """What a portion may cost, after portions of that cost took `unit_s` a unit."""
     for _ in range(times):
-        cost = pace.portion
+        cost = pace.chunk
         clock.now += 60.0  # a commit, which is no work
         pace.go_on()
         clock.now += cost * unit_s
         pace.did(cost)
-    return pace.portion
+    return pace.chunk
 
 
 def test_a_portion_takes_half_a_turn_once_the_pace_is_known() -> None:
@@ -42,7 +42,7 @@ def test_a_clock_that_does_not_move_stops_nothing() -> None:
     pace = Pace(2.0, Clock())
     for _ in range(2000):
         pace.did(1.0)
-    assert pace.portion > 0
+    assert pace.chunk > 0
 
 
 def test_a_turn_is_over_when_its_time_is_and_begins_anew() -> None:

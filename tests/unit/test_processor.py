@@ -11,18 +11,19 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from service.broker.memory.broker import MemoryBroker
 from service.broker.memory.producer import MemoryProducer
-from service.delivery.options import Options
 from service.delivery.topics import prepare_topics
 from service.model.loading import load_runtime
 from service.observability.recorder import Stopwatch
+from service.processing.outputs import OutputLimits
 from service.processing.processor import Processor
 from service.records import Damage, PartitionBatch, next_offset
 from service.settings.settings import Settings
 from service.state.store import Store
 from tests.support.bundles import START_MS, Walk, write_bundle
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import AT_ONCE, DEAD, INPUT, committed, made, memory_broker, send, worker
+from tests.support.tuning import Tuning
 
 MINUTE = 60_000
 
@@ -42,7 +43,7 @@ def test_dead_letters_stand_in_the_order_of_their_records(tmp_path: Path) -> Non
 
 
 RENAMED, TORN, TOMBSTONE = b'{"timestamp": 1, "temperature": 2}', b"{", None
-KINDS: dict[str, tuple[list[tuple[bytes | None, bytes | None]], Options]] = {
+KINDS: dict[str, tuple[list[tuple[bytes | None, bytes | None]], Tuning]] = {
     "one kind": ([(b"s%d" % i, RENAMED) for i in range(600)], AT_ONCE),
     "many kinds": (
         [(b"", TORN), (b"\xff", RENAMED), (b"s", TOMBSTONE), (b"s", b"[" * 9), (b"s", RENAMED)] * 120,
@@ -87,10 +88,10 @@ def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
 def test_a_dead_letter_fits_a_topic_that_takes_little(tmp_path: Path) -> None:
     """Otherwise a record without an observation would be read again forever."""
     write_bundle(tmp_path, Walk())
-    broker = MemoryBroker()
+    broker = FaultyBroker()
     broker.admin().create_topic(INPUT, 1)
     broker.admin().create_topic(DEAD, 1, config={"max.message.bytes": "5000"})
-    limit = prepare_topics(broker.admin(), Settings(), 100).max_letter_bytes
+    limit = prepare_topics(broker.admin(), Settings(), 100).limits.letter_bytes
     send(broker, [(0, b"k" * 60_000, b"v" * 60_000), (0, b"s", {"timestamp": START_MS, "value": 1.0})])
     subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, max_letter_bytes=limit))
     subject.turn(3)
@@ -105,7 +106,7 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     write_bundle(tmp_path, Walk())
     runtime = load_runtime(tmp_path)
     store = Store(runtime.manifest, 10**9, 8, 3_600_000)
-    work = Processor(runtime, store, Options().work, Stopwatch())
+    work = Processor(runtime, store, Settings(), OutputLimits(1_000_000), Stopwatch())
     damage = Damage(12, 40, "zstd", "undecodable", "offsets 12 to 40 cannot be read")
     offsets = np.array([10, 11, 12, 41, 42])
     good = b'{"timestamp":%d,"value":1}' % START_MS

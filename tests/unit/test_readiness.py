@@ -23,7 +23,7 @@ def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     pipeline = found.pipeline
     later = iter(range(0, 10**9, 100))
     pipeline._readiness = Readiness(
-        pipeline._consumer, pipeline._checkpoint, pipeline._trouble, pipeline._options, lambda: float(next(later))
+        pipeline._consumer, pipeline._checkpoint, pipeline._outages, pipeline._settings, lambda: float(next(later))
     )
     return found
 

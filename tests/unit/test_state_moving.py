@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 
 from service.broker.kafka.partitioning import PARTITIONERS
-from service.broker.memory.broker import MemoryBroker
 from service.bundle import Manifest
 from service.delivery.topics import CHANGELOG
 from service.errors import DataError, StateError, TopicMissing
@@ -32,12 +31,13 @@ from service.state.model_record import initial_record
 from service.state.stream_time import Clock
 from tests.support.bundles import RECURRENT, START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
+from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import AT_ONCE, INPUT, OUTPUT, committed, made, running, send, worker
 
 MINUTE = 60_000
 NAMES = [b"boiler-%d" % n for n in range(12)]
 OLD, NEW = Settings(), Settings(kafka=KafkaSettings(group="new"))
-NEW_OPTIONS = replace(AT_ONCE, group="new", changelog_topic="new-changelog")
+NEW_OPTIONS = replace(AT_ONCE, group="new")
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,15 @@ def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     return load_runtime(path)
 
 
-def broker_of(partitions: int) -> MemoryBroker:
-    broker = MemoryBroker()
+def broker_of(partitions: int) -> FaultyBroker:
+    broker = FaultyBroker()
     for topic in (INPUT, OUTPUT, "dead-letters"):
         broker.admin().create_topic(topic, partitions)
     broker.admin().create_topic("eddycast-changelog", partitions, config=CHANGELOG)
     return broker
 
 
-def feed(broker: MemoryBroker, minutes: range, partitions: int, partitioner: str = "murmur2") -> None:
+def feed(broker: FaultyBroker, minutes: range, partitions: int, partitioner: str = "murmur2") -> None:
     """Send one reading per minute and stream, some missing, to the partition of its producer."""
     place = PARTITIONERS[partitioner]
     sent: list[tuple[int, bytes, Any]] = []
@@ -77,7 +77,7 @@ def served(runtime: Runtime, partitions: int = 2, minutes: int = 9, partitioner:
     return fleet
 
 
-def export(broker: MemoryBroker, manifest: Manifest, path: Path) -> Exported:
+def export(broker: FaultyBroker, manifest: Manifest, path: Path) -> Exported:
     """Export through a file."""
     write_export(take_export(broker, OLD, manifest), path)
     return read_export(path, manifest)
@@ -87,12 +87,12 @@ def bring(fleet: Fleet, exported: Exported, settings: Settings = NEW, **options:
     return import_rows(fleet.broker, settings, fleet.runtime.manifest, exported, ImportOptions(**options))
 
 
-def grow(broker: MemoryBroker, partitions: int = 3) -> None:
+def grow(broker: FaultyBroker, partitions: int = 3) -> None:
     for topic in (INPUT, OUTPUT, "dead-letters"):
         broker.grow(topic, partitions)
 
 
-def forecasts(broker: MemoryBroker) -> dict[bytes, list[bytes]]:
+def forecasts(broker: FaultyBroker) -> dict[bytes, list[bytes]]:
     """Return the outputs of each stream, in order."""
     found: dict[bytes, list[bytes]] = defaultdict(list)
     for record in made(broker, OUTPUT):
@@ -304,7 +304,7 @@ def test_an_interrupted_import_is_never_served(recurrent: Runtime, monkeypatch: 
     assert marked == {0, 1} and committed(fleet.broker, "new") == {}, "so a worker refuses each, whichever it is given"
     fleet.options = NEW_OPTIONS
     subject = fleet.start()
-    with pytest.raises(StateError, match="has committed no offset, the changelog holds a marker"):
+    with pytest.raises(StateError, match=r"partition \d: .*no offset.*marker"):
         subject.turn(3)
     fleet.kill(subject)
     fleet.broker.delete_topic("new-changelog")

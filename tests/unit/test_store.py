@@ -81,7 +81,7 @@ def test_a_roll_back_brings_rows_and_stream_time_back(store: Store) -> None:
 
 def test_a_partition_that_goes_leaves_nothing(store: Store) -> None:
     read(store, [b"a"], 100)
-    store.forget([1])
+    store.close(1)
     assert len(store.arena) == 0 and store.eviction.clock(1) == Clock()
     store.start(1, Clock(), store.adoption.adopt("partition 1", Recorded(), None))
     assert decoded(store, store.changes(1, 0)) == ([], [], Marker(0, 0, Clock()))

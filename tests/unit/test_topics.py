@@ -7,18 +7,19 @@ from collections.abc import Mapping
 import pytest
 
 from service.broker.memory.admin import MemoryAdmin
-from service.broker.memory.broker import MemoryBroker
+from service.broker.port import RECORD_OVERHEAD
 from service.delivery.topics import CHANGELOG, look_at_topics, prepare_topics
 from service.errors import BrokerError, NotAuthorized, TopicMissing
 from service.settings.groups import TopicSettings
 from service.settings.settings import Settings
+from tests.support.faulty_broker import FaultyBroker
 
 NAMES = ("observations", "forecasts", "dead-letters", "eddycast-changelog")
 ROW = 400
 
 
 def test_what_is_missing_is_created_as_wide_as_the_input() -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     admin.create_topic("observations", 7)
     assert prepare_topics(admin, Settings(), ROW).partitions == 7
     assert [admin.partitions(name) for name in NAMES] == [7, 7, 7, 7]
@@ -29,13 +30,13 @@ def test_what_is_missing_is_created_as_wide_as_the_input() -> None:
 
 def test_an_input_that_is_created_has_the_partitions_of_the_settings() -> None:
     settings = Settings(topics=TopicSettings(partitions=3, changelog="rows", create_input=True))
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     assert prepare_topics(admin, settings, ROW).partitions == 3
     assert admin.partitions("rows") == 3
 
 
 def test_a_mistyped_input_is_never_created_and_those_of_near_names_are_named() -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     for name in ("observation", "observations-raw", "forecasts", "invoices"):
         admin.create_topic(name, 2)
     with pytest.raises(TopicMissing, match="topic observations does not exist") as caught:
@@ -71,7 +72,7 @@ RIGHTS = {
 
 
 def guarded(rights: Mapping[str, set[str]], *topics: str) -> Guarded:
-    admin = Guarded(MemoryBroker())
+    admin = Guarded(FaultyBroker())
     admin.allowed = rights
     for name in topics:
         admin.create_topic(name, 2, config=CHANGELOG if name == NAMES[3] else None)
@@ -100,23 +101,25 @@ def test_a_topic_that_is_to_be_created_needs_the_right_to() -> None:
 
 
 def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     admin.create_topic("observations", 1)
     admin.create_topic("forecasts", 1, config={"max.message.bytes": "5000"})
-    assert prepare_topics(admin, Settings(), ROW).max_output_bytes == 5000 - 98
+    assert prepare_topics(admin, Settings(), ROW).limits.output_bytes == 5000 - RECORD_OVERHEAD
 
 
-@pytest.mark.parametrize(("takes", "expected"), [("1048588", 65_536), ("5000", (5000 - 98 - 2048) // 2), ("1000", 0)])
+@pytest.mark.parametrize(
+    ("takes", "expected"), [("1048588", 65_536), ("5000", (5000 - RECORD_OVERHEAD - 2048) // 2), ("1000", 0)]
+)
 def test_a_dead_letter_is_cut_to_what_its_topic_takes(takes: str, expected: int) -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     admin.create_topic("observations", 1)
     admin.create_topic("dead-letters", 1, config={"max.message.bytes": takes})
-    assert prepare_topics(admin, Settings(), ROW).max_letter_bytes == expected
+    assert prepare_topics(admin, Settings(), ROW).limits.letter_bytes == expected
 
 
 @pytest.mark.parametrize("missing", NAMES)
 def test_a_missing_topic_is_named_where_it_may_not_be_created(missing: str) -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     for name in NAMES:
         if name != missing:
             admin.create_topic(name, 2, config=CHANGELOG if name == NAMES[3] else None)
@@ -138,7 +141,7 @@ def test_a_missing_topic_is_named_where_it_may_not_be_created(missing: str) -> N
     ],
 )
 def test_numbers_of_partitions_must_fit(output: int, letters: int, changelog: int, wrong: str) -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     for name, partitions in zip(NAMES, (2, output, letters, changelog), strict=True):
         admin.create_topic(name, partitions, config=CHANGELOG if name == NAMES[3] else None)
     if not wrong:
@@ -160,7 +163,7 @@ def test_numbers_of_partitions_must_fit(output: int, letters: int, changelog: in
 def test_what_would_lose_rows_or_stop_writing_is_refused(
     name: str, config: dict[str, str], wrong: str, repair: str
 ) -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     admin.create_topic("observations", 2)
     admin.create_topic(name, 2, config=config)
     with pytest.raises(BrokerError, match=wrong) as caught:
@@ -171,7 +174,7 @@ def test_what_would_lose_rows_or_stop_writing_is_refused(
 def test_one_replica_that_acknowledges_for_all_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     admin.create_topic("observations", 4)
     monkeypatch.setattr("service.broker.memory.admin.MemoryAdmin.replication", lambda *_: 3)
     prepare_topics(admin, Settings(), ROW)
@@ -179,7 +182,7 @@ def test_one_replica_that_acknowledges_for_all_is_said(
 
 
 def test_everything_that_is_wrong_is_found_at_once_and_nothing_is_created() -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     admin.create_topic("observations", 2)
     admin.create_topic("forecasts", 3)
     admin.create_topic("eddycast-changelog", 1, config={"max.message.bytes": "1000"})
@@ -190,16 +193,21 @@ def test_everything_that_is_wrong_is_found_at_once_and_nothing_is_created() -> N
         ("dead-letters", "does not exist yet, is created at start"): None,
         ("eddycast-changelog", "has 1 partitions, observations has 2"): BrokerError,
         ("eddycast-changelog", "has cleanup.policy delete"): BrokerError,
-        ("eddycast-changelog", "takes 1000 bytes, and a row with its key takes up to 1522 bytes"): BrokerError,
+        (
+            "eddycast-changelog",
+            "accepts records of 1000 bytes, and a row with its key takes up to 1522 bytes",
+        ): BrokerError,
     }
     assert admin.partitions("dead-letters") is None
 
 
 def test_what_is_well_says_what_fits() -> None:
-    admin = MemoryBroker().admin()
+    admin = FaultyBroker().admin()
     admin.create_topic("observations", 4)
     prepare_topics(admin, Settings(), ROW)
     found = {finding.topic: finding for finding in look_at_topics(admin, Settings(), ROW)}
     assert list(found) == list(NAMES) and not any(finding.action for finding in found.values())
-    assert found["forecasts"].found == f"has 4 partitions, takes a forecast of up to {(1 << 20) - 98} bytes"
-    assert found["eddycast-changelog"].found == "has 4 partitions, takes rows: a row has 400 bytes"
+    assert (
+        found["forecasts"].found == f"has 4 partitions, accepts forecasts of up to {(1 << 20) - RECORD_OVERHEAD} bytes"
+    )
+    assert found["eddycast-changelog"].found == "has 4 partitions, accepts rows: a row has 400 bytes"

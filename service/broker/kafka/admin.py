@@ -1,4 +1,4 @@
-"""Topics and members, through kafka-python's admin client."""
+"""Administration of topics and groups through kafka-python's admin client."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from service.broker.kafka.errors import translated
+from service.broker.port import Connection
 from service.errors import BrokerUnavailable
 
 T = TypeVar("T")
-#: A cluster makes its topic of offsets when the first group is asked for: no group is found until then.
+#: A cluster creates its offsets topic at the first request for a group, which fails with these errors until then.
 _NOT_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
 _AGAIN_S = 0.2
 
 
-class KafkaAdmin:
+class KafkaAdmin(Connection):
     """A `port.Admin` on kafka-python."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -55,11 +56,11 @@ class KafkaAdmin:
 
     def operations(self, topic: str) -> frozenset[str] | None:
         """See `port.Admin`. A broker without access control allows everything."""
-        with self._asking(f"cannot ask for the rights on {topic}"):
+        with self._asking(f"cannot look up the rights on {topic}"):
             described = self._client.describe_topics([topic])[0]
         found = described["authorized_operations"]
         if found is None and for_code(described["error_code"]) is not TopicAuthorizationFailedError:
-            return None  # a broker older than the question
+            return None  # the broker is older than this request
         return frozenset(operation.lower() for operation in found or ())
 
     def create_topic(
@@ -79,7 +80,7 @@ class KafkaAdmin:
         with self._asking(f"cannot read the settings of {topic}"):
             resource = ConfigResource(ConfigResourceType.TOPIC, topic)
             found = self._client.describe_configs([resource], config_filter="all")["topic"][topic]
-            if not found:  # no error is passed on; a topic has settings
+            if not found:  # the client drops the error; every topic has settings
                 self._describe(topic)
                 raise TopicAuthorizationFailedError({topic})
         return {name: entry["value"] for name, entry in found.items() if entry["value"] is not None}
@@ -109,8 +110,8 @@ class KafkaAdmin:
                     raise outcome()
 
     def remove_static_member(self, group: str, instance_id: str) -> None:
-        """Take a static member out of its group: others get its partitions at once. One that is not in it is let pass.
-        Raises BrokerUnavailable, BrokerError."""
+        """Remove a static member from its group, so that others get its partitions at once. An unknown member is
+        ignored. Raises BrokerUnavailable, BrokerError."""
         member = MemberToRemove(group_instance_id=instance_id)
         with self._asking(f"cannot remove {instance_id!r} from the group {group}"):
             (outcome,) = self._client.remove_group_members(group, [member]).values()
@@ -118,7 +119,7 @@ class KafkaAdmin:
                 raise outcome()
 
     def check_transactional_id(self, transactional_id: str) -> None:
-        """See `port.Admin`. What is asked is the right to describe it, which the right to write includes."""
+        """See `port.Admin`. Tests the right to describe the id, which the right to write includes."""
         with self._asking(f"cannot use the transactional id {transactional_id}"):
             try:
                 self._patiently(lambda: self._client.describe_transactions([transactional_id]))
@@ -131,18 +132,18 @@ class KafkaAdmin:
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        """Errors in our words. A broker that was reached may name addresses of the cluster that cannot be."""
+        """Translate errors. A broker that was reached may advertise addresses that cannot be reached."""
         try:
             with translated(doing):
                 yield
         except BrokerUnavailable as error:
             if reasons := self._client._manager.reasons():
-                action = "correct the broker's advertised.listeners, if it is not down"
+                action = "correct advertised.listeners of the broker if it is running"
                 raise BrokerUnavailable(f"{doing}: {reasons}", action) from error
             raise
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """The answer of a group's coordinator, once there is one. Raises the client's errors."""
+        """Call `ask` until the group's coordinator is available. Raises the client's errors."""
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
@@ -153,7 +154,7 @@ class KafkaAdmin:
                 time.sleep(_AGAIN_S)
 
     def _describe(self, topic: str) -> list[dict[str, Any]]:
-        """A topic's partitions. Raises the client's errors."""
+        """Partitions of a topic. Raises the client's errors."""
         described = self._client.describe_topics([topic])[0]
         error = for_code(described["error_code"])
         if error is not NoError:

@@ -1,4 +1,4 @@
-"""Configuration of kafka-python's clients; the clients are in the other files of this folder."""
+"""Kafka through kafka-python: configuration and creation of its clients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from service.broker.kafka.admin import KafkaAdmin
-from service.broker.kafka.client import Client
+from service.broker.kafka.client import NetworkClient
 from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.credentials import client_security
 from service.broker.kafka.producer import KafkaProducer
@@ -15,9 +15,9 @@ from service.broker.kafka.reader import KafkaReader
 from service.broker.port import RebalanceListener
 from service.settings.kafka import FETCH_WAIT_MS, KafkaSettings
 
-#: An address that stays silent for this long counts as unreachable.
+#: Time-out of a connection to an address.
 _CONNECT_TIMEOUT_MS = 5_000
-#: Not configurable: the service commits offsets itself, and reads committed records alone.
+#: Fixed options of every reading client: no automatic commits, and only committed records are read.
 _FETCHING = {
     "fetch_max_bytes": 32 * 1024 * 1024,
     "max_partition_fetch_bytes": 2 * 1024 * 1024,
@@ -27,7 +27,7 @@ _FETCHING = {
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
 }
-#: Every record acknowledged by all replicas in sync, in order, and once for each time it is produced.
+#: Fixed options of every producer: records are acknowledged by all in-sync replicas, in order and without repetition.
 _PRODUCER = {
     "acks": "all",
     "enable_idempotence": True,
@@ -51,7 +51,7 @@ class KafkaBroker:
             "request_timeout_ms": settings.request_timeout_ms,
             "bootstrap_timeout_ms": min(_CONNECT_TIMEOUT_MS, settings.request_timeout_ms),
             "reconnect_backoff_max_ms": 1_000,
-            "kafka_client": Client,
+            "kafka_client": NetworkClient,
             **client_security(settings),
         }
         self._consumer: dict[str, Any] = {
@@ -94,14 +94,11 @@ class KafkaBroker:
         return KafkaProducer(config, timeout_s, self._settings.bulk)
 
     def leave(self, group: str) -> None:
-        """See `port.Broker`. Others get its partitions at once, not when the session ends."""
+        """See `port.Broker`. Other members get its partitions at once, not when the session ends."""
         if self._settings.instance_id is None:
             return
-        admin = self.admin()
-        try:
+        with self.admin() as admin:
             admin.remove_static_member(group, self._settings.instance_id)
-        finally:
-            admin.close()
 
     def admin(self) -> KafkaAdmin:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers."""

@@ -1,11 +1,11 @@
-"""Whole record batches out of kafka-python's consumer: columns without an object a record.
+"""Whole record batches read from kafka-python's consumer: columns, without one object per record.
 
-`read_in_columns` gives one consumer's fetcher our own reader of fetched bytes; its `poll` then returns `Columns` in
-place of records. All else stays kafka-python's: requests, positions, high watermarks. What cannot be read is an entry
-of its own (`fetched.py`).
+`read_in_columns` replaces the reader of fetched bytes in one consumer's fetcher; its `poll` then returns `Columns` in
+place of records. Requests, positions and high watermarks remain kafka-python's. A batch that cannot be read becomes one
+entry (`fetched.py`).
 
-It leans on the client's inside, which may change with its minor version (pyproject.toml pins it). The public path does
-the same, slower, and tests compare the two; `bulk=False` of `KafkaBroker` chooses it.
+This relies on internals of the client, which may change with its minor version (pyproject.toml pins it). The public
+path does the same more slowly, and tests compare the two; `bulk=False` selects it.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from service.broker.kafka.record_format import (
     decode,
 )
 
-#: Bytes taken from a socket by one call; the client by itself takes 4 KB.
+#: Bytes received from a socket per call; the client receives 4 KB.
 _RECEIVE = 1 << 18
 _RECEIVE_BY_ITSELF = KafkaTCPTransport._sock_recv
 _NOTHING: Iterator[Columns] = iter(())
 
 
 def read_in_columns(client: KafkaConsumer, screen: Screen) -> None:
-    """From now on this consumer's `poll` returns lists of `Columns`, in offset order, in place of records."""
+    """Make this consumer's `poll` return lists of `Columns`, in offset order, in place of records."""
     client._fetcher.PartitionRecords = partial(_Fetched, screen)
     KafkaTCPTransport._sock_recv = _receive
 
 
 def _receive(transport: KafkaTCPTransport) -> tuple[bytes, Any]:
-    """Much at once: after each call the client's thread waits for the one that decodes, and with 4 KB a call reading a
-    log takes a third longer. For every connection of this process; with TLS the client has a way of its own, which
-    is left alone. Whatever is not plain data the client finds itself."""
+    """Receive many bytes at once: after each call the client's thread waits for the decoding one, and with 4 KB per
+    call reading a log takes a third longer. Applies to every connection of this process without TLS, which the client
+    receives differently. Anything but plain data is left to the client."""
     try:
         data = transport._sock.recv(_RECEIVE)
     except OSError:
@@ -61,7 +61,7 @@ def _receive(transport: KafkaTCPTransport) -> tuple[bytes, Any]:
 
 
 class _Fetched:
-    """What one fetch brought of one partition; stands in for the client's `Fetcher.PartitionRecords`.
+    """Records of one partition from one fetch; replaces the client's `Fetcher.PartitionRecords`.
 
     A batch is decoded when its first record is taken, part by part.
     """
@@ -88,7 +88,7 @@ class _Fetched:
         self._check_crcs = check_crcs
         self._committed_only = bool(isolation_level)
         self._aborts = deque(sorted(aborted_transactions or [], key=lambda begun: begun.first_offset))
-        self._aborted: set[int] = set()  # producers within a transaction that was thrown away
+        self._aborted: set[int] = set()  # producers with an aborted transaction in progress
         self._parts = _NOTHING  # of the batch that is open
         self._columns: Columns | None = None
         self._taken = 0  # of _columns
@@ -100,7 +100,7 @@ class _Fetched:
         return not self._drained
 
     def drain(self) -> None:
-        """Nothing more is wanted of this fetch."""
+        """Discard the rest of this fetch."""
         if not self._drained:
             self._drained, self._columns, self._parts, self._data = True, None, _NOTHING, b""
             self._on_drain(self)
@@ -138,7 +138,7 @@ class _Fetched:
         return part
 
     def _current(self) -> Columns | None:
-        """The columns with something left to take; None at the end of the fetch."""
+        """Columns with records left to take; None at the end of the fetch."""
         while self._columns is None:
             if not self._open_next():
                 return None
@@ -148,8 +148,8 @@ class _Fetched:
         return self._columns
 
     def _open_next(self) -> bool:
-        """Step over one batch; its records are `_parts` if they are for us. False when no whole batch is left, or when
-        the next one is to be fetched again."""
+        """Advance by one batch; `_parts` yields its records if they are visible. False when no whole batch is left, or
+        when the next one must be fetched again."""
         begin = self._at
         if len(self._data) - begin < HEAD.size:
             return False
@@ -168,20 +168,22 @@ class _Fetched:
         batch = self._data[begin:end]
         if damaged:
             self._parts = iter([self._stand_in(head, batch, Corrupt("its checksum is wrong"))])
-        elif self._is_for_us(head) and is_new:
+        elif self._is_visible(head) and is_new:
             self._parts = self._decoded(head, batch)
         return True
 
     def _check_format(self, head: Head) -> None:
         if head.version != VERSION:
-            what = f"{_place(self.topic_partition)} offset {self.next_fetch_offset}: records older than version 2"
-            raise UnsupportedVersionError(f"{what} of the format: read them with bulk off")
+            what = (
+                f"{_place(self.topic_partition)} offset {self.next_fetch_offset}: a record format older than version 2"
+            )
+            raise UnsupportedVersionError(f"{what}: set kafka.bulk to false to read it")
         if head.length < HEAD.size - LENGTH_FROM:
             what = f"{_place(self.topic_partition)} offset {self.next_fetch_offset}: a batch of {head.length} bytes"
-            raise CorruptRecordError(f"{what} stands there; what follows it cannot be found")
+            raise CorruptRecordError(f"{what}, too short to find the next one")
 
     def _decoded(self, head: Head, batch: bytes) -> Iterator[Columns]:
-        """The records from `fetch_offset` on: a fetch from within a batch brings the whole batch."""
+        """Records from `fetch_offset` on: a fetch that starts inside a batch returns the whole batch."""
         first = head.first
         try:
             for columns in decode(self._screen.unpacked(head, batch), head.records, head.first, head.first_time):
@@ -197,12 +199,12 @@ class _Fetched:
     def _stand_in(self, head: Head, batch: bytes, why: Exception, first: int | None = None) -> Columns:
         return stand_in(self._screen.damage(head, len(batch), why, first), head, batch)
 
-    def _is_for_us(self, head: Head) -> bool:
-        """Whether the batch holds records, and not of a transaction that was thrown away and nobody is to see."""
+    def _is_visible(self, head: Head) -> bool:
+        """True for a batch of records, except those of an aborted transaction when only committed ones are read."""
         if self._committed_only and head.producer >= 0:
             while self._aborts and self._aborts[0].first_offset <= head.last:
                 self._aborted.add(self._aborts.popleft().producer_id)
-        if head.attributes & CONTROL:  # the end of its producer's transaction, whichever
+        if head.attributes & CONTROL:  # ends its producer's transaction, by commit or abort
             self._aborted.discard(head.producer)
             return False
         return not (head.attributes & TRANSACTIONAL and head.producer in self._aborted)

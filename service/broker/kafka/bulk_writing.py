@@ -1,10 +1,10 @@
-"""Whole record batches into kafka-python's producer: one encoded batch a column, without a call a record.
+"""Whole record batches for kafka-python's producer: encoded per column, without one call per record.
 
-`append` puts batches into the producer's accumulator, as its `send` does with records. All else stays kafka-python's:
-sequence numbers, transactions, requests, retries, time-outs.
+`append` puts batches into the producer's accumulator, as `send` does with records. Sequence numbers, transactions,
+requests, retries and time-outs remain kafka-python's.
 
-It leans on the client's inside, which may change with its minor version (pyproject.toml pins it). The public path does
-the same, slower, and tests compare the two; `bulk=False` of `KafkaBroker` chooses it.
+This relies on internals of the client, which may change with its minor version (pyproject.toml pins it). The public
+path does the same more slowly, and tests compare the two; `bulk=False` selects it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from service.broker.port import Headers
 
 
 class _Sent:
-    """The result of one batch, as `kafka_sending.Result` has it."""
+    """Result of one batch; a `sending.Result`."""
 
     def __init__(self, batch: _Batch) -> None:
         self._batch = batch
@@ -49,9 +49,9 @@ def append(
     headers: Sequence[Headers] | None,
     limit: int,
 ) -> list[_Sent]:
-    """Queue a column as batches of at most `limit` bytes, stamped with the wall clock, to be sent at once.
+    """Queue a column as batches of at most `limit` bytes, stamped with the wall clock, and wake the sender.
 
-    Raises what the client's `send` would: ValueError if there is no such partition, KafkaError.
+    Raises what the client's `send` does: ValueError if there is no such partition, KafkaError.
     """
     if partition not in client.partitions_for(topic):
         raise ValueError(f"topic {topic} has no partition {partition}")
@@ -72,7 +72,7 @@ def append(
 
 
 class _Encoded:
-    """Records that were encoded elsewhere; stands in for the client's `MemoryRecordsBuilder`."""
+    """Records that are encoded already; replaces the client's `MemoryRecordsBuilder`."""
 
     def __init__(self, body: bytes, count: int, time_ms: int) -> None:
         self._body, self._count, self._time_ms = body, count, time_ms
@@ -80,14 +80,14 @@ class _Encoded:
         self._whole: bytearray | None = None
 
     def append(self, *_: Any) -> None:
-        """No record is added to a batch that is encoded."""
+        """Add nothing: the batch is complete."""
 
     def set_producer_state(self, producer_id: int, epoch: int, base_sequence: int, transactional: bool) -> None:
         self.producer_id, self.producer_epoch, self.base_sequence = producer_id, epoch, base_sequence
         self._attributes = TRANSACTIONAL if transactional else 0
 
     def close(self) -> None:
-        """Put the head before the records, once it is known whose they are."""
+        """Prepend the batch header once producer id and sequence number are known."""
         if self._whole is None:
             producer = (self.producer_id, self.producer_epoch, self.base_sequence)
             whole = bytearray(head(len(self._body), self._count, self._time_ms, self._attributes, producer))
@@ -112,8 +112,8 @@ class _Encoded:
 
 
 class _Batch(ProducerBatch):  # type: ignore[misc]
-    """A batch with one result for all its records, until the client splits it because the topic takes smaller ones:
-    then with one for each record, as if they had been sent one by one."""
+    """A batch with one result for all its records. If the client splits it because the topic allows only smaller
+    batches, each record has a result, as if it had been sent by itself."""
 
     def __init__(self, where: TopicPartition, records: _Encoded) -> None:
         self._split: list[FutureRecordMetadata] | None = None
@@ -121,7 +121,7 @@ class _Batch(ProducerBatch):  # type: ignore[misc]
 
     @property
     def _record_futures(self) -> list[FutureRecordMetadata]:
-        """Asked for by `RecordAccumulator.split_and_reenqueue` alone, which binds each to its new batch."""
+        """One per record; used only by `RecordAccumulator.split_and_reenqueue`, which binds each to its new batch."""
         if self._split is None:
             whole, count = self.produce_future, self.record_count
             self._split = [FutureRecordMetadata(whole, row, -1, None, -1, -1, -1) for row in range(count)]
@@ -129,7 +129,7 @@ class _Batch(ProducerBatch):  # type: ignore[misc]
 
     @_record_futures.setter
     def _record_futures(self, _: list[FutureRecordMetadata]) -> None:
-        """The client begins with an empty list."""
+        """Ignore the empty list that the client starts with."""
 
     def settled(self) -> bool:
         if self._split is not None:

@@ -1,8 +1,8 @@
-"""kafka-python's network client, which keeps the reason of a failed connection.
+"""kafka-python's network client, extended to keep the reason of a failed connection.
 
-The client (kafka-python 3.0) logs each failure and then reports that it was "unable to bootstrap". The last failure of
-each address is kept here and raised in its place. The same client never asks an address again that refused it: a wrong
-password that is repeated many times a second locks accounts.
+The client (kafka-python 3.0) logs each failure and then raises that it is "unable to bootstrap". Here the last failure
+of each address is kept and raised instead. An address that refused the client is not tried again by the same client: a
+wrong password sent many times a second locks accounts.
 """
 
 from __future__ import annotations
@@ -21,50 +21,50 @@ from service.broker.kafka.refusals import choice_of, interrupted, reason, refusa
 from service.errors import AccessRefused, BrokerUnavailable, EddycastError
 
 
-class Client(KafkaNetClient):  # type: ignore[misc]
+class NetworkClient(KafkaNetClient):  # type: ignore[misc]
     """The network client of every consumer, producer and admin (their `kafka_client` option)."""
 
     def __init__(self, net: Any = None, manager: Any = None, **configs: Any) -> None:
         net = NetworkSelector(**configs) if net is None else net
-        super().__init__(net, manager or Manager(net, **configs), **configs)
+        super().__init__(net, manager or ConnectionManager(net, **configs), **configs)
 
 
-class Manager(KafkaConnectionManager):  # type: ignore[misc]
-    """Connections to nodes. Written by the client's network thread, read by others."""
+class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
+    """Connections to nodes. Written by the client's network thread, read by other threads."""
 
     def __init__(self, net: Any, **configs: Any) -> None:
-        self._failures: dict[str, Exception] = {}  # HOST:PORT -> why the newest connection failed
-        self._unanswered: Exception | None = None  # why the newest question about the cluster was not answered
+        self._failures: dict[str, Exception] = {}  # by HOST:PORT: error of the newest connection
+        self._unanswered: Exception | None = None  # error of the newest metadata request
         super().__init__(net, **configs)
-        asked_in_vain = self.cluster.failed_update
+        original = self.cluster.failed_update
 
         def failed_update(error: Exception) -> None:
             self._unanswered = error
-            asked_in_vain(error)
+            original(error)
 
         self.cluster.failed_update = failed_update
 
     def refused(self) -> AccessRefused | None:
-        """The refusal of a node whose newest connection was refused; None if there is none."""
+        """Error of a node that refused its newest connection; None if no node did."""
         found = (refusal(error, where) for where, error in self._failures.copy().items())
         return next((error for error in found if error is not None), None)
 
     def reasons(self) -> str:
-        """Addresses that do not answer, each with its reason; empty if all do."""
+        """Addresses that do not answer, each with its reason; empty if all answer."""
         return ", ".join(f"{where}: {reason(error)}" for where, error in self._failures.copy().items())
 
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
-        """Raises AccessRefused, BrokerUnavailable; the client is closed then."""
+        """Connect to the cluster. Raises AccessRefused, BrokerUnavailable, and closes the client then."""
         try:
             super().bootstrap(timeout_ms, refresh)
         except KafkaError as error:
             self.close()
             self._net.close()
             raise self._explained(error) from error
-        self._failures.clear()  # one address that let us in is enough; the others are not asked again
+        self._failures.clear()  # one address that accepts the client is enough
 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
-        """The client's own; what becomes of a new connection is noted."""
+        """The client's method, extended to follow a new connection."""
         if node_id in self._conns or (node := self.cluster.broker_metadata(node_id)) is None:
             return super().get_connection(node_id, *args, **kwargs)
         where = f"{node.host}:{node.port}"
@@ -76,12 +76,12 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
 
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
         transport = await super()._build_transport(node, timeout_at=timeout_at)
-        transport._sock_recv = _to_the_last_word(transport._sock_recv)
+        transport._sock_recv = _with_last_data(transport._sock_recv)
         return transport
 
     def _follow(self, connection: Any, where: str) -> None:
-        """Note how it ends. A broker that refuses a login hangs up as well, and the client may see that first: what it
-        then closes the connection for is the reason."""
+        """Keep the error that ends a connection. A broker that refuses a login also disconnects, which the client may
+        notice first: the error that the client then closes the connection with is the reason."""
         closing = connection.close
 
         def close(error: Exception | None = None) -> None:
@@ -94,7 +94,7 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
         connection.close_future.add_errback(lambda error: self._failures.update({where: error}))
 
     def _spare(self, node_id: Any, where: str) -> None:
-        """Keep an address that refused the service from being asked again. Raises KafkaError once all have refused."""
+        """Do not connect again to an address that refused the client. Raises KafkaError once all have refused."""
         if not self._refuses(where):
             return
         if all(self._refuses(f"{node.host}:{node.port}") for node in self.cluster.bootstrap_brokers()):
@@ -106,7 +106,7 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
         return where in self._failures and refusal(self._failures[where], where) is not None
 
     def _explained(self, error: KafkaError) -> EddycastError:
-        """A failed bootstrap as one error: a refusal if there is one, else the reason of each address."""
+        """One error for a failed bootstrap: a refusal if there is one, else the reasons of all addresses."""
         servers = f"cannot reach Kafka at {', '.join(self.cluster.config['bootstrap_servers'])}"
         for where, failure in self._failures.copy().items():
             refused = refusal(failure, where)
@@ -120,9 +120,9 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
         return BrokerUnavailable(f"{servers}: {self.reasons()}")
 
 
-def _to_the_last_word(receive: Callable[[], tuple[bytes, Exception | None]]) -> Callable[..., Any]:
-    """The client throws away what arrives together with the end of a connection, which is where a broker that hangs up
-    says why. The end is found again by the next call."""
+def _with_last_data(receive: Callable[[], tuple[bytes, Exception | None]]) -> Callable[..., Any]:
+    """Return the data that arrives together with the end of a connection, which the client discards: it holds the
+    broker's reason for disconnecting. The next call finds the end again."""
 
     def received() -> tuple[bytes, Exception | None]:
         data, error = receive()

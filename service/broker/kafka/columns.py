@@ -1,4 +1,4 @@
-"""From what kafka-python's `poll` returns to `PartitionBatch`: columns of the bulk path, or records one by one."""
+"""Conversion of kafka-python's `poll` result to `PartitionBatch`, from columns of the bulk path or from records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.records import PartitionBatch
 def batches(
     polled: Mapping[TopicPartition, Sequence[Any]], positions: Mapping[int, int] | None = None
 ) -> list[PartitionBatch]:
-    """One batch for each partition that brought something. `positions`, by partition, are those after the poll."""
+    """One batch for each partition that returned records. `positions` are those after the poll, by partition."""
     ends = positions or {}
     return [_batch(where, found, ends.get(where.partition)) for where, found in polled.items() if found]
 
@@ -60,6 +60,6 @@ def _of_records(records: Sequence[Any]) -> Columns:
 
 
 def _offset(record: Any) -> int:
-    """The client has a record that stands for a batch at the batch's last offset."""
+    """Offset of a record; a placeholder for an unreadable batch is at the last offset of the batch in the client."""
     value = record.value
     return value.damage.first if isinstance(value, DamagedValue) else int(record.offset)

@@ -1,4 +1,4 @@
-"""Undo the compression of a record batch. What the bytes claim of their size is not believed: memory has a limit.
+"""Decompression of a record batch within a memory limit, without trusting the sizes that the bytes declare.
 
 1  gzip      one member, or several
 2  snappy    one block, or the blocks of snappy-java behind its own head
@@ -20,9 +20,9 @@ import cramjam
 import zstandard
 from lz4.frame import LZ4FrameDecompressor
 
-#: Unpacked at a time; no more than this is held beyond the limit.
+#: Bytes unpacked at a time; at most this much is held beyond the limit.
 _PIECE: Final = 1 << 20
-#: How a stream of snappy-java begins; its version and the oldest one that can read it follow, 4 bytes each.
+#: First bytes of a snappy-java stream; its version and the oldest compatible one follow, 4 bytes each.
 _SNAPPY_JAVA: Final = b"\x82SNAPPY\0"
 _SNAPPY_HEAD: Final = len(_SNAPPY_JAVA) + 8
 _BLOCK_SIZE: Final = struct.Struct(">i")
@@ -30,11 +30,11 @@ _thread = threading.local()
 
 
 class Corrupt(Exception):
-    """The bytes are not what the codec makes, or the codec is unknown; the message says why."""
+    """The bytes are not valid for the codec, or the codec is unknown; the message is the reason."""
 
 
 class TooLarge(Exception):
-    """There is more behind the bytes than the limit allows."""
+    """The bytes unpack to more than the limit."""
 
 
 class _Stream(Protocol):
@@ -42,13 +42,13 @@ class _Stream(Protocol):
 
 
 def name(codec: int) -> str:
-    """A codec's name by its number in a batch's attributes."""
+    """Name of a codec, by its number in the attributes of a batch."""
     return _NAMES.get(codec, f"codec {codec}")
 
 
 def unpacked(codec: int, data: bytes, limit: int) -> bytes:
-    """What `data` was before `codec`, a number from 0 (none) to 7, compressed it. Raises Corrupt, and TooLarge where
-    it is more than `limit` bytes."""
+    """Decompress `data`; `codec` is a number from 0 (none) to 7. Raises Corrupt, and TooLarge for a result of more than
+    `limit` bytes."""
     if not codec:
         return data
     if codec not in _UNPACK:
@@ -69,7 +69,7 @@ def _within(limit: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _gzip(data: bytes, limit: int) -> Iterator[bytes]:
-    """The usual single member by one call; everything else by the module that knows all forms and is slower."""
+    """The usual single member by one call, all other forms by the slower module."""
     member = zlib.decompressobj(wbits=31)
     piece = member.decompress(data, limit + 1)
     if len(piece) > limit or (member.eof and not member.unused_data):
@@ -97,7 +97,8 @@ def _snappy(data: bytes, limit: int) -> Iterator[bytes]:
 
 
 def _snappy_block(data: bytes, limit: int) -> bytes:
-    """A block begins with its unpacked size, which is reserved at once: looked at before."""
+    """Decompress one block. Its first bytes declare the unpacked size, which the library allocates at once, so it is
+    checked before."""
     claimed = 0
     for place, byte in enumerate(data[:5]):
         claimed |= (byte & 0x7F) << 7 * place
@@ -126,7 +127,7 @@ def _zstd(data: bytes, _limit: int) -> Iterator[bytes]:
 
 
 def _zstd_context() -> zstandard.ZstdDecompressor:
-    """One for each thread: it may not be shared, and making it takes longer than unpacking a small batch."""
+    """The thread's own context: it is not thread-safe, and creating one takes longer than unpacking a small batch."""
     if not hasattr(_thread, "zstd"):
         _thread.zstd = zstandard.ZstdDecompressor()
     context: zstandard.ZstdDecompressor = _thread.zstd

@@ -1,4 +1,4 @@
-"""One member of a consumer group, through kafka-python's public calls. Only this file knows its consumer."""
+"""One member of a consumer group. Only this file uses kafka-python's group consumer."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from service.broker.kafka.fetched import Screen
 from service.broker.kafka.membership import is_confirmed, silence_s
 from service.broker.kafka.offsets import stored_offsets
 from service.broker.kafka.public_reading import read_screened
-from service.broker.kafka.rebalance import Relay, tell_of_every_loss
-from service.broker.port import RebalanceListener
+from service.broker.kafka.rebalance import Relay, report_every_loss
+from service.broker.port import Connection, RebalanceListener
 from service.errors import EddycastError, InstanceFenced, MembershipLost
 from service.records import PartitionBatch
 
 log = logging.getLogger(__name__)
-#: A position that no partition ever has.
+#: An offset that no partition ever reaches.
 _NOWHERE = 1 << 62
 
 
-class KafkaConsumer:
-    """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never by themselves.
+class KafkaConsumer(Connection):
+    """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never automatically.
 
-    `bulk` decodes whole record batches; without it the client does, record by record. A compressed batch that would
-    unpack to more than `unpacked_bytes` is not read.
+    With `bulk` whole record batches are decoded here; otherwise the client decodes record by record. A compressed batch
+    that would unpack to more than `unpacked_bytes` is not read.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class KafkaConsumer:
             self._client = Client(**config)
             self._membership: ConsumerGroupMetadata = self._client.group_metadata()
             (read_in_columns if bulk else read_screened)(self._client, Screen(unpacked_bytes))
-            tell_of_every_loss(self._client)
+            report_every_loss(self._client)
             self._relay = Relay(self.capture_membership, self._client, listener)
             self._client.subscribe([topic], listener=self._relay)
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
-        """See `port.Consumer`. What the listener raises comes out of here, before any record is taken."""
+        """See `port.Consumer`. Raises what the listener raised, before any record is returned."""
         try:
             with translated(f"cannot read {self._topic}"):
                 self._keep_joining()
@@ -83,7 +83,7 @@ class KafkaConsumer:
         try:
             return bool(coordinator._net.run(is_confirmed, coordinator, membership, int(timeout_s * 1000)))
         except KafkaError as error:
-            log.debug("the group did not say whether %s is a member: %s", membership.member_id, error)
+            log.debug("the group did not confirm the member %s: %s", membership.member_id, error)
             return False
 
     def silence_s(self) -> float:
@@ -95,8 +95,7 @@ class KafkaConsumer:
         return frozenset(where.partition for where in self._client.assignment())
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """See `port.Consumer`. While a rebalance is being agreed on the client cannot commit and BrokerUnavailable
-        is raised: nothing was stored, and the same call may succeed after the next poll."""
+        """See `port.Consumer`. During a rebalance the client cannot commit and BrokerUnavailable is raised."""
         if offsets:
             with translated(f"cannot commit offsets of {self._topic}"):
                 self._client.commit(self._for_commit(offsets), timeout_ms=self._timeout_ms)
@@ -125,45 +124,45 @@ class KafkaConsumer:
         self._client.resume(*map(self._at, partitions))
 
     def positions(self) -> dict[int, int]:
-        """See `port.Consumer`. The client's own call looks at all partitions for each that it is asked for, and
-        may wait for the broker."""
+        """See `port.Consumer`. Reads the client's state: its own call scans all partitions for each one, and may wait
+        for the broker."""
         states = self._client._subscription.assignment.copy()
         return {where.partition: s.position.offset for where, s in states.items() if s.position is not None}
 
     def lag(self) -> dict[int, int]:
-        """See `port.Consumer`. A partition of which nothing has been fetched yet is left out."""
+        """See `port.Consumer`. Partitions of which nothing has been fetched yet are left out."""
         ends = {partition: self._client.highwater(self._at(partition)) for partition in self.assignment()}
         at = self.positions()
         return {p: max(0, end - at[p]) for p, end in ends.items() if end is not None and p in at}
 
     def close(self) -> None:
-        """See `port.Consumer`. A static member does not leave: its partitions stay its own until the session ends."""
+        """See `port.Consumer`. A static member stays in the group and keeps its partitions until the session ends."""
         self._relay.silence()
         with translated(f"cannot leave the group of {self._topic}"):
             self._client.close(autocommit=False, timeout_ms=self._timeout_ms)
 
     @property
     def membership(self) -> ConsumerGroupMetadata:
-        """Who we were at the end of the last poll: what a transaction's offsets are fenced by.
+        """Membership at the end of the last poll, which fences the offsets of a transaction.
 
-        Never taken later: the client forgets its generation when it is expelled, and the broker accepts offsets
-        that come without one.
+        It is never captured later: an expelled client forgets its generation, and the broker accepts offsets that come
+        without one.
         """
         return self._membership
 
     def capture_membership(self) -> None:
-        """Called on the polling thread after each poll, and at the start of each listener call."""
+        """Capture the membership: on the polling thread after each poll, and before each call of the listener."""
         self._membership = self._client.group_metadata()
 
     def transaction_offsets(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
-        """Offsets as a transaction takes them. Raises MembershipLost when there is no generation to fence them by."""
+        """Offsets in the form of a transaction. Raises MembershipLost without a generation to fence them by."""
         if self._membership.generation_id < 0 or not self._membership.member_id:
             raise MembershipLost(f"no longer a member of the group that reads {self._topic}")
         return self._for_commit(offsets)
 
     def _poll(self, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Any]:
-        """The client's poll. One that has no start for a partition refuses to poll at all; a partition that is paused
-        has time until it is resumed, so it is given a position that will be refused then."""
+        """The client's poll, which fails as a whole if one partition has no position. Where that partition is paused,
+        it gets a position that will be refused once it is resumed."""
         try:
             return self._client.poll(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
         except NoOffsetForPartitionError as error:
@@ -185,24 +184,24 @@ class KafkaConsumer:
             raise MembershipLost(f"partitions {sorted(missing)} of {self._topic} are not assigned to this member")
 
     def _keep_joining(self) -> None:
-        """Let a join that outlasts a poll be finished by the next one.
+        """Let the next poll finish a join that outlasted the previous one.
 
-        The client (kafka-python 3.0) looks anew whether a join is needed; where changed metadata was the reason it is
-        gone by then, the answer that arrives is never read, and the member waits without partitions for ever.
+        The client (kafka-python 3.0) decides again whether a join is needed. If changed metadata was the reason, it no
+        longer is by then, the response is never read, and the member waits without partitions forever.
         """
         coordinator = self._client._coordinator
         if coordinator.rejoining:
             coordinator.request_rejoin()
 
     def _check_not_displaced(self) -> None:
-        """A static member whose instance id was taken over goes on polling without an error: the client only stops its
-        heartbeat (kafka-python 3.0, `BaseCoordinator._do_heartbeat`). Nothing public says so."""
+        """Raise InstanceFenced for a static member whose instance id was taken over: the client only stops its
+        heartbeat and keeps polling without an error (kafka-python 3.0, `BaseCoordinator._do_heartbeat`)."""
         coordinator = self._client._coordinator
         if self._static and coordinator.stable() and not coordinator._heartbeat_enabled:
             what = f"the instance id {self._static!r} is now used by another process"
             raise InstanceFenced(what, "give each process an instance id of its own")
 
     def _check_not_refused(self) -> None:
-        """A node that no longer lets us in is asked again and again by the client, without an error."""
+        """Raise the refusal of a node, to which the client reconnects again and again without an error."""
         if (refused := self._client._manager.refused()) is not None:
             raise refused

@@ -1,4 +1,4 @@
-"""Every error of kafka-python, in the words of `service.errors`. The only place that knows both vocabularies."""
+"""Translation of every error of kafka-python into `service.errors`. The only file that knows both hierarchies."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from service.errors import (
     TransactionFailed,
 )
 
-#: The nearest class in an error's line of descent decides; below stand the families, then the exceptions to them.
+#: The first class in an error's MRO that is listed here decides; base classes first, then exceptions to them.
 MEANING: dict[type[BaseException], type[BrokerError]] = {
     vendor.KafkaError: BrokerError,
     vendor.RetriableError: BrokerUnavailable,
     vendor.BrokerNotAvailableError: BrokerUnavailable,
     OSError: BrokerUnavailable,
-    # no waiting cures it; what else it does not cure stands in `kafka_refusals`
+    # not cured by waiting; so are the errors in `refusals.py`
     vendor.AuthorizationError: NotAuthorized,
-    # the group went on without us
+    # the group has continued without this member
     vendor.CommitFailedError: MembershipLost,
     vendor.IllegalGenerationError: MembershipLost,
     vendor.UnknownMemberIdError: MembershipLost,
     vendor.FencedMemberEpochError: MembershipLost,
     vendor.StaleMemberEpochError: MembershipLost,
-    # the group is still deciding: our membership stands, the same commit may succeed after the next poll
+    # a rebalance is in progress: the membership is valid, the same commit may succeed after the next poll
     vendor.RebalanceInProgressError: BrokerUnavailable,
-    # another process has our static instance id
+    # another process uses the same static instance id
     vendor.FencedInstanceIdError: InstanceFenced,
     vendor.UnreleasedInstanceIdError: InstanceFenced,
     # positions
@@ -61,7 +61,7 @@ MEANING: dict[type[BaseException], type[BrokerError]] = {
     vendor.InvalidTimestampError: ProduceFailed,
     vendor.NotEnoughReplicasError: ProduceFailed,
     vendor.NotEnoughReplicasAfterAppendError: ProduceFailed,
-    # the producer's own standing with the broker: a new producer is needed
+    # the broker no longer accepts the producer: a new one is needed
     vendor.ProducerFencedError: ProducerFenced,
     vendor.InvalidProducerEpochError: ProducerFenced,
     vendor.InvalidProducerIdMappingError: TransactionFailed,
@@ -76,7 +76,7 @@ MEANING: dict[type[BaseException], type[BrokerError]] = {
     vendor.UnknownProducerIdError: TransactionFailed,
 }
 
-#: The record is to blame for what it is.
+#: Errors caused by the record itself.
 _REFUSED = (
     vendor.MessageSizeTooLargeError,
     vendor.RecordListTooLargeError,
@@ -84,7 +84,7 @@ _REFUSED = (
     vendor.InvalidTimestampError,
 )
 
-#: What a person can do, for errors that do not heal by themselves.
+#: Actions of an operator, for errors that do not pass by themselves.
 ACTION: dict[type[BaseException], str] = {
     vendor.FencedInstanceIdError: "another process runs with the same static instance id: give each its own",
     vendor.UnreleasedInstanceIdError: "another process runs with the same static instance id: give each its own",
@@ -93,16 +93,17 @@ ACTION: dict[type[BaseException], str] = {
     vendor.InvalidTransactionTimeoutError: "choose one below the broker's transaction.max.timeout.ms",
     vendor.InvalidReplicationFactorError: "choose a replication factor no larger than the number of brokers",
     vendor.UnsupportedVersionError: "use Apache Kafka 2.5 or later",
-    vendor.IncompatibleBrokerVersion: "name a broker's port, not a controller's, of Apache Kafka 2.5 or later",
+    vendor.IncompatibleBrokerVersion: "connect to a broker, not a controller, of Apache Kafka 2.5 or later",
     vendor.UnknownTopicOrPartitionError: "create the topic",
-    vendor.OffsetOutOfRangeError: "decide where to go on: the records in between are gone",
-    vendor.NoOffsetForPartitionError: "decide where to begin",
+    vendor.OffsetOutOfRangeError: "records were deleted unread: set kafka.when_deleted to continue without them",
+    vendor.NoOffsetForPartitionError: "set kafka.start_at to choose where to begin",
     vendor.MessageSizeTooLargeError: "raise the topic's max.message.bytes or shorten the horizon",
 }
 
 
 def translate(error: BaseException, doing: str) -> EddycastError:
-    """The error of ours that `error` means; `doing` says what was being tried. Ours pass unchanged."""
+    """The error of `service.errors` for `error`, with `doing` before its text. Errors of `service.errors` are returned
+    unchanged."""
     if isinstance(error, EddycastError):
         return error
     if (refused := refusal(error)) is not None:
@@ -114,7 +115,7 @@ def translate(error: BaseException, doing: str) -> EddycastError:
 
 
 def _forbidden(error: BaseException) -> str:
-    """What the user may not use, in words: the client gives a set of topics, a name, or nothing."""
+    """Text of an authorization error: the client gives a set of topics, a name, or nothing."""
     if not isinstance(error, vendor.AuthorizationError):
         return ""
     kind = type(error).__name__.removesuffix("AuthorizationFailedError")
@@ -125,7 +126,7 @@ def _forbidden(error: BaseException) -> str:
 
 
 def _places(error: BaseException) -> str:
-    """Where no record is at the position, in words: the client gives a dictionary, or a set."""
+    """Text of an offset error with topic, partition and position: the client gives a dictionary, or a set."""
     if not isinstance(error, vendor.OffsetOutOfRangeError | vendor.NoOffsetForPartitionError) or not error.args:
         return ""
     found = error.args[0]
@@ -134,13 +135,13 @@ def _places(error: BaseException) -> str:
 
 
 def translate_record(error: BaseException, doing: str) -> ProduceFailed | RecordTooLarge | AccessRefused:
-    """Why a record was not acknowledged, outside a transaction."""
+    """The error for a record that was not acknowledged outside a transaction."""
     reason = translate(error, doing)
     return reason if isinstance(reason, RecordTooLarge | AccessRefused) else ProduceFailed(reason.what, reason.action)
 
 
 def in_transaction(error: BaseException, doing: str) -> BrokerError:
-    """What `error` means inside a transaction: that it failed, unless a person has to change something first."""
+    """The error for a failure inside a transaction: TransactionFailed, unless an operator must change something."""
     reason = translate(error, doing)
     if isinstance(reason, TransactionFailed | InstanceFenced | AccessRefused) or (
         type(reason) is BrokerError and reason.action
@@ -150,15 +151,15 @@ def in_transaction(error: BaseException, doing: str) -> BrokerError:
 
 
 def during_commit(error: BaseException, doing: str) -> CommitUnknown:
-    """What `error` means once the commit was asked for. Not even a refusal says much: the client repeats a request
-    whose answer was lost, and a successor may have fenced it in between."""
+    """The error for a failure after the request to commit. Even a refusal leaves the outcome unknown: the client
+    repeats a request whose response was lost, and a newer producer may have fenced it in between."""
     reason = translate(error, doing)
     return CommitUnknown(reason.what, reason.action)
 
 
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
-    """Raise what happens inside in our words. Programming errors (TypeError and the like) pass unchanged."""
+    """Translate errors raised in the block. Programming errors such as TypeError pass unchanged."""
     try:
         yield
     except (vendor.KafkaError, OSError) as error:

@@ -1,7 +1,7 @@
-"""What both ways of reading fetched batches share: how much is taken, and what stands for a batch that cannot be read.
+"""Shared by both ways of reading fetched batches: limits, and placeholders for batches that cannot be read.
 
-Kafka does not lose a batch that nobody can read: it is fetched again for ever. So it becomes one entry among the
-records, at its first offset, which says what it was; the service makes a dead letter of it and goes on behind it.
+An unreadable batch would be fetched again forever. So it becomes one entry among the records, at its first offset, with
+a description; the service writes it to the dead letters and continues after the batch.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ T = TypeVar("T")
 
 
 class Screen:
-    """How one consumer reads batches: one may unpack to `limit` bytes."""
+    """Checks on the batches of one consumer; a batch may unpack to `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._suspects: set[Hashable] = set()
 
     def is_suspect(self, *place: Hashable) -> bool:
-        """Whether the batch at this place failed its checksum before, too. The first time it may be the way here that
-        damaged it: then it is to be fetched again."""
+        """True if the batch at this place has failed its checksum before. The first time it may have been damaged in
+        transit and is fetched again."""
         known = place in self._suspects
         self._suspects.add(place)
         return known
 
     def unpacked(self, head: Head, batch: bytes) -> bytes:
-        """The records of a batch, which is given with its head. Raises Corrupt, TooLarge."""
+        """Decompressed records of a batch, which includes its header. Raises Corrupt, TooLarge."""
         return unpacked(head.codec, batch[HEAD.size :], self.limit)
 
     def damage(self, head: Head, size: int, why: Exception, first: int | None = None) -> Damage:
-        """What is to be said of a batch of `size` bytes; `first` is the offset of the first record that is not read."""
+        """Description of a damaged batch of `size` bytes; `first` is the offset of its first unreadable record."""
         first = head.first if first is None else first
         codec, too_large = name(head.codec), isinstance(why, TooLarge)
         what = f"offsets {first} to {head.last}: a record batch ({codec}, {size} bytes, {head.records} records)"
@@ -46,27 +46,27 @@ class Screen:
 
 
 def stand_in(damage: Damage, head: Head, batch: bytes) -> Columns:
-    """The entry for what cannot be read of a batch."""
+    """The entry that replaces the unreadable records of a batch."""
     times, offsets = np.array([head.last_time], np.int64), np.array([damage.first], np.int64)
     return Columns([None], [batch], times, offsets, damage=damage)
 
 
 class DamagedValue(bytes):
-    """The value of a single record that stands for what cannot be read: the batch."""
+    """Value of a record that replaces the unreadable records of a batch: the bytes of the batch."""
 
     damage: Damage
 
     @classmethod
     def of(cls, damage: Damage, batch: bytes) -> DamagedValue:
-        """`batch` as a value."""
+        """`batch` as the value of a record."""
         value = cls(batch)
         value.damage = damage
         return value
 
 
 class Taken(Generic[T]):
-    """What the fetcher counts by its length and hands on by iteration: weights by number, records or columns as
-    things."""
+    """Records or columns for the fetcher, which counts them by `len` and passes them on by iteration; the length is
+    their weight."""
 
     def __init__(self, things: Sequence[T], weight: int) -> None:
         self._things, self._weight = things, weight

@@ -1,4 +1,4 @@
-"""Whether a group still counts its member: one heartbeat, asked for and answered."""
+"""Confirmation of a membership by one heartbeat to the group's coordinator."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kafka import errors as vendor
 from kafka.protocol.consumer import HeartbeatRequest
 from kafka.structs import ConsumerGroupMetadata
 
-#: The group looks whether member and generation are right before it says that it is about to change.
+#: The coordinator checks member and generation before it answers that a rebalance is in progress.
 _CONFIRMS = (vendor.NoError.errno, vendor.RebalanceInProgressError.errno)
 
 
 async def is_confirmed(coordinator: Any, membership: ConsumerGroupMetadata, timeout_ms: int) -> bool:
-    """Whether the coordinator knows this member and generation. To be run on the client's own loop.
+    """True if the coordinator knows this member and generation. Runs on the client's event loop.
 
-    Raises the client's errors, KafkaTimeoutError when there was no answer in time.
+    Raises the client's errors, KafkaTimeoutError without an answer in time.
     """
     if not await coordinator.ensure_coordinator_ready_async(timeout_ms=timeout_ms):
         raise vendor.KafkaTimeoutError(f"the group's coordinator was not found in {timeout_ms} ms")
@@ -33,7 +33,7 @@ async def is_confirmed(coordinator: Any, membership: ConsumerGroupMetadata, time
 
 
 def silence_s(coordinator: Any) -> float:
-    """Seconds since the coordinator answered a heartbeat, or a request to join. 0 before anything was asked."""
+    """Seconds since the coordinator answered a heartbeat or a join; 0 before the first request."""
     heartbeat = coordinator.heartbeat
     heard = max(heartbeat.last_receive, heartbeat.last_reset)
     return 0.0 if math.isinf(heard) else time.monotonic() - heard

@@ -1,7 +1,7 @@
-"""A group's stored offsets: one request for all partitions, and an answer for each.
+"""Committed offsets of a group: one request for all partitions, with an answer for each.
 
-The client's own call gives no answer at all while a transaction holds the offset of a single partition, and may later
-give an old one to somebody who asks for the same partitions again (kafka-python 3.0, `fetch_committed_offsets`).
+The client's own call fails for all partitions while a transaction holds the offset of one of them, and may later return
+an outdated answer to a repeated call (kafka-python 3.0, `fetch_committed_offsets`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from kafka import errors as vendor
 from kafka.protocol.consumer import OffsetFetchRequest
 from kafka.util import Timer
 
-#: The first version that tells offsets which are held by a transaction, and the first that asks for several groups.
+#: First version that reports offsets held by a transaction, and first one for several groups.
 _STABLE, _GROUPS = 7, 8
 
 
 async def stored_offsets(
     coordinator: Any, topic: str, partitions: Sequence[int], timeout_ms: int
 ) -> dict[int, int | None]:
-    """The next offset of each partition, None where none is stored; without those that an open transaction holds.
+    """Next offset of each partition, None where none is stored; without those held by an open transaction.
 
-    To be run on the client's own loop. Raises the client's errors, KafkaTimeoutError when there was no answer in time.
+    Runs on the client's event loop. Raises the client's errors, KafkaTimeoutError without an answer in time.
     """
     timer = Timer(timeout_ms)
     if not await coordinator.ensure_coordinator_ready_async(timeout_ms=timeout_ms):
@@ -42,7 +42,7 @@ async def stored_offsets(
 
 
 def _request(group: str, topic: str, partitions: list[int]) -> Any:
-    """Filled in for either form."""
+    """A request filled in for both forms, with and without several groups."""
     form = OffsetFetchRequest.OffsetFetchRequestGroup
     return OffsetFetchRequest(
         group_id=group,
@@ -64,7 +64,7 @@ def _decided(coordinator: Any, answers: Sequence[Any]) -> dict[int, int | None]:
 
 
 def _check(coordinator: Any, code: int) -> None:
-    """Raise what an answer's code says; a node that does not coordinate the group is not asked again."""
+    """Raise the error of a code; the coordinator is looked up again if the node is not the group's coordinator."""
     kind = vendor.for_code(code)
     if kind is vendor.NotCoordinatorError:
         coordinator.coordinator_dead(kind())

@@ -1,4 +1,4 @@
-"""Which partition a producer of Kafka's world puts a key into, by the two ways that are in use."""
+"""The two hash functions by which Kafka producers choose the partition of a key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from kafka.partitioner import murmur2
 
-#: Java's and kafka-python's default, and librdkafka's (Python's confluent-kafka, Go, C#; `eddycast simulate` too).
+#: Default of Java and kafka-python; default of librdkafka (confluent-kafka, Go, C#) and of `eddycast simulate`.
 PARTITIONERS: Final[Mapping[str, Callable[[bytes], int]]] = {
     "murmur2": lambda key: int(murmur2(key)) & 0x7FFFFFFF,
     "crc32": zlib.crc32,

@@ -1,6 +1,7 @@
-"""One question of Kafka's protocol, to find out which protocol a port speaks after it hung up without a word.
+"""One request that finds out which protocol a port speaks after it disconnected without an error.
 
-A broker hangs up on what it does not understand, and so does one that is going down. Only an answer tells them apart.
+A broker disconnects on bytes that it does not understand, and also while it shuts down; only a response tells the two
+apart.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _TLS_ALERT = 0x15
 
 
 def speaks(where: str, config: Mapping[str, Any]) -> AccessRefused | None:
-    """The reason for which this configuration does not fit HOST:PORT; None if that is not certain."""
+    """The error if this configuration does not fit HOST:PORT; None if that is not certain."""
     protocol = config["security_protocol"]
     plain = _answer(where, tls=False)
     if protocol.endswith("SSL"):
@@ -36,17 +37,17 @@ def speaks(where: str, config: Mapping[str, Any]) -> AccessRefused | None:
         answer = plain
     code = _code(answer)
     if code in _SASL_OFFERED and not protocol.startswith("SASL"):
-        action = f"set kafka.security_protocol to SASL_{protocol}, kafka.sasl_mechanism and what it needs"
-        return AuthenticationFailed(f"{where} wants a login", action)
+        action = f"set kafka.security_protocol to SASL_{protocol}, and kafka.sasl_mechanism with its credentials"
+        return AuthenticationFailed(f"{where} requires a login", action)
     return no_sasl(where) if code == _NO_SASL and protocol.startswith("SASL") else None
 
 
 def offered(where: str, config: Mapping[str, Any]) -> list[str]:
-    """The SASL mechanisms of HOST:PORT, as far as it names them."""
+    """SASL mechanisms that HOST:PORT offers; empty if it does not list them."""
     answer = _answer(where, tls=config["security_protocol"].endswith("SSL"))
     if _code(answer) not in _SASL_OFFERED:
         return []
-    names, at = list[str](), 14  # behind the number of names
+    names, at = list[str](), 14  # after the number of names
     while at + 2 < len(answer):
         (length,) = struct.unpack_from(">h", answer, at)
         names.append(answer[at + 2 : at + 2 + length].decode(errors="replace"))
@@ -55,7 +56,7 @@ def offered(where: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def _answer(where: str, tls: bool) -> bytes:
-    """The first bytes that come back; none when nothing does."""
+    """First bytes of the response; empty without one."""
     host, _, port = where.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), _TIMEOUT_S) as plain, _wrapped(plain, host, tls) as connection:
@@ -66,7 +67,7 @@ def _answer(where: str, tls: bool) -> bytes:
 
 
 def _wrapped(connection: socket.socket, host: str, tls: bool) -> socket.socket:
-    """Nothing secret is sent, so any certificate will do: whether it is a good one was the client's to find out."""
+    """Wrap a socket in TLS without verification: nothing secret is sent, and the client verifies the certificate."""
     if not tls:
         return connection
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -75,7 +76,7 @@ def _wrapped(connection: socket.socket, host: str, tls: bool) -> socket.socket:
 
 
 def _code(answer: bytes) -> int | None:
-    """The error code of an answer to the question: size, correlation id, code."""
+    """Error code of a response (size, correlation id, code); None if it is not one."""
     if len(answer) < 10 or answer[4:8] != b"\0\0\0\1":
         return None
     return int(struct.unpack(">h", answer[8:10])[0])

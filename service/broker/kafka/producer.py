@@ -1,7 +1,6 @@
-"""Columns out, through kafka-python's producer: what is queued, what became of it, and when the client is thrown away.
+"""Columns written by kafka-python's producer: queued records, their results, and when the client is discarded.
 
-How records enter the client stands in `kafka_sending` and `kafka_bulk_writing`, its transactions in
-`kafka_transactions`.
+Records enter the client in `sending.py` and `bulk_writing.py`; its transactions are in `transactions.py`.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from service.broker.kafka.consumer import KafkaConsumer
 from service.broker.kafka.errors import during_commit, in_transaction, translate_record, translated
 from service.broker.kafka.sending import Result, check_sizes, send
 from service.broker.kafka.transactions import Transactions, discard
-from service.broker.port import Consumer, Headers
+from service.broker.port import Connection, Consumer, Headers
 from service.errors import BrokerError, BrokerUnavailable, TransactionFailed
 
 log = logging.getLogger(__name__)
 
 
-class KafkaProducer:
-    """A `port.Producer` on kafka-python. `bulk` sends a column as whole batches, else record by record.
+class KafkaProducer(Connection):
+    """A `port.Producer` on kafka-python. With `bulk` a column is sent as whole batches, otherwise record by record.
 
-    Without a transactional id: after a failed flush the client is thrown away, with whatever it still held, and the
-    next `produce` works on a new one; the caller goes back to its committed offsets and may repeat records.
+    Without a transactional id, a failed flush discards the client together with its queue, and the next `produce` uses
+    a new one; the caller returns to its committed offsets and may repeat records.
 
-    With one: any failure inside a transaction ends this object; every later call raises TransactionFailed, and only
-    `close` is left. The owner asks the broker for a new producer with the same id, which aborts what was open.
+    With one, any failure inside a transaction is final: every later call raises TransactionFailed, and the producer can
+    only be closed. A new producer with the same id aborts the open transaction.
     """
 
     def __init__(self, config: Mapping[str, Any], timeout_s: float, bulk: bool = True) -> None:
@@ -42,9 +41,8 @@ class KafkaProducer:
         self._transactional: str | None = config.get("transactional_id")
         self._limit: int = config["max_request_size"]
         self._queued: list[Result] = []
-        self._failure: tuple[BaseException, str] | None = (
-            None  # what the client refused since the last flush, and doing
-        )
+        #: First refusal by the client since the last flush, and what was being done.
+        self._failure: tuple[BaseException, str] | None = None
         self._broken: TransactionFailed | None = None
         self._transactions: Transactions | None = None
         self._open = False
@@ -58,7 +56,7 @@ class KafkaProducer:
         values: Sequence[bytes | None],
         headers: Sequence[Headers] | None = None,
     ) -> None:
-        """See `port.Producer`. A record with neither key nor value, which the client refuses, gets an empty value."""
+        """See `port.Producer`. A record with neither key nor value gets an empty value, as the client refuses it."""
         self._check_alive()
         if self._transactional and not self._open:
             raise TransactionFailed("no transaction is open")
@@ -107,9 +105,9 @@ class KafkaProducer:
             raise TypeError("the offsets of a Kafka transaction come from a Kafka consumer")
         if not offsets:
             return
-        ours = consumer.transaction_offsets(offsets)
+        found = consumer.transaction_offsets(offsets)
         try:
-            transactions.send_offsets(ours, consumer.membership, timeout_s)
+            transactions.send_offsets(found, consumer.membership, timeout_s)
         except KafkaError as error:
             self._end(in_transaction(error, f"cannot add offsets of {topic} to the transaction"), error)
 
@@ -123,8 +121,8 @@ class KafkaProducer:
         self._open = False
 
     def commit(self, timeout_s: float = 10.0) -> None:
-        """See `port.Producer`. `timeout_s` is for all of it. Every result is looked at before the commit is asked for:
-        the client commits, too, when a record has got lost."""
+        """See `port.Producer`. `timeout_s` covers all steps. Every result is checked before the request to commit: the
+        client would commit although a record was lost."""
         deadline = time.monotonic() + timeout_s
         transactions = self._usable(opened=True)
         doing = "cannot commit the transaction"
@@ -140,7 +138,7 @@ class KafkaProducer:
         self._open = False
 
     def abort(self, timeout_s: float = 10.0) -> None:
-        """See `port.Producer`. The producer goes on only if nothing had failed; else it stays unusable."""
+        """See `port.Producer`. The producer stays usable only if nothing has failed."""
         if self._broken is not None or not self._open:
             return
         transactions = self._usable(opened=True)
@@ -154,21 +152,21 @@ class KafkaProducer:
             self._broken = TransactionFailed("a record of an aborted transaction was refused")
             self._discard(0.0)
 
-    def close(self, timeout_s: float) -> None:
+    def close(self, timeout_s: float = 1.0) -> None:
         """See `port.Producer`. Records that were not flushed may be lost."""
         deadline = time.monotonic() + timeout_s
         if self._open:
             try:
                 self.abort(timeout_s)
             except BrokerError as error:
-                log.warning("the transaction ends with its time-out: %s", error)
+                log.warning("the transaction stays open until its time-out: %s", error)
         self._queued = []
         self._discard(max(0.0, deadline - time.monotonic()))
         if self._transactional and self._broken is None:
             self._broken = TransactionFailed("closed")
 
     def _connect(self, timeout_s: float = 0.0) -> Client:
-        """A new client. With a transactional id the id's earlier owner is fenced and its transaction aborted."""
+        """A new client. With a transactional id, the earlier owner is fenced and its transaction aborted."""
         deadline = time.monotonic() + timeout_s
         with translated(f"cannot reach Kafka at {self._config['bootstrap_servers']}"):
             client = Client(**self._config)
@@ -179,19 +177,18 @@ class KafkaProducer:
                 self._transactions.start(max(0.0, deadline - time.monotonic()))
             except KafkaTimeoutError as error:
                 discard(client, 0.0)
-                raise BrokerUnavailable(
-                    f"cannot start the transactional id {self._transactional!r}: {error}"
-                ) from error
+                raise BrokerUnavailable(f"{doing}: {error}") from error
             except KafkaError as error:
                 discard(client, 0.0)
                 raise in_transaction(error, doing) from error
         return client
 
     def _settle(self, timeout_s: float) -> None:
-        """Wait until every queued record has a result, or until the time is over. Raises nothing: results are checked.
+        """Wait until every queued record has a result, for at most `timeout_s`. Raises nothing: results are checked
+        later.
 
-        The client's flush allows each batch the whole time and stumbles over a batch that was split, so it is called
-        until nothing is left.
+        The client's flush allows the whole time for each batch and fails on a batch that was split, so it is repeated
+        until no result is missing.
         """
         deadline = time.monotonic() + timeout_s
         queued = self._queued
@@ -206,7 +203,7 @@ class KafkaProducer:
                 time.sleep(0.001)
 
     def _end(self, reason: BrokerError, cause: BaseException) -> NoReturn:
-        """Nothing more goes through this producer: its transaction ends by its successor, or by its time-out."""
+        """Make this producer unusable: its transaction is ended by the next producer of the id, or by the time-out."""
         self._broken = TransactionFailed(reason.what)
         self._open = False
         self._queued = []
@@ -220,7 +217,7 @@ class KafkaProducer:
 
     def _check_alive(self) -> None:
         if self._broken is not None:
-            raise TransactionFailed(f"this producer failed before: {self._broken.what}", "build a new one")
+            raise TransactionFailed(f"this producer failed before: {self._broken.what}", "create a new one")
 
     def _usable(self, opened: bool = False) -> Transactions:
         self._check_alive()
@@ -232,7 +229,7 @@ class KafkaProducer:
 
 
 def _has_failed(result: Result) -> bool:
-    """Whether something else than the abort itself ended these records."""
+    """True if something other than the abort itself ended these records."""
     return result.exception is not None and not isinstance(result.exception, TransactionAbortedError)
 
 

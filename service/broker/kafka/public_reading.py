@@ -1,7 +1,6 @@
-"""kafka-python's own reading of fetched batches, record by record, with the limits of the bulk path: what a batch may
-unpack to, and an entry of its own for one that cannot be read (`fetched.py`).
+"""kafka-python's reading of fetched batches, record by record, with the limits and placeholders of `fetched.py`.
 
-Without this an error inside a batch ends the client's iterator, and its poll (kafka-python 3.0) turns for ever.
+Without them an error inside a batch ends the client's iterator, and its poll (kafka-python 3.0) loops forever.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from service.broker.kafka.record_format import HEAD, VERSION, Head, weight
 
 
 def read_screened(client: KafkaConsumer, screen: Screen) -> None:
-    """From now on a batch that this consumer cannot read is a record whose value is a DamagedValue."""
+    """Make this consumer return an unreadable batch as a record whose value is a DamagedValue."""
     client._fetcher.PartitionRecords = partial(_Fetched, screen)
 
 
 class _Fetched(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """What one fetch brought of one partition."""
+    """Records of one partition from one fetch."""
 
     def __init__(self, screen: Screen, fetch_offset: int, tp: TopicPartition, records: MemoryRecords, **rest: Any):
         super().__init__(fetch_offset, tp, _Batches(records, screen, tp), **rest)
 
     def take(self, n: int | None = None) -> Taken[Any]:
-        """The next records: as many as weigh `n`, at least one. After an error nothing more is wanted of this fetch:
-        the client would ask an iterator that has ended, again and again."""
+        """The next records: as many as weigh `n`, at least one. After an error the rest of the fetch is discarded: the
+        client would call an exhausted iterator again and again."""
         found: list[Any] = []
         room = n = n or 1 << 62
         try:
@@ -53,13 +52,13 @@ class _Fetched(Fetcher.PartitionRecords):  # type: ignore[misc]
 
 
 class _Batches:
-    """Stands in for the client's `MemoryRecords`."""
+    """Replaces the client's `MemoryRecords`."""
 
     def __init__(self, records: MemoryRecords, screen: Screen, where: TopicPartition) -> None:
         self._records, self._screen, self._where = records, screen, where
 
     def next_batch(self) -> Any:
-        """The next batch; None at the end, and before one that is to be fetched again."""
+        """The next batch; None at the end, and before a batch that must be fetched again."""
         batch = self._records.next_batch()
         if batch is None or batch.magic != VERSION:
             return batch
@@ -68,7 +67,7 @@ class _Batches:
 
 
 class _Batch(DefaultRecordBatch):  # type: ignore[misc]
-    """A batch that is unpacked within the limit, and that ends with one record for all that cannot be read."""
+    """A batch decompressed within the limit; one record at its end replaces all that cannot be read."""
 
     _decompressed: bool
 
@@ -97,7 +96,7 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]
                 first = record.offset + 1
                 yield record
         except (Corrupt, TooLarge, CorruptRecordError) as why:
-            if first <= self.last_offset:  # else only bytes behind the last record are wrong
+            if first <= self.last_offset:  # otherwise only bytes after the last record are wrong
                 yield self._stand_in(first, why)
 
     def _maybe_uncompress(self) -> None:
@@ -111,7 +110,7 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]
         return Head._make(HEAD.unpack_from(self._batch))
 
     def _stand_in(self, first: int, why: Exception) -> Any:
-        """At the last offset, so that the client goes on behind the batch."""
+        """The placeholder, at the last offset, so that the client continues after the batch."""
         damage = self._screen.damage(self._head, len(self._batch), why, first)
         return SimpleNamespace(
             offset=self.last_offset,

@@ -1,7 +1,7 @@
-"""Partitions read outside any group: a consumer of committed records, and one beside it that sees every record.
+"""Partitions read outside any group: by a client of committed records, and a second one that sees all records.
 
-The second is only asked where partitions begin and end. The first one's own idea of an end stops at the first open
-transaction; what is read up to there misses a commit whose marks have reached the offsets, but not yet this topic.
+The second one only looks up where partitions begin and end. For the first one the end lies at the first open
+transaction; a read up to there misses a commit whose markers have reached the offsets but not yet this topic.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from service.broker.kafka.columns import batches
 from service.broker.kafka.errors import translated
 from service.broker.kafka.fetched import Screen
 from service.broker.kafka.public_reading import read_screened
+from service.broker.port import Connection
 from service.errors import TopicMissing
 from service.records import PartitionBatch
 
-#: How often a poll without records looks whether a position has moved over records that nobody is to see.
+#: Interval at which a poll without records checks whether a position has passed control or aborted records, ms.
 _LOOK_MS = 10
-#: How long the leaders that are known are asked before it is looked up anew who leads, ms.
+#: Time for the known leaders to answer before the leaders are looked up again, ms.
 _KNOWN_MS = 500
 
 
-class KafkaReader:
+class KafkaReader(Connection):
     """A `port.Reader` on kafka-python."""
 
     def __init__(self, config: Mapping[str, Any], topic: str, timeout_ms: int, bulk: bool, unpacked_bytes: int) -> None:
@@ -91,10 +92,10 @@ class KafkaReader:
                 both.callback(client.close, autocommit=False, timeout_ms=self._timeout_ms)
 
     def _look(self) -> bool:
-        """Note the client's positions; whether one has moved."""
+        """Update the positions from the client; returns True if one has advanced."""
         moved = False
         for partition, before in self._positions.items():
-            try:  # known without a request, unless a change of leader is being checked
+            try:  # needs no request, except while a change of leader is being checked
                 now = self._committed.position(self._at(partition), timeout_ms=0)
             except KafkaTimeoutError:
                 continue
@@ -103,16 +104,17 @@ class KafkaReader:
         return moved
 
     def _ask(self, question: Any, partitions: Collection[int], timeout_s: float) -> dict[int, int]:
-        """One request for each node that leads some of them."""
-        with translated(f"cannot ask for the offsets of {self._topic}"):
+        """One request per leader of some of these partitions."""
+        with translated(f"cannot look up the offsets of {self._topic}"):
             if missing := set(partitions) - set(self._all.partitions_for_topic(self._topic) or ()):
                 raise TopicMissing(f"there is no partition {min(missing)} of {self._topic}")
             found = self._of_leaders(question, [self._at(p) for p in partitions], int(timeout_s * 1000))
             return {where.partition: offset for where, offset in found.items()}
 
     def _of_leaders(self, question: Any, places: list[TopicPartition], timeout_ms: int) -> Any:
-        """The client asks a node that does not lead a partition any more over and over, and never looks who does
-        (kafka-python 3.0, `Fetcher._fetch_offsets_by_times_async`); only a lost connection makes it look."""
+        """Look up offsets, with a metadata update in between: the client repeats a request to a node that no longer
+        leads the partition and never looks up the new leader (kafka-python 3.0,
+        `Fetcher._fetch_offsets_by_times_async`) unless the connection is lost."""
         known_ms = min(timeout_ms // 2, _KNOWN_MS)
         try:
             return question(places, timeout_ms=known_ms)

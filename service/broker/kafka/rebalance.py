@@ -1,4 +1,4 @@
-"""Our rebalance listener, called by kafka-python, and told of every loss."""
+"""Calls of the rebalance listener by kafka-python, including `lost` where the client would omit it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kafka.future import Future
 from service.broker.port import RebalanceListener
 
 
-def tell_of_every_loss(client: Client) -> None:
-    """Let the listener hear `lost`, too, where the broker says only in its answer to a join that we were expelled.
+def report_every_loss(client: Client) -> None:
+    """Call `lost` also where the broker reports an expulsion only in its response to a join.
 
-    The client (kafka-python 3.0) looks for a loss once, before it sends the first request to join. One that it hears of
-    after that, as a process does that was frozen while it joined, it passes over: it joins anew, claims what it held
-    before, and goes on with it from where it was, although others have served it since. A look at every new attempt
-    finds it, and the Java client does the same.
+    The client (kafka-python 3.0) checks for a loss once, before the first request to join. It ignores one that is
+    reported later, as to a process that was frozen while it joined: it joins again, claims the partitions it held
+    before, and continues from its old positions although others have served them since. Checking at every attempt
+    detects the loss; the Java client does the same.
     """
     coordinator = client._coordinator
     reset = coordinator.reset_generation
@@ -33,20 +33,20 @@ def tell_of_every_loss(client: Client) -> None:
     coordinator.reset_generation = reset_and_look_again
 
 
-class _RaisedByUs(logging.Filter):
-    """What our listener raises comes out of `poll`, with what to do; the client prints its stack trace besides."""
+class _ListenerErrors(logging.Filter):
+    """Drops the client's stack trace of an error of the listener, which `poll` raises anyway."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith("User provided")
 
 
-logging.getLogger("kafka.coordinator.consumer").addFilter(_RaisedByUs())
+logging.getLogger("kafka.coordinator.consumer").addFilter(_ListenerErrors())
 
 
 class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """Runs our listener off the client's I/O thread, which waits for it but goes on with heartbeats and commits.
+    """Runs the listener outside the client's I/O thread, which keeps sending heartbeats and commits meanwhile.
 
-    The polling thread is inside `poll` meanwhile, so the listener has the consumer to itself: it may commit.
+    The polling thread is inside `poll` until the listener returns, so the listener may use the consumer and commit.
     """
 
     def __init__(self, capture: Callable[[], None], client: Client, listener: RebalanceListener) -> None:
@@ -67,19 +67,19 @@ class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         await self._call(self._listener.lost, lost)
 
     def silence(self) -> None:
-        """Closing revokes everything as far as the client is concerned; the port does not report it."""
+        """Stop calling the listener: closing the client revokes all partitions, which the port does not report."""
         self._silent = True
 
     def take_error(self) -> BaseException | None:
-        """What the listener raised since the last call."""
+        """The error that the listener raised since the last call, if any."""
         error, self._error = self._error, None
         return error
 
     def _claim_nothing(self) -> None:
-        """Join as one that owns nothing.
+        """Join the group without claiming partitions.
 
-        The client (kafka-python 3.0) claims what it was assigned last, also when it has lost it. A member that wakes
-        after its session is then given partitions at once that others serve, while they are still committing for them.
+        The client (kafka-python 3.0) claims its last assignment even after it has lost it. A member that resumes after
+        its session would get partitions at once that others still serve and commit.
         """
         for assignor in self._client._coordinator._assignors.values():
             assignor.member_assignment = None
@@ -96,14 +96,14 @@ class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         try:
             self._capture()
             method(partitions)
-        except BaseException as error:  # noqa: BLE001 - the client reports it to poll, which raises it again
+        except BaseException as error:  # noqa: BLE001 - the client passes it to poll, which raises it again
             self._error = error
             self._resume(done.failure, error)
         else:
             self._resume(done.success, None)
 
     def _resume(self, settle: Callable[[Any], Any], outcome: BaseException | None) -> None:
-        """Let the I/O loop go on. The client has no public call for this."""
+        """Settle the future on the I/O loop. The client has no public call for this."""
 
         def on_the_loop() -> None:
             settle(outcome)

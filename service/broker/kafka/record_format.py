@@ -1,12 +1,12 @@
-"""Kafka's records, version 2 of the format: columns <-> the bytes behind a batch's head. Knows no client.
+"""Kafka's record format, version 2: columns <-> the bytes after a batch's header. Independent of the client.
 
-    batch  = head (61 bytes), then its records, compressed together or not
+    batch  = header (61 bytes), then its records, compressed together or not
     record = size, attributes (1 byte), time - first time, offset - first offset, key size, key, value size, value,
              number of headers, and for each: name size, name, value size, value
 
-Sizes and differences are zigzag varints; a size of -1 means there is none. A batch is decoded with one short loop over
-its records, which finds where each begins; everything else is whole columns. Columns take many times the memory of
-records of a few bytes, so a batch of very many is decoded in parts.
+Sizes and differences are zigzag varints; a size of -1 means null. A batch is decoded with one short loop over its
+records, which finds where each begins; everything else works on whole columns. For records of a few bytes the columns
+take many times their memory, so a batch of very many records is decoded in parts.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from service.records import Damage, Int64
 #: offset, length, leader epoch, version, crc, attributes, last offset delta, first and last time, producer id and
 #: epoch, first sequence number, records
 HEAD = struct.Struct(">qiibIhiqqqhii")
-#: Where in the head the crc stands, and where the bytes begin that it covers.
+#: Position of the crc in the header, and of the first byte that it covers.
 CRC_AT, CRC_FROM = 17, 21
-#: Where in the head the length stands, and where the bytes begin that it counts.
+#: Position of the first byte that the length counts.
 LENGTH_FROM = 12
 VERSION = 2
 CODEC, LOG_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
 
-#: Records in one part of a batch, at most.
+#: Maximum number of records in one part of a batch.
 PART = 1 << 14
-#: A record of this many bytes counts as one of a poll; one of twice as many as two.
+#: Bytes that count as one record of a poll; a larger record counts as several.
 _BYTES_A_RECORD = 8_192
 
 _MANY = 1 << 14
 _LONGEST = 28  # bits of a size before its last byte
-_NONE = b"\x01"  # the size of something that is not there: -1
+_NONE = b"\x01"  # size -1: null
 
 
 class Head(NamedTuple):
-    """A batch's head, its fields in the order of HEAD."""
+    """Header of a batch, with the fields of HEAD in their order."""
 
     first: int  # offset
     length: int
@@ -62,12 +62,12 @@ class Head(NamedTuple):
 
     @property
     def last(self) -> int:
-        """The last offset."""
+        """Last offset of the batch."""
         return self.first + self.last_delta
 
     @property
     def codec(self) -> int:
-        """How its records are compressed; 0 = not at all."""
+        """Number of the compression codec; 0 = none."""
         return self.attributes & CODEC
 
 
@@ -77,14 +77,14 @@ class MalformedBatch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Records in offset order, one entry each."""
+    """Records in offset order, one entry per record."""
 
     keys: list[bytes | None]
     values: list[bytes | None]
     timestamps: Int64  # ms
     offsets: Int64
-    weight: int = 1  # how many records of a poll each counts as: more where they are large
-    damage: Damage | None = None  # then the only record stands for what cannot be read
+    weight: int = 1  # records of a poll that each entry counts as: more where they are large
+    damage: Damage | None = None  # set if the only entry replaces records that cannot be read
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -96,13 +96,13 @@ class Columns:
 
 
 def weight(size: int, count: int) -> int:
-    """How many records of a poll each of `count` records counts as, which have `size` bytes together."""
+    """Number of records of a poll that each of `count` records counts as; they have `size` bytes together."""
     return max(1, -(-size // (max(count, 1) * _BYTES_A_RECORD)))
 
 
 def decode(data: bytes, count: int, first_offset: int, first_time: int) -> Iterator[Columns]:
-    """The `count` records that `data`, uncompressed and without the batch's head, consists of, in parts of at most PART
-    records. Headers are passed over.
+    """The `count` records in `data` (decompressed, without the batch's header), in parts of at most PART records.
+    Record headers are skipped.
 
     Raises MalformedBatch.
     """
@@ -117,7 +117,7 @@ def decode(data: bytes, count: int, first_offset: int, first_time: int) -> Itera
 def _decode(
     data: bytes, raw: NDArray[np.uint8], begin: int, count: int, first_offset: int, first_time: int
 ) -> tuple[Columns, int]:
-    """`count` records from the position `begin` on, and the position behind them."""
+    """`count` records from the position `begin` on, and the position after them."""
     try:
         begins, ends = _bodies(data, begin, count)
         times, at = _varints(raw, begins + 1)
@@ -126,7 +126,7 @@ def _decode(
         key_ends = key_at + np.maximum(key_sizes, 0)
         value_sizes, value_at = _varints(raw, key_ends)
         value_ends = value_at + np.maximum(value_sizes, 0)
-        _, behind = _varints(raw, value_ends)  # every record says at least that it has no headers
+        _, behind = _varints(raw, value_ends)  # every record has at least a number of headers
     except IndexError as error:
         raise MalformedBatch("a record ends beyond its batch") from error
     if (behind > ends).any() or max(key_sizes.max(), value_sizes.max()) > len(data):
@@ -143,7 +143,7 @@ def _decode(
 
 
 def _bodies(data: bytes, at: int, count: int) -> tuple[Int64, Int64]:
-    """Where the body of each record from `at` on begins, behind its size, and where it ends: [count] each."""
+    """Begin (after its size) and end of each record's body from `at` on; int64 [count] each."""
     begins, ends = [], []
     for _ in range(count):
         size = data[at]
@@ -164,7 +164,7 @@ def _bodies(data: bytes, at: int, count: int) -> tuple[Int64, Int64]:
 
 
 def _varints(raw: NDArray[np.uint8], at: Int64) -> tuple[Int64, Int64]:
-    """Zigzag varints at the positions `at` [n]: their values and the positions behind them. Raises IndexError."""
+    """Values of the zigzag varints at the positions `at` [n], and the positions after them. Raises IndexError."""
     byte = raw[at]
     value, at = (byte & 0x7F).astype(np.int64), at + 1
     rows = np.flatnonzero(byte >= 0x80)
@@ -179,7 +179,7 @@ def _varints(raw: NDArray[np.uint8], at: Int64) -> tuple[Int64, Int64]:
 
 
 def _cut(data: bytes, begins: Int64, ends: Int64, sizes: Int64) -> list[bytes | None]:
-    """A slice for each record; None where the size says that there is none."""
+    """A slice per record; None where the size is negative."""
     cut: list[bytes | None] = [data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
     for row in np.flatnonzero(sizes < 0).tolist():
         cut[row] = None
@@ -192,9 +192,9 @@ def encode(
     headers: Sequence[Headers] | None,
     limit: int,
 ) -> Iterator[tuple[bytes, int]]:
-    """The records of batches of at most `limit` bytes each, and how many there are in each: (bytes, count).
+    """Encoded records of batches of at most `limit` bytes each, with their number: (bytes, count).
 
-    All have their batch's first time. A record that is longer by itself has a batch of its own.
+    Every record has the first timestamp of its batch. A record beyond the limit gets a batch of its own.
     """
     parts: list[bytes] = []
     size = count = 0
@@ -216,8 +216,8 @@ def encode(
 
 
 def head(body_bytes: int, count: int, time_ms: int, attributes: int, producer: tuple[int, int, int]) -> bytes:
-    """A batch's head, its crc still 0, and its leader epoch, which the broker fills in. `producer` is the producer's
-    id and epoch and the first sequence number."""
+    """Header of a batch, with crc 0; the broker fills in the leader epoch. `producer` holds the producer's id and epoch
+    and the first sequence number."""
     length = HEAD.size - LENGTH_FROM + body_bytes
     return HEAD.pack(0, length, 0, VERSION, 0, attributes, count - 1, time_ms, time_ms, *producer, count)
 
@@ -243,7 +243,7 @@ def _headers(headers: Headers) -> bytes:
 
 @lru_cache(1024)
 def _name(name: str) -> bytes:
-    """A header's name as it is written, behind its size: few names stand in many records."""
+    """Encoded name of a header with its size; cached, since the same few names occur in many records."""
     encoded = name.encode()
     return varint(len(encoded)) + encoded
 

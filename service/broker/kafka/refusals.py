@@ -1,4 +1,4 @@
-"""Reasons of failed connections: an error for those that waiting does not cure, a few words for all others."""
+"""Reasons of failed connections: an error for those that waiting does not cure, a short text for all others."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from kafka import errors as vendor
 
 from service.errors import AccessRefused, AuthenticationFailed, EddycastError, TlsFailed
 
-#: Verification results of OpenSSL (`man 3ssl X509_STORE_CTX_get_error`), and what to do about them.
+#: Actions for verification results of OpenSSL (`man 3ssl X509_STORE_CTX_get_error`).
 _VERIFICATION = {
     9: "compare the clocks of both machines",
     10: "renew the broker's certificate",
     23: "give the broker a certificate that is not revoked",
-    62: "connect by a name that the certificate holds, or set kafka.ssl_check_hostname",
-    64: "connect by a name that the certificate holds, or set kafka.ssl_check_hostname",
+    62: "connect by a name in the certificate, or set kafka.ssl_check_hostname",
+    64: "connect by a name in the certificate, or set kafka.ssl_check_hostname",
 }
-_AUTHORITY = "name the authority that signed it by kafka.ssl_cafile"
-#: Reasons of OpenSSL by which a peer refuses the certificate it was shown, or misses one.
+_AUTHORITY = "set kafka.ssl_cafile to the certificate of the authority that signed it"
+#: Reasons of OpenSSL for a client certificate that the peer refuses or misses.
 _OUR_CERTIFICATE = re.compile(r"ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_|UNSUPPORTED_CERT|ACCESS_DENIED)")
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 
 
 def refusal(error: BaseException, where: str = "the broker") -> AccessRefused | None:
-    """The error for a failure that waiting does not cure, naming `where`; None for all others."""
-    if isinstance(error, EddycastError):  # of a token's provider
+    """The error for a failure that waiting does not cure, with `where` in its text; None for all others."""
+    if isinstance(error, EddycastError):  # raised by a token provider
         return error if isinstance(error, AccessRefused) else None
     if isinstance(error, vendor.UnsupportedSaslMechanismError):
-        return AuthenticationFailed(f"{where} does not offer the mechanism that kafka.sasl_mechanism names")
+        return AuthenticationFailed(f"{where} does not offer the mechanism of kafka.sasl_mechanism")
     if isinstance(error, vendor.IllegalSaslStateError):
         return no_sasl(where)
     if isinstance(error, vendor.SaslAuthenticationFailedError):
@@ -42,13 +42,13 @@ def refusal(error: BaseException, where: str = "the broker") -> AccessRefused | 
 
 
 def interrupted(error: BaseException) -> bool:
-    """True for a connection that ended without a word, as it does when the two sides speak different protocols."""
+    """True for a connection that ended without an error, as when the two sides speak different protocols."""
     detail = _detail(error)
     return not isinstance(error, EddycastError) and not any(word in detail for word in ("ECONNREFUSED", "DNS"))
 
 
 def reason(error: BaseException) -> str:
-    """In words, for errors that may pass."""
+    """Short text of a transient error."""
     detail = _detail(error)
     if "DNS" in detail:
         return "the name is not known to DNS"
@@ -63,8 +63,8 @@ def choice_of(mechanisms: Sequence[str]) -> str:
 
 
 def no_sasl(where: str) -> AuthenticationFailed:
-    """The error for a port whose protocol has no SASL."""
-    return AuthenticationFailed(f"{where} takes no login", "set kafka.security_protocol to SSL or PLAINTEXT")
+    """The error for a port without SASL."""
+    return AuthenticationFailed(f"{where} does not support a login", "set kafka.security_protocol to SSL or PLAINTEXT")
 
 
 def _detail(error: BaseException) -> str:
@@ -72,7 +72,7 @@ def _detail(error: BaseException) -> str:
 
 
 def _tls(error: BaseException) -> ssl.SSLError | None:
-    """The error of the TLS library behind a client's, unless it only says that the connection ended."""
+    """The TLS error that caused a client's error; None if there is none or the connection merely ended."""
     for candidate in (error, *error.args, error.__context__):
         if isinstance(candidate, ssl.SSLError):
             return None if isinstance(candidate, ssl.SSLEOFError | ssl.SSLZeroReturnError) else candidate
@@ -86,7 +86,7 @@ def _of_tls(error: ssl.SSLError, where: str) -> TlsFailed:
         return TlsFailed(f"the certificate of {where} is not accepted: {message}", action)
     said = error.reason or str(error)
     if _OUR_CERTIFICATE.search(said) or "CERTIFICATE_REQUIRED" in said:
-        what = f"{where} does not accept the client's certificate, or misses one ({_words(said)})"
+        what = f"{where} does not accept the client's certificate, or requires one ({_words(said)})"
         return TlsFailed(what, "set kafka.ssl_certfile and kafka.ssl_keyfile to a certificate that the broker trusts")
     if said in _NO_TLS:
         return no_tls(where)
@@ -94,7 +94,7 @@ def _of_tls(error: ssl.SSLError, where: str) -> TlsFailed:
 
 
 def no_tls(where: str) -> TlsFailed:
-    """The error for a port that speaks something else."""
+    """The error for a port without TLS."""
     return TlsFailed(f"{where} does not speak TLS", "set kafka.security_protocol to PLAINTEXT or SASL_PLAINTEXT")
 
 

@@ -1,6 +1,6 @@
-"""How a column enters kafka-python's producer by its public calls, and what may enter at all.
+"""Columns queued in kafka-python's producer record by record, by its public calls, and the check of record sizes.
 
-`kafka_bulk_writing.append` does the same in whole batches.
+`bulk_writing.append` queues whole batches instead.
 """
 
 from __future__ import annotations
@@ -11,23 +11,20 @@ from typing import Protocol
 from kafka import KafkaProducer
 from kafka.producer.future import FutureRecordMetadata
 
-from service.broker.port import Headers
+from service.broker.port import RECORD_OVERHEAD, Headers
 from service.errors import RecordTooLarge
-
-#: Bytes of one record beyond its key, value and headers, at most: the batch's head and the record's own lengths.
-_OVERHEAD = 61 + 21 + 16
 
 
 class Result(Protocol):
-    """What becomes of records that were queued together, or of one."""
+    """Outcome of one queued record, or of records queued together."""
 
     @property
     def is_done(self) -> bool:
-        """Whether it is known."""
+        """True once the outcome is known."""
 
     @property
     def exception(self) -> BaseException | None:
-        """Why it was not acknowledged; None while nobody knows, and when it was."""
+        """The error of a record that was not acknowledged; None while the outcome is unknown, and after success."""
 
     @property
     def place(self) -> tuple[str, int]:
@@ -35,7 +32,7 @@ class Result(Protocol):
 
 
 class _Sent:
-    """The result of one record."""
+    """Outcome of one record."""
 
     __slots__ = ("_future", "place")
 
@@ -58,7 +55,7 @@ def send(
     keys: Sequence[bytes | None],
     values: Sequence[bytes | None],
     headers: Sequence[Headers] | None,
-    limit: int,  # noqa: ARG001 - the client cuts batches by its own setting, which is the same
+    limit: int,  # noqa: ARG001 - the client limits batches by its own setting, which has the same value
 ) -> Iterator[Result]:
     """Queue a column record by record. Raises ValueError if there is no such partition, KafkaError."""
     for row, (key, value) in enumerate(zip(keys, values, strict=True)):
@@ -74,14 +71,14 @@ def check_sizes(
     headers: Sequence[Headers] | None,
 ) -> None:
     """Raise RecordTooLarge for the first record beyond `limit` bytes, before any is sent."""
-    room = limit - _OVERHEAD
+    room = limit - RECORD_OVERHEAD
     if headers is None and _longest(keys) + _longest(values) <= room:
         return
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
         own = headers[index] if headers is not None else []
         size = len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(held) + 8 for name, held in own)
         if size > room:
-            what = f"a record of {size + _OVERHEAD} bytes for {topic} exceeds the limit of {limit}"
+            what = f"a record of {size + RECORD_OVERHEAD} bytes for {topic} exceeds the limit of {limit}"
             raise RecordTooLarge(what, "raise it and the topic's max.message.bytes, or shorten the horizon")
 
 

@@ -1,4 +1,4 @@
-"""Tokens for SASL/OAUTHBEARER: from a file that something else renews, or from an endpoint for client credentials."""
+"""Tokens for SASL/OAUTHBEARER, from a file renewed by another process or from a client-credentials endpoint."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from service.errors import AuthenticationFailed, BrokerUnavailable, TlsFailed
 
 _TIMEOUT_S = 5.0
 _MOST_BYTES = 1 << 16
-#: A token is used again for this part of its life.
+#: Fraction of its lifetime for which a token is reused.
 _USED_FOR = 0.8
 
 
 class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
-    """The token that stands in a file, read at each login."""
+    """The token in a file, read at each login."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def token(self) -> str:
-        """Raises BrokerUnavailable while the file holds none that is valid: whoever renews it may be late."""
+        """The token. Raises BrokerUnavailable while the file holds no valid one: its renewal may be late."""
         try:
             token = self._file.read_text("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -45,7 +45,7 @@ class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
 
 
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
-    """Tokens of an authorization server (OAuth 2.0, client credentials). Shared by every client of a service."""
+    """Tokens of an authorization server (OAuth 2.0, client credentials), shared by all clients of a service."""
 
     def __init__(self, endpoint: str, client_id: str, secret: str, scope: str | None = None) -> None:
         basic = base64.b64encode(f"{quote(client_id, '')}:{quote(secret, '')}".encode()).decode()
@@ -57,7 +57,7 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         self._token, self._until = "", 0.0
 
     def token(self) -> str:
-        """Raises AuthenticationFailed, TlsFailed, BrokerUnavailable."""
+        """A valid token, fetched if necessary. Raises AuthenticationFailed, TlsFailed, BrokerUnavailable."""
         with self._lock:
             if time.monotonic() >= self._until:
                 self._token, seconds = self._fetch()
@@ -75,13 +75,14 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
             cause = getattr(error, "reason", error)
             if isinstance(cause, ssl.SSLCertVerificationError):
                 what = f"the certificate of {self._endpoint} is not accepted: {cause.verify_message}"
-                raise TlsFailed(what, "add its authority to the system's, or set SSL_CERT_FILE") from error
+                raise TlsFailed(what, "add its authority to the system's trust store, or set SSL_CERT_FILE") from error
             raise BrokerUnavailable(f"no token from {self._endpoint}: {cause}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise BrokerUnavailable(f"no token from {self._endpoint}: its answer holds no access_token") from error
 
     def _refused(self, error: HTTPError) -> AuthenticationFailed | BrokerUnavailable:
-        """Nothing of the answer is repeated but its code: it may hold what was sent."""
+        """The error for an HTTP error. Its text has only the status code, since the response may repeat the
+        credentials."""
         what = f"{self._endpoint} gives no token: HTTP {error.code}"
         if error.code >= 500 or error.code in (408, 429):
             return BrokerUnavailable(what)
@@ -89,14 +90,14 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
 
 
 class _Straight(HTTPRedirectHandler):
-    """A redirect would carry the secret elsewhere: it is an answer like any other that is not a token."""
+    """Follows no redirect, which would send the secret elsewhere; a redirect is an HTTP error here."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def _expiry(token: str) -> float | None:
-    """When a JSON Web Token ends, seconds since 1970; None for one that does not tell, or of another kind."""
+    """Expiry of a JSON Web Token, seconds since the epoch; None without an expiry and for other tokens."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

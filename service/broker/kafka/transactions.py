@@ -1,21 +1,21 @@
-"""The transaction calls of kafka-python's producer, each under a deadline. Only this file knows its state machine.
+"""Transactions of kafka-python's producer, each call with a deadline. Only this file knows its state machine.
 
-What is known of it (kafka-python 3.0), and what is done about it:
+Defects of the client (kafka-python 3.0), and their workarounds:
 
-    its calls wait for ever                        the same requests, and a wait that ends
-    after an error that concerns the epoch it      forbidden: such an error is fatal. A producer that was fenced would
-    fetches a new one by itself                    fence its successor by it; a commit that waits reports success
-                                                   although the broker has thrown the transaction away
-    the offsets of a refused request stay and      one producer sees one error and is thrown away
-    go out with the next transaction               (`KafkaProducer`)
-    one refused batch, and the next transaction    the same
-    waits for ever, a core busy
-    a batch that ran out of time does not fail     every result is looked at before the commit is asked for
-    the transaction                                (`KafkaProducer.commit`)
-    a request is forgotten when its coordinator    the wait for a connection says so instead of raising, as it is
-    cannot be connected to, and waits for ever     documented to: then the request is tried again
-    `close` flushes first, and stays undone when   `discard` cuts it off
-    that takes too long
+    its calls wait forever                         the same requests, with a wait that ends
+    after an error about the epoch it fetches      disabled: such an error is fatal. A fenced producer would fence its
+    a new epoch by itself                          successor, and a waiting commit would report success although the
+                                                   broker aborted the transaction
+    the offsets of a refused request stay and      a producer is discarded after its first error (`KafkaProducer`)
+    are sent with the next transaction
+    after one refused batch the next transaction   the same
+    waits forever in a busy loop
+    a batch that timed out does not fail the       every result is checked before the request to commit
+    transaction                                    (`KafkaProducer.commit`)
+    a request is lost, and waits forever, when     `await_ready` returns False instead of raising, as it is documented
+    its coordinator cannot be reached              to: then the client retries the request
+    `close` flushes first, and does not close      `discard` forces it
+    if that takes too long
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ log = logging.getLogger(__name__)
 
 
 class Transactions:
-    """One client's transactions. Raises the client's own errors; KafkaTimeoutError when a deadline is over."""
+    """Transactions of one client. Raises the client's errors, KafkaTimeoutError at a deadline."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._manager: Any = client._transaction_manager
         self._manager._supports_epoch_bump = _never
         network = client._sender._client
-        network.await_ready = _saying(network.await_ready)
+        network.await_ready = _without_errors(network.await_ready)
         self._epoch: Any = None
 
     def start(self, timeout_s: float) -> None:
-        """Become the owner of the transactional id: earlier owners are fenced, what they had open is aborted."""
+        """Acquire the transactional id: earlier owners are fenced, their open transaction is aborted."""
         self._await(self._manager.initialize_transactions(), timeout_s)
 
     def begin(self) -> None:
-        """Asks no broker."""
+        """Begin a transaction, without a request."""
         self._epoch = self._manager.producer_id_and_epoch
         self._manager.begin_transaction()
 
@@ -58,32 +58,32 @@ class Transactions:
         membership: ConsumerGroupMetadata,
         timeout_s: float,
     ) -> None:
-        """Returns when the broker has them, fenced by `membership`."""
+        """Add offsets, fenced by `membership`, and wait until the broker has them."""
         self._await(self._manager.send_offsets_to_transaction(dict(offsets), membership), timeout_s)
 
     def probe(self, places: Iterable[TopicPartition], timeout_s: float) -> None:
-        """Commits the transaction, which has no records, once these partitions are a part of it."""
+        """Commit the empty transaction after these partitions were added to it."""
         for place in places:
             self._manager.maybe_add_partition_to_transaction(place)
         self._await(self._manager.begin_commit(), timeout_s)
         self._check_epoch()
 
     def ask_for_commit(self) -> Any:
-        """The commit, not answered yet: `await_commit` takes it. What is raised here left no trace at the broker."""
+        """Request the commit; pass the result to `await_commit`. An error raised here means that nothing was sent."""
         self._check_epoch()
         return self._manager.begin_commit()
 
     def await_commit(self, asked: Any, timeout_s: float) -> None:
-        """Returns when it is certain that the transaction is committed."""
+        """Wait until the transaction is committed."""
         self._await(asked, timeout_s)
         self._check_epoch()
 
     def abort(self, timeout_s: float) -> None:
-        """Returns when the broker has thrown the transaction away."""
+        """Abort the transaction and wait for the broker's answer."""
         self._await(self._manager.begin_abort(), timeout_s)
 
     def _check_epoch(self) -> None:
-        """A transaction belongs to the producer id and epoch that it was begun with."""
+        """Raise ProducerFencedError if producer id or epoch differ from those at the begin of the transaction."""
         if self._manager.producer_id_and_epoch != self._epoch:
             raise ProducerFencedError("the producer's epoch has changed since the transaction was begun")
 
@@ -94,10 +94,8 @@ class Transactions:
 
 
 def discard(client: Client, timeout_s: float) -> None:
-    """Close a client within about `timeout_s`; one that cannot finish is cut off with what it still holds.
-
-    Its thread ends soon after. The only place that does this.
-    """
+    """Close a client within about `timeout_s`; if it cannot finish in time, force it and drop its queue. Its thread
+    ends soon after."""
     try:
         client.close(timeout=timeout_s)
     except KafkaError as error:
@@ -105,15 +103,15 @@ def discard(client: Client, timeout_s: float) -> None:
     sender = client._sender
     if sender.is_alive():
         sender.force_close()
-    client._closed = True  # else its finalizer tries once more, whoever's turn it then takes
+    client._closed = True  # otherwise its finalizer would close it again, and block whichever thread runs it
 
 
 def _never() -> bool:
     return False
 
 
-def _saying(await_ready: Callable[..., bool]) -> Callable[..., bool]:
-    """Whether a node can be sent to, without an error if it cannot."""
+def _without_errors(await_ready: Callable[..., bool]) -> Callable[..., bool]:
+    """`await_ready` that returns False instead of raising when a node cannot be reached."""
 
     def ready(*args: Any, **kwargs: Any) -> bool:
         try:

@@ -1,14 +1,15 @@
-"""What an operator asks of an in-process broker."""
+"""Administration of the in-process broker."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from service.broker.memory.cluster import Cluster
+from service.broker.port import Connection
 from service.errors import BrokerError, MembershipLost
 
 
-class MemoryAdmin:
+class MemoryAdmin(Connection):
     """A `port.Admin`."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -53,7 +54,6 @@ class MemoryAdmin:
 
     def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """See `port.Admin`."""
-        self._cluster.faults.strike("commit")
         if self._cluster.members(group):
             raise MembershipLost(f"cannot store offsets of the group {group}: it has members")
         self._cluster.group(topic, group).committed.update(offsets)

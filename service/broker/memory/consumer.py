@@ -1,7 +1,7 @@
-"""Members of consumer groups within one process, with the same order of events as the real ones.
+"""Members of consumer groups within one process, with the same order of events as on Kafka.
 
-A partition moves in two steps. Its owner's next poll revokes it; only when the listener has returned is it free, and
-the new owner's next poll takes it. A member that was expelled learns of it by `lost`, then joins again.
+A partition moves in two steps: its owner's next poll revokes it, and once the listener has returned, the new owner's
+next poll takes it. The next poll of an expelled member calls `lost` and then joins again.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Mapping
 from threading import Condition
 
 from service.broker.memory.cluster import Cluster
-from service.broker.memory.group import Group
-from service.broker.port import RebalanceListener
+from service.broker.memory.group import MemoryGroup
+from service.broker.port import Connection, RebalanceListener
 from service.errors import BrokerError, MembershipLost, OffsetGone
 from service.records import PartitionBatch
 
 
-class MemoryConsumer:
+class MemoryConsumer(Connection):
     """A `port.Consumer`."""
 
     def __init__(
@@ -38,10 +38,10 @@ class MemoryConsumer:
         self._held: set[int] = set()
         self._paused: set[int] = set()
         self._positions: dict[int, int] = {}
-        self._first = 0  # which partition is served first, so that none starves
+        self._first = 0  # rotates the partition that is read first
         self._joined = False
         self._closed = False
-        #: Which joining of the group we are in, as captured; what a transaction's offsets are fenced by.
+        #: Number of this member's joining, as last captured; fences the offsets of a transaction.
         self.membership: int | None = None
 
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
@@ -49,11 +49,10 @@ class MemoryConsumer:
         self._check_open()
         deadline = time.monotonic() + timeout_s
         while True:
-            self._cluster.faults.strike("poll")
             self._rebalance()
             self._capture()
             with self._changed:
-                batches = [] if self._cluster.faults.stalled else self._fetch(max_records)
+                batches = self._fetch(max_records)
                 remaining = deadline - time.monotonic()
                 if batches or remaining <= 0:
                     return batches
@@ -64,14 +63,14 @@ class MemoryConsumer:
         """See `port.Consumer`."""
         return self.membership is not None
 
-    def confirm(self, timeout_s: float) -> bool:  # noqa: ARG002 - the answer is here
+    def confirm(self, timeout_s: float) -> bool:  # noqa: ARG002 - answered at once
         """See `port.Consumer`."""
         with self._changed:
             return self.membership is not None and self._state().joined.get(self) == self.membership
 
     def silence_s(self) -> float:
-        """See `port.Consumer`. A broker that stalls answers nothing."""
-        return self._cluster.faults.silence_s()
+        """See `port.Consumer`. Always 0: this broker answers at once."""
+        return 0.0
 
     def assignment(self) -> frozenset[int]:
         """See `port.Consumer`."""
@@ -80,7 +79,6 @@ class MemoryConsumer:
     def commit(self, offsets: Mapping[int, int]) -> None:
         """See `port.Consumer`."""
         self._check_open()
-        self._cluster.faults.strike("commit")
         with self._changed:
             self.check_owner(offsets)
             self._state().committed.update(offsets)
@@ -88,10 +86,9 @@ class MemoryConsumer:
     def committed(
         self,
         partitions: Collection[int],
-        timeout_s: float = 10.0,  # noqa: ARG002 - the answer is here
+        timeout_s: float = 10.0,  # noqa: ARG002 - answered at once
     ) -> dict[int, int | None]:
         """See `port.Consumer`."""
-        self._cluster.faults.strike("committed")
         with self._changed:
             group = self._state()
             held = set().union(*group.pending.values())
@@ -132,19 +129,17 @@ class MemoryConsumer:
 
     @property
     def topic(self) -> str:
-        """The topic's name."""
+        """Name of the topic."""
         return self._topic
 
     @property
     def group(self) -> str:
-        """The group's name."""
+        """Name of the group."""
         return self._group
 
     def check_owner(self, offsets: Mapping[int, int]) -> None:
-        """Raise MembershipLost unless the group agrees that these partitions are ours. Needs the broker's lock.
-
-        During `revoked` they still are, as far as the group is concerned.
-        """
+        """Raise MembershipLost unless this member owns these partitions; during `revoked` it still does. The caller
+        holds the broker's lock."""
         if self._state().joined.get(self) != self.membership:
             raise MembershipLost(f"expelled from {self._group}")
         owners = self._state().owners
@@ -152,7 +147,7 @@ class MemoryConsumer:
             raise MembershipLost(f"partitions {foreign} of {self._topic} belong to another member of {self._group}")
 
     def _rebalance(self) -> None:
-        """Join, give up, take over: whatever the group asks of us now. The listener is called without the lock."""
+        """Join the group, give up partitions and take over others. The listener is called without the lock."""
         with self._changed:
             group = self._state()
             expelled = self._joined and self not in group.members
@@ -180,17 +175,17 @@ class MemoryConsumer:
             self._listener.assigned(coming)
         self._find_positions()
 
-    def _drop(self, partitions: set[int], tell: Callable[[Collection[int]], None]) -> None:
+    def _drop(self, partitions: set[int], notify: Callable[[Collection[int]], None]) -> None:
         self._held -= partitions
         self._paused -= partitions
         for partition in partitions:
             self._positions.pop(partition, None)
         if partitions:
             self._capture()
-            tell(sorted(partitions))
+            notify(sorted(partitions))
 
     def _find_positions(self) -> None:
-        """Where reading starts in partitions that the listener did not seek in, as soon as it is decided."""
+        """Start at the committed offset, once it is decided, where the listener did not seek."""
         missing = self._held - self._positions.keys()
         if not missing:
             return
@@ -200,14 +195,14 @@ class MemoryConsumer:
                 self._positions[partition] = self._reset(partition, "no offset") if offset is None else offset
 
     def _reset(self, partition: int, found: str) -> int:
-        """Where reading starts when there is no position that can be read."""
+        """Position to read from where there is no valid one. Raises OffsetGone if the consumer starts at none."""
         log = self._cluster.logs(self._topic)[partition]
         if self._start_at == "none":
             raise OffsetGone(f"{self._topic} partition {partition} holds {log.first} to {log.end}, not {found}")
         return log.stable_end if self._start_at == "latest" else log.first
 
     def _capture(self) -> None:
-        """Whether we are a member, and by which joining."""
+        """Remember this member's joining of the group, None if it has left."""
         with self._changed:
             self.membership = self._state().joined.get(self)
 
@@ -229,7 +224,7 @@ class MemoryConsumer:
         return batches
 
     def _must_move(self) -> bool:
-        """Whether a poll that waits has something to say to its listener."""
+        """True if a waiting poll has to call its listener."""
         group = self._state()
         if self not in group.members:
             return True
@@ -239,7 +234,7 @@ class MemoryConsumer:
     def _target(self) -> set[int]:
         return self._state().targets(len(self._cluster.logs(self._topic))).get(self, set())
 
-    def _state(self) -> Group:
+    def _state(self) -> MemoryGroup:
         return self._cluster.group(self._topic, self._group)
 
     def _check_held(self, partitions: Collection[int]) -> None:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-#: A consumer: known by its identity alone.
+#: A consumer, compared by identity.
 Member = Hashable
 
 
-class Group:
-    """Members, who owns which partition, and the committed offsets. Everything here happens under the broker's lock."""
+class MemoryGroup:
+    """Members, owners of partitions and committed offsets. The caller holds the broker's lock."""
 
     def __init__(self) -> None:
         self.members: list[Member] = []  # in order of joining
-        self.joined: dict[Member, int] = {}  # member -> the number of its joining
+        self.joined: dict[Member, int] = {}  # member -> number of its joining
         self.joins = 0
         self.owners: dict[int, Member] = {}  # partition -> the member that holds it
         self.committed: dict[int, int] = {}
         self.pending: dict[object, dict[int, int]] = {}  # open transaction -> its offsets
 
     def targets(self, partitions: int) -> dict[Member, set[int]]:
-        """Who should hold what: even shares, and nobody gives up more than needed."""
+        """Partitions that each member should hold: even shares with as few moves as possible."""
         shares: dict[Member, set[int]] = {member: set() for member in self.members}
         if not shares:
             return shares
@@ -43,13 +43,13 @@ class Group:
         return shares
 
     def join(self, member: Member) -> None:
-        """Take a member in."""
+        """Add a member."""
         self.joins += 1
         self.joined[member] = self.joins
         self.members.append(member)
 
     def leave(self, member: Member) -> None:
-        """Forget a member; what it held is free at once."""
+        """Remove a member; its partitions are free at once."""
         if member in self.members:
             self.members.remove(member)
             del self.joined[member]

@@ -1,12 +1,12 @@
-"""What the in-process broker stores: partitions as columns, and the transactions their records belong to.
+"""Storage of the in-process broker: partitions as columns, and the transactions that their records belong to.
 
-As in Kafka a transaction leaves a marker in every partition it wrote to, which takes an offset that no reader sees,
-and nobody who reads committed records gets past the first record of an open transaction.
+As in Kafka, a transaction leaves a marker in every partition that it wrote to, which takes an offset that no reader
+sees, and readers of committed records stop at the first record of an open transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from operator import add
@@ -14,15 +14,12 @@ from typing import Self
 
 import numpy as np
 
-from service.broker.port import Headers
+from service.broker.port import RECORD_OVERHEAD, Headers
 from service.records import PartitionBatch
 
-#: Bytes of a record beyond its key, value and headers: a batch's head and the record's own lengths.
-_OVERHEAD = 98
 
-
-class State(Enum):
-    """Open -> Committed or Aborted, once."""
+class TransactionState(Enum):
+    """OPEN -> COMMITTED or ABORTED, once."""
 
     OPEN = "open"
     COMMITTED = "committed"
@@ -31,26 +28,25 @@ class State(Enum):
 
 @dataclass(eq=False, slots=True)
 class Transaction:
-    """One producer's transaction: its state, and where its first record in each partition stands."""
+    """Transaction of one producer, with the offset of its first record in each partition."""
 
-    state: State = State.OPEN
+    state: TransactionState = TransactionState.OPEN
     started: dict[Log, int] = field(default_factory=dict)
 
-    def end(self, state: State, unmarked: Collection[Log] = ()) -> None:
-        """Commit or abort: the records become visible, or never will; `unmarked` partitions do not know it yet."""
+    def end(self, state: TransactionState) -> None:
+        """Commit or abort: the records become visible, or never will."""
         self.state = state
         for log in self.started:
-            if log not in unmarked:
-                log.mark(self)
+            log.mark(self)
 
 
-#: Owner of a marker, which is no record. Never visible, because it is not committed.
-MARKER = Transaction(State.ABORTED)
+#: Owner of all markers. Not committed, so that a marker is never visible as a record.
+MARKER = Transaction(TransactionState.ABORTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as a test looks at it."""
+    """One record with its place."""
 
     partition: int
     offset: int
@@ -62,7 +58,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one produce brings."""
+    """Records of one `produce` call."""
 
     keys: list[bytes | None]
     values: list[bytes | None]
@@ -80,10 +76,10 @@ class Column:
 
     @property
     def largest(self) -> int:
-        """Bytes that the largest record takes on a real broker, at most."""
+        """Upper bound on the bytes that the largest record takes on a real broker."""
         plain = [len(key or b"") + len(value or b"") for key, value in zip(self.keys, self.values, strict=True)]
         extra = [sum(len(name.encode()) + len(held) + 8 for name, held in own) for own in self.headers]
-        return _OVERHEAD + max(map(add, plain, extra), default=0)
+        return RECORD_OVERHEAD + max(map(add, plain, extra), default=0)
 
 
 class Log:
@@ -98,17 +94,17 @@ class Log:
         self._timestamps: list[int] = []
         self._owners: list[Transaction | None] = []
         self._open: dict[Transaction, int] = {}
-        #: The offset of the first record that retention has left.
+        #: Offset of the first record that is still there.
         self.first = 0
 
     @property
     def end(self) -> int:
-        """The offset of the next record."""
+        """Offset of the next record."""
         return len(self._keys)
 
     @property
     def stable_end(self) -> int:
-        """Up to here every transaction has ended."""
+        """Offset before which every transaction has ended."""
         return min(self._open.values(), default=self.end)
 
     def append(self, column: Column, timestamp: int, owner: Transaction | None) -> None:
@@ -123,17 +119,13 @@ class Log:
         self._owners += [owner] * count
 
     def mark(self, transaction: Transaction) -> None:
-        """Write down that `transaction` has ended."""
+        """Append the marker that ends `transaction`."""
         del self._open[transaction]
         self.append(Column([None], [None], [[]]), self._timestamps[-1], None)
         self._owners[-1] = MARKER
 
-    def delete(self, before: int) -> None:
-        """Forget the records before this offset, as retention does."""
-        self.first = max(self.first, min(before, self.stable_end))
-
     def fetch(self, position: int, limit: int) -> tuple[PartitionBatch | None, int]:
-        """At most `limit` committed records from `position` on, and the position after them."""
+        """(records, next position): at most `limit` committed records from `position` on, None if there are none."""
         stop = self.stable_end
         found: list[int] = []
         while position < stop and len(found) < limit:
@@ -156,7 +148,7 @@ class Log:
         return batch, position
 
     def records(self, isolation: str) -> list[Record]:
-        """Every record: `read_committed`, or `read_uncommitted` with those of open and aborted transactions."""
+        """All records, with `read_uncommitted` also those of open and aborted transactions."""
         everything = isolation == "read_uncommitted"
         shown = range(self.first, self.end if everything else self.stable_end)
         return [
@@ -167,10 +159,10 @@ class Log:
 
     def _visible(self, index: int) -> bool:
         owner = self._owners[index]
-        return owner is None or owner.state is State.COMMITTED
+        return owner is None or owner.state is TransactionState.COMMITTED
 
 
-#: What holds for a topic that was created without saying otherwise, as in Kafka.
+#: Default configuration of a topic, as in Kafka.
 DEFAULTS = {
     "cleanup.policy": "delete",
     "max.message.bytes": "1048588",
@@ -181,12 +173,12 @@ DEFAULTS = {
 
 @dataclass(slots=True)
 class Topic:
-    """Its partitions, and what was said when it was created. Of that only `max.message.bytes` counts here."""
+    """Partitions and configuration of a topic; only `max.message.bytes` has an effect here."""
 
     logs: list[Log]
     config: dict[str, str]
 
     @property
     def max_message_bytes(self) -> int:
-        """How large a record may be."""
+        """Largest record that the topic accepts."""
         return int(self.config["max.message.bytes"])

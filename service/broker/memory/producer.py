@@ -8,11 +8,10 @@ from typing import NoReturn
 
 from service.broker.memory.cluster import Cluster
 from service.broker.memory.consumer import MemoryConsumer
-from service.broker.memory.log import Column, State, Transaction
-from service.broker.port import Consumer, Headers
+from service.broker.memory.log import Column, Transaction, TransactionState
+from service.broker.port import Connection, Consumer, Headers
 from service.errors import (
     BrokerError,
-    CommitUnknown,
     MembershipLost,
     ProducerFenced,
     RecordRefused,
@@ -21,9 +20,9 @@ from service.errors import (
 )
 
 
-class MemoryProducer:
-    """A `port.Producer`. As on Kafka, a failure inside a transaction ends a producer with a transactional id:
-    only `close` is left then, and the broker gives a new one for the same id.
+class MemoryProducer(Connection):
+    """A `port.Producer`. As on Kafka, a failure inside a transaction is final for a producer with a transactional id:
+    it can only be closed, and a new one of the same id takes its place.
     """
 
     def __init__(self, cluster: Cluster, transactional_id: str | None, changed: Condition) -> None:
@@ -52,9 +51,7 @@ class MemoryProducer:
             return
         self._cluster.check_size(topic, column)
         try:
-            self._cluster.faults.strike("produce")
-            with self._changed:
-                self._cluster.store(topic, partition, column, self._open)
+            self._store(topic, partition, column)
         except BrokerError as error:
             self._rejected = self._rejected or error
 
@@ -62,10 +59,6 @@ class MemoryProducer:
         """See `port.Producer`."""
         self._check_alive()
         failure, self._rejected = self._rejected, None
-        try:
-            self._cluster.faults.strike("flush")
-        except BrokerError as error:
-            failure = failure or error
         if failure is not None and self._id is not None:
             self._fail(str(failure), RecordRefused if isinstance(failure, RecordTooLarge) else TransactionFailed)
         if failure is not None:
@@ -78,7 +71,6 @@ class MemoryProducer:
             raise TransactionFailed("this producer has no transactional id")
         if self._open is not None:
             raise TransactionFailed("a transaction is open already", "commit or abort it first")
-        self._strike("begin")
         self._open = Transaction()
 
     def send_offsets(
@@ -94,7 +86,6 @@ class MemoryProducer:
             raise TypeError("the offsets of a transaction come from a consumer of the same broker")
         if consumer.membership is None:
             raise MembershipLost(f"not a member of the group that reads {topic}")
-        self._strike("send_offsets")
         with self._changed:
             try:
                 consumer.check_owner(offsets)
@@ -107,69 +98,51 @@ class MemoryProducer:
         self._check_alive()
         if self._open is not None:
             raise TransactionFailed("a transaction is open already", "commit or abort it first")
-        try:
-            self._cluster.faults.strike("probe")
-        except BrokerError as error:
-            self._broken = str(error)
-            raise
 
     def commit(self, timeout_s: float = 10.0) -> None:
         """See `port.Producer`."""
         self._opened()
         self.flush(timeout_s)
-        self._strike("transaction")
         with self._changed:
-            self._end(State.COMMITTED)
-        try:
-            self._cluster.faults.strike("answer")
-        except BrokerError as error:
-            self._fail(str(error), CommitUnknown)
+            self._end(TransactionState.COMMITTED)
 
     def abort(self, timeout_s: float = 10.0) -> None:  # noqa: ARG002 - nothing here takes time
         """See `port.Producer`."""
         if self._broken is None and self._open is not None:
             self._rejected = None
             with self._changed:
-                self._end(State.ABORTED)
+                self._end(TransactionState.ABORTED)
 
-    def close(self, timeout_s: float) -> None:  # noqa: ARG002 - nothing here takes time
+    def close(self, timeout_s: float = 1.0) -> None:  # noqa: ARG002 - nothing here takes time
         """See `port.Producer`."""
         self.abort()
         self._broken = self._broken or "closed"
 
     def fence(self) -> None:
-        """Another producer has taken over our transactional id: what is open is aborted. Needs the broker's lock."""
-        self._end(State.ABORTED)
+        """Abort an open transaction and refuse further calls: a newer producer owns the transactional id. The caller
+        holds the broker's lock."""
+        self._end(TransactionState.ABORTED)
         self._fenced = True
         self._broken = self._broken or f"the transactional id {self._id!r} was taken over by a newer producer"
 
-    def time_out(self) -> None:
-        """The broker ends our open transaction. Needs the broker's lock."""
-        if self._open is not None:
-            self._end(State.ABORTED)
-            self._fenced = True
-            self._broken = "the transaction took longer than its time-out"
-
-    def _end(self, state: State) -> None:
+    def _end(self, state: TransactionState) -> None:
         transaction, self._open = self._open, None
         if transaction is None:
             return
         self._cluster.end(transaction, state)
         for group in self._cluster.groups():
             offsets = group.pending.pop(transaction, {})
-            if state is State.COMMITTED:
+            if state is TransactionState.COMMITTED:
                 group.committed.update(offsets)
         self._changed.notify_all()
 
-    def _strike(self, what: str) -> None:
-        try:
-            self._cluster.faults.strike(what)
-        except BrokerError as error:
-            self._fail(str(error))
+    def _store(self, topic: str, partition: int, column: Column) -> None:
+        with self._changed:
+            self._cluster.store(topic, partition, column, self._open)
 
     def _fail(self, why: str, kind: type[TransactionFailed] = TransactionFailed) -> NoReturn:
         with self._changed:
-            self._end(State.ABORTED)
+            self._end(TransactionState.ABORTED)
         self._rejected = None
         self._broken = why
         raise kind(why)
@@ -183,4 +156,4 @@ class MemoryProducer:
     def _check_alive(self) -> None:
         if self._broken is not None:
             kind = ProducerFenced if self._fenced else TransactionFailed
-            raise kind(f"this producer failed before: {self._broken}", "build a new one")
+            raise kind(f"this producer failed before: {self._broken}", "create a new one")

@@ -8,11 +8,12 @@ from threading import Condition
 
 from service.broker.memory.cluster import Cluster
 from service.broker.memory.log import Log
+from service.broker.port import Connection
 from service.errors import BrokerError, OffsetGone, TopicMissing
 from service.records import PartitionBatch
 
 
-class MemoryReader:
+class MemoryReader(Connection):
     """A `port.Reader`."""
 
     def __init__(self, cluster: Cluster, topic: str, changed: Condition) -> None:
@@ -20,7 +21,7 @@ class MemoryReader:
         self._topic = topic
         self._changed = changed
         self._positions: dict[int, int] = {}
-        self._turn = 0  # which partition is served first, so that none starves
+        self._turn = 0  # rotates the partition that is read first
         self._closed = False
 
     def start(self, offsets: Mapping[int, int]) -> None:
@@ -34,7 +35,6 @@ class MemoryReader:
 
     def end(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:  # noqa: ARG002 - at once
         """See `port.Reader`."""
-        self._cluster.faults.strike("end")
         with self._changed:
             return {partition: self._log(partition).end for partition in partitions}
 
@@ -42,7 +42,6 @@ class MemoryReader:
         """See `port.Reader`."""
         if self._closed:
             raise BrokerError("the reader is closed")
-        self._cluster.faults.strike("read")
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
