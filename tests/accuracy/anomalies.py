@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from service.errors import DataError
 from service.history import read_history
 from service.model.loading import load_runtime
 from service.model.runtime import Runtime
@@ -27,7 +27,8 @@ Record = dict[str, Any]
 WANTED = (0.01, 0.001)
 #: Seasons of a stream that come before its alarms are counted.
 SETTLED = 30
-GRIDS = {"nyc_taxi.csv": HOUR // 2}  # of the files of NAB that are not read every five minutes
+FINE = HOUR // 12
+GRIDS = {"nyc_taxi.csv": HOUR // 2}  # of the files of NAB that are not on the fine one
 FIT = 0.8  # of the rows on probation; the others validate
 
 
@@ -60,28 +61,33 @@ def alarms(bundle: Path, panel: Panel, split: Split) -> list[Record]:
 
 
 def nab(folder: Path, store: Path) -> list[Record]:
-    """The score of anomalies, and of surprises as they are. Each file has a bundle that learned from its rows on
-    probation; a file of which nothing can be learned has no detection."""
+    """The score of anomalies, and of surprises as they are.
+
+    The artificial files teach one bundle together, by their rows on probation; it serves every file on their grid, also
+    the one that it never saw. The file on another grid teaches its own.
+    """
     windows = json.loads((folder / "labels" / "combined_windows.json").read_text())
+    paths = {name: folder / "data" / name for name in windows}
+    panels = {name: make_panel(read_history(path), GRIDS.get(path.name, FINE)) for name, path in paths.items()}
+    artificial = [name for name in panels if name.startswith("artificial")]
+    together = replace(
+        panels[artificial[0]], streams=artificial, values=np.concatenate([panels[name].values for name in artificial])
+    )
+    fine = _on_probation(together, store)
     scored: dict[str, list[Scored]] = {"anomaly": [], "surprise": []}
-    for name, marked in windows.items():
-        path = folder / "data" / name
-        panel = make_panel(read_history(path), GRIDS.get(path.name, HOUR // 12))
-        found = _on_probation(panel, store)
+    for name, panel in panels.items():
+        found = served(fine if panel.interval_ms == FINE else _on_probation(panel, store), panel)
         for measure, column in found.items():
-            scored[measure].append(_of_file(path, panel, column, marked))
+            scored[measure].append(_of_file(paths[name], panel, column, windows[name]))
     return [{"task": name, "score": best(files).score, "files": len(files)} for name, files in scored.items()]
 
 
-def _on_probation(panel: Panel, store: Path) -> dict[str, Float64]:
+def _on_probation(panel: Panel, store: Path) -> Runtime:
+    """What a panel's rows on probation teach."""
     rows = len(panel)
     learned = probation(rows)
-    recipe = Recipe("ar", 12, seasons_ms=(DAY,))
-    try:
-        bundle = trained(panel, recipe, Split(int(FIT * learned), learned, rows), store)
-    except DataError:
-        return {name: np.full((1, rows), np.nan) for name in ("anomaly", "surprise")}
-    return served(load_runtime(bundle), panel)
+    split = Split(int(FIT * learned), learned, rows)
+    return load_runtime(trained(panel, Recipe("ar", 12, seasons_ms=(DAY,)), split, store))
 
 
 def _of_file(path: Path, panel: Panel, column: Float64, marked: Sequence[tuple[str, str]]) -> Scored:

@@ -121,7 +121,7 @@ class Anomaly(nn.Module):
         """
         surprise = surprise[:, None]
         known = ~torch.isnan(surprise)
-        excesses, window, spell = torch.split(state["ranks"], SIZES, 1)
+        excesses, window, spell = torch.split(state["ranks"], list(SIZES), 1)
         excess = torch.where(known, surprise, 0.0) - expected_surprise(pending, self.quantiles)[:, None]
         alone = self.excess.log_share(excess, excesses)
         spell = spell + WINDOW_RATE * ((-alone).clamp(max=WINDOW_CAP) - spell)
