@@ -67,6 +67,7 @@ def train(
     console.print(f"{manifest.label} in {escape(str(out))}: {size}")
 
 
+NO_SEASON = 24  # intervals that stand for one where there is none
 #: By which a model is compared with the baselines: means over streams, so that no large series speaks for the others.
 VERDICT = ("mase", "wql")
 
@@ -109,7 +110,8 @@ def _training_notes(manifest: Manifest, panel: Panel, recipe: Recipe) -> list[st
 
     record = manifest.training
     notes = [record.choice, record.narrow, record.suspects] if record else []
-    notes.append(gap_note(panel.fed, manifest.warmup_steps // 2, manifest.max_gap) or "")
+    season = manifest.seasons_ms[0] // manifest.interval_ms if manifest.seasons_ms else NO_SEASON
+    notes.append(gap_note(panel.fed, season, manifest.max_gap) or "")
     if recipe.support is None and manifest.kind != "counter" and manifest.support != "real":
         notes.append("values are often 0 and never below: no forecast is below 0, unless --support real is given")
     return [note for note in notes if note]

@@ -24,9 +24,11 @@ from service.processing.missing_codes import Codes
 from service.sealing.parts import CORE, Part, meaning_of
 from training.data.gaps import usual_gap
 from training.export.golden import golden_sequence
-from training.models.joint import Model
+from training.models.joint import Joint, Model
 from training.recipe import Recipe
 
+#: Forecasts that were scored on a stream before it is warm: one step ahead, and at each calibrated lead.
+SCORED, JUDGED = 48, 24
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -93,7 +95,7 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
         quantiles=target.quantiles,
         state=specs,
         parts=manifest_parts(model, identity),
-        warmup_steps=2 * span,
+        warmup_steps=warmup_steps(model),
         max_gap=identity.max_gap or usual_gap(span),
         seasons_ms=seasons_ms,
         support=target.support,
@@ -121,6 +123,15 @@ def _check_weights(model: Model) -> None:
             f"the fit gave weights that are not finite ({bad[0]})",
             "look for values far from all others; name codes for missing values with --missing",
         )
+
+
+def warmup_steps(model: Model) -> int:
+    """Readings until a stream is warm: two seasons, and as many as it takes until SCORED forecasts one step ahead and
+    JUDGED at each calibrated lead within two seasons were scored."""
+    seasons = 2 * model.span
+    parts = model.parts if isinstance(model, Joint) else [model]
+    anchors = {part.target.block * anchor for part in parts if part.calibration for anchor in part.calibration.anchors}
+    return max(seasons, 1 + SCORED, *(lead + JUDGED for lead in anchors if lead <= seasons))
 
 
 def manifest_parts(model: Model, identity: Identity) -> tuple[Part, ...]:
