@@ -64,9 +64,10 @@ class Forecaster(Family):
         arrived, counter = increase(reading, state, self.target.register) if counted else (reading, {})
         before = self.memory.frame(state)
         verdict = self.suspects.judge(arrived, before, state)
-        loss, scores = self._score(arrived, state, verdict.before.frame(before))
+        frame = verdict.before.frame(before)
+        loss, scores = self._score(arrived, state, frame)
         came = (arrived[:, None] * verdict.before.factor + verdict.before.offset)[:, 0]
-        anomaly, ranks = self.anomaly.rank(loss, state["pending"], came, verdict.taken, state)
+        anomaly, ranks = self.anomaly.rank(loss, _pending(state, frame), came, verdict.taken, state)
         memory, glance = self.memory.update(verdict.taken, timestamp, state)
         glance = replace(glance, beside=beside)
         started = memory["count"] > 0
@@ -131,7 +132,11 @@ class Forecaster(Family):
 
     def _score(self, arrived: Tensor, state: TensorState, before: Frame) -> tuple[Tensor, Tensor]:
         """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without a value or a pending forecast."""
-        pending, known = state["pending"], state["count"][:, 0] > 0
-        units = torch.where((before.scale > 0)[:, None], pending, 0.0)
+        known = (state["count"][:, 0] > 0) & (width(state["pending"]) > 0)
         last = placement(state).in_data_units(state["last"])[:, 0]
-        return score(arrived, units, before, last, known & (width(pending) > 0), self.target)
+        return score(arrived, _pending(state, before), before, last, known, self.target)
+
+
+def _pending(state: TensorState, frame: Frame) -> Tensor:
+    """The pending quantiles [batch, quantiles] in the frame's units; zeros without a scale."""
+    return torch.where((frame.scale > 0)[:, None], state["pending"], 0.0)

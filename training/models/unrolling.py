@@ -52,7 +52,8 @@ def unroll(
     unknown = columns.count == 0
     one_step[unknown], multi_step[unknown[chosen]] = np.nan, np.nan
     loss, scores = score_columns(values, columns, judged, one, model.target)
-    anomaly = _ranks(model, loss, one, values, judged)
+    units = np.where(columns.scale[:, :, None] > 0, one, np.float32(0.0))
+    anomaly = _ranks(model, loss, units, values, judged)
     return Unrolled(one_step, loss, scores, anomaly, multi_step, columns.scale / judged.factor, judged)
 
 
