@@ -17,15 +17,15 @@ import typer
 from rich.markup import escape
 from typer.main import get_command
 
-from service.commands.bundle import bundle
-from service.commands.doctor import doctor
-from service.commands.replay import replay
-from service.commands.serve import serve
-from service.commands.settings_help import TAKES_SETTINGS
-from service.commands.simulate import simulate
-from service.commands.state import state
-from service.errors import EddycastError, FamilyError, MissingExtra
-from service.humanize import one_line
+from eddycast.service.commands.bundle import bundle
+from eddycast.service.commands.doctor import doctor
+from eddycast.service.commands.replay import replay
+from eddycast.service.commands.serve import serve
+from eddycast.service.commands.settings_help import TAKES_SETTINGS
+from eddycast.service.commands.simulate import simulate
+from eddycast.service.commands.state import state
+from eddycast.service.errors import EddycastError, FamilyError, MissingExtra
+from eddycast.service.humanize import one_line
 
 GROUP = "eddycast.commands"
 OWN = ("serve", "doctor", "simulate", "replay", "state", "bundle")
@@ -122,7 +122,7 @@ def _explained(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in {"service", "training"}:
+        if (error.name or "").partition(".")[0] == "eddycast":
             raise
         extra = name if name in metadata("eddycast").get_all("Provides-Extra", []) else "train"
         raise MissingExtra(f"`eddycast {name}` needs {error.name}", f"pip install 'eddycast[{extra}]'") from error

@@ -14,25 +14,25 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from service.broker.port import Broker
-from service.bundle import MANIFEST
-from service.delivery.connect import kafka_broker, reach, warn_of_risks
-from service.delivery.crash_points import CrashPoint, freeze_this_process, kill_this_process, pause
-from service.delivery.topics import Topology, prepare_topics
-from service.errors import BrokerError, BrokerUnavailable
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.observability.health import Health
-from service.observability.http_port import HealthServer
-from service.observability.log import configure_log, get_log, log_everything
-from service.observability.metrics import METRIC_PREFIX, Metrics
-from service.observability.throttle import Throttle
-from service.pipeline import Pipeline
-from service.settings.groups import StateSettings
-from service.settings.settings import Settings
-from service.signals import StopSignals
-from service.state.changelog import row_bytes
-from service.state.room import fitting_streams
+from eddycast.service.broker.port import Broker
+from eddycast.service.bundle import MANIFEST
+from eddycast.service.delivery.connect import kafka_broker, reach, warn_of_risks
+from eddycast.service.delivery.crash_points import CrashPoint, freeze_this_process, kill_this_process, pause
+from eddycast.service.delivery.topics import Topology, prepare_topics
+from eddycast.service.errors import BrokerError, BrokerUnavailable
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.observability.health import Health
+from eddycast.service.observability.http_port import HealthServer
+from eddycast.service.observability.log import configure_log, get_log, log_everything
+from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
+from eddycast.service.observability.throttle import Throttle
+from eddycast.service.pipeline import Pipeline
+from eddycast.service.settings.groups import StateSettings
+from eddycast.service.settings.settings import Settings
+from eddycast.service.signals import StopSignals
+from eddycast.service.state.changelog import row_bytes
+from eddycast.service.state.room import fitting_streams
 
 #: While waiting for a bundle: interval of the checks, and of the log lines, s.
 LOOK_EVERY_S, SAY_EVERY_S = 0.5, 5.0

@@ -44,7 +44,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
-from service.sealing.bundle_limits import (
+from eddycast.service.sealing.bundle_limits import (
     OUTPUT_LIMIT,
     ROW_LIMIT,
     Count,
@@ -58,7 +58,7 @@ from service.sealing.bundle_limits import (
     Span,
     Steps,
 )
-from service.sealing.parts import CORE, Part, check_parts, meaning_of
+from eddycast.service.sealing.parts import CORE, Part, check_parts, meaning_of
 
 CONTRACT: Final = 2
 MANIFEST, STEP, FORECAST, GOLDEN = "manifest.json", "step.onnx", "forecast.onnx", "golden.npz"

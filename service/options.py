@@ -1,7 +1,7 @@
 """Command-line options as annotations of dataclass fields: `lags: Annotated[int, Option("Past values.")] = 48`.
 
-The dataclass remains an ordinary argument of functions, while `service.commands.expand` turns its fields into options
-of a command. So each default and each description is defined once.
+The dataclass remains an ordinary argument of functions, while `eddycast.service.commands.expand` turns its fields into
+options of a command. So each default and each description is defined once.
 """
 
 from __future__ import annotations

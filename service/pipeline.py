@@ -13,18 +13,18 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 
-from service.broker.port import Broker
-from service.delivery.assignment import Assignment, check_not_grown
-from service.delivery.connections import Connections
-from service.delivery.crash_points import CrashPoint
-from service.delivery.failing_bundles import BundleFailures
-from service.delivery.failures import FailureBackoff
-from service.delivery.outages import OutageLog
-from service.delivery.pace import Pace
-from service.delivery.partition import Phase
-from service.delivery.readiness import Readiness
-from service.delivery.topics import Topology
-from service.errors import (
+from eddycast.service.broker.port import Broker
+from eddycast.service.delivery.assignment import Assignment, check_not_grown
+from eddycast.service.delivery.connections import Connections
+from eddycast.service.delivery.crash_points import CrashPoint
+from eddycast.service.delivery.failing_bundles import BundleFailures
+from eddycast.service.delivery.failures import FailureBackoff
+from eddycast.service.delivery.outages import OutageLog
+from eddycast.service.delivery.pace import Pace
+from eddycast.service.delivery.partition import Phase
+from eddycast.service.delivery.readiness import Readiness
+from eddycast.service.delivery.topics import Topology
+from eddycast.service.errors import (
     AccessRefused,
     BrokerError,
     BrokerUnavailable,
@@ -37,16 +37,16 @@ from service.errors import (
     RecordTooLarge,
     StateError,
 )
-from service.model.runtime import Runtime
-from service.observability.bad_data import BadData
-from service.observability.health import Health
-from service.observability.log import get_log
-from service.observability.metrics import Metrics
-from service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
-from service.processing.processor import Processed, Processor
-from service.records import PartitionBatch, next_offset
-from service.settings.settings import Settings
-from service.state.store import Store
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.observability.bad_data import BadData
+from eddycast.service.observability.health import Health
+from eddycast.service.observability.log import get_log
+from eddycast.service.observability.metrics import Metrics
+from eddycast.service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
+from eddycast.service.processing.processor import Processed, Processor
+from eddycast.service.records import PartitionBatch, next_offset
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.store import Store
 
 #: Longest poll while no partition is served, s: the restore of newly assigned ones begins after it.
 _JOINING_S = 0.05

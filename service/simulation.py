@@ -15,11 +15,11 @@ from threading import Event
 import numpy as np
 import orjson
 
-from service.broker.port import Producer
-from service.errors import DataError
-from service.formats.json_observation import EARLIEST, iso
-from service.history import History
-from service.records import Float64, Int64
+from eddycast.service.broker.port import Producer
+from eddycast.service.errors import DataError
+from eddycast.service.formats.json_observation import EARLIEST, iso
+from eddycast.service.history import History
+from eddycast.service.records import Float64, Int64
 
 #: Time in which due readings are collected, s, and the maximum number sent at once.
 TICK_S = 0.05

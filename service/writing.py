@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.errors import DataError
+from eddycast.service.errors import DataError
 
 
 def unwritable(path: Path, error: OSError) -> DataError:

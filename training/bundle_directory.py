@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.bundle import MANIFEST
-from service.errors import DataError
-from service.writing import written_to
+from eddycast.service.bundle import MANIFEST
+from eddycast.service.errors import DataError
+from eddycast.service.writing import written_to
 
 
 def check_replaceable(directory: Path) -> None:

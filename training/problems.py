@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.panel import Panel
-from training.data.seasons import find_seasons
-from training.data.split import Split
-from training.fitting.problem import Problem
-from training.models import Target
-from training.models.quantiles.support import Support, parse_support, support_of
-from training.recipe import UNNAMED, Recipe
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.seasons import find_seasons
+from eddycast.training.data.split import Split
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.models import Target
+from eddycast.training.models.quantiles.support import Support, parse_support, support_of
+from eddycast.training.recipe import UNNAMED, Recipe
 
 
 def with_seasons(recipe: Recipe, panel: Panel, split: Split) -> Recipe:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training.fitting.recurrent import TrainingProgress
+from eddycast.training.fitting.recurrent import TrainingProgress
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The recipe of a bundle: every choice that a user makes about the model, declared once.
 
-`Recipe` is the argument of `training.train.train_bundle`, and its fields are options of `eddycast train`. Nothing heavy
-is imported here, so that --help needs no torch.
+`Recipe` is the argument of `eddycast.training.train.train_bundle`, and its fields are options of `eddycast train`.
+Nothing heavy is imported here, so that --help needs no torch.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from service.errors import DataError
-from service.options import Option
-from training.data.durations import parse_duration, parse_seasons
+from eddycast.service.errors import DataError
+from eddycast.service.options import Option
+from eddycast.training.data.durations import parse_duration, parse_seasons
 
 UNNAMED = ("value",)  # the channel of a stream that has only one
 

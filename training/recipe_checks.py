@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from service.errors import DataError
-from service.humanize import many
-from service.sealing.bundle_limits import MODEL_NAME
-from training.data.checks import check_panel
-from training.data.durations import check_season, format_duration
-from training.data.panel import Panel
-from training.data.split import Split
-from training.fitting.custom_family import is_custom, load_custom
-from training.fitting.families import FAMILIES
-from training.problems import targets_of
-from training.recipe import Recipe
+from eddycast.service.errors import DataError
+from eddycast.service.humanize import many
+from eddycast.service.sealing.bundle_limits import MODEL_NAME
+from eddycast.training.data.checks import check_panel
+from eddycast.training.data.durations import check_season, format_duration
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.fitting.custom_family import is_custom, load_custom
+from eddycast.training.fitting.families import FAMILIES
+from eddycast.training.problems import targets_of
+from eddycast.training.recipe import Recipe
 
 
 def check_family(family: str) -> None:

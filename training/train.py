@@ -24,30 +24,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.bundle import Manifest, TrainingRecord
-from service.model.loading import load_runtime
-from service.processing.missing_codes import Codes
-from training.bundle_directory import replacing
-from training.data.gaps import longest_gap
-from training.data.likeness import narrow_note
-from training.data.panel import Panel, fingerprint
-from training.data.split import Split
-from training.evaluation.backtest import backtest
-from training.evaluation.metrics import Figure
-from training.evaluation.report import manifest_figures
-from training.export.onnx_export import Identity, add_backtest, export_bundle
-from training.export.parity import onnx_is_torch
-from training.fitting.custom_family import check_invariants, is_custom, load_custom
-from training.fitting.families import AUTO, Plan, fit_family
-from training.fitting.problem import Problem
-from training.fitting.recurrent import Schedule, TrainingProgress, no_progress, schedule_of
-from training.fitting.selection import fit_auto, reason
-from training.fitting.suspects import screened, suspects_note
-from training.models import Forecaster, Joint
-from training.models.joint import Model
-from training.problems import problem_of, series_of, targets_of, whole_of, with_seasons
-from training.recipe import UNNAMED, Recipe
-from training.recipe_checks import check_recipe
+from eddycast.service.bundle import Manifest, TrainingRecord
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.processing.missing_codes import Codes
+from eddycast.training.bundle_directory import replacing
+from eddycast.training.data.gaps import longest_gap
+from eddycast.training.data.likeness import narrow_note
+from eddycast.training.data.panel import Panel, fingerprint
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import backtest
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.report import manifest_figures
+from eddycast.training.export.onnx_export import Identity, add_backtest, export_bundle
+from eddycast.training.export.parity import onnx_is_torch
+from eddycast.training.fitting.custom_family import check_invariants, is_custom, load_custom
+from eddycast.training.fitting.families import AUTO, Plan, fit_family
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.fitting.recurrent import Schedule, TrainingProgress, no_progress, schedule_of
+from eddycast.training.fitting.selection import fit_auto, reason
+from eddycast.training.fitting.suspects import screened, suspects_note
+from eddycast.training.models import Forecaster, Joint
+from eddycast.training.models.joint import Model
+from eddycast.training.problems import problem_of, series_of, targets_of, whole_of, with_seasons
+from eddycast.training.recipe import UNNAMED, Recipe
+from eddycast.training.recipe_checks import check_recipe
 
 
 def train_bundle(

@@ -1,8 +1,9 @@
 """The port to a broker. Batch-wise: a poll returns columns, a produce takes columns.
 
 Offsets in this port are always *next* offsets: the first one not processed yet (`records.next_offset`).
-Implementations translate every client error into `service.errors`. Every call that waits for a broker has a deadline: a
-parameter, or the request time-out. Nothing here is thread-safe; every object is used by the polling thread alone.
+Implementations translate every client error into `eddycast.service.errors`. Every call that waits for a broker has a
+deadline: a parameter, or the request time-out. Nothing here is thread-safe; every object is used by the polling thread
+alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, Self
 
-from service.records import PartitionBatch
+from eddycast.service.records import PartitionBatch
 
 Headers = list[tuple[str, bytes]]
 #: Upper bound on the bytes of a record beyond its key, value and headers: the head of its batch (61), the record's own

@@ -1,1 +1,1 @@
-"""The service's commands, one per file; `service.__main__` assembles them."""
+"""The service's commands, one per file; `eddycast.service.__main__` assembles them."""

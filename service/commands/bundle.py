@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.humanize import one_line
+from eddycast.service.humanize import one_line
 
 bundle = typer.Typer(no_args_is_help=True, help="Show and sign bundles.")
 Directory = Annotated[
@@ -20,7 +20,7 @@ def keygen(
     key: Annotated[Path, typer.Argument(metavar="FILE", help="File for the private key; it must not exist yet.")],
 ) -> None:
     """Generate a signing key, and print its public part for bundle.trusted_keys."""
-    from service.sealing.signing import new_key
+    from eddycast.service.sealing.signing import new_key
 
     typer.echo(new_key(key))
 
@@ -31,9 +31,9 @@ def sign(
     key: Annotated[Path, typer.Option(help="File with the private key.")],
 ) -> None:
     """Sign the current content of a bundle."""
-    from service.bundle import MANIFEST
-    from service.model.manifest_file import read_manifest
-    from service.sealing.signing import sign as signed
+    from eddycast.service.bundle import MANIFEST
+    from eddycast.service.model.manifest_file import read_manifest
+    from eddycast.service.sealing.signing import sign as signed
 
     manifest = read_manifest(directory)
     public = signed(directory / MANIFEST, key)
@@ -43,7 +43,7 @@ def sign(
 @bundle.command()
 def show(directory: Directory) -> None:
     """Print the manifest of a bundle, after checking its hashes; the graphs are not run."""
-    from service.model.manifest_file import read_manifest
+    from eddycast.service.model.manifest_file import read_manifest
 
     manifest = read_manifest(directory)
     facts = manifest.model_dump(mode="json", exclude={"state", "parts", "files", "backtest", "training", "tools"})

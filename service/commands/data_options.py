@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.history.options import ReadOptions
+from eddycast.service.history.options import ReadOptions
 
 #: DATA, for a command that reads history.
 Data = Annotated[
@@ -15,7 +15,7 @@ Data = Annotated[
         metavar="DATA", help="CSV, JSON lines or Parquet: files, folders or globs, wide or long; or sample:NAME."
     ),
 ]
-#: The options for reading DATA; the command is decorated with `service.commands.expand.expand_options`.
+#: The options for reading DATA; the command is decorated with `eddycast.service.commands.expand.expand_options`.
 Reading = Annotated[ReadOptions, "Reading DATA"]
 #: ONNX operators, for a command that runs a bundle.
 Operators = Annotated[

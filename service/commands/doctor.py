@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.broker.port import Admin, Broker
-from service.commands.settings_help import SettingsHelp
-from service.delivery.topics import look_at_topics
-from service.errors import AccessRefused, EddycastError, StateError
-from service.humanize import one_line
-from service.settings.load import load_settings
-from service.settings.settings import Settings
+from eddycast.service.broker.port import Admin, Broker
+from eddycast.service.commands.settings_help import SettingsHelp
+from eddycast.service.delivery.topics import look_at_topics
+from eddycast.service.errors import AccessRefused, EddycastError, StateError
+from eddycast.service.humanize import one_line
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from service.bundle import Manifest
+    from eddycast.service.bundle import Manifest
 
 
 class Finding(NamedTuple):
@@ -66,8 +66,8 @@ def _wrong(what: str, error: EddycastError) -> Finding:
 
 def _bundle(settings: Settings) -> tuple[Finding, Manifest | None]:
     """The check of the bundle, and its manifest if it is valid."""
-    from service.model.loading import load_runtime
-    from service.state.changelog import row_bytes
+    from eddycast.service.model.loading import load_runtime
+    from eddycast.service.state.changelog import row_bytes
 
     try:
         manifest = load_runtime(settings.bundle.directory, trust=settings.bundle.trust).manifest
@@ -90,8 +90,8 @@ def _port(settings: Settings) -> Finding:
 
 
 def _broker(settings: Settings, manifest: Manifest | None) -> Iterator[Finding]:
-    from service.delivery.connect import kafka_broker
-    from service.state.changelog import row_bytes
+    from eddycast.service.delivery.connect import kafka_broker
+    from eddycast.service.state.changelog import row_bytes
 
     servers = settings.kafka.bootstrap_servers
     try:
@@ -148,10 +148,10 @@ def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
 def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partitions: int) -> Iterator[Finding]:
     """Check that the bundle can adopt the stored rows, once for each model that wrote some. Reads the whole changelog.
     Raises BrokerError."""
-    from service.migration.snapshot import snapshots
-    from service.state.adoption import Adoption
-    from service.state.changelog import RowCodec
-    from service.state.model_record import initial_record
+    from eddycast.service.migration.snapshot import snapshots
+    from eddycast.service.state.adoption import Adoption
+    from eddycast.service.state.changelog import RowCodec
+    from eddycast.service.state.model_record import initial_record
 
     codec, name = RowCodec(manifest.state), settings.changelog
     adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))

@@ -13,19 +13,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.bundle import Manifest
-from service.commands.data_options import Data, Operators, Reading
-from service.commands.expand import expand_options
-from service.errors import DataError
-from service.history import read_for_bundle
-from service.humanize import many
-from service.sealing.trust import Trust
-from service.simulation import Readings, merge
-from service.writing import check_writable, written_to
+from eddycast.service.bundle import Manifest
+from eddycast.service.commands.data_options import Data, Operators, Reading
+from eddycast.service.commands.expand import expand_options
+from eddycast.service.errors import DataError
+from eddycast.service.history import read_for_bundle
+from eddycast.service.humanize import many
+from eddycast.service.sealing.trust import Trust
+from eddycast.service.simulation import Readings, merge
+from eddycast.service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
-    from service.model.runtime import Runtime
-    from service.processing.replay import ReplayChunk
+    from eddycast.service.model.runtime import Runtime
+    from eddycast.service.processing.replay import ReplayChunk
 
 Write = Callable[["ReplayChunk"], None]
 JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -49,7 +49,7 @@ def replay(
     if out.suffix not in (".parquet", *JSON_LINES):
         raise DataError(f"{out}: no known format has this ending", f"use .parquet or {JSON_LINES[0]}")
     check_writable(out)
-    from service.model.loading import load_runtime  # slow to import: after the flags are checked
+    from eddycast.service.model.loading import load_runtime  # slow to import: after the flags are checked
 
     runtime = load_runtime(bundle, trust=Trust.allowing(operators))
     history = read_for_bundle(data, reading, runtime.manifest)
@@ -63,7 +63,7 @@ def replay(
 
 def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_every: int, console: Console) -> int:
     """Replay `readings` into `out` with a progress bar. Returns the number of forecasts."""
-    from service.processing.replay import replay as run
+    from eddycast.service.processing.replay import replay as run
 
     names = [name.encode() for name in readings.streams]
     chunks = run(
@@ -89,7 +89,7 @@ def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_ever
 @contextmanager
 def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
     """Open a file of output records as the service writes them, one per line."""
-    from service.formats.json_encoder import Encoder
+    from eddycast.service.formats.json_encoder import Encoder
 
     encoder, names = Encoder(manifest), [name.encode() for name in readings.streams]
     with out.open("wb") as file:

@@ -6,10 +6,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from service.commands.settings_help import SettingsHelp
-from service.errors import EddycastError, SettingsError
-from service.observability.log import configure_log, get_log, is_json
-from service.settings.load import asks_for_json, load_settings
+from eddycast.service.commands.settings_help import SettingsHelp
+from eddycast.service.errors import EddycastError, SettingsError
+from eddycast.service.observability.log import configure_log, get_log, is_json
+from eddycast.service.settings.load import asks_for_json, load_settings
 
 
 def serve(
@@ -26,7 +26,7 @@ def serve(
             configure_log("json", "info")
             _end(error)
         raise
-    from service.app import run  # slow to import (onnxruntime, the client): after the flags are checked
+    from eddycast.service.app import run  # slow to import (onnxruntime, the client): after the flags are checked
 
     try:
         run(settings)

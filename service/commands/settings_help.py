@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.settings.load import CONFIG
-from service.settings.settings import every_setting
+from eddycast.service.settings.load import CONFIG
+from eddycast.service.settings.settings import every_setting
 
 #: typer options of a command whose flags are settings, which it passes on unparsed.
 TAKES_SETTINGS: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}

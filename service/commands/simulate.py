@@ -9,19 +9,19 @@ from typing import Annotated
 
 import typer
 
-from service.broker.port import Broker
-from service.commands.data_options import Data, Reading
-from service.commands.expand import expand_options
-from service.delivery.topics import create_topic
-from service.errors import BrokerError, TopicMissing
-from service.history import read_history
-from service.observability.log import configure_log, get_log
-from service.observability.throttle import Throttle
-from service.options import listed
-from service.settings.load import load_settings
-from service.settings.settings import Settings
-from service.signals import StopSignals
-from service.simulation import Readings, Sensors, merge, paced, shifted_to_end_at
+from eddycast.service.broker.port import Broker
+from eddycast.service.commands.data_options import Data, Reading
+from eddycast.service.commands.expand import expand_options
+from eddycast.service.delivery.topics import create_topic
+from eddycast.service.errors import BrokerError, TopicMissing
+from eddycast.service.history import read_history
+from eddycast.service.observability.log import configure_log, get_log
+from eddycast.service.observability.throttle import Throttle
+from eddycast.service.options import listed
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.settings import Settings
+from eddycast.service.signals import StopSignals
+from eddycast.service.simulation import Readings, Sensors, merge, paced, shifted_to_end_at
 
 #: Interval of progress lines in the log, s.
 PROGRESS_EVERY_S = 5.0
@@ -54,7 +54,7 @@ def simulate(
     readings = merge(history, streams=listed(streams or ""), limit=limit)
     if shift_to_now:
         readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
-    from service.delivery.connect import kafka_broker, warn_of_risks
+    from eddycast.service.delivery.connect import kafka_broker, warn_of_risks
 
     warn_of_risks(settings.kafka)
     into = topic or settings.topics.input
@@ -92,7 +92,7 @@ def feed(
 
 
 def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event, wait_s: float) -> int | None:
-    from service.delivery.connect import reach
+    from eddycast.service.delivery.connect import reach
 
     admin = reach(broker, stop, waiting=lambda _what: None, within_s=wait_s)
     if admin is None:

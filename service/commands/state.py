@@ -13,17 +13,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
-from service.errors import MissingExtra, SettingsError
-from service.model.manifest_file import read_manifest
-from service.observability.log import configure_log
-from service.settings.load import load_settings
-from service.settings.settings import Settings
-from service.writing import check_writable, written_to
+from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
+from eddycast.service.errors import MissingExtra, SettingsError
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.service.observability.log import configure_log
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.settings import Settings
+from eddycast.service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
-    from service.broker.port import Broker
-    from service.migration.export import Header
+    from eddycast.service.broker.port import Broker
+    from eddycast.service.migration.export import Header
 
 state = typer.Typer(no_args_is_help=True, help="Show, export, import, forget and rename state rows.")
 _COMMAND: dict[str, Any] = {"context_settings": TAKES_SETTINGS, "add_help_option": False}
@@ -54,7 +54,7 @@ def show(
 ) -> None:
     """Show a stream's row as of the last commit. Takes the flags of `eddycast serve`."""
     settings = _settings(context, stream)
-    from service.migration.describe import describe
+    from eddycast.service.migration.describe import describe
 
     found = describe(
         _broker(settings), settings, read_manifest(settings.bundle.directory, settings.bundle.trust), stream
@@ -74,8 +74,8 @@ def export(
     """Export all rows as of the last commits to a Parquet file; the service may run. Takes its flags."""
     settings = _settings(context, str(file))
     _needs_polars()
-    from service.migration.export import take_export
-    from service.migration.parquet_file import write_export
+    from eddycast.service.migration.export import take_export
+    from eddycast.service.migration.parquet_file import write_export
 
     check_writable(file)
     broker = _broker(settings)
@@ -107,8 +107,8 @@ def bring(
     """Import rows into the changelog of a new group, in their streams' partitions. Takes the service's flags."""
     settings = _settings(context, str(file))
     _needs_polars()
-    from service.migration.parquet_file import read_export
-    from service.migration.restore_into_group import ImportOptions, import_rows
+    from eddycast.service.migration.parquet_file import read_export
+    from eddycast.service.migration.restore_into_group import ImportOptions, import_rows
 
     manifest = read_manifest(settings.bundle.directory, settings.bundle.trust)
     exported = read_export(file, manifest)
@@ -128,7 +128,7 @@ def forget(
 ) -> None:
     """Delete a stream's row while the group is stopped; the next reading starts a new one. Takes its flags."""
     settings = _settings(context, stream)
-    from service.migration.editing import forget_stream
+    from eddycast.service.migration.editing import forget_stream
 
     held = forget_stream(_broker(settings), settings, read_manifest(settings.bundle.directory), stream)
     where = " and ".join(map(str, held))
@@ -147,7 +147,7 @@ def rename(
 ) -> None:
     """Rename a stream's row while the group is stopped. Takes the service's flags."""
     settings = _settings(context, old)
-    from service.migration.editing import rename_stream
+    from eddycast.service.migration.editing import rename_stream
 
     named = None if partitioner is None else partitioner.value
     manifest = read_manifest(settings.bundle.directory)
@@ -170,7 +170,7 @@ def _settings(context: typer.Context, first: str) -> Settings:
 
 
 def _broker(settings: Settings) -> Broker:
-    from service.delivery.connect import kafka_broker  # slow to import: after the flags are checked
+    from eddycast.service.delivery.connect import kafka_broker  # slow to import: after the flags are checked
 
     return kafka_broker(settings.kafka)
 

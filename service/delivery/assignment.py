@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from service.broker.port import Consumer
-from service.delivery.partition import Partition, Partitions, Phase
-from service.delivery.restore import Restore, Restored
-from service.delivery.topics import MOVE
-from service.errors import OffsetGone, StateError
-from service.observability.log import get_log
-from service.observability.metrics import Metrics
-from service.observability.throttle import Throttle
-from service.state.adoption import Adopted
-from service.state.store import Store
+from eddycast.service.broker.port import Consumer
+from eddycast.service.delivery.partition import Partition, Partitions, Phase
+from eddycast.service.delivery.restore import Restore, Restored
+from eddycast.service.delivery.topics import MOVE
+from eddycast.service.errors import OffsetGone, StateError
+from eddycast.service.observability.log import get_log
+from eddycast.service.observability.metrics import Metrics
+from eddycast.service.observability.throttle import Throttle
+from eddycast.service.state.adoption import Adopted
+from eddycast.service.state.store import Store
 
 #: Longest slice of restoring between two polls, s: alone, and while other partitions have records.
 _SLICE_S, _SLICE_BESIDE_S = 0.1, 0.02

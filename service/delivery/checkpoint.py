@@ -30,13 +30,13 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from service.broker.port import Consumer, Producer
-from service.delivery.partition import Partitions
-from service.errors import BrokerError
-from service.observability.log import get_log
-from service.processing.outputs import Output
-from service.settings.groups import CommitSettings
-from service.state.store import Store
+from eddycast.service.broker.port import Consumer, Producer
+from eddycast.service.delivery.partition import Partitions
+from eddycast.service.errors import BrokerError
+from eddycast.service.observability.log import get_log
+from eddycast.service.processing.outputs import Output
+from eddycast.service.settings.groups import CommitSettings
+from eddycast.service.state.store import Store
 
 Clock = Callable[[], float]
 #: Time-out for closing a producer, s.

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from threading import Event
 
-from service.broker.kafka.broker import KafkaBroker
-from service.broker.port import Admin, Broker
-from service.errors import BrokerUnavailable
-from service.observability.log import get_log
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.broker.port import Admin, Broker
+from eddycast.service.errors import BrokerUnavailable
+from eddycast.service.observability.log import get_log
+from eddycast.service.settings.kafka import KafkaSettings
 
 
 def kafka_broker(settings: KafkaSettings) -> Broker:

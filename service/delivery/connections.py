@@ -5,16 +5,16 @@ from __future__ import annotations
 import uuid
 from contextlib import ExitStack
 
-from service.broker.port import Broker, RebalanceListener
-from service.delivery.checkpoint import Checkpoint, Producers
-from service.delivery.crash_points import CrashPoint
-from service.delivery.partition import Closable, Partitions
-from service.delivery.restore import Restore
-from service.delivery.start_positions import StartPositions
-from service.errors import BrokerError
-from service.observability.log import get_log
-from service.settings.settings import Settings
-from service.state.store import Store
+from eddycast.service.broker.port import Broker, RebalanceListener
+from eddycast.service.delivery.checkpoint import Checkpoint, Producers
+from eddycast.service.delivery.crash_points import CrashPoint
+from eddycast.service.delivery.partition import Closable, Partitions
+from eddycast.service.delivery.restore import Restore
+from eddycast.service.delivery.start_positions import StartPositions
+from eddycast.service.errors import BrokerError
+from eddycast.service.observability.log import get_log
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.store import Store
 
 
 class Connections:

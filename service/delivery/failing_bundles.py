@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from service.errors import BundleError
+from eddycast.service.errors import BundleError
 
 #: Dead-letter errors that a bundle can cause.
 ERRORS = frozenset({"failed", "forecast_too_large"})

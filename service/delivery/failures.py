@@ -14,10 +14,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from service.delivery.partition import Partitions
-from service.errors import BrokerError, ProduceFailed, RecordRefused, RecordTooLarge
-from service.humanize import in_words
-from service.records import PartitionBatch
+from eddycast.service.delivery.partition import Partitions
+from eddycast.service.errors import BrokerError, ProduceFailed, RecordRefused, RecordTooLarge
+from eddycast.service.humanize import in_words
+from eddycast.service.records import PartitionBatch
 
 _TIMES = 3
 

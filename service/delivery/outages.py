@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from service.humanize import in_words
-from service.observability.log import get_log
-from service.observability.metrics import Metrics
-from service.observability.throttle import Throttle
+from eddycast.service.humanize import in_words
+from eddycast.service.observability.log import get_log
+from eddycast.service.observability.metrics import Metrics
+from eddycast.service.observability.throttle import Throttle
 
 #: Errors are logged once they have lasted this long (every rebalance causes some for a moment), and then once per
 #: interval, s.

@@ -23,11 +23,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from service.broker.port import Reader
-from service.delivery.start_positions import StartPosition
-from service.state.changelog import Marker
-from service.state.model_record import Recorded
-from service.state.partition_rows import PartitionRows
+from eddycast.service.broker.port import Reader
+from eddycast.service.delivery.start_positions import StartPosition
+from eddycast.service.state.changelog import Marker
+from eddycast.service.state.model_record import Recorded
+from eddycast.service.state.partition_rows import PartitionRows
 
 
 class Phase(Enum):

@@ -15,11 +15,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from service.broker.port import Consumer
-from service.delivery.checkpoint import Checkpoint
-from service.delivery.outages import OutageLog
-from service.errors import AccessRefused, BrokerError, InstanceFenced
-from service.settings.settings import Settings
+from eddycast.service.broker.port import Consumer
+from eddycast.service.delivery.checkpoint import Checkpoint
+from eddycast.service.delivery.outages import OutageLog
+from eddycast.service.errors import AccessRefused, BrokerError, InstanceFenced
+from eddycast.service.settings.settings import Settings
 
 
 class Readiness:

@@ -21,16 +21,16 @@ from typing import Protocol
 
 import numpy as np
 
-from service.broker.port import Consumer, Reader
-from service.delivery.crash_points import CrashPoint
-from service.delivery.partition import Partition, Partitions, Phase, Restoration
-from service.delivery.start_positions import StartPositions
-from service.errors import BrokerUnavailable, StateError
-from service.records import Int64, PartitionBatch
-from service.state.adoption import Adopted, Adoption, Generations, check_grid, lost_parts
-from service.state.arena import Arena
-from service.state.changelog import Marker, RowCodec
-from service.state.stream_time import Clock
+from eddycast.service.broker.port import Consumer, Reader
+from eddycast.service.delivery.crash_points import CrashPoint
+from eddycast.service.delivery.partition import Partition, Partitions, Phase, Restoration
+from eddycast.service.delivery.start_positions import StartPositions
+from eddycast.service.errors import BrokerUnavailable, StateError
+from eddycast.service.records import Int64, PartitionBatch
+from eddycast.service.state.adoption import Adopted, Adoption, Generations, check_grid, lost_parts
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.changelog import Marker, RowCodec
+from eddycast.service.state.stream_time import Clock
 
 #: Time-out of the lookups in the first slice, s; doubled after each time-out, up to the maximum.
 _ASK_S, _ASK_AT_MOST_S = 0.2, 2.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.broker.port import Reader
-from service.errors import OffsetGone, StateError
-from service.settings.kafka import WhenDeleted
+from eddycast.service.broker.port import Reader
+from eddycast.service.errors import OffsetGone, StateError
+from eddycast.service.settings.kafka import WhenDeleted
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from service.broker.port import RECORD_OVERHEAD, Admin
-from service.delivery.rights import granting, listed, may_create, needed_rights
-from service.errors import BrokerError, NotAuthorized, TopicMissing
-from service.formats.json_encoder import LETTER_BYTES, LETTER_HEADERS_BYTES
-from service.formats.json_observation import KEY_LIMIT_BYTES
-from service.observability.log import get_log
-from service.processing.outputs import OutputLimits
-from service.settings.settings import Settings
+from eddycast.service.broker.port import RECORD_OVERHEAD, Admin
+from eddycast.service.delivery.rights import granting, listed, may_create, needed_rights
+from eddycast.service.errors import BrokerError, NotAuthorized, TopicMissing
+from eddycast.service.formats.json_encoder import LETTER_BYTES, LETTER_HEADERS_BYTES
+from eddycast.service.formats.json_observation import KEY_LIMIT_BYTES
+from eddycast.service.observability.log import get_log
+from eddycast.service.processing.outputs import OutputLimits
+from eddycast.service.settings.settings import Settings
 
 #: With the defaults (segments of 1 GB, compaction once half is stale) the newest records would never be compacted.
 CHANGELOG = {

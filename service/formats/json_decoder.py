@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.formats.json_observation import (
+from eddycast.service.formats.json_observation import (
     CONTROLS,
     EARLIEST,
     FAR_FUTURE_MS,
@@ -18,8 +18,8 @@ from service.formats.json_observation import (
     milliseconds,
     names_a_stream,
 )
-from service.records import LARGEST, DeadLetter, Float64, Int64, Observations, PartitionBatch, Tombstones
-from service.state.stream_time import Clock, latest_stamps
+from eddycast.service.records import LARGEST, DeadLetter, Float64, Int64, Observations, PartitionBatch, Tombstones
+from eddycast.service.state.stream_time import Clock, latest_stamps
 
 #: Clock of a partition of which no record was read yet.
 NEVER = Clock()

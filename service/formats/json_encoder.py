@@ -9,9 +9,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.bundle import Manifest
-from service.formats.rounding import rounded
-from service.records import DeadLetter, Float64, Int64
+from eddycast.service.bundle import Manifest
+from eddycast.service.formats.rounding import rounded
+from eddycast.service.records import DeadLetter, Float64, Int64
 
 Headers = list[tuple[str, bytes]]
 #: Maximum bytes of a key or value in a dead letter, and of its headers.

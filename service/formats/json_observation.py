@@ -28,9 +28,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from service.humanize import span
-from service.records import LARGEST, LAST_TIMESTAMP
-from service.settings.groups import TimeSettings
+from eddycast.service.humanize import span
+from eddycast.service.records import LARGEST, LAST_TIMESTAMP
+from eddycast.service.settings.groups import TimeSettings
 
 #: Maximum bytes of a key, because it is kept in memory as long as its stream, and of a value.
 KEY_LIMIT_BYTES = 1024

@@ -5,8 +5,8 @@ the stream's name, the time, and one or more values). `docs/data.md` lists every
 is refused, and the options that settle the rest.
 """
 
-from service.history.history import History, is_missing, stream_history
-from service.history.options import ReadOptions
-from service.history.reader import read_for_bundle, read_history
+from eddycast.service.history.history import History, is_missing, stream_history
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.reader import read_for_bundle, read_history
 
 __all__ = ["History", "ReadOptions", "is_missing", "read_for_bundle", "read_history", "stream_history"]

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from service.history.missing_codes import find_codes
-from service.history.numbers import codes
-from service.history.options import ReadOptions
-from service.humanize import many
-from service.processing.missing_codes import Codes
-from service.records import Float64, Int64
+from eddycast.service.history.missing_codes import find_codes
+from eddycast.service.history.numbers import codes
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.humanize import many
+from eddycast.service.processing.missing_codes import Codes
+from eddycast.service.records import Float64, Int64
 
 _Name = TypeVar("_Name")
 Readings = tuple[Int64, Float64]

@@ -1,19 +1,19 @@
 """Detection of the time column, and of columns that are no measurement. Imports polars; use it through
-`service.history`."""
+`eddycast.service.history`."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 
-from service.errors import DataError
-from service.history import words
-from service.history.dates import MS_PER_DAY
-from service.history.epochs import are_figures
-from service.history.numbers import blank_missing
-from service.history.options import ReadOptions
-from service.history.times import read_times
-from service.records import Float64, Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history import words
+from eddycast.service.history.dates import MS_PER_DAY
+from eddycast.service.history.epochs import are_figures
+from eddycast.service.history.numbers import blank_missing
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.times import read_times
+from eddycast.service.records import Float64, Int64
 
 #: Number of cells from which the kind of a column is detected.
 _HEAD = 50

@@ -1,4 +1,4 @@
-"""A CSV as a table of text cells. Imports polars; use it through `service.history`."""
+"""A CSV as a table of text cells. Imports polars; use it through `eddycast.service.history`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import polars as pl
 
-from service.errors import DataError
-from service.history.csv_shape import HEAD_LINES, Shape, find_shape
-from service.history.forms import looks_like_time
-from service.history.options import ReadOptions
-from service.history.remarks import Table
-from service.history.text import read_text
-from service.humanize import many
+from eddycast.service.errors import DataError
+from eddycast.service.history.csv_shape import HEAD_LINES, Shape, find_shape
+from eddycast.service.history.forms import looks_like_time
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.remarks import Table
+from eddycast.service.history.text import read_text
+from eddycast.service.humanize import many
 
 _NUMBERED = "numbered"
 _SPACES = re.compile(rb"[ \t]+")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from service.errors import DataError
-from service.history.history import Mask
-from service.history.month_names import MONTHS
-from service.records import Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history.history import Mask
+from eddycast.service.history.month_names import MONTHS
+from eddycast.service.records import Int64
 
 MS_PER_DAY = 86_400_000
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from service.errors import DataError
-from service.history.dates import MS_PER_DAY, Reading, read_dates
-from service.history.history import Mask
-from service.records import LAST_TIMESTAMP, Float64, Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history.dates import MS_PER_DAY, Reading, read_dates
+from eddycast.service.history.history import Mask
+from eddycast.service.records import LAST_TIMESTAMP, Float64, Int64
 
 _FIGURES = r"^-?\d+([.,]\d+)?([eE][+-]?\d+)?$"
 #: Units of epochs by the magnitude of the number.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.processing.missing_codes import Codes
-from service.records import Float64, Int64
+from eddycast.service.processing.missing_codes import Codes
+from eddycast.service.records import Float64, Int64
 
 Mask = NDArray[np.bool_]
 

@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from service.errors import DataError
-from service.history import words
-from service.history.dates import MS_PER_DAY
-from service.history.numbers import Numbers
-from service.records import Float64, Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history import words
+from eddycast.service.history.dates import MS_PER_DAY
+from eddycast.service.history.numbers import Numbers
+from eddycast.service.records import Float64, Int64
 
 #: Maximum share of readings that may be dropped because their stamp is repeated.
 LOST = 0.01

@@ -1,6 +1,6 @@
 """JSON as a table: one object per line (records of the input topic, output of `replay`), or one array of objects.
 
-Imports polars; use it through `service.history`.
+Imports polars; use it through `eddycast.service.history`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 import polars as pl
 
-from service.errors import DataError
-from service.history.options import ReadOptions
-from service.history.remarks import Table
-from service.history.text import read_text
+from eddycast.service.errors import DataError
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.remarks import Table
+from eddycast.service.history.text import read_text
 
 #: Column of the key that a console consumer prints before the record, and kcat's field around the record.
 KEY, _ENVELOPE = "key", "payload"

@@ -1,5 +1,5 @@
 """Detection of a table's layout: columns that identify streams, columns of values, and the rest. Imports polars;
-use it through `service.history`."""
+use it through `eddycast.service.history`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from service.errors import DataError
-from service.history import words
-from service.history.columns import is_clock, is_counter, is_part_of_time, require
-from service.history.identity import LOST, Identity
-from service.history.numbers import Numbers
-from service.history.options import ReadOptions
-from service.records import Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history import words
+from eddycast.service.history.columns import is_clock, is_counter, is_part_of_time, require
+from eddycast.service.history.identity import LOST, Identity
+from eddycast.service.history.numbers import Numbers
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.records import Int64
 
 #: Names of a column that identifies the streams of a table with one column of values, even if no stamp repeats.
 _STREAM = ("stream", "series", "sensor", "device", "meter", "station", "item", "unique", "tag", "key", "id", "name")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.records import Float64
+from eddycast.service.records import Float64
 
 #: Numbers that loggers and archives write for a missing value; the last three are from NetCDF and GRIB.
 CODES = (

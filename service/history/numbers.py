@@ -1,5 +1,5 @@
 """Cells of a table as numbers; the decimal mark is detected column by column. Imports polars; use it through
-`service.history`."""
+`eddycast.service.history`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from service.errors import DataError
-from service.history.forms import MISSING
-from service.history.history import Mask
-from service.records import LARGEST, Float64
+from eddycast.service.errors import DataError
+from eddycast.service.history.forms import MISSING
+from eddycast.service.history.history import Mask
+from eddycast.service.records import LARGEST, Float64
 
 _SIGN, _POWER = r"^[-+]?", r"([eE][-+]?\d+)?$"
 _GROUPS = {",": r"\d{1,3}(,\d{3})+(\.\d+)?", ".": r"\d{1,3}(\.\d{3})+(,\d+)?"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from service.errors import DataError
-from service.options import Option
-from service.processing.missing_codes import Codes
+from eddycast.service.errors import DataError
+from eddycast.service.options import Option
+from eddycast.service.processing.missing_codes import Codes
 
 DUPLICATES = ("first", "last")
 
@@ -18,7 +18,7 @@ class ReadOptions:
     contradiction.
 
     `codes`, which no command line sets, lists for each channel the numbers that stand for a missing value in place of
-    those that would be found (`service.history.missing_codes`).
+    those that would be found (`eddycast.service.history.missing_codes`).
     """
 
     time_column: Annotated[str | None, Option("Read time stamps from this column; several: year,month,day,hour.")] = (

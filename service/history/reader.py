@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.errors import DataError
-from service.history.history import History
-from service.history.options import ReadOptions
-from service.humanize import many
+from eddycast.service.errors import DataError
+from eddycast.service.history.history import History
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.humanize import many
 
 if TYPE_CHECKING:
-    from service.bundle import Manifest
+    from eddycast.service.bundle import Manifest
 
 SAMPLE = "sample:"
 DEFAULTS = ReadOptions()
@@ -21,15 +21,15 @@ DEFAULTS = ReadOptions()
 
 def read_history(source: str | Path | Sequence[str | Path], options: ReadOptions = DEFAULTS) -> History:
     """Read files, folders or globs of CSV, JSON lines or Parquet, or `sample:NAME` (real data that pip installs; see
-    `service.history.samples`).
+    `eddycast.service.history.samples`).
 
     Raises DataError naming the column, the row and the remedy.
     """
     several = source if isinstance(source, (list, tuple)) else [source]
     sources = [str(each) for each in several]
     try:
-        from service.history import samples
-        from service.history.sources import read_sources
+        from eddycast.service.history import samples
+        from eddycast.service.history.sources import read_sources
     except ImportError as error:
         raise DataError(
             "reading history needs polars, which is not installed", "pip install 'eddycast[data]'"

@@ -1,5 +1,5 @@
 """Notes on the cells of a table, and errors for cells that are refused. Imports polars; use it through
-`service.history`."""
+`eddycast.service.history`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from service.errors import DataError
-from service.history.history import Mask
-from service.history.numbers import Numbers
-from service.history.options import ReadOptions
-from service.humanize import many
-from service.records import Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history.history import Mask
+from eddycast.service.history.numbers import Numbers
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.humanize import many
+from eddycast.service.records import Int64
 
 #: Maximum share of cells with figures that are not valid numbers.
 _UNREAD_SHARE = 0.01

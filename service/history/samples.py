@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from service.errors import DataError
-from service.history.csv_table import read_csv
-from service.history.history import History
-from service.history.options import ReadOptions
-from service.history.tables import read_table
-from service.records import Float64, Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history.csv_table import read_csv
+from eddycast.service.history.history import History
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.tables import read_table
+from eddycast.service.records import Float64, Int64
 
 HALF_HOUR_MS = 30 * 60_000
 WEEK_MS = 7 * 24 * 3_600_000

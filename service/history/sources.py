@@ -1,4 +1,4 @@
-"""Files, folders and globs as one history. Imports polars; call `service.history.read_history`."""
+"""Files, folders and globs as one history. Imports polars; call `eddycast.service.history.read_history`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import polars as pl
 
-from service.errors import DataError
-from service.history.clearing import merged
-from service.history.csv_table import read_csv
-from service.history.history import History
-from service.history.json_lines import looks_like_json, read_json, without_forecasts
-from service.history.options import ReadOptions
-from service.history.remarks import Table
-from service.history.tables import read_table
-from service.humanize import many
+from eddycast.service.errors import DataError
+from eddycast.service.history.clearing import merged
+from eddycast.service.history.csv_table import read_csv
+from eddycast.service.history.history import History
+from eddycast.service.history.json_lines import looks_like_json, read_json, without_forecasts
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.remarks import Table
+from eddycast.service.history.tables import read_table
+from eddycast.service.humanize import many
 
 _PARQUET = (".parquet", ".pq")
 _JSON = (".jsonl", ".ndjson", ".json")

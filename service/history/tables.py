@@ -1,6 +1,6 @@
 """Conversion of a table to streams: times and numbers are parsed, rows are sorted by stream, each decision is noted.
 
-Imports polars; call `service.history.read_history`.
+Imports polars; call `eddycast.service.history.read_history`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from service.errors import DataError
-from service.history.clearing import Readings, without_codes
-from service.history.columns import find_time, time_cells
-from service.history.history import History, stream_history
-from service.history.layout import Layout, find_layout
-from service.history.numbers import Numbers, decimal_marks, numbers
-from service.history.options import ReadOptions
-from service.history.remarks import Cells, Table, cell_notes, check_asked, row_notes
-from service.history.times import localise, read_times
-from service.humanize import many
-from service.processing.missing_codes import Codes
-from service.records import Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history.clearing import Readings, without_codes
+from eddycast.service.history.columns import find_time, time_cells
+from eddycast.service.history.history import History, stream_history
+from eddycast.service.history.layout import Layout, find_layout
+from eddycast.service.history.numbers import Numbers, decimal_marks, numbers
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.remarks import Cells, Table, cell_notes, check_asked, row_notes
+from eddycast.service.history.times import localise, read_times
+from eddycast.service.humanize import many
+from eddycast.service.processing.missing_codes import Codes
+from eddycast.service.records import Int64
 
 
 def read_table(table: Table, options: ReadOptions) -> History:

@@ -9,8 +9,8 @@ import lzma
 import zlib
 from pathlib import Path
 
-from service.errors import DataError
-from service.humanize import many
+from eddycast.service.errors import DataError
+from eddycast.service.humanize import many
 
 _PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
 _MARKS = (

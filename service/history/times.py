@@ -1,4 +1,5 @@
-"""Parsing of the time column (text, figures or typed) to ms UTC. Imports polars; use it through `service.history`.
+"""Parsing of the time column (text, figures or typed) to ms UTC. Imports polars; use it through
+`eddycast.service.history`.
 
 All rows of a column are read in the same format. Where several formats fit (day or month first), the one that gives a
 regular series is used; if none is clearly more regular than the others, the column is refused.
@@ -13,14 +14,14 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from service.errors import DataError
-from service.history.dates import Reading, read_dates, settle
-from service.history.epochs import are_figures, read_figures
-from service.history.history import Mask
-from service.history.numbers import blank_missing
-from service.history.options import ReadOptions
-from service.humanize import many
-from service.records import Int64
+from eddycast.service.errors import DataError
+from eddycast.service.history.dates import Reading, read_dates, settle
+from eddycast.service.history.epochs import are_figures, read_figures
+from eddycast.service.history.history import Mask
+from eddycast.service.history.numbers import blank_missing
+from eddycast.service.history.options import ReadOptions
+from eddycast.service.humanize import many
+from eddycast.service.records import Int64
 
 _CLOCKED = r"(?i)(:\d\d(?:[.,]\d+)?|T\d{4,6}(?:[.,]\d+)?|\d [ap]m)"
 _ZONE = (

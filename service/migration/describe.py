@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.broker.port import Broker
-from service.bundle import Manifest
-from service.errors import StateError
-from service.migration.export import no_changelog
-from service.migration.snapshot import Snapshot, snapshots
-from service.settings.settings import Settings
-from service.state.adoption import Adoption
-from service.state.changelog import RowCodec
-from service.state.model_record import initial_record
+from eddycast.service.broker.port import Broker
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import StateError
+from eddycast.service.migration.export import no_changelog
+from eddycast.service.migration.snapshot import Snapshot, snapshots
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.adoption import Adoption
+from eddycast.service.state.changelog import RowCodec
+from eddycast.service.state.model_record import initial_record
 
 #: Maximum number of names compared with a misspelt one, because comparing is slow.
 _COMPARED = 20_000

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from service.broker.port import Admin, Broker
-from service.bundle import Manifest
-from service.errors import StateError
-from service.formats.json_observation import Unreadable, check_key
-from service.migration.describe import unknown_stream
-from service.migration.export import agreeing, no_changelog
-from service.migration.placement import home_of
-from service.migration.snapshot import snapshots
-from service.settings.settings import Settings
-from service.state.changelog import MARKER_KEY, Marker, RowCodec
+from eddycast.service.broker.port import Admin, Broker
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import StateError
+from eddycast.service.formats.json_observation import Unreadable, check_key
+from eddycast.service.migration.describe import unknown_stream
+from eddycast.service.migration.export import agreeing, no_changelog
+from eddycast.service.migration.placement import home_of
+from eddycast.service.migration.snapshot import snapshots
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.changelog import MARKER_KEY, Marker, RowCodec
 
 #: Changelog records by partition: key and value, None = tombstone.
 Edits = Mapping[int, Sequence[tuple[bytes, bytes | None]]]

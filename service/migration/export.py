@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from service.broker.port import Admin, Broker
-from service.bundle import CONTRACT, Manifest
-from service.errors import StateError, TopicMissing
-from service.migration.snapshot import snapshots
-from service.records import ROW_PREFIX, Int64
-from service.settings.settings import Settings
-from service.state.adoption import Adoption, adopt_tensors, check_grid
-from service.state.changelog import RowCodec, Rows
-from service.state.model_record import ModelRecord, initial_record
-from service.state.stream_time import Clock
+from eddycast.service.broker.port import Admin, Broker
+from eddycast.service.bundle import CONTRACT, Manifest
+from eddycast.service.errors import StateError, TopicMissing
+from eddycast.service.migration.snapshot import snapshots
+from eddycast.service.records import ROW_PREFIX, Int64
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.adoption import Adoption, adopt_tensors, check_grid
+from eddycast.service.state.changelog import RowCodec, Rows
+from eddycast.service.state.model_record import ModelRecord, initial_record
+from eddycast.service.state.stream_time import Clock
 
 #: How long the group's offsets may lag behind the changelog, because the broker stores them a little later, and how
 #: often they are checked, s.

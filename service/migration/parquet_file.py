@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 from pydantic import ValidationError
 
-from service.bundle import Manifest
-from service.errors import DataError, StateError
-from service.migration.export import Exported, Header
-from service.records import ROW_PREFIX
-from service.sealing.parts import CORE
-from service.state.adoption import other_meaning
-from service.state.changelog import RowCodec
-from service.state.model_record import ModelRecord, initial_record, kept_parts
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import DataError, StateError
+from eddycast.service.migration.export import Exported, Header
+from eddycast.service.records import ROW_PREFIX
+from eddycast.service.sealing.parts import CORE
+from eddycast.service.state.adoption import other_meaning
+from eddycast.service.state.changelog import RowCodec
+from eddycast.service.state.model_record import ModelRecord, initial_record, kept_parts
 
 #: Key of the `Header` in the file's metadata.
 KEY = "eddycast.state"

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from service.broker.kafka.partitioning import PARTITIONERS
-from service.errors import StateError
-from service.records import Int64
+from eddycast.service.broker.kafka.partitioning import PARTITIONERS
+from eddycast.service.errors import StateError
+from eddycast.service.records import Int64
 
 
 class Homes:

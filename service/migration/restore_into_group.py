@@ -19,18 +19,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.broker.port import Admin, Broker, Producer
-from service.bundle import Manifest
-from service.delivery.topics import prepare_topics
-from service.errors import BrokerError, StateError
-from service.migration.export import Exported
-from service.migration.placement import Homes, find_homes
-from service.migration.start_offsets import Begin, check_not_gone_on, check_nothing_waits, find_starts
-from service.records import Int64
-from service.settings.settings import Settings
-from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
-from service.state.model_record import ModelRecord, initial_record
-from service.state.stream_time import Clock
+from eddycast.service.broker.port import Admin, Broker, Producer
+from eddycast.service.bundle import Manifest
+from eddycast.service.delivery.topics import prepare_topics
+from eddycast.service.errors import BrokerError, StateError
+from eddycast.service.migration.export import Exported
+from eddycast.service.migration.placement import Homes, find_homes
+from eddycast.service.migration.start_offsets import Begin, check_not_gone_on, check_nothing_waits, find_starts
+from eddycast.service.records import Int64
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from eddycast.service.state.model_record import ModelRecord, initial_record
+from eddycast.service.state.stream_time import Clock
 
 #: Approximate bytes of rows in one transaction.
 _TRANSACTION_BYTES = 4 << 20

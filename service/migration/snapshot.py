@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.broker.port import Reader
-from service.errors import BrokerUnavailable, StateError
-from service.records import PartitionBatch
-from service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, is_stream
-from service.state.unreadable import check_readable
+from eddycast.service.broker.port import Reader
+from eddycast.service.errors import BrokerUnavailable, StateError
+from eddycast.service.records import PartitionBatch
+from eddycast.service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, is_stream
+from eddycast.service.state.unreadable import check_readable
 
 #: Maximum records of a poll, and its timeout, s.
 _RECORDS, _POLL_S = 20_000, 0.5

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from service.broker.port import Admin, Reader
-from service.errors import StateError
-from service.migration.export import Header
-from service.migration.placement import Homes
+from eddycast.service.broker.port import Admin, Reader
+from eddycast.service.errors import StateError
+from eddycast.service.migration.export import Header
+from eddycast.service.migration.placement import Homes
 
 #: `export` = where the export ends, or the first record in partitions that it does not contain.
 Begin = Literal["export", "earliest", "latest"]

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import FORECAST, GOLDEN, GOLDEN_TOLERANCE, STEP
-from service.errors import BundleError
-from service.model.runtime import Runtime, StepResult
+from eddycast.service.bundle import FORECAST, GOLDEN, GOLDEN_TOLERANCE, STEP
+from eddycast.service.errors import BundleError
+from eddycast.service.model.runtime import Runtime, StepResult
 
 Array = NDArray[Any]
 #: Scores in the unit of the values. `pit` is a probability; `covered_80` follows from one_step and may flip on a tie.

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from service.bundle import FILE_LIMIT, Manifest
-from service.errors import BundleError
+from eddycast.service.bundle import FILE_LIMIT, Manifest
+from eddycast.service.errors import BundleError
 
 Array = NDArray[Any]
 #: Maximum length of the sequence and number of rows.

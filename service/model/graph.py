@@ -14,9 +14,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from service.bundle import GOLDEN, Manifest
-from service.errors import BundleError
-from service.model.limits import MOST_WORK, check_operators, cost_of
+from eddycast.service.bundle import GOLDEN, Manifest
+from eddycast.service.errors import BundleError
+from eddycast.service.model.limits import MOST_WORK, check_operators, cost_of
 
 DOMAINS = ("", "ai.onnx")
 _FLOATS = ("float32", "float64")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import onnx
 
-from service.errors import BundleError
-from service.model.shapes import Shape, Sized, UnknownShape, sized
+from eddycast.service.errors import BundleError
+from eddycast.service.model.shapes import Shape, Sized, UnknownShape, sized
 
 #: Operators of the built-in families; a test compares the list with the exporter's output.
 EMITTED = frozenset([

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import onnxruntime
 
-from service.bundle import FORECAST, GOLDEN, STEP
-from service.errors import BundleError
-from service.model import golden, graph
-from service.model.golden_file import read_golden
-from service.model.manifest_file import read_bundle
-from service.model.runtime import Runtime
-from service.sealing.trust import Trust
+from eddycast.service.bundle import FORECAST, GOLDEN, STEP
+from eddycast.service.errors import BundleError
+from eddycast.service.model import golden, graph
+from eddycast.service.model.golden_file import read_golden
+from eddycast.service.model.manifest_file import read_bundle
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.sealing.trust import Trust
 
 
 def load_runtime(

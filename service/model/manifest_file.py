@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from service.bundle import CONTRACT, FILE_LIMIT, FORECAST, GOLDEN, MANIFEST, MANIFEST_LIMIT, STEP, Manifest
-from service.errors import BundleError
-from service.sealing.bundle_files import read_file
-from service.sealing.trust import Trust
+from eddycast.service.bundle import CONTRACT, FILE_LIMIT, FORECAST, GOLDEN, MANIFEST, MANIFEST_LIMIT, STEP, Manifest
+from eddycast.service.errors import BundleError
+from eddycast.service.sealing.bundle_files import read_file
+from eddycast.service.sealing.trust import Trust
 
 #: Fields of a training record that contain durations.
 _DURATIONS = ("seconds", "choice")
@@ -77,7 +77,7 @@ def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict
         )
     content = read_file(path, MANIFEST_LIMIT)
     if trust.keys:
-        from service.sealing.signing import verify  # imports cryptography, seldom needed
+        from eddycast.service.sealing.signing import verify  # imports cryptography, seldom needed
 
         verify(path, content, trust.keys)
     manifest = _parsed(path, content)

@@ -15,9 +15,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.bundle import Manifest
-from service.model.watchdog import Call, call, guarded_call
-from service.records import Float64, Int64
+from eddycast.service.bundle import Manifest
+from eddycast.service.model.watchdog import Call, call, guarded_call
+from eddycast.service.records import Float64, Int64
 
 Tensor = NDArray[Any]
 TensorState = dict[str, Tensor]

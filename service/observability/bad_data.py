@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.observability.log import get_log
-from service.observability.throttle import Throttle
-from service.processing.alignment import Verdict
-from service.records import DeadLetter, Observations
+from eddycast.service.observability.log import get_log
+from eddycast.service.observability.throttle import Throttle
+from eddycast.service.processing.alignment import Verdict
+from eddycast.service.records import DeadLetter, Observations
 
 #: Minimum time between two lines of one kind, s.
 EVERY_S = 60.0

@@ -19,9 +19,9 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from service.errors import AddressInUse
-from service.observability.health import Health
-from service.observability.log import get_log
+from eddycast.service.errors import AddressInUse
+from eddycast.service.observability.health import Health
+from eddycast.service.observability.log import get_log
 
 #: Maximum number of connections, and seconds that each may last.
 CONNECTIONS, SECONDS = 32, 10.0

@@ -43,8 +43,7 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    for name in ("eddycast", "service"):
-        logging.getLogger(name).setLevel(level.upper())
+    logging.getLogger("eddycast").setLevel(level.upper())
     # kafka-python logs every failed attempt; `delivery` logs outages itself, every few seconds.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     structlog.configure(

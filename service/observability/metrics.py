@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from service.observability.histogram import Distribution
+from eddycast.service.observability.histogram import Distribution
 
 METRIC_PREFIX = "eddycast_"
 #: Stages of a record's path, in order; values of the label `stage`.

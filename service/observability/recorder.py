@@ -11,11 +11,11 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from service.bundle import REQUIRED_QUANTILES, Manifest
-from service.observability.metrics import ANOMALOUS, Metrics
-from service.processing.alignment import Verdict
-from service.processing.engine import Forecasts
-from service.records import DeadLetter, Float64, Int64
+from eddycast.service.bundle import REQUIRED_QUANTILES, Manifest
+from eddycast.service.observability.metrics import ANOMALOUS, Metrics
+from eddycast.service.processing.alignment import Verdict
+from eddycast.service.processing.engine import Forecasts
+from eddycast.service.records import DeadLetter, Float64, Int64
 
 #: Scores without a unit: fractions and probabilities.
 UNITLESS = frozenset({"covered_80", "pit"})

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import Observations, Tombstones
-from service.state.arena import Arena
+from eddycast.service.records import Observations, Tombstones
+from eddycast.service.state.arena import Arena
 
 Bool = NDArray[np.bool_]
 

@@ -30,7 +30,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import ROW_PREFIX, Float64, Int64
+from eddycast.service.records import ROW_PREFIX, Float64, Int64
 
 
 class Verdict(IntEnum):

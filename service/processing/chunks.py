@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.processing.demand import StepEstimator, split_by_cost
-from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones, next_offset
+from eddycast.service.processing.demand import StepEstimator, split_by_cost
+from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones, next_offset
 
 #: Callable (partition, timestamps [n]) -> cut counts [n]; implemented by `Eviction.cuts`.
 Cuts = Callable[[int, Int64], Int64]

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.records import Int64, Observations
-from service.state.arena import Arena
+from eddycast.service.records import Int64, Observations
+from eddycast.service.state.arena import Arena
 
 #: Number of rows that cost as much as the call itself.
 ROWS_PER_CALL = 64

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.runtime import Runtime, TensorState
-from service.processing import waves
-from service.processing.alignment import align
-from service.records import Float64, Int64, Observations
-from service.state.arena import Arena
+from eddycast.service.model.runtime import Runtime, TensorState
+from eddycast.service.processing import waves
+from eddycast.service.processing.alignment import align
+from eddycast.service.records import Float64, Int64, Observations
+from eddycast.service.state.arena import Arena
 
 Bool = NDArray[np.bool_]
 Tensor = NDArray[Any]

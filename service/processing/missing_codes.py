@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from service.records import Float64, Observations
+from eddycast.service.records import Float64, Observations
 
 Codes = tuple[tuple[float, ...], ...]  # one tuple per channel
 

@@ -9,10 +9,10 @@ from operator import attrgetter
 
 import numpy as np
 
-from service.formats.json_encoder import LETTER_BYTES, Encoder, Headers, dead_letter
-from service.processing.alignment import Verdict
-from service.processing.engine import Forecasts
-from service.records import DeadLetter, Int64, Observations, PartitionBatch
+from eddycast.service.formats.json_encoder import LETTER_BYTES, Encoder, Headers, dead_letter
+from eddycast.service.processing.alignment import Verdict
+from eddycast.service.processing.engine import Forecasts
+from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.formats.json_decoder import Decoder, tombstones
-from service.formats.json_encoder import Encoder
-from service.humanize import many
-from service.model.runtime import Runtime
-from service.processing.admission import Admission
-from service.processing.chunks import Decoded, cut_into_chunks, select
-from service.processing.demand import StepEstimator, cost
-from service.processing.engine import Engine, Forecasts, Stage
-from service.processing.missing_codes import MissingCodes
-from service.processing.outputs import (
+from eddycast.service.formats.json_decoder import Decoder, tombstones
+from eddycast.service.formats.json_encoder import Encoder
+from eddycast.service.humanize import many
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.processing.admission import Admission
+from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
+from eddycast.service.processing.demand import StepEstimator, cost
+from eddycast.service.processing.engine import Engine, Forecasts, Stage
+from eddycast.service.processing.missing_codes import MissingCodes
+from eddycast.service.processing.outputs import (
     Output,
     OutputLimits,
     PartitionForecasts,
@@ -33,9 +33,9 @@ from service.processing.outputs import (
     letters_at,
     split_oversized,
 )
-from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
-from service.settings.settings import Settings
-from service.state.store import Store
+from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.store import Store
 
 _FAILED = "processing failed repeatedly, also when the record was alone in its batch"
 

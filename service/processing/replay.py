@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.model.runtime import Runtime
-from service.processing.engine import Bool, Engine, Forecasts
-from service.records import Float64, Int64, Observations
-from service.state.arena import Arena
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.processing.engine import Bool, Engine, Forecasts
+from eddycast.service.records import Float64, Int64, Observations
+from eddycast.service.state.arena import Arena
 
 #: Approximate maximum size of the multi-step forecasts of one chunk, bytes.
 CHUNK_BYTES = 1 << 25

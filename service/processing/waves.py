@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.records import Int64
+from eddycast.service.records import Int64
 
 
 def cut(ids: Int64) -> list[Int64]:

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from service.errors import BundleError
+from eddycast.service.errors import BundleError
 
 
 def read_file(path: Path, limit: int) -> bytes:

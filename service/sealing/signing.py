@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from service.errors import BundleError, SettingsError
-from service.sealing.bundle_files import read_file
+from eddycast.service.errors import BundleError, SettingsError
+from eddycast.service.sealing.bundle_files import read_file
 
 SIGNATURE: Final = "signature.json"
 _LIMIT = 4_096

@@ -1,6 +1,7 @@
 """The groups of settings: names with units, defaults, meanings, and the checks within a group.
 
-A room is handed the groups that it needs, as they are. `service.settings.load` combines the groups and reads them.
+A room is handed the groups that it needs, as they are. `eddycast.service.settings.load` combines the groups and reads
+them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from service.sealing.bundle_limits import LONGEST_GAP
-from service.sealing.trust import Trust
+from eddycast.service.sealing.bundle_limits import LONGEST_GAP
+from eddycast.service.sealing.trust import Trust
 
 
 def require(condition: bool, message: str) -> None:

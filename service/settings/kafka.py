@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from service.settings.groups import Group, require
-from service.settings.security import SecuritySettings
+from eddycast.service.settings.groups import Group, require
+from eddycast.service.settings.security import SecuritySettings
 
 #: The broker waits this long for new records before it answers a fetch with none.
 FETCH_WAIT_MS = 500

@@ -26,10 +26,10 @@ from pydantic import ValidationError
 from pydantic_settings import CliSettingsSource, EnvSettingsSource, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as Unreadable
 
-from service.errors import SettingsError
-from service.settings.injected import is_injected
-from service.settings.security import SECRETS
-from service.settings.settings import PREFIX, Settings, every_setting
+from eddycast.service.errors import SettingsError
+from eddycast.service.settings.injected import is_injected
+from eddycast.service.settings.security import SECRETS
+from eddycast.service.settings.settings import PREFIX, Settings, every_setting
 
 CONFIG = "EDDYCAST_CONFIG"
 #: The word that pydantic-settings reads as "no value". It cannot be typed, so that a directory may be named null.

@@ -1,6 +1,6 @@
 """Settings for TLS and logins, the checks that they are consistent, and the risks that they leave.
 
-The files named here are read by `service.broker.kafka.credentials`.
+The files named here are read by `eddycast.service.broker.kafka.credentials`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from service.settings.groups import Group, require
+from eddycast.service.settings.groups import Group, require
 
 _PASSWORD = ("sasl_username", "sasl_password", "sasl_password_file")
 _CLIENT_CREDENTIALS = (

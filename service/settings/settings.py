@@ -1,4 +1,4 @@
-"""All settings in one frozen object, as a program is handed them; `service.settings.load` reads them."""
+"""All settings in one frozen object, as a program is handed them; `eddycast.service.settings.load` reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from service.settings.groups import (
+from eddycast.service.settings.groups import (
     PLACES,
     BundleSettings,
     CommitSettings,
@@ -24,7 +24,7 @@ from service.settings.groups import (
     TopicSettings,
     require,
 )
-from service.settings.kafka import KafkaSettings
+from eddycast.service.settings.kafka import KafkaSettings
 
 PREFIX = "EDDYCAST_"
 #: Fraction of shutdown_timeout_s reserved for leaving the group and closing.

@@ -22,9 +22,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import StateError
-from service.sealing.parts import CORE
-from service.state.model_record import ModelRecord, Recorded, kept_parts, successor
+from eddycast.service.errors import StateError
+from eddycast.service.sealing.parts import CORE
+from eddycast.service.state.model_record import ModelRecord, Recorded, kept_parts, successor
 
 Generations = NDArray[np.uint32]
 _OWN_GROUP = "give this bundle a group and a changelog of its own"

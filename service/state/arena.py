@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import ROW_PREFIX, Int64
-from service.state.mmap_array import MmapArray
-from service.state.stream_index import KEY_BYTES, SLOT_BYTES, StreamIndex
+from eddycast.service.records import ROW_PREFIX, Int64
+from eddycast.service.state.mmap_array import MmapArray
+from eddycast.service.state.stream_index import KEY_BYTES, SLOT_BYTES, StreamIndex
 
 
 class Spec(Protocol):

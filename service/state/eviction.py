@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import Int64, PartitionBatch
-from service.state.journal import Journal
-from service.state.partition_rows import RowsByPartition
-from service.state.stream_time import Clock, advance, with_record_time
+from eddycast.service.records import Int64, PartitionBatch
+from eddycast.service.state.journal import Journal
+from eddycast.service.state.partition_rows import RowsByPartition
+from eddycast.service.state.stream_time import Clock, advance, with_record_time
 
 #: Sweeps per time to live.
 _SWEEPS = 8

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import Int64
-from service.state.arena import Arena
-from service.state.partition_rows import PartitionRows, RowsByPartition, Touched
+from eddycast.service.records import Int64
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.partition_rows import PartitionRows, RowsByPartition, Touched
 
 Bool = NDArray[np.bool_]
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.bundle import Manifest, TensorSpec
+from eddycast.service.bundle import Manifest, TensorSpec
 
 
 class _Frozen(BaseModel):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import Int64
-from service.state.adoption import Adopted
-from service.state.stream_time import Clock
+from eddycast.service.records import Int64
+from eddycast.service.state.adoption import Adopted
+from eddycast.service.state.stream_time import Clock
 
 _NEVER = Clock()
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from service.bundle import Manifest
-from service.state.adoption import Adopted, Adoption
-from service.state.arena import Arena
-from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
-from service.state.eviction import Eviction
-from service.state.journal import Journal
-from service.state.model_record import initial_record
-from service.state.partition_rows import PartitionRows
-from service.state.stream_time import Clock
+from eddycast.service.bundle import Manifest
+from eddycast.service.state.adoption import Adopted, Adoption
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from eddycast.service.state.eviction import Eviction
+from eddycast.service.state.journal import Journal
+from eddycast.service.state.model_record import initial_record
+from eddycast.service.state.partition_rows import PartitionRows
+from eddycast.service.state.stream_time import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from service.records import Int64
+from eddycast.service.records import Int64
 
 #: Allocated bytes of one slot number, and of one stream name beyond its length (header and rounding).
 SLOT_BYTES, KEY_BYTES = 32, 48

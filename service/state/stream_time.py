@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.records import LAST_TIMESTAMP, Int64, PartitionBatch
+from eddycast.service.records import LAST_TIMESTAMP, Int64, PartitionBatch
 
 #: Maximum trust: so many contradictions in a row are always enough.
 FULL = 1_000

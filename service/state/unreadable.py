@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from service.bundle import CONTRACT
-from service.errors import StateError
-from service.records import PartitionBatch
-from service.state.record_head import HEAD, MARK, contract_of, layout_in
+from eddycast.service.bundle import CONTRACT
+from eddycast.service.errors import StateError
+from eddycast.service.records import PartitionBatch
+from eddycast.service.state.record_head import HEAD, MARK, contract_of, layout_in
 
 _START_OVER = "start over with another changelog topic and group"
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from service.history import read_history
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.processing.replay import replay
-from service.records import Float64
+from eddycast.service.history import read_history
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.processing.replay import replay
+from eddycast.service.records import Float64
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.data.split import Split
+from eddycast.training.recipe import Recipe
 from tests.accuracy.bundles import trained
 from tests.accuracy.nab import Scored, best, probation
 from tests.accuracy.sets import DAY, HOUR
-from training.data.panel import Panel, make_panel
-from training.data.split import Split
-from training.recipe import Recipe
 
 Record = dict[str, Any]
 WANTED = (0.01, 0.001)

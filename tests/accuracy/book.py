@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.history import History
-from service.records import Float64
-from training.evaluation.protocols.book import EXAMPLES, KNOWN, LAGS, LEADS, ROWS
+from eddycast.service.history import History
+from eddycast.service.records import Float64
+from eddycast.training.evaluation.protocols.book import EXAMPLES, KNOWN, LAGS, LEADS, ROWS
 
 INTERVAL_MS = 60_000
 #: Train, validation, hold-out of a training on the examples alone: what follows them only chooses and judges.

@@ -12,11 +12,11 @@ from tempfile import mkdtemp
 
 import torch
 
-from service.bundle import MANIFEST
-from training.data.panel import Panel, fingerprint
-from training.data.split import Split
-from training.recipe import Recipe
-from training.train import fit_bundle
+from eddycast.service.bundle import MANIFEST
+from eddycast.training.data.panel import Panel, fingerprint
+from eddycast.training.data.split import Split
+from eddycast.training.recipe import Recipe
+from eddycast.training.train import fit_bundle
 
 ROOT = Path(__file__).parents[2]
 #: What decides how a bundle comes out, and what decides how it is judged.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from training.evaluation.protocols.gift import LENGTHS
-from training.fitting.families import AUTO, FAMILIES
-from training.models.seq2seq import SEQ2SEQ
+from eddycast.training.evaluation.protocols.gift import LENGTHS
+from eddycast.training.fitting.families import AUTO, FAMILIES
+from eddycast.training.models.seq2seq import SEQ2SEQ
 
 PARTS = (
     "ltsf-etth1", "ltsf-ettm1", "plain", "gift", "online", "rolling", "book", "unseen",

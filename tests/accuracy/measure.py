@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import backtest, score_tasks
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols import protocol_of
+from eddycast.training.evaluation.protocols.task import Task, TaskOptions
+from eddycast.training.evaluation.protocols.windows import rolling_tasks
+from eddycast.training.evaluation.report import results
+from eddycast.training.fitting.masking import holes
+from eddycast.training.recipe import Recipe
 from tests.accuracy.anomalies import alarms, nab
 from tests.accuracy.book import book_errors
 from tests.accuracy.bundles import JUDGES, TRAINS, digest, sources, trained
 from tests.accuracy.cases import UNSEEN, Case
 from tests.accuracy.sets import DAY, SETS, only, panel_of, training_rows, without
 from tests.bench.graphs import sweep
-from training.data.panel import Panel
-from training.data.split import Split
-from training.evaluation.backtest import backtest, score_tasks
-from training.evaluation.metrics import Figure
-from training.evaluation.protocols import protocol_of
-from training.evaluation.protocols.task import Task, TaskOptions
-from training.evaluation.protocols.windows import rolling_tasks
-from training.evaluation.report import results
-from training.fitting.masking import holes
-from training.recipe import Recipe
 
 BATCHES = (1, 64, 512)
 #: Steps since a stream's start: (first, last) of the origins that are judged together.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import Float64
+from eddycast.service.records import Float64
 
 FALSE = 0.11  # cost of a detection far from any window
 PROBATION, MOST_PROBATION = 0.15, 750  # a share of the rows, and at most so many

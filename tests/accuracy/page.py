@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols.gift import geometric_means
+from eddycast.training.evaluation.protocols.published import SEASONAL_NAIVE, Published
+from eddycast.training.evaluation.report import number, say
+from eddycast.training.evaluation.significance import Difference
 from tests.tools.pages import table
-from training.evaluation.metrics import Figure
-from training.evaluation.protocols.gift import geometric_means
-from training.evaluation.protocols.published import SEASONAL_NAIVE, Published
-from training.evaluation.report import number, say
-from training.evaluation.significance import Difference
 
 Record = dict[str, Any]
 Rows = Iterator[Sequence[str]]

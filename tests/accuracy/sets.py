@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from service.history import History, ReadOptions, read_history
-from training.data.panel import Panel, make_panel
-from training.evaluation.protocols.gift import LENGTHS, gift_grid, window_origins
+from eddycast.service.history import History, ReadOptions, read_history
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.evaluation.protocols.gift import LENGTHS, gift_grid, window_origins
 
 HOUR = 3_600_000
 DAY, WEEK = 24 * HOUR, 7 * 24 * HOUR

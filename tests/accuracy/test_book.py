@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eddycast.training.data.panel import make_panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import backtest
+from eddycast.training.evaluation.protocols.book import KNOWN
+from eddycast.training.recipe import Recipe
+from eddycast.training.train import fit_bundle
 from tests.accuracy.book import INTERVAL_MS, TRAIN_SPLIT, book_errors, book_history
-from training.data.panel import make_panel
-from training.data.split import Split
-from training.evaluation.backtest import backtest
-from training.evaluation.protocols.book import KNOWN
-from training.recipe import Recipe
-from training.train import fit_bundle
 
 RECIPE = Recipe("ar", 64, seasons_ms=(), lags=64, iterated=True)
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import backtest
+from eddycast.training.evaluation.report import results
 from tests.accuracy.__main__ import PAGE, main
 from tests.accuracy.anomalies import alarms
 from tests.accuracy.cases import PARTS, cases
 from tests.accuracy.measure import STARTS, _holes, _start, _unseen, key_of
 from tests.accuracy.page import NOT_YET, TABLES, render
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel
-from training.data.split import Split
-from training.evaluation.backtest import backtest
-from training.evaluation.report import results
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY

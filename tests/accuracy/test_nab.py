@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.records import Float64
+from eddycast.service.records import Float64
 from tests.accuracy.nab import Best, Scored, best, probation, raw_score
 
 ROWS = 4032  # of an artificial file; probation ends after 604

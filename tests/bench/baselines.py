@@ -18,8 +18,8 @@ import onnxruntime
 import orjson
 from kafka import KafkaConsumer, KafkaProducer
 
-from service.bundle import FORECAST, STEP, Manifest
-from service.model.manifest_file import read_manifest
+from eddycast.service.bundle import FORECAST, STEP, Manifest
+from eddycast.service.model.manifest_file import read_manifest
 from tests.bench.clock import Clock
 
 COMMIT_S = 0.1

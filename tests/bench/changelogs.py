@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from service.broker.kafka.broker import KafkaBroker
-from service.bundle import TensorSpec
-from service.records import ROW_PREFIX
-from service.settings.kafka import KafkaSettings
-from service.state.arena import Spec
-from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
-from service.state.model_record import KeptPart, ModelRecord
-from service.state.stream_time import Clock
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.bundle import TensorSpec
+from eddycast.service.records import ROW_PREFIX
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.state.arena import Spec
+from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from eddycast.service.state.model_record import KeptPart, ModelRecord
+from eddycast.service.state.stream_time import Clock
 
 PARTITIONS = 4
 COMMITTED = 1  # the offset that the markers name

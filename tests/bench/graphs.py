@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from service.model.loading import load_runtime
-from service.model.runtime import LANES, Runtime
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import LANES, Runtime
 
 BATCHES = tuple(1 << power for power in range(11))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 
 START_MS = 1_700_000_000_000 // 60_000 * 60_000
 PARTITIONS = 4

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import psutil
 
-from service.state.arena import Arena
+from eddycast.service.state.arena import Arena
 from tests.bench.specs import Spec, read_specs, row_bytes
 
 _CHUNK = 10_000

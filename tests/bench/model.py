@@ -10,10 +10,10 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.bundle import MANIFEST
+from eddycast.service.bundle import MANIFEST
 
 if TYPE_CHECKING:
-    from training.models import Forecaster
+    from eddycast.training.models import Forecaster
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build"
@@ -37,7 +37,7 @@ def _kept(build: Path, name: str) -> Path:
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     directory = build / "bench" / f"{name}-{content}"
     if not (directory / MANIFEST).is_file():
-        from training.export.onnx_export import Identity, export_bundle
+        from eddycast.training.export.onnx_export import Identity, export_bundle
 
         model = _models()[name]
         export_bundle(model, Identity(model.family), directory)
@@ -59,7 +59,7 @@ def _models() -> dict[str, Forecaster]:
     """The two, with weights drawn at random."""
     import torch
 
-    from training.models import LatentAutoregression, LinearAutoregression, Target
+    from eddycast.training.models import LatentAutoregression, LinearAutoregression, Target
 
     torch.manual_seed(1)
     plain = Target(INTERVAL_MS, HORIZON, QUANTILES, calibrated=False)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.bench.load import START_MS
 from tests.bench.plan import Plan
 from tests.bench.report import Result, show

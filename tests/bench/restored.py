@@ -16,15 +16,15 @@ from typing import Any, cast
 import numpy as np
 import psutil
 
-from service.broker.kafka.broker import KafkaBroker
-from service.broker.port import Consumer
-from service.delivery.partition import Partitions
-from service.delivery.restore import Restore
-from service.delivery.start_positions import StartPosition, StartPositions
-from service.settings.kafka import KafkaSettings
-from service.state.adoption import Adoption
-from service.state.arena import Arena
-from service.state.changelog import RowCodec
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.broker.port import Consumer
+from eddycast.service.delivery.partition import Partitions
+from eddycast.service.delivery.restore import Restore
+from eddycast.service.delivery.start_positions import StartPosition, StartPositions
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.state.adoption import Adoption
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.changelog import RowCodec
 from tests.bench.changelogs import COMMITTED, PARTITIONS, codec, model
 from tests.bench.specs import Spec, read_specs
 
@@ -91,7 +91,7 @@ def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[
 
 def main(address: str, topic: str, way: str, streams: str) -> None:
     """Run one; calm the collector as the service does."""
-    from service.app import _calm_collector
+    from eddycast.service.app import _calm_collector
 
     _calm_collector()
     print(json.dumps(restore(address, topic, way == "bulk", int(streams), read_specs(sys.stdin))))

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from service.app import Service
-from service.delivery.connect import kafka_broker
-from service.observability.log import configure_log
-from service.observability.metrics import METRIC_PREFIX, STAGES
-from service.settings.settings import Settings
-from service.state.changelog import MARKER_KEY
-from service.state.store import Changes, Store
+from eddycast.service.app import Service
+from eddycast.service.delivery.connect import kafka_broker
+from eddycast.service.observability.log import configure_log
+from eddycast.service.observability.metrics import METRIC_PREFIX, STAGES
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.changelog import MARKER_KEY
+from eddycast.service.state.store import Changes, Store
 from tests.bench.clock import Clock
 
 
@@ -122,7 +122,7 @@ def garbage(address: str, source: str, sink: str, bundle: Path, records: int) ->
 
 def without_changelog(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
     """As `service`, but a stream's row is gone when the process is: what durable rows are measured against."""
-    with patch("service.pipeline.Store", _Forgetful):
+    with patch("eddycast.service.pipeline.Store", _Forgetful):
         return _serve(_WithoutChangelog, "at_least_once", address, source, sink, bundle, records)
 
 

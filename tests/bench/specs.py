@@ -8,12 +8,12 @@ from typing import TextIO
 
 import numpy as np
 
-from service.records import ROW_PREFIX
+from eddycast.service.records import ROW_PREFIX
 
 
 @dataclass(frozen=True)
 class Spec:
-    """As `service.state.arena.Spec`."""
+    """As `eddycast.service.state.arena.Spec`."""
 
     name: str
     dtype: str

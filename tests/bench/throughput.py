@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.bench.contender import GARBAGE, NAMES, OTHERS, WAYS
 from tests.bench.load import PARTITIONS, fill
 from tests.bench.model import BUILD, default_bundle

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from service.errors import BrokerError, MembershipLost, ProduceFailed, RecordTooLarge
-from service.records import PartitionBatch, next_offset
+from eddycast.service.errors import BrokerError, MembershipLost, ProduceFailed, RecordTooLarge
+from eddycast.service.records import PartitionBatch, next_offset
 from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_until, stored, values
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from service.broker.port import Consumer
-from service.errors import MembershipLost
-from service.records import PartitionBatch
+from eddycast.service.broker.port import Consumer
+from eddycast.service.errors import MembershipLost
+from eddycast.service.records import PartitionBatch
 from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, stored, values
 
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from service.broker.port import Consumer
-from service.errors import MembershipLost, OffsetGone, RecordRefused, TopicMissing
+from eddycast.service.broker.port import Consumer
+from eddycast.service.errors import MembershipLost, OffsetGone, RecordRefused, TopicMissing
 from tests.broker.battery_transactions import new_id
 from tests.broker.tools import PATIENCE_S, Bench, Listener, begin, collect, numbers, poll_until, read_to, stored, values
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from service.errors import MembershipLost, TransactionFailed
-from service.records import next_offset
+from eddycast.service.errors import MembershipLost, TransactionFailed
+from eddycast.service.records import next_offset
 from tests.broker.tools import PATIENCE_S, Bench, collect, numbers, poll_for, poll_until, stored, values
 
 

@@ -12,12 +12,12 @@ import threading
 import time
 from typing import Any
 
-from service.broker.kafka.broker import KafkaBroker
-from service.broker.kafka.consumer import KafkaConsumer
-from service.broker.kafka.producer import KafkaProducer
-from service.errors import BrokerError
-from service.records import PartitionBatch, next_offset
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.broker.kafka.consumer import KafkaConsumer
+from eddycast.service.broker.kafka.producer import KafkaProducer
+from eddycast.service.errors import BrokerError
+from eddycast.service.records import PartitionBatch, next_offset
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.broker.tools import Listener
 
 #: A session of a second, and work that goes on for three heartbeats after the process was woken.

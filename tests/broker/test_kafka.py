@@ -14,11 +14,11 @@ from kafka.admin import MemberToRemove
 from pydantic import ValidationError
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.broker.kafka.consumer import KafkaConsumer
-from service.broker.port import Consumer
-from service.errors import BrokerUnavailable, CommitUnknown, InstanceFenced, ProduceFailed
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.broker.kafka.consumer import KafkaConsumer
+from eddycast.service.broker.port import Consumer
+from eddycast.service.errors import BrokerUnavailable, CommitUnknown, InstanceFenced, ProduceFailed
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.broker.battery import RecordBattery
 from tests.broker.battery_groups import GroupBattery
 from tests.broker.battery_readers import ReaderBattery

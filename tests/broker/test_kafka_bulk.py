@@ -22,15 +22,24 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.broker.kafka.bulk_reading import _Fetched
-from service.broker.kafka.bulk_writing import _Encoded
-from service.broker.kafka.columns import batches
-from service.broker.kafka.fetched import Screen
-from service.broker.kafka.public_reading import _Fetched as _Public
-from service.broker.kafka.record_format import CRC_AT, CRC_FROM, PART, Columns, MalformedBatch, decode, encode, varint
-from service.records import PartitionBatch
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.broker.kafka.bulk_reading import _Fetched
+from eddycast.service.broker.kafka.bulk_writing import _Encoded
+from eddycast.service.broker.kafka.columns import batches
+from eddycast.service.broker.kafka.fetched import Screen
+from eddycast.service.broker.kafka.public_reading import _Fetched as _Public
+from eddycast.service.broker.kafka.record_format import (
+    CRC_AT,
+    CRC_FROM,
+    PART,
+    Columns,
+    MalformedBatch,
+    decode,
+    encode,
+    varint,
+)
+from eddycast.service.records import PartitionBatch
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.broker.test_kafka import QUICK, KafkaHarness
 from tests.broker.tools import PATIENCE_S, Bench, begin, numbers, read_to
 

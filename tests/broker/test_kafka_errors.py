@@ -10,7 +10,7 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as vendor
 
-from service.broker.kafka.errors import (
+from eddycast.service.broker.kafka.errors import (
     MEANING,
     during_commit,
     in_transaction,
@@ -18,7 +18,7 @@ from service.broker.kafka.errors import (
     translate_record,
     translated,
 )
-from service.errors import (
+from eddycast.service.errors import (
     AuthenticationFailed,
     BrokerError,
     BrokerUnavailable,

@@ -15,12 +15,12 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
 from deploy.kafka import HURRIED, KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.broker.kafka.consumer import KafkaConsumer
-from service.broker.kafka.producer import KafkaProducer
-from service.broker.port import Consumer, Producer
-from service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.broker.kafka.consumer import KafkaConsumer
+from eddycast.service.broker.kafka.producer import KafkaProducer
+from eddycast.service.broker.port import Consumer, Producer
+from eddycast.service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.broker.battery_transactions import new_id
 from tests.broker.test_kafka import HASTY, QUICK, KafkaHarness
 from tests.broker.tools import (

@@ -13,10 +13,10 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
 from kafka.structs import ConsumerGroupMetadata
 
-from service.broker.kafka import producer as kafka_producer
-from service.broker.kafka.consumer import KafkaConsumer
-from service.broker.kafka.producer import KafkaProducer
-from service.errors import (
+from eddycast.service.broker.kafka import producer as kafka_producer
+from eddycast.service.broker.kafka.consumer import KafkaConsumer
+from eddycast.service.broker.kafka.producer import KafkaProducer
+from eddycast.service.errors import (
     BrokerUnavailable,
     CommitUnknown,
     InstanceFenced,

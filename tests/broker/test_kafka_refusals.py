@@ -13,11 +13,11 @@ import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD
 from deploy.kafka.secure import MECHANISMS, USERS, SecureKafka, unsigned_token
-from service.broker.kafka.broker import KafkaBroker
-from service.delivery.connect import kafka_broker
-from service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
-from service.settings.kafka import KafkaSettings
-from service.settings.load import load_settings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.delivery.connect import kafka_broker
+from eddycast.service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.load import load_settings
 from tests.broker.tools import Listener, poll_until
 from tests.support.secure import User
 from tests.support.tokens import SECRET, Endpoint
@@ -120,7 +120,7 @@ def test_every_client_says_the_same(secure_kafka: SecureKafka, what: str) -> Non
 def test_a_mechanism_that_is_not_offered_names_those_that_are(
     secure_kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: object())
+    monkeypatch.setattr("eddycast.service.broker.kafka.credentials.find_spec", lambda _name: object())
     security = options(secure_kafka, "SASL_SSL", {}) | {"sasl_mechanism": "GSSAPI"}
     with pytest.raises(AuthenticationFailed, match="does not offer the mechanism") as caught:
         KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.address("SASL"), **security)).admin()

@@ -17,7 +17,7 @@ from kafka.producer import sender as client
 from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
-from service.broker.kafka.transactions import Transactions, discard
+from eddycast.service.broker.kafka.transactions import Transactions, discard
 
 OUT = TopicPartition("out", 0)
 MEMBER = ConsumerGroupMetadata("g", 3, "member", None)

@@ -113,8 +113,8 @@ def run(environment: dict[str, str], *command: str) -> None:
 
 SCRIPT = """
 import sys
-from service.delivery.connect import kafka_broker
-from service.settings.load import load_settings
+from eddycast.service.delivery.connect import kafka_broker
+from eddycast.service.settings.load import load_settings
 admin = kafka_broker(load_settings(sys.argv[1:], {}).kafka).admin()
 admin.create_topic("kerberos", 3)
 print(admin.partitions("kerberos"))
@@ -126,7 +126,7 @@ def ask(realm: Realm, *flags: str, **changes: str) -> subprocess.CompletedProces
     """In a process of its own: the library reads its environment once."""
     given = [f"--kafka.bootstrap_servers={realm.broker}", "--kafka.security_protocol=SASL_PLAINTEXT"]
     given += ["--kafka.sasl_mechanism=GSSAPI", "--kafka.request_timeout_ms=3000", *flags]
-    environment = os.environ | realm.variables | {"PYTHONPATH": str(ROOT)} | changes
+    environment = os.environ | realm.variables | {"PYTHONPATH": str(ROOT / "deploy/package")} | changes
     command = [sys.executable, "-c", SCRIPT, *given]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
 
@@ -148,4 +148,4 @@ def test_a_ticket_that_is_not_there_is_waited_for_with_the_reason(
 ) -> None:
     """Whoever renews tickets may be late."""
     last = ask(realm, f"--kafka.sasl_kerberos_domain_name={domain}", **changes).stderr.splitlines()[-1]
-    assert last.startswith("service.errors.BrokerUnavailable: cannot reach Kafka") and words in last
+    assert last.startswith("eddycast.service.errors.BrokerUnavailable: cannot reach Kafka") and words in last

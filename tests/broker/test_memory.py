@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.broker.memory.consumer import MemoryConsumer
-from service.broker.memory.group import MemoryGroup
-from service.broker.port import Consumer
-from service.errors import BrokerUnavailable, MembershipLost, ProduceFailed, TransactionFailed
+from eddycast.service.broker.memory.consumer import MemoryConsumer
+from eddycast.service.broker.memory.group import MemoryGroup
+from eddycast.service.broker.port import Consumer
+from eddycast.service.errors import BrokerUnavailable, MembershipLost, ProduceFailed, TransactionFailed
 from tests.broker.battery import RecordBattery
 from tests.broker.battery_groups import GroupBattery
 from tests.broker.battery_readers import ReaderBattery

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from service.broker.port import Broker, Connection, Consumer, Producer, Reader
-from service.errors import BrokerUnavailable
-from service.records import PartitionBatch
+from eddycast.service.broker.port import Broker, Connection, Consumer, Producer, Reader
+from eddycast.service.errors import BrokerUnavailable
+from eddycast.service.records import PartitionBatch
 
 Kept = TypeVar("Kept", bound=Connection)
 

@@ -30,8 +30,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Stuck, Worker, await_true
 from tests.chaos.floods import FLOODS
 from tests.chaos.proxy import Proxy

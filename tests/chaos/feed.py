@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-from service.broker.kafka.broker import KafkaBroker
-from service.errors import EddycastError
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.errors import EddycastError
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.support.bundles import START_MS
 
 MINUTE_MS = 60_000

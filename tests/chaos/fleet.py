@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import psutil
 
-from service.settings.settings import PREFIX
+from eddycast.service.settings.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]
 #: Recovery takes as long as these say: about two seconds, where the defaults take ten and more.
@@ -51,7 +51,7 @@ class Build:
 
 
 _DELIVERY = "COMMIT__DELIVERY"
-WHOLE = Build(("-m", "service", "serve"))
+WHOLE = Build(("-m", "eddycast.service", "serve"))
 
 
 class Stuck(Exception):

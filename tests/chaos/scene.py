@@ -11,8 +11,8 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Fleet, Stuck
 from tests.chaos.proxy import Site
 

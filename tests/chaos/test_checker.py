@@ -8,8 +8,8 @@ import pytest
 from kafka import KafkaProducer
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.checker import Difference, Record, compare, compare_rows, read
 
 Run = list[Record]

@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
-from service.__main__ import main
-from service.broker.kafka.consumer import KafkaConsumer
-from service.broker.kafka.producer import KafkaProducer
-from service.broker.kafka.reader import KafkaReader
-from service.delivery.checkpoint import Checkpoint
-from service.delivery.partition import Partition, Restoration
-from service.delivery.restore import Restore, Restored
-from service.pipeline import Pipeline
-from service.state.changelog import Marker
-from service.state.store import Store
-from service.state.stream_time import Clock
+from eddycast.service.__main__ import main
+from eddycast.service.broker.kafka.consumer import KafkaConsumer
+from eddycast.service.broker.kafka.producer import KafkaProducer
+from eddycast.service.broker.kafka.reader import KafkaReader
+from eddycast.service.delivery.checkpoint import Checkpoint
+from eddycast.service.delivery.partition import Partition, Restoration
+from eddycast.service.delivery.restore import Restore, Restored
+from eddycast.service.pipeline import Pipeline
+from eddycast.service.state.changelog import Marker
+from eddycast.service.state.store import Store
+from eddycast.service.state.stream_time import Clock
 from tests.chaos.fleet import WHOLE, Build
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from deploy.kafka import HURRIED, KafkaServer, KafkaServerError
 from deploy.kafka.node import Node
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import layout_id_of
-from service.errors import StateError
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.records import PartitionBatch
-from service.state.changelog import MODEL_KEY, RowCodec, Rows
+from eddycast.service.bundle import layout_id_of
+from eddycast.service.errors import StateError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.records import PartitionBatch
+from eddycast.service.state.changelog import MODEL_KEY, RowCodec, Rows
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import CHANGELOG, INPUT, committed, documents, made, memory_broker, send

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.errors import BrokerError, StateError
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.records import PartitionBatch
-from service.settings.groups import PLACES
-from service.state.changelog import MODEL_KEY, RowCodec, is_stream
-from service.state.model_record import ModelRecord
+from eddycast.service.errors import BrokerError, StateError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.records import PartitionBatch
+from eddycast.service.settings.groups import PLACES
+from eddycast.service.state.changelog import MODEL_KEY, RowCodec, is_stream
+from eddycast.service.state.model_record import ModelRecord
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Crash, Fleet
 from tests.support.running import AT_ONCE, CHANGELOG, Worker, made, memory_broker, send

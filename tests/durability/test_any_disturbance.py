@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.settings.groups import PLACES
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.settings.groups import PLACES
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, outputs, stored
 from tests.support.running import AT_ONCE, memory_broker, send

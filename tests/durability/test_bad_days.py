@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from service.errors import OffsetGone, StateError
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.state.changelog import MARKER_KEY, MODEL_KEY, is_stream
+from eddycast.service.errors import OffsetGone, StateError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, is_stream
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
 from tests.support.running import (

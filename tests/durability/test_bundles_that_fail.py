@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.delivery.failing_bundles import BundleFailures
-from service.errors import BundleError
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
+from eddycast.service.delivery.failing_bundles import BundleFailures
+from eddycast.service.errors import BundleError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, stored
 from tests.support.running import AT_ONCE, DEAD, committed, made, memory_broker, send
@@ -25,7 +25,7 @@ BAD = 666.0
 @pytest.fixture
 def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A bundle of one's own, and no pauses between attempts."""
-    monkeypatch.setattr("service.delivery.outages._PAUSE_AT_MOST_S", 0.0)
+    monkeypatch.setattr("eddycast.service.delivery.outages._PAUSE_AT_MOST_S", 0.0)
     write_bundle(tmp_path, Walk())
     return load_runtime(tmp_path)
 
@@ -66,7 +66,7 @@ def test_a_graph_that_raises_for_all_ends_the_process_and_is_named(
     assert len(made(fleet.broker, DEAD)) < 5, "good records stay where they are"
     subject.pipeline.close()
     monkeypatch.undo()
-    monkeypatch.setattr("service.delivery.outages._PAUSE_AT_MOST_S", 0.0)
+    monkeypatch.setattr("eddycast.service.delivery.outages._PAUSE_AT_MOST_S", 0.0)
     fleet.alive.clear()
     again = fleet.start()
     fleet.settle()

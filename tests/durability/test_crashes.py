@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.settings.groups import PLACES
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.settings.groups import PLACES
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
 from tests.support.running import AT_ONCE, committed, memory_broker, send

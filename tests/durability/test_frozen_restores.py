@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from service.delivery.crash_points import CrashPoint
-from service.errors import StateError
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.state.changelog import MARKER_KEY
+from eddycast.service.delivery.crash_points import CrashPoint
+from eddycast.service.errors import StateError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.state.changelog import MARKER_KEY
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
 from tests.support.running import AT_ONCE, CHANGELOG, Worker, memory_broker, send, worker

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from service.broker.memory.reader import MemoryReader
-from service.delivery.restore import Restore
-from service.errors import StateError
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.state.store import Store
+from eddycast.service.broker.memory.reader import MemoryReader
+from eddycast.service.delivery.restore import Restore
+from eddycast.service.errors import StateError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.state.store import Store
 from tests.chaos.weakened import believing
 from tests.durability.test_crashes import feed, undisturbed
 from tests.support.bundles import RECURRENT, write_bundle

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.delivery.pace import Pace
-from service.model.loading import load_runtime
-from service.pipeline import Pipeline
+from eddycast.service.delivery.pace import Pace
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.pipeline import Pipeline
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
 from tests.support.running import AT_ONCE, INPUT, committed, memory_broker, send

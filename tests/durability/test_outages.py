@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from service.delivery.connections import transactional_id
-from service.errors import OffsetGone, ProduceFailed, StateError
-from service.formats.json_observation import KEY_LIMIT_BYTES
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.settings.load import load_settings
+from eddycast.service.delivery.connections import transactional_id
+from eddycast.service.errors import OffsetGone, ProduceFailed, StateError
+from eddycast.service.formats.json_observation import KEY_LIMIT_BYTES
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.settings.load import load_settings
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
 from tests.support.running import AT_ONCE, DEAD, INPUT, Worker, committed, made, memory_broker, send

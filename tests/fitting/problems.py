@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from service.records import Float64
-from training.fitting.problem import Problem
-from training.models import Target
+from eddycast.service.records import Float64
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.models import Target
 
 HOUR = 3_600_000
 LEVELS = (0.1, 0.5, 0.9)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from eddycast.training.fitting.families import Plan, fit_family
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.fitting.validation import validation_score
+from eddycast.training.models import LinearAutoregression
 from tests.fitting.problems import daily, problem
-from training.fitting.families import Plan, fit_family
-from training.fitting.problem import Problem
-from training.fitting.validation import validation_score
-from training.models import LinearAutoregression
 
 BLOCK = 6
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from service.errors import DataError
+from eddycast.service.errors import DataError
+from eddycast.training.fitting.families import Plan, fit_family
+from eddycast.training.fitting.recurrent import Schedule, schedule_of
+from eddycast.training.fitting.selection import fit_auto, reason, validation_wql
+from eddycast.training.fitting.validation import validation_score
+from eddycast.training.models import Forecaster, Mixture
+from eddycast.training.models.naive import PointForecaster
 from tests.fitting.problems import daily, problem
-from training.fitting.families import Plan, fit_family
-from training.fitting.recurrent import Schedule, schedule_of
-from training.fitting.selection import fit_auto, reason, validation_wql
-from training.fitting.validation import validation_score
-from training.models import Forecaster, Mixture
-from training.models.naive import PointForecaster
 
 
 def quick(family: str) -> Schedule:

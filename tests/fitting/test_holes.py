@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eddycast.training.fitting import recurrent
+from eddycast.training.fitting.families import Plan, fit_family
+from eddycast.training.fitting.masking import holes, with_masked_runs
+from eddycast.training.fitting.recurrent import schedule_of
+from eddycast.training.models.unrolling import view_of
 from tests.fitting.problems import daily, problem
-from training.fitting import recurrent
-from training.fitting.families import Plan, fit_family
-from training.fitting.masking import holes, with_masked_runs
-from training.fitting.recurrent import schedule_of
-from training.models.unrolling import view_of
 
 
 def _runs(missing: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from eddycast.training.fitting.families import Plan, fit_family
+from eddycast.training.fitting.iterated import as_features, fit_iterated, powers
+from eddycast.training.models.linear import iterated_memory
+from eddycast.training.models.memory.columns import unroll_memory
 from tests.fitting.problems import noisy_sine, problem
-from training.fitting.families import Plan, fit_family
-from training.fitting.iterated import as_features, fit_iterated, powers
-from training.models.linear import iterated_memory
-from training.models.memory.columns import unroll_memory
 
 
 def test_powers_are_forecasts_fed_back() -> None:

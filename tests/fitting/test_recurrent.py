@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from eddycast.training.fitting.families import Plan, fit_family
+from eddycast.training.fitting.problem import LONG
+from eddycast.training.fitting.recurrent import schedule_of, validation_loss
+from eddycast.training.models.bank import stride_of
+from eddycast.training.models.memory.columns import unroll_memory
+from eddycast.training.models.memory.memory import MemorySpec
+from eddycast.training.models.recurrent import LatentAutoregression, Recurrent
+from eddycast.training.models.seq2seq import SequenceToSequence
+from eddycast.training.models.unrolling import view_of
 from tests.fitting.problems import daily, problem
-from training.fitting.families import Plan, fit_family
-from training.fitting.problem import LONG
-from training.fitting.recurrent import schedule_of, validation_loss
-from training.models.bank import stride_of
-from training.models.memory.columns import unroll_memory
-from training.models.memory.memory import MemorySpec
-from training.models.recurrent import LatentAutoregression, Recurrent
-from training.models.seq2seq import SequenceToSequence
-from training.models.unrolling import view_of
 
 
 @pytest.mark.parametrize(("family", "horizon"), [("dilated_gru", 12), ("lstm", 120), ("seq2seq", 12)])

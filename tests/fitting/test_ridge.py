@@ -7,15 +7,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from eddycast.training.fitting import ridge
+from eddycast.training.fitting.families import Plan, fit_ar, fit_family
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.fitting.recurrent import _losses, _mean
+from eddycast.training.fitting.ridge import fit_linear
+from eddycast.training.fitting.validation import validation_score
+from eddycast.training.models import LatentAutoregression
+from eddycast.training.models.linear import linear_memory
 from tests.fitting.problems import daily, problem
-from training.fitting import ridge
-from training.fitting.families import Plan, fit_ar, fit_family
-from training.fitting.problem import Problem
-from training.fitting.recurrent import _losses, _mean
-from training.fitting.ridge import fit_linear
-from training.fitting.validation import validation_score
-from training.models import LatentAutoregression
-from training.models.linear import linear_memory
 
 NIGHT = 10  # hours without a row
 

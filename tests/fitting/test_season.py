@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eddycast.training.data.seasons import find_season, find_seasons
 from tests.fitting.problems import daily
-from training.data.seasons import find_season, find_seasons
 
 
 @settings(max_examples=20, deadline=None)

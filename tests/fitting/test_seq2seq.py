@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from eddycast.training.fitting.families import Plan, fit_family
+from eddycast.training.fitting.recurrent import schedule_of
+from eddycast.training.models import LinearAutoregression, SequenceToSequence
+from eddycast.training.models.contract import View
+from eddycast.training.models.memory.columns import unroll_memory
+from eddycast.training.models.unrolling import view_of
 from tests.fitting.problems import daily, problem
 from tests.models.zoo import forecaster
-from training.fitting.families import Plan, fit_family
-from training.fitting.recurrent import schedule_of
-from training.models import LinearAutoregression, SequenceToSequence
-from training.models.contract import View
-from training.models.memory.columns import unroll_memory
-from training.models.unrolling import view_of
 
 
 def views(model: SequenceToSequence) -> View:

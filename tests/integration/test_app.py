@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from service.app import Service
-from service.broker.memory.admin import MemoryAdmin
-from service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
-from service.observability.metrics import STAGES
-from service.settings.load import load_settings
-from service.settings.settings import Settings
+from eddycast.service.app import Service
+from eddycast.service.broker.memory.admin import MemoryAdmin
+from eddycast.service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
+from eddycast.service.observability.metrics import STAGES
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.settings import Settings
 from tests.support.bundles import START_MS, write_bundle
 from tests.support.faulty_broker import FaultyBroker
 

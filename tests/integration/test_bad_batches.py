@@ -14,10 +14,10 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 
-from service.app import Service
-from service.broker.kafka.broker import KafkaBroker
-from service.errors import StateError
-from service.settings.kafka import KafkaSettings
+from eddycast.service.app import Service
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.errors import StateError
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import await_true
 from tests.support.bundles import START_MS
 from tests.support.processes import MINUTE, Site

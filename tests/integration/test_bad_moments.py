@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from service.app import CUT_SHORT
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.app import CUT_SHORT
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Worker, await_true
 from tests.support.processes import Site, said
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from service.app import Service
-from service.commands.doctor import look_at_rows
-from service.delivery.connect import kafka_broker
-from service.errors import ProduceFailed, StateError
+from eddycast.service.app import Service
+from eddycast.service.commands.doctor import look_at_rows
+from eddycast.service.delivery.connect import kafka_broker
+from eddycast.service.errors import ProduceFailed, StateError
 from tests.support.bundles import Walk, write_bundle
 from tests.support.processes import Site
 

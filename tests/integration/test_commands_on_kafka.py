@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
-from service.settings.settings import PREFIX
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.settings import PREFIX
 from tests.integration.test_compose import command, environment
 from tests.support.bundles import Walk, write_bundle
 
@@ -51,7 +51,7 @@ class Commands:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         with (self._directory / name).open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "service", *words],
+                [sys.executable, "-m", "eddycast.service", *words],
                 env=inherited | variables | self._variables,
                 stderr=output,
                 stdout=output,

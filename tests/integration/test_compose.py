@@ -11,9 +11,9 @@ import pytest
 import typer.main
 import yaml
 
-from service.__main__ import build_app
-from service.settings.load import load_settings
-from service.settings.settings import PREFIX
+from eddycast.service.__main__ import build_app
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -16,13 +16,13 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from deploy.kafka import KafkaServer
-from service.errors import AddressInUse, DataError
-from service.model.manifest_file import read_manifest
-from service.observability.health import Health
-from service.observability.http_port import HealthServer
-from training.demo.options import DemoOptions
-from training.demo.run import run_demo
-from training.evaluation.metrics import Figure
+from eddycast.service.errors import AddressInUse, DataError
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.service.observability.health import Health
+from eddycast.service.observability.http_port import HealthServer
+from eddycast.training.demo.options import DemoOptions
+from eddycast.training.demo.run import run_demo
+from eddycast.training.evaluation.metrics import Figure
 
 DAYS = 60
 

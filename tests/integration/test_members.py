@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from service.errors import InstanceFenced
+from eddycast.service.errors import InstanceFenced
 from tests.chaos.fleet import await_true
 from tests.support.processes import Site, said
 

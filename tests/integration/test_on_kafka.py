@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from service.app import Service
-from service.broker.kafka import consumer as kafka_consumer
-from service.broker.kafka import producer as kafka_producer
-from service.broker.kafka import reader as kafka_reader
+from eddycast.service.app import Service
+from eddycast.service.broker.kafka import consumer as kafka_consumer
+from eddycast.service.broker.kafka import producer as kafka_producer
+from eddycast.service.broker.kafka import reader as kafka_reader
 from tests.support.processes import Site
 
 pytestmark = pytest.mark.kafka

@@ -22,21 +22,21 @@ import pytest
 from numpy.typing import NDArray
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.history import read_history
-from service.settings.kafka import KafkaSettings
-from service.settings.settings import PREFIX
-from service.simulation import Sensors, merge
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.history import read_history
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.settings import PREFIX
+from eddycast.service.simulation import Sensors, merge
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.data.split import Split
+from eddycast.training.export.onnx_export import Identity, export_bundle
+from eddycast.training.fitting.families import Plan, fit_family
+from eddycast.training.fitting.recurrent import Schedule
+from eddycast.training.models import Forecaster
+from eddycast.training.problems import problem_of
+from eddycast.training.recipe import Recipe
 from tests.support.scrape import sample
 from tests.support.shared import SHARED, needs_shared_data
-from training.data.panel import Panel, make_panel
-from training.data.split import Split
-from training.export.onnx_export import Identity, export_bundle
-from training.fitting.families import Plan, fit_family
-from training.fitting.recurrent import Schedule
-from training.models import Forecaster
-from training.problems import problem_of
-from training.recipe import Recipe
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -85,7 +85,7 @@ def serve(kafka: KafkaServer, topics: dict[str, str], bundle: Path, log: Path) -
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve"],
+            [sys.executable, "-m", "eddycast.service", "serve"],
             env=inherited | {PREFIX + name: value for name, value in variables.items()},
             stdout=output,
             stderr=output,

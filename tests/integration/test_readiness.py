@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.processes import Site, said
 

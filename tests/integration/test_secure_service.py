@@ -15,10 +15,10 @@ import pytest
 from kafka import KafkaAdminClient
 
 from deploy.kafka.secure import NOWHERE, USERS, SecureKafka
-from service.broker.kafka.broker import KafkaBroker
-from service.delivery.topics import CHANGELOG
-from service.settings.kafka import KafkaSettings
-from service.settings.settings import PREFIX
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.delivery.topics import CHANGELOG
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.settings import PREFIX
 from tests.chaos.fleet import ROOT, Fleet, Worker, await_true
 from tests.support.bundles import write_bundle
 from tests.support.processes import QUICK, Site, said
@@ -77,7 +77,7 @@ def doctor(site: Site, **changes: str) -> str:
     """What the doctor finds; something is wrong. Words are parted by single spaces."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     variables = {PREFIX + name: value for name, value in (site.variables | changes).items()}
-    command = [sys.executable, "-m", "service", "doctor"]
+    command = [sys.executable, "-m", "eddycast.service", "doctor"]
     environment = inherited | {"COLUMNS": "1000"} | variables
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1, done.stdout + done.stderr

@@ -17,10 +17,10 @@ import pytest
 from kafka import KafkaAdminClient
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.broker.kafka.partitioning import PARTITIONERS
-from service.settings.kafka import KafkaSettings
-from service.settings.settings import PREFIX
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.broker.kafka.partitioning import PARTITIONERS
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.settings import PREFIX
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -54,7 +54,7 @@ class Plant:
 
     def run(self, *words: str, fails: bool = False) -> str:
         """What a command line says."""
-        command = [sys.executable, "-m", "service", *words]
+        command = [sys.executable, "-m", "eddycast.service", *words]
         done = subprocess.run(command, env=self._environment, cwd=ROOT, capture_output=True, timeout=90)
         assert (done.returncode != 0) == fails, done.stderr.decode()
         return (done.stderr if fails else done.stdout).decode()
@@ -62,7 +62,7 @@ class Plant:
     def serve(self, group: str, until: int) -> None:
         """A service until there are so many forecasts in all, then SIGTERM."""
         with (self.directory / group).open("wb") as log:
-            command = [sys.executable, "-m", "service", "serve", "--kafka.group", group]
+            command = [sys.executable, "-m", "eddycast.service", "serve", "--kafka.group", group]
             service = subprocess.Popen(command, env=self._environment, cwd=ROOT, stdout=log, stderr=log)
         self.running.append(service)
         deadline = time.monotonic() + 60

@@ -16,12 +16,12 @@ from zipfile import ZipFile
 
 import pytest
 
-from service.settings.settings import PREFIX
+from eddycast.service.settings.settings import PREFIX
 from tests.support.processes import Site
 
 ROOT = Path(__file__).parents[2]
 #: What can be imported because of the wheel.
-NAMES = {"service", "training"}
+NAMES = {"eddycast"}
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

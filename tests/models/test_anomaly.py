@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.models.anomaly import EXCESS, WINDOW, Anomaly, Prior, Tail
-from training.models.joint import largest
-from training.models.quantiles.density import expected_surprise
+from eddycast.training.models.anomaly import EXCESS, WINDOW, Anomaly, Prior, Tail
+from eddycast.training.models.joint import largest
+from eddycast.training.models.quantiles.density import expected_surprise
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 PENDING = torch.tensor([-1.1, -0.3, 0.0, 0.4, 1.0])

@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from eddycast.training.export import invariants
+from eddycast.training.export.invariants import INVARIANTS, Invariant, InvariantBroken
+from eddycast.training.export.parity import onnx_is_torch
+from eddycast.training.models import Carried, Forecaster, Naive, View, unrolling
+from eddycast.training.models.contract import Unrolled
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.memory import Glance, MemorySpec
+from eddycast.training.models.memory.suspect_columns import judge_columns
+from eddycast.training.models.memory.suspects import Suspects, Verdict
+from eddycast.training.models.memory.units import Frame
+from eddycast.training.models.tensor_state import TensorState
 from tests.models.zoo import DAILY, HEAVY_KINDS, LEVELS, MAKERS, OFFSETS, PLAIN, bundle_of, forecaster
-from training.export import invariants
-from training.export.invariants import INVARIANTS, Invariant, InvariantBroken
-from training.export.parity import onnx_is_torch
-from training.models import Carried, Forecaster, Naive, View, unrolling
-from training.models.contract import Unrolled
-from training.models.memory.columns import Columns
-from training.models.memory.memory import Glance, MemorySpec
-from training.models.memory.suspect_columns import judge_columns
-from training.models.memory.suspects import Suspects, Verdict
-from training.models.memory.units import Frame
-from training.models.tensor_state import TensorState
 
 
 @pytest.mark.parametrize("kind", HEAVY_KINDS)

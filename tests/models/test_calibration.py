@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eddycast.training.data.slot_means import trailing_means
+from eddycast.training.models import Forecaster, Mixture, Naive, Target
+from eddycast.training.models.contract import View
+from eddycast.training.models.quantiles.calibration import LIMIT, anchors_of
 from tests.models.zoo import LEVELS, OFFSETS, PLAIN, forecaster, scale_or_one, streams
-from training.data.slot_means import trailing_means
-from training.models import Forecaster, Mixture, Naive, Target
-from training.models.contract import View
-from training.models.quantiles.calibration import LIMIT, anchors_of
 
 HOUR = 3_600_000
 

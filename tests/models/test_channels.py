@@ -10,11 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.export.onnx_export import Identity, export_bundle
+from eddycast.training.models import Joint
 from tests.models.zoo import joint, scale_or_one
-from training.export.onnx_export import Identity, export_bundle
-from training.models import Joint
 
 HOUR = 3_600_000
 NAMES = ("a", "b", "c")

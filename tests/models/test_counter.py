@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.records import Float64
+from eddycast.service.records import Float64
+from eddycast.training.data.counters import increases
+from eddycast.training.export.invariants.checking import close, stepped
+from eddycast.training.models.memory.counter import increase, initial_counter
 from tests.models.zoo import forecaster, scale_or_one, streams
-from training.data.counters import increases
-from training.export.invariants.checking import close, stepped
-from training.models.memory.counter import increase, initial_counter
 
 KINDS = ("ar-counter", "lstm-counter")
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.models.quantiles.density import expected_surprise, integral_transform, pinball, surprise
+from eddycast.training.models.quantiles.density import expected_surprise, integral_transform, pinball, surprise
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 gaps = st.lists(st.floats(0.05, 3.0), min_size=4, max_size=4)

@@ -11,17 +11,17 @@ import onnx
 import pytest
 import torch
 
-from service.bundle import FORECAST, GOLDEN, STEP
-from service.errors import BundleError, DataError
-from service.model.graph import nodes_of
-from service.model.limits import EMITTED
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest, write_manifest
+from eddycast.service.bundle import FORECAST, GOLDEN, STEP
+from eddycast.service.errors import BundleError, DataError
+from eddycast.service.model.graph import nodes_of
+from eddycast.service.model.limits import EMITTED
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest, write_manifest
+from eddycast.training.export.onnx_export import Identity, export_bundle
+from eddycast.training.export.parity import onnx_is_torch
+from eddycast.training.models import LinearAutoregression
+from eddycast.training.models.quantiles.support import Support
 from tests.models.zoo import COMBINATIONS, DAILY, HEAVY_KINDS, MAKERS, OFFSETS, bundle_of, forecaster, joint, streams
-from training.export.onnx_export import Identity, export_bundle
-from training.export.parity import onnx_is_torch
-from training.models import LinearAutoregression
-from training.models.quantiles.support import Support
 
 #: Rows, and for how many steps they are carried.
 STEPS = {1: 300, 2: 300, 7: 1000, 256: 200}

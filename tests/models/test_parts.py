@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from eddycast.training.export.invariants.checking import carried
+from eddycast.training.export.onnx_export import Identity, manifest_parts
+from eddycast.training.fitting.custom_family import load_custom
+from eddycast.training.models import Forecaster, LatentAutoregression, Mixture, Target
+from eddycast.training.models.joint import Joint
+from eddycast.training.models.linear import linear_memory
+from eddycast.training.models.memory.suspects import Moved
 from tests.models.zoo import DAILY, PLAIN, WEEKLY, forecaster, joint, linear, streams
-from training.export.invariants.checking import carried
-from training.export.onnx_export import Identity, manifest_parts
-from training.fitting.custom_family import load_custom
-from training.models import Forecaster, LatentAutoregression, Mixture, Target
-from training.models.joint import Joint
-from training.models.linear import linear_memory
-from training.models.memory.suspects import Moved
 
 ONE = Identity("one")
 #: Families on one memory: with a season of a day, no second one.
@@ -110,7 +110,7 @@ def test_the_parts_of_a_joint_forecaster_share_out_its_row(family: str, at: tupl
 def test_a_family_of_ones_own_has_parts_only_where_it_says_its_revision(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from training.models import Naive\n"
+        "from eddycast.training.models import Naive\n"
         "class Silent(Naive):\n    pass\n"
         "class Said(Naive):\n    revision = 3\n"
         "class Later(Naive):\n    revision = 4\n"

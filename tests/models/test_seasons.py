@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from eddycast.training.models import Target
+from eddycast.training.models.latent import Latent
+from eddycast.training.models.linear import linear_memory
+from eddycast.training.models.memory.columns import Columns, unroll_memory
+from eddycast.training.models.memory.memory import Memory, MemorySpec
 from tests.models.zoo import DAILY, HOUR, LEVELS, forecaster
-from training.models import Target
-from training.models.latent import Latent
-from training.models.linear import linear_memory
-from training.models.memory.columns import Columns, unroll_memory
-from training.models.memory.memory import Memory, MemorySpec
 
 #: The interval, the first and the second season.
 LENGTHS = [

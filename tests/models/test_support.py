@@ -10,10 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.errors import DataError
+from eddycast.service.errors import DataError
+from eddycast.training.models import Naive, Target
+from eddycast.training.models.quantiles.support import confine, parse_support, support_of
 from tests.models.zoo import DAILY, LEVELS, OFFSETS, forecaster, streams
-from training.models import Naive, Target
-from training.models.quantiles.support import confine, parse_support, support_of
 
 NAN = np.nan
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from eddycast.training.export.invariants.checking import close, stepped
+from eddycast.training.models.contract import Unrolled
+from eddycast.training.models.memory.suspects import ACCEPTED, HOME_SEASONS
 from tests.models.zoo import HOUR, forecaster, scale_or_one
-from training.export.invariants.checking import close, stepped
-from training.models.contract import Unrolled
-from training.models.memory.suspects import ACCEPTED, HOME_SEASONS
 
 AT, STEPS = 200, 420
 OFF = 3000  # steps: after as many without noise, next to none is remembered

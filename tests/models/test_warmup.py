@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from eddycast.training.export.onnx_export import warmup_steps
+from eddycast.training.models import Target
 from tests.models.zoo import DAILY, HALF_DAYS, PLAIN, TWO_DAYS, joint, linear
-from training.export.onnx_export import warmup_steps
-from training.models import Target
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.export.synthetic import sample
-from training.models import (
+from eddycast.training.export.synthetic import sample
+from eddycast.training.models import (
     Forecaster,
     Joint,
     LatentAutoregression,
@@ -24,9 +24,9 @@ from training.models import (
     SequenceToSequence,
     Target,
 )
-from training.models.linear import iterated_memory
-from training.models.memory.memory import MemorySpec
-from training.models.naive import PointForecaster
+from eddycast.training.models.linear import iterated_memory
+from eddycast.training.models.memory.memory import MemorySpec
+from eddycast.training.models.naive import PointForecaster
 
 HOUR = 3_600_000
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -150,7 +150,7 @@ def forecaster(kind: str) -> Forecaster:
 
 
 def streams(kind: str, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """`training.export.synthetic` on the kind's grid."""
+    """`eddycast.training.export.synthetic` on the kind's grid."""
     return sample(forecaster(kind).target, steps, count, seed)
 
 
@@ -160,7 +160,7 @@ def scale_or_one(scale: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def bundle_of(kind: str, directory: Path) -> Path:
     """`forecaster(kind)` exported into `directory`."""
-    from training.export.onnx_export import Identity, export_bundle
+    from eddycast.training.export.onnx_export import Identity, export_bundle
 
     export_bundle(forecaster(kind), Identity(kind), directory)
     return directory

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
 from tests.models.zoo import bundle_of
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import held, outputs, stored

@@ -27,8 +27,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.bundle import FORECAST, GOLDEN, STEP, Manifest, TensorSpec
-from service.model.manifest_file import write_manifest
+from eddycast.service.bundle import FORECAST, GOLDEN, STEP, Manifest, TensorSpec
+from eddycast.service.model.manifest_file import write_manifest
 
 Array = NDArray[Any]
 QUANTILES = (0.1, 0.5, 0.9)

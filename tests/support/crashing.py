@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service.delivery.crash_points import CrashPoint
-from service.errors import BrokerUnavailable
-from service.model.runtime import Runtime
-from service.state.arena import Arena
-from service.state.changelog import RowCodec, is_stream
+from eddycast.service.delivery.crash_points import CrashPoint
+from eddycast.service.errors import BrokerUnavailable
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.changelog import RowCodec, is_stream
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import AT_ONCE, CHANGELOG, DEAD, INPUT, OUTPUT, Worker, made, worker
 from tests.support.tuning import Tuning

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from service.broker.memory.admin import MemoryAdmin
-from service.broker.memory.broker import MemoryBroker
-from service.broker.memory.consumer import MemoryConsumer
-from service.broker.memory.log import Column, Log, Transaction, TransactionState
-from service.broker.memory.producer import MemoryProducer
-from service.broker.memory.reader import MemoryReader
-from service.broker.port import Consumer, RebalanceListener
-from service.errors import (
+from eddycast.service.broker.memory.admin import MemoryAdmin
+from eddycast.service.broker.memory.broker import MemoryBroker
+from eddycast.service.broker.memory.consumer import MemoryConsumer
+from eddycast.service.broker.memory.log import Column, Log, Transaction, TransactionState
+from eddycast.service.broker.memory.producer import MemoryProducer
+from eddycast.service.broker.memory.reader import MemoryReader
+from eddycast.service.broker.port import Consumer, RebalanceListener
+from eddycast.service.errors import (
     BrokerError,
     BrokerUnavailable,
     CommitUnknown,
@@ -24,7 +24,7 @@ from service.errors import (
     ProduceFailed,
     TransactionFailed,
 )
-from service.records import PartitionBatch
+from eddycast.service.records import PartitionBatch
 
 #: Calls that can fail, each with the error it raises unless the test orders another.
 FAULTS: dict[str, type[BrokerError]] = {

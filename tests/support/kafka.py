@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 
 
 @pytest.fixture(scope="session")

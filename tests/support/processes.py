@@ -17,10 +17,10 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.structs import OffsetAndMetadata
 
 from deploy.kafka import KafkaServer
-from service.broker.kafka.broker import KafkaBroker
-from service.settings.kafka import KafkaSettings
-from service.settings.load import load_settings
-from service.settings.settings import PREFIX, Settings
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.settings import PREFIX, Settings
 from tests.chaos.fleet import Fleet, Worker, await_true
 from tests.support.bundles import START_MS, write_bundle
 

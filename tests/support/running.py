@@ -11,12 +11,12 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from service.broker.memory.log import Record
-from service.delivery.crash_points import CrashPoint
-from service.model.runtime import Runtime
-from service.observability.health import Health
-from service.observability.metrics import METRIC_PREFIX, Metrics
-from service.pipeline import Pipeline
+from eddycast.service.broker.memory.log import Record
+from eddycast.service.delivery.crash_points import CrashPoint
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.observability.health import Health
+from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
+from eddycast.service.pipeline import Pipeline
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.tuning import Tuning
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.broker.kafka.tokens import ClientCredentials
+from eddycast.service.broker.kafka.tokens import ClientCredentials
 
 SECRET = "s3:cret/ä"
 

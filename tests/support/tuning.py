@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from service.delivery.topics import Topology
-from service.formats.json_encoder import LETTER_BYTES
-from service.processing.outputs import OutputLimits
-from service.settings.kafka import WhenDeleted
-from service.settings.settings import Settings
+from eddycast.service.delivery.topics import Topology
+from eddycast.service.formats.json_encoder import LETTER_BYTES
+from eddycast.service.processing.outputs import OutputLimits
+from eddycast.service.settings.kafka import WhenDeleted
+from eddycast.service.settings.settings import Settings
 from tests.support.faulty_broker import FaultyBroker
 
 

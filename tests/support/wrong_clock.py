@@ -24,6 +24,6 @@ def jump(*_: object) -> None:
 if __name__ == "__main__":
     time.time = wrong
     signal.signal(signal.SIGUSR1, jump)
-    from service.__main__ import main
+    from eddycast.service.__main__ import main
 
     main()

@@ -24,10 +24,10 @@ from typing import Any
 import typer.main
 from prometheus_client import CollectorRegistry
 
-from service.__main__ import build_app
-from service.observability.metrics import Metrics
-from service.settings.load import CONFIG
-from service.settings.settings import PREFIX, Settings, every_setting
+from eddycast.service.__main__ import build_app
+from eddycast.service.observability.metrics import Metrics
+from eddycast.service.settings.load import CONFIG
+from eddycast.service.settings.settings import PREFIX, Settings, every_setting
 from tests.tools.pages import PAGES
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
 
-from service.observability.metrics import Metrics
-from service.settings.settings import Settings, every_setting
+from eddycast.service.observability.metrics import Metrics
+from eddycast.service.settings.settings import Settings, every_setting
 
 WRITTEN = "<!-- Written by `make docs`; a test holds it equal to the code. -->"
 

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.bundle import TensorSpec
-from service.errors import StateError
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.processing.admission import Admission
-from service.records import Observations, Tombstones
-from service.state import room
-from service.state.arena import Arena
-from service.state.mmap_array import MmapArray
-from service.state.room import fitting_streams, memory_limit
+from eddycast.service.bundle import TensorSpec
+from eddycast.service.errors import StateError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.processing.admission import Admission
+from eddycast.service.records import Observations, Tombstones
+from eddycast.service.state import room
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.mmap_array import MmapArray
+from eddycast.service.state.room import fitting_streams, memory_limit
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.crashing import Fleet, outputs, stored
 from tests.support.running import AT_ONCE, DEAD, INPUT, made, memory_broker, send, worker

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.bundle import TensorSpec
-from service.errors import StateError
-from service.state.adoption import Adoption, adopt_tensors
-from service.state.changelog import Marker
-from service.state.model_record import KeptPart, ModelRecord, Recorded, kept_parts, successor
-from service.state.stream_time import Clock
+from eddycast.service.bundle import TensorSpec
+from eddycast.service.errors import StateError
+from eddycast.service.state.adoption import Adoption, adopt_tensors
+from eddycast.service.state.changelog import Marker
+from eddycast.service.state.model_record import KeptPart, ModelRecord, Recorded, kept_parts, successor
+from eddycast.service.state.stream_time import Clock
 
 LAYOUT = "0123456789abcdef"
 

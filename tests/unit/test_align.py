@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.processing.alignment import ACCEPTED, FRESH, Verdict, align
-from service.records import ROW_PREFIX
-from training.data.slots import assign_slots
+from eddycast.service.processing.alignment import ACCEPTED, FRESH, Verdict, align
+from eddycast.service.records import ROW_PREFIX
+from eddycast.training.data.slots import assign_slots
 
 MINUTE = 60_000
 NOON = 1_700_000_000_000 // MINUTE * MINUTE  # a stamp on the grid

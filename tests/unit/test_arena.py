@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import ArrayLike, NDArray
 
-from service.records import ROW_PREFIX, Int64
-from service.state.arena import Arena
+from eddycast.service.records import ROW_PREFIX, Int64
+from eddycast.service.state.arena import Arena
 
 
 @dataclass(frozen=True)

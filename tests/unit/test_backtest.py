@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import DataError
-from service.model.loading import load_runtime
+from eddycast.service.errors import DataError
+from eddycast.service.model.loading import load_runtime
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.slot_means import trailing_means
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation import baselines as baselines
+from eddycast.training.evaluation.backtest import backtest, drive
+from eddycast.training.evaluation.metrics import Figure, Scores, mase_scales
+from eddycast.training.evaluation.protocols.scoring import Scorer
+from eddycast.training.evaluation.protocols.task import TaskOptions
+from eddycast.training.evaluation.protocols.windows import rolling_tasks
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
-from training.data.panel import Panel
-from training.data.slot_means import trailing_means
-from training.data.split import Split
-from training.evaluation import baselines as baselines
-from training.evaluation.backtest import backtest, drive
-from training.evaluation.metrics import Figure, Scores, mase_scales
-from training.evaluation.protocols.scoring import Scorer
-from training.evaluation.protocols.task import TaskOptions
-from training.evaluation.protocols.windows import rolling_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -221,7 +221,7 @@ class TestBacktest:
     def test_chunks_do_not_matter(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         bundle, panel, split = self.bundle(tmp_path), noisy_days(1200), Split(600, 650, 1200)
         whole = backtest(bundle, panel, "rolling", split)
-        monkeypatch.setattr("service.processing.replay.CHUNK_BYTES", 1)
+        monkeypatch.setattr("eddycast.service.processing.replay.CHUNK_BYTES", 1)
         assert len(list(drive(load_runtime(bundle), panel, np.arange(1200)))) > 1
         for figure, same in zip(backtest(bundle, panel, "rolling", split), whole, strict=True):
             assert figure.mse == pytest.approx(same.mse)

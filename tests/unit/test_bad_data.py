@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.formats import json_observation as observation
-from service.model.loading import load_runtime
-from service.observability import bad_data
-from service.observability.bad_data import EVERY_S, BadData
-from service.observability.log import configure_log
-from service.observability.throttle import Throttle
-from service.processing.alignment import Verdict
-from service.records import DeadLetter, Observations
+from eddycast.service.formats import json_observation as observation
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.observability import bad_data
+from eddycast.service.observability.bad_data import EVERY_S, BadData
+from eddycast.service.observability.log import configure_log
+from eddycast.service.observability.throttle import Throttle
+from eddycast.service.processing.alignment import Verdict
+from eddycast.service.records import DeadLetter, Observations
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, memory_broker, send, worker
 

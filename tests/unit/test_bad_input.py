@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from service.__main__ import run
-from service.history import ReadOptions, read_history
-from service.model.loading import load_runtime
+from eddycast.service.__main__ import run
+from eddycast.service.history import ReadOptions, read_history
+from eddycast.service.model.loading import load_runtime
+from eddycast.training.export.golden import golden_sequence
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.models import Forecaster, Naive
 from tests.support.bundles import Parts, Walk, write_bundle
-from training.export.golden import golden_sequence
-from training.fitting.problem import Problem
-from training.models import Forecaster, Naive
 
 ROWS = 300
 HOUR = timedelta(hours=1)
@@ -232,7 +232,7 @@ def test_a_model_with_sound_weights(
     def stop(model: Forecaster, *_: object, **__: object) -> None:
         raise Trained(model)
 
-    monkeypatch.setattr("training.train.export_bundle", stop)
+    monkeypatch.setattr("eddycast.training.train.export_bundle", stop)
     text, more, said = GOOD[case]
     with pytest.raises(Trained) as trained:
         run(words(written(tmp_path, text()), tmp_path / "bundle", more))
@@ -289,7 +289,7 @@ def test_a_bundle_that_fails_its_golden_replay_is_not_published(
     def damaged(model: Forecaster, identity: object, directory: Path, **_: object) -> None:
         write_bundle(directory, HOURLY, wrong)
 
-    monkeypatch.setattr("training.train.export_bundle", damaged)
+    monkeypatch.setattr("eddycast.training.train.export_bundle", damaged)
     assert run(words(written(tmp_path, table(hours(), a=daily())), tmp_path / "bundle", [])) == 3
     assert "golden.npz" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "data.csv"]
@@ -304,7 +304,7 @@ def test_weights_that_are_no_numbers_are_not_exported(
         model.offsets_one.fill_(np.nan)
         return model
 
-    monkeypatch.setattr("training.train.fit_family", spoilt)
+    monkeypatch.setattr("eddycast.training.train.fit_family", spoilt)
     assert run(words(written(tmp_path, table(hours(), a=daily())), tmp_path / "bundle", [])) == 2
     assert "weights that are no numbers (offsets_one)" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [tmp_path / "data.csv"]

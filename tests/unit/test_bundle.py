@@ -13,10 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, layout_id_of
-from service.errors import BundleError
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
+from eddycast.service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, layout_id_of
+from eddycast.service.errors import BundleError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
 from tests.support.bundles import RECURRENT, TWO_CHANNELS, Parts, Walk, write_bundle
 
 #: A bundle that the first contract's exporter wrote.

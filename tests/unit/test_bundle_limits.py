@@ -15,13 +15,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from service.__main__ import run
-from service.bundle import GOLDEN, MANIFEST, STEP
-from service.errors import BundleError
-from service.model import watchdog
-from service.model.loading import load_runtime
-from service.model.manifest_file import manifest_version
-from service.sealing.trust import Trust
+from eddycast.service.__main__ import run
+from eddycast.service.bundle import GOLDEN, MANIFEST, STEP
+from eddycast.service.errors import BundleError
+from eddycast.service.model import watchdog
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import manifest_version
+from eddycast.service.sealing.trust import Trust
 from tests.support.bundles import Parts, Walk, write_bundle
 
 Damage = Callable[[Parts], None]

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from service.bundle import TensorSpec, layout_id_of
-from service.errors import StateError
-from service.migration.snapshot import _Cut
-from service.records import ROW_PREFIX, Damage, PartitionBatch
-from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec, layout_of
-from service.state.stream_time import Clock
+from eddycast.service.bundle import TensorSpec, layout_id_of
+from eddycast.service.errors import StateError
+from eddycast.service.migration.snapshot import _Cut
+from eddycast.service.records import ROW_PREFIX, Damage, PartitionBatch
+from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec, layout_of
+from eddycast.service.state.stream_time import Clock
 
 SPECS = (
     TensorSpec(name="last", dtype="float64", shape=(2,)),

@@ -11,19 +11,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from service.__main__ import run
-from service.history import ReadOptions, read_history
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
-from service.simulation import Sensors, merge
+from eddycast.service.__main__ import run
+from eddycast.service.history import ReadOptions, read_history
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.service.simulation import Sensors, merge
+from eddycast.training.data.panel import make_panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import backtest
+from eddycast.training.export.onnx_export import Identity, export_bundle
+from eddycast.training.fitting.families import Plan, fit_family
+from eddycast.training.problems import problem_of
+from eddycast.training.recipe import Recipe
 from tests.support.running import documents, memory_broker, worker
-from training.data.panel import make_panel
-from training.data.split import Split
-from training.evaluation.backtest import backtest
-from training.export.onnx_export import Identity, export_bundle
-from training.fitting.families import Plan, fit_family
-from training.problems import problem_of
-from training.recipe import Recipe
 
 pytestmark = pytest.mark.trains
 
@@ -100,7 +100,7 @@ def test_without_a_companion_the_figures_are_those_of_one_channel(plant: Path, t
     split = Split.parse(None, len(single))
     alone = fit_family("ar", problem_of(single, recipe, split), plan)
     export_bundle(alone, Identity("ar"), tmp_path / "one")
-    from training.train import joined
+    from eddycast.training.train import joined
 
     part = fit_family("ar", problem_of(pair, recipe, split, "level"), plan)
     model = joined([part], ["level"], pair.channels)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from service.delivery.checkpoint import Checkpoint, Producers
-from service.delivery.partition import Partitions, Restoration
-from service.delivery.start_positions import StartPosition
-from service.errors import (
+from eddycast.service.delivery.checkpoint import Checkpoint, Producers
+from eddycast.service.delivery.partition import Partitions, Restoration
+from eddycast.service.delivery.start_positions import StartPosition
+from eddycast.service.errors import (
     BrokerError,
     BrokerUnavailable,
     CommitUnknown,
@@ -18,9 +18,9 @@ from service.errors import (
     RecordRefused,
     TransactionFailed,
 )
-from service.processing.outputs import Output
-from service.settings.groups import CommitSettings
-from service.state.store import Changes
+from eddycast.service.processing.outputs import Output
+from eddycast.service.settings.groups import CommitSettings
+from eddycast.service.state.store import Changes
 from tests.support.faulty_broker import FaultyBroker
 
 Calls = list[tuple[object, ...]]

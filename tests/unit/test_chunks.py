@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.bundle import TensorSpec
-from service.processing.chunks import Decoded, cut_into_chunks
-from service.processing.demand import StepEstimator
-from service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
-from service.state.arena import Arena
+from eddycast.service.bundle import TensorSpec
+from eddycast.service.processing.chunks import Decoded, cut_into_chunks
+from eddycast.service.processing.demand import StepEstimator
+from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
+from eddycast.service.state.arena import Arena
 
 MINUTE, MAX_GAP = 60_000, 8
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)

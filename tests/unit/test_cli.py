@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from service import __main__ as cli
-from service.errors import BrokerUnavailable, BundleError, DataError, MissingExtra, SettingsError
-from service.settings.settings import every_setting
+from eddycast.service import __main__ as cli
+from eddycast.service.errors import BrokerUnavailable, BundleError, DataError, MissingExtra, SettingsError
+from eddycast.service.settings.settings import every_setting
 
 Capture = pytest.CaptureFixture[str]
 
@@ -53,7 +53,7 @@ def test_an_unknown_setting_is_one_line(capsys: Capture) -> None:
 )
 def test_leave_is_short_for_a_setting(words: list[str], leaves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("service.app.run", seen.append)
+    monkeypatch.setattr("eddycast.service.app.run", seen.append)
     assert cli.run(["serve", *words, "--kafka.instance_id=a"]) == 0
     assert [(settings.kafka.leave, settings.kafka.instance_id) for settings in seen] == [(leaves, "a")]
 
@@ -147,7 +147,8 @@ def test_serving_loads_no_command_of_others(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_importing_the_command_line_brings_neither_torch_nor_polars() -> None:
-    code = "import sys, service.__main__; print(sorted({'torch', 'polars', 'training'} & set(sys.modules)))"
+    code = "import sys, eddycast.service.__main__\n"
+    code += "print(sorted({'torch', 'polars', 'eddycast.training'} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.records import LAST_TIMESTAMP
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.records import LAST_TIMESTAMP
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, INPUT, Worker, documents, memory_broker, send, worker
 

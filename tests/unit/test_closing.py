@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from service.commands.doctor import look_at_state
-from service.delivery.connections import Connections
-from service.errors import BrokerUnavailable, EddycastError
-from service.migration.describe import describe
-from service.migration.export import take_export
-from service.model.manifest_file import read_manifest
-from service.settings.settings import Settings
+from eddycast.service.commands.doctor import look_at_state
+from eddycast.service.delivery.connections import Connections
+from eddycast.service.errors import BrokerUnavailable, EddycastError
+from eddycast.service.migration.describe import describe
+from eddycast.service.migration.export import take_export
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.service.settings.settings import Settings
 from tests.broker.tools import Listener
 from tests.support.bundles import Walk, write_bundle
 from tests.support.faulty_broker import FaultyBroker

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.formats.json_decoder import Decoder
-from service.formats.json_observation import EARLIEST, VALUE_LIMIT_BYTES
-from service.records import LARGEST, DeadLetter, Observations, PartitionBatch
-from service.state.stream_time import Clock, with_record_time
+from eddycast.service.formats.json_decoder import Decoder
+from eddycast.service.formats.json_observation import EARLIEST, VALUE_LIMIT_BYTES
+from eddycast.service.records import LARGEST, DeadLetter, Observations, PartitionBatch
+from eddycast.service.state.stream_time import Clock, with_record_time
 
 NOW = 1_700_000_000_000
 GOOD = b'{"timestamp":1700000000000,"value":21.4}'

@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.bundle import Manifest, TensorSpec
-from service.formats.json_encoder import Encoder, dead_letter
-from service.formats.rounding import rounded
-from service.records import DeadLetter
+from eddycast.service.bundle import Manifest, TensorSpec
+from eddycast.service.formats.json_encoder import Encoder, dead_letter
+from eddycast.service.formats.rounding import rounded
+from eddycast.service.records import DeadLetter
 
 NOW = 1_700_000_000_000
 FIELDS = ["stream", "timestamp", "value", "model", "interval_ms", "quantiles"]

@@ -11,13 +11,13 @@ from unittest.mock import MagicMock
 import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, make_pki
-from service.broker.kafka import broker as kafka_clients
-from service.broker.memory.admin import MemoryAdmin
-from service.delivery import connect
-from service.errors import BrokerUnavailable
-from service.settings.load import load_settings
-from service.settings.security import SECRETS
-from service.settings.settings import every_setting
+from eddycast.service.broker.kafka import broker as kafka_clients
+from eddycast.service.broker.memory.admin import MemoryAdmin
+from eddycast.service.delivery import connect
+from eddycast.service.errors import BrokerUnavailable
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.security import SECRETS
+from eddycast.service.settings.settings import every_setting
 from tests.support.faulty_broker import FaultyBroker
 
 SERVICE = Path(connect.__file__).parents[1]

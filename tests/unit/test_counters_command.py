@@ -12,16 +12,16 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from service.__main__ import run
-from service.bundle import Manifest
-from service.errors import DataError
-from service.model.manifest_file import read_manifest
-from training.data.counters import as_counters, counter_remark, find_register, increases, parse_register
-from training.data.panel import Panel, fingerprint
-from training.data.split import Split
-from training.evaluation.backtest import backtest
-from training.recipe import Recipe
-from training.train import train_bundle
+from eddycast.service.__main__ import run
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import DataError
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.data.counters import as_counters, counter_remark, find_register, increases, parse_register
+from eddycast.training.data.panel import Panel, fingerprint
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import backtest
+from eddycast.training.recipe import Recipe
+from eddycast.training.train import train_bundle
 
 pytestmark = pytest.mark.trains
 

@@ -9,10 +9,10 @@ import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, Pki, make_pki
 from deploy.kafka.secure import unsigned_token
-from service.broker.kafka.credentials import client_security
-from service.broker.kafka.tokens import TokenFile
-from service.errors import BrokerUnavailable, MissingExtra, SettingsError
-from service.settings.load import load_settings
+from eddycast.service.broker.kafka.credentials import client_security
+from eddycast.service.broker.kafka.tokens import TokenFile
+from eddycast.service.errors import BrokerUnavailable, MissingExtra, SettingsError
+from eddycast.service.settings.load import load_settings
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def test_a_certificate_without_a_password_never_asks_the_terminal(pki: Pki) -> N
 
 def test_kerberos_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     kerberos = {"security_protocol": "SASL_SSL", "sasl_mechanism": "GSSAPI"}
-    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: None)
+    monkeypatch.setattr("eddycast.service.broker.kafka.credentials.find_spec", lambda _name: None)
     with pytest.raises(MissingExtra, match=r"needs gssapi.*eddycast\[kerberos\]"):
         security(**kerberos)
-    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: object())
+    monkeypatch.setattr("eddycast.service.broker.kafka.credentials.find_spec", lambda _name: object())
     assert security(**kerberos)["sasl_kerberos_service_name"] == "kafka"
     own = {"sasl_kerberos_service_name": "broker", "sasl_kerberos_domain_name": "kafka.example"}
     assert own.items() <= security(**kerberos, **own).items()

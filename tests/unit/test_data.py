@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import DataError
-from service.history import History
-from training.data.durations import check_season, format_duration, parse_duration, parse_season, parse_seasons
-from training.data.panel import MAX_GAP, Panel, fingerprint, make_panel
-from training.data.split import Split
+from eddycast.service.errors import DataError
+from eddycast.service.history import History
+from eddycast.training.data.durations import check_season, format_duration, parse_duration, parse_season, parse_seasons
+from eddycast.training.data.panel import MAX_GAP, Panel, fingerprint, make_panel
+from eddycast.training.data.split import Split
 
 MINUTE, HOUR = 60_000, 3_600_000
 

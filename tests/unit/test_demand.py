@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.bundle import TensorSpec
-from service.processing.demand import Demand, StepEstimator, cost, split_by_cost
-from service.records import Observations
-from service.state.arena import Arena
-from training.data.slots import assign_slots
+from eddycast.service.bundle import TensorSpec
+from eddycast.service.processing.demand import Demand, StepEstimator, cost, split_by_cost
+from eddycast.service.records import Observations
+from eddycast.service.state.arena import Arena
+from eddycast.training.data.slots import assign_slots
 
 MINUTE, MAX_GAP = 60_000, 8
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)

@@ -11,26 +11,26 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-from service.broker.memory.broker import MemoryBroker
-from service.broker.port import Headers
-from service.formats.json_encoder import Encoder
-from service.history import History, read_history
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
-from service.observability.health import Health
-from service.observability.http_port import HealthServer
-from service.observability.metrics import Metrics
+from eddycast.service.broker.memory.broker import MemoryBroker
+from eddycast.service.broker.port import Headers
+from eddycast.service.formats.json_encoder import Encoder
+from eddycast.service.history import History, read_history
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.service.observability.health import Health
+from eddycast.service.observability.http_port import HealthServer
+from eddycast.service.observability.metrics import Metrics
+from eddycast.training.bundle_directory import install
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.demo.host import write_long
+from eddycast.training.demo.live_view import LiveState, LiveView, StreamLine, plain_line, training_progress
+from eddycast.training.demo.metrics_client import Histogram, parse, scrape
+from eddycast.training.demo.output_reader import OutputReader, PassiveListener, Recent
+from eddycast.training.evaluation.backtest import backtest, drive
+from eddycast.training.evaluation.protocols.task import TaskOptions
+from eddycast.training.evaluation.protocols.windows import ltsf_tasks
 from tests.support.bundles import Walk, write_bundle
-from training.bundle_directory import install
-from training.data.panel import Panel
-from training.data.split import Split
-from training.demo.host import write_long
-from training.demo.live_view import LiveState, LiveView, StreamLine, plain_line, training_progress
-from training.demo.metrics_client import Histogram, parse, scrape
-from training.demo.output_reader import OutputReader, PassiveListener, Recent
-from training.evaluation.backtest import backtest, drive
-from training.evaluation.protocols.task import TaskOptions
-from training.evaluation.protocols.windows import ltsf_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -108,7 +108,7 @@ class TestScreen:
         assert "cgm" in text
 
     def test_training_without_a_terminal_says_a_line_now_and_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("training.demo.live_view.EVERY_S", 0.0)
+        monkeypatch.setattr("eddycast.training.demo.live_view.EVERY_S", 0.0)
         console = Console(file=io.StringIO(), width=120)
         with training_progress(console, "training x") as report:
             report(3, 130, 0.25, 0.2)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from service.__main__ import run
-from service.commands.doctor import Finding, look_at_rows, look_at_state
-from service.delivery.topics import prepare_topics
-from service.humanize import one_line
-from service.model.loading import load_runtime
-from service.settings.settings import Settings
+from eddycast.service.__main__ import run
+from eddycast.service.commands.doctor import Finding, look_at_rows, look_at_state
+from eddycast.service.delivery.topics import prepare_topics
+from eddycast.service.humanize import one_line
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.settings.settings import Settings
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet
 from tests.support.faulty_broker import FaultyBroker
@@ -92,7 +92,7 @@ def test_foreign_text_neither_styles_nor_moves_the_terminal(
     odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finding = Finding(f"topic {odd}", f"found {odd}", f"do {odd}", well=False)
-    monkeypatch.setattr("service.commands.doctor.examine", lambda _flags: [finding])
+    monkeypatch.setattr("eddycast.service.commands.doctor.examine", lambda _flags: [finding])
     monkeypatch.setenv("COLUMNS", "200")
     assert run(["doctor"]) == 1
     out = capsys.readouterr().out

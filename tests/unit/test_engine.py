@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.processing.alignment import Verdict
-from service.processing.engine import Engine, Forecasts
-from service.records import Observations
-from service.state.arena import Arena
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.processing.alignment import Verdict
+from eddycast.service.processing.engine import Engine, Forecasts
+from eddycast.service.records import Observations
+from eddycast.service.state.arena import Arena
 from tests.support.bundles import DAY_MS, OFFSETS, RECURRENT, START_MS, TWO_CHANNELS, Walk, write_bundle
 
 MINUTE = 60_000

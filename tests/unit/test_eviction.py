@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.bundle import TensorSpec
-from service.processing.chunks import Decoded, cut_into_chunks
-from service.processing.demand import StepEstimator
-from service.records import Observations, PartitionBatch, Tombstones
-from service.state.arena import Arena
-from service.state.eviction import Eviction
-from service.state.journal import Journal
-from service.state.partition_rows import PartitionRows
-from service.state.stream_time import Clock
+from eddycast.service.bundle import TensorSpec
+from eddycast.service.processing.chunks import Decoded, cut_into_chunks
+from eddycast.service.processing.demand import StepEstimator
+from eddycast.service.records import Observations, PartitionBatch, Tombstones
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.eviction import Eviction
+from eddycast.service.state.journal import Journal
+from eddycast.service.state.partition_rows import PartitionRows
+from eddycast.service.state.stream_time import Clock
 
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
 TTL, LEAP = 80, 60

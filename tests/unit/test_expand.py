@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from service.commands.expand import expand_options
-from service.options import Option
+from eddycast.service.commands.expand import expand_options
+from eddycast.service.options import Option
 
 
 def _seconds(text: str) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.delivery.failures import FailureBackoff
-from service.delivery.partition import Partitions, Restoration
-from service.delivery.start_positions import StartPosition
-from service.errors import BrokerError, ProduceFailed, RecordRefused, TransactionFailed
-from service.records import PartitionBatch
+from eddycast.service.delivery.failures import FailureBackoff
+from eddycast.service.delivery.partition import Partitions, Restoration
+from eddycast.service.delivery.start_positions import StartPosition
+from eddycast.service.errors import BrokerError, ProduceFailed, RecordRefused, TransactionFailed
+from eddycast.service.records import PartitionBatch
 from tests.support.faulty_broker import FaultyBroker
 
 OWN, BROKERS = RecordRefused("too large"), TransactionFailed("no answer")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.data.gaps import gap_note, longest_gap, usual_gap
-from training.data.panel import MAX_GAP
+from eddycast.training.data.gaps import gap_note, longest_gap, usual_gap
+from eddycast.training.data.panel import MAX_GAP
 
 DAY = 1440  # minutes
 

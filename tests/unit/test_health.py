@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.errors import AddressInUse
-from service.observability.health import Health
-from service.observability.http_port import CONNECTIONS, HealthServer
-from service.observability.metrics import Metrics
+from eddycast.service.errors import AddressInUse
+from eddycast.service.observability.health import Health
+from eddycast.service.observability.http_port import CONNECTIONS, HealthServer
+from eddycast.service.observability.metrics import Metrics
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import DataError
-from service.history import History, ReadOptions, read_history, stream_history
-from service.history.samples import half_hour_means
+from eddycast.service.errors import DataError
+from eddycast.service.history import History, ReadOptions, read_history, stream_history
+from eddycast.service.history.samples import half_hour_means
 from tests.support.shared import SHARED, needs_shared_data
 
 HOUR = 3_600_000
@@ -293,8 +293,8 @@ class TestErrors:
             return real(name, *args, **kwargs)  # type: ignore[arg-type]
 
         for name in ("samples", "sources"):
-            monkeypatch.delitem(sys.modules, f"service.history.{name}", raising=False)
-            monkeypatch.delattr(f"service.history.{name}", raising=False)
+            monkeypatch.delitem(sys.modules, f"eddycast.service.history.{name}", raising=False)
+            monkeypatch.delattr(f"eddycast.service.history.{name}", raising=False)
         monkeypatch.setattr(builtins, "__import__", refuse)
         with pytest.raises(DataError, match=r"eddycast\[data\]"):
             read_history(tmp_path / "any.csv")
@@ -321,7 +321,7 @@ class TestSamples:
     def test_unknown_name_and_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(DataError, match="sample:sensors"):
             read_history("sample:nope")
-        monkeypatch.setattr("service.history.samples.find_spec", lambda name: None)
+        monkeypatch.setattr("eddycast.service.history.samples.find_spec", lambda name: None)
         with pytest.raises(DataError, match=r"eddycast\[demo\]"):
             read_history("sample:buoy")
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import DataError
-from service.history import History, ReadOptions, read_history
+from eddycast.service.errors import DataError
+from eddycast.service.history import History, ReadOptions, read_history
 
 HOURS = [datetime(2024, 3, 1) + timedelta(hours=i) for i in range(120)]
 

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from service.__main__ import run
-from service.errors import DataError
-from service.history import History, ReadOptions, read_history
+from eddycast.service.__main__ import run
+from eddycast.service.errors import DataError
+from eddycast.service.history import History, ReadOptions, read_history
 from tests.support.bundles import Walk, write_bundle
 
 START, HOUR = 1_709_251_200_000, 3_600_000

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import DataError
-from service.history import History, ReadOptions, read_history
+from eddycast.service.errors import DataError
+from eddycast.service.history import History, ReadOptions, read_history
 
 TIMES = [f"{datetime(2024, 3, 1) + timedelta(hours=i):%Y-%m-%d %H:%M}" for i in range(120)]
 GERMAN = [f"{datetime(2024, 3, 1) + timedelta(hours=i):%d.%m.%Y %H:%M}" for i in range(120)]

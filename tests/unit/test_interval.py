@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.errors import DataError
-from service.history import History
-from training.data.interval import choose_interval, infer_interval
+from eddycast.service.errors import DataError
+from eddycast.service.history import History
+from eddycast.training.data.interval import choose_interval, infer_interval
 
 MINUTE, HOUR = 60_000, 3_600_000
 

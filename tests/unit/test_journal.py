@@ -12,10 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from service.bundle import TensorSpec
-from service.state.arena import Arena
-from service.state.journal import Journal
-from service.state.partition_rows import PartitionRows
+from eddycast.service.bundle import TensorSpec
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.journal import Journal
+from eddycast.service.state.partition_rows import PartitionRows
 
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(2,)),)
 STREAMS = [b"stream-%d" % i for i in range(8)]

@@ -7,16 +7,16 @@ from functools import cache
 import numpy as np
 import pytest
 
-from service.history import read_history
+from eddycast.service.history import read_history
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols.gift import gift_grid, gift_tasks
+from eddycast.training.evaluation.protocols.published import SEASONAL_NAIVE
+from eddycast.training.evaluation.protocols.scoring import Scorer
+from eddycast.training.evaluation.protocols.task import Task, TaskOptions
+from eddycast.training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks
 from tests.support.shared import SHARED, needs_shared_data
-from training.data.panel import Panel, make_panel
-from training.data.split import Split
-from training.evaluation.metrics import Figure
-from training.evaluation.protocols.gift import gift_grid, gift_tasks
-from training.evaluation.protocols.published import SEASONAL_NAIVE
-from training.evaluation.protocols.scoring import Scorer
-from training.evaluation.protocols.task import Task, TaskOptions
-from training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 

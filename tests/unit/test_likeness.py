@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.data.likeness import narrow_note, roughness
+from eddycast.training.data.likeness import narrow_note, roughness
 
 STEPS = np.arange(1000)
 DAY = np.sin(2 * np.pi * STEPS / 24)

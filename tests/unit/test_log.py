@@ -16,9 +16,9 @@ from typing import Literal
 import pytest
 import structlog
 
-from service.broker.kafka import producer as kafka_producer
-from service.broker.kafka import transactions as kafka_transactions
-from service.observability.log import configure_log, get_log, log_everything
+from eddycast.service.broker.kafka import producer as kafka_producer
+from eddycast.service.broker.kafka import transactions as kafka_transactions
+from eddycast.service.observability.log import configure_log, get_log, log_everything
 
 
 @pytest.fixture(autouse=True)
@@ -156,9 +156,16 @@ FATAL = {
 @pytest.mark.parametrize("form", ["flag", "variable"])
 def test_the_last_line_of_a_service_is_json(why: str, form: str, tmp_path: Path) -> None:
     flags, code = FATAL[why]
-    command = [sys.executable, "-m", "service", "serve", *flags, *(["--log.format=json"] if form == "flag" else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "eddycast.service",
+        "serve",
+        *flags,
+        *(["--log.format=json"] if form == "flag" else []),
+    ]
     variables = {"EDDYCAST_LOG__FORMAT": "json"} if form == "variable" else {}
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[2] / "deploy/package")
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": root, **variables}, capture_output=True, timeout=60)
     lines = [json.loads(line) for line in done.stderr.decode().splitlines()]
     assert done.returncode == code and done.stdout == b""

@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from service.observability.histogram import Distribution
-from service.observability.metrics import METRIC_PREFIX, SECOND_BUCKETS, STAGES, VERDICTS, Metrics
-from service.observability.recorder import SCORE_LIMIT, Stopwatch, count_anomalies, count_scores, count_surprise, scaled
-from service.processing.alignment import Verdict
+from eddycast.service.observability.histogram import Distribution
+from eddycast.service.observability.metrics import METRIC_PREFIX, SECOND_BUCKETS, STAGES, VERDICTS, Metrics
+from eddycast.service.observability.recorder import (
+    SCORE_LIMIT,
+    Stopwatch,
+    count_anomalies,
+    count_scores,
+    count_surprise,
+    scaled,
+)
+from eddycast.service.processing.alignment import Verdict
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.__main__ import run
-from service.errors import SettingsError
-from service.history import ReadOptions, read_for_bundle
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
-from service.processing.missing_codes import Codes, MissingCodes
-from service.records import Observations
-from service.settings.load import load_settings
+from eddycast.service.__main__ import run
+from eddycast.service.errors import SettingsError
+from eddycast.service.history import ReadOptions, read_for_bundle
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.service.processing.missing_codes import Codes, MissingCodes
+from eddycast.service.records import Observations
+from eddycast.service.settings.load import load_settings
 from tests.support.bundles import TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import documents, memory_broker, send, worker
 from tests.support.tuning import Tuning

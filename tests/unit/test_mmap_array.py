@@ -7,7 +7,7 @@ import mmap
 import numpy as np
 import pytest
 
-from service.state.mmap_array import MmapArray
+from eddycast.service.state.mmap_array import MmapArray
 
 ROW = np.dtype([("count", "<i8"), ("level", "<f4")])
 
@@ -37,7 +37,7 @@ def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -
         def resize(self, newsize: int) -> None:
             raise SystemError("mmap: resizing not available--no mremap()")
 
-    monkeypatch.setattr("service.state.mmap_array.mmap.mmap", Fixed)
+    monkeypatch.setattr("eddycast.service.state.mmap_array.mmap.mmap", Fixed)
     subject = MmapArray(4, (2,), np.dtype("f8"))
     subject.array[:] = 7.0
     subject.grow(8)
@@ -62,7 +62,7 @@ def test_out_of_memory_leaves_the_array_unchanged(monkeypatch: pytest.MonkeyPatc
     subject._memory = Held(-1, 64, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     subject.array = subject._seen(4)
     subject.array[:] = 7.0
-    monkeypatch.setattr("service.state.mmap_array.mmap.mmap", Full)
+    monkeypatch.setattr("eddycast.service.state.mmap_array.mmap.mmap", Full)
     for _ in range(2):
         with pytest.raises(MemoryError, match="1000000 rows"):
             subject.grow(1_000_000)

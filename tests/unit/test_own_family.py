@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.__main__ import run
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
+from eddycast.service.__main__ import run
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
 from tests.models.zoo import HOUR
 
 pytestmark = pytest.mark.trains
@@ -22,8 +22,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "forecasters.md"
 HEAD = """
 import torch
 from torch import nn
-from training.fitting.recurrent import Schedule
-from training.models import Cell, Forecaster, Latent, MemorySpec, Naive, around
+from eddycast.training.fitting.recurrent import Schedule
+from eddycast.training.models import Cell, Forecaster, Latent, MemorySpec, Naive, around
 """
 
 
@@ -70,7 +70,7 @@ def test_the_example_of_the_page_learns_and_is_served_without_its_file(
     assert own < 0.8 * naive, "it learned which level each lead needs"
     for part in bundle.iterdir():
         assert str(tmp_path).encode() not in part.read_bytes()
-    without = "import sys; sys.modules['torch'] = None; from service.__main__ import run"
+    without = "import sys; sys.modules['torch'] = None; from eddycast.service.__main__ import run"
     command = f"{without}; sys.exit(run({replay(bundle, history)}))"
     subprocess.run([sys.executable, "-c", command], check=True, cwd=PAGE.parents[1])
     assert (tmp_path / "forecasts.parquet").stat().st_size > 10_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.delivery.pace import Pace
+from eddycast.service.delivery.pace import Pace
 
 
 class Clock:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.error_breakdown import ErrorBreakdown
+from eddycast.training.evaluation.html_report import write_html_report
+from eddycast.training.evaluation.protocols.scoring import Scorer
+from eddycast.training.evaluation.protocols.task import TaskOptions
+from eddycast.training.evaluation.protocols.windows import rolling_tasks
 from tests.support.bundles import OFFSETS, QUANTILES, Walk, write_bundle
-from training.data.panel import Panel
-from training.data.split import Split
-from training.evaluation.error_breakdown import ErrorBreakdown
-from training.evaluation.html_report import write_html_report
-from training.evaluation.protocols.scoring import Scorer
-from training.evaluation.protocols.task import TaskOptions
-from training.evaluation.protocols.windows import rolling_tasks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY

@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
-from service.delivery.partition import Partition, Partitions, Phase, Restoration
-from service.delivery.start_positions import StartPosition
+from eddycast.service.delivery.partition import Partition, Partitions, Phase, Restoration
+from eddycast.service.delivery.start_positions import StartPosition
 from tests.support.faulty_broker import FaultyBroker
 
 STEPS: dict[str, tuple[Callable[[Partition], None], Phase]] = {

@@ -13,11 +13,11 @@ from unittest.mock import patch
 
 import pytest
 
-from service.broker.memory.consumer import MemoryConsumer
-from service.errors import BrokerUnavailable, ProduceFailed, TransactionFailed
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.observability.metrics import STAGES
+from eddycast.service.broker.memory.consumer import MemoryConsumer
+from eddycast.service.errors import BrokerUnavailable, ProduceFailed, TransactionFailed
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.observability.metrics import STAGES
 from tests.support.bundles import DAY_MS, OFFSETS, START_MS, TWO_CHANNELS, Walk, write_bundle
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import (
@@ -265,7 +265,7 @@ def test_membership_lost_at_a_commit_takes_it_back_and_keeps_the_producer(walk: 
 def test_only_a_trouble_that_lasts_is_said_and_not_at_every_attempt(
     walk: Runtime, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.delivery.outages.PATIENCE_S", 0.3)
+    monkeypatch.setattr("eddycast.service.delivery.outages.PATIENCE_S", 0.3)
     broker = memory_broker()
     subject = worker(broker, walk)
     send(broker, readings(range(1)))
@@ -380,7 +380,7 @@ def test_a_stop_without_a_last_commit_ends_within_its_time_and_costs_nothing(wal
 def test_readers_are_given_up_when_the_group_cannot_be_joined(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = memory_broker()
     closed: list[object] = []
-    monkeypatch.setattr("service.broker.memory.reader.MemoryReader.close", lambda self: closed.append(self))
+    monkeypatch.setattr("eddycast.service.broker.memory.reader.MemoryReader.close", lambda self: closed.append(self))
     monkeypatch.setattr(broker, "consumer", _refuse)
     with pytest.raises(BrokerUnavailable):
         worker(broker, walk)
@@ -418,7 +418,7 @@ def test_a_time_to_live_shorter_than_a_gap_changes_no_forecast(walk: Runtime) ->
 
 
 def test_what_is_measured(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.delivery.assignment._SHOW_S", 0.0)
+    monkeypatch.setattr("eddycast.service.delivery.assignment._SHOW_S", 0.0)
     broker = memory_broker(2)
     subject = worker(broker, walk)
     sent = readings(range(6), 4, 2)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import MissingExtra
-from service.model.manifest_file import read_manifest
+from eddycast.service.errors import MissingExtra
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.plot import STREAMS, WINDOWS, Gallery, plot_forecasts
+from eddycast.training.evaluation.protocols.scoring import Chunk
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel
-from training.data.split import Split
-from training.evaluation.plot import STREAMS, WINDOWS, Gallery, plot_forecasts
-from training.evaluation.protocols.scoring import Chunk
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY
@@ -74,7 +74,7 @@ def test_a_picture_of_a_backtest(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_the_extra_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.evaluation.plot.find_spec", lambda name: None)
+    monkeypatch.setattr("eddycast.training.evaluation.plot.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"eddycast\[demo\]"):
         Gallery(panel(), read_manifest(bundle), ROWS)
 

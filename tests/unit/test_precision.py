@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.formats.rounding import rounded
+from eddycast.service.formats.rounding import rounded
 
 sizes = st.floats(-12, 12).map(lambda exponent: 10.0**exponent)
 

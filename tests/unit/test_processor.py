@@ -11,15 +11,15 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from service.broker.memory.producer import MemoryProducer
-from service.delivery.topics import prepare_topics
-from service.model.loading import load_runtime
-from service.observability.recorder import Stopwatch
-from service.processing.outputs import OutputLimits
-from service.processing.processor import Processor
-from service.records import Damage, PartitionBatch, next_offset
-from service.settings.settings import Settings
-from service.state.store import Store
+from eddycast.service.broker.memory.producer import MemoryProducer
+from eddycast.service.delivery.topics import prepare_topics
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.observability.recorder import Stopwatch
+from eddycast.service.processing.outputs import OutputLimits
+from eddycast.service.processing.processor import Processor
+from eddycast.service.records import Damage, PartitionBatch, next_offset
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.store import Store
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import AT_ONCE, DEAD, INPUT, committed, made, memory_broker, send, worker

@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.history import History
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
+from eddycast.service.history import History
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.data.slot_means import slot_means
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import backtest, drive, score_tasks
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols import PROTOCOLS
+from eddycast.training.evaluation.protocols.gift import geometric_means, relative, window_origins
+from eddycast.training.evaluation.protocols.scoring import ScoredBatch
+from eddycast.training.evaluation.protocols.task import TaskOptions
+from eddycast.training.evaluation.report import remarks
 from tests.accuracy.book import book_history, book_values
 from tests.accuracy.sets import training_rows
 from tests.support.bundles import Walk, write_bundle
-from training.data.panel import Panel, make_panel
-from training.data.slot_means import slot_means
-from training.data.split import Split
-from training.evaluation.backtest import backtest, drive, score_tasks
-from training.evaluation.metrics import Figure
-from training.evaluation.protocols import PROTOCOLS
-from training.evaluation.protocols.gift import geometric_means, relative, window_origins
-from training.evaluation.protocols.scoring import ScoredBatch
-from training.evaluation.protocols.task import TaskOptions
-from training.evaluation.report import remarks
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_700_000_000_000 // DAY * DAY

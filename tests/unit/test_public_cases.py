@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.__main__ import run
-from service.history import ReadOptions, read_history
+from eddycast.service.__main__ import run
+from eddycast.service.history import ReadOptions, read_history
 from tests.support.shared import CASES, needs_shared_cases
 
 HOUR, MINUTE = 3_600_000, 60_000

@@ -7,9 +7,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from service.delivery.readiness import Readiness
-from service.errors import AccessRefused, TransactionFailed
-from service.model.loading import load_runtime
+from eddycast.service.delivery.readiness import Readiness
+from eddycast.service.errors import AccessRefused, TransactionFailed
+from eddycast.service.model.loading import load_runtime
 from tests.support.bundles import START_MS, write_bundle
 from tests.support.running import OUTPUT, Worker, made, memory_broker, send, worker
 
@@ -17,7 +17,7 @@ from tests.support.running import OUTPUT, Worker, made, memory_broker, send, wor
 @pytest.fixture
 def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     """A worker that serves, whose evidence is always too old and whose errors always last."""
-    monkeypatch.setattr("service.delivery.outages.PATIENCE_S", 0.0)
+    monkeypatch.setattr("eddycast.service.delivery.outages.PATIENCE_S", 0.0)
     write_bundle(tmp_path)
     found = worker(memory_broker(2), load_runtime(tmp_path))
     pipeline = found.pipeline
@@ -49,7 +49,7 @@ def test_transactions_that_fail_are_said_until_one_does_not(subject: Worker) -> 
 
 def test_an_error_without_a_message_is_named_too(subject: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     subject.turn(2)
-    monkeypatch.setattr("service.processing.engine.Engine.run", Mock(side_effect=MemoryError))
+    monkeypatch.setattr("eddycast.service.processing.engine.Engine.run", Mock(side_effect=MemoryError))
     send(subject.pipeline._connections._broker, [(0, b"s", {"timestamp": START_MS, "value": 1})])  # type: ignore[arg-type]
     subject.turn(2)
     is_ready, why = subject.health.ready_answer()

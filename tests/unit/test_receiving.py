@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.broker.kafka.bulk_reading import _RECEIVE, _receive
+from eddycast.service.broker.kafka.bulk_reading import _RECEIVE, _receive
 
 
 @pytest.fixture

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.__main__ import run
-from service.bundle import Manifest
-from service.errors import BundleError
-from service.model.loading import load_runtime
-from service.model.manifest_file import read_manifest
-from training.data.panel import Panel
-from training.data.split import Split
-from training.fitting.problem import Problem
-from training.problems import problem_of, whole_of
-from training.recipe import Recipe
-from training.train import fit_bundle, train_bundle
+from eddycast.service.__main__ import run
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import BundleError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.problems import problem_of, whole_of
+from eddycast.training.recipe import Recipe
+from eddycast.training.train import fit_bundle, train_bundle
 
 HOUR = 3_600_000
 ROWS = 600
@@ -84,7 +84,7 @@ def test_an_interrupted_refit_keeps_what_was_scored(tmp_path: Path, monkeypatch:
     def interrupted(*_: object) -> Problem:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.train.whole_of", interrupted)
+    monkeypatch.setattr("eddycast.training.train.whole_of", interrupted)
     manifest, _ = train_bundle(panel(), recipe("ar"), SPLIT, tmp_path / "b", refit=True)
     assert manifest.training is not None
     assert manifest.training.refit is False
@@ -97,7 +97,7 @@ def test_a_refit_that_the_engine_refuses_is_not_published(tmp_path: Path, monkey
     def refuse(directory: Path) -> Manifest:
         raise BundleError(str(directory), "a sound bundle", "another")
 
-    monkeypatch.setattr("training.train.load_runtime", refuse)
+    monkeypatch.setattr("eddycast.training.train.load_runtime", refuse)
     with pytest.raises(BundleError):
         train_bundle(panel(), recipe("ar"), SPLIT, tmp_path / "b", refit=True)
     assert read_manifest(tmp_path / "b") == before

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from service.__main__ import run
-from service.formats.rounding import rounded
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.processing.replay import ReplayChunk, chunk_rows, replay
+from eddycast.service.__main__ import run
+from eddycast.service.formats.rounding import rounded
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.processing.replay import ReplayChunk, chunk_rows, replay
 from tests.support.bundles import RECURRENT, START_MS, TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import documents, memory_broker, send, worker
 
@@ -120,7 +120,7 @@ def test_the_command_writes_the_service_s_records(bundle: Path, csv: Path, tmp_p
 
 
 def test_the_command_writes_parquet(bundle: Path, csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.processing.replay.chunk_rows", lambda runtime: 7)
+    monkeypatch.setattr("eddycast.service.processing.replay.chunk_rows", lambda runtime: 7)
     lines, table = tmp_path / "f.jsonl", tmp_path / "f.parquet"
     for out in (lines, table):
         assert run(["replay", str(bundle), str(csv), "--out", str(out), "--forecast-every", "3", "--limit", "20"]) == 0

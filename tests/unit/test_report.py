@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.evaluation.metrics import Figure
-from training.evaluation.report import figures_table, manifest_figures, results, write_json
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.report import figures_table, manifest_figures, results, write_json
 
 
 def figure(

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from service.broker.memory.producer import MemoryProducer
-from service.bundle import TensorSpec
-from service.delivery.partition import Partition, Partitions, Phase
-from service.delivery.restore import Restore
-from service.delivery.start_positions import StartPositions
-from service.errors import BrokerUnavailable, OffsetGone, StateError
-from service.records import ROW_PREFIX
-from service.settings.kafka import WhenDeleted
-from service.state.adoption import Adoption
-from service.state.arena import Arena
-from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
-from service.state.model_record import KeptPart, ModelRecord
-from service.state.stream_time import Clock
+from eddycast.service.broker.memory.producer import MemoryProducer
+from eddycast.service.bundle import TensorSpec
+from eddycast.service.delivery.partition import Partition, Partitions, Phase
+from eddycast.service.delivery.restore import Restore
+from eddycast.service.delivery.start_positions import StartPositions
+from eddycast.service.errors import BrokerUnavailable, OffsetGone, StateError
+from eddycast.service.records import ROW_PREFIX
+from eddycast.service.settings.kafka import WhenDeleted
+from eddycast.service.state.adoption import Adoption
+from eddycast.service.state.arena import Arena
+from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from eddycast.service.state.model_record import KeptPart, ModelRecord
+from eddycast.service.state.stream_time import Clock
 from tests.broker.tools import Listener
 from tests.support.faulty_broker import FaultyBroker
 

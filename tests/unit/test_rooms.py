@@ -14,40 +14,40 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 
 #: What the trainer may import of the service, and what the demo may on top of it.
 SHARED = {
-    "service.processing.alignment",
-    "service.bundle",
-    "service.sealing.bundle_limits",
-    "service.commands.data_options",
-    "service.commands.expand",
-    "service.processing.engine",
-    "service.errors",
-    "service.history",
-    "service.processing.missing_codes",
-    "service.model",
-    "service.sealing.parts",
-    "service.records",
-    "service.processing.replay",
-    "service.simulation.merge",
-    "service.state.arena",
-    "service.sealing.trust",
-    "service.humanize",
-    "service.options",
-    "service.writing",
+    "eddycast.service.processing.alignment",
+    "eddycast.service.bundle",
+    "eddycast.service.sealing.bundle_limits",
+    "eddycast.service.commands.data_options",
+    "eddycast.service.commands.expand",
+    "eddycast.service.processing.engine",
+    "eddycast.service.errors",
+    "eddycast.service.history",
+    "eddycast.service.processing.missing_codes",
+    "eddycast.service.model",
+    "eddycast.service.sealing.parts",
+    "eddycast.service.records",
+    "eddycast.service.processing.replay",
+    "eddycast.service.simulation.merge",
+    "eddycast.service.state.arena",
+    "eddycast.service.sealing.trust",
+    "eddycast.service.humanize",
+    "eddycast.service.options",
+    "eddycast.service.writing",
 }
 DEMO = {
-    "service.app",
-    "service.broker.memory.broker",
-    "service.broker.port",
-    "service.commands.simulate.feed",
-    "service.delivery.connect",
-    "service.observability.log",
-    "service.observability.metrics.METRIC_PREFIX",
-    "service.pipeline",
-    "service.settings.security",
-    "service.settings.groups",
-    "service.settings.load",
-    "service.settings.settings",
-    "service.settings.kafka",
+    "eddycast.service.app",
+    "eddycast.service.broker.memory.broker",
+    "eddycast.service.broker.port",
+    "eddycast.service.commands.simulate.feed",
+    "eddycast.service.delivery.connect",
+    "eddycast.service.observability.log",
+    "eddycast.service.observability.metrics.METRIC_PREFIX",
+    "eddycast.service.pipeline",
+    "eddycast.service.settings.security",
+    "eddycast.service.settings.groups",
+    "eddycast.service.settings.load",
+    "eddycast.service.settings.settings",
+    "eddycast.service.settings.kafka",
 }
 
 
@@ -80,7 +80,7 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
 def test_the_trainer_takes_only_what_is_shared(path: Path) -> None:
     allowed = SHARED | (DEMO if "demo" in path.name or "demo" in path.parent.name else set())
     for name in imports(path):
-        if name.startswith("service."):
+        if name.startswith("eddycast.service."):
             parts = name.split(".")
             assert any(".".join(parts[:n]) in allowed for n in range(2, len(parts) + 1)) or any(
                 shared.startswith(name + ".") for shared in allowed

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
 from tests.support.bundles import DAY_MS, OFFSETS, RECURRENT, START_MS, Walk, write_bundle
 
 Array = NDArray[Any]

@@ -9,10 +9,10 @@ import pytest
 
 from deploy.kafka.pki import KEY_PASSWORD, make_pki
 from deploy.kafka.secure import unsigned_token
-from service.broker.kafka.credentials import client_security
-from service.delivery.rights import granting, needed_rights
-from service.settings.load import load_settings
-from service.settings.security import SecuritySettings
+from eddycast.service.broker.kafka.credentials import client_security
+from eddycast.service.delivery.rights import granting, needed_rights
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.security import SecuritySettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", TEXT, re.S | re.M)
@@ -32,7 +32,7 @@ def test_each_example_loads(example: str, tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / name).write_text("secret\n")
     (tmp_path / "eddycast.toml").write_text(example)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("service.broker.kafka.credentials.find_spec", lambda _name: object())
+    monkeypatch.setattr("eddycast.service.broker.kafka.credentials.find_spec", lambda _name: object())
     kafka = load_settings(["--config", "eddycast.toml"], {}).kafka
     assert client_security(kafka)["security_protocol"] == kafka.security_protocol
     assert not list(kafka.risks())

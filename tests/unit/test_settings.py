@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from service.errors import SettingsError
-from service.settings.kafka import KafkaSettings
-from service.settings.load import load_settings
-from service.settings.settings import Setting, Settings, every_setting
+from eddycast.service.errors import SettingsError
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.settings import Setting, Settings, every_setting
 
 words = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=12).filter(
     lambda word: word.lower() != "none"

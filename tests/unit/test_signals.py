@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from service.signals import SIGNALS, StopSignals
+from eddycast.service.signals import SIGNALS, StopSignals
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -15,7 +15,7 @@ def test_the_first_signal_only_sets_the_flag_and_the_second_insists(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = iter([10.0, 10.1, 10.5])
-    monkeypatch.setattr("service.signals.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("eddycast.service.signals.time.monotonic", lambda: next(seconds))
     insisted: list[str] = []
     with StopSignals(insisted.append) as signals:
         assert not signals.stop.is_set()

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.broker.port import Headers
-from service.errors import DataError
-from service.history import History
-from service.simulation import CHUNK, Sensors, merge, paced, shifted_to_end_at
+from eddycast.service.broker.port import Headers
+from eddycast.service.errors import DataError
+from eddycast.service.history import History
+from eddycast.service.simulation import CHUNK, Sensors, merge, paced, shifted_to_end_at
 
 HOUR = 3_600_000
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from service.broker.kafka.partitioning import PARTITIONERS
-from service.errors import StateError, TopicMissing
-from service.migration.editing import forget_stream, rename_stream
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.settings.settings import Settings
+from eddycast.service.broker.kafka.partitioning import PARTITIONERS
+from eddycast.service.errors import StateError, TopicMissing
+from eddycast.service.migration.editing import forget_stream, rename_stream
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.settings.settings import Settings
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.running import INPUT, committed, documents, memory_broker, send
@@ -95,7 +95,7 @@ def test_a_group_that_serves_is_left_alone(recurrent: Runtime, monkeypatch: pyte
             edit()
     fleet.stop(fleet.alive[0])
     answers = iter([0, 1])
-    monkeypatch.setattr("service.broker.memory.admin.MemoryAdmin.members", lambda self, group: next(answers))
+    monkeypatch.setattr("eddycast.service.broker.memory.admin.MemoryAdmin.members", lambda self, group: next(answers))
     with pytest.raises(StateError, match="has 1 member"):
         forget_stream(fleet.broker, SETTINGS, recurrent.manifest, "boiler-3")
     assert stored(fleet.broker) == before, "it joined while the records were written: they are aborted"

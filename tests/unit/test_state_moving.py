@@ -13,22 +13,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from service.broker.kafka.partitioning import PARTITIONERS
-from service.bundle import Manifest
-from service.delivery.topics import CHANGELOG
-from service.errors import DataError, StateError, TopicMissing
-from service.migration.describe import describe
-from service.migration.export import Exported, take_export
-from service.migration.parquet_file import KEY, read_export, write_export
-from service.migration.restore_into_group import Imported, ImportOptions, import_rows
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.records import ROW_PREFIX
-from service.settings.kafka import KafkaSettings
-from service.settings.settings import Settings
-from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
-from service.state.model_record import initial_record
-from service.state.stream_time import Clock
+from eddycast.service.broker.kafka.partitioning import PARTITIONERS
+from eddycast.service.bundle import Manifest
+from eddycast.service.delivery.topics import CHANGELOG
+from eddycast.service.errors import DataError, StateError, TopicMissing
+from eddycast.service.migration.describe import describe
+from eddycast.service.migration.export import Exported, take_export
+from eddycast.service.migration.parquet_file import KEY, read_export, write_export
+from eddycast.service.migration.restore_into_group import Imported, ImportOptions, import_rows
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.records import ROW_PREFIX
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.settings import Settings
+from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
+from eddycast.service.state.model_record import initial_record
+from eddycast.service.state.stream_time import Clock
 from tests.support.bundles import RECURRENT, START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet, stored
 from tests.support.faulty_broker import FaultyBroker
@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_written_is_named(recurrent: Runtime, tmp_path: Pa
 
 
 def test_offsets_and_changelog_must_agree(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.migration.export._SETTLE_S", 0.0)
+    monkeypatch.setattr("eddycast.service.migration.export._SETTLE_S", 0.0)
     fleet = served(recurrent)
     admin, true = fleet.broker.admin(), committed(fleet.broker)
     for wrong in (true[0] - 1, true[0] + 1):
@@ -281,7 +281,7 @@ def test_an_export_that_is_overtaken_is_refused(recurrent: Runtime) -> None:
 def test_an_interrupted_import_is_never_served(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     fleet = served(recurrent)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
-    monkeypatch.setattr("service.migration.restore_into_group._TRANSACTION_BYTES", 400)
+    monkeypatch.setattr("eddycast.service.migration.restore_into_group._TRANSACTION_BYTES", 400)
     if after == 3:
         fleet.broker.fail_next("commit")
     else:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.records import PartitionBatch
-from service.state.changelog import MARKER_KEY, MODEL_KEY, Marker
-from service.state.model_record import Recorded
-from service.state.store import Changes, Store
-from service.state.stream_time import Clock
+from eddycast.service.records import PartitionBatch
+from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker
+from eddycast.service.state.model_record import Recorded
+from eddycast.service.state.store import Changes, Store
+from eddycast.service.state.stream_time import Clock
 from tests.support.bundles import Walk, write_bundle
 
 MINUTE = 60_000

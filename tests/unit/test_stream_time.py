@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.records import LAST_TIMESTAMP, Int64
-from service.state.stream_time import FULL, Clock, advance, latest_stamps
+from eddycast.service.records import LAST_TIMESTAMP, Int64
+from eddycast.service.state.stream_time import FULL, Clock, advance, latest_stamps
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 NOW = 1_795_000_000_000

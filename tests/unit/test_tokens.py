@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy.kafka.pki import make_pki
-from service.broker.kafka.tokens import ClientCredentials
-from service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
+from eddycast.service.broker.kafka.tokens import ClientCredentials
+from eddycast.service.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, TlsFailed
 from tests.support.tokens import SECRET, Endpoint
 
 

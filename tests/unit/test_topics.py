@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from service.broker.memory.admin import MemoryAdmin
-from service.broker.port import RECORD_OVERHEAD
-from service.delivery.topics import CHANGELOG, look_at_topics, prepare_topics
-from service.errors import BrokerError, NotAuthorized, TopicMissing
-from service.settings.groups import TopicSettings
-from service.settings.settings import Settings
+from eddycast.service.broker.memory.admin import MemoryAdmin
+from eddycast.service.broker.port import RECORD_OVERHEAD
+from eddycast.service.delivery.topics import CHANGELOG, look_at_topics, prepare_topics
+from eddycast.service.errors import BrokerError, NotAuthorized, TopicMissing
+from eddycast.service.settings.groups import TopicSettings
+from eddycast.service.settings.settings import Settings
 from tests.support.faulty_broker import FaultyBroker
 
 NAMES = ("observations", "forecasts", "dead-letters", "eddycast-changelog")
@@ -176,7 +176,7 @@ def test_one_replica_that_acknowledges_for_all_is_said(
 ) -> None:
     admin = FaultyBroker().admin()
     admin.create_topic("observations", 4)
-    monkeypatch.setattr("service.broker.memory.admin.MemoryAdmin.replication", lambda *_: 3)
+    monkeypatch.setattr("eddycast.service.broker.memory.admin.MemoryAdmin.replication", lambda *_: 3)
     prepare_topics(admin, Settings(), ROW)
     assert capsys.readouterr().out.count("min.insync.replicas=2") == 2
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.__main__ import run
-from service.model.manifest_file import read_manifest
-from training.commands.train import beaten_by
-from training.evaluation.metrics import Figure
+from eddycast.service.__main__ import run
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.commands.train import beaten_by
+from eddycast.training.evaluation.metrics import Figure
 
 pytestmark = pytest.mark.trains
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from service.__main__ import run
-from service.bundle import MANIFEST, Manifest
-from service.errors import BundleError, SettingsError
-from service.model.loading import load_runtime
-from service.model.manifest_file import content_version, read_manifest
-from service.sealing.signing import SIGNATURE, new_key, sign
-from service.sealing.trust import Trust
-from service.settings.load import load_settings
+from eddycast.service.__main__ import run
+from eddycast.service.bundle import MANIFEST, Manifest
+from eddycast.service.errors import BundleError, SettingsError
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.manifest_file import content_version, read_manifest
+from eddycast.service.sealing.signing import SIGNATURE, new_key, sign
+from eddycast.service.sealing.trust import Trust
+from eddycast.service.settings.load import load_settings
 from tests.support.bundles import Walk, write_bundle
 
 CONTRACT_1 = Path(__file__).parents[1] / "support" / "contract1" / "bundle"

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.processing.waves import cut
-from service.records import Int64
+from eddycast.service.processing.waves import cut
+from eddycast.service.records import Int64
 
 ids = st.lists(st.integers(0, 6), max_size=40).map(lambda column: np.array(column, np.int64))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.__main__ import run
-from service.model.manifest_file import read_manifest
+from eddycast.service.__main__ import run
+from eddycast.service.model.manifest_file import read_manifest
 from tests.support.bundles import write_bundle
 
 START = 1_700_006_400_000
@@ -48,7 +48,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: object, **__: object) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("service.history.sources.read_sources", read)
+    monkeypatch.setattr("eddycast.service.history.sources.read_sources", read)
 
 
 def below_a_file(folder: Path) -> Path:
@@ -92,7 +92,7 @@ def test_replay_and_backtest_ask_for_theirs_first(
 def test_pictures_without_matplotlib_are_refused_first(
     history: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("training.evaluation.plot.find_spec", lambda _name: None)
+    monkeypatch.setattr("eddycast.training.evaluation.plot.find_spec", lambda _name: None)
     assert run(["backtest", str(bundle), str(history), "--plot", str(bundle / "p.html")]) == 2
     assert "pip install 'eddycast[demo]'" in capsys.readouterr().err
 
@@ -127,7 +127,7 @@ def test_a_full_disk_is_one_line(
     assert "No space left on device" in refused(words, capsys)
 
 
-@pytest.mark.parametrize("place", ["onnx.save", "numpy.savez", "training.export.onnx_export.write_manifest"])
+@pytest.mark.parametrize("place", ["onnx.save", "numpy.savez", "eddycast.training.export.onnx_export.write_manifest"])
 def test_a_disk_that_fills_up_in_training_is_one_line_and_keeps_the_bundle_before(
     place: str,
     history: Path,
@@ -162,7 +162,7 @@ def test_an_export_of_state_and_the_demo_ask_first(
     def connect(_settings: object) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("service.commands.state._broker", connect)
+    monkeypatch.setattr("eddycast.service.commands.state._broker", connect)
     out = below_a_file(tmp_path)
     assert str(out) in refused(["state", "export", str(out), "--bundle.directory", str(bundle)], capsys)
     assert str(out) in refused(["demo", "--out", str(out)], capsys)

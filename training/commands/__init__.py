@@ -1,7 +1,7 @@
 """The trainer's commands, a file each. Light to import: torch and polars load when a command runs."""
 
-from training.commands.backtest import backtest
-from training.commands.demo import demo
-from training.commands.train import train
+from eddycast.training.commands.backtest import backtest
+from eddycast.training.commands.demo import demo
+from eddycast.training.commands.train import train
 
 __all__ = ["backtest", "demo", "train"]

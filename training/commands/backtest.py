@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from service.commands.data_options import Data, Operators, Reading
-from service.commands.expand import expand_options
-from service.errors import DataError
-from service.options import listed
-from training.commands.options import Bundle
-from training.data.options import SPLIT_HELP
+from eddycast.service.commands.data_options import Data, Operators, Reading
+from eddycast.service.commands.expand import expand_options
+from eddycast.service.errors import DataError
+from eddycast.service.options import listed
+from eddycast.training.commands.options import Bundle
+from eddycast.training.data.options import SPLIT_HELP
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from service.bundle import Manifest
-    from training.data.panel import Panel
-    from training.data.split import Split
-    from training.evaluation.metrics import Figure
+    from eddycast.service.bundle import Manifest
+    from eddycast.training.data.panel import Panel
+    from eddycast.training.data.split import Split
+    from eddycast.training.evaluation.metrics import Figure
 
-#: Names of training.evaluation.protocols.PROTOCOLS, which would import numpy.
+#: Names of eddycast.training.evaluation.protocols.PROTOCOLS, which would import numpy.
 PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"
 
 
@@ -51,16 +51,16 @@ def backtest(
     """Score an exported bundle with the service's own engine, beside last value and seasonal naive."""
     from rich.console import Console
 
-    from service.history import read_for_bundle
-    from service.model.manifest_file import read_manifest
-    from service.sealing.trust import Trust
-    from service.writing import written_to
-    from training.data.durations import parse_season
-    from training.data.split import Split
-    from training.evaluation import backtest as scoring
-    from training.evaluation.protocols import protocol_of
-    from training.evaluation.report import results, write_json
-    from training.progress import scoring_bar
+    from eddycast.service.history import read_for_bundle
+    from eddycast.service.model.manifest_file import read_manifest
+    from eddycast.service.sealing.trust import Trust
+    from eddycast.service.writing import written_to
+    from eddycast.training.data.durations import parse_season
+    from eddycast.training.data.split import Split
+    from eddycast.training.evaluation import backtest as scoring
+    from eddycast.training.evaluation.protocols import protocol_of
+    from eddycast.training.evaluation.report import results, write_json
+    from eddycast.training.progress import scoring_bar
 
     console = Console(highlight=False)
     _check_outputs(json, plot)
@@ -103,8 +103,8 @@ def parse_horizons(text: str | None) -> list[int] | None:
 
 def _check_outputs(json: Path | None, plot: Path | None) -> None:
     """Raises before anything is read: MissingExtra without matplotlib, DataError for a file that cannot be written."""
-    from service.writing import check_writable
-    from training.evaluation.plot import require_matplotlib
+    from eddycast.service.writing import check_writable
+    from eddycast.training.evaluation.plot import require_matplotlib
 
     if plot:
         require_matplotlib()
@@ -113,7 +113,7 @@ def _check_outputs(json: Path | None, plot: Path | None) -> None:
 
 
 def _print_figures(console: Console, figures: list[Figure], protocol: str, title: str) -> None:
-    from training.evaluation.report import figures_table, remarks
+    from eddycast.training.evaluation.report import figures_table, remarks
 
     console.print(figures_table(figures, protocol, title=title))
     for line in remarks(figures, protocol):
@@ -122,7 +122,7 @@ def _print_figures(console: Console, figures: list[Figure], protocol: str, title
 
 def _print_seen(console: Console, manifest: Manifest, panel: Panel, split: Split) -> dict[str, str]:
     """Warn if training saw the hold-out; the warning under `seen`, for the JSON file."""
-    from training.evaluation.report import seen_remark
+    from eddycast.training.evaluation.report import seen_remark
 
     remark = seen_remark(manifest, panel, split)
     if not remark:
@@ -135,8 +135,8 @@ def _write_report(
     console: Console, path: Path, bundle: Path, panel: Panel, protocol: str, split: Split, asked: dict[str, Any]
 ) -> None:
     """Write the HTML report of one protocol, and print the names of the files."""
-    from training.evaluation.html_report import write_html_report
-    from training.progress import scoring_bar
+    from eddycast.training.evaluation.html_report import write_html_report
+    from eddycast.training.progress import scoring_bar
 
     with scoring_bar(console, "pictures") as report:
         pictures = write_html_report(path, bundle, panel, protocol, split, report=report, **asked)

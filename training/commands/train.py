@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from service.bundle import MANIFEST
-from service.commands.data_options import Data, Reading
-from service.commands.expand import expand_options
-from training.data.options import PanelOptions
-from training.recipe import Recipe
+from eddycast.service.bundle import MANIFEST
+from eddycast.service.commands.data_options import Data, Reading
+from eddycast.service.commands.expand import expand_options
+from eddycast.training.data.options import PanelOptions
+from eddycast.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from service.bundle import Manifest
-    from training.data.panel import Panel
-    from training.evaluation.metrics import Figure
+    from eddycast.service.bundle import Manifest
+    from eddycast.training.data.panel import Panel
+    from eddycast.training.evaluation.metrics import Figure
 
 
 @expand_options
@@ -39,14 +39,14 @@ def train(
     """Train a forecaster on history, score it on the hold-out, fit it once more to everything, and export it."""
     from rich.console import Console
 
-    from service.history import read_history
-    from training.bundle_directory import check_replaceable
-    from training.data.durations import format_seasons
-    from training.data.preparation import prepare
-    from training.problems import with_seasons
-    from training.progress import training_bar
-    from training.recipe_checks import check_family, check_name
-    from training.train import train_bundle
+    from eddycast.service.history import read_history
+    from eddycast.training.bundle_directory import check_replaceable
+    from eddycast.training.data.durations import format_seasons
+    from eddycast.training.data.preparation import prepare
+    from eddycast.training.problems import with_seasons
+    from eddycast.training.progress import training_bar
+    from eddycast.training.recipe_checks import check_family, check_name
+    from eddycast.training.train import train_bundle
 
     console = Console(highlight=False)
     check_family(recipe.family)
@@ -93,8 +93,8 @@ def _print_notes(console: Console, notes: Sequence[str]) -> None:
 
 def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figure]) -> None:
     """The table of the hold-out, a warning for each better baseline, and what the weights have seen."""
-    from training.data.durations import format_seasons
-    from training.evaluation.report import figures_table, weights_remark
+    from eddycast.training.data.durations import format_seasons
+    from eddycast.training.evaluation.report import figures_table, weights_remark
 
     console.print(figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}"))
     for rival, measures in beaten_by(figures, manifest.name).items():
@@ -106,7 +106,7 @@ def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figur
 
 def _training_notes(manifest: Manifest, panel: Panel, recipe: Recipe) -> list[str]:
     """Remarks about choices that training made from the history."""
-    from training.data.gaps import gap_note
+    from eddycast.training.data.gaps import gap_note
 
     record = manifest.training
     notes = [record.choice, record.narrow, record.suspects] if record else []

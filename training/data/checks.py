@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.errors import DataError
-from service.humanize import many
-from training.data.durations import format_duration
-from training.data.panel import Panel
-from training.data.split import Split
+from eddycast.service.errors import DataError
+from eddycast.service.humanize import many
+from eddycast.training.data.durations import format_duration
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
 
 
 def check_panel(panel: Panel, horizon: int, season_ms: int | None, split: Split) -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from service.errors import DataError
-from service.humanize import many
-from service.records import Float64
-from training.data.panel import Panel
+from eddycast.service.errors import DataError
+from eddycast.service.humanize import many
+from eddycast.service.records import Float64
+from eddycast.training.data.panel import Panel
 
 READINGS = 48  # needed of a stream to tell its kind
 RISING = 0.5  # least share of upward steps of a counter

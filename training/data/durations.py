@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from service.errors import DataError
+from eddycast.service.errors import DataError
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _LONGEST_MS = 1_000 * 366 * _UNITS_MS["d"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.humanize import many
-from service.records import Float64
-from training.data.panel import MAX_GAP
+from eddycast.service.humanize import many
+from eddycast.service.records import Float64
+from eddycast.training.data.panel import MAX_GAP
 
 OFTEN = 3  # gaps beyond the usual limit: fewer are outages
 SLACK = 1.1  # nights grow longer towards winter

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.humanize import many
-from service.records import Float64
+from eddycast.service.humanize import many
+from eddycast.service.records import Float64
 
 #: Roughnesses of alike streams lie within this factor.
 ALIKE = 1.5

@@ -13,14 +13,14 @@ from typing import Literal
 
 import numpy as np
 
-from service.errors import DataError
-from service.history import History, is_missing
-from service.humanize import many
-from service.processing.alignment import Verdict
-from service.processing.missing_codes import Codes
-from service.records import Float64, Int64
-from training.data.durations import format_duration
-from training.data.slots import assign_slots
+from eddycast.service.errors import DataError
+from eddycast.service.history import History, is_missing
+from eddycast.service.humanize import many
+from eddycast.service.processing.alignment import Verdict
+from eddycast.service.processing.missing_codes import Codes
+from eddycast.service.records import Float64, Int64
+from eddycast.training.data.durations import format_duration
+from eddycast.training.data.slots import assign_slots
 
 #: A gap beyond this many slots makes the service start a stream afresh, unless a manifest says otherwise.
 MAX_GAP = 512

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from service.history import History
-from training.data.counters import as_counters, check_kind, counter_remark, parse_register
-from training.data.interval import choose_interval
-from training.data.options import PanelOptions
-from training.data.panel import Panel, make_panel
-from training.data.split import Split
+from eddycast.service.history import History
+from eddycast.training.data.counters import as_counters, check_kind, counter_remark, parse_register
+from eddycast.training.data.interval import choose_interval
+from eddycast.training.data.options import PanelOptions
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.data.split import Split
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.errors import DataError
-from service.history import History
-from service.records import Float64
+from eddycast.service.errors import DataError
+from eddycast.service.history import History
+from eddycast.service.records import Float64
 
 
 def slot_means(history: History, interval_ms: int) -> History:

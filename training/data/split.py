@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.errors import DataError
+from eddycast.service.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

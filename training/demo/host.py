@@ -16,18 +16,18 @@ from urllib.request import urlopen
 
 import polars as pl
 
-from service.app import Service
-from service.broker.memory.broker import MemoryBroker
-from service.broker.port import Broker, Consumer
-from service.commands.simulate import feed
-from service.delivery.connect import kafka_broker
-from service.errors import EddycastError
-from service.history import History
-from service.settings.groups import BundleSettings, HttpSettings, TopicSettings
-from service.settings.kafka import KafkaSettings
-from service.settings.settings import Settings
-from service.simulation import merge
-from training.demo.output_reader import PassiveListener
+from eddycast.service.app import Service
+from eddycast.service.broker.memory.broker import MemoryBroker
+from eddycast.service.broker.port import Broker, Consumer
+from eddycast.service.commands.simulate import feed
+from eddycast.service.delivery.connect import kafka_broker
+from eddycast.service.errors import EddycastError
+from eddycast.service.history import History
+from eddycast.service.settings.groups import BundleSettings, HttpSettings, TopicSettings
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.settings import Settings
+from eddycast.service.simulation import merge
+from eddycast.training.demo.output_reader import PassiveListener
 
 #: Time limits for a service to become ready, and to stop.
 START_S, STOP_S = 60.0, 12.0
@@ -183,7 +183,7 @@ class OverKafka:
 
     def _run(self, command: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{command}.log").open("wb") as log:
-            line = [sys.executable, "-m", "service", command, *arguments]
+            line = [sys.executable, "-m", "eddycast.service", command, *arguments]
             process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 - our own program
         self._processes.append(process)
         return process

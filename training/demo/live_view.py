@@ -14,8 +14,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from training.fitting.recurrent import TrainingProgress
-from training.progress import training_bar
+from eddycast.training.fitting.recurrent import TrainingProgress
+from eddycast.training.progress import training_bar
 
 #: Seconds between two lines without a terminal.
 EVERY_S = 5.0

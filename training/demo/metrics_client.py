@@ -9,8 +9,8 @@ from urllib.request import urlopen
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.observability.metrics import METRIC_PREFIX
-from service.records import Float64
+from eddycast.service.observability.metrics import METRIC_PREFIX
+from eddycast.service.records import Float64
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from service.errors import DataError
-from service.options import Option
-from training.recipe import Recipe
+from eddycast.service.errors import DataError
+from eddycast.service.options import Option
+from eddycast.training.recipe import Recipe
 
 LAST_PORT = 65_535
 

@@ -7,14 +7,14 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import orjson
 
-from service.broker.port import Consumer
-from service.bundle import Manifest
-from service.records import Float64, Int64, PartitionBatch
-from training.data.panel import Panel
-from training.evaluation.metrics import Figure
-from training.evaluation.plot import Gallery
-from training.evaluation.protocols.scoring import Array, Chunk, Scorer
-from training.evaluation.protocols.task import Task
+from eddycast.service.broker.port import Consumer
+from eddycast.service.bundle import Manifest
+from eddycast.service.records import Float64, Int64, PartitionBatch
+from eddycast.training.data.panel import Panel
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.plot import Gallery
+from eddycast.training.evaluation.protocols.scoring import Array, Chunk, Scorer
+from eddycast.training.evaluation.protocols.task import Task
 
 #: Most completed forecasts of a stream in its running error.
 RECENT = 96

@@ -12,27 +12,27 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from service.bundle import Manifest
-from service.history import History, read_history
-from service.observability.log import configure_log
-from service.writing import check_writable
-from training.bundle_directory import install
-from training.data.durations import format_duration
-from training.data.interval import infer_interval
-from training.data.panel import Panel, make_panel
-from training.data.split import Split
-from training.demo.host import Host, start_host
-from training.demo.live_view import LiveState, LiveView, StreamLine, training_progress
-from training.demo.metrics_client import Snapshot, scrape
-from training.demo.options import DemoOptions
-from training.demo.output_reader import OutputReader
-from training.evaluation.metrics import Figure
-from training.evaluation.plot import require_matplotlib
-from training.evaluation.protocols.task import TaskOptions
-from training.evaluation.protocols.windows import ltsf_tasks
-from training.evaluation.report import figures_table, results, write_json
-from training.recipe import Recipe
-from training.train import train_bundle
+from eddycast.service.bundle import Manifest
+from eddycast.service.history import History, read_history
+from eddycast.service.observability.log import configure_log
+from eddycast.service.writing import check_writable
+from eddycast.training.bundle_directory import install
+from eddycast.training.data.durations import format_duration
+from eddycast.training.data.interval import infer_interval
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.data.split import Split
+from eddycast.training.demo.host import Host, start_host
+from eddycast.training.demo.live_view import LiveState, LiveView, StreamLine, training_progress
+from eddycast.training.demo.metrics_client import Snapshot, scrape
+from eddycast.training.demo.options import DemoOptions
+from eddycast.training.demo.output_reader import OutputReader
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.plot import require_matplotlib
+from eddycast.training.evaluation.protocols.task import TaskOptions
+from eddycast.training.evaluation.protocols.windows import ltsf_tasks
+from eddycast.training.evaluation.report import figures_table, results, write_json
+from eddycast.training.recipe import Recipe
+from eddycast.training.train import train_bundle
 
 DAY_MS = 86_400_000
 SPLIT = ".75,.1,.15"

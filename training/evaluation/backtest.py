@@ -1,7 +1,7 @@
 """Backtests: an exported bundle, run over history by the service's own engine, and scored beside the baselines.
 
 All observations pass once, in time order, so the state is carried from the first row to the last; at every origin the
-forecast is made before the next observation is read. `training.evaluation.protocols` selects the origins.
+forecast is made before the next observation is read. `eddycast.training.evaluation.protocols` selects the origins.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from service.bundle import Manifest
-from service.errors import DataError
-from service.history import History
-from service.model.loading import load_runtime
-from service.model.runtime import Runtime
-from service.processing.replay import replay
-from service.records import Int64
-from service.sealing.trust import Trust
-from service.simulation import merge
-from training.data.durations import format_duration
-from training.data.panel import Panel
-from training.data.split import Split
-from training.evaluation.metrics import Figure
-from training.evaluation.protocols import protocol_of
-from training.evaluation.protocols.book import free_run
-from training.evaluation.protocols.scoring import Chunk, Observer, Scorer
-from training.evaluation.protocols.task import Task, TaskOptions
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import DataError
+from eddycast.service.history import History
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
+from eddycast.service.processing.replay import replay
+from eddycast.service.records import Int64
+from eddycast.service.sealing.trust import Trust
+from eddycast.service.simulation import merge
+from eddycast.training.data.durations import format_duration
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols import protocol_of
+from eddycast.training.evaluation.protocols.book import free_run
+from eddycast.training.evaluation.protocols.scoring import Chunk, Observer, Scorer
+from eddycast.training.evaluation.protocols.task import Task, TaskOptions
 
 #: Callable (readings done, readings in total).
 ScoringProgress = Callable[[int, int], None]

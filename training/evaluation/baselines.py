@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from service.records import Float64, Int64
+from eddycast.service.records import Float64, Int64
 
 #: Callable (stream [n], origin [n], ahead [leads], in rows of the panel) -> forecast [n, leads].
 Baseline = Callable[[Int64, Int64, Int64], Float64]

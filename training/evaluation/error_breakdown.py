@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from service.records import Float64
-from training.evaluation.protocols.scoring import ScoredBatch
-from training.evaluation.protocols.task import Task
+from eddycast.service.records import Float64
+from eddycast.training.evaluation.protocols.scoring import ScoredBatch
+from eddycast.training.evaluation.protocols.task import Task
 
 HOURS = 24
 HOUR_MS = 3_600_000

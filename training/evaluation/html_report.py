@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from service.model.loading import load_runtime
-from service.sealing.trust import Trust
-from training.data.panel import Panel
-from training.data.split import Split
-from training.evaluation.backtest import ScoringProgress, no_progress, score_tasks, target_streams
-from training.evaluation.error_breakdown import ErrorBreakdown
-from training.evaluation.metrics import Figure
-from training.evaluation.plot import plot_forecasts, require_matplotlib
-from training.evaluation.protocols import protocol_of
-from training.evaluation.protocols.task import TaskOptions
-from training.evaluation.report import number, remarks
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.sealing.trust import Trust
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import ScoringProgress, no_progress, score_tasks, target_streams
+from eddycast.training.evaluation.error_breakdown import ErrorBreakdown
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.plot import plot_forecasts, require_matplotlib
+from eddycast.training.evaluation.protocols import protocol_of
+from eddycast.training.evaluation.protocols.task import TaskOptions
+from eddycast.training.evaluation.report import number, remarks
 
 _COLORS = {"naive": "#999999", "seasonal_naive": "#d08a2e"}
 _MODEL = "#1f6fb4"

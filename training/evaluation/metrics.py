@@ -17,7 +17,7 @@ mase         mean of |y - median| / scale, with a stream's own scale: the mean o
 coverage_80  share of targets inside [f_.1, f_.9]; None for a point forecast
 
 mse, mae and a pooled wql depend on the scale of the values: over streams of different units the largest dominate. Each
-protocol states its scale (`training.evaluation.protocols`).
+protocol states its scale (`eddycast.training.evaluation.protocols`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from service.bundle import BacktestFigure
-from service.records import Float64, Int64
-from training.evaluation.significance import Difference
+from eddycast.service.bundle import BacktestFigure
+from eddycast.service.records import Float64, Int64
+from eddycast.training.evaluation.significance import Difference
 
 _BY_ORIGIN = ("mse", "mae", "wql")
 _SUMS = (*_BY_ORIGIN, "mase", "targets", "size", "scaled", "covered")
@@ -136,7 +136,8 @@ class Scores:
 
 def pinball(error: NDArray[np.floating], levels: float | Float64) -> NDArray[np.floating]:
     """The quantile loss of `error` = target - forecast, elementwise, for quantiles of these levels (Koenker and
-    Bassett, 1978). `training.models.quantiles.density.pinball` is the same for tensors, averaged over the levels."""
+    Bassett, 1978). `eddycast.training.models.quantiles.density.pinball` is the same for tensors, averaged over the
+    levels."""
     return np.maximum(levels * error, (levels - 1) * error)
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.bundle import Manifest
-from service.errors import MissingExtra
-from service.model.loading import load_runtime
-from service.records import Float64, Int64
-from training.data.durations import format_duration
-from training.data.panel import Panel
-from training.data.slot_means import trailing_means
-from training.data.split import Split
-from training.evaluation.backtest import check_fit, drive, target_streams
-from training.evaluation.protocols.scoring import Chunk
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import MissingExtra
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.records import Float64, Int64
+from eddycast.training.data.durations import format_duration
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.slot_means import trailing_means
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.backtest import check_fit, drive, target_streams
+from eddycast.training.evaluation.protocols.scoring import Chunk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,7 +141,8 @@ def plot_forecasts(
 ) -> None:
     """Forecast a panel with a bundle, and write the picture of the end of its hold-out to `path` (PNG).
 
-    Raises DataError and BundleError as `training.evaluation.backtest.backtest` does, MissingExtra without matplotlib.
+    Raises DataError and BundleError as `eddycast.training.evaluation.backtest.backtest` does, MissingExtra without
+    matplotlib.
     """
     require_matplotlib()
     runtime = load_runtime(bundle)

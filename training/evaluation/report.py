@@ -11,13 +11,13 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from service.bundle import BacktestFigure, Manifest
-from training.data.panel import Panel
-from training.data.split import Split
-from training.evaluation.metrics import Figure
-from training.evaluation.protocols import protocol_of
-from training.evaluation.protocols.gift import geometric_means
-from training.evaluation.significance import Difference
+from eddycast.service.bundle import BacktestFigure, Manifest
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols import protocol_of
+from eddycast.training.evaluation.protocols.gift import geometric_means
+from eddycast.training.evaluation.significance import Difference
 
 _MEASURES = ("mse", "mae", "wql", "mase", "coverage_80")
 _KEPT = set(BacktestFigure.model_fields)

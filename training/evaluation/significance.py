@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.records import Float64
+from eddycast.service.records import Float64
 
 DRAWS = 1000
 NORMAL = 1.959964  # 97.5 % quantile

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.data.counters import increases
-from training.models import Joint, Target
-from training.models.joint import Model
-from training.models.memory.columns import unroll_memory
-from training.models.quantiles.support import confine
+from eddycast.training.data.counters import increases
+from eddycast.training.models import Joint, Target
+from eddycast.training.models.joint import Model
+from eddycast.training.models.memory.columns import unroll_memory
+from eddycast.training.models.quantiles.support import confine
 
 GOLDEN_STEPS, GOLDEN_BATCH = 96, 3
 

@@ -17,15 +17,24 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, BacktestFigure, Manifest, TensorSpec, TrainingRecord
-from service.errors import DataError
-from service.model.manifest_file import read_manifest, write_manifest
-from service.processing.missing_codes import Codes
-from service.sealing.parts import CORE, Part, meaning_of
-from training.data.gaps import usual_gap
-from training.export.golden import golden_sequence
-from training.models.joint import Joint, Model
-from training.recipe import Recipe
+from eddycast.service.bundle import (
+    FORECAST,
+    GOLDEN,
+    MANIFEST,
+    STEP,
+    BacktestFigure,
+    Manifest,
+    TensorSpec,
+    TrainingRecord,
+)
+from eddycast.service.errors import DataError
+from eddycast.service.model.manifest_file import read_manifest, write_manifest
+from eddycast.service.processing.missing_codes import Codes
+from eddycast.service.sealing.parts import CORE, Part, meaning_of
+from eddycast.training.data.gaps import usual_gap
+from eddycast.training.export.golden import golden_sequence
+from eddycast.training.models.joint import Joint, Model
+from eddycast.training.recipe import Recipe
 
 #: Forecasts that were scored on a stream before it is warm: one step ahead, and at each calibrated lead.
 SCORED, JUDGED = 48, 24

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from service.bundle import FORECAST, STEP
-from service.model.manifest_file import read_manifest
-from training.export.invariants.checking import TOLERANCE, close, unit_of
-from training.export.synthetic import sample
-from training.models import Forecaster
+from eddycast.service.bundle import FORECAST, STEP
+from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.export.invariants.checking import TOLERANCE, close, unit_of
+from eddycast.training.export.synthetic import sample
+from eddycast.training.models import Forecaster
 
 INVARIANT = "the exported graphs are the forecaster"
 #: Batch size -> steps that its rows are carried.

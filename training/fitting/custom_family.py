@@ -18,14 +18,14 @@ from typing import Any
 
 import torch
 
-from service.errors import EddycastError, FamilyError
-from training.export.invariants import INVARIANTS
-from training.export.invariants.outputs import bounded_row, shapes
-from training.fitting.problem import Problem
-from training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress
-from training.fitting.residuals import fit_offsets
-from training.models import Forecaster
-from training.models.naive import PointForecaster
+from eddycast.service.errors import EddycastError, FamilyError
+from eddycast.training.export.invariants import INVARIANTS
+from eddycast.training.export.invariants.outputs import bounded_row, shapes
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress
+from eddycast.training.fitting.residuals import fit_offsets
+from eddycast.training.models import Forecaster
+from eddycast.training.models.naive import PointForecaster
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def load_custom(family: str) -> CustomFamily:
     if not isinstance(made, type):
         raise FamilyError(f"{place} has no class {name!r}", "give --family FILE.py:CLASS")
     if not issubclass(made, Forecaster):
-        raise FamilyError(f"{name} in {place} is not a Forecaster", "make it a subclass of training.models.Forecaster")
+        raise FamilyError(
+            f"{name} in {place} is not a Forecaster", "make it a subclass of eddycast.training.models.Forecaster"
+        )
     if "family" not in vars(made):
         made.family = name
     if "revision" not in vars(made):  # an inherited one does not cover the changes of this class

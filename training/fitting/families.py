@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.errors import DataError
-from training.fitting.custom_family import fit_custom, is_custom, load_custom
-from training.fitting.iterated import fit_iterated
-from training.fitting.problem import Problem
-from training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress, schedule_of
-from training.fitting.residuals import fit_offsets
-from training.fitting.ridge import fit_linear
-from training.models import (
+from eddycast.service.errors import DataError
+from eddycast.training.fitting.custom_family import fit_custom, is_custom, load_custom
+from eddycast.training.fitting.iterated import fit_iterated
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress, schedule_of
+from eddycast.training.fitting.residuals import fit_offsets
+from eddycast.training.fitting.ridge import fit_linear
+from eddycast.training.models import (
     Forecaster,
     LatentAutoregression,
     LinearAutoregression,
@@ -26,11 +26,11 @@ from training.models import (
     SeasonalNaive,
     SequenceToSequence,
 )
-from training.models.linear import LAGS, RATES, iterated_memory, linear_memory
-from training.models.memory.columns import Columns
-from training.models.recurrent import RECURRENT
-from training.models.seq2seq import SEQ2SEQ
-from training.recipe import Recipe
+from eddycast.training.models.linear import LAGS, RATES, iterated_memory, linear_memory
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.recurrent import RECURRENT
+from eddycast.training.models.seq2seq import SEQ2SEQ
+from eddycast.training.recipe import Recipe
 
 MIX, AUTO = "mix", "auto"
 LATENT = (*RECURRENT, SEQ2SEQ)

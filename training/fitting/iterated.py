@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.fitting.problem import Problem
-from training.fitting.ridge import CHUNK, Moments, solve
-from training.models.memory.columns import Columns
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.fitting.ridge import CHUNK, Moments, solve
+from eddycast.training.models.memory.columns import Columns
 
 STRENGTH = 1e-6  # of the penalty: in effect least squares, but solvable for a constant stream too
 

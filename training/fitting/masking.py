@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.fitting.problem import Problem
+from eddycast.training.fitting.problem import Problem
 
 SHARE = 0.2  # of all values, approximately
 

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.slot_means import trailing_means
-from training.models.channels import light_memory
-from training.models.contract import Target
-from training.models.memory.columns import Columns, unroll_memory
-from training.models.memory.memory import MemorySpec
+from eddycast.training.data.slot_means import trailing_means
+from eddycast.training.models.channels import light_memory
+from eddycast.training.models.contract import Target
+from eddycast.training.models.memory.columns import Columns, unroll_memory
+from eddycast.training.models.memory.memory import MemorySpec
 
 LONG = 96  # leads: over longer horizons, origins are thinned and training draws this many leads at a time
 LONG_STRIDE = 8

@@ -20,15 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.fitting.masking import with_masked_runs
-from training.fitting.problem import LONG, LONG_STRIDE, Problem
-from training.models.forecaster import Forecaster
-from training.models.latent import Carried, Nothing
-from training.models.memory.columns import Columns
-from training.models.quantiles.density import pinball
-from training.models.recurrent import DILATED_GRU
-from training.models.seq2seq import SEQ2SEQ
-from training.models.unrolling import view_of
+from eddycast.training.fitting.masking import with_masked_runs
+from eddycast.training.fitting.problem import LONG, LONG_STRIDE, Problem
+from eddycast.training.models.forecaster import Forecaster
+from eddycast.training.models.latent import Carried, Nothing
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.quantiles.density import pinball
+from eddycast.training.models.recurrent import DILATED_GRU
+from eddycast.training.models.seq2seq import SEQ2SEQ
+from eddycast.training.models.unrolling import view_of
 
 ONE_STEP_SHARE = 0.2  # of the loss
 FORECASTS = 250_000  # scored at a time

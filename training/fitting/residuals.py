@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.errors import DataError
-from training.fitting.problem import Problem
-from training.models.memory.columns import Columns
-from training.models.naive import PointForecaster
-from training.models.unrolling import view_of
+from eddycast.service.errors import DataError
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.naive import PointForecaster
+from eddycast.training.models.unrolling import view_of
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training.fitting.problem import Problem
-from training.models.memory.columns import Columns
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.models.memory.columns import Columns
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)  # in shares of the number of rows
 GROUP_ENDS = (1, 6, 24, 48, 96, 192, 336, 720)  # groups of leads that share a strength

@@ -15,13 +15,13 @@ from functools import partial
 
 import numpy as np
 
-from training.fitting.families import MEMBERS, Plan, fit_ar, fit_family, fit_latent
-from training.fitting.problem import Problem
-from training.fitting.residuals import fit_offsets
-from training.fitting.validation import validation_score
-from training.models import Forecaster, LinearAutoregression, Mixture
-from training.models.linear import LAGS, LIGHT_LAGS, LIGHT_RATES
-from training.models.naive import PointForecaster
+from eddycast.training.fitting.families import MEMBERS, Plan, fit_ar, fit_family, fit_latent
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.fitting.residuals import fit_offsets
+from eddycast.training.fitting.validation import validation_score
+from eddycast.training.models import Forecaster, LinearAutoregression, Mixture
+from eddycast.training.models.linear import LAGS, LIGHT_LAGS, LIGHT_RATES
+from eddycast.training.models.naive import PointForecaster
 
 Fit = Callable[[Problem], Forecaster]
 

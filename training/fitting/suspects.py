@@ -12,11 +12,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import DataError
-from service.humanize import many
-from training.fitting.families import fit_ar
-from training.fitting.problem import Problem
-from training.models.linear import LIGHT_LAGS, LIGHT_RATES
+from eddycast.service.errors import DataError
+from eddycast.service.humanize import many
+from eddycast.training.fitting.families import fit_ar
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.models.linear import LIGHT_LAGS, LIGHT_RATES
 
 ROUNDS = 3
 PASSES = 8  # over the readings, at most; a history that needs more consists of faults

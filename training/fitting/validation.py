@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.evaluation.metrics import pinball
-from training.fitting.problem import Problem
-from training.models.forecaster import Forecaster
-from training.models.memory.columns import Columns
-from training.models.memory.units import Frame
-from training.models.quantiles.support import confine
-from training.models.unrolling import view_of
+from eddycast.training.evaluation.metrics import pinball
+from eddycast.training.fitting.problem import Problem
+from eddycast.training.models.forecaster import Forecaster
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.units import Frame
+from eddycast.training.models.quantiles.support import confine
+from eddycast.training.models.unrolling import view_of
 
 FORECASTS = 250_000  # scored at a time
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.models.quantiles.density import expected_surprise
-from training.models.tensor_state import TensorState
+from eddycast.training.models.quantiles.density import expected_surprise
+from eddycast.training.models.tensor_state import TensorState
 
 #: Raised when this code makes other numbers of the same surprises.
 REVISION = 1

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.models.latent import INPUT_BOUND, Latent, cell_input_size
-from training.models.memory.columns import Columns
-from training.models.memory.memory import Glance, MemorySpec
-from training.models.memory.units import safe, scale_of
-from training.models.tensor_state import TensorState
+from eddycast.training.models.latent import INPUT_BOUND, Latent, cell_input_size
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.memory import Glance, MemorySpec
+from eddycast.training.models.memory.units import safe, scale_of
+from eddycast.training.models.tensor_state import TensorState
 
 MOST_STATES = 24
 

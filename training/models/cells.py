@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.tensor_state import TensorState
+from eddycast.training.models.tensor_state import TensorState
 
 
 class Cell(nn.Module):

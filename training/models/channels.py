@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.models.memory.columns import Columns
-from training.models.memory.memory import LEVELS, MemorySpec
-from training.models.memory.units import safe
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.memory import LEVELS, MemorySpec
+from eddycast.training.models.memory.units import safe
 
 LAGS = 24
 FEATURES = LAGS - 1 + len(LEVELS)  # of one channel

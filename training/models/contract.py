@@ -19,17 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.anomaly import Anomaly
-from training.models.latent import Carried
-from training.models.memory.block import Block
-from training.models.memory.columns import Columns
-from training.models.memory.counter import Kind
-from training.models.memory.memory import Memory, MemorySpec
-from training.models.memory.suspect_columns import Judged
-from training.models.memory.suspects import Suspects
-from training.models.quantiles.calibration import ANCHORS, Calibration
-from training.models.quantiles.support import Support
-from training.models.tensor_state import TensorState
+from eddycast.training.models.anomaly import Anomaly
+from eddycast.training.models.latent import Carried
+from eddycast.training.models.memory.block import Block
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.counter import Kind
+from eddycast.training.models.memory.memory import Memory, MemorySpec
+from eddycast.training.models.memory.suspect_columns import Judged
+from eddycast.training.models.memory.suspects import Suspects
+from eddycast.training.models.quantiles.calibration import ANCHORS, Calibration
+from eddycast.training.models.quantiles.support import Support
+from eddycast.training.models.tensor_state import TensorState
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class Unrolled:
 class Family(nn.Module):
     """A family: its memory, its hidden state (or None), and the quantiles that follow from both.
 
-    Two further attributes of the class control training. `schedule`, a `training.fitting.recurrent.Schedule`, holds the
-    hyperparameters of the gradient fit. A classmethod `fit(problem, schedule)` replaces that fit and returns the fitted
-    forecaster. A class with neither parameters nor `fit` is used as constructed.
+    Two further attributes of the class control training. `schedule`, a `eddycast.training.fitting.recurrent.Schedule`,
+    holds the hyperparameters of the gradient fit. A classmethod `fit(problem, schedule)` replaces that fit and returns
+    the fitted forecaster. A class with neither parameters nor `fit` is used as constructed.
     """
 
     family = "forecaster"  # name in manifests; the class name for a custom family

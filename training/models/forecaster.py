@@ -13,17 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.models import unrolling
-from training.models.contract import Family, StepOutput, Unrolled, View
-from training.models.memory.columns import Columns
-from training.models.memory.counter import increase, initial_counter
-from training.models.memory.suspect_columns import Judged
-from training.models.memory.suspects import Placement, placement, possible
-from training.models.memory.units import Frame
-from training.models.parts import StatePart, anomaly_part, calibration_part, latent_part, memory_parts
-from training.models.quantiles.support import confine
-from training.models.scoring import score, width
-from training.models.tensor_state import TensorState
+from eddycast.training.models import unrolling
+from eddycast.training.models.contract import Family, StepOutput, Unrolled, View
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.counter import increase, initial_counter
+from eddycast.training.models.memory.suspect_columns import Judged
+from eddycast.training.models.memory.suspects import Placement, placement, possible
+from eddycast.training.models.memory.units import Frame
+from eddycast.training.models.parts import StatePart, anomaly_part, calibration_part, latent_part, memory_parts
+from eddycast.training.models.quantiles.support import confine
+from eddycast.training.models.scoring import score, width
+from eddycast.training.models.tensor_state import TensorState
 
 
 class Forecaster(Family):
@@ -94,7 +94,7 @@ class Forecaster(Family):
         origins: Sequence[int] | None = None,
         beside: Sequence[Columns] = (),
     ) -> Unrolled:
-        """`step` and `forecast` over a whole history at once; see `training.models.unrolling.unroll`."""
+        """`step` and `forecast` over a whole history at once; see `eddycast.training.models.unrolling.unroll`."""
         return unrolling.unroll(self, values, timestamps, origins, beside)
 
     def judge(
@@ -104,7 +104,7 @@ class Forecaster(Family):
         beside: Sequence[Columns] = (),
         passes: int | None = None,
     ) -> Judged:
-        """The values that the memory accepts; see `training.models.unrolling.judge`."""
+        """The values that the memory accepts; see `eddycast.training.models.unrolling.judge`."""
         return unrolling.judge(self, values, timestamps, beside, passes)
 
     def _calibrate(

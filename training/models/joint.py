@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.channels import light_memory
-from training.models.contract import StepOutput, Unrolled
-from training.models.forecaster import Forecaster
-from training.models.memory.columns import unroll_memory
-from training.models.memory.memory import Memory
-from training.models.memory.suspects import possible
-from training.models.parts import StatePart, joined, memory_parts
-from training.models.tensor_state import TensorState, part_of, prefixed
+from eddycast.training.models.channels import light_memory
+from eddycast.training.models.contract import StepOutput, Unrolled
+from eddycast.training.models.forecaster import Forecaster
+from eddycast.training.models.memory.columns import unroll_memory
+from eddycast.training.models.memory.memory import Memory
+from eddycast.training.models.memory.suspects import possible
+from eddycast.training.models.parts import StatePart, joined, memory_parts
+from eddycast.training.models.tensor_state import TensorState, part_of, prefixed
 
 
 class Joint(nn.Module):

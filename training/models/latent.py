@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.cells import CELLS, Cell
-from training.models.channels import SHOWN, shown_in, shown_of
-from training.models.memory.columns import Columns
-from training.models.memory.memory import Glance, MemorySpec
-from training.models.memory.units import safe, scale_of
-from training.models.tensor_state import TensorState
+from eddycast.training.models.cells import CELLS, Cell
+from eddycast.training.models.channels import SHOWN, shown_in, shown_of
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.memory import Glance, MemorySpec
+from eddycast.training.models.memory.units import safe, scale_of
+from eddycast.training.models.tensor_state import TensorState
 
 #: Limit of a recurrent cell's inputs, in running scales: an outlier must not saturate its state for ever.
 INPUT_BOUND = 10.0

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.models.channels import FEATURES
-from training.models.contract import Target, View
-from training.models.memory.memory import LEVELS, MemorySpec
-from training.models.naive import PointForecaster
-from training.recipe import Recipe
+from eddycast.training.models.channels import FEATURES
+from eddycast.training.models.contract import Target, View
+from eddycast.training.models.memory.memory import LEVELS, MemorySpec
+from eddycast.training.models.naive import PointForecaster
+from eddycast.training.recipe import Recipe
 
 LAGS = Recipe.lags
 RATES = (0.5, 0.2, 0.08, 0.03)

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.models.contract import View
-from training.models.forecaster import Forecaster
-from training.models.latent import Carried
-from training.models.memory.columns import Columns
-from training.models.memory.memory import Glance
-from training.models.tensor_state import TensorState, part_of, prefixed
+from eddycast.training.models.contract import View
+from eddycast.training.models.forecaster import Forecaster
+from eddycast.training.models.latent import Carried
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.memory import Glance
+from eddycast.training.models.tensor_state import TensorState, part_of, prefixed
 
 
 class SideBySide(Carried):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from training.models.contract import Target, View
-from training.models.forecaster import Forecaster
-from training.models.memory.memory import MemorySpec
-from training.models.memory.table import TableSpec
-from training.models.memory.units import slot_in_bin
+from eddycast.training.models.contract import Target, View
+from eddycast.training.models.forecaster import Forecaster
+from eddycast.training.models.memory.memory import MemorySpec
+from eddycast.training.models.memory.table import TableSpec
+from eddycast.training.models.memory.units import slot_in_bin
 
 
 class PointForecaster(Forecaster):

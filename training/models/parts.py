@@ -13,16 +13,16 @@ from typing import Any
 
 from torch import Tensor
 
-from training.models.anomaly import REVISION as ANOMALY_REVISION
-from training.models.anomaly import Anomaly
-from training.models.latent import Carried
-from training.models.memory.counter import Kind, initial_counter
-from training.models.memory.memory import REVISION as MEMORY_REVISION
-from training.models.memory.memory import SECOND_RATE, Memory, MemorySpec
-from training.models.memory.suspects import REVISION as SUSPECTS_REVISION
-from training.models.memory.suspects import Suspects
-from training.models.quantiles.calibration import REVISION as CALIBRATION_REVISION
-from training.models.quantiles.calibration import Calibration
+from eddycast.training.models.anomaly import REVISION as ANOMALY_REVISION
+from eddycast.training.models.anomaly import Anomaly
+from eddycast.training.models.latent import Carried
+from eddycast.training.models.memory.counter import Kind, initial_counter
+from eddycast.training.models.memory.memory import REVISION as MEMORY_REVISION
+from eddycast.training.models.memory.memory import SECOND_RATE, Memory, MemorySpec
+from eddycast.training.models.memory.suspects import REVISION as SUSPECTS_REVISION
+from eddycast.training.models.memory.suspects import Suspects
+from eddycast.training.models.quantiles.calibration import REVISION as CALIBRATION_REVISION
+from eddycast.training.models.quantiles.calibration import Calibration
 
 CORE, SECOND, LATENT, CALIBRATION, ANOMALY = "core", "second_season", "latent", "calibration", "anomaly"
 

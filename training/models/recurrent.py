@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.bank import MOST_STATES, PhaseBank
-from training.models.cells import CELLS
-from training.models.contract import Target, View
-from training.models.forecaster import Forecaster
-from training.models.latent import Latent
-from training.models.linear import LinearAutoregression
-from training.models.memory.memory import LEVELS, MemorySpec
-from training.models.naive import at_phase
-from training.models.quantiles.calibration import ANCHORS
-from training.models.quantiles.sorted_quantiles import around
+from eddycast.training.models.bank import MOST_STATES, PhaseBank
+from eddycast.training.models.cells import CELLS
+from eddycast.training.models.contract import Target, View
+from eddycast.training.models.forecaster import Forecaster
+from eddycast.training.models.latent import Latent
+from eddycast.training.models.linear import LinearAutoregression
+from eddycast.training.models.memory.memory import LEVELS, MemorySpec
+from eddycast.training.models.naive import at_phase
+from eddycast.training.models.quantiles.calibration import ANCHORS
+from eddycast.training.models.quantiles.sorted_quantiles import around
 
 UNITS = 64
 DROPOUT = 0.2

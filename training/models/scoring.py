@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.models.contract import Target
-from training.models.memory.columns import Columns
-from training.models.memory.suspect_columns import Judged
-from training.models.memory.units import Frame, relative, safe
-from training.models.quantiles.density import TINY, integral_transform, pinball, surprise
-from training.models.quantiles.support import confined_units
+from eddycast.training.models.contract import Target
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.suspect_columns import Judged
+from eddycast.training.models.memory.units import Frame, relative, safe
+from eddycast.training.models.quantiles.density import TINY, integral_transform, pinball, surprise
+from eddycast.training.models.quantiles.support import confined_units
 
 
 def score(
@@ -22,9 +22,9 @@ def score(
     """Surprise [n] and scores [n, 5] of the values `arrived` [n] (NaN = missing), where a `forecast` [n] was pending.
 
     `units` [n, quantiles] are the pending quantiles in the frame's units, not confined to the support; `last` [n] is
-    the last observed value. The scores are `service.bundle.SCORES`. Without a scale only an exact hit has a finite
-    surprise. With a support the probability below its end lies at the end: a value there is as surprising as that is
-    small.
+    the last observed value. The scores are `eddycast.service.bundle.SCORES`. Without a scale only an exact hit has a
+    finite surprise. With a support the probability below its end lies at the end: a value there is as surprising as
+    that is small.
     """
     (anchor, scale), levels = frame, torch.tensor(target.quantiles)
     valid = forecast & ~torch.isnan(arrived)

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 from torch.nn import functional
 
-from training.models.cells import gated
-from training.models.contract import Target, View
-from training.models.latent import INPUT_BOUND, Latent, circled, phase_of
-from training.models.linear import LinearAutoregression
-from training.models.memory.memory import MemorySpec
-from training.models.recurrent import UNITS, Recurrent, plain_memory
+from eddycast.training.models.cells import gated
+from eddycast.training.models.contract import Target, View
+from eddycast.training.models.latent import INPUT_BOUND, Latent, circled, phase_of
+from eddycast.training.models.linear import LinearAutoregression
+from eddycast.training.models.memory.memory import MemorySpec
+from eddycast.training.models.recurrent import UNITS, Recurrent, plain_memory
 
 SEQ2SEQ = "seq2seq"
 ANCHORS = (1, 6, 24)  # every step decodes as far as the last of them

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data.counters import increases
-from training.models.contract import Family, Unrolled, View
-from training.models.memory.columns import Columns, unroll_memory
-from training.models.memory.suspect_columns import Judged, judge_columns
-from training.models.memory.suspects import possible
-from training.models.quantiles.support import confine
-from training.models.scoring import score_columns
+from eddycast.training.data.counters import increases
+from eddycast.training.models.contract import Family, Unrolled, View
+from eddycast.training.models.memory.columns import Columns, unroll_memory
+from eddycast.training.models.memory.suspect_columns import Judged, judge_columns
+from eddycast.training.models.memory.suspects import possible
+from eddycast.training.models.quantiles.support import confine
+from eddycast.training.models.scoring import score_columns
 
 ROWS = 4096  # evaluations of a head at a time
 

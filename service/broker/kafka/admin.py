@@ -23,9 +23,9 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from service.broker.kafka.errors import translated
-from service.broker.port import Connection
-from service.errors import BrokerUnavailable
+from eddycast.service.broker.kafka.errors import translated
+from eddycast.service.broker.port import Connection
+from eddycast.service.errors import BrokerUnavailable
 
 T = TypeVar("T")
 #: A cluster creates its offsets topic at the first request for a group, which fails with these errors until then.

@@ -6,14 +6,14 @@ from typing import Any
 
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
-from service.broker.kafka.admin import KafkaAdmin
-from service.broker.kafka.client import NetworkClient
-from service.broker.kafka.consumer import KafkaConsumer
-from service.broker.kafka.credentials import client_security
-from service.broker.kafka.producer import KafkaProducer
-from service.broker.kafka.reader import KafkaReader
-from service.broker.port import RebalanceListener
-from service.settings.kafka import FETCH_WAIT_MS, KafkaSettings
+from eddycast.service.broker.kafka.admin import KafkaAdmin
+from eddycast.service.broker.kafka.client import NetworkClient
+from eddycast.service.broker.kafka.consumer import KafkaConsumer
+from eddycast.service.broker.kafka.credentials import client_security
+from eddycast.service.broker.kafka.producer import KafkaProducer
+from eddycast.service.broker.kafka.reader import KafkaReader
+from eddycast.service.broker.port import RebalanceListener
+from eddycast.service.settings.kafka import FETCH_WAIT_MS, KafkaSettings
 
 #: Time-out of a connection to an address.
 _CONNECT_TIMEOUT_MS = 5_000

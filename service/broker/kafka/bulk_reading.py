@@ -21,9 +21,9 @@ from kafka.errors import CorruptRecordError, UnsupportedVersionError
 from kafka.net.transport import KafkaTCPTransport
 from kafka.record.util import calc_crc32c
 
-from service.broker.kafka.compression import Corrupt, TooLarge
-from service.broker.kafka.fetched import Screen, Taken, stand_in
-from service.broker.kafka.record_format import (
+from eddycast.service.broker.kafka.compression import Corrupt, TooLarge
+from eddycast.service.broker.kafka.fetched import Screen, Taken, stand_in
+from eddycast.service.broker.kafka.record_format import (
     CONTROL,
     CRC_FROM,
     HEAD,

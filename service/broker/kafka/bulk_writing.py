@@ -20,8 +20,8 @@ from kafka.producer.future import FutureRecordMetadata
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.util import calc_crc32c
 
-from service.broker.kafka.record_format import CRC_AT, CRC_FROM, HEAD, TRANSACTIONAL, encode, head
-from service.broker.port import Headers
+from eddycast.service.broker.kafka.record_format import CRC_AT, CRC_FROM, HEAD, TRANSACTIONAL, encode, head
+from eddycast.service.broker.port import Headers
 
 
 class _Sent:

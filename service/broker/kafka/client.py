@@ -15,10 +15,10 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
-from service.broker.kafka.errors import translate
-from service.broker.kafka.probe import offered, speaks
-from service.broker.kafka.refusals import choice_of, interrupted, reason, refusal
-from service.errors import AccessRefused, BrokerUnavailable, EddycastError
+from eddycast.service.broker.kafka.errors import translate
+from eddycast.service.broker.kafka.probe import offered, speaks
+from eddycast.service.broker.kafka.refusals import choice_of, interrupted, reason, refusal
+from eddycast.service.errors import AccessRefused, BrokerUnavailable, EddycastError
 
 
 class NetworkClient(KafkaNetClient):  # type: ignore[misc]

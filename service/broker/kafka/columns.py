@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from kafka import TopicPartition
 
-from service.broker.kafka.fetched import DamagedValue
-from service.broker.kafka.record_format import Columns
-from service.records import PartitionBatch
+from eddycast.service.broker.kafka.fetched import DamagedValue
+from eddycast.service.broker.kafka.record_format import Columns
+from eddycast.service.records import PartitionBatch
 
 
 def batches(

@@ -11,17 +11,17 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, NoOffsetForPartitionError
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
-from service.broker.kafka.bulk_reading import read_in_columns
-from service.broker.kafka.columns import batches
-from service.broker.kafka.errors import translated
-from service.broker.kafka.fetched import Screen
-from service.broker.kafka.membership import is_confirmed, silence_s
-from service.broker.kafka.offsets import stored_offsets
-from service.broker.kafka.public_reading import read_screened
-from service.broker.kafka.rebalance import Relay, report_every_loss
-from service.broker.port import Connection, RebalanceListener
-from service.errors import EddycastError, InstanceFenced, MembershipLost
-from service.records import PartitionBatch
+from eddycast.service.broker.kafka.bulk_reading import read_in_columns
+from eddycast.service.broker.kafka.columns import batches
+from eddycast.service.broker.kafka.errors import translated
+from eddycast.service.broker.kafka.fetched import Screen
+from eddycast.service.broker.kafka.membership import is_confirmed, silence_s
+from eddycast.service.broker.kafka.offsets import stored_offsets
+from eddycast.service.broker.kafka.public_reading import read_screened
+from eddycast.service.broker.kafka.rebalance import Relay, report_every_loss
+from eddycast.service.broker.port import Connection, RebalanceListener
+from eddycast.service.errors import EddycastError, InstanceFenced, MembershipLost
+from eddycast.service.records import PartitionBatch
 
 log = logging.getLogger(__name__)
 #: An offset that no partition ever reaches.

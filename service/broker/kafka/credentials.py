@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from service.broker.kafka.tokens import ClientCredentials, TokenFile
-from service.errors import MissingExtra, SettingsError
-from service.settings.kafka import KafkaSettings
+from eddycast.service.broker.kafka.tokens import ClientCredentials, TokenFile
+from eddycast.service.errors import MissingExtra, SettingsError
+from eddycast.service.settings.kafka import KafkaSettings
 
 
 def client_security(settings: KafkaSettings) -> dict[str, Any]:

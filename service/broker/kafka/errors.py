@@ -1,4 +1,5 @@
-"""Translation of every error of kafka-python into `service.errors`. The only file that knows both hierarchies."""
+"""Translation of every error of kafka-python into `eddycast.service.errors`. The only file that knows both
+hierarchies."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from contextlib import contextmanager
 
 from kafka import errors as vendor
 
-from service.broker.kafka.refusals import refusal
-from service.errors import (
+from eddycast.service.broker.kafka.refusals import refusal
+from eddycast.service.errors import (
     AccessRefused,
     BrokerError,
     BrokerUnavailable,
@@ -102,8 +103,8 @@ ACTION: dict[type[BaseException], str] = {
 
 
 def translate(error: BaseException, doing: str) -> EddycastError:
-    """The error of `service.errors` for `error`, with `doing` before its text. Errors of `service.errors` are returned
-    unchanged."""
+    """The error of `eddycast.service.errors` for `error`, with `doing` before its text. Errors of
+    `eddycast.service.errors` are returned unchanged."""
     if isinstance(error, EddycastError):
         return error
     if (refused := refusal(error)) is not None:

@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from service.broker.kafka.compression import TooLarge, name, unpacked
-from service.broker.kafka.record_format import HEAD, Columns, Head
-from service.records import Damage
+from eddycast.service.broker.kafka.compression import TooLarge, name, unpacked
+from eddycast.service.broker.kafka.record_format import HEAD, Columns, Head
+from eddycast.service.records import Damage
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from service.broker.kafka.refusals import no_sasl, no_tls
-from service.errors import AccessRefused, AuthenticationFailed, TlsFailed
+from eddycast.service.broker.kafka.refusals import no_sasl, no_tls
+from eddycast.service.errors import AccessRefused, AuthenticationFailed, TlsFailed
 
 _TIMEOUT_S = 1.0
 #: SaslHandshake, version 1: API key 17, correlation id 1, no client id, mechanism "PLAIN".

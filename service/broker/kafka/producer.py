@@ -14,13 +14,13 @@ from kafka import KafkaProducer as Client
 from kafka import TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, TransactionAbortedError
 
-from service.broker.kafka.bulk_writing import append
-from service.broker.kafka.consumer import KafkaConsumer
-from service.broker.kafka.errors import during_commit, in_transaction, translate_record, translated
-from service.broker.kafka.sending import Result, check_sizes, send
-from service.broker.kafka.transactions import Transactions, discard
-from service.broker.port import Connection, Consumer, Headers
-from service.errors import BrokerError, BrokerUnavailable, TransactionFailed
+from eddycast.service.broker.kafka.bulk_writing import append
+from eddycast.service.broker.kafka.consumer import KafkaConsumer
+from eddycast.service.broker.kafka.errors import during_commit, in_transaction, translate_record, translated
+from eddycast.service.broker.kafka.sending import Result, check_sizes, send
+from eddycast.service.broker.kafka.transactions import Transactions, discard
+from eddycast.service.broker.port import Connection, Consumer, Headers
+from eddycast.service.errors import BrokerError, BrokerUnavailable, TransactionFailed
 
 log = logging.getLogger(__name__)
 

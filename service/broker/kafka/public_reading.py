@@ -16,9 +16,9 @@ from kafka.errors import CorruptRecordError
 from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatch
 
-from service.broker.kafka.compression import Corrupt, TooLarge
-from service.broker.kafka.fetched import DamagedValue, Screen, Taken
-from service.broker.kafka.record_format import HEAD, VERSION, Head, weight
+from eddycast.service.broker.kafka.compression import Corrupt, TooLarge
+from eddycast.service.broker.kafka.fetched import DamagedValue, Screen, Taken
+from eddycast.service.broker.kafka.record_format import HEAD, VERSION, Head, weight
 
 
 def read_screened(client: KafkaConsumer, screen: Screen) -> None:

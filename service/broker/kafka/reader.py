@@ -15,14 +15,14 @@ from kafka import KafkaConsumer as Client
 from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 
-from service.broker.kafka.bulk_reading import read_in_columns
-from service.broker.kafka.columns import batches
-from service.broker.kafka.errors import translated
-from service.broker.kafka.fetched import Screen
-from service.broker.kafka.public_reading import read_screened
-from service.broker.port import Connection
-from service.errors import TopicMissing
-from service.records import PartitionBatch
+from eddycast.service.broker.kafka.bulk_reading import read_in_columns
+from eddycast.service.broker.kafka.columns import batches
+from eddycast.service.broker.kafka.errors import translated
+from eddycast.service.broker.kafka.fetched import Screen
+from eddycast.service.broker.kafka.public_reading import read_screened
+from eddycast.service.broker.port import Connection
+from eddycast.service.errors import TopicMissing
+from eddycast.service.records import PartitionBatch
 
 #: Interval at which a poll without records checks whether a position has passed control or aborted records, ms.
 _LOOK_MS = 10

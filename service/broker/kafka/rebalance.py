@@ -12,7 +12,7 @@ from kafka import TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.future import Future
 
-from service.broker.port import RebalanceListener
+from eddycast.service.broker.port import RebalanceListener
 
 
 def report_every_loss(client: Client) -> None:

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.broker.port import Headers
-from service.records import Damage, Int64
+from eddycast.service.broker.port import Headers
+from eddycast.service.records import Damage, Int64
 
 #: offset, length, leader epoch, version, crc, attributes, last offset delta, first and last time, producer id and
 #: epoch, first sequence number, records

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from kafka import errors as vendor
 
-from service.errors import AccessRefused, AuthenticationFailed, EddycastError, TlsFailed
+from eddycast.service.errors import AccessRefused, AuthenticationFailed, EddycastError, TlsFailed
 
 #: Actions for verification results of OpenSSL (`man 3ssl X509_STORE_CTX_get_error`).
 _VERIFICATION = {

@@ -11,8 +11,8 @@ from typing import Protocol
 from kafka import KafkaProducer
 from kafka.producer.future import FutureRecordMetadata
 
-from service.broker.port import RECORD_OVERHEAD, Headers
-from service.errors import RecordTooLarge
+from eddycast.service.broker.port import RECORD_OVERHEAD, Headers
+from eddycast.service.errors import RecordTooLarge
 
 
 class Result(Protocol):

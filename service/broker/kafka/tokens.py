@@ -16,7 +16,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
-from service.errors import AuthenticationFailed, BrokerUnavailable, TlsFailed
+from eddycast.service.errors import AuthenticationFailed, BrokerUnavailable, TlsFailed
 
 _TIMEOUT_S = 5.0
 _MOST_BYTES = 1 << 16

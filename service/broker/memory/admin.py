@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.broker.memory.cluster import Cluster
-from service.broker.port import Connection
-from service.errors import BrokerError, MembershipLost
+from eddycast.service.broker.memory.cluster import Cluster
+from eddycast.service.broker.port import Connection
+from eddycast.service.errors import BrokerError, MembershipLost
 
 
 class MemoryAdmin(Connection):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from service.broker.memory.admin import MemoryAdmin
-from service.broker.memory.cluster import Cluster
-from service.broker.memory.consumer import MemoryConsumer
-from service.broker.memory.producer import MemoryProducer
-from service.broker.memory.reader import MemoryReader
-from service.broker.port import RebalanceListener
+from eddycast.service.broker.memory.admin import MemoryAdmin
+from eddycast.service.broker.memory.cluster import Cluster
+from eddycast.service.broker.memory.consumer import MemoryConsumer
+from eddycast.service.broker.memory.producer import MemoryProducer
+from eddycast.service.broker.memory.reader import MemoryReader
+from eddycast.service.broker.port import RebalanceListener
 
 Owner = TypeVar("Owner", bound=MemoryProducer)
 

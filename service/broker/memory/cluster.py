@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from threading import Condition
 
-from service.broker.memory.group import MemoryGroup
-from service.broker.memory.log import DEFAULTS, Column, Log, Record, Topic, Transaction, TransactionState
-from service.errors import ProduceFailed, RecordTooLarge, TopicMissing
+from eddycast.service.broker.memory.group import MemoryGroup
+from eddycast.service.broker.memory.log import DEFAULTS, Column, Log, Record, Topic, Transaction, TransactionState
+from eddycast.service.errors import ProduceFailed, RecordTooLarge, TopicMissing
 
 
 class Cluster:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from threading import Condition
 
-from service.broker.memory.cluster import Cluster
-from service.broker.memory.group import MemoryGroup
-from service.broker.port import Connection, RebalanceListener
-from service.errors import BrokerError, MembershipLost, OffsetGone
-from service.records import PartitionBatch
+from eddycast.service.broker.memory.cluster import Cluster
+from eddycast.service.broker.memory.group import MemoryGroup
+from eddycast.service.broker.port import Connection, RebalanceListener
+from eddycast.service.errors import BrokerError, MembershipLost, OffsetGone
+from eddycast.service.records import PartitionBatch
 
 
 class MemoryConsumer(Connection):

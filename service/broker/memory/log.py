@@ -14,8 +14,8 @@ from typing import Self
 
 import numpy as np
 
-from service.broker.port import RECORD_OVERHEAD, Headers
-from service.records import PartitionBatch
+from eddycast.service.broker.port import RECORD_OVERHEAD, Headers
+from eddycast.service.records import PartitionBatch
 
 
 class TransactionState(Enum):

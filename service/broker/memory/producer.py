@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from threading import Condition
 from typing import NoReturn
 
-from service.broker.memory.cluster import Cluster
-from service.broker.memory.consumer import MemoryConsumer
-from service.broker.memory.log import Column, Transaction, TransactionState
-from service.broker.port import Connection, Consumer, Headers
-from service.errors import (
+from eddycast.service.broker.memory.cluster import Cluster
+from eddycast.service.broker.memory.consumer import MemoryConsumer
+from eddycast.service.broker.memory.log import Column, Transaction, TransactionState
+from eddycast.service.broker.port import Connection, Consumer, Headers
+from eddycast.service.errors import (
     BrokerError,
     MembershipLost,
     ProducerFenced,

@@ -6,11 +6,11 @@ import time
 from collections.abc import Collection, Mapping
 from threading import Condition
 
-from service.broker.memory.cluster import Cluster
-from service.broker.memory.log import Log
-from service.broker.port import Connection
-from service.errors import BrokerError, OffsetGone, TopicMissing
-from service.records import PartitionBatch
+from eddycast.service.broker.memory.cluster import Cluster
+from eddycast.service.broker.memory.log import Log
+from eddycast.service.broker.port import Connection
+from eddycast.service.errors import BrokerError, OffsetGone, TopicMissing
+from eddycast.service.records import PartitionBatch
 
 
 class MemoryReader(Connection):

@@ -16,16 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.bundle import Manifest
-from service.errors import DataError
-from service.history import History
-from training.data.counters import as_counters
-from training.data.panel import Panel, make_panel
-from training.evaluation.metrics import Figure
-from training.evaluation.protocols.book import BOOK_SPLIT, book_tasks
-from training.evaluation.protocols.gift import gift_panel, gift_tasks, relative
-from training.evaluation.protocols.task import Task, TaskOptions
-from training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks, rolling_tasks
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import DataError
+from eddycast.service.history import History
+from eddycast.training.data.counters import as_counters
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols.book import BOOK_SPLIT, book_tasks
+from eddycast.training.evaluation.protocols.gift import gift_panel, gift_tasks, relative
+from eddycast.training.evaluation.protocols.task import Task, TaskOptions
+from eddycast.training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks, rolling_tasks
 
 
 def _on_its_grid(history: History, manifest: Manifest) -> Panel:

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from service.errors import DataError
-from service.model.runtime import Runtime, TensorState
-from service.records import Float64, Int64
-from training.data.panel import Panel
-from training.data.split import Split
-from training.evaluation.metrics import mase_scales
-from training.evaluation.protocols.scoring import Chunk
-from training.evaluation.protocols.task import Source, Task, TaskOptions, check_split
+from eddycast.service.errors import DataError
+from eddycast.service.model.runtime import Runtime, TensorState
+from eddycast.service.records import Float64, Int64
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.metrics import mase_scales
+from eddycast.training.evaluation.protocols.scoring import Chunk
+from eddycast.training.evaluation.protocols.task import Source, Task, TaskOptions, check_split
 
 LAGS, EXAMPLES, ROWS = 64, 600, 1000
 KNOWN = EXAMPLES + LAGS  # rows

@@ -13,16 +13,16 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from service.bundle import Manifest
-from service.errors import DataError
-from service.history import History
-from service.records import Float64, Int64
-from training.data.interval import infer_interval
-from training.data.panel import Panel, make_panel
-from training.data.slot_means import slot_means
-from training.evaluation.metrics import Figure
-from training.evaluation.protocols.published import SEASONAL_NAIVE, Published
-from training.evaluation.protocols.task import Task, TaskOptions, season_rows
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import DataError
+from eddycast.service.history import History
+from eddycast.service.records import Float64, Int64
+from eddycast.training.data.interval import infer_interval
+from eddycast.training.data.panel import Panel, make_panel
+from eddycast.training.data.slot_means import slot_means
+from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols.published import SEASONAL_NAIVE, Published
+from eddycast.training.evaluation.protocols.task import Task, TaskOptions, season_rows
 
 LENGTHS = {"short": 48, "medium": 480, "long": 720}
 MOST_WINDOWS = 20

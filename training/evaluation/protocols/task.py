@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from service.bundle import Manifest
-from service.errors import DataError
-from service.records import Float64, Int64
-from training.data.durations import format_duration
-from training.data.panel import Panel
-from training.data.split import Split
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import DataError
+from eddycast.service.records import Float64, Int64
+from eddycast.training.data.durations import format_duration
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.split import Split
 
 #: Source of a scored forecast: the forecast graph, the step graph, or the step graph fed back on itself.
 Source = Literal["multi_step", "one_step", "fed_back"]

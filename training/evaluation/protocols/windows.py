@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from service.errors import DataError
-from service.records import Float64
-from training.data.panel import Panel
-from training.data.slot_means import trailing_means
-from training.data.split import Split
-from training.evaluation.metrics import mase_scales
-from training.evaluation.protocols.task import Task, TaskOptions, check_horizons, check_split, season_rows
+from eddycast.service.errors import DataError
+from eddycast.service.records import Float64
+from eddycast.training.data.panel import Panel
+from eddycast.training.data.slot_means import trailing_means
+from eddycast.training.data.split import Split
+from eddycast.training.evaluation.metrics import mase_scales
+from eddycast.training.evaluation.protocols.task import Task, TaskOptions, check_horizons, check_split, season_rows
 
 #: The borders and horizons of the leak-free online protocol on ETTm1: 4, 1 and 15 months.
 ONLINE_SPLIT = "11520,2880,43200"

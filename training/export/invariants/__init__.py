@@ -5,14 +5,14 @@ The tests hold every built-in family to them, and `eddycast train` a custom fami
 `training/export/parity.py` checks the exported graphs.
 """
 
-from training.export.invariants.checking import Invariant, InvariantBroken
-from training.export.invariants.faults import (
+from eddycast.training.export.invariants.checking import Invariant, InvariantBroken
+from eddycast.training.export.invariants.faults import (
     a_new_level_is_accepted,
     impossible_readings_cost_a_step,
     numbers_in_numbers_out,
     one_a_day_costs_a_step_a_day,
 )
-from training.export.invariants.limits import (
+from eddycast.training.export.invariants.limits import (
     anomaly_is_a_rank,
     calibration_moves,
     constant_series,
@@ -20,8 +20,8 @@ from training.export.invariants.limits import (
     parts_may_be_zero,
     surprise_needs_a_scale,
 )
-from training.export.invariants.outputs import bounded_row, shapes, sorted_quantiles, zero_start
-from training.export.invariants.sequences import (
+from eddycast.training.export.invariants.outputs import bounded_row, shapes, sorted_quantiles, zero_start
+from eddycast.training.export.invariants.sequences import (
     causality,
     independence,
     missing_from_memory,

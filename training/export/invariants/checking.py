@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.errors import FamilyError
-from training.models import Forecaster
-from training.models.tensor_state import TensorState
+from eddycast.service.errors import FamilyError
+from eddycast.training.models import Forecaster
+from eddycast.training.models.tensor_state import TensorState
 
 Array = NDArray[np.floating]
 STEPS, FEW = 240, 60  # lengths of the histories that are checked

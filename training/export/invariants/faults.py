@@ -11,12 +11,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.counters import increases
-from training.export.invariants.checking import InvariantBroken, stepped
-from training.export.synthetic import sample
-from training.models import Forecaster
-from training.models.contract import Unrolled
-from training.models.memory.suspects import ACCEPTED, LARGEST
+from eddycast.training.data.counters import increases
+from eddycast.training.export.invariants.checking import InvariantBroken, stepped
+from eddycast.training.export.synthetic import sample
+from eddycast.training.models import Forecaster
+from eddycast.training.models.contract import Unrolled
+from eddycast.training.models.memory.suspects import ACCEPTED, LARGEST
 
 Array = NDArray[np.float64]
 STREAMS, DAY = 7, 24

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from training.export.invariants.checking import (
+from eddycast.training.export.invariants.checking import (
     FEW,
     STEPS,
     TOLERANCE,
@@ -19,11 +19,11 @@ from training.export.invariants.checking import (
     stepped,
     unit_of,
 )
-from training.export.synthetic import sample
-from training.models import Forecaster
-from training.models.parts import StatePart
-from training.models.quantiles.support import confine
-from training.models.tensor_state import TensorState
+from eddycast.training.export.synthetic import sample
+from eddycast.training.models import Forecaster
+from eddycast.training.models.parts import StatePart
+from eddycast.training.models.quantiles.support import confine
+from eddycast.training.models.tensor_state import TensorState
 
 SLACK = 0.1  # of an error: chance over FEW steps
 SPIKE, RARE = 1e6, 0.99  # a reading far from all others, and its anomaly at least

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.export.invariants.checking import OUTPUTS, STEPS, InvariantBroken, unit_of
-from training.export.synthetic import sample
-from training.models import Forecaster
-from training.models.contract import View
-from training.recipe import Recipe
+from eddycast.training.export.invariants.checking import OUTPUTS, STEPS, InvariantBroken, unit_of
+from eddycast.training.export.synthetic import sample
+from eddycast.training.models import Forecaster
+from eddycast.training.models.contract import View
+from eddycast.training.recipe import Recipe
 
 
 def shapes(model: Forecaster) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data.counters import increases
-from training.export.invariants.checking import (
+from eddycast.training.data.counters import increases
+from eddycast.training.export.invariants.checking import (
     FEW,
     OUTPUTS,
     STEPS,
@@ -16,9 +16,9 @@ from training.export.invariants.checking import (
     stepped,
     unit_of,
 )
-from training.export.synthetic import sample
-from training.models import Forecaster
-from training.models.memory.columns import unroll_memory
+from eddycast.training.export.synthetic import sample
+from eddycast.training.models import Forecaster
+from eddycast.training.models.memory.columns import unroll_memory
 
 #: (a, b): f(a * y + b) = a * f(y) + b
 MOVES = ((1e-3, 7.0), (1e3, -5e5), (1.0, 48_211_734.25))

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.data.slot_means import trailing_means
-from training.models.memory.memory import State
-from training.models.memory.units import slot_in_bin
+from eddycast.training.data.slot_means import trailing_means
+from eddycast.training.models.memory.memory import State
+from eddycast.training.models.memory.units import slot_in_bin
 
 
 class Block:

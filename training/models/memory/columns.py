@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.models.memory.memory import FILL_LEVEL, MemorySpec
-from training.models.memory.table import TableColumns, unroll_table
-from training.models.memory.units import scale_of
+from eddycast.training.models.memory.memory import FILL_LEVEL, MemorySpec
+from eddycast.training.models.memory.table import TableColumns, unroll_table
+from eddycast.training.models.memory.units import scale_of
 
 
 @dataclass(frozen=True)

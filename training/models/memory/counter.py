@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from training.models.memory.memory import State
+from eddycast.training.models.memory.memory import State
 
 Kind = Literal["gauge", "counter"]
 

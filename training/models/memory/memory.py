@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.memory.table import SeasonTable, TableSpec, Visit, blend
-from training.models.memory.units import Frame, relative, scale_of
+from eddycast.training.models.memory.table import SeasonTable, TableSpec, Visit, blend
+from eddycast.training.models.memory.units import Frame, relative, scale_of
 
 State = dict[str, Tensor]
 LEVELS = (0.5, 1.0, 3.0, 7.0)  # half-lives of the levels, in seasons

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.models.memory.columns import Columns
-from training.models.memory.suspects import NEAR_HOME, REACH, READY, WIDTHS, Suspects
-from training.models.memory.units import Frame
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.suspects import NEAR_HOME, REACH, READY, WIDTHS, Suspects
+from eddycast.training.models.memory.units import Frame
 
 Array = NDArray[np.float64]
 

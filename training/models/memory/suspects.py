@@ -22,8 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from training.models.memory.table import State
-from training.models.memory.units import Frame
+from eddycast.training.models.memory.table import State
+from eddycast.training.models.memory.units import Frame
 
 #: Raised when this code takes other readings into the same memory.
 REVISION = 2

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.models.memory.units import slot_in_bin
+from eddycast.training.models.memory.units import slot_in_bin
 
 State = dict[str, Tensor]
 MAX_BINS = 168

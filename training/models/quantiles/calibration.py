@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.models.memory.block import Block
-from training.models.memory.columns import Columns
-from training.models.memory.memory import State
-from training.models.memory.suspect_columns import Judged
-from training.models.memory.suspects import placement
-from training.models.memory.units import Frame, relative, safe
-from training.models.quantiles.support import Support
+from eddycast.training.models.memory.block import Block
+from eddycast.training.models.memory.columns import Columns
+from eddycast.training.models.memory.memory import State
+from eddycast.training.models.memory.suspect_columns import Judged
+from eddycast.training.models.memory.suspects import placement
+from eddycast.training.models.memory.units import Frame, relative, safe
+from eddycast.training.models.quantiles.support import Support
 
 #: Leads whose intervals are remembered, unless a family has its own. A pending interval takes 8 bytes for every step of
 #: its lead, so none is beyond 96 (1,400 bytes in all): further leads are stretched like the last anchor.

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.errors import DataError
-from training.models.memory.units import Frame, relative
+from eddycast.service.errors import DataError
+from eddycast.training.models.memory.units import Frame, relative
 
 Support = Literal["real", "nonnegative", "integer"]
 SUPPORTS: tuple[Support, ...] = get_args(Support)
