@@ -19,6 +19,8 @@ step.onnx
     out  surprise     f32 [batch]                      -log density of `value` under the previous one_step,
                                                        in units of the running scale, summed over observed
                                                        targets; NaN without a forecast or a value
+    out  anomaly      f32 [batch]                      optional: in [0, 1], the share of the stream's own past that
+                                                       was less surprising; NaN where surprise is
     out  scores       f32 [batch, targets, scores]     SCORES of the previous one_step against `value`
 
 forecast.onnx
@@ -28,7 +30,8 @@ forecast.onnx
 
 golden.npz
     value [steps, batch, channels], timestamp [steps, batch], scale [steps, batch] (running scale of each
-    row after the step); one_step, surprise, scores and multi_step as above with a leading `steps` axis.
+    row after the step); one_step, surprise, scores, multi_step and, where step.onnx has it, anomaly as
+    above with a leading `steps` axis.
 """
 
 from __future__ import annotations
@@ -99,6 +102,7 @@ class TrainingRecord(_Frozen):
     end_time_ms: Instant  # last stamp used to fit the weights
     seconds: float
     choice: str = ""  # why this family was selected, if several were fitted
+    narrow: str = ""  # why other streams are less well served: all that taught it were one, or alike
     suspects: str = ""  # number and place of readings held back as impossible
     refit: bool = False  # weights were refitted with the hold-out after a fit without it was scored
     holdout_start_ms: Instant | None = None  # first and last stamp of the hold-out behind `backtest`

@@ -29,6 +29,7 @@ from eddycast.service.model.loading import load_runtime
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.training.bundle_directory import replacing
 from eddycast.training.data.gaps import longest_gap
+from eddycast.training.data.likeness import narrow_note
 from eddycast.training.data.panel import Panel, fingerprint
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.backtest import backtest
@@ -170,11 +171,18 @@ class _Run:
             end_time_ms=int(seen.timestamps[-1]),
             seconds=round(time.monotonic() - self.started, 3),
             choice="; ".join(fit.choice for fit in fits if fit.choice),
+            narrow=self._narrow(seen, fits[0].model.span),
             suspects=suspects_note(np.concatenate([fit.held for fit in fits], 1), names, panel.timestamps),
             refit=refit,
             holdout_start_ms=int(panel.timestamps[split.validation_end]),
             holdout_end_ms=int(panel.timestamps[split.end - 1]),
         )
+
+    def _narrow(self, seen: Panel, span: int) -> str:
+        """Why the history is narrow, which it is if that of every target is; else empty."""
+        rows = [[seen.streams.index(name) for name in series_of(seen, target)] for target in self.targets]
+        found = [narrow_note(seen.values[own], span) for own in rows]
+        return found[0] if all(found) else ""
 
 
 def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> _Fit:

@@ -104,6 +104,7 @@ def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Wr
                 made.multi_step,
                 made.has_multi,
                 made.surprise,
+                made.anomaly,
                 made.warm,
             )
             file.writelines(record + b"\n" for record in records)
@@ -133,7 +134,7 @@ def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write
         for target, suffix in enumerate(_suffixes(manifest.targets)):
             columns[f"one_step{suffix}"] = np.ascontiguousarray(made.one_step[:, target])
             columns[f"multi_step{suffix}"] = np.ascontiguousarray(made.multi_step[:, :, target])
-        frame = pl.DataFrame(columns | {"surprise": made.surprise, "warm": made.warm})
+        frame = pl.DataFrame(columns | {"surprise": made.surprise, "anomaly": made.anomaly, "warm": made.warm})
         return frame.with_columns(pl.when(pl.lit(pl.Series(made.has_multi))).then(pl.col("^multi_step.*$")))
 
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:

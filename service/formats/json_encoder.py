@@ -41,7 +41,7 @@ class Encoder:
                 b"%b" if len(manifest.channels) == 1 else b"[%b]",
                 b',"model":' + model + interval,
                 b',"quantiles":' + quantiles + b',"one_step":' + _by_target(names, b"[%b]"),
-                leads + b',"multi_step":%b,"surprise":%b,"warm":%b}',
+                leads + b',"multi_step":%b,"surprise":%b,"anomaly":%b,"warm":%b}',
             ]
         )
         self._multi_step = _by_target(names, b"[[%b]]")
@@ -55,13 +55,14 @@ class Encoder:
         multi_step: NDArray[np.floating[Any]] | None,
         has_multi: NDArray[np.bool_],
         surprise: NDArray[np.float32],
+        anomaly: NDArray[np.float32],
         warm: NDArray[np.bool_],
     ) -> list[bytes]:
         """Return one JSON object per row; NaN and infinities become null.
 
         `timestamps` i64 [n], ms; `values` [n, channels]; `one_step` [n, targets, quantiles]; `multi_step`
-        [n, horizon, targets, quantiles] or None; `has_multi`, `surprise` and `warm` [n]. "multi_step" is null
-        where `has_multi` is False.
+        [n, horizon, targets, quantiles] or None; `has_multi`, `surprise`, `anomaly` and `warm` [n]. "multi_step" is
+        null where `has_multi` is False.
         """
         if not len(streams):
             return []
@@ -73,6 +74,7 @@ class Encoder:
             *(_rows(one_step[:, target]) for target in range(one_step.shape[1])),
             self._multi_steps(multi_step, has_multi),
             _rows(surprise),
+            _rows(anomaly),
             _rows(warm),
         ]
         return [self._record % row for row in zip(*columns, strict=True)]

@@ -45,6 +45,9 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
     for name in ("one_step", "multi_step"):
         if not np.isfinite(wanted[name]).any():
             raise BundleError(str(directory / GOLDEN), f"forecasts in {name}", "no number at all")
+    if runtime.ranks != ("anomaly" in wanted):
+        found = f"{STEP} alone" if runtime.ranks else f"{GOLDEN} alone"
+        raise BundleError(str(directory / GOLDEN), f"anomaly in both {STEP} and {GOLDEN}, or in neither", found)
     before = np.zeros(batch)
     for step in range(len(wanted["value"])):
         at = {name: column[step] for name, column in wanted.items()}
@@ -58,6 +61,8 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
         check = _Check(str(directory / STEP), step, slack)
         check.scaled("one_step", at["one_step"], result.one_step, scale)
         check.within("surprise", at["surprise"], result.surprise, _PROBABILITY_TOLERANCE, slack=steep.surprises)
+        if runtime.ranks:
+            check.within("anomaly", at["anomaly"], result.anomaly, _PROBABILITY_TOLERANCE, slack=steep.anomalies)
         check.missing("scores", at["scores"], result.scores)
         check.scaled("scores", at["scores"][..., scored], result.scores[..., scored], scale)
         near = partial(steep.scores, bounded)
@@ -95,6 +100,10 @@ class _Steepness:
     def surprises(self) -> Array:
         """Return the sensitivity of surprise, [batch], summed over channels."""
         return self._moves(lambda one: one.surprise)
+
+    def anomalies(self) -> Array:
+        """Return the sensitivity of the anomaly, [batch], summed over channels."""
+        return self._moves(lambda one: one.anomaly)
 
     def scores(self, which: list[bool]) -> Array:
         """Return the sensitivity of the scores selected by `which`, [batch, targets, scores], summed over channels."""

@@ -76,10 +76,11 @@ def read_step(path: Path, content: bytes, manifest: Manifest, operators: Collect
         "surprise": Port(("float32",), ()),
         "scores": Port(("float32",), (targets, len(manifest.scores))),
     }
+    optional = {"anomaly": Port(("float32",), ())}
     graph = _read(path, content, operators)
     ports = graph.model.graph
     _hold(path, "input", ports.input, inputs | {f"state.{name}": port for name, port in state.items()})
-    _hold(path, "output", ports.output, outputs | {f"next.{name}": port for name, port in state.items()})
+    _hold(path, "output", ports.output, outputs | {f"next.{name}": port for name, port in state.items()}, optional)
     return graph
 
 

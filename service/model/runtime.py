@@ -34,6 +34,7 @@ class StepResult:
     one_step: Tensor  # [n, targets, quantiles]
     surprise: Tensor  # f32 [n], NaN without a previous forecast or a value
     scores: Tensor  # f32 [n, targets, scores], of the previous forecast
+    anomaly: Tensor  # f32 [n] in [0, 1]; NaN where surprise is, and of a bundle whose graph does not have it
 
 
 class Runtime:
@@ -56,7 +57,10 @@ class Runtime:
         self._step, self._forecast = step, forecast
         self._run: Call = guarded_call if guarded else call
         self._state = tuple(spec.name for spec in manifest.state)
-        self._outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in self._state)]
+        #: Whether the step graph ranks a surprise among those that the stream had before.
+        self.ranks = any(value.name == "anomaly" for value in step.get_outputs())
+        ranked = ["anomaly"] if self.ranks else []
+        self._outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in self._state), *ranked]
         taken = {value.name for value in forecast.get_inputs()}
         self.forecast_inputs: tuple[str, ...] = tuple(name for name in self._state if f"state.{name}" in taken)
         #: name -> (dtype, shape without the batch dimension) of the outputs besides the state.
@@ -72,7 +76,8 @@ class Runtime:
         for name in self._state:
             feeds[f"state.{name}"] = state[name]
         one_step, surprise, scores, *rows = self._call(self._step, self._outputs, feeds, len(timestamps))
-        return StepResult(dict(zip(self._state, rows, strict=True)), one_step, surprise, scores)
+        anomaly = rows.pop() if self.ranks else np.full(len(timestamps), np.nan, np.float32)
+        return StepResult(dict(zip(self._state, rows, strict=True)), one_step, surprise, scores, anomaly)
 
     def forecast(self, timestamps: Int64, state: Mapping[str, Tensor]) -> Tensor:
         """Return multi_step [n, horizon, targets, quantiles] for rows of state.
@@ -103,12 +108,13 @@ def _output_shapes(
     shapes: dict[str, tuple[int, ...]] = {
         "one_step": (targets, quantiles),
         "surprise": (),
+        "anomaly": (),
         "scores": (targets, len(manifest.scores)),
         "multi_step": (manifest.horizon, targets, quantiles),
     }
     declared = {value.name: value.type for session in (step, forecast) for value in session.get_outputs()}
     wide = "tensor(double)"
-    return {name: (np.dtype("f8" if declared[name] == wide else "f4"), shape) for name, shape in shapes.items()}
+    return {name: (np.dtype("f8" if declared.get(name) == wide else "f4"), shape) for name, shape in shapes.items()}
 
 
 def _chunks(rows: int, largest: int) -> list[tuple[int, int]]:

@@ -20,6 +20,8 @@ STAGES = (
 )  # fmt: skip
 #: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
 VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart")
+#: The anomaly of a reading that is counted.
+ANOMALOUS = 0.999
 #: Upper edges of histogram buckets: seconds, rows per call, nats.
 SECOND_BUCKETS = (
     1e-4,
@@ -249,9 +251,10 @@ class Metrics:
         self.scored = self._counter(
             "scored_total",
             "forecasts",
-            "One-step forecasts that were scored against an observation, by target.",
+            "One-step forecasts that were scored against an observation, by target and by whether the stream is warm.",
             "Like records_total.",
             "target",
+            "warm",
         )
         self.score = self._counter(
             "score_total",
@@ -263,6 +266,7 @@ class Metrics:
             "If the mean rises relative to last_value_absolute_error, the streams have changed: train again.",
             "target",
             "score",
+            "warm",
         )
         self.surprise = self._distribution(
             "surprise",
@@ -272,6 +276,12 @@ class Metrics:
             SURPRISE_BUCKETS,
         )
         self.surprise_mean = self._gauge("surprise_mean", "nats", "Mean surprise of the last turn.", "Like surprise.")
+        self.anomalies = self._counter(
+            "anomalies_total",
+            "readings",
+            f"Readings whose anomaly is {ANOMALOUS:g} or more: about one in a thousand of ordinary ones.",
+            "The sensors see something new: the records with a high anomaly name the streams.",
+        )
 
     def hold(self, partitions: Collection[int], lag: Mapping[int, int]) -> None:
         """Set the number of partitions held and the known lags by partition; other lags are removed."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eddycast.service.bundle import REQUIRED_QUANTILES, Manifest
-from eddycast.service.observability.metrics import Metrics
+from eddycast.service.observability.metrics import ANOMALOUS, Metrics
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Forecasts
 from eddycast.service.records import DeadLetter, Float64, Int64
@@ -22,6 +22,8 @@ UNITLESS = frozenset({"covered_80", "pit"})
 #: Limits of a score (interval widths) and of a surprise (nats): the metrics are means over all streams, which one
 #: broken sensor must not dominate.
 SCORE_LIMIT, SURPRISE_LIMIT = 10.0, 100.0
+#: Values of the label `warm`, by whether a stream is.
+WARM = ("false", "true")
 
 
 class _Stage:
@@ -114,7 +116,11 @@ def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) 
     lower, upper = (manifest.quantiles.index(level) for level in (REQUIRED_QUANTILES[0], REQUIRED_QUANTILES[-1]))
     one_step = np.asarray(forecasts.one_step, np.float64)
     scores = scaled(forecasts.scores, manifest.scores, one_step[..., upper] - one_step[..., lower])
-    count_scores(metrics, manifest.targets, manifest.scores, scores, forecasts.surprise)
+    names = manifest.targets, manifest.scores
+    count_scores(metrics, *names, scores[forecasts.warm], warm=True)
+    count_scores(metrics, *names, scores[~forecasts.warm], warm=False)
+    count_surprise(metrics, forecasts.surprise)
+    count_anomalies(metrics, forecasts.anomaly)
 
 
 def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float64:
@@ -135,25 +141,31 @@ def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float6
 
 
 def count_scores(
-    metrics: Metrics, targets: Sequence[str], names: Sequence[str], scores: ArrayLike, surprise: ArrayLike
+    metrics: Metrics, targets: Sequence[str], names: Sequence[str], scores: ArrayLike, *, warm: bool
 ) -> None:
-    """Add scores and surprise of the previous forecasts to the metrics.
-
-    `scores` [n, targets, scores]; `surprise` [n], clipped to +-SURPRISE_LIMIT; NaN = no forecast or no value.
-    `targets` and `names` (of the scores) are the manifest's.
-    """
+    """Add scores [n, targets, scores] of the previous forecasts of streams that are `warm`, or are not; NaN = no
+    forecast or no value. `targets` and `names` (of the scores) are the manifest's."""
     column = np.asarray(scores, np.float64)
     seen = ~np.isnan(column[..., 0])
     sums = np.where(seen[..., None], column, 0.0).sum(axis=0)
     for i, target in enumerate(targets):
-        metrics.scored.labels(target).inc(int(seen[:, i].sum()))
+        metrics.scored.labels(target, WARM[warm]).inc(int(seen[:, i].sum()))
         for j, name in enumerate(names):
-            metrics.score.labels(target, name).inc(float(sums[i, j]))
+            metrics.score.labels(target, name, WARM[warm]).inc(float(sums[i, j]))
+
+
+def count_surprise(metrics: Metrics, surprise: ArrayLike) -> None:
+    """Add `surprise` [n], clipped to +-SURPRISE_LIMIT; NaN = no forecast or no value."""
     known = np.asarray(surprise, np.float64)
     known = np.clip(known[~np.isnan(known)], -SURPRISE_LIMIT, SURPRISE_LIMIT)
     if known.size:
         metrics.surprise.observe_many(known)
         metrics.surprise_mean.set(float(known.mean()))
+
+
+def count_anomalies(metrics: Metrics, anomaly: ArrayLike) -> None:
+    """Those of `anomaly` [n] that are ANOMALOUS or more; NaN is none."""
+    metrics.anomalies.inc(int(np.count_nonzero(np.asarray(anomaly) >= ANOMALOUS)))
 
 
 def count_dead_letters(metrics: Metrics, letters: Collection[DeadLetter]) -> None:

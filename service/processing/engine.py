@@ -49,6 +49,7 @@ class Forecasts:
     multi_step: Tensor  # [m, horizon, targets, quantiles]; NaN where has_multi is false
     has_multi: Bool  # [m]
     surprise: Tensor  # f32 [m]
+    anomaly: Tensor  # f32 [m] in [0, 1]; NaN where surprise is, and of a bundle without it
     scores: Tensor  # f32 [m, targets, scores]
     warm: Bool  # [m], the stream has completed its warm-up
     verdicts: NDArray[np.int8]  # [n], `alignment.Verdict`
@@ -171,6 +172,7 @@ class _Run:
             self._arena.scatter(slots, result.next_state)
             self._outputs["one_step"][index] = result.one_step
             self._outputs["surprise"][index] = result.surprise
+            self._outputs["anomaly"][index] = result.anomaly
             self._outputs["scores"][index] = result.scores
             self._warm[index] = counts >= self._runtime.manifest.warmup_steps
         with self._stage("forecast"):

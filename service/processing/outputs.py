@@ -66,6 +66,7 @@ def encode_forecasts(topic: str, part: PartitionForecasts, forecasts: Forecasts,
         forecasts.multi_step[rows],
         forecasts.has_multi[rows],
         forecasts.surprise[rows],
+        forecasts.anomaly[rows],
         forecasts.warm[rows],
     )
     return Output(topic, batch.partition, streams, values)

@@ -10,10 +10,14 @@ from eddycast.training.evaluation.protocols.gift import LENGTHS
 from eddycast.training.fitting.families import AUTO, FAMILIES
 from eddycast.training.models.seq2seq import SEQ2SEQ
 
-PARTS = ("ltsf-etth1", "ltsf-ettm1", "plain", "gift", "online", "rolling", "book", "unseen", "holes", "start")
+PARTS = (
+    "ltsf-etth1", "ltsf-ettm1", "plain", "gift", "online", "rolling", "book", "unseen",
+    "holes", "start", "anomaly",
+)  # fmt: skip
 YARDSTICKS = ("naive", "seasonal_naive")
 OTHERS = tuple(family for family in FAMILIES if family not in (*YARDSTICKS, "lstm", "ar"))
 ROLLING = ("Beijing, PM2.5", "PJM", "household", "Victoria", "wind", "solar", "traffic", "water flow")
+ALARMS = ("Beijing, PM2.5", "PJM", "household")
 HOLES = ("Beijing, PM2.5", "wind")
 UNSEEN = {"ETTh1": "OT", "Beijing, PM2.5": "PRSA_Data_Gucheng_20130301-20170228 PM2.5"}
 
@@ -66,6 +70,8 @@ def _full() -> Iterator[Case]:
     yield from (Case("unseen", data, "rolling", "lstm") for data in UNSEEN)
     yield from (Case("holes", data, "rolling", "lstm") for data in HOLES)
     yield Case("start", "ETTh1", "ltsf", "lstm", 96, split=_months(1))
+    yield Case("anomaly", "NAB", "nab", "ar", 12)
+    yield from (Case("anomaly", data, "rolling", "ar") for data in ALARMS)
 
 
 def _quick() -> Iterator[Case]:

@@ -21,6 +21,7 @@ from eddycast.training.evaluation.protocols.windows import rolling_tasks
 from eddycast.training.evaluation.report import results
 from eddycast.training.fitting.masking import holes
 from eddycast.training.recipe import Recipe
+from tests.accuracy.anomalies import alarms, nab
 from tests.accuracy.book import book_errors
 from tests.accuracy.bundles import JUDGES, TRAINS, digest, sources, trained
 from tests.accuracy.cases import UNSEEN, Case
@@ -46,10 +47,14 @@ def measure(case: Case, data: Path, store: Path) -> Record:
     """`{"case", "key", "data", "results", "cost"}` of a case; `data`: the folder of sets, `store`: of bundles."""
     if case.part == "book":
         return {"case": asdict(case), "key": key_of(case), **_book(case)}
+    if case.protocol == "nab":
+        return {"case": asdict(case), "key": key_of(case), "results": nab(data / "nab", store)}
     panel = panel_in(case.data, data)
     split = _split(case, panel)
     taught = without(panel, UNSEEN[case.data]) if case.part == "unseen" else panel
     bundle = trained(taught, _recipe(case, panel), split, store)
+    if case.part == "anomaly":
+        return {"case": asdict(case), "key": key_of(case), "results": alarms(bundle, panel, split)}
     if case.part == "unseen":
         figures = _unseen(bundle, only(panel, UNSEEN[case.data]), split)
     elif case.part == "holes":

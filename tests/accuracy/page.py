@@ -162,7 +162,25 @@ def _start(records: Sequence[Record]) -> Rows:
             yield (figure.task, number(figure.mse), number(naive.mse), number((figure.mse or 0) / (naive.mse or 1)))
 
 
+def _nab(records: Sequence[Record]) -> Rows:
+    for record in records:
+        if record["case"]["protocol"] == "nab":
+            for result in record["results"]:
+                yield (result["task"], str(result["files"]), f"{result['score']:.1f}")
+
+
+def _alarms(records: Sequence[Record]) -> Rows:
+    for record in records:
+        for result in record["results"] if record["case"]["protocol"] != "nab" else ():
+            ratio, ratios = result["rate"] / result["wanted"], [rate / result["wanted"] for rate in result["streams"]]
+            span = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            where = record["case"]["data"], result["span"], f"{result['readings']:,}"
+            yield (*where, f"{result['wanted']:g}", f"{result['rate']:.5f}", f"{ratio:.2f}", span)
+
+
 _PARTS: dict[str, Iterable[str]] = {
+    "nab": ("anomaly",),
+    "alarms": ("anomaly",),
     "ltsf": ("ltsf-etth1", "ltsf-ettm1", "plain"),
     "cost": ("ltsf-etth1", "ltsf-ettm1", "plain", "gift", "online", "rolling"),
 }
@@ -192,5 +210,7 @@ TABLES: dict[str, tuple[Sequence[str], Callable[[Sequence[Record]], Rows]]] = {
     "unseen": (("set", "origins", "MASE", "last value", "seasonal naive", "MAE against seasonal naive"), _unseen),
     "holes": (("set", "origins", "MASE", "WQL", "in 80 %", "last value", "seasonal naive"), _holes),
     "start": (("steps since the start", "MSE", "last value", "ratio"), _start),
+    "nab": (("score of", "files", "NAB, standard profile"), _nab),
+    "alarms": (("set", "rows", "readings", "wanted", "found", "ratio", "ratio by stream"), _alarms),
     "cost": (("set", "steps", "model", "trained in s", "floats", "bytes", *_RATES), _cost),
 }

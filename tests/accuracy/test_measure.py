@@ -11,6 +11,7 @@ from eddycast.training.data.split import Split
 from eddycast.training.evaluation.backtest import backtest
 from eddycast.training.evaluation.report import results
 from tests.accuracy.__main__ import PAGE, main
+from tests.accuracy.anomalies import alarms
 from tests.accuracy.cases import PARTS, cases
 from tests.accuracy.measure import STARTS, _holes, _start, _unseen, key_of
 from tests.accuracy.page import NOT_YET, TABLES, render
@@ -64,6 +65,18 @@ def test_streams_that_start_are_judged_by_steps_since_then(bundle: Path) -> None
     origins = np.array([start + step for start in starts for step in (3, 4, 5)])
     errors = scaled[:, origins[:, None] + np.arange(1, 7)] - scaled[:, origins, None]
     assert figures[1].mse == pytest.approx(np.mean(errors**2))
+
+
+def test_alarms_are_counted_by_stream_on_the_hold_out_and_after_a_month(tmp_path: Path) -> None:
+    write_bundle(tmp_path, Walk(interval_ms=HOUR, horizon=6, ranks=True))
+    data = panel()
+    data.values[0, 1000] = np.nan
+    found = {(one["span"], one["wanted"]): one for one in alarms(tmp_path, data, SPLIT)}
+    change = np.abs(np.diff(data.values[:, 599:1200]))
+    rare = 1 - np.exp(-(change**2) / 2) >= 0.99
+    assert found["hold-out", 0.01]["streams"][1] == pytest.approx(rare[1].mean())
+    assert found["hold-out", 0.01]["readings"] == 2 * 600 - 1
+    assert found["all", 0.001]["readings"] == 2 * (1200 - 30 * 24) - 1
 
 
 def test_every_case_has_a_name_of_its_own_and_every_part_a_table() -> None:

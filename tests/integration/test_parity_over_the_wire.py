@@ -170,6 +170,7 @@ def compare(trained: Trained, records: list[dict[str, Any]]) -> None:
     close([r["one_step"] for r in records], torch.one_step[i, s], 1e-4, unit[:, None])
     close([r["multi_step"] for r in records], torch.multi_step[i, s], 1e-4, unit[:, None, None])
     close([r["surprise"] for r in records], torch.surprise[i, s], 1e-2)
+    close([r["anomaly"] for r in records], torch.anomaly[i, s], 1e-2)
     close([r["value"] for r in records], values[i, s], 0.0)
     assert np.isfinite(torch.multi_step[i, s]).mean() > 0.9, "the comparison is of numbers"
 

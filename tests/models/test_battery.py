@@ -154,6 +154,14 @@ class Blind(Last):
         return replace(out, surprise=torch.nan_to_num(torch.as_tensor(out.surprise), nan=0.0).numpy())
 
 
+class Nats(Last):
+    """A surprise in place of its rank."""
+
+    def unroll(self, *args: Any, **named: Any) -> Unrolled:
+        out = super().unroll(*args, **named)
+        return replace(out, anomaly=out.surprise)
+
+
 class Capped(Last):
     """Above every sample, and in `step` alone."""
 
@@ -226,6 +234,7 @@ DEFECTS: dict[str, tuple[Invariant, Callable[[], Forecaster], str]] = {
     "a score of nothing": (invariants.missing_from_memory, Blind, "surprise at a missing value"),
     "off a constant": (invariants.constant_series, Wall, "multi_step at"),
     "a made-up unit": (invariants.surprise_needs_a_scale, Blind, "surprise of the first change: 0 instead of NaN"),
+    "a rank without an end": (invariants.anomaly_is_a_rank, Nats, "anomaly: from .* not within 0 and 1"),
     "a division by zero": (invariants.extremes_stay_finite, Zero, "are not finite"),
     "a power of an outlier": (invariants.extremes_stay_finite, Overflow, "are not finite"),
     "a memory that believes all": (

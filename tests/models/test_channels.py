@@ -48,9 +48,9 @@ def stepped(model: Joint, values: NDArray[Any], timestamps: NDArray[Any]) -> Out
             when = torch.full((count,), int(stamp))
             out = model.step(torch.as_tensor(value), when, state)
             state = out.state
-            rows.append((out.one_step, out.surprise, out.scores, model.forecast(when, state)))
+            rows.append((out.one_step, out.surprise, out.anomaly, out.scores, model.forecast(when, state)))
     columns = [np.stack([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)]
-    return dict(zip(("one_step", "surprise", "scores", "multi_step"), columns, strict=True))
+    return dict(zip(("one_step", "surprise", "anomaly", "scores", "multi_step"), columns, strict=True))
 
 
 def close(found: NDArray[Any], expected: NDArray[Any], tolerance: float, unit: NDArray[Any] | float = 1.0) -> None:

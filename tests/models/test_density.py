@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eddycast.training.models.quantiles.density import integral_transform, pinball, surprise
+from eddycast.training.models.quantiles.density import expected_surprise, integral_transform, pinball, surprise
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 gaps = st.lists(st.floats(0.05, 3.0), min_size=4, max_size=4)
@@ -25,6 +25,16 @@ def test_density_integrates_to_one(widths: list[float]) -> None:
     y = torch.linspace(-60, 60, 240_001)
     density = torch.exp(-surprise(y, quantiles.expand(len(y), -1), LEVELS))
     assert torch.trapezoid(density, y).item() == pytest.approx(1.0, abs=0.01)
+
+
+@settings(max_examples=30, deadline=None)
+@given(gaps)
+def test_the_expected_surprise_is_the_mean_of_the_surprise(widths: list[float]) -> None:
+    quantiles = quantiles_of(widths)
+    y = torch.linspace(-60, 60, 240_001)
+    nats = surprise(y, quantiles.expand(len(y), -1), LEVELS)
+    mean = torch.trapezoid(torch.exp(-nats) * nats, y).item()
+    assert expected_surprise(quantiles[None], LEVELS).item() == pytest.approx(mean, abs=0.02)
 
 
 @settings(max_examples=30, deadline=None)

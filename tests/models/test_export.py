@@ -70,7 +70,7 @@ def test_bits_do_not_depend_on_the_company(kind: str, bundles: dict[str, Path]) 
             when = np.full(len(rows), stamp)
             result = runtime.step(value[rows][:, None], when, state)
             state = result.next_state
-            outputs.append((result.one_step, result.surprise, runtime.forecast(when, state)))
+            outputs.append((result.one_step, result.surprise, result.anomaly, runtime.forecast(when, state)))
         return [np.stack(column) for column in zip(*outputs, strict=True)]
 
     everyone = run(np.arange(300))

@@ -35,7 +35,7 @@ def gru(seed: int, target: Target = DAILY) -> LatentAutoregression:
 def test_families_on_one_memory_have_one_core_and_nothing_else_in_common() -> None:
     found = {kind: meanings(forecaster(kind)) for kind in ALIKE}
     assert len({parts["core"] for parts in found.values()}) == 1
-    for part in ("latent", "calibration"):
+    for part in ("latent", "calibration", "anomaly"):
         named = [parts[part] for parts in found.values() if part in parts]
         assert len(set(named)) == len(named) > 5
 
@@ -71,9 +71,9 @@ CHANGES: dict[str, tuple[Forecaster, set[str]]] = {
     "other half-lives": (linear(DAILY, replace(linear_memory(DAILY), half_lives=(1.0, 24.0, 72.0, 168.0))), {"core"}),
     "a counter": (linear(replace(DAILY, kind="counter")), {"core"}),
     "another horizon": (linear(replace(DAILY, horizon=7)), {"calibration"}),
-    "other levels": (linear(replace(DAILY, quantiles=(0.1, 0.2, 0.5, 0.7, 0.9))), {"calibration"}),
-    "a support": (linear(replace(DAILY, support="nonnegative")), {"calibration"}),
-    "no calibration": (linear(replace(DAILY, calibrated=False)), {"calibration"}),
+    "other levels": (linear(replace(DAILY, quantiles=(0.1, 0.2, 0.5, 0.7, 0.9))), {"calibration", "anomaly"}),
+    "a support": (linear(replace(DAILY, support="nonnegative")), {"calibration", "anomaly"}),
+    "no calibration": (linear(replace(DAILY, calibrated=False)), {"calibration", "anomaly"}),
     "a coarser horizon": (linear(replace(DAILY, block=2)), {"calibration"}),
     "a second season": (linear(WEEKLY), {"second_season"}),
     "nothing": (linear(DAILY), set()),

@@ -11,6 +11,7 @@ The walk's formulas are simple enough for a test to repeat in plain Python:
     one_step   = last + OFFSETS * spread            NaN until something was observed
     multi_step = last + OFFSETS * sqrt(lead) + time of day as a fraction
     surprise   = half the squared error of the previous forecast, summed over observed targets
+    anomaly    = 1 - exp(-surprise), only if asked for
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Walk:
     max_gap: int = 8
     spread: float = 1.0
     hidden: int = 0
+    ranks: bool = False  # has an anomaly: 1 - exp(-surprise)
     forecast_inputs: tuple[str, ...] = ("last", "count")  # `hidden` is added when there is one
     fields: dict[str, Any] = field(default_factory=dict)  # manifest fields to add or replace
 
@@ -130,6 +132,8 @@ def step_model(walk: Walk) -> onnx.ModelProto:
     error = g("Sub", g("Gather", "value", pick, axis=1), g("Gather", "state.last", pick, axis=1))
     had_one = g("Gather", g("Greater", "state.count", nothing), pick, axis=1)
     _surprise_and_scores(g, g("Where", had_one, error, nan))
+    if walk.ranks:
+        g("Sub", g.constant(np.float32(1)), g("Exp", g("Neg", "surprise")), out="anomaly")
 
     targets = len(walk.targets)
     inputs = [_value("value", "float64", len(walk.channels)), _value("timestamp", "int64")]
@@ -140,6 +144,7 @@ def step_model(walk: Walk) -> onnx.ModelProto:
         _value("surprise", "float32"),
         _value("scores", "float32", targets, 5),
     ]
+    outputs += [_value("anomaly", "float32")] if walk.ranks else []
     return g.model("step", inputs, outputs)
 
 
@@ -212,6 +217,7 @@ def golden(walk: Walk, step: onnx.ModelProto, forecast: onnx.ModelProto) -> dict
     state = {s.name: np.zeros((batch, *s.shape), s.dtype) for s in walk.state}
     sessions = [onnxruntime.InferenceSession(model.SerializeToString()) for model in (step, forecast)]
     columns: dict[str, list[Array]] = {"one_step": [], "surprise": [], "scores": [], "multi_step": []}
+    columns |= {"anomaly": []} if walk.ranks else {}
     for value, timestamp in zip(values, stamps, strict=True):
         feeds = {"value": value, "timestamp": timestamp, **{f"state.{name}": row for name, row in state.items()}}
         outputs = dict(zip([o.name for o in sessions[0].get_outputs()], sessions[0].run(None, feeds), strict=True))

@@ -334,6 +334,28 @@ def test_a_bundle_that_does_other_than_the_trainer_saw_is_refused(
     assert " at step " in error.found and ", row " in error.found
 
 
+@pytest.mark.parametrize(
+    ("ranks", "damage", "expected"),
+    [
+        (True, shift("anomaly", 2e-2), "anomaly within 0.01"),
+        (True, lambda parts: parts.golden.pop("anomaly"), "anomaly in both step.onnx and golden.npz"),
+        (
+            False,
+            lambda parts: parts.golden.update(anomaly=parts.golden["surprise"]),
+            "anomaly in both step.onnx and golden.npz",
+        ),
+        (True, lambda parts: parts.golden.update(anomaly=parts.golden["scores"]), "anomaly [steps, batch]"),
+    ],
+)
+def test_an_anomaly_is_held_to_the_golden_sequence(
+    tmp_path: Path, ranks: bool, damage: Callable[[Parts], None], expected: str
+) -> None:
+    write_bundle(tmp_path, Walk(ranks=ranks))
+    load_runtime(tmp_path)
+    write_bundle(tmp_path, Walk(ranks=ranks), damage)
+    assert expected in refused(tmp_path).expected
+
+
 @pytest.mark.parametrize("damage", [shift("one_step", 5e-5), shift("surprise", 5e-3)])
 def test_small_differences_are_another_machine_s_arithmetic(tmp_path: Path, damage: Callable[[Parts], None]) -> None:
     def only_where_there_is_a_scale(parts: Parts) -> None:

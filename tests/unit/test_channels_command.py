@@ -144,7 +144,7 @@ def test_replay_and_parquet_have_a_column_a_channel(plant: Path, bundle: Path, t
     out = tmp_path / "forecasts.parquet"
     assert run(["replay", str(bundle), str(plant), "--stream", "north", "--limit", "50", "--out", str(out)]) == 0
     frame = pl.read_parquet(out)
-    values, forecasts = ["value.flow", "value.level"], ["one_step", "multi_step", "surprise", "warm"]
+    values, forecasts = ["value.flow", "value.level"], ["one_step", "multi_step", "surprise", "anomaly", "warm"]
     assert frame.columns == ["stream", "timestamp", *values, *forecasts]
     assert frame["stream"].unique().to_list() == ["north"]
 

@@ -16,7 +16,7 @@ from eddycast.service.settings.groups import OutputSettings
 NOW = 1_700_000_000_000
 ALL_DIGITS = OutputSettings(digits="all")
 FIELDS = ["stream", "timestamp", "value", "model", "interval_ms", "quantiles"]
-FIELDS += ["one_step", "multi_step", "surprise", "warm"]
+FIELDS += ["one_step", "multi_step", "surprise", "anomaly", "warm"]
 
 
 def manifest(
@@ -56,6 +56,7 @@ def columns(
         "multi_step": rng.normal(20, 5, (n, horizon, targets, quantiles)).astype(np.float32),
         "has_multi": np.ones(n, bool),
         "surprise": rng.normal(size=n).astype(np.float32),
+        "anomaly": rng.random(n).astype(np.float32),
         "warm": np.arange(n) % 2 == 1,
     }
 
@@ -69,12 +70,13 @@ def test_a_forecast_is_written_as_documented() -> None:
         multi_step=np.array([[[[20.5, 21.5, 22.5]], [[20.0, 21.25, 23.0]]]], np.float32),
         has_multi=np.array([True]),
         surprise=np.array([0.83], np.float32),
+        anomaly=np.array([0.41], np.float32),
         warm=np.array([True]),
     )
     assert b"".join(written) == (
         b'{"stream":"boiler-7","timestamp":1700000000000,"value":21.4,"model":"gru@3f9a1c","interval_ms":60000,'
         b'"quantiles":[0.1,0.5,0.9],"one_step":[20.9,21.5,22.0],"multi_step":[[20.5,21.5,22.5],[20.0,21.25,23.0]],'
-        b'"surprise":0.83,"warm":true}'
+        b'"surprise":0.83,"anomaly":0.41,"warm":true}'
     )
 
 
@@ -104,8 +106,9 @@ def test_numbers_that_do_not_exist_are_null() -> None:
         given_columns[name][0] = np.nan
         given_columns[name][1].flat[0] = np.inf if name != "surprise" else 1
     given_columns["surprise"][1] = -np.inf
+    given_columns["anomaly"][0] = np.nan
     first, second = map(json.loads, Encoder(manifest()).encode(**given_columns))
-    assert (first["value"], first["surprise"]) == (None, None)
+    assert (first["value"], first["surprise"], first["anomaly"]) == (None, None, None)
     assert first["one_step"] == [None] * 3
     assert first["multi_step"] == [[None] * 3] * 2
     assert (second["value"], second["surprise"], second["one_step"][0], second["multi_step"][0][0]) == (None,) * 4

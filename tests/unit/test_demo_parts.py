@@ -155,7 +155,8 @@ class TestWatch:
             keys: Sequence[bytes] = [data.streams[i].encode() for i in chunk.stream]
             values = data.values[chunk.stream, chunk.row][:, None]
             nothing = np.zeros(len(keys), np.float32)
-            outcome = (chunk.one_step[:, None], chunk.multi_step[:, :, None], nothing == 0, nothing, nothing == 0)
+            ranks = (nothing, nothing, nothing == 0)
+            outcome = (chunk.one_step[:, None], chunk.multi_step[:, :, None], nothing == 0, *ranks)
             records = encoder.encode(keys, data.timestamps[chunk.row], values, *outcome)
             headers: Sequence[Headers] | None = None
             for partition in (0, 1):

@@ -29,7 +29,7 @@ Reading = tuple[int, bytes, int, float]  # partition, stream, timestamp, value
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path = tmp_path_factory.mktemp("walk")
-    write_bundle(path, Walk())
+    write_bundle(path, Walk(ranks=True))
     return load_runtime(path, max_batch=16)
 
 
@@ -122,6 +122,7 @@ def check_against_rows(
         day = row.slot * MINUTE % DAY_MS / DAY_MS
         assert made.multi_step[at, 1, 0] == pytest.approx(level + day + math.sqrt(2) * OFFSETS, nan_ok=True)
         assert made.surprise[at] == pytest.approx(error**2 / 2, rel=1e-5, nan_ok=True)
+        assert made.anomaly[at] == pytest.approx(1 - math.exp(-(error**2) / 2), abs=1e-6, nan_ok=True)
         assert made.scores[at, 0, 0] == pytest.approx(abs(error), rel=1e-5, nan_ok=True)
         assert made.warm[at] == (row.seen >= warm_from)
         at += 1

@@ -16,7 +16,14 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from eddycast.service.observability.histogram import Distribution
 from eddycast.service.observability.metrics import METRIC_PREFIX, SECOND_BUCKETS, STAGES, VERDICTS, Metrics
-from eddycast.service.observability.recorder import SCORE_LIMIT, Stopwatch, count_scores, scaled
+from eddycast.service.observability.recorder import (
+    SCORE_LIMIT,
+    Stopwatch,
+    count_anomalies,
+    count_scores,
+    count_surprise,
+    scaled,
+)
 from eddycast.service.processing.alignment import Verdict
 
 
@@ -67,12 +74,19 @@ def test_a_stage_is_timed_even_when_it_raises(metrics: Metrics) -> None:
 
 def test_scores_are_summed_by_target_where_there_was_a_forecast(metrics: Metrics) -> None:
     scores = np.array([[[1.0, 0.5], [4.0, 0.1]], [[np.nan, np.nan], [2.0, 0.3]]])  # [n, targets, scores]
-    count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores, np.array([-1.5, np.nan]))
-    count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores[:0], np.array([]))
-    assert sample(metrics, "scored_total", target="flow") == 1
-    assert sample(metrics, "scored_total", target="heat") == 2
-    assert sample(metrics, "score_total", target="heat", score="absolute_error") == 6
-    assert sample(metrics, "score_total", target="flow", score="pit") == 0.5
+    count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores, warm=True)
+    count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores[:1], warm=False)
+    count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores[:0], warm=False)
+    assert sample(metrics, "scored_total", target="flow", warm="true") == 1
+    assert sample(metrics, "scored_total", target="heat", warm="true") == 2
+    assert sample(metrics, "score_total", target="heat", score="absolute_error", warm="true") == 6
+    assert sample(metrics, "score_total", target="heat", score="absolute_error", warm="false") == 4
+    assert sample(metrics, "score_total", target="flow", score="pit", warm="true") == 0.5
+
+
+def test_surprises_are_counted_where_there_is_one(metrics: Metrics) -> None:
+    count_surprise(metrics, np.array([-1.5, np.nan]))
+    count_surprise(metrics, np.array([]))
     assert sample(metrics, "surprise_mean") == -1.5
     assert sample(metrics, "surprise_bucket", le="-1") == 1
 
@@ -83,6 +97,11 @@ def test_a_histogram_of_negative_values_has_a_sum_and_a_count(metrics: Metrics) 
     exposed = set(re.split(r"[\s{]+", generate_latest(metrics.registry).decode()))
     plain = [line.name for line in metrics.table if line.kind == "histogram" and not line.labels]
     assert {f"{name}_{part}" for name in plain for part in ("sum", "count")} <= exposed
+
+
+def test_one_reading_in_a_thousand_is_an_anomaly(metrics: Metrics) -> None:
+    count_anomalies(metrics, np.array([0.5, 0.9990001, np.nan, 1.0, 0.998], np.float32))
+    assert sample(metrics, "anomalies_total") == 2
 
 
 NAMES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80", "pit")
@@ -111,7 +130,7 @@ def test_a_constant_stream_that_is_hit_scores_nothing() -> None:
 
 
 def test_no_surprise_spoils_the_mean(metrics: Metrics) -> None:
-    count_scores(metrics, ["value"], NAMES[:1], np.full((3, 1, 1), 0.5), np.array([np.inf, -np.inf, 3.0]))
+    count_surprise(metrics, np.array([np.inf, -np.inf, 3.0]))
     assert sample(metrics, "surprise_mean") == 1.0 and sample(metrics, "surprise_sum") == 3.0
 
 

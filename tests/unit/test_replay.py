@@ -48,7 +48,7 @@ def history(steps: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def columns(chunks: list[ReplayChunk]) -> dict[str, np.ndarray]:
     """Return all forecasts by record of the history."""
     order = np.argsort(np.concatenate([chunk.index for chunk in chunks]))
-    names = ("one_step", "multi_step", "has_multi", "surprise", "scores", "warm")
+    names = ("one_step", "multi_step", "has_multi", "surprise", "anomaly", "scores", "warm")
     return {name: np.concatenate([getattr(chunk.forecasts, name) for chunk in chunks])[order] for name in names}
 
 
@@ -125,7 +125,7 @@ def test_the_command_writes_parquet(bundle: Path, csv: Path, tmp_path: Path, mon
     for out in (lines, table):
         assert run(["replay", str(bundle), str(csv), "--out", str(out), "--forecast-every", "3", "--limit", "20"]) == 0
     frame, records = pl.read_parquet(table), [json.loads(line) for line in lines.read_text().splitlines()]
-    assert frame.columns == ["stream", "timestamp", "value", "one_step", "multi_step", "surprise", "warm"]
+    assert frame.columns == ["stream", "timestamp", "value", "one_step", "multi_step", "surprise", "anomaly", "warm"]
     assert frame["stream"].to_list() == [record["stream"] for record in records] and len(frame) == 20
     assert frame["timestamp"].dt.epoch("ms").to_list() == [record["timestamp"] for record in records]
     np.testing.assert_allclose(frame["one_step"].to_list(), [r["one_step"] for r in records], rtol=0, atol=2e-3)

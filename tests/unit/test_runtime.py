@@ -47,6 +47,20 @@ def test_step_and_forecast_are_the_walk_s(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("rows", [1, 200])
+def test_an_anomaly_is_given_where_the_graph_has_one(tmp_path: Path, rows: int) -> None:
+    for ranks in (True, False):
+        write_bundle(tmp_path, Walk(ranks=ranks))
+        runtime = load_runtime(tmp_path, max_batch=64)
+        time = np.full(rows, START_MS)
+        first = runtime.step(np.full((rows, 1), 21.5), time, zeros(runtime, rows))
+        second = runtime.step(np.full((rows, 1), 23.5), time, first.next_state)
+        assert runtime.ranks == ranks and first.anomaly.dtype == np.float32
+        assert np.isnan(first.anomaly).all() and first.anomaly.shape == (rows,)
+        expected = 1 - np.exp(-2.0) if ranks else np.nan
+        assert second.anomaly == pytest.approx(np.full(rows, expected), nan_ok=True)
+
+
 def test_the_forecast_takes_only_what_it_names(directory: Path) -> None:
     runtime = load_runtime(directory)
     assert runtime.forecast_inputs == ("last", "count", "hidden")

@@ -11,6 +11,8 @@ import pytest
 
 from eddycast.service.__main__ import run
 from eddycast.service.model.manifest_file import read_manifest
+from eddycast.training.commands.train import beaten_by
+from eddycast.training.evaluation.metrics import Figure
 
 pytestmark = pytest.mark.trains
 
@@ -43,12 +45,30 @@ def test_a_model_worse_than_a_yardstick_is_said_and_so_is_a_bundle_replaced(
     words = ["train", str(walk), "--horizon", "4", "--season", "24h", "--out", str(tmp_path / "b")]
     assert run([*words, "--family", "seasonal_naive", "--name", "day"]) == 0
     first = capsys.readouterr().out
-    assert "naive has the smaller error" in " ".join(first.split())
+    assert "mean over streams, naive has the smaller MASE" in " ".join(first.split())
     assert "is replaced" not in first
+    assert "note: narrow: one stream taught this model" in " ".join(first.split())
+    record = read_manifest(tmp_path / "b").training
+    assert record and record.narrow.startswith("narrow: one stream")
     assert run([*words, "--family", "naive", "--name", "last"]) == 0
     second = " ".join(capsys.readouterr().out.split())
     assert "is replaced" in second
     assert "warning" not in second
+
+
+def figure(model: str, mae: float, mase: float | None, wql: float, stream: str | None = None) -> Figure:
+    return Figure(
+        model=model, mae=mae, mase=mase, wql=wql, stream=stream, horizon=4, origins=9, mse=1.0, coverage_80=None
+    )
+
+
+def test_the_verdict_goes_by_streams_and_not_by_the_errors_of_the_largest() -> None:
+    own, large = figure("ours", 50.0, 0.8, 0.1), figure("naive", 40.0, 0.9, 0.2)
+    assert beaten_by([own, large, figure("naive", 1.0, 0.1, 0.01, "one"), figure("day", 60.0, 0.7, 0.2)], "ours") == {
+        "day": ["mase"]
+    }
+    assert beaten_by([own, figure("day", 60.0, None, 0.05)], "ours") == {"day": ["wql"]}
+    assert beaten_by([figure("day", 60.0, 0.7, 0.05)], "ours") == {}
 
 
 def test_auto_names_the_season_and_the_family_that_it_kept(

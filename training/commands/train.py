@@ -67,12 +67,23 @@ def train(
     console.print(f"{manifest.label} in {escape(str(out))}: {size}")
 
 
-def beaten_by(figures: Sequence[Figure], model: str) -> list[str]:
-    """The baselines whose mean absolute error over the horizon is smaller than the model's."""
+NO_SEASON = 24  # intervals that stand for one where there is none
+#: By which a model is compared with the baselines: means over streams, so that no large series speaks for the others.
+VERDICT = ("mase", "wql")
+
+
+def beaten_by(figures: Sequence[Figure], model: str) -> dict[str, list[str]]:
+    """The measures of VERDICT over the whole horizon in which a baseline is better than the model, by baseline."""
     longest = max(figure.horizon for figure in figures)
-    errors = {figure.model: figure.mae for figure in figures if figure.horizon == longest and figure.stream is None}
-    own = errors.pop(model, None)
-    return [rival for rival, error in errors.items() if own is not None and error is not None and error < own]
+    pooled = {figure.model: figure for figure in figures if figure.horizon == longest and figure.stream is None}
+    own = pooled.pop(model, None)
+    found = {rival: [name for name in VERDICT if _less(figure, own, name)] for rival, figure in pooled.items()}
+    return {rival: measures for rival, measures in found.items() if measures}
+
+
+def _less(figure: Figure, than: Figure | None, measure: str) -> bool:
+    one, other = getattr(figure, measure), getattr(than, measure, None)
+    return one is not None and other is not None and one < other
 
 
 def _print_notes(console: Console, notes: Sequence[str]) -> None:
@@ -86,8 +97,10 @@ def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figur
     from eddycast.training.evaluation.report import figures_table, weights_remark
 
     console.print(figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}"))
-    for rival in beaten_by(figures, manifest.name):
-        console.print(f"[bold]warning:[/bold] on the hold-out {rival} has the smaller error: more history, a season?")
+    for rival, measures in beaten_by(figures, manifest.name).items():
+        smaller = " and ".join(measure.upper() for measure in measures)
+        warning = f"on the hold-out, mean over streams, {rival} has the smaller {smaller}: more history, a season?"
+        console.print(f"[bold]warning:[/bold] {warning}")
     _print_notes(console, [weights_remark(manifest)])
 
 
@@ -95,8 +108,10 @@ def _training_notes(manifest: Manifest, panel: Panel, recipe: Recipe) -> list[st
     """Remarks about choices that training made from the history."""
     from eddycast.training.data.gaps import gap_note
 
-    notes = [manifest.training.choice, manifest.training.suspects] if manifest.training else []
-    notes.append(gap_note(panel.fed, manifest.warmup_steps // 2, manifest.max_gap) or "")
+    record = manifest.training
+    notes = [record.choice, record.narrow, record.suspects] if record else []
+    season = manifest.seasons_ms[0] // manifest.interval_ms if manifest.seasons_ms else NO_SEASON
+    notes.append(gap_note(panel.fed, season, manifest.max_gap) or "")
     if recipe.support is None and manifest.kind != "counter" and manifest.support != "real":
         notes.append("values are often 0 and never below: no forecast is below 0, unless --support real is given")
     return [note for note in notes if note]

@@ -22,14 +22,16 @@ def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
     (`service/bundle.py`)."""
     values, timestamps = golden_input(model.target, model.span)
     state = model.initial_state(GOLDEN_BATCH)
-    outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in ("one_step", "surprise", "scores", "multi_step")}
+    names = ("one_step", "surprise", "scores", "anomaly", "multi_step")
+    outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     with torch.no_grad():
         for value, timestamp in zip(values, timestamps, strict=True):
             when = torch.as_tensor(timestamp)
             out = model.step(torch.as_tensor(value), when, state)
             state = out.state
             multi = model.forecast(when, state)
-            for name, tensor in zip(outputs, (out.one_step, out.surprise, out.scores, multi), strict=True):
+            made = (out.one_step, out.surprise, out.scores, out.anomaly, multi)
+            for name, tensor in zip(names, made, strict=True):
                 outputs[name].append(tensor.numpy())
     stacked = {name: np.stack(column) for name, column in outputs.items()}
     scale = _scale(model, values, timestamps[:, 0])

@@ -33,9 +33,11 @@ from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.sealing.parts import CORE, Part, meaning_of
 from eddycast.training.data.gaps import usual_gap
 from eddycast.training.export.golden import golden_sequence
-from eddycast.training.models.joint import Model
+from eddycast.training.models.joint import Joint, Model
 from eddycast.training.recipe import Recipe
 
+#: Forecasts that were scored on a stream before it is warm: one step ahead, and at each calibrated lead.
+SCORED, JUDGED = 48, 24
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -60,7 +62,7 @@ class _StepGraph(nn.Module):
 
     def forward(self, value: Tensor, timestamp: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         out = self.model.step(value, timestamp, dict(zip(self.names, state, strict=True)))
-        return (out.one_step, out.surprise, out.scores, *(out.state[name] for name in self.names))
+        return (out.one_step, out.surprise, out.scores, out.anomaly, *(out.state[name] for name in self.names))
 
 
 class _ForecastGraph(nn.Module):
@@ -102,7 +104,7 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
         quantiles=target.quantiles,
         state=specs,
         parts=manifest_parts(model, identity),
-        warmup_steps=2 * span,
+        warmup_steps=warmup_steps(model),
         max_gap=identity.max_gap or usual_gap(span),
         seasons_ms=seasons_ms,
         support=target.support,
@@ -130,6 +132,15 @@ def _check_weights(model: Model) -> None:
             f"the fit gave weights that are not finite ({bad[0]})",
             "look for values far from all others; name codes for missing values with --missing",
         )
+
+
+def warmup_steps(model: Model) -> int:
+    """Readings until a stream is warm: two seasons, and as many as it takes until SCORED forecasts one step ahead and
+    JUDGED at each calibrated lead within two seasons were scored."""
+    seasons = 2 * model.span
+    parts = model.parts if isinstance(model, Joint) else [model]
+    anchors = {part.target.block * anchor for part in parts if part.calibration for anchor in part.calibration.anchors}
+    return max(seasons, 1 + SCORED, *(lead + JUDGED for lead in anchors if lead <= seasons))
 
 
 def manifest_parts(model: Model, identity: Identity) -> tuple[Part, ...]:
@@ -162,7 +173,7 @@ def _export_step(model: Model, state: dict[str, Tensor], path: Path) -> None:
     names = list(state)
     value = torch.zeros(2, 1 + model.target.others, dtype=torch.float64)
     timestamp = torch.zeros(2, dtype=torch.int64)
-    outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in names)]
+    outputs = ["one_step", "surprise", "scores", "anomaly", *(f"next.{name}" for name in names)]
     _export(_StepGraph(model, names), (value, timestamp, *state.values()), ["value", "timestamp"], names, outputs, path)
 
 

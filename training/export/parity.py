@@ -40,10 +40,11 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
         for t in range(steps):
             where = f"step {t} of {batch} rows"
             feeds = {"value": values[t][:, None], "timestamp": np.full(batch, timestamps[t]), **state}
-            one_step, surprise, scores, *rows = step.run(None, feeds)
+            one_step, surprise, scores, anomaly, *rows = step.run(None, feeds)
             state = dict(zip(state, rows, strict=True))
             close(INVARIANT, f"one_step, {where}", one_step[:, 0], expected.one_step[t], TOLERANCE, unit[t][:, None])
             close(INVARIANT, f"surprise, {where}", surprise, expected.surprise[t], 1e-2)
+            close(INVARIANT, f"anomaly, {where}", anomaly, expected.anomaly[t], 1e-2)
             errors, wanted = scores[:, 0, :3], expected.scores[t][:, :3]
             digits = np.abs(np.nan_to_num(wanted)) * FLOAT32 / TOLERANCE
             close(INVARIANT, f"scores, {where}", errors, wanted, TOLERANCE, np.maximum(unit[t][:, None], digits))

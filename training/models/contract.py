@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eddycast.training.models.anomaly import Anomaly
 from eddycast.training.models.latent import Carried
 from eddycast.training.models.memory.block import Block
 from eddycast.training.models.memory.columns import Columns
@@ -88,6 +89,7 @@ class StepOutput:
     one_step: Tensor  # [batch, targets, quantiles] float64
     surprise: Tensor  # [batch] float32
     scores: Tensor  # [batch, targets, scores] float32
+    anomaly: Tensor  # [batch] float32
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Unrolled:
     one_step: NDArray[np.float64]  # [T, S, quantiles], the forecast made after step t
     surprise: NDArray[np.float32]  # [T, S], of the value at t
     scores: NDArray[np.float32]  # [T, S, scores]
+    anomaly: NDArray[np.float32]  # [T, S], of the value at t
     multi_step: NDArray[np.float64]  # [origins, S, horizon, quantiles]
     scale: NDArray[np.float64]  # [T, S], the running scale
     judged: Judged  # the values that the memory accepted
@@ -132,6 +135,7 @@ class Family(nn.Module):
         self.calibration = Calibration(*emitted, block=block) if target.calibrated else None
         levels = (target.quantiles.index(level) for level in (0.1, 0.5, 0.9))
         self.suspects = Suspects(memory.span, *levels)
+        self.anomaly = Anomaly(target.quantiles)
 
     def one_step_units(self, view: View) -> Tensor:
         """Quantiles of the next value: [n, quantiles] float32 in units, sorted. Implemented by every family.

@@ -20,7 +20,7 @@ from eddycast.training.models.memory.counter import increase, initial_counter
 from eddycast.training.models.memory.suspect_columns import Judged
 from eddycast.training.models.memory.suspects import Placement, placement, possible
 from eddycast.training.models.memory.units import Frame
-from eddycast.training.models.parts import StatePart, calibration_part, latent_part, memory_parts
+from eddycast.training.models.parts import StatePart, anomaly_part, calibration_part, latent_part, memory_parts
 from eddycast.training.models.quantiles.support import confine
 from eddycast.training.models.scoring import score, width
 from eddycast.training.models.tensor_state import TensorState
@@ -36,8 +36,8 @@ class Forecaster(Family):
         latent = self.latent.initial_state(batch) if self.latent else {}
         calibration = self.calibration.initial_state(batch) if self.calibration else {}
         counter = initial_counter(batch) if self.target.kind == "counter" else {}
-        rule = self.suspects.initial_state(batch)
-        return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter, **rule}
+        own = {**self.suspects.initial_state(batch), **self.anomaly.initial_state(batch)}
+        return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter, **own}
 
     def state_parts(self) -> list[StatePart]:
         """The tensors of the state that another model keeps or zeroes together; empty if the class has no
@@ -48,8 +48,9 @@ class Forecaster(Family):
         parts = memory_parts(self.memory, self.target.kind, self.target.register, self.suspects)
         if self.latent:
             parts.append(latent_part(self.latent, own, needs=[part.name for part in parts]))
-        emitted = {"levels": self.target.quantiles, "support": self.target.support, "block": self.target.block}
-        return [*parts, calibration_part(self.calibration, own | emitted)]
+        emitted = own | {"levels": self.target.quantiles, "support": self.target.support}
+        calibration = calibration_part(self.calibration, emitted | {"block": self.target.block})
+        return [*parts, calibration, anomaly_part(self.anomaly, emitted | {"calibrated": bool(self.calibration)})]
 
     def step(self, value: Tensor, timestamp: Tensor, state: TensorState, beside: Tensor | None = None) -> StepOutput:
         """Consume one observation of each stream: score the pending forecast, update the state, forecast the next
@@ -63,7 +64,10 @@ class Forecaster(Family):
         arrived, counter = increase(reading, state, self.target.register) if counted else (reading, {})
         before = self.memory.frame(state)
         verdict = self.suspects.judge(arrived, before, state)
-        loss, scores = self._score(arrived, state, verdict.before.frame(before))
+        frame = verdict.before.frame(before)
+        loss, scores = self._score(arrived, state, frame)
+        came = (arrived[:, None] * verdict.before.factor + verdict.before.offset)[:, 0]
+        anomaly, ranks = self.anomaly.rank(loss, _pending(state, frame), came, verdict.taken, state)
         memory, glance = self.memory.update(verdict.taken, timestamp, state)
         glance = replace(glance, beside=beside)
         started = memory["count"] > 0
@@ -71,8 +75,9 @@ class Forecaster(Family):
         view, after = self._view(memory | latent, timestamp, beside), self.memory.frame(memory)
         units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
         units, calibration = self._calibrate(units, view, verdict.taken, state, before, after)
-        row = {**memory, **latent, "pending": units, **calibration, **counter, **verdict.state}
-        return StepOutput(row, self._emit(units, after, verdict.after, started)[:, None], loss, scores[:, None])
+        row = {**memory, **latent, "pending": units, **calibration, **counter, **verdict.state, **ranks}
+        one_step = self._emit(units, after, verdict.after, started)[:, None]
+        return StepOutput(row, one_step, loss, scores[:, None], anomaly)
 
     def forecast(self, timestamp: Tensor, state: TensorState, beside: Tensor | None = None) -> Tensor:
         """Quantiles [batch, horizon, 1, quantiles] float64 for timestamp + (1 .. horizon) forecast intervals."""
@@ -127,7 +132,11 @@ class Forecaster(Family):
 
     def _score(self, arrived: Tensor, state: TensorState, before: Frame) -> tuple[Tensor, Tensor]:
         """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without a value or a pending forecast."""
-        pending, known = state["pending"], state["count"][:, 0] > 0
-        units = torch.where((before.scale > 0)[:, None], pending, 0.0)
+        known = (state["count"][:, 0] > 0) & (width(state["pending"]) > 0)
         last = placement(state).in_data_units(state["last"])[:, 0]
-        return score(arrived, units, before, last, known & (width(pending) > 0), self.target)
+        return score(arrived, _pending(state, before), before, last, known, self.target)
+
+
+def _pending(state: TensorState, frame: Frame) -> Tensor:
+    """The pending quantiles [batch, quantiles] in the frame's units; zeros without a scale."""
+    return torch.where((frame.scale > 0)[:, None], state["pending"], 0.0)

@@ -7,6 +7,7 @@ The forecaster of a target has the full memory of its own channel. Beside it are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -82,7 +83,8 @@ class Joint(nn.Module):
         row = {_light(channel): light for channel, light in lights.items()}
         row |= {_part(place): out.state for place, out in enumerate(outs)}
         one_step, scores = (torch.cat([getattr(out, name) for out in outs], 1) for name in ("one_step", "scores"))
-        return StepOutput(prefixed(row), one_step, _summed([out.surprise for out in outs]), scores)
+        surprise, anomaly = _summed([out.surprise for out in outs]), largest([out.anomaly for out in outs])
+        return StepOutput(prefixed(row), one_step, surprise, scores, anomaly)
 
     def forecast(self, timestamp: Tensor, state: TensorState) -> Tensor:
         """Quantiles [batch, horizon, targets, quantiles] float64 for timestamp + (1 .. horizon) forecast intervals."""
@@ -121,6 +123,16 @@ def _part(place: int) -> str:
 def _beside(features: dict[int, Tensor], at: int) -> Tensor:
     """Features [batch, features] of all channels but `at`, in their order."""
     return torch.cat([read for channel, read in features.items() if channel != at], 1)
+
+
+def largest(anomalies: list[Tensor]) -> Tensor:
+    """[batch] the largest anomaly of the targets that have one, its tail probability times their number, because one of
+    several is large more often than one; NaN where none has."""
+    missing = [torch.isnan(anomaly) for anomaly in anomalies]
+    ranks = [torch.where(gone, 0.0, anomaly) for anomaly, gone in zip(anomalies, missing, strict=True)]
+    targets = torch.stack([(~gone).float() for gone in missing], 1).sum(1)
+    ranked = (1.0 - targets * (1.0 - reduce(torch.maximum, ranks))).clamp(min=0.0)
+    return torch.where(targets > 0, ranked, torch.nan)
 
 
 def _summed(surprises: list[Tensor]) -> Tensor:

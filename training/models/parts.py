@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+from eddycast.training.models.anomaly import REVISION as ANOMALY_REVISION
+from eddycast.training.models.anomaly import Anomaly
 from eddycast.training.models.latent import Carried
 from eddycast.training.models.memory.counter import Kind, initial_counter
 from eddycast.training.models.memory.memory import REVISION as MEMORY_REVISION
@@ -22,7 +24,7 @@ from eddycast.training.models.memory.suspects import Suspects
 from eddycast.training.models.quantiles.calibration import REVISION as CALIBRATION_REVISION
 from eddycast.training.models.quantiles.calibration import Calibration
 
-CORE, SECOND, LATENT, CALIBRATION = "core", "second_season", "latent", "calibration"
+CORE, SECOND, LATENT, CALIBRATION, ANOMALY = "core", "second_season", "latent", "calibration", "anomaly"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ def calibration_part(calibration: Calibration | None, facts: Mapping[str, Any]) 
     tensors = ("pending", *calibration.initial_state(1))
     learned = {**facts, "anchors": calibration.anchors, "calibration": CALIBRATION_REVISION}
     return StatePart(CALIBRATION, tensors, learned, (CORE,))
+
+
+def anomaly_part(anomaly: Anomaly, facts: Mapping[str, Any]) -> StatePart:
+    """What the surprises of a family's one-step forecasts were on the stream."""
+    return StatePart(ANOMALY, tuple(anomaly.initial_state(1)), {**facts, "anomaly": ANOMALY_REVISION}, (CORE,))
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

@@ -52,7 +52,9 @@ def unroll(
     unknown = columns.count == 0
     one_step[unknown], multi_step[unknown[chosen]] = np.nan, np.nan
     loss, scores = score_columns(values, columns, judged, one, model.target)
-    return Unrolled(one_step, loss, scores, multi_step, columns.scale / judged.factor, judged)
+    units = np.where(columns.scale[:, :, None] > 0, one, np.float32(0.0))
+    anomaly = _ranks(model, loss, units, values, judged)
+    return Unrolled(one_step, loss, scores, anomaly, multi_step, columns.scale / judged.factor, judged)
 
 
 @torch.no_grad()
@@ -74,6 +76,20 @@ def judge(
         return columns, one[..., model.suspects.places.numpy()]
 
     return judge_columns(model.suspects, values, forecasts, passes)
+
+
+def _ranks(
+    model: Family,
+    surprise: NDArray[np.float32],
+    one: NDArray[np.float32],
+    values: NDArray[np.float64],
+    judged: Judged,
+) -> NDArray[np.float32]:
+    """The anomaly [T, S] of every value [T, S] under the quantiles `one` [T, S, quantiles] of the step before."""
+    factor = np.concatenate([np.ones_like(judged.factor[:1]), judged.factor[:-1]])
+    offset, pending = (np.concatenate([np.zeros_like(part[:1]), part[:-1]]) for part in (judged.offset, one))
+    columns = (surprise, pending, values * factor + offset, judged.taken)
+    return np.asarray(model.anomaly.unroll(*map(torch.as_tensor, columns)).numpy())
 
 
 def view_of(columns: Columns, t: NDArray[np.int64], s: NDArray[np.int64], hidden: Tensor) -> View:

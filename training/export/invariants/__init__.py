@@ -13,6 +13,7 @@ from eddycast.training.export.invariants.faults import (
     one_a_day_costs_a_step_a_day,
 )
 from eddycast.training.export.invariants.limits import (
+    anomaly_is_a_rank,
     calibration_moves,
     constant_series,
     extremes_stay_finite,
@@ -43,6 +44,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     missing_from_memory,
     constant_series,
     surprise_needs_a_scale,
+    anomaly_is_a_rank,
     extremes_stay_finite,
     calibration_moves,
     parts_may_be_zero,
@@ -57,6 +59,7 @@ __all__ = [
     "Invariant",
     "InvariantBroken",
     "a_new_level_is_accepted",
+    "anomaly_is_a_rank",
     "bounded_row",
     "calibration_moves",
     "causality",

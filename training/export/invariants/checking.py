@@ -15,7 +15,7 @@ from eddycast.training.models.tensor_state import TensorState
 Array = NDArray[np.floating]
 STEPS, FEW = 240, 60  # lengths of the histories that are checked
 TOLERANCE = 1e-4  # running scales
-OUTPUTS = ("one_step", "surprise", "scores", "multi_step")
+OUTPUTS = ("one_step", "surprise", "scores", "anomaly", "multi_step")
 #: A check of one invariant; raises InvariantBroken.
 Invariant = Callable[[Forecaster], None]
 
@@ -30,7 +30,7 @@ class InvariantBroken(FamilyError):
 
 def stepped(model: Forecaster, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> dict[str, Array]:
     """The outputs of one observation at a time over values [T, S]: one_step and multi_step [T, S, ...], surprise [T,
-    S], scores."""
+    S], scores, anomaly [T, S]."""
     return carried(model, model.initial_state(values.shape[1]), values, timestamps)[1]
 
 
@@ -45,7 +45,7 @@ def carried(
             out = model.step(torch.as_tensor(value)[:, None], when, state)
             state = out.state
             multi = model.forecast(when, state)
-            rows.append((out.one_step[:, 0], out.surprise, out.scores[:, 0], multi[:, :, 0]))
+            rows.append((out.one_step[:, 0], out.surprise, out.scores[:, 0], out.anomaly, multi[:, :, 0]))
     columns = [np.stack([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)]
     return state, dict(zip(OUTPUTS, columns, strict=True))
 

@@ -26,6 +26,7 @@ from eddycast.training.models.quantiles.support import confine
 from eddycast.training.models.tensor_state import TensorState
 
 SLACK = 0.1  # of an error: chance over FEW steps
+SPIKE, RARE = 1e6, 0.99  # a reading far from all others, and its anomaly at least
 LEVELS = (0.0, 1e9, -3.5, 1e-12)
 
 
@@ -57,6 +58,22 @@ def surprise_needs_a_scale(model: Forecaster) -> None:
     finite(invariant, "surprise of a hit", np.delete(surprise, (0, 10)))
     if np.isfinite(surprise[10]):
         raise InvariantBroken(invariant, "surprise of the first change", f"{float(surprise[10, 0]):.2g} instead of NaN")
+
+
+def anomaly_is_a_rank(model: Forecaster) -> None:
+    """An anomaly lies in [0, 1] and exists where a surprise does; that of a spike is almost 1. Broken by a surprise in
+    its place."""
+    invariant = "an anomaly is a rank"
+    values, timestamps = sample(model.target, STEPS, 3)
+    values[-1] = SPIKE
+    out = model.unroll(values, timestamps)
+    if (np.isnan(out.anomaly) != np.isnan(out.surprise)).any():
+        raise InvariantBroken(invariant, "anomaly", "missing where a surprise is, or the other way round")
+    known = out.anomaly[~np.isnan(out.anomaly)]
+    if known.min() < 0 or known.max() > 1:
+        raise InvariantBroken(invariant, "anomaly", f"from {known.min():.3g} to {known.max():.3g}, not within 0 and 1")
+    if (least := float(out.anomaly[-1].min())) < RARE:
+        raise InvariantBroken(invariant, "anomaly of a spike", f"{least:.3g}, less than {RARE:g}")
 
 
 def extremes_stay_finite(model: Forecaster) -> None:

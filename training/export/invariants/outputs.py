@@ -55,7 +55,7 @@ def zero_start(model: Forecaster) -> None:
             when = torch.full((2,), int(stamp))
             out = model.step(torch.full((2, 1), torch.nan, dtype=torch.float64), when, state)
             state = out.state
-            made = (out.one_step, out.surprise, out.scores, model.forecast(when, state))
+            made = (out.one_step, out.surprise, out.scores, out.anomaly, model.forecast(when, state))
             for name, tensor in zip(OUTPUTS, made, strict=True):
                 if not torch.isnan(tensor).all():
                     raise InvariantBroken(invariant, f"{name} before the first value", "a number instead of NaN")

@@ -35,6 +35,7 @@ def unroll_is_step(model: Forecaster) -> None:
     close(invariant, "one_step", at_once.one_step, one_by_one["one_step"], TOLERANCE, unit[:, :, None])
     close(invariant, "multi_step", at_once.multi_step, one_by_one["multi_step"], TOLERANCE, unit[:, :, None, None])
     close(invariant, "surprise", at_once.surprise, one_by_one["surprise"], 1e-2)
+    close(invariant, "anomaly", at_once.anomaly, one_by_one["anomaly"], 1e-2)
     close(invariant, "scores", at_once.scores[..., :3], one_by_one["scores"][..., :3], TOLERANCE, unit[:, :, None])
     close(invariant, "transform", at_once.scores[..., 4], one_by_one["scores"][..., 4], 1e-2)
     finite(invariant, "multi_step after the last value", at_once.multi_step[-1, :4])
@@ -86,6 +87,7 @@ def shift_and_scale(model: Forecaster) -> None:
         close(invariant, "one_step", moved.one_step, a * plain.one_step + b, TOLERANCE, unit[:, :, None])
         close(invariant, "multi_step", moved.multi_step, a * plain.multi_step + b, TOLERANCE, unit[:, :, None, None])
         close(invariant, "surprise", moved.surprise, plain.surprise, 1e-2)
+        close(invariant, "anomaly", moved.anomaly, plain.anomaly, 1e-2)
 
 
 def silence_leaves_no_trace(model: Forecaster) -> None:

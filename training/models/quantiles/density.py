@@ -51,6 +51,17 @@ def surprise(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tenso
     return -(share * log_density).sum(-1)
 
 
+def expected_surprise(quantiles: Tensor, levels: Sequence[float]) -> Tensor:
+    """The mean of `surprise` [...] over values that are distributed as `quantiles` [..., Q] say: the entropy."""
+    masses = [b - a for a, b in pairwise(levels)]
+    below, above = levels[0], 1 - levels[-1]
+    rates = math.log(levels[1] / below), math.log((1 - levels[-2]) / above)  # of the tails, times their gap
+    tails = below * (1 - math.log(below * rates[0])) + above * (1 - math.log(above * rates[1]))
+    constant = tails - sum(mass * math.log(mass) for mass in masses)
+    masses[0], masses[-1] = masses[0] + below, masses[-1] + above
+    return (torch.tensor(masses) * torch.log(_gaps(quantiles))).sum(-1) + constant
+
+
 def integral_transform(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tensor:
     """The forecast's distribution function at `value` [...]: uniform on [0, 1] if the forecast is calibrated."""
     low, high = _tail_rates(quantiles, levels)
