@@ -18,7 +18,7 @@ from eddycast.service.broker.port import Broker
 from eddycast.service.bundle import MANIFEST
 from eddycast.service.delivery.connect import kafka_broker, reach, warn_of_risks
 from eddycast.service.delivery.crash_points import CrashPoint, freeze_this_process, kill_this_process, pause
-from eddycast.service.delivery.topics import Topology, prepare_topics
+from eddycast.service.delivery.topic_checks import Topology, prepare_topics
 from eddycast.service.errors import BrokerError, BrokerUnavailable
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime

@@ -44,7 +44,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
-from eddycast.service.sealing.bundle_limits import (
+from eddycast.service.sealing.manifest_types import (
     OUTPUT_LIMIT,
     ROW_LIMIT,
     Count,

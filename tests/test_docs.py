@@ -42,7 +42,7 @@ def test_what_does_not_exist_is_found(text: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "`service/processing/alignment.py`, `service/broker/kafka/*.py`, `docs/`, `build/model`, `.ci/run`, `Makefile`",
+        "`service/processing/verdicts.py`, `service/broker/kafka/*.py`, `docs/`, `build/model`, `.ci/run`, `Makefile`",
         "[settings](docs/settings.md) and [elsewhere](https://example.org/nothing.md#there)",
         "```\nmake demo\nmake test  # make sure\n```",
         "```\n$ eddycast simulate DATA --topic observations --speed 0 | head\n```",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from eddycast.service.errors import DataError
 from eddycast.service.humanize import many
-from eddycast.service.sealing.bundle_limits import MODEL_NAME
+from eddycast.service.sealing.manifest_types import MODEL_NAME
 from eddycast.training.data.checks import check_panel
 from eddycast.training.data.durations import check_season, format_duration
 from eddycast.training.data.panel import Panel

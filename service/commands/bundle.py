@@ -20,7 +20,7 @@ def keygen(
     key: Annotated[Path, typer.Argument(metavar="FILE", help="File for the private key; it must not exist yet.")],
 ) -> None:
     """Generate a signing key, and print its public part for bundle.trusted_keys."""
-    from eddycast.service.sealing.signing import new_key
+    from eddycast.service.sealing.signatures import new_key
 
     typer.echo(new_key(key))
 
@@ -33,7 +33,7 @@ def sign(
     """Sign the current content of a bundle."""
     from eddycast.service.bundle import MANIFEST
     from eddycast.service.model.manifest_file import read_manifest
-    from eddycast.service.sealing.signing import sign as signed
+    from eddycast.service.sealing.signatures import sign as signed
 
     manifest = read_manifest(directory)
     public = signed(directory / MANIFEST, key)

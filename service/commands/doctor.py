@@ -14,7 +14,7 @@ from rich.text import Text
 
 from eddycast.service.broker.port import Admin, Broker
 from eddycast.service.commands.settings_help import SettingsHelp
-from eddycast.service.delivery.topics import look_at_topics
+from eddycast.service.delivery.topic_checks import look_at_topics
 from eddycast.service.errors import AccessRefused, EddycastError, StateError
 from eddycast.service.humanize import one_line
 from eddycast.service.settings.load import load_settings

@@ -12,7 +12,7 @@ import typer
 from eddycast.service.broker.port import Broker
 from eddycast.service.commands.data_options import Data, Reading
 from eddycast.service.commands.expand import expand_options
-from eddycast.service.delivery.topics import create_topic
+from eddycast.service.delivery.topic_checks import create_topic
 from eddycast.service.errors import BrokerError, TopicMissing
 from eddycast.service.history import read_history
 from eddycast.service.observability.log import configure_log, get_log

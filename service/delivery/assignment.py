@@ -8,7 +8,7 @@ from collections.abc import Collection
 from eddycast.service.broker.port import Consumer
 from eddycast.service.delivery.partition import Partition, Partitions, Phase
 from eddycast.service.delivery.restore import Restore, Restored
-from eddycast.service.delivery.topics import MOVE
+from eddycast.service.delivery.topic_checks import MOVE
 from eddycast.service.errors import OffsetGone, StateError
 from eddycast.service.observability.log import get_log
 from eddycast.service.observability.metrics import Metrics

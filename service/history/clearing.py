@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from eddycast.service.history.missing_codes import find_codes
+from eddycast.service.history.code_detection import find_codes
 from eddycast.service.history.numbers import codes
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.humanize import many

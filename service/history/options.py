@@ -18,7 +18,7 @@ class ReadOptions:
     contradiction.
 
     `codes`, which no command line sets, lists for each channel the numbers that stand for a missing value in place of
-    those that would be found (`eddycast.service.history.missing_codes`).
+    those that would be found (`eddycast.service.history.code_detection`).
     """
 
     time_column: Annotated[str | None, Option("Read time stamps from this column; several: year,month,day,hour.")] = (

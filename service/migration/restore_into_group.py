@@ -23,7 +23,7 @@ import numpy as np
 
 from eddycast.service.broker.port import Admin, Broker, Producer
 from eddycast.service.bundle import Manifest
-from eddycast.service.delivery.topics import prepare_topics
+from eddycast.service.delivery.topic_checks import prepare_topics
 from eddycast.service.errors import BrokerError, StateError
 from eddycast.service.migration.export import Exported
 from eddycast.service.migration.placement import Homes, find_homes

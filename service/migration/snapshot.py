@@ -16,7 +16,7 @@ from eddycast.service.broker.port import Reader
 from eddycast.service.errors import BrokerUnavailable, StateError
 from eddycast.service.records import PartitionBatch
 from eddycast.service.state.changelog import MARKER_KEY, Marker, RowCodec, Rows, is_stream
-from eddycast.service.state.unreadable import check_readable
+from eddycast.service.state.changelog_errors import check_readable
 
 #: Maximum records of a poll, and its timeout, s.
 _RECORDS, _POLL_S = 20_000, 0.5

@@ -2,7 +2,7 @@
 
 A graph must be self-contained (no external data), use plain ONNX (no custom operator domain), have exactly
 the inputs and outputs of the contract by name, dtype and rank with a dynamic batch dimension, and stay
-within `model/limits.py`.
+within `model/graph_limits.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from eddycast.service.bundle import GOLDEN, Manifest
 from eddycast.service.errors import BundleError
-from eddycast.service.model.limits import MOST_WORK, check_operators, cost_of
+from eddycast.service.model.graph_limits import MOST_WORK, check_operators, cost_of
 
 DOMAINS = ("", "ai.onnx")
 _FLOATS = ("float32", "float64")

@@ -27,7 +27,7 @@ def load_runtime(
     call has a time limit (`model/watchdog.py`), because nothing else bounds it.
 
     Raises BundleError with the file, what was expected and what was found: a hash, external data, a custom
-    operator domain, a forbidden operator, a tensor or call beyond the limits (`model/limits.py`), inputs or
+    operator domain, a forbidden operator, a tensor or call beyond the limits (`model/graph_limits.py`), inputs or
     outputs that differ from the contract, or results that differ from golden.npz.
     """
     directory = Path(directory)

@@ -77,7 +77,7 @@ def read_bundle(directory: Path, trust: Trust = Trust()) -> tuple[Manifest, dict
         )
     content = read_file(path, MANIFEST_LIMIT)
     if trust.keys:
-        from eddycast.service.sealing.signing import verify  # imports cryptography, seldom needed
+        from eddycast.service.sealing.signatures import verify  # imports cryptography, seldom needed
 
         verify(path, content, trust.keys)
     manifest = _parsed(path, content)

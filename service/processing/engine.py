@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from eddycast.service.model.runtime import Runtime, TensorState
 from eddycast.service.processing import waves
-from eddycast.service.processing.alignment import align
+from eddycast.service.processing.verdicts import align
 from eddycast.service.records import Float64, Int64, Observations
 from eddycast.service.state.arena import Arena
 

@@ -17,7 +17,6 @@ from eddycast.service.formats.json_decoder import Decoder, tombstones
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.processing.admission import Admission
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
 from eddycast.service.processing.demand import StepEstimator, cost
 from eddycast.service.processing.engine import Engine, Forecasts, Stage
@@ -33,6 +32,7 @@ from eddycast.service.processing.outputs import (
     letters_at,
     split_oversized,
 )
+from eddycast.service.processing.stream_limit import Admission
 from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.store import Store

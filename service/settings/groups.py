@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from eddycast.service.sealing.bundle_limits import LONGEST_GAP
+from eddycast.service.sealing.manifest_types import LONGEST_GAP
 from eddycast.service.sealing.trust import Trust
 
 

@@ -29,10 +29,10 @@ from pydantic import TypeAdapter, ValidationError
 from eddycast.service.bundle import CONTRACT, Manifest, TensorSpec, layout_id_of
 from eddycast.service.records import ROW_PREFIX, PartitionBatch
 from eddycast.service.state.adoption import Generations
+from eddycast.service.state.changelog_errors import check_readable, foreign, not_restorable, other_contract
 from eddycast.service.state.model_record import ModelRecord, Recorded
 from eddycast.service.state.record_head import HEAD, JSON_MARK, contract_of, head_of
 from eddycast.service.state.stream_time import Clock
-from eddycast.service.state.unreadable import check_readable, foreign, not_restorable, other_contract
 
 #: First byte of keys that are not stream names: those are UTF-8, in which this byte does not occur.
 _OWN: Final = b"\xff"

@@ -8,7 +8,7 @@ from typing import Any
 
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.gift import geometric_means
-from eddycast.training.evaluation.protocols.published import SEASONAL_NAIVE, Published
+from eddycast.training.evaluation.protocols.gift_published import SEASONAL_NAIVE, Published
 from eddycast.training.evaluation.report import number, say
 from eddycast.training.evaluation.significance import Difference
 from tests.tools.pages import table

@@ -17,7 +17,7 @@ from kafka import KafkaAdminClient
 
 from deploy.kafka.secure import NOWHERE, USERS, SecureKafka
 from eddycast.service.broker.kafka.broker import KafkaBroker
-from eddycast.service.delivery.topics import CHANGELOG
+from eddycast.service.delivery.topic_checks import CHANGELOG
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.settings import PREFIX
 from tests.chaos.fleet import ROOT, Fleet, Worker, await_true

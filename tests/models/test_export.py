@@ -14,7 +14,7 @@ import torch
 from eddycast.service.bundle import FORECAST, GOLDEN, STEP
 from eddycast.service.errors import BundleError, DataError
 from eddycast.service.model.graph import nodes_of
-from eddycast.service.model.limits import EMITTED
+from eddycast.service.model.graph_limits import EMITTED
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.manifest_file import read_manifest, write_manifest
 from eddycast.training.export.onnx_export import Identity, export_bundle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eddycast.service.delivery.topics import Topology
+from eddycast.service.delivery.topic_checks import Topology
 from eddycast.service.formats.json_encoder import LETTER_BYTES
 from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.settings.kafka import WhenDeleted

@@ -15,7 +15,7 @@ from eddycast.service.bundle import TensorSpec
 from eddycast.service.errors import StateError
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.processing.admission import Admission
+from eddycast.service.processing.stream_limit import Admission
 from eddycast.service.records import Observations, Tombstones
 from eddycast.service.state import room
 from eddycast.service.state.arena import Arena

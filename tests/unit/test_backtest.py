@@ -15,9 +15,9 @@ from eddycast.training.data.split import Split
 from eddycast.training.evaluation import baselines as baselines
 from eddycast.training.evaluation.backtest import backtest, drive
 from eddycast.training.evaluation.metrics import Figure, Scores, mase_scales
+from eddycast.training.evaluation.protocols.every_origin import rolling_tasks
 from eddycast.training.evaluation.protocols.scoring import Scorer
 from eddycast.training.evaluation.protocols.task import TaskOptions
-from eddycast.training.evaluation.protocols.windows import rolling_tasks
 from tests.support.bundles import OFFSETS, TWO_CHANNELS, Walk, write_bundle
 
 HOUR, DAY = 3_600_000, 86_400_000

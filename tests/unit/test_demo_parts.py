@@ -29,8 +29,8 @@ from eddycast.training.demo.live_view import LiveState, LiveView, StreamLine, pl
 from eddycast.training.demo.metrics_client import Histogram, parse, scrape
 from eddycast.training.demo.output_reader import OutputReader, PassiveListener, Recent
 from eddycast.training.evaluation.backtest import backtest, drive
+from eddycast.training.evaluation.protocols.every_origin import ltsf_tasks
 from eddycast.training.evaluation.protocols.task import TaskOptions
-from eddycast.training.evaluation.protocols.windows import ltsf_tasks
 from tests.support.bundles import Walk, write_bundle
 
 HOUR, DAY = 3_600_000, 86_400_000

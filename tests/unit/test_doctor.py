@@ -8,7 +8,7 @@ import pytest
 
 from eddycast.service.__main__ import run
 from eddycast.service.commands.doctor import Finding, look_at_rows, look_at_state
-from eddycast.service.delivery.topics import prepare_topics
+from eddycast.service.delivery.topic_checks import prepare_topics
 from eddycast.service.humanize import one_line
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.settings.settings import Settings

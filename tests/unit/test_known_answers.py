@@ -11,11 +11,11 @@ from eddycast.service.history import read_history
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import Figure
+from eddycast.training.evaluation.protocols.every_origin import ONLINE_SPLIT, ltsf_tasks, online_tasks
 from eddycast.training.evaluation.protocols.gift import gift_grid, gift_tasks
-from eddycast.training.evaluation.protocols.published import SEASONAL_NAIVE
+from eddycast.training.evaluation.protocols.gift_published import SEASONAL_NAIVE
 from eddycast.training.evaluation.protocols.scoring import Scorer
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions
-from eddycast.training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks
 from tests.support.shared import SHARED, needs_shared_data
 
 HOUR, DAY = 3_600_000, 86_400_000

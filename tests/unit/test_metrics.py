@@ -24,7 +24,7 @@ from eddycast.service.observability.recorder import (
     count_surprise,
     scaled,
 )
-from eddycast.service.processing.alignment import Verdict
+from eddycast.service.processing.verdicts import Verdict
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.error_breakdown import ErrorBreakdown
 from eddycast.training.evaluation.html_report import write_html_report
+from eddycast.training.evaluation.protocols.every_origin import rolling_tasks
 from eddycast.training.evaluation.protocols.scoring import Scorer
 from eddycast.training.evaluation.protocols.task import TaskOptions
-from eddycast.training.evaluation.protocols.windows import rolling_tasks
 from tests.support.bundles import OFFSETS, QUANTILES, Walk, write_bundle
 
 HOUR, DAY = 3_600_000, 86_400_000

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from eddycast.service.broker.memory.producer import MemoryProducer
-from eddycast.service.delivery.topics import prepare_topics
+from eddycast.service.delivery.topic_checks import prepare_topics
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.observability.recorder import Stopwatch
 from eddycast.service.processing.outputs import OutputLimits

@@ -14,9 +14,9 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 
 #: Rooms of the service that the trainer may import, and those that only the demo may.
 SHARED = {
-    "eddycast.service.processing.alignment",
+    "eddycast.service.processing.verdicts",
     "eddycast.service.bundle",
-    "eddycast.service.sealing.bundle_limits",
+    "eddycast.service.sealing.manifest_types",
     "eddycast.service.commands.data_options",
     "eddycast.service.commands.expand",
     "eddycast.service.processing.engine",

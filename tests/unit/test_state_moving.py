@@ -15,7 +15,7 @@ import pytest
 
 from eddycast.service.broker.kafka.partitioning import PARTITIONERS
 from eddycast.service.bundle import Manifest
-from eddycast.service.delivery.topics import CHANGELOG
+from eddycast.service.delivery.topic_checks import CHANGELOG
 from eddycast.service.errors import DataError, StateError, TopicMissing
 from eddycast.service.migration.describe import describe
 from eddycast.service.migration.export import Exported, take_export

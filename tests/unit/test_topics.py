@@ -8,7 +8,7 @@ import pytest
 
 from eddycast.service.broker.memory.admin import MemoryAdmin
 from eddycast.service.broker.port import RECORD_OVERHEAD
-from eddycast.service.delivery.topics import CHANGELOG, look_at_topics, prepare_topics
+from eddycast.service.delivery.topic_checks import CHANGELOG, look_at_topics, prepare_topics
 from eddycast.service.errors import BrokerError, NotAuthorized, TopicMissing
 from eddycast.service.settings.groups import TopicSettings
 from eddycast.service.settings.settings import Settings

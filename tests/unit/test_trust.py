@@ -15,7 +15,7 @@ from eddycast.service.bundle import MANIFEST, Manifest
 from eddycast.service.errors import BundleError, SettingsError
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.manifest_file import content_version, read_manifest
-from eddycast.service.sealing.signing import SIGNATURE, new_key, sign
+from eddycast.service.sealing.signatures import SIGNATURE, new_key, sign
 from eddycast.service.sealing.trust import Trust
 from eddycast.service.settings.load import load_settings
 from tests.support.bundles import Walk, write_bundle

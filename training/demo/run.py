@@ -28,8 +28,8 @@ from eddycast.training.demo.options import DemoOptions
 from eddycast.training.demo.output_reader import OutputReader
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.plot import require_matplotlib
+from eddycast.training.evaluation.protocols.every_origin import ltsf_tasks
 from eddycast.training.evaluation.protocols.task import TaskOptions
-from eddycast.training.evaluation.protocols.windows import ltsf_tasks
 from eddycast.training.evaluation.report import figures_table, results, write_json
 from eddycast.training.recipe import Recipe
 from eddycast.training.train import train_bundle

@@ -7,9 +7,9 @@ from typing import Any
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from eddycast.service.broker.kafka.admin import KafkaAdmin
-from eddycast.service.broker.kafka.client import NetworkClient
 from eddycast.service.broker.kafka.consumer import KafkaConsumer
 from eddycast.service.broker.kafka.credentials import client_security
+from eddycast.service.broker.kafka.network_client import NetworkClient
 from eddycast.service.broker.kafka.producer import KafkaProducer
 from eddycast.service.broker.kafka.reader import KafkaReader
 from eddycast.service.broker.port import RebalanceListener

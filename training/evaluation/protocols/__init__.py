@@ -23,9 +23,9 @@ from eddycast.training.data.counters import as_counters
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.book import BOOK_SPLIT, book_tasks
+from eddycast.training.evaluation.protocols.every_origin import ONLINE_SPLIT, ltsf_tasks, online_tasks, rolling_tasks
 from eddycast.training.evaluation.protocols.gift import gift_panel, gift_tasks, relative
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions
-from eddycast.training.evaluation.protocols.windows import ONLINE_SPLIT, ltsf_tasks, online_tasks, rolling_tasks
 
 
 def _on_its_grid(history: History, manifest: Manifest) -> Panel:

@@ -21,7 +21,7 @@ from eddycast.training.data.interval import infer_interval
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.data.slot_means import slot_means
 from eddycast.training.evaluation.metrics import Figure
-from eddycast.training.evaluation.protocols.published import SEASONAL_NAIVE, Published
+from eddycast.training.evaluation.protocols.gift_published import SEASONAL_NAIVE, Published
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions, season_rows
 
 LENGTHS = {"short": 48, "medium": 480, "long": 720}
