@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eddycast.training.data.split import Split
     from eddycast.training.evaluation.metrics import Figure
 
-#: Names of eddycast.training.evaluation.protocols.PROTOCOLS, which would import numpy.
+#: Names of eddycast.training.evaluation.protocols.registry.PROTOCOLS, which would import numpy.
 PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"
 
 
@@ -58,7 +58,7 @@ def backtest(
     from eddycast.training.data.durations import parse_season
     from eddycast.training.data.split import Split
     from eddycast.training.evaluation import backtest as scoring
-    from eddycast.training.evaluation.protocols import protocol_of
+    from eddycast.training.evaluation.protocols.registry import protocol_of
     from eddycast.training.evaluation.report import results, write_json
     from eddycast.training.progress import scoring_bar
 

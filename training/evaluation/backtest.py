@@ -24,8 +24,8 @@ from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import Figure
-from eddycast.training.evaluation.protocols import protocol_of
 from eddycast.training.evaluation.protocols.book import free_run
+from eddycast.training.evaluation.protocols.registry import protocol_of
 from eddycast.training.evaluation.protocols.scoring import Chunk, Observer, Scorer
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions
 
