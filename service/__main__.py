@@ -1,5 +1,6 @@
-"""The command line, `eddycast`. The service's own commands are built in; others are found through the entry-point group
-`eddycast.commands` and imported only when they are called, so that `serve` never waits for torch.
+"""The command line, `eddycast`. The service's own commands are built in; others are found through
+the entry-point group `eddycast.commands` and imported only when they are called, so that `serve`
+never waits for torch.
 
 Every EddycastError is printed as one line on standard error and has its own exit code.
 """
@@ -37,7 +38,8 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; a leading `--debug` keeps the stack trace of an error."""
+    """Run one command line and return its exit code;
+    a leading `--debug` keeps the stack trace of an error."""
     try:
         command = get_command(build_app(arguments))
         tidy_help(command)
@@ -57,7 +59,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def build_app(arguments: Sequence[str]) -> typer.Typer:
-    """The typer application: the built-in commands, and the other commands that `arguments` may refer to."""
+    """The typer application: the built-in commands,
+    and the other commands that `arguments` may refer to."""
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     app.callback()(_root)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(serve)
@@ -77,13 +80,19 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
 
 
 def tidy_help(command: Any) -> None:
-    """Make --help show the default of every option, including those without a value, and wrap each paragraph at the
-    width of the terminal instead of that of the docstring."""
+    """Make --help show the default of every option, including those without a value, and wrap each
+    paragraph at the width of the terminal instead of that of the docstring."""
     for inner in getattr(command, "commands", {}).values():
         tidy_help(inner)
-    command.help = "\n\n".join(" ".join(text.split()) for text in (command.help or "").split("\n\n"))
+    command.help = "\n\n".join(
+        " ".join(text.split()) for text in (command.help or "").split("\n\n")
+    )
     for option in command.params:
-        if option.param_type_name == "option" and option.show_default is True and option.name != "help":
+        if (
+            option.param_type_name == "option"
+            and option.show_default is True
+            and option.name != "help"
+        ):
             if option.default is None and not option.required:
                 option.show_default = "none"
             elif option.default is False:
@@ -97,16 +106,23 @@ def _version(wanted: bool) -> None:
 
 
 def _root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the stack trace of an error.")
+    ] = False,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Forecast streams of observations: one hidden state per stream, one forecast per observation."""
+    """Forecast streams of observations: one hidden state per stream,
+    one forecast per observation."""
 
 
 def _load(entry: EntryPoint) -> Callable[..., Any]:
-    """The command of an entry point. Loading or running it raises MissingExtra where a package is missing."""
+    """The command of an entry point. Loading or running it raises MissingExtra where a package is
+    missing."""
     with _explained(entry.name):
         command: Callable[..., Any] = entry.load()
 
@@ -127,7 +143,9 @@ def _explained(name: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] == "eddycast":
             raise
         extra = name if name in metadata("eddycast").get_all("Provides-Extra", []) else "train"
-        raise MissingExtra(f"`eddycast {name}` needs {error.name}", f"pip install 'eddycast[{extra}]'") from error
+        raise MissingExtra(
+            f"`eddycast {name}` needs {error.name}", f"pip install 'eddycast[{extra}]'"
+        ) from error
 
 
 def _load_or_explain(entry: EntryPoint) -> Callable[..., Any]:

@@ -17,7 +17,12 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from eddycast.service.broker.port import Broker
 from eddycast.service.bundle import MANIFEST
 from eddycast.service.delivery.connect import kafka_broker, reach, warn_of_risks
-from eddycast.service.delivery.crash_points import CrashPoint, freeze_this_process, kill_this_process, pause
+from eddycast.service.delivery.crash_points import (
+    CrashPoint,
+    freeze_this_process,
+    kill_this_process,
+    pause,
+)
 from eddycast.service.delivery.topic_checks import Topology, prepare_topics
 from eddycast.service.errors import BrokerError, BrokerUnavailable
 from eddycast.service.model.loading import load_runtime
@@ -43,10 +48,11 @@ CUT_SHORT = 70
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or ctrl-C, then commit and leave the group. Raises EddycastError for problems that an
-    operator can solve.
+    """Serve until SIGTERM or ctrl-C, then commit and leave the group. Raises EddycastError for
+    problems that an operator can solve.
 
-    A second signal, or a shutdown that takes longer than `shutdown_timeout_s`, ends the process at once.
+    A second signal, or a shutdown that takes longer than `shutdown_timeout_s`,
+    ends the process at once.
     """
     configure_log(settings.log.format, settings.log.level)
     log_everything()
@@ -59,7 +65,8 @@ class Service:
     """One service. `metrics` and `health` may be read from other threads; `run` belongs to one."""
 
     def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
-        """`broker` replaces Kafka, for a service inside another program. Connects to nothing yet."""
+        """`broker` replaces Kafka, for a service inside another program.
+        Connects to nothing yet."""
         self._settings = settings
         self._broker = broker
         self.metrics = Metrics(CollectorRegistry())
@@ -73,7 +80,8 @@ class Service:
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop` is set.
 
-        Raises AddressInUse, BundleError, TopicMissing, and every BrokerError that a retry does not cure.
+        Raises AddressInUse, BundleError, TopicMissing,
+        and every BrokerError that a retry does not cure.
         """
         http = self._settings.http
         server = HealthServer(http.host, http.port, self.metrics.registry, self.health)
@@ -96,10 +104,15 @@ class Service:
             warn_of_risks(self._settings.kafka)
         runtime = self._load(stop)
         broker = self._broker if self._broker is not None else kafka_broker(self._settings.kafka)
-        if runtime is None or (topology := self._prepare(broker, stop, row_bytes(runtime.manifest))) is None:
+        if (
+            runtime is None
+            or (topology := self._prepare(broker, stop, row_bytes(runtime.manifest))) is None
+        ):
             return
         manifest = runtime.manifest
-        self.metrics.model_info.labels(manifest.label, manifest.version[:12], manifest.family).set(1)
+        self.metrics.model_info.labels(manifest.label, manifest.version[:12], manifest.family).set(
+            1
+        )
         get_log().info(
             "serving",
             model=manifest.label,
@@ -117,18 +130,24 @@ class Service:
         _calm_collector()
         Pipeline(broker, runtime, settings, topology, self.metrics, self.health, reached).run(stop)
         self._leave(broker)
-        get_log().info("stopped", records=self._count("records_total"), forecasts=self._count("forecasts_total"))
+        get_log().info(
+            "stopped",
+            records=self._count("records_total"),
+            forecasts=self._count("forecasts_total"),
+        )
 
     def _leave(self, broker: Broker) -> None:
-        """Remove a static member from the group if the settings say so; by default it keeps its partitions for a
-        restart."""
+        """Remove a static member from the group if the settings say so;
+        by default it keeps its partitions for a restart."""
         kafka = self._settings.kafka
         if kafka.instance_id is None or not kafka.leave:
             return
         try:
             broker.leave(kafka.group)
         except BrokerError as error:
-            get_log().warning("the group was not left: partitions wait for the session to end", reason=error.what)
+            get_log().warning(
+                "the group was not left: partitions wait for the session to end", reason=error.what
+            )
         else:
             get_log().info("left the group", instance_id=kafka.instance_id)
 
@@ -168,8 +187,9 @@ class Service:
     def _unfinished(self) -> str:
         records, acknowledged = self._count("records_total"), self._count("forecasts_total")
         return (
-            f"{records} records were taken and {acknowledged} forecasts acknowledged; records since the last commit "
-            "are read again" + (", and their forecasts may repeat" if self._repeats else "")
+            f"{records} records were taken and {acknowledged} forecasts acknowledged; records "
+            "since the last commit are read again"
+            + (", and their forecasts may repeat" if self._repeats else "")
         )
 
     def _count(self, name: str) -> int:
@@ -177,7 +197,8 @@ class Service:
 
 
 def _calm_collector() -> None:
-    """Run the garbage collector less often, and never on objects created so far. A turn creates tens of thousands of
-    short-lived objects and no cycles; with the default threshold of 700 collecting takes a tenth of the time."""
+    """Run the garbage collector less often, and never on objects created so far. A turn creates
+    tens of thousands of short-lived objects and no cycles; with the default threshold of 700
+    collecting takes a tenth of the time."""
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

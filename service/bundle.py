@@ -2,26 +2,31 @@
 
 A *bundle* is a directory of four files:
 
-`manifest.json`   a `Manifest`, below. Version 2 may list the parts of a row (`service/sealing/parts.py`);
-                  bundles of version 1 are served as well, with the whole row as one part.
+`manifest.json`   a `Manifest`, below. Version 2 may list the parts of a row
+                  (`service/sealing/parts.py`); bundles of version 1 are served as well, with the
+                  whole row as one part.
 `step.onnx`       consumes one observation per row.
 `forecast.onnx`   forecasts `horizon` intervals ahead from a row of state; returns no state.
 `golden.npz`      a short input sequence with missing values, and the trainer's outputs for it.
 
 step.onnx
-    in   value        f64 [batch, channels]            NaN = missing; for a counter (`kind`) the raw reading,
-                                                       all outputs being of its increase per interval
+    in   value        f64 [batch, channels]            NaN = missing; for a counter (`kind`) the raw
+                                                       reading, all outputs being of its increase
+                                                       per interval
     in   timestamp    i64 [batch]                      start of the slot, ms since the epoch, UTC
     in   state.NAME   dtype and shape of the manifest  all zeros = stream never seen
-    out  next.NAME    as state.NAME                    the row to store; any part may later be zeroed while
-                                                       parts that do not need it are kept
+    out  next.NAME    as state.NAME                    the row to store; any part may later be
+                                                       zeroed while parts that do not need it are
+                                                       kept
     out  one_step     f32 or f64 [batch, targets, quantiles]   forecast for timestamp + interval
-    out  surprise     f32 [batch]                      -log density of `value` under the previous one_step,
-                                                       in units of the running scale, summed over observed
-                                                       targets; NaN without a forecast or a value
-    out  anomaly      f32 [batch]                      optional: in [0, 1], the share of the stream's own past that
-                                                       was less surprising; NaN where surprise is
-    out  scores       f32 [batch, targets, scores]     SCORES of the previous one_step against `value`
+    out  surprise     f32 [batch]                      -log density of `value` under the previous
+                                                       one_step, in units of the running scale,
+                                                       summed over observed targets; NaN without a
+                                                       forecast or a value
+    out  anomaly      f32 [batch]                      optional: in [0, 1], the share of the
+                                                       stream's own past that was less surprising;
+                                                       NaN where surprise is
+    out  scores       f32 [batch, targets, scores]     SCORES of the previous one_step, for `value`
 
 forecast.onnx
     in   timestamp    i64 [batch]
@@ -29,9 +34,9 @@ forecast.onnx
     out  multi_step   f32 or f64 [batch, horizon, targets, quantiles]
 
 golden.npz
-    value [steps, batch, channels], timestamp [steps, batch], scale [steps, batch] (running scale of each
-    row after the step); one_step, surprise, scores, multi_step and, where step.onnx has it, anomaly as
-    above with a leading `steps` axis.
+    value [steps, batch, channels], timestamp [steps, batch], scale [steps, batch] (running scale of
+    each row after the step); one_step, surprise, scores, multi_step and, where step.onnx has it,
+    anomaly as above with a leading `steps` axis.
 """
 
 from __future__ import annotations
@@ -96,16 +101,19 @@ class TensorSpec(_Frozen):
 class TrainingRecord(_Frozen):
     """Provenance of a model: the data and the run that it was trained in."""
 
-    fingerprint: Annotated[str, StringConstraints(max_length=64)]  # sha256 over values and stamps of the history
+    # sha256 over values and stamps of the history
+    fingerprint: Annotated[str, StringConstraints(max_length=64)]
     streams: Count
     observations: Count
     end_time_ms: Instant  # last stamp used to fit the weights
     seconds: float
     choice: str = ""  # why this family was selected, if several were fitted
-    narrow: str = ""  # why other streams are less well served: all that taught it were one, or alike
+    # why other streams are less well served: all that taught it were one, or alike
+    narrow: str = ""
     suspects: str = ""  # number and place of readings held back as impossible
     refit: bool = False  # weights were refitted with the hold-out after a fit without it was scored
-    holdout_start_ms: Instant | None = None  # first and last stamp of the hold-out behind `backtest`
+    # first and last stamp of the hold-out behind `backtest`
+    holdout_start_ms: Instant | None = None
     holdout_end_ms: Instant | None = None
 
 
@@ -144,7 +152,8 @@ class Manifest(_Frozen):
     support: Literal["real", "nonnegative", "integer"] = "real"
     kind: Literal["gauge", "counter"] = "gauge"
     register_size: float | None = Field(default=None, gt=0)  # value at which counters wrap around
-    codes: tuple[tuple[FiniteFloat, ...], ...] = ()  # numbers that mean a missing value, per channel; empty = none
+    # numbers that mean a missing value, per channel; empty = none
+    codes: tuple[tuple[FiniteFloat, ...], ...] = ()
     files: dict[str, Sha256]  # file name -> sha256
     training: TrainingRecord | None = None
     backtest: tuple[BacktestFigure, ...] = ()
@@ -169,7 +178,9 @@ class Manifest(_Frozen):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        if self.codes and (len(self.codes) != len(self.channels) or max(map(len, self.codes)) > MOST_CODES):
+        if self.codes and (
+            len(self.codes) != len(self.channels) or max(map(len, self.codes)) > MOST_CODES
+        ):
             raise ValueError(f"codes must be a list of up to {MOST_CODES} numbers for each channel")
         for names in (self.channels, self.targets):
             if len(set(names)) != len(names):
@@ -218,12 +229,15 @@ class Manifest(_Frozen):
 
     @property
     def row_parts(self) -> tuple[Part, ...]:
-        """The parts of a row as listed; if none are, one part that only this version of the model can use."""
+        """The parts of a row as listed; if none are,
+        one part that only this version of the model can use."""
         if self.parts:
             return self.parts
         grid = {"interval_ms": self.interval_ms, "kind": self.kind, "channels": self.channels}
         whole = tuple(spec.name for spec in self.state)
-        return (Part(name=CORE, tensors=whole, meaning=meaning_of({"version": self.version, **grid})),)
+        return (
+            Part(name=CORE, tensors=whole, meaning=meaning_of({"version": self.version, **grid})),
+        )
 
 
 def layout_id_of(state: Iterable[TensorSpec]) -> str:

@@ -25,8 +25,8 @@
         ├── OffsetGone           the position to read from is not in the topic (see the settings)
         └── RecordTooLarge       a record exceeds the limit of the topic
 
-A record that cannot be read is not an exception: the decoder returns it as a `DeadLetter` with a reason,
-because one bad record must not fail the batch.
+A record that cannot be read is not an exception: the decoder returns it as a `DeadLetter` with a
+reason, because one bad record must not fail the batch.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from __future__ import annotations
 class EddycastError(Exception):
     """Base class. `what` states what went wrong and where, `action` what to do about it.
 
-    `retriable` is True if the same call may succeed later without intervention; `exit_code` is that of the
-    process if the error ends it.
+    `retriable` is True if the same call may succeed later without intervention; `exit_code` is that
+    of the process if the error ends it.
     """
 
     retriable = False
@@ -87,7 +87,9 @@ class BundleError(EddycastError):
 
     exit_code = 3
 
-    def __init__(self, file: str, expected: str, found: str, action: str = "export the bundle again") -> None:
+    def __init__(
+        self, file: str, expected: str, found: str, action: str = "export the bundle again"
+    ) -> None:
         super().__init__(f"{file}: expected {expected}, found {found}", action)
         self.file = file
         self.expected = expected
@@ -101,10 +103,11 @@ class AddressInUse(EddycastError):
 
 
 class StateError(EddycastError):
-    """Raised while restoring or moving state: the changelog does not match bundle, offsets or itself.
+    """Raised while restoring or moving state: the changelog does not match bundle,
+    offsets or itself.
 
-    Nothing is forecast from such state. The operator brings back the bundle or topic that belongs to it, or
-    starts over with a new changelog.
+    Nothing is forecast from such state. The operator brings back the bundle or topic that belongs
+    to it, or starts over with a new changelog.
     """
 
     exit_code = 6
@@ -123,8 +126,8 @@ class BrokerUnavailable(BrokerError):
 
 
 class AccessRefused(BrokerError):
-    """Raised by any call. Retrying does not help, so the process ends; the operator corrects settings,
-    certificates or rights."""
+    """Raised by any call. Retrying does not help, so the process ends; the operator corrects
+    settings, certificates or rights."""
 
 
 class TlsFailed(AccessRefused):
@@ -144,21 +147,23 @@ class TopicMissing(BrokerError):
 
 
 class MembershipLost(BrokerError):
-    """Raised while committing: the partitions went to another member. Their state is dropped and the
-    service rejoins the group."""
+    """Raised while committing: the partitions went to another member.
+    Their state is dropped and the service rejoins the group."""
 
     retriable = True
 
 
 class InstanceFenced(BrokerError):
-    """Raised by any call of a static member: another process took over its instance id and its partitions.
+    """Raised by any call of a static member: another process took over its instance id and its
+    partitions.
 
     The process ends. The operator gives each process its own instance id.
     """
 
 
 class ProduceFailed(BrokerError):
-    """Raised while flushing: a record was not acknowledged. Nothing is committed; the turn is retried."""
+    """Raised while flushing: a record was not acknowledged. Nothing is committed;
+    the turn is retried."""
 
     retriable = True
 
@@ -173,8 +178,8 @@ class TransactionFailed(BrokerError):
 
 
 class ProducerFenced(TransactionFailed):
-    """Raised inside a transaction that the broker aborted: a newer producer uses the same transactional id,
-    or the transaction timed out.
+    """Raised inside a transaction that the broker aborted: a newer producer uses the same
+    transactional id, or the transaction timed out.
 
     If it recurs, two processes share an id; the operator stops one of them.
     """
@@ -183,13 +188,14 @@ class ProducerFenced(TransactionFailed):
 class CommitUnknown(TransactionFailed):
     """Raised while committing: no answer came, so the transaction is committed or not.
 
-    The committed offsets decide, once a new producer with the same id has been initialized. Until then the
-    undo journal must not be applied.
+    The committed offsets decide, once a new producer with the same id has been initialized. Until
+    then the undo journal must not be applied.
     """
 
 
 class RecordRefused(TransactionFailed):
-    """Raised inside a transaction: a record was refused for its size, stamp or content, and will be again.
+    """Raised inside a transaction: a record was refused for its size, stamp or content,
+    and will be again.
 
     The batch is retried with fewer records at a time until that record is found.
     """
@@ -203,4 +209,5 @@ class OffsetGone(BrokerError):
 
 
 class RecordTooLarge(BrokerError):
-    """A record exceeds the topic's or client's limit. The operator raises it or shortens the horizon."""
+    """A record exceeds the topic's or client's limit.
+    The operator raises it or shortens the horizon."""

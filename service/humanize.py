@@ -1,4 +1,5 @@
-"""Text for people: counts (`1 stream`), durations (`1.5 hours`), error messages, and text that is safe to print."""
+"""Text for people: counts (`1 stream`), durations (`1.5 hours`), error messages,
+and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -25,6 +26,10 @@ def in_words(error: BaseException) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` with unprintable characters escaped, so that external text can neither break the line nor control the
-    terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """`text` with unprintable characters escaped,
+    so that external text can neither break the line nor control the terminal."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    )

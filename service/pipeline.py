@@ -1,10 +1,11 @@
 """The path of a record, readable aloud:
 
-    poll -> decode -> align -> waves -> gather -> step -> scatter -> forecast -> encode -> produce -> commit
+    poll -> decode -> align -> waves -> gather -> step -> scatter -> forecast -> encode ->
+    produce -> commit
 
-decode to encode are in `processing/`, the commit and the restore of rows in `delivery/`; this file decides when each
-happens, and handles failures and rebalances. One thread does everything. The broker runs the rebalance callbacks inside
-`poll` only, so a rebalance never interrupts a turn.
+decode to encode are in `processing/`, the commit and the restore of rows in `delivery/`; this file
+decides when each happens, and handles failures and rebalances. One thread does everything. The
+broker runs the rebalance callbacks inside `poll` only, so a rebalance never interrupts a turn.
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ from eddycast.service.observability.bad_data import BadData
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.log import get_log
 from eddycast.service.observability.metrics import Metrics
-from eddycast.service.observability.recorder import Latencies, Stopwatch, count_dead_letters, count_forecasts
+from eddycast.service.observability.recorder import (
+    Latencies,
+    Stopwatch,
+    count_dead_letters,
+    count_forecasts,
+)
 from eddycast.service.processing.processor import Processed, Processor
 from eddycast.service.records import PartitionBatch, next_offset
 from eddycast.service.settings.settings import Settings
@@ -54,7 +60,8 @@ _PAUSE_S = 0.5
 
 
 class Pipeline:
-    """Reads observations and writes forecasts until stopped. Also the consumer's rebalance listener."""
+    """Reads observations and writes forecasts until stopped.
+    Also the consumer's rebalance listener."""
 
     #: Longest poll while partitions are served, s.
     poll_s = 0.5
@@ -69,8 +76,8 @@ class Pipeline:
         health: Health,
         reached: CrashPoint | None = None,
     ) -> None:
-        """Join the group. `reached` is called with the name of each crash point. Raises BrokerUnavailable,
-        BrokerError."""
+        """Join the group. `reached` is called with the name of each crash point.
+        Raises BrokerUnavailable, BrokerError."""
         self._settings, self._metrics, self._health = settings, metrics, health
         self._waits, self._input_partitions = settings.waits, topology.partitions
         topics, limits = settings.topics, settings.time
@@ -88,20 +95,29 @@ class Pipeline:
         self._consumer = self._connections.consumer
         self._partitions = self._connections.partitions(self._store)
         self._backoff = FailureBackoff(
-            self._partitions, topics.input, settings.kafka.max_poll_records, settings.commit.give_up_s
+            self._partitions,
+            topics.input,
+            settings.kafka.max_poll_records,
+            settings.commit.give_up_s,
         )
-        self._checkpoint = self._connections.checkpoint(self._partitions, self._store, self._reached)
+        self._checkpoint = self._connections.checkpoint(
+            self._partitions, self._store, self._reached
+        )
         self._readiness = Readiness(self._consumer, self._checkpoint, self._outages, settings)
-        restore = self._connections.restore(self._partitions, self._store, topology.partitions, self._reached)
-        self._assignment = Assignment(self._partitions, self._consumer, restore, self._store, metrics)
+        restore = self._connections.restore(
+            self._partitions, self._store, topology.partitions, self._reached
+        )
+        self._assignment = Assignment(
+            self._partitions, self._consumer, restore, self._store, metrics
+        )
         self._in_group = False
         metrics.max_streams.set(settings.state.max_streams or 0)
 
     def run(self, stop: threading.Event) -> None:
         """Run turns until `stop` is set; then commit, leave the group and close.
 
-        While the broker does not answer it is retried and a warning is logged every few seconds. Every other
-        EddycastError is raised, after the group was left, without a last commit.
+        While the broker does not answer it is retried and a warning is logged every few seconds.
+        Every other EddycastError is raised, after the group was left, without a last commit.
         """
         self._health.wait_for("a place in the group")
         try:
@@ -117,7 +133,8 @@ class Pipeline:
             self.close()
 
     def turn(self) -> int:
-        """One poll and all that follows from it. Returns the number of records processed, or polled if that failed."""
+        """One poll and all that follows from it.
+        Returns the number of records processed, or polled if that failed."""
         self._health.beat()
         batches = self._poll()
         records = sum(map(len, batches))
@@ -140,8 +157,9 @@ class Pipeline:
         return records
 
     def _poll(self) -> list[PartitionBatch]:
-        """Wait for records, but no longer than until the next commit. If a callback rolled back meanwhile, the records
-        returned do not follow what was processed: they are discarded and read again."""
+        """Wait for records, but no longer than until the next commit. If a callback rolled back
+        meanwhile, the records returned do not follow what was processed: they are discarded and
+        read again."""
         longest = self.poll_s
         idle = longest if self._partitions.serving else min(longest, _JOINING_S)
         wait = 0.0 if self._partitions.pending else min(idle, self._checkpoint.remaining())
@@ -160,15 +178,22 @@ class Pipeline:
                 self._health.wait_for(missing)
             else:
                 self._health.ready()
-        return [] if self._assignment.is_behind else [b for b in batches if self._partitions.is_serving(b.partition)]
+        return (
+            []
+            if self._assignment.is_behind
+            else [b for b in batches if self._partitions.is_serving(b.partition)]
+        )
 
     def _has_joined(self) -> bool:
-        """True if the group has assigned partitions and all of them are served. The assignment may arrive only in the
-        poll after the one that joined."""
-        return self._consumer.is_member() and self._consumer.assignment() <= set(self._partitions.serving)
+        """True if the group has assigned partitions and all of them are served. The assignment may
+        arrive only in the poll after the one that joined."""
+        return self._consumer.is_member() and self._consumer.assignment() <= set(
+            self._partitions.serving
+        )
 
     def _skip_deleted(self, error: OffsetGone) -> None:
-        """Retention deleted records before they were read. The restore finds the new start position and counts them."""
+        """Retention deleted records before they were read.
+        The restore finds the new start position and counts them."""
         if self._settings.kafka.when_deleted == "fail":
             raise error
         self._undo(error)
@@ -184,15 +209,16 @@ class Pipeline:
             self._outages.note(error)
 
     def _change_models(self) -> None:
-        """Commit a change of model by itself, before anything is produced under the new generation."""
+        """Commit a change of model by itself, before anything is produced under the new
+        generation."""
         if self._partitions.in_phase(Phase.ADOPTING):
             with self._stage("commit"):
                 self._commit(self._waits.commit_s)
             self._assignment.serve_adopted()
 
     def _serve(self, batches: Sequence[PartitionBatch]) -> int:
-        """Process chunk by chunk, with a commit whenever one is due. Records left when the turn's time is up are read
-        again in the next turn. Returns the number of records processed."""
+        """Process chunk by chunk, with a commit whenever one is due. Records left when the turn's
+        time is up are read again in the next turn. Returns the number of records processed."""
         polled, served, polled_records = time.monotonic(), 0, sum(map(len, batches))
         self._backoff.taken(batches)
         self._step_over({batch.partition for batch in batches})
@@ -203,7 +229,9 @@ class Pipeline:
                 self._pace.go_on()
                 processed = self._processor.run(chunk)
                 records = sum(len(one.batch) for one in chunk)
-                self._bundle_failures.served(records, (letter.error for letter in processed.letters))
+                self._bundle_failures.served(
+                    records, (letter.error for letter in processed.letters)
+                )
                 self._produce(processed, polled)
                 self._pace.did(processed.cost)
                 self._commit_if_due()
@@ -219,13 +247,17 @@ class Pipeline:
 
     def _prove(self) -> None:
         """While there is nothing to commit, test now and then that a commit would succeed."""
-        idle = not (self._partitions.has_uncommitted or self._partitions.pending or self._assignment.is_behind)
+        idle = not (
+            self._partitions.has_uncommitted
+            or self._partitions.pending
+            or self._assignment.is_behind
+        )
         if idle and self._in_group:
             self._readiness.prove(min(self._partitions.serving, default=0))
 
     def _step_over(self, brought: Collection[int]) -> None:
-        """Advance past control records and aborted transactions in partitions that returned no record: otherwise the
-        group's lag behind a transactional producer would never be 0."""
+        """Advance past control records and aborted transactions in partitions that returned no
+        record: otherwise the group's lag behind a transactional producer would never be 0."""
         if self._assignment.is_behind:
             return
         for number, position in self._consumer.positions().items():
@@ -261,7 +293,8 @@ class Pipeline:
                 self._commit(self._waits.commit_s)
 
     def _flush(self) -> None:
-        """Wait for acknowledgement of outputs that can be read before the commit, when there is nothing else to do."""
+        """Wait for acknowledgement of outputs that can be read before the commit,
+        when there is nothing else to do."""
         if self._checkpoint.flush(self._waits.commit_s):
             self._latencies.acknowledged()
 
@@ -284,7 +317,9 @@ class Pipeline:
         self._outages.note(error)
         touched = list(self._partitions.uncommitted)
         adopting = [partition.number for partition in self._partitions.in_phase(Phase.ADOPTING)]
-        keep_producer = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(error, BrokerError)
+        keep_producer = isinstance(error, MembershipLost | RecordTooLarge) or not isinstance(
+            error, BrokerError
+        )
         self._checkpoint.roll_back(self._waits.commit_s, keep_producer)
         self._latencies.discard()
         self._bundle_failures.undone()
@@ -293,19 +328,23 @@ class Pipeline:
         self._assignment.restore_again(touched if isinstance(error, CommitUnknown) else adopting)
 
     def assigned(self, partitions: Collection[int]) -> None:
-        """See `port.RebalanceListener`. Raises StateError for partitions that the topic did not have at start."""
+        """See `port.RebalanceListener`. Raises StateError for partitions that the topic did not
+        have at start."""
         self._reached("assigned")
         check_not_grown(self._settings.topics.input, partitions, self._input_partitions)
         self._assignment.begin(partitions)
         get_log().info("partitions assigned", partitions=sorted(partitions))
 
     def revoked(self, partitions: Collection[int]) -> None:
-        """See `port.RebalanceListener`. Commits inside the callback: the next owner begins when it returns."""
+        """See `port.RebalanceListener`. Commits inside the callback:
+        the next owner begins when it returns."""
         self._reached("revoked")
         try:
             self._commit(self._waits.handover_s)
         except BrokerError as error:
-            get_log().warning("handed over without a commit: the last records are read again", reason=error.what)
+            get_log().warning(
+                "handed over without a commit: the last records are read again", reason=error.what
+            )
             self._undo(error)
             self._backoff.undone()
         self._assignment.close(partitions)
@@ -318,15 +357,20 @@ class Pipeline:
             self._undo(MembershipLost("the group assigned the partitions to another member"))
             self._backoff.undone()
         self._assignment.close(partitions)
-        get_log().warning("partitions lost: what was not committed is read again", partitions=sorted(partitions))
+        get_log().warning(
+            "partitions lost: what was not committed is read again", partitions=sorted(partitions)
+        )
 
     def _drain(self) -> None:
-        """Commit for the last time. If that fails nothing is lost: the records are read again after the restart."""
+        """Commit for the last time. If that fails nothing is lost:
+        the records are read again after the restart."""
         try:
             self._commit(self._waits.drain_s)
         except EddycastError as error:
             self._undo(error)
-            get_log().warning("stopped without a last commit: the last records are read again", reason=error.what)
+            get_log().warning(
+                "stopped without a last commit: the last records are read again", reason=error.what
+            )
 
     def close(self) -> None:
         """Leave the group and close the connections, without a commit."""

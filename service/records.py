@@ -1,6 +1,8 @@
-"""The nouns of the service: columns of records, observations and dead letters. Imports no other module.
+"""The nouns of the service: columns of records, observations and dead letters.
+Imports no other module.
 
-A column is a numpy array or a list of bytes with one entry per record; columns of one object have equal length.
+A column is a numpy array or a list of bytes with one entry per record;
+columns of one object have equal length.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ LARGEST = 1e30
 #: The last millisecond of the year 9999.
 LAST_TIMESTAMP = 253_402_300_799_999
 
-#: The service's own part of a state row, in front of the model's tensors. All zeros = stream never seen.
+#: The service's own part of a state row, in front of the model's tensors.
+#: All zeros = stream never seen.
 ROW_PREFIX = np.dtype(
     [
         ("last_slot", "<i8"),  # slot of the last step, in intervals since the epoch
         ("last_timestamp", "<i8"),  # stamp of the last accepted reading, ms
-        ("phase", "<f8"),  # offset of this sensor's readings from their slot, ms (`processing/verdicts.py`)
+        # offset of this sensor's readings from their slot, ms (`processing/verdicts.py`)
+        ("phase", "<f8"),
         ("observations", "<i8"),  # accepted readings since the row started; 0 = never seen
         ("late_timestamp", "<i8"),  # stamp of the last late reading, ms
         ("late_run", "<i8"),  # length of the current run of late readings with increasing stamps
@@ -35,7 +39,8 @@ ROW_PREFIX = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A record batch, or the rest of one, that cannot be read. `error` and `reason` as in `DeadLetter`."""
+    """A record batch, or the rest of one, that cannot be read.
+    `error` and `reason` as in `DeadLetter`."""
 
     first: int  # first offset
     last: int  # last offset
@@ -48,8 +53,8 @@ class Damage:
 class PartitionBatch:
     """Records of one partition from one poll, in offset order.
 
-    A record batch that cannot be read is one entry at its first offset, without a key and with the raw
-    bytes of the batch as value.
+    A record batch that cannot be read is one entry at its first offset, without a key and with the
+    raw bytes of the batch as value.
     """
 
     topic: str
@@ -82,7 +87,8 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:
-    """Records of one partition with a key and no value, in offset order: requests to forget a stream."""
+    """Records of one partition with a key and no value, in offset order:
+    requests to forget a stream."""
 
     streams: list[bytes]
     offsets: Int64
@@ -111,7 +117,7 @@ class DeadLetter:
 def next_offset(batch: PartitionBatch) -> int:
     """Return the offset to commit once `batch` is processed.
 
-    That is the offset after its last record, and after control records or aborted ones that follow. The +1
-    of committed offsets is computed here and nowhere else.
+    That is the offset after its last record, and after control records or aborted ones that follow.
+    The +1 of committed offsets is computed here and nowhere else.
     """
     return int(batch.offsets[-1]) + 1 if batch.end is None else batch.end

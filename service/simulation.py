@@ -1,7 +1,8 @@
-"""History as sensors would send it: readings of all streams in the order of their stamps, at a chosen speed.
+"""History as sensors would send it: readings of all streams in the order of their stamps,
+at a chosen speed.
 
-The speed is kept by a schedule, not by a sleep between readings: all readings that are due are sent together, so a
-speed of a million costs no more than a speed of one.
+The speed is kept by a schedule, not by a sleep between readings: all readings that are due are sent
+together, so a speed of a million costs no more than a speed of one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ CHUNK = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Readings of all streams in the order of their stamps: columns of [n] rows; `stream` indexes `streams`."""
+    """Readings of all streams in the order of their stamps: columns of [n] rows;
+    `stream` indexes `streams`."""
 
     streams: list[str]
     stream: Int64
@@ -40,16 +42,25 @@ class Readings:
 
 
 def merge(history: History, *, streams: Sequence[str] = (), limit: int | None = None) -> Readings:
-    """The first `limit` readings of `streams` (empty = all) by stamp. Raises DataError for an unknown stream."""
+    """The first `limit` readings of `streams` (empty = all) by stamp.
+    Raises DataError for an unknown stream."""
     if unknown := [name for name in streams if name not in history.streams]:
-        raise DataError(f"there is no stream {unknown[0]!r}", f"there are {', '.join(history.streams[:9])}")
-    chosen = [history.streams.index(name) for name in streams] if streams else list(range(len(history.streams)))
+        raise DataError(
+            f"there is no stream {unknown[0]!r}", f"there are {', '.join(history.streams[:9])}"
+        )
+    chosen = (
+        [history.streams.index(name) for name in streams]
+        if streams
+        else list(range(len(history.streams)))
+    )
     stamps = np.concatenate([history.timestamps[i] for i in chosen])
     order = np.argsort(stamps, kind="stable")[:limit]
     stream = np.repeat(np.arange(len(chosen)), [len(history.timestamps[i]) for i in chosen])
     width = max(len(history.channels), 1)
     values = np.concatenate([history.values[i].reshape(-1, width) for i in chosen])
-    return Readings([history.streams[i] for i in chosen], stream[order], stamps[order], values[order])
+    return Readings(
+        [history.streams[i] for i in chosen], stream[order], stamps[order], values[order]
+    )
 
 
 def shifted_to_end_at(readings: Readings, end_ms: int) -> Readings:
@@ -58,8 +69,11 @@ def shifted_to_end_at(readings: Readings, end_ms: int) -> Readings:
     return Readings(readings.streams, readings.stream, readings.timestamps + by, readings.values)
 
 
-def paced(timestamps: Int64, speed: float, stop: Event, clock: Callable[[], float] = time.monotonic) -> Iterator[slice]:
-    """Slices of consecutive readings as they become due, at `speed` times real time; 0 = all at once."""
+def paced(
+    timestamps: Int64, speed: float, stop: Event, clock: Callable[[], float] = time.monotonic
+) -> Iterator[slice]:
+    """Slices of consecutive readings as they become due, at `speed` times real time;
+    0 = all at once."""
     start, done = clock(), 0
     while done < len(timestamps) and not stop.is_set():
         due = len(timestamps)
@@ -76,7 +90,8 @@ def paced(timestamps: Int64, speed: float, stop: Event, clock: Callable[[], floa
 
 
 class Sensors:
-    """Produces readings as input records. A stream's partition follows from the CRC-32 of its key, as in librdkafka."""
+    """Produces readings as input records. A stream's partition follows from the CRC-32 of its key,
+    as in librdkafka."""
 
     def __init__(self, producer: Producer, topic: str, partitions: int, readings: Readings) -> None:
         self._producer, self._topic, self._readings = producer, topic, readings
@@ -84,7 +99,8 @@ class Sensors:
         self._partitions = np.array([zlib.crc32(key) % partitions for key in self._keys], np.int64)
 
     def send(self, which: slice, timeout_s: float) -> None:
-        """Produce a slice of the readings and wait for acknowledgement. Raises ProduceFailed, RecordTooLarge."""
+        """Produce a slice of the readings and wait for acknowledgement.
+        Raises ProduceFailed, RecordTooLarge."""
         stream, readings = self._readings.stream[which], self._readings
         stamps, values = readings.timestamps[which], readings.values[which]
         values = values[:, 0] if values.shape[1] == 1 else values
@@ -92,7 +108,9 @@ class Sensors:
             here = np.flatnonzero(self._partitions[stream] == partition)
             columns = zip(stamps[here].tolist(), values[here].tolist(), strict=True)
             records: list[bytes | None] = [_record(stamp, value) for stamp, value in columns]
-            self._producer.produce(self._topic, partition, [self._keys[i] for i in stream[here]], records)
+            self._producer.produce(
+                self._topic, partition, [self._keys[i] for i in stream[here]], records
+            )
         self._producer.flush(timeout_s)
 
 

@@ -1,4 +1,5 @@
-"""Output files of commands: checked before the work starts, and a one-line error if writing fails."""
+"""Output files of commands: checked before the work starts,
+and a one-line error if writing fails."""
 
 from __future__ import annotations
 
@@ -12,7 +13,10 @@ from eddycast.service.errors import DataError
 
 def unwritable(path: Path, error: OSError) -> DataError:
     """Return the error for a file or folder that cannot be written."""
-    return DataError(f"{path} cannot be written: {error.strerror or error}", "free some space, or name another place")
+    return DataError(
+        f"{path} cannot be written: {error.strerror or error}",
+        "free some space, or name another place",
+    )
 
 
 @contextmanager
@@ -25,7 +29,8 @@ def written_to(path: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Create the parent folders of `path` and check that it can be written, without creating or changing it.
+    """Create the parent folders of `path` and check that it can be written,
+    without creating or changing it.
 
     Raises DataError.
     """

@@ -1,4 +1,5 @@
-"""Markers are declared in pyproject.toml; fixtures that every folder may use are registered here."""
+"""Markers are declared in pyproject.toml; fixtures that every folder may use are registered
+here."""
 
 from __future__ import annotations
 
@@ -9,18 +10,27 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-# Small products of matrices: a second thread only waits for the first, and takes a core from Kafka or another test.
+# Small products of matrices: a second thread only waits for the first,
+# and takes a core from Kafka or another test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # An example takes as long as the machine is busy: time is no property of the code under test.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any machine")
 
-pytest_plugins = ["tests.support.kafka", "tests.support.secure", "tests.support.tokens", "tests.support.processes"]
+pytest_plugins = [
+    "tests.support.kafka",
+    "tests.support.secure",
+    "tests.support.tokens",
+    "tests.support.processes",
+]
 
 
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
-    """A command that a test runs sends the log where it likes; the next test finds it as the first one did."""
+    """A command that a test runs sends the log where it likes;
+    the next test finds it as the first one did."""
     yield
     structlog.reset_defaults()

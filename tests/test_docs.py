@@ -24,8 +24,14 @@ def test_the_docs_name_nothing_that_does_not_exist() -> None:
         ("`make nothing`", "make target nothing"),
         ("```\ngit pull && make nothing\n```", "make target nothing"),
         ("`eddycast nothing`", "command `eddycast nothing`"),
-        ("```\n$ eddycast simulate DATA --nothing 3\n```", "option --nothing of `eddycast simulate`"),
-        ("```\neddycast simulate DATA \\\n    --nothing 3\n```", "option --nothing of `eddycast simulate`"),
+        (
+            "```\n$ eddycast simulate DATA --nothing 3\n```",
+            "option --nothing of `eddycast simulate`",
+        ),
+        (
+            "```\neddycast simulate DATA \\\n    --nothing 3\n```",
+            "option --nothing of `eddycast simulate`",
+        ),
         ("`eddycast state nothing`", "command `eddycast state nothing`"),
         ("`eddycast state show NAME --force`", "option --force of `eddycast state`"),
         ("`eddycast serve --kafka.grup a`", "option --kafka.grup of `eddycast serve`"),
@@ -35,19 +41,29 @@ def test_the_docs_name_nothing_that_does_not_exist() -> None:
     ],
 )
 def test_what_does_not_exist_is_found(text: str, complaint: str) -> None:
-    found = list(docs.check(f"Some words and {text} and more.\n" if "\n" not in text else text, docs.ROOT, docs.ROOT))
+    found = list(
+        docs.check(
+            f"Some words and {text} and more.\n" if "\n" not in text else text, docs.ROOT, docs.ROOT
+        )
+    )
     assert any(line.startswith(complaint) for line in found), found
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "`service/processing/verdicts.py`, `service/broker/kafka/*.py`, `docs/`, `build/model`, `.ci/run`, `Makefile`",
+        (
+            "`service/processing/verdicts.py`, `service/broker/kafka/*.py`, `docs/`, "
+            "`build/model`, `.ci/run`, `Makefile`"
+        ),
         "[settings](docs/settings.md) and [elsewhere](https://example.org/nothing.md#there)",
         "```\nmake demo\nmake test  # make sure\n```",
         "```\n$ eddycast simulate DATA --topic observations --speed 0 | head\n```",
         "`eddycast serve --kafka.group other --config FILE`",
-        "`eddycast state show, export, import` and `eddycast state import FILE --kafka.group other --force`",
+        (
+            "`eddycast state show, export, import` and `eddycast "
+            "state import FILE --kafka.group other --force`"
+        ),
         "`kafka.group` and `numpy.array`",
         "`EDDYCAST_KAFKA__GROUP` and `EDDYCAST_CONFIG`",
         "`eddycast_records_total`, `eddycast_commit_seconds_bucket`",
@@ -65,4 +81,6 @@ def test_a_page_that_was_changed_by_hand_is_found(tmp_path: Path) -> None:
     assert list(docs.stale(tmp_path)) == []
     changed = tmp_path / "docs" / "settings.md"
     changed.write_text(changed.read_text().replace("Consumer group", "Group of consumers"))
-    assert list(docs.stale(tmp_path)) == ["docs/settings.md: not what the code says; run `make docs`"]
+    assert list(docs.stale(tmp_path)) == [
+        "docs/settings.md: not what the code says; run `make docs`"
+    ]

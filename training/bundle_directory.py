@@ -1,4 +1,5 @@
-"""Bundles are installed whole: the new one stands complete in its directory, or the one before it stays."""
+"""Bundles are installed whole: the new one stands complete in its directory,
+or the one before it stays."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def check_replaceable(directory: Path) -> None:
 
 @contextmanager
 def replacing(directory: Path) -> Iterator[Path]:
-    """Yield an empty directory beside `directory`; on success its files are moved there, the manifest last.
+    """Yield an empty directory beside `directory`;
+    on success its files are moved there, the manifest last.
 
     If the block raises, `directory` stays as it was. Raises DataError if files cannot be written.
     """
@@ -45,7 +47,8 @@ def replacing(directory: Path) -> Iterator[Path]:
 
 
 def install(bundle: Path, directory: Path) -> Path:
-    """Copy a bundle to the `directory` that a service reads, and return that. Raises DataError as `replacing` does."""
+    """Copy a bundle to the `directory` that a service reads, and return that.
+    Raises DataError as `replacing` does."""
     with replacing(directory) as fresh:
         for file in bundle.iterdir():
             shutil.copyfile(file, fresh / file.name)

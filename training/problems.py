@@ -1,4 +1,5 @@
-"""From a panel to the problems of a training, one for each target: the part of history that a fit may read."""
+"""From a panel to the problems of a training, one for each target:
+the part of history that a fit may read."""
 
 from __future__ import annotations
 
@@ -30,10 +31,14 @@ def targets_of(panel: Panel, recipe: Recipe) -> tuple[str, ...]:
 
 
 def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = None) -> Problem:
-    """The problem of one target: the train and validation parts of the panel, nothing of the hold-out. `target` is the
-    channel to forecast, where there are several."""
+    """The problem of one target: the train and validation parts of the panel, nothing of the
+    hold-out. `target` is the channel to forecast, where there are several."""
     seen = panel.rows(0, split.validation_end)
-    support = parse_support(recipe.support) if recipe.support else _support(seen.rows(0, split.train_end), recipe)
+    support = (
+        parse_support(recipe.support)
+        if recipe.support
+        else _support(seen.rows(0, split.train_end), recipe)
+    )
     values, others = _values(seen, target)
     quantity = Target(
         panel.interval_ms,
@@ -52,7 +57,8 @@ def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = 
 
 
 def whole_of(panel: Panel, problem: Problem, target: str | None = None) -> Problem:
-    """The problem of a final fit: all rows of the panel teach, and the choices of `problem`'s validation part stand."""
+    """The problem of a final fit: all rows of the panel teach,
+    and the choices of `problem`'s validation part stand."""
     values, others = _values(panel, target)
     end = len(panel)
     return replace(
@@ -71,15 +77,22 @@ def series_of(panel: Panel, target: str) -> list[str]:
     return (panel.only([target]) if panel.channels else panel).streams
 
 
-def _values(panel: Panel, target: str | None) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...]]:
+def _values(
+    panel: Panel, target: str | None
+) -> tuple[NDArray[np.float64], tuple[NDArray[np.float64], ...]]:
     """Values [T, S] of the target, and of each other channel."""
-    by_channel = {name: np.ascontiguousarray(panel.only([name]).values.T) for name in panel.channels}
-    values = by_channel.pop(target) if target in by_channel else np.ascontiguousarray(panel.values.T)
+    by_channel = {
+        name: np.ascontiguousarray(panel.only([name]).values.T) for name in panel.channels
+    }
+    values = (
+        by_channel.pop(target) if target in by_channel else np.ascontiguousarray(panel.values.T)
+    )
     return values, tuple(by_channel.values())
 
 
 def _support(train: Panel, recipe: Recipe) -> Support:
-    """The support that the train part suggests, of all targets together. An increase is never negative."""
+    """The support that the train part suggests, of all targets together.
+    An increase is never negative."""
     if train.kind == "counter":
         return "nonnegative"
     return support_of((train.only(recipe.targets) if recipe.targets else train).values.T)

@@ -1,4 +1,5 @@
-"""Progress bars of long work: training with its loss and the time left, scoring with the number of readings."""
+"""Progress bars of long work: training with its loss and the time left,
+scoring with the number of readings."""
 
 from __future__ import annotations
 
@@ -17,7 +18,10 @@ def training_bar(console: Console, title: str) -> Iterator[TrainingProgress]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}  loss {task.fields[loss]}  best {task.fields[best]}"),
+        TextColumn(
+            "{task.completed:.0f}/{task.total:.0f}  loss "
+            "{task.fields[loss]}  best {task.fields[best]}"
+        ),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -27,7 +31,13 @@ def training_bar(console: Console, title: str) -> Iterator[TrainingProgress]:
 
         def report(done: int, total: int, loss: float, best: float) -> None:
             progress.update(
-                task, completed=done, total=total, visible=True, loss=f"{loss:.4f}", best=f"{best:.4f}", refresh=False
+                task,
+                completed=done,
+                total=total,
+                visible=True,
+                loss=f"{loss:.4f}",
+                best=f"{best:.4f}",
+                refresh=False,
             )
 
         yield report

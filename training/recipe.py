@@ -1,7 +1,7 @@
 """The recipe of a bundle: every choice that a user makes about the model, declared once.
 
-`Recipe` is the argument of `eddycast.training.train.train_bundle`, and its fields are options of `eddycast train`.
-Nothing heavy is imported here, so that --help needs no torch.
+`Recipe` is the argument of `eddycast.training.train.train_bundle`, and its fields are options of
+`eddycast train`. Nothing heavy is imported here, so that --help needs no torch.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ UNNAMED = ("value",)  # the channel of a stream that has only one
 
 
 def parse_quantiles(text: str) -> tuple[float, ...]:
-    """`.1,.5,.9` as rising numbers. Raises DataError for a level outside (0, 1), and without .1, .5 or .9."""
+    """`.1,.5,.9` as rising numbers. Raises DataError for a level outside (0, 1), and without .1,
+    .5 or .9."""
     try:
         levels = sorted({float(part) for part in text.split(",")})
     except ValueError:
         levels = []
-    if not levels or not all(0 < level < 1 for level in levels) or not {0.1, 0.5, 0.9} <= set(levels):
+    if (
+        not levels
+        or not all(0 < level < 1 for level in levels)
+        or not {0.1, 0.5, 0.9} <= set(levels)
+    ):
         raise DataError(
-            f"--quantiles {text!r} are not levels between 0 and 1 with .1, .5 and .9 among them", "for example .1,.5,.9"
+            f"--quantiles {text!r} are not levels between 0 and 1 with .1, .5 and .9 among them",
+            "for example .1,.5,.9",
         )
     return tuple(levels)
 
@@ -40,7 +46,10 @@ class Recipe:
 
     family: Annotated[
         str,
-        Option("naive, seasonal_naive, ar, rnn, gru, lstm, dilated_gru, seq2seq, mix, auto; or FILE.py:CLASS."),
+        Option(
+            "naive, seasonal_naive, ar, rnn, gru, lstm, "
+            "dilated_gru, seq2seq, mix, auto; or FILE.py:CLASS."
+        ),
     ] = "lstm"
     horizon: Annotated[int, Option("Number of (forecast) intervals to forecast.", min=1)] = 24
     forecast_interval_ms: Annotated[
@@ -55,22 +64,32 @@ class Recipe:
     seasons_ms: Annotated[
         tuple[int, ...] | None,
         Option(
-            "One or two seasons, for example 24h or 24h,7d; auto = detect them in the train part; none = no season.",
+            "One or two seasons, for example 24h or 24h,7d; auto "
+            "= detect them in the train part; none = no season.",
             ("--season",),
             parse=parse_seasons,
             shown_default="auto",
         ),
     ] = None
     quantiles: Annotated[
-        tuple[float, ...], Option("Levels to forecast; .1, .5 and .9 must be among them.", parse=parse_quantiles)
+        tuple[float, ...],
+        Option("Levels to forecast; .1, .5 and .9 must be among them.", parse=parse_quantiles),
     ] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     targets: Annotated[
-        tuple[str, ...], Option("Forecast only these of the --channels; separate them by commas.", shown_default="all")
+        tuple[str, ...],
+        Option(
+            "Forecast only these of the --channels; separate them by commas.", shown_default="all"
+        ),
     ] = ()
-    lags: Annotated[int, Option("Number of past values that the linear autoregression reads.", min=2)] = 48
+    lags: Annotated[
+        int, Option("Number of past values that the linear autoregression reads.", min=2)
+    ] = 48
     iterated: Annotated[
         bool,
-        Option("Fit ar as in textbooks: lags alone, one step ahead, fed back on itself.", ("--iterated",)),
+        Option(
+            "Fit ar as in textbooks: lags alone, one step ahead, fed back on itself.",
+            ("--iterated",),
+        ),
     ] = False
     linear_path: Annotated[
         bool,
@@ -80,10 +99,17 @@ class Recipe:
             shown_default="off",
         ),
     ] = True
-    members: Annotated[tuple[str, ...], Option("Families whose quantiles mix averages.")] = ("lstm", "dilated_gru")
+    members: Annotated[tuple[str, ...], Option("Families whose quantiles mix averages.")] = (
+        "lstm",
+        "dilated_gru",
+    )
     budget_s: Annotated[
         float | None,
-        Option("Start no further family of auto after this time, for example 60s.", ("--budget",), parse=parse_budget),
+        Option(
+            "Start no further family of auto after this time, for example 60s.",
+            ("--budget",),
+            parse=parse_budget,
+        ),
     ] = None
     calibrated: Annotated[
         bool,
@@ -95,16 +121,25 @@ class Recipe:
     ] = True
     support: Annotated[
         str | None,
-        Option("Values that a forecast may take: real, nonnegative or integer.", shown_default="detected in DATA"),
+        Option(
+            "Values that a forecast may take: real, nonnegative or integer.",
+            shown_default="detected in DATA",
+        ),
     ] = None
-    seed: Annotated[int, Option("Seed of the random numbers; the same seed trains the same model.")] = 0
+    seed: Annotated[
+        int, Option("Seed of the random numbers; the same seed trains the same model.")
+    ] = 0
     epochs: Annotated[
         int | None,
         Option("Maximum number of epochs; validation runs after each.", min=1, shown_default="10"),
     ] = None
     threads: Annotated[int, Option("Number of cores to train on.", min=1)] = 1
-    name: Annotated[str | None, Option("Name of the model in records.", shown_default="its family")] = None
-    row_limit: Annotated[int, Option("Maximum size of a stream's state, in bytes per target.", min=1)] = 16_384
+    name: Annotated[
+        str | None, Option("Name of the model in records.", shown_default="its family")
+    ] = None
+    row_limit: Annotated[
+        int, Option("Maximum size of a stream's state, in bytes per target.", min=1)
+    ] = 16_384
 
     @property
     def season_ms(self) -> int | None:

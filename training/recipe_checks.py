@@ -19,17 +19,24 @@ from eddycast.training.recipe import Recipe
 
 
 def check_family(family: str) -> None:
-    """Raises DataError for an unknown family, FamilyError for a custom one that cannot be loaded."""
+    """Raises DataError for an unknown family, FamilyError for a custom one that cannot be
+    loaded."""
     if is_custom(family):
         load_custom(family)
     elif family not in FAMILIES:
-        raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}, or FILE.py:CLASS")
+        raise DataError(
+            f"there is no family {family!r}",
+            f"choose one of {', '.join(FAMILIES)}, or FILE.py:CLASS",
+        )
 
 
 def check_name(name: str | None) -> None:
     """Raises DataError for a name that no bundle may have."""
     if name is not None and not re.fullmatch(MODEL_NAME, name):
-        raise DataError(f"--name {name!r} cannot name a model", "up to 64 letters, digits, spaces and any of . : + - _")
+        raise DataError(
+            f"--name {name!r} cannot name a model",
+            "up to 64 letters, digits, spaces and any of . : + - _",
+        )
 
 
 def check_targets(targets: Sequence[str], channels: Sequence[str]) -> None:
@@ -37,7 +44,11 @@ def check_targets(targets: Sequence[str], channels: Sequence[str]) -> None:
     for target in targets:
         if target not in channels or targets.count(target) > 1:
             problem = "is named twice" if target in channels else "is not among the channels"
-            hint = f"the channels are {', '.join(channels)}" if channels else "name the channels with --channels"
+            hint = (
+                f"the channels are {', '.join(channels)}"
+                if channels
+                else "name the channels with --channels"
+            )
             raise DataError(f"target {target!r} {problem}", hint)
 
 
@@ -49,10 +60,14 @@ def check_recipe(panel: Panel, recipe: Recipe, split: Split) -> None:
     stride = _check_grid(panel, recipe)
     if recipe.lags > max(split.train_end, Recipe.lags):
         rows = many(split.train_end, "row")
-        raise DataError(f"--lags {recipe.lags} are more than the {rows} of the train part", "give fewer")
+        raise DataError(
+            f"--lags {recipe.lags} are more than the {rows} of the train part", "give fewer"
+        )
     for target in targets_of(panel, recipe):
         judged = panel.only([target]) if panel.channels else panel
-        check_panel(judged, recipe.horizon * stride, recipe.second_season_ms or recipe.season_ms, split)
+        check_panel(
+            judged, recipe.horizon * stride, recipe.second_season_ms or recipe.season_ms, split
+        )
 
 
 def _check_family_options(panel: Panel, recipe: Recipe) -> None:
@@ -62,22 +77,27 @@ def _check_family_options(panel: Panel, recipe: Recipe) -> None:
     if recipe.family == "seasonal_naive" and not recipe.season_ms:
         raise DataError("seasonal_naive needs a season", "name one with --season, for example 24h")
     if recipe.iterated and panel.channels:
-        raise DataError("an iterated autoregression reads one channel", "leave out --iterated or --channels")
+        raise DataError(
+            "an iterated autoregression reads one channel", "leave out --iterated or --channels"
+        )
     if panel.kind == "counter" and panel.channels:
         raise DataError("a counter has one channel", "leave out --channels, or --kind counter")
     if is_custom(recipe.family) and panel.channels:
-        raise DataError("a custom family reads one channel", "leave out --channels, or choose a built-in family")
+        raise DataError(
+            "a custom family reads one channel", "leave out --channels, or choose a built-in family"
+        )
 
 
 def _check_grid(panel: Panel, recipe: Recipe) -> int:
-    """Intervals of the panel in one forecast interval. Raises DataError if those or a season do not fit the grid."""
+    """Intervals of the panel in one forecast interval.
+    Raises DataError if those or a season do not fit the grid."""
     for season_ms in recipe.seasons_ms or ():
         check_season(season_ms, panel.interval_ms)
     coarse = recipe.forecast_interval_ms or panel.interval_ms
     if coarse % panel.interval_ms:
         raise DataError(
-            f"a forecast interval of {format_duration(coarse)} is not a whole number of intervals of "
-            f"{format_duration(panel.interval_ms)}",
+            f"a forecast interval of {format_duration(coarse)} is not a whole number of intervals "
+            f"of {format_duration(panel.interval_ms)}",
             "change --forecast-interval",
         )
     return coarse // panel.interval_ms

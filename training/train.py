@@ -1,15 +1,16 @@
-"""History in, bundle out: fit, export, score the exported bundle on the hold-out, write its figures into the manifest.
+"""History in, bundle out: fit, export, score the exported bundle on the hold-out,
+write its figures into the manifest.
 
-    Recipe                      the user's choices, which are also the command's options    training/recipe.py └─ Plan
-    how the families of that recipe are fitted                  training/fitting/families.py └─ Schedule
-    hyperparameters of one gradient fit                         training/fitting/recurrent.py
+    Recipe                the user's choices, also `train`'s options  training/recipe.py
+      └─ Plan             how the families of that recipe are fitted  training/fitting/families.py
+           └─ Schedule    hyperparameters of one gradient fit         training/fitting/recurrent.py
 
-    Panel, Split, Recipe        the history on its grid, and where it is cut                training/data/
-      └─ Problem                the history of one target, without the hold-out             training/fitting/problem.py
-           └─ Target            the quantity that its forecaster emits                      training/models/contract.py
+    Panel, Split, Recipe  the history on its grid, with its cuts      training/data/
+      └─ Problem          the history of a target without hold-out    training/fitting/problem.py
+           └─ Target      the quantity that its forecaster emits      training/models/contract.py
 
-A fit takes one of each side: `fit_family(family, problem, plan)` returns the forecaster of one target. The forecasters
-of all targets are joined, and exported as one model.
+A fit takes one of each side: `fit_family(family, problem, plan)` returns the forecaster of one
+target. The forecasters of all targets are joined, and exported as one model.
 """
 
 from __future__ import annotations
@@ -59,12 +60,14 @@ def train_bundle(
     *,
     refit: bool = False,
 ) -> tuple[Manifest, list[Figure]]:
-    """Train on the first two parts of the panel, write a bundle to `out`, and score it on the third.
+    """Train on the first two parts of the panel, write a bundle to `out`,
+    and score it on the third.
 
-    The figures come from the exported bundle, run by the service's own engine. With `refit` the bundle in `out` is not
-    the one that was scored: it was fitted once more, to the whole panel, with the choices of the validation part. That
-    is left out for a family with a `fit` of its own, and after ctrl-C. Raises DataError where the recipe does not fit
-    the panel, FamilyError for a custom family that fails.
+    The figures come from the exported bundle, run by the service's own engine. With `refit` the
+    bundle in `out` is not the one that was scored: it was fitted once more, to the whole panel,
+    with the choices of the validation part. That is left out for a family with a `fit` of its own,
+    and after ctrl-C. Raises DataError where the recipe does not fit the panel, FamilyError for a
+    custom family that fails.
     """
     with replacing(out) as fresh:
         run = _Run(panel, with_seasons(recipe, panel, split), split, time.monotonic())
@@ -86,13 +89,18 @@ def fit_bundle(
 
 
 def joined(parts: Sequence[Forecaster], targets: Sequence[str], channels: Sequence[str]) -> Model:
-    """One model of the forecasters of all targets. A stream without named channels has only one, which is returned."""
-    return Joint(parts, [channels.index(target) for target in targets], len(channels)) if channels else parts[0]
+    """One model of the forecasters of all targets.
+    A stream without named channels has only one, which is returned."""
+    return (
+        Joint(parts, [channels.index(target) for target in targets], len(channels))
+        if channels
+        else parts[0]
+    )
 
 
 def codes_of(panel: Panel) -> Codes:
-    """The codes for a missing value in the manifest. Of counters only the negative ones: a meter passes every positive
-    number on its way up."""
+    """The codes for a missing value in the manifest. Of counters only the negative ones: a meter
+    passes every positive number on its way up."""
     if panel.kind == "gauge":
         return panel.codes
     codes = tuple(tuple(code for code in each if code < 0) for each in panel.codes)
@@ -101,7 +109,8 @@ def codes_of(panel: Panel) -> Codes:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The forecaster of one target, the reason for its family if that was chosen, and how to fit it again."""
+    """The forecaster of one target, the reason for its family if that was chosen,
+    and how to fit it again."""
 
     problem: Problem  # without the readings that were held back
     held: NDArray[np.bool_]  # [T, S], the readings that were held back
@@ -129,28 +138,36 @@ class _Run:
         check_recipe(self.panel, self.recipe, self.split)
         torch.set_num_threads(self.recipe.threads)
         plan = _plan(self.recipe, report)
-        problems = [problem_of(self.panel, self.recipe, self.split, target) for target in self.targets]
+        problems = [
+            problem_of(self.panel, self.recipe, self.split, target) for target in self.targets
+        ]
         return [_fit(problem, self.recipe, plan) for problem in problems]
 
     def fit_again(self, fits: Sequence[_Fit]) -> list[_Fit] | None:
-        """The same forecasters, fitted to the whole panel; None if that is impossible or interrupted."""
+        """The same forecasters, fitted to the whole panel;
+        None if that is impossible or interrupted."""
         if is_custom(self.recipe.family) and load_custom(self.recipe.family).fits_itself:
             return None
         try:
             return [
-                replace(fit, model=fit.again(screened(whole_of(self.panel, fit.problem, target))[0]))
+                replace(
+                    fit, model=fit.again(screened(whole_of(self.panel, fit.problem, target))[0])
+                )
                 for fit, target in zip(fits, self.targets, strict=True)
             ]
         except KeyboardInterrupt:
             return None
 
     def export(self, fits: Sequence[_Fit], out: Path, *, refit: bool = False) -> Manifest:
-        """Write the bundle of all targets to `out`. A custom family is held to the invariants first."""
+        """Write the bundle of all targets to `out`.
+        A custom family is held to the invariants first."""
         channels, limit = self.panel.channels, self.recipe.row_limit
         model = joined([fit.model for fit in fits], self.targets, channels)
         gap, name = longest_gap(self.panel.fed, model.span), self.recipe.name or model.family
         record = self._record(fits, refit)
-        identity = Identity(name, channels or UNNAMED, self.targets, gap, record, codes_of(self.panel))
+        identity = Identity(
+            name, channels or UNNAMED, self.targets, gap, record, codes_of(self.panel)
+        )
         if isinstance(model, Joint) or not is_custom(self.recipe.family):
             return export_bundle(model, identity, out, row_limit=limit)
         custom = load_custom(self.recipe.family)
@@ -172,7 +189,9 @@ class _Run:
             seconds=round(time.monotonic() - self.started, 3),
             choice="; ".join(fit.choice for fit in fits if fit.choice),
             narrow=self._narrow(seen, fits[0].model.span),
-            suspects=suspects_note(np.concatenate([fit.held for fit in fits], 1), names, panel.timestamps),
+            suspects=suspects_note(
+                np.concatenate([fit.held for fit in fits], 1), names, panel.timestamps
+            ),
             refit=refit,
             holdout_start_ms=int(panel.timestamps[split.validation_end]),
             holdout_end_ms=int(panel.timestamps[split.end - 1]),
@@ -180,7 +199,10 @@ class _Run:
 
     def _narrow(self, seen: Panel, span: int) -> str:
         """Why the history is narrow, which it is if that of every target is; else empty."""
-        rows = [[seen.streams.index(name) for name in series_of(seen, target)] for target in self.targets]
+        rows = [
+            [seen.streams.index(name) for name in series_of(seen, target)]
+            for target in self.targets
+        ]
         found = [narrow_note(seen.values[own], span) for own in rows]
         return found[0] if all(found) else ""
 

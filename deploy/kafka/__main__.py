@@ -15,10 +15,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.kafka", description="Run Apache Kafka on this machine until Ctrl-C."
     )
-    parser.add_argument("--port", type=int, default=9092, help="port of the first node (default: %(default)s)")
-    parser.add_argument("--nodes", type=int, default=1, help="brokers in the cluster (default: %(default)s)")
     parser.add_argument(
-        "--secure", action="store_true", help="one node with TLS, SASL and ACLs: deploy/kafka/secure.py"
+        "--port", type=int, default=9092, help="port of the first node (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="brokers in the cluster (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--secure",
+        action="store_true",
+        help="one node with TLS, SASL and ACLs: deploy/kafka/secure.py",
     )
     arguments = parser.parse_args()
     stop = threading.Event()
@@ -28,7 +34,9 @@ def main() -> int:
         with _server(arguments) as server:
             print(f"Kafka is ready: {server.bootstrap_servers}", flush=True)
             print("\n".join(server.details()), flush=True)
-            print(f"log: {server.log_files()[0]}  (Ctrl-C stops it and removes its data)", flush=True)
+            print(
+                f"log: {server.log_files()[0]}  (Ctrl-C stops it and removes its data)", flush=True
+            )
             stop.wait()
     except KafkaServerError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -36,17 +36,29 @@ def jars() -> Path:
 
 
 def _fetch(directory: Path) -> None:
-    """Fetch the jars into a temporary directory and rename it, so that `directory` is always complete."""
+    """Fetch the jars into a temporary directory and rename it,
+    so that `directory` is always complete."""
     maven = shutil.which("mvn")
     if maven is None:
-        raise KafkaServerError("Maven is needed to fetch Apache Kafka: install it (`apt install maven`)")
+        raise KafkaServerError(
+            "Maven is needed to fetch Apache Kafka: install it (`apt install maven`)"
+        )
     partial = Path(tempfile.mkdtemp(prefix="kafka-", dir=directory.parent))
     try:
-        command = [maven, "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"]
+        command = [
+            maven,
+            "--batch-mode",
+            "--quiet",
+            "--file",
+            str(POM),
+            "dependency:copy-dependencies",
+        ]
         command += ["-DincludeScope=runtime", f"-DoutputDirectory={partial}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not list(partial.glob("kafka_*.jar")):
-            raise KafkaServerError(f"Maven could not fetch Apache Kafka: {(done.stdout + done.stderr)[-2000:]}")
+            raise KafkaServerError(
+                f"Maven could not fetch Apache Kafka: {(done.stdout + done.stderr)[-2000:]}"
+            )
         partial.rename(directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

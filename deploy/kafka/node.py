@@ -13,7 +13,8 @@ from pathlib import Path
 from deploy.kafka.jars import KafkaServerError
 
 READY = b"Kafka Server started"
-#: Shell script that runs its arguments, and kills them when the writer of its standard input has exited.
+#: Shell script that runs its arguments, and kills them when the writer of its standard input has
+#: exited.
 _GUARD = """
 exec 3<&0
 "$@" </dev/null &
@@ -56,15 +57,20 @@ class Node:
         os.close(held)
 
     def await_ready(self, deadline: float) -> None:
-        """Wait until Kafka logs that it has started. Raises KafkaServerError with the end of the log.
+        """Wait until Kafka logs that it has started.
+        Raises KafkaServerError with the end of the log.
 
         `deadline` is a monotonic time, s.
         """
         while READY not in self._output():
             if not self.running:
-                raise KafkaServerError(f"Kafka stopped while starting, see {self.log}:\n{self._tail()}")
+                raise KafkaServerError(
+                    f"Kafka stopped while starting, see {self.log}:\n{self._tail()}"
+                )
             if time.monotonic() > deadline:
-                raise KafkaServerError(f"Kafka did not start in time, see {self.log}:\n{self._tail()}")
+                raise KafkaServerError(
+                    f"Kafka did not start in time, see {self.log}:\n{self._tail()}"
+                )
             time.sleep(0.05)
 
     def kill(self) -> None:
@@ -81,9 +87,11 @@ class Node:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Context in which the JVM is stopped (SIGSTOP): connections stay open, but nothing responds.
+        """Context in which the JVM is stopped (SIGSTOP):
+        connections stay open, but nothing responds.
 
-        On a busy machine threads continue for a while after the signal; the block starts when all are stopped.
+        On a busy machine threads continue for a while after the signal;
+        the block starts when all are stopped.
         """
         self.signal(signal.SIGSTOP)
         try:
@@ -118,7 +126,9 @@ def _is_stopped(group: int) -> bool:
     """True if every thread of a process group is stopped or gone, or if there is no /proc."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if int(_stat(process)[2]) == group and any(_stat(task)[0] not in "tTZX" for task in process.glob("task/*")):
+            if int(_stat(process)[2]) == group and any(
+                _stat(task)[0] not in "tTZX" for task in process.glob("task/*")
+            ):
                 return False
     return True
 

@@ -1,4 +1,5 @@
-"""Certificates for a local Kafka: valid ones and each kind of invalid one, created for every server."""
+"""Certificates for a local Kafka: valid ones and each kind of invalid one,
+created for every server."""
 
 from __future__ import annotations
 
@@ -70,11 +71,17 @@ def make_pki(directory: Path) -> Pki:
 def _authority(name: str) -> _Identity:
     key = ec.generate_private_key(ec.SECP256R1())
     constraints = x509.BasicConstraints(ca=True, path_length=None)
-    blank = _blank(key, name, days=30).issuer_name(_named(name)).add_extension(constraints, critical=True)
+    blank = (
+        _blank(key, name, days=30)
+        .issuer_name(_named(name))
+        .add_extension(constraints, critical=True)
+    )
     return _Identity(key, blank.sign(key, hashes.SHA256()))
 
 
-def _signed(ca: _Identity, name: str, names: Sequence[x509.GeneralName] = (), days: int = 30) -> _Identity:
+def _signed(
+    ca: _Identity, name: str, names: Sequence[x509.GeneralName] = (), days: int = 30
+) -> _Identity:
     """Create a key and a certificate for it signed by `ca`, valid for `days`."""
     key = ec.generate_private_key(ec.SECP256R1())
     blank = _blank(key, name, days).issuer_name(ca.certificate.subject)
@@ -97,5 +104,11 @@ def _named(name: str) -> x509.Name:
 def _pem(what: x509.Certificate | ec.EllipticCurvePrivateKey, password: str = "") -> bytes:
     if isinstance(what, x509.Certificate):
         return what.public_bytes(serialization.Encoding.PEM)
-    encryption = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
-    return what.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    encryption = (
+        serialization.BestAvailableEncryption(password.encode())
+        if password
+        else serialization.NoEncryption()
+    )
+    return what.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )

@@ -11,8 +11,8 @@ One node with a listener per kind of access:
     WRONG_HOST   TLS with a certificate for another host
     ELSEWHERE    no TLS; advertises a host that does not exist
 
-`admin` is a super user; other users have the rights that ACLs grant. OAUTHBEARER accepts unsigned tokens
-(`unsigned_token`), which Kafka supports for tests.
+`admin` is a super user; other users have the rights that ACLs grant. OAUTHBEARER accepts unsigned
+tokens (`unsigned_token`), which Kafka supports for tests.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ _LOGIN = "org.apache.kafka.common.security"
 class SecureKafka(KafkaServer):
     """One node with all listeners of this file.
 
-    `port` is that of PLAINTEXT, followed by the others; by default free ports. `pki` holds the certificates.
+    `port` is that of PLAINTEXT, followed by the others; by default free ports.
+    `pki` holds the certificates.
     """
 
     def __init__(self, *, port: int | None = None, jvm: Sequence[str] = ()) -> None:
@@ -67,7 +68,11 @@ class SecureKafka(KafkaServer):
 
     def address(self, listener: str) -> str:
         """Return HOST:PORT of a listener."""
-        return f"127.0.0.1:{self._listeners[listener]}" if listener in self._listeners else self.bootstrap_servers
+        return (
+            f"127.0.0.1:{self._listeners[listener]}"
+            if listener in self._listeners
+            else self.bootstrap_servers
+        )
 
     def details(self) -> list[str]:
         """See `KafkaServer`."""
@@ -86,9 +91,15 @@ class SecureKafka(KafkaServer):
         elsewhere = f"ELSEWHERE://{NOWHERE}:{self._listeners['ELSEWHERE']}"
         protocols = [f"{name}:{protocol}" for name, protocol in _PROTOCOLS.items()]
         config = {
-            "listeners": ",".join(["PLAINTEXT://127.0.0.1:{port}", "CONTROLLER://127.0.0.1:{controller_port}", *ways]),
-            "advertised.listeners": ",".join(["PLAINTEXT://127.0.0.1:{port}", *ways[:-1], elsewhere]),
-            "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", "PLAINTEXT:PLAINTEXT", *protocols]),
+            "listeners": ",".join(
+                ["PLAINTEXT://127.0.0.1:{port}", "CONTROLLER://127.0.0.1:{controller_port}", *ways]
+            ),
+            "advertised.listeners": ",".join(
+                ["PLAINTEXT://127.0.0.1:{port}", *ways[:-1], elsewhere]
+            ),
+            "listener.security.protocol.map": ",".join(
+                ["CONTROLLER:PLAINTEXT", "PLAINTEXT:PLAINTEXT", *protocols]
+            ),
             "sasl.enabled.mechanisms": ",".join(MECHANISMS),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS;User:admin",
@@ -102,7 +113,9 @@ class SecureKafka(KafkaServer):
         return config
 
     def _keys(self, listener: str) -> dict[str, str]:
-        own = {"EXPIRED": self.pki.expired, "WRONG_HOST": self.pki.wrong_host}.get(listener, self.pki.server)
+        own = {"EXPIRED": self.pki.expired, "WRONG_HOST": self.pki.wrong_host}.get(
+            listener, self.pki.server
+        )
         return {
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(own),
@@ -113,10 +126,16 @@ class SecureKafka(KafkaServer):
 
 
 def unsigned_token(user: str, seconds: float = 3600.0) -> str:
-    """Return an OAUTHBEARER token that the test broker accepts, for `user` and valid for `seconds`."""
+    """Return an OAUTHBEARER token that the test broker accepts,
+    for `user` and valid for `seconds`."""
     now = int(time.time())
     parts = {"alg": "none"}, {"sub": user, "iat": now - 60, "exp": now + int(seconds)}
-    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts) + "."
+    return (
+        ".".join(
+            base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts
+        )
+        + "."
+    )
 
 
 def _logins() -> dict[str, str]:

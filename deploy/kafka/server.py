@@ -31,9 +31,9 @@ class KafkaServer:
     """`nodes` Kafka processes, each both broker and controller, with data in a temporary directory.
 
     `port` is that of the first node (default: free ports). `config` adds or overrides lines of
-    `server.properties` and may use its placeholders in braces; `each` does the same per node. `jvm` are
-    options of the JVM, such as `HURRIED`, and `formatting` arguments for Kafka's storage tool. Processes and
-    data are removed at the end, also if the parent process dies.
+    `server.properties` and may use its placeholders in braces; `each` does the same per node. `jvm`
+    are options of the JVM, such as `HURRIED`, and `formatting` arguments for Kafka's storage tool.
+    Processes and data are removed at the end, also if the parent process dies.
     """
 
     def __init__(
@@ -74,18 +74,24 @@ class KafkaServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
     def start(self) -> None:
-        """Fetch the jars if needed, format the storage, start every node and wait until all are ready.
+        """Fetch the jars if needed, format the storage,
+        start every node and wait until all are ready.
 
         Raises KafkaServerError with the end of the log; no process is left running then.
         """
         java = shutil.which("java")
         if java is None:
-            raise KafkaServerError("Java 17 or later is needed to run Apache Kafka: install it (for example a JRE)")
+            raise KafkaServerError(
+                "Java 17 or later is needed to run Apache Kafka: install it (for example a JRE)"
+            )
         libraries = jars()
         self._directory = Path(tempfile.mkdtemp(prefix="eddycast-kafka-"))
         cluster = uuid.uuid4().hex[:22]
@@ -96,7 +102,15 @@ class KafkaServer:
             for index in range(self._count):
                 properties = self._write_properties(index)
                 log = self._directory / f"node-{index + 1}.log"
-                tool = [*base, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+                tool = [
+                    *base,
+                    "kafka.tools.StorageTool",
+                    "format",
+                    "-t",
+                    cluster,
+                    "-c",
+                    str(properties),
+                ]
                 formats.append([*tool, *self._formatting])
                 self._nodes.append(Node([*base, "kafka.Kafka", str(properties)], log))
             with ThreadPoolExecutor(self._count) as pool:
@@ -118,11 +132,13 @@ class KafkaServer:
         self._nodes[node].kill()
 
     def pause(self, node: int = 0) -> contextlib.AbstractContextManager[None]:
-        """Context in which one node is frozen (SIGSTOP): it keeps its connections but does not respond."""
+        """Context in which one node is frozen (SIGSTOP):
+        it keeps its connections but does not respond."""
         return self._nodes[node].frozen()
 
     def restart(self) -> None:
-        """Start every node that is not running, with its old port and data, and wait until all are ready."""
+        """Start every node that is not running, with its old port and data,
+        and wait until all are ready."""
         deadline = time.monotonic() + _START_TIMEOUT_S
         down = [node for node in self._nodes if not node.running]
         for node in down:
@@ -143,7 +159,9 @@ class KafkaServer:
         if self._directory is None:
             raise KafkaServerError("the cluster has not been started")
         controllers = self._ports[self._count :]
-        voters = ",".join(f"{number + 1}@127.0.0.1:{port}" for number, port in enumerate(controllers))
+        voters = ",".join(
+            f"{number + 1}@127.0.0.1:{port}" for number, port in enumerate(controllers)
+        )
         own = "".join(f"{key}={value}\n" for key, value in self._config[index].items())
         text = (_HERE / "server.properties").read_text() + own
         for name, value in {
@@ -171,11 +189,14 @@ def _format(command: list[str], log: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     log.write_text(done.stdout + done.stderr)
     if done.returncode:
-        raise KafkaServerError(f"cannot format Kafka's storage, see {log}:\n{log.read_text()[-2000:]}")
+        raise KafkaServerError(
+            f"cannot format Kafka's storage, see {log}:\n{log.read_text()[-2000:]}"
+        )
 
 
 def free_ports(count: int, within: range = range(20_000, 32_000)) -> list[int]:
-    """Return unused ports below the range of outgoing connections, so that they are still free at a restart."""
+    """Return unused ports below the range of outgoing connections,
+    so that they are still free at a restart."""
     ports: list[int] = []
     while len(ports) < count:
         port = random.choice(within)  # noqa: S311 - spread, not secrecy

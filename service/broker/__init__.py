@@ -1,1 +1,2 @@
-"""Brokers behind one port that reads and writes columns: Kafka, and an in-process broker with the same behaviour."""
+"""Brokers behind one port that reads and writes columns:
+Kafka, and an in-process broker with the same behaviour."""

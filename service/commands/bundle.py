@@ -11,13 +11,17 @@ from eddycast.service.humanize import one_line
 
 bundle = typer.Typer(no_args_is_help=True, help="Show and sign bundles.")
 Directory = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="A bundle's directory, as written by `eddycast train`.")
+    Path,
+    typer.Argument(metavar="BUNDLE", help="A bundle's directory, as written by `eddycast train`."),
 ]
 
 
 @bundle.command()
 def keygen(
-    key: Annotated[Path, typer.Argument(metavar="FILE", help="File for the private key; it must not exist yet.")],
+    key: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="File for the private key; it must not exist yet."),
+    ],
 ) -> None:
     """Generate a signing key, and print its public part for bundle.trusted_keys."""
     from eddycast.service.sealing.signatures import new_key
@@ -46,7 +50,9 @@ def show(directory: Directory) -> None:
     from eddycast.service.model.manifest_file import read_manifest
 
     manifest = read_manifest(directory)
-    facts = manifest.model_dump(mode="json", exclude={"state", "parts", "files", "backtest", "training", "tools"})
+    facts = manifest.model_dump(
+        mode="json", exclude={"state", "parts", "files", "backtest", "training", "tools"}
+    )
     record = manifest.training.model_dump(mode="json") if manifest.training else {}
     for name, value in (facts | record).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)

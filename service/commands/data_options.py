@@ -12,13 +12,20 @@ from eddycast.service.history.options import ReadOptions
 Data = Annotated[
     list[str],
     typer.Argument(
-        metavar="DATA", help="CSV, JSON lines or Parquet: files, folders or globs, wide or long; or sample:NAME."
+        metavar="DATA",
+        help="CSV, JSON lines or Parquet: files, folders or globs, wide or long; or sample:NAME.",
     ),
 ]
-#: The options for reading DATA; the command is decorated with `eddycast.service.commands.expand.expand_options`.
+#: The options for reading DATA; the command is decorated with
+#: `eddycast.service.commands.expand.expand_options`.
 Reading = Annotated[ReadOptions, "Reading DATA"]
 #: ONNX operators, for a command that runs a bundle.
 Operators = Annotated[
     str | None,
-    typer.Option(help="Allow these ONNX operators beside the usual ones, separated by commas: only if you trust them."),
+    typer.Option(
+        help=(
+            "Allow these ONNX operators beside the usual ones, "
+            "separated by commas: only if you trust them."
+        )
+    ),
 ]

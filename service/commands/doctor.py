@@ -34,12 +34,21 @@ class Finding(NamedTuple):
 
 
 def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa: A002, ARG001 - the name of the flag
-    """Check settings, bundle, port, broker and topics, and print the problems. Takes the flags of `eddycast serve`."""
+    """Check settings, bundle, port, broker and topics, and print the problems.
+    Takes the flags of `eddycast serve`."""
     findings = list(examine(context.args))
     table = Table("", "what", "found", "what to do", box=None, header_style="bold")
     for finding in findings:
-        mark = "[red]wrong[/]" if not finding.well else "[yellow]risk[/]" if finding.action else "[green]ok[/]"
-        table.add_row(mark, *(Text(one_line(text)) for text in (finding.what, finding.found, finding.action)))
+        mark = (
+            "[red]wrong[/]"
+            if not finding.well
+            else "[yellow]risk[/]"
+            if finding.action
+            else "[green]ok[/]"
+        )
+        table.add_row(
+            mark, *(Text(one_line(text)) for text in (finding.what, finding.found, finding.action))
+        )
     Console(highlight=False).print(table)
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
@@ -74,7 +83,9 @@ def _bundle(settings: Settings) -> tuple[Finding, Manifest | None]:
     except EddycastError as error:
         return _wrong("bundle", error), None
     size = row_bytes(manifest)
-    return Finding("bundle", f"{manifest.label} in {settings.bundle.directory}, {size} bytes a stream"), manifest
+    return Finding(
+        "bundle", f"{manifest.label} in {settings.bundle.directory}, {size} bytes a stream"
+    ), manifest
 
 
 def _port(settings: Settings) -> Finding:
@@ -104,19 +115,27 @@ def _broker(settings: Settings, manifest: Manifest | None) -> Iterator[Finding]:
     with admin:
         yield Finding("broker", f"{servers} answers")
         try:
-            yield from look_at_state(broker, admin, settings, None if manifest is None else row_bytes(manifest))
+            yield from look_at_state(
+                broker, admin, settings, None if manifest is None else row_bytes(manifest)
+            )
             if manifest is not None and (partitions := admin.partitions(settings.changelog)):
                 yield from look_at_rows(broker, settings, manifest, partitions)
         except EddycastError as error:
             yield _wrong("topics", error)
 
 
-def look_at_state(broker: Broker, admin: Admin, settings: Settings, row: int | None) -> Iterator[Finding]:
-    """Check the topics, the transactional id, and the group's offsets against the changelog. Raises BrokerError."""
+def look_at_state(
+    broker: Broker, admin: Admin, settings: Settings, row: int | None
+) -> Iterator[Finding]:
+    """Check the topics, the transactional id, and the group's offsets against the changelog.
+    Raises BrokerError."""
     for seen in look_at_topics(admin, settings, row):
         yield Finding(f"topic {seen.topic}", seen.found, seen.action, seen.error is None)
     group = settings.kafka.group
-    for what, look in (("transactions", _transactions), (f"group {group}", partial(_group, broker))):
+    for what, look in (
+        ("transactions", _transactions),
+        (f"group {group}", partial(_group, broker)),
+    ):
         try:
             yield look(admin, settings)
         except AccessRefused as error:
@@ -134,20 +153,31 @@ def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
     committed = admin.group_offsets(group, settings.topics.input)
     rowless = _without_rows(broker, changelog, admin.partitions(changelog), committed)
     if rowless:
-        found = f"has committed offsets for partitions {rowless}, but {changelog} has no rows: the service would stop"
-        action = "set topics.changelog to the changelog of this group, or start anew with another group"
+        found = (
+            f"has committed offsets for partitions {rowless}, "
+            f"but {changelog} has no rows: the service would stop"
+        )
+        action = (
+            "set topics.changelog to the changelog of this group, or start anew with another group"
+        )
         return Finding(f"group {group}", found, action, well=False)
     if committed:
         return Finding(
             f"group {group}",
-            f"has committed offsets for partitions {sorted(committed)}, and {changelog} has their rows",
+            "has committed offsets for partitions "
+            f"{sorted(committed)}, and {changelog} has their rows",
         )
-    return Finding(f"group {group}", f"has no committed offsets, and will start at the {settings.kafka.start_at}")
+    return Finding(
+        f"group {group}",
+        f"has no committed offsets, and will start at the {settings.kafka.start_at}",
+    )
 
 
-def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partitions: int) -> Iterator[Finding]:
-    """Check that the bundle can adopt the stored rows, once for each model that wrote some. Reads the whole changelog.
-    Raises BrokerError."""
+def look_at_rows(
+    broker: Broker, settings: Settings, manifest: Manifest, partitions: int
+) -> Iterator[Finding]:
+    """Check that the bundle can adopt the stored rows, once for each model that wrote some. Reads
+    the whole changelog. Raises BrokerError."""
     from eddycast.service.migration.snapshot import snapshots
     from eddycast.service.state.adoption import Adoption
     from eddycast.service.state.changelog import RowCodec
@@ -161,7 +191,9 @@ def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partiti
         for snapshot in snapshots(reader, name, range(partitions), patience_s, rows=False):
             try:
                 about = codec.decode(snapshot.records)
-                adopted = adoption.adopt(f"partition {snapshot.partition}", about.recorded, about.marker)
+                adopted = adoption.adopt(
+                    f"partition {snapshot.partition}", about.recorded, about.marker
+                )
             except StateError as error:
                 yield _wrong("rows", error)
                 return
@@ -170,7 +202,9 @@ def look_at_rows(broker: Broker, settings: Settings, manifest: Manifest, partiti
                 yield Finding("rows", found)
 
 
-def _without_rows(broker: Broker, topic: str, partitions: int | None, committed: Collection[int]) -> list[int]:
+def _without_rows(
+    broker: Broker, topic: str, partitions: int | None, committed: Collection[int]
+) -> list[int]:
     """Partitions with committed offsets for which the changelog has no record."""
     there = [partition for partition in committed if partition < (partitions or 0)]
     rowless = set(committed).difference(there)

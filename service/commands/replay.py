@@ -34,22 +34,36 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 @expand_options
 def replay(
     bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", help="A bundle's directory, as written by `eddycast train`.")
+        Path,
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle's directory, as written by `eddycast train`."
+        ),
     ],
     data: Data,
     reading: Reading,
-    out: Annotated[Path, typer.Option(help="Output file: .parquet, or .jsonl for records as the service writes them.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Output file: .parquet, or .jsonl for records as the service writes them."
+        ),
+    ],
     forecast_every: Annotated[
-        int, typer.Option(min=1, help="Make a multi-step forecast for every n-th observation of a stream.")
+        int,
+        typer.Option(
+            min=1, help="Make a multi-step forecast for every n-th observation of a stream."
+        ),
     ] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
     operators: Operators = None,
 ) -> None:
     """Forecast every observation in DATA, as the service would have from the first reading on."""
     if out.suffix not in (".parquet", *JSON_LINES):
-        raise DataError(f"{out}: no known format has this ending", f"use .parquet or {JSON_LINES[0]}")
+        raise DataError(
+            f"{out}: no known format has this ending", f"use .parquet or {JSON_LINES[0]}"
+        )
     check_writable(out)
-    from eddycast.service.model.loading import load_runtime  # slow to import: after the flags are checked
+    # slow to import: after the flags are checked
+    from eddycast.service.model.loading import load_runtime
 
     runtime = load_runtime(bundle, trust=Trust.allowing(operators))
     history = read_for_bundle(data, reading, runtime.manifest)
@@ -58,10 +72,15 @@ def replay(
         console.print(note, markup=False)
     with written_to(out):
         written = forecast_file(runtime, merge(history, limit=limit), out, forecast_every, console)
-    console.print(f"{many(written, 'forecast')} of {many(len(history.streams), 'stream')} in {out}", markup=False)
+    console.print(
+        f"{many(written, 'forecast')} of {many(len(history.streams), 'stream')} in {out}",
+        markup=False,
+    )
 
 
-def forecast_file(runtime: Runtime, readings: Readings, out: Path, forecast_every: int, console: Console) -> int:
+def forecast_file(
+    runtime: Runtime, readings: Readings, out: Path, forecast_every: int, console: Console
+) -> int:
     """Replay `readings` into `out` with a progress bar. Returns the number of forecasts."""
     from eddycast.service.processing.replay import replay as run
 
@@ -114,10 +133,11 @@ def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Wr
 
 @contextmanager
 def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
-    """Open a Parquet file with columns `value` (one per channel) and the arrays `one_step` [quantiles] and `multi_step`
-    [horizon, quantiles] (one each per target).
+    """Open a Parquet file with columns `value` (one per channel) and the arrays `one_step`
+    [quantiles] and `multi_step` [horizon, quantiles] (one each per target).
 
-    Chunks are written to separate files and merged at the end, so that memory stays bounded and `out` is complete.
+    Chunks are written to separate files and merged at the end,
+    so that memory stays bounded and `out` is complete.
     """
     import polars as pl
 
@@ -134,8 +154,12 @@ def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write
         for target, suffix in enumerate(_suffixes(manifest.targets)):
             columns[f"one_step{suffix}"] = np.ascontiguousarray(made.one_step[:, target])
             columns[f"multi_step{suffix}"] = np.ascontiguousarray(made.multi_step[:, :, target])
-        frame = pl.DataFrame(columns | {"surprise": made.surprise, "anomaly": made.anomaly, "warm": made.warm})
-        return frame.with_columns(pl.when(pl.lit(pl.Series(made.has_multi))).then(pl.col("^multi_step.*$")))
+        frame = pl.DataFrame(
+            columns | {"surprise": made.surprise, "anomaly": made.anomaly, "warm": made.warm}
+        )
+        return frame.with_columns(
+            pl.when(pl.lit(pl.Series(made.has_multi))).then(pl.col("^multi_step.*$"))
+        )
 
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         parts: list[Path] = []
@@ -155,5 +179,10 @@ def _suffixes(names: Sequence[str]) -> list[str]:
 
 
 def _progress(console: Console) -> Progress:
-    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*bars, console=console, transient=True)

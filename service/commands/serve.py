@@ -26,7 +26,8 @@ def serve(
             configure_log("json", "info")
             _end(error)
         raise
-    from eddycast.service.app import run  # slow to import (onnxruntime, the client): after the flags are checked
+    # slow to import (onnxruntime, the client): after the flags are checked
+    from eddycast.service.app import run
 
     try:
         run(settings)

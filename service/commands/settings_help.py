@@ -28,12 +28,19 @@ def _show(context: typer.Context, wanted: bool) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        "\nEach is also an environment variable (EDDYCAST_KAFKA__GROUP for --kafka.group) and a name in the file."
+        "\nEach is also an environment variable (EDDYCAST_KAFKA__GROUP "
+        "for --kafka.group) and a name in the file."
     )
     raise typer.Exit
 
 
 #: `--help` that lists every setting with its default below the command's own options.
 SettingsHelp = Annotated[
-    bool, typer.Option("--help", is_eager=True, callback=_show, help="Show this message with all settings and exit.")
+    bool,
+    typer.Option(
+        "--help",
+        is_eager=True,
+        callback=_show,
+        help="Show this message with all settings and exit.",
+    ),
 ]

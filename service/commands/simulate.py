@@ -31,21 +31,34 @@ PROGRESS_EVERY_S = 5.0
 def simulate(
     data: Data,
     reading: Reading,
-    topic: Annotated[str | None, typer.Option(help="Topic to write to.", show_default="topics.input")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Topic to write to.", show_default="topics.input")
+    ] = None,
     speed: Annotated[
-        float, typer.Option(min=0, help="Speed as a multiple of real time; 0 = as fast as possible.")
+        float,
+        typer.Option(min=0, help="Speed as a multiple of real time; 0 = as fast as possible."),
     ] = 60.0,
-    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Override kafka.bootstrap_servers.")] = None,
+    kafka: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Override kafka.bootstrap_servers.")
+    ] = None,
     config: Annotated[str | None, typer.Option(help="Read settings from this TOML file.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
-    streams: Annotated[str | None, typer.Option(help="Send only these streams, separated by commas.")] = None,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the broker to answer.")] = 60.0,
+    streams: Annotated[
+        str | None, typer.Option(help="Send only these streams, separated by commas.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for the broker to answer.")
+    ] = 60.0,
     shift_to_now: Annotated[
         bool, typer.Option("--shift-to-now", help="Shift all stamps so that the last one is now.")
     ] = False,
 ) -> None:
-    """Send a file to a topic as sensors would: JSON records in the order of their stamps, at a chosen speed."""
-    flags = [*(["--config", config] if config else []), *(["--kafka.bootstrap_servers", kafka] if kafka else [])]
+    """Send a file to a topic as sensors would: JSON records in the order of their stamps,
+    at a chosen speed."""
+    flags = [
+        *(["--config", config] if config else []),
+        *(["--kafka.bootstrap_servers", kafka] if kafka else []),
+    ]
     settings = load_settings(flags)
     configure_log(settings.log.format, settings.log.level)
     history = read_history(data, reading)
@@ -72,8 +85,8 @@ def feed(
     stop: Event,
     wait_s: float = math.inf,
 ) -> None:
-    """Send all readings to `topic`, which is created if the settings allow it, until done or stopped. Raises
-    BrokerUnavailable when the broker does not answer within `wait_s`."""
+    """Send all readings to `topic`, which is created if the settings allow it, until done or
+    stopped. Raises BrokerUnavailable when the broker does not answer within `wait_s`."""
     partitions = _partitions(broker, settings, topic, stop, wait_s)
     if partitions is None:
         return
@@ -81,17 +94,30 @@ def feed(
     throttle.put_off()
     with broker.producer() as producer:
         sensors = Sensors(producer, topic, partitions, readings)
-        get_log().info("sending", topic=topic, readings=len(readings), streams=len(readings.streams), speed=speed)
+        get_log().info(
+            "sending",
+            topic=topic,
+            readings=len(readings),
+            streams=len(readings.streams),
+            speed=speed,
+        )
         for which in paced(readings.timestamps, speed, stop):
             if not _send(sensors, which, settings.kafka.delivery_timeout_ms / 1000, stop):
                 break
             sent = which.stop
             if throttle.is_due():
-                get_log().info("sending", sent=sent, of=len(readings), until=_iso(int(readings.timestamps[sent - 1])))
+                get_log().info(
+                    "sending",
+                    sent=sent,
+                    of=len(readings),
+                    until=_iso(int(readings.timestamps[sent - 1])),
+                )
     get_log().info("sent", readings=sent, topic=topic)
 
 
-def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event, wait_s: float) -> int | None:
+def _partitions(
+    broker: Broker, settings: Settings, topic: str, stop: Event, wait_s: float
+) -> int | None:
     from eddycast.service.delivery.connect import reach
 
     admin = reach(broker, stop, waiting=lambda _what: None, within_s=wait_s)
@@ -107,7 +133,8 @@ def _partitions(broker: Broker, settings: Settings, topic: str, stop: Event, wai
 
 
 def _send(sensors: Sensors, which: slice, timeout_s: float, stop: Event) -> bool:
-    """Send until acknowledged; False = stopped. The service ignores readings that are sent twice."""
+    """Send until acknowledged; False = stopped.
+    The service ignores readings that are sent twice."""
     while not stop.is_set():
         try:
             sensors.send(which, timeout_s)

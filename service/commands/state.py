@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from eddycast.service.broker.port import Broker
     from eddycast.service.migration.export import Header
 
-state = typer.Typer(no_args_is_help=True, help="Show, export, import, forget and rename state rows.")
+state = typer.Typer(
+    no_args_is_help=True, help="Show, export, import, forget and rename state rows."
+)
 _COMMAND: dict[str, Any] = {"context_settings": TAKES_SETTINGS, "add_help_option": False}
 File = Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Must precede all settings.")]
 
@@ -57,7 +59,10 @@ def show(
     from eddycast.service.migration.describe import describe
 
     found = describe(
-        _broker(settings), settings, read_manifest(settings.bundle.directory, settings.bundle.trust), stream
+        _broker(settings),
+        settings,
+        read_manifest(settings.bundle.directory, settings.bundle.trust),
+        stream,
     )
     if as_json:
         typer.echo(orjson.dumps(found))
@@ -71,7 +76,8 @@ def export(
     file: File,
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
-    """Export all rows as of the last commits to a Parquet file; the service may run. Takes its flags."""
+    """Export all rows as of the last commits to a Parquet file; the service may run.
+    Takes its flags."""
     settings = _settings(context, str(file))
     _needs_polars()
     from eddycast.service.migration.export import take_export
@@ -79,14 +85,18 @@ def export(
 
     check_writable(file)
     broker = _broker(settings)
-    exported = take_export(broker, settings, read_manifest(settings.bundle.directory, settings.bundle.trust))
+    exported = take_export(
+        broker, settings, read_manifest(settings.bundle.directory, settings.bundle.trust)
+    )
     with written_to(file):
         write_export(exported, file)
     header, say = exported.header, Console(highlight=False, soft_wrap=True, markup=False).print
     say(f"{len(exported.streams):,} rows of {header.partitions} partitions in {file}")
     say(_unread(broker, header))
     if members := _members(broker, header.group):
-        say(f"the group {header.group} goes on: it has {members} member{'s' if members > 1 else ''}")
+        say(
+            f"the group {header.group} goes on: it has {members} member{'s' if members > 1 else ''}"
+        )
 
 
 @state.command("import", **_COMMAND)
@@ -94,17 +104,25 @@ def bring(
     context: typer.Context,
     file: File,
     begin: Annotated[
-        From, typer.Option("--from", help="Start offsets of the new group; export = the offsets in the export.")
+        From,
+        typer.Option(
+            "--from", help="Start offsets of the new group; export = the offsets in the export."
+        ),
     ] = From.export,
     partitioner: Annotated[
-        Partitioner | None, typer.Option(help="Partitioner of the producers.", show_default="found from the rows")
+        Partitioner | None,
+        typer.Option(help="Partitioner of the producers.", show_default="found from the rows"),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Proceed even if records would be forecast twice or without their rows.")
+        bool,
+        typer.Option(
+            "--force", help="Proceed even if records would be forecast twice or without their rows."
+        ),
     ] = False,
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
-    """Import rows into the changelog of a new group, in their streams' partitions. Takes the service's flags."""
+    """Import rows into the changelog of a new group, in their streams' partitions.
+    Takes the service's flags."""
     settings = _settings(context, str(file))
     _needs_polars()
     from eddycast.service.migration.parquet_file import read_export
@@ -115,9 +133,16 @@ def bring(
     options = ImportOptions(begin.value, None if partitioner is None else partitioner.value, force)
     done = import_rows(_broker(settings), settings, manifest, exported, options)
     say = Console(highlight=False, soft_wrap=True, markup=False).print
-    moved = "as they were" if done.partitioner is None else f"by {done.partitioner}, from {exported.header.partitions}"
+    moved = (
+        "as they were"
+        if done.partitioner is None
+        else f"by {done.partitioner}, from {exported.header.partitions}"
+    )
     say(f"{done.streams:,} rows in {len(done.offsets)} partitions of {settings.changelog}, {moved}")
-    say(f"the group {settings.kafka.group} begins at {_listed(done.offsets.items())} of {settings.topics.input}")
+    say(
+        f"the group {settings.kafka.group} begins at "
+        f"{_listed(done.offsets.items())} of {settings.topics.input}"
+    )
 
 
 @state.command(**_COMMAND)
@@ -126,11 +151,14 @@ def forget(
     stream: Annotated[str, typer.Argument(help="Name of the stream; must precede all settings.")],
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
-    """Delete a stream's row while the group is stopped; the next reading starts a new one. Takes its flags."""
+    """Delete a stream's row while the group is stopped; the next reading starts a new one.
+    Takes its flags."""
     settings = _settings(context, stream)
     from eddycast.service.migration.editing import forget_stream
 
-    held = forget_stream(_broker(settings), settings, read_manifest(settings.bundle.directory), stream)
+    held = forget_stream(
+        _broker(settings), settings, read_manifest(settings.bundle.directory), stream
+    )
     where = " and ".join(map(str, held))
     _say(f"forgot {stream}, which had a row in partition {where} of {settings.changelog}")
 
@@ -138,10 +166,13 @@ def forget(
 @state.command(**_COMMAND)
 def rename(
     context: typer.Context,
-    old: Annotated[str, typer.Argument(help="Current name of the stream; must precede all settings.")],
+    old: Annotated[
+        str, typer.Argument(help="Current name of the stream; must precede all settings.")
+    ],
     new: Annotated[str, typer.Argument(help="New name of the stream; must precede all settings.")],
     partitioner: Annotated[
-        Partitioner | None, typer.Option(help="Partitioner of the producers.", show_default="found from the rows")
+        Partitioner | None,
+        typer.Option(help="Partitioner of the producers.", show_default="found from the rows"),
     ] = None,
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
@@ -163,21 +194,26 @@ def _say(line: str) -> None:
 def _settings(context: typer.Context, first: str) -> Settings:
     """Settings from the flags that follow the argument. Raises SettingsError."""
     if first.startswith("--"):
-        raise SettingsError(f"{first} is in place of an argument", "write settings after all arguments")
+        raise SettingsError(
+            f"{first} is in place of an argument", "write settings after all arguments"
+        )
     settings = load_settings(context.args)
     configure_log(settings.log.format, settings.log.level)
     return settings
 
 
 def _broker(settings: Settings) -> Broker:
-    from eddycast.service.delivery.connect import kafka_broker  # slow to import: after the flags are checked
+    # slow to import: after the flags are checked
+    from eddycast.service.delivery.connect import kafka_broker
 
     return kafka_broker(settings.kafka)
 
 
 def _needs_polars() -> None:
     if find_spec("polars") is None:
-        raise MissingExtra("Parquet needs polars, which is not installed", "pip install 'eddycast[data]'")
+        raise MissingExtra(
+            "Parquet needs polars, which is not installed", "pip install 'eddycast[data]'"
+        )
 
 
 def _members(broker: Broker, group: str) -> int:
@@ -193,7 +229,10 @@ def _unread(broker: Broker, header: Header) -> str:
     total = sum(behind.values())
     if not total:
         return f"all of {header.topic} has been read"
-    return f"{total:,} offsets of {header.topic} have not been read yet: {_listed(p for p in behind.items() if p[1])}"
+    return (
+        f"{total:,} offsets of {header.topic} have not been read yet: "
+        f"{_listed(p for p in behind.items() if p[1])}"
+    )
 
 
 def _listed(pairs: Iterable[tuple[int, int]]) -> str:
@@ -207,7 +246,10 @@ def _print(found: dict[str, Any]) -> None:
             for tensor in value:
                 shape = " x ".join(map(str, tensor["shape"]))
                 bad = f", {tensor['nonfinite']} not finite" if tensor["nonfinite"] else ""
-                table.add_row(f"state.{tensor['name']}", f"{tensor['dtype']} [{shape}], norm {tensor['norm']:.6g}{bad}")
+                table.add_row(
+                    f"state.{tensor['name']}",
+                    f"{tensor['dtype']} [{shape}], norm {tensor['norm']:.6g}{bad}",
+                )
         elif isinstance(value, dict):
             for inner, part in value.items():
                 table.add_row(f"{name}.{inner}", str(part))

@@ -1,4 +1,5 @@
-"""The partitions assigned by the group: restored in slices, then served from the committed offset on (partition.py)."""
+"""The partitions assigned by the group: restored in slices,
+then served from the committed offset on (partition.py)."""
 
 from __future__ import annotations
 
@@ -27,11 +28,17 @@ _SHOW_S = 1.0
 
 
 class Assignment:
-    """Used by the polling thread alone. Inside the rebalance listener the consumer can pause and seek only in
-    `assigned`; in the other callbacks a seek is noted and made by `seek_to_committed`."""
+    """Used by the polling thread alone. Inside the rebalance listener the consumer can pause and
+    seek only in `assigned`; in the other callbacks a seek is noted and made by
+    `seek_to_committed`."""
 
     def __init__(
-        self, partitions: Partitions, consumer: Consumer, restore: Restore, store: Store, metrics: Metrics
+        self,
+        partitions: Partitions,
+        consumer: Consumer,
+        restore: Restore,
+        store: Store,
+        metrics: Metrics,
     ) -> None:
         self._partitions, self._consumer, self._restore = partitions, consumer, restore
         self._store, self._metrics = store, metrics
@@ -41,11 +48,13 @@ class Assignment:
 
     @property
     def is_behind(self) -> bool:
-        """True until `seek_to_committed` is called: what the consumer returns does not follow what was processed."""
+        """True until `seek_to_committed` is called:
+        what the consumer returns does not follow what was processed."""
         return self._must_seek
 
     def begin(self, numbers: Collection[int]) -> None:
-        """Hold these partitions, paused. Makes no request: the start position is looked up by the restore."""
+        """Hold these partitions, paused. Makes no request:
+        the start position is looked up by the restore."""
         self._consumer.pause(numbers)
         self._consumer.seek(dict.fromkeys(numbers, 0))
         self._delay_progress()
@@ -68,18 +77,21 @@ class Assignment:
         self._must_seek = True
 
     def seek_to_committed(self) -> None:
-        """After `rewind` or `restore_again`, seek to the last committed offsets; pending partitions stay paused."""
+        """After `rewind` or `restore_again`, seek to the last committed offsets;
+        pending partitions stay paused."""
         if not self._must_seek:
             return
         held = self._consumer.assignment()
         self._consumer.pause(held.intersection(self._partitions.pending))
-        self._consumer.seek({p: offset for p, offset in self._partitions.committed.items() if p in held})
+        self._consumer.seek(
+            {p: offset for p, offset in self._partitions.committed.items() if p in held}
+        )
         self._must_seek = False
 
     def restore_slice(self, beside: bool) -> None:
-        """Restore for a moment, a shorter one `beside` partitions that have records; partitions that are complete are
-        served from now on, or wait for the commit of a change of model. Raises StateError, OffsetGone,
-        BrokerUnavailable."""
+        """Restore for a moment, a shorter one `beside` partitions that have records; partitions
+        that are complete are served from now on, or wait for the commit of a change of model.
+        Raises StateError, OffsetGone, BrokerUnavailable."""
         if not self._partitions.pending:
             return
         for restored in self._advance(_SLICE_BESIDE_S if beside else _SLICE_S):
@@ -100,30 +112,36 @@ class Assignment:
             self._serve(partition)
 
     def show(self) -> None:
-        """Update the gauges of partitions and lag: once a second, and at once when the partitions change."""
+        """Update the gauges of partitions and lag:
+        once a second, and at once when the partitions change."""
         if self._gauges.is_due():
             self._metrics.hold(self._consumer.assignment(), self._lag())
             self._metrics.restoring.set(len(self._partitions.pending))
             self._metrics.restore_left.set(self._restore.left)
 
     def _advance(self, within_s: float) -> list[Restored]:
-        """A contradiction between offsets and changelog is an error only for a member of the group: a process that was
-        frozen may have lost its partitions during the restore, and another process has written since. The next poll
-        then reports the loss."""
+        """A contradiction between offsets and changelog is an error only for a member of the group:
+        a process that was frozen may have lost its partitions during the restore, and another
+        process has written since. The next poll then reports the loss."""
         try:
             return self._restore.advance(within_s)
         except (StateError, OffsetGone) as error:
             if self._consumer.confirm(_CONFIRM_S):
                 raise
-            get_log().warning("restoring again: the group did not confirm the assignment", reason=error.what)
+            get_log().warning(
+                "restoring again: the group did not confirm the assignment", reason=error.what
+            )
             self._partitions.restart(self._partitions.pending, time.monotonic())
             return []
 
     def _lag(self) -> dict[int, int]:
-        """Records left to read by partition; where nothing was fetched yet, as of the partition's restore."""
+        """Records left to read by partition; where nothing was fetched yet,
+        as of the partition's restore."""
         serving = self._partitions.in_phase(Phase.SERVING)
         unfetched = {p.number: max(0, p.start.end - p.position) for p in serving}
-        fetched = {p: lag for p, lag in self._consumer.lag().items() if self._partitions.is_serving(p)}
+        fetched = {
+            p: lag for p, lag in self._consumer.lag().items() if self._partitions.is_serving(p)
+        }
         return self._restore.lag | unfetched | fetched
 
     def _delay_progress(self) -> None:
@@ -139,7 +157,9 @@ class Assignment:
 
     def _report(self, partition: Partition) -> None:
         start, restoration = partition.start, partition.restoration
-        streams, records = (restoration.streams, restoration.records) if restoration is not None else (0, 0)
+        streams, records = (
+            (restoration.streams, restoration.records) if restoration is not None else (0, 0)
+        )
         seconds = time.monotonic() - partition.assigned_at
         self._metrics.restored.inc(records)
         self._metrics.restore_seconds.observe(seconds)
@@ -148,7 +168,9 @@ class Assignment:
         get_log().info("partition restored", **where, **done)
         if start.deleted:
             self._metrics.deleted_unread.inc(start.deleted)
-            get_log().error("records were deleted unread and are skipped", **where, offsets=start.deleted)
+            get_log().error(
+                "records were deleted unread and are skipped", **where, offsets=start.deleted
+            )
 
 
 def log_change(partition: int, adopted: Adopted) -> None:
@@ -156,12 +178,22 @@ def log_change(partition: int, adopted: Adopted) -> None:
     before = None if adopted.before is None else adopted.before.model
     place = {"partition": partition, "generation": adopted.model.generation}
     zeroed = adopted.zeroed or "nothing"
-    get_log().info("another model takes over", **place, model=adopted.model.model, before=before, from_zeros=zeroed)
+    get_log().info(
+        "another model takes over",
+        **place,
+        model=adopted.model.model,
+        before=before,
+        from_zeros=zeroed,
+    )
 
 
 def check_not_grown(topic: str, partitions: Collection[int], known: int | None) -> None:
-    """Raise StateError for partitions that the topic did not have (`known` of them) when the service started."""
+    """Raise StateError for partitions that the topic did not have (`known` of them) when the
+    service started."""
     new = [partition for partition in partitions if known is not None and partition >= known]
     if new:
-        what = f"topic {topic} has grown: it had {known} partitions at start, and now has partition {min(new)}"
+        what = (
+            f"topic {topic} has grown: it had {known} partitions "
+            f"at start, and now has partition {min(new)}"
+        )
         raise StateError(f"{what}; streams have moved between partitions", MOVE)

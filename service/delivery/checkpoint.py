@@ -1,27 +1,31 @@
-"""The commit: what becomes durable, in which order, and what a crash between two steps means. docs/durability.md
-explains it for operators. Delivery `exactly_once`:
+"""The commit: what becomes durable, in which order, and what a crash between two steps means.
+docs/durability.md explains it for operators. Delivery `exactly_once`:
 
     1  begin      a transaction, with the first output after a commit
     2  produce    forecasts and dead letters, as they come
-    3  produce    for each partition with something new: the model record if it is new there, the rows touched since
-                  the last commit, tombstones, the marker
+    3  produce    for each partition with something new: the model record if it is new there, the
+                  rows touched since the last commit, tombstones, the marker
     4  flush      every one of these records is acknowledged, each result checked
     5  offsets    the next offsets of the input, fenced by the membership captured in the last poll
     6  commit     all of it becomes visible at once
     7  forget     the copies kept for a rollback
 
-    crash before 6 is requested      the broker aborts the transaction: none of it is ever visible, the offsets are
-                                     those of the last commit, and the same records are read again with the rows
-                                     restored to it
-    crash while 6 is in progress     the broker has committed or will abort: a restore waits until that is decided
-    crash after 6                    outputs, rows and offsets are durable: the next records are read
+    crash before 6 is requested      the broker aborts the transaction: none of it is ever visible,
+                                     the offsets are those of the last commit, and the same records
+                                     are read again with the rows restored to it
+    crash while 6 is in progress     the broker has committed or will abort:
+                                     a restore waits until that is decided
+    crash after 6                    outputs, rows and offsets are durable:
+                                     the next records are read
 
-`at_least_once` differs in step 2 alone: outputs go through a second producer, are acknowledged and checked at once, and
-can be read without waiting for step 6. After a crash before 6 they stay and are produced again; rows and offsets still
-become durable together, so a record never counts twice in a stream's state.
+`at_least_once` differs in step 2 alone: outputs go through a second producer, are acknowledged and
+checked at once, and can be read without waiting for step 6. After a crash before 6 they stay and
+are produced again; rows and offsets still become durable together, so a record never counts twice
+in a stream's state.
 
-Nothing is retried here. After a failure the caller rolls back and reads again from the last commit. A producer that
-failed inside a transaction is never used again: it may hang, or carry offsets of the failed transaction into the next.
+Nothing is retried here. After a failure the caller rolls back and reads again from the last commit.
+A producer that failed inside a transaction is never used again: it may hang, or carry offsets of
+the failed transaction into the next.
 """
 
 from __future__ import annotations
@@ -45,8 +49,8 @@ _CLOSE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Producers:
-    """Factories of producers: transactional ones, and those of outputs outside transactions (None where delivery is
-    exactly once)."""
+    """Factories of producers: transactional ones, and those of outputs outside transactions (None
+    where delivery is exactly once)."""
 
     transactions: Callable[[], Producer]
     outputs: Callable[[], Producer] | None = None
@@ -66,8 +70,14 @@ class Checkpoint:
         reached: Callable[[str], None],
         clock: Clock = time.monotonic,
     ) -> None:
-        """`topics`: the input and the changelog. `reached` is called with the name of each completed step."""
-        self._partitions, self._producers, self._consumer, self._store = partitions, producers, consumer, store
+        """`topics`: the input and the changelog.
+        `reached` is called with the name of each completed step."""
+        self._partitions, self._producers, self._consumer, self._store = (
+            partitions,
+            producers,
+            consumer,
+            store,
+        )
         self._input, self._changelog = topics
         self._settings, self._reached, self._clock = settings, reached, clock
         self._transactions: Producer | None = None
@@ -81,11 +91,16 @@ class Checkpoint:
 
     def produce(self, output: Output) -> None:
         """Steps 1 and 2. Raises RecordTooLarge, BrokerUnavailable, TransactionFailed."""
-        producer = self._transaction() if self._producers.outputs is None else self._plain(self._producers.outputs)
+        producer = (
+            self._transaction()
+            if self._producers.outputs is None
+            else self._plain(self._producers.outputs)
+        )
         producer.produce(output.topic, output.partition, output.keys, output.values, output.headers)
 
     def remaining(self) -> float:
-        """Seconds until the next commit is due, at least 0; infinite when there is nothing to commit."""
+        """Seconds until the next commit is due, at least 0;
+        infinite when there is nothing to commit."""
         if not self._partitions.has_uncommitted:
             return float("inf")
         if self.steps >= self._settings.max_steps:
@@ -97,8 +112,8 @@ class Checkpoint:
         return self.remaining() == 0.0
 
     def flush(self, within_s: float) -> bool:
-        """With delivery at least once, wait until every output is acknowledged; otherwise do nothing and return False.
-        Raises ProduceFailed, RecordTooLarge."""
+        """With delivery at least once, wait until every output is acknowledged; otherwise do
+        nothing and return False. Raises ProduceFailed, RecordTooLarge."""
         if self._outputs is None:
             return False
         self._outputs.flush(within_s)
@@ -107,19 +122,24 @@ class Checkpoint:
     def commit(self, within_s: float) -> dict[int, int]:
         """Steps 3 to 7 (and 1, if there was no output); returns the offsets stored, by partition.
 
-        Raises MembershipLost, TransactionFailed and its subclasses, ProduceFailed, RecordTooLarge, BrokerUnavailable:
-        the caller then rolls back. After CommitUnknown rows must be restored from the changelog.
+        Raises MembershipLost, TransactionFailed and its subclasses, ProduceFailed, RecordTooLarge,
+        BrokerUnavailable: the caller then rolls back. After CommitUnknown rows must be restored
+        from the changelog.
         """
         try:
             return self._commit(self._clock() + within_s)
-        finally:  # the interval starts at the end of a commit: slow commits still leave time for work
+        finally:
+            # the interval starts at the end of a commit: slow commits still leave time for work
             self._tried = self._clock()
 
     def probe(self, topics: Collection[str], partition: int, within_s: float) -> None:
-        """Commit an empty transaction that covers a partition of these topics and of the changelog, while nothing is
-        uncommitted. Raises TransactionFailed, BrokerUnavailable, BrokerError; the producer is then closed."""
+        """Commit an empty transaction that covers a partition of these topics and of the changelog,
+        while nothing is uncommitted. Raises TransactionFailed, BrokerUnavailable, BrokerError; the
+        producer is then closed."""
         try:
-            self.connect().probe([(topic, partition) for topic in (*topics, self._changelog)], within_s)
+            self.connect().probe(
+                [(topic, partition) for topic in (*topics, self._changelog)], within_s
+            )
         except BrokerError:
             self._close_transactions()
             raise
@@ -127,8 +147,9 @@ class Checkpoint:
     def roll_back(self, within_s: float, keep_producer: bool) -> None:
         """Return rows, offsets and outputs to the last commit.
 
-        `keep_producer`: no request to the broker failed, so the producer can abort and continue. Otherwise it is
-        closed, and the next transaction starts with a new one, which fences the old one.
+        `keep_producer`: no request to the broker failed, so the producer can abort and continue.
+        Otherwise it is closed, and the next transaction starts with a new one, which fences the old
+        one.
         """
         self._store.roll_back()
         self.steps = 0
@@ -145,8 +166,8 @@ class Checkpoint:
         self._close_transactions()
 
     def connect(self) -> Producer:
-        """The transactional producer, created if there is none; that aborts a transaction left open under the same id.
-        Raises BrokerUnavailable, TransactionFailed."""
+        """The transactional producer, created if there is none; that aborts a transaction left open
+        under the same id. Raises BrokerUnavailable, TransactionFailed."""
         self._transactions = self._transactions or self._producers.transactions()
         return self._transactions
 

@@ -1,4 +1,5 @@
-"""Evidence that a forecast could be committed now: the latest answers of the group and the latest transactions.
+"""Evidence that a forecast could be committed now:
+the latest answers of the group and the latest transactions.
 
     no answer from the group for a session  not ready; detected without a request, from the
                                             client's heartbeats
@@ -7,9 +8,9 @@
                                             transactional id, its coordinator and the right to
                                             write to the topics
 
-So a service whose commits would fail becomes unready within two sessions, with or without records. While it commits
-records, this costs nothing. Only the first empty transaction includes the output topics: it leaves a control record,
-and the end of a topic without forecasts should not move.
+So a service whose commits would fail becomes unready within two sessions, with or without records.
+While it commits records, this costs nothing. Only the first empty transaction includes the output
+topics: it leaves a control record, and the end of a topic without forecasts should not move.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class Readiness:
     ) -> None:
         self._consumer, self._checkpoint, self._outages = consumer, checkpoint, outages
         self._topics, self._clock = settings.topics, clock
-        self._commit_s, self._session_s = settings.waits.commit_s, settings.kafka.session_timeout_ms / 1000
+        self._commit_s, self._session_s = (
+            settings.waits.commit_s,
+            settings.kafka.session_timeout_ms / 1000,
+        )
         self._proven: float | None = None
 
     def proven(self) -> None:
@@ -45,8 +49,8 @@ class Readiness:
         self._proven = self._clock()
 
     def prove(self, partition: int) -> None:
-        """Commit an empty transaction that covers this partition, if it is time. Raises AccessRefused, InstanceFenced,
-        which no retry cures."""
+        """Commit an empty transaction that covers this partition, if it is time. Raises
+        AccessRefused, InstanceFenced, which no retry cures."""
         if not self._is_due():
             return
         outputs = (self._topics.output, self._topics.dead_letters) if self._proven is None else ()

@@ -1,4 +1,5 @@
-"""Creates a broker from settings and waits for its first answer; used by the service and every command."""
+"""Creates a broker from settings and waits for its first answer;
+used by the service and every command."""
 
 from __future__ import annotations
 
@@ -26,12 +27,16 @@ def warn_of_risks(settings: KafkaSettings) -> None:
 
 
 def reach(
-    broker: Broker, stop: Event, waiting: Callable[[str], None], every_s: float = 2.0, within_s: float = math.inf
+    broker: Broker,
+    stop: Event,
+    waiting: Callable[[str], None],
+    every_s: float = 2.0,
+    within_s: float = math.inf,
 ) -> Admin | None:
     """The broker's admin once it answers; None if `stop` is set before.
 
-    Logs each failed attempt and calls `waiting("the broker")` before each one. Raises BrokerUnavailable after
-    `within_s` without an answer, and AccessRefused at once.
+    Logs each failed attempt and calls `waiting("the broker")` before each one. Raises
+    BrokerUnavailable after `within_s` without an answer, and AccessRefused at once.
     """
     began = time.monotonic()
     while not stop.is_set():

@@ -1,4 +1,5 @@
-"""A pipeline's connections to the broker: membership of the group, two readers, and producers when they are needed."""
+"""A pipeline's connections to the broker: membership of the group, two readers,
+and producers when they are needed."""
 
 from __future__ import annotations
 
@@ -27,11 +28,14 @@ class Connections:
         with ExitStack() as opened:
             self._changelog = opened.enter_context(broker.reader(settings.changelog))
             self._input = opened.enter_context(broker.reader(settings.topics.input))
-            self.consumer = broker.consumer(settings.topics.input, settings.kafka.group, listener, "none")
+            self.consumer = broker.consumer(
+                settings.topics.input, settings.kafka.group, listener, "none"
+            )
             self._readers = opened.pop_all()
 
     def partitions(self, rows: Closable) -> Partitions:
-        """A table of partitions that frees `rows` and stops reading the changelog as partitions are closed."""
+        """A table of partitions that frees `rows` and stops reading the changelog as partitions are
+        closed."""
         return Partitions(rows, self._changelog)
 
     def checkpoint(self, partitions: Partitions, store: Store, reached: CrashPoint) -> Checkpoint:
@@ -42,12 +46,19 @@ class Connections:
             broker.producer if settings.commit.delivery == "at_least_once" else None,
         )
         topics = settings.topics.input, settings.changelog
-        return Checkpoint(partitions, producers, self.consumer, store, topics, settings.commit, reached)
+        return Checkpoint(
+            partitions, producers, self.consumer, store, topics, settings.commit, reached
+        )
 
-    def restore(self, partitions: Partitions, store: Store, count: int, reached: CrashPoint) -> Restore:
-        """A restore from the changelog, with the start positions of the input, which has `count` partitions."""
+    def restore(
+        self, partitions: Partitions, store: Store, count: int, reached: CrashPoint
+    ) -> Restore:
+        """A restore from the changelog, with the start positions of the input,
+        which has `count` partitions."""
         kafka = self._settings.kafka
-        positions = StartPositions(self._input, self._settings.topics.input, kafka.start_at, kafka.when_deleted)
+        positions = StartPositions(
+            self._input, self._settings.topics.input, kafka.start_at, kafka.when_deleted
+        )
         return Restore(partitions, self.consumer, self._changelog, positions, store, count, reached)
 
     def close(self) -> None:
@@ -60,6 +71,7 @@ class Connections:
 
 
 def transactional_id(settings: Settings) -> str:
-    """Transactional id of a process: the same after a restart for a static member, a new one for a dynamic member."""
+    """Transactional id of a process: the same after a restart for a static member,
+    a new one for a dynamic member."""
     process = settings.kafka.instance_id or uuid.uuid4().hex[:12]
     return f"{settings.commit.transactional_prefix}-{settings.kafka.group}-{process}"

@@ -1,5 +1,6 @@
-"""Testing only: named points at which this process is killed with SIGKILL, as by a power failure, or frozen or delayed
-to test a signal at that moment. Without a setting that names a point nothing happens."""
+"""Testing only: named points at which this process is killed with SIGKILL, as by a power failure,
+or frozen or delayed to test a signal at that moment. Without a setting that names a point nothing
+happens."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def pause(seconds: float) -> None:
 class CrashPoint:
     """Called with the name of each point that the service reaches."""
 
-    def __init__(self, place: str | None = None, after: int = 1, kill: Callable[[], None] = kill_this_process) -> None:
+    def __init__(
+        self, place: str | None = None, after: int = 1, kill: Callable[[], None] = kill_this_process
+    ) -> None:
         """`kill` is called when `place` is reached for the `after`-th time."""
         self._place, self._left, self._kill = place, after, kill
 

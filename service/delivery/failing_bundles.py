@@ -1,7 +1,9 @@
-"""Stops a bundle that fails: more than one in a hundred of a minute's records failed in the graph or at the output.
+"""Stops a bundle that fails: more than one in a hundred of a minute's records failed in the graph
+or at the output.
 
-A record that makes the graph fail by itself, or whose forecast is too large for its topic, becomes a dead letter. If
-that happened to many records, a faulty bundle would turn good records into dead letters.
+A record that makes the graph fail by itself, or whose forecast is too large for its topic, becomes
+a dead letter. If that happened to many records, a faulty bundle would turn good records into dead
+letters.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from eddycast.service.errors import BundleError
 #: Dead-letter errors that a bundle can cause.
 ERRORS = frozenset({"failed", "forecast_too_large"})
 _WINDOW_S = 60.0
-#: Limits on failed records in the window: a fraction of all, and a number, so that one bad record stops nothing.
+#: Limits on failed records in the window: a fraction of all, and a number,
+#: so that one bad record stops nothing.
 _SHARE, _LEAST = 0.01, 5
 
 
@@ -25,12 +28,13 @@ class BundleFailures:
     def __init__(self, model: str, clock: Callable[[], float] = time.monotonic) -> None:
         """`model` is named in the error."""
         self._model, self._clock = model, clock
-        self._committed: deque[tuple[float, int, int]] = deque()  # time of the commit, records, failed
+        # time of the commit, records, failed
+        self._committed: deque[tuple[float, int, int]] = deque()
         self._records = self._failed = 0  # since the last commit
 
     def served(self, records: int, errors: Iterable[str]) -> None:
-        """Count records of the next commit and the errors of their dead letters. Raises BundleError when too many
-        failed, before any of them is committed."""
+        """Count records of the next commit and the errors of their dead letters. Raises BundleError
+        when too many failed, before any of them is committed."""
         self._records += records
         self._failed += sum(error in ERRORS for error in errors)
         oldest = self._clock() - _WINDOW_S
@@ -45,7 +49,8 @@ class BundleFailures:
                 f"bundle {self._model}",
                 "forecasts for good records",
                 f"{failed} of {seen} records that failed within {_WINDOW_S:g} s",
-                "serve another version: the latest records are read again; earlier failures are in the dead letters",
+                "serve another version: the latest records are read "
+                "again; earlier failures are in the dead letters",
             )
 
     def committed(self) -> None:

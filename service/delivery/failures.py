@@ -1,12 +1,15 @@
-"""Backing off when the same records fail again and again: fewer records at a time, then one of them quarantined.
+"""Backing off when the same records fail again and again:
+fewer records at a time, then one of them quarantined.
 
-    3 failures in a row       half as many records per transaction, down to one; doubled after each commit
-    3 failures of one record  if the record itself is the cause: it becomes a dead letter; after 3 failures as a dead
-                              letter the process ends
+    3 failures in a row       half as many records per transaction, down to one;
+                              doubled after each commit
+    3 failures of one record  if the record itself is the cause: it becomes a dead letter; after 3
+                              failures as a dead letter the process ends
     failing for too long      the process ends: on a restart it waits for the broker first
 
-An error is caused by the record (`RecordRefused`, `RecordTooLarge`, anything raised by decoding, graph or encoding) or
-by the broker. Errors of the broker never make a dead letter: an outage must not cost a forecast.
+An error is caused by the record (`RecordRefused`, `RecordTooLarge`, anything raised by decoding,
+graph or encoding) or by the broker. Errors of the broker never make a dead letter: an outage must
+not cost a forecast.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ _TIMES = 3
 
 
 class FailureBackoff:
-    """Failures since the last successful commit. Those of a partition are counted in its `Partition`."""
+    """Failures since the last successful commit.
+    Those of a partition are counted in its `Partition`."""
 
     def __init__(
         self,
@@ -44,7 +48,11 @@ class FailureBackoff:
     @property
     def quarantined(self) -> set[tuple[int, int]]:
         """Partition and offset of records that become dead letters without being decoded."""
-        return {(partition.number, offset) for partition in self._partitions for offset in partition.quarantined}
+        return {
+            (partition.number, offset)
+            for partition in self._partitions
+            for offset in partition.quarantined
+        }
 
     @property
     def cautious(self) -> bool:
@@ -70,7 +78,8 @@ class FailureBackoff:
         self._taken.clear()
 
     def failed(self, error: Exception) -> None:
-        """Count a failure of everything taken since the last commit. Raises ProduceFailed to end the process."""
+        """Count a failure of everything taken since the last commit.
+        Raises ProduceFailed to end the process."""
         taken, self._taken = self._taken, []
         self._since = self._clock() if self._since is None else self._since
         numbers = {batch.partition for batch in taken}
@@ -95,11 +104,15 @@ class FailureBackoff:
     def _give_up(self, error: Exception, first: tuple[int, int] | None, how: str) -> ProduceFailed:
         action = "nothing was committed since; remove the cause and start again"
         if first is None:
-            return ProduceFailed(f"commits of {self._topic} failed {how}: {in_words(error)}", action)
+            return ProduceFailed(
+                f"commits of {self._topic} failed {how}: {in_words(error)}", action
+            )
         where = f"{self._topic} partition {first[0]} offset {first[1]}"
         return ProduceFailed(f"the records from {where} on failed {how}: {in_words(error)}", action)
 
 
 def _is_own(error: Exception) -> bool:
     """True if the record is the cause, and not the broker or a lack of memory."""
-    return isinstance(error, RecordRefused | RecordTooLarge) or not isinstance(error, BrokerError | MemoryError)
+    return isinstance(error, RecordRefused | RecordTooLarge) or not isinstance(
+        error, BrokerError | MemoryError
+    )

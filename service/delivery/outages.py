@@ -9,8 +9,8 @@ from eddycast.service.observability.log import get_log
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.throttle import Throttle
 
-#: Errors are logged once they have lasted this long (every rebalance causes some for a moment), and then once per
-#: interval, s.
+#: Errors are logged once they have lasted this long (every rebalance causes some for a moment),
+#: and then once per interval, s.
 PATIENCE_S, EVERY_S = 2.0, 5.0
 #: Pause before the second retry, s; doubled for each further one, up to the maximum.
 _PAUSE_S, _PAUSE_AT_MOST_S = 0.01, 0.5
@@ -40,7 +40,11 @@ class OutageLog:
     @property
     def pause_s(self) -> float:
         """Seconds to wait before the next attempt: none after a first error."""
-        return min(_PAUSE_S * 2.0 ** min(self._times - 2, 10), _PAUSE_AT_MOST_S) if self._times > 1 else 0.0
+        return (
+            min(_PAUSE_S * 2.0 ** min(self._times - 2, 10), _PAUSE_AT_MOST_S)
+            if self._times > 1
+            else 0.0
+        )
 
     def note(self, error: Exception) -> None:
         """Count an error, and log it if it is time to."""

@@ -1,8 +1,9 @@
-"""Amount of work per turn, estimated from the latest work. Decides where a poll is cut, never what is computed.
+"""Amount of work per turn, estimated from the latest work.
+Decides where a poll is cut, never what is computed.
 
-A turn that is too long makes the group expel this member, a liveness probe fail, and the broker abort the transaction;
-the same work then starts over. So a turn ends with a commit once its time is up, and the rest of its records is read
-again in the next turn.
+A turn that is too long makes the group expel this member, a liveness probe fail, and the broker
+abort the transaction; the same work then starts over. So a turn ends with a commit once its time is
+up, and the rest of its records is read again in the next turn.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Callable
 
 #: Weight of earlier measurements after each new one.
 _FADE = 0.5
-#: Estimate before the first measurement: units of cost, and s each. A large graph on a slow machine takes that long.
+#: Estimate before the first measurement: units of cost, and s each.
+#: A large graph on a slow machine takes that long.
 _UNITS, _UNIT_S = 64.0, 0.01
 #: Seconds assumed where the clock did not advance.
 _LEAST_S = 1e-6
@@ -21,7 +23,8 @@ _CHUNK = 0.5
 
 
 class Pace:
-    """Seconds per unit of cost (`demand.cost`), and the end of the turn. Used by the polling thread alone."""
+    """Seconds per unit of cost (`demand.cost`), and the end of the turn.
+    Used by the polling thread alone."""
 
     def __init__(self, turn_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """A turn should take about `turn_s`, at most half as long again."""
@@ -39,8 +42,8 @@ class Pace:
         self._worked, self._at = 0.0, self._clock()
 
     def go_on(self) -> None:
-        """Start a chunk. Time since the one before, such as a commit, is not work: a slow broker must not make chunks
-        smaller."""
+        """Start a chunk. Time since the one before, such as a commit, is not work:
+        a slow broker must not make chunks smaller."""
         self._at = self._clock()
 
     def did(self, cost: float) -> None:

@@ -6,14 +6,16 @@
      │   └────────── ADOPTING ────┘ │
      └──────────────────────────────┘
 
-    ASSIGNED    the committed offset is being looked up: there is none while an open transaction holds it
+    ASSIGNED    the committed offset is being looked up:
+                there is none while an open transaction holds it
     RESTORING   rows are read from the changelog, up to the high watermark fixed after that lookup
-    ADOPTING    the rows are back but were another model's: the change of model is committed before anything is served
+    ADOPTING    the rows are back but were another model's:
+                the change of model is committed before anything is served
     SERVING     records of the partition are processed
     CLOSED      the partition was revoked or lost; final, and reachable from every phase
 
-The arrows back to ASSIGNED are a restart: the rows in memory may differ from those of the last commit, so they are
-restored again. Failures are counted across restarts.
+The arrows back to ASSIGNED are a restart: the rows in memory may differ from those of the last
+commit, so they are restored again. Failures are counted across restarts.
 """
 
 from __future__ import annotations
@@ -141,7 +143,9 @@ class Partition:
 
     def _enter(self, phase: Phase) -> None:
         if phase not in _NEXT[self.phase]:
-            raise ValueError(f"partition {self.number}: {self.phase.value} cannot become {phase.value}")
+            raise ValueError(
+                f"partition {self.number}: {self.phase.value} cannot become {phase.value}"
+            )
         self.phase = phase
 
 
@@ -171,14 +175,16 @@ class Partitions:
         self._held |= {number: Partition(number, now) for number in numbers}
 
     def restart(self, numbers: Collection[int], now: float) -> None:
-        """Restore these partitions again from the changelog. One that is still ASSIGNED stays as it is."""
+        """Restore these partitions again from the changelog.
+        One that is still ASSIGNED stays as it is."""
         for partition in [self._held[number] for number in numbers]:
             if partition.phase is not Phase.ASSIGNED:
                 partition.restart(now)
                 self._release(partition)
 
     def close(self, numbers: Collection[int]) -> None:
-        """Drop everything known of these partitions and free their rows. Numbers not held are ignored."""
+        """Drop everything known of these partitions and free their rows.
+        Numbers not held are ignored."""
         for partition in [self._held.pop(number) for number in numbers if number in self._held]:
             partition.close()
             self._release(partition)
@@ -200,12 +206,18 @@ class Partitions:
     @property
     def pending(self) -> list[int]:
         """Numbers of the partitions whose rows are not all back, ascending."""
-        return sorted(partition.number for partition in self.in_phase(Phase.ASSIGNED, Phase.RESTORING))
+        return sorted(
+            partition.number for partition in self.in_phase(Phase.ASSIGNED, Phase.RESTORING)
+        )
 
     @property
     def committed(self) -> dict[int, int]:
         """Next offset of each served partition as of the last commit."""
-        return {p.number: p.committed for p in self if p.phase is Phase.SERVING and p.committed is not None}
+        return {
+            p.number: p.committed
+            for p in self
+            if p.phase is Phase.SERVING and p.committed is not None
+        }
 
     @property
     def has_uncommitted(self) -> bool:
@@ -215,7 +227,9 @@ class Partitions:
     @property
     def uncommitted(self) -> dict[int, int]:
         """Next offset of each partition in which something is waiting to be committed."""
-        return {partition.number: partition.done for partition in self if partition.done is not None}
+        return {
+            partition.number: partition.done for partition in self if partition.done is not None
+        }
 
     def _release(self, partition: Partition) -> None:
         self._rows.close(partition.number)

@@ -1,15 +1,18 @@
-"""Restoring rows: each assigned partition's changelog is read to its end before the partition is served.
+"""Restoring rows: each assigned partition's changelog is read to its end before the partition is
+served.
 
     ASSIGNED     1  look up the committed offset: there is none while an open transaction holds it
                  2  then fix the high watermark of the changelog, read uncommitted
     RESTORING    3  read committed records up to that watermark
                  4  compare the marker with the committed offset
 
-The order of 1 and 2 makes this correct. A commit reaches the offsets and the changelog independently: rows behind a
-committed offset may still be undecided in the changelog, but they lie below its high watermark, and the reader's
-position reaches the watermark only once all of them are decided.
+The order of 1 and 2 makes this correct. A commit reaches the offsets and the changelog
+independently: rows behind a committed offset may still be undecided in the changelog, but they lie
+below its high watermark, and the reader's position reaches the watermark only once all of them are
+decided.
 
-Everything runs in slices on the polling thread, so that heartbeats continue and other partitions are served meanwhile.
+Everything runs in slices on the polling thread,
+so that heartbeats continue and other partitions are served meanwhile.
 """
 
 from __future__ import annotations
@@ -34,8 +37,8 @@ from eddycast.service.state.stream_time import Clock
 
 #: Time-out of the lookups in the first slice, s; doubled after each time-out, up to the maximum.
 _ASK_S, _ASK_AT_MOST_S = 0.2, 2.0
-#: The client's fetches end in reference cycles of a few objects that hold megabytes: too few for the collector to run
-#: by itself, and enough to double the memory of a restore.
+#: The client's fetches end in reference cycles of a few objects that hold megabytes: too few for
+#: the collector to run by itself, and enough to double the memory of a restore.
 _YOUNG = 1
 #: Records read from the changelog in one poll.
 _RECORDS = 20_000
@@ -51,7 +54,8 @@ class Restored:
 
 
 class Adopting(Protocol):
-    """Memory that rows are restored to, with their codec and the rules of adoption; implemented by `Store`."""
+    """Memory that rows are restored to, with their codec and the rules of adoption;
+    implemented by `Store`."""
 
     @property
     def arena(self) -> Arena: ...
@@ -74,12 +78,14 @@ class Restore:
         count: int,
         reached: CrashPoint | None = None,
     ) -> None:
-        """`reader` reads the changelog, which has `count` partitions. `reached("reading")` is called after step 2."""
+        """`reader` reads the changelog, which has `count` partitions.
+        `reached("reading")` is called after step 2."""
         self._reached = reached or CrashPoint()
         self._partitions, self._count = partitions, count
         self._consumer, self._reader, self._positions = consumer, reader, positions
         self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption
-        self._generations: Generations = np.zeros(0, np.uint32)  # by slot: generation that wrote the row
+        # by slot: generation that wrote the row
+        self._generations: Generations = np.zeros(0, np.uint32)
         #: Ends of all changelog partitions as of this process's first lookup.
         self._began: dict[int, int] = {}
         self._ask_s = _ASK_S
@@ -87,7 +93,10 @@ class Restore:
     @property
     def left(self) -> int:
         """Changelog offsets still to be read, as far as known."""
-        return sum(max(0, restoration.end - self._reader.position(p.number)) for p, restoration in self._restoring())
+        return sum(
+            max(0, restoration.end - self._reader.position(p.number))
+            for p, restoration in self._restoring()
+        )
 
     @property
     def lag(self) -> dict[int, int]:
@@ -95,16 +104,18 @@ class Restore:
         return {partition.number: partition.start.lag for partition, _ in self._restoring()}
 
     def advance(self, within_s: float) -> list[Restored]:
-        """Restore for about `within_s`; returns the partitions that are complete, which the caller must take out of
-        RESTORING.
+        """Restore for about `within_s`; returns the partitions that are complete,
+        which the caller must take out of RESTORING.
 
-        Raises StateError for a changelog that contradicts the committed offset, OffsetGone for deleted unread input,
-        BrokerUnavailable; the next call continues from there.
+        Raises StateError for a changelog that contradicts the committed offset, OffsetGone for
+        deleted unread input, BrokerUnavailable; the next call continues from there.
         """
         deadline = time.monotonic() + within_s
         self._look_up()
         while True:
-            read = [(p, r) for p, r in self._restoring() if self._reader.position(p.number) >= r.end]
+            read = [
+                (p, r) for p, r in self._restoring() if self._reader.position(p.number) >= r.end
+            ]
             left = deadline - time.monotonic()
             if read or left <= 0 or not self._partitions.pending:
                 self._reader.stop([partition.number for partition, _ in read])
@@ -118,7 +129,8 @@ class Restore:
         return [(p, p.restoration) for p in restoring if p.restoration is not None]
 
     def _look_up(self) -> None:
-        """Steps 1 and 2, each one request for all partitions. A partition with an undecided offset delays no other."""
+        """Steps 1 and 2, each one request for all partitions.
+        A partition with an undecided offset delays no other."""
         assigned = [partition.number for partition in self._partitions.in_phase(Phase.ASSIGNED)]
         if not assigned:
             return
@@ -134,14 +146,16 @@ class Restore:
             self._ask_s = min(2 * self._ask_s, _ASK_AT_MOST_S)
             return
         for number, offset in committed.items():
-            self._partitions[number].begin_restore(Restoration(offset, ends[number]), starts[number])
+            self._partitions[number].begin_restore(
+                Restoration(offset, ends[number]), starts[number]
+            )
         self._reader.start(firsts)
         self._ask_s = _ASK_S
         self._reached("reading")
 
     def _apply(self, batch: PartitionBatch) -> None:
-        """Load the last row of each stream in the batch. Records from the watermark on are ignored: they were written
-        by whichever process served the partition after this one."""
+        """Load the last row of each stream in the batch. Records from the watermark on are ignored:
+        they were written by whichever process served the partition after this one."""
         restoration = self._partitions[batch.partition].restoration
         if restoration is None:
             return
@@ -163,7 +177,10 @@ class Restore:
         try:
             return self._arena.slots(partition, streams)
         except MemoryError as error:
-            what = f"the rows of partition {partition} do not fit into memory beside {len(self._arena)} streams"
+            what = (
+                f"the rows of partition {partition} do not fit "
+                f"into memory beside {len(self._arena)} streams"
+            )
             action = "give the process more memory, or run more processes in the group"
             raise StateError(f"{what}: {error}", action) from error
 
@@ -187,7 +204,8 @@ class Restore:
         self._generations[slots] = generations
 
     def _adopt(self, number: int, restoration: Restoration) -> Adopted:
-        """The model to serve under; parts of rows that it does not keep are zeroed. Raises StateError."""
+        """The model to serve under; parts of rows that it does not keep are zeroed.
+        Raises StateError."""
         place, recorded = f"partition {number}", restoration.recorded
         adopted = self._adoption.adopt(place, recorded, restoration.marker, self._began.get(number))
         slots = self._arena.held(number)
@@ -203,23 +221,42 @@ def _before(batch: PartitionBatch, end: int) -> PartitionBatch:
     count = int(np.searchsorted(batch.offsets, end))
     if count == len(batch):
         return batch
-    columns = batch.keys[:count], batch.values[:count], batch.timestamps[:count], batch.offsets[:count]
+    columns = (
+        batch.keys[:count],
+        batch.values[:count],
+        batch.timestamps[:count],
+        batch.offsets[:count],
+    )
     return PartitionBatch(batch.topic, batch.partition, *columns)
 
 
 def _disagree(partition: int, committed: int | None, marker: int | None) -> StateError:
     group = "no offset" if committed is None else f"offset {committed}"
     changelog = "no marker" if marker is None else f"a marker for offset {marker}"
-    what = f"partition {partition}: the group has committed {group}, the changelog holds {changelog}"
+    what = (
+        f"partition {partition}: the group has committed {group}, the changelog holds {changelog}"
+    )
     if marker is None:
-        return StateError(what, "set the changelog that belongs to this group, or start over with a new group")
+        return StateError(
+            what, "set the changelog that belongs to this group, or start over with a new group"
+        )
     if committed is None:
-        expired = f"if the offsets of the group have expired, set the partition's offset to {marker}"
+        expired = (
+            f"if the offsets of the group have expired, set the partition's offset to {marker}"
+        )
         return StateError(what, f"{expired}; if an import was interrupted, run it again")
-    return StateError(what, f"if the rows are right, reset the group's offset of the partition to {marker}")
+    return StateError(
+        what, f"if the rows are right, reset the group's offset of the partition to {marker}"
+    )
 
 
 def _incomplete(partition: int, streams: int, marker: Marker | None) -> StateError:
     wanted = 0 if marker is None else marker.streams
-    what = f"partition {partition}: the changelog holds rows of {streams} streams, its marker counts {wanted}"
-    return StateError(what, "records were deleted from it: check that its cleanup.policy is compact and nothing else")
+    what = (
+        f"partition {partition}: the changelog holds rows "
+        f"of {streams} streams, its marker counts {wanted}"
+    )
+    return StateError(
+        what,
+        "records were deleted from it: check that its cleanup.policy is compact and nothing else",
+    )

@@ -12,7 +12,8 @@ _WORDS = {_READ: "Read", _WRITE: "Write", _CREATE: "Create", _SETTINGS: "Describ
 
 
 def needed_rights(settings: Settings, topic: str, exists: bool) -> list[str]:
-    """Operations that the service needs on a topic, by Kafka's names; including Create where it does not exist yet."""
+    """Operations that the service needs on a topic, by Kafka's names;
+    including Create where it does not exist yet."""
     topics = settings.topics
     if topic == topics.input:
         rights = [_READ]

@@ -1,7 +1,7 @@
 """The topics of a service: their requirements, checks and creation.
 
-`look_at_topics` checks everything and changes nothing. At start `prepare_topics` creates missing topics if allowed and
-raises the first problem; `eddycast doctor` shows all of them.
+`look_at_topics` checks everything and changes nothing. At start `prepare_topics` creates missing
+topics if allowed and raises the first problem; `eddycast doctor` shows all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from eddycast.service.observability.log import get_log
 from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.settings.settings import Settings
 
-#: With the defaults (segments of 1 GB, compaction once half is stale) the newest records would never be compacted.
+#: With the defaults (segments of 1 GB, compaction once half is stale) the newest records would
+#: never be compacted.
 CHANGELOG = {
     "cleanup.policy": "compact",
     "segment.bytes": str(64 << 20),
@@ -27,7 +28,10 @@ CHANGELOG = {
     "max.compaction.lag.ms": "600000",
 }
 #: Action when the number of partitions of the input differs from that of the changelog.
-MOVE = "move the rows with `eddycast state export` and `eddycast state import`: docs/durability.md, Moving state"
+MOVE = (
+    "move the rows with `eddycast state export` and `eddycast "
+    "state import`: docs/durability.md, Moving state"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class TopicFinding:
-    """Result of a check of a topic; `found` continues the topic's name. With an `error` the service does not start;
-    with only an `action` it starts, at a risk."""
+    """Result of a check of a topic; `found` continues the topic's name. With an `error` the service
+    does not start; with only an `action` it starts, at a risk."""
 
     topic: str
     found: str
@@ -58,8 +62,8 @@ class TopicFinding:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Requirements of one topic. `more`: may have more partitions than the input. `written`: the service writes to it.
-    `committed`: its records are part of commits."""
+    """Requirements of one topic. `more`: may have more partitions than the input. `written`: the
+    service writes to it. `committed`: its records are part of commits."""
 
     name: str
     more: bool = False
@@ -71,9 +75,9 @@ class _Wanted:
 def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology:
     """Check all topics and create missing ones if allowed. `row_bytes` is the size of a stored row.
 
-    Outputs and rows of a record go to the partition with the record's number, so output and changelog have as many
-    partitions as the input, and the dead letters at least as many. Raises TopicMissing, and BrokerError with the
-    problem and the command that repairs it.
+    Outputs and rows of a record go to the partition with the record's number, so output and
+    changelog have as many partitions as the input, and the dead letters at least as many. Raises
+    TopicMissing, and BrokerError with the problem and the command that repairs it.
     """
     topics, partitions = settings.topics, settings.topics.partitions
     for wanted in _wanted(settings):
@@ -89,9 +93,11 @@ def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology
     return Topology(partitions, limits)
 
 
-def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = None) -> Iterator[TopicFinding]:
-    """Findings about each topic, at least one per topic; changes nothing. Without `row_bytes` the size of rows is not
-    checked. Raises BrokerUnavailable, BrokerError."""
+def look_at_topics(
+    admin: Admin, settings: Settings, row_bytes: int | None = None
+) -> Iterator[TopicFinding]:
+    """Findings about each topic, at least one per topic; changes nothing. Without `row_bytes` the
+    size of rows is not checked. Raises BrokerUnavailable, BrokerError."""
     topics = settings.topics
     input_partitions: int | None = None
     for wanted in _wanted(settings):
@@ -107,13 +113,20 @@ def look_at_topics(admin: Admin, settings: Settings, row_bytes: int | None = Non
         problems += _replicas(admin, wanted) if wanted.written else []
         if wanted.name == settings.changelog:
             problems += _changelog(admin.config(wanted.name), wanted.name, row_bytes)
-        yield from problems or [TopicFinding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))]
+        yield from problems or [
+            TopicFinding(wanted.name, _as_it_is(admin, settings, wanted.name, count, row_bytes))
+        ]
 
 
 def create_topic(
-    admin: Admin, name: str, partitions: int, replication: int, config: Mapping[str, str] | None = None
+    admin: Admin,
+    name: str,
+    partitions: int,
+    replication: int,
+    config: Mapping[str, str] | None = None,
 ) -> int:
-    """Create a topic; returns its number of partitions, which differs if another process created it first."""
+    """Create a topic; returns its number of partitions,
+    which differs if another process created it first."""
     admin.create_topic(name, partitions, replication, config)
     return admin.partitions(name) or partitions
 
@@ -143,54 +156,76 @@ def _missing(admin: Admin, settings: Settings, wanted: _Wanted, partitions: int)
 
 
 def _rights(admin: Admin, settings: Settings, name: str) -> Iterator[TopicFinding]:
-    """Findings about missing rights, which would fail only at the first record or the first commit."""
+    """Findings about missing rights, which would fail only at the first record or the first
+    commit."""
     allowed = admin.operations(name)
     if allowed is None:
         return
     seen = "describe" in allowed
     needed = needed_rights(settings, name, exists=not seen or admin.partitions(name) is not None)
     if lacking := [right for right in needed if right not in allowed]:
-        found = f"does not allow this user {listed(lacking)}" + ("" if seen else ", or does not exist")
+        found = f"does not allow this user {listed(lacking)}" + (
+            "" if seen else ", or does not exist"
+        )
         yield TopicFinding(name, found, granting(settings, name, lacking), NotAuthorized)
 
 
-def _partitions(wanted: _Wanted, count: int, input_name: str, input_count: int | None) -> Iterator[TopicFinding]:
+def _partitions(
+    wanted: _Wanted, count: int, input_name: str, input_count: int | None
+) -> Iterator[TopicFinding]:
     """A finding if the number of partitions does not match the input."""
     if input_count is None or count == input_count or (wanted.more and count > input_count):
         return
     found = f"has {count} partitions, {input_name} has {input_count}"
     if wanted.config:
-        yield TopicFinding(wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError)
+        yield TopicFinding(
+            wanted.name, f"{found}: streams have moved between partitions", MOVE, BrokerError
+        )
         return
     grow = f"kafka-topics.sh --alter --topic {wanted.name} --partitions {input_count}"
     action = grow if count < input_count else f"give it {input_count}"
     yield TopicFinding(wanted.name, found, f"{action}; or name another topic", BrokerError)
 
 
-def _changelog(config: Mapping[str, str], name: str, row_bytes: int | None) -> Iterator[TopicFinding]:
+def _changelog(
+    config: Mapping[str, str], name: str, row_bytes: int | None
+) -> Iterator[TopicFinding]:
     """Findings about the changelog's cleanup policy and the size of rows."""
     if (policy := config["cleanup.policy"]) != "compact":
         found = f"has cleanup.policy {policy}: rows of state would be deleted"
         yield TopicFinding(name, found, _alter(name, "cleanup.policy=compact"), BrokerError)
-    needed, limit = (row_bytes or 0) + KEY_LIMIT_BYTES + RECORD_OVERHEAD, int(config["max.message.bytes"])
+    needed, limit = (
+        (row_bytes or 0) + KEY_LIMIT_BYTES + RECORD_OVERHEAD,
+        int(config["max.message.bytes"]),
+    )
     if row_bytes is not None and limit < needed:
-        found = f"accepts records of {limit} bytes, and a row with its key takes up to {needed} bytes"
+        found = (
+            f"accepts records of {limit} bytes, and a row with its key takes up to {needed} bytes"
+        )
         yield TopicFinding(name, found, _alter(name, f"max.message.bytes={needed}"), BrokerError)
 
 
 def _replicas(admin: Admin, wanted: _Wanted) -> Iterator[TopicFinding]:
-    """Findings about a topic that cannot be written to, or where one lost disk could lose committed records."""
+    """Findings about a topic that cannot be written to,
+    or where one lost disk could lose committed records."""
     name, replicas = wanted.name, admin.replication(wanted.name)
     in_sync = int(admin.config(name)["min.insync.replicas"])
     if in_sync > replicas:
         found = f"has {replicas} replicas and requires {in_sync} in sync: nothing can be written"
-        yield TopicFinding(name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError)
+        yield TopicFinding(
+            name, found, _alter(name, f"min.insync.replicas={replicas}"), BrokerError
+        )
     elif replicas > 1 and in_sync == 1 and wanted.committed:
-        found = f"has {replicas} replicas, and one acknowledges for all: the loss of one broker can undo commits"
+        found = (
+            f"has {replicas} replicas, and one acknowledges "
+            "for all: the loss of one broker can undo commits"
+        )
         yield TopicFinding(name, found, _alter(name, "min.insync.replicas=2"))
 
 
-def _as_it_is(admin: Admin, settings: Settings, name: str, count: int, row_bytes: int | None) -> str:
+def _as_it_is(
+    admin: Admin, settings: Settings, name: str, count: int, row_bytes: int | None
+) -> str:
     """Description of a topic without problems."""
     found = f"has {count} partition{'s' if count > 1 else ''}"
     if name == settings.topics.output:
@@ -213,4 +248,6 @@ def _letter_bytes(admin: Admin, settings: Settings) -> int:
 
 
 def _alter(name: str, config: str) -> str:
-    return f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {config}"
+    return (
+        f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {config}"
+    )

@@ -18,7 +18,15 @@ from eddycast.service.formats.json_observation import (
     milliseconds,
     names_a_stream,
 )
-from eddycast.service.records import LARGEST, DeadLetter, Float64, Int64, Observations, PartitionBatch, Tombstones
+from eddycast.service.records import (
+    LARGEST,
+    DeadLetter,
+    Float64,
+    Int64,
+    Observations,
+    PartitionBatch,
+    Tombstones,
+)
 from eddycast.service.state.stream_time import Clock, latest_stamps
 
 #: Clock of a partition of which no record was read yet.
@@ -28,11 +36,13 @@ NEVER = Clock()
 class Decoder:
     """Decodes records as observations of `channels` channels.
 
-    A timestamp may be at most `far_future_ms` later than its record's broker time; numeric timestamps before
-    `earliest_ms` are refused as seconds.
+    A timestamp may be at most `far_future_ms` later than its record's broker time; numeric
+    timestamps before `earliest_ms` are refused as seconds.
     """
 
-    def __init__(self, channels: int, far_future_ms: int = FAR_FUTURE_MS, earliest_ms: int = EARLIEST) -> None:
+    def __init__(
+        self, channels: int, far_future_ms: int = FAR_FUTURE_MS, earliest_ms: int = EARLIEST
+    ) -> None:
         self._reader = ObservationReader(channels, earliest_ms)
         self._channels = channels
         self._far_future_ms = far_future_ms
@@ -44,11 +54,13 @@ class Decoder:
         """
         return latest_stamps(clock, batch.timestamps, batch.offsets, self._far_future_ms)
 
-    def decode(self, batch: PartitionBatch, latest: Int64 | None = None) -> tuple[Observations, list[DeadLetter]]:
+    def decode(
+        self, batch: PartitionBatch, latest: Int64 | None = None
+    ) -> tuple[Observations, list[DeadLetter]]:
         """Return the observations, and a dead letter for each other record, both in offset order.
 
-        `latest` [n] is the result of `latest()`, by default that for a partition's first records. The batch
-        must not contain tombstones.
+        `latest` [n] is the result of `latest()`, by default that for a partition's first records.
+        The batch must not contain tombstones.
         """
         latest = self.latest(batch, NEVER) if latest is None else latest
         columns = self._columns(batch, latest)
@@ -56,11 +68,13 @@ class Decoder:
             return self._one_by_one(batch, latest)
         return Observations(batch.partition, *columns, batch.timestamps, batch.offsets), []
 
-    def _columns(self, batch: PartitionBatch, latest: Int64) -> tuple[list[bytes], Int64, Float64] | None:
+    def _columns(
+        self, batch: PartitionBatch, latest: Int64
+    ) -> tuple[list[bytes], Int64, Float64] | None:
         """Decode all records at once; None if any of them needs to be examined individually.
 
-        Each record is parsed separately: in one joined document, fragments of broken records could combine
-        into valid ones, and a single call would save no more than 5 %.
+        Each record is parsed separately: in one joined document, fragments of broken records could
+        combine into valid ones, and a single call would save no more than 5 %.
         """
         streams, documents = _names(batch.keys), _within(batch.values, VALUE_LIMIT_BYTES)
         if streams is None or documents is None:
@@ -73,12 +87,19 @@ class Decoder:
             return None
         if values.size != len(readings) * self._channels:
             return None
-        if (timestamps < self._reader.earliest).any() or (timestamps > latest).any() or (abs(values) > LARGEST).any():
+        if (
+            (timestamps < self._reader.earliest).any()
+            or (timestamps > latest).any()
+            or (abs(values) > LARGEST).any()
+        ):
             return None
         return streams, timestamps, values.reshape(-1, self._channels)
 
-    def _one_by_one(self, batch: PartitionBatch, latest: Int64) -> tuple[Observations, list[DeadLetter]]:
-        """Decode record by record and collect a dead letter for each one that is not an observation."""
+    def _one_by_one(
+        self, batch: PartitionBatch, latest: Int64
+    ) -> tuple[Observations, list[DeadLetter]]:
+        """Decode record by record and collect a dead letter for each one that is not an
+        observation."""
         times, latest_of = batch.timestamps.tolist(), latest.tolist()
         kept: list[int] = []
         readings: list[tuple[int, list[float]]] = []
@@ -89,7 +110,11 @@ class Decoder:
                 kept.append(i)
             except Unreadable as why:
                 offset = int(batch.offsets[i])
-                letters.append(DeadLetter(batch.topic, batch.partition, offset, key, value, why.error, why.reason))
+                letters.append(
+                    DeadLetter(
+                        batch.topic, batch.partition, offset, key, value, why.error, why.reason
+                    )
+                )
         where = np.array(kept, np.int64)
         observations = Observations(
             batch.partition,
@@ -106,14 +131,22 @@ def tombstones(batch: PartitionBatch) -> Tombstones:
     """Return the records with a valid key and no value: requests to forget a stream."""
     if None not in batch.values:
         return Tombstones([], np.empty(0, np.int64))
-    found = {i: key for i, key in enumerate(batch.keys) if batch.values[i] is None and key and names_a_stream(key)}
+    found = {
+        i: key
+        for i, key in enumerate(batch.keys)
+        if batch.values[i] is None and key and names_a_stream(key)
+    }
     return Tombstones(list(found.values()), batch.offsets[list(found)])
 
 
 def _within(column: list[bytes | None], limit: int) -> list[bytes] | None:
     """Return the column if every entry has 1 to `limit` bytes, else None."""
     present = [entry for entry in column if entry]
-    return present if len(present) == len(column) and max(map(len, present), default=0) <= limit else None
+    return (
+        present
+        if len(present) == len(column) and max(map(len, present), default=0) <= limit
+        else None
+    )
 
 
 def _names(keys: list[bytes | None]) -> list[bytes] | None:
@@ -141,6 +174,9 @@ def _timestamps(stamps: list[int | str | None], times: Int64) -> Int64:
         return times
     pairs = zip(stamps, times.tolist(), strict=True)
     return np.array(
-        [time if stamp is None else milliseconds(stamp) if isinstance(stamp, str) else stamp for stamp, time in pairs],
+        [
+            time if stamp is None else milliseconds(stamp) if isinstance(stamp, str) else stamp
+            for stamp, time in pairs
+        ],
         np.int64,
     )

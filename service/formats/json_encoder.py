@@ -22,8 +22,8 @@ LETTER_BYTES, LETTER_HEADERS_BYTES = 65_536, 2_048
 class Encoder:
     """Encodes forecasts of one model as JSON.
 
-    Numbers are formatted a column at a time and split again, twice as fast as document by document. Levels, leads
-    and digits of the forecasts are chosen by `output` (`formats/selection.py`).
+    Numbers are formatted a column at a time and split again, twice as fast as document by document.
+    Levels, leads and digits of the forecasts are chosen by `output` (`formats/selection.py`).
     """
 
     def __init__(self, manifest: Manifest, output: OutputSettings | None = None) -> None:
@@ -34,7 +34,9 @@ class Encoder:
         interval = b',"interval_ms":' + _constant(manifest.interval_ms)
         if manifest.forecast_interval_ms != manifest.interval_ms:
             interval += b',"forecast_interval_ms":' + _constant(manifest.forecast_interval_ms)
-        leads = b"" if self._selected.leads is None else b',"leads":' + _constant(self._selected.leads)
+        leads = (
+            b"" if self._selected.leads is None else b',"leads":' + _constant(self._selected.leads)
+        )
         self._record = b"".join(
             [
                 b'{"stream":%b,"timestamp":%b,"value":',
@@ -60,9 +62,9 @@ class Encoder:
     ) -> list[bytes]:
         """Return one JSON object per row; NaN and infinities become null.
 
-        `timestamps` i64 [n], ms; `values` [n, channels]; `one_step` [n, targets, quantiles]; `multi_step`
-        [n, horizon, targets, quantiles] or None; `has_multi`, `surprise`, `anomaly` and `warm` [n]. "multi_step" is
-        null where `has_multi` is False.
+        `timestamps` i64 [n], ms; `values` [n, channels]; `one_step` [n, targets, quantiles];
+        `multi_step` [n, horizon, targets, quantiles] or None; `has_multi`, `surprise`, `anomaly`
+        and `warm` [n]. "multi_step" is null where `has_multi` is False.
         """
         if not len(streams):
             return []
@@ -79,7 +81,9 @@ class Encoder:
         ]
         return [self._record % row for row in zip(*columns, strict=True)]
 
-    def _multi_steps(self, multi_step: NDArray[np.floating[Any]] | None, has_multi: NDArray[np.bool_]) -> list[bytes]:
+    def _multi_steps(
+        self, multi_step: NDArray[np.floating[Any]] | None, has_multi: NDArray[np.bool_]
+    ) -> list[bytes]:
         if multi_step is None or not has_multi.any():
             return [b"null"] * len(has_multi)
         present = multi_step if has_multi.all() else multi_step[has_multi]
@@ -88,11 +92,14 @@ class Encoder:
         return [next(texts) if has else b"null" for has in has_multi.tolist()]
 
 
-def dead_letter(letter: DeadLetter, limit_bytes: int = LETTER_BYTES) -> tuple[bytes | None, bytes | None, Headers]:
+def dead_letter(
+    letter: DeadLetter, limit_bytes: int = LETTER_BYTES
+) -> tuple[bytes | None, bytes | None, Headers]:
     """Return key, value and headers of a dead letter's record.
 
-    A key or value over `limit_bytes` is truncated, with the headers `truncated` and `size` (of the whole
-    value, bytes) or `key_size`. A letter for a whole record batch has the headers `last_offset` and `codec`.
+    A key or value over `limit_bytes` is truncated, with the headers `truncated` and `size` (of the
+    whole value, bytes) or `key_size`. A letter for a whole record batch has the headers
+    `last_offset` and `codec`.
     """
     headers: Headers = [
         ("error", letter.error.encode()),
@@ -105,7 +112,9 @@ def dead_letter(letter: DeadLetter, limit_bytes: int = LETTER_BYTES) -> tuple[by
         headers += [("last_offset", b"%d" % damage.last), ("codec", damage.codec.encode())]
     key, value = letter.key, letter.value
     sizes = [
-        (name, len(part)) for name, part in (("size", value), ("key_size", key)) if part and len(part) > limit_bytes
+        (name, len(part))
+        for name, part in (("size", value), ("key_size", key))
+        if part and len(part) > limit_bytes
     ]
     if sizes:
         headers += [("truncated", b"true"), *((name, b"%d" % size) for name, size in sizes)]
@@ -120,13 +129,18 @@ def _rows(column: NDArray[Any]) -> list[bytes]:
 
 
 def _texts(names: Sequence[bytes]) -> list[bytes]:
-    """Return the JSON of each name; n > 0. Split at line feeds, which JSON strings never contain unescaped."""
-    return orjson.dumps([name.decode() for name in names], option=orjson.OPT_INDENT_2)[4:-2].split(b",\n  ")
+    """Return the JSON of each name; n > 0. Split at line feeds,
+    which JSON strings never contain unescaped."""
+    return orjson.dumps([name.decode() for name in names], option=orjson.OPT_INDENT_2)[4:-2].split(
+        b",\n  "
+    )
 
 
 def _by_target(names: list[bytes], slot: bytes) -> bytes:
     """Return `slot` for a single target, else an object with a slot per name."""
-    return slot if len(names) == 1 else b"{" + b",".join(name + b":" + slot for name in names) + b"}"
+    return (
+        slot if len(names) == 1 else b"{" + b",".join(name + b":" + slot for name in names) + b"}"
+    )
 
 
 def _constant(value: object) -> bytes:

@@ -1,9 +1,10 @@
 """Parse one record: its observation, or the reason why it has none.
 
-An observation is `{"timestamp": ms or ISO 8601, "value": number, null or array}` with the stream's name as
-key. The timestamp defaults to the record's broker time; times without a zone are UTC; other fields are
-ignored; the last of duplicate fields counts. A record with such a key and no value is a tombstone: a request
-to forget the stream. Everything else is `Unreadable`, with one of these errors:
+An observation is `{"timestamp": ms or ISO 8601, "value": number, null or array}` with the stream's
+name as key. The timestamp defaults to the record's broker time; times without a zone are UTC; other
+fields are ignored; the last of duplicate fields counts. A record with such a key and no value is a
+tombstone: a request to forget the stream. Everything else is `Unreadable`, with one of these
+errors:
 
     no_key          the record has no key, or an empty one
     bad_key         the key is not UTF-8 or contains control characters, such as a binary number
@@ -15,8 +16,8 @@ to forget the stream. Everything else is `Unreadable`, with one of these errors:
     wrong_channels  the number of values differs from the model's channels
     bad_timestamp   the timestamp cannot be parsed, is negative or after the year 9999
     seconds         the timestamp is a number that looks like seconds: in ms it is before `earliest`
-    far_future      the timestamp is too far ahead of the record's broker time, or of that of the last
-                    record before it that has one
+    far_future      the timestamp is too far ahead of the record's broker time, or of that of the
+                    last record before it that has one
 """
 
 from __future__ import annotations
@@ -45,7 +46,13 @@ CONTROLS = bytes([*range(32), 127])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MISSING = math.nan
-_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+_KINDS = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    type(None): "null",
+}
 
 Value = float | list[float | None] | None
 
@@ -65,7 +72,8 @@ class Vector(msgspec.Struct, gc=False):
 
 
 class Unreadable(Exception):
-    """Raised for a record that is not an observation; carries the dead letter's `error` and `reason`."""
+    """Raised for a record that is not an observation;
+    carries the dead letter's `error` and `reason`."""
 
     def __init__(self, error: str, reason: str) -> None:
         super().__init__(reason)
@@ -74,7 +82,8 @@ class Unreadable(Exception):
 
 
 class ObservationReader:
-    """Parses observations of `channels` channels; numeric timestamps before `earliest` (ms) are refused."""
+    """Parses observations of `channels` channels;
+    numeric timestamps before `earliest` (ms) are refused."""
 
     def __init__(self, channels: int, earliest: int = EARLIEST) -> None:
         self.channels = channels
@@ -83,15 +92,19 @@ class ObservationReader:
         #: Parses JSON in C. Raises ValueError or RecursionError.
         self.parse: Callable[[bytes], Scalar | Vector] = msgspec.json.Decoder(shape).decode
 
-    def read(self, key: bytes | None, value: bytes, time: int, latest: int) -> tuple[int, list[float]]:
+    def read(
+        self, key: bytes | None, value: bytes, time: int, latest: int
+    ) -> tuple[int, list[float]]:
         """Return timestamp (ms) and values [channels] of a record; NaN = missing.
 
-        `time` is the record's broker time (ms, -1 = none), `latest` the largest timestamp allowed (ms).
-        Raises Unreadable.
+        `time` is the record's broker time (ms, -1 = none),
+        `latest` the largest timestamp allowed (ms). Raises Unreadable.
         """
         check_key(key)
         if len(value) > VALUE_LIMIT_BYTES:
-            raise Unreadable("too_large", f"the value has {len(value)} bytes; {VALUE_LIMIT_BYTES} are allowed")
+            raise Unreadable(
+                "too_large", f"the value has {len(value)} bytes; {VALUE_LIMIT_BYTES} are allowed"
+            )
         try:
             reading = self.parse(value)
         except (ValueError, RecursionError) as error:
@@ -101,7 +114,11 @@ class ObservationReader:
     def _row(self, value: Value) -> list[float]:
         if value is None:
             return [_MISSING] * self.channels
-        row = [_MISSING if entry is None else entry for entry in value] if isinstance(value, list) else [value]
+        row = (
+            [_MISSING if entry is None else entry for entry in value]
+            if isinstance(value, list)
+            else [value]
+        )
         if len(row) != self.channels:
             raise self._wrong_channels(len(row))
         for entry in row:
@@ -110,7 +127,9 @@ class ObservationReader:
         return row
 
     def _wrong_channels(self, found: int) -> Unreadable:
-        return Unreadable("wrong_channels", f'"value" has {found} numbers; the model has {self.channels} channels')
+        return Unreadable(
+            "wrong_channels", f'"value" has {found} numbers; the model has {self.channels} channels'
+        )
 
     def _explain(self, value: bytes, error: Exception) -> Unreadable:
         """Find out, with a lenient parser, why `parse` refused a value."""
@@ -127,15 +146,20 @@ class ObservationReader:
             if entry is None:
                 continue
             if isinstance(entry, bool) or not isinstance(entry, int | float):
-                return Unreadable("not_a_number", f'"value" is or contains {_kind(entry)}; a number is expected')
+                return Unreadable(
+                    "not_a_number", f'"value" is or contains {_kind(entry)}; a number is expected'
+                )
             if not math.isfinite(entry):
                 return _not_finite(entry)
         if self.channels > 1 and isinstance(found, int | float):
             return self._wrong_channels(1)
-        if isinstance(stamp := document.get("timestamp"), int | str | None) and not isinstance(stamp, bool):
+        if isinstance(stamp := document.get("timestamp"), int | str | None) and not isinstance(
+            stamp, bool
+        ):
             return Unreadable("not_json", f"the value is not JSON: {error}")
         return Unreadable(
-            "bad_timestamp", f'"timestamp" is {_kind(stamp)}; whole milliseconds or ISO 8601 are expected'
+            "bad_timestamp",
+            f'"timestamp" is {_kind(stamp)}; whole milliseconds or ISO 8601 are expected',
         )
 
 
@@ -149,15 +173,21 @@ def names_a_stream(key: bytes | None) -> bool:
 
 
 def milliseconds(text: str) -> int:
-    """Parse ISO 8601 as ms since the epoch, rounded down, UTC unless a zone is given. Raises Unreadable."""
+    """Parse ISO 8601 as ms since the epoch, rounded down, UTC unless a zone is given.
+    Raises Unreadable."""
     if text.isdigit():  # would be parsed as a date around the year 1700
-        raise Unreadable("bad_timestamp", f'"timestamp" is the string {text[:40]!r}; send milliseconds as a number')
+        raise Unreadable(
+            "bad_timestamp",
+            f'"timestamp" is the string {text[:40]!r}; send milliseconds as a number',
+        )
     try:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return (moment - _EPOCH) // _MILLISECOND
     except (ValueError, OverflowError) as error:
-        raise Unreadable("bad_timestamp", f'"timestamp" is {text[:40]!r}, which is not ISO 8601') from error
+        raise Unreadable(
+            "bad_timestamp", f'"timestamp" is {text[:40]!r}, which is not ISO 8601'
+        ) from error
 
 
 def check_key(key: bytes | None) -> None:
@@ -165,13 +195,19 @@ def check_key(key: bytes | None) -> None:
     if not key:
         raise Unreadable("no_key", "the record has no key; the key names the stream")
     if len(key) > KEY_LIMIT_BYTES:
-        raise Unreadable("too_large", f"the key has {len(key)} bytes; {KEY_LIMIT_BYTES} are allowed")
+        raise Unreadable(
+            "too_large", f"the key has {len(key)} bytes; {KEY_LIMIT_BYTES} are allowed"
+        )
     try:
         key.decode()
     except UnicodeDecodeError as error:
-        raise Unreadable("bad_key", f"the key is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise Unreadable(
+            "bad_key", f"the key is not UTF-8: {error.reason} at byte {error.start}"
+        ) from error
     if len(key.translate(None, CONTROLS)) < len(key):
-        raise Unreadable("bad_key", f"the key {key[:40]!r} contains control characters; a stream's name is text")
+        raise Unreadable(
+            "bad_key", f"the key {key[:40]!r} contains control characters; a stream's name is text"
+        )
 
 
 def _not_finite(value: float) -> Unreadable:
@@ -180,28 +216,40 @@ def _not_finite(value: float) -> Unreadable:
 
 
 def _checked(stamp: int | str | None, time: int, latest: int, earliest: int) -> int:
-    """Return the valid timestamp in ms: that of the observation, or the record's broker time. Raises Unreadable."""
+    """Return the valid timestamp in ms: that of the observation, or the record's broker time.
+    Raises Unreadable."""
     timestamp = time if stamp is None else milliseconds(stamp) if isinstance(stamp, str) else stamp
     if timestamp < 0:
         source = "the record's broker time" if stamp is None else '"timestamp"'
         raise Unreadable("bad_timestamp", f"{source} is {_short(timestamp)}, before 1970")
     if timestamp > LAST_TIMESTAMP:
-        raise Unreadable("bad_timestamp", f"{_short(timestamp)} is after the year 9999; milliseconds are expected")
+        raise Unreadable(
+            "bad_timestamp",
+            f"{_short(timestamp)} is after the year 9999; milliseconds are expected",
+        )
     if timestamp < earliest and not isinstance(stamp, str):
-        raise _seconds(timestamp, "the record's broker time" if stamp is None else '"timestamp"', earliest)
+        raise _seconds(
+            timestamp, "the record's broker time" if stamp is None else '"timestamp"', earliest
+        )
     if timestamp > latest:
         after = f"{span(timestamp - time)} after the record's broker time"
         if time < 0:
-            after = f"{span(timestamp - latest)} later than allowed for a record without a broker time"
+            after = (
+                f"{span(timestamp - latest)} later than allowed for a record without a broker time"
+            )
         raise Unreadable("far_future", f'"timestamp" {iso(timestamp)} is {after}')
     return timestamp
 
 
 def _seconds(timestamp: int, source: str, earliest: int) -> Unreadable:
     """Return the error for a number below `earliest`, read as milliseconds and as seconds."""
-    as_seconds = f", and as seconds {iso(timestamp * 1000)}" if timestamp * 1000 <= LAST_TIMESTAMP else ""
+    as_seconds = (
+        f", and as seconds {iso(timestamp * 1000)}" if timestamp * 1000 <= LAST_TIMESTAMP else ""
+    )
     what = f"{source} is {timestamp}: as milliseconds that is {iso(timestamp)}{as_seconds}"
-    return Unreadable("seconds", f"{what}; send milliseconds, or set time.earliest below {iso(earliest)}")
+    return Unreadable(
+        "seconds", f"{what}; send milliseconds, or set time.earliest below {iso(earliest)}"
+    )
 
 
 def iso(timestamp: int) -> str:

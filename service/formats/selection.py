@@ -34,14 +34,20 @@ class Selection:
                 f"so it does not forecast lead {self.leads[-1]}",
                 f"choose leads from 1 to {manifest.horizon}",
             )
-        self._levels = None if self.quantiles == levels else np.array([levels.index(level) for level in self.quantiles])
+        self._levels = (
+            None
+            if self.quantiles == levels
+            else np.array([levels.index(level) for level in self.quantiles])
+        )
         self._rows = None if self.leads is None else np.array(self.leads) - 1
         self._digits = output.chosen_digits
 
     def __call__(self, one_step: Floats, multi_step: Floats | None) -> tuple[Floats, Floats | None]:
-        """Return what is written of one_step [n, targets, quantiles] and multi_step [n, horizon, targets, quantiles].
+        """Return what is written of one_step [n, targets, quantiles] and multi_step [n, horizon,
+        targets, quantiles].
 
-        Digits are counted by the whole interval, so a number does not depend on which others are written.
+        Digits are counted by the whole interval,
+        so a number does not depend on which others are written.
         """
         if multi_step is not None and self._rows is not None:
             multi_step = multi_step[:, self._rows]

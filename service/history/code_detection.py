@@ -1,7 +1,8 @@
 """Detection of codes for a missing value among the readings: -200, -9999 and the like.
 
-A code is recognised by its number and by its distance: it is further from all other readings of its stream than these
-are from each other, or it is the only negative number of a stream and occurs repeatedly. Other readings are unchanged.
+A code is recognised by its number and by its distance: it is further from all other readings of its
+stream than these are from each other, or it is the only negative number of a stream and occurs
+repeatedly. Other readings are unchanged.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import numpy as np
 
 from eddycast.service.records import Float64
 
-#: Numbers that loggers and archives write for a missing value; the last three are from NetCDF and GRIB.
+#: Numbers that loggers and archives write for a missing value;
+#: the last three are from NetCDF and GRIB.
 CODES = (
     *(-99.0, -200.0, -999.0, -9999.0, -99999.0, -999999.0, -32768.0),
     *(-99.9, -999.9, 999.9, 9999.9, -6999.0, 6999.0, -7999.0, 7999.0),
@@ -22,7 +24,8 @@ _AGAIN = 3
 
 
 def find_codes(values: Float64, kept: tuple[float, ...] = ()) -> dict[float, int]:
-    """The codes among a stream's readings [n] (NaN = missing), with their counts. Numbers in `kept` are never codes."""
+    """The codes among a stream's readings [n] (NaN = missing), with their counts.
+    Numbers in `kept` are never codes."""
     known = values[~np.isnan(values)]
     at = np.isin(known, [code for code in CODES if code not in kept])
     rest, suspects = known[~at], known[at]
@@ -35,7 +38,8 @@ def find_codes(values: Float64, kept: tuple[float, ...] = ()) -> dict[float, int
     found = {}
     for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
         away = max(low - code, code - high)
-        far = away > high - low and (low < high or away > -code / 2 > 0)  # of two levels of a switch, neither is a code
+        # of two levels of a switch, neither is a code
+        far = away > high - low and (low < high or away > -code / 2 > 0)
         if far or (code < 0 <= low and count >= _AGAIN):
             found[code] = count
     return found

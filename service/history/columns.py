@@ -1,5 +1,5 @@
-"""Detection of the time column, and of columns that are no measurement. Imports polars; use it through
-`eddycast.service.history`."""
+"""Detection of the time column, and of columns that are no measurement. Imports polars; use it
+through `eddycast.service.history`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from eddycast.service.records import Float64, Int64
 
 #: Number of cells from which the kind of a column is detected.
 _HEAD = 50
-#: Minimum number of rows for a column that rises by one per row to count as a row counter, whatever its name.
+#: Minimum number of rows for a column that rises by one per row to count as a row counter,
+#: whatever its name.
 _ROWS = 50
-#: Minimum advance of a clock in whole units, to tell it from a measurement that happens to rise by one.
+#: Minimum advance of a clock in whole units, to tell it from a measurement that happens to rise by
+#: one.
 _STEPS = 50
 #: Number of rows that are compared with calendar figures.
 _SOME = 200
@@ -34,7 +36,8 @@ _LEAST = 20_000
 
 
 def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
-    """The columns that make up the stamp: as requested, or detected by name or content. Raises DataError."""
+    """The columns that make up the stamp: as requested, or detected by name or content.
+    Raises DataError."""
     if options.time_column:
         asked = tuple(name.strip() for name in options.time_column.split(","))
         whole = (options.time_column,) if options.time_column in frame.columns else asked
@@ -53,7 +56,9 @@ def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
     for name in columns:
         if frame[name].dtype.is_temporal() or _is_date(frame[name]):
             return (name,)
-    raise DataError(f"no time column found among {', '.join(frame.columns)}", "name it with --time-column")
+    raise DataError(
+        f"no time column found among {', '.join(frame.columns)}", "name it with --time-column"
+    )
 
 
 def require(columns: list[str], name: str) -> None:
@@ -63,18 +68,20 @@ def require(columns: list[str], name: str) -> None:
 
 
 def time_cells(frame: pl.DataFrame, time: tuple[str, ...], form: str | None = None) -> pl.Series:
-    """The stamps as one column. Several columns (a date and a clock, or year, month, day, hour) are joined as text;
-    with a `form` (--time-format) they are joined by blanks, unchanged."""
+    """The stamps as one column. Several columns (a date and a clock, or year, month, day, hour) are
+    joined as text; with a `form` (--time-format) they are joined by blanks, unchanged."""
     if len(time) == 1:
         return frame[time[0]]
     if form:
         plain = [frame[name].cast(pl.String).str.strip_chars() for name in time]
         return frame.select(pl.concat_str(plain, separator=" ").alias(",".join(time))).to_series()
-    cells = [frame[name].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "") for name in time]
+    cells = [
+        frame[name].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "") for name in time
+    ]
     if len(time) == 2:
-        return (cells[0].str.replace(r"[ T]00:00(:00)?(\.0+)?$", "") + " " + _clock_text(cells[1])).rename(
-            ",".join(time)
-        )
+        return (
+            cells[0].str.replace(r"[ T]00:00(:00)?(\.0+)?$", "") + " " + _clock_text(cells[1])
+        ).rename(",".join(time))
     parts = [cell.str.zfill(2) for cell in cells]
     year = parts[0].str.replace(r"^(\d\d)$", "20$1")
     joined = year + "-" + parts[1] + "-" + parts[2] + " " + (parts[3] if len(parts) > 3 else "00")
@@ -84,22 +91,28 @@ def time_cells(frame: pl.DataFrame, time: tuple[str, ...], form: str | None = No
 
 
 def is_counter(name: str, values: Float64) -> bool:
-    """True if a column numbers the rows: it rises by one in every row, or nearly so and is named like a counter."""
+    """True if a column numbers the rows: it rises by one in every row,
+    or nearly so and is named like a counter."""
     steps = np.diff(values)
     if len(values) < 3 or not np.isfinite(steps).all():
         return False
     if (steps == 1).all():
         return len(values) >= _ROWS or words.counter_word(name)
-    return words.counter_word(name) and bool((values == np.rint(values)).all() and (steps == 1).mean() > 0.9)
+    return words.counter_word(name) and bool(
+        (values == np.rint(values)).all() and (steps == 1).mean() > 0.9
+    )
 
 
 def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
-    """True if a column repeats the time as an epoch, as spreadsheet days, or as time elapsed since some moment."""
+    """True if a column repeats the time as an epoch, as spreadsheet days,
+    or as time elapsed since some moment."""
     known = np.isfinite(values)
     if known.sum() < 2 or np.ptp(milliseconds[known]) == 0:
         return False
     held, stamps = values[known], milliseconds[known]
-    epochs = [held * unit for unit in (*_UNITS_MS[:4], _UNITS_MS[-1])] + [(held - _SPREADSHEET) * MS_PER_DAY]
+    epochs = [held * unit for unit in (*_UNITS_MS[:4], _UNITS_MS[-1])] + [
+        (held - _SPREADSHEET) * MS_PER_DAY
+    ]
     large = float(np.median(np.abs(held))) > _LEAST
     if large and any(float(np.median(np.abs(each - stamps))) <= _ZONES_MS for each in epochs):
         return True
@@ -125,18 +138,23 @@ def _is_calendar(held: Float64, stamps: Int64) -> bool:
     late, early = (np.char.replace(np.datetime_as_string(each, "s"), "T", "") for each in times)
     figures = [np.char.replace(np.char.replace(each, "-", ""), ":", "") for each in (early, late)]
     size = len(str(int(held[0])))
-    low, high = (np.array([each[:size] for each in column.tolist()], dtype=np.float64) for column in figures)
+    low, high = (
+        np.array([each[:size] for each in column.tolist()], dtype=np.float64) for column in figures
+    )
     return bool(((held >= low) & (held <= high)).mean() > 0.95)
 
 
 def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
-    """True if a column is named like a part of the time (year, month, day, weekday, hour...) and equals it."""
+    """True if a column is named like a part of the time (year, month, day, weekday, hour...)
+    and equals it."""
     part = words.part_of_time(name)
     if part is None or not len(values):
         return False
     days = milliseconds.astype("M8[ms]").astype("M8[D]")
     if part == words.WEEKDAY:  # counted from any day, starting with 0 or 1
-        return len(np.unique((values - days.astype(int)) % 7)) == 1 and bool(values.max() - values.min() < 7)
+        return len(np.unique((values - days.astype(int)) % 7)) == 1 and bool(
+            values.max() - values.min() < 7
+        )
     months = days.astype("M8[M]")
     clock = milliseconds % MS_PER_DAY
     expected = (
@@ -209,7 +227,8 @@ def _is_date(column: pl.Series) -> bool:
     head = _head(column)
     figures = len(head) > 0 and are_figures(head)
     if not len(head) or (
-        figures and not head.str.contains(r"^(19|20)\d\d[01]\d[0-3]\d([0-2]\d([0-5]\d){0,2})?$").all()
+        figures
+        and not head.str.contains(r"^(19|20)\d\d[01]\d[0-3]\d([0-2]\d([0-5]\d){0,2})?$").all()
     ):
         return False
     if not figures and head.str.contains(r"\d").mean() != 1.0:

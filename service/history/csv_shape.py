@@ -1,7 +1,8 @@
-"""Detection of a table in a text: its delimiter, its header, and the lines around the header that are no data.
+"""Detection of a table in a text: its delimiter, its header,
+and the lines around the header that are no data.
 
-Loggers write a preamble (TOA5, comments, `sep=`) above the header, and units below it. The first row of observations is
-the first one with times and numbers in the same columns as the later rows.
+Loggers write a preamble (TOA5, comments, `sep=`) above the header, and units below it. The first
+row of observations is the first one with times and numbers in the same columns as the later rows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from eddycast.service.history.forms import is_blank, looks_like_number, looks_like_time, looks_like_unit
+from eddycast.service.history.forms import (
+    is_blank,
+    looks_like_number,
+    looks_like_time,
+    looks_like_unit,
+)
 from eddycast.service.history.words import is_time_word
 
 #: Number of lines from which the table is detected.
@@ -40,7 +46,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Delimiter, column `names` (None without a header) and first line of the observations, `start`."""
+    """Delimiter, column `names` (None without a header) and first line of the observations,
+    `start`."""
 
     delimiter: str
     names: list[str] | None
@@ -62,7 +69,9 @@ def find_shape(lines: Sequence[str], delimiter: str | None) -> Shape:
     if header is None:
         return Shape(delimiter, None, rows[start].line, notes)
     if above := rows[header].line - first:
-        notes.append(f"lines above the header: {above} skipped, the header is line {rows[header].line + 1}")
+        notes.append(
+            f"lines above the header: {above} skipped, the header is line {rows[header].line + 1}"
+        )
     if below := [row for row in rows[header + 1 : start] if not row.comment and any(row.cells)]:
         units = "; ".join(delimiter.join(row.cells) for row in below)
         notes.append(f"lines of units below the header: {len(below)} skipped ({units[:80]})")
@@ -75,7 +84,11 @@ def find_shape(lines: Sequence[str], delimiter: str | None) -> Shape:
 def split_rows(lines: Sequence[str], delimiter: str, first: int = 0) -> list[Row]:
     """The lines from `first` on as rows of cells; a quoted cell may continue over several lines."""
     if delimiter == " ":
-        return [Row(_SPACES.split(line.strip()), at, at + 1) for at, line in enumerate(lines) if at >= first]
+        return [
+            Row(_SPACES.split(line.strip()), at, at + 1)
+            for at, line in enumerate(lines)
+            if at >= first
+        ]
     reader = csv.reader((line + "\n" for line in lines[first:]), delimiter=delimiter)
     rows, line = [], first
     for cells in reader:
@@ -85,8 +98,12 @@ def split_rows(lines: Sequence[str], delimiter: str, first: int = 0) -> list[Row
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The first delimiter that gives rows of equal width, header included; or a blank if that does."""
-    found = {each: _widths([row for row in split_rows(lines, each) if row.cells]) for each in (*_DELIMITERS, " ")}
+    """The first delimiter that gives rows of equal width, header included;
+    or a blank if that does."""
+    found = {
+        each: _widths([row for row in split_rows(lines, each) if row.cells])
+        for each in (*_DELIMITERS, " ")
+    }
     for delimiter in (*_DELIMITERS, " "):
         width, steady, header = found[delimiter]
         if width > 1 and steady >= _STEADY and header > 1:
@@ -96,23 +113,31 @@ def _delimiter(lines: Sequence[str]) -> str:
 
 
 def _widths(rows: list[Row]) -> tuple[int, float, int]:
-    """The most frequent width of the later rows, its share, and the maximum width of the earlier ones."""
-    later = [len(row.cells) - (row.cells[-1] == "") for row in rows[len(rows) // 2 :] if not row.comment]
+    """The most frequent width of the later rows, its share,
+    and the maximum width of the earlier ones."""
+    later = [
+        len(row.cells) - (row.cells[-1] == "") for row in rows[len(rows) // 2 :] if not row.comment
+    ]
     if not later:
         return 0, 0.0, 0
     width, count = Counter(later).most_common(1)[0]
-    head = [row for row in rows[: max(len(rows) // 2, 1)] if not any(map(looks_like_time, row.cells))]
+    head = [
+        row for row in rows[: max(len(rows) // 2, 1)] if not any(map(looks_like_time, row.cells))
+    ]
     return width, count / len(later), max((len(row.cells) for row in head), default=width)
 
 
 def _first_observation(rows: list[Row]) -> int | None:
-    """The index of the first row with times (or else numbers) in the same columns as most of the later rows."""
+    """The index of the first row with times (or else numbers) in the same columns as most of the
+    later rows."""
     later = [row for row in rows[len(rows) // 2 :] if any(not is_blank(cell) for cell in row.cells)]
     if not later:
         return None
     width = max(len(row.cells) for row in later)
     times = [at for at in range(width) if _mostly(later, at, looks_like_time)]
-    numbers = [at for at in range(width) if at not in times and _mostly(later, at, looks_like_number)]
+    numbers = [
+        at for at in range(width) if at not in times and _mostly(later, at, looks_like_number)
+    ]
     for i, row in enumerate(rows):
         if row.comment and not later[0].comment:
             continue
@@ -134,8 +159,8 @@ def _cell(row: Row, at: int) -> str:
 
 
 def _header(rows: list[Row], start: int) -> int | None:
-    """The index of the header among the rows above the first observation: the first one with a word for time, else the
-    first one if all others are units, else the last one."""
+    """The index of the header among the rows above the first observation: the first one with a word
+    for time, else the first one if all others are units, else the last one."""
     wide = max(2, sum(not is_blank(cell) for cell in rows[start].cells))
     block: list[int] = []
     for i in range(start - 1, -1, -1):
@@ -151,10 +176,18 @@ def _header(rows: list[Row], start: int) -> int | None:
     plain = [i for i in block if not rows[i].comment] or block[-1:]
     if not plain:
         return None
-    named = [i for i in plain if any(map(is_time_word, rows[i].cells)) and not any(map(looks_like_time, rows[i].cells))]
+    named = [
+        i
+        for i in plain
+        if any(map(is_time_word, rows[i].cells)) and not any(map(looks_like_time, rows[i].cells))
+    ]
     if named:
         return named[0]
-    return plain[0] if all(looks_like_unit(cell) for i in plain[1:] for cell in rows[i].cells) else plain[-1]
+    return (
+        plain[0]
+        if all(looks_like_unit(cell) for i in plain[1:] for cell in rows[i].cells)
+        else plain[-1]
+    )
 
 
 def _uncommented(names: list[str]) -> list[str]:
@@ -162,7 +195,8 @@ def _uncommented(names: list[str]) -> list[str]:
 
 
 def _by_the_first_line(rows: list[Row], delimiter: str) -> Shape:
-    """The shape of a table without observations or with words alone: its header is the first line with cells."""
+    """The shape of a table without observations or with words alone:
+    its header is the first line with cells."""
     header = next((row for row in rows if not row.comment and any(row.cells)), None)
     if header is None:
         return Shape(delimiter, [], 0)

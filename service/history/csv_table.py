@@ -45,11 +45,18 @@ def read_csv(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
     tables = _annotated(text) if annotated else [text]
     parts = [_part(path, each, options) for each in tables]
     frames = [_frame(path, part) for part in parts]
-    frame = pl.concat([frame for frame, _ in frames], how="diagonal") if len(frames) > 1 else frames[0][0]
+    frame = (
+        pl.concat([frame for frame, _ in frames], how="diagonal")
+        if len(frames) > 1
+        else frames[0][0]
+    )
     notes += [*parts[0].notes, *frames[0][1]]
     if {"table", "_time"} <= set(frame.columns) and {"_value", "result"} & set(frame.columns):
         frame = frame.drop([name for name in _INFLUX if name in frame.columns])
-        notes.append(f"InfluxDB export{', annotated' if annotated else ''}: reading {', '.join(frame.columns)}")
+        notes.append(
+            f"InfluxDB export{', annotated' if annotated else ''}: "
+            f"reading {', '.join(frame.columns)}"
+        )
     return Table(frame, path.name, parts[0].shape.delimiter), notes
 
 
@@ -58,7 +65,9 @@ def _part(path: Path, text: bytes, options: ReadOptions) -> _Part:
     shape = find_shape(lines, options.delimiter)
     if shape.names is None:
         first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-        raise DataError(f"{path}: the first line is not a header: {first[:60]}", "add a header line")
+        raise DataError(
+            f"{path}: the first line is not a header: {first[:60]}", "add a header line"
+        )
     if len(shape.names) == 1 and not any(looks_like_time(line) for line in lines):
         shape.notes.append(f"no delimiter found in {shape.names[0][:40]!r}")
     start = _offset(text, shape.start)
@@ -68,14 +77,20 @@ def _part(path: Path, text: bytes, options: ReadOptions) -> _Part:
 
 
 def _without(body: bytes, above: set[bytes], shape: Shape) -> tuple[bytes, list[str]]:
-    """The body without comments and repeated header lines, and notes; runs of blanks become tabs."""
+    """The body without comments and repeated header lines, and notes;
+    runs of blanks become tabs."""
     notes, comma = list[str](), shape.delimiter.encode()
-    comments, again = body.startswith(b"#") or b"\n#" in body, any(b"\n" + line in body for line in above)
+    comments, again = (
+        body.startswith(b"#") or b"\n#" in body,
+        any(b"\n" + line in body for line in above),
+    )
     if comments or again:
         lines = body.split(b"\n")
         width = len(shape.names or ())
         fresh = [line for line in lines if line not in above]
-        kept = [line for line in fresh if not line.startswith(b"#") or line.count(comma) + 1 == width]
+        kept = [
+            line for line in fresh if not line.startswith(b"#") or line.count(comma) + 1 == width
+        ]
         if repeated := len(lines) - len(fresh):
             notes.append(f"{many(repeated, 'repeated header line')} skipped")
         if said := len(fresh) - len(kept):
@@ -99,9 +114,13 @@ def _frame(path: Path, part: _Part) -> tuple[pl.DataFrame, list[str]]:
         said = f"{path}: cannot be read as a table: {str(error).splitlines()[0]}"
         widest, extra = _beyond(part.body, delimiter, len(names))
         if widest <= len(names) or (extra and extra != _NUMBERED):
-            raise DataError(f"{path}: {extra}" if extra else said, "check the file and --delimiter") from error
+            raise DataError(
+                f"{path}: {extra}" if extra else said, "check the file and --delimiter"
+            ) from error
     if extra == _NUMBERED:
-        return _read(part.body, delimiter, ["column 0", *names]), ["the first cell of each row is its number: skipped"]
+        return _read(part.body, delimiter, ["column 0", *names]), [
+            "the first cell of each row is its number: skipped"
+        ]
     beyond = [f"beyond {place}" for place in range(len(names), widest)]
     frame = _read(part.body, delimiter, [*names, *beyond]).drop(beyond)
     return frame, [f"rows end with extra {delimiter!r}: ignored"]
@@ -110,11 +129,14 @@ def _frame(path: Path, part: _Part) -> tuple[pl.DataFrame, list[str]]:
 def _read(body: bytes, delimiter: str, names: Sequence[str]) -> pl.DataFrame:
     schema = dict.fromkeys(names, pl.String)
     whole = io.BytesIO(_padded(body, delimiter, len(names)))
-    return pl.read_csv(whole, separator=delimiter, has_header=False, schema=schema, encoding="utf8-lossy")
+    return pl.read_csv(
+        whole, separator=delimiter, has_header=False, schema=schema, encoding="utf8-lossy"
+    )
 
 
 def _padded(body: bytes, delimiter: str, width: int) -> bytes:
-    """The body with its first row padded to `width` cells, because polars counts the columns in it."""
+    """The body with its first row padded to `width` cells,
+    because polars counts the columns in it."""
     first, end, rest = body.partition(b"\n")
     cells = next(csv.reader([first.decode(errors="replace")], delimiter=delimiter), [])
     if len(cells) >= width or first.count(b'"') % 2:
@@ -123,21 +145,26 @@ def _padded(body: bytes, delimiter: str, width: int) -> bytes:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Stripped and unique names: `column 3` in place of an empty name, `a (2)` for a repeated one."""
+    """Stripped and unique names: `column 3` in place of an empty name,
+    `a (2)` for a repeated one."""
     plain = [name.strip() or f"column {place}" for place, name in enumerate(names, 1)]
     return [
-        name if (again := plain[:at].count(name)) == 0 else f"{name} ({again + 1})" for at, name in enumerate(plain)
+        name if (again := plain[:at].count(name)) == 0 else f"{name} ({again + 1})"
+        for at, name in enumerate(plain)
     ]
 
 
 def _beyond(body: bytes, delimiter: str, width: int) -> tuple[int, str]:
-    """The width of the widest row, and a message about the first row that has more cells than the header: empty if the
-    extra cells are empty, _NUMBERED if each row begins with an extra row number."""
+    """The width of the widest row, and a message about the first row that has more cells than the
+    header: empty if the extra cells are empty, _NUMBERED if each row begins with an extra row
+    number."""
     rows = csv.reader(io.StringIO(body.decode(errors="replace")), delimiter=delimiter)
     first, numbered, widest = "", True, 0
     for row, cells in enumerate(rows, 1):
         widest = max(widest, len(cells))
-        numbered = numbered and (not cells or (len(cells) == width + 1 and cells[0].strip() == str(row)))
+        numbered = numbered and (
+            not cells or (len(cells) == width + 1 and cells[0].strip() == str(row))
+        )
         if not first and any(cell.strip() for cell in cells[width:]):
             first = f"row {row:,} has {len(cells)} cells, the header {width}"
         if first and not numbered:
@@ -146,7 +173,8 @@ def _beyond(body: bytes, delimiter: str, width: int) -> tuple[int, str]:
 
 
 def _annotated(text: bytes) -> list[bytes]:
-    """The tables of an annotated CSV of InfluxDB, each of which begins with annotations; equal headers are merged."""
+    """The tables of an annotated CSV of InfluxDB, each of which begins with annotations;
+    equal headers are merged."""
     tables: dict[bytes, list[bytes]] = {}
     rows: list[bytes] = []
     begins = False

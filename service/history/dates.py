@@ -1,4 +1,5 @@
-"""Dates in figures or with month names as ms: all orders of day, month and year that fit a column, and the choice."""
+"""Dates in figures or with month names as ms: all orders of day, month and year that fit a column,
+and the choice."""
 
 from __future__ import annotations
 
@@ -30,14 +31,19 @@ _COMPACT = (
 )
 #: Years of two digits, as in POSIX: 69 to 99 are 1969 to 1999.
 _PIVOT = 69
-_ORDERS = {"year/month/day": "abc", "day/month/year": "cba", "month/day/year": "cab", "year/day/month": "acb"}
+_ORDERS = {
+    "year/month/day": "abc",
+    "day/month/year": "cba",
+    "month/day/year": "cab",
+    "year/day/month": "acb",
+}
 _OPTIONS = {"day/month/year": "--day-first", "month/day/year": "--month-first"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A column parsed with one order of fields: `milliseconds` [rows] where `valid` [rows]. `usual` marks the order
-    that is customary for this notation."""
+    """A column parsed with one order of fields: `milliseconds` [rows] where `valid` [rows]. `usual`
+    marks the order that is customary for this notation."""
 
     form: str
     milliseconds: Int64
@@ -46,14 +52,18 @@ class Reading:
 
     @property
     def irregular(self) -> int:
-        """Number of steps between stamps that differ from the most frequent step; 0 for calendar months."""
+        """Number of steps between stamps that differ from the most frequent step;
+        0 for calendar months."""
         stamps = np.unique(self.milliseconds[self.valid])
         steps = np.diff(stamps)
         if not len(steps):
             return 0
         days = stamps.astype("M8[ms]").astype("M8[D]")
         months = days.astype("M8[M]")
-        same = len(np.unique((days - months).astype(int))) == 1 and len(np.unique(stamps % MS_PER_DAY)) == 1
+        same = (
+            len(np.unique((days - months).astype(int))) == 1
+            and len(np.unique(stamps % MS_PER_DAY)) == 1
+        )
         if same and len(np.unique(np.diff(months.astype(int)))) == 1:
             return 0
         return int(len(steps) - np.unique(steps, return_counts=True)[1].max())
@@ -79,8 +89,8 @@ def read_dates(cells: pl.Series) -> list[Reading]:
 def settle(
     name: str, cells: pl.Series, readings: list[Reading], day_first: bool | None
 ) -> tuple[Reading, tuple[str, ...]]:
-    """The reading that fits the column best, and a note if it was a choice. Raises DataError if two fit equally
-    well."""
+    """The reading that fits the column best, and a note if it was a choice.
+    Raises DataError if two fit equally well."""
     most = max(int(reading.valid.sum()) for reading in readings)
     fitting = [reading for reading in readings if int(reading.valid.sum()) == most]
     if day_first is not None:
@@ -100,15 +110,19 @@ def settle(
                 for each in (best, rival)
             )
             raise DataError(
-                f"column {name!r}, row {row + 1}: {cells[row]!r} is {one} or {other}, and both fit all rows",
-                " or ".join(_OPTIONS.get(each.form, "--time-format '%y-%m-%d'") for each in (best, rival)),
+                f"column {name!r}, row {row + 1}: {cells[row]!r} "
+                f"is {one} or {other}, and both fit all rows",
+                " or ".join(
+                    _OPTIONS.get(each.form, "--time-format '%y-%m-%d'") for each in (best, rival)
+                ),
             )
     plain = best.form == "year/month/day" and not rivals
     return best, () if plain else (f"dates are {best.form}",)
 
 
 def _orders(fields: pl.DataFrame) -> list[Reading]:
-    """Readings of the three fields of a date in every order that their lengths and month names allow."""
+    """Readings of the three fields of a date in every order that their lengths and month names
+    allow."""
     numbers = {each: _number(_unnamed(fields[each])) for each in "abc"}
     clock = _clock(fields)
     held = max(fields["c"].count(), 1)
@@ -125,14 +139,25 @@ def _orders(fields: pl.DataFrame) -> list[Reading]:
             *([] if long["c"] else ["year/month/day"]),
         ]
     dotted = bool((fields["mark"] == ".").any())
-    usual = "year/month/day" if long["a"] else "day/month/year" if dotted or (text["b"] and long["c"]) else ""
-    return [_assemble(form, [numbers[each] for each in _ORDERS[form]], clock, usual=form == usual) for form in allowed]
+    usual = (
+        "year/month/day"
+        if long["a"]
+        else "day/month/year"
+        if dotted or (text["b"] and long["c"])
+        else ""
+    )
+    return [
+        _assemble(form, [numbers[each] for each in _ORDERS[form]], clock, usual=form == usual)
+        for form in allowed
+    ]
 
 
 def _assemble(form: str, parts: list[Int64], clock: tuple[Int64, Mask], usual: bool) -> Reading:
     """Combine years, months and days (-1 = none) and ms of the day into ms since the epoch."""
     years, months, days = parts
-    years = np.where((years >= 0) & (years < 100), years + np.where(years < _PIVOT, 2000, 1900), years)
+    years = np.where(
+        (years >= 0) & (years < 100), years + np.where(years < _PIVOT, 2000, 1900), years
+    )
     first = ((years - 1970) * 12 + months - 1).astype("M8[M]")
     length = ((first + 1).astype("M8[D]") - first.astype("M8[D]")).astype(np.int64)
     milliseconds, told = clock
@@ -143,14 +168,18 @@ def _assemble(form: str, parts: list[Int64], clock: tuple[Int64, Mask], usual: b
 
 def _clock(fields: pl.DataFrame) -> tuple[Int64, Mask]:
     """ms of the day, and where they are valid. 24:00 is the end of the day."""
-    hour, minute, second = (np.maximum(_number(fields[name]), 0) for name in ("hour", "minute", "second"))
+    hour, minute, second = (
+        np.maximum(_number(fields[name]), 0) for name in ("hour", "minute", "second")
+    )
     fraction = _number(fields["fraction"].str.pad_end(9, "0"))
     if "half" in fields.columns:
         half = fields["half"].str.to_lowercase()
         known = half.is_not_null().to_numpy()
         afternoon = (half == "p").fill_null(False).to_numpy()
         hour = np.where(known, hour % 12 + 12 * afternoon, hour)
-    milliseconds = hour * 3_600_000 + minute * 60_000 + second * 1000 + np.maximum(fraction, 0) // 1_000_000
+    milliseconds = (
+        hour * 3_600_000 + minute * 60_000 + second * 1000 + np.maximum(fraction, 0) // 1_000_000
+    )
     valid = (minute < 60) & (second <= 60) & (milliseconds <= MS_PER_DAY)
     return milliseconds, valid
 
@@ -166,5 +195,10 @@ def _unnamed(texts: pl.Series) -> pl.Series:
         return texts
     names = texts.str.to_lowercase().str.replace_all(r"[.]", "")
     unique = names.drop_nulls().unique().to_list()
-    numbers = {name: str(MONTHS[name[:size]]) for name in unique for size in (9, 4, 3) if name[:size] in MONTHS}
+    numbers = {
+        name: str(MONTHS[name[:size]])
+        for name in unique
+        for size in (9, 4, 3)
+        if name[:size] in MONTHS
+    }
     return names.replace(numbers)

@@ -1,4 +1,5 @@
-"""Times written as plain numbers: calendar figures without separators, counts of days or ticks, epochs."""
+"""Times written as plain numbers: calendar figures without separators, counts of days or ticks,
+epochs."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _EPOCHS = (
     (1e17, "microseconds", 1e-3),
     (np.inf, "nanoseconds", 1e-6),
 )
-#: Counts of days: name, minimum, maximum, and the number of 1970-01-01. Read as seconds they would all fall in 1970.
+#: Counts of days: name, minimum, maximum, and the number of 1970-01-01.
+#: Read as seconds they would all fall in 1970.
 _DAYS = (
     ("days of a spreadsheet (day 25569 is 1970-01-01)", 25_569, 60_000, 25_569.0),
     ("modified Julian days", 60_000, 88_069, 40_587.0),
@@ -27,7 +29,8 @@ _DAYS = (
 )
 #: Rounding of counts of days, whose decimals are limited: (unit, tolerance) in ms.
 _WHOLE = ((60_000, 6_000), (1_000, 60))
-#: Counts of ticks: name, minimum, maximum (2000 to 2100), the number of 1970-01-01, and ticks per ms.
+#: Counts of ticks: name, minimum, maximum (2000 to 2100), the number of 1970-01-01,
+#: and ticks per ms.
 _TICKS = (
     ("ticks of .NET (100 ns since year 1)", 6.308e17, 6.624e17, 621_355_968_000_000_000, 10_000),
     ("ticks of Windows (100 ns since 1601)", 1.259e17, 1.575e17, 116_444_736_000_000_000, 10_000),
@@ -39,16 +42,20 @@ _LENGTHS = (6, 8, 10, 12, 14)
 
 
 def are_figures(cells: pl.Series) -> bool:
-    """True if the cells of a text column are numbers (epochs or calendar figures) rather than written dates."""
+    """True if the cells of a text column are numbers (epochs or calendar figures) rather than
+    written dates."""
     head = cells.drop_nulls().head(50)
     return len(head) > 0 and bool(head.str.contains(_FIGURES).all())
 
 
 def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
-    """(reading, in_utc): numbers (NaN = none) as times; `in_utc` is False for local time. Raises DataError."""
+    """(reading, in_utc): numbers (NaN = none) as times; `in_utc` is False for local time.
+    Raises DataError."""
     known = np.isfinite(values)
     if not known.any():
-        raise DataError(f"column {name!r} holds no times", "name the time column with --time-column")
+        raise DataError(
+            f"column {name!r} holds no times", "name the time column with --time-column"
+        )
     epoch = _epoch(values, known)
     if (calendar := _calendar(values, known)) is not None:
         if not epoch.irregular * 2 < calendar.irregular:
@@ -64,8 +71,8 @@ def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
 
 
 def _counted(values: Float64, known: Mask) -> tuple[Reading, bool] | None:
-    """(reading, in_utc) of days or ticks since other moments than 1970, if all numbers are in the range of one of
-    them."""
+    """(reading, in_utc) of days or ticks since other moments than 1970,
+    if all numbers are in the range of one of them."""
     read = np.zeros(len(values), np.int64)
     for form, first, last, zero in _DAYS:
         if (values[known] >= first).all() and (values[known] < last).all():
@@ -85,14 +92,15 @@ def _check_era(epoch: Reading, values: Float64, known: Mask, name: str) -> None:
         moment = np.datetime64(int(epoch.milliseconds[row]), "ms").astype("M8[s]")
         raise DataError(
             f"column {name!r}, row {row + 1}: {values[row]:.15g} would be {moment} in {epoch.form}",
-            "name the form with --time-format (for example %y%m%d%H; %s for seconds since 1970, or since the start of "
-            "a recording), or another column with --time-column",
+            "name the form with --time-format (for example %y%m%d%H; %s for seconds since 1970, "
+            "or since the start of a recording), or another column with --time-column",
         )
     if (outside := known & (np.abs(epoch.milliseconds) > LAST_TIMESTAMP)).any():
         row = int(np.argmax(outside))
         unit = epoch.form.split()[0]
         raise DataError(
-            f"column {name!r}, row {row + 1}: {values[row]:.6g} is no time of this era in {unit} since the epoch",
+            f"column {name!r}, row {row + 1}: {values[row]:.6g} "
+            f"is no time of this era in {unit} since the epoch",
             "repair or remove the row, or name the time column with --time-column",
         )
 
@@ -105,8 +113,8 @@ def _epoch(values: Float64, known: Mask) -> Reading:
 
 
 def _calendar(values: Float64, known: Mask, century: str = "") -> Reading | None:
-    """Numbers as YYYYMM, YYYYMMDD or YYYYMMDD with HH, HHMM or HHMMSS, after prefixing the `century`; None if one is
-    not."""
+    """Numbers as YYYYMM, YYYYMMDD or YYYYMMDD with HH, HHMM or HHMMSS,
+    after prefixing the `century`; None if one is not."""
     held = values[known]
     if (held != np.rint(held)).any() or held.min() < 10**5 or held.max() >= 10**14:
         return None

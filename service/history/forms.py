@@ -25,8 +25,31 @@ MISSING = (
         "m",
         "mm",
     ),
-    *("unavailable", "unknown", "undefined", "missing", "no data", "nodata", "not available", "bad", "bad input"),
-    *("i/o timeout", "pt created", "error", "err", "fault", "invalid", "offline", "n.a.", "n.v.", "k.a.", "nd", "n/d"),
+    *(
+        "unavailable",
+        "unknown",
+        "undefined",
+        "missing",
+        "no data",
+        "nodata",
+        "not available",
+        "bad",
+        "bad input",
+    ),
+    *(
+        "i/o timeout",
+        "pt created",
+        "error",
+        "err",
+        "fault",
+        "invalid",
+        "offline",
+        "n.a.",
+        "n.v.",
+        "k.a.",
+        "nd",
+        "n/d",
+    ),
 )
 _NUMBER = re.compile(r"^[-+−]?(\d[\d '  ’]*([.,][\d]+)*|[.,]\d+)([eE][-+]?\d+)?\s*%?$")
 _STAMP = re.compile(

@@ -17,8 +17,9 @@ Mask = NDArray[np.bool_]
 class History:
     """Observations by stream. The three lists are parallel: entry i belongs to `streams[i]`.
 
-    `timestamps[i]` [n] are strictly increasing, ms since the epoch, UTC. `values[i]` are [n], or [n, channels] where a
-    stream has several channels; NaN = missing. `notes` are one line each about how the file was read.
+    `timestamps[i]` [n] are strictly increasing, ms since the epoch, UTC. `values[i]` are [n], or
+    [n, channels] where a stream has several channels; NaN = missing. `notes` are one line each
+    about how the file was read.
     """
 
     streams: list[str]
@@ -26,7 +27,8 @@ class History:
     values: list[Float64]
     notes: list[str]
     channels: tuple[str, ...] = ()  # empty = one value per reading
-    codes: Codes = ()  # by channel: numbers that stood for missing values and are a reading in no stream
+    # by channel: numbers that stood for missing values and are a reading in no stream
+    codes: Codes = ()
 
     def __len__(self) -> int:
         """Number of readings in all streams, missing ones included."""
@@ -43,7 +45,8 @@ class History:
         return max(int(stamps[-1]) for stamps in self.timestamps if len(stamps))
 
     def between(self, start_ms: int | None = None, end_ms: int | None = None) -> History:
-        """The readings with `start_ms <= stamp < end_ms`; streams without any are dropped. Arrays are views."""
+        """The readings with `start_ms <= stamp < end_ms`; streams without any are dropped.
+        Arrays are views."""
         low = np.iinfo(np.int64).min if start_ms is None else start_ms
         high = np.iinfo(np.int64).max if end_ms is None else end_ms
         cuts = [slice(*np.searchsorted(stamps, [low, high])) for stamps in self.timestamps]
@@ -63,12 +66,14 @@ def is_missing(values: Float64) -> Mask:
     return np.asarray(np.isnan(values).all(axis=tuple(range(1, values.ndim))))
 
 
-def stream_history(name: str, timestamps: Int64, values: Float64, last: bool = False) -> tuple[History, int, int]:
-    """(history, number of rows out of order, number of duplicates dropped) of one stream, from rows in any order;
-    values are [n] or [n, channels].
+def stream_history(
+    name: str, timestamps: Int64, values: Float64, last: bool = False
+) -> tuple[History, int, int]:
+    """(history, number of rows out of order, number of duplicates dropped) of one stream, from rows
+    in any order; values are [n] or [n, channels].
 
-    Among rows with the same stamp the first one that is not missing is kept, as in the service, or the last such one
-    with `last`.
+    Among rows with the same stamp the first one that is not missing is kept, as in the service,
+    or the last such one with `last`.
     """
     unsorted = int(np.count_nonzero(np.diff(timestamps) < 0))
     place = np.arange(len(timestamps))

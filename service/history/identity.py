@@ -1,7 +1,9 @@
-"""Detection of the columns that identify the streams of a long table: those that make the stamps unique.
+"""Detection of the columns that identify the streams of a long table:
+those that make the stamps unique.
 
-A repeated stamp with another value belongs to another stream. The streams are identified by the smallest set of columns
-(a device, or a device and a metric) within which at most one reading in a hundred has a repeated stamp.
+A repeated stamp with another value belongs to another stream. The streams are identified by the
+smallest set of columns (a device, or a device and a metric) within which at most one reading in a
+hundred has a repeated stamp.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ _TIME = "\0time"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A column that may identify streams. `rank` comes from its name (`words.stream_rank`; 0 is best)."""
+    """A column that may identify streams. `rank` comes from its name (`words.stream_rank`; 0 is
+    best)."""
 
     name: str
     rank: int
@@ -49,29 +52,41 @@ class Candidate:
 class Identity:
     """The rows of a table by stamp, and the search for columns that make the stamps unique."""
 
-    def __init__(self, frame: pl.DataFrame, milliseconds: Int64, columns: dict[str, Numbers]) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, milliseconds: Int64, columns: dict[str, Numbers]
+    ) -> None:
         self._frame = frame.with_columns(pl.Series(_TIME, milliseconds))
         self._times = milliseconds
         self._columns = columns
-        self.candidates = [found for place, name in enumerate(frame.columns) if (found := self._candidate(name, place))]
+        self.candidates = [
+            found
+            for place, name in enumerate(frame.columns)
+            if (found := self._candidate(name, place))
+        ]
 
     def lost(self, ids: Sequence[str], values: Sequence[str]) -> float:
-        """The share of readings whose stamp occurs before with another value in the same stream, as identified by
-        `ids`. A single such reading is ignored."""
+        """The share of readings whose stamp occurs before with another value in the same stream, as
+        identified by `ids`. A single such reading is ignored."""
         gone = held = 0
         for name in [name for name in values if name not in ids][:_VALUES]:
             reading = pl.Series("\0value", self._columns[name].values)
-            rows = self._frame.select(_TIME, *(each for each in ids)).with_columns(reading).filter(reading.is_not_nan())
+            rows = (
+                self._frame.select(_TIME, *(each for each in ids))
+                .with_columns(reading)
+                .filter(reading.is_not_nan())
+            )
             held += len(rows)
             gone += rows.n_unique() - rows.drop("\0value").n_unique()
         return gone / held if gone > 1 else 0.0
 
     def find(self, values: Sequence[str], base: tuple[str, ...] = ()) -> tuple[str, ...] | None:
-        """The columns that make stamps unique, `base` included; empty if none is needed, None if there are none. Raises
-        DataError if two sets do so in different ways."""
+        """The columns that make stamps unique, `base` included; empty if none is needed, None if
+        there are none. Raises DataError if two sets do so in different ways."""
         if self.lost(base, values) <= LOST:
             return base or self._beside(values)
-        others = sorted((each for each in self.candidates if each.name not in base), key=lambda each: each.order)
+        others = sorted(
+            (each for each in self.candidates if each.name not in base), key=lambda each: each.order
+        )
 
         def suffices(columns: tuple[Candidate, ...]) -> bool:
             return self.lost((*base, *(column.name for column in columns)), values) <= LOST
@@ -100,12 +115,16 @@ class Identity:
         return Candidate(name, rank, not numeric, distinct, place)
 
     def _is_measured(self, known: Float64, distinct: int) -> bool:
-        """True if whole numbers are readings or times of day: each occurs at few stamps, or they number the parts of
-        days whose stamps have no time of day."""
+        """True if whole numbers are readings or times of day: each occurs at few stamps, or they
+        number the parts of days whose stamps have no time of day."""
         stamps = np.unique(self._times)
         if len(known) < PRESENT * len(stamps) * distinct and len(stamps) < len(self._times):
             return True
-        days = not (stamps % MS_PER_DAY).any() and known.min() in (0, 1) and known.max() - known.min() + 1 == distinct
+        days = (
+            not (stamps % MS_PER_DAY).any()
+            and known.min() in (0, 1)
+            and known.max() - known.min() + 1 == distinct
+        )
         return bool(days and any(abs(distinct - parts) * 24 <= parts for parts in (24, 48, 96)))
 
     @staticmethod
@@ -115,8 +134,8 @@ class Identity:
         return cells.dtype == pl.Boolean or bool(held.is_in(known).all())
 
     def _best(self, sets: list[tuple[Candidate, ...]]) -> tuple[str, ...]:
-        """The set with the best rank; among sets that give the same streams, the one with most text. Raises DataError
-        for two sets of equal rank that give different streams."""
+        """The set with the best rank; among sets that give the same streams, the one with most
+        text. Raises DataError for two sets of equal rank that give different streams."""
         ranked = sorted(sets, key=lambda each: (_rank(each), *(column.order for column in each)))
         best = ranked[0]
         streams = self._count(best)
@@ -126,12 +145,16 @@ class Identity:
             if together == streams == self._count(rival):
                 same.append(rival)
             elif together > max(streams, self._count(rival)) and _rank(rival) == _rank(best):
-                one, other = (", ".join(repr(column.name) for column in each) for each in (best, rival))
+                one, other = (
+                    ", ".join(repr(column.name) for column in each) for each in (best, rival)
+                )
                 options = " or ".join(
-                    f"--stream-column {','.join(column.name for column in each)}" for each in (best, rival)
+                    f"--stream-column {','.join(column.name for column in each)}"
+                    for each in (best, rival)
                 )
                 raise DataError(
-                    f"stamps repeat with other values; {one} and {other} both separate the rows", f"use {options}"
+                    f"stamps repeat with other values; {one} and {other} both separate the rows",
+                    f"use {options}",
                 )
         readable = max(same, key=lambda each: sum(column.text for column in each))
         return tuple(column.name for column in readable)
@@ -140,10 +163,12 @@ class Identity:
         return self._frame.select(column.name for column in ids).n_unique()
 
     def _beside(self, values: Sequence[str]) -> tuple[str, ...]:
-        """A column that identifies streams although no stamp repeats: it is named like a sensor, or its streams are
-        regular or smooth one by one but not together."""
+        """A column that identifies streams although no stamp repeats: it is named like a sensor, or
+        its streams are regular or smooth one by one but not together."""
         for each in sorted(self.candidates, key=lambda candidate: candidate.order):
-            if (each.rank == 0 and (each.text or each.name.lower().endswith("id"))) or self._interleaved(each, values):
+            if (
+                each.rank == 0 and (each.text or each.name.lower().endswith("id"))
+            ) or self._interleaved(each, values):
                 return (each.name,)
         return ()
 
@@ -160,7 +185,9 @@ class Identity:
             return candidate.rank < 2 and changes.mean() > 0.8 and alone > 0.9
         if alone > together + 0.3:
             return True
-        ratios = [_jumps(self._columns[name].values, within, same, order) for name in values[:_VALUES]]
+        ratios = [
+            _jumps(self._columns[name].values, within, same, order) for name in values[:_VALUES]
+        ]
         known = [ratio for ratio in ratios if np.isfinite(ratio)]
         return bool(known) and min(known) < 0.5 and max(known) < 1.1
 
@@ -174,8 +201,11 @@ def _regularity(steps: NDArray[Any]) -> float:
     return float(np.unique(steps, return_counts=True)[1].max() / len(steps)) if len(steps) else 0.0
 
 
-def _jumps(values: Float64, within: Int64, same: np.ndarray[tuple[int], np.dtype[np.bool_]], order: Int64) -> float:
-    """Mean absolute change between rows inside streams, relative to that between all rows; NaN if undefined."""
+def _jumps(
+    values: Float64, within: Int64, same: np.ndarray[tuple[int], np.dtype[np.bool_]], order: Int64
+) -> float:
+    """Mean absolute change between rows inside streams, relative to that between all rows;
+    NaN if undefined."""
     inside, between = np.abs(np.diff(values[within]))[same], np.abs(np.diff(values[order]))
     if np.isnan(inside).all() or np.isnan(between).all() or not np.nanmean(between):
         return float("nan")

@@ -1,4 +1,5 @@
-"""JSON as a table: one object per line (records of the input topic, output of `replay`), or one array of objects.
+"""JSON as a table: one object per line (records of the input topic, output of `replay`),
+or one array of objects.
 
 Imports polars; use it through `eddycast.service.history`.
 """
@@ -16,7 +17,8 @@ from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.remarks import Table
 from eddycast.service.history.text import read_text
 
-#: Column of the key that a console consumer prints before the record, and kcat's field around the record.
+#: Column of the key that a console consumer prints before the record,
+#: and kcat's field around the record.
 KEY, _ENVELOPE = "key", "payload"
 #: Fields of a forecast, in addition to those of its reading.
 _FORECAST = {"one_step", "multi_step", "surprise", "warm"}
@@ -25,11 +27,16 @@ _FORECAST = {"one_step", "multi_step", "surprise", "warm"}
 def looks_like_json(text: bytes) -> bool:
     """True if a text begins like JSON, or with a key, a tab and an object."""
     first = text.lstrip()[:4096].partition(b"\n")[0].rstrip()
-    return first.startswith((b"{", b"[{")) or (b"\t{" in first and first.endswith(b"}")) or first == b"["
+    return (
+        first.startswith((b"{", b"[{"))
+        or (b"\t{" in first and first.endswith(b"}"))
+        or first == b"["
+    )
 
 
 def read_json(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
-    """Read the table of a file, one row per object; nested fields are named `outer.inner`. Raises DataError."""
+    """Read the table of a file, one row per object; nested fields are named `outer.inner`.
+    Raises DataError."""
     text, notes = read_text(path, options.encoding)
     rows = [_flat(record, options) for record in _records(path, text)]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -38,10 +45,15 @@ def read_json(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
 
 
 def without_forecasts(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
-    """The readings alone, for output of `replay` or records of the output topic; other tables are unchanged."""
+    """The readings alone, for output of `replay` or records of the output topic;
+    other tables are unchanged."""
     if not _FORECAST & set(frame.columns) or "timestamp" not in frame.columns:
         return frame
-    kept = [name for name in frame.columns if name in ("stream", "timestamp") or name.split(".")[0] == "value"]
+    kept = [
+        name
+        for name in frame.columns
+        if name in ("stream", "timestamp") or name.split(".")[0] == "value"
+    ]
     notes.append("file of forecasts: reading the observations in it")
     return frame.select(kept).rename({name: name.removeprefix("value.") for name in kept})
 
@@ -52,7 +64,8 @@ def _records(path: Path, text: bytes) -> list[Any]:
             return list(orjson.loads(text))
         except orjson.JSONDecodeError as error:
             raise DataError(
-                f"{path}: invalid JSON: {error}", "write one object per line, or an array of objects"
+                f"{path}: invalid JSON: {error}",
+                "write one object per line, or an array of objects",
             ) from error
     records = []
     for number, line in enumerate(text.split(b"\n"), 1):
@@ -62,23 +75,34 @@ def _records(path: Path, text: bytes) -> list[Any]:
         try:
             record = orjson.loads(b"{" + value if tab and not key.startswith(b"{") else line)
         except orjson.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: invalid JSON: {error}", "write one object per line") from error
+            raise DataError(
+                f"{path}, line {number}: invalid JSON: {error}", "write one object per line"
+            ) from error
         if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number}: {record!r:.40} is not an object", "write one object per line")
-        records.append({KEY: key.decode(errors="replace"), **record} if tab and not key.startswith(b"{") else record)
+            raise DataError(
+                f"{path}, line {number}: {record!r:.40} is not an object",
+                "write one object per line",
+            )
+        records.append(
+            {KEY: key.decode(errors="replace"), **record}
+            if tab and not key.startswith(b"{")
+            else record
+        )
     return records
 
 
 def _flat(record: dict[str, Any], options: ReadOptions, prefix: str = "") -> dict[str, Any]:
-    """The fields of a record by name, nested ones as `outer.inner`; a list of numbers by channel if its length matches
-    --channels, else by index."""
+    """The fields of a record by name, nested ones as `outer.inner`; a list of numbers by channel if
+    its length matches --channels, else by index."""
     if isinstance(inner := record.get(_ENVELOPE), str) and inner.startswith("{"):
         record = {KEY: record.get(KEY), **orjson.loads(inner)}
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, dict):
             flat |= _flat(value, options, f"{prefix}{name}.")
-        elif isinstance(value, list) and all(isinstance(each, int | float | None) for each in value):
+        elif isinstance(value, list) and all(
+            isinstance(each, int | float | None) for each in value
+        ):
             known = len(options.channels) == len(value) and name == "value"
             places = options.channels if known else range(len(value))
             flat |= {
@@ -93,5 +117,7 @@ def _flat(record: dict[str, Any], options: ReadOptions, prefix: str = "") -> dic
 def _column(values: list[Any]) -> pl.Series:
     """A column of numbers, or of text if any value is text."""
     if any(isinstance(value, str | bool) for value in values):
-        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+        return pl.Series(
+            [None if value is None else str(value) for value in values], dtype=pl.String
+        )
     return pl.Series(values, dtype=pl.Float64, strict=False)

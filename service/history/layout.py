@@ -1,5 +1,5 @@
-"""Detection of a table's layout: columns that identify streams, columns of values, and the rest. Imports polars;
-use it through `eddycast.service.history`."""
+"""Detection of a table's layout: columns that identify streams, columns of values, and the rest.
+Imports polars; use it through `eddycast.service.history`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,30 @@ from eddycast.service.history.numbers import Numbers
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.records import Int64
 
-#: Names of a column that identifies the streams of a table with one column of values, even if no stamp repeats.
-_STREAM = ("stream", "series", "sensor", "device", "meter", "station", "item", "unique", "tag", "key", "id", "name")
+#: Names of a column that identifies the streams of a table with one column of values,
+#: even if no stamp repeats.
+_STREAM = (
+    "stream",
+    "series",
+    "sensor",
+    "device",
+    "meter",
+    "station",
+    "item",
+    "unique",
+    "tag",
+    "key",
+    "id",
+    "name",
+)
 #: Tables with fewer rows may have a different stream in every row.
 _FEW = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`ids`: columns that together identify a stream (none for a wide table). `values`: columns of numbers, each a
-    stream or a channel. `left_out`: the other columns, by reason."""
+    """`ids`: columns that together identify a stream (none for a wide table). `values`: columns of
+    numbers, each a stream or a channel. `left_out`: the other columns, by reason."""
 
     ids: tuple[str, ...]
     values: tuple[str, ...]
@@ -33,23 +47,32 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def find_layout(frame: pl.DataFrame, milliseconds: Int64, numbers: dict[str, Numbers], options: ReadOptions) -> Layout:
-    """Detect a wide or long layout from the uniqueness of stamps; columns in `options` take precedence. Raises
-    DataError."""
+def find_layout(
+    frame: pl.DataFrame, milliseconds: Int64, numbers: dict[str, Numbers], options: ReadOptions
+) -> Layout:
+    """Detect a wide or long layout from the uniqueness of stamps;
+    columns in `options` take precedence. Raises DataError."""
     told = _several(options.stream_column, frame.columns)
     asked = tuple(options.channels) or _asked_columns(frame.columns, options)
     for name in filter(None, (*told, *asked, options.value_column)):
         require(frame.columns, name)
-    unfit = {name: reason for name in frame.columns if (reason := _unfit(name, numbers[name], milliseconds))}
+    unfit = {
+        name: reason
+        for name in frame.columns
+        if (reason := _unfit(name, numbers[name], milliseconds))
+    }
     fit = [name for name in frame.columns if name not in unfit and name not in told]
     value = options.value_column or words.value_column(fit)
-    judged = asked or ((value,) if value else tuple(name for name in fit if not _is_name_of_place(name)))
+    judged = asked or (
+        (value,) if value else tuple(name for name in fit if not _is_name_of_place(name))
+    )
     ids = told or _find_ids(frame, milliseconds, numbers, judged, value, options)
     _check_unique(Identity(frame, milliseconds, numbers), ids, judged, options)
     if options.value_column and not ids:
         others = [name for name in frame.columns if name != value]
         raise DataError(
-            f"long table: none of {', '.join(others)} identifies the streams", "name it with --stream-column"
+            f"long table: none of {', '.join(others)} identifies the streams",
+            "name it with --stream-column",
         )
     if asked or options.value_column:
         return Layout(ids, asked or (options.value_column or "",))
@@ -64,7 +87,8 @@ def _several(names: str | None, columns: list[str]) -> tuple[str, ...]:
 
 
 def _asked_columns(columns: list[str], options: ReadOptions) -> tuple[str, ...]:
-    """The names in --columns if one of them is a column; otherwise they are streams of a long table."""
+    """The names in --columns if one of them is a column;
+    otherwise they are streams of a long table."""
     asked = tuple(options.columns or ())
     found = tuple(name for name in asked if name in columns)
     return asked if found else ()
@@ -101,7 +125,9 @@ def _find_ids(
     if found:
         return found
     guess = _guess(frame, numbers)
-    if guess is None or not (value or len(frame.columns) - len(options.channels) == 2 or options.channels):
+    if guess is None or not (
+        value or len(frame.columns) - len(options.channels) == 2 or options.channels
+    ):
         return found or ()
     if found is not None:
         return (guess,)
@@ -110,23 +136,32 @@ def _find_ids(
 
 def _guess(frame: pl.DataFrame, numbers: dict[str, Numbers]) -> str | None:
     """The column with a name for streams that is not a row counter."""
-    name = words.named(frame.columns, tuple(spelling for word in _STREAM for spelling in (word, word + "id")))
+    name = words.named(
+        frame.columns, tuple(spelling for word in _STREAM for spelling in (word, word + "id"))
+    )
     if name is None or is_counter(name, numbers[name].values):
         return None
     return name if len(frame) < _FEW or frame[name].n_unique() * 2 <= len(frame) else None
 
 
-def _check_unique(identity: Identity, ids: tuple[str, ...], values: Sequence[str], options: ReadOptions) -> None:
-    """Raises DataError if more than one reading in a hundred would be dropped because its stamp is repeated."""
+def _check_unique(
+    identity: Identity, ids: tuple[str, ...], values: Sequence[str], options: ReadOptions
+) -> None:
+    """Raises DataError if more than one reading in a hundred would be dropped because its stamp is
+    repeated."""
     lost = identity.lost(ids, values)
     if lost <= LOST or options.duplicates:
         return
     told = f"under {', '.join(map(repr, ids))} " if ids else ""
     more = identity.find(values, ids) if ids else None
-    streams = f"--stream-column {','.join(more)}" if more else "--stream-column, if a column tells them apart"
+    streams = (
+        f"--stream-column {','.join(more)}"
+        if more
+        else "--stream-column, if a column tells them apart"
+    )
     raise DataError(
-        f"{told}{lost:.0%} of the readings repeat a stamp with another value: they belong to several streams, or were "
-        "sent again",
+        f"{told}{lost:.0%} of the readings repeat a stamp with another value: they belong to "
+        "several streams, or were sent again",
         f"use {streams}, or --duplicates first (or last) to keep one reading per stamp",
     )
 
@@ -140,7 +175,8 @@ def _guessed(
     unfit: dict[str, str],
     guessed: bool,
 ) -> Layout:
-    """The layout without requested columns: the column named like a value in a long table, else all measurements."""
+    """The layout without requested columns: the column named like a value in a long table,
+    else all measurements."""
     left_out: dict[str, list[str]] = {}
     for name, reason in unfit.items():
         if name not in ids:
@@ -156,12 +192,27 @@ def _guessed(
         left_out[f"not the value, which is {value!r}"] = [name for name in values if name != value]
         values = [value] if value else values
     if not values:
-        beside = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left_out.items()) or "no other column"
+        beside = (
+            "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left_out.items())
+            or "no other column"
+        )
         if value := words.named(list(unfit), ("value", "y", "reading")) if ids else None:
-            raise DataError(f"column {value!r} cannot be the value: {unfit[value]}", "name it with --value-column")
-        raise DataError(f"no column of numbers apart from the time ({beside})", "check --delimiter and --decimal")
-    notes = [f"streams are identified by {', '.join(ids)} (override: --stream-column)"] if ids and guessed else []
-    notes += [f"columns left out ({reason}): {', '.join(names)}" for reason, names in left_out.items()]
+            raise DataError(
+                f"column {value!r} cannot be the value: {unfit[value]}",
+                "name it with --value-column",
+            )
+        raise DataError(
+            f"no column of numbers apart from the time ({beside})",
+            "check --delimiter and --decimal",
+        )
+    notes = (
+        [f"streams are identified by {', '.join(ids)} (override: --stream-column)"]
+        if ids and guessed
+        else []
+    )
+    notes += [
+        f"columns left out ({reason}): {', '.join(names)}" for reason, names in left_out.items()
+    ]
     return Layout(ids, tuple(values), left_out, notes)
 
 
@@ -170,5 +221,9 @@ def _is_still(frame: pl.DataFrame, name: str, column: Numbers, ids: tuple[str, .
     named = _is_name_of_place(name) or (words.stream_rank(name) < 2 and name.lower().endswith("id"))
     if not named or len(column.values) < 3:
         return False
-    rows = frame.select(*ids, pl.Series("\0value", column.values)).drop_nulls().filter(pl.col("\0value").is_not_nan())
+    rows = (
+        frame.select(*ids, pl.Series("\0value", column.values))
+        .drop_nulls()
+        .filter(pl.col("\0value").is_not_nan())
+    )
     return bool(rows.n_unique() == (rows.select(ids).n_unique() if ids else 1))

@@ -1,5 +1,5 @@
-"""Cells of a table as numbers; the decimal mark is detected column by column. Imports polars; use it through
-`eddycast.service.history`."""
+"""Cells of a table as numbers; the decimal mark is detected column by column. Imports polars; use
+it through `eddycast.service.history`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from eddycast.service.records import LARGEST, Float64
 
 _SIGN, _POWER = r"^[-+]?", r"([eE][-+]?\d+)?$"
 _GROUPS = {",": r"\d{1,3}(,\d{3})+(\.\d+)?", ".": r"\d{1,3}(\.\d{3})+(,\d+)?"}
-#: Cells that are valid with one decimal mark only: without exactly three figures after it, or with a group before it.
+#: Cells that are valid with one decimal mark only:
+#: without exactly three figures after it, or with a group before it.
 _PROOF = {
     ".": _SIGN + r"(\d*\.(\d{1,2}|\d{4,})|0+\.\d+|\d{4,}\.\d+|\d*\.\d+[eE][-+]?\d+"
     r"|\d{1,3}(,\d{3})+\.\d+|\d{1,3}(,\d{3}){2,})" + _POWER,
@@ -29,15 +30,16 @@ _PADDED = r"^[-+]?0\d+,"
 _SPACED = r"(\d)[ \u00a0\u2009\u202f'’](\d{3})"
 _UNIT = r"^([-+]?[\d.,]*\d(?:[eE][-+]?\d+)?)\s*([^\d\s.,+\-][^\d]{0,9})$"
 _DELIMITERS_OF_COMMAS = (";",)
-#: Maximum share of cells without the unit of the others; in a column of `1.2k` and `950` it is a factor.
+#: Maximum share of cells without the unit of the others;
+#: in a column of `1.2k` and `950` it is a factor.
 _BARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A column as numbers: `values` [rows], NaN for missing cells (`missing` is their number) and where `unparsable`
-    [rows] is set. `figures` [rows] marks unparsable cells that contain figures, which may be readings in an unknown
-    format. `unit` is the text after the numbers."""
+    """A column as numbers: `values` [rows], NaN for missing cells (`missing` is their number) and
+    where `unparsable` [rows] is set. `figures` [rows] marks unparsable cells that contain figures,
+    which may be readings in an unknown format. `unit` is the text after the numbers."""
 
     values: Float64
     missing: int
@@ -53,7 +55,9 @@ class Numbers:
     def only(self, rows: Mask) -> Numbers:
         """The column restricted to some rows."""
         missing = int((np.isnan(self.values) & ~self.unparsable)[rows].sum())
-        return Numbers(self.values[rows], missing, self.unparsable[rows], self.figures[rows], self.unit)
+        return Numbers(
+            self.values[rows], missing, self.unparsable[rows], self.figures[rows], self.unit
+        )
 
     @property
     def is_numeric(self) -> bool:
@@ -62,7 +66,8 @@ class Numbers:
 
 
 def numbers(column: pl.Series, decimal: str = ".", missing: Iterable[str] = ()) -> Numbers:
-    """Read a column as numbers; those beyond LARGEST are unparsable. Never raises: the caller checks the counts."""
+    """Read a column as numbers; those beyond LARGEST are unparsable. Never raises:
+    the caller checks the counts."""
     unit = ""
     if column.dtype == pl.String:
         cells = blank_missing(column, missing)
@@ -72,7 +77,12 @@ def numbers(column: pl.Series, decimal: str = ".", missing: Iterable[str] = ()) 
         values = cells
     else:
         words = column.is_not_null().to_numpy()
-        return Numbers(np.full(len(column), np.nan), column.null_count(), words, np.zeros(len(column), dtype=bool))
+        return Numbers(
+            np.full(len(column), np.nan),
+            column.null_count(),
+            words,
+            np.zeros(len(column), dtype=bool),
+        )
     array = values.fill_null(float("nan")).to_numpy().astype(np.float64)
     for code in codes(missing, decimal):
         array = np.where(array == code, np.nan, array)
@@ -101,17 +111,31 @@ def codes(spellings: Iterable[str], decimal: str = ".") -> list[float]:
     return found
 
 
-def decimal_marks(frame: pl.DataFrame, delimiter: str, told: str | None, dotted_dates: bool) -> dict[str, str]:
-    """The decimal mark of each text column: as proven by its cells, else `told`, else as suggested by the other columns
-    and the delimiter. Raises DataError for a column that is ambiguous."""
+def decimal_marks(
+    frame: pl.DataFrame, delimiter: str, told: str | None, dotted_dates: bool
+) -> dict[str, str]:
+    """The decimal mark of each text column: as proven by its cells, else `told`, else as suggested
+    by the other columns and the delimiter. Raises DataError for a column that is ambiguous."""
     texts = [name for name in frame.columns if frame[name].dtype == pl.String]
-    cells = {name: _plain(blank_missing(frame[name])).drop_nulls().str.replace(_UNIT, "$1") for name in texts}
+    cells = {
+        name: _plain(blank_missing(frame[name])).drop_nulls().str.replace(_UNIT, "$1")
+        for name in texts
+    }
     if delimiter == ",":  # a quoted "+0120,1" is a reading with a flag
-        cells = {name: column.filter(~column.str.contains(_PADDED)) for name, column in cells.items()}
+        cells = {
+            name: column.filter(~column.str.contains(_PADDED)) for name, column in cells.items()
+        }
     proofs = {name: {mark: _count(cells[name], _PROOF[mark]) for mark in ".,"} for name in texts}
-    elsewhere = {mark: [name for name in texts if proofs[name][mark] > proofs[name][_other(mark)]] for mark in ".,"}
+    elsewhere = {
+        mark: [name for name in texts if proofs[name][mark] > proofs[name][_other(mark)]]
+        for mark in ".,"
+    }
     if delimiter == ",":  # points in a comma-separated file are decimal marks
-        elsewhere["."] += [name for name in texts if not any(proofs[name].values()) and _count(cells[name], _OPEN["."])]
+        elsewhere["."] += [
+            name
+            for name in texts
+            if not any(proofs[name].values()) and _count(cells[name], _OPEN["."])
+        ]
     marks = {}
     for name in texts:
         proof = proofs[name]
@@ -139,8 +163,8 @@ def decimal_marks(frame: pl.DataFrame, delimiter: str, told: str | None, dotted_
 def _likely(
     seen: str, grouped: bool, elsewhere: dict[str, list[str]], delimiter: str, dotted_dates: bool
 ) -> str | None:
-    """The decimal mark of a column whose cells all have exactly three figures after the mark `seen`; None if
-    ambiguous."""
+    """The decimal mark of a column whose cells all have exactly three figures after the mark
+    `seen`; None if ambiguous."""
     other = _other(seen)
     if grouped:  # 998 next to 1,002: the mark separates groups
         return other
@@ -169,10 +193,13 @@ def _read(cells: pl.Series, decimal: str) -> tuple[pl.Series, str]:
 
 
 def _cast(plain: pl.Series, decimal: str) -> pl.Series:
-    """Text as numbers with the marks between groups removed; a mark elsewhere makes a cell invalid."""
+    """Text as numbers with the marks between groups removed;
+    a mark elsewhere makes a cell invalid."""
     group = _other(decimal)
     whole = plain.str.contains(_SIGN + _GROUPS[group] + _POWER)
-    ungrouped = plain.zip_with(~whole.fill_null(False), plain.str.replace_all(group, "", literal=True))
+    ungrouped = plain.zip_with(
+        ~whole.fill_null(False), plain.str.replace_all(group, "", literal=True)
+    )
     if decimal == ",":
         with_points = ungrouped.str.contains(".", literal=True).fill_null(False)
         ungrouped = ungrouped.set(with_points, None).str.replace(",", ".", literal=True)
@@ -180,7 +207,8 @@ def _cast(plain: pl.Series, decimal: str) -> pl.Series:
 
 
 def _plain(cells: pl.Series) -> pl.Series:
-    """Text without blanks or apostrophes between groups and percent signs, and with minus signs normalised."""
+    """Text without blanks or apostrophes between groups and percent signs,
+    and with minus signs normalised."""
     plain = cells.str.replace_all("−", "-", literal=True).str.replace(r"\s*%$", "")
     plain = plain.str.replace(r"^\(([\d.,]+)\)$", "-$1").str.replace(r"^([\d.,]+)-$", "-$1")
     for _ in range(2):  # for adjacent groups

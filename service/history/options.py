@@ -14,49 +14,64 @@ DUPLICATES = ("first", "last")
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """Options of the reader and, field by field, of every command that reads DATA. Raises DataError for a
-    contradiction.
+    """Options of the reader and, field by field, of every command that reads DATA.
+    Raises DataError for a contradiction.
 
-    `codes`, which no command line sets, lists for each channel the numbers that stand for a missing value in place of
-    those that would be found (`eddycast.service.history.code_detection`).
+    `codes`, which no command line sets, lists for each channel the numbers that stand for a missing
+    value in place of those that would be found (`eddycast.service.history.code_detection`).
     """
 
-    time_column: Annotated[str | None, Option("Read time stamps from this column; several: year,month,day,hour.")] = (
-        None
-    )
+    time_column: Annotated[
+        str | None, Option("Read time stamps from this column; several: year,month,day,hour.")
+    ] = None
     stream_column: Annotated[
-        str | None, Option("Read stream names from this column (long files); several: device,metric.")
+        str | None,
+        Option("Read stream names from this column (long files); several: device,metric."),
     ] = None
     value_column: Annotated[str | None, Option("Read values from this column (long files).")] = None
     columns: Annotated[
-        tuple[str, ...], Option("Read only these columns or (long files) streams; separate them by commas.")
+        tuple[str, ...],
+        Option("Read only these columns or (long files) streams; separate them by commas."),
     ] = ()
     channels: Annotated[
-        tuple[str, ...], Option("Combine these columns into one value with several channels; separate them by commas.")
+        tuple[str, ...],
+        Option(
+            "Combine these columns into one value with several channels; separate them by commas."
+        ),
     ] = ()
     stream: Annotated[
-        str | None, Option("Name the stream of a wide file with --channels.", shown_default="the file's name")
+        str | None,
+        Option("Name the stream of a wide file with --channels.", shown_default="the file's name"),
     ] = None
     timezone: Annotated[str, Option("Time zone of stamps that name none.")] = "UTC"
-    delimiter: Annotated[str | None, Option("Delimiter of CSV cells.", shown_default="detected")] = None
+    delimiter: Annotated[
+        str | None, Option("Delimiter of CSV cells.", shown_default="detected")
+    ] = None
     decimal: Annotated[str | None, Option("Decimal mark.", shown_default="detected")] = None
     missing: Annotated[
-        tuple[str, ...], Option("Treat these as missing values too; separate them by commas: -200,n/a.")
+        tuple[str, ...],
+        Option("Treat these as missing values too; separate them by commas: -200,n/a."),
     ] = ()
     not_missing: Annotated[
-        tuple[str, ...], Option("Keep these numbers although they look like codes for a missing value: -200.")
+        tuple[str, ...],
+        Option("Keep these numbers although they look like codes for a missing value: -200."),
     ] = ()
     time_format: Annotated[
-        str | None, Option("Format of stamps, as for strptime: '%d.%m.%y %H:%M'.", shown_default="detected")
+        str | None,
+        Option("Format of stamps, as for strptime: '%d.%m.%y %H:%M'.", shown_default="detected"),
     ] = None
     day_first: Annotated[
         bool | None,
         Option(
-            "Read 1/2/2024 as 1 February or as January 2.", ("--day-first/--month-first",), shown_default="detected"
+            "Read 1/2/2024 as 1 February or as January 2.",
+            ("--day-first/--month-first",),
+            shown_default="detected",
         ),
     ] = None
     skip_rows: Annotated[int, Option("Skip this many lines above the header.", min=0)] = 0
-    encoding: Annotated[str | None, Option("Encoding of the text: cp1252, utf-16.", shown_default="detected")] = None
+    encoding: Annotated[
+        str | None, Option("Encoding of the text: cp1252, utf-16.", shown_default="detected")
+    ] = None
     duplicates: Annotated[
         str | None,
         Option(
@@ -73,4 +88,7 @@ class ReadOptions:
                 "for one value a reading use --columns",
             )
         if self.duplicates not in (None, *DUPLICATES):
-            raise DataError(f"--duplicates {self.duplicates!r} is not known", f"choose {' or '.join(DUPLICATES)}")
+            raise DataError(
+                f"--duplicates {self.duplicates!r} is not known",
+                f"choose {' or '.join(DUPLICATES)}",
+            )

@@ -19,9 +19,11 @@ SAMPLE = "sample:"
 DEFAULTS = ReadOptions()
 
 
-def read_history(source: str | Path | Sequence[str | Path], options: ReadOptions = DEFAULTS) -> History:
-    """Read files, folders or globs of CSV, JSON lines or Parquet, or `sample:NAME` (real data that pip installs; see
-    `eddycast.service.history.samples`).
+def read_history(
+    source: str | Path | Sequence[str | Path], options: ReadOptions = DEFAULTS
+) -> History:
+    """Read files, folders or globs of CSV, JSON lines or Parquet, or `sample:NAME` (real data that
+    pip installs; see `eddycast.service.history.samples`).
 
     Raises DataError naming the column, the row and the remedy.
     """
@@ -42,8 +44,8 @@ def read_history(source: str | Path | Sequence[str | Path], options: ReadOptions
 
 
 def read_for_bundle(source: Sequence[str], options: ReadOptions, manifest: Manifest) -> History:
-    """Read history as input of a bundle, as the service reads records: with the bundle's channels, unless `options`
-    name others, and with its codes for a missing value. Raises DataError."""
+    """Read history as input of a bundle, as the service reads records: with the bundle's channels,
+    unless `options` name others, and with its codes for a missing value. Raises DataError."""
     own = manifest.channels if len(manifest.channels) > 1 else ()
     codes = manifest.channel_codes if manifest.contract > 1 else None
     history = read_history(source, replace(options, channels=options.channels or own, codes=codes))

@@ -1,5 +1,5 @@
-"""Notes on the cells of a table, and errors for cells that are refused. Imports polars; use it through
-`eddycast.service.history`."""
+"""Notes on the cells of a table, and errors for cells that are refused. Imports polars; use it
+through `eddycast.service.history`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _UNREAD_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Raw cells of a table, with the `delimiter` of its text; `labels` are columns added from folder or file names."""
+    """Raw cells of a table, with the `delimiter` of its text;
+    `labels` are columns added from folder or file names."""
 
     frame: pl.DataFrame
     name: str
@@ -48,9 +49,13 @@ def check_asked(cells: Cells, columns: dict[str, Numbers]) -> None:
     for name, column in columns.items():
         reason = "empty" if column.cells == 0 else "" if column.is_numeric else "not numbers"
         if reason and cells.options.value_column == name:
-            raise DataError(f"column {name!r} cannot be the value: {reason}", "name another with --value-column")
+            raise DataError(
+                f"column {name!r} cannot be the value: {reason}", "name another with --value-column"
+            )
         if reason:
-            raise DataError(f"column {name!r} cannot be {what}: {reason}", f"leave it out of {option}")
+            raise DataError(
+                f"column {name!r} cannot be {what}: {reason}", f"leave it out of {option}"
+            )
 
 
 def row_notes(unsorted: int, duplicates: int, options: ReadOptions) -> list[str]:
@@ -59,26 +64,31 @@ def row_notes(unsorted: int, duplicates: int, options: ReadOptions) -> list[str]
         notes.append(f"{many(unsorted, 'row')} earlier than the previous row: sorted by time")
     if duplicates:
         which = options.duplicates or "first"
-        notes.append(f"{many(duplicates, 'duplicate stamp')}: kept the {which} reading that is not missing")
+        notes.append(
+            f"{many(duplicates, 'duplicate stamp')}: kept the {which} reading that is not missing"
+        )
     return notes
 
 
 def cell_notes(cells: Cells, columns: dict[str, Numbers]) -> list[str]:
-    """Notes on missing and unparsable cells. Raises DataError if more than one cell in a hundred of a column has
-    figures that are not a valid number."""
+    """Notes on missing and unparsable cells. Raises DataError if more than one cell in a hundred of
+    a column has figures that are not a valid number."""
     notes = []
     if missing := sum(column.missing for column in columns.values()):
         holed = sum(column.missing > 0 for column in columns.values())
-        notes.append(f"{many(missing, 'missing cell')} in {holed} of {many(len(columns), 'column')}: missing values")
+        notes.append(
+            f"{many(missing, 'missing cell')} in {holed} of "
+            f"{many(len(columns), 'column')}: missing values"
+        )
     if units := [f"{column.unit!r} in {name!r}" for name, column in columns.items() if column.unit]:
         notes.append(f"units removed from the cells: {', '.join(units)}")
     for name, column in columns.items():
         if (count := int(np.count_nonzero(column.figures))) > _UNREAD_SHARE * column.cells:
             raise DataError(
-                f"column {name!r}, {_first(cells, name, column.figures)} and {many(count - 1, 'more cell')} are not "
-                "numbers like the others",
-                f"use --missing {_cell(cells, name, column.figures)!r} if that is not a reading, another --decimal, or "
-                "--columns without this one",
+                f"column {name!r}, {_first(cells, name, column.figures)} and "
+                f"{many(count - 1, 'more cell')} are not numbers like the others",
+                f"use --missing {_cell(cells, name, column.figures)!r} if that is not a reading, "
+                "another --decimal, or --columns without this one",
             )
     bad = {name: column.unparsable for name, column in columns.items() if column.unparsable.any()}
     if bad:

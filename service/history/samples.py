@@ -1,7 +1,9 @@
-"""`sample:NAME`: real sensor data that pip installs (bokeh-sampledata), to try the program without data of your own.
+"""`sample:NAME`: real sensor data that pip installs (bokeh-sampledata),
+to try the program without data of your own.
 
 buoy      a sea-surface temperature buoy, half-hourly, 2016-02 to 2017-03
-sensors   the buoy, and a glucose sensor worn in 2010 (glucose, sensor current) as half-hour means with its real gaps
+sensors   the buoy, and a glucose sensor worn in 2010 (glucose, sensor current) as half-hour means
+          with its real gaps
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ SAMPLES = ("sensors", "buoy")
 def read_sample(name: str) -> History:
     """Read a sample. Raises DataError for an unknown name, and if the package is not installed."""
     if name not in SAMPLES:
-        raise DataError(f"no sample called {name!r}", f"there are {', '.join('sample:' + each for each in SAMPLES)}")
+        raise DataError(
+            f"no sample called {name!r}",
+            f"there are {', '.join('sample:' + each for each in SAMPLES)}",
+        )
     folder = _folder()
     buoy = _read(folder / "sea_surface_temperature.csv.gz")
     buoy = History(["buoy/water-temperature"], buoy.timestamps, buoy.values, buoy.notes)
@@ -34,7 +39,8 @@ def read_sample(name: str) -> History:
 
 
 def half_hour_means(timestamps: Int64, values: Float64) -> tuple[Int64, Float64]:
-    """Means of the readings in each half hour that has some, stamped with its start. NaN readings are ignored."""
+    """Means of the readings in each half hour that has some, stamped with its start.
+    NaN readings are ignored."""
     observed = ~np.isnan(values)
     slots, index = np.unique(timestamps[observed] // HALF_HOUR_MS, return_inverse=True)
     sums = np.bincount(index, weights=values[observed], minlength=len(slots))
@@ -49,16 +55,21 @@ def _folder() -> Path:
     spec = find_spec("bokeh_sampledata")
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
-            "the samples come with bokeh-sampledata, which is not installed", "pip install 'eddycast[demo]'"
+            "the samples come with bokeh-sampledata, which is not installed",
+            "pip install 'eddycast[demo]'",
         )
     return Path(spec.submodule_search_locations[0]) / "_data"
 
 
 def _beside(buoy: History, glucose: History) -> History:
-    """Both on one clock: the older set is moved by whole weeks, so that both end together and a hold-out has both."""
+    """Both on one clock: the older set is moved by whole weeks,
+    so that both end together and a hold-out has both."""
     weeks = (buoy.end_ms - glucose.end_ms) // WEEK_MS
     names = {"glucose": "cgm/glucose", "isig": "cgm/sensor-current"}
-    moved = [half_hour_means(glucose.timestamps[i], glucose.values[i]) for i in map(glucose.streams.index, names)]
+    moved = [
+        half_hour_means(glucose.timestamps[i], glucose.values[i])
+        for i in map(glucose.streams.index, names)
+    ]
     return History(
         [*buoy.streams, *names.values()],
         [*buoy.timestamps, *(stamps + weeks * WEEK_MS for stamps, _ in moved)],

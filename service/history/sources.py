@@ -1,4 +1,5 @@
-"""Files, folders and globs as one history. Imports polars; call `eddycast.service.history.read_history`."""
+"""Files, folders and globs as one history. Imports polars; call
+`eddycast.service.history.read_history`."""
 
 from __future__ import annotations
 
@@ -50,17 +51,23 @@ def read_sources(sources: Sequence[str], options: ReadOptions) -> History:
 
 
 def _find(source: str) -> list[_Found]:
-    """The files named by `source`: a file, all files below a folder, or the matches of a pattern."""
+    """The files named by `source`: a file, all files below a folder,
+    or the matches of a pattern."""
     path = Path(source)
     if path.is_file():
         return [_Found(path, {})]
     if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.is_file() and _is_data(each.relative_to(path)))
+        files = sorted(
+            each for each in path.rglob("*") if each.is_file() and _is_data(each.relative_to(path))
+        )
     else:
         files = sorted(each for each in _fitting(path) if each.is_file())
     if not files:
         what = "contains no data files" if path.is_dir() else "no such file"
-        raise DataError(f"{source}: {what}", "name a CSV, JSON lines or Parquet file, a folder, or sample:sensors")
+        raise DataError(
+            f"{source}: {what}",
+            "name a CSV, JSON lines or Parquet file, a folder, or sample:sensors",
+        )
     return [_Found(each, _partitions(each)) for each in files]
 
 
@@ -85,15 +92,23 @@ def _read(found: _Found, options: ReadOptions) -> tuple[Table, list[str]]:
     path, notes = found.path, list[str]()
     try:
         if path.suffix in _PARQUET:
-            table = Table(without_forecasts(pl.read_parquet(path, hive_partitioning=False), notes), path.name)
+            table = Table(
+                without_forecasts(pl.read_parquet(path, hive_partitioning=False), notes), path.name
+            )
         elif path.suffix in _JSON or _begins_as_json(path):
             table, notes = read_json(path, options)
         else:
             table, notes = read_csv(path, options)
     except (pl.exceptions.PolarsError, OSError) as error:
         said = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be read as a table: {said}", "check the file and --delimiter") from error
-    fresh = [pl.lit(value).alias(name) for name, value in found.partitions.items() if name not in table.frame.columns]
+        raise DataError(
+            f"{path}: cannot be read as a table: {said}", "check the file and --delimiter"
+        ) from error
+    fresh = [
+        pl.lit(value).alias(name)
+        for name, value in found.partitions.items()
+        if name not in table.frame.columns
+    ]
     labels = tuple(name for name in found.partitions if name not in table.frame.columns)
     return replace(table, frame=table.frame.with_columns(fresh), labels=labels), notes
 
@@ -112,12 +127,14 @@ def _groups(tables: list[Table]) -> list[list[Table]]:
 
 
 def _read_group(tables: list[Table], options: ReadOptions) -> History:
-    """Read files with the same columns as one table; where their stamps overlap, the file name identifies the
-    streams."""
+    """Read files with the same columns as one table;
+    where their stamps overlap, the file name identifies the streams."""
     if len(tables) == 1:
         return read_table(tables[0], options)
     frames = [
-        table.frame.with_columns(pl.lit(table.name.split(".")[0]).alias(FILE)) for table in tables if len(table.frame)
+        table.frame.with_columns(pl.lit(table.name.split(".")[0]).alias(FILE))
+        for table in tables
+        if len(table.frame)
     ]
     if not frames:
         return read_table(tables[0], options)
@@ -129,17 +146,22 @@ def _read_group(tables: list[Table], options: ReadOptions) -> History:
             raise
         try:
             return read_table(
-                replace(tables[0], frame=whole, labels=(*tables[0].labels, FILE)), replace(options, stream_column=FILE)
+                replace(tables[0], frame=whole, labels=(*tables[0].labels, FILE)),
+                replace(options, stream_column=FILE),
             )
         except DataError:
             raise error from None
 
 
 def _beside(parts: list[History], notes: list[str], files: int) -> History:
-    """Combine histories of different columns. Raises DataError for a stream that is in several of them."""
+    """Combine histories of different columns. Raises DataError for a stream that is in several of
+    them."""
     names = [name for part in parts for name in part.streams]
     if again := next((name for name in names if names.count(name) > 1), None):
-        raise DataError(f"stream {again!r} is in files of different columns", "read them one by one, or use --columns")
+        raise DataError(
+            f"stream {again!r} is in files of different columns",
+            "read them one by one, or use --columns",
+        )
     if len({part.channels for part in parts}) > 1:
         raise DataError("the files have different channels", "use --channels")
     return History(

@@ -1,4 +1,5 @@
-"""Conversion of a table to streams: times and numbers are parsed, rows are sorted by stream, each decision is noted.
+"""Conversion of a table to streams: times and numbers are parsed, rows are sorted by stream,
+each decision is noted.
 
 Imports polars; call `eddycast.service.history.read_history`.
 """
@@ -32,13 +33,19 @@ def read_table(table: Table, options: ReadOptions) -> History:
     time = find_time(frame, options)
     times = read_times(time_cells(frame, time, options.time_format), options)
     if times.empty.all():
-        raise DataError(f"{table.name}: no row has a time in column {', '.join(time)}", "name it with --time-column")
+        raise DataError(
+            f"{table.name}: no row has a time in column {', '.join(time)}",
+            "name it with --time-column",
+        )
     kept = ~times.empty
     _check_headers(frame, time[0])
     beside = frame.drop(time).filter(pl.Series(kept))
     dotted = any("day/month" in note for note in times.notes) and "." in str(frame[time[0]][0])
     decimals = decimal_marks(beside, table.delimiter, options.decimal, dotted)
-    read = {name: numbers(beside[name], decimals.get(name, "."), options.missing) for name in beside.columns}
+    read = {
+        name: numbers(beside[name], decimals.get(name, "."), options.missing)
+        for name in beside.columns
+    }
     read |= {name: numbers(beside[name].is_not_null()) for name in table.labels}
     layout = find_layout(beside, times.milliseconds[kept], read, options)
     names = _stream_names(beside, layout, np.flatnonzero(kept))
@@ -51,14 +58,17 @@ def read_table(table: Table, options: ReadOptions) -> History:
         read = {name: column.only(~skipped) for name, column in read.items()}
         names = None if names is None else names.filter(pl.Series(~skipped))
     cells = Cells(table, beside, milliseconds, rows, read, options)
-    notes += [f"{name!r} has a decimal {mark}" for name, mark in _mixed(decimals, layout)] + layout.notes
+    notes += [
+        f"{name!r} has a decimal {mark}" for name, mark in _mixed(decimals, layout)
+    ] + layout.notes
     if names is None:
         return _wide(cells, layout, notes)
     return _long(cells, layout, names, notes)
 
 
 def _check_headers(frame: pl.DataFrame, time: str) -> None:
-    """Raises DataError if a row is a different header, as in files that were concatenated with different columns."""
+    """Raises DataError if a row is a different header,
+    as in files that were concatenated with different columns."""
     texts = [name for name in frame.columns if frame[name].dtype == pl.String]
     if time not in texts:
         return
@@ -67,7 +77,8 @@ def _check_headers(frame: pl.DataFrame, time: str) -> None:
         cells = [(frame[name][row] or "").strip() for name in texts]
         if [cell.lower() for cell in cells] != [name.lower() for name in texts]:
             raise DataError(
-                f"row {row + 1} is a different header: {', '.join(cells)} instead of {', '.join(texts)}",
+                f"row {row + 1} is a different header: "
+                f"{', '.join(cells)} instead of {', '.join(texts)}",
                 "split the file there, and pass both parts",
             )
 
@@ -80,13 +91,16 @@ def _mixed(decimals: dict[str, str], layout: Layout) -> list[tuple[str, str]]:
 
 
 def _stream_names(frame: pl.DataFrame, layout: Layout, rows: Int64) -> pl.Series | None:
-    """The stream of each row: its ids joined by slashes. None for a wide table. Raises DataError for an empty id."""
+    """The stream of each row: its ids joined by slashes. None for a wide table.
+    Raises DataError for an empty id."""
     if not layout.ids:
         return None
     for name in layout.ids:
         if frame[name].null_count():
             row = rows[int(frame[name].is_null().arg_true()[0])] + 1
-            raise DataError(f"column {name!r}, row {row}: the stream is missing", "fill in or remove such rows")
+            raise DataError(
+                f"column {name!r}, row {row}: the stream is missing", "fill in or remove such rows"
+            )
     parts = [_plain_key(frame[name]) for name in layout.ids]
     return frame.select(pl.concat_str(parts, separator="/").alias("key")).to_series()
 
@@ -101,24 +115,33 @@ def _wide(cells: Cells, layout: Layout, notes: list[str]) -> History:
     """One stream per column of numbers, or a single stream with the requested channels."""
     options = cells.options
     if options.channels and options.columns:
-        raise DataError(f"{cells.table.name}: --channels make a single stream", "leave out --columns")
+        raise DataError(
+            f"{cells.table.name}: --channels make a single stream", "leave out --columns"
+        )
     if unknown := [name for name in options.columns or () if name not in cells.numbers]:
-        raise DataError(f"no column {unknown[0]!r}", f"the columns are {', '.join(cells.frame.columns)}")
+        raise DataError(
+            f"no column {unknown[0]!r}", f"the columns are {', '.join(cells.frame.columns)}"
+        )
     taken = {name: cells.numbers[name] for name in layout.values}
     check_asked(cells, taken)
     read = {name: (cells.timestamps, column.values) for name, column in taken.items()}
     read, found, known = without_codes(read, options, list(read) if options.channels else None)
     if options.channels:
-        read = {options.stream or cells.table.name.split(".")[0]: _side_by_side(list(read.values()))}
-    parts = [stream_history(name, *columns, last=options.duplicates == "last") for name, columns in read.items()]
+        read = {
+            options.stream or cells.table.name.split(".")[0]: _side_by_side(list(read.values()))
+        }
+    parts = [
+        stream_history(name, *columns, last=options.duplicates == "last")
+        for name, columns in read.items()
+    ]
     notes += row_notes(parts[0][1], parts[0][2], options)
     notes += cell_notes(cells, taken) + found
     return _join([part for part, _, _ in parts], notes, "wide", options.channels, known)
 
 
 def _long(cells: Cells, layout: Layout, keys: pl.Series, notes: list[str]) -> History:
-    """One stream per name and column of values, or per name with these columns as channels; in the order of their first
-    row, or in the requested order."""
+    """One stream per name and column of values, or per name with these columns as channels; in the
+    order of their first row, or in the requested order."""
     options, values = cells.options, layout.values
     taken = {name: cells.numbers[name] for name in values}
     names: list[str] = keys.unique(maintain_order=True).to_list()
@@ -143,7 +166,10 @@ def _long(cells: Cells, layout: Layout, keys: pl.Series, notes: list[str]) -> Hi
         plain = {name: each for name, each in streams.items() if name not in wordy}
         read, found, known = without_codes(plain, options)
     read = _asked_streams(read, options, values, layout.ids)
-    parts = [stream_history(name, *columns, last=options.duplicates == "last") for name, columns in read.items()]
+    parts = [
+        stream_history(name, *columns, last=options.duplicates == "last")
+        for name, columns in read.items()
+    ]
     notes += [f"streams skipped (not numbers): {', '.join(wordy)}"] if wordy else []
     notes += row_notes(sum(part[1] for part in parts), sum(part[2] for part in parts), options)
     notes += cell_notes(cells, taken) + found
@@ -167,7 +193,9 @@ def _asked_streams(
     wanted = [name for name in options.columns or () if name not in values]
     if unknown := [name for name in wanted if name not in read]:
         there = ", ".join(list(read)[:10])
-        raise DataError(f"no stream {unknown[0]!r} in column {', '.join(ids)!r}", f"there are {there}")
+        raise DataError(
+            f"no stream {unknown[0]!r} in column {', '.join(ids)!r}", f"there are {there}"
+        )
     return {name: read[name] for name in wanted} if wanted else read
 
 
@@ -176,10 +204,14 @@ def _side_by_side(channels: list[Readings]) -> Readings:
     return channels[0][0], np.stack([values for _, values in channels], axis=1)
 
 
-def _join(parts: list[History], notes: list[str], form: str, channels: Sequence[str], known: Codes) -> History:
+def _join(
+    parts: list[History], notes: list[str], form: str, channels: Sequence[str], known: Codes
+) -> History:
     rows = max(len(part) for part in parts)
     several = f" of {len(channels)} channels" if channels else ""
-    head = f"{form} table: {many(len(parts), 'stream')}{several}, up to {many(rows, 'reading')} each"
+    head = (
+        f"{form} table: {many(len(parts), 'stream')}{several}, up to {many(rows, 'reading')} each"
+    )
     return History(
         [part.streams[0] for part in parts],
         [part.timestamps[0] for part in parts],

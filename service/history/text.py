@@ -30,14 +30,18 @@ def read_text(path: Path, encoding: str | None) -> tuple[bytes, list[str]]:
     packed = path.read_bytes()
     data = _unpacked(path, packed)
     if not data.strip(b"\0\r\n\t "):
-        raise DataError(f"{path}: the file is empty", "give a file with a header line and observations")
+        raise DataError(
+            f"{path}: the file is empty", "give a file with a header line and observations"
+        )
     text, notes = _decoded(path, data, encoding)
     if nuls := text.count(b"\0"):
         text = text.replace(b"\0", b"")
         notes.append(f"{many(nuls, 'NUL byte')} removed, as left by loggers that lose power")
     head = text[:_HEAD]
     if len(head) - len(head.translate(None, _CONTROL)) > _CONTROL_SHARE * len(head):
-        raise DataError(f"{path}: not a text file", "give a CSV, or a Parquet file whose name ends in .parquet")
+        raise DataError(
+            f"{path}: not a text file", "give a CSV, or a Parquet file whose name ends in .parquet"
+        )
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return text, notes
@@ -60,17 +64,21 @@ def _unpacked(path: Path, data: bytes) -> bytes:
             ) from error
         raise DataError(f"{path}: the compressed file is truncated", "fetch it again") from error
     except (OSError, zlib.error) as error:
-        raise DataError(f"{path}: the compressed file is damaged: {error}", "fetch it again") from error
+        raise DataError(
+            f"{path}: the compressed file is damaged: {error}", "fetch it again"
+        ) from error
 
 
 def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[bytes, list[str]]:
-    """The bytes as UTF-8, NUL bytes included. Without `encoding`: by the byte order mark, else UTF-8 if valid, else
-    Windows-1252."""
+    """The bytes as UTF-8, NUL bytes included. Without `encoding`: by the byte order mark, else
+    UTF-8 if valid, else Windows-1252."""
     if encoding is not None:
         try:
             return data.decode(encoding).lstrip("\ufeff").encode(), []
         except LookupError as error:
-            raise DataError(f"unknown encoding {encoding!r}", "use for example utf-8, cp1252, utf-16") from error
+            raise DataError(
+                f"unknown encoding {encoding!r}", "use for example utf-8, cp1252, utf-16"
+            ) from error
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{path}: byte {error.start:,} is not valid {encoding}", "use another --encoding"
@@ -106,7 +114,9 @@ def _single_bytes(data: bytes) -> tuple[bytes, list[str]]:
     """Text with bytes that are not valid UTF-8: UTF-8 with a few errors, or Windows-1252."""
     lossy = data.decode(errors="replace")
     wrong = lossy.count("\ufffd")
-    right = sum(1 for letter in lossy if letter > "\x7f") - wrong if wrong < len(lossy) // 100 else 0
+    right = (
+        sum(1 for letter in lossy if letter > "\x7f") - wrong if wrong < len(lossy) // 100 else 0
+    )
     if right > wrong:
         return lossy.encode(), [f"replaced {many(wrong, 'invalid UTF-8 byte')}"]
     text = data.decode("cp1252", errors="replace")

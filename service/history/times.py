@@ -1,8 +1,9 @@
 """Parsing of the time column (text, figures or typed) to ms UTC. Imports polars; use it through
 `eddycast.service.history`.
 
-All rows of a column are read in the same format. Where several formats fit (day or month first), the one that gives a
-regular series is used; if none is clearly more regular than the others, the column is refused.
+All rows of a column are read in the same format. Where several formats fit (day or month first),
+the one that gives a regular series is used; if none is clearly more regular than the others, the
+column is refused.
 """
 
 from __future__ import annotations
@@ -30,25 +31,58 @@ _ZONE = (
 )
 _HOURS = dict(
     zip(
-        ["cet", "cest", "mez", "mesz", "wet", "west", "eet", "eest", "est", "edt", "mst", "mdt", "pst", "pdt"],
-        ["+01", "+02", "+01", "+02", "+00", "+01", "+02", "+03", "-05", "-04", "-07", "-06", "-08", "-07"],
+        [
+            "cet",
+            "cest",
+            "mez",
+            "mesz",
+            "wet",
+            "west",
+            "eet",
+            "eest",
+            "est",
+            "edt",
+            "mst",
+            "mdt",
+            "pst",
+            "pdt",
+        ],
+        [
+            "+01",
+            "+02",
+            "+01",
+            "+02",
+            "+00",
+            "+01",
+            "+02",
+            "+03",
+            "-05",
+            "-04",
+            "-07",
+            "-06",
+            "-08",
+            "-07",
+        ],
         strict=True,
     )
 )
 _ZONED = "stamps with a time zone"
-#: A stamp followed by the end of its interval: `01.03.2024 00:00 - 01.03.2024 01:00`, `... 00:00 - 01:00`.
+#: A stamp followed by the end of its interval: `01.03.2024 00:00 - 01.03.2024 01:00`,
+#: `... 00:00 - 01:00`.
 _SPAN = r"(\d[:.]\d\d(?:[:.]\d\d)?)\s*(?:\s-\s|[–/]|\sto\s|\sbis\s)\s*\d[\d./:\s-]*[:.]\d\d$"
 _BEGINS = "stamps are intervals: read their start"
 #: Longer than any clock change.
 _BEFORE = timedelta(hours=4)
-#: Maximum share of rows without a valid time, and maximum number of rows with words below the table.
+#: Maximum share of rows without a valid time, and maximum number of rows with words below the
+#: table.
 _UNREAD_SHARE, _LAST_WORDS = 0.01, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """A column of times before conversion to UTC: `milliseconds` [rows] since the epoch, in UTC if `zoned`, else in
-    local time; `empty` [rows] marks rows without a time, of which `unread` rows hold something else."""
+    """A column of times before conversion to UTC: `milliseconds` [rows] since the epoch, in UTC if
+    `zoned`, else in local time; `empty` [rows] marks rows without a time, of which `unread` rows
+    hold something else."""
 
     milliseconds: Int64
     empty: Mask
@@ -62,36 +96,53 @@ class Times:
 
 
 def read_times(column: pl.Series, options: ReadOptions) -> Times:
-    """Read a column as times. Raises DataError naming the column and the first row that is not a time."""
+    """Read a column as times. Raises DataError naming the column and the first row that is not a
+    time."""
     if options.time_format:
         return _told(column.cast(pl.String).str.strip_chars(), options.time_format)
     if column.dtype == pl.String:
         cells = blank_missing(column)
         if are_figures(cells):
-            return _figures(cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False), column)
+            return _figures(
+                cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False), column
+            )
         return _texts(cells, options.day_first)
     if column.dtype.is_numeric():
         return _figures(column.cast(pl.Float64), column)
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
         zoned = getattr(column.dtype, "time_zone", None) is not None
-        epoch = column.cast(pl.Datetime("ms", getattr(column.dtype, "time_zone", None))).dt.epoch("ms")
+        epoch = column.cast(pl.Datetime("ms", getattr(column.dtype, "time_zone", None))).dt.epoch(
+            "ms"
+        )
         note = (_ZONED,) if zoned else ()
-        return Times(epoch.fill_null(0).to_numpy().astype(np.int64), epoch.is_null().to_numpy(), zoned, 0, note)
+        return Times(
+            epoch.fill_null(0).to_numpy().astype(np.int64),
+            epoch.is_null().to_numpy(),
+            zoned,
+            0,
+            note,
+        )
     raise DataError(
-        f"column {column.name!r} holds {column.dtype}, not times", "name the time column with --time-column"
+        f"column {column.name!r} holds {column.dtype}, not times",
+        "name the time column with --time-column",
     )
 
 
 def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Mask, list[str]]:
     """(ms UTC, rows without a time, notes) of times; `keys` [rows] are the streams of a long table.
 
-    In the hour that is repeated when clocks go back, a stamp belongs to the first pass, and a repetition of it in the
-    same stream to the second. A stamp in the hour that is skipped is converted with the offset before the change (right
-    for loggers that stamp the end of an hour), and dropped if that moment has a stamp already.
+    In the hour that is repeated when clocks go back, a stamp belongs to the first pass, and a
+    repetition of it in the same stream to the second. A stamp in the hour that is skipped is
+    converted with the offset before the change (right for loggers that stamp the end of an hour),
+    and dropped if that moment has a stamp already.
     """
     if times.zoned:
         return times.milliseconds, times.empty, list(times.notes)
-    naive = pl.Series("time", times.milliseconds).cast(pl.Datetime("ms")).set(pl.Series(times.empty), None)
+    naive = (
+        pl.Series("time", times.milliseconds)
+        .cast(pl.Datetime("ms"))
+        .set(pl.Series(times.empty), None)
+    )
     key = pl.Series("key", times.empty) if keys is None else keys.alias("key")
     again = pl.struct("time", "key").is_first_distinct().not_()
     side = pl.when(again).then(pl.lit("latest")).otherwise(pl.lit("earliest"))
@@ -99,7 +150,9 @@ def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Ma
         read, before = (
             pl.DataFrame([naive, key])
             .select(
-                pl.col("time").dt.replace_time_zone(zone, ambiguous=side, non_existent="null").dt.epoch("ms"),
+                pl.col("time")
+                .dt.replace_time_zone(zone, ambiguous=side, non_existent="null")
+                .dt.epoch("ms"),
                 (pl.col("time") - _BEFORE)
                 .dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
                 .dt.epoch("ms")
@@ -108,31 +161,45 @@ def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Ma
             .get_columns()
         )
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"unknown time zone {zone!r}", "use a name like UTC or Europe/Berlin") from error
+        raise DataError(
+            f"unknown time zone {zone!r}", "use a name like UTC or Europe/Berlin"
+        ) from error
     before = before + _BEFORE // timedelta(milliseconds=1)
     skipped = read.is_null() & naive.is_not_null()
     free = skipped & ~before.is_in(read.drop_nulls().implode())
     note = f"stamps without a zone are read as {zone}"
     if count := int(free.sum()):
-        note += f"; {many(count, 'stamp')} in the hour skipped by the clock change: read with the offset before it"
+        note += (
+            f"; {many(count, 'stamp')} in the hour skipped by "
+            "the clock change: read with the offset before it"
+        )
     if count := int((skipped & ~free).sum()):
         note += (
-            f"; {many(count, 'stamp')} in the hour skipped by the clock change: dropped, as their moment has another"
+            f"; {many(count, 'stamp')} in the hour skipped by the "
+            "clock change: dropped, as their moment has another"
         )
     read = read.zip_with(~free, before)
-    return read.fill_null(0).to_numpy().astype(np.int64), read.is_null().to_numpy(), [*times.notes, note]
+    return (
+        read.fill_null(0).to_numpy().astype(np.int64),
+        read.is_null().to_numpy(),
+        [*times.notes, note],
+    )
 
 
 def _told(cells: pl.Series, form: str) -> Times:
-    """Times in the requested format. Hours without minutes are full hours; `%s`, seconds since the epoch, is UTC."""
+    """Times in the requested format. Hours without minutes are full hours;
+    `%s`, seconds since the epoch, is UTC."""
     zoned = any(part in form for part in ("%z", "%Z", "%s"))
     hours = re.search("%-?[HIkl]", form) and not re.search("%-?[MTRXcr]", form)
     texts, whole = (cells + " 00", form + " %M") if hours else (cells, form)
     try:
-        read = texts.str.to_datetime(whole, strict=False, time_unit="ms", time_zone="UTC" if zoned else None)
+        read = texts.str.to_datetime(
+            whole, strict=False, time_unit="ms", time_zone="UTC" if zoned else None
+        )
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"--time-format {form!r}: {str(error).splitlines()[0]}", "use for example %Y-%m-%d %H:%M:%S"
+            f"--time-format {form!r}: {str(error).splitlines()[0]}",
+            "use for example %Y-%m-%d %H:%M:%S",
         ) from error
     if read.null_count() == len(read):
         raise DataError(
@@ -140,7 +207,9 @@ def _told(cells: pl.Series, form: str) -> Times:
             "as in %Y-%m-%d %H:%M:%S",
         )
     epoch = read.dt.epoch("ms")
-    reading = Reading(form, epoch.fill_null(0).to_numpy().astype(np.int64), read.is_not_null().to_numpy())
+    reading = Reading(
+        form, epoch.fill_null(0).to_numpy().astype(np.int64), read.is_not_null().to_numpy()
+    )
     return _finish(blank_missing(cells), reading, zoned, (_ZONED,) if zoned else ())
 
 
@@ -156,13 +225,21 @@ def _texts(cells: pl.Series, day_first: bool | None) -> Times:
         cells = cells.str.replace(_SPAN, "$1")
     zones = cells.str.extract(_ZONE, 2).str.to_lowercase()
     zoned = zones.null_count() < len(zones)
-    if zoned and (unzoned := zones.is_null() & cells.is_not_null() & cells.str.contains(r"\d:\d\d")).any():
+    if (
+        zoned
+        and (
+            unzoned := zones.is_null() & cells.is_not_null() & cells.str.contains(r"\d:\d\d")
+        ).any()
+    ):
         row = int(unzoned.arg_true()[0])
         raise DataError(
-            f"column {cells.name!r}, row {row + 1}: {cells[row]!r} has no time zone, other rows have one",
+            f"column {cells.name!r}, row {row + 1}: "
+            f"{cells[row]!r} has no time zone, other rows have one",
             "add a time zone to every stamp",
         )
-    reading, notes = settle(cells.name, cells, read_dates(cells.str.replace(_ZONE, "$1")), day_first)
+    reading, notes = settle(
+        cells.name, cells, read_dates(cells.str.replace(_ZONE, "$1")), day_first
+    )
     if zoned:
         reading = Reading(reading.form, reading.milliseconds - _offset_ms(zones), reading.valid)
     begins = (_BEGINS,) if spans.any() else ()
@@ -170,23 +247,35 @@ def _texts(cells: pl.Series, day_first: bool | None) -> Times:
 
 
 def _finish(cells: pl.Series, reading: Reading, zoned: bool, notes: tuple[str, ...]) -> Times:
-    """The times without rows that hold something else, if these are few or words below the table. Raises DataError
-    otherwise."""
+    """The times without rows that hold something else, if these are few or words below the table.
+    Raises DataError otherwise."""
     empty = cells.is_null().to_numpy()
     bad = ~reading.valid & ~empty
     if bad.any():
         rows = np.flatnonzero(bad)
-        words = rows[-1] == np.flatnonzero(~empty)[-1] and len(rows) <= min(_LAST_WORDS, (~empty).sum() // 4)
+        words = rows[-1] == np.flatnonzero(~empty)[-1] and len(rows) <= min(
+            _LAST_WORDS, (~empty).sum() // 4
+        )
         below = words and rows[0] > np.flatnonzero(reading.valid)[-1]
         if not below and len(rows) > _UNREAD_SHARE * len(cells):
             raise DataError(
-                f"column {cells.name!r}, row {rows[0] + 1}: {cells[int(rows[0])]!r} is not a time like the others",
-                "use ISO 8601 (2024-01-31 08:00) or an epoch, or name the form with --time-format, for example "
-                "%d.%m.%Y %H:%M, or another column with --time-column",
+                f"column {cells.name!r}, row {rows[0] + 1}: "
+                f"{cells[int(rows[0])]!r} is not a time like the others",
+                "use ISO 8601 (2024-01-31 08:00) or an epoch, or name the form with "
+                "--time-format, for example %d.%m.%Y %H:%M, or another column with --time-column",
             )
         first = f"row {rows[0] + 1}, {cells[int(rows[0])]!r}"
-        notes = (*notes, f"{many(len(rows), 'row')} without a valid time skipped; the first is {first}")
-    return Times(np.where(reading.valid, reading.milliseconds, 0), ~reading.valid, zoned, int(bad.sum()), notes)
+        notes = (
+            *notes,
+            f"{many(len(rows), 'row')} without a valid time skipped; the first is {first}",
+        )
+    return Times(
+        np.where(reading.valid, reading.milliseconds, 0),
+        ~reading.valid,
+        zoned,
+        int(bad.sum()),
+        notes,
+    )
 
 
 def _offset_ms(zones: pl.Series) -> Int64:

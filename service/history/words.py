@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 
 _TIME = (
-    *("timestamp", "datetime", "time", "ts", "ds", "date", "epoch", "unixtime", "timestampms", "epochms", "tstp"),
+    *(
+        "timestamp",
+        "datetime",
+        "time",
+        "ts",
+        "ds",
+        "date",
+        "epoch",
+        "unixtime",
+        "timestampms",
+        "epochms",
+        "tstp",
+    ),
     *(
         "lastchanged",
         "lastupdated",
@@ -29,7 +41,17 @@ _TIME = (
         "tidspunkt",
         "tid",
     ),
-    *("timestamputc", "datetimeutc", "timeutc", "utctime", "utc", "localtime", "measuredat", "recordedat", "createdat"),
+    *(
+        "timestamputc",
+        "datetimeutc",
+        "timeutc",
+        "utctime",
+        "utc",
+        "localtime",
+        "measuredat",
+        "recordedat",
+        "createdat",
+    ),
     *(
         "eventtime",
         "observedat",
@@ -45,9 +67,35 @@ _TIME = (
     ),
 )
 #: Columns of a stamp in several columns: a day and a clock, or its parts.
-_DAYS = ("date", "datum", "fecha", "data", "dato", "day", "dag", "jour", "yyyymmdd", "localdate", "datelocal")
+_DAYS = (
+    "date",
+    "datum",
+    "fecha",
+    "data",
+    "dato",
+    "day",
+    "dag",
+    "jour",
+    "yyyymmdd",
+    "localdate",
+    "datelocal",
+)
 _CLOCKS = (
-    *("time", "hour", "hourending", "hr", "h", "stunde", "clock", "uhrzeit", "zeit", "hora", "ora", "heure", "tijd"),
+    *(
+        "time",
+        "hour",
+        "hourending",
+        "hr",
+        "h",
+        "stunde",
+        "clock",
+        "uhrzeit",
+        "zeit",
+        "hora",
+        "ora",
+        "heure",
+        "tijd",
+    ),
     *("tid", "hh", "localtime", "timelocal"),
 )
 _PARTS = (
@@ -64,9 +112,23 @@ _DAYS_WITHIN = (
 )
 #: Index of the day of the week in `part_of_time`.
 WEEKDAY = len(_PARTS) + 1
-#: Names of columns that identify a stream alone, and that do so with another column or where stamps repeat.
+#: Names of columns that identify a stream alone,
+#: and that do so with another column or where stamps repeat.
 _SENSOR = (
-    *("stream", "series", "sensor", "device", "meter", "station", "entity", "unique", "mac", "deveui", "lclid", "node"),
+    *(
+        "stream",
+        "series",
+        "sensor",
+        "device",
+        "meter",
+        "station",
+        "entity",
+        "unique",
+        "mac",
+        "deveui",
+        "lclid",
+        "node",
+    ),
     *(
         "household",
         "asset",
@@ -172,7 +234,9 @@ _PLACE = (
     "easting",
     "northing",
 )
-_FLAG = re.compile(r"(^(qn|quality|flag|status|qc|code|version|pid|zip|postcode|plz)\d*$)|(id|ids|code|flag|quality)$")
+_FLAG = re.compile(
+    r"(^(qn|quality|flag|status|qc|code|version|pid|zip|postcode|plz)\d*$)|(id|ids|code|flag|quality)$"
+)
 _CLOCK_NAME = re.compile(r"unix|epoch|timestamp|^ts$|^time$|clock|uptime|elapsed")
 
 
@@ -188,7 +252,17 @@ def is_time_word(name: str) -> bool:
 
 def always_time(name: str) -> bool:
     """True for a name of a column that holds times even if its figures are small."""
-    return plain(name) in ("timestamp", "datetime", "time", "ts", "ds", "epoch", "unixtime", "timestampms", "epochms")
+    return plain(name) in (
+        "timestamp",
+        "datetime",
+        "time",
+        "ts",
+        "ds",
+        "epoch",
+        "unixtime",
+        "timestampms",
+        "epochms",
+    )
 
 
 def named(columns: list[str], names: tuple[str, ...]) -> str | None:
@@ -257,6 +331,9 @@ def clock_word(name: str) -> bool:
 
 
 def part_of_time(name: str) -> int | None:
-    """Index of a name among year, month, day, hour, minute, second, day of the year, day of the week; None
-    otherwise."""
-    return next((place for place, names in enumerate((*_PARTS, *_DAYS_WITHIN)) if plain(name) in names), None)
+    """Index of a name among year, month, day, hour, minute, second, day of the year,
+    day of the week; None otherwise."""
+    return next(
+        (place for place, names in enumerate((*_PARTS, *_DAYS_WITHIN)) if plain(name) in names),
+        None,
+    )

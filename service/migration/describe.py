@@ -29,8 +29,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str) -> dict[str, Any]:
     """Return a stream's row as of the last commit, in plain types.
 
-    Raises StateError for a stream without a row, suggesting similar names, and for a row that the bundle
-    cannot use; TopicMissing, BrokerUnavailable.
+    Raises StateError for a stream without a row, suggesting similar names, and for a row that the
+    bundle cannot use; TopicMissing, BrokerUnavailable.
     """
     name, key = settings.changelog, stream.encode()
     with broker.admin() as admin:
@@ -39,7 +39,9 @@ def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str
         raise no_changelog(name)
     known: list[bytes] = []
     with broker.reader(name) as reader:
-        for snapshot in snapshots(reader, name, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
+        for snapshot in snapshots(
+            reader, name, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000
+        ):
             streams = snapshot.streams
             if key in streams:
                 return _described(snapshot, key, manifest)
@@ -51,8 +53,12 @@ def unknown_stream(name: str, stream: str, known: Sequence[bytes], partitions: i
     """Return the error for a stream without a row, with similar names."""
     compared = [other.decode() for other in islice(known, _COMPARED)]
     near = difflib.get_close_matches(stream, compared, n=3)
-    what = f"{name} has no row of {stream!r}; it has {len(known)} streams in {partitions} partitions"
-    return StateError(what, f"did you mean {' or '.join(near)}?" if near else "silent streams are removed")
+    what = (
+        f"{name} has no row of {stream!r}; it has {len(known)} streams in {partitions} partitions"
+    )
+    return StateError(
+        what, f"did you mean {' or '.join(near)}?" if near else "silent streams are removed"
+    )
 
 
 def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, Any]:
@@ -108,6 +114,10 @@ def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:
 def _iso(stamp_ms: int) -> str | None:
     """Format ms since the epoch as ISO 8601; None for stamps outside the calendar's range."""
     try:
-        return (_EPOCH + timedelta(milliseconds=stamp_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            (_EPOCH + timedelta(milliseconds=stamp_ms))
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
     except OverflowError:
         return None

@@ -22,8 +22,8 @@ from eddycast.service.state.changelog import Marker, RowCodec, Rows
 from eddycast.service.state.model_record import ModelRecord, initial_record
 from eddycast.service.state.stream_time import Clock
 
-#: How long the group's offsets may lag behind the changelog, because the broker stores them a little later, and how
-#: often they are checked, s.
+#: How long the group's offsets may lag behind the changelog, because the broker stores them a
+#: little later, and how often they are checked, s.
 _SETTLE_S, _LOOK_S = 10.0, 0.1
 
 
@@ -55,7 +55,8 @@ class Header(BaseModel):
     contract: int = CONTRACT
     layout: str
     model: str
-    rows_of: ModelRecord | None = None  # None in format 1, which does not record the meaning of rows
+    # None in format 1, which does not record the meaning of rows
+    rows_of: ModelRecord | None = None
     group: str
     topic: str
     partitions: int
@@ -64,7 +65,8 @@ class Header(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Rows in columns, one per stream: `partition` [n], `prefix` ROW_PREFIX [n], `tensors` name -> [n, ...]."""
+    """Rows in columns, one per stream: `partition` [n], `prefix` ROW_PREFIX [n],
+    `tensors` name -> [n, ...]."""
 
     header: Header
     streams: list[bytes]
@@ -76,9 +78,9 @@ class Exported:
 def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Exported:
     """Return every row of the service that `settings` describe, each partition as of one commit.
 
-    The service may be running: rows, next offset and number of streams of a partition belong to the same
-    commit. Raises StateError if changelog and group offsets disagree, and for rows that the bundle cannot
-    use; TopicMissing, BrokerUnavailable.
+    The service may be running: rows, next offset and number of streams of a partition belong to the
+    same commit. Raises StateError if changelog and group offsets disagree, and for rows that the
+    bundle cannot use; TopicMissing, BrokerUnavailable.
     """
     codec = RowCodec(manifest.state)
     topic, group, changelog = settings.topics.input, settings.kafka.group, settings.changelog
@@ -89,10 +91,14 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
             raise no_changelog(changelog)
         before = admin.group_offsets(group, topic)
         found: dict[int, Rows] = {}
-        for snapshot in snapshots(reader, changelog, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000):
+        for snapshot in snapshots(
+            reader, changelog, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000
+        ):
             found[snapshot.partition] = _adopted(snapshot.rows(codec), adoption, snapshot.partition)
         markers = {p: rows.marker for p, rows in found.items() if rows.marker is not None}
-        committed = agreeing(admin, group, topic, before, {p: marker.next_offset for p, marker in markers.items()})
+        committed = agreeing(
+            admin, group, topic, before, {p: marker.next_offset for p, marker in markers.items()}
+        )
     header = Header(
         layout=codec.layout,
         model=manifest.label,
@@ -126,7 +132,9 @@ def _adopted(rows: Rows, adoption: Adoption, partition: int) -> Rows:
 
 def no_changelog(name: str) -> TopicMissing:
     """Return the error for a changelog that does not exist."""
-    return TopicMissing(f"there is no changelog {name}", "name the service's kafka.group, or its topics.changelog")
+    return TopicMissing(
+        f"there is no changelog {name}", "name the service's kafka.group, or its topics.changelog"
+    )
 
 
 def agreeing(
@@ -134,8 +142,9 @@ def agreeing(
 ) -> dict[int, int]:
     """Return the group's offsets once none of them is behind its marker.
 
-    `before` are the offsets from before the markers were read. A commit stores rows and offset together, so
-    a marker lies between the offsets read before and after it. Raises StateError if that is not the case.
+    `before` are the offsets from before the markers were read. A commit stores rows and offset
+    together, so a marker lies between the offsets read before and after it. Raises StateError if
+    that is not the case.
     """
     deadline = time.monotonic() + _SETTLE_S
     while True:
@@ -148,9 +157,12 @@ def agreeing(
     for p in behind + ahead:
         at, stored = markers.get(p, "none"), (after if p in behind else before).get(p, "none")
         what = (
-            f"partition {p}: the group {group} has committed offset {stored} of {topic}, the changelog's marker is {at}"
+            f"partition {p}: the group {group} has committed offset "
+            f"{stored} of {topic}, the changelog's marker is {at}"
         )
-        raise StateError(what, "check that the changelog belongs to this group: the service would refuse it, too")
+        raise StateError(
+            what, "check that the changelog belongs to this group: the service would refuse it, too"
+        )
     return after
 
 

@@ -1,7 +1,8 @@
-"""Exports as Parquet files: one row per stream, a column per prefix field and per tensor, bit-exact.
+"""Exports as Parquet files: one row per stream, a column per prefix field and per tensor,
+bit-exact.
 
-Tensors are arrays of their own dtype and shape, readable by any Parquet reader; the `Header` is stored in the
-file's metadata. Imports polars.
+Tensors are arrays of their own dtype and shape, readable by any Parquet reader; the `Header` is
+stored in the file's metadata. Imports polars.
 """
 
 from __future__ import annotations
@@ -35,15 +36,23 @@ def write_export(exported: Exported, path: Path) -> None:
     columns = {
         "stream": pl.Series([stream.decode() for stream in exported.streams], dtype=pl.String),
         "partition": pl.Series(exported.partition),
-        **{name: pl.Series(np.ascontiguousarray(exported.prefix[name])) for name in ROW_PREFIX.names or ()},
-        **{f"state.{name}": pl.Series(np.ascontiguousarray(t)) for name, t in exported.tensors.items()},
+        **{
+            name: pl.Series(np.ascontiguousarray(exported.prefix[name]))
+            for name in ROW_PREFIX.names or ()
+        },
+        **{
+            f"state.{name}": pl.Series(np.ascontiguousarray(t))
+            for name, t in exported.tensors.items()
+        },
     }
     part = path.with_name(f".{path.name}.part")
     try:
         pl.DataFrame(columns).write_parquet(part, metadata={KEY: exported.header.model_dump_json()})
         part.replace(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error}", "choose a file in a writable directory") from error
+        raise DataError(
+            f"{path} cannot be written: {error}", "choose a file in a writable directory"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -56,9 +65,13 @@ def read_export(path: Path, manifest: Manifest) -> Exported:
     try:
         text = pl.read_parquet_metadata(path).get(KEY)
     except (OSError, PolarsError) as error:
-        raise DataError(f"{path} is not a Parquet file: {_first_line(error)}", _EXPORT_AGAIN) from error
+        raise DataError(
+            f"{path} is not a Parquet file: {_first_line(error)}", _EXPORT_AGAIN
+        ) from error
     if text is None:
-        raise DataError(f"{path} is a Parquet file that `eddycast state export` did not write", _EXPORT_AGAIN)
+        raise DataError(
+            f"{path} is a Parquet file that `eddycast state export` did not write", _EXPORT_AGAIN
+        )
     header = _header(path, text)
     new = initial_record(manifest, RowCodec(manifest.state).layout)
     kept = _kept(path, header, new, bool(manifest.parts))
@@ -71,11 +84,15 @@ def read_export(path: Path, manifest: Manifest) -> Exported:
 
 
 def _kept(path: Path, header: Header, new: ModelRecord, declares_parts: bool) -> set[str]:
-    """Return the names of the tensors that the bundle keeps. Raises StateError if it cannot use the rows."""
+    """Return the names of the tensors that the bundle keeps.
+    Raises StateError if it cannot use the rows."""
     old = header.rows_of
     if old is None:
         if header.layout != new.layout or declares_parts:
-            what = f"{path}: rows of {header.model} without a record of their meaning cannot be used by {new.model}"
+            what = (
+                f"{path}: rows of {header.model} without a record "
+                f"of their meaning cannot be used by {new.model}"
+            )
             raise StateError(what, f"set bundle.directory to the bundle of {header.model}")
         return {spec.name for part in new.parts for spec in part.tensors}
     names = kept_parts(old, new)
@@ -88,16 +105,23 @@ def _header(path: Path, text: str) -> Header:
     try:
         header = Header.model_validate_json(text)
     except ValidationError as error:
-        raise DataError(f"{path}: written by another version of Eddycast", "import it with that version") from error
+        raise DataError(
+            f"{path}: written by another version of Eddycast", "import it with that version"
+        ) from error
     if any(not 0 <= part.partition < header.partitions for part in header.parts):
-        raise DataError(f"{path} is damaged: it names a partition that does not exist", _EXPORT_AGAIN)
+        raise DataError(
+            f"{path} is damaged: it names a partition that does not exist", _EXPORT_AGAIN
+        )
     return header
 
 
-def _columns(header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Collection[str]) -> Exported:
+def _columns(
+    header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Collection[str]
+) -> Exported:
     """Return the rows with the tensors `taken` from the file and zeros for the others.
 
-    Raises PolarsError for a missing column, ValueError or TypeError for one of the wrong dtype or shape.
+    Raises PolarsError for a missing column, ValueError or TypeError for one of the wrong dtype or
+    shape.
     """
     prefix = np.zeros(len(frame), ROW_PREFIX)
     for name in ROW_PREFIX.names or ():
@@ -127,7 +151,9 @@ def _check_whole(exported: Exported) -> None:
         raise ValueError("a stream has two rows")
 
 
-def _numbers(frame: pl.DataFrame, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def _numbers(
+    frame: pl.DataFrame, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> NDArray[Any]:
     """Return a column as an array [n, *shape]; raises ValueError for another dtype or shape."""
     found = frame[name].to_numpy()
     if found.dtype != dtype or found.shape != (len(frame), *shape):

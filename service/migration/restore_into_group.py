@@ -9,8 +9,8 @@ The order of writing makes crashes harmless:
                                             like a commit
     3  the group's offsets                  in one request; only now do markers and offsets agree
 
-An import that was interrupted before 3 is refused by `serve` and by the next import, whose error explains
-how to start over.
+An import that was interrupted before 3 is refused by `serve` and by the next import,
+whose error explains how to start over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from eddycast.service.delivery.topic_checks import prepare_topics
 from eddycast.service.errors import BrokerError, StateError
 from eddycast.service.migration.export import Exported
 from eddycast.service.migration.placement import Homes, find_homes
-from eddycast.service.migration.start_offsets import Begin, check_not_gone_on, check_nothing_waits, find_starts
+from eddycast.service.migration.start_offsets import (
+    Begin,
+    check_not_gone_on,
+    check_nothing_waits,
+    find_starts,
+)
 from eddycast.service.records import Int64
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
@@ -57,12 +62,17 @@ class Imported:
 
 
 def import_rows(
-    broker: Broker, settings: Settings, manifest: Manifest, exported: Exported, options: ImportOptions
+    broker: Broker,
+    settings: Settings,
+    manifest: Manifest,
+    exported: Exported,
+    options: ImportOptions,
 ) -> Imported:
-    """Write an export's rows and offsets for the group of `settings`, whose changelog must be empty.
+    """Write an export's rows and offsets for the group of `settings`,
+    whose changelog must be empty.
 
-    Raises StateError, before anything is written, if the new group would not continue exactly where the
-    exported one stopped; BrokerError, TopicMissing.
+    Raises StateError, before anything is written, if the new group would not continue exactly where
+    the exported one stopped; BrokerError, TopicMissing.
     """
     codec, topic, group = RowCodec(manifest.state), settings.topics.input, settings.kafka.group
     with broker.admin() as admin:
@@ -75,7 +85,12 @@ def import_rows(
         home = homes.of(exported.streams, exported.partition)
         markers = _markers(exported, home, offsets, moved=homes.partitioner is not None)
         with _begin_over(settings):
-            _write(broker, settings, _Rows(codec, initial_record(manifest, codec.layout), exported, home), markers)
+            _write(
+                broker,
+                settings,
+                _Rows(codec, initial_record(manifest, codec.layout), exported, home),
+                markers,
+            )
             admin.set_group_offsets(group, topic, offsets)
     return Imported(offsets, len(exported.streams), homes.partitioner)
 
@@ -83,7 +98,8 @@ def import_rows(
 def _places(
     broker: Broker, topic: str, partitions: int, exported: Exported, options: ImportOptions
 ) -> tuple[Homes, dict[int, int]]:
-    """Return the placement of streams and the start offset of each input partition. Raises StateError."""
+    """Return the placement of streams and the start offset of each input partition.
+    Raises StateError."""
     header = exported.header
     named = options.partitioner, options.force
     homes = find_homes(exported.streams, exported.partition, header.partitions, partitions, *named)
@@ -103,7 +119,8 @@ def _check_group_is_new(admin: Admin, group: str, topic: str) -> None:
     if admin.group_offsets(group, topic):
         raise StateError(
             f"the group {group} has offsets of {topic} already",
-            f"name a new one with --kafka.group, or delete this one: kafka-consumer-groups.sh --delete --group {group}",
+            "name a new one with --kafka.group, or delete this one: "
+            f"kafka-consumer-groups.sh --delete --group {group}",
         )
 
 
@@ -113,7 +130,9 @@ def _check_changelog_is_empty(broker: Broker, admin: Admin, name: str) -> None:
         return
     with broker.reader(name) as reader:
         first, end = reader.first(range(partitions)), reader.end(range(partitions))
-        holding = [partition for partition in range(partitions) if first[partition] < end[partition]]
+        holding = [
+            partition for partition in range(partitions) if first[partition] < end[partition]
+        ]
     if holding:
         delete = f"kafka-topics.sh --delete --topic {name}"
         raise StateError(
@@ -122,18 +141,23 @@ def _check_changelog_is_empty(broker: Broker, admin: Admin, name: str) -> None:
         )
 
 
-def _markers(exported: Exported, home: Int64, offsets: dict[int, int], moved: bool) -> dict[int, Marker]:
+def _markers(
+    exported: Exported, home: Int64, offsets: dict[int, int], moved: bool
+) -> dict[int, Marker]:
     """Return a marker for each partition.
 
-    The clock is the exported one if streams kept their partitions. Otherwise it starts at the newest stamp
-    of the streams placed there, so that no stream is evicted because of the clocks of others.
+    The clock is the exported one if streams kept their partitions. Otherwise it starts at the
+    newest stamp of the streams placed there, so that no stream is evicted because of the clocks of
+    others.
     """
     exported_clocks = {part.partition: part.clock for part in exported.header.parts}
     markers = {}
     for partition, offset in offsets.items():
         here = exported.prefix["last_timestamp"][home == partition]
         initial = Clock(int(here.max()), trust=1) if len(here) else Clock()
-        markers[partition] = Marker(offset, len(here), initial if moved else exported_clocks.get(partition, Clock()))
+        markers[partition] = Marker(
+            offset, len(here), initial if moved else exported_clocks.get(partition, Clock())
+        )
     return markers
 
 
@@ -150,7 +174,11 @@ class _Rows:
         """Return keys and values of the records that precede the rows of a partition."""
         layout, described = self.codec.layout_record()
         model = self.model.model_copy(update={"offset": marker.next_offset})
-        values: list[bytes | None] = [described, self.codec.encode_model(model), self.codec.encode_marker(marker)]
+        values: list[bytes | None] = [
+            described,
+            self.codec.encode_model(model),
+            self.codec.encode_marker(marker),
+        ]
         return [layout, MODEL_KEY, MARKER_KEY], values
 
 
@@ -165,11 +193,16 @@ def _write(broker: Broker, settings: Settings, rows: _Rows, markers: dict[int, M
                 producer.produce(name, partition, *rows.first(marker))
         for partition, marker in markers.items():
             here = np.flatnonzero(home == partition)
-            parts = np.array_split(here, max(1, -(-len(here) * codec.row_bytes // _TRANSACTION_BYTES)))
+            parts = np.array_split(
+                here, max(1, -(-len(here) * codec.row_bytes // _TRANSACTION_BYTES))
+            )
             for last, part in zip([*[False] * (len(parts) - 1), True], parts, strict=True):
                 keys: list[bytes | None] = [exported.streams[i] for i in part.tolist()]
                 values: list[bytes | None] = list(
-                    codec.encode(exported.prefix[part], {n: tensor[part] for n, tensor in exported.tensors.items()})
+                    codec.encode(
+                        exported.prefix[part],
+                        {n: tensor[part] for n, tensor in exported.tensors.items()},
+                    )
                 )
                 if last:
                     keys, values = [*keys, MARKER_KEY], [*values, codec.encode_marker(marker)]

@@ -1,7 +1,8 @@
 """Read a changelog partition as of one of its commits, even while a service is writing to it.
 
-A commit writes rows and then the marker in one transaction. Records before a marker are therefore complete;
-records after the last marker are left out, because they may be part of an unfinished commit.
+A commit writes rows and then the marker in one transaction. Records before a marker are therefore
+complete; records after the last marker are left out, because they may be part of an unfinished
+commit.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class _Cut:
 
     def add(self, batch: PartitionBatch, rows: bool = True) -> None:
         check_readable(batch)
-        for key, value, offset in zip(batch.keys, batch.values, batch.offsets.tolist(), strict=True):
+        for key, value, offset in zip(
+            batch.keys, batch.values, batch.offsets.tolist(), strict=True
+        ):
             if not rows and is_stream(key):
                 continue
             self.after[key or b""] = (offset, value)
@@ -61,18 +64,23 @@ class Snapshot:
         return int(self.records.offsets[self.records.keys.index(stream)])
 
     def one(self, stream: bytes, codec: RowCodec) -> Rows:
-        """Decode one stream's row and the partition's records. Raises StateError if they cannot be decoded."""
+        """Decode one stream's row and the partition's records.
+        Raises StateError if they cannot be decoded."""
         return codec.decode(_taken(self.records, [*self._about, self.records.keys.index(stream)]))
 
     def rows(self, codec: RowCodec) -> Rows:
         """Decode all rows.
 
-        Raises StateError for a record that cannot be decoded, and if the number of rows differs from the marker.
+        Raises StateError for a record that cannot be decoded,
+        and if the number of rows differs from the marker.
         """
         rows = codec.decode(self.records)
         expected = 0 if rows.marker is None else rows.marker.streams
         if len(rows.streams) != expected:
-            what = f"{self.records.topic} partition {self.partition} holds rows of {len(rows.streams)} streams"
+            what = (
+                f"{self.records.topic} partition {self.partition} "
+                f"holds rows of {len(rows.streams)} streams"
+            )
             raise StateError(
                 f"{what}, but its marker counts {expected}",
                 "records were deleted, or an import was interrupted: start the import over",
@@ -92,10 +100,11 @@ class Snapshot:
 def snapshots(
     reader: Reader, topic: str, partitions: Collection[int], patience_s: float, *, rows: bool = True
 ) -> Iterator[Snapshot]:
-    """Yield each partition of a changelog up to its current end; without `rows`, only its other records.
+    """Yield each partition of a changelog up to its current end;
+    without `rows`, only its other records.
 
-    `reader` reads `topic`. Raises BrokerUnavailable if nothing arrives for `patience_s`, which is due to an
-    open transaction.
+    `reader` reads `topic`. Raises BrokerUnavailable if nothing arrives for `patience_s`,
+    which is due to an open transaction.
     """
     first, end = reader.first(partitions), reader.end(partitions)
     for partition in partitions:
@@ -104,7 +113,9 @@ def snapshots(
         reader.stop([partition])
 
 
-def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: float, rows: bool) -> Snapshot:
+def _snapshot(
+    reader: Reader, topic: str, partition: int, end: int, patience_s: float, rows: bool
+) -> Snapshot:
     cut, position = _Cut(), -1
     deadline = time.monotonic() + patience_s
     while reader.position(partition) < end:
@@ -113,7 +124,10 @@ def _snapshot(reader: Reader, topic: str, partition: int, end: int, patience_s: 
         if reader.position(partition) > position:
             deadline, position = time.monotonic() + patience_s, reader.position(partition)
         elif time.monotonic() > deadline:
-            what = f"{topic} partition {partition} cannot be read past offset {position}: a transaction is open there"
+            what = (
+                f"{topic} partition {partition} cannot be read past "
+                f"offset {position}: a transaction is open there"
+            )
             raise BrokerUnavailable(what, "retry once the broker has aborted it after its timeout")
     kept = {key: record for key, record in cut.whole.items() if record[1] is not None}
     return Snapshot(_batch(topic, partition, kept))
@@ -127,4 +141,6 @@ def _batch(topic: str, partition: int, records: dict[bytes, _Record]) -> Partiti
 
 def _taken(batch: PartitionBatch, which: list[int]) -> PartitionBatch:
     keys, values = [batch.keys[i] for i in which], [batch.values[i] for i in which]
-    return PartitionBatch(batch.topic, batch.partition, keys, values, batch.timestamps[which], batch.offsets[which])
+    return PartitionBatch(
+        batch.topic, batch.partition, keys, values, batch.timestamps[which], batch.offsets[which]
+    )

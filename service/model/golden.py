@@ -1,7 +1,7 @@
 """Replay golden.npz through a loaded bundle and refuse the bundle if its outputs differ.
 
-State is carried through `Runtime` over the whole sequence, so differences that only show after many steps,
-or that come from padding rows, are caught here and not in production.
+State is carried through `Runtime` over the whole sequence, so differences that only show after many
+steps, or that come from padding rows, are caught here and not in production.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from eddycast.service.errors import BundleError
 from eddycast.service.model.runtime import Runtime, StepResult
 
 Array = NDArray[Any]
-#: Scores in the unit of the values. `pit` is a probability; `covered_80` follows from one_step and may flip on a tie.
+#: Scores in the unit of the values. `pit` is a probability;
+#: `covered_80` follows from one_step and may flip on a tie.
 _IN_DATA_UNITS = ("absolute_error", "last_value_absolute_error", "pinball")
-#: Tolerance of surprise and probabilities, in addition to their change for a value within the contract's tolerance.
+#: Tolerance of surprise and probabilities, in addition to their change for a value within the
+#: contract's tolerance.
 _PROBABILITY_TOLERANCE = 1e-2
-#: Relative precision of float32: a number a thousand scales away has no digits at 1e-4 of the scale.
+#: Relative precision of float32: a number a thousand scales away has no digits at 1e-4 of the
+#: scale.
 _FLOAT32 = 5e-7
 #: Tolerance relative to the value itself while the scale is 0 or unknown (start of a stream).
 _UNSCALED_TOLERANCE = 1e-6
@@ -34,20 +37,24 @@ _UNSCALED_TOLERANCE = 1e-6
 def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
     """Step through `wanted`, the arrays of golden.npz, and compare every output.
 
-    Raises BundleError with output, step and row of the first difference, and for a graph that fails.
+    Raises BundleError with output, step and row of the first difference,
+    and for a graph that fails.
     """
     manifest = runtime.manifest
     batch = wanted["value"].shape[1]
     state = {spec.name: np.zeros((batch, *spec.shape), spec.dtype) for spec in manifest.state}
     scored = [name in _IN_DATA_UNITS for name in manifest.scores]
     bounded = [name != "covered_80" and name not in _IN_DATA_UNITS for name in manifest.scores]
-    slack = 1.0 if manifest.support == "integer" else 0.0  # 2.4999999 and 2.5000001 round to 2 and 3
+    # 2.4999999 and 2.5000001 round to 2 and 3
+    slack = 1.0 if manifest.support == "integer" else 0.0
     for name in ("one_step", "multi_step"):
         if not np.isfinite(wanted[name]).any():
             raise BundleError(str(directory / GOLDEN), f"forecasts in {name}", "no number at all")
     if runtime.ranks != ("anomaly" in wanted):
         found = f"{STEP} alone" if runtime.ranks else f"{GOLDEN} alone"
-        raise BundleError(str(directory / GOLDEN), f"anomaly in both {STEP} and {GOLDEN}, or in neither", found)
+        raise BundleError(
+            str(directory / GOLDEN), f"anomaly in both {STEP} and {GOLDEN}, or in neither", found
+        )
     before = np.zeros(batch)
     for step in range(len(wanted["value"])):
         at = {name: column[step] for name, column in wanted.items()}
@@ -60,16 +67,34 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
             multi_step = runtime.forecast(at["timestamp"], state)
         check = _Check(str(directory / STEP), step, slack)
         check.scaled("one_step", at["one_step"], result.one_step, scale)
-        check.within("surprise", at["surprise"], result.surprise, _PROBABILITY_TOLERANCE, slack=steep.surprises)
+        check.within(
+            "surprise",
+            at["surprise"],
+            result.surprise,
+            _PROBABILITY_TOLERANCE,
+            slack=steep.surprises,
+        )
         if runtime.ranks:
-            check.within("anomaly", at["anomaly"], result.anomaly, _PROBABILITY_TOLERANCE, slack=steep.anomalies)
+            check.within(
+                "anomaly",
+                at["anomaly"],
+                result.anomaly,
+                _PROBABILITY_TOLERANCE,
+                slack=steep.anomalies,
+            )
         check.missing("scores", at["scores"], result.scores)
         check.scaled("scores", at["scores"][..., scored], result.scores[..., scored], scale)
         near = partial(steep.scores, bounded)
         check.within(
-            "scores", at["scores"][..., bounded], result.scores[..., bounded], _PROBABILITY_TOLERANCE, slack=near
+            "scores",
+            at["scores"][..., bounded],
+            result.scores[..., bounded],
+            _PROBABILITY_TOLERANCE,
+            slack=near,
         )
-        _Check(str(directory / FORECAST), step, slack).scaled("multi_step", at["multi_step"], multi_step, scale)
+        _Check(str(directory / FORECAST), step, slack).scaled(
+            "multi_step", at["multi_step"], multi_step, scale
+        )
 
 
 @contextmanager
@@ -79,16 +104,19 @@ def _runs(file: Path, step: int) -> Iterator[None]:
         yield
     except Exception as error:  # onnxruntime's own classes share no public base
         found = " ".join(str(error).split())[:300]
-        raise BundleError(str(file), f"a graph that steps through {GOLDEN}", f"{found} at step {step}") from error
+        raise BundleError(
+            str(file), f"a graph that steps through {GOLDEN}", f"{found} at step {step}"
+        ) from error
 
 
 @dataclass(frozen=True)
 class _Steepness:
-    """Sensitivity of surprise and scores to a value moved by the contract's tolerance of the running scale.
+    """Sensitivity of surprise and scores to a value moved by the contract's tolerance of the
+    running scale.
 
-    Where quantiles almost touch, a density falls by hundreds of nats within one scale: equal quantiles then
-    give different surprises, and no fixed tolerance suits all cases. Computed only where the fixed one is
-    exceeded. `before` is the running scale [batch] ahead of the step.
+    Where quantiles almost touch, a density falls by hundreds of nats within one scale: equal
+    quantiles then give different surprises, and no fixed tolerance suits all cases. Computed only
+    where the fixed one is exceeded. `before` is the running scale [batch] ahead of the step.
     """
 
     runtime: Runtime
@@ -106,7 +134,8 @@ class _Steepness:
         return self._moves(lambda one: one.anomaly)
 
     def scores(self, which: list[bool]) -> Array:
-        """Return the sensitivity of the scores selected by `which`, [batch, targets, scores], summed over channels."""
+        """Return the sensitivity of the scores selected by `which`, [batch, targets, scores],
+        summed over channels."""
         return self._moves(lambda one: one.scores)[..., which]
 
     def _moves(self, output: Callable[[StepResult], Array]) -> Array:
@@ -116,7 +145,9 @@ class _Steepness:
             found = []
             for way in (-1.0, 1.0):
                 value = self.at["value"].copy()
-                value[:, channel] += way * GOLDEN_TOLERANCE * np.where(np.isfinite(self.before), self.before, 0.0)
+                value[:, channel] += (
+                    way * GOLDEN_TOLERANCE * np.where(np.isfinite(self.before), self.before, 0.0)
+                )
                 moved = self.runtime.step(value, self.at["timestamp"], self.state)
                 with np.errstate(invalid="ignore"):
                     found.append(np.abs(output(moved) - here))
@@ -125,7 +156,8 @@ class _Steepness:
 
 
 class _Check:
-    """Comparison of one step's outputs; `expected` and `found` are [batch, ...]. Raises BundleError."""
+    """Comparison of one step's outputs; `expected` and `found` are [batch, ...].
+    Raises BundleError."""
 
     def __init__(self, file: str, step: int, slack: float = 0.0) -> None:
         """`slack`, in the unit of the values, is added to the tolerance of `scaled`."""
@@ -150,10 +182,13 @@ class _Check:
         unit: Array | None = None,
         slack: Callable[[], Array] | None = None,
     ) -> None:
-        """Check for differences within `tolerance` * `unit` (default 1) + `slack()`, and NaN in the same places."""
+        """Check for differences within `tolerance` * `unit` (default 1) + `slack()`,
+        and NaN in the same places."""
         self.missing(name, expected, found)
         with np.errstate(invalid="ignore"):
-            difference = np.abs(expected.astype(np.float64) - found) / (1.0 if unit is None else unit)
+            difference = np.abs(expected.astype(np.float64) - found) / (
+                1.0 if unit is None else unit
+            )
         difference[expected == found] = 0.0  # equal infinities
         if slack is not None and np.any(difference > tolerance):
             difference -= slack()

@@ -1,4 +1,5 @@
-"""Read the arrays of golden.npz, checking declared shapes and sizes before anything is decompressed."""
+"""Read the arrays of golden.npz, checking declared shapes and sizes before anything is
+decompressed."""
 
 from __future__ import annotations
 
@@ -35,15 +36,26 @@ def read_golden(path: Path, content: bytes, manifest: Manifest) -> dict[str, Arr
             headers = _headers(path, archive)
             _check(path, headers, manifest)
             arrays = {name: _array(archive, name) for name in headers}
-    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise BundleError(str(path), "numpy arrays", f"a file that cannot be read ({error})") from error
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise BundleError(
+            str(path), "numpy arrays", f"a file that cannot be read ({error})"
+        ) from error
     return arrays | {"value": arrays["value"].astype(np.float64, copy=False)}
 
 
 def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, _Header]:
     """Read the headers of all arrays, by name.
 
-    Raises BundleError if they exceed the size limit in total, or if a header does not match its data's size.
+    Raises BundleError if they exceed the size limit in total,
+    or if a header does not match its data's size.
     """
     members = archive.infolist()
     if (size := sum(member.file_size for member in members)) > FILE_LIMIT:
@@ -52,10 +64,15 @@ def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, _Header]:
     for member in members[:64]:
         with archive.open(member) as file:
             shape, dtype = _read_header(file)
-            declared, stored = dtype.itemsize * int(np.prod(shape, dtype=object)), member.file_size - file.tell()
+            declared, stored = (
+                dtype.itemsize * int(np.prod(shape, dtype=object)),
+                member.file_size - file.tell(),
+            )
         name = member.filename.removesuffix(".npy")
         if declared != stored:
-            raise BundleError(str(path), f"{name} of {stored:,} bytes", f"{declared:,} in its header")
+            raise BundleError(
+                str(path), f"{name} of {stored:,} bytes", f"{declared:,} in its header"
+            )
         headers[name] = _Header(shape, dtype)
     return headers
 
@@ -90,7 +107,11 @@ def _check(path: Path, headers: dict[str, _Header], manifest: Manifest) -> None:
             expected = ", ".join(["steps", "batch", *map(str, shape)])
             raise BundleError(str(path), f"{name} [{expected}]", f"shape {headers[name].shape}")
         if lead[0] > MOST_STEPS or lead[1] > MOST_ROWS:
-            raise BundleError(str(path), f"at most {MOST_STEPS} steps of {MOST_ROWS} rows", f"{lead[0]} of {lead[1]}")
+            raise BundleError(
+                str(path),
+                f"at most {MOST_STEPS} steps of {MOST_ROWS} rows",
+                f"{lead[0]} of {lead[1]}",
+            )
         found = headers[name].dtype
         if name == "timestamp" and found != np.int64:
             raise BundleError(str(path), "timestamp as int64", str(found))

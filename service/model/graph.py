@@ -1,8 +1,8 @@
 """Read an ONNX file and check it against the manifest before anything runs.
 
-A graph must be self-contained (no external data), use plain ONNX (no custom operator domain), have exactly
-the inputs and outputs of the contract by name, dtype and rank with a dynamic batch dimension, and stay
-within `model/graph_limits.py`.
+A graph must be self-contained (no external data), use plain ONNX (no custom operator domain), have
+exactly the inputs and outputs of the contract by name, dtype and rank with a dynamic batch
+dimension, and stay within `model/graph_limits.py`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Graph:
     has_control_flow: bool  # the cost of a call then depends on values and is not known
 
     def check_cost(self, rows: int, steps: int, batch: int) -> None:
-        """Raise BundleError unless a call of `rows` rows, and `steps` calls of `batch` rows, are within limits.
+        """Raise BundleError unless a call of `rows` rows, and `steps` calls of `batch` rows,
+        are within limits.
 
         Graphs with control flow are not checked.
         """
@@ -60,17 +61,24 @@ class Graph:
         if work > MOST_WORK and batch < rows:  # an upper bound so far; exact only if it matters
             work = steps * cost_of(self.path, self.model, batch).work
         if work > MOST_WORK:
-            raise BundleError(str(self.path), f"at most {MOST_WORK:,} multiplications in {GOLDEN}", f"{work:,}")
+            raise BundleError(
+                str(self.path), f"at most {MOST_WORK:,} multiplications in {GOLDEN}", f"{work:,}"
+            )
 
 
-def read_step(path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()) -> Graph:
+def read_step(
+    path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()
+) -> Graph:
     """Read step.onnx, which may use `operators` besides those allowed for every bundle.
 
     Raises BundleError if it violates the contract.
     """
     targets = len(manifest.targets)
     state = _state_ports(manifest)
-    inputs = {"value": Port(("float64",), (len(manifest.channels),)), "timestamp": Port(("int64",), ())}
+    inputs = {
+        "value": Port(("float64",), (len(manifest.channels),)),
+        "timestamp": Port(("int64",), ()),
+    }
     outputs = {
         "one_step": Port(_FLOATS, (targets, len(manifest.quantiles))),
         "surprise": Port(("float32",), ()),
@@ -79,13 +87,24 @@ def read_step(path: Path, content: bytes, manifest: Manifest, operators: Collect
     optional = {"anomaly": Port(("float32",), ())}
     graph = _read(path, content, operators)
     ports = graph.model.graph
-    _hold(path, "input", ports.input, inputs | {f"state.{name}": port for name, port in state.items()})
-    _hold(path, "output", ports.output, outputs | {f"next.{name}": port for name, port in state.items()}, optional)
+    _hold(
+        path, "input", ports.input, inputs | {f"state.{name}": port for name, port in state.items()}
+    )
+    _hold(
+        path,
+        "output",
+        ports.output,
+        outputs | {f"next.{name}": port for name, port in state.items()},
+        optional,
+    )
     return graph
 
 
-def read_forecast(path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()) -> Graph:
-    """Read forecast.onnx, which may take any subset of the state. Raises BundleError as `read_step` does."""
+def read_forecast(
+    path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()
+) -> Graph:
+    """Read forecast.onnx, which may take any subset of the state.
+    Raises BundleError as `read_step` does."""
     optional = {f"state.{name}": port for name, port in _state_ports(manifest).items()}
     multi_step = Port(_FLOATS, (manifest.horizon, len(manifest.targets), len(manifest.quantiles)))
     graph = _read(path, content, operators)
@@ -102,16 +121,22 @@ def _read(path: Path, content: bytes, operators: Collection[str]) -> Graph:
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own class, whose module has no types
-        raise BundleError(str(path), "an ONNX model", f"bytes that do not parse ({error})") from error
+        raise BundleError(
+            str(path), "an ONNX model", f"bytes that do not parse ({error})"
+        ) from error
     if not model.graph.node:
         raise BundleError(str(path), "an ONNX model", "a file without a graph")
     for tensor in _tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             found = f"tensor {tensor.name!r} kept outside the file"
-            raise BundleError(str(path), "no external data", found, "export with external_data=False")
+            raise BundleError(
+                str(path), "no external data", found, "export with external_data=False"
+            )
     for domain, where in _domains(model):
         if domain not in DOMAINS:
-            raise BundleError(str(path), "operators of the ai.onnx domain only", f"domain {domain!r} ({where})")
+            raise BundleError(
+                str(path), "operators of the ai.onnx domain only", f"domain {domain!r} ({where})"
+            )
     for there, what in (
         (model.functions, "local functions"),
         (model.training_info, "training information"),
@@ -129,12 +154,15 @@ def _hold(
     required: dict[str, Port],
     optional: dict[str, Port] | None = None,
 ) -> None:
-    """Compare declared inputs or outputs with the contract's. Raises BundleError at the first difference."""
+    """Compare declared inputs or outputs with the contract's.
+    Raises BundleError at the first difference."""
     ports = required | (optional or {})
     declared = {value.name: value for value in found}
     for name in required:
         if name not in declared:
-            raise BundleError(str(path), f"an {kind} {name!r}, {required[name]}", f"{kind}s {sorted(declared)}")
+            raise BundleError(
+                str(path), f"an {kind} {name!r}, {required[name]}", f"{kind}s {sorted(declared)}"
+            )
     for name, value in declared.items():
         if name == "known" or name.startswith("known."):
             raise BundleError(
@@ -144,7 +172,9 @@ def _hold(
                 "export without it",
             )
         if name not in ports:
-            raise BundleError(str(path), f"{kind}s among {sorted(ports)}", f"an unknown {kind} {name!r}")
+            raise BundleError(
+                str(path), f"{kind}s among {sorted(ports)}", f"an unknown {kind} {name!r}"
+            )
         if problem := _mismatch(value, ports[name]):
             raise BundleError(str(path), f"{kind} {name!r} to be {ports[name]}", problem)
 
@@ -162,8 +192,12 @@ def _mismatch(value: onnx.ValueInfoProto, port: Port) -> str:
         return f"rank {len(sizes)}"
     if sizes[0] is not None:
         return f"a batch dimension fixed at {sizes[0]}"
-    if any(size not in (None, expected) for size, expected in zip(sizes[1:], port.shape, strict=True)):
-        return f"[{', '.join('?' if size is None else str(size) for size in ['batch', *sizes[1:]])}]"
+    if any(
+        size not in (None, expected) for size, expected in zip(sizes[1:], port.shape, strict=True)
+    ):
+        return (
+            f"[{', '.join('?' if size is None else str(size) for size in ['batch', *sizes[1:]])}]"
+        )
     return ""
 
 
@@ -179,7 +213,9 @@ def _domains(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
 
 def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Yield every node, including those of functions and nested graphs."""
-    waiting = list(model.graph.node) + [node for function in model.functions for node in function.node]
+    waiting = list(model.graph.node) + [
+        node for function in model.functions for node in function.node
+    ]
     while waiting:
         node = waiting.pop()
         yield node

@@ -1,7 +1,7 @@
 """Limits of a graph: operators, tensor sizes and work of one call, determined without running it.
 
-The run time of an allowed operator follows from the shapes of its inputs. Once every shape is known for the
-largest batch, memory and work of a call are bounded, whatever the values.
+The run time of an allowed operator follows from the shapes of its inputs. Once every shape is known
+for the largest batch, memory and work of a call are bounded, whatever the values.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ from eddycast.service.model.shapes import Shape, Sized, UnknownShape, sized
 
 #: Operators of the built-in families; a test compares the list with the exporter's output.
 EMITTED = frozenset([
-    "Abs", "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum", "Div", "Equal", "Exp",
-    "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "Identity",
-    "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad",
-    "Reciprocal", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Round", "Scan", "Shape", "Sigmoid",
-    "Sin", "Slice",
-    "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+    "Abs", "Add", "And", "Cast", "Clip", "Concat", "ConstantOfShape", "Cos", "CumSum", "Div",
+    "Equal", "Exp", "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Gemm", "Greater",
+    "GreaterOrEqual", "Identity", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min",
+    "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Reciprocal", "ReduceMean", "ReduceMin", "ReduceSum",
+    "Relu", "Reshape", "Round", "Scan", "Shape", "Sigmoid", "Sin", "Slice", "Softplus", "Split",
+    "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ])  # fmt: skip
 #: Further operators that custom families often need. Their work follows from shapes, too.
 CUSTOM_FAMILIES = frozenset([
-    "Acos", "ArgMax", "ArgMin", "Asin", "Atan", "BatchNormalization", "CastLike", "Ceil", "Celu", "Constant",
-    "Conv", "Cosh", "Einsum", "Elu", "Erf", "Flatten", "GRU", "Gelu", "GroupNormalization", "HardSigmoid",
-    "HardSwish", "InstanceNormalization", "IsInf", "LSTM", "LayerNormalization", "LeakyRelu", "LogSoftmax", "Mean",
-    "Mish", "PRelu", "Pow", "RNN", "Range", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax",
-    "ReduceProd", "ReduceSumSquare", "ScatterElements", "ScatterND", "Selu", "Sign", "Sinh", "Size", "Softmax",
-    "Softsign", "Sqrt", "Sum", "Tan", "Tile", "TopK", "Trilu", "Xor",
+    "Acos", "ArgMax", "ArgMin", "Asin", "Atan", "BatchNormalization", "CastLike", "Ceil", "Celu",
+    "Constant", "Conv", "Cosh", "Einsum", "Elu", "Erf", "Flatten", "GRU", "Gelu",
+    "GroupNormalization", "HardSigmoid", "HardSwish", "InstanceNormalization", "IsInf", "LSTM",
+    "LayerNormalization", "LeakyRelu", "LogSoftmax", "Mean", "Mish", "PRelu", "Pow", "RNN", "Range",
+    "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceProd", "ReduceSumSquare",
+    "ScatterElements", "ScatterND", "Selu", "Sign", "Sinh", "Size", "Softmax", "Softsign", "Sqrt",
+    "Sum", "Tan", "Tile", "TopK", "Trilu", "Xor",
 ])  # fmt: skip
-#: Operators whose run time depends on data: allowed only by name, and every call then has a time limit.
+#: Operators whose run time depends on data: allowed only by name,
+#: and every call then has a time limit.
 CONTROL_FLOW = frozenset(("If", "Loop"))
 
 #: Maximum number of nodes in a graph, including bodies of control flow.
@@ -43,8 +45,8 @@ MOST_NODES = 20_000
 LARGEST_TENSOR, TIMES_LARGEST = 1 << 28, 4
 #: Maximum bytes of all tensors of one call, likewise.
 ALL_TENSORS, TIMES_ALL = 1 << 32, 64
-#: Maximum multiplications of one call, or of all steps of golden.npz: seconds of one core. An element that is read
-#: or written counts as ELEMENT multiplications, because it may be a sine.
+#: Maximum multiplications of one call, or of all steps of golden.npz: seconds of one core. An
+#: element that is read or written counts as ELEMENT multiplications, because it may be a sine.
 MOST_WORK, ELEMENT = 1 << 35, 16
 #: Maximum bytes of an element.
 _WIDEST = 8
@@ -59,7 +61,9 @@ class Cost:
     total: int  # bytes of all tensors
 
 
-def check_operators(path: Path, nodes: Iterable[onnx.NodeProto], further: Collection[str] = ()) -> bool:
+def check_operators(
+    path: Path, nodes: Iterable[onnx.NodeProto], further: Collection[str] = ()
+) -> bool:
     """Check operators and number of nodes; return True if the graph has control flow.
 
     `further` are allowed besides the operators above. Raises BundleError.
@@ -89,11 +93,16 @@ def cost_of(path: Path, model: onnx.ModelProto, rows: int) -> Cost:
         graphs = list(sized(model, rows))
     except UnknownShape as unknown:
         raise BundleError(
-            str(path), "shapes that follow from the graph alone", f"{unknown}, whose shape depends on values"
+            str(path),
+            "shapes that follow from the graph alone",
+            f"{unknown}, whose shape depends on values",
         ) from None
     except Exception as error:  # onnx's own classes share no public base
         raise BundleError(str(path), "shapes that fit each other", _line(error)) from error
-    ports = [math.prod(graphs[0].shapes[value.name]) * _WIDEST for value in (*model.graph.input, *model.graph.output)]
+    ports = [
+        math.prod(graphs[0].shapes[value.name]) * _WIDEST
+        for value in (*model.graph.input, *model.graph.output)
+    ]
     sizes = [math.prod(shape) * _WIDEST for graph in graphs for shape in graph.shapes.values()]
     cost = Cost(sum(map(_work, graphs)), max(sizes), sum(sizes))
     for found, limit, what in (
@@ -102,7 +111,9 @@ def cost_of(path: Path, model: onnx.ModelProto, rows: int) -> Cost:
         (cost.work, MOST_WORK, "multiplications"),
     ):
         if found > limit:
-            raise BundleError(str(path), f"at most {limit:,} {what} in a call of {rows} rows", f"{found:,}")
+            raise BundleError(
+                str(path), f"at most {limit:,} {what} in a call of {rows} rows", f"{found:,}"
+            )
     return cost
 
 
@@ -111,7 +122,8 @@ def _work(graph: Sized) -> int:
 
 
 def _work_of(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
-    """Return the multiplications of a node: for products the terms summed, else ELEMENT per element touched."""
+    """Return the multiplications of a node: for products the terms summed,
+    else ELEMENT per element touched."""
     inputs = [shapes[name] for name in node.input if name in shapes]
     written = sum(math.prod(shapes[name]) for name in node.output if name)
     read = sum(map(math.prod, inputs))

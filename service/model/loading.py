@@ -20,15 +20,16 @@ def load_runtime(
 ) -> Runtime:
     """Return the verified runtime of a bundle.
 
-    `max_batch` is the maximum number of rows per call: with a small GRU a row costs 15 us in a call of 16
-    rows, 3 us in one of 512, and no less in larger ones.
+    `max_batch` is the maximum number of rows per call: with a small GRU a row costs 15 us in a call
+    of 16 rows, 3 us in one of 512, and no less in larger ones.
 
-    `trust` restricts version and signers and allows further operators. If these include If or Loop, every
-    call has a time limit (`model/watchdog.py`), because nothing else bounds it.
+    `trust` restricts version and signers and allows further operators. If these include If or Loop,
+    every call has a time limit (`model/watchdog.py`), because nothing else bounds it.
 
-    Raises BundleError with the file, what was expected and what was found: a hash, external data, a custom
-    operator domain, a forbidden operator, a tensor or call beyond the limits (`model/graph_limits.py`), inputs or
-    outputs that differ from the contract, or results that differ from golden.npz.
+    Raises BundleError with the file, what was expected and what was found: a hash, external data, a
+    custom operator domain, a forbidden operator, a tensor or call beyond the limits
+    (`model/graph_limits.py`), inputs or outputs that differ from the contract, or results that
+    differ from golden.npz.
     """
     directory = Path(directory)
     trust = trust or Trust()
@@ -42,7 +43,9 @@ def load_runtime(
     for one in graphs:
         one.check_cost(max_batch, steps, batch)
     step, forecast = (_session(one.path, one.content, intra_op_threads) for one in graphs)
-    runtime = Runtime(manifest, step, forecast, max_batch, guarded=any(one.has_control_flow for one in graphs))
+    runtime = Runtime(
+        manifest, step, forecast, max_batch, guarded=any(one.has_control_flow for one in graphs)
+    )
     golden.verify(directory, runtime, wanted)
     return runtime
 
@@ -59,4 +62,6 @@ def _session(path: Path, content: bytes, threads: int) -> onnxruntime.InferenceS
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no public base
-        raise BundleError(str(path), "a graph that onnxruntime runs", str(error).splitlines()[0]) from error
+        raise BundleError(
+            str(path), "a graph that onnxruntime runs", str(error).splitlines()[0]
+        ) from error

@@ -1,8 +1,8 @@
 """Run a bundle: two onnxruntime sessions, stateless.
 
-The rows of a call are padded with zeros (streams never seen) to a multiple of `LANES`, up to `max_batch`.
-With whole vector registers every row takes the same code path, so its result has the same bits whatever
-rows are next to it.
+The rows of a call are padded with zeros (streams never seen) to a multiple of `LANES`, up to
+`max_batch`. With whole vector registers every row takes the same code path, so its result has the
+same bits whatever rows are next to it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class StepResult:
     one_step: Tensor  # [n, targets, quantiles]
     surprise: Tensor  # f32 [n], NaN without a previous forecast or a value
     scores: Tensor  # f32 [n, targets, scores], of the previous forecast
-    anomaly: Tensor  # f32 [n] in [0, 1]; NaN where surprise is, and of a bundle whose graph does not have it
+    # f32 [n] in [0, 1]; NaN where surprise is, and of a bundle whose graph does not have it
+    anomaly: Tensor
 
 
 class Runtime:
@@ -49,7 +50,8 @@ class Runtime:
         *,
         guarded: bool = False,
     ) -> None:
-        """`guarded` gives each call a time limit, for graphs with control flow. Raises ValueError."""
+        """`guarded` gives each call a time limit, for graphs with control flow.
+        Raises ValueError."""
         if max_batch < LANES:
             raise ValueError(f"max_batch must be at least {LANES}, not {max_batch}")
         self.manifest = manifest
@@ -60,24 +62,36 @@ class Runtime:
         #: Whether the step graph ranks a surprise among those that the stream had before.
         self.ranks = any(value.name == "anomaly" for value in step.get_outputs())
         ranked = ["anomaly"] if self.ranks else []
-        self._outputs = ["one_step", "surprise", "scores", *(f"next.{name}" for name in self._state), *ranked]
+        self._outputs = [
+            "one_step",
+            "surprise",
+            "scores",
+            *(f"next.{name}" for name in self._state),
+            *ranked,
+        ]
         taken = {value.name for value in forecast.get_inputs()}
-        self.forecast_inputs: tuple[str, ...] = tuple(name for name in self._state if f"state.{name}" in taken)
+        self.forecast_inputs: tuple[str, ...] = tuple(
+            name for name in self._state if f"state.{name}" in taken
+        )
         #: name -> (dtype, shape without the batch dimension) of the outputs besides the state.
         self.output_shapes = _output_shapes(manifest, step, forecast)
 
     def step(self, values: Float64, timestamps: Int64, state: Mapping[str, Tensor]) -> StepResult:
         """Consume one observation per row.
 
-        `values` f64 [n, channels], NaN = missing; `timestamps` i64 [n], ms, start of each row's slot;
-        `state` name -> [n, ...], zeros = stream never seen. Arguments are not modified.
+        `values` f64 [n, channels], NaN = missing; `timestamps` i64 [n], ms, start of each row's
+        slot; `state` name -> [n, ...], zeros = stream never seen. Arguments are not modified.
         """
         feeds: TensorState = {"value": values, "timestamp": timestamps}
         for name in self._state:
             feeds[f"state.{name}"] = state[name]
-        one_step, surprise, scores, *rows = self._call(self._step, self._outputs, feeds, len(timestamps))
+        one_step, surprise, scores, *rows = self._call(
+            self._step, self._outputs, feeds, len(timestamps)
+        )
         anomaly = rows.pop() if self.ranks else np.full(len(timestamps), np.nan, np.float32)
-        return StepResult(dict(zip(self._state, rows, strict=True)), one_step, surprise, scores, anomaly)
+        return StepResult(
+            dict(zip(self._state, rows, strict=True)), one_step, surprise, scores, anomaly
+        )
 
     def forecast(self, timestamps: Int64, state: Mapping[str, Tensor]) -> Tensor:
         """Return multi_step [n, horizon, targets, quantiles] for rows of state.
@@ -90,7 +104,11 @@ class Runtime:
         return multi_step
 
     def _call(
-        self, session: onnxruntime.InferenceSession, outputs: list[str], feeds: TensorState, rows: int
+        self,
+        session: onnxruntime.InferenceSession,
+        outputs: list[str],
+        feeds: TensorState,
+        rows: int,
     ) -> list[Tensor]:
         if rows <= self.max_batch:
             return _run(self._run, session, outputs, feeds, rows)
@@ -112,9 +130,14 @@ def _output_shapes(
         "scores": (targets, len(manifest.scores)),
         "multi_step": (manifest.horizon, targets, quantiles),
     }
-    declared = {value.name: value.type for session in (step, forecast) for value in session.get_outputs()}
+    declared = {
+        value.name: value.type for session in (step, forecast) for value in session.get_outputs()
+    }
     wide = "tensor(double)"
-    return {name: (np.dtype("f8" if declared.get(name) == wide else "f4"), shape) for name, shape in shapes.items()}
+    return {
+        name: (np.dtype("f8" if declared.get(name) == wide else "f4"), shape)
+        for name, shape in shapes.items()
+    }
 
 
 def _chunks(rows: int, largest: int) -> list[tuple[int, int]]:
@@ -123,7 +146,11 @@ def _chunks(rows: int, largest: int) -> list[tuple[int, int]]:
 
 
 def _run(
-    run: Call, session: onnxruntime.InferenceSession, outputs: list[str], feeds: TensorState, rows: int
+    run: Call,
+    session: onnxruntime.InferenceSession,
+    outputs: list[str],
+    feeds: TensorState,
+    rows: int,
 ) -> list[Tensor]:
     full = max(LANES, -(-rows // LANES) * LANES)
     if full == rows:

@@ -16,13 +16,17 @@ Tensor = NDArray[Any]
 Call = Callable[[onnxruntime.InferenceSession, list[str], dict[str, Tensor]], list[Tensor]]
 
 
-def call(session: onnxruntime.InferenceSession, outputs: list[str], feeds: dict[str, Tensor]) -> list[Tensor]:
+def call(
+    session: onnxruntime.InferenceSession, outputs: list[str], feeds: dict[str, Tensor]
+) -> list[Tensor]:
     """Run a graph once; return its outputs in the order of `outputs`."""
     results: list[Tensor] = session.run(outputs, feeds)
     return results
 
 
-def guarded_call(session: onnxruntime.InferenceSession, outputs: list[str], feeds: dict[str, Tensor]) -> list[Tensor]:
+def guarded_call(
+    session: onnxruntime.InferenceSession, outputs: list[str], feeds: dict[str, Tensor]
+) -> list[Tensor]:
     """Like `call`, but raises onnxruntime's error after LIMIT_S.
 
     onnxruntime checks the terminate flag before every node, including those inside loops.

@@ -1,6 +1,8 @@
-"""Log lines about bad data: each kind at most once a minute, with a count, one example and what to do.
+"""Log lines about bad data: each kind at most once a minute, with a count,
+one example and what to do.
 
-The dead-letter topic holds every bad record and the metrics count them; the log draws attention to them.
+The dead-letter topic holds every bad record and the metrics count them;
+the log draws attention to them.
 """
 
 from __future__ import annotations
@@ -35,7 +37,10 @@ _VERDICTS: Final = {
         _DROPPED,
         "a clock is wrong or a buffer is sent late: time.late_to_dead_letters keeps such readings",
     ),
-    Verdict.RESTART: (_RESTARTED, "a clock was set back, or several senders share a name: give each its own"),
+    Verdict.RESTART: (
+        _RESTARTED,
+        "a clock was set back, or several senders share a name: give each its own",
+    ),
 }
 _SHAPE: Final = 'send {"timestamp": ms or ISO 8601, "value": number or null}'
 #: Actions for dead letters by error; the default is to read the dead-letter topic.
@@ -50,9 +55,14 @@ _ACTIONS: Final = {
     "bad_timestamp": _SHAPE,
     "seconds": "send milliseconds or ISO 8601; for an archive that old, lower time.earliest",
     "far_future": "set the sender's clock, or raise time.far_future_s",
-    "too_large": "shorten key or value; for a record batch, send smaller batches or raise kafka.unpacked_bytes",
+    "too_large": (
+        "shorten key or value; for a record batch, send "
+        "smaller batches or raise kafka.unpacked_bytes"
+    ),
     "undecodable": "check the broker's disk and the producer of the batch",
-    "too_many_streams": "check for invented stream names; raise state.max_streams or the memory, or add instances",
+    "too_many_streams": (
+        "check for invented stream names; raise state.max_streams or the memory, or add instances"
+    ),
     "failed": "the bundle cannot process the record: report a bug with the record attached",
     "forecast_too_large": "raise max.message.bytes of the output topic, or shorten the horizon",
 }
@@ -69,16 +79,25 @@ class _Seen:
 
 
 class BadData:
-    """Collects bad data and logs it. Records that are read again after a failure are counted again."""
+    """Collects bad data and logs it. Records that are read again after a failure are counted
+    again."""
 
-    def __init__(self, topics: tuple[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, topics: tuple[str, str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """`topics` are the input topic and the dead-letter topic."""
         self._input, self._dead_letters = topics
         self._throttle = Throttle(EVERY_S, clock)
         self._seen: dict[str, _Seen] = {}
 
-    def add(self, letters: Sequence[DeadLetter], decoded: Sequence[Observations], verdicts: NDArray[np.int8]) -> None:
-        """Add the dead letters of one chunk, and the verdicts [n] on its concatenated observations."""
+    def add(
+        self,
+        letters: Sequence[DeadLetter],
+        decoded: Sequence[Observations],
+        verdicts: NDArray[np.int8],
+    ) -> None:
+        """Add the dead letters of one chunk, and the verdicts [n] on its concatenated
+        observations."""
         for letter in letters:
             seen = self._seen.get(letter.error)
             if seen is not None:
@@ -95,15 +114,25 @@ class BadData:
         for kind in list(self._seen):
             if now or self._throttle.is_due(kind):
                 seen = self._seen.pop(kind)
-                get_log().warning(seen.event, kind=kind, count=seen.count, **seen.example, action=seen.action)
+                get_log().warning(
+                    seen.event, kind=kind, count=seen.count, **seen.example, action=seen.action
+                )
 
     def _first(self, letter: DeadLetter) -> _Seen:
         place = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
         example = {**place, "stream": _name(letter.key), "reason": letter.reason}
-        action = _ACTIONS.get(letter.error, f"see the headers of the records in {self._dead_letters}")
+        action = _ACTIONS.get(
+            letter.error, f"see the headers of the records in {self._dead_letters}"
+        )
         return _Seen("records became dead letters", 1, example, action)
 
-    def _add(self, verdict: Verdict, count: int, decoded: Sequence[Observations], verdicts: NDArray[np.int8]) -> None:
+    def _add(
+        self,
+        verdict: Verdict,
+        count: int,
+        decoded: Sequence[Observations],
+        verdicts: NDArray[np.int8],
+    ) -> None:
         kind = verdict.name.lower()
         if (seen := self._seen.get(kind)) is not None:
             seen.count += count
@@ -112,8 +141,14 @@ class BadData:
         row = int(np.argmax(verdicts == verdict))
         for batch in decoded:
             if row < len(batch):
-                place = {"topic": self._input, "partition": batch.partition, "offset": int(batch.offsets[row])}
-                self._seen[kind] = _Seen(event, count, {**place, "stream": _name(batch.streams[row])}, action)
+                place = {
+                    "topic": self._input,
+                    "partition": batch.partition,
+                    "offset": int(batch.offsets[row]),
+                }
+                self._seen[kind] = _Seen(
+                    event, count, {**place, "stream": _name(batch.streams[row])}, action
+                )
                 return
             row -= len(batch)
 

@@ -1,7 +1,8 @@
 """Liveness and readiness of the service, served by `http_port.py`.
 
-Live: the polling thread has completed a turn recently. A supervisor restarts a service that is not live.
-Ready: a forecast could be committed now (`delivery/commit_proof.py`); otherwise the answer holds the reason.
+Live: the polling thread has completed a turn recently. A supervisor restarts a service that is not
+live. Ready: a forecast could be committed now (`delivery/commit_proof.py`); otherwise the answer
+holds the reason.
 """
 
 from __future__ import annotations
@@ -35,5 +36,6 @@ class Health:
         return silent < self._stalled_after_s, f"no turn for {silent:.1f} s"
 
     def ready_answer(self) -> tuple[bool, str]:
-        """(ready, reason): False, with the thing waited for, while no forecasts are being served."""
+        """(ready, reason): False, with the thing waited for,
+        while no forecasts are being served."""
         return not self._waiting_for, self._waiting_for

@@ -1,6 +1,7 @@
 """A Prometheus histogram that observes whole columns.
 
-prometheus_client's own observes single values, which at 80,000 records per second takes as long as a stage.
+prometheus_client's own observes single values, which at 80,000 records per second takes as long as
+a stage.
 """
 
 from __future__ import annotations
@@ -16,9 +17,17 @@ from prometheus_client.registry import Collector
 
 
 class Distribution(Collector):
-    """A histogram of columns. `upper` are the inclusive upper edges of the buckets, ascending, without infinity."""
+    """A histogram of columns. `upper` are the inclusive upper edges of the buckets, ascending,
+    without infinity."""
 
-    def __init__(self, registry: CollectorRegistry, name: str, meaning: str, upper: Sequence[float], label: str = ""):
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        meaning: str,
+        upper: Sequence[float],
+        label: str = "",
+    ):
         self._name, self._meaning, self._label = name, meaning, label
         self._upper = np.asarray(upper, np.float64)
         self._edges = [f"{edge:g}" for edge in upper] + ["+Inf"]
@@ -42,7 +51,9 @@ class Distribution(Collector):
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the samples; called by the registry at a scrape, on an HTTP thread."""
-        family = HistogramMetricFamily(self._name, self._meaning, labels=[self._label] if self._label else [])
+        family = HistogramMetricFamily(
+            self._name, self._meaning, labels=[self._label] if self._label else []
+        )
         with self._lock:
             counts, sums = dict(self._counts), dict(self._sums)
         for label, column in counts.items():

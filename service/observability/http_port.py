@@ -1,7 +1,7 @@
 """The HTTP server for `/metrics`, `/live` and `/ready`, GET and HEAD.
 
-Connections are limited in number and time. Beyond the limit the oldest is closed, so a probe is answered
-even next to a thousand idle connections.
+Connections are limited in number and time. Beyond the limit the oldest is closed, so a probe is
+answered even next to a thousand idle connections.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ class HealthServer:
     """Serves from its own threads until closed. Port 0 takes a free port. Raises AddressInUse."""
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, health: Health, seconds: float = SECONDS
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        health: Health,
+        seconds: float = SECONDS,
     ) -> None:
         try:
             self._server = _Server((host, port), _handler(registry, health), seconds)
@@ -39,7 +44,9 @@ class HealthServer:
             raise _cannot_listen(error, host, port) from error
         self.port: int = self._server.server_address[1]
         self.url = f"http://{host}:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="http", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -54,7 +61,9 @@ class _Server(ThreadingMixIn, TCPServer):  # not HTTPServer, which resolves the 
     allow_reuse_address = True
     request_queue_size = CONNECTIONS
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], seconds: float) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], seconds: float
+    ) -> None:
         self._seconds = seconds
         self._open: dict[socket.socket, float] = {}  # in order of arrival -> deadline, s
         self._lock = threading.Lock()
@@ -95,13 +104,19 @@ class _Server(ThreadingMixIn, TCPServer):  # not HTTPServer, which resolves the 
         try:
             request.shutdown(socket.SHUT_RDWR)
         except OSError as error:  # closed by the client in the meantime
-            get_log().debug("a connection of the metrics port was closed already", reason=str(error))
+            get_log().debug(
+                "a connection of the metrics port was closed already", reason=str(error)
+            )
 
 
 def _cannot_listen(error: OSError, host: str, port: int) -> AddressInUse:
     if error.errno == errno.EADDRINUSE:
-        return AddressInUse(f"{host}:{port} is in use by another process", "choose another http.port, or 0 for any")
-    return AddressInUse(f"cannot listen on {host}:{port}: {error.strerror}", "set http.host and http.port")
+        return AddressInUse(
+            f"{host}:{port} is in use by another process", "choose another http.port, or 0 for any"
+        )
+    return AddressInUse(
+        f"cannot listen on {host}:{port}: {error.strerror}", "set http.host and http.port"
+    )
 
 
 class _Answers(BaseHTTPRequestHandler):

@@ -18,8 +18,11 @@ _PLAIN, _WITHOUT_LOCALS = (
 )
 
 
-def configure_log(form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
-    """Configure logging at start: Eddycast's events and warnings of libraries go to `stream` (default stderr).
+def configure_log(
+    form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None
+) -> None:
+    """Configure logging at start: Eddycast's events and warnings of libraries go to `stream`
+    (default stderr).
 
     `form` "auto" means console on a terminal, else JSON; `level` applies to Eddycast's events.
     """
@@ -28,9 +31,16 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console)
     shared: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder(), stamp]
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, exception_formatter=_PLAIN)]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), pad_event_to=0, exception_formatter=_PLAIN
+            )
+        ]
         if console
-        else [structlog.processors.ExceptionRenderer(_WITHOUT_LOCALS), structlog.processors.JSONRenderer()]
+        else [
+            structlog.processors.ExceptionRenderer(_WITHOUT_LOCALS),
+            structlog.processors.JSONRenderer(),
+        ]
     )
     handler = _Handler(stream)
     handler.is_json = not console
@@ -47,7 +57,11 @@ def configure_log(form: Literal["auto", "json", "console"], level: str, stream: 
     # kafka-python logs every failed attempt; `delivery` logs outages itself, every few seconds.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
@@ -62,18 +76,26 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 def is_json() -> bool:
     """True if the log is written as JSON."""
-    return any(isinstance(handler, _Handler) and handler.is_json for handler in logging.getLogger().handlers)
+    return any(
+        isinstance(handler, _Handler) and handler.is_json
+        for handler in logging.getLogger().handlers
+    )
 
 
 def log_everything() -> None:
-    """Also log Python's warnings and, if the log is JSON, uncaught errors. Affects the whole process."""
+    """Also log Python's warnings and, if the log is JSON, uncaught errors.
+    Affects the whole process."""
     logging.captureWarnings(True)
     if is_json():
         sys.excepthook = _uncaught
-        threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+        threading.excepthook = lambda args: _uncaught(
+            args.exc_type, args.exc_value, args.exc_traceback
+        )
 
 
-def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
     if error is not None and not issubclass(kind, KeyboardInterrupt):
         get_log().critical("uncaught error", reason=str(error), exc_info=(kind, error, trace))
 

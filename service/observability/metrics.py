@@ -1,7 +1,8 @@
-"""All metrics: name, type, unit, meaning, and what to do when one rises. docs/metrics.md is generated from this file.
+"""All metrics: name, type, unit, meaning, and what to do when one rises.
+docs/metrics.md is generated from this file.
 
-No label names a stream: a million streams would be a million series. Measurements of many records are
-observed as columns with `Distribution.observe_many` (`histogram.py`).
+No label names a stream: a million streams would be a million series. Measurements of many records
+are observed as columns with `Distribution.observe_many` (`histogram.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from eddycast.service.observability.histogram import Distribution
 METRIC_PREFIX = "eddycast_"
 #: Stages of a record's path, in order; values of the label `stage`.
 STAGES = (
-    "poll", "decode", "align", "waves", "gather", "step", "scatter", "forecast", "encode", "produce", "commit",
+    "poll", "decode", "align", "waves", "gather", "step", "scatter", "forecast", "encode",
+    "produce", "commit",
 )  # fmt: skip
 #: Verdicts on readings (`processing/verdicts.py`); values of the label `verdict`.
 VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart")
@@ -48,7 +50,8 @@ SURPRISE_BUCKETS = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 2
 
 
 class Definition(NamedTuple):
-    """One line of the table. `rises` tells an operator what it means, or what to do, when the metric rises."""
+    """One line of the table. `rises` tells an operator what it means, or what to do,
+    when the metric rises."""
 
     name: str
     kind: str
@@ -59,7 +62,8 @@ class Definition(NamedTuple):
 
 
 class Metrics:
-    """All metrics of one service, registered in `registry`. Written by the polling thread, read by the HTTP thread."""
+    """All metrics of one service, registered in `registry`.
+    Written by the polling thread, read by the HTTP thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -77,21 +81,26 @@ class Metrics:
             "records_total", "records", "Records read from the input topic.", "Senders send more."
         )
         self.forecasts = self._counter(
-            "forecasts_total", "forecasts", "Forecasts acknowledged by the broker.", "Like records_total."
+            "forecasts_total",
+            "forecasts",
+            "Forecasts acknowledged by the broker.",
+            "Like records_total.",
         )
         self.dead_letters = self._counter(
             "dead_letters_total",
             "records",
             "Records that could not be forecast, by kind of error.",
-            "See the log: each kind once a minute, with an example and what to do; the dead-letter topic has all.",
+            "See the log: each kind once a minute, with an example "
+            "and what to do; the dead-letter topic has all.",
             "error",
         )
         self.readings = self._counter(
             "readings_total",
             "readings",
             f"Readings by verdict: {', '.join(VERDICTS)}.",
-            "gap, reset: sensors or a link drop out. duplicate, second: a sender repeats readings or is faster than "
-            "the model's interval. late, restart: a clock is wrong or a buffer is sent out of order.",
+            "gap, reset: sensors or a link drop out. duplicate, second: a "
+            "sender repeats readings or is faster than the model's interval. "
+            "late, restart: a clock is wrong or a buffer is sent out of order.",
             "verdict",
         )
         self.tombstones = self._counter(
@@ -104,7 +113,8 @@ class Metrics:
             "missing_codes_total",
             "values",
             "Readings that equal a code for a missing value and were treated as missing.",
-            "A sensor or its logger fails: find it. If the number is a valid reading, change input.codes.",
+            "A sensor or its logger fails: find it. If the "
+            "number is a valid reading, change input.codes.",
         )
         self.imputed_steps = self._counter(
             "imputed_steps_total",
@@ -115,13 +125,17 @@ class Metrics:
 
     def _define_progress(self) -> None:
         self.commits = self._counter(
-            "commits_total", "commits", "Commits of the input's offsets.", "About one per commit.interval_ms."
+            "commits_total",
+            "commits",
+            "Commits of the input's offsets.",
+            "About one per commit.interval_ms.",
         )
         self.retries = self._counter(
             "retries_total",
             "turns",
             "Turns rolled back and retried, by class of error.",
-            "Check broker and network; with delivery at_least_once, outputs since the last commit are repeated.",
+            "Check broker and network; with delivery at_least_once, "
+            "outputs since the last commit are repeated.",
             "error",
         )
         self.changelog_rows = self._counter(
@@ -133,14 +147,17 @@ class Metrics:
         self.deleted_unread = self._counter(
             "deleted_unread_total",
             "offsets",
-            "Offsets of the input that retention deleted before they were read, and that were skipped.",
+            "Offsets of the input that retention deleted "
+            "before they were read, and that were skipped.",
             "Forecasts are missing: increase retention.ms of the input, or keep downtime shorter.",
         )
         self.consumer_lag = self._gauge(
             "consumer_lag",
             "records",
-            "Records between position and end of each partition held; as of the restore until the first fetch.",
-            "Records arrive faster than they are served: add instances, up to one per partition, or see stage_seconds.",
+            "Records between position and end of each partition "
+            "held; as of the restore until the first fetch.",
+            "Records arrive faster than they are served: add "
+            "instances, up to one per partition, or see stage_seconds.",
             "partition",
         )
         self.partitions = self._gauge(
@@ -149,16 +166,24 @@ class Metrics:
 
     def _define_state(self) -> None:
         self.streams = self._gauge(
-            "streams", "streams", "Streams with a row of state.", "New streams; if none are expected, check the keys."
+            "streams",
+            "streams",
+            "Streams with a row of state.",
+            "New streams; if none are expected, check the keys.",
         )
         self.max_streams = self._gauge(
             "max_streams",
             "streams",
-            "Maximum number of streams of this process: state.max_streams, or what fits into its memory.",
-            "Alert when streams approaches it: further new streams become dead letters (too_many_streams).",
+            "Maximum number of streams of this process: "
+            "state.max_streams, or what fits into its memory.",
+            "Alert when streams approaches it: further new "
+            "streams become dead letters (too_many_streams).",
         )
         self.state_bytes = self._gauge(
-            "state_bytes", "bytes", "Memory of the state rows.", "It grows by doubling: plan for that."
+            "state_bytes",
+            "bytes",
+            "Memory of the state rows.",
+            "It grows by doubling: plan for that.",
         )
         self.evicted = self._counter(
             "evicted_total",
@@ -184,7 +209,8 @@ class Metrics:
             "restored_records_total",
             "records",
             "Changelog records read to restore rows.",
-            "Many rebalances; or, with far more records than streams, a changelog that is not compacted.",
+            "Many rebalances; or, with far more records than "
+            "streams, a changelog that is not compacted.",
         )
         self.restore_seconds = self._distribution(
             "restore_seconds",
@@ -194,7 +220,10 @@ class Metrics:
             SECOND_BUCKETS,
         )
         self.ready = self._gauge(
-            "ready", "0 or 1", "1 while forecasts can be committed.", "At 0, /ready gives the reason."
+            "ready",
+            "0 or 1",
+            "1 while forecasts can be committed.",
+            "At 0, /ready gives the reason.",
         )
         self.model_info = self._gauge(
             "model_info",
@@ -219,11 +248,16 @@ class Metrics:
             "step_batch_rows",
             "rows",
             "Rows in one call of the step graph.",
-            "Larger calls are cheaper per row; many calls with one row mean many records of one stream in a turn.",
+            "Larger calls are cheaper per row; many calls with "
+            "one row mean many records of one stream in a turn.",
             ROW_BUCKETS,
         )
         self.commit_seconds = self._distribution(
-            "commit_seconds", "seconds", "Time of one commit.", "The broker is slow or far away.", SECOND_BUCKETS
+            "commit_seconds",
+            "seconds",
+            "Time of one commit.",
+            "The broker is slow or far away.",
+            SECOND_BUCKETS,
         )
         self.service_seconds = self._distribution(
             "service_seconds",
@@ -251,7 +285,8 @@ class Metrics:
         self.scored = self._counter(
             "scored_total",
             "forecasts",
-            "One-step forecasts that were scored against an observation, by target and by whether the stream is warm.",
+            "One-step forecasts that were scored against an "
+            "observation, by target and by whether the stream is warm.",
             "Like records_total.",
             "target",
             "warm",
@@ -259,11 +294,13 @@ class Metrics:
         self.score = self._counter(
             "score_total",
             "widths",
-            "Sum of each score of the one-step forecasts: divide by scored_total for the mean. Errors and pinball are "
-            "in widths of the stream's 80 % interval after the reading, at most 10, so that streams of any unit add "
-            "up; covered_80 and pit are fractions. Expected means: covered_80 0.8; absolute_error about a third, and "
-            "less than last_value_absolute_error.",
-            "If the mean rises relative to last_value_absolute_error, the streams have changed: train again.",
+            "Sum of each score of the one-step forecasts: divide by scored_total for "
+            "the mean. Errors and pinball are in widths of the stream's 80 % "
+            "interval after the reading, at most 10, so that streams of any unit add "
+            "up; covered_80 and pit are fractions. Expected means: covered_80 0.8; "
+            "absolute_error about a third, and less than last_value_absolute_error.",
+            "If the mean rises relative to last_value_absolute_error, "
+            "the streams have changed: train again.",
             "target",
             "score",
             "warm",
@@ -271,20 +308,26 @@ class Metrics:
         self.surprise = self._distribution(
             "surprise",
             "nats",
-            "Negative log density of readings under the one-step forecast, in units of its stream's scale, within 100.",
-            "Streams behave unlike the training data: a fault in the field, or time to train again.",
+            "Negative log density of readings under the one-step "
+            "forecast, in units of its stream's scale, within 100.",
+            "Streams behave unlike the training data: a "
+            "fault in the field, or time to train again.",
             SURPRISE_BUCKETS,
         )
-        self.surprise_mean = self._gauge("surprise_mean", "nats", "Mean surprise of the last turn.", "Like surprise.")
+        self.surprise_mean = self._gauge(
+            "surprise_mean", "nats", "Mean surprise of the last turn.", "Like surprise."
+        )
         self.anomalies = self._counter(
             "anomalies_total",
             "readings",
-            f"Readings whose anomaly is {ANOMALOUS:g} or more: about one in a thousand of ordinary ones.",
+            f"Readings whose anomaly is {ANOMALOUS:g} or "
+            "more: about one in a thousand of ordinary ones.",
             "The sensors see something new: the records with a high anomaly name the streams.",
         )
 
     def hold(self, partitions: Collection[int], lag: Mapping[int, int]) -> None:
-        """Set the number of partitions held and the known lags by partition; other lags are removed."""
+        """Set the number of partitions held and the known lags by partition;
+        other lags are removed."""
         self.partitions.set(len(partitions))
         for gone in self._held - set(lag):
             self.consumer_lag.remove(str(gone))
@@ -301,9 +344,17 @@ class Metrics:
         return Gauge(METRIC_PREFIX + name, meaning, labels, registry=self.registry)
 
     def _distribution(
-        self, name: str, unit: str, meaning: str, rises: str, upper: Sequence[float], label: str = ""
+        self,
+        name: str,
+        unit: str,
+        meaning: str,
+        rises: str,
+        upper: Sequence[float],
+        label: str = "",
     ) -> Distribution:
         self.table.append(
-            Definition(METRIC_PREFIX + name, "histogram", unit, (label,) if label else (), meaning, rises)
+            Definition(
+                METRIC_PREFIX + name, "histogram", unit, (label,) if label else (), meaning, rises
+            )
         )
         return Distribution(self.registry, METRIC_PREFIX + name, meaning, upper, label)

@@ -19,8 +19,8 @@ from eddycast.service.records import DeadLetter, Float64, Int64
 
 #: Scores without a unit: fractions and probabilities.
 UNITLESS = frozenset({"covered_80", "pit"})
-#: Limits of a score (interval widths) and of a surprise (nats): the metrics are means over all streams, which one
-#: broken sensor must not dominate.
+#: Limits of a score (interval widths) and of a surprise (nats): the metrics are means over all
+#: streams, which one broken sensor must not dominate.
 SCORE_LIMIT, SURPRISE_LIMIT = 10.0, 100.0
 #: Values of the label `warm`, by whether a stream is.
 WARM = ("false", "true")
@@ -61,11 +61,13 @@ class Stopwatch:
 
 
 class Latencies:
-    """Latencies of records from poll or broker time until their forecasts are acknowledged and committed."""
+    """Latencies of records from poll or broker time until their forecasts are acknowledged and
+    committed."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._produced: list[tuple[int, Int64, float]] = []  # partition, broker times ms, poll time s
+        # partition, broker times ms, poll time s
+        self._produced: list[tuple[int, Int64, float]] = []
         self._acknowledged: list[tuple[int, Int64]] = []
 
     def produced(self, partition: int, record_times: Int64, polled: float) -> None:
@@ -80,7 +82,9 @@ class Latencies:
         if not self._produced:
             return
         for partition, record_times, polled in self._produced:
-            self._metrics.service_seconds.observe_many(np.full(len(record_times), time.monotonic() - polled))
+            self._metrics.service_seconds.observe_many(
+                np.full(len(record_times), time.monotonic() - polled)
+            )
             self._metrics.forecasts.inc(len(record_times))
             self._acknowledged.append((partition, record_times))
         ages = _ages(np.concatenate([times for _, times, _ in self._produced]))
@@ -101,19 +105,24 @@ class Latencies:
 
 
 def _ages(record_times: Int64) -> Float64:
-    """Return seconds since each broker time (ms since the epoch), at least 0; NaN where there is none (-1)."""
+    """Return seconds since each broker time (ms since the epoch), at least 0;
+    NaN where there is none (-1)."""
     ages = np.maximum(time.time() - record_times / 1000, 0.0)
     return np.where(record_times < 0, np.nan, ages)
 
 
 def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) -> None:
     """Count verdicts, imputed steps, batch sizes and scores of an engine run."""
-    for verdict, count in enumerate(np.bincount(forecasts.verdicts, minlength=len(Verdict)).tolist()):
+    for verdict, count in enumerate(
+        np.bincount(forecasts.verdicts, minlength=len(Verdict)).tolist()
+    ):
         if count:
             metrics.readings.labels(Verdict(verdict).name.lower()).inc(count)
     metrics.imputed_steps.inc(forecasts.imputed)
     metrics.step_batch_rows.observe_many(forecasts.step_rows)
-    lower, upper = (manifest.quantiles.index(level) for level in (REQUIRED_QUANTILES[0], REQUIRED_QUANTILES[-1]))
+    lower, upper = (
+        manifest.quantiles.index(level) for level in (REQUIRED_QUANTILES[0], REQUIRED_QUANTILES[-1])
+    )
     one_step = np.asarray(forecasts.one_step, np.float64)
     scores = scaled(forecasts.scores, manifest.scores, one_step[..., upper] - one_step[..., lower])
     names = manifest.targets, manifest.scores
@@ -124,11 +133,12 @@ def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) 
 
 
 def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float64:
-    """Divide `scores` [n, targets, scores] by the interval width of their stream, up to SCORE_LIMIT.
+    """Divide `scores` [n, targets, scores] by the interval width of their stream,
+    up to SCORE_LIMIT.
 
-    `widths` [n, targets] are those of the current 80 % intervals, which follow a stream to another scale
-    within a few readings. Where the width is 0, an error becomes 0 or SCORE_LIMIT. UNITLESS scores are returned
-    as they are.
+    `widths` [n, targets] are those of the current 80 % intervals, which follow a stream to another
+    scale within a few readings. Where the width is 0, an error becomes 0 or SCORE_LIMIT. UNITLESS
+    scores are returned as they are.
     """
     column = np.array(scores, np.float64)
     width = np.asarray(widths, np.float64)[..., None]
@@ -143,8 +153,8 @@ def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float6
 def count_scores(
     metrics: Metrics, targets: Sequence[str], names: Sequence[str], scores: ArrayLike, *, warm: bool
 ) -> None:
-    """Add scores [n, targets, scores] of the previous forecasts of streams that are `warm`, or are not; NaN = no
-    forecast or no value. `targets` and `names` (of the scores) are the manifest's."""
+    """Add scores [n, targets, scores] of the previous forecasts of streams that are `warm`, or are
+    not; NaN = no forecast or no value. `targets` and `names` (of the scores) are the manifest's."""
     column = np.asarray(scores, np.float64)
     seen = ~np.isnan(column[..., 0])
     sums = np.where(seen[..., None], column, 0.0).sum(axis=0)

@@ -1,13 +1,14 @@
 """Cut a poll into chunks, each of which may be followed by a commit.
 
-A chunk continues every partition where the previous chunk ended, so what is committed after it is a prefix
-of every partition. There are four reasons to cut:
+A chunk continues every partition where the previous chunk ended, so what is committed after it is a
+prefix of every partition. There are four reasons to cut:
 
-    steps        a stream that returns after a day adds a thousand imputed steps with one record, and a
-                 transaction may hold only so many
+    steps        a stream that returns after a day adds a thousand imputed steps with one record,
+                 and a transaction may hold only so many
     cost         a turn has a time limit (`demand.py`)
     evictions    they happen after certain records
-    tombstones   their streams are removed at the end of a chunk, so later readings of them need another one
+    tombstones   their streams are removed at the end of a chunk,
+                 so later readings of them need another one
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from eddycast.service.processing.demand import StepEstimator, split_by_cost
-from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones, next_offset
+from eddycast.service.records import (
+    DeadLetter,
+    Int64,
+    Observations,
+    PartitionBatch,
+    Tombstones,
+    next_offset,
+)
 
 #: Callable (partition, timestamps [n]) -> cut counts [n]; implemented by `Eviction.cuts`.
 Cuts = Callable[[int, Int64], Int64]
@@ -27,7 +35,8 @@ Cuts = Callable[[int, Int64], Int64]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Records of one partition with their observations, dead letters and tombstones, all in offset order."""
+    """Records of one partition with their observations, dead letters and tombstones,
+    all in offset order."""
 
     batch: PartitionBatch
     observations: Observations
@@ -36,7 +45,11 @@ class Decoded:
 
 
 def cut_into_chunks(
-    decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_most: int, costing: float = math.inf
+    decoded: Sequence[Decoded],
+    steps: StepEstimator,
+    cuts: Cuts,
+    at_most: int,
+    costing: float = math.inf,
 ) -> Iterator[list[Decoded]]:
     """Yield chunks of about `at_most` steps that cost about `costing` each (unit: `demand.cost`).
 
@@ -53,20 +66,27 @@ def cut_into_chunks(
             yield kept
 
 
-def _numbers(decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_most: int, costing: float) -> list[Int64]:
+def _numbers(
+    decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_most: int, costing: float
+) -> list[Int64]:
     """Return the chunk number of each observation, one int64 [n] per partition, non-decreasing."""
     lengths = [len(one.observations) for one in decoded]
     if not sum(lengths):
         return [np.empty(0, np.int64) for _ in lengths]
     place = np.concatenate([np.arange(length) for length in lengths])
-    order = np.argsort(place, kind="stable")  # the first of each partition, then the second of each, …
+    # the first of each partition, then the second of each, …
+    order = np.argsort(place, kind="stable")
     demands = [steps(one.observations) for one in decoded]
     needed = np.concatenate([demand.steps for demand in demands])
     number = np.empty(len(order), np.int64)
-    number[order] = (np.cumsum(needed[order]) - 1) // at_most + split_by_cost(demands, order, costing)
+    number[order] = (np.cumsum(needed[order]) - 1) // at_most + split_by_cost(
+        demands, order, costing
+    )
     ends = np.cumsum(lengths)[:-1]
     return [
-        column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one) if len(column) else column
+        column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one)
+        if len(column)
+        else column
         for one, column in zip(decoded, np.split(number, ends), strict=True)
     ]
 
@@ -74,7 +94,8 @@ def _numbers(decoded: Sequence[Decoded], steps: StepEstimator, cuts: Cuts, at_mo
 def _returns(one: Decoded) -> Int64 | int:
     """Count the cuts before each observation that are due to tombstones: int64 [n], cumulative.
 
-    An observation of a stream with an earlier tombstone needs a cut, which removes all streams with one.
+    An observation of a stream with an earlier tombstone needs a cut,
+    which removes all streams with one.
     """
     removals, readings = one.tombstones, one.observations
     if not len(removals):
@@ -97,7 +118,9 @@ def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
     """
     start, stop = np.searchsorted(numbers, [number, number + 1]).tolist()
     offsets, end = one.observations.offsets, next_offset(one.batch)
-    lowest = int(offsets[start]) if number > 0 and start < len(offsets) else 0 if number == 0 else end
+    lowest = (
+        int(offsets[start]) if number > 0 and start < len(offsets) else 0 if number == 0 else end
+    )
     highest = int(offsets[stop]) if stop < len(offsets) else end
     return Decoded(
         _records(one.batch, lowest, highest),

@@ -4,8 +4,8 @@ A call of the graph costs about the same for one row as for `ROWS_PER_CALL` rows
 
     cost = calls + rows / ROWS_PER_CALL
 
-Only rows of different streams share a call, and a wave takes as many calls as its longest gap: one stream
-with many gaps takes more calls than ten thousand streams side by side.
+Only rows of different streams share a call, and a wave takes as many calls as its longest gap: one
+stream with many gaps takes more calls than ten thousand streams side by side.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ ROWS_PER_CALL = 64
 class Demand(NamedTuple):
     """Estimated steps for the observations of one partition, one entry each."""
 
-    steps: Int64  # graph steps including imputed ones: at least 1, at most one too few, rarely too many
+    # graph steps including imputed ones: at least 1, at most one too few, rarely too many
+    steps: Int64
     stream: Int64  # number of the stream, from 0
     rank: Int64  # number of earlier observations of the same stream in the poll
 
@@ -40,14 +41,18 @@ class StepEstimator:
         """Return the demand of one partition's observations; adds no streams to the arena."""
         streams = observations.streams
         seen: dict[bytes, int] = {}
-        ids = np.fromiter((seen.setdefault(stream, len(seen)) for stream in streams), np.int64, len(streams))
+        ids = np.fromiter(
+            (seen.setdefault(stream, len(seen)) for stream in streams), np.int64, len(streams)
+        )
         order = np.argsort(ids, kind="stable")
         grouped, stamps = ids[order], observations.timestamps[order]
         starts = np.flatnonzero(np.diff(grouped, prepend=-1))
         slots = self._arena.known(observations.partition, list(seen))
         before = np.empty_like(stamps)
         before[1:] = stamps[:-1]
-        before[starts] = np.where(slots >= 0, self._arena.prefix["last_timestamp"][slots], stamps[starts])
+        before[starts] = np.where(
+            slots >= 0, self._arena.prefix["last_timestamp"][slots], stamps[starts]
+        )
         steps, rank = np.empty_like(stamps), np.empty_like(stamps)
         steps[order] = self._steps(stamps, before, grouped, starts)
         rank[order] = np.arange(len(stamps)) - starts[grouped]
@@ -56,8 +61,9 @@ class StepEstimator:
     def _steps(self, stamps: Int64, before: Int64, grouped: Int64, starts: Int64) -> Int64:
         """Return the steps for each stamp, given the stamp before it; both sorted by stream.
 
-        `starts` holds the index at which each stream starts. If the stamps of a stream decrease, its readings
-        are late or its clock was set back, so the gap is measured from the smallest stamp so far.
+        `starts` holds the index at which each stream starts. If the stamps of a stream decrease,
+        its readings are late or its clock was set back, so the gap is measured from the smallest
+        stamp so far.
         """
         falls = np.unique(grouped[stamps < before])
         ends = np.append(starts[1:], len(stamps))
@@ -86,7 +92,9 @@ def split_by_cost(demands: Sequence[Demand], order: Int64, at_most: float) -> In
     if cost(highest, int(steps.sum())) <= at_most:
         return np.zeros(len(order), np.int64)
     firsts = np.cumsum([0, *(int(demand.stream.max(initial=-1)) + 1 for demand in demands[:-1])])
-    streams = np.concatenate([demand.stream + first for demand, first in zip(demands, firsts, strict=True)])
+    streams = np.concatenate(
+        [demand.stream + first for demand, first in zip(demands, firsts, strict=True)]
+    )
     columns = (column[order].tolist() for column in (streams, rank, steps))
     part, numbers = _Part(), list[int]()
     for stream, place, count in zip(*columns, strict=True):
@@ -107,7 +115,8 @@ class _Part:
         self._waves: list[int] = []  # maximum steps of an observation in each wave
 
     def takes(self, stream: int, rank: int, steps: int, at_most: float) -> bool:
-        """Add an observation unless the part would cost more than `at_most`; the first one always fits."""
+        """Add an observation unless the part would cost more than `at_most`;
+        the first one always fits."""
         wave = rank - self._first.get(stream, rank)
         longest = self._waves[wave] if wave < len(self._waves) else 0
         after = self._cost + cost(max(steps - longest, 0), steps)

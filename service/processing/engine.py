@@ -1,12 +1,12 @@
 """The engine: observations to forecasts. No broker, clock or log.
 
-The observations of all partitions of a poll are concatenated, so that waves and graph calls span partitions.
-For each wave, `_Run.wave` does
+The observations of all partitions of a poll are concatenated, so that waves and graph calls span
+partitions. For each wave, `_Run.wave` does
 
     align -> (impute the steps of a gap) -> gather -> step -> scatter -> forecast
 
-in pieces of one graph call each, so that memory does not grow with the poll; a gap holds one piece of state,
-however many steps it takes.
+in pieces of one graph call each, so that memory does not grow with the poll; a gap holds one piece
+of state, however many steps it takes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from eddycast.service.state.arena import Arena
 
 Bool = NDArray[np.bool_]
 Tensor = NDArray[Any]
-#: Callable (name) -> context manager, entered around each stage of the work, for example to measure time.
+#: Callable (name) -> context manager, entered around each stage of the work,
+#: for example to measure time.
 Stage = Callable[[str], AbstractContextManager[None]]
 #: Callable (partition, streams, slots), called before rows change; implemented by `Journal.touch`.
 Touch = Callable[[int, Sequence[bytes], Int64], None]
@@ -74,8 +75,8 @@ class Engine:
     ) -> None:
         """`max_gap` in slots, by default the manifest's.
 
-        Multi-step forecasts are made at every `forecast_every`-th accepted observation of a stream. `touch`
-        is called before rows change.
+        Multi-step forecasts are made at every `forecast_every`-th accepted observation of a stream.
+        `touch` is called before rows change.
         """
         self.runtime, self.arena = runtime, arena
         self._touch = touch
@@ -91,9 +92,9 @@ class Engine:
     ) -> Forecasts:
         """Step every observation once, in order within each stream, and forecast.
 
-        `batches` are of different partitions, at least one. `wanted` bool [n] selects the observations with a
-        multi-step forecast, overriding `forecast_every`; `contradicted` bool [n] is passed to `align`, by
-        default all False. Raises MemoryError.
+        `batches` are of different partitions, at least one. `wanted` bool [n] selects the
+        observations with a multi-step forecast, overriding `forecast_every`; `contradicted` bool
+        [n] is passed to `align`, by default all False. Raises MemoryError.
         """
         with stage("waves"):
             slots = _joined([self._slots(batch) for batch in batches])
@@ -129,7 +130,9 @@ class _Run:
         self._values = _joined([batch.values for batch in batches])
         rows, shapes = len(slots), engine.runtime.output_shapes
         self._contradicted = np.zeros(rows, np.bool_) if contradicted is None else contradicted
-        self._outputs = {name: np.empty((rows, *shape), dtype) for name, (dtype, shape) in shapes.items()}
+        self._outputs = {
+            name: np.empty((rows, *shape), dtype) for name, (dtype, shape) in shapes.items()
+        }
         if engine.forecast_every > 1 or wanted is not None:
             self._outputs["multi_step"].fill(np.nan)
         self._has_multi = np.zeros(rows, np.bool_)
@@ -144,7 +147,9 @@ class _Run:
         slots, prefix = self._slots[wave], self._arena.prefix
         with self._stage("align"):
             stamps, contradicted = self._timestamps[wave], self._contradicted[wave]
-            aligned = align(prefix[slots], stamps, self._interval, self._engine.max_gap, contradicted)
+            aligned = align(
+                prefix[slots], stamps, self._interval, self._engine.max_gap, contradicted
+            )
             accepted, fresh = aligned.accepted, aligned.fresh
             self._verdicts[wave] = aligned.verdict
             self._accepted[wave] = accepted
@@ -157,7 +162,9 @@ class _Run:
         prefix[slots] = aligned.rows
         times, counts = aligned.slot * self._interval, aligned.rows["observations"]
         if not accepted.all():
-            wave, slots, times, counts = (column[accepted] for column in (wave, slots, times, counts))
+            wave, slots, times, counts = (
+                column[accepted] for column in (wave, slots, times, counts)
+            )
         for piece in self._pieces(len(wave)):
             self._observe(wave[piece], slots[piece], times[piece], counts[piece])
 
@@ -180,7 +187,11 @@ class _Run:
 
     def _forecast(self, index: Int64, times: Int64, counts: Int64, state: TensorState) -> None:
         """Make the multi-step forecasts that are due."""
-        due = counts % self._engine.forecast_every == 0 if self._wanted is None else self._wanted[index]
+        due = (
+            counts % self._engine.forecast_every == 0
+            if self._wanted is None
+            else self._wanted[index]
+        )
         if not due.any():
             return
         if not due.all():
@@ -190,9 +201,11 @@ class _Run:
         self._has_multi[index] = True
 
     def _impute(self, slots: Int64, missing: Int64, arrived: Int64) -> None:
-        """Step rows without a value over the `missing` [n] slots before the slots that `arrived` [n].
+        """Step rows without a value over the `missing` [n] slots before the slots that `arrived`
+        [n].
 
-        Sorted by length of the gap, so that the rows that still need a step are a prefix of each piece.
+        Sorted by length of the gap, so that the rows that still need a step are a prefix of each
+        piece.
         """
         order = np.argsort(-missing, kind="stable")
         nothing = np.full((self._runtime.max_batch, self._values.shape[1]), np.nan)
@@ -202,7 +215,8 @@ class _Run:
             with self._stage("gather"):
                 state = self._arena.gather(slots[rows])
             with self._stage("step"):
-                live = np.searchsorted(-left, -np.arange(left[0]))  # number of rows with more steps to go
+                # number of rows with more steps to go
+                live = np.searchsorted(-left, -np.arange(left[0]))
                 for done, count in enumerate(live.tolist()):
                     self._advance(state, nothing[:count], (first[:count] + done) * self._interval)
             with self._stage("scatter"):
@@ -211,7 +225,9 @@ class _Run:
     def _advance(self, state: TensorState, nothing: Float64, times: Int64) -> None:
         """Step the first `len(times)` rows of `state` without a value, in place."""
         count = len(times)
-        moved = self._runtime.step(nothing, times, {name: tensor[:count] for name, tensor in state.items()})
+        moved = self._runtime.step(
+            nothing, times, {name: tensor[:count] for name, tensor in state.items()}
+        )
         for name, tensor in state.items():
             tensor[:count] = moved.next_state[name]
         self._imputed += count

@@ -1,4 +1,5 @@
-"""Codes: numbers that stand for a missing value, from the manifest (found by training) and the settings."""
+"""Codes: numbers that stand for a missing value,
+from the manifest (found by training) and the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ class MissingCodes:
         self._codes = [(channel, np.array(each)) for channel, each in enumerate(codes) if each]
 
     def clear(self, observations: list[Observations]) -> tuple[list[Observations], int]:
-        """Return the observations with codes replaced by NaN, and their number; arguments are not modified."""
+        """Return the observations with codes replaced by NaN, and their number;
+        arguments are not modified."""
         if not self._codes:
             return observations, 0
         cleared, count = [], 0

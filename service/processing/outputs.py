@@ -17,7 +17,8 @@ from eddycast.service.records import DeadLetter, Int64, Observations, PartitionB
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """Maximum size in bytes of a forecast's key and value together, and of a dead letter's key or value."""
+    """Maximum size in bytes of a forecast's key and value together,
+    and of a dead letter's key or value."""
 
     output_bytes: int
     letter_bytes: int = LETTER_BYTES
@@ -43,18 +44,25 @@ class PartitionForecasts:
     rows: slice  # their rows in the engine's `Forecasts`
 
 
-def forecasts_by_partition(decoded: Sequence[Observations], forecasts: Forecasts) -> list[PartitionForecasts]:
+def forecasts_by_partition(
+    decoded: Sequence[Observations], forecasts: Forecasts
+) -> list[PartitionForecasts]:
     """Group the engine's forecasts by partition, in the order of `decoded`, the engine's input."""
     found = []
     for batch, start, end in _spans(decoded):
         first, last = np.searchsorted(forecasts.index, (start, end)).tolist()
         if last > first:
-            found.append(PartitionForecasts(batch, forecasts.index[first:last] - start, slice(first, last)))
+            found.append(
+                PartitionForecasts(batch, forecasts.index[first:last] - start, slice(first, last))
+            )
     return found
 
 
-def encode_forecasts(topic: str, part: PartitionForecasts, forecasts: Forecasts, encoder: Encoder) -> Output:
-    """Encode a partition's forecasts as records with the key and partition of their observations."""
+def encode_forecasts(
+    topic: str, part: PartitionForecasts, forecasts: Forecasts, encoder: Encoder
+) -> Output:
+    """Encode a partition's forecasts as records with the key and partition of their
+    observations."""
     batch, here, rows = part.batch, part.here, part.rows
     everyone = len(here) == len(batch)
     streams = batch.streams if everyone else [batch.streams[i] for i in here.tolist()]
@@ -78,14 +86,18 @@ def split_oversized(
     batches: Mapping[int, PartitionBatch],
     limit_bytes: int,
 ) -> tuple[list[Output], list[DeadLetter]]:
-    """Replace records larger than `limit_bytes` (key and value) by dead letters for their input records.
+    """Replace records larger than `limit_bytes` (key and value) by dead letters for their input
+    records.
 
-    `outputs` correspond to `parts`; `batches` are the input by partition. Returns the remaining outputs and
-    the dead letters.
+    `outputs` correspond to `parts`; `batches` are the input by partition.
+    Returns the remaining outputs and the dead letters.
     """
     kept, letters = [], []
     for output, part in zip(outputs, parts, strict=True):
-        sizes = [len(key or b"") + len(value or b"") for key, value in zip(output.keys, output.values, strict=True)]
+        sizes = [
+            len(key or b"") + len(value or b"")
+            for key, value in zip(output.keys, output.values, strict=True)
+        ]
         if max(sizes) <= limit_bytes:
             kept.append(output)
             continue
@@ -95,7 +107,11 @@ def split_oversized(
             record = int(np.searchsorted(batch.offsets, at))
             reason = f"the forecast has {sizes[i]} bytes; {output.topic} accepts {limit_bytes}"
             where = batch.topic, batch.partition, at
-            letters.append(DeadLetter(*where, batch.keys[record], batch.values[record], "forecast_too_large", reason))
+            letters.append(
+                DeadLetter(
+                    *where, batch.keys[record], batch.values[record], "forecast_too_large", reason
+                )
+            )
         small = [i for i, size in enumerate(sizes) if size <= limit_bytes]
         if small:
             columns = [output.keys[i] for i in small], [output.values[i] for i in small]
@@ -110,26 +126,40 @@ def late_letters(
     letters = []
     for batch, (observations, start, end) in zip(batches, _spans(decoded), strict=True):
         late = observations.offsets[forecasts.verdicts[start:end] == Verdict.LATE]
-        letters += letters_at(batch, late, "late", "the reading is older than the last one of the stream")
+        letters += letters_at(
+            batch, late, "late", "the reading is older than the last one of the stream"
+        )
     return letters
 
 
 def letters_at(batch: PartitionBatch, offsets: Int64, error: str, reason: str) -> list[DeadLetter]:
     """Return a dead letter for the record at each offset."""
     return [
-        DeadLetter(batch.topic, batch.partition, int(batch.offsets[i]), batch.keys[i], batch.values[i], error, reason)
+        DeadLetter(
+            batch.topic,
+            batch.partition,
+            int(batch.offsets[i]),
+            batch.keys[i],
+            batch.values[i],
+            error,
+            reason,
+        )
         for i in np.searchsorted(batch.offsets, offsets).tolist()
     ]
 
 
-def encode_dead_letters(topic: str, letters: Sequence[DeadLetter], limit_bytes: int) -> list[Output]:
+def encode_dead_letters(
+    topic: str, letters: Sequence[DeadLetter], limit_bytes: int
+) -> list[Output]:
     """Encode dead letters, one `Output` per partition of the input.
 
     `letters` are sorted by partition and offset; `limit_bytes` as in `json_encoder.dead_letter`.
     """
     outputs = []
     for partition, own in groupby(letters, key=attrgetter("partition")):
-        keys, values, headers = zip(*(dead_letter(letter, limit_bytes) for letter in own), strict=True)
+        keys, values, headers = zip(
+            *(dead_letter(letter, limit_bytes) for letter in own), strict=True
+        )
         outputs.append(Output(topic, partition, keys, values, headers))
     return outputs
 

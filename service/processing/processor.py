@@ -2,7 +2,8 @@
 
     decode -> (cut into chunks) -> align ... forecast -> encode
 
-Reads and writes state rows but does not use the broker, so a failure here is caused by a record or by a bug.
+Reads and writes state rows but does not use the broker,
+so a failure here is caused by a record or by a bug.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Processed:
 class Processor:
     """Decoder, engine and encoder of one service."""
 
-    def __init__(self, runtime: Runtime, store: Store, settings: Settings, limits: OutputLimits, stage: Stage) -> None:
+    def __init__(
+        self, runtime: Runtime, store: Store, settings: Settings, limits: OutputLimits, stage: Stage
+    ) -> None:
         """`stage` is entered around each stage of the work, see `engine.Stage`."""
         manifest = runtime.manifest
         self._store, self._settings, self._limits, self._stage = store, settings, limits, stage
@@ -76,30 +79,42 @@ class Processor:
             forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
         )
-        self._decoder = Decoder(len(manifest.channels), settings.time.far_future_ms, settings.time.earliest_ms)
+        self._decoder = Decoder(
+            len(manifest.channels), settings.time.far_future_ms, settings.time.earliest_ms
+        )
         self._encoder = Encoder(manifest, settings.output)
         self._admission = Admission(store.arena, settings.state.max_streams)
-        self._codes = MissingCodes(settings.input.chosen_codes(manifest.codes, len(manifest.channels)))
+        self._codes = MissingCodes(
+            settings.input.chosen_codes(manifest.codes, len(manifest.channels))
+        )
         self._steps = StepEstimator(store.arena, manifest.interval_ms, self._engine.max_gap)
 
     def chunks(
-        self, batches: Sequence[PartitionBatch], quarantined: Collection[tuple[int, int]], at_most: int, costing: float
+        self,
+        batches: Sequence[PartitionBatch],
+        quarantined: Collection[tuple[int, int]],
+        at_most: int,
+        costing: float,
     ) -> Iterator[list[Decoded]]:
         """Decode a poll and yield chunks of about `at_most` steps that cost about `costing`.
 
-        Each chunk must be `run` before the next one is requested. Records at a (partition, offset) in
-        `quarantined` become dead letters without being decoded.
+        Each chunk must be `run` before the next one is requested. Records at a (partition, offset)
+        in `quarantined` become dead letters without being decoded.
         """
         with self._stage("decode"):
             decoded = [self._decode(batch, quarantined) for batch in batches]
-        yield from cut_into_chunks(decoded, self._steps, self._store.eviction.cuts, at_most, costing)
+        yield from cut_into_chunks(
+            decoded, self._steps, self._store.eviction.cuts, at_most, costing
+        )
 
     def run(self, chunk: list[Decoded]) -> Processed:
         """Step every observation of a chunk and encode the results; changes the state rows."""
         observations, codes = self._codes.clear([one.observations for one in chunk])
         letters = [letter for one in chunk for letter in one.letters]
         contradicted = self._contradicted(observations)
-        if (refused := self._admission.refused(observations, [one.tombstones for one in chunk])) is not None:
+        if (
+            refused := self._admission.refused(observations, [one.tombstones for one in chunk])
+        ) is not None:
             letters += self._too_many(chunk, refused)
             kept = [np.flatnonzero(~column) for column in refused]
             observations = [select(one, here) for one, here in zip(observations, kept, strict=True)]
@@ -110,7 +125,9 @@ class Processor:
         topics = self._settings.topics
         parts = forecasts_by_partition(observations, forecasts)
         with self._stage("encode"):
-            outputs = [encode_forecasts(topics.output, part, forecasts, self._encoder) for part in parts]
+            outputs = [
+                encode_forecasts(topics.output, part, forecasts, self._encoder) for part in parts
+            ]
             batches = {one.batch.partition: one.batch for one in chunk}
             outputs, large = split_oversized(outputs, parts, batches, self._limits.output_bytes)
             letters = sorted(letters + large, key=_place)
@@ -118,9 +135,12 @@ class Processor:
         return Processed(chunk, forecasts, parts, letters, outputs, codes)
 
     def _contradicted(self, observations: list[Observations]) -> NDArray[np.bool_]:
-        """Return bool [n], over all partitions: readings whose stamps contradict their partition's stream time."""
+        """Return bool [n], over all partitions:
+        readings whose stamps contradict their partition's stream time."""
         eviction = self._store.eviction
-        return np.concatenate([eviction.contradicted(one.partition, one.timestamps) for one in observations])
+        return np.concatenate(
+            [eviction.contradicted(one.partition, one.timestamps) for one in observations]
+        )
 
     def _too_many(self, chunk: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
         most = self._settings.state.max_streams
@@ -128,11 +148,15 @@ class Processor:
         reason = f"the stream is new and this process has no room for it{limit}"
         letters: list[DeadLetter] = []
         for one, column in zip(chunk, refused, strict=True):
-            letters += letters_at(one.batch, one.observations.offsets[column], "too_many_streams", reason)
+            letters += letters_at(
+                one.batch, one.observations.offsets[column], "too_many_streams", reason
+            )
         return letters
 
     def _decode(self, batch: PartitionBatch, quarantined: Collection[tuple[int, int]]) -> Decoded:
-        skip = {offset for partition, offset in quarantined if partition == batch.partition} | batch.damaged.keys()
+        skip = {
+            offset for partition, offset in quarantined if partition == batch.partition
+        } | batch.damaged.keys()
         latest = self._decoder.latest(batch, self._store.eviction.clock(batch.partition))
         removals = tombstones(batch)
         if not len(removals) and not (skip and skip & set(batch.offsets.tolist())):
@@ -141,12 +165,17 @@ class Processor:
 
 
 def decode_without(
-    decoder: Decoder, batch: PartitionBatch, skip: Collection[int], latest: Int64, removals: Tombstones
+    decoder: Decoder,
+    batch: PartitionBatch,
+    skip: Collection[int],
+    latest: Int64,
+    removals: Tombstones,
 ) -> Decoded:
-    """Decode a batch except for tombstones and for records that become dead letters without being decoded.
+    """Decode a batch except for tombstones and for records that become dead letters without being
+    decoded.
 
-    `skip` are the offsets of damaged or quarantined records, `removals` the tombstones, and `latest` [n] the
-    largest timestamps allowed.
+    `skip` are the offsets of damaged or quarantined records, `removals` the tombstones, and
+    `latest` [n] the largest timestamps allowed.
     """
     quarantined = np.isin(batch.offsets, list(skip))
     kept = np.flatnonzero(~quarantined & ~np.isin(batch.offsets, removals.offsets)).tolist()
@@ -162,16 +191,24 @@ def decode_without(
     observations, unreadable = decoder.decode(rest, latest[kept])
     still = np.flatnonzero(~np.isin(removals.offsets, list(skip))).tolist()
     removals = Tombstones([removals.streams[i] for i in still], removals.offsets[still])
-    return Decoded(batch, observations, sorted(letters + unreadable, key=lambda letter: letter.offset), removals)
+    return Decoded(
+        batch,
+        observations,
+        sorted(letters + unreadable, key=lambda letter: letter.offset),
+        removals,
+    )
 
 
 def _skipped(batch: PartitionBatch, i: int) -> DeadLetter:
     offset = int(batch.offsets[i])
     damage = batch.damaged.get(offset)
     error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
-    return DeadLetter(batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage)
+    return DeadLetter(
+        batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage
+    )
 
 
 def _place(letter: DeadLetter) -> tuple[int, int]:
-    """Sort key: order dead letters by record, so that the order does not depend on where chunks were cut."""
+    """Sort key: order dead letters by record, so that the order does not depend on where chunks
+    were cut."""
     return letter.partition, letter.offset

@@ -1,7 +1,7 @@
 """Replay a history through the service's engine, without JSON or a broker.
 
-Records are processed once, in time order and in bounded memory, so the forecasts are those that a service
-would have written had it run from the first reading on.
+Records are processed once, in time order and in bounded memory, so the forecasts are those that a
+service would have written had it run from the first reading on.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ CHUNK_BYTES = 1 << 25
 class ReplayChunk:
     """Forecasts of consecutive records.
 
-    `records` [n] are the indexes of the chunk's records in the history, in time order; `forecasts.index`
-    refers to positions in `records`.
+    `records` [n] are the indexes of the chunk's records in the history, in time order;
+    `forecasts.index` refers to positions in `records`.
     """
 
     records: Int64
@@ -52,14 +52,16 @@ def replay(
 ) -> Iterator[ReplayChunk]:
     """Forecast every record of a history, starting from streams never seen.
 
-    Record i is a reading of `streams[stream_index[i]]`: `timestamps` i64 [n], ms, in any order; `values` f64
-    [n, channels], NaN = missing. Records with equal stamps keep their order. Multi-step forecasts are made
-    where `forecast_at` is True, a mask [n] or a callable from record indexes to a mask; by default at every
-    `forecast_every`-th observation of a stream. `chunk` is the number of records per chunk, by default
-    `chunk_rows`.
+    Record i is a reading of `streams[stream_index[i]]`: `timestamps` i64 [n], ms, in any order;
+    `values` f64 [n, channels], NaN = missing. Records with equal stamps keep their order.
+    Multi-step forecasts are made where `forecast_at` is True, a mask [n] or a callable from record
+    indexes to a mask; by default at every `forecast_every`-th observation of a stream. `chunk` is
+    the number of records per chunk, by default `chunk_rows`.
     """
     manifest = runtime.manifest
-    engine = Engine(runtime, Arena(manifest.state, capacity=max(len(streams), 1)), forecast_every=forecast_every)
+    engine = Engine(
+        runtime, Arena(manifest.state, capacity=max(len(streams), 1)), forecast_every=forecast_every
+    )
     due = forecast_at.__getitem__ if isinstance(forecast_at, np.ndarray) else forecast_at
     order = np.argsort(timestamps, kind="stable")
     size = chunk or chunk_rows(runtime)
@@ -73,6 +75,7 @@ def replay(
 
 
 def chunk_rows(runtime: Runtime) -> int:
-    """Return the number of records whose multi-step forecasts fill CHUNK_BYTES, but at least four graph calls."""
+    """Return the number of records whose multi-step forecasts fill CHUNK_BYTES,
+    but at least four graph calls."""
     dtype, shape = runtime.output_shapes["multi_step"]
     return max(4 * runtime.max_batch, CHUNK_BYTES // (dtype.itemsize * math.prod(shape)))

@@ -1,7 +1,8 @@
 """Align readings to the model's grid: the slot of each reading, and a verdict on it.
 
-A sensor reads at its own phase relative to the grid, with jitter and drift, so every row carries a phase
-that locks on to it. The first reading takes the nearest slot, and its distance from it as the phase; then
+A sensor reads at its own phase relative to the grid, with jitter and drift, so every row carries a
+phase that locks on to it. The first reading takes the nearest slot, and its distance from it as the
+phase; then
 
     slot  = round((stamp - phase) / interval)
     phase = phase + (stamp - slot * interval - phase) / 10
@@ -55,8 +56,9 @@ ACCEPTED = FRESH | {Verdict.NEXT, Verdict.GAP}
 LOCK = 10
 #: Late readings in a row, in increasing order, that show that the clock was set back.
 LATE_RUN = 3
-#: The same if the partition's other records contradict the new stamps. A buffer that is sent late, or a clock that
-#: was wrong for an hour, is shorter; a sensor whose clock is set back for good restarts in the end.
+#: The same if the partition's other records contradict the new stamps. A buffer that is sent late,
+#: or a clock that was wrong for an hour, is shorter; a sensor whose clock is set back for good
+#: restarts in the end.
 LATE_RUN_CONTRADICTED = 256
 
 _NEXT = int(Verdict.NEXT)
@@ -93,16 +95,24 @@ def align(
 ) -> Aligned:
     """Align one wave: reading i against the row prefix rows[i]; each stream at most once.
 
-    `rows` is `records.ROW_PREFIX` [n], with `observations` = 0 for a stream never seen; `timestamps`
-    int64 [n], ms. `contradicted` bool [n] marks stamps that disagree with the partition's stream time
-    (`Eviction.contradicted`); by default none.
+    `rows` is `records.ROW_PREFIX` [n], with `observations` = 0 for a stream never seen;
+    `timestamps` int64 [n], ms. `contradicted` bool [n] marks stamps that disagree with the
+    partition's stream time (`Eviction.contradicted`); by default none.
     """
     slot, phase = _locked(timestamps, rows["phase"], interval_ms)
     k = slot - rows["last_slot"]
-    if (k == 1).all() and (timestamps > rows["last_timestamp"]).all() and rows["observations"].all():
+    if (
+        (k == 1).all()
+        and (timestamps > rows["last_timestamp"]).all()
+        and rows["observations"].all()
+    ):
         return _all_next(rows, timestamps, slot, phase)
     late_run = _late_run(rows, timestamps)
-    needed = LATE_RUN if contradicted is None else np.where(contradicted, LATE_RUN_CONTRADICTED, LATE_RUN)
+    needed = (
+        LATE_RUN
+        if contradicted is None
+        else np.where(contradicted, LATE_RUN_CONTRADICTED, LATE_RUN)
+    )
     verdict = _verdicts(rows, timestamps, k, max_gap, late_run >= needed)
 
     fresh, accepted = _IS_FRESH[verdict], _IS_ACCEPTED[verdict]
@@ -113,7 +123,9 @@ def align(
     stored["last_timestamp"] = np.where(accepted, timestamps, rows["last_timestamp"])
     stored["phase"] = np.where(fresh, first_phase, np.where(accepted, phase, rows["phase"]))
     stored["observations"] = np.where(fresh, 1, rows["observations"] + accepted)
-    stored["late_timestamp"] = np.where(accepted, 0, np.where(dropped_late, timestamps, rows["late_timestamp"]))
+    stored["late_timestamp"] = np.where(
+        accepted, 0, np.where(dropped_late, timestamps, rows["late_timestamp"])
+    )
     stored["late_run"] = np.where(accepted, 0, np.where(dropped_late, late_run, rows["late_run"]))
     imputed = np.where(verdict == Verdict.GAP, k - 1, 0)
     return Aligned(verdict, stored["last_slot"].copy(), imputed, stored)
@@ -136,7 +148,8 @@ def _first(timestamps: Int64, interval_ms: int) -> tuple[Int64, Float64]:
 
 
 def _locked(timestamps: Int64, phase: Float64, interval_ms: int) -> tuple[Int64, Float64]:
-    """Return slot and phase after each reading. Only the remainder of whole intervals is computed in float64."""
+    """Return slot and phase after each reading.
+    Only the remainder of whole intervals is computed in float64."""
     whole, rest = np.divmod(timestamps, interval_ms)
     up = np.floor((rest - phase) / interval_ms + 0.5)
     phase = phase + (rest - up * interval_ms - phase) / LOCK
@@ -145,7 +158,8 @@ def _locked(timestamps: Int64, phase: Float64, interval_ms: int) -> tuple[Int64,
 
 
 def _late_run(rows: NDArray[np.void], timestamps: Int64) -> Int64:
-    """Return the length of the run of late readings if this one is late; a duplicate leaves it unchanged."""
+    """Return the length of the run of late readings if this one is late;
+    a duplicate leaves it unchanged."""
     after = timestamps - rows["late_timestamp"]
     return np.where((rows["late_run"] > 0) & (after >= 0), rows["late_run"] + (after > 0), 1)
 

@@ -1,7 +1,7 @@
 """Cut observations into waves with at most one reading per stream, in order of arrival.
 
-Two readings of one stream in one batch would start from the same hidden state, so the second has to wait
-for the row that the first one produces.
+Two readings of one stream in one batch would start from the same hidden state, so the second has to
+wait for the row that the first one produces.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from eddycast.service.records import Int64
 def cut(ids: Int64) -> list[Int64]:
     """Return waves: wave w holds the indexes of the w-th record of every id, ascending.
 
-    `ids` is int64 [n], for example the arena slot of each record. Together the waves are a permutation of
-    0..n-1; an id occurs at most once per wave, and its records keep their order across waves.
+    `ids` is int64 [n], for example the arena slot of each record. Together the waves are a
+    permutation of 0..n-1; an id occurs at most once per wave, and its records keep their order
+    across waves.
     """
     n = len(ids)
     if n == 0:

@@ -12,14 +12,18 @@ from eddycast.service.errors import BundleError
 def read_file(path: Path, limit: int) -> bytes:
     """Return the content of a bundle's file.
 
-    Raises BundleError if it is missing, unreadable, not a regular file or larger than `limit` bytes.
+    Raises BundleError if it is missing, unreadable,
+    not a regular file or larger than `limit` bytes.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block until it has a writer
+        # opening a pipe would block until it has a writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         raise BundleError(str(path), "a file of the bundle", "no such file") from None
     except OSError as error:
-        raise BundleError(str(path), "a file of the bundle", str(error.strerror), "make it readable") from error
+        raise BundleError(
+            str(path), "a file of the bundle", str(error.strerror), "make it readable"
+        ) from error
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)

@@ -1,4 +1,5 @@
-"""Types and limits of manifest entries: printable text, and numbers that fit rows, records and 64 bits."""
+"""Types and limits of manifest entries: printable text, and numbers that fit rows,
+records and 64 bits."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ Span = Annotated[int, Field(gt=0, le=1_000 * 366 * 86_400_000)]
 Instant = Annotated[int, Field(ge=-(1 << 53), le=1 << 53)]
 Horizon = Annotated[int, Field(gt=0, le=100_000)]
 Steps = Annotated[int, Field(ge=0, le=1_000_000)]
-#: Maximum of max_gap: the steps of a gap run one after the other, and a turn cannot be split within a record.
+#: Maximum of max_gap: the steps of a gap run one after the other,
+#: and a turn cannot be split within a record.
 LONGEST_GAP: Final = 10_000
 Gap = Annotated[int, Field(gt=0, le=LONGEST_GAP)]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]

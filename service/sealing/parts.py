@@ -1,9 +1,11 @@
-"""The parts of a row: tensors that are kept or zeroed together when another model takes over the row.
+"""The parts of a row: tensors that are kept or zeroed together when another model takes over the
+row.
 
-The manifest lists them. A part's *meaning* is a digest of everything that determines its values: two models
-with the same meaning compute the same bits from the same readings, so either can continue the other's part.
-A part may *need* others, without which it is useless and is zeroed. `CORE` follows from readings alone,
-needs nothing and includes the service's own prefix: a model with another core cannot use the row at all.
+The manifest lists them. A part's *meaning* is a digest of everything that determines its values:
+two models with the same meaning compute the same bits from the same readings, so either can
+continue the other's part. A part may *need* others, without which it is useless and is zeroed.
+`CORE` follows from readings alone, needs nothing and includes the service's own prefix: a model
+with another core cannot use the row at all.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def meaning_of(facts: Mapping[str, Any]) -> str:
 
 
 def check_parts(parts: Sequence[Part], tensors: Collection[str]) -> None:
-    """Raise ValueError unless `parts` partition `tensors`, core first and each part after those it needs."""
+    """Raise ValueError unless `parts` partition `tensors`,
+    core first and each part after those it needs."""
     names = [part.name for part in parts]
     if names[0] != CORE or parts[0].needs:
         raise ValueError(f"the first part must be {CORE!r} and must not need others")
@@ -47,8 +50,15 @@ def check_parts(parts: Sequence[Part], tensors: Collection[str]) -> None:
         raise ValueError("two parts have the same name")
     for place, part in enumerate(parts):
         if unknown := set(part.needs).difference(names[:place]):
-            raise ValueError(f"part {part.name} needs {sorted(unknown)}: no such part comes before it")
+            raise ValueError(
+                f"part {part.name} needs {sorted(unknown)}: no such part comes before it"
+            )
     listed = [name for part in parts for name in part.tensors]
     if sorted(listed) != sorted(tensors):
-        wrong = sorted(set(listed) ^ set(tensors)) or sorted(name for name in listed if listed.count(name) > 1)
-        raise ValueError(f"parts must name every state tensor exactly once: check {', '.join(dict.fromkeys(wrong))}")
+        wrong = sorted(set(listed) ^ set(tensors)) or sorted(
+            name for name in listed if listed.count(name) > 1
+        )
+        raise ValueError(
+            "parts must name every state tensor exactly once: check "
+            f"{', '.join(dict.fromkeys(wrong))}"
+        )

@@ -1,7 +1,8 @@
 """Signatures of bundles.
 
-signature.json in the bundle is an Ed25519 signature of the sha256 of manifest.json, which in turn holds the
-sha256 of every other file. Public keys are 64 hex digits; private keys are PEM files (PKCS #8).
+signature.json in the bundle is an Ed25519 signature of the sha256 of manifest.json, which in turn
+holds the sha256 of every other file. Public keys are 64 hex digits; private keys are PEM files
+(PKCS #8).
 """
 
 from __future__ import annotations
@@ -41,14 +42,18 @@ def new_key(path: Path) -> str:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be written: {error.strerror}", "name a new file") from error
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}", "name a new file"
+        ) from error
     return key.public_key().public_bytes_raw().hex()
 
 
 def sign(manifest: Path, key: Path) -> str:
-    """Sign `manifest` with the private key in the file `key`, next to it, and return the public key.
+    """Sign `manifest` with the private key in the file `key`, next to it,
+    and return the public key.
 
-    Raises SettingsError if the file holds no Ed25519 key, BundleError if the signature cannot be written.
+    Raises SettingsError if the file holds no Ed25519 key,
+    BundleError if the signature cannot be written.
     """
     private = _private_key(key)
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
@@ -58,33 +63,50 @@ def sign(manifest: Path, key: Path) -> str:
     try:
         path.write_text(json.dumps(content, indent=2) + "\n")
     except OSError as error:
-        raise BundleError(str(path), "a file that can be written", str(error.strerror), "") from error
+        raise BundleError(
+            str(path), "a file that can be written", str(error.strerror), ""
+        ) from error
     return public
 
 
 def verify(manifest: Path, content: bytes, keys: tuple[str, ...]) -> str:
-    """Verify the signature next to `manifest`, whose bytes are `content`, and return the key that signed.
+    """Verify the signature next to `manifest`, whose bytes are `content`,
+    and return the key that signed.
 
     Raises BundleError unless one of the trusted `keys` signed it.
     """
     path = manifest.parent / SIGNATURE
     if not path.exists():
         raise BundleError(
-            str(path), "a signature by a trusted key", "an unsigned bundle", "sign it: eddycast bundle sign"
+            str(path),
+            "a signature by a trusted key",
+            "an unsigned bundle",
+            "sign it: eddycast bundle sign",
         )
     try:
         document = json.loads(read_file(path, _LIMIT))
         key, signature = str(document["key"]).lower(), bytes.fromhex(document["signature"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise BundleError(str(path), "a key and a signature in hex", "something else", "sign it again") from error
+        raise BundleError(
+            str(path), "a key and a signature in hex", "something else", "sign it again"
+        ) from error
     if key not in keys:
-        raise BundleError(str(path), "a signature by a trusted key", f"one by {key[:64]!r}", "see bundle.trusted_keys")
+        raise BundleError(
+            str(path),
+            "a signature by a trusted key",
+            f"one by {key[:64]!r}",
+            "see bundle.trusted_keys",
+        )
     digest = hashlib.sha256(content).hexdigest()
     try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, _PURPOSE + digest.encode())
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(
+            signature, _PURPOSE + digest.encode()
+        )
     except InvalidSignature:
         found = "a manifest that was changed after signing"
-        raise BundleError(str(path), f"the signature of manifest.json by {key[:12]}…", found, "copy it again") from None
+        raise BundleError(
+            str(path), f"the signature of manifest.json by {key[:12]}…", found, "copy it again"
+        ) from None
     return key
 
 
@@ -92,7 +114,9 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:
-        raise SettingsError(f"{path} holds no readable private key", "eddycast bundle keygen makes one") from error
+        raise SettingsError(
+            f"{path} holds no readable private key", "eddycast bundle keygen makes one"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise SettingsError(f"{path} holds no Ed25519 key", "eddycast bundle keygen makes one")
     return key

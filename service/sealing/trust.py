@@ -11,9 +11,14 @@ class Trust:
 
     version: str = ""  # first digits of the only version to load
     keys: tuple[str, ...] = ()  # public keys, one of which must have signed the bundle
-    operators: frozenset[str] = frozenset()  # ONNX operators allowed besides those of the built-in families
+    # ONNX operators allowed besides those of the built-in families
+    operators: frozenset[str] = frozenset()
 
     @classmethod
     def allowing(cls, operators: str | None) -> Trust:
         """Trust any bundle and allow the comma-separated ONNX `operators`, too."""
-        return cls(operators=frozenset(word.strip() for word in (operators or "").split(",") if word.strip()))
+        return cls(
+            operators=frozenset(
+                word.strip() for word in (operators or "").split(",") if word.strip()
+            )
+        )

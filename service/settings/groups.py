@@ -1,7 +1,7 @@
 """The groups of settings: names with units, defaults, meanings, and the checks within a group.
 
-A room is handed the groups that it needs, as they are. `eddycast.service.settings.load` combines the groups and reads
-them.
+A room is handed the groups that it needs, as they are.
+`eddycast.service.settings.load` combines the groups and reads them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from eddycast.service.sealing.trust import Trust
 
 
 def require(condition: bool, message: str) -> None:
-    """Raises ValueError(message), which pydantic reports as a validation error, unless `condition` holds."""
+    """Raises ValueError(message), which pydantic reports as a validation error,
+    unless `condition` holds."""
     if not condition:
         raise ValueError(message)
 
@@ -34,7 +35,8 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
-#: Crash points: after each step of the commit (`checkpoint.py`), and at the critical moments around it.
+#: Crash points: after each step of the commit (`checkpoint.py`),
+#: and at the critical moments around it.
 PLACES = (
     "commit.1", "commit.2", "commit.3", "commit.4", "commit.5", "commit.6", "commit.7",
     "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
@@ -47,14 +49,20 @@ _Codes = tuple[tuple[float, ...], ...]
 class Group(BaseModel):
     """Base of the groups. Immutable; an unknown name is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class BundleSettings(Group):
     """The model to serve."""
 
-    directory: Path = Field(Path("bundle"), description="Directory of the bundle, as written by `eddycast train`")
-    wait_s: float = Field(0.0, ge=0, description="Wait for a missing bundle at start, at most this long")
+    directory: Path = Field(
+        Path("bundle"), description="Directory of the bundle, as written by `eddycast train`"
+    )
+    wait_s: float = Field(
+        0.0, ge=0, description="Wait for a missing bundle at start, at most this long"
+    )
     version: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{6,64}$",
@@ -63,13 +71,16 @@ class BundleSettings(Group):
     trusted_keys: str | None = Field(
         None,
         pattern=r"^ *[0-9a-f]{64} *(, *[0-9a-f]{64} *)*$",
-        description="Refuse a bundle that is not signed by one of these public keys, separated by commas; "
-        "none = no signature needed",
+        description="Refuse a bundle that is not signed by one of these public keys, separated by "
+        "commas; none = no signature needed",
     )
     operators: str | None = Field(
         None,
         pattern=r"^ *[A-Za-z0-9]+ *(, *[A-Za-z0-9]+ *)*$",
-        description="Allow these ONNX operators beside the usual ones, as If,Loop: only if you trust the bundle",
+        description=(
+            "Allow these ONNX operators beside the usual "
+            "ones, as If,Loop: only if you trust the bundle"
+        ),
     )
 
     @property
@@ -82,19 +93,33 @@ class BundleSettings(Group):
 class TopicSettings(Group):
     """Topics for observations, forecasts, dead letters and state."""
 
-    input: str = Field("observations", min_length=1, description="Topic of observations, keyed by stream")
-    output: str = Field(
-        "forecasts", min_length=1, description="Topic of forecasts; needs as many partitions as the input"
+    input: str = Field(
+        "observations", min_length=1, description="Topic of observations, keyed by stream"
     )
-    dead_letters: str = Field("dead-letters", min_length=1, description="Topic of rejected records, with reasons")
-    changelog: str | None = Field(None, min_length=1, description="Topic of state rows; none = GROUP-changelog")
+    output: str = Field(
+        "forecasts",
+        min_length=1,
+        description="Topic of forecasts; needs as many partitions as the input",
+    )
+    dead_letters: str = Field(
+        "dead-letters", min_length=1, description="Topic of rejected records, with reasons"
+    )
+    changelog: str | None = Field(
+        None, min_length=1, description="Topic of state rows; none = GROUP-changelog"
+    )
     create: bool = Field(
-        True, description="Create missing topics that the service writes to; false = stop with an error"
+        True,
+        description="Create missing topics that the service writes to; false = stop with an error",
     )
     create_input: bool = Field(
-        False, description="Create a missing input topic too; false = stop with an error, as for a mistyped name"
+        False,
+        description=(
+            "Create a missing input topic too; false = stop with an error, as for a mistyped name"
+        ),
     )
-    partitions: PositiveInt = Field(4, description="Number of partitions of an input topic that is created")
+    partitions: PositiveInt = Field(
+        4, description="Number of partitions of an input topic that is created"
+    )
     replication: PositiveInt = Field(
         1, description="Replication factor of topics that are created; use 3 in production"
     )
@@ -113,13 +138,13 @@ class InputSettings(Group):
 
     codes: str = Field(
         "bundle",
-        description="Treat these numbers as missing values beside the bundle's own codes, as -999,-9999; "
-        "none = ignore the bundle's codes",
+        description="Treat these numbers as missing values beside the bundle's own codes, as "
+        "-999,-9999; none = ignore the bundle's codes",
     )
 
     def chosen_codes(self, bundle: _Codes, channels: int) -> _Codes:
-        """Codes for a missing value by channel, in place of the `bundle`'s. Raises ValueError for a word that is no
-        number."""
+        """Codes for a missing value by channel, in place of the `bundle`'s.
+        Raises ValueError for a word that is no number."""
         words = set(_listed(self.codes))
         further = {float(word) for word in words - {"bundle", "none"}}
         if not all(map(isfinite, further)):
@@ -132,7 +157,9 @@ class InputSettings(Group):
         try:
             self.chosen_codes((), 1)
         except ValueError:
-            raise ValueError("input.codes must be numbers, none or bundle, separated by commas") from None
+            raise ValueError(
+                "input.codes must be numbers, none or bundle, separated by commas"
+            ) from None
         return self
 
 
@@ -145,14 +172,14 @@ class OutputSettings(Group):
     )
     leads: str | None = Field(
         None,
-        description="Write only these leads of multi_step, in forecast intervals, as 1,6,24; the record then lists "
-        "them in `leads`; none = all",
+        description="Write only these leads of multi_step, in forecast intervals, as 1,6,24; the "
+        "record then lists them in `leads`; none = all",
     )
     digits: str = Field(
         "3",
         pattern="^(all|[0-9]|1[0-2])$",
-        description="Digits of a forecast below the leading digit of its interval's width: 3 = to a thousandth of the "
-        "width at least; all = every digit of the number",
+        description="Digits of a forecast below the leading digit of its interval's width: 3 = to "
+        "a thousandth of the width at least; all = every digit of the number",
     )
 
     @property
@@ -178,7 +205,8 @@ class OutputSettings(Group):
             except ValueError:
                 chosen = (float("nan"),)
             require(
-                all(isfinite(number) and number > 0 for number in chosen) and list(chosen) == sorted(set(chosen)),
+                all(isfinite(number) and number > 0 for number in chosen)
+                and list(chosen) == sorted(set(chosen)),
                 f"output.{name} must be rising numbers above 0, separated by commas, as {example}",
             )
         return self
@@ -187,18 +215,26 @@ class OutputSettings(Group):
 class TimeSettings(Group):
     """Limits on timestamps."""
 
-    state_ttl_s: PositiveInt = Field(604_800, description="Forget a stream that is idle for this long, in stream time")
+    state_ttl_s: PositiveInt = Field(
+        604_800, description="Forget a stream that is idle for this long, in stream time"
+    )
     max_gap: PositiveInt | None = Field(
         None,
         le=LONGEST_GAP,
-        description="Maximum number of missing steps bridged in one gap, up to 10000; none = the bundle's limit",
+        description=(
+            "Maximum number of missing steps bridged in one "
+            "gap, up to 10000; none = the bundle's limit"
+        ),
     )
     far_future_s: PositiveInt = Field(
         3_600, description="Reject a stamp that is this far ahead of its record's broker time"
     )
     earliest: datetime = Field(
         datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC),
-        description="Reject a numeric stamp that is earlier as milliseconds since the epoch: it is probably in seconds",
+        description=(
+            "Reject a numeric stamp that is earlier as milliseconds "
+            "since the epoch: it is probably in seconds"
+        ),
     )
     late_to_dead_letters: bool = Field(
         False, description="Write late readings to the dead letters; false = only count them"
@@ -223,7 +259,10 @@ class StateSettings(Group):
     """State rows in memory."""
 
     max_streams: PositiveInt | None = Field(
-        None, description="Maximum number of streams in one process; none = as many as its memory limit allows"
+        None,
+        description=(
+            "Maximum number of streams in one process; none = as many as its memory limit allows"
+        ),
     )
 
 
@@ -242,21 +281,31 @@ class CommitSettings(Group):
 
     delivery: Literal["exactly_once", "at_least_once"] = Field(
         "exactly_once",
-        description="Guarantee for forecasts after a crash: at_least_once may repeat some, and shows them sooner; "
-        "state is exactly-once in both",
+        description="Guarantee for forecasts after a crash: at_least_once may repeat some, and "
+        "shows them sooner; state is exactly-once in both",
     )
-    interval_ms: PositiveInt = Field(100, description="Interval between commits of outputs, rows and offsets")
-    max_steps: PositiveInt = Field(200_000, description="Approximate maximum number of graph steps in one transaction")
+    interval_ms: PositiveInt = Field(
+        100, description="Interval between commits of outputs, rows and offsets"
+    )
+    max_steps: PositiveInt = Field(
+        200_000, description="Approximate maximum number of graph steps in one transaction"
+    )
     timeout_ms: PositiveInt | None = Field(
         None, description="Time-out of a commit; none = two thirds of kafka.transaction_timeout_ms"
     )
     handover_ms: PositiveInt | None = Field(
-        None, description="Time-out of the commit when partitions are revoked; none = half of kafka.session_timeout_ms"
+        None,
+        description=(
+            "Time-out of the commit when partitions are "
+            "revoked; none = half of kafka.session_timeout_ms"
+        ),
     )
     give_up_s: PositiveFloat = Field(
         120.0, description="End the process once the same records have failed for this long"
     )
-    transactional_prefix: str = Field("eddycast", min_length=1, description="Prefix of transactional ids")
+    transactional_prefix: str = Field(
+        "eddycast", min_length=1, description="Prefix of transactional ids"
+    )
 
     @property
     def interval_s(self) -> float:
@@ -267,20 +316,28 @@ class FaultSettings(Group):
     """Faults for crash tests; do not set them in production."""
 
     kill_at: str | None = Field(
-        None, min_length=1, description="Testing only: send SIGKILL to this process at the named crash point"
+        None,
+        min_length=1,
+        description="Testing only: send SIGKILL to this process at the named crash point",
     )
     kill_after: PositiveInt = Field(
         1, description="Testing only: act when the crash point is reached for the n-th time"
     )
-    pause_s: float = Field(0.0, ge=0, description="Testing only: pause this long instead of SIGKILL; 0 = SIGKILL")
+    pause_s: float = Field(
+        0.0, ge=0, description="Testing only: pause this long instead of SIGKILL; 0 = SIGKILL"
+    )
     freeze: bool = Field(False, description="Testing only: send SIGSTOP instead of SIGKILL")
 
 
 class HttpSettings(Group):
     """HTTP port for metrics, liveness and readiness."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 = all addresses")
-    port: int = Field(9464, ge=0, le=65_535, description="Port to listen on; 0 = any free port, which is logged")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 = all addresses"
+    )
+    port: int = Field(
+        9464, ge=0, le=65_535, description="Port to listen on; 0 = any free port, which is logged"
+    )
 
 
 class LogSettings(Group):
@@ -289,4 +346,6 @@ class LogSettings(Group):
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="Format of log lines; auto = console on a terminal, else JSON"
     )
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged"
+    )

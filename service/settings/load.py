@@ -7,9 +7,9 @@ A setting has one name in three places; later ones win:
     the environment EDDYCAST_KAFKA__LINGER_MS=5
     a flag          --kafka.linger_ms 5
 
-pydantic-settings reads the three places. The results are merged in one flat table of dotted names before validation, so
-that every error can name the place of the value. An unknown name is an error in each place. An empty variable is
-ignored, and `none` means no value wherever that is the default.
+pydantic-settings reads the three places. The results are merged in one flat table of dotted names
+before validation, so that every error can name the place of the value. An unknown name is an error
+in each place. An empty variable is ignored, and `none` means no value wherever that is the default.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from eddycast.service.settings.security import SECRETS
 from eddycast.service.settings.settings import PREFIX, Settings, every_setting
 
 CONFIG = "EDDYCAST_CONFIG"
-#: The word that pydantic-settings reads as "no value". It cannot be typed, so that a directory may be named null.
+#: The word that pydantic-settings reads as "no value".
+#: It cannot be typed, so that a directory may be named null.
 NO_WORD = "\0"
 
 
@@ -54,10 +55,13 @@ class _Environment(EnvSettingsSource):
         return {name.lower(): value for name, value in self._variables.items()}
 
 
-def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    flags: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Settings:
     """Read settings from defaults, the file, the environment and `flags`; later ones win.
 
-    `environment` defaults to the process's own. Raises SettingsError naming the place of the first mistake.
+    `environment` defaults to the process's own.
+    Raises SettingsError naming the place of the first mistake.
     """
     environment = os.environ if environment is None else environment
     from_flags, config = _read_flags(flags)
@@ -71,7 +75,8 @@ def load_settings(flags: Sequence[str] = (), environment: Mapping[str, str] | No
 
 
 def asks_for_json(flags: Sequence[str], environment: Mapping[str, str] | None = None) -> bool:
-    """True if flags or environment select JSON for the log; for errors in settings that cannot be read."""
+    """True if flags or environment select JSON for the log;
+    for errors in settings that cannot be read."""
     environment = os.environ if environment is None else environment
     words = [word for flag in flags for word in flag.split("=", 1)]
     named = [value for name, value in pairwise(words) if name == "--log.format"]
@@ -83,26 +88,38 @@ def _read_file(path: Path) -> dict[str, _Given]:
         with path.open("rb"):  # the library reads a missing file as an empty one
             content = TomlConfigSettingsSource(Settings, path).toml_data
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}", "name a TOML file with --config") from error
-    return _known({name: _Given(value, f"{name} in {path}") for name, value in _flat(content).items()})
+        raise SettingsError(
+            f"{path} cannot be read: {error}", "name a TOML file with --config"
+        ) from error
+    return _known(
+        {name: _Given(value, f"{name} in {path}") for name, value in _flat(content).items()}
+    )
 
 
 def _read_environment(variables: Mapping[str, str]) -> dict[str, _Given]:
     mine = {name: value for name, value in sorted(variables.items()) if _is_mine(name, value)}
-    places = {name[len(PREFIX) :].lower().replace("__", "."): _Given(value, name) for name, value in mine.items()}
+    places = {
+        name[len(PREFIX) :].lower().replace("__", "."): _Given(value, name)
+        for name, value in mine.items()
+    }
     _known(places)
-    return {name: _Given(value, places[name].place) for name, value in _flat(_Environment(mine)()).items()}
+    return {
+        name: _Given(value, places[name].place)
+        for name, value in _flat(_Environment(mine)()).items()
+    }
 
 
 def _is_mine(name: str, value: str) -> bool:
-    """True if a variable sets something. An empty one does not, because templates leave out a value this way."""
+    """True if a variable sets something. An empty one does not,
+    because templates leave out a value this way."""
     if not name.startswith(PREFIX) or name == CONFIG or not value:
         return False
     return not is_injected(name, value)
 
 
 def _none_is_none(given: Mapping[str, _Given]) -> dict[str, _Given]:
-    """Values with `none` (as in the help) and empty values replaced by None, wherever that is the default."""
+    """Values with `none` (as in the help) and empty values replaced by None,
+    wherever that is the default."""
     may_be_none = {setting.name for setting in every_setting() if setting.field.default is None}
 
     def meant(name: str, value: Any) -> Any:
@@ -113,7 +130,8 @@ def _none_is_none(given: Mapping[str, _Given]) -> dict[str, _Given]:
 
 
 def _read_flags(flags: Sequence[str]) -> tuple[dict[str, _Given], str | None]:
-    """Read `--name value` and `--name=value`; later flags win. Returns the flags and the value of --config."""
+    """Read `--name value` and `--name=value`; later flags win.
+    Returns the flags and the value of --config."""
     words, config, rest = list[str](), None, iter(flags)
     for flag in rest:
         if not flag.startswith("--"):
@@ -139,17 +157,26 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     """`{"kafka": {"group": "g"}}` as `{"kafka.group": "g"}`."""
     flat: dict[str, Any] = {}
     for name, value in content.items():
-        flat |= {f"{name}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {name: value}
+        flat |= (
+            {f"{name}.{inner}": item for inner, item in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
     return flat
 
 
 def _known(source: dict[str, _Given]) -> dict[str, _Given]:
-    """`source`, unchanged. Raises SettingsError for an unknown name, with its place and similar names."""
+    """`source`, unchanged. Raises SettingsError for an unknown name,
+    with its place and similar names."""
     known = [setting.name for setting in every_setting()]
     for name, given in source.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-            action = f"did you mean {' or '.join(near)}?" if near else "`eddycast serve --help` lists all settings"
+            action = (
+                f"did you mean {' or '.join(near)}?"
+                if near
+                else "`eddycast serve --help` lists all settings"
+            )
             raise SettingsError(f"{given.place}: there is no setting {name!r}", action)
     return source
 

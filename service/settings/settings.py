@@ -1,4 +1,5 @@
-"""All settings in one frozen object, as a program is handed them; `eddycast.service.settings.load` reads them."""
+"""All settings in one frozen object, as a program is handed them;
+`eddycast.service.settings.load` reads them."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ class Waits(NamedTuple):
 
 
 class Settings(BaseSettings):
-    """All settings. Immutable. `Settings(...)` reads neither files nor the environment: see `load_settings`."""
+    """All settings. Immutable. `Settings(...)` reads neither files nor the environment:
+    see `load_settings`."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -65,7 +67,9 @@ class Settings(BaseSettings):
     faults: FaultSettings = FaultSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
-    shutdown_timeout_s: PositiveFloat = Field(10.0, description="Time-out for a clean stop after the first signal")
+    shutdown_timeout_s: PositiveFloat = Field(
+        10.0, description="Time-out for a clean stop after the first signal"
+    )
 
     @property
     def changelog(self) -> str:
@@ -87,10 +91,30 @@ class Settings(BaseSettings):
     def _rooms_agree(self) -> Self:
         kafka, commit = self.kafka, self.commit
         for name, time_ms, limit_name, limit_ms in (
-            ("interval_ms", commit.interval_ms, "transaction_timeout_ms", kafka.transaction_timeout_ms),
-            ("timeout_ms", round(self.waits.commit_s * 1000), "transaction_timeout_ms", kafka.transaction_timeout_ms),
-            ("timeout_ms", round(self.waits.commit_s * 1000), "max_poll_interval_ms", kafka.max_poll_interval_ms),
-            ("handover_ms", round(self.waits.handover_s * 1000), "session_timeout_ms", kafka.session_timeout_ms),
+            (
+                "interval_ms",
+                commit.interval_ms,
+                "transaction_timeout_ms",
+                kafka.transaction_timeout_ms,
+            ),
+            (
+                "timeout_ms",
+                round(self.waits.commit_s * 1000),
+                "transaction_timeout_ms",
+                kafka.transaction_timeout_ms,
+            ),
+            (
+                "timeout_ms",
+                round(self.waits.commit_s * 1000),
+                "max_poll_interval_ms",
+                kafka.max_poll_interval_ms,
+            ),
+            (
+                "handover_ms",
+                round(self.waits.handover_s * 1000),
+                "session_timeout_ms",
+                kafka.session_timeout_ms,
+            ),
         ):
             require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
         require(
@@ -128,7 +152,13 @@ class Setting(NamedTuple):
     @property
     def default(self) -> str:
         value = self.field.default
-        return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        return (
+            "none"
+            if value is None
+            else str(value).lower()
+            if isinstance(value, bool)
+            else str(value)
+        )
 
 
 def every_setting() -> Iterator[Setting]:

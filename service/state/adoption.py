@@ -1,16 +1,18 @@
 """Adoption: a model takes over rows that another model wrote.
 
-Each partition of the changelog holds a *model record* (`model_record.py`). Its generation is the number
-of the last change of model in that partition and only rises. Three rules:
+Each partition of the changelog holds a *model record* (`model_record.py`). Its generation is the
+number of the last change of model in that partition and only rises. Three rules:
 
     R1  A partition is served under a generation that is not older than its marker's.
-    R2  A part of a row is kept if and only if the row's generation is at least `since` of that part.
+    R2  A part of a row is kept if and only if the row's generation is at least `since` of that
+        part.
         All code that reads rows applies this rule, and nothing else decides what is kept.
-    R3  No output is produced under a generation before its model record is committed in that partition.
+    R3  No output is produced under a generation before its model record is committed in that
+        partition.
 
-Starting a process with another bundle is a change of model. A model record written before the process
-started is older than its bundle and is replaced; one written afterwards is newer, so the process is behind
-and must not serve that partition.
+Starting a process with another bundle is a change of model. A model record written before the
+process started is older than its bundle and is replaced; one written afterwards is newer, so the
+process is behind and must not serve that partition.
 """
 
 from __future__ import annotations
@@ -41,23 +43,32 @@ class Adopted:
 
     @property
     def is_change(self) -> bool:
-        """True if rows of an earlier model are taken over; by R3 that is committed before any output."""
+        """True if rows of an earlier model are taken over;
+        by R3 that is committed before any output."""
         return self.before is not None
 
     @property
     def summary(self) -> str:
         """The effect of a start on the rows, in one line for people."""
         if self.before is None:
-            return f"generation {self.model.generation}, of {self.model.model}: rows are used as they are"
+            return (
+                f"generation {self.model.generation}, of "
+                f"{self.model.model}: rows are used as they are"
+            )
         zeroed = f"{', '.join(self.zeroed)} from zeros" if self.zeroed else "all parts are kept"
         return (
-            f"generation {self.before.generation}, of {self.before.model}: {self.model.model} takes them over, {zeroed}"
+            f"generation {self.before.generation}, of {self.before.model}: "
+            f"{self.model.model} takes them over, {zeroed}"
         )
 
     @property
     def zeroed(self) -> list[str]:
         """The parts that start from zeros under this generation."""
-        return [part.name for part in self.model.parts if self.is_change and part.since == self.model.generation]
+        return [
+            part.name
+            for part in self.model.parts
+            if self.is_change and part.since == self.model.generation
+        ]
 
 
 class MarkerLike(Protocol):
@@ -72,10 +83,13 @@ class MarkerLike(Protocol):
     def generation(self) -> int | None: ...
 
 
-def lost_parts(model: ModelRecord, generations: Generations) -> Iterator[tuple[list[str], NDArray[np.bool_]]]:
+def lost_parts(
+    model: ModelRecord, generations: Generations
+) -> Iterator[tuple[list[str], NDArray[np.bool_]]]:
     """Apply R2 to rows last written under `generations` [n].
 
-    Yields (tensor names, bool [n] mask of the rows that lose them) for each part that some rows lose.
+    Yields (tensor names, bool [n] mask of the rows that lose them) for each part that some rows
+    lose.
     """
     for part in model.parts:
         old = generations < part.since
@@ -86,7 +100,8 @@ def lost_parts(model: ModelRecord, generations: Generations) -> Iterator[tuple[l
 def adopt_tensors(
     model: ModelRecord, generations: Generations, tensors: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """Copy `tensors` [n, ...] of rows last written under `generations` [n]; parts not kept become zero."""
+    """Copy `tensors` [n, ...] of rows last written under `generations` [n];
+    parts not kept become zero."""
     found = dict(tensors)
     for names, rows in lost_parts(model, generations):
         for name in names:
@@ -105,13 +120,15 @@ class Adoption:
         """
         self.model, self._declares_parts = model, declares_parts
 
-    def adopt(self, place: str, recorded: Recorded, served: MarkerLike | None, began: int | None = None) -> Adopted:
+    def adopt(
+        self, place: str, recorded: Recorded, served: MarkerLike | None, began: int | None = None
+    ) -> Adopted:
         """Return the model record under which a partition is to be served.
 
         `place` names the partition in errors, `served` is its last marker (None if nothing was ever
-        committed), and `began` the end offset of the changelog when this process started (None if it is
-        starting now). Raises StateError if the bundle cannot interpret the rows, if the bundle is behind
-        (R1), or if model record and marker disagree.
+        committed), and `began` the end offset of the changelog when this process started (None if
+        it is starting now). Raises StateError if the bundle cannot interpret the rows, if the
+        bundle is behind (R1), or if model record and marker disagree.
         """
         old, has_layout = recorded.model, self.model.layout in recorded.layouts
         _check_agreement(place, old, served)
@@ -123,7 +140,9 @@ class Adoption:
             return Adopted(first, is_recorded=False, has_layout=has_layout)
         if CORE not in kept_parts(old, self.model):
             raise other_meaning(place, old, self.model)
-        if old.version == self.model.version and len(kept_parts(old, self.model)) == len(self.model.parts):
+        if old.version == self.model.version and len(kept_parts(old, self.model)) == len(
+            self.model.parts
+        ):
             return Adopted(old, is_recorded=True, has_layout=True)
         if began is not None and recorded.at >= began:
             raise _behind(place, old, self.model)
@@ -133,15 +152,16 @@ class Adoption:
 def check_grid(place: str, prefix: NDArray[np.void], model: ModelRecord) -> None:
     """Raise StateError if rows without a model record cannot lie on the model's grid.
 
-    `prefix` is `records.ROW_PREFIX` [n]. The check is approximate: a row shows its interval only through
-    its last slot and time stamp.
+    `prefix` is `records.ROW_PREFIX` [n]. The check is approximate: a row shows its interval only
+    through its last slot and time stamp.
     """
     apart = np.abs(prefix["last_timestamp"] - prefix["last_slot"] * model.interval_ms)
     if (apart > 2 * model.interval_ms).any():
         row: Any = prefix[int(apart.argmax())]
         interval = int(row["last_timestamp"]) // max(abs(int(row["last_slot"])), 1)
         what = (
-            f"{place}: rows have slots of about {interval:,} ms, those of {model.model} have {model.interval_ms:,} ms"
+            f"{place}: rows have slots of about {interval:,} ms, "
+            f"those of {model.model} have {model.interval_ms:,} ms"
         )
         raise StateError(what, f"serve the bundle that wrote them; or {_OWN_GROUP}")
 
@@ -150,9 +170,13 @@ def _check_agreement(place: str, model: ModelRecord | None, served: MarkerLike |
     recorded = None if model is None else model.generation
     marked = None if served is None else served.generation
     if recorded != marked:
-        found = ("none" if number is None else f"generation {number}" for number in (recorded, marked))
+        found = (
+            "none" if number is None else f"generation {number}" for number in (recorded, marked)
+        )
         what = f"{place}: model record and marker disagree: {' and '.join(found)}"
-        raise StateError(what, "records were deleted: check that the changelog's cleanup.policy is compact alone")
+        raise StateError(
+            what, "records were deleted: check that the changelog's cleanup.policy is compact alone"
+        )
 
 
 def other_meaning(place: str, old: ModelRecord, new: ModelRecord) -> StateError:
@@ -163,7 +187,10 @@ def other_meaning(place: str, old: ModelRecord, new: ModelRecord) -> StateError:
         if any(getattr(old, f) != getattr(new, f) for f in facts)
         else "; their core state is not known to be the same"
     )
-    what = f"{place}: rows were written by {old.description}, which {new.description} cannot continue{differ}"
+    what = (
+        f"{place}: rows were written by {old.description}, "
+        f"which {new.description} cannot continue{differ}"
+    )
     return StateError(what, f"serve {old.model} or a model with the same core; or {_OWN_GROUP}")
 
 
@@ -174,4 +201,7 @@ def _unknown_writer(place: str, new: ModelRecord) -> StateError:
 
 def _behind(place: str, old: ModelRecord, new: ModelRecord) -> StateError:
     what = f"{place}: {old.model} has taken over since this process started with {new.model}"
-    return StateError(f"{what} (generation {old.generation})", f"restart this process with {old.model}, like the group")
+    return StateError(
+        f"{what} (generation {old.generation})",
+        f"restart this process with {old.model}, like the group",
+    )

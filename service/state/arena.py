@@ -1,7 +1,9 @@
-"""State rows in memory: one array per tensor with one row per stream, and an index of streams per partition.
+"""State rows in memory: one array per tensor with one row per stream,
+and an index of streams per partition.
 
-The arena depends on tensor specs and `records.ROW_PREFIX`, not on their meaning. `gather` and `scatter` are
-inverses. Rows that belong to no stream are all zeros, which is how the contract starts a new stream.
+The arena depends on tensor specs and `records.ROW_PREFIX`, not on their meaning. `gather` and
+`scatter` are inverses. Rows that belong to no stream are all zeros, which is how the contract
+starts a new stream.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ class Arena:
     def __init__(self, specs: Sequence[Spec], capacity: int = 1024) -> None:
         """Allocate room for `capacity` streams; the arena doubles when full."""
         self._shapes = {spec.name: tuple(spec.shape) for spec in specs}
-        self._tensors = {s.name: MmapArray(capacity, tuple(s.shape), np.dtype(s.dtype)) for s in specs}
+        self._tensors = {
+            s.name: MmapArray(capacity, tuple(s.shape), np.dtype(s.dtype)) for s in specs
+        }
         self._prefix = MmapArray(capacity, (), ROW_PREFIX)
         self._indexes: dict[int, StreamIndex] = {}
         self._free: list[int] = []  # released slots; those from `_unused` on were never allocated
@@ -50,7 +54,8 @@ class Arena:
 
     @property
     def prefix(self) -> NDArray[np.void]:
-        """`records.ROW_PREFIX` [capacity], indexed by slot. `slots` may grow and so replace this array."""
+        """`records.ROW_PREFIX` [capacity], indexed by slot.
+        `slots` may grow and so replace this array."""
         return self._prefix.array
 
     @property
@@ -86,7 +91,11 @@ class Arena:
         index = self._index(partition)
         found = list(map(index.get, streams))
         if None in found:
-            new = list(dict.fromkeys(stream for stream, slot in zip(streams, found, strict=True) if slot is None))
+            new = list(
+                dict.fromkeys(
+                    stream for stream, slot in zip(streams, found, strict=True) if slot is None
+                )
+            )
             slots = self._allocate(len(new))
             index.put(new, slots)
             if len(new) == len(streams):
@@ -95,7 +104,8 @@ class Arena:
         return np.array(found, np.int64)
 
     def known(self, partition: int, streams: Sequence[bytes]) -> Int64:
-        """Return the slot of each stream, int64 [n]; -1 for unknown streams, which are not added."""
+        """Return the slot of each stream, int64 [n];
+        -1 for unknown streams, which are not added."""
         index = self._index(partition)
         return np.fromiter((index.get(stream, -1) for stream in streams), np.int64, len(streams))
 
@@ -107,14 +117,15 @@ class Arena:
     def gather(self, slots: Int64, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Copy rows: tensor name -> [n, ...], of all tensors or of those in `names`."""
         return {
-            name: self._tensors[name].array.take(slots, axis=0) for name in (self._tensors if names is None else names)
+            name: self._tensors[name].array.take(slots, axis=0)
+            for name in (self._tensors if names is None else names)
         }
 
     def scatter(self, slots: Int64, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Store rows: tensor name -> [n, ...].
 
-        Raises KeyError for an unknown name, ValueError for a wrong shape and TypeError for a wrong dtype;
-        nothing is stored then.
+        Raises KeyError for an unknown name, ValueError for a wrong shape and TypeError for a wrong
+        dtype; nothing is stored then.
         """
         rows = {name: self._rows(name, values, len(slots)) for name, values in tensors.items()}
         for name, values in rows.items():
@@ -144,7 +155,8 @@ class Arena:
         return len(index)
 
     def evict(self, partition: int, before_timestamp: int) -> list[bytes]:
-        """Remove and return the streams whose last accepted reading is older than `before_timestamp` (ms).
+        """Remove and return the streams whose last accepted reading is older than
+        `before_timestamp` (ms).
 
         Their slots may be reused at once, so do not keep slots across this call.
         """
@@ -214,7 +226,8 @@ class Arena:
         return np.concatenate([np.array(again, np.int64), fresh])
 
     def _grow(self, rows: int) -> None:
-        """Double until `rows` fit, or grow to exactly `rows` if doubling fails. Raises MemoryError."""
+        """Double until `rows` fit, or grow to exactly `rows` if doubling fails.
+        Raises MemoryError."""
         capacity = max(len(self.prefix), 1)
         while capacity < rows:
             capacity *= 2
@@ -224,7 +237,8 @@ class Arena:
             self._resize(rows)
 
     def _resize(self, rows: int) -> None:
-        """Grow every array. The prefix comes last because its length counts as the capacity, also after a failure."""
+        """Grow every array. The prefix comes last because its length counts as the capacity,
+        also after a failure."""
         for array in (*self._tensors.values(), self._prefix):
             array.grow(rows)
 
@@ -237,7 +251,9 @@ class Arena:
     def _rows(self, name: str, values: NDArray[Any], n: int) -> NDArray[np.void]:
         tensor = self._tensors[name].array
         if values.shape != (n, *self._shapes[name]):
-            raise ValueError(f"state {name}: expected shape {(n, *self._shapes[name])}, found {values.shape}")
+            raise ValueError(
+                f"state {name}: expected shape {(n, *self._shapes[name])}, found {values.shape}"
+            )
         if values.dtype != tensor.dtype:
             raise TypeError(f"state {name}: expected {tensor.dtype}, found {values.dtype}")
         return _as_rows(np.ascontiguousarray(values))
@@ -246,4 +262,8 @@ class Arena:
 def _as_rows(array: NDArray[Any]) -> NDArray[np.void]:
     """View [n, ...] as [n] opaque rows: numpy then copies each row in one piece, twice as fast."""
     entries = math.prod(array.shape[1:])
-    return array.reshape(len(array), entries).view(f"V{array.dtype.itemsize * entries}").reshape(len(array))
+    return (
+        array.reshape(len(array), entries)
+        .view(f"V{array.dtype.itemsize * entries}")
+        .reshape(len(array))
+    )

@@ -9,9 +9,11 @@ The changelog is a compacted topic with one partition per partition of the input
     MODEL_KEY          model record (`model_record.py`): HEAD, JSON
     LAYOUT_KEY + id    layout record: HEAD, JSON with names, dtypes and shapes of a row's tensors
 
-Rows have a fixed width, so a million of them are decoded by one call. HEAD (`record_head.py`) identifies the
-writer's contract version and layout. Rows of contract version 1 have no generation and count as generation
-0. Rows of another layout are decoded tensor by tensor, given the layout record that precedes them. A
+Rows have a fixed width, so a million of them are decoded by one call. HEAD (`record_head.py`)
+identifies the writer's contract version and layout. Rows of contract version 1 have no generation
+and count as generation
+0. Rows of another layout are decoded tensor by tensor, given the layout record that precedes them.
+   A
 record that does not fit raises an error and is never loaded.
 """
 
@@ -29,7 +31,12 @@ from pydantic import TypeAdapter, ValidationError
 from eddycast.service.bundle import CONTRACT, Manifest, TensorSpec, layout_id_of
 from eddycast.service.records import ROW_PREFIX, PartitionBatch
 from eddycast.service.state.adoption import Generations
-from eddycast.service.state.changelog_errors import check_readable, foreign, not_restorable, other_contract
+from eddycast.service.state.changelog_errors import (
+    check_readable,
+    foreign,
+    not_restorable,
+    other_contract,
+)
 from eddycast.service.state.model_record import ModelRecord, Recorded
 from eddycast.service.state.record_head import HEAD, JSON_MARK, contract_of, head_of
 from eddycast.service.state.stream_time import Clock
@@ -65,7 +72,8 @@ class Rows:
 
     streams: list[bytes]
     prefix: NDArray[np.void]  # records.ROW_PREFIX [n]
-    tensors: dict[str, NDArray[Any]]  # [n, ...]; zeros where a row of another layout has no such tensor
+    # [n, ...]; zeros where a row of another layout has no such tensor
+    tensors: dict[str, NDArray[Any]]
     generations: Generations  # [n], in which each row was written
     gone: list[bytes]  # streams whose last record is a tombstone
     marker: Marker | None
@@ -78,7 +86,8 @@ def is_stream(key: bytes | None) -> bool:
 
 
 def layout_of(model: str) -> str:
-    """Return the id of a row's layout: the model's tensors (`bundle.layout_id_of`) after the prefix."""
+    """Return the id of a row's layout: the model's tensors (`bundle.layout_id_of`) after the
+    prefix."""
     return hashlib.sha256(f"{model} {ROW_PREFIX.descr}".encode()).hexdigest()[:16]
 
 
@@ -88,7 +97,8 @@ def row_bytes(manifest: Manifest) -> int:
 
 
 class RowCodec:
-    """Encodes rows of one layout; decodes rows of every layout whose layout record it has decoded."""
+    """Encodes rows of one layout; decodes rows of every layout whose layout record it has
+    decoded."""
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
         self._specs = tuple(specs)
@@ -104,7 +114,9 @@ class RowCodec:
         """Size of one stream's record in bytes, without its key."""
         return self._row.itemsize
 
-    def encode(self, prefix: NDArray[np.void], tensors: Mapping[str, NDArray[Any]], generation: int = 0) -> list[bytes]:
+    def encode(
+        self, prefix: NDArray[np.void], tensors: Mapping[str, NDArray[Any]], generation: int = 0
+    ) -> list[bytes]:
         """Return one value per row: `prefix` is ROW_PREFIX [n], `tensors` name -> [n, ...]."""
         rows = np.empty(len(prefix), self._row)
         rows["head"], rows["generation"], rows["prefix"] = self._head, generation, prefix
@@ -116,24 +128,32 @@ class RowCodec:
     def encode_marker(self, marker: Marker) -> bytes:
         """Return the value of a marker record."""
         place = marker.next_offset, marker.streams
-        if marker.generation is None:  # edits keep a changelog of contract version 1, without model records
+        # edits keep a changelog of contract version 1, without model records
+        if marker.generation is None:
             head = head_of(1, self.layout)
             return np.array((head, *place, max(marker.clock.newest, 0)), _MARKERS[1]).tobytes()
-        return np.array((self._head, marker.generation, *place, *marker.clock), _MARKERS[CONTRACT]).tobytes()
+        return np.array(
+            (self._head, marker.generation, *place, *marker.clock), _MARKERS[CONTRACT]
+        ).tobytes()
 
     def encode_model(self, model: ModelRecord) -> bytes:
         """Return the value of a model record."""
-        return head_of(CONTRACT, self.layout, JSON_MARK).tobytes() + model.model_dump_json().encode()
+        return (
+            head_of(CONTRACT, self.layout, JSON_MARK).tobytes() + model.model_dump_json().encode()
+        )
 
     def layout_record(self) -> tuple[bytes, bytes]:
         """Return key and value of the record that describes the layout that is written."""
         text = _SPECS.dump_json(self._specs)
-        return LAYOUT_KEY + self.layout.encode(), head_of(CONTRACT, self.layout, JSON_MARK).tobytes() + text
+        return LAYOUT_KEY + self.layout.encode(), head_of(
+            CONTRACT, self.layout, JSON_MARK
+        ).tobytes() + text
 
     def decode(self, batch: PartitionBatch) -> Rows:
         """Decode the last record of each key.
 
-        Raises StateError with the position of the first record that is damaged or of an unknown layout.
+        Raises StateError with the position of the first record that is damaged or of an unknown
+        layout.
         """
         check_readable(batch)
         last: dict[bytes | None, int] = dict(zip(batch.keys, range(len(batch)), strict=True))
@@ -143,10 +163,17 @@ class RowCodec:
                 raise foreign(batch, last[nothing], "a record without a key")
         keys = cast(list[bytes], list(last))
         values = [batch.values[i] for i in last.values()]
-        gone = [key for key, value in zip(keys, values, strict=True) if value is None] if None in values else []
+        gone = (
+            [key for key, value in zip(keys, values, strict=True) if value is None]
+            if None in values
+            else []
+        )
         if gone:
             last = {key: i for key, i in last.items() if batch.values[i] is not None}
-            keys, values = cast(list[bytes], list(last)), [value for value in values if value is not None]
+            keys, values = (
+                cast(list[bytes], list(last)),
+                [value for value in values if value is not None],
+            )
         layouts = frozenset[str]()
         columns = self._plain(cast(list[bytes], values))
         if columns is None:
@@ -154,17 +181,26 @@ class RowCodec:
             keys, columns = cast(list[bytes], list(last)), self._mixed(batch, last)
         recorded = Recorded(layouts=layouts)
         if model is not None:
-            recorded = Recorded(self._json(batch, model, _MODEL), int(batch.offsets[model]), layouts)
-        return Rows(keys, *columns, gone, None if marker is None else self._marker(batch, marker), recorded)
+            recorded = Recorded(
+                self._json(batch, model, _MODEL), int(batch.offsets[model]), layouts
+            )
+        return Rows(
+            keys, *columns, gone, None if marker is None else self._marker(batch, marker), recorded
+        )
 
     def _plain(self, values: list[bytes]) -> _Columns | None:
-        """Decode all rows at once; None unless all are of the layout and contract that are written."""
+        """Decode all rows at once; None unless all are of the layout and contract that are
+        written."""
         if not set(map(len, values)) <= {self._row.itemsize}:
             return None
         rows = np.frombuffer(b"".join(values), self._row)
         if not (rows["head"] == self._head).all():
             return None
-        return rows["prefix"], {name.removeprefix("state."): rows[name] for name in self._names}, rows["generation"]
+        return (
+            rows["prefix"],
+            {name.removeprefix("state."): rows[name] for name in self._names},
+            rows["generation"],
+        )
 
     def _mixed(self, batch: PartitionBatch, last: Mapping[bytes | None, int]) -> _Columns:
         """Decode rows of several layouts or contracts, grouped by head."""
@@ -198,7 +234,8 @@ class RowCodec:
             if not key.startswith(LAYOUT_KEY):
                 raise foreign(batch, i, "a kind of record that this version does not support")
             specs = self._json(batch, i, _SPECS)
-            if layout_of(layout_id_of(specs)) == layout:  # rows with another prefix are refused later
+            # rows with another prefix are refused later
+            if layout_of(layout_id_of(specs)) == layout:
                 self._forms[head_of(CONTRACT, layout).tobytes()] = _row_dtype(specs, CONTRACT)
         return frozenset(key.removeprefix(LAYOUT_KEY).decode("ascii", "replace") for key in places)
 

@@ -11,10 +11,13 @@ _START_OVER = "start over with another changelog topic and group"
 
 
 def check_readable(batch: PartitionBatch) -> None:
-    """Raise StateError if a record batch of the changelog cannot be read: rows or tombstones would be lost with it."""
+    """Raise StateError if a record batch of the changelog cannot be read:
+    rows or tombstones would be lost with it."""
     for damage in batch.damaged.values():
         what = f"{batch.topic} partition {batch.partition}: {damage.reason}"
-        raise StateError(what, f"raise kafka.unpacked_bytes if that is the reason; otherwise {_START_OVER}")
+        raise StateError(
+            what, f"raise kafka.unpacked_bytes if that is the reason; otherwise {_START_OVER}"
+        )
 
 
 def not_restorable(batch: PartitionBatch, i: int, size: int | None, layout: str) -> StateError:
@@ -29,14 +32,19 @@ def not_restorable(batch: PartitionBatch, i: int, size: int | None, layout: str)
         return other_contract(batch, i, contract)
     if size is None:
         what = f"a row of layout {layout_in(value)}; rows of this bundle have layout {layout}"
-        return StateError(f"{_where(batch, i)}: {what}", f"serve the bundle that wrote it; or {_START_OVER}")
+        return StateError(
+            f"{_where(batch, i)}: {what}", f"serve the bundle that wrote it; or {_START_OVER}"
+        )
     return foreign(batch, i, f"a truncated record: {len(value)} of {size} bytes")
 
 
 def other_contract(batch: PartitionBatch, i: int, contract: int) -> StateError:
-    """The error for record `i`, written under a contract version that this service does not support."""
+    """The error for record `i`, written under a contract version that this service does not
+    support."""
     what = f"contract version {contract}; this service supports versions up to {CONTRACT}"
-    return StateError(f"{_where(batch, i)}: {what}", "serve it with the version of Eddycast that wrote it")
+    return StateError(
+        f"{_where(batch, i)}: {what}", "serve it with the version of Eddycast that wrote it"
+    )
 
 
 def foreign(batch: PartitionBatch, i: int, what: str) -> StateError:
@@ -45,4 +53,7 @@ def foreign(batch: PartitionBatch, i: int, what: str) -> StateError:
 
 
 def _where(batch: PartitionBatch, i: int) -> str:
-    return f"{batch.topic} partition {batch.partition} offset {int(batch.offsets[i])} key {batch.keys[i]!r}"
+    return (
+        f"{batch.topic} partition {batch.partition} offset "
+        f"{int(batch.offsets[i])} key {batch.keys[i]!r}"
+    )

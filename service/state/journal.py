@@ -1,8 +1,8 @@
 """An undo journal: changes to the arena since the last commit, and the rows as they were before.
 
-A row is copied when it is first touched in a transaction. At a commit the journal lists the rows to write to
-the changelog and is then cleared; after a failure it restores every row, and with them streams that were
-added or evicted. Rows of evicted streams are not reused before the commit.
+A row is copied when it is first touched in a transaction. At a commit the journal lists the rows to
+write to the changelog and is then cleared; after a failure it restores every row, and with them
+streams that were added or evicted. Rows of evicted streams are not reused before the commit.
 """
 
 from __future__ import annotations
@@ -24,18 +24,22 @@ class Journal:
 
     def __init__(self, arena: Arena, partitions: RowsByPartition) -> None:
         self._arena, self._partitions = arena, partitions
-        self._seen: Bool = np.zeros(len(arena.prefix), np.bool_)  # by slot: touched since the last commit
+        # by slot: touched since the last commit
+        self._seen: Bool = np.zeros(len(arena.prefix), np.bool_)
 
     def touch(self, partition: int, streams: Sequence[bytes], slots: Int64) -> None:
         """Copy rows that are about to change: `slots` int64 [n] of `streams`, repeats allowed."""
         if len(self._seen) < len(self._arena.prefix):
-            self._seen = np.concatenate([self._seen, np.zeros(len(self._arena.prefix) - len(self._seen), np.bool_)])
+            self._seen = np.concatenate(
+                [self._seen, np.zeros(len(self._arena.prefix) - len(self._seen), np.bool_)]
+            )
         unseen = np.flatnonzero(~self._seen[slots])
         if not len(unseen):
             return
         first_slots, first = np.unique(slots[unseen], return_index=True)
         is_new = self._arena.prefix["observations"][first_slots] == 0
-        for which in (is_new, ~is_new):  # new streams first: copying the others may run out of memory
+        # new streams first: copying the others may run out of memory
+        for which in (is_new, ~is_new):
             if which.any():
                 names = [streams[i] for i in unseen[first[which]].tolist()]
                 self._copy(partition, names, first_slots[which], is_new=which is is_new)
@@ -48,7 +52,8 @@ class Journal:
         self._seen[slots] = True
 
     def evict(self, partition: int, before_timestamp: int) -> int:
-        """Evict as `Arena.evict` does, undoable until the next commit; return the number of streams."""
+        """Evict as `Arena.evict` does, undoable until the next commit;
+        return the number of streams."""
         streams, slots = self._arena.detach(partition, before_timestamp)
         if streams:
             self._partitions[partition].evicted.append((streams, slots))
@@ -66,14 +71,19 @@ class Journal:
         slots: list[Int64] = [np.empty(0, np.int64)]
         for part in self._partitions[partition].touched:
             kept = self._present(partition, part)
-            streams += [stream for stream, here in zip(part.streams, kept.tolist(), strict=True) if here]
+            streams += [
+                stream for stream, here in zip(part.streams, kept.tolist(), strict=True) if here
+            ]
             slots.append(part.slots[kept])
         return streams, np.concatenate(slots)
 
     def gone(self, partition: int) -> list[bytes]:
-        """Return streams of a partition that were evicted since the last commit and did not return."""
+        """Return streams of a partition that were evicted since the last commit and did not
+        return."""
         gone = (stream for streams, _ in self._partitions[partition].evicted for stream in streams)
-        return [stream for stream in dict.fromkeys(gone) if self._arena.find(partition, stream) is None]
+        return [
+            stream for stream in dict.fromkeys(gone) if self._arena.find(partition, stream) is None
+        ]
 
     def commit(self) -> None:
         """Drop all copies; the changes are durable."""
@@ -95,7 +105,8 @@ class Journal:
         rows.touched, rows.evicted = [], []
 
     def _undo(self, partition: int, rows: PartitionRows) -> None:
-        """Restore one partition. New streams are removed first: an evicted one may have the same name."""
+        """Restore one partition. New streams are removed first:
+        an evicted one may have the same name."""
         arena = self._arena
         new = [part for part in rows.touched if part.is_new]
         came = np.concatenate([np.empty(0, np.int64), *(part.slots for part in new)])
@@ -105,7 +116,9 @@ class Journal:
         for streams, slots in rows.evicted:
             old = ~np.isin(slots, came)
             arena.attach(
-                partition, [stream for stream, here in zip(streams, old.tolist(), strict=True) if here], slots[old]
+                partition,
+                [stream for stream, here in zip(streams, old.tolist(), strict=True) if here],
+                slots[old],
             )
             arena.release(slots[~old])
         for part in rows.touched:
@@ -119,4 +132,6 @@ class Journal:
         if not self._partitions[partition].evicted:
             return np.ones(len(part.slots), np.bool_)
         found = (self._arena.find(partition, stream) for stream in part.streams)
-        return np.array([slot == own for slot, own in zip(found, part.slots.tolist(), strict=True)], np.bool_)
+        return np.array(
+            [slot == own for slot, own in zip(found, part.slots.tolist(), strict=True)], np.bool_
+        )

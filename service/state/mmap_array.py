@@ -1,4 +1,5 @@
-"""Arrays that grow in place: a million rows are not copied, and nothing stalls, when room for two is needed."""
+"""Arrays that grow in place: a million rows are not copied, and nothing stalls,
+when room for two is needed."""
 
 from __future__ import annotations
 
@@ -10,14 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Bytes from which on large pages are requested: fewer page faults make first use two to four times faster.
+#: Bytes from which on large pages are requested:
+#: fewer page faults make first use two to four times faster.
 _LARGE = 4 << 20
 
 
 class MmapArray:
-    """An array [rows, ...] in its own memory map; rows never written are zeros and take no memory."""
+    """An array [rows, ...] in its own memory map;
+    rows never written are zeros and take no memory."""
 
-    #: All rows. `grow` replaces this array; a reference kept elsewhere forces a copy and then goes stale.
+    #: All rows. `grow` replaces this array; a reference kept elsewhere forces a copy and then goes
+    #: stale.
     array: NDArray[Any]
 
     def __init__(self, rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -33,7 +37,11 @@ class MmapArray:
         """
         if rows <= len(self.array):
             return
-        before, size, held = len(self.array), rows * self._row_bytes, len(self.array) * self._row_bytes
+        before, size, held = (
+            len(self.array),
+            rows * self._row_bytes,
+            len(self.array) * self._row_bytes,
+        )
         if not size:
             self.array = self._seen(rows)
             return
@@ -42,12 +50,15 @@ class MmapArray:
             try:
                 self._memory.resize(size)
                 _large_pages(self._memory)
-            except (BufferError, SystemError):  # a reference to the array exists, or mremap is not supported
+            except (BufferError, SystemError):
+                # a reference to the array exists, or mremap is not supported
                 old, self._memory = self._memory, _zeros(size)
                 np.frombuffer(self._memory, np.uint8)[:held] = np.frombuffer(old, np.uint8)[:held]
         except OSError as error:
             self.array = self._seen(before)
-            raise MemoryError(f"no {size >> 20} MB available for {rows} rows: {error.strerror}") from error
+            raise MemoryError(
+                f"no {size >> 20} MB available for {rows} rows: {error.strerror}"
+            ) from error
         self.array = self._seen(rows)
 
     def _seen(self, rows: int) -> NDArray[Any]:

@@ -1,7 +1,8 @@
 """Model records: which model the rows of a changelog partition belong to.
 
-A record holds the generation, the model's version, and each part of its rows with its meaning and with
-`since`, the first generation of the unbroken run in which that part was kept (`adoption.py` has the rules).
+A record holds the generation, the model's version, and each part of its rows with its meaning and
+with `since`, the first generation of the unbroken run in which that part was kept (`adoption.py`
+has the rules).
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ class ModelRecord(_Frozen):
     @property
     def description(self) -> str:
         """The model and the readings that it takes, for error texts."""
-        return f"{self.model} (interval {self.interval_ms:,} ms, {self.kind}, channels {', '.join(self.channels)})"
+        return (
+            f"{self.model} (interval {self.interval_ms:,} ms, "
+            f"{self.kind}, channels {', '.join(self.channels)})"
+        )
 
     def part(self, name: str) -> KeptPart | None:
         """Return the part called `name`, or None."""
@@ -66,7 +70,8 @@ class Recorded:
 
 
 def initial_record(manifest: Manifest, layout: str) -> ModelRecord:
-    """Return the record of a model that has served nothing yet; `layout` is the id of its row layout."""
+    """Return the record of a model that has served nothing yet;
+    `layout` is the id of its row layout."""
     specs = {spec.name: spec for spec in manifest.state}
     parts = tuple(
         KeptPart(
@@ -96,7 +101,10 @@ def kept_parts(old: ModelRecord, new: ModelRecord) -> set[str]:
     names: set[str] = set()
     for part in new.parts:  # a part comes after those that it needs
         before = old.part(part.name)
-        alike = before is not None and (before.meaning, before.tensors) == (part.meaning, part.tensors)
+        alike = before is not None and (before.meaning, before.tensors) == (
+            part.meaning,
+            part.tensors,
+        )
         if alike and names.issuperset(part.needs):
             names.add(part.name)
     return names
@@ -106,7 +114,9 @@ def successor(old: ModelRecord, new: ModelRecord, offset: int) -> ModelRecord:
     """Return the record with which `new` replaces `old` from the input's `offset` on."""
     generation, same = old.generation + 1, kept_parts(old, new)
     parts = tuple(
-        part.model_copy(update={"since": before.since if part.name in same and before else generation})
+        part.model_copy(
+            update={"since": before.since if part.name in same and before else generation}
+        )
         for part, before in ((part, old.part(part.name)) for part in new.parts)
     )
     return new.model_copy(update={"generation": generation, "offset": offset, "parts": parts})

@@ -1,4 +1,5 @@
-"""What is kept of one partition beside its rows: stream time, model, and how rows were at the last commit."""
+"""What is kept of one partition beside its rows:
+stream time, model, and how rows were at the last commit."""
 
 from __future__ import annotations
 
@@ -29,13 +30,16 @@ class Touched:
 
 @dataclass(slots=True)
 class PartitionRows:
-    """Shared by the store, its journal and its eviction: one object is dropped when the partition is closed."""
+    """Shared by the store, its journal and its eviction:
+    one object is dropped when the partition is closed."""
 
     clock: Clock = _NEVER  # stream time after all records processed
     committed_clock: Clock = _NEVER  # stream time as of the last commit
-    adopted: Adopted | None = None  # model that serves the partition; None until its rows are restored
+    # model that serves the partition; None until its rows are restored
+    adopted: Adopted | None = None
     is_declared: bool = False  # the model record is part of the open transaction
-    touched: list[Touched] = field(default_factory=list)  # since the last commit, as are the evicted
+    # since the last commit, as are the evicted
+    touched: list[Touched] = field(default_factory=list)
     evicted: list[tuple[list[bytes], Int64]] = field(default_factory=list)
 
 

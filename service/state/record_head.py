@@ -1,4 +1,5 @@
-"""The head of every value in the changelog: a mark, the contract version and the layout of its writer."""
+"""The head of every value in the changelog: a mark,
+the contract version and the layout of its writer."""
 
 from __future__ import annotations
 

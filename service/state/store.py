@@ -1,4 +1,5 @@
-"""The state of one service: arena, journal and eviction, which change, commit and roll back together."""
+"""The state of one service: arena, journal and eviction, which change,
+commit and roll back together."""
 
 from __future__ import annotations
 
@@ -28,11 +29,13 @@ class Changes:
 class Store:
     """Rows in memory, made durable by writing `changes` to the changelog."""
 
-    def __init__(self, manifest: Manifest, state_ttl_ms: int, max_gap: int, far_future_ms: int) -> None:
+    def __init__(
+        self, manifest: Manifest, state_ttl_ms: int, max_gap: int, far_future_ms: int
+    ) -> None:
         """Create an empty store for a bundle.
 
-        Streams idle for `state_ttl_ms`, or for `max_gap` intervals if that is longer, are evicted. One
-        record moves stream time by at most `far_future_ms`, or two intervals if that is longer.
+        Streams idle for `state_ttl_ms`, or for `max_gap` intervals if that is longer, are evicted.
+        One record moves stream time by at most `far_future_ms`, or two intervals if that is longer.
         """
         self.arena = Arena(manifest.state)
         self._partitions = defaultdict[int, PartitionRows](PartitionRows)
@@ -56,14 +59,16 @@ class Store:
     def changes(self, partition: int, next_offset: int) -> Changes:
         """Return the changelog records for all changes since the last commit.
 
-        These are the model and layout records if missing, each touched row once, tombstones, and last the
-        marker with `next_offset`, the input offset to resume from.
+        These are the model and layout records if missing, each touched row once, tombstones, and
+        last the marker with `next_offset`, the input offset to resume from.
         """
         streams, slots = self.journal.rows(partition)
         gone = self.journal.gone(partition)
         adopted = self._adopted(partition)
         generation = adopted.model.generation
-        marker = Marker(next_offset, self.arena.count(partition), self.eviction.clock(partition), generation)
+        marker = Marker(
+            next_offset, self.arena.count(partition), self.eviction.clock(partition), generation
+        )
         records = self._declare(partition, adopted)
         return Changes(
             [*records, *streams, *gone, MARKER_KEY],

@@ -8,7 +8,8 @@ import numpy as np
 
 from eddycast.service.records import Int64
 
-#: Allocated bytes of one slot number, and of one stream name beyond its length (header and rounding).
+#: Allocated bytes of one slot number, and of one stream name beyond its length (header and
+#: rounding).
 SLOT_BYTES, KEY_BYTES = 32, 48
 
 

@@ -1,4 +1,5 @@
-"""Stream time of a partition, derived from its records, and the latest stamp that a record may carry.
+"""Stream time of a partition, derived from its records,
+and the latest stamp that a record may carry.
 
 A single stamp may be wrong, so stream time is the largest stamp that other readings confirm:
 
@@ -8,10 +9,10 @@ A single stamp may be wrong, so stream time is the largest stamp that other read
     further away, no trust left, and the one    stream time jumps to the nearer of the two, which
     before was as well, on the same side        confirm each other
 
-One record therefore never moves the stream time by more than `leap`; nor do several, unless they outnumber
-the readings that confirmed it (up to FULL). After an outage the stream time jumps once as many readings
-have arrived as there was trust; until then no stream is evicted, so nothing is lost. A wrong stream time is
-corrected in the same way.
+One record therefore never moves the stream time by more than `leap`; nor do several, unless they
+outnumber the readings that confirmed it (up to FULL). After an outage the stream time jumps once as
+many readings have arrived as there was trust; until then no stream is evicted, so nothing is lost.
+A wrong stream time is corrected in the same way.
 
 Everything here is a fold over records and does not depend on poll boundaries.
 """
@@ -79,16 +80,19 @@ def with_record_time(clock: Clock, batch: PartitionBatch) -> Clock:
     if not len(timed):
         return clock
     last = timed[-1]
-    return clock._replace(record_time=int(batch.timestamps[last]), record_offset=int(batch.offsets[last]))
+    return clock._replace(
+        record_time=int(batch.timestamps[last]), record_offset=int(batch.offsets[last])
+    )
 
 
 def latest_stamps(clock: Clock, times: Int64, offsets: Int64, far_future: int) -> Int64:
     """Return the largest stamp that each record may carry, int64 [n], ms.
 
-    `times` [n] are the broker times of the records, ms, -1 = none; `offsets` [n] their offsets. The limit is
-    `far_future` ms after the record's broker time. A record without one may be `far_future` ms later than
-    the last record that has one, for each offset between them: a sender without times is never locked out,
-    and one record gains nothing. If no record ever had a time there is no limit.
+    `times` [n] are the broker times of the records, ms, -1 = none; `offsets` [n] their offsets. The
+    limit is `far_future` ms after the record's broker time. A record without one may be
+    `far_future` ms later than the last record that has one, for each offset between them: a sender
+    without times is never locked out, and one record gains nothing. If no record ever had a time
+    there is no limit.
     """
     if (times >= 0).all():
         base, steps = times, np.ones(len(times), np.int64)

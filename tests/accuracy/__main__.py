@@ -1,6 +1,8 @@
-"""`python -m tests.accuracy`: the figures of docs/accuracy.md, from the public data sets beside the repository.
+"""`python -m tests.accuracy`: the figures of docs/accuracy.md,
+from the public data sets beside the repository.
 
-Every case's record is kept in build/accuracy, and every trained bundle by what went into it: a run does what changed.
+Every case's record is kept in build/accuracy, and every trained bundle by what went into it:
+a run does what changed.
 """
 
 from __future__ import annotations
@@ -18,7 +20,14 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # each case has a core of its own
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from tests.accuracy.bundles import ROOT
 from tests.accuracy.cases import PARTS, Case, cases
@@ -41,7 +50,9 @@ def main() -> int:
     console = Console(highlight=False)
     todo = [case for case in wanted if _stale(case, kept)]
     failed = _measure_all(console, todo, asked, kept)
-    text = render(PAGE.read_text(), [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))])
+    text = render(
+        PAGE.read_text(), [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))]
+    )
     page = BUILD / "quick.md" if asked.quick else PAGE
     page.write_text(text)
     console.print(f"{len(wanted)} cases, written: {page}, {kept}")
@@ -51,7 +62,9 @@ def main() -> int:
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.accuracy", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of data sets")
-    parser.add_argument("--quick", action="store_true", help="a few cases, barely trained: minutes, another page")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few cases, barely trained: minutes, another page"
+    )
     parser.add_argument("--only", type=_parts, default=PARTS, help=f"some of {','.join(PARTS)}")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time, a core each")
     return parser.parse_args()
@@ -60,7 +73,9 @@ def _asked() -> argparse.Namespace:
 def _parts(text: str) -> tuple[str, ...]:
     parts = tuple(text.split(","))
     if unknown := set(parts) - set(PARTS):
-        raise argparse.ArgumentTypeError(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(
+            f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}"
+        )
     return parts
 
 
@@ -98,7 +113,8 @@ def _outcomes(
                 continue
             bar.update(task, advance=1, description=case.name)
             yield case, outcome
-        for case in lost:  # a process that dies takes its pool along, whoever's case it was: each once more, alone
+        # a process that dies takes its pool along, whoever's case it was: each once more, alone
+        for case in lost:
             bar.update(task, advance=1, description=case.name)
             yield from _in_a_pool([case], asked, 1)
 

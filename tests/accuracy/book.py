@@ -1,5 +1,6 @@
-"""The book experiment in plain numpy: what `ar --lags 64 --no-season --iterated` and the service do with it, without
-training, export and runtime. Two hundred drawings take seconds this way; a test holds both equal on some."""
+"""The book experiment in plain numpy: what `ar --lags 64 --no-season --iterated` and the service do
+with it, without training, export and runtime. Two hundred drawings take seconds this way; a test
+holds both equal on some."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from eddycast.service.records import Float64
 from eddycast.training.evaluation.protocols.book import EXAMPLES, KNOWN, LAGS, LEADS, ROWS
 
 INTERVAL_MS = 60_000
-#: Train, validation, hold-out of a training on the examples alone: what follows them only chooses and judges.
+#: Train, validation, hold-out of a training on the examples alone:
+#: what follows them only chooses and judges.
 TRAIN_SPLIT = f"{KNOWN},128,{ROWS - KNOWN - 128}"
 
 
@@ -35,7 +37,8 @@ def book_errors(seed: int) -> dict[str, float]:
 
 
 def least_squares(x: Float64) -> Float64:
-    """[lags] the next value from the lags, oldest first, both about the mean of the train part: 600 examples."""
+    """[lags] the next value from the lags, oldest first, both about the mean of the train part:
+    600 examples."""
     centred = x[:KNOWN] - x[:KNOWN].mean()
     examples = np.lib.stride_tricks.sliding_window_view(centred[:-1], LAGS)
     if len(examples) != EXAMPLES:
@@ -45,7 +48,8 @@ def least_squares(x: Float64) -> Float64:
 
 
 def ahead(x: Float64, weights: Float64, k: int) -> Float64:
-    """Forecasts of x[KNOWN:], each made k rows before it, about the mean of all that was observed by then."""
+    """Forecasts of x[KNOWN:], each made k rows before it,
+    about the mean of all that was observed by then."""
     origins = np.arange(KNOWN - k, ROWS - k)
     mean = (np.cumsum(x) / np.arange(1, ROWS + 1))[origins]
     path = x[origins[:, None] + np.arange(1 - LAGS, 1)] - mean[:, None]

@@ -1,5 +1,5 @@
-"""Trained bundles, kept by what went into them: the data, the recipe, the code that trains. What did not change is not
-trained again."""
+"""Trained bundles, kept by what went into them: the data, the recipe, the code that trains. What
+did not change is not trained again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,12 @@ JUDGES = (
 
 def trained(panel: Panel, recipe: Recipe, split: Split, store: Path) -> Path:
     """The folder of the bundle, trained now if it is not in `store`."""
-    key = digest(fingerprint(panel.rows(0, split.validation_end)), asdict(recipe), asdict_split(split), sources(TRAINS))
+    key = digest(
+        fingerprint(panel.rows(0, split.validation_end)),
+        asdict(recipe),
+        asdict_split(split),
+        sources(TRAINS),
+    )
     folder = store / key
     if (folder / MANIFEST).is_file():
         return folder

@@ -16,7 +16,16 @@ PARTS = (
 )  # fmt: skip
 YARDSTICKS = ("naive", "seasonal_naive")
 OTHERS = tuple(family for family in FAMILIES if family not in (*YARDSTICKS, "lstm", "ar"))
-ROLLING = ("Beijing, PM2.5", "PJM", "household", "Victoria", "wind", "solar", "traffic", "water flow")
+ROLLING = (
+    "Beijing, PM2.5",
+    "PJM",
+    "household",
+    "Victoria",
+    "wind",
+    "solar",
+    "traffic",
+    "water flow",
+)
 ALARMS = ("Beijing, PM2.5", "PJM", "household")
 HOLES = ("Beijing, PM2.5", "wind")
 UNSEEN = {"ETTh1": "OT", "Beijing, PM2.5": "PRSA_Data_Gucheng_20130301-20170228 PM2.5"}
@@ -40,8 +49,19 @@ class Case:
     @property
     def name(self) -> str:
         """A file name."""
-        words = [self.part, self.data, self.family, "" if self.linear_path else "plain", str(self.horizon)]
-        return "-".join(filter(None, [*words, f"s{self.seed}"])).lower().replace(" ", "_").replace(",", "")
+        words = [
+            self.part,
+            self.data,
+            self.family,
+            "" if self.linear_path else "plain",
+            str(self.horizon),
+        ]
+        return (
+            "-".join(filter(None, [*words, f"s{self.seed}"]))
+            .lower()
+            .replace(" ", "_")
+            .replace(",", "")
+        )
 
 
 def cases(quick: bool = False) -> list[Case]:
@@ -55,17 +75,31 @@ def _full() -> Iterator[Case]:
         for horizon in (96, 192, 336, 720):
             yield from (case(family, horizon) for family in ("lstm", "ar"))
         yield case("lstm", 96, seed=1)
-        yield from (case(family, 96, seed) for family in OTHERS for seed in ((0,) if family == SEQ2SEQ else (0, 1)))
+        yield from (
+            case(family, 96, seed)
+            for family in OTHERS
+            for seed in ((0,) if family == SEQ2SEQ else (0, 1))
+        )
     for data, rows, horizons in (("ETTh1", 1, (192, 336, 720)), ("ETTm1", 4, (720,))):
         part = f"ltsf-{data.lower()}"
-        yield from (Case(part, data, "ltsf", AUTO, horizon, split=_months(rows)) for horizon in horizons)
-    yield from (Case("plain", "ETTh1", "ltsf", "gru", 96, seed, False, _months(1)) for seed in (0, 1))
+        yield from (
+            Case(part, data, "ltsf", AUTO, horizon, split=_months(rows)) for horizon in horizons
+        )
+    yield from (
+        Case("plain", "ETTh1", "ltsf", "gru", 96, seed, False, _months(1)) for seed in (0, 1)
+    )
     for data in ("ETTm1 by hour", "ETTm1"):
-        yield from (Case("gift", data, "gift", family, h) for h in LENGTHS.values() for family in ("lstm", "ar", AUTO))
+        yield from (
+            Case("gift", data, "gift", family, h)
+            for h in LENGTHS.values()
+            for family in ("lstm", "ar", AUTO)
+        )
         yield Case("gift", data, "gift", "lstm", LENGTHS["short"], seed=1)
     yield from (Case("online", "ETTm1", "online", family, 48) for family in ("ar", AUTO))
     yield from (Case("online", "ETTm1", "online", "lstm", 48, seed) for seed in (0, 1))
-    yield from (Case("rolling", data, "rolling", family) for data in ROLLING for family in ("lstm", "ar"))
+    yield from (
+        Case("rolling", data, "rolling", family) for data in ROLLING for family in ("lstm", "ar")
+    )
     yield Case("book", "drawn", "book", "ar", 64, seeds=200)
     yield from (Case("unseen", data, "rolling", "lstm") for data in UNSEEN)
     yield from (Case("holes", data, "rolling", "lstm") for data in HOLES)

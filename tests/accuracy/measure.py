@@ -44,7 +44,8 @@ def key_of(case: Case) -> str:
 
 
 def measure(case: Case, data: Path, store: Path) -> Record:
-    """`{"case", "key", "data", "results", "cost"}` of a case; `data`: the folder of sets, `store`: of bundles."""
+    """`{"case", "key", "data", "results", "cost"}` of a case; `data`: the folder of sets, `store`:
+    of bundles."""
     if case.part == "book":
         return {"case": asdict(case), "key": key_of(case), **_book(case)}
     if case.protocol == "nab":
@@ -62,7 +63,9 @@ def measure(case: Case, data: Path, store: Path) -> Record:
     elif case.part == "start":
         figures = _start(bundle, panel, split)
     else:
-        figures = backtest(bundle, panel, case.protocol, split, season_ms=DAY, per_stream=case.part == "rolling")
+        figures = backtest(
+            bundle, panel, case.protocol, split, season_ms=DAY, per_stream=case.part == "rolling"
+        )
     told = results(case.protocol, case.data, figures)
     return {"case": asdict(case), "key": key_of(case), **told, "cost": cost(bundle)}
 
@@ -97,7 +100,8 @@ def _recipe(case: Case, panel: Panel) -> Recipe:
 
 
 def _split(case: Case, panel: Panel) -> Split:
-    """As the protocol has it; `gift` learns from all before the first window, the last of it being validation."""
+    """As the protocol has it; `gift` learns from all before the first window,
+    the last of it being validation."""
     if case.protocol != "gift":
         return Split.parse(case.split or protocol_of(case.protocol).split, len(panel))
     end = training_rows(len(panel), [case.horizon])
@@ -105,8 +109,8 @@ def _split(case: Case, panel: Panel) -> Split:
 
 
 def _unseen(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
-    """A stream that the training did not see, and whose service starts at the training's end: judged from two seasons
-    later on."""
+    """A stream that the training did not see, and whose service starts at the training's end:
+    judged from two seasons later on."""
     runtime = load_runtime(bundle)
     tasks = rolling_tasks(panel, TaskOptions.of(runtime.manifest, split, DAY))
     hidden = panel.values.copy()
@@ -119,29 +123,40 @@ def _unseen(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
 def _from(task: Task, panel: Panel, first: int) -> Task:
     kept = task.origins >= first
     values = np.where(np.isnan(panel.values[:, : task.end]), np.nan, task.values)
-    return replace(task, panel=panel, values=values, origins=task.origins[kept], mase_scale=task.mase_scale[:, kept])
+    return replace(
+        task,
+        panel=panel,
+        values=values,
+        origins=task.origins[kept],
+        mase_scale=task.mase_scale[:, kept],
+    )
 
 
 def _holes(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
-    """A hold-out of which runs of up to two seasons are missing, judged by all that came. The naive forecasts miss
-    nothing."""
+    """A hold-out of which runs of up to two seasons are missing, judged by all that came.
+    The naive forecasts miss nothing."""
     runtime = load_runtime(bundle)
     longest = 2 * DAY // panel.interval_ms
     missing = holes(panel.values.T.shape, longest, TAKEN_OUT, np.random.default_rng(0)).T
     missing[:, : split.validation_end] = False
-    told = Panel(panel.streams, panel.timestamps, np.where(missing, np.nan, panel.values), panel.interval_ms)
+    told = Panel(
+        panel.streams, panel.timestamps, np.where(missing, np.nan, panel.values), panel.interval_ms
+    )
     tasks = rolling_tasks(panel, TaskOptions.of(runtime.manifest, split, DAY))
     return score_tasks(runtime, [replace(task, panel=told) for task in tasks], told)
 
 
 def _start(bundle: Path, panel: Panel, split: Split) -> list[Figure]:
-    """Streams that begin anywhere in the hold-out, moved by OFFSET of their scales, by steps since their start."""
+    """Streams that begin anywhere in the hold-out, moved by OFFSET of their scales,
+    by steps since their start."""
     runtime = load_runtime(bundle)
     horizon, last = runtime.manifest.horizon, STARTS[-1][1]
     week = 7 * DAY // panel.interval_ms
     starts = range(split.validation_end, split.end - last - horizon, week)
     train = panel.values[:, : split.train_end]
-    moved = (panel.values - train.mean(axis=1, keepdims=True)) / train.std(axis=1, keepdims=True) + OFFSET
+    moved = (panel.values - train.mean(axis=1, keepdims=True)) / train.std(
+        axis=1, keepdims=True
+    ) + OFFSET
     pieces = [moved[:, start : start + last + horizon] for start in starts]
     names = [f"{name} from row {start}" for start in starts for name in panel.streams]
     stamps = panel.timestamps[starts[0] : starts[0] + last + horizon]
@@ -168,5 +183,7 @@ def _book(case: Case) -> Record:
     found = []
     for task in errors[0]:
         column = np.array([error[task] for error in errors])
-        found.append({"task": task, "mse": float(column.mean()), "spread": float(column.std(ddof=1))})
+        found.append(
+            {"task": task, "mse": float(column.mean()), "spread": float(column.std(ddof=1))}
+        )
     return {"protocol": "book", "data": "drawn", "results": found}

@@ -1,10 +1,11 @@
-"""The score of the Numenta Anomaly Benchmark, standard profile (Lavin and Ahmad, 2015, "Evaluating real-time anomaly
-detection algorithms").
+"""The score of the Numenta Anomaly Benchmark, standard profile (Lavin and Ahmad, 2015, "Evaluating
+real-time anomaly detection algorithms").
 
-Rows of a file are detections where their score reaches a threshold, one for all files. The earliest detection inside an
-anomaly's window counts the more the earlier it comes; a window without one costs 1; every detection outside costs
-FALSE, less where a window has just ended. The first rows of a file, on probation, count for nothing. 0 is what no
-detection at all scores, 100 what the first row of every window and nothing else does.
+Rows of a file are detections where their score reaches a threshold, one for all files. The earliest
+detection inside an anomaly's window counts the more the earlier it comes; a window without one
+costs 1; every detection outside costs FALSE, less where a window has just ended. The first rows of
+a file, on probation, count for nothing. 0 is what no detection at all scores, 100 what the first
+row of every window and nothing else does.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def raw_score(scored: Scored, threshold: float) -> float:
     worth, window = _worth(scored)
     hits = np.nan_to_num(scored.scores, nan=-np.inf) >= threshold
     hits[: probation(len(hits))] = False
-    caught = [worth[hits & (window == place)].max(initial=-1.0) for place in range(len(scored.windows))]
+    caught = [
+        worth[hits & (window == place)].max(initial=-1.0) for place in range(len(scored.windows))
+    ]
     return float(worth[hits & (window < 0)].sum() + sum(caught))
 
 
@@ -78,7 +81,9 @@ def _rows(files: Sequence[Scored]) -> tuple[Float64, Float64, NDArray[np.int64]]
         worth, window = _worth(file)
         known = ~np.isnan(file.scores)
         known[: probation(len(known))] = False
-        columns.append((file.scores[known], worth[known], np.where(window < 0, -1, window + windows)[known]))
+        columns.append(
+            (file.scores[known], worth[known], np.where(window < 0, -1, window + windows)[known])
+        )
         windows += len(file.windows)
     scores, worth, window = (np.concatenate(column) for column in zip(*columns, strict=True))
     return scores, worth, window

@@ -40,14 +40,24 @@ SETS = {
     "ETTm1 by hour": Set(("ett/ETTm1.csv",), HOUR, means=True),
     "Beijing, PM2.5": Set(_BEIJING, HOUR, ("PM2.5",), "year,month,day,hour"),
     "PJM": Set(("pjm/AEP_hourly.csv", "pjm/PJME_hourly.csv"), HOUR, second_season_ms=WEEK),
-    "household": Set(("household/household_power_consumption_hourly.csv",), HOUR, second_season_ms=WEEK),
+    "household": Set(
+        ("household/household_power_consumption_hourly.csv",), HOUR, second_season_ms=WEEK
+    ),
     "Victoria": Set(
-        ("vic_electricity/vic_electricity.csv",), HOUR // 2, ("Demand", "Temperature"), "Time", second_season_ms=WEEK
+        ("vic_electricity/vic_electricity.csv",),
+        HOUR // 2,
+        ("Demand", "Temperature"),
+        "Time",
+        second_season_ms=WEEK,
     ),
     "wind": Set(("hourly/hourly_windpower.csv",), HOUR),
     "solar": Set(("hourly/hourly_solarpower.csv",), HOUR),
     "traffic": Set(
-        ("hourly/hourly_traffic_volume.csv",), HOUR, ("traffic_volume",), "date_time", second_season_ms=WEEK
+        ("hourly/hourly_traffic_volume.csv",),
+        HOUR,
+        ("traffic_volume",),
+        "date_time",
+        second_season_ms=WEEK,
     ),
     "water flow": Set(("water_flow/water-flow.csv",), HOUR),
 }
@@ -65,7 +75,11 @@ def panel_of(name: str, folder: Path) -> Panel:
 
 
 def _beside(parts: list[History], files: tuple[str, ...]) -> History:
-    names = [f"{Path(file).stem} {name}" for file, part in zip(files, parts, strict=True) for name in part.streams]
+    names = [
+        f"{Path(file).stem} {name}"
+        for file, part in zip(files, parts, strict=True)
+        for name in part.streams
+    ]
     stamps = [column for part in parts for column in part.timestamps]
     values = [column for part in parts for column in part.values]
     return History(names, stamps, values, [note for part in parts for note in part.notes])
@@ -80,9 +94,12 @@ def without(panel: Panel, stream: str) -> Panel:
 
 def only(panel: Panel, stream: str) -> Panel:
     """One stream of the panel."""
-    return Panel([stream], panel.timestamps, panel.values[[panel.streams.index(stream)]], panel.interval_ms)
+    return Panel(
+        [stream], panel.timestamps, panel.values[[panel.streams.index(stream)]], panel.interval_ms
+    )
 
 
 def training_rows(rows: int, lengths: Iterable[int] = LENGTHS.values()) -> int:
-    """Rows before the first `gift` window of all these lengths: the part of a set that training may see."""
+    """Rows before the first `gift` window of all these lengths:
+    the part of a set that training may see."""
     return min(int(window_origins(rows, length)[0]) + 1 for length in lengths)

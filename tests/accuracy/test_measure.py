@@ -37,7 +37,8 @@ def test_an_unseen_stream_is_served_from_the_end_of_training_on(bundle: Path) ->
     data = panel(1)
     far = _unseen(bundle, data, SPLIT)
     assert far[0].origins == 1200 - 6 - (600 + 48)
-    data.values[:, :600] = -1e6 * np.sin(np.arange(600))  # what came before is known to nobody, but scales its MASE
+    # what came before is known to nobody, but scales its MASE
+    data.values[:, :600] = -1e6 * np.sin(np.arange(600))
     again = _unseen(bundle, data, SPLIT)
     assert [figure.mae for figure in again] == [figure.mae for figure in far]
     assert again[0].mase != far[0].mase
@@ -45,12 +46,16 @@ def test_an_unseen_stream_is_served_from_the_end_of_training_on(bundle: Path) ->
 
 def test_a_hold_out_with_holes_is_judged_by_all_that_came(bundle: Path) -> None:
     data = panel()
-    whole = [f for f in backtest(bundle, data, "rolling", SPLIT, season_ms=DAY) if f.model == "naive"]
+    whole = [
+        f for f in backtest(bundle, data, "rolling", SPLIT, season_ms=DAY) if f.model == "naive"
+    ]
     holed = [f for f in _holes(bundle, data, SPLIT) if f.model in ("naive", "model")]
     naive = [f for f in holed if f.model == "naive"]
     assert [f.mae for f in naive] == [f.mae for f in whole]
     assert {f.origins for f in holed if f.horizon == 6} == {1200 - 600 - 6 + 1}
-    model, baseline = (next(f for f in holed if f.model == name and f.horizon == 6) for name in ("model", "naive"))
+    model, baseline = (
+        next(f for f in holed if f.model == name and f.horizon == 6) for name in ("model", "naive")
+    )
     assert model.mae is not None and baseline.mae is not None
     assert model.mae > baseline.mae  # the bundle repeats the last value that it was told
 
@@ -88,11 +93,29 @@ def test_every_case_has_a_name_of_its_own_and_every_part_a_table() -> None:
 
 
 def test_records_become_tables_and_the_prose_stays(bundle: Path) -> None:
-    told = results("rolling", "wind", backtest(bundle, panel(), "rolling", SPLIT, season_ms=DAY, per_stream=True))
+    told = results(
+        "rolling",
+        "wind",
+        backtest(bundle, panel(), "rolling", SPLIT, season_ms=DAY, per_stream=True),
+    )
     rates = {"1": 10, "64": 20, "512": 30}
     record = {
-        "case": {"part": "rolling", "data": "wind", "horizon": 0, "family": "ar", "seed": 0, "linear_path": True},
-        "cost": {"family": "ar", "seconds": 1.0, "floats": 187, "bytes": 1360, "step": rates, "forecast": rates},
+        "case": {
+            "part": "rolling",
+            "data": "wind",
+            "horizon": 0,
+            "family": "ar",
+            "seed": 0,
+            "linear_path": True,
+        },
+        "cost": {
+            "family": "ar",
+            "seconds": 1.0,
+            "floats": 187,
+            "bytes": 1360,
+            "step": rates,
+            "forecast": rates,
+        },
         **json.loads(json.dumps(told)),
     }
     page = PAGE.read_text()

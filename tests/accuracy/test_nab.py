@@ -1,4 +1,5 @@
-"""The scorer gives the figures that the benchmark's authors published of their own detectors, file by file."""
+"""The scorer gives the figures that the benchmark's authors published of their own detectors,
+file by file."""
 
 from __future__ import annotations
 
@@ -25,10 +26,12 @@ def detected(*rows: int) -> Float64:
         ((1805, 2207), 2, 201, 0.64067182427),  # HTM, art_increase_spike_density
     ],
 )
-def test_published_scores_of_files(window: tuple[int, int], false: int, place: int, published: float) -> None:
-    """So many false detections before the window and the first true one at this row of it: the published numbers of
-    both, and the row at which the published score comes out to its last digit. HTM's two lie one row apart, where the
-    anomaly itself begins."""
+def test_published_scores_of_files(
+    window: tuple[int, int], false: int, place: int, published: float
+) -> None:
+    """So many false detections before the window and the first true one at this row of it: the
+    published numbers of both, and the row at which the published score comes out to its last digit.
+    HTM's two lie one row apart, where the anomaly itself begins."""
     first = window[0] + place
     scored = Scored(detected(*range(650, 650 + false), first, first + 7), [window])
     assert raw_score(scored, 1.0) == pytest.approx(published, abs=1e-12)

@@ -1,1 +1,2 @@
-"""Speed of the service and of alternatives to it: `python -m tests.bench`. No test asserts on a clock."""
+"""Speed of the service and of alternatives to it: `python -m tests.bench`.
+No test asserts on a clock."""

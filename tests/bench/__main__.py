@@ -1,4 +1,5 @@
-"""`python -m tests.bench`: every figure, on a real Kafka, in one run; a table here and build/bench.json."""
+"""`python -m tests.bench`: every figure, on a real Kafka, in one run;
+a table here and build/bench.json."""
 
 from __future__ import annotations
 
@@ -22,11 +23,17 @@ def main() -> int:
     """Run, print, write."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: about two minutes")
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="these parts alone")
-    parser.add_argument("--json", type=Path, default=BUILD / "bench.json", help="where the figures go")
+    parser.add_argument(
+        "--only", choices=PARTS, nargs="+", default=list(PARTS), help="these parts alone"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=BUILD / "bench.json", help="where the figures go"
+    )
     arguments = parser.parse_args()
     plan, bundle = QUICK if arguments.quick else FULL, gru_bundle(BUILD)
-    write_json([result for name in arguments.only for result in PARTS[name](plan, bundle)], arguments.json)
+    write_json(
+        [result for name in arguments.only for result in PARTS[name](plan, bundle)], arguments.json
+    )
     print(f"written: {arguments.json}")
     return 0
 
@@ -37,7 +44,10 @@ def graphs(plan: Plan, bundle: Path) -> list[Result]:
     show(
         "Graphs: rows/s by rows in a call (one thread)",
         ["rows in a call", "step", "forecast"],
-        [[str(batch), f"{step:,.0f}", f"{forecast:,.0f}"] for batch, (step, forecast) in rates.items()],
+        [
+            [str(batch), f"{step:,.0f}", f"{forecast:,.0f}"]
+            for batch, (step, forecast) in rates.items()
+        ],
         "every call is filled up to a multiple of 16 rows",
     )
     return [
@@ -53,13 +63,20 @@ def memory(plan: Plan, _bundle: Path) -> list[Result]:
     for model, specs in state_rows().items():
         for streams in plan.streams[model]:
             found = run(["tests.bench.memory", str(streams)], json.dumps(specs))
-            rows.append([model, f"{streams:,}", *(f"{found[key]:,.0f}" for key in ("row", "account", "resident"))])
+            rows.append(
+                [
+                    model,
+                    f"{streams:,}",
+                    *(f"{found[key]:,.0f}" for key in ("row", "account", "resident")),
+                ]
+            )
             results.append(Result(f"memory_{model}_{streams}", found["account"], "bytes/stream"))
     show(
         "Memory: bytes a stream",
         ["model", "streams", "row", "allocated", "resident"],
         rows,
-        "row: tensors and prefix; allocated: all rows, used or not, and the index; resident: as the system sees it",
+        "row: tensors and prefix; allocated: all rows, used or "
+        "not, and the index; resident: as the system sees it",
     )
     return results
 

@@ -1,8 +1,8 @@
 """Alternatives to Eddycast as one would write them.
 Each reads `records` observations, at least once, and gives `Clock.report`.
 
-All commit about every `COMMIT_S`, after every output before it is acknowledged, as the service does; the clock runs
-from the first records polled to the commit of the last.
+All commit about every `COMMIT_S`, after every output before it is acknowledged, as the service
+does; the clock runs from the first records polled to the commit of the last.
 """
 
 from __future__ import annotations
@@ -38,10 +38,16 @@ class Model:
         self._forecast = onnxruntime.InferenceSession(str(bundle / FORECAST), options)
         self._names = [spec.name for spec in self.manifest.state]
         self._outputs = ["one_step", "surprise", *(f"next.{name}" for name in self._names)]
-        self._read = [value.name for value in self._forecast.get_inputs() if value.name != "timestamp"]
-        self._zeros = {spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in self.manifest.state}
+        self._read = [
+            value.name for value in self._forecast.get_inputs() if value.name != "timestamp"
+        ]
+        self._zeros = {
+            spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in self.manifest.state
+        }
 
-    def __call__(self, stream: bytes, observation: dict[str, Any], state: State | None) -> tuple[dict[str, Any], State]:
+    def __call__(
+        self, stream: bytes, observation: dict[str, Any], state: State | None
+    ) -> tuple[dict[str, Any], State]:
         """The forecast record of one observation, and the stream's next state."""
         before = self._zeros if state is None else state
         timestamp = np.array([observation["timestamp"]], np.int64)
@@ -49,7 +55,10 @@ class Model:
         feeds |= {"value": np.array([[observation["value"]]], np.float64), "timestamp": timestamp}
         one_step, surprise, *rows = self._step.run(self._outputs, feeds)
         after = dict(zip(self._names, rows, strict=True))
-        future = {"timestamp": timestamp, **{name: after[name.removeprefix("state.")] for name in self._read}}
+        future = {
+            "timestamp": timestamp,
+            **{name: after[name.removeprefix("state.")] for name in self._read},
+        }
         (multi_step,) = self._forecast.run(["multi_step"], future)
         record = {
             "stream": stream.decode(),
@@ -65,24 +74,34 @@ class Model:
         return record, after
 
 
-def per_record_loop(address: str, source: str, sink: str, bundle: Path, records: int) -> dict[str, float]:
+def per_record_loop(
+    address: str, source: str, sink: str, bundle: Path, records: int
+) -> dict[str, float]:
     """A plain loop over kafka-python's records, state in a dict."""
     model, states = Model(bundle), dict[bytes, State]()
 
     def forecast(record: Any) -> bytes:
-        answer, states[record.key] = model(record.key, orjson.loads(record.value), states.get(record.key))
+        answer, states[record.key] = model(
+            record.key, orjson.loads(record.value), states.get(record.key)
+        )
         return orjson.dumps(answer)
 
     return _loop(address, source, sink, records, forecast)
 
 
-def pass_through(address: str, source: str, sink: str, bundle: Path, records: int) -> dict[str, float]:
+def pass_through(
+    address: str, source: str, sink: str, bundle: Path, records: int
+) -> dict[str, float]:
     """kafka-python alone: what comes in goes out."""
     return _loop(address, source, sink, records, lambda record: bytes(record.value))
 
 
-def _loop(address: str, source: str, sink: str, records: int, answer: Callable[[Any], bytes]) -> dict[str, float]:
-    producer = KafkaProducer(bootstrap_servers=address, linger_ms=5, batch_size=512 * 1024, metrics_enabled=False)
+def _loop(
+    address: str, source: str, sink: str, records: int, answer: Callable[[Any], bytes]
+) -> dict[str, float]:
+    producer = KafkaProducer(
+        bootstrap_servers=address, linger_ms=5, batch_size=512 * 1024, metrics_enabled=False
+    )
     consumer = KafkaConsumer(
         source,
         bootstrap_servers=address,
@@ -100,7 +119,10 @@ def _loop(address: str, source: str, sink: str, records: int, answer: Callable[[
         if polled:
             clock.start()
         for place, batch in polled.items():
-            futures += [send(sink, answer(record), record.key, partition=place.partition) for record in batch]
+            futures += [
+                send(sink, answer(record), record.key, partition=place.partition)
+                for record in batch
+            ]
             done += len(batch)
         if time.perf_counter() - committed > COMMIT_S or done >= records:
             producer.flush()
@@ -116,23 +138,30 @@ def _loop(address: str, source: str, sink: str, records: int, answer: Callable[[
 
 
 def quix(address: str, source: str, sink: str, bundle: Path, records: int) -> dict[str, float]:
-    """Quix Streams with state in its store (RocksDB). Its changelog is off, because the service's rows are not durable
-    in this mode either; it commits once a second, because each of its commits costs more; its clock stops at the last
-    record processed, a little before the commit.
+    """Quix Streams with state in its store (RocksDB). Its changelog is off, because the service's
+    rows are not durable in this mode either; it commits once a second, because each of its commits
+    costs more; its clock stops at the last record processed, a little before the commit.
     """
     from quixstreams import Application
 
     model, clock = Model(bundle), Clock()
-    layout = [(spec.name, np.dtype(spec.dtype), (1, *spec.shape), spec.row_bytes) for spec in model.manifest.state]
+    layout = [
+        (spec.name, np.dtype(spec.dtype), (1, *spec.shape), spec.row_bytes)
+        for spec in model.manifest.state
+    ]
 
     def unpack(row: bytes) -> State:
         state, at = {}, 0
         for name, dtype, shape, size in layout:
-            state[name] = np.frombuffer(row, dtype, offset=at, count=size // dtype.itemsize).reshape(shape)
+            state[name] = np.frombuffer(
+                row, dtype, offset=at, count=size // dtype.itemsize
+            ).reshape(shape)
             at += size
         return state
 
-    def forecast(value: dict[str, Any], key: bytes, _timestamp: int, _headers: Any, state: Any) -> bytes:
+    def forecast(
+        value: dict[str, Any], key: bytes, _timestamp: int, _headers: Any, state: Any
+    ) -> bytes:
         clock.start()
         row = state.get_bytes("row")
         record, after = model(key, value, None if row is None else unpack(row))

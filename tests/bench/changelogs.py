@@ -1,4 +1,5 @@
-"""Fill a changelog as commits would, but at once: the service's own rows, through its own producer."""
+"""Fill a changelog as commits would, but at once:
+the service's own rows, through its own producer."""
 
 from __future__ import annotations
 
@@ -27,7 +28,10 @@ def codec(specs: Sequence[Spec]) -> RowCodec:
 
 def tensors(specs: Sequence[Spec]) -> tuple[TensorSpec, ...]:
     """The tensors as listed in a manifest."""
-    return tuple(TensorSpec.model_validate({"name": s.name, "dtype": s.dtype, "shape": s.shape}) for s in specs)
+    return tuple(
+        TensorSpec.model_validate({"name": s.name, "dtype": s.dtype, "shape": s.shape})
+        for s in specs
+    )
 
 
 def model(specs: Sequence[Spec]) -> ModelRecord:
@@ -43,32 +47,46 @@ def model(specs: Sequence[Spec]) -> ModelRecord:
     )
 
 
-def fill_changelog(address: str, topic: str, specs: Sequence[Spec], streams: int, versions: int) -> None:
-    """Create `topic` and write the rows of `streams` streams, each `versions` times over, then a marker a partition.
+def fill_changelog(
+    address: str, topic: str, specs: Sequence[Spec], streams: int, versions: int
+) -> None:
+    """Create `topic` and write the rows of `streams` streams, each `versions` times over,
+    then a marker a partition.
 
     Its segments are not compacted while it is read: what is counted is what was written.
     """
     broker = KafkaBroker(KafkaSettings(bootstrap_servers=address))
     admin = broker.admin()
-    admin.create_topic(topic, PARTITIONS, config={"cleanup.policy": "compact", "min.compaction.lag.ms": "86400000"})
+    admin.create_topic(
+        topic, PARTITIONS, config={"cleanup.policy": "compact", "min.compaction.lag.ms": "86400000"}
+    )
     admin.close()
     rows, producer, unchecked = codec(specs), broker.producer(), 0
     prefix = np.zeros(_CHUNK, ROW_PREFIX)
     ones = {spec.name: np.ones((_CHUNK, *spec.shape), spec.dtype) for spec in specs}
     for version in range(versions):
-        prefix["observations"], prefix["last_timestamp"] = version + 1, 1_700_000_000_000 + version * 60_000
+        prefix["observations"], prefix["last_timestamp"] = (
+            version + 1,
+            1_700_000_000_000 + version * 60_000,
+        )
         values = rows.encode(prefix, ones)
         for partition in range(PARTITIONS):
             for start in range(partition, streams, PARTITIONS * _CHUNK):
                 numbers = range(start, min(start + PARTITIONS * _CHUNK, streams), PARTITIONS)
-                producer.produce(topic, partition, [b"sensor-%07d" % n for n in numbers], values[: len(numbers)])
+                producer.produce(
+                    topic, partition, [b"sensor-%07d" % n for n in numbers], values[: len(numbers)]
+                )
                 unchecked += len(numbers)
                 if unchecked >= _UNCHECKED:
                     producer.flush(60.0)
                     unchecked = 0
     for partition in range(PARTITIONS):
         held = len(range(partition, streams, PARTITIONS))
-        marker = rows.encode_marker(Marker(COMMITTED, held, Clock(int(prefix["last_timestamp"][0]), 1)))
-        producer.produce(topic, partition, [MODEL_KEY, MARKER_KEY], [rows.encode_model(model(specs)), marker])
+        marker = rows.encode_marker(
+            Marker(COMMITTED, held, Clock(int(prefix["last_timestamp"][0]), 1))
+        )
+        producer.produce(
+            topic, partition, [MODEL_KEY, MARKER_KEY], [rows.encode_model(model(specs)), marker]
+        )
     producer.flush(60.0)
     producer.close(10.0)

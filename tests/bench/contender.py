@@ -1,6 +1,8 @@
-"""One contender in a process of its own: `python -m tests.bench.contender NAME ADDRESS SOURCE SINK BUNDLE RECORDS`.
+"""One contender in a process of its own: `python -m tests.bench.contender NAME ADDRESS SOURCE SINK
+BUNDLE RECORDS`.
 
-Prints one line of JSON: records a second, CPU microseconds a record, and (the service) microseconds by stage.
+Prints one line of JSON: records a second, CPU microseconds a record,
+and (the service) microseconds by stage.
 """
 
 from __future__ import annotations

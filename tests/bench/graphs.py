@@ -14,7 +14,9 @@ from eddycast.service.model.runtime import LANES, Runtime
 BATCHES = tuple(1 << power for power in range(11))
 
 
-def sweep(bundle: Path, seconds: float, batches: Sequence[int] = BATCHES) -> dict[int, tuple[float, float]]:
+def sweep(
+    bundle: Path, seconds: float, batches: Sequence[int] = BATCHES
+) -> dict[int, tuple[float, float]]:
     """Batch -> rows/s of `step` and of `forecast`, each tried for `seconds`."""
     runtime = load_runtime(bundle, max_batch=max(LANES, *batches))
     return {batch: _both(runtime, batch, seconds) for batch in batches}
@@ -31,7 +33,8 @@ def _both(runtime: Runtime, batch: int, seconds: float) -> tuple[float, float]:
 
 
 def _rate(call: Callable[[], object], seconds: float) -> float:
-    """Calls a second: the best of three tries, because a shared machine only ever makes them slower."""
+    """Calls a second: the best of three tries, because a shared machine only ever makes them
+    slower."""
     best = 0.0
     for _ in range(3):
         calls, start = 0, time.perf_counter()

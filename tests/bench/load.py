@@ -12,9 +12,11 @@ PARTITIONS = 4
 _CHUNK = 10_000
 
 
-def fill(bootstrap_servers: str, topic: str, records: int, streams: int, field: bytes = b"value") -> None:
-    """Create `topic` and put `records` observations of `streams` streams into it; a stream keeps to one partition.
-    With another `field` than "value" none of them is one."""
+def fill(
+    bootstrap_servers: str, topic: str, records: int, streams: int, field: bytes = b"value"
+) -> None:
+    """Create `topic` and put `records` observations of `streams` streams into it; a stream keeps to
+    one partition. With another `field` than "value" none of them is one."""
     broker = KafkaBroker(KafkaSettings(bootstrap_servers=bootstrap_servers))
     admin = broker.admin()
     admin.create_topic(topic, PARTITIONS)
@@ -29,7 +31,10 @@ def fill(bootstrap_servers: str, topic: str, records: int, streams: int, field: 
             stamps = (START_MS + number // streams * 60_000 for number in mine)
             rows = zip(stamps, values[mine], strict=True)
             producer.produce(
-                topic, partition, keys, [b'{"timestamp":%d,"%b":%.3f}' % (stamp, field, value) for stamp, value in rows]
+                topic,
+                partition,
+                keys,
+                [b'{"timestamp":%d,"%b":%.3f}' % (stamp, field, value) for stamp, value in rows],
             )
         producer.flush(60.0)
     producer.close(10.0)

@@ -1,4 +1,5 @@
-"""Memory a stream: `python -m tests.bench.memory STREAMS < SPECS` fills an arena and prints one line of JSON."""
+"""Memory a stream: `python -m tests.bench.memory STREAMS < SPECS` fills an arena and prints one
+line of JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _CHUNK = 10_000
 
 
 def measure(specs: list[Spec], streams: int) -> dict[str, float]:
-    """Bytes a stream: of the row, by the arena's own account, and as the operating system sees it."""
+    """Bytes a stream: of the row, by the arena's own account,
+    and as the operating system sees it."""
     process = psutil.Process()
     np.zeros(1 << 20).fill(1.0)
     gc.collect()

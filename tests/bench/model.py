@@ -1,7 +1,8 @@
-"""The bundle that is benchmarked: a plain GRU-64 with 12 steps x 3 quantiles, its weights drawn at random; without
-calibration, which the contenders' hidden state does not have either.
+"""The bundle that is benchmarked: a plain GRU-64 with 12 steps x 3 quantiles, its weights drawn at
+random; without calibration, which the contenders' hidden state does not have either.
 
-Speed does not depend on the weights. Exporting takes a while, so a bundle is kept until the code that made it changes.
+Speed does not depend on the weights. Exporting takes a while,
+so a bundle is kept until the code that made it changes.
 """
 
 from __future__ import annotations
@@ -45,13 +46,16 @@ def _kept(build: Path, name: str) -> Path:
 
 
 def state_rows() -> dict[str, list[tuple[str, str, tuple[int, ...]]]]:
-    """Name, dtype and shape of each tensor in a stream's row, of the benchmarked model and of the trainer's default."""
+    """Name, dtype and shape of each tensor in a stream's row,
+    of the benchmarked model and of the trainer's default."""
     return {name: _tensors(model) for name, model in _models().items()}
 
 
 def _tensors(model: Forecaster) -> list[tuple[str, str, tuple[int, ...]]]:
     rows = model.initial_state(1).items()
-    return [(name, str(row.dtype).removeprefix("torch."), tuple(row.shape[1:])) for name, row in rows]
+    return [
+        (name, str(row.dtype).removeprefix("torch."), tuple(row.shape[1:])) for name, row in rows
+    ]
 
 
 def _models() -> dict[str, Forecaster]:
@@ -63,7 +67,8 @@ def _models() -> dict[str, Forecaster]:
     torch.manual_seed(1)
     plain = Target(INTERVAL_MS, HORIZON, QUANTILES, calibrated=False)
     deciles = tuple(level / 10 for level in range(1, 10))
-    day = Target(INTERVAL_MS, 96, deciles, 24)  # a row and the work of hourly readings, on the grid of the load
+    # a row and the work of hourly readings, on the grid of the load
+    day = Target(INTERVAL_MS, 96, deciles, 24)
     return {
         "gru_64": LatentAutoregression(plain, "gru", None, UNITS),
         "default_lstm_64": LatentAutoregression(day, "lstm", LinearAutoregression(day), UNITS),

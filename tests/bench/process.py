@@ -13,7 +13,8 @@ from tests.bench.model import ROOT
 
 
 def run(command: Sequence[str], given: str = "") -> dict[str, Any]:
-    """`python -m` of these words, `given` as input; the JSON of its last line. Raises SystemExit if it fails."""
+    """`python -m` of these words, `given` as input; the JSON of its last line.
+    Raises SystemExit if it fails."""
     done = subprocess.run(
         [sys.executable, "-m", *command],
         input=given,

@@ -1,8 +1,10 @@
-"""Pauses of forecasts when a worker joins or leaves: real processes, a steady feed, the broker's own clock.
+"""Pauses of forecasts when a worker joins or leaves:
+real processes, a steady feed, the broker's own clock.
 
-Two workers serve all partitions; a third one joins and leaves, again and again, as a deployment or an autoscaler would
-have it. The output topic stamps what is appended to it, so a pause is the longest time between two committed forecasts
-of a partition around a change: of partitions that stay with their worker, and of those that move.
+Two workers serve all partitions; a third one joins and leaves, again and again, as a deployment or
+an autoscaler would have it. The output topic stamps what is appended to it, so a pause is the
+longest time between two committed forecasts of a partition around a change: of partitions that stay
+with their worker, and of those that move.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ Owners = dict[int, str]
 
 @dataclass(frozen=True)
 class Change:
-    """A worker joined or left: when (ms since the epoch, from and to), and who served what before and after."""
+    """A worker joined or left: when (ms since the epoch, from and to),
+    and who served what before and after."""
 
     what: str
     begin: float
@@ -71,13 +74,16 @@ class Feed:
         while not self._stop.wait(_TICK_S):
             value = b'{"timestamp":%d,"value":20.0}' % (START_MS + tick // STREAMS * 60_000)
             for partition in range(PARTITIONS):
-                self._producer.produce(_INPUT, partition, [b"sensor-%d-%d" % (partition, tick % STREAMS)], [value])
+                self._producer.produce(
+                    _INPUT, partition, [b"sensor-%d-%d" % (partition, tick % STREAMS)], [value]
+                )
             self._producer.flush(10.0)
             tick += 1
 
 
 def rebalancing(plan: Plan, bundle: Path) -> list[Result]:
-    """The pauses of every change, and the longest time between two forecasts when nothing happens."""
+    """The pauses of every change, and the longest time between two forecasts when nothing
+    happens."""
     with KafkaServer(heap="1g") as server, tempfile.TemporaryDirectory() as logs:
         broker = KafkaBroker(KafkaSettings(bootstrap_servers=server.bootstrap_servers))
         admin = broker.admin()
@@ -164,7 +170,8 @@ def _stamps(broker: KafkaBroker) -> dict[int, NDArray[np.int64]]:
 
 
 def pauses(change: Change, stamps: Mapping[int, NDArray[np.int64]], kept: bool) -> list[float]:
-    """Seconds: the longest pause of each partition that stayed with its worker, or of each that moved."""
+    """Seconds: the longest pause of each partition that stayed with its worker,
+    or of each that moved."""
     found = []
     for partition, all_of_it in stamps.items():
         if (change.before[partition] == change.after[partition]) == kept:
@@ -176,10 +183,18 @@ def pauses(change: Change, stamps: Mapping[int, NDArray[np.int64]], kept: bool) 
 def _report(changes: list[Change], stamps: Mapping[int, NDArray[np.int64]]) -> list[Result]:
     groups = {
         "steady": [p for c in changes if c.what == "none" for p in pauses(c, stamps, kept=True)],
-        "kept_joins": [p for c in changes if c.what == "joins" for p in pauses(c, stamps, kept=True)],
-        "kept_leaves": [p for c in changes if c.what == "leaves" for p in pauses(c, stamps, kept=True)],
-        "moved_joins": [p for c in changes if c.what == "joins" for p in pauses(c, stamps, kept=False)],
-        "moved_leaves": [p for c in changes if c.what == "leaves" for p in pauses(c, stamps, kept=False)],
+        "kept_joins": [
+            p for c in changes if c.what == "joins" for p in pauses(c, stamps, kept=True)
+        ],
+        "kept_leaves": [
+            p for c in changes if c.what == "leaves" for p in pauses(c, stamps, kept=True)
+        ],
+        "moved_joins": [
+            p for c in changes if c.what == "joins" for p in pauses(c, stamps, kept=False)
+        ],
+        "moved_leaves": [
+            p for c in changes if c.what == "leaves" for p in pauses(c, stamps, kept=False)
+        ],
     }
     labels = {
         "steady": "nothing happens",
@@ -189,10 +204,16 @@ def _report(changes: list[Change], stamps: Mapping[int, NDArray[np.int64]]) -> l
         "moved_leaves": "partitions that move from it",
     }
     show(
-        f"Rebalance: longest pause of committed forecasts, {PARTITIONS} partitions, 2 workers and a third",
+        "Rebalance: longest pause of committed forecasts, "
+        f"{PARTITIONS} partitions, 2 workers and a third",
         ["", "seen", "median, s", "worst, s"],
-        [[labels[g], str(len(f)), f"{median(f):.2f}", f"{max(f):.2f}"] for g, f in groups.items() if f],
-        f"by the broker's stamps; aim for those that stay: {AIM_S:g} s, a heartbeat and a half second",
+        [
+            [labels[g], str(len(f)), f"{median(f):.2f}", f"{max(f):.2f}"]
+            for g, f in groups.items()
+            if f
+        ],
+        "by the broker's stamps; aim for those that stay: "
+        f"{AIM_S:g} s, a heartbeat and a half second",
     )
     kept = groups["kept_joins"] + groups["kept_leaves"]
     groups |= {"kept": kept, "moved": groups["moved_joins"] + groups["moved_leaves"]}

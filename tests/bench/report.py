@@ -13,7 +13,8 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Result:
-    """One figure. `ratios` is how many times each other contender's this is; `rounds` what the median is of."""
+    """One figure. `ratios` is how many times each other contender's this is;
+    `rounds` what the median is of."""
 
     name: str
     value: float
@@ -22,7 +23,11 @@ class Result:
     rounds: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, object]:
-        plain: dict[str, object] = {"name": self.name, "value": round(self.value, 2), "unit": self.unit}
+        plain: dict[str, object] = {
+            "name": self.name,
+            "value": round(self.value, 2),
+            "unit": self.unit,
+        }
         if self.ratios:
             plain["ratios"] = {name: round(ratio, 2) for name, ratio in self.ratios.items()}
         if self.rounds:
@@ -33,7 +38,9 @@ class Result:
 def write_json(results: Sequence[Result], path: Path) -> None:
     """`{"results": [{"name", "value", "unit", "ratios"?, "rounds"?}, ...]}`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"results": [result.as_json() for result in results]}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"results": [result.as_json() for result in results]}, indent=1) + "\n"
+    )
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:

@@ -1,6 +1,8 @@
-"""Restore a changelog: `python -m tests.bench.restored ADDRESS TOPIC bulk|public STREAMS < SPECS`, one line of JSON.
+"""Restore a changelog: `python -m tests.bench.restored ADDRESS TOPIC bulk|public STREAMS < SPECS`,
+one line of JSON.
 
-The service's own `Restore` on a reader of real Kafka, from nothing assigned to all partitions ready.
+The service's own `Restore` on a reader of real Kafka,
+from nothing assigned to all partitions ready.
 """
 
 from __future__ import annotations
@@ -34,14 +36,18 @@ _SLICE_S = 0.1
 class _Group:
     """A group that has committed what the markers say."""
 
-    def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
+    def committed(
+        self, partitions: Collection[int], timeout_s: float = 10.0
+    ) -> dict[int, int | None]:
         return dict.fromkeys(partitions, COMMITTED)
 
 
 class _Input:
     """An input of which nothing was deleted."""
 
-    def find(self, committed: Mapping[int, int | None], timeout_s: float = 10.0) -> dict[int, StartPosition]:
+    def find(
+        self, committed: Mapping[int, int | None], timeout_s: float = 10.0
+    ) -> dict[int, StartPosition]:
         return {partition: StartPosition(offset or 0) for partition, offset in committed.items()}
 
 
@@ -57,8 +63,11 @@ class _Rows:
         self.arena.free_partition(partition)
 
 
-def restore(address: str, topic: str, bulk: bool, streams: int, specs: Sequence[Spec]) -> dict[str, Any]:
-    """Seconds of it, records read, and bytes a stream that the process has grown by: at the end, and at most."""
+def restore(
+    address: str, topic: str, bulk: bool, streams: int, specs: Sequence[Spec]
+) -> dict[str, Any]:
+    """Seconds of it, records read, and bytes a stream that the process has grown by:
+    at the end, and at most."""
     reader = KafkaBroker(KafkaSettings(bootstrap_servers=address, bulk=bulk)).reader(topic)
     process = psutil.Process()
     np.zeros(1 << 20).fill(1.0)

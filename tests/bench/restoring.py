@@ -15,18 +15,22 @@ from tests.bench.process import run
 from tests.bench.report import Result, show
 from tests.bench.specs import Spec, row_bytes
 
-#: A plain GRU-64 is what the figures are stated for: prefix and tensors of its row, no ring of raw values.
+#: A plain GRU-64 is what the figures are stated for:
+#: prefix and tensors of its row, no ring of raw values.
 _PLAIN, _PLAIN_AT_MOST = "gru_64", 400
 
 
 def restoring(plan: Plan) -> list[Result]:
-    """Fill each log, restore it by whole batches, and where the plan includes it through the public poll."""
+    """Fill each log, restore it by whole batches,
+    and where the plan includes it through the public poll."""
     results, rows, sizes = [], [], set()
     for log in plan.logs:
         tensors = state_rows()[log.model]
         specs = [Spec(name, dtype, shape) for name, dtype, shape in tensors]
         if log.model == _PLAIN and row_bytes(specs) > _PLAIN_AT_MOST:
-            raise SystemExit(f"a row of {_PLAIN} has {row_bytes(specs)} bytes, more than {_PLAIN_AT_MOST}")
+            raise SystemExit(
+                f"a row of {_PLAIN} has {row_bytes(specs)} bytes, more than {_PLAIN_AT_MOST}"
+            )
         with KafkaServer(heap="1g") as server:
             address = server.bootstrap_servers
             fill_changelog(address, "changelog", specs, log.streams, log.versions)
@@ -36,16 +40,26 @@ def restoring(plan: Plan) -> list[Result]:
                 for way in ways:
                     command = ["tests.bench.restored", address, "changelog", way, str(log.streams)]
                     found[way].append(run(command, json.dumps(tensors)))
-                    print(f"restored {log} {way}: {found[way][-1]['seconds']:.2f} s", file=sys.stderr)
+                    print(
+                        f"restored {log} {way}: {found[way][-1]['seconds']:.2f} s", file=sys.stderr
+                    )
         sizes.add(f"{log.model} {row_bytes(specs)} and {codec(specs).row_bytes} bytes")
         rows += [_row(log, way, runs) for way, runs in found.items()]
         results += _results(log, found)
     show(
         f"Restore: rows read from a changelog of {PARTITIONS} partitions on the same machine",
-        ["live rows x times written", "read by", "rows/s", "live/s", "s", "CPU us/row", "bytes/stream"],
+        [
+            "live rows x times written",
+            "read by",
+            "rows/s",
+            "live/s",
+            "s",
+            "CPU us/row",
+            "bytes/stream",
+        ],
         rows,
-        "from assigned to ready; bytes/stream: what the process has grown by at most, the client's buffers included; "
-        f"a row and its record: {'; '.join(sorted(sizes))}",
+        "from assigned to ready; bytes/stream: what the process has grown by at most, the "
+        f"client's buffers included; a row and its record: {'; '.join(sorted(sizes))}",
     )
     return results
 

@@ -1,5 +1,5 @@
-"""The service itself, as `eddycast serve` assembles it, on `records` observations: with either delivery, and, for this
-benchmark alone, without durable rows."""
+"""The service itself, as `eddycast serve` assembles it, on `records` observations: with either
+delivery, and, for this benchmark alone, without durable rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tests.bench.clock import Clock
 
 
 class _Broker:
-    """Real Kafka, noting when the first records came and when the last of `records` was committed."""
+    """Real Kafka, noting when the first records came and when the last of `records` was
+    committed."""
 
     def __init__(self, broker: Any, records: int, finished: threading.Event) -> None:
         self._broker, self._records, self._finished = broker, records, finished
@@ -69,7 +70,8 @@ class _Broker:
 
 
 class _Offsets:
-    """In place of the producer of transactions: rows go nowhere, offsets are committed by the consumer."""
+    """In place of the producer of transactions:
+    rows go nowhere, offsets are committed by the consumer."""
 
     def produce(self, *_: Any) -> None:
         """No changelog."""
@@ -98,15 +100,17 @@ class _WithoutChangelog(_Broker):
     """Outputs as they are, no transactions."""
 
     def producer(self, transactional_id: str | None = None, *rest: Any, **named: Any) -> Any:
-        return self._clocked(_Offsets()) if transactional_id else self._broker.producer(*rest, **named)
+        return (
+            self._clocked(_Offsets()) if transactional_id else self._broker.producer(*rest, **named)
+        )
 
 
 Answer = tuple[dict[str, float], dict[str, float]]
 
 
 def service(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
-    """At least once. `Clock.report` from the first records polled to the commit of the last; microseconds a record in
-    each stage."""
+    """At least once. `Clock.report` from the first records polled to the commit of the last;
+    microseconds a record in each stage."""
     return _serve(_Broker, "at_least_once", address, source, sink, bundle, records)
 
 
@@ -116,12 +120,16 @@ def exactly_once(address: str, source: str, sink: str, bundle: Path, records: in
 
 
 def garbage(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
-    """As `exactly_once`, on a source that holds no observation: every record is to be a dead letter."""
-    return _serve(_Broker, "exactly_once", address, source, sink, bundle, records, "dead_letters_total")
+    """As `exactly_once`, on a source that holds no observation:
+    every record is to be a dead letter."""
+    return _serve(
+        _Broker, "exactly_once", address, source, sink, bundle, records, "dead_letters_total"
+    )
 
 
 def without_changelog(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
-    """As `service`, but a stream's row is gone when the process is: what durable rows are measured against."""
+    """As `service`, but a stream's row is gone when the process is:
+    what durable rows are measured against."""
     with patch("eddycast.service.pipeline.Store", _Forgetful):
         return _serve(_WithoutChangelog, "at_least_once", address, source, sink, bundle, records)
 
@@ -154,14 +162,22 @@ def _serve(
     value = served.metrics.registry.get_sample_value
     taken, answered = _sum(served, "records_total"), _sum(served, answers)
     if not taken or answered < taken:
-        raise RuntimeError(f"{answered:,.0f} {answers} of {taken:,.0f} records: the bundle does not fit the load")
-    stages = {s: (value(f"{METRIC_PREFIX}stage_seconds_sum", {"stage": s}) or 0.0) / taken * 1e6 for s in STAGES}
+        raise RuntimeError(
+            f"{answered:,.0f} {answers} of {taken:,.0f} records: the bundle does not fit the load"
+        )
+    stages = {
+        s: (value(f"{METRIC_PREFIX}stage_seconds_sum", {"stage": s}) or 0.0) / taken * 1e6
+        for s in STAGES
+    }
     return broker.clock.report(broker.done), stages
 
 
 def _sum(served: Service, name: str) -> float:
     """A metric over all its labels."""
     samples = (
-        s for family in served.metrics.registry.collect() for s in family.samples if s.name == METRIC_PREFIX + name
+        s
+        for family in served.metrics.registry.collect()
+        for s in family.samples
+        if s.name == METRIC_PREFIX + name
     )
     return sum(sample.value for sample in samples)

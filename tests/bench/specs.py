@@ -27,4 +27,6 @@ def read_specs(stream: TextIO) -> list[Spec]:
 
 def row_bytes(specs: list[Spec]) -> int:
     """Bytes of one stream's row in memory: prefix and tensors."""
-    return ROW_PREFIX.itemsize + sum(np.dtype(s.dtype).itemsize * int(np.prod(s.shape)) for s in specs)
+    return ROW_PREFIX.itemsize + sum(
+        np.dtype(s.dtype).itemsize * int(np.prod(s.shape)) for s in specs
+    )

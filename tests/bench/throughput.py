@@ -1,4 +1,5 @@
-"""The service beside the others, and beside itself without what makes it exact: in turns, on one topic."""
+"""The service beside the others, and beside itself without what makes it exact:
+in turns, on one topic."""
 
 from __future__ import annotations
 
@@ -26,7 +27,11 @@ Runs = Mapping[str, list[dict[str, Any]]]
 def throughput(plan: Plan, bundle: Path) -> list[Result]:
     """Records a second of all, what exactly once costs, and where the service's time goes."""
     runs = _in_turns(NAMES, plan, bundle)
-    return [*_compare(runs), *_cost("gru_64", runs), *_by_stage([found["stages"] for found in runs["service"]])]
+    return [
+        *_compare(runs),
+        *_cost("gru_64", runs),
+        *_by_stage([found["stages"] for found in runs["service"]]),
+    ]
 
 
 def throughput_of_default(plan: Plan, _bundle: Path) -> list[Result]:
@@ -41,7 +46,8 @@ def throughput_of_garbage(plan: Plan, bundle: Path) -> list[Result]:
     rates = {name: _rates(runs, name) for name in runs}
     ratios = tuple(bad / well for bad, well in zip(rates[GARBAGE], rates[good], strict=True))
     show(
-        f"Garbage: every record is a dead letter, exactly once, {STREAMS:,} keys, real Kafka on the same machine",
+        "Garbage: every record is a dead letter, exactly once, "
+        f"{STREAMS:,} keys, real Kafka on the same machine",
         ["records", "records/s", "lowest", "highest", "CPU us/record"],
         [
             [label, *_spread(rates[name]), f"{median(found['cpu_us'] for found in runs[name]):.1f}"]
@@ -64,7 +70,9 @@ def _in_turns(names: Sequence[str], plan: Plan, bundle: Path) -> Runs:
             fill(address, GARBAGE, plan.records[GARBAGE], STREAMS, b"temperature")
         for turn in range(plan.rounds):
             for name in names:
-                found = _contend(name, address, f"{name.replace('_', '-')}-{turn}", bundle, plan.records[name])
+                found = _contend(
+                    name, address, f"{name.replace('_', '-')}-{turn}", bundle, plan.records[name]
+                )
                 runs[name].append(found)
                 print(f"round {turn + 1}: {name} {found['rate']:,.0f} records/s", file=sys.stderr)
     return runs
@@ -92,17 +100,21 @@ def _compare(runs: Runs) -> list[Result]:
     rates = {name: _rates(runs, name) for name in ("service", *OTHERS)}
     medians = {name: median(found) for name, found in rates.items()}
     cpu = {name: median(found["cpu_us"] for found in runs[name]) for name in rates}
-    ratios = {name: medians["service"] / value for name, value in medians.items() if name != "service"}
+    ratios = {
+        name: medians["service"] / value for name, value in medians.items() if name != "service"
+    }
 
     def row(name: str) -> list[str]:
         factor = f"{ratios[name]:.2f} x" if name in ratios else ""
         return [name, *_spread(rates[name]), factor, f"{cpu[name]:.1f}"]
 
     show(
-        f"End to end: GRU-64, 12 steps x 3 quantiles, JSON, {STREAMS:,} streams, real Kafka on the same machine",
+        "End to end: GRU-64, 12 steps x 3 quantiles, JSON, "
+        f"{STREAMS:,} streams, real Kafka on the same machine",
         ["contender", "records/s", "lowest", "highest", "service is", "CPU us/record"],
         [row(name) for name in rates],
-        "at least once for all; median of the rounds; CPU of all threads of the contender's process",
+        "at least once for all; median of the rounds; "
+        "CPU of all threads of the contender's process",
     )
     results = [Result(END_TO_END, medians["service"], "records/s", ratios, rates["service"])]
     results += [Result(name, medians[name], "records/s", {}, rates[name]) for name in ratios]
@@ -110,7 +122,8 @@ def _compare(runs: Runs) -> list[Result]:
 
 
 def _cost(model: str, runs: Runs) -> list[Result]:
-    """Time a record, exactly once with rows in the changelog, beside the service that keeps none: round by round."""
+    """Time a record, exactly once with rows in the changelog, beside the service that keeps none:
+    round by round."""
     names = ("exactly_once", "service", "without_changelog")
     rates = {name: _rates(runs, name) for name in names}
     plain = rates["without_changelog"]
@@ -120,18 +133,36 @@ def _cost(model: str, runs: Runs) -> list[Result]:
         f"What exactly once costs: {model}, {STREAMS:,} streams, a commit every 100 ms",
         ["delivery", "records/s", "time a record", "CPU us/record"],
         [
-            [label, f"{median(rates[name]):,.0f}", f"{median(costs[name]):.2f} x", f"{cpu[name]:.1f}"]
+            [
+                label,
+                f"{median(rates[name]):,.0f}",
+                f"{median(costs[name]):.2f} x",
+                f"{cpu[name]:.1f}",
+            ]
             for name, label in zip(
-                names, ("exactly once", "at least once", "at least once, no rows kept anywhere"), strict=True
+                names,
+                ("exactly once", "at least once", "at least once, no rows kept anywhere"),
+                strict=True,
             )
         ],
-        "no rows kept: no changelog, no way back in memory, offsets by the consumer's own commit; median of the rounds",
+        "no rows kept: no changelog, no way back in memory, "
+        "offsets by the consumer's own commit; median of the rounds",
     )
     own = "" if model == "gru_64" else f"_{model}"
     return [
-        Result(f"exactly_once_cost{own}", median(costs["exactly_once"]), "times", {}, costs["exactly_once"]),
+        Result(
+            f"exactly_once_cost{own}",
+            median(costs["exactly_once"]),
+            "times",
+            {},
+            costs["exactly_once"],
+        ),
         Result(f"at_least_once_cost{own}", median(costs["service"]), "times", {}, costs["service"]),
-        *(Result(f"{n}{own}", median(rates[n]), "records/s", {}, rates[n]) for n in names if own or n != "service"),
+        *(
+            Result(f"{n}{own}", median(rates[n]), "records/s", {}, rates[n])
+            for n in names
+            if own or n != "service"
+        ),
         *(Result(f"cpu_{n}{own}", cpu[n], "us/record") for n in names if own or n != "service"),
     ]
 

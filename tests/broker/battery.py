@@ -1,4 +1,5 @@
-"""Behaviour of every broker with records: written once, run on the in-process broker and on a real Kafka."""
+"""Behaviour of every broker with records: written once,
+run on the in-process broker and on a real Kafka."""
 
 from __future__ import annotations
 
@@ -9,7 +10,16 @@ import pytest
 
 from eddycast.service.errors import BrokerError, MembershipLost, ProduceFailed, RecordTooLarge
 from eddycast.service.records import PartitionBatch, next_offset
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_until, stored, values
+from tests.broker.tools import (
+    PATIENCE_S,
+    Bench,
+    Listener,
+    collect,
+    numbers,
+    poll_until,
+    stored,
+    values,
+)
 
 
 class RecordBattery:
@@ -43,7 +53,9 @@ class RecordBattery:
             batches = consumer.poll(0.2, 1000)
             assert len({batch.partition for batch in batches}) == len(batches)
             assert all(len(batch) == len(batch.keys) == len(batch.values) > 0 for batch in batches)
-            assert all(len(batch) == len(batch.offsets) == len(batch.timestamps) for batch in batches)
+            assert all(
+                len(batch) == len(batch.offsets) == len(batch.timestamps) for batch in batches
+            )
             seen += sum(map(len, batches))
 
     def test_no_more_records_than_asked_for_and_none_lost(self, bench: Bench) -> None:
@@ -76,7 +88,10 @@ class RecordBattery:
     def test_headers_arrive_with_their_record(self, bench: Bench) -> None:
         topic = bench.topic()
         bench.fill(topic, 0, numbers(2), headers=[[("error", b"json"), ("offset", b"7")], []])
-        assert [seen.headers for seen in bench.harness.read(topic)] == [(("error", b"json"), ("offset", b"7")), ()]
+        assert [seen.headers for seen in bench.harness.read(topic)] == [
+            (("error", b"json"), ("offset", b"7")),
+            (),
+        ]
 
     def test_records_are_stamped_with_the_wall_clock(self, bench: Bench) -> None:
         topic = bench.topic()
@@ -91,7 +106,9 @@ class RecordBattery:
         bench.fill(topic, 0, large)
         assert values(collect(bench.consumer(topic), 4)) == large
 
-    def test_a_record_beyond_the_limit_stops_its_column_before_anything_is_sent(self, bench: Bench) -> None:
+    def test_a_record_beyond_the_limit_stops_its_column_before_anything_is_sent(
+        self, bench: Bench
+    ) -> None:
         topic = bench.topic()
         producer = bench.producer()
         with pytest.raises(RecordTooLarge, match=topic):
@@ -117,7 +134,9 @@ class RecordBattery:
         bench.fill(topic, 0, numbers(500))
         assert [seen.value for seen in bench.harness.read(topic)] == numbers(500)
 
-    def test_a_column_for_a_partition_that_is_not_there_is_reported_by_flush(self, bench: Bench) -> None:
+    def test_a_column_for_a_partition_that_is_not_there_is_reported_by_flush(
+        self, bench: Bench
+    ) -> None:
         topic = bench.topic()
         producer = bench.producer()
         producer.produce(topic, 0, [b"k"], [b"good"])
@@ -158,7 +177,10 @@ class RecordBattery:
         poll_until([latest], lambda: latest.lag() == {0: 0})
         bench.fill(topic, 0, [b"new"])
         assert values(collect(latest, 1)) == [b"new"]
-        assert values(collect(bench.consumer(topic, "earliest", start_at="earliest"), 6)) == [*numbers(5), b"new"]
+        assert values(collect(bench.consumer(topic, "earliest", start_at="earliest"), 6)) == [
+            *numbers(5),
+            b"new",
+        ]
 
     def test_groups_do_not_share_offsets(self, bench: Bench) -> None:
         topic = bench.topic()
@@ -229,7 +251,9 @@ class RecordBattery:
         bench.admin.create_topic(topic, 7)
         assert bench.admin.partitions(topic) == 3
         assert bench.admin.partitions("never-created") is None
-        assert topic in bench.admin.topics() and not any(name.startswith("__") for name in bench.admin.topics())
+        assert topic in bench.admin.topics() and not any(
+            name.startswith("__") for name in bench.admin.topics()
+        )
         allowed = bench.admin.operations(topic)
         assert allowed is None or {"read", "write", "create", "describe_configs"} <= allowed
         bench.admin.check_transactional_id("never-used")

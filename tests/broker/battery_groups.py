@@ -10,7 +10,17 @@ import pytest
 from eddycast.service.broker.port import Consumer
 from eddycast.service.errors import MembershipLost
 from eddycast.service.records import PartitionBatch
-from tests.broker.tools import PATIENCE_S, Bench, Listener, collect, numbers, poll_for, poll_until, stored, values
+from tests.broker.tools import (
+    PATIENCE_S,
+    Bench,
+    Listener,
+    collect,
+    numbers,
+    poll_for,
+    poll_until,
+    stored,
+    values,
+)
 
 
 class GroupBattery:
@@ -28,7 +38,9 @@ class GroupBattery:
         assert values(collect(consumer, 2)) == numbers(2, 3)
         consumer.close()
 
-    def test_a_member_knows_when_it_has_been_taken_in_even_with_nothing_to_do(self, bench: Bench) -> None:
+    def test_a_member_knows_when_it_has_been_taken_in_even_with_nothing_to_do(
+        self, bench: Bench
+    ) -> None:
         topic = bench.topic(1)
         first, second = bench.consumer(topic), bench.consumer(topic)
         assert not first.is_member() and not second.is_member()
@@ -52,7 +64,9 @@ class GroupBattery:
     def test_two_members_share_and_one_takes_over_when_the_other_leaves(self, bench: Bench) -> None:
         topic = bench.topic(4)
         first, second = bench.consumer(topic), bench.consumer(topic)
-        poll_until([first, second], lambda: len(first.assignment()) == len(second.assignment()) == 2)
+        poll_until(
+            [first, second], lambda: len(first.assignment()) == len(second.assignment()) == 2
+        )
         assert first.assignment() | second.assignment() == {0, 1, 2, 3}
         second.close()
         poll_until([first], lambda: first.assignment() == {0, 1, 2, 3})
@@ -115,7 +129,9 @@ class GroupBattery:
         assert revoked == second.assignment()
         assert left == first.assignment()
 
-    def test_pausing_inside_assigned_holds_the_records_of_the_same_poll_back(self, bench: Bench) -> None:
+    def test_pausing_inside_assigned_holds_the_records_of_the_same_poll_back(
+        self, bench: Bench
+    ) -> None:
         topic = bench.topic()
         bench.fill(topic, 0, numbers(5))
         listener = Listener()
@@ -134,7 +150,9 @@ class GroupBattery:
         listener.on_assigned = lambda partitions: consumer.seek(dict.fromkeys(partitions, 6))
         assert values(collect(consumer, 4)) == numbers(4, 6)
 
-    def test_an_expelled_member_cannot_commit_and_hears_that_its_partitions_are_lost(self, bench: Bench) -> None:
+    def test_an_expelled_member_cannot_commit_and_hears_that_its_partitions_are_lost(
+        self, bench: Bench
+    ) -> None:
         topic = bench.topic(2)
         bench.fill(topic, 0, numbers(3))
         listener = Listener()
@@ -188,8 +206,11 @@ class GroupBattery:
         poll_for([other], 3.0)
         assert other.assignment() == {0}
 
-    def in_parallel(self, first: Consumer, second: Consumer, holds: Callable[[], object]) -> list[PartitionBatch]:
-        """Poll two members, each on a thread of its own as in two processes, until something is true."""
+    def in_parallel(
+        self, first: Consumer, second: Consumer, holds: Callable[[], object]
+    ) -> list[PartitionBatch]:
+        """Poll two members, each on a thread of its own as in two processes,
+        until something is true."""
         over = threading.Event()
         batches: list[PartitionBatch] = []
 

@@ -1,4 +1,5 @@
-"""Behaviour of every broker towards readers outside any group, and at positions that do not exist."""
+"""Behaviour of every broker towards readers outside any group,
+and at positions that do not exist."""
 
 from __future__ import annotations
 
@@ -10,7 +11,18 @@ import pytest
 from eddycast.service.broker.port import Consumer
 from eddycast.service.errors import MembershipLost, OffsetGone, RecordRefused, TopicMissing
 from tests.broker.battery_transactions import new_id
-from tests.broker.tools import PATIENCE_S, Bench, Listener, begin, collect, numbers, poll_until, read_to, stored, values
+from tests.broker.tools import (
+    PATIENCE_S,
+    Bench,
+    Listener,
+    begin,
+    collect,
+    numbers,
+    poll_until,
+    read_to,
+    stored,
+    values,
+)
 
 
 class ReaderBattery:
@@ -73,7 +85,9 @@ class ReaderBattery:
         assert reader.poll(0.0, 10) == []
         assert read_to(reader, {0: 0}) == []
 
-    def test_the_position_passes_aborted_records_and_the_marks_of_transactions(self, bench: Bench) -> None:
+    def test_the_position_passes_aborted_records_and_the_marks_of_transactions(
+        self, bench: Bench
+    ) -> None:
         topic, producer = bench.topic(), bench.producer(new_id())
         for number, end in enumerate((producer.commit, producer.abort)):
             producer.begin()
@@ -86,7 +100,9 @@ class ReaderBattery:
         assert values(read_to(reader, {0: 4})) == [b"0"]
         assert reader.position(0) == 4
 
-    def test_the_end_counts_an_open_transaction_and_the_position_waits_for_it(self, bench: Bench) -> None:
+    def test_the_end_counts_an_open_transaction_and_the_position_waits_for_it(
+        self, bench: Bench
+    ) -> None:
         topic, producer = bench.topic(), bench.producer(new_id())
         bench.fill(topic, 0, [b"plain"])
         producer.begin()
@@ -125,7 +141,9 @@ class ReaderBattery:
             read_to(reader, {0: 10})
 
     @pytest.mark.parametrize("offset", [2, 99])
-    def test_a_consumer_without_a_start_says_that_its_position_is_gone(self, bench: Bench, offset: int) -> None:
+    def test_a_consumer_without_a_start_says_that_its_position_is_gone(
+        self, bench: Bench, offset: int
+    ) -> None:
         topic = bench.topic()
         bench.fill(topic, 0, numbers(10))
         bench.harness.delete_records(topic, 0, 6)
@@ -170,7 +188,8 @@ class ReaderBattery:
         assert bench.harness.read(topic) == []
 
     def test_a_member_that_lost_its_partitions_sends_no_offsets(self, bench: Bench) -> None:
-        """Inside `lost` the membership is gone, and the client must raise before it sends a request."""
+        """Inside `lost` the membership is gone,
+        and the client must raise before it sends a request."""
         topic, producer = bench.topic(), bench.producer(new_id())
         raised: list[BaseException] = []
 

@@ -11,7 +11,16 @@ import pytest
 
 from eddycast.service.errors import MembershipLost, TransactionFailed
 from eddycast.service.records import next_offset
-from tests.broker.tools import PATIENCE_S, Bench, collect, numbers, poll_for, poll_until, stored, values
+from tests.broker.tools import (
+    PATIENCE_S,
+    Bench,
+    collect,
+    numbers,
+    poll_for,
+    poll_until,
+    stored,
+    values,
+)
 
 
 def new_id() -> str:
@@ -53,7 +62,8 @@ class TransactionBattery:
         assert [int(o) for batch in collect(consumer, 2) for o in batch.offsets] == [0, 2]
 
     def test_the_position_passes_what_is_for_nobody(self, bench: Bench) -> None:
-        """Control records and aborted ones, behind records that were returned and where there are none at all."""
+        """Control records and aborted ones, behind records that were returned and where there are
+        none at all."""
         topic = bench.topic(2)
         consumer, producer = bench.consumer(topic), bench.producer(new_id())
         for partition, end in ((0, producer.commit), (0, producer.abort), (1, producer.abort)):
@@ -126,7 +136,9 @@ class TransactionBattery:
             older.commit()
         assert [seen.value for seen in bench.harness.read(topic)] == [b"newer"]
 
-    def test_a_producer_that_failed_stays_unusable_and_its_successor_works(self, bench: Bench) -> None:
+    def test_a_producer_that_failed_stays_unusable_and_its_successor_works(
+        self, bench: Bench
+    ) -> None:
         topic, name = bench.topic(config={"max.message.bytes": "1000"}), new_id()
         producer = bench.producer(name)
         producer.begin()
@@ -156,7 +168,9 @@ class TransactionBattery:
         poll_until([consumer], consumer.assignment)
         assert stored(consumer, [0]) == {0: None}
 
-    def test_the_offsets_of_a_consumer_in_no_group_are_refused_and_the_producer_goes_on(self, bench: Bench) -> None:
+    def test_the_offsets_of_a_consumer_in_no_group_are_refused_and_the_producer_goes_on(
+        self, bench: Bench
+    ) -> None:
         topic = bench.topic()
         consumer, producer = bench.consumer(topic), bench.producer(new_id())
         producer.begin()
@@ -169,7 +183,10 @@ class TransactionBattery:
     def test_a_transaction_is_begun_once_and_before_anything_else(self, bench: Bench) -> None:
         topic = bench.topic()
         producer = bench.producer(new_id())
-        calls: list[Callable[[], None]] = [producer.commit, lambda: producer.produce(topic, 0, [b"k"], [b"v"])]
+        calls: list[Callable[[], None]] = [
+            producer.commit,
+            lambda: producer.produce(topic, 0, [b"k"], [b"v"]),
+        ]
         for call in calls:
             with pytest.raises(TransactionFailed, match="no transaction is open"):
                 call()
@@ -192,7 +209,9 @@ class TransactionBattery:
 
     def test_an_abandoned_transaction_ends_by_its_timeout(self, bench: Bench) -> None:
         topic = bench.topic()
-        hasty = bench.harness.broker(request_timeout_ms=700, delivery_timeout_ms=800, transaction_timeout_ms=1000)
+        hasty = bench.harness.broker(
+            request_timeout_ms=700, delivery_timeout_ms=800, transaction_timeout_ms=1000
+        )
         producer = bench.producer(new_id(), broker=hasty)
         producer.begin()
         producer.produce(topic, 0, [b"k"], [b"abandoned"])

@@ -1,7 +1,9 @@
-"""A member as a process of its own, to be stopped in the middle of its work: `python -m tests.broker.kafka_zombie`.
+"""A member as a process of its own, to be stopped in the middle of its work:
+`python -m tests.broker.kafka_zombie`.
 
-It reads, works for longer than several heartbeats, and commits an output and its offsets in one transaction. With
-`live` it asks for its membership when it commits, instead of using what its last poll captured: the mistake itself.
+It reads, works for longer than several heartbeats, and commits an output and its offsets in one
+transaction. With `live` it asks for its membership when it commits, instead of using what its last
+poll captured: the mistake itself.
 """
 
 from __future__ import annotations
@@ -41,21 +43,28 @@ def main() -> None:
     woken = threading.Event()
     signal.signal(signal.SIGCONT, lambda *_: woken.set())
     print("working", flush=True)
-    while not woken.wait(0.02):  # the signal may reach another thread, and its handler waits for this one
+    # the signal may reach another thread, and its handler waits for this one
+    while not woken.wait(0.02):
         pass
     time.sleep(WORK_S)
-    while membership == "live" and consumer.membership.generation_id >= 0:  # until the client has been told
+    # until the client has been told
+    while membership == "live" and consumer.membership.generation_id >= 0:
         time.sleep(0.02)
         consumer.capture_membership()
     try:
-        commit(producer, consumer, source, {batch.partition: next_offset(batch) for batch in batches})
+        commit(
+            producer, consumer, source, {batch.partition: next_offset(batch) for batch in batches}
+        )
         print("committed", flush=True)
     except BrokerError as error:
         print(type(error).__name__, flush=True)
 
 
-def commit(producer: KafkaProducer, consumer: KafkaConsumer, source: str, offsets: dict[int, int]) -> None:
-    """Send the offsets in the membership that the consumer holds, even if it is none, and commit."""
+def commit(
+    producer: KafkaProducer, consumer: KafkaConsumer, source: str, offsets: dict[int, int]
+) -> None:
+    """Send the offsets in the membership that the consumer holds, even if it is none,
+    and commit."""
     if consumer.membership.generation_id >= 0:
         producer.send_offsets(source, offsets, consumer, 5.0)
     else:  # past the check that stands before it

@@ -23,7 +23,17 @@ from tests.broker.battery import RecordBattery
 from tests.broker.battery_groups import GroupBattery
 from tests.broker.battery_readers import ReaderBattery
 from tests.broker.battery_transactions import TransactionBattery
-from tests.broker.tools import PATIENCE_S, Bench, Listener, Seen, collect, numbers, poll_for, poll_until, values
+from tests.broker.tools import (
+    PATIENCE_S,
+    Bench,
+    Listener,
+    Seen,
+    collect,
+    numbers,
+    poll_for,
+    poll_until,
+    values,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -45,7 +55,11 @@ class KafkaHarness:
 
     def broker(self, **times_ms: int) -> KafkaBroker:
         return KafkaBroker(
-            KafkaSettings(bootstrap_servers=self._server.bootstrap_servers, bulk=self._bulk, **{**QUICK, **times_ms})
+            KafkaSettings(
+                bootstrap_servers=self._server.bootstrap_servers,
+                bulk=self._bulk,
+                **{**QUICK, **times_ms},
+            )
         )
 
     def expel(self, group: str, consumer: Consumer) -> None:
@@ -60,14 +74,21 @@ class KafkaHarness:
         admin.close()
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Seen]:
-        client = Client(bootstrap_servers=self._server.bootstrap_servers, isolation_level=isolation, group_id=None)
+        client = Client(
+            bootstrap_servers=self._server.bootstrap_servers,
+            isolation_level=isolation,
+            group_id=None,
+        )
         places = [TopicPartition(topic, p) for p in sorted(client.partitions_for_topic(topic))]
         client.assign(places)
         client.seek_to_beginning(*places)
         ends, found = client.end_offsets(places), []
         while any(client.position(place) < ends[place] for place in places):
             for records in client.poll(500).values():
-                found += [Seen(r.partition, r.offset, r.key, r.value, tuple(map(tuple, r.headers))) for r in records]
+                found += [
+                    Seen(r.partition, r.offset, r.key, r.value, tuple(map(tuple, r.headers)))
+                    for r in records
+                ]
         client.close()
         return sorted(found, key=lambda seen: (seen.partition, seen.offset))
 
@@ -135,7 +156,9 @@ def test_a_broker_that_hangs_fails_every_call_in_time_and_all_goes_on_afterwards
     assert values(collect(consumer, 1))[-1] == b"again"
 
 
-def test_a_transaction_on_a_broker_that_hangs_fails_in_time(kafka: KafkaServer, bench: Bench) -> None:
+def test_a_transaction_on_a_broker_that_hangs_fails_in_time(
+    kafka: KafkaServer, bench: Bench
+) -> None:
     topic, name = bench.topic(), uuid.uuid4().hex
     hasty = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, **HASTY))
     producer = bench.producer(name, hasty)
@@ -154,7 +177,9 @@ def test_a_transaction_on_a_broker_that_hangs_fails_in_time(kafka: KafkaServer, 
     assert bench.harness.read(topic)[-1].value == b"after"
 
 
-def test_a_member_joins_although_no_poll_lasts_as_long_as_a_join(kafka: KafkaServer, bench: Bench) -> None:
+def test_a_member_joins_although_no_poll_lasts_as_long_as_a_join(
+    kafka: KafkaServer, bench: Bench
+) -> None:
     for _ in range(5):
         consumer = bench.consumer(bench.topic(2))
         deadline = time.monotonic() + 5.0
@@ -186,7 +211,9 @@ def test_a_member_that_was_expelled_claims_nothing_when_it_joins_again(
 
 def test_a_static_member_that_was_displaced_is_told(kafka: KafkaServer, bench: Bench) -> None:
     topic = bench.topic()
-    static = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, instance_id="worker-1", **QUICK))
+    static = KafkaBroker(
+        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, instance_id="worker-1", **QUICK)
+    )
     first = bench.consumer(topic, broker=static)
     poll_until([first], first.assignment)
     second = bench.consumer(topic, broker=static)
@@ -196,9 +223,13 @@ def test_a_static_member_that_was_displaced_is_told(kafka: KafkaServer, bench: B
     assert not caught.value.retriable
 
 
-def test_a_static_member_that_restarts_keeps_its_partitions(kafka: KafkaServer, bench: Bench) -> None:
+def test_a_static_member_that_restarts_keeps_its_partitions(
+    kafka: KafkaServer, bench: Bench
+) -> None:
     topic = bench.topic(2)
-    static = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, instance_id="worker-2", **QUICK))
+    static = KafkaBroker(
+        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, instance_id="worker-2", **QUICK)
+    )
     first, other, listener = bench.consumer(topic, broker=static), None, Listener()
     poll_until([first], first.assignment)
     other = bench.consumer(topic, listener=listener)
@@ -211,7 +242,9 @@ def test_a_static_member_that_restarts_keeps_its_partitions(kafka: KafkaServer, 
 
 def test_a_static_member_leaves_when_it_is_told_to(kafka: KafkaServer, bench: Bench) -> None:
     topic = bench.topic(2)
-    static = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, instance_id="worker-3", **QUICK))
+    static = KafkaBroker(
+        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, instance_id="worker-3", **QUICK)
+    )
     first = bench.consumer(topic, broker=static)
     poll_until([first], first.assignment)
     other = bench.consumer(topic)
@@ -222,7 +255,8 @@ def test_a_static_member_leaves_when_it_is_told_to(kafka: KafkaServer, bench: Be
     poll_until([other], lambda: len(other.assignment()) == 2)
     assert time.monotonic() - started < QUICK["session_timeout_ms"] / 1000 - 1
     static.leave(f"{topic}-g")  # it has left already
-    KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).leave(f"{topic}-g")  # no member has this name
+    # no member has this name
+    KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).leave(f"{topic}-g")
 
 
 def test_a_large_backlog_arrives_in_order(bench: Bench) -> None:
@@ -241,6 +275,8 @@ def test_a_large_backlog_arrives_in_order(bench: Bench) -> None:
         ({"group_id": "other"}, "group_id"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any], named: str) -> None:
+def test_settings_that_contradict_each_other_are_refused(
+    options: dict[str, Any], named: str
+) -> None:
     with pytest.raises(ValidationError, match=named):
         KafkaSettings(**options)

@@ -1,4 +1,5 @@
-"""The bulk path against kafka-python's own: the same bytes mean the same records, read or written either way."""
+"""The bulk path against kafka-python's own: the same bytes mean the same records,
+read or written either way."""
 
 from __future__ import annotations
 
@@ -48,10 +49,17 @@ COMMITTED = 1
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 LIMIT = 1 << 25
 
-Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]], int]  # key, value, headers, time
-blobs = st.none() | st.binary(max_size=200) | st.sampled_from([b"x" * 63, b"x" * 64, b"y" * 8191, b"z" * 8192])
+# key, value, headers, time
+Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]], int]
+blobs = (
+    st.none()
+    | st.binary(max_size=200)
+    | st.sampled_from([b"x" * 63, b"x" * 64, b"y" * 8191, b"z" * 8192])
+)
 headers = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=5)), max_size=3)
-records = st.lists(st.tuples(blobs, blobs, headers, st.integers(0, 1 << 45)), min_size=1, max_size=40)
+records = st.lists(
+    st.tuples(blobs, blobs, headers, st.integers(0, 1 << 45)), min_size=1, max_size=40
+)
 
 
 @dataclass
@@ -63,11 +71,18 @@ class Log:
     aborts: list[Any] = field(default_factory=list)
 
     def add(
-        self, batch: list[Record], codec: int = NONE, producer: int = -1, log_time: int | None = None, skip: int = 0
+        self,
+        batch: list[Record],
+        codec: int = NONE,
+        producer: int = -1,
+        log_time: int | None = None,
+        skip: int = 0,
     ) -> Log:
         """Append a batch; with `skip` compaction has left only every so manieth record."""
         epoch = sequence = -1 if producer < 0 else 0
-        builder = DefaultRecordBatchBuilder(2, codec, producer >= 0, producer, epoch, sequence, 1 << 24)
+        builder = DefaultRecordBatchBuilder(
+            2, codec, producer >= 0, producer, epoch, sequence, 1 << 24
+        )
         for row, (key, value, own, stamp) in enumerate(batch):
             if not skip or row % skip == 0:
                 builder.append(row, stamp, key, value, own)
@@ -83,11 +98,16 @@ class Log:
             self.aborts.append(SimpleNamespace(producer_id=producer, first_offset=first))
         return self
 
-    def _append(self, batch: bytearray, count: int, log_time: int | None, attributes: int = 0) -> None:
+    def _append(
+        self, batch: bytearray, count: int, log_time: int | None, attributes: int = 0
+    ) -> None:
         struct.pack_into(">q", batch, 0, self.end)
         struct.pack_into(">i", batch, 23, count - 1)
         struct.pack_into(
-            ">h", batch, 21, struct.unpack_from(">h", batch, 21)[0] | attributes | (log_time is not None) * 8
+            ">h",
+            batch,
+            21,
+            struct.unpack_from(">h", batch, 21)[0] | attributes | (log_time is not None) * 8,
         )
         if log_time is not None:
             struct.pack_into(">q", batch, 35, log_time)
@@ -97,14 +117,23 @@ class Log:
 
 
 def plain(batch: PartitionBatch) -> list[tuple[Any, ...]]:
-    return list(zip(batch.keys, batch.values, batch.timestamps.tolist(), batch.offsets.tolist(), strict=True))
+    return list(
+        zip(
+            batch.keys, batch.values, batch.timestamps.tolist(), batch.offsets.tolist(), strict=True
+        )
+    )
 
 
 def read(
-    kind: type, log: Log, begin: int = 0, isolation: int = COMMITTED, most: int = 7, limit: int = LIMIT
+    kind: type,
+    log: Log,
+    begin: int = 0,
+    isolation: int = COMMITTED,
+    most: int = 7,
+    limit: int = LIMIT,
 ) -> tuple[list[Any], int]:
-    """Everything in `log` from an offset on, taken a few at a time, and where the next fetch would start. A batch that
-    cannot be read is there with its damage."""
+    """Everything in `log` from an offset on, taken a few at a time, and where the next fetch would
+    start. A batch that cannot be read is there with its damage."""
     screen, position, found = Screen(limit), begin, list[Any]()
     for _ in range(2):  # what looks damaged is fetched once more
         part = kind(
@@ -120,7 +149,10 @@ def read(
             taken = part.take(most)
             assert len(taken) <= most
             for batch in batches({WHERE: list(taken)}):
-                found += [(*row, batch.damaged[row[3]]) if row[3] in batch.damaged else row for row in plain(batch)]
+                found += [
+                    (*row, batch.damaged[row[3]]) if row[3] in batch.damaged else row
+                    for row in plain(batch)
+                ]
         position = part.next_fetch_offset
     return found, position
 
@@ -133,7 +165,9 @@ def same_both_ways(log: Log, **how: Any) -> list[Any]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(records, st.sampled_from(range(5))), min_size=1, max_size=4), st.data())
-def test_any_records_read_the_same(parts: list[tuple[list[Record], int]], data: st.DataObject) -> None:
+def test_any_records_read_the_same(
+    parts: list[tuple[list[Record], int]], data: st.DataObject
+) -> None:
     log = Log()
     for batch, codec in parts:
         log.add(batch, codec)
@@ -145,7 +179,8 @@ def test_any_records_read_the_same(parts: list[tuple[list[Record], int]], data: 
 @settings(max_examples=60, deadline=None)
 @given(records, st.integers(100, 5000))
 def test_any_records_are_written_the_same(batch: list[Record], limit: int) -> None:
-    """A column becomes as many batches as the limit requires; the client's own reader returns each record."""
+    """A column becomes as many batches as the limit requires;
+    the client's own reader returns each record."""
     keys, values, own = [r[0] for r in batch], [r[1] for r in batch], [r[2] for r in batch]
     found = []
     for body, count in encode(keys, values, own, limit):
@@ -155,17 +190,25 @@ def test_any_records_are_written_the_same(batch: list[Record], limit: int) -> No
         encoded.close()
         (read_back,) = MemoryRecords(bytes(encoded.buffer() or b""))
         assert read_back.validate_crc() and read_back.is_transactional
-        assert (read_back.producer_id, read_back.producer_epoch, read_back.base_sequence) == (7, 1, 5)
+        assert (read_back.producer_id, read_back.producer_epoch, read_back.base_sequence) == (
+            7,
+            1,
+            5,
+        )
         found += [(r.key, r.value, r.headers, r.timestamp) for r in read_back]
     assert found == [(key, value, head, 1_700_000_000_000) for key, value, head, _ in batch]
 
 
 def test_the_bytes_are_those_of_the_client_s_own_writer() -> None:
-    rows: list[Record] = [(b"k%d" % n, None if n == 3 else b"v" * n, [("h", b"1")] * (n % 2), 5) for n in range(300)]
+    rows: list[Record] = [
+        (b"k%d" % n, None if n == 3 else b"v" * n, [("h", b"1")] * (n % 2), 5) for n in range(300)
+    ]
     builder = MemoryRecordsBuilder(2, NONE, 1 << 20)
     for key, value, own, stamp in rows:
         builder.append(stamp, key, value, own)
-    ((body, count),) = encode([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], 1 << 20)
+    ((body, count),) = encode(
+        [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], 1 << 20
+    )
     ours = _Encoded(body, count, 5)
     for one in (builder, ours):
         one.set_producer_state(9, 2, 0, True)
@@ -178,17 +221,35 @@ def row(value: bytes) -> list[Record]:
 
 
 def test_aborted_transactions_are_left_out_and_the_position_passes_them() -> None:
-    log = Log().add(row(b"plain")).add(row(b"a1"), producer=1).add(row(b"b1"), producer=2).add(row(b"a2"), LZ4, 1)
+    log = (
+        Log()
+        .add(row(b"plain"))
+        .add(row(b"a1"), producer=1)
+        .add(row(b"b1"), producer=2)
+        .add(row(b"a2"), LZ4, 1)
+    )
     log.end_transaction(1, commit=False, first=1).end_transaction(2, commit=True)
     log.add(row(b"a3"), producer=1).end_transaction(1, commit=True)
     log.add(row(b"a4"), producer=1).end_transaction(1, commit=False, first=8)
     assert [r[1] for r in same_both_ways(log)] == [b"plain", b"b1", b"a3"]
-    assert [r[1] for r in same_both_ways(log, isolation=0)] == [b"plain", b"a1", b"b1", b"a2", b"a3", b"a4"]
+    assert [r[1] for r in same_both_ways(log, isolation=0)] == [
+        b"plain",
+        b"a1",
+        b"b1",
+        b"a2",
+        b"a3",
+        b"a4",
+    ]
     assert read(_Fetched, log)[1] == log.end == 10
 
 
 def test_time_of_the_log_gaps_of_compaction_and_a_batch_cut_short() -> None:
-    log = Log().add(row(b"v") * 3, log_time=1_800_000_000_000).add(row(b"w") * 10, GZIP, skip=3).add(row(b"x"))
+    log = (
+        Log()
+        .add(row(b"v") * 3, log_time=1_800_000_000_000)
+        .add(row(b"w") * 10, GZIP, skip=3)
+        .add(row(b"x"))
+    )
     whole = log.data
     log.data += Log().add(row(b"half")).data[:-4]
     found = same_both_ways(log)
@@ -209,13 +270,18 @@ def test_what_compaction_emptied_is_passed() -> None:
 
 
 @pytest.mark.parametrize("kind", [_Fetched, _Public])
-def test_a_batch_that_fails_its_checksum_is_fetched_once_more_before_it_is_given_up(kind: type) -> None:
+def test_a_batch_that_fails_its_checksum_is_fetched_once_more_before_it_is_given_up(
+    kind: type,
+) -> None:
     log = Log().add(row(b"fine")).add(row(b"damaged") * 3).add(row(b"after"))
     whole, at, screen = log.data, len(Log().add(row(b"fine")).data), Screen(LIMIT)
     log.data = whole[: at + 70] + bytes([whole[at + 70] ^ 1]) + whole[at + 71 :]
 
     def fetch(data: bytes, position: int) -> tuple[list[Any], int]:
-        part, found = kind(screen, position, WHERE, MemoryRecords(data), isolation_level=COMMITTED), list[Any]()
+        part, found = (
+            kind(screen, position, WHERE, MemoryRecords(data), isolation_level=COMMITTED),
+            list[Any](),
+        )
         while part:
             found += batches({WHERE: list(part.take(10))})
         return found, part.next_fetch_offset
@@ -240,7 +306,9 @@ def test_records_of_an_older_format_are_refused_with_what_to_do() -> None:
         _Fetched(Screen(LIMIT), 0, WHERE, MemoryRecords(bytes(builder.buffer()))).take(1)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80", b"\x06\0\0", varint(200) + b"\0" * 5, b"\x0e\0\0\0\x01\x08vvvvv"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80", b"\x06\0\0", varint(200) + b"\0" * 5, b"\x0e\0\0\0\x01\x08vvvvv"]
+)
 def test_bytes_that_are_no_records_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedBatch):
         list(decode(data, 1, 0, 0))
@@ -284,30 +352,50 @@ GOOD = {codec: Log().add(row(b"v" * 50) * 20, codec).data[61:] for codec in rang
 DAMAGED = {
     "an unknown codec": (5, GOOD[NONE], "undecodable"),
     "another unknown codec": (7, GOOD[ZSTD], "undecodable"),
-    **{f"codec {codec}, other bytes": (codec, b"no such bytes", "undecodable") for codec in range(5)},
+    **{
+        f"codec {codec}, other bytes": (codec, b"no such bytes", "undecodable")
+        for codec in range(5)
+    },
     **{f"codec {codec}, nothing": (codec, b"", "undecodable") for codec in range(5)},
     **{f"codec {codec}, cut short": (codec, GOOD[codec][:-7], "undecodable") for codec in range(5)},
-    **{f"codec {codec}, too long": (codec, GOOD[codec] + b"more", "undecodable") for codec in range(5)},
+    **{
+        f"codec {codec}, too long": (codec, GOOD[codec] + b"more", "undecodable")
+        for codec in range(5)
+    },
     "gzip in place of lz4": (LZ4, GOOD[GZIP], "undecodable"),
     "snappy that claims gigabytes": (SNAPPY, b"\xff\xff\xff\xff\x0f" + b"x" * 30, "too_large"),
-    "blocks of snappy of no size": (SNAPPY, b"\x82SNAPPY\0" + b"\0\0\0\1" * 2 + b"\xff" * 8, "undecodable"),
+    "blocks of snappy of no size": (
+        SNAPPY,
+        b"\x82SNAPPY\0" + b"\0\0\0\1" * 2 + b"\xff" * 8,
+        "undecodable",
+    ),
 }
 
 
 @pytest.mark.parametrize("how", DAMAGED)
 def test_what_cannot_be_read_is_one_entry_and_its_partition_goes_on(how: str) -> None:
     codec, body, error = DAMAGED[how]
-    log = repacked(Log().add(row(b"fine") * 3).add(row(b"x") * 20), codec, body).add(row(b"after") * 2)
+    log = repacked(Log().add(row(b"fine") * 3).add(row(b"x") * 20), codec, body).add(
+        row(b"after") * 2
+    )
     for most in (1, 2, 100):
         found, position = read(_Fetched, log, most=most)
         public, public_position = read(_Public, log, most=most)
         assert [r[3] for r in found] == [0, 1, 2, 3, 23, 24] and position == public_position == 25
         (damage,) = found[3][4:]
-        assert (damage.first, damage.last, damage.error) == (3, 22, error) and "offsets 3 to 22" in damage.reason
-        told = [r for r in public if len(r) > 4]  # the client reads record by record, as far as it gets
-        assert [(r[4].error, r[4].last, r[1]) for r in told] == [(error, 22, found[3][1])] * len(told)
+        assert (damage.first, damage.last, damage.error) == (
+            3,
+            22,
+            error,
+        ) and "offsets 3 to 22" in damage.reason
+        # the client reads record by record, as far as it gets
+        told = [r for r in public if len(r) > 4]
+        assert [(r[4].error, r[4].last, r[1]) for r in told] == [(error, 22, found[3][1])] * len(
+            told
+        )
         assert [r[3] for r in public] == [*range(told[0][3] + 1 if told else 23), 23, 24]
-    for start, expected in ((4, [3, 23, 24]), (22, [3, 23, 24]), (23, [23, 24])):  # a fetch from within it, or behind
+    # a fetch from within it, or behind
+    for start, expected in ((4, [3, 23, 24]), (22, [3, 23, 24]), (23, [23, 24])):
         assert [r[3] for r in read(_Fetched, log, start)[0]] == expected
         assert [r[3] for r in read(_Public, log, start)[0]][-2:] == expected[-2:]
 
@@ -358,7 +446,12 @@ def test_large_records_count_for_several(kind: type) -> None:
 def test_parts_of_one_poll_become_one_batch() -> None:
     part = Columns([b"k"], [b"v"], np.array([5]), np.array([7]))
     (batch,) = batches({WHERE: [part, part], TopicPartition("t", 4): []})
-    assert (batch.topic, batch.partition, batch.keys, batch.offsets.tolist()) == ("t", 3, [b"k", b"k"], [7, 7])
+    assert (batch.topic, batch.partition, batch.keys, batch.offsets.tolist()) == (
+        "t",
+        3,
+        [b"k", b"k"],
+        [7, 7],
+    )
 
 
 @pytest.fixture
@@ -370,10 +463,15 @@ def bench(kafka: KafkaServer) -> Iterator[Bench]:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd", None])
-def test_what_others_wrote_reads_the_same_both_ways(kafka: KafkaServer, bench: Bench, codec: str | None) -> None:
+def test_what_others_wrote_reads_the_same_both_ways(
+    kafka: KafkaServer, bench: Bench, codec: str | None
+) -> None:
     topic = bench.topic()
     client = Client(
-        bootstrap_servers=kafka.bootstrap_servers, compression_type=codec, transactional_id=topic, linger_ms=5
+        bootstrap_servers=kafka.bootstrap_servers,
+        compression_type=codec,
+        transactional_id=topic,
+        linger_ms=5,
     )
     client.init_transactions()
     for number in range(3):
@@ -385,9 +483,13 @@ def test_what_others_wrote_reads_the_same_both_ways(kafka: KafkaServer, bench: B
     client.close()
     found = []
     for bulk in (True, False):
-        reader = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, bulk=bulk, **QUICK)).reader(topic)
+        reader = KafkaBroker(
+            KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, bulk=bulk, **QUICK)
+        ).reader(topic)
         begin(reader, 0)
-        found.append([entry for batch in read_to(reader, reader.end([0])) for entry in plain(batch)])
+        found.append(
+            [entry for batch in read_to(reader, reader.end([0])) for entry in plain(batch)]
+        )
         reader.close()
     assert found[0] == found[1]
     assert [entry[1] for entry in found[0]] == [None] * 400 + numbers(400, 2000)
@@ -395,12 +497,15 @@ def test_what_others_wrote_reads_the_same_both_ways(kafka: KafkaServer, bench: B
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("bulk", [True, False])
-def test_what_we_write_reads_the_same_both_ways(kafka: KafkaServer, bench: Bench, bulk: bool) -> None:
-    """In transactions, with tombstones and headers, in a topic so narrow that the client has to split batches."""
+def test_what_we_write_reads_the_same_both_ways(
+    kafka: KafkaServer, bench: Bench, bulk: bool
+) -> None:
+    """In transactions, with tombstones and headers,
+    in a topic so narrow that the client has to split batches."""
     topic, aborted = bench.topic(config={"max.message.bytes": "2000"}), numbers(100)
-    producer = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, bulk=bulk, **QUICK)).producer(
-        f"id-{topic}"
-    )
+    producer = KafkaBroker(
+        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, bulk=bulk, **QUICK)
+    ).producer(f"id-{topic}")
     rows = [None if n % 7 == 0 else b"%d" % n * 20 for n in range(300)]
     heads = [[("n", b"%d" % n)] * (n % 3) for n in range(300)]
     for column, own in ((aborted, None), (rows, heads)):

@@ -39,7 +39,11 @@ from eddycast.service.errors import (
 
 
 def _vendor_errors() -> list[type[Exception]]:
-    found = [kind for _, kind in inspect.getmembers(vendor, inspect.isclass) if issubclass(kind, Exception)]
+    found = [
+        kind
+        for _, kind in inspect.getmembers(vendor, inspect.isclass)
+        if issubclass(kind, Exception)
+    ]
     return [kind for kind in found if kind.__module__ == vendor.__name__]
 
 
@@ -139,7 +143,10 @@ def test_a_person_is_told_what_to_do() -> None:
     forbidden = translate(vendor.TopicAuthorizationFailedError({"b", "a"}), "x")
     assert forbidden.what == "x: the broker's access control forbids this user to use the topic a b"
     assert "grant" in forbidden.action
-    assert "the transactional id" in translate(vendor.TransactionalIdAuthorizationFailedError(), "x").what
+    assert (
+        "the transactional id"
+        in translate(vendor.TransactionalIdAuthorizationFailedError(), "x").what
+    )
 
 
 def test_our_own_and_programming_errors_pass_unchanged() -> None:

@@ -1,4 +1,5 @@
-"""Exactly once on a real Kafka that is killed, short of replicas, or impatient; and against a process that wakes."""
+"""Exactly once on a real Kafka that is killed, short of replicas, or impatient;
+and against a process that wakes."""
 
 from __future__ import annotations
 
@@ -19,7 +20,13 @@ from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.broker.kafka.consumer import KafkaConsumer
 from eddycast.service.broker.kafka.producer import KafkaProducer
 from eddycast.service.broker.port import Consumer, Producer
-from eddycast.service.errors import BrokerUnavailable, CommitUnknown, ProducerFenced, TopicMissing, TransactionFailed
+from eddycast.service.errors import (
+    BrokerUnavailable,
+    CommitUnknown,
+    ProducerFenced,
+    TopicMissing,
+    TransactionFailed,
+)
 from eddycast.service.settings.kafka import KafkaSettings
 from tests.broker.battery_transactions import new_id
 from tests.broker.test_kafka import HASTY, QUICK, KafkaHarness
@@ -51,7 +58,9 @@ def bench(kafka: KafkaServer) -> Iterator[Bench]:
 def impatient(kafka: KafkaServer) -> KafkaBroker:
     """Transactions of at most a second."""
     return KafkaBroker(
-        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, **{**HASTY, "transaction_timeout_ms": 1000})
+        KafkaSettings(
+            bootstrap_servers=kafka.bootstrap_servers, **{**HASTY, "transaction_timeout_ms": 1000}
+        )
     )
 
 
@@ -61,7 +70,9 @@ def outlive(bench: Bench, topic: str) -> None:
     collect(bench.consumer(topic, "waiting"), 1)
 
 
-def test_a_transaction_that_outlived_its_timeout_takes_no_offsets(kafka: KafkaServer, bench: Bench) -> None:
+def test_a_transaction_that_outlived_its_timeout_takes_no_offsets(
+    kafka: KafkaServer, bench: Bench
+) -> None:
     source, sink = bench.topic(), bench.topic()
     bench.fill(source, 0, numbers(3))
     consumer, producer = bench.consumer(source), bench.producer(new_id(), impatient(kafka))
@@ -75,7 +86,9 @@ def test_a_transaction_that_outlived_its_timeout_takes_no_offsets(kafka: KafkaSe
     assert stored(consumer, [0]) == {0: None}
 
 
-def test_a_transaction_that_outlived_its_timeout_is_not_committed(kafka: KafkaServer, bench: Bench) -> None:
+def test_a_transaction_that_outlived_its_timeout_is_not_committed(
+    kafka: KafkaServer, bench: Bench
+) -> None:
     topic, name = bench.topic(), new_id()
     producer = bench.producer(name, impatient(kafka))
     producer.begin()
@@ -113,7 +126,8 @@ def test_a_fenced_producer_does_not_fence_its_successor(bench: Bench) -> None:
 def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, guarded: bool, skipped: int | None
 ) -> None:
-    """With a producer that is given up after an error. One that goes on commits them later: five records are lost."""
+    """With a producer that is given up after an error. One that goes on commits them later:
+    five records are lost."""
     if not guarded:
         monkeypatch.setattr(KafkaProducer, "_end", go_on)
     topic, name = bench.topic(2), new_id()
@@ -139,7 +153,8 @@ def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(
 def test_a_member_that_learns_from_the_answer_to_its_join_that_it_was_expelled_has_lost_everything(
     bench: Bench,
 ) -> None:
-    """As one does that was frozen while it joined. It must neither keep its partitions nor claim them."""
+    """As one does that was frozen while it joined.
+    It must neither keep its partitions nor claim them."""
     topic = bench.topic(2)
     listener, patient = Listener(), bench.harness.broker(heartbeat_interval_ms=3000)
     consumer = bench.consumer(topic, listener=listener, broker=patient)
@@ -172,7 +187,9 @@ def transaction(producer: Producer, source: str, sink: str, consumer: Consumer) 
     producer.send_offsets(source, {0: 3}, consumer)
 
 
-def test_a_commit_without_an_answer_happened_or_not_and_the_offsets_tell(kafka: KafkaServer, bench: Bench) -> None:
+def test_a_commit_without_an_answer_happened_or_not_and_the_offsets_tell(
+    kafka: KafkaServer, bench: Bench
+) -> None:
     source, sink, name = bench.topic(), bench.topic(), new_id()
     bench.fill(source, 0, numbers(3))
     consumer, producer = bench.consumer(source), bench.producer(name)
@@ -192,7 +209,9 @@ def test_a_commit_without_an_answer_happened_or_not_and_the_offsets_tell(kafka: 
     assert [seen.value for seen in bench.harness.read(sink)] == numbers(3)
 
 
-def test_a_commit_survives_a_broker_that_is_killed_and_comes_back(kafka: KafkaServer, bench: Bench) -> None:
+def test_a_commit_survives_a_broker_that_is_killed_and_comes_back(
+    kafka: KafkaServer, bench: Bench
+) -> None:
     source, sink = bench.topic(), bench.topic()
     bench.fill(source, 0, numbers(3))
     patient = bench.harness.broker(transaction_timeout_ms=240_000)  # a restart may take a while
@@ -211,7 +230,8 @@ def test_a_commit_survives_a_broker_that_is_killed_and_comes_back(kafka: KafkaSe
 
 
 def test_a_whole_transaction_fits_into_the_handover(bench: Bench) -> None:
-    """The membership captured inside the callback still counts, and the next owner begins behind the offsets."""
+    """The membership captured inside the callback still counts,
+    and the next owner begins behind the offsets."""
     source, sink = bench.topic(2), bench.topic()
     for partition in (0, 1):
         bench.fill(source, partition, numbers(3))
@@ -236,7 +256,9 @@ def test_a_whole_transaction_fits_into_the_handover(bench: Bench) -> None:
 def test_a_reader_of_a_broker_that_hangs_says_so_in_time(kafka: KafkaServer, bench: Bench) -> None:
     topic = bench.topic()
     bench.fill(topic, 0, numbers(3))
-    reader = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, **HASTY)).reader(topic)
+    reader = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, **HASTY)).reader(
+        topic
+    )
     begin(reader, 0)
     read_to(reader, {0: 3})
     with kafka.pause():
@@ -253,15 +275,25 @@ def test_a_reader_of_a_broker_that_hangs_says_so_in_time(kafka: KafkaServer, ben
     reader.close()
 
 
-@pytest.mark.parametrize(("membership", "end"), [("captured", "TransactionFailed"), ("live", "committed")])
+@pytest.mark.parametrize(
+    ("membership", "end"), [("captured", "TransactionFailed"), ("live", "committed")]
+)
 def test_a_process_that_was_stopped_wakes_and_is_fenced(
     kafka: KafkaServer, bench: Bench, membership: str, end: str
 ) -> None:
-    """By its membership as of the last poll. Asked for at the commit, its client has forgotten it, and Kafka takes
-    offsets that come without one: what the second run shows."""
+    """By its membership as of the last poll. Asked for at the commit, its client has forgotten it,
+    and Kafka takes offsets that come without one: what the second run shows."""
     source, sink, group = bench.topic(), bench.topic(), f"z-{uuid.uuid4().hex[:8]}"
     bench.fill(source, 0, numbers(5))
-    command = [sys.executable, "-m", "tests.broker.kafka_zombie", kafka.bootstrap_servers, source, sink, group]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.broker.kafka_zombie",
+        kafka.bootstrap_servers,
+        source,
+        sink,
+        group,
+    ]
     zombie = subprocess.Popen([*command, membership], stdout=subprocess.PIPE, text=True)
     assert zombie.stdout is not None
     try:
@@ -289,10 +321,17 @@ def cluster() -> Iterator[KafkaServer]:
 
 
 def test_too_few_replicas_stop_a_transaction_and_enough_let_it_go_on(cluster: KafkaServer) -> None:
-    """Three copies are asked for, and one of three brokers, the leader of a partition, answers no more."""
-    times = {"request_timeout_ms": 3500, "delivery_timeout_ms": 4000, "transaction_timeout_ms": 20_000}
+    """Three copies are asked for, and one of three brokers, the leader of a partition,
+    answers no more."""
+    times = {
+        "request_timeout_ms": 3500,
+        "delivery_timeout_ms": 4000,
+        "transaction_timeout_ms": 20_000,
+    }
     broker, topic, name = (
-        KafkaBroker(KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **{**QUICK, **times})),
+        KafkaBroker(
+            KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **{**QUICK, **times})
+        ),
         "replicated",
         new_id(),
     )
@@ -313,8 +352,13 @@ def test_too_few_replicas_stop_a_transaction_and_enough_let_it_go_on(cluster: Ka
     assert [record.value for record in seen] == [b"before", b"after"] * 3
 
 
-def test_a_reader_asks_the_new_leader_where_no_connection_told_of_the_old_ones_end(cluster: KafkaServer) -> None:
-    broker, topic = KafkaBroker(KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **QUICK)), "handed-on"
+def test_a_reader_asks_the_new_leader_where_no_connection_told_of_the_old_ones_end(
+    cluster: KafkaServer,
+) -> None:
+    broker, topic = (
+        KafkaBroker(KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **QUICK)),
+        "handed-on",
+    )
     admin = broker.admin()
     admin.create_topic(topic, 1, replication=3)
     admin.close()

@@ -1,4 +1,5 @@
-"""Failures of the client as the producer reports them. There is no broker: tests script a stand-in for the client."""
+"""Failures of the client as the producer reports them. There is no broker:
+tests script a stand-in for the client."""
 
 from __future__ import annotations
 
@@ -10,7 +11,11 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as vendor
 from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
-from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
+from kafka.producer.transaction_manager import (
+    ProducerIdAndEpoch,
+    TransactionManager,
+    TransactionState,
+)
 from kafka.structs import ConsumerGroupMetadata
 
 from eddycast.service.broker.kafka import producer as kafka_producer
@@ -27,12 +32,18 @@ from eddycast.service.errors import (
     TransactionFailed,
 )
 
-CONFIG = {"transactional_id": "id", "max_request_size": 1 << 20, "batch_size": 1 << 19, "bootstrap_servers": ["h:1"]}
+CONFIG = {
+    "transactional_id": "id",
+    "max_request_size": 1 << 20,
+    "batch_size": 1 << 19,
+    "bootstrap_servers": ["h:1"],
+}
 
 
 class StandIn:
-    """A client on a real transaction manager. `outcome` is the result of records: an error, None (acknowledged), or
-    Ellipsis (never known); `replies` are the results of transactional requests, likewise."""
+    """A client on a real transaction manager. `outcome` is the result of records: an error, None
+    (acknowledged), or Ellipsis (never known); `replies` are the results of transactional requests,
+    likewise."""
 
     made: list[StandIn]
     cut_off: bool
@@ -53,7 +64,9 @@ class StandIn:
         self.asked: list[str] = []
         self.cut_off = self._closed = False
 
-    def send(self, topic: str, value: Any, key: Any, headers: Any, partition: int) -> FutureRecordMetadata:
+    def send(
+        self, topic: str, value: Any, key: Any, headers: Any, partition: int
+    ) -> FutureRecordMetadata:
         whole = FutureProduceResult(TopicPartition(topic, partition))
         future = FutureRecordMetadata(whole, 0, 0, None, 1, 1, -1)
         outcome = self.outcome
@@ -74,9 +87,11 @@ class StandIn:
         """Answer the request that was just made."""
         manager = self._transaction_manager
         handler = manager._pending_requests.pop()[2]
-        name = {"EndTxnRequest": "end", "AddOffsetsToTxnRequest": "offsets", "InitProducerIdRequest": "start"}[
-            handler.request.name
-        ]
+        name = {
+            "EndTxnRequest": "end",
+            "AddOffsetsToTxnRequest": "offsets",
+            "InitProducerIdRequest": "start",
+        }[handler.request.name]
         self.asked.append(name)
         error = self.replies.get(name)
         if error is ...:
@@ -84,7 +99,9 @@ class StandIn:
         if error is not None:
             handler.fatal_error(error)
             return
-        manager._current_state = TransactionState.IN_TRANSACTION if name == "offsets" else TransactionState.READY
+        manager._current_state = (
+            TransactionState.IN_TRANSACTION if name == "offsets" else TransactionState.READY
+        )
         handler.result.done()
 
 
@@ -138,7 +155,9 @@ def test_no_commit_is_asked_for_while_a_record_is_missing(
     assert "end" not in clients[0].asked
 
 
-@pytest.mark.parametrize("reply", [..., vendor.ProducerFencedError(), vendor.InvalidTxnStateError()], ids=str)
+@pytest.mark.parametrize(
+    "reply", [..., vendor.ProducerFencedError(), vendor.InvalidTxnStateError()], ids=str
+)
 def test_a_commit_that_was_asked_for_and_not_confirmed_is_of_unknown_outcome(
     clients: list[StandIn], reply: Any
 ) -> None:
@@ -200,7 +219,9 @@ def test_a_producer_that_saw_an_error_in_a_transaction_is_of_no_further_use(
     assert clients[0].asked == asked and len(clients) == 1
 
 
-def test_an_abort_after_a_record_was_refused_unseen_ends_the_producer_too(clients: list[StandIn]) -> None:
+def test_an_abort_after_a_record_was_refused_unseen_ends_the_producer_too(
+    clients: list[StandIn],
+) -> None:
     producer = opened()
     clients[0].outcome = vendor.MessageSizeTooLargeError()
     producer.produce("out", 0, [b"k"], [b"v"])
@@ -212,7 +233,8 @@ def test_an_abort_after_a_record_was_refused_unseen_ends_the_producer_too(client
 
 def test_an_abort_of_our_own_keeps_the_producer(clients: list[StandIn]) -> None:
     producer = opened()
-    clients[0].outcome = vendor.TransactionAbortedError()  # the client's error for records that it had not sent
+    # the client's error for records that it had not sent
+    clients[0].outcome = vendor.TransactionAbortedError()
     producer.produce("out", 0, [b"k"], [b"v"])
     producer.abort(0.05)
     producer.begin()
@@ -248,7 +270,9 @@ def test_no_answer_at_the_start_is_a_broker_that_is_away(
     assert clients[0].cut_off
 
 
-def test_without_transactions_a_failure_costs_the_client_and_not_the_producer(clients: list[StandIn]) -> None:
+def test_without_transactions_a_failure_costs_the_client_and_not_the_producer(
+    clients: list[StandIn],
+) -> None:
     producer = a_producer(transactional_id=None)
     clients[0].outcome = vendor.NotEnoughReplicasError()
     producer.produce("out", 0, [b"k"], [b"v"])

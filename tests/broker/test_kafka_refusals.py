@@ -1,4 +1,5 @@
-"""Why a broker cannot be used is said in one line, and whether waiting cures it: on a real broker, each way in."""
+"""Why a broker cannot be used is said in one line, and whether waiting cures it:
+on a real broker, each way in."""
 
 from __future__ import annotations
 
@@ -29,8 +30,20 @@ PASSWORD = {"sasl_username": "service", "sasl_password": USERS["service"]}
 REFUSED: dict[str, tuple[str, str, dict[str, Any], type[BrokerError], str]] = {
     "expired": ("EXPIRED", "SSL", {}, TlsFailed, "certificate has expired"),
     "another host": ("WRONG_HOST", "SSL", {}, TlsFailed, "not valid for '127.0.0.1'"),
-    "another authority": ("TLS", "SSL", {"ssl_cafile": "other_ca"}, TlsFailed, "self-signed certificate"),
-    "the system's authorities": ("TLS", "SSL", {"ssl_cafile": None}, TlsFailed, "self-signed certificate"),
+    "another authority": (
+        "TLS",
+        "SSL",
+        {"ssl_cafile": "other_ca"},
+        TlsFailed,
+        "self-signed certificate",
+    ),
+    "the system's authorities": (
+        "TLS",
+        "SSL",
+        {"ssl_cafile": None},
+        TlsFailed,
+        "self-signed certificate",
+    ),
     "no client certificate": ("MTLS", "SSL", {}, TlsFailed, "client's certificate"),
     "a stranger's certificate": (
         "MTLS",
@@ -41,11 +54,29 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], type[BrokerError], str]] = {
     ),
     "TLS to a plaintext port": ("PLAINTEXT", "SSL", {}, TlsFailed, "does not speak TLS"),
     "plaintext to a TLS port": ("TLS", "PLAINTEXT", {}, TlsFailed, "speaks TLS only"),
-    "TLS and a login to a port without TLS": ("CLEAR", "SASL_SSL", PASSWORD, TlsFailed, "does not speak TLS"),
-    "a login in the clear to a TLS port": ("SASL", "SASL_PLAINTEXT", PASSWORD, TlsFailed, "speaks TLS only"),
+    "TLS and a login to a port without TLS": (
+        "CLEAR",
+        "SASL_SSL",
+        PASSWORD,
+        TlsFailed,
+        "does not speak TLS",
+    ),
+    "a login in the clear to a TLS port": (
+        "SASL",
+        "SASL_PLAINTEXT",
+        PASSWORD,
+        TlsFailed,
+        "speaks TLS only",
+    ),
     "no login": ("SASL", "SSL", {}, AuthenticationFailed, "requires a login"),
     "no login in the clear": ("CLEAR", "PLAINTEXT", {}, AuthenticationFailed, "requires a login"),
-    "a login where there is none": ("TLS", "SASL_SSL", PASSWORD, AuthenticationFailed, "does not support a login"),
+    "a login where there is none": (
+        "TLS",
+        "SASL_SSL",
+        PASSWORD,
+        AuthenticationFailed,
+        "does not support a login",
+    ),
     "a login where there is none, in the clear": (
         "PLAINTEXT",
         "SASL_PLAINTEXT",
@@ -59,15 +90,21 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], type[BrokerError], str]] = {
 def options(kafka: SecureKafka, protocol: str, changes: dict[str, Any]) -> dict[str, Any]:
     """Settings as kafka-python's client takes them; names of the certificates become files."""
     words = {"ssl_cafile": "ca"} if protocol.endswith("SSL") else {}
-    files = {name: getattr(kafka.pki, str(value), value) for name, value in (words | changes).items()}
-    return {"security_protocol": protocol} | {name: value for name, value in files.items() if value is not None}
+    files = {
+        name: getattr(kafka.pki, str(value), value) for name, value in (words | changes).items()
+    }
+    return {"security_protocol": protocol} | {
+        name: value for name, value in files.items() if value is not None
+    }
 
 
 def broker(kafka: SecureKafka, listener: str, protocol: str, **changes: Any) -> Any:
     flags = [f"--kafka.{name}={value}" for name, value in options(kafka, protocol, changes).items()]
     times = ["--kafka.request_timeout_ms=2000", "--kafka.delivery_timeout_ms=3000"]
     return kafka_broker(
-        load_settings([*flags, *times, f"--kafka.bootstrap_servers={kafka.address(listener)}"], {}).kafka
+        load_settings(
+            [*flags, *times, f"--kafka.bootstrap_servers={kafka.address(listener)}"], {}
+        ).kafka
     )
 
 
@@ -76,7 +113,11 @@ def no_thread_stays() -> Iterator[None]:
     """A client that could not be made is closed."""
     before = set(threading.enumerate())
     yield
-    left = [thread for thread in threading.enumerate() if thread not in before and thread.name.startswith("kafka")]
+    left = [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and thread.name.startswith("kafka")
+    ]
     assert not left
 
 
@@ -120,15 +161,22 @@ def test_every_client_says_the_same(secure_kafka: SecureKafka, what: str) -> Non
 def test_a_mechanism_that_is_not_offered_names_those_that_are(
     secure_kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eddycast.service.broker.kafka.credentials.find_spec", lambda _name: object())
+    monkeypatch.setattr(
+        "eddycast.service.broker.kafka.credentials.find_spec", lambda _name: object()
+    )
     security = options(secure_kafka, "SASL_SSL", {}) | {"sasl_mechanism": "GSSAPI"}
     with pytest.raises(AuthenticationFailed, match="does not offer the mechanism") as caught:
-        KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.address("SASL"), **security)).admin()
+        KafkaBroker(
+            KafkaSettings(bootstrap_servers=secure_kafka.address("SASL"), **security)
+        ).admin()
     assert all(mechanism in caught.value.action for mechanism in MECHANISMS)
 
 
 def test_a_name_and_a_broker_that_are_not_there_yet_are_waited_for() -> None:
-    for address, said in (("127.0.0.1:1", "connection refused"), ("broker.invalid:9092", "not known to DNS")):
+    for address, said in (
+        ("127.0.0.1:1", "connection refused"),
+        ("broker.invalid:9092", "not known to DNS"),
+    ):
         with pytest.raises(BrokerUnavailable, match=said) as caught:
             KafkaBroker(KafkaSettings(bootstrap_servers=address, request_timeout_ms=1000)).admin()
         assert caught.value.retriable and address in caught.value.what
@@ -137,7 +185,10 @@ def test_a_name_and_a_broker_that_are_not_there_yet_are_waited_for() -> None:
 def test_a_controller_is_no_broker(secure_kafka: SecureKafka) -> None:
     with pytest.raises(BrokerError, match="cannot reach Kafka") as caught:
         KafkaBroker(
-            KafkaSettings(bootstrap_servers=f"127.0.0.1:{secure_kafka.controller_port}", request_timeout_ms=1500)
+            KafkaSettings(
+                bootstrap_servers=f"127.0.0.1:{secure_kafka.controller_port}",
+                request_timeout_ms=1500,
+            )
         ).admin()
     assert "not a controller" in caught.value.action and not caught.value.retriable
 
@@ -150,14 +201,20 @@ def test_a_port_that_hangs_up_is_waited_for() -> None:
         for protocol in ("PLAINTEXT", "SSL"):
             with pytest.raises(BrokerUnavailable):
                 KafkaBroker(
-                    KafkaSettings(bootstrap_servers=address, request_timeout_ms=1000, security_protocol=protocol)
+                    KafkaSettings(
+                        bootstrap_servers=address,
+                        request_timeout_ms=1000,
+                        security_protocol=protocol,
+                    )
                 ).admin()
 
 
 def test_one_address_of_several_that_lets_us_in_is_enough(secure_kafka: SecureKafka) -> None:
     servers = f"{secure_kafka.address('EXPIRED')},127.0.0.1:1,{secure_kafka.address('TLS')}"
     for _ in range(3):
-        own = KafkaBroker(KafkaSettings(bootstrap_servers=servers, **options(secure_kafka, "SSL", {})))
+        own = KafkaBroker(
+            KafkaSettings(bootstrap_servers=servers, **options(secure_kafka, "SSL", {}))
+        )
         own.admin().close()
         consumer = own.consumer("nothing", "nobody", Listener())
         for _ in range(3):
@@ -166,7 +223,9 @@ def test_one_address_of_several_that_lets_us_in_is_enough(secure_kafka: SecureKa
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_a_service_s_settings_let_it_in(secure_kafka: SecureKafka, mechanism: str, tmp_path: Any) -> None:
+def test_a_service_s_settings_let_it_in(
+    secure_kafka: SecureKafka, mechanism: str, tmp_path: Any
+) -> None:
     token = tmp_path / "token"
     token.write_text(unsigned_token("service"))
     own = {"sasl_oauth_token_file": token} if mechanism == "OAUTHBEARER" else PASSWORD
@@ -174,7 +233,9 @@ def test_a_service_s_settings_let_it_in(secure_kafka: SecureKafka, mechanism: st
 
 
 def test_a_token_of_an_endpoint_lets_it_in(secure_kafka: SecureKafka, endpoint: Endpoint) -> None:
-    endpoint.content = json.dumps({"access_token": unsigned_token("service"), "expires_in": 60}).encode()
+    endpoint.content = json.dumps(
+        {"access_token": unsigned_token("service"), "expires_in": 60}
+    ).encode()
     own = {
         "sasl_mechanism": "OAUTHBEARER",
         "sasl_oauth_endpoint": endpoint.url,
@@ -198,12 +259,18 @@ def test_a_client_certificate_lets_it_in(secure_kafka: SecureKafka) -> None:
     broker(secure_kafka, "WRONG_HOST", "SSL", ssl_check_hostname="false").admin().close()
 
 
-def test_a_token_that_the_broker_does_not_believe_is_refused(secure_kafka: SecureKafka, tmp_path: Any) -> None:
+def test_a_token_that_the_broker_does_not_believe_is_refused(
+    secure_kafka: SecureKafka, tmp_path: Any
+) -> None:
     token = tmp_path / "token"
     own = {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_file": token}
     for text, kind, said in (
         ("garbage", AuthenticationFailed, "refuses the login"),
-        (unsigned_token("service", seconds=-100), BrokerUnavailable, "has expired: waiting for a new one"),
+        (
+            unsigned_token("service", seconds=-100),
+            BrokerUnavailable,
+            "has expired: waiting for a new one",
+        ),
     ):
         token.write_text(text)
         with pytest.raises(BrokerError, match=said) as caught:
@@ -212,12 +279,20 @@ def test_a_token_that_the_broker_does_not_believe_is_refused(secure_kafka: Secur
 
 
 def test_a_login_that_is_taken_away_ends_what_runs(secure_kafka: SecureKafka, user: User) -> None:
-    with closing(KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.bootstrap_servers)).admin()) as admin:
+    with closing(
+        KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.bootstrap_servers)).admin()
+    ) as admin:
         admin.create_topic(user.name, 1)
     user.grant("topic", user.name, "read")
     user.grant("group", user.name, "read")
-    login = {"sasl_mechanism": "SCRAM-SHA-256", "sasl_username": user.name, "sasl_password": user.password}
-    consumer = broker(secure_kafka, "SASL", "SASL_SSL", **login).consumer(user.name, user.name, Listener())
+    login = {
+        "sasl_mechanism": "SCRAM-SHA-256",
+        "sasl_username": user.name,
+        "sasl_password": user.password,
+    }
+    consumer = broker(secure_kafka, "SASL", "SASL_SSL", **login).consumer(
+        user.name, user.name, Listener()
+    )
     try:
         poll_until([consumer], consumer.is_member)
         user.forget()

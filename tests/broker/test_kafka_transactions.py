@@ -1,6 +1,8 @@
-"""Known defects of kafka-python's transactions, shown on its own state machine, and their workarounds.
+"""Known defects of kafka-python's transactions, shown on its own state machine,
+and their workarounds.
 
-There is no broker: the client consists of its transaction manager alone, and responses are made by hand.
+There is no broker: the client consists of its transaction manager alone,
+and responses are made by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ import pytest
 from kafka import TopicPartition
 from kafka import errors as vendor
 from kafka.producer import sender as client
-from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
+from kafka.producer.transaction_manager import (
+    ProducerIdAndEpoch,
+    TransactionManager,
+    TransactionState,
+)
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from eddycast.service.broker.kafka.transactions import Transactions, discard
@@ -38,7 +44,9 @@ def open_transaction(manager: TransactionManager) -> None:
 
 def a_client(manager: TransactionManager) -> Any:
     network = SimpleNamespace(await_ready=refuse)
-    return SimpleNamespace(_transaction_manager=manager, _sender=SimpleNamespace(wakeup=lambda: None, _client=network))
+    return SimpleNamespace(
+        _transaction_manager=manager, _sender=SimpleNamespace(wakeup=lambda: None, _client=network)
+    )
 
 
 def refuse(node: object, timeout_ms: float) -> bool:
@@ -76,11 +84,17 @@ def answer(manager: TransactionManager, **fields: Any) -> None:
         request.handle_response(SimpleNamespace(error_code=0, **fields))
 
 
-STALE = [vendor.InvalidProducerEpochError(), vendor.OutOfOrderSequenceNumberError(), vendor.UnknownProducerIdError()]
+STALE = [
+    vendor.InvalidProducerEpochError(),
+    vendor.OutOfOrderSequenceNumberError(),
+    vendor.UnknownProducerIdError(),
+]
 
 
 @pytest.mark.parametrize("error", STALE, ids=lambda error: type(error).__name__)
-def test_defect_a_commit_succeeds_although_its_transaction_was_thrown_away(error: Exception) -> None:
+def test_defect_a_commit_succeeds_although_its_transaction_was_thrown_away(
+    error: Exception,
+) -> None:
     manager = a_manager()
     open_transaction(manager)
     asked = manager.begin_commit()
@@ -126,10 +140,18 @@ def test_guard_a_fenced_producer_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [vendor.KafkaTimeoutError("expired"), vendor.NotEnoughReplicasError(), vendor.KafkaConnectionError("gone")]
+    "error",
+    [
+        vendor.KafkaTimeoutError("expired"),
+        vendor.NotEnoughReplicasError(),
+        vendor.KafkaConnectionError("gone"),
+    ],
 )
-def test_defect_a_batch_that_ran_out_of_time_does_not_fail_its_transaction(error: Exception) -> None:
-    """The guard is `KafkaProducer.commit`, which looks at every result first: tests/broker/test_kafka_producer.py."""
+def test_defect_a_batch_that_ran_out_of_time_does_not_fail_its_transaction(
+    error: Exception,
+) -> None:
+    """The guard is `KafkaProducer.commit`, which looks at every result first:
+    tests/broker/test_kafka_producer.py."""
     manager = a_manager()
     open_transaction(manager)
     fail_as_the_sender_does(manager, error)
@@ -158,7 +180,9 @@ def test_defect_the_offsets_of_a_refused_request_go_out_with_the_next_transactio
 @pytest.mark.parametrize(
     "call",
     [
-        lambda transactions: transactions.send_offsets({OUT: OffsetAndMetadata(1, "", -1)}, MEMBER, 0.05),
+        lambda transactions: transactions.send_offsets(
+            {OUT: OffsetAndMetadata(1, "", -1)}, MEMBER, 0.05
+        ),
         lambda transactions: transactions.await_commit(transactions.ask_for_commit(), 0.05),
         lambda transactions: transactions.abort(0.05),
     ],
@@ -173,7 +197,8 @@ def test_guard_every_wait_ends(call: Callable[[Transactions], None]) -> None:
 
 
 class Sender(client.Sender):  # type: ignore[misc]
-    """The client's own, as far as it sends transactional requests, with a coordinator that refuses connections."""
+    """The client's own, as far as it sends transactional requests,
+    with a coordinator that refuses connections."""
 
     def __init__(self, manager: TransactionManager, network: Any) -> None:
         self._running, self._force_close = True, False

@@ -1,4 +1,5 @@
-"""SASL/GSSAPI against a real KDC and a real broker, where MIT Kerberos and python-gssapi are installed."""
+"""SASL/GSSAPI against a real KDC and a real broker,
+where MIT Kerberos and python-gssapi are installed."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ MISSING = [tool for tool in TOOLS if shutil.which(tool, path=SBIN) is None]
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING) or find_spec("gssapi") is None, reason="needs krb5-kdc and python-gssapi"),
+    pytest.mark.skipif(
+        bool(MISSING) or find_spec("gssapi") is None, reason="needs krb5-kdc and python-gssapi"
+    ),
 ]
 
 CONFIG = """
@@ -81,7 +84,9 @@ def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     for principal, keytab in (("kafka/broker.test", "broker"), ("eddycast", "client")):
         run(environment, "kadmin.local", "-q", f"addprinc -randkey {principal}")
         run(environment, "kadmin.local", "-q", f"ktadd -k {folder}/{keytab}.keytab {principal}")
-    kdc = subprocess.Popen(["krb5kdc", "-n"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kdc = subprocess.Popen(
+        ["krb5kdc", "-n"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         with KafkaServer(config=broker_config(folder, broker_port), jvm=[*HURRIED, krb5(folder)]):
             yield Realm(variables, f"127.0.0.1:{broker_port}")
@@ -91,7 +96,10 @@ def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
 
 
 def broker_config(folder: Path, port: int) -> dict[str, str]:
-    login = f'useKeyTab=true storeKey=true keyTab="{folder}/broker.keytab" principal="kafka/broker.test@TEST"'
+    login = (
+        f'useKeyTab=true storeKey=true keyTab="{folder}/broker.keytab" '
+        'principal="kafka/broker.test@TEST"'
+    )
     return {
         "listeners": f"PLAINTEXT://127.0.0.1:{{port}},CONTROLLER://127.0.0.1:{{controller_port}},KRB://127.0.0.1:{port}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{{port}},KRB://127.0.0.1:{port}",
@@ -100,7 +108,9 @@ def broker_config(folder: Path, port: int) -> dict[str, str]:
         ),
         "sasl.enabled.mechanisms": "GSSAPI",
         "sasl.kerberos.service.name": "kafka",
-        "listener.name.krb.gssapi.sasl.jaas.config": f"com.sun.security.auth.module.Krb5LoginModule required {login};",
+        "listener.name.krb.gssapi.sasl.jaas.config": (
+            f"com.sun.security.auth.module.Krb5LoginModule required {login};"
+        ),
     }
 
 
@@ -126,11 +136,18 @@ admin.close()
 
 def ask(realm: Realm, *flags: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: the library reads its environment once."""
-    given = [f"--kafka.bootstrap_servers={realm.broker}", "--kafka.security_protocol=SASL_PLAINTEXT"]
+    given = [
+        f"--kafka.bootstrap_servers={realm.broker}",
+        "--kafka.security_protocol=SASL_PLAINTEXT",
+    ]
     given += ["--kafka.sasl_mechanism=GSSAPI", "--kafka.request_timeout_ms=3000", *flags]
-    environment = os.environ | realm.variables | {"PYTHONPATH": str(ROOT / "deploy/package")} | changes
+    environment = (
+        os.environ | realm.variables | {"PYTHONPATH": str(ROOT / "deploy/package")} | changes
+    )
     command = [sys.executable, "-c", SCRIPT, *given]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT
+    )
 
 
 def test_a_ticket_opens_the_broker(realm: Realm) -> None:
@@ -142,12 +159,21 @@ def test_a_ticket_opens_the_broker(realm: Realm) -> None:
     ("domain", "changes", "words"),
     [
         ("other.test", {}, "not found in Kerberos database"),
-        ("broker.test", {"KRB5_CLIENT_KTNAME": "/no", "KRB5CCNAME": "/no"}, "No Kerberos credentials"),
+        (
+            "broker.test",
+            {"KRB5_CLIENT_KTNAME": "/no", "KRB5CCNAME": "/no"},
+            "No Kerberos credentials",
+        ),
     ],
 )
 def test_a_ticket_that_is_not_there_is_waited_for_with_the_reason(
     realm: Realm, domain: str, changes: dict[str, str], words: str
 ) -> None:
     """Whoever renews tickets may be late."""
-    last = ask(realm, f"--kafka.sasl_kerberos_domain_name={domain}", **changes).stderr.splitlines()[-1]
-    assert last.startswith("eddycast.service.errors.BrokerUnavailable: cannot reach Kafka") and words in last
+    last = ask(realm, f"--kafka.sasl_kerberos_domain_name={domain}", **changes).stderr.splitlines()[
+        -1
+    ]
+    assert (
+        last.startswith("eddycast.service.errors.BrokerUnavailable: cannot reach Kafka")
+        and words in last
+    )

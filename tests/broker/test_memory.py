@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from eddycast.service.broker.memory.consumer import MemoryConsumer
 from eddycast.service.broker.memory.group import MemoryGroup
 from eddycast.service.broker.port import Consumer
-from eddycast.service.errors import BrokerUnavailable, MembershipLost, ProduceFailed, TransactionFailed
+from eddycast.service.errors import (
+    BrokerUnavailable,
+    MembershipLost,
+    ProduceFailed,
+    TransactionFailed,
+)
 from tests.broker.battery import RecordBattery
 from tests.broker.battery_groups import GroupBattery
 from tests.broker.battery_readers import ReaderBattery
@@ -59,7 +64,10 @@ class TestRecords(RecordBattery):
 
 
 class TestGroups(GroupBattery):
-    @pytest.mark.xfail(strict=True, reason="no timers in the in-process broker: a silent member keeps its partitions")
+    @pytest.mark.xfail(
+        strict=True,
+        reason="no timers in the in-process broker: a silent member keeps its partitions",
+    )
     def test_a_silent_member_is_expelled_by_itself(self, bench: Bench) -> None:
         super().test_a_silent_member_is_expelled_by_itself(bench)
 
@@ -69,7 +77,9 @@ class TestReaders(ReaderBattery):
 
 
 class TestTransactions(TransactionBattery):
-    @pytest.mark.xfail(strict=True, reason="no timers in the in-process broker: a transaction stays open")
+    @pytest.mark.xfail(
+        strict=True, reason="no timers in the in-process broker: a transaction stays open"
+    )
     def test_an_abandoned_transaction_ends_by_its_timeout(self, bench: Bench) -> None:
         super().test_an_abandoned_transaction_ends_by_its_timeout(bench)
 
@@ -80,7 +90,9 @@ def test_the_clock_stamps_the_records(broker: FaultyBroker) -> None:
 
 
 @pytest.mark.parametrize(("what", "stored"), [("produce", 0), ("flush", 1)])
-def test_a_failed_produce_or_flush_is_reported_once(broker: FaultyBroker, what: str, stored: int) -> None:
+def test_a_failed_produce_or_flush_is_reported_once(
+    broker: FaultyBroker, what: str, stored: int
+) -> None:
     producer = broker.producer()
     broker.fail_next(what)
     producer.produce("t", 0, [b"k"], [b"v"])
@@ -167,7 +179,9 @@ def test_a_producer_and_two_consumers_on_threads_of_their_own(broker: FaultyBrok
     partitions=st.integers(1, 12),
     changes=st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=12),
 )
-def test_shares_are_even_and_move_no_more_than_needed(partitions: int, changes: list[tuple[bool, int]]) -> None:
+def test_shares_are_even_and_move_no_more_than_needed(
+    partitions: int, changes: list[tuple[bool, int]]
+) -> None:
     broker = FaultyBroker()
     group, pool = MemoryGroup(), [broker.consumer("t", "g", Listener()) for _ in range(6)]
     for joins, index in changes:
@@ -186,6 +200,8 @@ def test_shares_are_even_and_move_no_more_than_needed(partitions: int, changes: 
         assert max(sizes) - min(sizes) <= 1
         kept = sum(before.get(p) is member for member, share in shares.items() for p in share)
         quota = sorted(sizes, reverse=True)
-        had = sorted((sum(owner is m for owner in before.values()) for m in group.members), reverse=True)
+        had = sorted(
+            (sum(owner is m for owner in before.values()) for m in group.members), reverse=True
+        )
         assert kept == sum(map(min, had, quota))
         group.owners = {p: member for member, share in shares.items() for p in share}

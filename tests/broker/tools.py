@@ -1,4 +1,5 @@
-"""Tools of the batteries: a listener that records its calls, and polling until a condition holds."""
+"""Tools of the batteries: a listener that records its calls,
+and polling until a condition holds."""
 
 from __future__ import annotations
 
@@ -42,7 +43,12 @@ class Listener:
 
     def saw(self, what: str) -> list[int]:
         """Every partition of every event of this kind."""
-        return [p for name, kind, partitions in self.events if (name, kind) == (self.name, what) for p in partitions]
+        return [
+            p
+            for name, kind, partitions in self.events
+            if (name, kind) == (self.name, what)
+            for p in partitions
+        ]
 
 
 @dataclass(frozen=True)
@@ -95,15 +101,21 @@ class Bench:
         **options: Any,
     ) -> Consumer:
         chosen = broker or self.broker
-        return self._keep(chosen.consumer(topic, f"{topic}-{group}", listener or Listener(), **options))
+        return self._keep(
+            chosen.consumer(topic, f"{topic}-{group}", listener or Listener(), **options)
+        )
 
-    def producer(self, transactional_id: str | None = None, broker: Broker | None = None) -> Producer:
+    def producer(
+        self, transactional_id: str | None = None, broker: Broker | None = None
+    ) -> Producer:
         return self._keep((broker or self.broker).producer(transactional_id))
 
     def reader(self, topic: str) -> Reader:
         return self._keep(self.broker.reader(topic))
 
-    def fill(self, topic: str, partition: int, values: Sequence[bytes | None], **columns: Any) -> None:
+    def fill(
+        self, topic: str, partition: int, values: Sequence[bytes | None], **columns: Any
+    ) -> None:
         """Produce one column, acknowledged."""
         producer = self.producer()
         keys = columns.pop("keys", [b"k"] * len(values))
@@ -119,13 +131,17 @@ class Bench:
         return kept
 
 
-def collect(consumers: Consumer | Sequence[Consumer], enough: int, max_records: int = 1000) -> list[PartitionBatch]:
+def collect(
+    consumers: Consumer | Sequence[Consumer], enough: int, max_records: int = 1000
+) -> list[PartitionBatch]:
     """Poll in turn until `enough` records have come."""
     members = consumers if isinstance(consumers, Sequence) else [consumers]
     batches: list[PartitionBatch] = []
     deadline = time.monotonic() + PATIENCE_S
     while sum(map(len, batches)) < enough:
-        assert time.monotonic() < deadline, f"only {sum(map(len, batches))} of {enough} records came"
+        assert time.monotonic() < deadline, (
+            f"only {sum(map(len, batches))} of {enough} records came"
+        )
         for member in members:
             batches += member.poll(0.1, max_records)
     return batches
@@ -181,7 +197,9 @@ def poll_for(consumers: Sequence[Consumer], seconds: float) -> list[PartitionBat
 
 def values(batches: Sequence[PartitionBatch], partition: int | None = None) -> list[bytes | None]:
     """Every value, in the order of arrival."""
-    return [value for batch in batches if partition in (None, batch.partition) for value in batch.values]
+    return [
+        value for batch in batches if partition in (None, batch.partition) for value in batch.values
+    ]
 
 
 def numbers(count: int, start: int = 0) -> list[bytes | None]:

@@ -1,7 +1,7 @@
 """The proof of exactly once: python -m tests.chaos --faults 100 --nodes 1,3 --seed 1.
 
-As many faults on each cluster, and a table for each. Exits with 0 only if on none of them a record was lost, doubled,
-altered or out of order, and no row of state differs.
+As many faults on each cluster, and a table for each. Exits with 0 only if on none of them a record
+was lost, doubled, altered or out of order, and no row of state differs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from tests.chaos.schedule import draw_faults, kinds_for
 from tests.chaos.table import is_clean, table
 from tests.chaos.weakened import GUARDS, without
 
-#: Faults in one run at most; each run has topics and workers of its own, and every second one has many partitions.
+#: Faults in one run at most; each run has topics and workers of its own,
+#: and every second one has many partitions.
 _IN_A_RUN = 25
 _PARTITIONS = (4, 32)
 
@@ -31,19 +32,31 @@ def main() -> int:
     results = []
     for nodes in asked.nodes:
         results.append(_disturbed(nodes, asked, build))
-        _say(f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}\n{table(results[-1])}")
+        _say(
+            f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}\n{table(results[-1])}"
+        )
     return 0 if all(map(is_clean, results)) else 1
 
 
 def _asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--faults", type=int, default=100, help="on each cluster")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--nodes", type=_counts, default=[1], help="of each cluster, comma between: 1,3")
-    parser.add_argument("--partitions", type=int, help="of the input; none = 4, and 32 in every second run")
+    parser.add_argument(
+        "--nodes", type=_counts, default=[1], help="of each cluster, comma between: 1,3"
+    )
+    parser.add_argument(
+        "--partitions", type=int, help="of the input; none = 4, and 32 in every second run"
+    )
     parser.add_argument("--kinds", help="comma between; none = all that the cluster allows")
-    parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
-    parser.add_argument("--without", choices=GUARDS, help="a guard of the service: the proof has to fail then")
+    parser.add_argument(
+        "--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once"
+    )
+    parser.add_argument(
+        "--without", choices=GUARDS, help="a guard of the service: the proof has to fail then"
+    )
     return parser.parse_args()
 
 
@@ -57,14 +70,19 @@ def _nodes(count: int) -> str:
 
 def _disturbed(nodes: int, asked: argparse.Namespace, build: Build) -> list[Result]:
     """All faults on one cluster, in two runs at least."""
-    faults = draw_faults(asked.faults, asked.seed, asked.kinds.split(",") if asked.kinds else kinds_for(nodes))
+    faults = draw_faults(
+        asked.faults, asked.seed, asked.kinds.split(",") if asked.kinds else kinds_for(nodes)
+    )
     in_a_run = min(_IN_A_RUN, -(-asked.faults // 2))
     results: list[Result] = []
     with site(nodes) as place:
         while chunk := list(islice(faults, in_a_run)):
             partitions = asked.partitions or _PARTITIONS[len(results) % len(_PARTITIONS)]
             last = chunk[-1].number + 1
-            _say(f"{_nodes(nodes)}: faults {chunk[0].number + 1} to {last} of {asked.faults}, {partitions} partitions")
+            _say(
+                f"{_nodes(nodes)}: faults {chunk[0].number + 1} to "
+                f"{last} of {asked.faults}, {partitions} partitions"
+            )
             seed = asked.seed * 1000 + len(results)
             results.append(run(place, chunk, seed, partitions, min(3, nodes), build, _say))
             _explain(results[-1])

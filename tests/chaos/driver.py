@@ -1,4 +1,5 @@
-"""Runs: a schedule of faults over a fed group, the same input through one undisturbed worker, and what differs."""
+"""Runs: a schedule of faults over a fed group, the same input through one undisturbed worker,
+and what differs."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from tests.chaos.scene import Progress, Scene, Topics, patient
 from tests.chaos.schedule import Fault
 from tests.support.bundles import RECURRENT, write_bundle
 
-#: A difference belongs to the fault before it, and a record sent so shortly before a fault was on its way then, s.
+#: A difference belongs to the fault before it, and a record sent so shortly before a fault was on
+#: its way then, s.
 _ON_THE_WAY_S = 1.0
 _STAMP = re.compile(rb'"timestamp":(\d+)')
 
@@ -49,7 +51,8 @@ class Result:
     logs: Path
     outcomes: list[Outcome] = field(default_factory=list)
     records: int = 0
-    #: Differences from the reference run, each with the fault that it follows (None: before the first).
+    #: Differences from the reference run, each with the fault that it follows (None: before the
+    #: first).
     differences: list[tuple[Difference, Fault | None]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # workers that ended by themselves
     stuck: str | None = None  # what did not happen, and during which fault
@@ -65,10 +68,14 @@ def run(
     say: Callable[[str], None] = print,
     beside: Beside | None = None,
 ) -> Result:
-    """Disturb a group by `faults`, let it finish, and compare. `build` is what the disturbed workers run; `beside` adds
-    a member to the group that no fault is aimed at, by its settings and the folder for its log."""
+    """Disturb a group by `faults`, let it finish, and compare. `build` is what the disturbed
+    workers run; `beside` adds a member to the group that no fault is aimed at, by its settings and
+    the folder for its log."""
     servers, name = site.servers, uuid.uuid4().hex[:6]
-    disturbed, undisturbed = Topics(f"input-{name}", f"chaos-{name}"), Topics(f"input-{name}", f"calm-{name}")
+    disturbed, undisturbed = (
+        Topics(f"input-{name}", f"chaos-{name}"),
+        Topics(f"input-{name}", f"calm-{name}"),
+    )
     result = Result(partitions, Path(tempfile.mkdtemp(prefix="eddycast-chaos-")))
     write_bundle(result.logs / "bundle", RECURRENT)
     admin = patient(servers).admin()
@@ -91,18 +98,24 @@ def run(
     _follow(servers, undisturbed, result)
     result.records = feed.records
     found = _differences(servers, disturbed, undisturbed, build.may_repeat)
-    result.differences = [(difference, _blamed(difference, feed, result.outcomes)) for difference in found]
+    result.differences = [
+        (difference, _blamed(difference, feed, result.outcomes)) for difference in found
+    ]
     return result
 
 
-def _disturb(scene: Scene, feed: Feed, faults: Iterable[Fault], result: Result, say: Callable[[str], None]) -> None:
+def _disturb(
+    scene: Scene, feed: Feed, faults: Iterable[Fault], result: Result, say: Callable[[str], None]
+) -> None:
     """Every fault in turn, then peace until everything that was sent is committed. Raises Stuck."""
     fleet = scene.fleet
     feed.start()
     try:
         fleet.start()
         fleet.start()
-        await_true(lambda: len(fleet.serving()) == 2, 120.0, f"the workers do not serve, see {result.logs}")
+        await_true(
+            lambda: len(fleet.serving()) == 2, 120.0, f"the workers do not serve, see {result.logs}"
+        )
         for fault in faults:
             try:
                 began, recovered = inject(scene, fault)
@@ -131,19 +144,26 @@ def _follow(servers: str, topics: Topics, result: Result) -> None:
     progress.close()
 
 
-def _differences(servers: str, disturbed: Topics, undisturbed: Topics, may_repeat: bool) -> list[Difference]:
+def _differences(
+    servers: str, disturbed: Topics, undisturbed: Topics, may_repeat: bool
+) -> list[Difference]:
     """On both output topics, and in the rows."""
     found: list[Difference] = []
     for name in ("output", "dead_letters"):
         expected = read(servers, getattr(undisturbed, name))
         if not expected:
-            raise RuntimeError(f"the reference run wrote nothing to {name}: nothing would be compared")
+            raise RuntimeError(
+                f"the reference run wrote nothing to {name}: nothing would be compared"
+            )
         found += compare(expected, read(servers, getattr(disturbed, name)), may_repeat)
-    return found + compare_rows(read(servers, undisturbed.changelog), read(servers, disturbed.changelog))
+    return found + compare_rows(
+        read(servers, undisturbed.changelog), read(servers, disturbed.changelog)
+    )
 
 
 def _blamed(difference: Difference, feed: Feed, outcomes: Sequence[Outcome]) -> Fault | None:
-    """The last fault before the record was done; None for a row, which only a run as a whole has got wrong."""
+    """The last fault before the record was done;
+    None for a row, which only a run as a whole has got wrong."""
     stamp = _STAMP.search(difference.record.value or b"")
     if stamp is None or difference.kind == "row":
         return None

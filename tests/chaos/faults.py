@@ -1,24 +1,30 @@
 """The kinds of faults, and the wait until the service has recovered from one.
 
-The service has recovered once in every partition a record is committed that was written after the fault. The share of a
-frozen worker is taken over while it sleeps; that is its recovery, and after it woke the group must make progress once
-more.
+The service has recovered once in every partition a record is committed that was written after the
+fault. The share of a frozen worker is taken over while it sleeps; that is its recovery, and after
+it woke the group must make progress once more.
 
     kill         SIGKILL of a worker at a random moment; another is started at once
     commit.1-7   a worker joins and kills itself right after this step of the commit
-    assigned, restoring, reading    the same, when it is given partitions, before it restores their rows, and within
-    revoked      the same, when others join and partitions are to be handed over, before anything is committed
+    assigned, restoring, reading    the same, when it is given partitions,
+                                    before it restores their rows, and within
+    revoked      the same, when others join and partitions are to be handed over,
+                 before anything is committed
     lost         the same, when it wakes from a pause and is told that its partitions are another's
-    rolled_back  the same, when its transaction was fenced and it has taken back what it could not commit
-    pause        SIGSTOP for longer than its session, then SIGCONT: it wakes with work left and has to learn of its loss
-    freeze       a worker joins and stops itself while it reads rows back, until others have served its partitions
+    rolled_back  the same, when its transaction was fenced and it has taken back what it could not
+                 commit
+    pause        SIGSTOP for longer than its session, then SIGCONT:
+                 it wakes with work left and has to learn of its loss
+    freeze       a worker joins and stops itself while it reads rows back,
+                 until others have served its partitions
     add          a worker joins
     remove       SIGTERM of a worker
     broker       SIGKILL of the only broker, restarted after a moment; counted from when it is back
-    leader       SIGKILL of one node of a cluster; it comes back once the others have taken over what it led
+    leader       SIGKILL of one node of a cluster;
+                 it comes back once the others have taken over what it led
     fence        another producer takes a worker's transactional id in the middle of a transaction
-    stall        the network to a node, or to all, passes nothing, for a moment or for longer than a session; counted
-                 from when it does again
+    stall        the network to a node, or to all, passes nothing, for a moment or for longer than a
+                 session; counted from when it does again
     cut          every connection of the workers to a node, or to all, ends
     garbage, gaps, packed, year_9999    records that no sensor should send (`floods.py`)
 """
@@ -92,7 +98,8 @@ def _lost(scene: Scene, draw: random.Random) -> Times:
 
 
 def _rolled_back(scene: Scene, draw: random.Random) -> Times:
-    """A static member, because its transactional id is known. It takes that with its first transaction."""
+    """A static member, because its transactional id is known.
+    It takes that with its first transaction."""
     name = f"doomed-{draw.randrange(1 << 32)}"
     victim = _joined(scene, FAULTS__KILL_AT="rolled_back", KAFKA__INSTANCE_ID=name)
     time.sleep(draw.uniform(0.5, 1.0))
@@ -123,7 +130,11 @@ def _freeze(scene: Scene, draw: random.Random) -> Times:
     while len(scene.fleet.alive) >= _MOST:
         _end(scene, scene.fleet.choose(draw))
     victim = scene.fleet.start(FAULTS__KILL_AT="reading", FAULTS__FREEZE="true")
-    await_true(lambda: victim.is_frozen or victim.code is not None, _STARTS_S, f"{victim.name} restores nothing")
+    await_true(
+        lambda: victim.is_frozen or victim.code is not None,
+        _STARTS_S,
+        f"{victim.name} restores nothing",
+    )
     began = time.monotonic()
     try:
         recovered = _recovered(scene)
@@ -173,7 +184,9 @@ def _fence(scene: Scene, draw: random.Random) -> Times:
         if time.monotonic() > deadline:
             raise Stuck("no worker opens a transaction")
     began = time.monotonic()
-    KafkaBroker(KafkaSettings(bootstrap_servers=scene.site.servers)).producer(draw.choice(owners)).close(1.0)
+    KafkaBroker(KafkaSettings(bootstrap_servers=scene.site.servers)).producer(
+        draw.choice(owners)
+    ).close(1.0)
     return began, _recovered(scene)
 
 
@@ -238,7 +251,11 @@ def _joined(scene: Scene, **settings: str) -> Worker:
 
 def _dead(victim: Worker) -> float:
     """When it had killed itself."""
-    await_true(lambda: victim.code is not None, _STARTS_S, f"{victim.name} did not come to its place, see {victim.log}")
+    await_true(
+        lambda: victim.code is not None,
+        _STARTS_S,
+        f"{victim.name} did not come to its place, see {victim.log}",
+    )
     return time.monotonic()
 
 
@@ -264,4 +281,6 @@ def _end(scene: Scene, worker: Worker) -> None:
 
 def _ended(scene: Scene, worker: Worker) -> None:
     if worker.wait(20.0):
-        scene.fleet.failed.append(f"{worker.name} ended with {worker.code} after SIGTERM:\n{worker.tail()}")
+        scene.fleet.failed.append(
+            f"{worker.name} ended with {worker.code} after SIGTERM:\n{worker.tail()}"
+        )

@@ -1,7 +1,8 @@
-"""The input of a chaos run: sensors that never stop, drawn from a seed, with everything that real ones do.
+"""The input of a chaos run: sensors that never stop, drawn from a seed,
+with everything that real ones do.
 
-A minute of their time takes a tenth of a second, and is sent in parts, so that a fault rarely finds a worker with
-nothing to do. Each record holds its stamp, also one that cannot be read, so that what
+A minute of their time takes a tenth of a second, and is sent in parts, so that a fault rarely finds
+a worker with nothing to do. Each record holds its stamp, also one that cannot be read, so that what
 differs at the end can be traced to the moment at which it was sent.
 """
 
@@ -21,7 +22,8 @@ MINUTE_MS = 60_000
 TICK_S, PARTS = 0.02, 5
 #: Probabilities that a reading is missing, null, sent twice, stamped ten minutes ago, or cut off.
 GAP, NULL, TWICE, LATE, TORN = 0.04, 0.02, 0.02, 0.01, 0.01
-#: A stream falls silent with this chance a minute, for so many minutes: longer than `max_gap` and than a time to live.
+#: A stream falls silent with this chance a minute, for so many minutes:
+#: longer than `max_gap` and than a time to live.
 SILENCE, SILENT_MINUTES = 0.002, 40
 
 Reading = tuple[int, bytes, bytes]  # partition, key, value
@@ -40,13 +42,17 @@ def minutes(seed: int, partitions: int, streams: int) -> Iterator[list[Reading]]
             if draw.random() < SILENCE:
                 silent_until[stream] = minute + SILENT_MINUTES
             if minute >= silent_until[stream] and draw.random() >= GAP:
-                readings += _said(draw, stream, partitions, START_MS + minute * MINUTE_MS, levels[stream])
+                readings += _said(
+                    draw, stream, partitions, START_MS + minute * MINUTE_MS, levels[stream]
+                )
         draw.shuffle(readings)
         yield readings
         minute += 1
 
 
-def _said(draw: random.Random, stream: int, partitions: int, stamp: int, level: float) -> list[Reading]:
+def _said(
+    draw: random.Random, stream: int, partitions: int, stamp: int, level: float
+) -> list[Reading]:
     """The records of one stream in one minute."""
     chance = draw.random()
     text = "null" if chance < NULL else repr(level)
@@ -61,7 +67,8 @@ def _said(draw: random.Random, stream: int, partitions: int, stamp: int, level: 
 
 
 class Feed:
-    """Sends the minutes from its own thread. What a broker's failure loses or repeats, it does for every reader."""
+    """Sends the minutes from its own thread. What a broker's failure loses or repeats,
+    it does for every reader."""
 
     def __init__(self, servers: str, topic: str, seed: int, partitions: int, streams: int) -> None:
         self._producer = KafkaBroker(KafkaSettings(bootstrap_servers=servers)).producer()
@@ -107,7 +114,9 @@ class Feed:
         try:
             for partition in sorted({reading[0] for reading in readings}):
                 here = [reading for reading in readings if reading[0] == partition]
-                self._producer.produce(self._topic, partition, [r[1] for r in here], [r[2] for r in here])
+                self._producer.produce(
+                    self._topic, partition, [r[1] for r in here], [r[2] for r in here]
+                )
             self._producer.flush(10.0)
         except EddycastError:
             self._stop.wait(TICK_S)  # the broker is away: these are gone, or come late

@@ -1,4 +1,5 @@
-"""Workers as real processes, with the time-outs of a chaos run: killed, frozen, ended. None outlives the fleet."""
+"""Workers as real processes, with the time-outs of a chaos run: killed, frozen, ended.
+None outlives the fleet."""
 
 from __future__ import annotations
 
@@ -127,7 +128,11 @@ class Worker:
     def _events(self) -> Iterator[dict[str, Any]]:
         """The events in its log, from complete lines."""
         for line in self.log.read_text(errors="replace").splitlines():
-            if line.startswith("{") and line.endswith("}") and "event" in (said := json.loads(line)):
+            if (
+                line.startswith("{")
+                and line.endswith("}")
+                and "event" in (said := json.loads(line))
+            ):
                 yield said
 
     def tail(self, lines: int = 5) -> str:
@@ -139,7 +144,11 @@ class Fleet:
     """The workers of one group. A context manager: at its end all are killed."""
 
     def __init__(self, settings: Mapping[str, str], logs: Path, build: Build = WHOLE) -> None:
-        self._settings, self._logs, self._command = {**settings, **build.settings}, logs, build.command
+        self._settings, self._logs, self._command = (
+            {**settings, **build.settings},
+            logs,
+            build.command,
+        )
         self._started = 0
         self.alive: list[Worker] = []
         #: Workers that ended by themselves, with the last lines of their logs.
@@ -149,7 +158,10 @@ class Fleet:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for worker in self.alive:
             worker.signal(signal.SIGKILL)
@@ -190,11 +202,15 @@ class Fleet:
             worker.signal(signal.SIGTERM)
         for worker in list(self.alive):
             if worker.wait(within_s):
-                self.failed.append(f"{worker.name} ended with {worker.code} after SIGTERM:\n{worker.tail()}")
+                self.failed.append(
+                    f"{worker.name} ended with {worker.code} after SIGTERM:\n{worker.tail()}"
+                )
             self.alive.remove(worker)
 
 
-def await_true(holds: Callable[[], object], within_s: float, otherwise: str, every_s: float = 0.02) -> None:
+def await_true(
+    holds: Callable[[], object], within_s: float, otherwise: str, every_s: float = 0.02
+) -> None:
     """Returns when it holds. Raises Stuck."""
     deadline = time.monotonic() + within_s
     while not holds():

@@ -1,8 +1,9 @@
-"""Records that no sensor should send, in numbers that no service should mind. They stand in the input for the
-undisturbed run as well, so that what they lead to is compared like everything else.
+"""Records that no sensor should send, in numbers that no service should mind. They stand in the
+input for the undisturbed run as well, so that what they lead to is compared like everything else.
 
     garbage      two thousand records that cannot be read, in one partition
-    gaps         a stream with a gap before every reading: each asks for many calls of the graph with one row
+    gaps         a stream with a gap before every reading:
+                 each asks for many calls of the graph with one row
     packed       batches of every codec, and one that unpacks to more than a worker takes
     year_9999    readings stamped at the end of all years, without a time of the broker
 """
@@ -27,7 +28,14 @@ Flood = Callable[[str, str, int, random.Random], None]
 
 
 def _garbage(servers: str, topic: str, partition: int, draw: random.Random) -> None:
-    values = (b"", b"{", b'{"time":1,"val":2}', b"[1, 2]", draw.randbytes(200), b'{"timestamp":"soon","value":1}')
+    values = (
+        b"",
+        b"{",
+        b'{"time":1,"val":2}',
+        b"[1, 2]",
+        draw.randbytes(200),
+        b'{"timestamp":"soon","value":1}',
+    )
     with KafkaProducer(bootstrap_servers=servers, linger_ms=50) as producer:
         for i in range(_GARBAGE):
             producer.send(topic, draw.choice(values), b"garbage-%d" % (i % 50), partition=partition)
@@ -64,8 +72,15 @@ def _year_9999(servers: str, topic: str, partition: int, draw: random.Random) ->
     with KafkaProducer(bootstrap_servers=servers, enable_idempotence=False, acks=1) as producer:
         for i in range(3):
             value = b'{"timestamp":%d,"value":%d}' % (_END_OF_YEARS + i * _MINUTE_MS, i)
-            producer.send(topic, value, b"late-%d" % draw.randrange(100), partition=partition, timestamp_ms=-1)
+            producer.send(
+                topic, value, b"late-%d" % draw.randrange(100), partition=partition, timestamp_ms=-1
+            )
         producer.flush()
 
 
-FLOODS: dict[str, Flood] = {"garbage": _garbage, "gaps": _gaps, "packed": _packed, "year_9999": _year_9999}
+FLOODS: dict[str, Flood] = {
+    "garbage": _garbage,
+    "gaps": _gaps,
+    "packed": _packed,
+    "year_9999": _year_9999,
+}

@@ -1,6 +1,8 @@
-"""A bad network between workers and brokers: each node has a listener for them, behind a proxy that stalls and cuts.
+"""A bad network between workers and brokers: each node has a listener for them,
+behind a proxy that stalls and cuts.
 
-Each node advertises its proxy's address on that listener, so whoever comes through one stays behind them.
+Each node advertises its proxy's address on that listener,
+so whoever comes through one stays behind them.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ _HURRIED = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     "log.cleaner.backoff.ms": "1000",
 }
-#: Workers come in by a listener of their own, which is advertised at the address of the node's proxy. Fields in two
-#: pairs of braces are the server's to fill in.
+#: Workers come in by a listener of their own, which is advertised at the address of the node's
+#: proxy. Fields in two pairs of braces are the server's to fill in.
 _LISTENERS = {
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,STALLED:PLAINTEXT",
     "inter.broker.listener.name": "PLAINTEXT",
@@ -130,7 +132,8 @@ def site(nodes: int = 1) -> Iterator[Site]:
     proxies = [Proxy(shown, hidden) for shown, hidden in ways]
     config = _HURRIED | _LISTENERS | (_SAFE if nodes > 1 else {})
     each = [
-        {name: line.format(shown=shown, hidden=hidden) for name, line in _ADDRESSES.items()} for shown, hidden in ways
+        {name: line.format(shown=shown, hidden=hidden) for name, line in _ADDRESSES.items()}
+        for shown, hidden in ways
     ]
     with contextlib.ExitStack() as stack:
         kafka = stack.enter_context(KafkaServer(nodes, config=config, each=each, jvm=HURRIED))

@@ -16,7 +16,8 @@ from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Fleet, Stuck
 from tests.chaos.proxy import Site
 
-#: Of the changelog: it is compacted all the time, so that rows are restored from what compaction left.
+#: Of the changelog: it is compacted all the time,
+#: so that rows are restored from what compaction left.
 _COMPACTED = {
     "cleanup.policy": "compact",
     "segment.ms": "3000",
@@ -30,7 +31,8 @@ _HASTY = {"request_timeout_ms": 2_000, "reconnect_backoff_max_ms": 200}
 
 
 def patient(servers: str) -> KafkaBroker:
-    """For whoever prepares a run: a broker may need long for a topic on a machine that does much else."""
+    """For whoever prepares a run: a broker may need long for a topic on a machine that does much
+    else."""
     return KafkaBroker(
         KafkaSettings(
             bootstrap_servers=servers,
@@ -87,7 +89,8 @@ class Topics:
 
 
 class Progress:
-    """Progress of a group in its input, as the broker reports it; waits while the broker is away."""
+    """Progress of a group in its input, as the broker reports it;
+    waits while the broker is away."""
 
     def __init__(self, servers: str, topics: Topics, partitions: int) -> None:
         self._servers, self._group = servers, topics.group
@@ -102,13 +105,16 @@ class Progress:
         self._consumer = self._admin = None
 
     def ends(self) -> dict[int, int]:
-        """The end of each partition of the input. Raises Stuck. The client repeats its request to a node that does
-        not lead any more, so a client without an answer is replaced."""
+        """The end of each partition of the input. Raises Stuck. The client repeats its request to a
+        node that does not lead any more, so a client without an answer is replaced."""
         deadline = time.monotonic() + _RECOVERS_S
         while time.monotonic() < deadline:
             try:
                 self._consumer = self._consumer or KafkaConsumer(
-                    bootstrap_servers=self._servers.split(","), group_id=None, enable_auto_commit=False, **_HASTY
+                    bootstrap_servers=self._servers.split(","),
+                    group_id=None,
+                    enable_auto_commit=False,
+                    **_HASTY,
                 )
                 found = self._consumer.end_offsets(self._places)
                 return {place.partition: offset for place, offset in found.items()}
@@ -119,13 +125,18 @@ class Progress:
 
     def committed(self) -> dict[int, int]:
         """The committed offset of each partition; empty if the broker does not answer."""
-        found = self._ask(lambda admin: admin.list_group_offsets({self._group: self._places})[self._group])
+        found = self._ask(
+            lambda admin: admin.list_group_offsets({self._group: self._places})[self._group]
+        )
         return {place.partition: offset.offset for place, offset in (found or {}).items()}
 
-    def await_reached(self, ends: Mapping[int, int], fleet: Fleet, stalled_s: float = _RECOVERS_S) -> float:
-        """The time (`time.monotonic()`) at which everything before `ends` was committed. Workers that fail are noted
-        and replaced. Raises Stuck, naming what is missing, once nothing more was committed for `stalled_s`: a busy
-        machine takes longer, and only a worker that is stuck stops."""
+    def await_reached(
+        self, ends: Mapping[int, int], fleet: Fleet, stalled_s: float = _RECOVERS_S
+    ) -> float:
+        """The time (`time.monotonic()`) at which everything before `ends` was committed. Workers
+        that fail are noted and replaced. Raises Stuck, naming what is missing, once nothing more
+        was committed for `stalled_s`: a busy machine takes longer, and only a worker that is stuck
+        stops."""
         moved, left = time.monotonic(), None
         while True:
             now, done = time.monotonic(), self.committed()
@@ -136,21 +147,28 @@ class Progress:
             if left is None or missing < left:
                 moved, left = now, missing
             if now > moved + stalled_s:
-                raise Stuck(f"nothing was committed for {stalled_s:g} s; partition: (committed, end) {behind}")
+                raise Stuck(
+                    f"nothing was committed for {stalled_s:g} "
+                    f"s; partition: (committed, end) {behind}"
+                )
             fleet.look()
             time.sleep(0.03)
 
     def open_transactions(self) -> list[str]:
         """Transactional ids of the group's workers that have one open now."""
         found = self._ask(lambda admin: admin.list_transactions(state_filters=["Ongoing"]))
-        ids = [listing.transactional_id for listings in (found or {}).values() for listing in listings]
+        ids = [
+            listing.transactional_id for listings in (found or {}).values() for listing in listings
+        ]
         return [name for name in ids if f"-{self._group}-" in name]
 
     def _ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
-        """The answer; None if there was none. The client looks for a group's coordinator once and never again
-        (kafka-python 3.0), so one that got no answer is thrown away."""
+        """The answer; None if there was none. The client looks for a group's coordinator once and
+        never again (kafka-python 3.0), so one that got no answer is thrown away."""
         try:
-            self._admin = self._admin or KafkaAdminClient(bootstrap_servers=self._servers.split(","), **_HASTY)
+            self._admin = self._admin or KafkaAdminClient(
+                bootstrap_servers=self._servers.split(","), **_HASTY
+            )
             return question(self._admin)
         except KafkaError:
             if self._admin is not None:

@@ -30,7 +30,8 @@ _ONE_NODE, _CLUSTER = ("broker",), ("leader",)
 
 
 def kinds_for(nodes: int) -> tuple[str, ...]:
-    """Kinds of faults for a cluster of so many nodes: `broker` kills the only one, `leader` one of several."""
+    """Kinds of faults for a cluster of so many nodes:
+    `broker` kills the only one, `leader` one of several."""
     return _ANYWHERE + (_CLUSTER if nodes > 1 else _ONE_NODE)
 
 

@@ -1,7 +1,9 @@
-"""A long run with one undisturbed worker: python -m tests.chaos.soak --minutes 20 --nodes 1 --seed 1.
+"""A long run with one undisturbed worker: python -m tests.chaos.soak --minutes 20 --nodes 1
+--seed 1.
 
-Workers beside it are killed, frozen, added and removed, the network stalls, garbage floods in; its memory, threads and
-descriptors are measured all the time. Exits with 0 only if none of them grows and nothing is lost, doubled or altered.
+Workers beside it are killed, frozen, added and removed, the network stalls, garbage floods in; its
+memory, threads and descriptors are measured all the time. Exits with 0 only if none of them grows
+and nothing is lost, doubled or altered.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from tests.chaos.proxy import Site, site
 from tests.chaos.schedule import Fault, draw_faults, kinds_for
 from tests.chaos.table import is_clean, table
 
-#: Maximum growth from the second quarter of a run to the last one: bytes (and the share), threads, descriptors.
+#: Maximum growth from the second quarter of a run to the last one:
+#: bytes (and the share), threads, descriptors.
 _MORE_BYTES, _MORE_SHARE, _MORE_THREADS, _MORE_FILES = 30 << 20, 0.15, 3, 12
 
 
@@ -42,7 +45,8 @@ class Sample(NamedTuple):
 
 @dataclass
 class Steady:
-    """A worker that is left alone, and what it holds. A context manager: at its end the worker is stopped."""
+    """A worker that is left alone, and what it holds. A context manager:
+    at its end the worker is stopped."""
 
     every_s: float
     samples: list[Sample] = field(default_factory=list)
@@ -60,7 +64,10 @@ class Steady:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._done.set()
         self._thread.join(10)
@@ -71,14 +78,20 @@ class Steady:
         process = psutil.Process(self._worker.pid)
         while not self._done.wait(self.every_s):
             try:
-                held = Sample(time.monotonic(), process.memory_info().rss, process.num_threads(), process.num_fds())
+                held = Sample(
+                    time.monotonic(),
+                    process.memory_info().rss,
+                    process.num_threads(),
+                    process.num_fds(),
+                )
             except psutil.NoSuchProcess:  # its exit code is checked at the end
                 return
             self.samples.append(held)
 
 
 def growth(samples: Sequence[Sample]) -> list[str]:
-    """Descriptions of what has grown from the second quarter of the samples to the last; the first is the start."""
+    """Descriptions of what has grown from the second quarter of the samples to the last;
+    the first is the start."""
     quarter = len(samples) // 4
     if not quarter:
         return ["too few samples to say anything"]
@@ -94,7 +107,9 @@ def growth(samples: Sequence[Sample]) -> list[str]:
     return said
 
 
-def soak(place: Site, nodes: int, seconds: float, seed: int, kinds: Sequence[str] = ()) -> tuple[Result, Steady]:
+def soak(
+    place: Site, nodes: int, seconds: float, seed: int, kinds: Sequence[str] = ()
+) -> tuple[Result, Steady]:
     """Disturb everything but one worker for so long, then compare with an undisturbed run."""
     steady = Steady(every_s=max(0.2, seconds / 240))
     faults = _until(time.monotonic() + seconds, seed, kinds or kinds_for(nodes))
@@ -110,7 +125,9 @@ def _until(end: float, seed: int, kinds: Sequence[str]) -> Iterator[Fault]:
 
 def main() -> int:
     """Run and print; the exit code is 0 if exactly once holds."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.soak", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -122,7 +139,10 @@ def main() -> int:
     for said in [*result.failed, *grown, *([f"STUCK: {result.stuck}"] if result.stuck else [])]:
         print(said)
     most = [max(column) for column in list(zip(*steady.samples, strict=True))[1:]]
-    print(f"\n{table([result])}\n{len(steady.samples)} samples of the steady worker, which ended with {steady.ended}:")
+    print(
+        f"\n{table([result])}\n"
+        f"{len(steady.samples)} samples of the steady worker, which ended with {steady.ended}:"
+    )
     print("at most {:.0f} MB, {} threads, {} descriptors".format(most[0] / 1e6, *most[1:]))
     return 0 if is_clean([result]) and not grown and steady.ended == 0 else 1
 

@@ -11,13 +11,18 @@ _HEAD = f"{'fault':12}{'times':>7}{'median s':>10}{'worst s':>9}{'lost':>7}{'twi
 
 
 def table(results: Sequence[Result]) -> str:
-    """A line a kind, one for all, and one for rows of state, which no single fault is to blame for."""
+    """A line a kind, one for all, and one for rows of state,
+    which no single fault is to blame for."""
     kinds = dict.fromkeys(outcome.fault.kind for result in results for outcome in result.outcomes)
     lines = [_HEAD, *(_line(kind, results) for kind in sorted(kinds)), _line(None, results)]
-    rows = sum(difference.kind == "row" for result in results for difference, _ in result.differences)
+    rows = sum(
+        difference.kind == "row" for result in results for difference, _ in result.differences
+    )
     records = sum(result.records for result in results)
     failed = sum(len(result.failed) for result in results)
-    lines.append(f"{records} records sent; {rows} rows of state differ; {failed} workers ended by themselves")
+    lines.append(
+        f"{records} records sent; {rows} rows of state differ; {failed} workers ended by themselves"
+    )
     return "\n".join(lines)
 
 

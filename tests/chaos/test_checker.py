@@ -1,4 +1,5 @@
-"""The checker sees what is planted: one record lost, twice, swapped, altered, misplaced; one row wrong."""
+"""The checker sees what is planted: one record lost, twice, swapped, altered, misplaced;
+one row wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from tests.chaos.checker import Difference, Record, compare, compare_rows, read
 
 Run = list[Record]
 RUN: Run = [
-    Record(stream % 2, b"s%d" % stream, b'{"n":%d}' % n, (("error", b"late"),)) for n in range(4) for stream in range(3)
+    Record(stream % 2, b"s%d" % stream, b'{"n":%d}' % n, (("error", b"late"),))
+    for n in range(4)
+    for stream in range(3)
 ]
 VICTIM = RUN[4]
 
@@ -67,7 +70,9 @@ def test_what_is_planted_is_found(plant: Callable[[Run], Run], expected: list[st
         (lambda run: [*run, altered(VICTIM)], ["alien"]),
     ],
 )
-def test_what_may_come_again_may_do_nothing_else(plant: Callable[[Run], Run], expected: list[str]) -> None:
+def test_what_may_come_again_may_do_nothing_else(
+    plant: Callable[[Run], Run], expected: list[str]
+) -> None:
     assert kinds(compare(RUN, plant(RUN), may_repeat=True)) == expected
 
 
@@ -111,7 +116,11 @@ def test_what_was_aborted_is_not_read_and_what_is_open_is_waited_for(
             producer.send(topic, key=b"k", value=value, partition=partition, headers=[("h", b"x")])
         producer.flush()
         getattr(producer, f"{end}_transaction")()
-    expected = [Record(partition, b"k", value, (("h", b"x"),)) for partition in range(2) for value in (b"1", b"3")]
+    expected = [
+        Record(partition, b"k", value, (("h", b"x"),))
+        for partition in range(2)
+        for value in (b"1", b"3")
+    ]
     assert read(kafka.bootstrap_servers, topic) == expected
 
     producer.begin_transaction()

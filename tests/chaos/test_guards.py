@@ -1,7 +1,7 @@
 """The proof can fail: take a guard away from the service, and the checker finds the harm.
 
-Harm that occurs every time even without a real broker is shown in tests/durability/test_guards.py, harm that one client
-does to a real broker in tests/broker/test_kafka_faults.py.
+Harm that occurs every time even without a real broker is shown in tests/durability/test_guards.py,
+harm that one client does to a real broker in tests/broker/test_kafka_faults.py.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ def place() -> Iterator[Site]:
 
 def checked(result: Result, faults: int) -> None:
     what = [f"{difference} after {fault}" for difference, fault in result.differences[:5]]
-    assert is_clean([result]), "\n".join([result.stuck or "", *what, *result.failed, table([result])])
+    assert is_clean([result]), "\n".join(
+        [result.stuck or "", *what, *result.failed, table([result])]
+    )
     assert len(result.outcomes) == faults
     assert result.records > 0
 
@@ -42,4 +44,12 @@ def test_at_least_once_repeats_and_does_no_other_harm(place: Site) -> None:
 
 def test_take_overs_of_many_partitions_change_nothing(place: Site) -> None:
     """A read that comes too early in a take-over shows only with many partitions."""
-    checked(run(place, draw_faults(3, seed=12, kinds=("kill", "pause", "commit.6")), seed=12, partitions=32), 3)
+    checked(
+        run(
+            place,
+            draw_faults(3, seed=12, kinds=("kill", "pause", "commit.6")),
+            seed=12,
+            partitions=32,
+        ),
+        3,
+    )

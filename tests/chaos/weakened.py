@@ -1,8 +1,12 @@
-"""The service without one of its guards: `python -m tests.chaos.weakened GUARD serve`. The proof has to notice.
+"""The service without one of its guards: `python -m tests.chaos.weakened GUARD serve`.
+The proof has to notice.
 
-handover     a revocation is only noted; the commit follows after the poll, when others own the partitions
-membership   who we are is asked for at the commit, not captured by the poll; whoever is nobody commits as nobody
-end          rows are restored up to the read-committed end of the changelog, and their marker is believed
+handover     a revocation is only noted; the commit follows after the poll,
+             when others own the partitions
+membership   who we are is asked for at the commit, not captured by the poll;
+             whoever is nobody commits as nobody
+end          rows are restored up to the read-committed end of the changelog,
+             and their marker is believed
 rows         rows are not rolled back
 producer     a producer goes on after an error
 """
@@ -62,14 +66,18 @@ def believing(finish: Finish) -> Finish:
         clock = Clock() if read.marker is None else read.marker.clock
         model = read.recorded.model
         generation = None if model is None else model.generation
-        read.marker = None if read.committed is None else Marker(read.committed, streams, clock, generation)
+        read.marker = (
+            None if read.committed is None else Marker(read.committed, streams, clock, generation)
+        )
         return finish(self, partition, read)
 
     return unchecked
 
 
 def _end() -> None:
-    def end(self: KafkaReader, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
+    def end(
+        self: KafkaReader, partitions: Collection[int], timeout_s: float = 10.0
+    ) -> dict[int, int]:
         return self._ask(self._committed.end_offsets, partitions, timeout_s)
 
     KafkaReader.end = end  # type: ignore[method-assign]
@@ -92,7 +100,8 @@ def _producer() -> None:
     Checkpoint.roll_back = lambda self, within_s, keep_producer: roll_back(self, within_s, True)  # type: ignore[method-assign]
 
 
-#: Delay of the commit after a revocation, s: others have restored and served the partitions by then.
+#: Delay of the commit after a revocation, s: others have restored and served the partitions by
+#: then.
 _LATE_S = 2.0
 #: Settings that put more at risk.
 _EXPOSED = {"COMMIT__INTERVAL_MS": "1500", "KAFKA__TRANSACTION_TIMEOUT_MS": "8000"}
@@ -107,7 +116,9 @@ GUARDS: dict[str, Callable[[], None]] = {
 
 def without(guard: str | None) -> Build:
     """Workers that lack a guard, or none; all of them with more at risk than usual."""
-    return Build(WHOLE.command if guard is None else ("-m", "tests.chaos.weakened", guard, "serve"), _EXPOSED)
+    return Build(
+        WHOLE.command if guard is None else ("-m", "tests.chaos.weakened", guard, "serve"), _EXPOSED
+    )
 
 
 if __name__ == "__main__":

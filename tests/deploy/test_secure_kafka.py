@@ -40,9 +40,13 @@ def sasl(mechanism: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_every_mechanism_lets_the_administrator_in(secure_kafka: SecureKafka, mechanism: str) -> None:
+def test_every_mechanism_lets_the_administrator_in(
+    secure_kafka: SecureKafka, mechanism: str
+) -> None:
     for listener, protocol in (("SASL", "SASL_SSL"), ("CLEAR", "SASL_PLAINTEXT")):
-        assert ask(secure_kafka, listener, security_protocol=protocol, **sasl(mechanism)) is not None
+        assert (
+            ask(secure_kafka, listener, security_protocol=protocol, **sasl(mechanism)) is not None
+        )
 
 
 def test_a_client_certificate_opens_the_listener_that_wants_one(secure_kafka: SecureKafka) -> None:
@@ -58,9 +62,18 @@ def test_a_client_certificate_opens_the_listener_that_wants_one(secure_kafka: Se
 
 def test_rights_are_granted_and_taken_away(secure_kafka: SecureKafka, user: User) -> None:
     with closing(KafkaAdminClient(bootstrap_servers=secure_kafka.bootstrap_servers)) as admin:
-        admin.create_topics({user.name: {"num_partitions": 1, "replication_factor": 1, "configs": {}}})
-    own = {"sasl_mechanism": "SCRAM-SHA-256", "sasl_plain_username": user.name, "sasl_plain_password": user.password}
-    where = {"bootstrap_servers": secure_kafka.address("SASL"), "ssl_cafile": str(secure_kafka.pki.ca)}
+        admin.create_topics(
+            {user.name: {"num_partitions": 1, "replication_factor": 1, "configs": {}}}
+        )
+    own = {
+        "sasl_mechanism": "SCRAM-SHA-256",
+        "sasl_plain_username": user.name,
+        "sasl_plain_password": user.password,
+    }
+    where = {
+        "bootstrap_servers": secure_kafka.address("SASL"),
+        "ssl_cafile": str(secure_kafka.pki.ca),
+    }
     with closing(KafkaAdminClient(security_protocol="SASL_SSL", **where, **own)) as admin:
 
         def seen() -> type[Exception]:

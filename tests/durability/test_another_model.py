@@ -32,7 +32,11 @@ def feed(fleet: Fleet, minutes: range, streams: int = 4, partitions: int = 1) ->
     send(
         fleet.broker,
         [
-            (s % partitions, b"stream-%d" % s, {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7})
+            (
+                s % partitions,
+                b"stream-%d" % s,
+                {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7},
+            )
             for t in minutes
             for s in range(streams)
         ],
@@ -52,7 +56,12 @@ def read(fleet: Fleet, runtime: Runtime, partition: int = 0) -> Rows:
     records = [r for r in made(fleet.broker, CHANGELOG) if r.partition == partition]
     offsets = np.array([r.offset for r in records], np.int64)
     batch = PartitionBatch(
-        CHANGELOG, partition, [r.key for r in records], [r.value for r in records], offsets * 0, offsets
+        CHANGELOG,
+        partition,
+        [r.key for r in records],
+        [r.value for r in records],
+        offsets * 0,
+        offsets,
     )
     return RowCodec(runtime.manifest.state).decode(batch)
 
@@ -96,7 +105,11 @@ def test_trained_again_it_keeps_the_core_and_starts_with_a_zero_latent(tmp_path:
     assert model is not None and (model.generation, model.version) == (1, new.manifest.version)
     assert {part.name: part.since for part in model.parts} == {"core": 0, "latent": 1}
     marker = read(fleet, new).marker
-    assert marker is not None and marker.generation == 1 and marker.next_offset == committed(fleet.broker)[0]
+    assert (
+        marker is not None
+        and marker.generation == 1
+        and marker.next_offset == committed(fleet.broker)[0]
+    )
     feed(fleet, range(5, 6))
     fleet.settle()
     assert all(document["warm"] for document in documents(fleet.broker)[-4:])
@@ -152,7 +165,9 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("parts", [True, False], ids=["parts", "no parts"])
-def test_the_same_shapes_with_another_meaning_are_refused_by_name(change: str, parts: bool, tmp_path: Path) -> None:
+def test_the_same_shapes_with_another_meaning_are_refused_by_name(
+    change: str, parts: bool, tmp_path: Path
+) -> None:
     walk = Walk(channels=("a", "b"), targets=("a", "b")) if change == "channels" else Walk()
     other = CHANGES[change]
     if parts:
@@ -161,14 +176,21 @@ def test_the_same_shapes_with_another_meaning_are_refused_by_name(change: str, p
     assert layout_id_of(old.manifest.state) == layout_id_of(new.manifest.state)
     fleet = Fleet(memory_broker(), old)
     fleet.start()
-    value = {"timestamp": START_MS, "value": 1.0} if change != "channels" else {"timestamp": START_MS, "value": [1, 2]}
+    value = (
+        {"timestamp": START_MS, "value": 1.0}
+        if change != "channels"
+        else {"timestamp": START_MS, "value": [1, 2]}
+    )
     send(fleet.broker, [(0, b"stream-0", value)])
     fleet.settle()
     before = stored(fleet.broker)
     with pytest.raises(StateError, match=r"partition \d") as caught:
         restart(fleet, new)
     for manifest in (old.manifest, new.manifest):
-        assert manifest.label in caught.value.what and f"{manifest.interval_ms:,} ms" in caught.value.what
+        assert (
+            manifest.label in caught.value.what
+            and f"{manifest.interval_ms:,} ms" in caught.value.what
+        )
     assert caught.value.exit_code == 6 and "group" in caught.value.action
     assert stored(fleet.broker) == before and len(made(fleet.broker)) == 1
 
@@ -205,7 +227,8 @@ def test_in_a_rolling_restart_who_is_behind_ends_and_who_is_ahead_serves(tmp_pat
 
 
 def test_a_start_with_the_former_bundle_is_a_change_like_any_other(tmp_path: Path) -> None:
-    """Half of a rolling restart, taken back: whoever starts is ahead of what was recorded before."""
+    """Half of a rolling restart, taken back: whoever starts is ahead of what was recorded
+    before."""
     old = loaded(tmp_path / "old", listed(Walk(hidden=4)))
     new = loaded(tmp_path / "new", listed(Walk(hidden=4, spread=2.0), latent="beef" * 4))
     fleet = Fleet(memory_broker(2), old)
@@ -226,7 +249,9 @@ def test_a_start_with_the_former_bundle_is_a_change_like_any_other(tmp_path: Pat
     assert len(made(fleet.broker)) == 20
 
 
-@pytest.mark.parametrize("fault", ["produce", "flush", "send_offsets", "transaction", "answer", "begin"])
+@pytest.mark.parametrize(
+    "fault", ["produce", "flush", "send_offsets", "transaction", "answer", "begin"]
+)
 def test_a_change_that_cannot_be_committed_is_made_later_and_nothing_is_produced_before(
     fault: str, tmp_path: Path
 ) -> None:
@@ -244,13 +269,15 @@ def test_a_change_that_cannot_be_committed_is_made_later_and_nothing_is_produced
     fleet.settle()
     rows = read(fleet, new)
     assert rows.recorded.model is not None and rows.recorded.model.generation == 1
-    assert [document["model"] for document in documents(fleet.broker)[12:]] == [new.manifest.label] * 4
+    assert [document["model"] for document in documents(fleet.broker)[12:]] == [
+        new.manifest.label
+    ] * 4
     assert len(made(fleet.broker)) == 16
 
 
 def contract_1(fleet: Fleet) -> list[dict[str, object]]:
-    """Put a changelog that the first contract's service wrote into the broker, with the input it had read; what that
-    service forecast of the next readings."""
+    """Put a changelog that the first contract's service wrote into the broker, with the input it
+    had read; what that service forecast of the next readings."""
     kept = json.loads((CONTRACT_1 / "changelog.json").read_text())
     producer = fleet.broker.producer()
 
@@ -271,7 +298,11 @@ def feed_1(fleet: Fleet, minutes: range) -> None:
     send(
         fleet.broker,
         [
-            (s % 2, b"stream-%d" % s, {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7})
+            (
+                s % 2,
+                b"stream-%d" % s,
+                {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7},
+            )
             for t in minutes
             for s in range(6)
             if s != 5 or t < 3

@@ -1,6 +1,7 @@
-"""Whatever models follow each other on a group's rows, in whatever order, with crashes, silent streams and workers that
-are behind: the rows in memory are those that rule 2 of docs/durability.md gives, worked out here from the meanings
-alone; generations never fall; each reading is answered once."""
+"""Whatever models follow each other on a group's rows, in whatever order, with crashes, silent
+streams and workers that are behind: the rows in memory are those that rule 2 of docs/durability.md
+gives, worked out here from the meanings alone; generations never fall; each reading is answered
+once."""
 
 from __future__ import annotations
 
@@ -26,7 +27,17 @@ from tests.support.crashing import Crash, Fleet
 from tests.support.running import AT_ONCE, CHANGELOG, Worker, made, memory_broker, send
 
 MINUTE, STREAMS, PARTITIONS = 60_000, 6, 2
-FAULTS = ("produce", "flush", "begin", "send_offsets", "transaction", "answer", "producer", "committed", "end")
+FAULTS = (
+    "produce",
+    "flush",
+    "begin",
+    "send_offsets",
+    "transaction",
+    "answer",
+    "producer",
+    "committed",
+    "end",
+)
 #: Two that differ in their weights alone, one without a latent state.
 MODELS = {
     "A": listed(Walk(hidden=4)),
@@ -39,7 +50,9 @@ events = st.lists(
     st.one_of(
         st.tuples(st.just("feed"), st.integers(1, 3), st.integers(1, 2**STREAMS - 1)),
         st.tuples(st.just("turn"), st.integers(1, 3)),
-        st.tuples(st.just("start"), st.sampled_from(sorted(MODELS)), st.sampled_from([None, *PLACES])),
+        st.tuples(
+            st.just("start"), st.sampled_from(sorted(MODELS)), st.sampled_from([None, *PLACES])
+        ),
         st.tuples(st.just("replace"), st.sampled_from(sorted(MODELS))),
         st.tuples(st.just("kill"), st.integers(0, 2)),
         st.tuples(st.just("stop"), st.integers(0, 2)),
@@ -75,7 +88,10 @@ class Group:
             with self.fleet.broker.faults.sleep():
                 send(
                     self.fleet.broker,
-                    [(s % PARTITIONS, b"s%d" % s, {"timestamp": stamp, "value": s + t * 1.5 % 7}) for s in heard],
+                    [
+                        (s % PARTITIONS, b"s%d" % s, {"timestamp": stamp, "value": s + t * 1.5 % 7})
+                        for s in heard
+                    ],
                 )
             self.sent.update((f"s{s}", stamp) for s in heard)
         self.fed += minutes
@@ -130,14 +146,20 @@ class Group:
             for partition in partitions.serving:
                 streams = store.arena.streams(partition)
                 tensors = store.arena.gather(store.arena.slots(partition, streams))
-                found = {s: {n: t[i].tolist() for n, t in tensors.items()} for i, s in enumerate(streams)}
+                found = {
+                    s: {n: t[i].tolist() for n, t in tensors.items()} for i, s in enumerate(streams)
+                }
                 mine = store._adopted(partition).model
                 if mine.generation == (last_model(self, partition) or mine).generation:
                     assert found == expected(self, partition, mine)
 
 
 def records(group: Group, partition: int) -> list[tuple[bytes, bytes | None]]:
-    return [(r.key or b"", r.value) for r in made(group.fleet.broker, CHANGELOG) if r.partition == partition]
+    return [
+        (r.key or b"", r.value)
+        for r in made(group.fleet.broker, CHANGELOG)
+        if r.partition == partition
+    ]
 
 
 def models(group: Group, partition: int) -> dict[int, ModelRecord]:
@@ -154,12 +176,19 @@ def last_model(group: Group, partition: int) -> ModelRecord | None:
 
 
 def expected(group: Group, partition: int, model: ModelRecord) -> dict[bytes, Tensors]:
-    """Each stream's last row: a part is kept if its meaning was the same in every generation since the row's."""
-    rows = {key: value for key, value in records(group, partition) if is_stream(key) and value is not None}
+    """Each stream's last row: a part is kept if its meaning was the same in every generation since
+    the row's."""
+    rows = {
+        key: value
+        for key, value in records(group, partition)
+        if is_stream(key) and value is not None
+    }
     history, found = models(group, partition), {}
     for stream, value in rows.items():
         generation = int.from_bytes(value[22:26], "little")
-        writer = next(r for r in group.runtimes.values() if r.manifest.version == history[generation].version)
+        writer = next(
+            r for r in group.runtimes.values() if r.manifest.version == history[generation].version
+        )
         offsets = np.zeros(1, np.int64)
         batch = PartitionBatch(CHANGELOG, partition, [stream], [value], offsets, offsets)
         tensors = RowCodec(writer.manifest.state).decode(batch).tensors
@@ -179,7 +208,9 @@ def unbroken(history: dict[int, ModelRecord], generation: int, name: str) -> boo
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(events=events)
 def test_any_history_of_models_keeps_what_the_rule_says(
     runtimes: dict[str, Runtime], delivery: str, events: list[tuple[object, ...]]
@@ -207,6 +238,8 @@ def test_any_history_of_models_keeps_what_the_rule_says(
     assert delivery == "at_least_once" or set(answered.values()) <= {1}
     for partition in range(PARTITIONS):
         written = [
-            int.from_bytes((v or b"")[22:26], "little") for k, v in records(group, partition) if is_stream(k) and v
+            int.from_bytes((v or b"")[22:26], "little")
+            for k, v in records(group, partition)
+            if is_stream(k) and v
         ]
         assert written == sorted(written)

@@ -1,5 +1,5 @@
-"""Whatever is killed, refused, handed over or left unanswered, in whatever order: the committed outputs and the rows
-are those of a run that nothing disturbed, bit for bit."""
+"""Whatever is killed, refused, handed over or left unanswered, in whatever order: the committed
+outputs and the rows are those of a run that nothing disturbed, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ from tests.support.crashing import Fleet, outputs, stored
 from tests.support.running import AT_ONCE, memory_broker, send
 
 MINUTE, STREAMS, PARTITIONS = 60_000, 9, 3
-FAULTS = ("produce", "flush", "begin", "send_offsets", "transaction", "answer", "producer", "committed", "read", "end")
+FAULTS = (
+    "produce",
+    "flush",
+    "begin",
+    "send_offsets",
+    "transaction",
+    "answer",
+    "producer",
+    "committed",
+    "read",
+    "end",
+)
 #: Streams fall silent for longer than this and come back, so that some are evicted.
 OPTIONS = replace(AT_ONCE, state_ttl_ms=20 * MINUTE, late_to_dead_letters=True)
 
@@ -27,7 +38,10 @@ events = st.lists(
         st.tuples(st.just("feed"), st.integers(1, 12)),
         st.tuples(st.just("turn"), st.integers(1, 3)),
         st.tuples(
-            st.just("start"), st.sampled_from([None, *PLACES]), st.integers(1, 4), st.sampled_from([0.0, 1000.0])
+            st.just("start"),
+            st.sampled_from([None, *PLACES]),
+            st.integers(1, 4),
+            st.sampled_from([0.0, 1000.0]),
         ),
         st.tuples(st.just("kill"), st.integers(0, 3)),
         st.tuples(st.just("stop"), st.integers(0, 3)),
@@ -48,14 +62,18 @@ def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 
 
 def feed(fleet: Fleet, start: int, minutes: int) -> None:
-    """Irregular, but the same for the same minutes: gaps, silences, late readings, records that are none."""
+    """Irregular, but the same for the same minutes:
+    gaps, silences, late readings, records that are none."""
     sent: list[tuple[int, bytes, object]] = []
     for t in range(start, start + minutes):
         for s in range(STREAMS):
             if (t * 7 + s * 3) % 4 == 0 or (s % 3 == 0 and t // 25 % 2 == 1):
                 continue
             late = 5 if (t + s) % 13 == 0 else 0
-            value = {"timestamp": START_MS + (t - late) * MINUTE + s * 1000, "value": 10.0 * s + (t * 11 + s) % 17}
+            value = {
+                "timestamp": START_MS + (t - late) * MINUTE + s * 1000,
+                "value": 10.0 * s + (t * 11 + s) % 17,
+            }
             sent.append((s % PARTITIONS, b"stream-%d" % s, value))
         if t % 6 == 5:
             sent.append((t % PARTITIONS, b"bad", b"{"))
@@ -64,7 +82,9 @@ def feed(fleet: Fleet, start: int, minutes: int) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     events=events,
     poll=st.sampled_from([1000, 7]),
@@ -72,7 +92,12 @@ def feed(fleet: Fleet, start: int, minutes: int) -> None:
     turn_s=st.sampled_from([300.0, 0.0]),
 )
 def test_any_disturbance_leaves_the_same_bits(
-    recurrent: Runtime, delivery: str, events: list[tuple[object, ...]], poll: int, steps: int, turn_s: float
+    recurrent: Runtime,
+    delivery: str,
+    events: list[tuple[object, ...]],
+    poll: int,
+    steps: int,
+    turn_s: float,
 ) -> None:
     cut = {"max_poll_records": poll, "max_steps": steps, "turn_s": turn_s}
     options = replace(OPTIONS, delivery=delivery, **cut)  # type: ignore[arg-type]
@@ -86,7 +111,9 @@ def test_any_disturbance_leaves_the_same_bits(
             case ("turn", int(times)):
                 fleet.turn(times)
             case ("start", place, int(after), float(interval)) if len(fleet.alive) < 4:
-                fleet.start(None if place is None else str(place), after, commit_interval_s=interval)
+                fleet.start(
+                    None if place is None else str(place), after, commit_interval_s=interval
+                )
             case ("fail", str(what), int(times)):
                 fleet.broker.fail_next(what, times)
             case ("expire",):

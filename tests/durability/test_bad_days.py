@@ -47,14 +47,20 @@ def feed(fleet: Fleet, minutes: range, streams: int = 4, partitions: int = 1) ->
     send(
         fleet.broker,
         [
-            (s % partitions, b"stream-%d" % s, {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7})
+            (
+                s % partitions,
+                b"stream-%d" % s,
+                {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7},
+            )
             for t in minutes
             for s in range(streams)
         ],
     )
 
 
-def test_a_bundle_that_does_not_understand_the_rows_is_refused_by_name(walk: Runtime, tmp_path: Path) -> None:
+def test_a_bundle_that_does_not_understand_the_rows_is_refused_by_name(
+    walk: Runtime, tmp_path: Path
+) -> None:
     fleet = Fleet(memory_broker(), walk)
     fleet.stop(fleet.start())
     feed(fleet, range(3))
@@ -92,7 +98,11 @@ def test_many_streams_back_after_a_long_gap_take_several_transactions(tmp_path: 
     runtime = loaded(tmp_path, Walk(max_gap=300, hidden=8))
     results = []
     for max_steps in (1_000_000, 2_000):
-        fleet = Fleet(memory_broker(2), runtime, replace(AT_ONCE, commit_interval_s=1000.0, max_steps=max_steps))
+        fleet = Fleet(
+            memory_broker(2),
+            runtime,
+            replace(AT_ONCE, commit_interval_s=1000.0, max_steps=max_steps),
+        )
         subject = fleet.start()
         feed(fleet, range(1), streams=40, partitions=2)
         subject.turn()
@@ -165,7 +175,9 @@ def test_a_value_of_no_bytes_in_the_changelog_is_named(walk: Runtime) -> None:
     fleet = Fleet(memory_broker(), walk)
     producer = fleet.broker.producer()
     producer.produce(CHANGELOG, 0, [b"stream-1"], [b""])
-    with pytest.raises(StateError, match=f"{CHANGELOG} partition 0 offset 0 key b'stream-1': 0 bytes"):
+    with pytest.raises(
+        StateError, match=f"{CHANGELOG} partition 0 offset 0 key b'stream-1': 0 bytes"
+    ):
         fleet.start().turn(3)
 
 
@@ -195,7 +207,9 @@ def test_records_that_retention_deleted_are_passed_over_if_asked_and_counted(
     assert stamps == [0, 1, *range(next_offset, 9)]
 
 
-def test_retention_that_overtakes_a_running_service_ends_it_or_is_passed_over(walk: Runtime) -> None:
+def test_retention_that_overtakes_a_running_service_ends_it_or_is_passed_over(
+    walk: Runtime,
+) -> None:
     for policy in ("fail", "earliest"):
         fleet = Fleet(memory_broker(), walk, replace(AT_ONCE, when_deleted=policy))
         subject = fleet.start()
@@ -231,7 +245,9 @@ def test_a_record_that_breaks_the_graph_becomes_a_dead_letter_and_nobody_else_su
     (letter,) = made(fleet.broker, DEAD)
     headers = dict(letter.headers)
     assert (headers["error"], headers["partition"], headers["offset"]) == (b"failed", b"0", b"10")
-    assert set(Counter((d["stream"], d["timestamp"]) for d in documents(fleet.broker)).values()) == {1}
+    assert set(
+        Counter((d["stream"], d["timestamp"]) for d in documents(fleet.broker)).values()
+    ) == {1}
     assert len(documents(fleet.broker)) == 4 * 11
 
 
@@ -266,7 +282,9 @@ def test_two_services_of_one_name_do_not_both_write(walk: Runtime) -> None:
     for n in range(4):
         feed(fleet, range(2 * n, 2 * n + 2), partitions=2)
         fleet.settle()
-    assert first.value("retries_total", error="ProducerFenced") + second.value("retries_total", error="ProducerFenced")
+    assert first.value("retries_total", error="ProducerFenced") + second.value(
+        "retries_total", error="ProducerFenced"
+    )
     expected = Fleet(memory_broker(2), walk)
     expected.start()
     feed(expected, range(8), partitions=2)

@@ -1,4 +1,5 @@
-"""A graph that raises, and outputs that are too large: one record's fault if it is one, the bundle's if it is many."""
+"""A graph that raises, and outputs that are too large:
+one record's fault if it is one, the bundle's if it is many."""
 
 from __future__ import annotations
 
@@ -47,7 +48,10 @@ def feed(fleet: Fleet, count: int, bad: int = 0) -> None:
     every = count // bad if bad else count + 1
     for i in range(count):
         value = BAD if i % every == every - 1 else float(i % 7)
-        send(fleet.broker, [(0, b"s%d" % (i % 8), {"timestamp": START_MS + i // 8 * MINUTE, "value": value})])
+        send(
+            fleet.broker,
+            [(0, b"s%d" % (i % 8), {"timestamp": START_MS + i // 8 * MINUTE, "value": value})],
+        )
 
 
 @pytest.mark.parametrize("count", [5, 64, 1000])
@@ -73,7 +77,9 @@ def test_a_graph_that_raises_for_all_ends_the_process_and_is_named(
     assert held(again) == stored(fleet.broker) and committed(fleet.broker) == {0: count}
 
 
-def test_a_graph_that_raises_for_a_few_costs_those(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_raises_for_a_few_costs_those(
+    walk: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fleet = Fleet(memory_broker(), walk)
     subject = fleet.start()
     breaks_on(walk, monkeypatch, lambda values: values == BAD)
@@ -83,7 +89,9 @@ def test_a_graph_that_raises_for_a_few_costs_those(walk: Runtime, monkeypatch: p
     assert held(subject) == stored(fleet.broker)
 
 
-def test_outputs_that_are_too_large_end_the_process_before_any_is_a_dead_letter(walk: Runtime) -> None:
+def test_outputs_that_are_too_large_end_the_process_before_any_is_a_dead_letter(
+    walk: Runtime,
+) -> None:
     fleet = Fleet(memory_broker(), walk, replace(AT_ONCE, max_output_bytes=50))
     fleet.start()
     feed(fleet, 64)

@@ -1,5 +1,5 @@
-"""A worker dies at each step of the commit: what is committed then, and the rows, are those of a run that nothing
-disturbed, bit for bit."""
+"""A worker dies at each step of the commit: what is committed then, and the rows, are those of a
+run that nothing disturbed, bit for bit."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 
 
 def feed(fleet: Fleet, minutes: range, partitions: int = 2) -> None:
-    """A reading a minute of each stream, some of them missing, one record in a while that is none."""
+    """A reading a minute of each stream, some of them missing,
+    one record in a while that is none."""
     sent: list[tuple[int, bytes, object]] = []
     for t in minutes:
         for s in range(STREAMS):
             if (t + s) % 5:
-                value = {"timestamp": START_MS + t * MINUTE + s * 1000, "value": 10.0 * s + (t * 7 + s) % 11}
+                value = {
+                    "timestamp": START_MS + t * MINUTE + s * 1000,
+                    "value": 10.0 * s + (t * 7 + s) % 11,
+                }
                 sent.append((s % partitions, b"stream-%d" % s, value))
         if t % 4 == 1:
             sent.append((t % partitions, b"bad", b"{"))
@@ -51,7 +55,9 @@ def undisturbed(runtime: Runtime, rounds: int = 6, partitions: int = 2) -> Fleet
 
 @pytest.mark.parametrize("place", STEPS)
 @pytest.mark.parametrize("after", [1, 3])
-def test_a_crash_at_any_step_of_the_commit_changes_nothing(recurrent: Runtime, place: str, after: int) -> None:
+def test_a_crash_at_any_step_of_the_commit_changes_nothing(
+    recurrent: Runtime, place: str, after: int
+) -> None:
     fleet = Fleet(memory_broker(2), recurrent)
     fleet.start(place, after)
     for n in range(6):
@@ -60,7 +66,12 @@ def test_a_crash_at_any_step_of_the_commit_changes_nothing(recurrent: Runtime, p
     assert fleet.started == 2, "it crashed and was replaced"
     expected = undisturbed(recurrent)
     assert outputs(fleet.broker) == outputs(expected.broker)
-    assert stored(fleet.broker) == stored(expected.broker) == held(fleet.alive[0]) == held(expected.alive[0])
+    assert (
+        stored(fleet.broker)
+        == stored(expected.broker)
+        == held(fleet.alive[0])
+        == held(expected.alive[0])
+    )
 
 
 def test_a_restart_restores_the_bits_of_every_row(recurrent: Runtime) -> None:

@@ -1,4 +1,5 @@
-"""A worker that sleeps while it restores has lost its partitions: it applies nothing newer, and raises nothing."""
+"""A worker that sleeps while it restores has lost its partitions:
+it applies nothing newer, and raises nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +29,10 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 
 def feed(fleet: Fleet, minutes: range, streams: int = 4) -> None:
     readings = [(s, START_MS + t * MINUTE, float(t % 7)) for t in minutes for s in range(streams)]
-    send(fleet.broker, [(s % 2, b"stream-%d" % s, {"timestamp": at, "value": value}) for s, at, value in readings])
+    send(
+        fleet.broker,
+        [(s % 2, b"stream-%d" % s, {"timestamp": at, "value": value}) for s, at, value in readings],
+    )
 
 
 def served(walk: Runtime) -> Fleet:
@@ -62,7 +66,8 @@ def taken_over(fleet: Fleet) -> Callable[[Worker], None]:
 
 
 def goes_on(fleet: Fleet, sleeper: Worker, minutes: int = 6) -> None:
-    """The sleeper is awake: nothing is raised, and all that was ever sent leads to what one run makes of it."""
+    """The sleeper is awake: nothing is raised, and all that was ever sent leads to what one run
+    makes of it."""
     sleeper.turn(5)
     fleet.alive.append(sleeper)
     feed(fleet, range(minutes, minutes + 2), streams=6)
@@ -72,7 +77,9 @@ def goes_on(fleet: Fleet, sleeper: Worker, minutes: int = 6) -> None:
     feed(expected, range(3))
     feed(expected, range(3, minutes + 2), streams=6)
     expected.settle()
-    assert outputs(fleet.broker) == outputs(expected.broker) and stored(fleet.broker) == stored(expected.broker)
+    assert outputs(fleet.broker) == outputs(expected.broker) and stored(fleet.broker) == stored(
+        expected.broker
+    )
     rows = {p: row for subject in fleet.alive for p, row in held(subject).items()}
     assert rows == stored(fleet.broker)
 
@@ -104,15 +111,19 @@ def test_rows_of_a_newer_layout_stand_beyond_its_end(walk: Runtime) -> None:
 
     def meanwhile(asleep: Worker) -> None:
         fleet.broker.expel(asleep.pipeline._consumer)  # type: ignore[arg-type]
-        fleet.broker.producer().produce(CHANGELOG, 0, [b"stream-0", MARKER_KEY], [b"another's", b"another's"])
+        fleet.broker.producer().produce(
+            CHANGELOG, 0, [b"stream-0", MARKER_KEY], [b"another's", b"another's"]
+        )
 
     sleeper = frozen(fleet, "reading", meanwhile)
     with pytest.raises(StateError, match=r"partition 0 offset \d+ key b'stream-0': 9 bytes"):
-        sleeper.turn(5)  # it is a member once more, restores to the end of today, and that is damaged indeed
+        # it is a member once more, restores to the end of today, and that is damaged indeed
+        sleeper.turn(5)
 
 
 def test_a_member_that_was_never_away_names_what_is_wrong(walk: Runtime) -> None:
-    """By the group, the member has held the partitions all the time, so the changelog is at fault."""
+    """By the group, the member has held the partitions all the time,
+    so the changelog is at fault."""
     fleet = served(walk)
 
     def meanwhile(_asleep: Worker) -> None:

@@ -1,8 +1,8 @@
 """The harm of each fault when its guard is missing; with the guard the same faults are harmless.
 
-The end of a commit reaches the offsets before the changelog. A worker that takes over just then waits for the rows; one
-that does not restores old ones. A transaction is refused, and its records come again; rows that already had them count
-twice.
+The end of a commit reaches the offsets before the changelog. A worker that takes over just then
+waits for the rows; one that does not restores old ones. A transaction is refused, and its records
+come again; rows that already had them count twice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 
 
 def taken_over(runtime: Runtime) -> Fleet:
-    """A worker dies right after a commit, another begins while the changelog does not know of that commit."""
+    """A worker dies right after a commit, another begins while the changelog does not know of that
+    commit."""
     fleet = Fleet(memory_broker(2), runtime)
     fleet.start("commit.6", 3)
     for n in range(6):
@@ -52,7 +53,9 @@ def taken_over(runtime: Runtime) -> Fleet:
 def to_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the end that a reader of committed records is told."""
 
-    def end(self: MemoryReader, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int]:
+    def end(
+        self: MemoryReader, partitions: Collection[int], timeout_s: float = 10.0
+    ) -> dict[int, int]:
         return {partition: self._log(partition).stable_end for partition in partitions}
 
     monkeypatch.setattr(MemoryReader, "end", end)
@@ -72,7 +75,9 @@ def test_reading_to_what_is_committed_is_noticed_by_the_marker(
         taken_over(recurrent)
 
 
-def test_without_the_marker_it_would_serve_from_old_rows(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_marker_it_would_serve_from_old_rows(
+    recurrent: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     to_what_is_committed(monkeypatch)
     monkeypatch.setattr(Restore, "_finish", believing(Restore._finish))
     fleet, expected = taken_over(recurrent), undisturbed(recurrent)

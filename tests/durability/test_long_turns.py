@@ -1,6 +1,8 @@
-"""A turn ends in time whatever the shape of its records, keeps what it has done, and changes nothing by being cut.
+"""A turn ends in time whatever the shape of its records, keeps what it has done,
+and changes nothing by being cut.
 
-Time is the test's own: each call of the graph takes `CALL_S`, and as much again for every 64 rows; all else takes none.
+Time is the test's own: each call of the graph takes `CALL_S`, and as much again for every 64 rows;
+all else takes none.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ Reading = tuple[int, int]  # stream, minute
 SHAPES: dict[str, list[Reading]] = {
     "one stream with many gaps": [(0, 40 * i) for i in range(150)],
     "gaps of two streams, one after the other": [(i % 2, 40 * (i // 2)) for i in range(150)],
-    "gaps of many streams, each at another reading": [(s, t + 40 * (t > 2 * s)) for t in range(42) for s in range(20)],
+    "gaps of many streams, each at another reading": [
+        (s, t + 40 * (t > 2 * s)) for t in range(42) for s in range(20)
+    ],
     "gaps between late readings": [(0, 40 * (i // 2) - 500 * (i % 2)) for i in range(200)],
     "gaps after a clock that was set back": [
         (0, minute) for i in range(40) for minute in (5000, i, i + 1, i + 2, i + 42, i + 82)
@@ -38,7 +42,9 @@ SHAPES: dict[str, list[Reading]] = {
     "gaps beyond the longest": [(0, 40 * i + 100 * (i // 5)) for i in range(150)],
     "one stream that has sent nothing for long": [(0, i) for i in range(1500)],
     "all streams back after a long gap": [(s, t) for t in (0, 45) for s in range(1500)],
-    "a fast stream between slow ones": [(s, i * (40 if s else 1)) for i in range(100) for s in (0, 0, 0, 1)],
+    "a fast stream between slow ones": [
+        (s, i * (40 if s else 1)) for i in range(100) for s in (0, 0, 0, 1)
+    ],
 }
 
 
@@ -69,7 +75,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def feed(fleet: Fleet, readings: Iterable[Reading]) -> None:
-    minutes = [(s, {"timestamp": START_MS + t * MINUTE + 1000 * s, "value": float((s + t) % 7)}) for s, t in readings]
+    minutes = [
+        (s, {"timestamp": START_MS + t * MINUTE + 1000 * s, "value": float((s + t) % 7)})
+        for s, t in readings
+    ]
     send(fleet.broker, [(s % 2, b"stream-%d" % s, value) for s, value in minutes])
 
 
@@ -88,7 +97,11 @@ def serve(bundle: Path, readings: list[Reading], turn_s: float) -> tuple[Fleet, 
         assert subject.pipeline.turn() > 0
         took.append(clock.now - began)
         assert sum(committed(fleet.broker).values()) > before, "what a turn has done is kept"
-    assert subject.value("records_total") == len(readings) == sum(log.end for log in fleet.broker.logs(INPUT))
+    assert (
+        subject.value("records_total")
+        == len(readings)
+        == sum(log.end for log in fleet.broker.logs(INPUT))
+    )
     assert held(subject) == stored(fleet.broker)
     return fleet, took
 
@@ -99,13 +112,19 @@ def test_a_turn_ends_in_time_and_keeps_what_it_has_done(bundle: Path, shape: str
     whole, (all_at_once,) = serve(bundle, readings, turn_s=1e6)
     cut, took = serve(bundle, readings, TURN_S)
     assert max(took) <= 2 * TURN_S + 1.1 * MAX_GAP * CALL_S < all_at_once
-    assert outputs(cut.broker) == outputs(whole.broker) and stored(cut.broker) == stored(whole.broker)
+    assert outputs(cut.broker) == outputs(whole.broker) and stored(cut.broker) == stored(
+        whole.broker
+    )
 
 
-jumps = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([-300, -2, 0, 1, 1, 2, 40, 47, 60])), max_size=120)
+jumps = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([-300, -2, 0, 1, 1, 2, 40, 47, 60])), max_size=120
+)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(jumps=jumps)
 def test_no_records_make_a_turn_too_long(bundle: Path, jumps: list[tuple[int, int]]) -> None:
     at = [0] * 4
@@ -117,13 +136,17 @@ def test_no_records_make_a_turn_too_long(bundle: Path, jumps: list[tuple[int, in
     assert max(took, default=0.0) <= 2 * TURN_S + 2 * MAX_GAP * CALL_S
 
 
-def test_a_graph_that_is_slower_than_expected_costs_one_turn(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_is_slower_than_expected_costs_one_turn(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tests.durability.test_long_turns.CALL_S", 0.1)
     _, took = serve(bundle, SHAPES["one stream with many gaps"], TURN_S)
     assert max(took[1:]) <= 2 * TURN_S + 1.1 * MAX_GAP * 0.1 and took[0] <= 10 * TURN_S
 
 
-def test_a_worker_that_is_lost_in_the_middle_of_a_cut_poll_leaves_the_same_bits(bundle: Path) -> None:
+def test_a_worker_that_is_lost_in_the_middle_of_a_cut_poll_leaves_the_same_bits(
+    bundle: Path,
+) -> None:
     readings = SHAPES["gaps of many streams, each at another reading"]
     fleet = Fleet(memory_broker(2), load_runtime(bundle), replace(AT_ONCE, turn_s=0.0))
     feed(fleet, readings)
@@ -132,7 +155,9 @@ def test_a_worker_that_is_lost_in_the_middle_of_a_cut_poll_leaves_the_same_bits(
         fleet.turn(5)
     fleet.settle(turns=3000)
     whole, _ = serve(bundle, readings, turn_s=1e6)
-    assert outputs(fleet.broker) == outputs(whole.broker) and stored(fleet.broker) == stored(whole.broker)
+    assert outputs(fleet.broker) == outputs(whole.broker) and stored(fleet.broker) == stored(
+        whole.broker
+    )
 
 
 def test_the_pipeline_looks_at_its_own_clock_by_default(bundle: Path) -> None:

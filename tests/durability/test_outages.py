@@ -1,4 +1,5 @@
-"""Lasting trouble: a broker that refuses, an outage of a day, a foreign bundle or name, excessively long names."""
+"""Lasting trouble: a broker that refuses, an outage of a day, a foreign bundle or name,
+excessively long names."""
 
 from __future__ import annotations
 
@@ -36,7 +37,11 @@ def feed(fleet: Fleet, minutes: range, streams: int = 4, partitions: int = 1) ->
     send(
         fleet.broker,
         [
-            (s % partitions, b"stream-%d" % s, {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7})
+            (
+                s % partitions,
+                b"stream-%d" % s,
+                {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7},
+            )
             for t in minutes
             for s in range(streams)
         ],
@@ -60,7 +65,9 @@ def turn_for(subject: Worker, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
-def test_refused_for_less_than_its_patience_the_service_recovers_by_itself(walk: Runtime, delivery: str) -> None:
+def test_refused_for_less_than_its_patience_the_service_recovers_by_itself(
+    walk: Runtime, delivery: str
+) -> None:
     """A minute of refusals against two minutes of patience, at a fiftieth of the time."""
     options = replace(AT_ONCE, give_up_s=2.4, delivery=delivery)  # type: ignore[arg-type]
     fleet = Fleet(memory_broker(), walk, options)
@@ -71,12 +78,17 @@ def test_refused_for_less_than_its_patience_the_service_recovers_by_itself(walk:
     fleet.broker.fail_next("produce", 10_000)
     turn_for(subject, 1.2)
     assert committed(fleet.broker) == {0: 8}, "nothing is committed while records are refused"
-    tried = sum(subject.value("retries_total", error=error) for error in ("ProduceFailed", "TransactionFailed"))
+    tried = sum(
+        subject.value("retries_total", error=error)
+        for error in ("ProduceFailed", "TransactionFailed")
+    )
     assert 3 <= tried < 30, "pauses grow between attempts"
     fleet.broker.faults.clear()
     fleet.settle()
     expected = undisturbed(walk, range(4))
-    assert outputs(fleet.broker) == outputs(expected.broker) and stored(fleet.broker) == stored(expected.broker)
+    assert outputs(fleet.broker) == outputs(expected.broker) and stored(fleet.broker) == stored(
+        expected.broker
+    )
     assert made(fleet.broker, DEAD) == [], "an outage costs no forecast"
 
 
@@ -99,10 +111,17 @@ def test_ten_thousand_streams_come_back_after_a_day(tmp_path: Path) -> None:
     95 imputed steps before the reading, in transactions of 200,000 steps."""
     quarter = 15 * MINUTE
     runtime = loaded(tmp_path, Walk(interval_ms=quarter, max_gap=200))
-    fleet = Fleet(memory_broker(4), runtime, replace(AT_ONCE, commit_interval_s=1000.0, max_poll_records=100_000))
+    fleet = Fleet(
+        memory_broker(4),
+        runtime,
+        replace(AT_ONCE, commit_interval_s=1000.0, max_poll_records=100_000),
+    )
     subject = fleet.start()
     for at in (0, 96):
-        values = [json.dumps({"timestamp": START_MS + at * quarter, "value": float(s % 7)}).encode() for s in range(10)]
+        values = [
+            json.dumps({"timestamp": START_MS + at * quarter, "value": float(s % 7)}).encode()
+            for s in range(10)
+        ]
         producer = fleet.broker.producer()
         for p in range(4):
             keys: list[bytes | None] = [b"stream-%d" % s for s in range(p, 10_000, 4)]
@@ -111,15 +130,22 @@ def test_ten_thousand_streams_come_back_after_a_day(tmp_path: Path) -> None:
         before = subject.value("commits_total")
         subject.turn()
         commits = subject.value("commits_total") - before
-        assert (at and commits >= 3) or commits == 0, "960,000 steps, each transaction less than twice 200,000"
+        assert (at and commits >= 3) or commits == 0, (
+            "960,000 steps, each transaction less than twice 200,000"
+        )
     subject.finish()
     assert subject.value("imputed_steps_total") == 10_000 * 95
-    assert len(made(fleet.broker)) == 20_000 and committed(fleet.broker) == dict.fromkeys(range(4), 5_000)
+    assert len(made(fleet.broker)) == 20_000 and committed(fleet.broker) == dict.fromkeys(
+        range(4), 5_000
+    )
     assert sum(map(len, stored(fleet.broker).values())) == 10_000
 
 
-def test_a_bundle_of_another_layout_does_not_disturb_the_one_that_serves(walk: Runtime, tmp_path: Path) -> None:
-    """The same group, started with another bundle: the newcomer ends, and the group goes on without it."""
+def test_a_bundle_of_another_layout_does_not_disturb_the_one_that_serves(
+    walk: Runtime, tmp_path: Path
+) -> None:
+    """The same group, started with another bundle:
+    the newcomer ends, and the group goes on without it."""
     fleet = Fleet(memory_broker(2), walk)
     first = fleet.start()
     feed(fleet, range(3), partitions=2)
@@ -158,13 +184,18 @@ def test_a_name_is_as_long_as_allowed_or_a_dead_letter(walk: Runtime) -> None:
 
 
 def test_services_of_one_prefix_have_names_of_their_own(walk: Runtime) -> None:
-    """A static member fences its own predecessor; a dynamic member and another group fence no process."""
+    """A static member fences its own predecessor;
+    a dynamic member and another group fence no process."""
 
     def name(*flags: str) -> str:
         return transactional_id(load_settings(flags, {}))
 
     assert name() != name()
-    assert name("--kafka.instance_id=a") == name("--kafka.instance_id=a") != name("--kafka.instance_id=b")
+    assert (
+        name("--kafka.instance_id=a")
+        == name("--kafka.instance_id=a")
+        != name("--kafka.instance_id=b")
+    )
     assert name("--kafka.instance_id=a") != name("--kafka.instance_id=a", "--kafka.group=other")
     fleet = Fleet(memory_broker(2), walk)
     workers = [fleet.start(), fleet.start()]
@@ -175,7 +206,9 @@ def test_services_of_one_prefix_have_names_of_their_own(walk: Runtime) -> None:
     assert outputs(fleet.broker) == outputs(undisturbed(walk, range(4), partitions=2).broker)
 
 
-def test_an_input_that_grows_while_it_is_served_ends_who_is_given_the_new_partition(walk: Runtime) -> None:
+def test_an_input_that_grows_while_it_is_served_ends_who_is_given_the_new_partition(
+    walk: Runtime,
+) -> None:
     fleet = Fleet(memory_broker(2), walk, replace(AT_ONCE, partitions=2))
     subject = fleet.start()
     feed(fleet, range(3), partitions=2)
@@ -186,7 +219,9 @@ def test_an_input_that_grows_while_it_is_served_ends_who_is_given_the_new_partit
     assert committed(fleet.broker) == {0: 6, 1: 6} and len(made(fleet.broker)) == 12
 
 
-def test_a_committed_offset_that_retention_deleted_ends_the_start_unless_told_otherwise(walk: Runtime) -> None:
+def test_a_committed_offset_that_retention_deleted_ends_the_start_unless_told_otherwise(
+    walk: Runtime,
+) -> None:
     fleet = Fleet(memory_broker(), walk)
     fleet.start()
     feed(fleet, range(2), streams=1)

@@ -31,14 +31,18 @@ def problem(
 
 
 def noisy_sine(seed: int, steps: int = 1000, streams: int = 1) -> NDArray[np.float64]:
-    """[steps, streams] of sin(0.01 t) + 0.2 N(0, 1), t = 1, 2, ...: the experiment of Dive into Deep Learning,
-    "Working with Sequences"."""
+    """[steps, streams] of sin(0.01 t) + 0.2 N(0, 1), t = 1, 2, ...: the experiment of Dive into
+    Deep Learning, "Working with Sequences"."""
     random = np.random.default_rng(seed)
-    values: Float64 = np.sin(0.01 * np.arange(1, steps + 1))[:, None] + random.normal(0, 0.2, (steps, streams))
+    values: Float64 = np.sin(0.01 * np.arange(1, steps + 1))[:, None] + random.normal(
+        0, 0.2, (steps, streams)
+    )
     return values
 
 
-def daily(seed: int, steps: int = 1200, streams: int = 2, noise: float = 0.3) -> NDArray[np.float64]:
+def daily(
+    seed: int, steps: int = 1200, streams: int = 2, noise: float = 0.3
+) -> NDArray[np.float64]:
     """[steps, streams] of a daily wave with a slow walk and noise around 50."""
     random = np.random.default_rng(seed)
     wave = np.sin(2 * np.pi * np.arange(steps) / 24)[:, None] * np.arange(1, streams + 1)

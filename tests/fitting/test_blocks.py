@@ -55,7 +55,8 @@ def test_seasonal_naive_and_the_iterated_map_give_the_mean_of_their_fine_forecas
 
 
 def test_ar_fits_the_next_value_beside_the_blocks() -> None:
-    """One step ahead it is the model that it would be without blocks; over the horizon it beats that one's leads."""
+    """One step ahead it is the model that it would be without blocks;
+    over the horizon it beats that one's leads."""
     coarse = blocks(1)
     fine = replace(coarse, target=replace(coarse.target, block=1))
     one, other = (fit_family("ar", whole, Plan()) for whole in (coarse, fine))

@@ -1,4 +1,5 @@
-"""`mix` and `auto`: members fit together, and what is kept is what was best on the validation part."""
+"""`mix` and `auto`: members fit together, and what is kept is what was best on the validation
+part."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ QUICK = Plan(schedules=quick)
 
 def test_a_mixture_is_the_mean_of_its_members_quantiles() -> None:
     whole = problem(daily(0), season=24)
-    whole = replace(whole, target=replace(whole.target, calibrated=False))  # each finds widths of its own otherwise
+    # each finds widths of its own otherwise
+    whole = replace(whole, target=replace(whole.target, calibrated=False))
     mix = fit_family("mix", whole, replace(QUICK, members=("lstm", "ar")))
     assert isinstance(mix, Mixture)
     at = range(400, 410)
@@ -40,7 +42,9 @@ def test_a_mixture_is_the_mean_of_its_members_quantiles() -> None:
     assert {"lstm_hidden", "lstm_cell"} <= set(mix.initial_state(1))
 
 
-@pytest.mark.parametrize("members", [("lstm",), ("lstm", "lstm"), ("lstm", "naive"), ("lstm", "mix")])
+@pytest.mark.parametrize(
+    "members", [("lstm",), ("lstm", "lstm"), ("lstm", "naive"), ("lstm", "mix")]
+)
 def test_members_that_cannot_be_mixed_are_refused(members: tuple[str, ...]) -> None:
     with pytest.raises(DataError, match="cannot be mixed"):
         fit_family("mix", problem(daily(0), season=24), Plan(members=members))
@@ -58,12 +62,16 @@ def test_auto_keeps_the_best_and_says_why() -> None:
 
 
 def test_auto_begins_nothing_after_its_time() -> None:
-    families = [one.model.family for one in fit_auto(problem(daily(1), season=24), QUICK, budget_s=0.0)]
+    families = [
+        one.model.family for one in fit_auto(problem(daily(1), season=24), QUICK, budget_s=0.0)
+    ]
     assert sorted(families) == ["ar", "ar", "naive", "seasonal_naive"]
 
 
 @pytest.mark.parametrize(("seed", "light_is_better"), [(5, True), (4, False)])
-def test_the_better_of_two_memories_is_that_of_all_that_follows(seed: int, light_is_better: bool) -> None:
+def test_the_better_of_two_memories_is_that_of_all_that_follows(
+    seed: int, light_is_better: bool
+) -> None:
     """A short history of noise around a day that stays: now two tables are enough, now not."""
     noise = np.random.default_rng(seed).normal(size=(720, 1))
     short = np.tile(np.sin(2 * np.pi * np.arange(24) / 24), 30)[:, None] + noise
@@ -91,7 +99,8 @@ def test_a_random_walk_is_left_to_its_last_value() -> None:
 
 
 def test_quantiles_fitted_to_the_judged_errors_win_nothing() -> None:
-    """Offsets read off one half are judged on the other: moving a copy's offsets before judging changes nothing."""
+    """Offsets read off one half are judged on the other:
+    moving a copy's offsets before judging changes nothing."""
     whole = problem(daily(2), season=24)
     model = fit_family("naive", whole, QUICK)
     assert isinstance(model, PointForecaster)
@@ -102,7 +111,8 @@ def test_quantiles_fitted_to_the_judged_errors_win_nothing() -> None:
 
 
 def test_the_judge_by_hand() -> None:
-    """Forecast = last value, all offsets zero: the loss at every level averages to the absolute error."""
+    """Forecast = last value, all offsets zero: the loss at every level averages to the absolute
+    error."""
     whole = problem(daily(4, streams=1), season=24, horizon=3)
     model = fit_family("naive", whole, QUICK)
     assert isinstance(model, PointForecaster)

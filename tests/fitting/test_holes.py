@@ -1,4 +1,5 @@
-"""Holes that are made for training: how many, how long, and that the truth behind them is still what is learned."""
+"""Holes that are made for training: how many, how long,
+and that the truth behind them is still what is learned."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def test_a_value_is_taken_out_or_left_as_it_is_in_every_channel() -> None:
     whole = replace(problem(daily(0), season=24), others=(daily(1), daily(2)))
     twin = with_masked_runs(whole, np.random.default_rng(0))
     taken = []
-    for before, after in zip((whole.values, *whole.others), (twin.values, *twin.others), strict=True):
+    for before, after in zip(
+        (whole.values, *whole.others), (twin.values, *twin.others), strict=True
+    ):
         missing = np.isnan(after)
         np.testing.assert_array_equal(np.where(missing, before, after), before)
         taken.append(missing)
@@ -54,7 +57,9 @@ def test_who_saw_holes_in_training_knows_how_wide_an_interval_is_inside_of_one()
     coverage = {}
     for masked in (0.0, 0.5):
         schedule = replace(schedule_of("gru"), epochs=3, iterations=60, masked=masked)
-        model = fit_family("gru", whole, Plan(linear_path=False, schedules={"gru": schedule}.__getitem__))
+        model = fit_family(
+            "gru", whole, Plan(linear_path=False, schedules={"gru": schedule}.__getitem__)
+        )
         columns = holed.columns(model.memory.spec)
         t, s = whole.pairs(whole.validation_origins(6))
         inside = ~columns.observed[t, s]
@@ -74,7 +79,9 @@ def test_the_targets_are_the_true_values(masked: float, monkeypatch: pytest.Monk
     seen: list[Tensor] = []
     genuine = recurrent._pinball
 
-    def watched(units: Tensor, came: Tensor, weight: Tensor, levels: tuple[float, ...], end: Tensor | None) -> Tensor:
+    def watched(
+        units: Tensor, came: Tensor, weight: Tensor, levels: tuple[float, ...], end: Tensor | None
+    ) -> Tensor:
         seen.append(came)
         return genuine(units, came, weight, levels, end)
 

@@ -1,4 +1,5 @@
-"""The textbook autoregression: its powers are its own forecasts fed back, and it does what the textbook's does."""
+"""The textbook autoregression: its powers are its own forecasts fed back,
+and it does what the textbook's does."""
 
 from __future__ import annotations
 
@@ -48,12 +49,15 @@ def test_without_any_change_to_learn_from_weights_stay_finite(values: np.ndarray
 
 
 def test_the_book_experiment() -> None:
-    """600 examples of 64 lags, 64 steps ahead: .066 over 200 seeds, .072 over these; .12 if no mean is remembered."""
+    """600 examples of 64 lags, 64 steps ahead: .066 over 200 seeds, .072 over these;
+    .12 if no mean is remembered."""
     errors = []
     for seed in range(12):
         values = noisy_sine(seed)
         model = fit_family(
-            "ar", problem(values, horizon=64, train=0.664, validation=0.336), Plan(lags=64, iterated=True)
+            "ar",
+            problem(values, horizon=64, train=0.664, validation=0.336),
+            Plan(lags=64, iterated=True),
         )
         timestamps = (472_222 + np.arange(len(values))) * model.target.interval_ms
         ahead = model.unroll(values, timestamps, origins=range(600, 936)).multi_step[:, 0, -1, 1]

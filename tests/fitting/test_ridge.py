@@ -30,7 +30,8 @@ def by_day(horizon: int = 12) -> Problem:
 
 
 def test_leads_behind_a_night_are_learned() -> None:
-    """No row has all of the leads 7 to 12: they had the map of zeros, which forecasts the last value."""
+    """No row has all of the leads 7 to 12: they had the map of zeros,
+    which forecasts the last value."""
     whole = by_day()
     maps = fit_linear(whole, whole.columns(linear_memory(whole.target)), 12).weights
     assert (np.abs(maps).sum(0) > 0.1).all()
@@ -40,7 +41,9 @@ def test_leads_behind_a_night_are_learned() -> None:
 
 @pytest.mark.parametrize("holes", ["night", "random", "none"])
 @pytest.mark.parametrize("cells", [ridge.GRAM_CELLS, 1])
-def test_a_lead_is_fitted_as_if_it_were_the_only_one(holes: str, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lead_is_fitted_as_if_it_were_the_only_one(
+    holes: str, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The map of a lead is that of least squares over its own rows, in one pass or in several."""
     monkeypatch.setattr(ridge, "GRAM_CELLS", cells)
     values = daily(1, 800)
@@ -67,7 +70,9 @@ def test_a_lead_that_was_never_observed_is_the_last_value() -> None:
     values[90:360] = np.nan
     whole = problem(values, horizon=4)
     assert whole.warmup >= 90
-    assert not fit_linear(whole, whole.columns(linear_memory(whole.target, 4)), 4).weights[:, 1:].any()
+    assert (
+        not fit_linear(whole, whole.columns(linear_memory(whole.target, 4)), 4).weights[:, 1:].any()
+    )
 
 
 def test_a_seldom_observed_lead_weighs_as_much_as_any_other_in_the_loss() -> None:
@@ -82,7 +87,9 @@ def test_a_seldom_observed_lead_weighs_as_much_as_any_other_in_the_loss() -> Non
     with torch.no_grad():
         losses = _losses(model, whole, columns, hidden, t, s)
     assert losses.shape == (2, 4)
-    assert losses[1, :3].tolist() == [float((~np.isnan(values[t + lead, s])).sum()) for lead in (1, 2, 3)]
+    assert losses[1, :3].tolist() == [
+        float((~np.isnan(values[t + lead, s])).sum()) for lead in (1, 2, 3)
+    ]
     by_lead = losses[0] / losses[1]
     assert float(_mean(losses)) == pytest.approx(float(0.8 * by_lead[:3].mean() + 0.2 * by_lead[3]))
     assert float(_mean(torch.zeros(2, 4))) == 0.0

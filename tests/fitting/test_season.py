@@ -15,7 +15,9 @@ from tests.fitting.problems import daily
 @given(st.integers(5, 100), st.integers(0, 1000))
 def test_a_noisy_pattern_is_found_with_holes_in_it(season: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    values = np.tile(random.normal(size=(season, 2)), (1200 // season, 1)) * 3 + random.normal(0, 0.3, (1, 2))
+    values = np.tile(random.normal(size=(season, 2)), (1200 // season, 1)) * 3 + random.normal(
+        0, 0.3, (1, 2)
+    )
     values[random.random(values.shape) < 0.1] = np.nan
     assert find_season(values) == season
 
@@ -48,7 +50,8 @@ def test_less_than_four_days_show_no_daily_season() -> None:
 
 
 def week(steps: int, noise: float, weekend: float) -> np.ndarray:
-    """[steps, 2] of a daily pattern that counts `weekend` times on two days of seven, with holes."""
+    """[steps, 2] of a daily pattern that counts `weekend` times on two days of seven,
+    with holes."""
     random = np.random.default_rng(3)
     hours = np.arange(steps)
     pattern = random.normal(size=24).cumsum()

@@ -1,4 +1,5 @@
-"""A decoder reads the target before its own: the true one where it is shown, its own median elsewhere."""
+"""A decoder reads the target before its own: the true one where it is shown,
+its own median elsewhere."""
 
 from __future__ import annotations
 
@@ -49,12 +50,15 @@ def test_a_forecast_is_what_its_own_medians_would_teach() -> None:
 
 
 def test_untrained_it_is_its_linear_path() -> None:
-    """The correction starts at zero, so that a short training cannot spoil what the closed form found."""
+    """The correction starts at zero, so that a short training cannot spoil what the closed form
+    found."""
     whole = problem(daily(2), season=24)
     still = replace(schedule_of("seq2seq"), epochs=0)
     model = fit_family("seq2seq", whole, Plan(schedules=lambda _: still))
     assert isinstance(model, SequenceToSequence)
     assert isinstance(model.linear, LinearAutoregression)
     at = range(400, 410)
-    corrected, path = (one.unroll(whole.values, whole.timestamps, at).multi_step for one in (model, model.linear))
+    corrected, path = (
+        one.unroll(whole.values, whole.timestamps, at).multi_step for one in (model, model.linear)
+    )
     assert np.allclose(corrected[..., 1], path[..., 1], atol=1e-4)

@@ -1,4 +1,5 @@
-"""A whole service inside the process: from settings to forecasts, and every way in which a start can go wrong."""
+"""A whole service inside the process: from settings to forecasts,
+and every way in which a start can go wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +15,13 @@ import pytest
 
 from eddycast.service.app import Service
 from eddycast.service.broker.memory.admin import MemoryAdmin
-from eddycast.service.errors import AddressInUse, BrokerUnavailable, BundleError, EddycastError, TopicMissing
+from eddycast.service.errors import (
+    AddressInUse,
+    BrokerUnavailable,
+    BundleError,
+    EddycastError,
+    TopicMissing,
+)
 from eddycast.service.observability.metrics import STAGES
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
@@ -70,7 +77,9 @@ def broker() -> FaultyBroker:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     topics = ["--topics.partitions=2", "--topics.create_input=true"]
-    return load_settings([f"--bundle.directory={tmp_path / 'bundle'}", "--http.port=0", *topics], {})
+    return load_settings(
+        [f"--bundle.directory={tmp_path / 'bundle'}", "--http.port=0", *topics], {}
+    )
 
 
 @pytest.fixture
@@ -121,11 +130,17 @@ def test_observations_become_forecasts_and_a_stop_commits_them(
     until(lambda: len(broker.read("forecasts")) >= 5)
     again.end()
     assert len(broker.read("forecasts")) == 5
-    assert json.loads(broker.read("forecasts")[-1].value or b"")["warm"] is True, "its state has survived"
+    assert json.loads(broker.read("forecasts")[-1].value or b"")["warm"] is True, (
+        "its state has survived"
+    )
 
 
-def test_a_bundle_may_come_later(settings: Settings, tmp_path: Path, start: Callable[[Settings], Running]) -> None:
-    patient = settings.model_copy(update={"bundle": settings.bundle.model_copy(update={"wait_s": 30.0})})
+def test_a_bundle_may_come_later(
+    settings: Settings, tmp_path: Path, start: Callable[[Settings], Running]
+) -> None:
+    patient = settings.model_copy(
+        update={"bundle": settings.bundle.model_copy(update={"wait_s": 30.0})}
+    )
     running = start(patient)
     until(lambda: running.service.url is not None and "bundle" in running.get("/ready")[1])
     assert running.get("/ready")[0] == 503
@@ -138,7 +153,9 @@ def test_a_bundle_may_come_later(settings: Settings, tmp_path: Path, start: Call
 def test_a_service_that_waits_for_a_bundle_can_be_stopped(
     settings: Settings, start: Callable[[Settings], Running]
 ) -> None:
-    patient = settings.model_copy(update={"bundle": settings.bundle.model_copy(update={"wait_s": 600.0})})
+    patient = settings.model_copy(
+        update={"bundle": settings.bundle.model_copy(update={"wait_s": 600.0})}
+    )
     running = start(patient)
     until(lambda: running.service.url is not None)
     running.end()
@@ -172,9 +189,13 @@ def test_a_broker_that_does_not_answer_is_waited_for(
     running.end()
 
 
-def test_a_missing_topic_ends_the_start(settings: Settings, tmp_path: Path, broker: FaultyBroker) -> None:
+def test_a_missing_topic_ends_the_start(
+    settings: Settings, tmp_path: Path, broker: FaultyBroker
+) -> None:
     write_bundle(tmp_path / "bundle")
-    strict = settings.model_copy(update={"topics": settings.topics.model_copy(update={"create": False})})
+    strict = settings.model_copy(
+        update={"topics": settings.topics.model_copy(update={"create": False})}
+    )
     with pytest.raises(TopicMissing, match="observations"):
         Service(strict, broker).run(threading.Event())
 

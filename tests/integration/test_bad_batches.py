@@ -1,4 +1,5 @@
-"""Record batches of every codec, damaged ones, ones with false sizes, and ones that no reader sees, on a real Kafka."""
+"""Record batches of every codec, damaged ones, ones with false sizes, and ones that no reader sees,
+on a real Kafka."""
 
 from __future__ import annotations
 
@@ -30,10 +31,14 @@ MB = 1 << 20
 
 
 def reading(minute: int, value: float = 1.0, filler: str = "") -> bytes:
-    return json.dumps({"timestamp": START_MS + minute * MINUTE, "value": value, "x": filler}).encode()
+    return json.dumps(
+        {"timestamp": START_MS + minute * MINUTE, "value": value, "x": filler}
+    ).encode()
 
 
-def send(site: Site, codec: str, values: list[bytes], key: bytes = b"stream-0", partition: int = 0) -> None:
+def send(
+    site: Site, codec: str, values: list[bytes], key: bytes = b"stream-0", partition: int = 0
+) -> None:
     """One batch, as librdkafka writes it."""
     config = {
         "linger.ms": 200,
@@ -41,10 +46,14 @@ def send(site: Site, codec: str, values: list[bytes], key: bytes = b"stream-0", 
         "queue.buffering.max.kbytes": 2_000_000,
         "queue.buffering.max.messages": 1_000_000,
     }
-    producer = Producer({"bootstrap.servers": site.kafka.bootstrap_servers, "compression.type": codec, **config})
+    producer = Producer(
+        {"bootstrap.servers": site.kafka.bootstrap_servers, "compression.type": codec, **config}
+    )
     refused: list[Any] = []
     for value in values:
-        producer.produce(site.input, value, key, partition=partition, on_delivery=lambda e, _: refused.append(e))
+        producer.produce(
+            site.input, value, key, partition=partition, on_delivery=lambda e, _: refused.append(e)
+        )
     producer.flush(60)
     assert refused == [None] * len(values)
 
@@ -99,7 +108,9 @@ def test_all_codecs_are_served(site: Site, bulk: str) -> None:
 
 
 @BOTH_WAYS
-def test_a_damaged_batch_is_one_dead_letter_and_its_partition_goes_on(site: Site, bulk: str) -> None:
+def test_a_damaged_batch_is_one_dead_letter_and_its_partition_goes_on(
+    site: Site, bulk: str
+) -> None:
     """Exactly once: a process dies between the letter and its commit, another one begins again."""
     for minute in range(0, 40, 10):
         send(site, "lz4", [reading(minute + i) for i in range(10)])
@@ -110,7 +121,11 @@ def test_a_damaged_batch_is_one_dead_letter_and_its_partition_goes_on(site: Site
     await_true(lambda: dying.code is not None, 60.0, "it did not reach the fault")
     site.fleet.remove(dying)
     worker = site.start(KAFKA__BULK=bulk)
-    await_true(lambda: committed(site) == {0: 40, 1: 10} or worker.code is not None, 60.0, "it does not go on")
+    await_true(
+        lambda: committed(site) == {0: 40, 1: 10} or worker.code is not None,
+        60.0,
+        "it does not go on",
+    )
     assert worker.code is None, worker.tail()
     assert site.end(worker) == 0
     assert len(site.read(site.output)) == 30
@@ -126,7 +141,8 @@ def test_a_damaged_batch_is_one_dead_letter_and_its_partition_goes_on(site: Site
 @BOTH_WAYS
 @pytest.mark.slow
 def test_memory_is_bounded_whatever_compression_claims(site: Site, bulk: str) -> None:
-    """A fetch of one partition with bombs beyond the limit, then one full of large records within it."""
+    """A fetch of one partition with bombs beyond the limit,
+    then one full of large records within it."""
     send(site, "none", [reading(0)])
     worker = site.serving(KAFKA__BULK=bulk, KAFKA__UNPACKED_BYTES=str(16 * MB))
     await_true(lambda: committed(site).get(0) == 1, 30.0, "nothing is served")
@@ -163,13 +179,17 @@ def test_a_changelog_that_cannot_be_read_ends_the_restore(site: Site) -> None:
     with served(site, {0: 6, 1: 6}):
         pass
     damage(site.kafka, site.changelog, 0, 0, flip_a_bit)
-    with pytest.raises(StateError, match=r"partition 0.*offsets 0 to .*checksum"), served(site, {0: 7}):
+    with (
+        pytest.raises(StateError, match=r"partition 0.*offsets 0 to .*checksum"),
+        served(site, {0: 7}),
+    ):
         pass
 
 
 @BOTH_WAYS
 def test_behind_a_transactional_producer_nothing_is_left_to_read(site: Site, bulk: str) -> None:
-    """Control records at the end, aborted ones alone in a partition; a successor restores what was committed."""
+    """Control records at the end, aborted ones alone in a partition;
+    a successor restores what was committed."""
     address = {"bootstrap.servers": site.kafka.bootstrap_servers, "transactional.id": site.name}
     producer = Producer(address)
     producer.init_transactions(30)

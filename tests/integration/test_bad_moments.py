@@ -1,4 +1,5 @@
-"""Bad moments of real processes on a real Kafka: signals while rows come back or a commit is under way, and clocks."""
+"""Bad moments of real processes on a real Kafka:
+signals while rows come back or a commit is under way, and clocks."""
 
 from __future__ import annotations
 
@@ -23,7 +24,11 @@ def forecasts(site: Site) -> list[tuple[int, bytes | None, bytes | None]]:
 def undisturbed(site: Site, count: int) -> list[tuple[int, bytes | None, bytes | None]]:
     """`count` forecasts of another group for the same input, without faults."""
     group = f"{site.name}-calm"
-    other = {"KAFKA__GROUP": group, "TOPICS__OUTPUT": f"{group}-output", "TOPICS__DEAD_LETTERS": f"{group}-dead"}
+    other = {
+        "KAFKA__GROUP": group,
+        "TOPICS__OUTPUT": f"{group}-output",
+        "TOPICS__DEAD_LETTERS": f"{group}-dead",
+    }
     worker = site.serving(**other)
     site.await_forecasts(count, output=f"{group}-output")
     assert site.end(worker) == 0
@@ -31,7 +36,8 @@ def undisturbed(site: Site, count: int) -> list[tuple[int, bytes | None, bytes |
 
 
 def in_a_commit(site: Site, **changes: str) -> Worker:
-    """A worker that waits between steps 4 and 5 of its first commit: everything is written, nothing is committed."""
+    """A worker that waits between steps 4 and 5 of its first commit:
+    everything is written, nothing is committed."""
     worker = site.serving(FAULTS__KILL_AT="commit.4", FAULTS__PAUSE_S="4", **changes)
     site.feed(range(3))
     await_true(lambda: site.written(site.output), 20.0, "nothing is written")
@@ -72,7 +78,9 @@ def test_sigterm_during_a_commit_lets_it_finish(site: Site) -> None:
     assert site.end(worker) == 0
     assert said(worker)[-1]["event"] == "stopped"
     done = forecasts(site)
-    assert done and sum(site.offsets().values()) == len(done), "what was under way is committed, all of it"
+    assert done and sum(site.offsets().values()) == len(done), (
+        "what was under way is committed, all of it"
+    )
     site.serving()
     site.await_forecasts(12)
     assert forecasts(site) == undisturbed(site, 12)
@@ -103,7 +111,11 @@ def test_a_clock_that_jumps_back_an_hour_changes_no_forecast_and_stops_nothing(s
     site.feed(range(3, 6))
     site.await_forecasts(24, 10.0)
     other = site.serving()
-    await_true(lambda: len(worker.holds()) == len(other.holds()) == 1, 20.0, "partitions are not handed over")
+    await_true(
+        lambda: len(worker.holds()) == len(other.holds()) == 1,
+        20.0,
+        "partitions are not handed over",
+    )
     site.feed(range(6, 8))
     site.await_forecasts(32, 10.0)
     assert time.monotonic() - jumped < 30.0

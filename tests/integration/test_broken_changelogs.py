@@ -1,4 +1,5 @@
-"""A changelog that was tampered with, on a real Kafka: nothing is forecast from it, and the error names the fault."""
+"""A changelog that was tampered with, on a real Kafka:
+nothing is forecast from it, and the error names the fault."""
 
 from __future__ import annotations
 
@@ -77,11 +78,15 @@ def refused(site: Site) -> str:
     return error.what
 
 
-def test_a_changelog_that_disagrees_with_the_offsets_is_refused_until_they_are_put_right(served: Site) -> None:
+def test_a_changelog_that_disagrees_with_the_offsets_is_refused_until_they_are_put_right(
+    served: Site,
+) -> None:
     right = served.offsets()
     served.set_offsets({0: right[0] - 2})
     what = refused(served)
-    assert re.search(rf"partition 0: .*offset {right[0] - 2}\b.*marker for offset {right[0]}\b", what)
+    assert re.search(
+        rf"partition 0: .*offset {right[0] - 2}\b.*marker for offset {right[0]}\b", what
+    )
     served.set_offsets(right)
     served.feed(range(3, 4))
     running = Running(served)
@@ -90,11 +95,16 @@ def test_a_changelog_that_disagrees_with_the_offsets_is_refused_until_they_are_p
 
 
 def test_a_changelog_cut_in_the_middle_is_refused(served: Site) -> None:
-    served.feed(range(3, 4), streams=1)  # so that partition 0 has a newer marker, and rows of one stream alone
+    # so that partition 0 has a newer marker, and rows of one stream alone
+    served.feed(range(3, 4), streams=1)
     running = Running(served)
     running.until(lambda: running.forecasts == 1)
     running.stop()
-    last = max(r.offset for r in served._records(served.changelog) if (r.partition, r.key) == (0, b"stream-2"))
+    last = max(
+        r.offset
+        for r in served._records(served.changelog)
+        if (r.partition, r.key) == (0, b"stream-2")
+    )
     served.delete_records(served.changelog, 0, last + 1)
     assert re.search(r"partition 0: .*\b1 streams.*marker.*\b2\b", refused(served))
 
@@ -104,8 +114,14 @@ def test_a_changelog_that_was_deleted_is_refused(served: Site) -> None:
     assert re.search(r"partition \d: .*offset \d+.*no marker", refused(served))
 
 
-def test_a_changelog_deleted_under_a_running_service_ends_it_in_time_and_commits_nothing(served: Site) -> None:
-    hasty = ("--commit.give_up_s=4", "--kafka.request_timeout_ms=1000", "--kafka.delivery_timeout_ms=1500")
+def test_a_changelog_deleted_under_a_running_service_ends_it_in_time_and_commits_nothing(
+    served: Site,
+) -> None:
+    hasty = (
+        "--commit.give_up_s=4",
+        "--kafka.request_timeout_ms=1000",
+        "--kafka.delivery_timeout_ms=1500",
+    )
     running = Running(served, *hasty, "--topics.create=false")
     served.feed(range(3, 4))
     running.until(lambda: running.forecasts == 4)
@@ -116,7 +132,9 @@ def test_a_changelog_deleted_under_a_running_service_ends_it_in_time_and_commits
     served.feed(range(4, 5))
     error = running.ends(40.0)
     assert time.monotonic() - deleted < 30.0
-    assert isinstance(error, ProduceFailed) and "4 s" in error.what and served.changelog in error.what
+    assert (
+        isinstance(error, ProduceFailed) and "4 s" in error.what and served.changelog in error.what
+    )
     assert served.offsets() == before and len(served.read(served.output)) == 16
 
 

@@ -1,4 +1,5 @@
-"""The command lines of docker-compose.yml, started natively against a real Kafka: the same, without containers."""
+"""The command lines of docker-compose.yml, started natively against a real Kafka:
+the same, without containers."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ class Commands:
         self._variables = variables
         self.running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, name: str, words: list[str], variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, words: list[str], variables: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
         """The output goes to the file `name`."""
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         with (self._directory / name).open("wb") as output:
@@ -89,7 +92,9 @@ def commands(kafka: KafkaServer, topics: dict[str, str], tmp_path: Path) -> Iter
         process.wait()
 
 
-def read(kafka: KafkaServer, topic: str, count: int, seconds: float = 60.0) -> list[dict[str, object]]:
+def read(
+    kafka: KafkaServer, topic: str, count: int, seconds: float = 60.0
+) -> list[dict[str, object]]:
     """The first `count` records of a topic, or as many as there are in time."""
     broker = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
     admin, deadline = broker.admin(), time.monotonic() + seconds
@@ -99,15 +104,27 @@ def read(kafka: KafkaServer, topic: str, count: int, seconds: float = 60.0) -> l
     consumer = broker.consumer(topic, f"reader-{uuid.uuid4().hex[:8]}", Nothing())
     records: list[dict[str, object]] = []
     while len(records) < count and time.monotonic() < deadline:
-        records += [json.loads(value or b"") for batch in consumer.poll(0.5, 1000) for value in batch.values]
+        records += [
+            json.loads(value or b"") for batch in consumer.poll(0.5, 1000) for value in batch.values
+        ]
     consumer.close()
     return records
 
 
-def test_compose_without_containers(kafka: KafkaServer, commands: Commands, topics: dict[str, str]) -> None:
+def test_compose_without_containers(
+    kafka: KafkaServer, commands: Commands, topics: dict[str, str]
+) -> None:
     sensors = commands.start(
         "simulator",
-        [*command("simulator"), "--speed", "0", "--limit", str(READINGS), "--topic", topics["input"]],
+        [
+            *command("simulator"),
+            "--speed",
+            "0",
+            "--limit",
+            str(READINGS),
+            "--topic",
+            topics["input"],
+        ],
         environment("simulator"),
     )
     service = commands.start("service", command("service"), environment("service"))
@@ -161,9 +178,13 @@ def test_doctor_sees_topics_that_do_not_fit(
 def test_a_stop_that_cannot_finish_is_cut_short(
     signals: int, commands: Commands, kafka: KafkaServer, topics: dict[str, str]
 ) -> None:
-    commands.start("simulator", [*command("simulator"), "--speed", "3600", "--topic", topics["input"]], {})
+    commands.start(
+        "simulator", [*command("simulator"), "--speed", "3600", "--topic", topics["input"]], {}
+    )
     patience = "60" if signals == 2 else "2"
-    service = commands.start("service", [*command("service"), "--shutdown_timeout_s", patience], environment("service"))
+    service = commands.start(
+        "service", [*command("service"), "--shutdown_timeout_s", patience], environment("service")
+    )
     read(kafka, topics["output"], 1)
     with kafka.pause():
         for _ in range(signals):

@@ -1,4 +1,5 @@
-"""Names, settings and command lines in docker-compose.yml and deploy/Dockerfile exist in the program."""
+"""Names, settings and command lines in docker-compose.yml and deploy/Dockerfile exist in the
+program."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
 
 def environment(service: str) -> dict[str, str]:
-    """A service's variables as its container would see them. Values that YAML would change are refused."""
+    """A service's variables as its container would see them.
+    Values that YAML would change are refused."""
     variables: dict[str, str] = SERVICES[service].get("environment", {})
     assert all(isinstance(value, str) for value in variables.values()), "quote numbers and booleans"
     return variables
@@ -41,7 +43,8 @@ def option(words: list[str], name: str) -> str:
 
 
 def stage(name: str) -> str:
-    """The Dockerfile's instructions of a stage, and before them those of the stages it stands on."""
+    """The Dockerfile's instructions of a stage,
+    and before them those of the stages it stands on."""
     stages = {
         found[1]: (found[0], found[2])
         for found in re.findall(r"(?ms)^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM|\Z)", DOCKERFILE)
@@ -75,7 +78,9 @@ def test_every_command_is_one_of_the_program(service: str) -> None:
 def test_nothing_is_missing_that_only_works_on_one_machine() -> None:
     settings = load_settings(command("service")[1:], environment("service"))
     assert settings.http.host == "0.0.0.0"
-    assert [port.split(":")[-1] for port in SERVICES["service"]["ports"]] == [str(settings.http.port)]
+    assert [port.split(":")[-1] for port in SERVICES["service"]["ports"]] == [
+        str(settings.http.port)
+    ]
     assert f"127.0.0.1:{settings.http.port}/live" in DOCKERFILE
     assert float(SERVICES["service"]["stop_grace_period"].rstrip("s")) > settings.shutdown_timeout_s
 
@@ -83,7 +88,9 @@ def test_nothing_is_missing_that_only_works_on_one_machine() -> None:
 @pytest.mark.parametrize("service", ["service", "simulator"])
 def test_the_broker_is_where_it_is_looked_for(service: str) -> None:
     host, port = load_settings([], environment(service)).kafka.bootstrap_servers.split(":")
-    assert f"INSIDE://{host}:{port}" in SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert (
+        f"INSIDE://{host}:{port}" in SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    )
     assert host in SERVICES
     assert SERVICES[service]["depends_on"]["kafka"]["condition"] == "service_healthy"
     assert "healthcheck" in SERVICES["kafka"]
@@ -93,7 +100,8 @@ def test_the_bundle_is_served_from_where_it_is_trained_to() -> None:
     settings = load_settings([], environment("service"))
     assert str(settings.bundle.directory) == option(command("trainer"), "--out")
     mounts = {
-        name: dict(volume.split(":")[:2] for volume in SERVICES[name]["volumes"]) for name in ("trainer", "service")
+        name: dict(volume.split(":")[:2] for volume in SERVICES[name]["volumes"])
+        for name in ("trainer", "service")
     }
     assert mounts["trainer"] == mounts["service"]
     ((volume, target),) = mounts["service"].items()
@@ -115,13 +123,22 @@ def test_images_are_not_roots_and_have_exact_versions(service: str) -> None:
 
 def test_only_the_trainer_has_torch() -> None:
     extras = {
-        name: re.findall(r"\.\[(\S+)\]", stage(f"{name}-builder")) for name in ("service", "simulator", "trainer")
+        name: re.findall(r"\.\[(\S+)\]", stage(f"{name}-builder"))
+        for name in ("service", "simulator", "trainer")
     }
     assert extras == {"service": [], "simulator": ["samples"], "trainer": ["demo"]}
 
 
 def test_what_the_images_are_built_from_is_sent_along() -> None:
-    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = {word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M) for word in line.split()}
+    sent = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        word
+        for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M)
+        for word in line.split()
+    }
     assert copied == sent
     assert all((ROOT / path).exists() for path in copied)

@@ -1,4 +1,5 @@
-"""The demo from end to end, small: a cheap family on a short history, in this process and over a real Kafka."""
+"""The demo from end to end, small: a cheap family on a short history,
+in this process and over a real Kafka."""
 
 from __future__ import annotations
 
@@ -45,12 +46,16 @@ def plant(tmp_path: Path) -> Path:
 
 def run(source: Path | str, out: Path, **options: Any) -> tuple[list[Figure], str]:
     console = Console(file=io.StringIO(), width=120)
-    figures = run_demo(DemoOptions(data=str(source), out=out, family="ar", seconds=4.0, **options), console)
+    figures = run_demo(
+        DemoOptions(data=str(source), out=out, family="ar", seconds=4.0, **options), console
+    )
     return figures, console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def check(figures: list[Figure], text: str, out: Path) -> None:
-    by_model = {figure.model: figure for figure in figures if figure.stream is None and figure.horizon == 24}
+    by_model = {
+        figure.model: figure for figure in figures if figure.stream is None and figure.horizon == 24
+    }
     assert set(by_model) == {"ar", "naive", "seasonal_naive"}
     assert by_model["ar"].origins == by_model["naive"].origins == round(DAYS * 24 * 0.15) - 23
     assert by_model["ar"].mse is not None

@@ -32,8 +32,13 @@ def serve(site: Site) -> Callable[..., None]:
         thread.start()
         try:
             deadline = time.monotonic() + 30
-            while int(service.metrics.registry.get_sample_value("eddycast_forecasts_total") or 0) < forecasts:
-                assert thread.is_alive() and time.monotonic() < deadline, "the forecasts did not come"
+            while (
+                int(service.metrics.registry.get_sample_value("eddycast_forecasts_total") or 0)
+                < forecasts
+            ):
+                assert thread.is_alive() and time.monotonic() < deadline, (
+                    "the forecasts did not come"
+                )
                 time.sleep(0.05)
         finally:
             stop.set()

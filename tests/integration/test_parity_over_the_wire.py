@@ -1,7 +1,9 @@
-"""Every number on the output topic is the trainer's: torch's `unroll` against what came through Kafka.
+"""Every number on the output topic is the trainer's:
+torch's `unroll` against what came through Kafka.
 
-A gru is trained and exported; its hold-out goes through a real Kafka to two workers of one group, each a process of
-its own, and every forecast is compared with what torch makes of the same history in one pass.
+A gru is trained and exported; its hold-out goes through a real Kafka to two workers of one group,
+each a process of its own, and every forecast is compared with what torch makes of the same history
+in one pass.
 """
 
 from __future__ import annotations
@@ -52,10 +54,13 @@ class Trained:
 
 
 def train(panel: Panel, split: Split, directory: Path) -> Trained:
-    """A gru with a linear path, trained briefly: parity needs weights other than zero, not good ones."""
+    """A gru with a linear path, trained briefly:
+    parity needs weights other than zero, not good ones."""
     recipe = Recipe(family="gru", horizon=24, seasons_ms=(DAY_MS,), quantiles=(0.1, 0.5, 0.9))
     model = fit_family(
-        "gru", problem_of(panel, recipe, split), Plan(schedules=lambda _: Schedule(epochs=1, iterations=12))
+        "gru",
+        problem_of(panel, recipe, split),
+        Plan(schedules=lambda _: Schedule(epochs=1, iterations=12)),
     )
     export_bundle(model, Identity("gru"), directory)
     return Trained(model, directory, panel.rows(split.validation_end, split.end))
@@ -72,7 +77,9 @@ def workers(tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     assert codes == [0] * len(started), (tmp_path / "worker-0.log").read_text()[-2000:]
 
 
-def serve(kafka: KafkaServer, topics: dict[str, str], bundle: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
+def serve(
+    kafka: KafkaServer, topics: dict[str, str], bundle: Path, log: Path
+) -> tuple[subprocess.Popen[bytes], str]:
     """Start one worker; returns it and the address of its metrics, once they are served."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     variables = {
@@ -159,7 +166,11 @@ def compare(trained: Trained, records: list[dict[str, Any]]) -> None:
     panel = trained.holdout
     values = np.ascontiguousarray(panel.values.T)
     torch = trained.model.unroll(values, panel.timestamps)
-    place = {(name, int(t)): (i, s) for s, name in enumerate(panel.streams) for i, t in enumerate(panel.timestamps)}
+    place = {
+        (name, int(t)): (i, s)
+        for s, name in enumerate(panel.streams)
+        for i, t in enumerate(panel.timestamps)
+    }
     at = [place[record["stream"], record["timestamp"]] for record in records]
     expected = {(i, s) for i, s in np.argwhere(sent(panel)).tolist()}
     assert len(at) == len(set(at)), "a forecast came twice"
@@ -185,7 +196,9 @@ def sent(panel: Panel) -> NDArray[np.bool_]:
     return cells
 
 
-def close(found: list[Any], expected: NDArray[Any], tolerance: float, unit: NDArray[Any] | float = 1.0) -> None:
+def close(
+    found: list[Any], expected: NDArray[Any], tolerance: float, unit: NDArray[Any] | float = 1.0
+) -> None:
     """null where torch has NaN, and within `tolerance` elsewhere."""
     column = np.array(found, dtype=np.float64)
     assert np.array_equal(np.isnan(column), np.isnan(expected))

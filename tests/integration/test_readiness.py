@@ -35,7 +35,9 @@ def mortal(site: Site, tmp_path: Path) -> Iterator[Site]:
     """The same on a broker of one's own."""
     with KafkaServer(1) as kafka:
         variables = site.variables | {"KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers} | SESSION
-        with closing(KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).admin()) as admin:
+        with closing(
+            KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)).admin()
+        ) as admin:
             admin.create_topic(site.input, site.partitions)
         (tmp_path / "mortal").mkdir()
         with Fleet(variables, tmp_path / "mortal") as fleet:
@@ -59,7 +61,9 @@ def ready(worker: Worker) -> tuple[bool, str]:
 
 def await_ready(worker: Worker, expected: bool, word: str = "") -> None:
     await_true(
-        lambda: ready(worker)[0] is expected and word in ready(worker)[1], 90.0, f"/ready is not {expected}: {word!r}"
+        lambda: ready(worker)[0] is expected and word in ready(worker)[1],
+        90.0,
+        f"/ready is not {expected}: {word!r}",
     )
 
 
@@ -79,7 +83,9 @@ def test_a_dead_broker_is_noticed_and_so_is_its_return(mortal: Site, served: boo
     assert mortal.end(worker) == 0
 
 
-def test_a_transactional_id_that_cannot_be_used_is_named_before_there_is_a_record(site: Site) -> None:
+def test_a_transactional_id_that_cannot_be_used_is_named_before_there_is_a_record(
+    site: Site,
+) -> None:
     """The broker allows no transaction of an hour."""
     worker = site.start(KAFKA__TRANSACTION_TIMEOUT_MS="3600000", COMMIT__TIMEOUT_MS="5000")
     await_ready(worker, False, "InvalidTransactionTimeout")

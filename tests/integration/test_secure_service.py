@@ -57,7 +57,9 @@ def site(secure_kafka: SecureKafka, user: User, tmp_path: Path) -> Iterator[Site
         | {"BUNDLE__DIRECTORY": str(tmp_path / "bundle"), "KAFKA__GROUP": user.name}
         | {"HTTP__PORT": "0", "LOG__FORMAT": "json"}
     )
-    with closing(KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.bootstrap_servers)).admin()) as admin:
+    with closing(
+        KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.bootstrap_servers)).admin()
+    ) as admin:
         for suffix in topics.values():
             admin.create_topic(user.name + suffix, 2)
         admin.create_topic(f"{user.name}-changelog", 2, config=CHANGELOG)
@@ -66,7 +68,8 @@ def site(secure_kafka: SecureKafka, user: User, tmp_path: Path) -> Iterator[Site
 
 
 def ended(site: Site, worker: Worker) -> str:
-    """Its last line, once it has ended with the code of the broker's errors, without a trace and without a secret."""
+    """Its last line, once it has ended with the code of the broker's errors,
+    without a trace and without a secret."""
     assert worker.wait(60.0) == 5, worker.tail()
     site.fleet.remove(worker)
     text = worker.log.read_text()
@@ -80,7 +83,9 @@ def doctor(site: Site, **changes: str) -> str:
     variables = {PREFIX + name: value for name, value in (site.variables | changes).items()}
     command = [sys.executable, "-m", "eddycast.service", "doctor"]
     environment = inherited | {"COLUMNS": "1000"} | variables
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert site.variables["KAFKA__SASL_PASSWORD"] not in done.stdout + done.stderr
     return " ".join(done.stdout.split())
@@ -103,11 +108,16 @@ def test_these_rights_are_enough(site: Site, user: User, delivery: str) -> None:
 
 def test_topics_that_are_missing_need_the_right_to_create_them(site: Site, user: User) -> None:
     with closing(KafkaAdminClient(bootstrap_servers=site.kafka.bootstrap_servers)) as admin:
-        admin.delete_topics([f"{user.name}{suffix}" for suffix in ("-output", "-dead", "-changelog")])
+        admin.delete_topics(
+            [f"{user.name}{suffix}" for suffix in ("-output", "-dead", "-changelog")]
+        )
     for right in RIGHTS:
         grant(user, right)
     line = ended(site, site.start())
-    assert f"topic {user.name}-output" in line and f"--operation Create --topic {user.name}-output" in line
+    assert (
+        f"topic {user.name}-output" in line
+        and f"--operation Create --topic {user.name}-output" in line
+    )
     for right in ("output", "dead letters", "changelog"):
         grant(user, right, "create")
     worker = site.serving()
@@ -119,7 +129,11 @@ def test_topics_that_are_missing_need_the_right_to_create_them(site: Site, user:
     [
         ("input", "read", "--operation Read --topic {name}-input"),
         ("output", "write", "--operation Write --operation DescribeConfigs --topic {name}-output"),
-        ("dead letters", "write", "--operation Write --operation DescribeConfigs --topic {name}-dead"),
+        (
+            "dead letters",
+            "write",
+            "--operation Write --operation DescribeConfigs --topic {name}-dead",
+        ),
         ("changelog", "read", "--operation Read --topic {name}-changelog"),
         ("changelog", "describe_configs", "--operation DescribeConfigs --topic {name}-changelog"),
         ("group", "read", "forbids this user to use the group"),
@@ -161,13 +175,17 @@ def test_a_right_that_is_taken_away_ends_the_service(site: Site, user: User, rig
 
 
 @pytest.mark.parametrize("right", ["changelog", "transactions"])
-def test_a_right_that_is_taken_away_ends_an_idle_service(site: Site, user: User, right: str) -> None:
+def test_a_right_that_is_taken_away_ends_an_idle_service(
+    site: Site, user: User, right: str
+) -> None:
     """There is no record to be refused."""
     for each in RIGHTS:
         grant(user, each)
     worker = site.serving()
     kind, name, _ = RIGHTS[right]
-    user.revoke(kind, f"{name}{user.name}" if kind == "transactional_id" else f"{user.name}{name}", "write")
+    user.revoke(
+        kind, f"{name}{user.name}" if kind == "transactional_id" else f"{user.name}{name}", "write"
+    )
     assert "forbids this user to use the" in ended(site, worker)
 
 
@@ -204,11 +222,18 @@ def test_a_broker_that_is_not_there_yet_is_waited_for_with_its_reason(site: Site
 def test_an_address_that_the_broker_names_and_that_is_not_there_is_waited_for(
     site: Site, secure_kafka: SecureKafka
 ) -> None:
-    changes = {"KAFKA__BOOTSTRAP_SERVERS": secure_kafka.address("ELSEWHERE"), "KAFKA__SECURITY_PROTOCOL": "PLAINTEXT"}
-    changes |= dict.fromkeys(("KAFKA__SSL_CAFILE", "KAFKA__SASL_USERNAME", "KAFKA__SASL_PASSWORD"), "")
+    changes = {
+        "KAFKA__BOOTSTRAP_SERVERS": secure_kafka.address("ELSEWHERE"),
+        "KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",
+    }
+    changes |= dict.fromkeys(
+        ("KAFKA__SSL_CAFILE", "KAFKA__SASL_USERNAME", "KAFKA__SASL_PASSWORD"), ""
+    )
     worker = site.start(**changes)
     await_true(lambda: said(worker, "waiting for the broker"), 60.0, "it does not wait")
-    words = f"{NOWHERE}:{secure_kafka.address('ELSEWHERE').split(':')[1]}: the name is not known to DNS"
+    words = (
+        f"{NOWHERE}:{secure_kafka.address('ELSEWHERE').split(':')[1]}: the name is not known to DNS"
+    )
     reason = said(worker, "waiting for the broker")[0]["reason"]
     assert words in reason and "advertised.listeners" in reason
     assert words in doctor(site, **changes)
@@ -234,7 +259,11 @@ def test_a_password_in_the_clear_is_warned_of(site: Site, secure_kafka: SecureKa
 
 def _meant(kafka: SecureKafka, value: str) -> str:
     """A listener's address, a certificate's path, or the value itself."""
-    return kafka.address(value) if value.isupper() and value != "PLAIN" else str(getattr(kafka.pki, value, value))
+    return (
+        kafka.address(value)
+        if value.isupper() and value != "PLAIN"
+        else str(getattr(kafka.pki, value, value))
+    )
 
 
 def said_of(site: Site, text: str) -> list[str]:

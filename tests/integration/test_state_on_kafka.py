@@ -1,4 +1,5 @@
-"""The input grows under a service with state: `eddycast state` moves every row to where its stream is now."""
+"""The input grows under a service with state: `eddycast state` moves every row to where its stream
+is now."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class Plant:
     def __init__(self, kafka: KafkaServer, directory: Path) -> None:
         run = uuid.uuid4().hex[:8]
         self.broker = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
-        self.input, self.output, self.letters = (f"{name}-{run}" for name in ("input", "output", "letters"))
+        self.input, self.output, self.letters = (
+            f"{name}-{run}" for name in ("input", "output", "letters")
+        )
         self.group, self.directory, self._kafka = f"group-{run}", directory, kafka
         self.running: list[subprocess.Popen[bytes]] = []
         write_bundle(directory / "bundle", RECURRENT)
@@ -50,12 +53,18 @@ class Plant:
             "TOPICS__PARTITIONS": "2",
         }
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
-        self._environment = inherited | {PREFIX + name: value for name, value in changed.items()} | {"COLUMNS": "200"}
+        self._environment = (
+            inherited
+            | {PREFIX + name: value for name, value in changed.items()}
+            | {"COLUMNS": "200"}
+        )
 
     def run(self, *words: str, fails: bool = False) -> str:
         """Output of a command line."""
         command = [sys.executable, "-m", "eddycast.service", *words]
-        done = subprocess.run(command, env=self._environment, cwd=ROOT, capture_output=True, timeout=90)
+        done = subprocess.run(
+            command, env=self._environment, cwd=ROOT, capture_output=True, timeout=90
+        )
         assert (done.returncode != 0) == fails, done.stderr.decode()
         return (done.stderr if fails else done.stdout).decode()
 
@@ -63,11 +72,15 @@ class Plant:
         """A service until there are so many forecasts in all, then SIGTERM."""
         with (self.directory / group).open("wb") as log:
             command = [sys.executable, "-m", "eddycast.service", "serve", "--kafka.group", group]
-            service = subprocess.Popen(command, env=self._environment, cwd=ROOT, stdout=log, stderr=log)
+            service = subprocess.Popen(
+                command, env=self._environment, cwd=ROOT, stdout=log, stderr=log
+            )
         self.running.append(service)
         deadline = time.monotonic() + 60
         while len(self.forecasts()) < until:
-            assert service.poll() is None and time.monotonic() < deadline, (self.directory / group).read_text()
+            assert service.poll() is None and time.monotonic() < deadline, (
+                self.directory / group
+            ).read_text()
             time.sleep(0.2)
         service.send_signal(signal.SIGTERM)
         assert service.wait(20) == 0
@@ -77,7 +90,10 @@ class Plant:
         producer = self.broker.producer()
         for t in minutes:
             for s, name in enumerate(NAMES):
-                value = {"timestamp": START_MS + t * MINUTE + s * 1000, "value": 10.0 * s + (t * 7 + s) % 11}
+                value = {
+                    "timestamp": START_MS + t * MINUTE + s * 1000,
+                    "value": 10.0 * s + (t * 7 + s) % 11,
+                }
                 home = PARTITIONERS["murmur2"](name) % partitions
                 producer.produce(self.input, home, [name], [json.dumps(value).encode()])
         producer.flush(20)
@@ -97,7 +113,11 @@ class Plant:
         ends = reader.end(range(partitions))
         reader.start(reader.first(range(partitions)))
         while any(reader.position(p) < end for p, end in ends.items()):
-            found += [json.loads(value or b"") for batch in reader.poll(0.5, 5000) for value in batch.values]
+            found += [
+                json.loads(value or b"")
+                for batch in reader.poll(0.5, 5000)
+                for value in batch.values
+            ]
         reader.close()
         return found
 
@@ -120,7 +140,10 @@ def test_a_service_grows_and_forgets_nothing(plant: Plant) -> None:
     plant.serve(old, until=6 * len(NAMES))
 
     shown = json.loads(plant.run("state", "show", "pump-4", "--json", "--kafka.group", old))
-    assert (shown["partition"], shown["observations"]) == (PARTITIONERS["murmur2"](b"pump-4") % 2, 6)
+    assert (shown["partition"], shown["observations"]) == (
+        PARTITIONERS["murmur2"](b"pump-4") % 2,
+        6,
+    )
     assert "state.hidden" in plant.run("state", "show", "pump-4", "--kafka.group", old)
     assert "did you mean" in plant.run("state", "show", "pump4", "--kafka.group", old, fails=True)
 
@@ -136,6 +159,13 @@ def test_a_service_grows_and_forgets_nothing(plant: Plant) -> None:
     plant.feed(range(6, 12), 3)
     plant.serve(new, until=12 * len(NAMES))
     grown = plant.forecasts()
-    assert len({(made["stream"], made["timestamp"]) for made in grown}) == len(grown) == 12 * len(NAMES)
+    assert (
+        len({(made["stream"], made["timestamp"]) for made in grown})
+        == len(grown)
+        == 12 * len(NAMES)
+    )
     again = json.loads(plant.run("state", "show", "pump-4", "--json", "--kafka.group", new))
-    assert (again["partition"], again["observations"]) == (PARTITIONERS["murmur2"](b"pump-4") % 3, 12)
+    assert (again["partition"], again["observations"]) == (
+        PARTITIONERS["murmur2"](b"pump-4") % 3,
+        12,
+    )

@@ -1,6 +1,7 @@
 """The wheel without extras, installed in an environment of its own, serves without torch.
 
-Packages come from the index that pip is set to, and from its cache; the versions are those of constraints.txt.
+Packages come from the index that pip is set to, and from its cache;
+the versions are those of constraints.txt.
 """
 
 from __future__ import annotations
@@ -26,11 +27,21 @@ NAMES = {"eddycast"}
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
-def run(*command: str | Path, cwd: Path, variables: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+def run(
+    *command: str | Path, cwd: Path, variables: Mapping[str, str] | None = None
+) -> CompletedProcess[str]:
     """A command that has no Python path, and no setting but `variables`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "PYTHON"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "PYTHON"))
+    }
     return subprocess.run(
-        command, cwd=cwd, env=kept | dict(variables or {}), capture_output=True, text=True, check=False, timeout=600
+        command,
+        cwd=cwd,
+        env=kept | dict(variables or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
 
 
@@ -44,7 +55,18 @@ def succeed(*command: str | Path, cwd: Path, variables: Mapping[str, str] | None
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheel")
-    succeed(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", directory, ROOT, cwd=directory)
+    succeed(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "-w",
+        directory,
+        ROOT,
+        cwd=directory,
+    )
     (built,) = directory.glob("*.whl")
     return built
 
@@ -55,7 +77,14 @@ def installed(wheel: Path) -> Path:
     directory = wheel.parent / "environment"
     venv.create(directory, with_pip=True)
     programs = directory / "bin"
-    pip: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        programs / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     succeed(*pip, "-c", ROOT / "constraints.txt", wheel, cwd=wheel.parent)
     return programs
 
@@ -68,9 +97,14 @@ def test_the_wheel_brings_no_other_name(wheel: Path) -> None:
 
 def test_doctor_finds_all_well_without_extras(installed: Path, site: Site) -> None:
     cwd = site.directory  # not the repository: what is imported is what was installed
-    find = "from importlib.util import find_spec as f; print(*(n for n in ('torch', 'polars', 'matplotlib') if f(n)))"
+    find = (
+        "from importlib.util import find_spec as f; print(*(n "
+        "for n in ('torch', 'polars', 'matplotlib') if f(n)))"
+    )
     assert succeed(installed / "python", "-c", find, cwd=cwd).split() == []
-    variables = {PREFIX + name: value for name, value in site.variables.items()} | {"COLUMNS": "200"}
+    variables = {PREFIX + name: value for name, value in site.variables.items()} | {
+        "COLUMNS": "200"
+    }
     found = succeed(installed / "eddycast", "doctor", cwd=cwd, variables=variables)
     assert site.kafka.bootstrap_servers in found
 

@@ -1,4 +1,5 @@
-"""An anomaly means the same on every stream: one in a hundred is one in a hundred, whatever the surprises are like."""
+"""An anomaly means the same on every stream: one in a hundred is one in a hundred,
+whatever the surprises are like."""
 
 from __future__ import annotations
 
@@ -17,8 +18,11 @@ EXPECTED = float(expected_surprise(PENDING[None], LEVELS))
 STEPS = 3000
 
 
-def ranked(surprise: np.ndarray, came: np.ndarray | None = None, taken: np.ndarray | None = None) -> np.ndarray:
-    """Anomalies [T, S] of excesses over the expected surprise [T, S]; readings lie between -1 and 1 unless given."""
+def ranked(
+    surprise: np.ndarray, came: np.ndarray | None = None, taken: np.ndarray | None = None
+) -> np.ndarray:
+    """Anomalies [T, S] of excesses over the expected surprise [T, S];
+    readings lie between -1 and 1 unless given."""
     steps, streams = surprise.shape
     within = np.sin(np.arange(steps * streams)).reshape(surprise.shape)
     came = within if came is None else came
@@ -36,10 +40,13 @@ def ranked(surprise: np.ndarray, came: np.ndarray | None = None, taken: np.ndarr
 
 
 def surprises(random: np.random.Generator) -> np.ndarray:
-    """Excesses [STEPS, 8] of unlike streams: calibrated forecasts, sharper and wider ones, heavy tails, repeats."""
+    """Excesses [STEPS, 8] of unlike streams: calibrated forecasts, sharper and wider ones,
+    heavy tails, repeats."""
     exponential = random.exponential(1.5, (STEPS, 4)) * (1.0, 1.0, 0.3, 4.0)
     heavy = np.abs(random.standard_t(2, (STEPS, 2))) * (1.0, 5.0)
-    repeats = np.where(random.random((STEPS, 2)) < 0.9, -5.0, random.exponential((10.0, 60.0), (STEPS, 2)))
+    repeats = np.where(
+        random.random((STEPS, 2)) < 0.9, -5.0, random.exponential((10.0, 60.0), (STEPS, 2))
+    )
     return np.concatenate([exponential, heavy, repeats], 1) - 1.0
 
 
@@ -77,7 +84,8 @@ def test_a_spell_of_surprises_none_of_which_is_rare_is_an_anomaly() -> None:
 
 def test_a_reading_far_beyond_the_range_is_an_anomaly_however_little_it_surprises() -> None:
     came = np.sin(np.arange(1200))[:, None] + np.zeros((1, 3))
-    came[1100] = came[1150] = (1.04, 1.15, 30.0)  # of a range of 2: within the margin, beyond it, far beyond
+    # of a range of 2: within the margin, beyond it, far beyond
+    came[1100] = came[1150] = (1.04, 1.15, 30.0)
     taken = came.copy()
     taken[1100] = np.nan  # the memory did not take it: the next one is as far beyond the range
     anomalies = ranked(np.zeros((1200, 3)), came, taken)
@@ -108,7 +116,9 @@ def test_it_takes_little_of_a_row() -> None:
 @pytest.mark.parametrize("prior", [EXCESS, WINDOW])
 def test_a_share_falls_without_a_step(prior: Prior) -> None:
     tail = Tail(prior)
-    counts = torch.cat([torch.tensor([5000.0]), 5000.0 * torch.linspace(0.5, 0.0, len(prior.levels))])[None]
+    counts = torch.cat(
+        [torch.tensor([5000.0]), 5000.0 * torch.linspace(0.5, 0.0, len(prior.levels))]
+    )[None]
     numbers = torch.linspace(-1, prior.levels[-1] * 1.5, 4001)
     logs = tail.log_share(numbers[:, None], counts.expand(len(numbers), -1))[:, 0]
     assert (logs.diff() <= 0).all() and logs[0] == 0
@@ -117,7 +127,10 @@ def test_a_share_falls_without_a_step(prior: Prior) -> None:
 
 def test_several_targets_have_the_largest_as_one_of_so_many() -> None:
     nan = torch.nan
-    anomalies: list[Tensor] = [torch.tensor([0.9995, nan, nan, 0.3]), torch.tensor([0.2, 0.999, nan, 0.2])]
+    anomalies: list[Tensor] = [
+        torch.tensor([0.9995, nan, nan, 0.3]),
+        torch.tensor([0.2, 0.999, nan, 0.2]),
+    ]
     found = largest(anomalies)
     assert torch.isnan(found[2])
     assert found[[0, 1, 3]].tolist() == pytest.approx([0.999, 0.999, 0.0], abs=1e-6)

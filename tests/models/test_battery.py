@@ -1,5 +1,5 @@
-"""The invariants of a forecaster (`training/export/invariants.py`), each of which every family passes; and each is
-broken by a defect that it is there to find."""
+"""The invariants of a forecaster (`training/export/invariants.py`), each of which every family
+passes; and each is broken by a defect that it is there to find."""
 
 from __future__ import annotations
 
@@ -23,7 +23,16 @@ from eddycast.training.models.memory.suspect_columns import judge_columns
 from eddycast.training.models.memory.suspects import Suspects, Verdict
 from eddycast.training.models.memory.units import Frame
 from eddycast.training.models.tensor_state import TensorState
-from tests.models.zoo import DAILY, HEAVY_KINDS, LEVELS, MAKERS, OFFSETS, PLAIN, bundle_of, forecaster
+from tests.models.zoo import (
+    DAILY,
+    HEAVY_KINDS,
+    LEVELS,
+    MAKERS,
+    OFFSETS,
+    PLAIN,
+    bundle_of,
+    forecaster,
+)
 
 
 @pytest.mark.parametrize("kind", HEAVY_KINDS)
@@ -85,16 +94,24 @@ class Restless(Carried):
     def initial_state(self, batch: int) -> TensorState:
         return {"hidden": torch.zeros(batch, 1)}
 
-    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
+    def advance(
+        self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState
+    ) -> TensorState:
         moved = state["hidden"] + self.step
-        return {"hidden": moved if self.early else torch.where(memory["count"] > 0, moved, torch.zeros_like(moved))}
+        return {
+            "hidden": moved
+            if self.early
+            else torch.where(memory["count"] > 0, moved, torch.zeros_like(moved))
+        }
 
     def read(self, state: TensorState) -> Tensor:
         return state["hidden"]
 
     def scan(self, columns: Columns) -> Tensor:
         counted = torch.as_tensor(columns.count > 0).float().cumsum(0)
-        return 0.01 * (counted if not self.early else torch.ones_like(counted).cumsum(0))[:, :, None]
+        return (
+            0.01 * (counted if not self.early else torch.ones_like(counted).cumsum(0))[:, :, None]
+        )
 
 
 class Moved(Last):
@@ -110,9 +127,12 @@ class Moved(Last):
 
 
 class Marked(Restless):
-    """A hidden state that the first value sets and nothing moves: a row that was taken over without it never has it."""
+    """A hidden state that the first value sets and nothing moves:
+    a row that was taken over without it never has it."""
 
-    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
+    def advance(
+        self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState
+    ) -> TensorState:
         first = memory["count"] == 1
         return {"hidden": torch.where(first, torch.ones_like(state["hidden"]), state["hidden"])}
 
@@ -151,7 +171,9 @@ class Blind(Last):
 
     def unroll(self, *args: Any, **named: Any) -> Unrolled:
         out = super().unroll(*args, **named)
-        return replace(out, surprise=torch.nan_to_num(torch.as_tensor(out.surprise), nan=0.0).numpy())
+        return replace(
+            out, surprise=torch.nan_to_num(torch.as_tensor(out.surprise), nan=0.0).numpy()
+        )
 
 
 class Nats(Last):
@@ -192,14 +214,18 @@ class Credulous(Suspects):
     """Takes every reading for what it is."""
 
     def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: TensorState) -> Verdict:
-        return super().decide(value, frame, pending, state | {"count": torch.zeros_like(state["count"])})
+        return super().decide(
+            value, frame, pending, state | {"count": torch.zeros_like(state["count"])}
+        )
 
 
 class Stubborn(Suspects):
     """Forgets every suspect at once, so that none is ever the fourth in a row."""
 
     def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: TensorState) -> Verdict:
-        return super().decide(value, frame, pending, state | {"episode": torch.zeros_like(state["episode"])})
+        return super().decide(
+            value, frame, pending, state | {"episode": torch.zeros_like(state["episode"])}
+        )
 
 
 def judging(rule: type[Suspects]) -> Forecaster:
@@ -222,19 +248,39 @@ DEFECTS: dict[str, tuple[Invariant, Callable[[], Forecaster], str]] = {
         r"multi_step_units of 3 rows: \[3, 12\] float32, expected \[3, 12, 5\]",
     ),
     "a long season": (invariants.bounded_row, lambda: many_lags(), "bytes, at most 16,384"),
-    "a state that starts early": (invariants.zero_start, lambda: Moved(True, 0.01), "'hidden' after 30 missing values"),
+    "a state that starts early": (
+        invariants.zero_start,
+        lambda: Moved(True, 0.01),
+        "'hidden' after 30 missing values",
+    ),
     "levels upside down": (invariants.sorted_quantiles, Crossing, "falls by 0.8 running scales"),
-    "another speed in training": (invariants.unroll_is_step, lambda: Moved(False, 0.02), "one_step at .* differs by"),
+    "another speed in training": (
+        invariants.unroll_is_step,
+        lambda: Moved(False, 0.02),
+        "one_step at .* differs by",
+    ),
     "a look ahead": (invariants.causality, Seer, "one_step before a change"),
     "neighbours": (invariants.independence, Neighbourly, "one_step at"),
     "a constant in data units": (invariants.shift_and_scale, Wall, "shift and scale by"),
     "the same in step alone": (invariants.shift_and_scale, Capped, "one_step, by steps at"),
     "the same in forecast alone": (invariants.shift_and_scale, Lidded, "multi_step, by steps at"),
-    "time before the start": (invariants.silence_leaves_no_trace, lambda: Moved(True, 0.01), "one_step at"),
+    "time before the start": (
+        invariants.silence_leaves_no_trace,
+        lambda: Moved(True, 0.01),
+        "one_step at",
+    ),
     "a score of nothing": (invariants.missing_from_memory, Blind, "surprise at a missing value"),
     "off a constant": (invariants.constant_series, Wall, "multi_step at"),
-    "a made-up unit": (invariants.surprise_needs_a_scale, Blind, "surprise of the first change: 0 instead of NaN"),
-    "a rank without an end": (invariants.anomaly_is_a_rank, Nats, "anomaly: from .* not within 0 and 1"),
+    "a made-up unit": (
+        invariants.surprise_needs_a_scale,
+        Blind,
+        "surprise of the first change: 0 instead of NaN",
+    ),
+    "a rank without an end": (
+        invariants.anomaly_is_a_rank,
+        Nats,
+        "anomaly: from .* not within 0 and 1",
+    ),
     "a division by zero": (invariants.extremes_stay_finite, Zero, "are not finite"),
     "a power of an outlier": (invariants.extremes_stay_finite, Overflow, "are not finite"),
     "a memory that believes all": (
@@ -252,7 +298,11 @@ DEFECTS: dict[str, tuple[Invariant, Callable[[], Forecaster], str]] = {
         lambda: judging(Stubborn),
         "'a level is accepted' is broken: error one step ahead",
     ),
-    "a division by what may be nothing": (invariants.numbers_in_numbers_out, Zero, "are not finite"),
+    "a division by what may be nothing": (
+        invariants.numbers_in_numbers_out,
+        Zero,
+        "are not finite",
+    ),
     "widths that stay": (invariants.calibration_moves, frozen, "all zero"),
     "a zero that is no state": (
         invariants.parts_may_be_zero,
@@ -264,7 +314,11 @@ DEFECTS: dict[str, tuple[Invariant, Callable[[], Forecaster], str]] = {
         lambda: Trusting(50.0),
         "here latent.*errors: .* of those of",
     ),
-    "a score of zeros": (invariants.parts_may_be_zero, Eager, "here calibration.*though no forecast was pending"),
+    "a score of zeros": (
+        invariants.parts_may_be_zero,
+        Eager,
+        "here calibration.*though no forecast was pending",
+    ),
 }
 
 
@@ -276,9 +330,12 @@ def many_lags() -> Forecaster:
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_planted_defect_is_found(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few passes over a history: a broken rule would take as many as there are readings until nothing changes."""
+    """A few passes over a history: a broken rule would take as many as there are readings until
+    nothing changes."""
     monkeypatch.setattr(
-        unrolling, "judge_columns", lambda rule, values, forecasts, _: judge_columns(rule, values, forecasts, 12)
+        unrolling,
+        "judge_columns",
+        lambda rule, values, forecasts, _: judge_columns(rule, values, forecasts, 12),
     )
     invariant, made, says = DEFECTS[defect]
     invariant(Last().eval())

@@ -1,4 +1,5 @@
-"""Calibration in the row: intervals that are too narrow or too wide find their width on the stream itself."""
+"""Calibration in the row: intervals that are too narrow or too wide find their width on the stream
+itself."""
 
 from __future__ import annotations
 
@@ -57,16 +58,22 @@ def test_between_anchors_the_width_is_interpolated_and_beyond_the_last_it_stays(
     share = np.log(12 / 6) / np.log(24 / 6)
     assert width[11] == pytest.approx((1 - share) * width[5] + share * width[23], abs=1e-4)
     assert np.allclose(width[95:], width[95], atol=1e-5)
-    assert sum(tensor[0].numel() * tensor.element_size() for tensor in model.initial_state(1).values()) < 16_384
+    assert (
+        sum(tensor[0].numel() * tensor.element_size() for tensor in model.initial_state(1).values())
+        < 16_384
+    )
 
 
-@pytest.mark.parametrize(("horizon", "anchors"), [(1, (1,)), (6, (1, 6)), (12, (1, 6, 12)), (720, (1, 6, 24, 48, 96))])
+@pytest.mark.parametrize(
+    ("horizon", "anchors"), [(1, (1,)), (6, (1, 6)), (12, (1, 6, 12)), (720, (1, 6, 24, 48, 96))]
+)
 def test_anchors_end_with_the_horizon(horizon: int, anchors: tuple[int, ...]) -> None:
     assert anchors_of(horizon) == anchors
 
 
 def test_a_decoder_goes_no_further_in_a_step_than_its_last_anchor() -> None:
-    """The intervals of two days calibrate on the first: a step would else cost as much as a forecast."""
+    """The intervals of two days calibrate on the first:
+    a step would else cost as much as a forecast."""
     model: Any = forecaster("seq2seq-long")
     assert model.calibration.anchors == (1, 6, 24)
     assert anchors_of(6, model.anchors) == (1, 6)
@@ -101,7 +108,8 @@ def test_a_mixture_calibrates_where_all_its_members_do() -> None:
 
 @pytest.mark.parametrize("kind", ["ar", "lstm"])
 def test_a_pending_interval_is_the_one_that_was_emitted(kind: str) -> None:
-    """Through changes of anchor and scale, an outlier, and holes: 12 steps on it is still the same interval."""
+    """Through changes of anchor and scale, an outlier, and holes:
+    12 steps on it is still the same interval."""
     model: Any = forecaster(kind)
     values, timestamps = streams(kind, 120, 3)
     values[60, 0] = 4000.0
@@ -119,7 +127,9 @@ def test_a_pending_interval_is_the_one_that_was_emitted(kind: str) -> None:
                     known = width.numpy() > 0
                     assert known.all() or len(emitted) < 45
                     for found, level in ((low, 0), (low + width, -1)):
-                        difference = (frame.raw(found[:, None])[:, 0].numpy() - wanted[:, level]) / unit
+                        difference = (
+                            frame.raw(found[:, None])[:, 0].numpy() - wanted[:, level]
+                        ) / unit
                         assert np.abs(difference[known]).max(initial=0) < 1e-4
             state = model.step(torch.as_tensor(value)[:, None], when, state).state
             emitted.append(model.forecast(when, state)[:, :, 0].numpy())
@@ -127,13 +137,16 @@ def test_a_pending_interval_is_the_one_that_was_emitted(kind: str) -> None:
 
 @pytest.mark.parametrize("holes", [0.0, 0.3])
 def test_means_over_blocks_calibrate_where_the_noise_grows(holes: float) -> None:
-    """Noise that grows faster than the scale follows: widths learned in training would cover too little."""
+    """Noise that grows faster than the scale follows:
+    widths learned in training would cover too little."""
     steps, block = 12_000, 4
     random = np.random.default_rng(5)
     values = random.normal(50, 1, (steps, 8)) * np.linspace(1, 4, steps)[:, None]
     values[random.random(values.shape) < holes] = np.nan
     timestamps = np.arange(steps) * HOUR
-    model, plain = (Naive(Target(HOUR, 6, LEVELS, block=block, calibrated=on)).eval() for on in (True, False))
+    model, plain = (
+        Naive(Target(HOUR, 6, LEVELS, block=block, calibrated=on)).eval() for on in (True, False)
+    )
     origins = np.arange(steps // 2, steps - 6 * block)
     means = trailing_means(values.T, block).T
     found = {}
@@ -141,7 +154,9 @@ def test_means_over_blocks_calibrate_where_the_noise_grows(holes: float) -> None
         one.offsets_one.copy_(OFFSETS)
         one.offsets_multi.copy_(OFFSETS * 0.5)
         ahead = one.unroll(values, timestamps, origins.tolist()).multi_step
-        found[one] = [coverage(ahead[:, :, lead - 1], means[origins + lead * block]) for lead in (1, 6)]
+        found[one] = [
+            coverage(ahead[:, :, lead - 1], means[origins + lead * block]) for lead in (1, 6)
+        ]
     assert found[model] == pytest.approx([0.8, 0.8], abs=0.03)
     assert all(abs(wrong - 0.8) > 0.08 for wrong in found[plain]), found[plain]
 
@@ -153,7 +168,9 @@ def widths_by_step(
     state, widths = model.initial_state(values.shape[1]), []
     with torch.no_grad():
         for value, stamp in zip(values, timestamps, strict=True):
-            state = model.step(torch.as_tensor(value)[:, None], torch.full((len(value),), int(stamp)), state).state
+            state = model.step(
+                torch.as_tensor(value)[:, None], torch.full((len(value),), int(stamp)), state
+            ).state
             widths.append(state["stretch"].numpy())
     return widths
 
@@ -177,7 +194,9 @@ def test_a_missing_value_moves_no_width() -> None:
     widths = widths_by_step(model, values, timestamps)
     assert np.array_equal(widths[29], widths[49])
     assert not np.array_equal(widths[28], widths[29])
-    assert (widths[50] != widths[49]).all(), "intervals from before and from inside the hole are due"
+    assert (widths[50] != widths[49]).all(), (
+        "intervals from before and from inside the hole are due"
+    )
 
 
 def test_a_width_stays_within_its_limit() -> None:
@@ -205,4 +224,6 @@ def test_scores_are_of_the_interval_that_was_emitted() -> None:
     out = naive(0.5).unroll(values, timestamps)
     inside = (values[1:] >= out.one_step[:-1, :, 0]) & (values[1:] <= out.one_step[:-1, :, -1])
     assert np.mean(out.scores[2:, :, 3] == inside[1:]) == 1.0
-    assert out.scores[2:, :, 0] == pytest.approx(np.abs(values[2:] - out.one_step[1:-1, :, 2]), abs=1e-4)
+    assert out.scores[2:, :, 0] == pytest.approx(
+        np.abs(values[2:] - out.one_step[1:-1, :, 2]), abs=1e-4
+    )

@@ -1,4 +1,5 @@
-"""Several channels in, several targets out: the laws of a forecaster hold for each channel by itself."""
+"""Several channels in, several targets out: the laws of a forecaster hold for each channel by
+itself."""
 
 from __future__ import annotations
 
@@ -25,12 +26,14 @@ Outputs = dict[str, NDArray[Any]]
 
 
 def streams(channels: int, steps: int = 240, count: int = 4) -> tuple[NDArray[Any], NDArray[Any]]:
-    """values [steps, count, channels]: days at different heights, holes in single channels, late starts, an outage of
-    one channel, and a channel of the last stream that never comes."""
+    """values [steps, count, channels]: days at different heights, holes in single channels, late
+    starts, an outage of one channel, and a channel of the last stream that never comes."""
     random = np.random.default_rng(3)
     t = np.arange(steps)
     season = np.sin(2 * np.pi * t / 24)[:, None, None] * random.uniform(0.5, 5, (count, channels))
-    noise = random.normal(0, 0.3, (steps, count, channels)) + random.normal(0, 0.1, (steps, count, channels)).cumsum(0)
+    noise = random.normal(0, 0.3, (steps, count, channels)) + random.normal(
+        0, 0.1, (steps, count, channels)
+    ).cumsum(0)
     values = 20 + season + noise
     values[random.random(values.shape) < 0.1] = np.nan
     values[:9, 1, 0], values[:20, 1, 1:] = np.nan, np.nan
@@ -48,12 +51,20 @@ def stepped(model: Joint, values: NDArray[Any], timestamps: NDArray[Any]) -> Out
             when = torch.full((count,), int(stamp))
             out = model.step(torch.as_tensor(value), when, state)
             state = out.state
-            rows.append((out.one_step, out.surprise, out.anomaly, out.scores, model.forecast(when, state)))
-    columns = [np.stack([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)]
-    return dict(zip(("one_step", "surprise", "anomaly", "scores", "multi_step"), columns, strict=True))
+            rows.append(
+                (out.one_step, out.surprise, out.anomaly, out.scores, model.forecast(when, state))
+            )
+    columns = [
+        np.stack([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)
+    ]
+    return dict(
+        zip(("one_step", "surprise", "anomaly", "scores", "multi_step"), columns, strict=True)
+    )
 
 
-def close(found: NDArray[Any], expected: NDArray[Any], tolerance: float, unit: NDArray[Any] | float = 1.0) -> None:
+def close(
+    found: NDArray[Any], expected: NDArray[Any], tolerance: float, unit: NDArray[Any] | float = 1.0
+) -> None:
     assert np.array_equal(np.isnan(found), np.isnan(expected))
     with np.errstate(invalid="ignore"):
         difference = np.abs(found - expected) / unit
@@ -62,7 +73,8 @@ def close(found: NDArray[Any], expected: NDArray[Any], tolerance: float, unit: N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_unroll_is_step_is_onnx(kind: tuple[str, int, tuple[int, ...]], tmp_path: Path) -> None:
-    """Over every step, with holes in single channels; the service accepts the bundle by its golden sequence."""
+    """Over every step, with holes in single channels;
+    the service accepts the bundle by its golden sequence."""
     family, channels, at = kind
     model = joint(family, channels, at)
     names = NAMES[:channels]
@@ -73,14 +85,18 @@ def test_unroll_is_step_is_onnx(kind: tuple[str, int, tuple[int, ...]], tmp_path
     assert manifest.row_bytes < 16_384 * len(at)
     values, timestamps = streams(channels)
     at_once, one_by_one = model.unroll(values, timestamps), stepped(model, values, timestamps)
-    state = {spec.name: np.zeros((values.shape[1], *spec.shape), spec.dtype) for spec in manifest.state}
+    state = {
+        spec.name: np.zeros((values.shape[1], *spec.shape), spec.dtype) for spec in manifest.state
+    }
     exported = []
     for value, stamp in zip(values, timestamps, strict=True):
         when = np.full(len(value), stamp)
         result = runtime.step(value, when, state)
         state = result.next_state
         exported.append((result.one_step, result.scores, runtime.forecast(when, state)))
-    by_onnx = dict(zip(OUTPUTS, (np.stack(column) for column in zip(*exported, strict=True)), strict=True))
+    by_onnx = dict(
+        zip(OUTPUTS, (np.stack(column) for column in zip(*exported, strict=True)), strict=True)
+    )
     for place, part in enumerate(at_once):
         unit = scale_or_one(part.scale)[:, :, None]
         for other in (one_by_one, by_onnx):
@@ -106,23 +122,34 @@ def test_every_channel_has_its_own_shift_and_scale(kind: tuple[str, int, tuple[i
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_future_of_no_channel_changes_a_past_output(kind: tuple[str, int, tuple[int, ...]]) -> None:
+def test_the_future_of_no_channel_changes_a_past_output(
+    kind: tuple[str, int, tuple[int, ...]],
+) -> None:
     family, channels, at = kind
     model = joint(family, channels, at)
     values, timestamps = streams(channels)
     for channel in range(channels):
         changed = values.copy()
-        changed[150:, :, channel] = np.random.default_rng(9).normal(1000, 50, changed[150:, :, channel].shape)
-        for one, other in zip(model.unroll(values, timestamps), model.unroll(changed, timestamps), strict=True):
+        changed[150:, :, channel] = np.random.default_rng(9).normal(
+            1000, 50, changed[150:, :, channel].shape
+        )
+        for one, other in zip(
+            model.unroll(values, timestamps), model.unroll(changed, timestamps), strict=True
+        ):
             for name in ("one_step", "multi_step"):
                 past, there = getattr(one, name), getattr(other, name)
                 assert np.array_equal(past[:150], there[:150], equal_nan=True)
-                assert not np.array_equal(past[150:, 0], there[150:, 0]), "a forecast looks at every channel"
+                assert not np.array_equal(past[150:, 0], there[150:, 0]), (
+                    "a forecast looks at every channel"
+                )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_missing_channel_leaves_the_others_as_they_are(kind: tuple[str, int, tuple[int, ...]]) -> None:
-    """A channel that never comes: its own target has no forecast, all others have, from their first value on."""
+def test_a_missing_channel_leaves_the_others_as_they_are(
+    kind: tuple[str, int, tuple[int, ...]],
+) -> None:
+    """A channel that never comes: its own target has no forecast, all others have,
+    from their first value on."""
     family, channels, at = kind
     model = joint(family, channels, at)
     values, timestamps = streams(channels)
@@ -145,5 +172,7 @@ def test_all_missing_leaves_a_zero_state(kind: tuple[str, int, tuple[int, ...]])
     with torch.no_grad():
         for step in range(30):
             when = torch.full((2,), step * HOUR)
-            state = model.step(torch.full((2, channels), torch.nan, dtype=torch.float64), when, state).state
+            state = model.step(
+                torch.full((2, channels), torch.nan, dtype=torch.float64), when, state
+            ).state
     assert not any(np.count_nonzero(tensor) for tensor in state.values())

@@ -18,7 +18,9 @@ from tests.models.zoo import forecaster, scale_or_one, streams
 KINDS = ("ar-counter", "lstm-counter")
 
 
-def in_the_graph(readings: NDArray[np.float64], register: float | None = None) -> NDArray[np.float64]:
+def in_the_graph(
+    readings: NDArray[np.float64], register: float | None = None
+) -> NDArray[np.float64]:
     """`increase` of readings [T, S], one at a time."""
     state, added = initial_counter(readings.shape[1]), []
     for reading in readings:
@@ -40,7 +42,9 @@ def test_a_register_that_starts_again_by_hand() -> None:
     readings = np.array([[65_000.0, 400.0, np.nan, 65_300.0, 100.0, 30_000.0, 10.0]]).T
     increased = [np.nan, 936.0, np.nan, 32_450.0, 336.0, 29_900.0, 10.0]
     assert increases(readings, 65_536.0)[:, 0].tolist() == pytest.approx(increased, nan_ok=True)
-    assert np.array_equal(in_the_graph(readings, 65_536.0), increases(readings, 65_536.0), equal_nan=True)
+    assert np.array_equal(
+        in_the_graph(readings, 65_536.0), increases(readings, 65_536.0), equal_nan=True
+    )
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.floats(0, 1))
@@ -48,10 +52,14 @@ def test_the_graph_and_numpy_give_the_same_bits(seed: int, steps: int, holes: fl
     """Any holes, resets and late starts."""
     random = np.random.default_rng(seed)
     readings = random.exponential(10.0 ** random.integers(-3, 9, 3), (steps, 3)).cumsum(0)
-    readings = np.where(random.random(readings.shape) < 0.2, random.integers(0, 5, readings.shape), readings)
+    readings = np.where(
+        random.random(readings.shape) < 0.2, random.integers(0, 5, readings.shape), readings
+    )
     readings[random.random(readings.shape) < holes] = np.nan
     for register in (None, 1000.0):
-        assert np.array_equal(in_the_graph(readings, register), increases(readings, register), equal_nan=True)
+        assert np.array_equal(
+            in_the_graph(readings, register), increases(readings, register), equal_nan=True
+        )
 
 
 def test_small_steps_of_a_large_meter_are_not_lost() -> None:
@@ -74,7 +82,9 @@ def test_scale_passes_through_and_shift_vanishes(kind: str, a: float, b: float) 
     plain, moved = model.unroll(values, timestamps), model.unroll(a * values + b, timestamps)
     unit = scale_or_one(a * plain.scale)
     close("scale", "one_step", moved.one_step, a * plain.one_step, 1e-4, unit[:, :, None])
-    close("scale", "multi_step", moved.multi_step, a * plain.multi_step, 1e-4, unit[:, :, None, None])
+    close(
+        "scale", "multi_step", moved.multi_step, a * plain.multi_step, 1e-4, unit[:, :, None, None]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,7 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eddycast.training.models.quantiles.density import expected_surprise, integral_transform, pinball, surprise
+from eddycast.training.models.quantiles.density import (
+    expected_surprise,
+    integral_transform,
+    pinball,
+    surprise,
+)
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 gaps = st.lists(st.floats(0.05, 3.0), min_size=4, max_size=4)
@@ -50,7 +55,9 @@ def test_the_transform_is_the_integral_of_the_density(widths: list[float], value
 def test_the_transform_at_a_quantile_is_its_level() -> None:
     quantiles = torch.tensor([[-2.0, -0.5, 0.0, 1.0, 4.0]])
     for k, level in enumerate(LEVELS):
-        assert integral_transform(quantiles[:, k], quantiles, LEVELS).item() == pytest.approx(level, abs=1e-5)
+        assert integral_transform(quantiles[:, k], quantiles, LEVELS).item() == pytest.approx(
+            level, abs=1e-5
+        )
 
 
 def test_surprise_is_continuous_where_pieces_meet() -> None:
@@ -70,7 +77,9 @@ def test_equal_quantiles_give_a_finite_surprise() -> None:
 def test_surprise_of_a_known_density() -> None:
     """Between .1 and .3, one scale apart, the density is .2: surprise -log .2."""
     quantiles = torch.tensor([[0.0, 1.0, 2.0, 3.0, 4.0]])
-    assert surprise(torch.tensor([0.5]), quantiles, LEVELS).item() == pytest.approx(-np.log(0.2), abs=1e-5)
+    assert surprise(torch.tensor([0.5]), quantiles, LEVELS).item() == pytest.approx(
+        -np.log(0.2), abs=1e-5
+    )
 
 
 def test_pinball_by_hand() -> None:

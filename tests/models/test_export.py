@@ -1,4 +1,5 @@
-"""The exported graph is the model: torch and onnxruntime agree over many carried steps, at odd batch sizes."""
+"""The exported graph is the model: torch and onnxruntime agree over many carried steps,
+at odd batch sizes."""
 
 from __future__ import annotations
 
@@ -21,7 +22,17 @@ from eddycast.training.export.onnx_export import Identity, export_bundle
 from eddycast.training.export.parity import onnx_is_torch
 from eddycast.training.models import LinearAutoregression
 from eddycast.training.models.quantiles.support import Support
-from tests.models.zoo import COMBINATIONS, DAILY, HEAVY_KINDS, MAKERS, OFFSETS, bundle_of, forecaster, joint, streams
+from tests.models.zoo import (
+    COMBINATIONS,
+    DAILY,
+    HEAVY_KINDS,
+    MAKERS,
+    OFFSETS,
+    bundle_of,
+    forecaster,
+    joint,
+    streams,
+)
 
 #: Rows, and for how many steps they are carried.
 STEPS = {1: 300, 2: 300, 7: 1000, 256: 200}
@@ -64,13 +75,17 @@ def test_bits_do_not_depend_on_the_company(kind: str, bundles: dict[str, Path]) 
     manifest = runtime.manifest
 
     def run(rows: np.ndarray) -> list[np.ndarray]:
-        state = {spec.name: np.zeros((len(rows), *spec.shape), spec.dtype) for spec in manifest.state}
+        state = {
+            spec.name: np.zeros((len(rows), *spec.shape), spec.dtype) for spec in manifest.state
+        }
         outputs = []
         for value, stamp in zip(values, timestamps, strict=True):
             when = np.full(len(rows), stamp)
             result = runtime.step(value[rows][:, None], when, state)
             state = result.next_state
-            outputs.append((result.one_step, result.surprise, result.anomaly, runtime.forecast(when, state)))
+            outputs.append(
+                (result.one_step, result.surprise, result.anomaly, runtime.forecast(when, state))
+            )
         return [np.stack(column) for column in zip(*outputs, strict=True)]
 
     everyone = run(np.arange(300))
@@ -89,12 +104,17 @@ def test_a_bundle_says_nothing_of_the_machine_and_has_the_same_hash_again(
         assert root not in (bundles["ar-plain"] / name).read_bytes()
 
 
-def test_the_list_of_operators_is_that_of_all_families(bundles: dict[str, Path], tmp_path: Path) -> None:
-    """A bundle may use what the exporter writes; were the list longer, it would allow what nothing needs."""
+def test_the_list_of_operators_is_that_of_all_families(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    """A bundle may use what the exporter writes;
+    were the list longer, it would allow what nothing needs."""
     folders = [bundles[kind] for kind in MAKERS if kind not in COMBINATIONS]
     for family in ("ar", "lstm"):
         names = ("a", "b", "c")
-        export_bundle(joint(family, 3, (0, 2)), Identity(family, names, ("a", "c")), tmp_path / family)
+        export_bundle(
+            joint(family, 3, (0, 2)), Identity(family, names, ("a", "c")), tmp_path / family
+        )
         load_runtime(tmp_path / family)
         folders.append(tmp_path / family)
     models = [onnx.load(folder / name) for folder in folders for name in (STEP, FORECAST)]
@@ -113,7 +133,8 @@ def test_a_row_over_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_graph_of_another_model_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
-    """The golden sequence notices weights that are not the trainer's, even where every hash is in order."""
+    """The golden sequence notices weights that are not the trainer's,
+    even where every hash is in order."""
     import shutil
 
     directory = tmp_path / "mixed"
@@ -130,13 +151,15 @@ def test_a_graph_of_another_model_is_refused(bundles: dict[str, Path], tmp_path:
         load_runtime(directory)
 
 
-@pytest.mark.parametrize("weight", [0.3, 0.6])  # at 1.0 forecasts lie a thousand scales away, beyond float32
+# at 1.0 forecasts lie a thousand scales away, beyond float32
+@pytest.mark.parametrize("weight", [0.3, 0.6])
 @pytest.mark.parametrize("support", ["real", "nonnegative"])
 def test_quantiles_that_all_but_touch_are_no_reason_to_refuse_a_bundle(
     weight: float, support: Support, tmp_path: Path
 ) -> None:
-    """A few zeros in a meter's readings make a scale beside which its errors vanish: surprises of hundreds of nats then
-    differ by more than rounding differs in the quantiles. A surprise that is wrong is still noticed."""
+    """A few zeros in a meter's readings make a scale beside which its errors vanish: surprises of
+    hundreds of nats then differ by more than rounding differs in the quantiles. A surprise that is
+    wrong is still noticed."""
     model = LinearAutoregression(replace(DAILY, support=support))
     generator = torch.Generator().manual_seed(5)
     for buffer in (model.weights_one, model.weights_multi):

@@ -41,7 +41,8 @@ def test_families_on_one_memory_have_one_core_and_nothing_else_in_common() -> No
 
 
 def test_equal_cores_are_equal_to_the_last_bit_whatever_else_a_model_does() -> None:
-    """All but the reach of the rule for suspects, the largest error of late: errors are a model's own."""
+    """All but the reach of the rule for suspects, the largest error of late:
+    errors are a model's own."""
     values, timestamps = streams("ar", 400, 4)
     rows = []
     for model in (forecaster("ar"), gru(1).eval(), gru(2).eval(), forecaster("mix")):
@@ -60,7 +61,9 @@ def test_the_same_family_trained_again_shares_all_but_the_latent_state() -> None
     assert {name for name in one if one[name] != other[name]} == {"latent"}
     path = linear(DAILY)
     mixed = [Mixture([path, gru(seed), forecaster("lstm")]) for seed in (1, 2)]
-    assert {name for name in one if meanings(mixed[0])[name] != meanings(mixed[1])[name]} == {"latent"}
+    assert {name for name in one if meanings(mixed[0])[name] != meanings(mixed[1])[name]} == {
+        "latent"
+    }
 
 
 CHANGES: dict[str, tuple[Forecaster, set[str]]] = {
@@ -68,10 +71,16 @@ CHANGES: dict[str, tuple[Forecaster, set[str]]] = {
     "another season": (linear(replace(DAILY, season_steps=12)), {"core"}),
     "fewer lags": (linear(DAILY, linear_memory(DAILY, lags=24)), {"core"}),
     "other rates": (linear(DAILY, linear_memory(DAILY, rates=(0.4, 0.2, 0.08, 0.03))), {"core"}),
-    "other half-lives": (linear(DAILY, replace(linear_memory(DAILY), half_lives=(1.0, 24.0, 72.0, 168.0))), {"core"}),
+    "other half-lives": (
+        linear(DAILY, replace(linear_memory(DAILY), half_lives=(1.0, 24.0, 72.0, 168.0))),
+        {"core"},
+    ),
     "a counter": (linear(replace(DAILY, kind="counter")), {"core"}),
     "another horizon": (linear(replace(DAILY, horizon=7)), {"calibration"}),
-    "other levels": (linear(replace(DAILY, quantiles=(0.1, 0.2, 0.5, 0.7, 0.9))), {"calibration", "anomaly"}),
+    "other levels": (
+        linear(replace(DAILY, quantiles=(0.1, 0.2, 0.5, 0.7, 0.9))),
+        {"calibration", "anomaly"},
+    ),
     "a support": (linear(replace(DAILY, support="nonnegative")), {"calibration", "anomaly"}),
     "no calibration": (linear(replace(DAILY, calibrated=False)), {"calibration", "anomaly"}),
     "a coarser horizon": (linear(replace(DAILY, block=2)), {"calibration"}),
@@ -90,15 +99,20 @@ def test_a_meaning_covers_all_that_moves_its_part_and_no_more(change: str) -> No
 def test_channels_belong_to_the_core_by_name_and_in_their_order() -> None:
     model = joint("ar", 2, (0,))
     flow, swapped = (
-        Identity("j", channels=channels, targets=("flow",)) for channels in (("flow", "level"), ("level", "flow"))
+        Identity("j", channels=channels, targets=("flow",))
+        for channels in (("flow", "level"), ("level", "flow"))
     )
     assert meanings(model, flow)["core"] != meanings(model, swapped)["core"]
     assert meanings(model, flow)["core"] != meanings(joint("ar", 2, (1,)), flow)["core"]
-    assert meanings(linear(PLAIN), Identity("a", ("temperature",), ("temperature",))) != meanings(linear(PLAIN))
+    assert meanings(linear(PLAIN), Identity("a", ("temperature",), ("temperature",))) != meanings(
+        linear(PLAIN)
+    )
 
 
 @pytest.mark.parametrize(("family", "at"), [("ar", (0,)), ("lstm", (0, 1)), ("dilated_gru", (1,))])
-def test_the_parts_of_a_joint_forecaster_share_out_its_row(family: str, at: tuple[int, ...]) -> None:
+def test_the_parts_of_a_joint_forecaster_share_out_its_row(
+    family: str, at: tuple[int, ...]
+) -> None:
     model = joint(family, 2, at)
     identity = Identity("j", ("a", "b"), tuple("ab"[channel] for channel in at))
     parts = manifest_parts(model, identity)
@@ -115,8 +129,12 @@ def test_a_family_of_ones_own_has_parts_only_where_it_says_its_revision(tmp_path
         "class Said(Naive):\n    revision = 3\n"
         "class Later(Naive):\n    revision = 4\n"
     )
-    silent, said, later = (load_custom(f"{file}:{name}").made(PLAIN) for name in ("Silent", "Said", "Later"))
+    silent, said, later = (
+        load_custom(f"{file}:{name}").made(PLAIN) for name in ("Silent", "Said", "Later")
+    )
     assert manifest_parts(silent, ONE) == ()
-    assert meanings(said)["core"] == meanings(later)["core"] == meanings(forecaster("naive"))["core"]
+    assert (
+        meanings(said)["core"] == meanings(later)["core"] == meanings(forecaster("naive"))["core"]
+    )
     later.family = said.family
     assert meanings(said)["calibration"] != meanings(later)["calibration"]

@@ -1,5 +1,5 @@
-"""The seasons of the memory: computed over a whole history they are what repeated updates give; one season is held as
-it always was, a second one adds a table."""
+"""The seasons of the memory: computed over a whole history they are what repeated updates give; one
+season is held as it always was, a second one adds a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ LENGTHS = [
 
 
 def with_masked_runs(seed: int, steps: int) -> NDArray[np.float64]:
-    """[steps, 3]: a walk with single holes, an outage, a late start and a stream that never speaks."""
+    """[steps, 3]: a walk with single holes, an outage,
+    a late start and a stream that never speaks."""
     random = np.random.default_rng(seed)
     values = random.normal(size=(steps, 3)).cumsum(0) + 1e6
     values[random.random(values.shape) < 0.15] = np.nan
@@ -46,10 +47,16 @@ def test_a_whole_history_at_once_is_repeated_updates(
     lengths: tuple[int, int, int], seed: int, offset: int, steps: int
 ) -> None:
     interval, season, second = lengths
-    spec = MemorySpec(interval, season, 5, (0.5, 0.1), (season / 2, float(season), 7.0 * season), second)
+    spec = MemorySpec(
+        interval, season, 5, (0.5, 0.1), (season / 2, float(season), 7.0 * season), second
+    )
     values = with_masked_runs(seed, steps)
     timestamps = (1_700_000_000_000 // interval + offset + np.arange(steps)) * interval
-    columns, memory, cell = unroll_memory(spec, values, timestamps), Memory(spec), Latent("gru", spec, 4)
+    columns, memory, cell = (
+        unroll_memory(spec, values, timestamps),
+        Memory(spec),
+        Latent("gru", spec, 4),
+    )
     state, shown = memory.initial_state(3), cell.inputs(columns)
     for t in range(steps):
         when = torch.full((3,), int(timestamps[t]))
@@ -64,7 +71,15 @@ def test_a_whole_history_at_once_is_repeated_updates(
 
 def test_one_season_is_held_as_before() -> None:
     memory = forecaster("ar").memory
-    assert list(memory.initial_state(1)) == ["count", "last", "ring", "spread", "level", "table", "seen"]
+    assert list(memory.initial_state(1)) == [
+        "count",
+        "last",
+        "ring",
+        "spread",
+        "level",
+        "table",
+        "seen",
+    ]
 
 
 def test_a_second_season_adds_its_table_to_the_row_and_changes_nothing_of_the_first() -> None:

@@ -18,7 +18,9 @@ from tests.models.zoo import DAILY, LEVELS, OFFSETS, forecaster, streams
 NAN = np.nan
 
 
-def stepped_naive(support: str, values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def stepped_naive(
+    support: str, values: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """one_step [T, S, Q], surprise and scores of the last value with wide intervals."""
     model = Naive(Target(DAILY.interval_ms, 12, LEVELS, support=parse_support(support)))
     model.offsets_one.copy_(OFFSETS)
@@ -39,7 +41,9 @@ def test_no_forecast_leaves_its_support(kind: str, whole: bool) -> None:
         assert not whole or (known == np.rint(known)).all()
     assert np.isfinite(out.surprise[~np.isnan(out.surprise)]).all()
     assert np.isfinite(out.surprise[100:][~np.isnan(values[100:])]).all()
-    assert np.nanmax(out.surprise[100:]) < 100, "the first value after a night of zeros is no miracle"
+    assert np.nanmax(out.surprise[100:]) < 100, (
+        "the first value after a night of zeros is no miracle"
+    )
 
 
 def test_confined_quantiles_by_hand() -> None:
@@ -59,7 +63,8 @@ def test_scores_are_of_what_was_emitted() -> None:
 
 
 def test_an_end_that_lies_at_zero_is_not_expected_to_be_missed() -> None:
-    """Half of the time the value is 0, which [0, high] cannot miss from below: fewer than one in five are due."""
+    """Half of the time the value is 0, which [0, high] cannot miss from below:
+    fewer than one in five are due."""
     random = np.random.default_rng(2)
     values = random.exponential(3.0, (6000, 6)) * (random.random((6000, 6)) < 0.5)
     one_step, _, _ = stepped_naive("nonnegative", values)
@@ -90,7 +95,9 @@ def test_a_zero_is_as_surprising_as_the_mass_below_zero_is_small() -> None:
         ([[NAN, NAN]], "real"),
     ],
 )
-def test_zero_is_an_end_only_where_values_pile_up_there(columns: list[list[float]], expected: str) -> None:
+def test_zero_is_an_end_only_where_values_pile_up_there(
+    columns: list[list[float]], expected: str
+) -> None:
     assert support_of(np.array(columns, dtype=np.float64).T) == expected
 
 

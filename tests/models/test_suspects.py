@@ -1,4 +1,5 @@
-"""Suspect readings: what is held back, what is accepted, and how the memory moves; in the graph as over a history."""
+"""Suspect readings: what is held back, what is accepted, and how the memory moves;
+in the graph as over a history."""
 
 from __future__ import annotations
 
@@ -66,12 +67,21 @@ FAULTS: dict[str, Change] = {
 def test_a_history_at_once_is_judged_as_one_reading_after_the_other(kind: str) -> None:
     """Every stream has another fault."""
     model, timestamps = forecaster(kind), days()[1]
-    values = np.stack([changed(change, seed)[:, 0] for seed, change in enumerate(FAULTS.values())], 1)
+    values = np.stack(
+        [changed(change, seed)[:, 0] for seed, change in enumerate(FAULTS.values())], 1
+    )
     at_once, one_by_one = model.unroll(values, timestamps), stepped(model, values, timestamps)
     assert np.isnan(at_once.judged.taken).any(0).all()
     unit = scale_or_one(at_once.scale)
     close("faults", "one_step", at_once.one_step, one_by_one["one_step"], 1e-4, unit[:, :, None])
-    close("faults", "multi_step", at_once.multi_step, one_by_one["multi_step"], 1e-4, unit[:, :, None, None])
+    close(
+        "faults",
+        "multi_step",
+        at_once.multi_step,
+        one_by_one["multi_step"],
+        1e-4,
+        unit[:, :, None, None],
+    )
     close("faults", "transform", at_once.scores[..., 4], one_by_one["scores"][..., 4], 1e-2)
 
 
@@ -95,7 +105,9 @@ def test_four_in_a_row_that_agree_are_a_level_and_the_memory_moves() -> None:
     assert (found.judged.factor == 1.0).all()
     plain = unrolled(days()[0])
     assert found.multi_step[-1] - 1e4 == pytest.approx(plain.multi_step[-1], abs=1.5)
-    assert found.scale[-1] == pytest.approx(plain.scale[-1], rel=0.1), "the jump is no change of the stream's own"
+    assert found.scale[-1] == pytest.approx(plain.scale[-1], rel=0.1), (
+        "the jump is no change of the stream's own"
+    )
 
 
 def test_readings_that_do_not_agree_are_no_level() -> None:
@@ -117,7 +129,9 @@ def test_a_load_that_was_off_comes_back_in_its_own_unit() -> None:
 
 @pytest.mark.parametrize("factor", [1e3, 1e-3, 100.0])
 def test_another_unit_is_told_from_another_level_by_the_noise(factor: float) -> None:
-    found = unrolled(changed(lambda values: values.__setitem__(slice(AT, None), values[AT:] * factor)))
+    found = unrolled(
+        changed(lambda values: values.__setitem__(slice(AT, None), values[AT:] * factor))
+    )
     assert found.judged.factor[-1] == pytest.approx(1 / factor)
     plain = unrolled(days()[0])
     assert found.multi_step[-1] / factor == pytest.approx(plain.multi_step[-1], abs=0.5)
@@ -149,7 +163,8 @@ def test_nothing_is_suspect_before_eight_readings_or_without_a_scale() -> None:
 
 
 def test_rain_teaches_the_reach_and_a_code_does_not() -> None:
-    """Showers of 5 to 60 among days without: few are held back once one was seen. 65535 stays out, for ever."""
+    """Showers of 5 to 60 among days without: few are held back once one was seen.
+    65535 stays out, for ever."""
     random = np.random.default_rng(2)
     values = np.where(random.random((3000, 6)) < 0.03, random.exponential(6.0, (3000, 6)), 0.0)
     values[500::250] = 65535.0
@@ -169,7 +184,8 @@ def test_a_row_of_suspects_is_bounded_and_starts_with_zeros() -> None:
 
 @pytest.mark.parametrize("bad", [-1.0, 0.0])
 def test_a_meter_that_says_nothing_and_comes_back(bad: float) -> None:
-    """-1 is no reading; a zero looks like a reset, and what comes back like an increase that cannot be."""
+    """-1 is no reading; a zero looks like a reset,
+    and what comes back like an increase that cannot be."""
     model = forecaster("ar-counter")
     values, timestamps = days()
     readings = 1e6 + np.abs(values).cumsum(0)

@@ -1,4 +1,5 @@
-"""One small forecaster of every family, with weights that make every part of it matter, and streams to feed it."""
+"""One small forecaster of every family, with weights that make every part of it matter,
+and streams to feed it."""
 
 from __future__ import annotations
 
@@ -77,7 +78,9 @@ def _seq2seq(target: Target, path: bool) -> SequenceToSequence:
 def _mixture(target: Target) -> Mixture:
     path = linear(target)
     torch.manual_seed(3)
-    members = [LatentAutoregression(target, family, path, units=12) for family in ("lstm", "dilated_gru")]
+    members = [
+        LatentAutoregression(target, family, path, units=12) for family in ("lstm", "dilated_gru")
+    ]
     for member in members:
         for head in (member.one_head, member.multi_head):
             torch.nn.init.normal_(head.weight, 0, 0.2)
@@ -121,25 +124,44 @@ MAKERS: dict[str, Callable[[], Forecaster]] = {
 }
 
 
-#: Kinds that combine a family with a grid or season which others have too: heavy tests run them in `make exhaustive`.
+#: Kinds that combine a family with a grid or season which others have too:
+#: heavy tests run them in `make exhaustive`.
 COMBINATIONS = frozenset(
     {
-        *("ar-blocks", "ar-plain", "ar-weekly", "dilated_gru-binned", "dilated_gru-plain", "dilated_gru-weekly"),
-        *("lstm-binned", "lstm-counter", "lstm-weekly", "seasonal_naive-binned", "seasonal_naive-blocks"),
+        *(
+            "ar-blocks",
+            "ar-plain",
+            "ar-weekly",
+            "dilated_gru-binned",
+            "dilated_gru-plain",
+            "dilated_gru-weekly",
+        ),
+        *(
+            "lstm-binned",
+            "lstm-counter",
+            "lstm-weekly",
+            "seasonal_naive-binned",
+            "seasonal_naive-blocks",
+        ),
         *("seq2seq-blocks", "seq2seq-long", "seq2seq-weekly"),
     }
 )
 #: `pytest.mark.parametrize` arguments of a heavy test.
 HEAVY_KINDS = [
-    pytest.param(kind, marks=pytest.mark.exhaustive if kind in COMBINATIONS else ()) for kind in sorted(MAKERS)
+    pytest.param(kind, marks=pytest.mark.exhaustive if kind in COMBINATIONS else ())
+    for kind in sorted(MAKERS)
 ]
 
 
 @functools.cache
 def joint(family: str, channels: int, at: tuple[int, ...]) -> Joint:
-    """A forecaster of the channels `at`, each of which looks at all `channels`. Shared: do not change it."""
+    """A forecaster of the channels `at`, each of which looks at all `channels`. Shared:
+    do not change it."""
     target = replace(DAILY, others=channels - 1)
-    parts = [_with_offsets(linear(target)) if family == "ar" else _recurrent(family, target, path=True) for _ in at]
+    parts = [
+        _with_offsets(linear(target)) if family == "ar" else _recurrent(family, target, path=True)
+        for _ in at
+    ]
     return Joint(parts, at, channels).eval()
 
 
@@ -149,7 +171,9 @@ def forecaster(kind: str) -> Forecaster:
     return MAKERS[kind]().eval()
 
 
-def streams(kind: str, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def streams(
+    kind: str, steps: int, count: int, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """`eddycast.training.export.synthetic` on the kind's grid."""
     return sample(forecaster(kind).target, steps, count, seed)
 

@@ -1,4 +1,5 @@
-"""The same observations give the same bits, however they are cut into partitions, polls, batches and workers."""
+"""The same observations give the same bits, however they are cut into partitions, polls,
+batches and workers."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def load(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @cache
 def readings(interval_ms: int) -> list[Reading]:
-    """Sensors with gaps, jitter, missing values, repeats and a late one now and then, in order of arrival."""
+    """Sensors with gaps, jitter, missing values, repeats and a late one now and then,
+    in order of arrival."""
     rng = np.random.default_rng(3)
     sent: list[tuple[float, Reading]] = []
     for stream in range(STREAMS):
@@ -56,7 +58,9 @@ def readings(interval_ms: int) -> list[Reading]:
             stamp = START_MS + int((slot + rng.normal(0, 0.06) + 0.08 * stream) * interval_ms)
             value = None if rng.random() < 0.1 else round(20 + stream + rng.normal(0, 3), 2)
             reading = b"stream-%d" % stream, {"timestamp": stamp, "value": value}
-            sent += [(stamp + rng.exponential(interval_ms / 3), reading)] * (2 if rng.random() < 0.05 else 1)
+            sent += [(stamp + rng.exponential(interval_ms / 3), reading)] * (
+                2 if rng.random() < 0.05 else 1
+            )
     return [reading for _, reading in sorted(sent, key=lambda pair: pair[0])]
 
 
@@ -74,7 +78,10 @@ def written(
     members = [worker(broker, runtime, options) for _ in range(workers)]
     for member in members * 2:  # the partitions are handed out
         member.turn()
-    home = {key: int(key.rpartition(b"-")[2]) % partitions for key, _ in readings(runtime.manifest.interval_ms)}
+    home = {
+        key: int(key.rpartition(b"-")[2]) % partitions
+        for key, _ in readings(runtime.manifest.interval_ms)
+    }
     waiting = [(home[key], key, value) for key, value in readings(runtime.manifest.interval_ms)]
     turn = 0
     while waiting:
@@ -118,7 +125,9 @@ def test_however_they_are_cut(
 
 @settings(max_examples=8, deadline=None)
 @given(partitions=st.integers(2, 6), sizes=portions, workers=st.integers(2, 3))
-def test_however_many_share_the_work(load: Load, partitions: int, sizes: list[int], workers: int) -> None:
+def test_however_many_share_the_work(
+    load: Load, partitions: int, sizes: list[int], workers: int
+) -> None:
     assert written(load(32), partitions, sizes, workers=workers) == at_once(load)
 
 
@@ -130,24 +139,33 @@ AWAY = (*[0] * 12, 7_000, -3 * MINUTE, -2 * HOUR, -5 * DAY, HOUR, 3 * DAY, 400 *
 
 @st.composite
 def unruly(draw: st.DrawFn) -> list[Sent]:
-    """Live sensors whose stamps are minutes to days apart, so that some are forgotten; backfills beside them, one that
-    is forgotten again and again; clocks that go wrong; records without a time of their own; tombstones."""
+    """Live sensors whose stamps are minutes to days apart, so that some are forgotten; backfills
+    beside them, one that is forgotten again and again; clocks that go wrong; records without a time
+    of their own; tombstones."""
     now, sent = START_MS, list[Sent]()
     for step in draw(st.lists(st.sampled_from(STEPS), min_size=5, max_size=40)):
         now += step
         for stream in draw(st.lists(st.integers(0, STREAMS - 1), min_size=1, max_size=6)):
             away = draw(st.sampled_from(AWAY))
             time = draw(st.sampled_from((now, now, now, -1, now + away)))
-            value = None if draw(st.integers(0, 15)) == 0 else {"timestamp": now + away, "value": stream + away % 7}
+            value = (
+                None
+                if draw(st.integers(0, 15)) == 0
+                else {"timestamp": now + away, "value": stream + away % 7}
+            )
             sent.append((stream, time, value))
-        sent.append((STREAMS + 1, now, {"timestamp": START_MS + len(sent) * MINUTE, "value": len(sent)}))
+        sent.append(
+            (STREAMS + 1, now, {"timestamp": START_MS + len(sent) * MINUTE, "value": len(sent)})
+        )
         if draw(st.integers(0, 9)) == 0:
             old = now - draw(st.sampled_from((2, 40))) * DAY
             sent += [(STREAMS, now, {"timestamp": old + i * MINUTE, "value": i}) for i in range(20)]
     return sent
 
 
-def outcome(runtime: Runtime, sent: list[Sent], polls: list[int], partitions: int) -> tuple[object, ...]:
+def outcome(
+    runtime: Runtime, sent: list[Sent], polls: list[int], partitions: int
+) -> tuple[object, ...]:
     """All that is written, and the rows at the end, after polls of these sizes in turn."""
     broker = memory_broker(partitions)
     times = chain([time / 1000 for _, time, _ in sent], repeat(START_MS / 1000))
@@ -155,7 +173,9 @@ def outcome(runtime: Runtime, sent: list[Sent], polls: list[int], partitions: in
     for stream, _, value in sent:
         payload = None if value is None else json.dumps(value).encode()
         broker.producer().produce(INPUT, stream % partitions, [b"stream-%d" % stream], [payload])
-    subject = worker(broker, runtime, replace(AT_ONCE, state_ttl_ms=2 * DAY, late_to_dead_letters=True))
+    subject = worker(
+        broker, runtime, replace(AT_ONCE, state_ttl_ms=2 * DAY, late_to_dead_letters=True)
+    )
     for poll in cycle(polls):
         subject.pipeline._backoff.limit = poll
         if not subject.turn() and subject.pipeline._partitions.serving:
@@ -163,7 +183,12 @@ def outcome(runtime: Runtime, sent: list[Sent], polls: list[int], partitions: in
     rows = held(subject)
     subject.finish()
     written = [sorted(column, key=lambda one: one[0]) for column in outputs(broker).values()]
-    return written, stored(broker), rows, [subject.value(name) for name in ("tombstones_total", "streams")]
+    return (
+        written,
+        stored(broker),
+        rows,
+        [subject.value(name) for name in ("tombstones_total", "streams")],
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -186,7 +211,10 @@ def test_none_is_missing(load: Load) -> None:
     subject = worker(broker := memory_broker(), runtime)
     send(broker, [(0, key, value) for key, value in sent])
     subject.turn()
-    dropped = sum(subject.value("readings_total", verdict=verdict) for verdict in ("duplicate", "second", "late"))
+    dropped = sum(
+        subject.value("readings_total", verdict=verdict)
+        for verdict in ("duplicate", "second", "late")
+    )
     written_by_stream = at_once(load)
     assert sum(map(len, written_by_stream.values())) == len(sent) - dropped and dropped > 0
     assert set(written_by_stream) == {b"stream-%d" % stream for stream in range(STREAMS)}

@@ -5,8 +5,9 @@ The walk's formulas are simple enough for a test to repeat in plain Python:
     last   f64 [channels]   the last observed value
     count  f32 [channels]   observed values so far
     time   i64 [1]          the timestamp of the last step, to check the graph's input
-    hidden f32 [hidden]     only if asked for: a tanh recurrence whose softplus is added to the level, so that matrix
-                            products take part, and vector code whose bits differ at the end of a column
+    hidden f32 [hidden]     only if asked for: a tanh recurrence whose softplus is added to the
+                            level, so that matrix products take part, and vector code whose bits
+                            differ at the end of a column
 
     one_step   = last + OFFSETS * spread            NaN until something was observed
     multi_step = last + OFFSETS * sqrt(lead) + time of day as a fraction
@@ -41,7 +42,8 @@ _TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": 
 
 @dataclass(frozen=True)
 class Walk:
-    """Properties of the bundle to build. `spread` is the width of the one-step forecast in data units."""
+    """Properties of the bundle to build. `spread` is the width of the one-step forecast in data
+    units."""
 
     channels: tuple[str, ...] = ("value",)
     targets: tuple[str, ...] = ("value",)
@@ -70,8 +72,13 @@ class Walk:
 
 
 def listed(walk: Walk, **meanings: str) -> Walk:
-    """`walk` with parts: its hidden state by itself, `latent`, all else the core; meanings by part."""
-    core = {"name": "core", "tensors": [s.name for s in walk.state if s.name != "hidden"], "meaning": "c0de" * 4}
+    """`walk` with parts: its hidden state by itself, `latent`, all else the core;
+    meanings by part."""
+    core = {
+        "name": "core",
+        "tensors": [s.name for s in walk.state if s.name != "hidden"],
+        "meaning": "c0de" * 4,
+    }
     latent = {"name": "latent", "tensors": ["hidden"], "meaning": "1a7e" * 4, "needs": ["core"]}
     parts = [core, latent] if walk.hidden else [core]
     for part in parts:
@@ -95,7 +102,9 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def __call__(self, operator: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
+    def __call__(
+        self, operator: str, *inputs: str, out: str | None = None, **attributes: Any
+    ) -> str:
         output = out or f"n{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
         return output
@@ -125,7 +134,9 @@ def step_model(walk: Walk) -> onnx.ModelProto:
     level = g("Gather", last, pick, axis=1)
     if walk.hidden:
         level = g("Add", level, _recurrence(g, walk, missing))
-    ahead = g("Add", g("Unsqueeze", level, axis2), g.constant(OFFSETS.reshape(1, 1, 3) * walk.spread))
+    ahead = g(
+        "Add", g("Unsqueeze", level, axis2), g.constant(OFFSETS.reshape(1, 1, 3) * walk.spread)
+    )
     known = g("Gather", g("Greater", count, nothing), pick, axis=1)
     g("Where", g("Unsqueeze", known, axis2), ahead, nan, out="one_step")
 
@@ -155,12 +166,17 @@ def walk_targets(walk: Walk) -> Array:
 
 def _weights(walk: Walk) -> list[Array]:
     rng = np.random.default_rng(7)
-    shapes = ((walk.hidden, walk.hidden), (len(walk.channels), walk.hidden), (walk.hidden, len(walk.targets)))
+    shapes = (
+        (walk.hidden, walk.hidden),
+        (len(walk.channels), walk.hidden),
+        (walk.hidden, len(walk.targets)),
+    )
     return [rng.normal(0, 0.3, shape).astype(np.float32) for shape in shapes]
 
 
 def _recurrence(g: _Graph, walk: Walk, missing: str) -> str:
-    """hidden' = tanh(hidden W + change U); returns its effect on the level, [batch, targets] f64."""
+    """hidden' = tanh(hidden W + change U); returns its effect on the level,
+    [batch, targets] f64."""
     recurrent, entry, leave = map(g.constant, _weights(walk))
     change = g("Where", missing, g.constant(0.0), g("Sub", "value", "state.last"))
     driven = g("MatMul", g.cast(g("Tanh", change), TensorProto.FLOAT), entry)
@@ -174,13 +190,21 @@ def _surprise_and_scores(g: _Graph, error: str) -> None:
     unknown = g("IsNaN", error)
     half_square = g("Mul", g("Mul", error, error), g.constant(0.5))
     total = g("ReduceSum", g("Where", unknown, zero, half_square), axis1, keepdims=0)
-    none = g.cast(g("ReduceMin", g.cast(unknown, TensorProto.INT32), axis1, keepdims=0), TensorProto.BOOL)
+    none = g.cast(
+        g("ReduceMin", g.cast(unknown, TensorProto.INT32), axis1, keepdims=0), TensorProto.BOOL
+    )
     g.cast(g("Where", none, nan, total), TensorProto.FLOAT, out="surprise")
 
     absolute = g("Abs", error)
     inside = g.cast(g("LessOrEqual", absolute, g.constant(OFFSETS[-1])), TensorProto.DOUBLE)
     covered = g("Where", unknown, nan, inside)
-    columns = [absolute, absolute, g("Mul", absolute, g.constant(0.5)), covered, g("Sigmoid", error)]
+    columns = [
+        absolute,
+        absolute,
+        g("Mul", absolute, g.constant(0.5)),
+        covered,
+        g("Sigmoid", error),
+    ]
     stacked = g("Concat", *[g("Unsqueeze", column, axis2) for column in columns], axis=2)
     g.cast(stacked, TensorProto.FLOAT, out="scores")
 
@@ -193,42 +217,82 @@ def forecast_model(walk: Walk) -> onnx.ModelProto:
     if walk.hidden:
         effect = g("MatMul", "state.hidden", g.constant(_weights(walk)[2]))
         level = g("Add", level, g("Softplus", g.cast(effect, TensorProto.DOUBLE)))
-    day = g("Div", g.cast(g("Mod", "timestamp", g.constant(DAY_MS)), TensorProto.DOUBLE), g.constant(float(DAY_MS)))
-    level = g("Unsqueeze", g("Add", level, g("Unsqueeze", day, g.constant([1]))), g.constant([1, 3]))
+    day = g(
+        "Div",
+        g.cast(g("Mod", "timestamp", g.constant(DAY_MS)), TensorProto.DOUBLE),
+        g.constant(float(DAY_MS)),
+    )
+    level = g(
+        "Unsqueeze", g("Add", level, g("Unsqueeze", day, g.constant([1]))), g.constant([1, 3])
+    )
     leads = np.sqrt(np.arange(1.0, walk.horizon + 1)).reshape(1, -1, 1, 1)
     ahead = g("Add", level, g.constant(leads * OFFSETS))
     known = g("Gather", g("Greater", "state.count", g.constant(np.float32(0))), pick, axis=1)
-    g("Where", g("Unsqueeze", known, g.constant([1, 3])), ahead, g.constant(np.nan), out="multi_step")
+    g(
+        "Where",
+        g("Unsqueeze", known, g.constant([1, 3])),
+        ahead,
+        g.constant(np.nan),
+        out="multi_step",
+    )
 
     wanted = {*walk.forecast_inputs, *(("hidden",) if walk.hidden else ())}
     inputs = [_value("timestamp", "int64")]
     inputs += [_value(f"state.{s.name}", s.dtype, *s.shape) for s in walk.state if s.name in wanted]
-    return g.model("forecast", inputs, [_value("multi_step", "float64", walk.horizon, len(walk.targets), 3)])
+    return g.model(
+        "forecast", inputs, [_value("multi_step", "float64", walk.horizon, len(walk.targets), 3)]
+    )
 
 
 def golden(walk: Walk, step: onnx.ModelProto, forecast: onnx.ModelProto) -> dict[str, Array]:
-    """Contents of golden.npz: a sequence with missing values, and the outputs of onnxruntime for it."""
+    """Contents of golden.npz: a sequence with missing values,
+    and the outputs of onnxruntime for it."""
     steps, batch = 12, 3
     rng = np.random.default_rng(11)
     values = np.cumsum(rng.normal(0, 1, (steps, batch, len(walk.channels))), axis=0)
     values[rng.random(values.shape) < 0.2] = np.nan
     values[:2, 0] = np.nan
-    stamps = START_MS + np.arange(steps, dtype=np.int64)[:, None] * walk.interval_ms + np.zeros((1, batch), np.int64)
+    stamps = (
+        START_MS
+        + np.arange(steps, dtype=np.int64)[:, None] * walk.interval_ms
+        + np.zeros((1, batch), np.int64)
+    )
     state = {s.name: np.zeros((batch, *s.shape), s.dtype) for s in walk.state}
-    sessions = [onnxruntime.InferenceSession(model.SerializeToString()) for model in (step, forecast)]
-    columns: dict[str, list[Array]] = {"one_step": [], "surprise": [], "scores": [], "multi_step": []}
+    sessions = [
+        onnxruntime.InferenceSession(model.SerializeToString()) for model in (step, forecast)
+    ]
+    columns: dict[str, list[Array]] = {
+        "one_step": [],
+        "surprise": [],
+        "scores": [],
+        "multi_step": [],
+    }
     columns |= {"anomaly": []} if walk.ranks else {}
     for value, timestamp in zip(values, stamps, strict=True):
-        feeds = {"value": value, "timestamp": timestamp, **{f"state.{name}": row for name, row in state.items()}}
-        outputs = dict(zip([o.name for o in sessions[0].get_outputs()], sessions[0].run(None, feeds), strict=True))
+        feeds = {
+            "value": value,
+            "timestamp": timestamp,
+            **{f"state.{name}": row for name, row in state.items()},
+        }
+        outputs = dict(
+            zip(
+                [o.name for o in sessions[0].get_outputs()],
+                sessions[0].run(None, feeds),
+                strict=True,
+            )
+        )
         state = {name: outputs[f"next.{name}"] for name in state}
         feeds = {"timestamp": timestamp, **{f"state.{name}": row for name, row in state.items()}}
         named = {i.name for i in sessions[1].get_inputs()}
-        outputs["multi_step"] = sessions[1].run(None, {name: feed for name, feed in feeds.items() if name in named})[0]
+        outputs["multi_step"] = sessions[1].run(
+            None, {name: feed for name, feed in feeds.items() if name in named}
+        )[0]
         for name, column in columns.items():
             column.append(outputs[name])
     scale = np.where(np.arange(steps)[:, None] < 2, 0.0, walk.spread) + np.zeros((1, batch))
-    return {"value": values, "timestamp": stamps, "scale": scale} | {name: np.stack(c) for name, c in columns.items()}
+    return {"value": values, "timestamp": stamps, "scale": scale} | {
+        name: np.stack(c) for name, c in columns.items()
+    }
 
 
 @dataclass
@@ -239,12 +303,15 @@ class Parts:
     forecast: onnx.ModelProto
     golden: dict[str, Array]
     fields: dict[str, Any]
-    raw: dict[str, bytes] = field(default_factory=dict)  # file name -> content to write in its place
+    # file name -> content to write in its place
+    raw: dict[str, bytes] = field(default_factory=dict)
 
 
-def write_bundle(directory: Path, walk: Walk | None = None, damage: Callable[[Parts], None] | None = None) -> Manifest:
-    """Write a bundle into `directory`. `damage` changes its parts before the manifest is sealed, so that
-    every hash is right and only the contract is broken."""
+def write_bundle(
+    directory: Path, walk: Walk | None = None, damage: Callable[[Parts], None] | None = None
+) -> Manifest:
+    """Write a bundle into `directory`. `damage` changes its parts before the manifest is sealed, so
+    that every hash is right and only the contract is broken."""
     walk = walk or Walk()
     step, forecast = step_model(walk), forecast_model(walk)
     fields: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Workers over the in-process broker that die, and what an outside reader then sees.
 
-A worker dies by an exception that nothing in the service catches, at a place where a real one would kill its process;
-then its membership ends and its open transaction runs out, as the broker would see to.
+A worker dies by an exception that nothing in the service catches, at a place where a real one would
+kill its process; then its membership ends and its open transaction runs out, as the broker would
+see to.
 """
 
 from __future__ import annotations
@@ -96,7 +97,10 @@ class Fleet:
 
 def outputs(broker: FaultyBroker) -> dict[str, list[tuple[int, bytes | None, bytes | None]]]:
     """Committed records by topic: partition, key and value in order."""
-    return {topic: [(r.partition, r.key, r.value) for r in made(broker, topic)] for topic in (OUTPUT, DEAD)}
+    return {
+        topic: [(r.partition, r.key, r.value) for r in made(broker, topic)]
+        for topic in (OUTPUT, DEAD)
+    }
 
 
 def stored(broker: FaultyBroker, changelog: str = CHANGELOG) -> Rows:

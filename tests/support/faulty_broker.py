@@ -83,7 +83,8 @@ class Faults:
 
     @contextmanager
     def stall(self) -> Iterator[None]:
-        """Let every poll come back empty during the block, as with a broker that does not answer fetches."""
+        """Let every poll come back empty during the block,
+        as with a broker that does not answer fetches."""
         self._stalled_since = time.monotonic()
         try:
             yield
@@ -101,13 +102,15 @@ class Faults:
 
 
 class FaultyBroker(MemoryBroker):
-    """A `MemoryBroker` whose calls fail as ordered, and to which happens what happens to real brokers."""
+    """A `MemoryBroker` whose calls fail as ordered,
+    and to which happens what happens to real brokers."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.faults = Faults()
         self._late: set[str] = set()
-        self._owed: list[tuple[Log, Transaction]] = []  # markers that are written when `late_marks` ends
+        # markers that are written when `late_marks` ends
+        self._owed: list[tuple[Log, Transaction]] = []
 
     def consumer(
         self, topic: str, group: str, listener: RebalanceListener, start_at: str = "earliest"
@@ -121,7 +124,9 @@ class FaultyBroker(MemoryBroker):
         reader.faults = self.faults
         return reader
 
-    def producer(self, transactional_id: str | None = None, timeout_s: float = 10.0) -> FaultyProducer:
+    def producer(
+        self, transactional_id: str | None = None, timeout_s: float = 10.0
+    ) -> FaultyProducer:
         self.faults.strike("producer")
         producer = FaultyProducer(self, transactional_id, self._changed)
         producer.faults = self.faults
@@ -137,13 +142,15 @@ class FaultyBroker(MemoryBroker):
         self.faults.add(what, times, error)
 
     def expel(self, consumer: MemoryConsumer) -> None:
-        """End a member's session, as when it was silent for too long: its next poll calls `lost` and joins again."""
+        """End a member's session, as when it was silent for too long:
+        its next poll calls `lost` and joins again."""
         with self._changed:
             self.group(consumer.topic, consumer.group).leave(consumer)
             self._changed.notify_all()
 
     def expire(self, transactional_id: str | None = None) -> None:
-        """End the open transaction of a producer, or of all, by its time-out; the producer is fenced, as on Kafka."""
+        """End the open transaction of a producer, or of all, by its time-out;
+        the producer is fenced, as on Kafka."""
         with self._changed:
             for name, owner in self._owners.items():
                 if transactional_id in (None, name) and isinstance(owner, FaultyProducer):
@@ -151,8 +158,9 @@ class FaultyBroker(MemoryBroker):
 
     @contextmanager
     def late_marks(self, topic: str) -> Iterator[None]:
-        """During the block transactions end everywhere but in this topic: their offsets are known, and readers of the
-        topic's committed records wait, as when the end of a transaction reaches one broker before another."""
+        """During the block transactions end everywhere but in this topic: their offsets are known,
+        and readers of the topic's committed records wait, as when the end of a transaction reaches
+        one broker before another."""
         self._late.add(topic)
         try:
             yield
@@ -209,7 +217,9 @@ class FaultyConsumer(MemoryConsumer):
         self.faults.strike("commit")
         super().commit(offsets)
 
-    def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
+    def committed(
+        self, partitions: Collection[int], timeout_s: float = 10.0
+    ) -> dict[int, int | None]:
         self.faults.strike("committed")
         return super().committed(partitions, timeout_s)
 
@@ -259,7 +269,9 @@ class FaultyProducer(MemoryProducer):
         self._strike("begin")
         super().begin()
 
-    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer, timeout_s: float = 10.0) -> None:
+    def send_offsets(
+        self, topic: str, offsets: Mapping[int, int], consumer: Consumer, timeout_s: float = 10.0
+    ) -> None:
         self._opened()
         self._strike("send_offsets")
         super().send_offsets(topic, offsets, consumer, timeout_s)
@@ -284,7 +296,8 @@ class FaultyProducer(MemoryProducer):
             self._fail(str(error), CommitUnknown)
 
     def time_out(self) -> None:
-        """End the open transaction, as the broker does after its time-out. The caller holds the broker's lock."""
+        """End the open transaction, as the broker does after its time-out.
+        The caller holds the broker's lock."""
         if self._open is not None:
             self._end(TransactionState.ABORTED)
             self._fenced = True

@@ -1,4 +1,5 @@
-"""The service as it runs in earnest: real processes on a real Kafka, with topics and a bundle of their own."""
+"""The service as it runs in earnest: real processes on a real Kafka,
+with topics and a bundle of their own."""
 
 from __future__ import annotations
 
@@ -54,7 +55,9 @@ class Site:
 
     def settings(self, *flags: str) -> Settings:
         """Settings of the processes, for a service inside this one."""
-        return load_settings(flags, {PREFIX + name: value for name, value in self.variables.items()})
+        return load_settings(
+            flags, {PREFIX + name: value for name, value in self.variables.items()}
+        )
 
     def start(self, **changes: str) -> Worker:
         """A process that serves, or soon will. `changes` are variables without their prefix."""
@@ -63,17 +66,26 @@ class Site:
     def serving(self, **changes: str) -> Worker:
         """A process that has its share of the partitions."""
         worker = self.start(**changes)
-        await_true(lambda: worker.holds() or worker.code is not None, 30.0, f"{worker.name} serves nothing")
+        await_true(
+            lambda: worker.holds() or worker.code is not None, 30.0, f"{worker.name} serves nothing"
+        )
         assert worker.code is None, worker.tail()
         return worker
 
     def feed(self, minutes: range, streams: int = 4) -> None:
         """A reading a minute of each stream; stream n is in partition n modulo the partitions."""
-        producer = KafkaBroker(KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers)).producer()
+        producer = KafkaBroker(
+            KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers)
+        ).producer()
         for t in minutes:
             for s in range(streams):
                 value = {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7}
-                producer.produce(self.input, s % self.partitions, [b"stream-%d" % s], [json.dumps(value).encode()])
+                producer.produce(
+                    self.input,
+                    s % self.partitions,
+                    [b"stream-%d" % s],
+                    [json.dumps(value).encode()],
+                )
         producer.flush(20.0)
         producer.close(1.0)
 
@@ -109,25 +121,36 @@ class Site:
     def _reader(self, topic: str) -> KafkaConsumer:
         """A client of committed records, at the beginning of a topic."""
         servers = self.kafka.bootstrap_servers
-        client = KafkaConsumer(bootstrap_servers=servers, isolation_level="read_committed", group_id=None)
+        client = KafkaConsumer(
+            bootstrap_servers=servers, isolation_level="read_committed", group_id=None
+        )
         client.assign([TopicPartition(topic, p) for p in client.partitions_for_topic(topic) or ()])
         client.seek_to_beginning()
         return client
 
     def written(self, topic: str) -> int:
         """Records of a topic, committed or not, as far as offsets tell."""
-        with closing(KafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers, group_id=None)) as client:
+        with closing(
+            KafkaConsumer(bootstrap_servers=self.kafka.bootstrap_servers, group_id=None)
+        ) as client:
             places = [TopicPartition(topic, p) for p in client.partitions_for_topic(topic) or ()]
             return sum(client.end_offsets(places).values())
 
     def offsets(self) -> dict[int, int]:
         """Committed offsets of the group."""
         with_admin = self._ask(lambda admin: admin.list_group_offsets({self.name: None})[self.name])
-        return {place.partition: found.offset for place, found in with_admin.items() if place.topic == self.input}
+        return {
+            place.partition: found.offset
+            for place, found in with_admin.items()
+            if place.topic == self.input
+        }
 
     def set_offsets(self, offsets: dict[int, int]) -> None:
         """Change the group's offsets as Kafka's own tools do; no member may be active."""
-        places = {TopicPartition(self.input, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        places = {
+            TopicPartition(self.input, p): OffsetAndMetadata(offset, "", -1)
+            for p, offset in offsets.items()
+        }
         self._ask(lambda admin: admin.alter_group_offsets(self.name, places))
 
     def delete_topic(self, topic: str) -> None:
@@ -141,12 +164,18 @@ class Site:
         """Delete records as retention does. The policy changes for the moment,
         because a compacted topic refuses that."""
         for policy in ("delete", "compact"):
-            change = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"cleanup.policy": policy})
+            change = ConfigResource(
+                ConfigResourceType.TOPIC, topic, configs={"cleanup.policy": policy}
+            )
             self._ask(lambda admin, change=change: admin.alter_configs([change]))
             if policy == "delete":
-                self._ask(lambda admin: admin.delete_records({TopicPartition(topic, partition): before}))
+                self._ask(
+                    lambda admin: admin.delete_records({TopicPartition(topic, partition): before})
+                )
 
-    def end(self, worker: Worker, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0) -> int:
+    def end(
+        self, worker: Worker, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0
+    ) -> int:
         """Stop a worker and return its exit code."""
         self.fleet.remove(worker)
         worker.signal(number)
@@ -161,7 +190,8 @@ class Site:
 
 
 def said(worker: Worker, event: str = "") -> list[dict[str, Any]]:
-    """Lines of a worker's log, those of one event if it is named. What is not JSON comes as `text`."""
+    """Lines of a worker's log, those of one event if it is named.
+    What is not JSON comes as `text`."""
     lines = worker.log.read_text(errors="replace").splitlines()
     parsed = [json.loads(line) if line.startswith("{") else {"text": line} for line in lines]
     return [line for line in parsed if not event or line.get("event") == event]

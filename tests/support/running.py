@@ -21,8 +21,8 @@ from tests.support.faulty_broker import FaultyBroker
 from tests.support.tuning import Tuning
 
 INPUT, OUTPUT, DEAD, CHANGELOG = "observations", "forecasts", "dead-letters", "eddycast-changelog"
-#: No wait for records, so that a turn by hand returns at once, a commit at the end of each turn that has one, and time
-#: enough for all that one poll brings.
+#: No wait for records, so that a turn by hand returns at once, a commit at the end of each turn
+#: that has one, and time enough for all that one poll brings.
 AT_ONCE = Tuning()
 
 
@@ -43,7 +43,8 @@ class Worker:
     health: Health
 
     def turn(self, times: int = 1) -> int:
-        """Turn by hand; how many records came. A turn that only brought rows back is followed by another at once."""
+        """Turn by hand; how many records came. A turn that only brought rows back is followed by
+        another at once."""
         return sum(self._turn() for _ in range(times))
 
     def _turn(self) -> int:
@@ -73,7 +74,8 @@ def worker(
     name: str = "0",
     reached: CrashPoint | None = None,
 ) -> Worker:
-    """A pipeline that has joined the group but not polled yet. Workers of one broker have names of their own."""
+    """A pipeline that has joined the group but not polled yet.
+    Workers of one broker have names of their own."""
     metrics, health = Metrics(CollectorRegistry()), Health(stalled_after_s=60.0)
     topology = options.topology(broker, INPUT)
     pipeline = Pipeline(broker, runtime, options.settings(name), topology, metrics, health, reached)
@@ -83,7 +85,8 @@ def worker(
 
 @contextmanager
 def running(subject: Worker) -> Iterator[None]:
-    """The worker runs in a thread while the block lasts, and is stopped as by a signal. Raises what it raised."""
+    """The worker runs in a thread while the block lasts, and is stopped as by a signal.
+    Raises what it raised."""
     stop, raised = threading.Event(), list[BaseException]()
 
     def work() -> None:

@@ -49,20 +49,28 @@ class User:
         }
 
     def grant(self, kind: str, name: str, *operations: str, prefixed: bool = False) -> None:
-        """Allow operations ("read", "describe_configs") on a "topic", "group", "transactional_id" or "cluster"."""
+        """Allow operations ("read", "describe_configs") on a "topic", "group",
+        "transactional_id" or "cluster"."""
         pattern = ACLResourcePatternType.PREFIXED if prefixed else ACLResourcePatternType.LITERAL
         resource = ResourcePattern(ResourceType[kind.upper()], name, pattern)
         allow = ACLPermissionType.ALLOW
-        acls = [ACL(f"User:{self.name}", "*", ACLOperation[o.upper()], allow, resource) for o in operations]
+        acls = [
+            ACL(f"User:{self.name}", "*", ACLOperation[o.upper()], allow, resource)
+            for o in operations
+        ]
         with closing(KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap_servers)) as admin:
             admin.create_acls(acls)
             self._await(admin, kind, name, operations, there=True)
 
     def revoke(self, kind: str, name: str, operation: str) -> None:
         """Take one right away again."""
-        resource = ResourcePatternFilter(ResourceType[kind.upper()], name, ACLResourcePatternType.ANY)
+        resource = ResourcePatternFilter(
+            ResourceType[kind.upper()], name, ACLResourcePatternType.ANY
+        )
         allow = ACLPermissionType.ALLOW
-        which = ACLFilter(f"User:{self.name}", "*", ACLOperation[operation.upper()], allow, resource)
+        which = ACLFilter(
+            f"User:{self.name}", "*", ACLOperation[operation.upper()], allow, resource
+        )
         with closing(KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap_servers)) as admin:
             admin.delete_acls([which])
             self._await(admin, kind, name, [operation], there=False)
@@ -71,13 +79,26 @@ class User:
         """The broker does not know this user any more; connections that are open stay."""
         with closing(KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap_servers)) as admin:
             for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
-                admin.alter_user_scram_credentials([UserScramCredentialDeletion(self.name, mechanism)])
+                admin.alter_user_scram_credentials(
+                    [UserScramCredentialDeletion(self.name, mechanism)]
+                )
 
-    def _await(self, admin: KafkaAdminClient, kind: str, name: str, operations: Collection[str], there: bool) -> None:
+    def _await(
+        self,
+        admin: KafkaAdminClient,
+        kind: str,
+        name: str,
+        operations: Collection[str],
+        there: bool,
+    ) -> None:
         """Wait until the broker applies the rights; the controller reports them earlier."""
         wanted = {ACLOperation[operation.upper()] for operation in operations}
-        resource = ResourcePatternFilter(ResourceType[kind.upper()], name, ACLResourcePatternType.ANY)
-        own = ACLFilter(f"User:{self.name}", "*", ACLOperation.ANY, ACLPermissionType.ALLOW, resource)
+        resource = ResourcePatternFilter(
+            ResourceType[kind.upper()], name, ACLResourcePatternType.ANY
+        )
+        own = ACLFilter(
+            f"User:{self.name}", "*", ACLOperation.ANY, ACLPermissionType.ALLOW, resource
+        )
 
         def applied() -> bool:
             found = {acl.operation for acl in admin.describe_acls(own)[0]}
@@ -88,7 +109,8 @@ class User:
 
 @pytest.fixture(scope="session")
 def secure_kafka() -> Iterator[SecureKafka]:
-    """A running node with every kind of listener (`deploy/kafka/secure.py`). Shared: leave it running."""
+    """A running node with every kind of listener (`deploy/kafka/secure.py`). Shared:
+    leave it running."""
     with SecureKafka(jvm=HURRIED) as server:
         yield server
 

@@ -14,8 +14,11 @@ from eddycast.service.broker.kafka.record_format import CRC_AT, CRC_FROM
 _ATTRIBUTES_AT = 21
 
 
-def damage(server: KafkaServer, topic: str, partition: int, offset: int, how: Callable[[bytearray], None]) -> None:
-    """Change the batch that begins at `offset`. The broker hands out what its file holds and looks no further."""
+def damage(
+    server: KafkaServer, topic: str, partition: int, offset: int, how: Callable[[bytearray], None]
+) -> None:
+    """Change the batch that begins at `offset`.
+    The broker hands out what its file holds and looks no further."""
     folder = server.log_files()[0].parent
     (segment,) = folder.glob(f"**/{topic}-{partition}/*.log")
     data = segment.read_bytes()

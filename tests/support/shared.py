@@ -1,5 +1,5 @@
-"""Public data sets, and files as people have them, that lie beside the repository (or where SHARED_DATA points), not in
-it. Tests that need them are skipped without them."""
+"""Public data sets, and files as people have them, that lie beside the repository (or where
+SHARED_DATA points), not in it. Tests that need them are skipped without them."""
 
 from __future__ import annotations
 

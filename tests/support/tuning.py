@@ -1,4 +1,5 @@
-"""The settings of a pipeline that tests vary, in one flat object with finer units than the settings allow."""
+"""The settings of a pipeline that tests vary, in one flat object with finer units than the settings
+allow."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from tests.support.faulty_broker import FaultyBroker
 
 @dataclass(frozen=True)
 class Tuning:
-    """None = the default of the setting. By default a poll does not wait, a turn has time for everything polled, and
-    each turn ends with a commit."""
+    """None = the default of the setting. By default a poll does not wait, a turn has time for
+    everything polled, and each turn ends with a commit."""
 
     poll_timeout_s: float = 0.0
     commit_interval_s: float = 0.0
@@ -38,7 +39,8 @@ class Tuning:
     max_letter_bytes: int = LETTER_BYTES
 
     def settings(self, name: str = "0") -> Settings:
-        """Settings of the worker `name`. They are not validated: some values are smaller than an operator may set."""
+        """Settings of the worker `name`. They are not validated:
+        some values are smaller than an operator may set."""
         seconds = {"state_ttl_s": self.state_ttl_ms, "far_future_s": self.far_future_ms}
         groups: dict[str, dict[str, Any]] = {
             "kafka": {
@@ -69,7 +71,9 @@ class Tuning:
             )
             for group, values in groups.items()
         }
-        return settings.model_copy(update=changed | {"shutdown_timeout_s": self.drain_timeout_s / 0.8})
+        return settings.model_copy(
+            update=changed | {"shutdown_timeout_s": self.drain_timeout_s / 0.8}
+        )
 
     def topology(self, broker: FaultyBroker, topic: str) -> Topology:
         """Facts about the topics of the broker, with `topic` as the input."""

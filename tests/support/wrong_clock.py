@@ -1,6 +1,8 @@
-"""`python -m tests.support.wrong_clock serve`: the service on a machine whose clock jumps back an hour at SIGUSR1.
+"""`python -m tests.support.wrong_clock serve`: the service on a machine whose clock jumps back an
+hour at SIGUSR1.
 
-The one clock that may jump is `time.time`, so it is the one that is replaced; time that only passes stays as it is.
+The one clock that may jump is `time.time`, so it is the one that is replaced;
+time that only passes stays as it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Docs that name nothing that does not exist. `python -m tests.tools.docs [--write]`, from the repository's root.
+"""Docs that name nothing that does not exist. `python -m tests.tools.docs [--write]`,
+from the repository's root.
 
 What stands in backticks or code blocks of README.md and docs/ is looked at:
 
@@ -36,7 +37,11 @@ _PATH = re.compile(
     r"(?<![\w./-])((?:service|training|deploy|tests|docs|\.ci)/[\w./*-]*[\w*/]|[\w-]+\.(?:md|toml|yml|txt))(?![\w/])"
 )
 _BUILT = ("build/", "dist/", ".venv/")
-_GROUPS = {name for name, field in Settings.model_fields.items() if hasattr(field.annotation, "model_fields")}
+_GROUPS = {
+    name
+    for name, field in Settings.model_fields.items()
+    if hasattr(field.annotation, "model_fields")
+}
 
 
 def problems(root: Path = ROOT) -> Iterator[str]:
@@ -88,7 +93,9 @@ def _targets(code: str, root: Path) -> Iterator[str]:
 
 def _commands(code: str, root: Path) -> Iterator[str]:
     for line in re.findall(r"(?:^|[\n$;&/] *)eddycast ([a-z]+[^\n|;&>#]*)", code):
-        name, second = (re.findall(r"^([a-z]+),?(?: ([a-z]+(?:, ?[a-z]+)*))?", line) or [("", "")])[0]
+        name, second = (re.findall(r"^([a-z]+),?(?: ([a-z]+(?:, ?[a-z]+)*))?", line) or [("", "")])[
+            0
+        ]
         options = _options(name, second.replace(" ", ""))
         if options is None:
             yield f"command `eddycast {name} {second}".rstrip() + "` does not exist"
@@ -101,7 +108,11 @@ def _commands(code: str, root: Path) -> Iterator[str]:
 def _settings(code: str, root: Path) -> Iterator[str]:
     known = {setting.name for setting in every_setting()}
     for group, name in re.findall(r"(?:^|--|[\s,(])([a-z]+)\.([a-z_]+)(?=$|[\s,)=])", code):
-        if group in _GROUPS and f"{group}.{name}" not in known and not (root / "service" / f"{group}.{name}").exists():
+        if (
+            group in _GROUPS
+            and f"{group}.{name}" not in known
+            and not (root / "service" / f"{group}.{name}").exists()
+        ):
             yield f"setting {group}.{name} does not exist"
 
 
@@ -121,8 +132,8 @@ def _metrics(code: str, root: Path) -> Iterator[str]:
 
 @cache
 def _options(name: str, second: str) -> frozenset[str] | None:
-    """The options of a command, with those of the program; None if there is no such command. Of a group of commands it
-    is `second`; several with commas between have the options of all."""
+    """The options of a command, with those of the program; None if there is no such command. Of a
+    group of commands it is `second`; several with commas between have the options of all."""
     program: Any = typer.main.get_command(build_app([name]))
     with program.make_context("eddycast", [name]) as context:
         command = program.get_command(context, name)
@@ -131,19 +142,28 @@ def _options(name: str, second: str) -> frozenset[str] | None:
         commands = getattr(command, "commands", None)
         if commands is None:
             return _own(command)
-        chosen = [commands.get(word) for word in second.split(",")] if second else list(commands.values())
+        chosen = (
+            [commands.get(word) for word in second.split(",")]
+            if second
+            else list(commands.values())
+        )
         return None if None in chosen else frozenset().union(*map(_own, chosen))
 
 
 def _own(command: Any) -> frozenset[str]:
-    own = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+    own = {
+        flag
+        for parameter in command.params
+        for flag in (*parameter.opts, *parameter.secondary_opts)
+    }
     if command.context_settings.get("allow_extra_args"):
         own |= {f"--{setting.name}" for setting in every_setting()} | {"--config"}
     return frozenset(own | {"--help"})
 
 
 def main(arguments: list[str]) -> int:
-    """Check, or write what follows from the code and then check; the number of problems decides the exit code."""
+    """Check, or write what follows from the code and then check;
+    the number of problems decides the exit code."""
     if "--write" in arguments:
         for name, page in PAGES.items():
             (ROOT / name).parent.mkdir(exist_ok=True)

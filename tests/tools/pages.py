@@ -29,7 +29,9 @@ that Kubernetes injects for a Service called `eddycast` (`_PORT=tcp://...`)."""
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def settings_page() -> str:
@@ -42,7 +44,11 @@ def settings_page() -> str:
     parts = ["# Settings", WRITTEN, PLACES]
     for group, rows in groups.items():
         title = f"## {group}" if group else "## the process"
-        about = Settings.model_fields[group].annotation.__doc__ or "" if group else "The service as a whole."
+        about = (
+            Settings.model_fields[group].annotation.__doc__ or ""
+            if group
+            else "The service as a whole."
+        )
         parts += [title, about, table(("setting", "default", "meaning"), rows)]
     return "\n\n".join(parts) + "\n"
 
@@ -55,8 +61,8 @@ def metrics_page() -> str:
     ]
     head = ("metric", "type", "unit", "labels", "meaning", "when it rises")
     about = (
-        "Served in Prometheus' text format at `/metrics`, on the port `http.port`. No metric is labelled by stream. "
-        "A histogram comes as `_bucket`, `_sum` and `_count`."
+        "Served in Prometheus' text format at `/metrics`, on the port `http.port`. No metric is "
+        "labelled by stream. A histogram comes as `_bucket`, `_sum` and `_count`."
     )
     return "\n\n".join(["# Metrics", WRITTEN, about, table(head, rows)]) + "\n"
 

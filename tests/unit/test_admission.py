@@ -37,7 +37,9 @@ def walk(tmp_path: Path) -> Runtime:
 
 def observed(partition: int, *streams: bytes) -> Observations:
     column = np.zeros(len(streams), np.int64)
-    return Observations(partition, list(streams), column, np.zeros((len(streams), 1)), column, column)
+    return Observations(
+        partition, list(streams), column, np.zeros((len(streams), 1)), column, column
+    )
 
 
 def reading(stream: int, minute: int, partition: int = 0) -> tuple[int, bytes, object]:
@@ -55,18 +57,24 @@ def test_the_first_new_ones_are_let_in() -> None:
     assert Admission(arena, 7).refused(batches, nothing) is None
     assert Admission(arena, None).refused(batches, nothing) is None
     over = Admission(arena, 1).refused(batches, nothing)
-    assert over is not None and over[0].tolist() == [True, False, True, True], "those that have a row stay"
+    assert over is not None and over[0].tolist() == [True, False, True, True], (
+        "those that have a row stay"
+    )
 
 
 @pytest.mark.parametrize("poll", [1, 7, 5000])
-def test_beyond_the_limit_is_a_dead_letter_until_streams_are_forgotten(walk: Runtime, poll: int) -> None:
+def test_beyond_the_limit_is_a_dead_letter_until_streams_are_forgotten(
+    walk: Runtime, poll: int
+) -> None:
     broker = memory_broker()
     subject = worker(broker, walk, replace(AT_ONCE, max_streams=10, max_poll_records=poll))
     send(broker, [reading(stream, minute) for minute in range(2) for stream in range(15)])
     subject.turn(40)
     assert subject.value("streams") == 10 == subject.value("max_streams")
     assert subject.value("dead_letters_total", error="too_many_streams") == 10
-    assert {record.key for record in made(broker, DEAD)} == {b"s%d" % stream for stream in range(10, 15)}
+    assert {record.key for record in made(broker, DEAD)} == {
+        b"s%d" % stream for stream in range(10, 15)
+    }
     broker.producer().produce(INPUT, 0, [b"s3"], [None])
     send(broker, [reading(12, 2)])
     subject.turn(4)
@@ -138,7 +146,9 @@ def test_out_of_memory_refuses_new_streams_and_serves_the_others(
     assert subject.value("readings_total", verdict="next") == 1500
 
 
-def test_rows_that_do_not_fit_are_an_error_with_an_action(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_do_not_fit_are_an_error_with_an_action(
+    walk: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fleet = Fleet(memory_broker(), walk)
     fleet.start()
     send(fleet.broker, [reading(stream, 0) for stream in range(1200)])
@@ -151,11 +161,15 @@ def test_rows_that_do_not_fit_are_an_error_with_an_action(walk: Runtime, monkeyp
 
 
 @pytest.mark.parametrize("free", [500, 900, 3000])
-def test_streams_fit_into_what_is_left_of_the_address_space(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+def test_streams_fit_into_what_is_left_of_the_address_space(
+    monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
     """The limit allows for thread heaps and stacks, and for row arrays that double."""
     taken = room._mapped_bytes()
     assert taken > 1 << 27
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (taken + (free << 20), resource.RLIM_INFINITY))
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda _: (taken + (free << 20), resource.RLIM_INFINITY)
+    )
     monkeypatch.setattr(room, "_control_group_files", lambda: iter(()))
     fitting = fitting_streams(6_000)
     assert fitting == 1_000 or 2 * 6_256 * fitting < (free - 400) << 20
@@ -174,10 +188,16 @@ def test_how_many_fit() -> None:
     [
         ("0::/", "memory.max", 2),
         ("0::/kubepods/pod1/box", "kubepods/pod1/memory.max", 2),
-        ("5:cpu:/x\n4:memory,hugetlb:/docker/abc\n1:name=systemd:/x", "memory/docker/abc/memory.limit_in_bytes", 1),
+        (
+            "5:cpu:/x\n4:memory,hugetlb:/docker/abc\n1:name=systemd:/x",
+            "memory/docker/abc/memory.limit_in_bytes",
+            1,
+        ),
     ],
 )
-def test_memory_is_limited_by_the_control_group(tmp_path: Path, membership: str, file: str, version: int) -> None:
+def test_memory_is_limited_by_the_control_group(
+    tmp_path: Path, membership: str, file: str, version: int
+) -> None:
     (tmp_path / "root" / file).parent.mkdir(parents=True)
     (tmp_path / "root" / file).write_text("268435456\n")
     (tmp_path / "cgroup").write_text(membership + "\n")

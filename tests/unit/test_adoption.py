@@ -11,7 +11,13 @@ from eddycast.service.bundle import TensorSpec
 from eddycast.service.errors import StateError
 from eddycast.service.state.adoption import Adoption, adopt_tensors
 from eddycast.service.state.changelog import Marker
-from eddycast.service.state.model_record import KeptPart, ModelRecord, Recorded, kept_parts, successor
+from eddycast.service.state.model_record import (
+    KeptPart,
+    ModelRecord,
+    Recorded,
+    kept_parts,
+    successor,
+)
 from eddycast.service.state.stream_time import Clock
 
 LAYOUT = "0123456789abcdef"
@@ -19,7 +25,10 @@ LAYOUT = "0123456789abcdef"
 
 def part(name: str, meaning: str, *needs: str, shape: int = 2) -> KeptPart:
     return KeptPart(
-        name=name, tensors=(TensorSpec(name=name, dtype="float64", shape=(shape,)),), meaning=meaning, needs=needs
+        name=name,
+        tensors=(TensorSpec(name=name, dtype="float64", shape=(shape,)),),
+        meaning=meaning,
+        needs=needs,
     )
 
 
@@ -35,7 +44,11 @@ def model(version: str, *parts: KeptPart) -> ModelRecord:
     )
 
 
-CORE, WEEK, LATENT = part("core", "c"), part("week", "w", "core"), part("latent", "l", "core", "week")
+CORE, WEEK, LATENT = (
+    part("core", "c"),
+    part("week", "w", "core"),
+    part("latent", "l", "core", "week"),
+)
 A = model("a", CORE, WEEK, LATENT)
 
 
@@ -81,7 +94,9 @@ def test_parts_of_rows_older_than_their_since_are_zeros() -> None:
     ones["core"].flags.writeable = False
     found = adopt_tensors(record, np.array([0, 1, 4], np.uint32), ones)
     assert found["latent"].any(1).tolist() == [False, True, True]
-    assert found["core"].all() and found["week"].all() and ones["latent"].all(), "what was given stays"
+    assert found["core"].all() and found["week"].all() and ones["latent"].all(), (
+        "what was given stays"
+    )
 
 
 MARKER = Marker(5, 1, Clock(9, 1), 0)
@@ -110,7 +125,9 @@ def test_partitions_that_a_model_must_not_serve_are_refused(
 def test_the_same_version_goes_on_whoever_recorded_it_and_another_is_a_change() -> None:
     adoption = Adoption(A, declares_parts=True)
     served = A.model_copy(update={"generation": 4})
-    same = adoption.adopt("p", Recorded(served, 20, frozenset({LAYOUT})), replace(MARKER, generation=4), began=12)
+    same = adoption.adopt(
+        "p", Recorded(served, 20, frozenset({LAYOUT})), replace(MARKER, generation=4), began=12
+    )
     assert same.model == served and same.is_recorded and not same.is_change
     other = adoption.adopt("p", Recorded(model("b", CORE), 11), MARKER, began=12)
     assert other.is_change and not other.is_recorded and not other.has_layout

@@ -52,7 +52,9 @@ def test_the_phase_starts_at_the_distance_from_the_nearest_slot_and_follows_by_a
 
 
 def test_a_gap_up_to_max_gap_is_imputed_and_a_longer_one_resets() -> None:
-    slots, verdicts, imputed, rows = read_one_by_one([NOON, NOON + 5 * MINUTE, NOON + 11 * MINUTE], max_gap=5)
+    slots, verdicts, imputed, rows = read_one_by_one(
+        [NOON, NOON + 5 * MINUTE, NOON + 11 * MINUTE], max_gap=5
+    )
     assert verdicts == [Verdict.FIRST, Verdict.GAP, Verdict.RESET]
     assert imputed == [0, 4, 0]
     assert slots[2] == NOON // MINUTE + 11
@@ -78,7 +80,9 @@ def test_a_late_reading_changes_only_the_late_fields() -> None:
 
 def test_three_late_readings_in_increasing_order_restart_the_row() -> None:
     back = NOON - 90 * MINUTE
-    slots, verdicts, _, rows = read_one_by_one([NOON, back, back + MINUTE, back + 2 * MINUTE, back + 3 * MINUTE])
+    slots, verdicts, _, rows = read_one_by_one(
+        [NOON, back, back + MINUTE, back + 2 * MINUTE, back + 3 * MINUTE]
+    )
     assert verdicts == [Verdict.FIRST, Verdict.LATE, Verdict.LATE, Verdict.RESTART, Verdict.NEXT]
     assert slots[3] == back // MINUTE + 2
     assert rows[3]["observations"] == 1
@@ -86,7 +90,9 @@ def test_three_late_readings_in_increasing_order_restart_the_row() -> None:
 
 
 def test_late_readings_out_of_order_never_restart() -> None:
-    assert judge(NOON, NOON - 30, NOON - 20, NOON - 25, NOON - 24, NOON - 28)[1:] == [Verdict.LATE] * 5
+    assert (
+        judge(NOON, NOON - 30, NOON - 20, NOON - 25, NOON - 24, NOON - 28)[1:] == [Verdict.LATE] * 5
+    )
 
 
 def test_an_accepted_reading_clears_the_run_of_late_ones() -> None:
@@ -142,7 +148,8 @@ def test_a_drifting_sensor_keeps_its_slot_near_its_stamp() -> None:
     assert np.abs(slots * MINUTE - stamps).max() <= 1.5 * MINUTE
 
 
-# Steps as sensors and their faults make them: regular, jittered, repeated, back in time, across gaps.
+# Steps as sensors and their faults make them: regular, jittered, repeated, back in time,
+# across gaps.
 steps = st.one_of(
     st.sampled_from([0, 1, 500, 1000, 1000, 1000, 2000, 5000, 9000, -1000, -3000]),
     st.integers(-4000, 9000),
@@ -150,7 +157,12 @@ steps = st.one_of(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 5000), st.lists(steps, max_size=60), st.sampled_from([7, 1000, 1001]), st.sampled_from([1, 4]))
+@given(
+    st.integers(0, 5000),
+    st.lists(steps, max_size=60),
+    st.sampled_from([7, 1000, 1001]),
+    st.sampled_from([1, 4]),
+)
 def test_assigning_a_sequence_equals_aligning_record_by_record(
     start: int, walk: list[int], interval_ms: int, max_gap: int
 ) -> None:
@@ -163,9 +175,13 @@ def test_assigning_a_sequence_equals_aligning_record_by_record(
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 999), st.lists(st.integers(0, 30), max_size=30), st.integers(0, 400))
-def test_long_regular_runs_after_a_lock_that_has_not_settled(phase: int, jitters: list[int], repeats: int) -> None:
+def test_long_regular_runs_after_a_lock_that_has_not_settled(
+    phase: int, jitters: list[int], repeats: int
+) -> None:
     wobble = np.array([0, *jitters], np.int64) + np.arange(len(jitters) + 1) * 1000
-    stamps = 5_000_000 + phase + np.concatenate([wobble, wobble[-1] + 1000 * np.arange(1, repeats + 1)])
+    stamps = (
+        5_000_000 + phase + np.concatenate([wobble, wobble[-1] + 1000 * np.arange(1, repeats + 1)])
+    )
     slots, verdicts = assign_slots(stamps, 1000, 10)
     expected_slots, expected_verdicts, _, _ = read_one_by_one(stamps.tolist(), 1000, 10)
     assert slots.tolist() == expected_slots
@@ -173,8 +189,14 @@ def test_long_regular_runs_after_a_lock_that_has_not_settled(phase: int, jitters
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(-450, 450), st.integers(960, 1040), st.integers(1, 60)), max_size=5))
-def test_clocks_that_drift_and_jump_between_regular_runs(segments: list[tuple[int, int, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.integers(-450, 450), st.integers(960, 1040), st.integers(1, 60)), max_size=5
+    )
+)
+def test_clocks_that_drift_and_jump_between_regular_runs(
+    segments: list[tuple[int, int, int]],
+) -> None:
     walk = [part for jump, step, count in segments for part in (1000 + jump, *[step] * count)]
     stamps = 7_000_000 + np.cumsum(np.array([0, *walk], np.int64))
     slots, verdicts = assign_slots(stamps, 1000, 10)
@@ -227,7 +249,11 @@ def test_streams_are_aligned_independently_and_arguments_not_modified(
 def test_the_masks_follow_the_verdict() -> None:
     rows = align(np.zeros(3, ROW_PREFIX), np.full(3, NOON), MINUTE, 5).rows
     aligned = align(rows, np.array([NOON, NOON + MINUTE, NOON + 10 * MINUTE]), MINUTE, 5)
-    assert [Verdict(int(v)) for v in aligned.verdict] == [Verdict.DUPLICATE, Verdict.NEXT, Verdict.RESET]
+    assert [Verdict(int(v)) for v in aligned.verdict] == [
+        Verdict.DUPLICATE,
+        Verdict.NEXT,
+        Verdict.RESET,
+    ]
     assert aligned.accepted.tolist() == [False, True, True]
     assert aligned.fresh.tolist() == [False, False, True]
     assert FRESH < ACCEPTED

@@ -22,7 +22,11 @@ class Spec:
     shape: tuple[int, ...]
 
 
-SPECS = [Spec("hidden", "float32", (2, 3)), Spec("level", "float64", ()), Spec("seen", "bool", (4,))]
+SPECS = [
+    Spec("hidden", "float32", (2, 3)),
+    Spec("level", "float64", ()),
+    Spec("seen", "bool", (4,)),
+]
 
 
 def state_of(column: ArrayLike) -> dict[str, NDArray[Any]]:
@@ -139,11 +143,20 @@ class ArenaMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.arena = Arena(SPECS, capacity=2)
-        self.model: dict[int, dict[bytes, tuple[int, int]]] = {}  # partition -> stream -> (mark, timestamp)
+        # partition -> stream -> (mark, timestamp)
+        self.model: dict[int, dict[bytes, tuple[int, int]]] = {}
 
-    @rule(partition=PARTITIONS, streams=st.lists(NAMES, unique=True), mark=st.integers(1, 99), time=st.integers(1, 9))
+    @rule(
+        partition=PARTITIONS,
+        streams=st.lists(NAMES, unique=True),
+        mark=st.integers(1, 99),
+        time=st.integers(1, 9),
+    )
     def store(self, partition: int, streams: list[bytes], mark: int, time: int) -> None:
-        marks, times = [mark + i for i in range(len(streams))], [time + i for i in range(len(streams))]
+        marks, times = (
+            [mark + i for i in range(len(streams))],
+            [time + i for i in range(len(streams))],
+        )
         slots = self.arena.slots(partition, streams)
         self.arena.scatter(slots, state_of(marks))
         self.arena.prefix[slots] = prefix_of(times)
@@ -208,6 +221,10 @@ def test_some_tensors_of_some_rows_are_blanked() -> None:
     assert arena.held(3).tolist() == slots.tolist() and not len(arena.held(4))
     arena.zero_tensors(slots[:2], ["level", "seen"])
     found = arena.gather(slots)
-    assert found["level"].tolist() == [0, 0, 7] and found["seen"].any(1).tolist() == [False, False, True]
+    assert found["level"].tolist() == [0, 0, 7] and found["seen"].any(1).tolist() == [
+        False,
+        False,
+        True,
+    ]
     assert (found["hidden"] == state_of([5, 6, 7])["hidden"]).all()
     assert arena.prefix[slots]["last_timestamp"].tolist() == [1, 2, 3]

@@ -66,7 +66,9 @@ def of(*verdicts: Verdict, partition: int = 0) -> tuple[Observations, Any]:
     n = len(verdicts)
     streams = [b"s%d" % i for i in range(n)]
     none = np.zeros(n, np.int64)
-    return Observations(partition, streams, none, np.zeros((n, 1)), none, np.arange(10, 10 + n)), np.array(verdicts)
+    return Observations(
+        partition, streams, none, np.zeros((n, 1)), none, np.arange(10, 10 + n)
+    ), np.array(verdicts)
 
 
 def test_one_line_a_minute_with_count_example_and_what_to_do(log: Log) -> None:
@@ -79,7 +81,12 @@ def test_one_line_a_minute_with_count_example_and_what_to_do(log: Log) -> None:
         subject.log_due()
     lines = log.lines()
     assert [line["count"] for line in lines] == [2, 120, 120]
-    assert (lines[1]["topic"], lines[1]["partition"], lines[1]["offset"], lines[1]["stream"]) == ("in", 2, 2, "boiler")
+    assert (lines[1]["topic"], lines[1]["partition"], lines[1]["offset"], lines[1]["stream"]) == (
+        "in",
+        2,
+        2,
+        "boiler",
+    )
     assert "missing" in lines[1]["reason"] and lines[1]["action"] and lines[1]["level"] == "warning"
     subject.log_due(now=True)
     assert [line["count"] for line in log.lines()] == [58]
@@ -105,14 +112,36 @@ def test_pending_bad_data_is_logged_after_a_minute_without_more(log: Log) -> Non
 def test_each_kind_has_a_line_of_its_own(log: Log) -> None:
     subject = BadData(("in", "dead"), Clock())
     first, a = of(Verdict.NEXT, Verdict.SECOND, Verdict.NEXT)
-    other, b = of(Verdict.SECOND, Verdict.LATE, Verdict.DUPLICATE, Verdict.RESTART, Verdict.GAP, partition=3)
-    subject.add([letter(1), letter(2, "an_error_of_tomorrow", None)], [first, other], np.concatenate([a, b]))
+    other, b = of(
+        Verdict.SECOND, Verdict.LATE, Verdict.DUPLICATE, Verdict.RESTART, Verdict.GAP, partition=3
+    )
+    subject.add(
+        [letter(1), letter(2, "an_error_of_tomorrow", None)], [first, other], np.concatenate([a, b])
+    )
     subject.log_due()
     lines = {line["kind"]: line for line in log.lines()}
-    assert set(lines) == {"no_value", "an_error_of_tomorrow", "second", "late", "duplicate", "restart"}
-    assert (lines["second"]["count"], lines["second"]["partition"], lines["second"]["offset"]) == (2, 0, 11)
-    assert (lines["late"]["partition"], lines["late"]["offset"], lines["late"]["stream"]) == (3, 11, "s1")
-    assert lines["an_error_of_tomorrow"]["stream"] is None and "dead" in lines["an_error_of_tomorrow"]["action"]
+    assert set(lines) == {
+        "no_value",
+        "an_error_of_tomorrow",
+        "second",
+        "late",
+        "duplicate",
+        "restart",
+    }
+    assert (lines["second"]["count"], lines["second"]["partition"], lines["second"]["offset"]) == (
+        2,
+        0,
+        11,
+    )
+    assert (lines["late"]["partition"], lines["late"]["offset"], lines["late"]["stream"]) == (
+        3,
+        11,
+        "s1",
+    )
+    assert (
+        lines["an_error_of_tomorrow"]["stream"] is None
+        and "dead" in lines["an_error_of_tomorrow"]["action"]
+    )
     assert all(line["action"] for line in lines.values())
 
 

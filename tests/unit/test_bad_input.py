@@ -1,4 +1,5 @@
-"""`eddycast train` and `eddycast backtest` on files as they come: a model with sound weights, or one clear line."""
+"""`eddycast train` and `eddycast backtest` on files as they come:
+a model with sound weights, or one clear line."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def daily(rows: int = ROWS, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float6
 
 def table(times: Sequence[object], **columns: Sequence[object] | np.ndarray[Any, Any]) -> str:
     rows = zip(times, *columns.values(), strict=True)
-    return "\n".join([",".join(["time", *columns]), *(",".join(map(str, row)) for row in rows)]) + "\n"
+    return (
+        "\n".join([",".join(["time", *columns]), *(",".join(map(str, row)) for row in rows)]) + "\n"
+    )
 
 
 def holes(start: int, stop: int) -> list[object]:
@@ -51,34 +54,61 @@ def coded(code: float) -> list[object]:
 
 def walls(rows: int) -> list[str]:
     """The clock on a wall in Berlin, where one hour comes twice."""
-    return [f"{(datetime(2024, 10, 20, tzinfo=UTC) + i * HOUR).astimezone(BERLIN):%Y-%m-%d %H:%M}" for i in range(rows)]
+    return [
+        f"{(datetime(2024, 10, 20, tzinfo=UTC) + i * HOUR).astimezone(BERLIN):%Y-%m-%d %H:%M}"
+        for i in range(rows)
+    ]
 
 
 def two_zones() -> list[str]:
-    return [(datetime(2024, 3, 25, tzinfo=UTC) + i * HOUR).astimezone(BERLIN).isoformat() for i in range(ROWS)]
+    return [
+        (datetime(2024, 3, 25, tzinfo=UTC) + i * HOUR).astimezone(BERLIN).isoformat()
+        for i in range(ROWS)
+    ]
 
 
 def long_table(**streams: tuple[timedelta, int]) -> str:
-    rows = ((name, START + i * step, value) for name, (step, n) in streams.items() for i, value in enumerate(daily(n)))
+    rows = (
+        (name, START + i * step, value)
+        for name, (step, n) in streams.items()
+        for i, value in enumerate(daily(n))
+    )
     return "stream,time,value\n" + "".join(f"{name},{time},{value}\n" for name, time, value in rows)
 
 
 #: A file, further arguments, and the expected output beside a sound model.
 GOOD: dict[str, tuple[Callable[[], str], list[str], str]] = {
-    "a constant beside another": (lambda: table(hours(), a=[5] * ROWS, b=daily()), ["--season", "24h"], ""),
+    "a constant beside another": (
+        lambda: table(hours(), a=[5] * ROWS, b=daily()),
+        ["--season", "24h"],
+        "",
+    ),
     "constant at the end": (lambda: table(hours(), a=[*daily(200), *[5] * 100]), [], ""),
-    "an empty column": (lambda: table(hours(), a=[""] * ROWS, b=daily()), [], "columns left out (empty): a"),
+    "an empty column": (
+        lambda: table(hours(), a=[""] * ROWS, b=daily()),
+        [],
+        "columns left out (empty): a",
+    ),
     "columns without a name": (
-        lambda: "time,a,,\n" + "".join(f"{time},{value},,\n" for time, value in zip(hours(), daily(), strict=True)),
+        lambda: (
+            "time,a,,\n"
+            + "".join(f"{time},{value},,\n" for time, value in zip(hours(), daily(), strict=True))
+        ),
         [],
         "columns left out (empty): column 3, column 4",
     ),
     "names that come twice": (
-        lambda: "time,a,a\n" + "".join(f"{t},{v},{v}\n" for t, v in zip(hours(), daily(), strict=True)),
+        lambda: (
+            "time,a,a\n" + "".join(f"{t},{v},{v}\n" for t, v in zip(hours(), daily(), strict=True))
+        ),
         [],
         "2 streams",
     ),
-    "a stream that begins late": (lambda: table(hours(), a=holes(0, 285), b=daily()), [], "285 missing cells"),
+    "a stream that begins late": (
+        lambda: table(hours(), a=holes(0, 285), b=daily()),
+        [],
+        "285 missing cells",
+    ),
     "rows out of order": (lambda: table(hours()[::-1], a=daily()), [], "299 rows earlier"),
     "every stamp twice": (
         lambda: table(sorted(hours() * 2), a=np.repeat(daily(), 2)),
@@ -97,17 +127,31 @@ GOOD: dict[str, tuple[Callable[[], str], list[str], str]] = {
         "second in their 1h slot",
     ),
     "intervals by stream": (lambda: long_table(a=(HOUR, 200), b=(HOUR / 4, 800)), [], "2 streams"),
-    "-200": (lambda: table(hours(), a=coded(-200)), [], "-200 stands for a missing value 5 times in 1 of 1 stream"),
+    "-200": (
+        lambda: table(hours(), a=coded(-200)),
+        [],
+        "-200 stands for a missing value 5 times in 1 of 1 stream",
+    ),
     "-9999": (lambda: table(hours(), a=coded(-9999)), [], "--not-missing -9999 keeps it"),
-    "1e12 and 1e-12": (lambda: table(hours(), a=daily() * 1e12, b=daily() * 1e-12), ["--season", "24h"], ""),
+    "1e12 and 1e-12": (
+        lambda: table(hours(), a=daily() * 1e12, b=daily() * 1e-12),
+        ["--season", "24h"],
+        "",
+    ),
     "1e12 after 1e-12": (lambda: table(hours(), a=[1e-12, 1e12] * (ROWS // 2)), [], ""),
     "cells of text": (
-        lambda: table(hours(), a=["off" if i % 9 == 4 else value for i, value in enumerate(daily())]),
+        lambda: table(
+            hours(), a=["off" if i % 9 == 4 else value for i, value in enumerate(daily())]
+        ),
         [],
         "33 cells not a number: read as missing; the first is column 'a', row 5: 'off'",
     ),
     "long ago": (lambda: table(hours(start=datetime(1900, 1, 1, tzinfo=UTC)), a=daily()), [], ""),
-    "ten rows": (lambda: table(hours(10), a=range(10)), ["--horizon", "1", "--split", ".4,.3,.3"], ""),
+    "ten rows": (
+        lambda: table(hours(10), a=range(10)),
+        ["--horizon", "1", "--split", ".4,.3,.3"],
+        "",
+    ),
     "ten rows, recurrent": (
         lambda: table(hours(10), a=range(10)),
         ["--family", "lstm", "--epochs", "1", "--horizon", "1", "--split", ".4,.3,.3"],
@@ -123,11 +167,31 @@ GOOD: dict[str, tuple[Callable[[], str], list[str], str]] = {
 #: A file, further words, and the line that the command ends with.
 BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
     "constant": (lambda: table(hours(), a=[5] * ROWS), [], "no stream changes in the train part"),
-    "constant, then not": (lambda: table(hours(), a=[*[5] * 250, *daily(50)]), [], "no stream changes in the train"),
-    "one value": (lambda: table(hours(), a=["", 1, *[""] * 298]), [], "no stream changes in the train part"),
-    "no value in train": (lambda: table(hours(), a=holes(0, 250)), [], "no stream has a value in the train part"),
-    "no value in validation": (lambda: table(hours(), a=holes(210, 240)), [], "validation part has 0 values"),
-    "no value in hold-out": (lambda: table(hours(), a=holes(240, 300)), [], "the hold-out has 0 values"),
+    "constant, then not": (
+        lambda: table(hours(), a=[*[5] * 250, *daily(50)]),
+        [],
+        "no stream changes in the train",
+    ),
+    "one value": (
+        lambda: table(hours(), a=["", 1, *[""] * 298]),
+        [],
+        "no stream changes in the train part",
+    ),
+    "no value in train": (
+        lambda: table(hours(), a=holes(0, 250)),
+        [],
+        "no stream has a value in the train part",
+    ),
+    "no value in validation": (
+        lambda: table(hours(), a=holes(210, 240)),
+        [],
+        "validation part has 0 values",
+    ),
+    "no value in hold-out": (
+        lambda: table(hours(), a=holes(240, 300)),
+        [],
+        "the hold-out has 0 values",
+    ),
     "empty column": (lambda: table(hours(), a=[""] * ROWS), [], "(a: empty)"),
     "text": (lambda: table(hours(), a=["on"] * ROWS), [], "(a: not numbers)"),
     "text that is asked for": (
@@ -135,13 +199,21 @@ BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
         ["--columns", "a"],
         "column 'a' cannot be a stream: not numbers",
     ),
-    "squares that overflow": (lambda: table(hours(), a=daily() * 1e300), [], "no column of numbers"),
+    "squares that overflow": (
+        lambda: table(hours(), a=daily() * 1e300),
+        [],
+        "no column of numbers",
+    ),
     "season longer than the data": (
         lambda: table(hours(), a=daily()),
         ["--season", "30d"],
         "a season of 30d is longer than the train part of 210h",
     ),
-    "season longer than any": (lambda: table(hours(), a=daily()), ["--season", "9" * 20 + "w"], "is not a duration"),
+    "season longer than any": (
+        lambda: table(hours(), a=daily()),
+        ["--season", "9" * 20 + "w"],
+        "is not a duration",
+    ),
     "horizon longer than the data": (
         lambda: table(hours(), a=daily()),
         ["--horizon", "1000"],
@@ -153,22 +225,42 @@ BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
         "the hold-out has 15 values, a horizon of 20 needs 20",
     ),
     "one row": (lambda: table(hours(1), a=[1]), [], "no stream has two readings"),
-    "one stamp": (lambda: table(hours(1) * ROWS, a=daily()), [], "repeat a stamp with another value"),
+    "one stamp": (
+        lambda: table(hours(1) * ROWS, a=daily()),
+        [],
+        "repeat a stamp with another value",
+    ),
     "two rows": (lambda: table(hours(2), a=[1, 2]), [], "leaves a part of 2 rows empty"),
     "readings at any distance": (
         lambda: table([START + timedelta(seconds=40 * i * i) for i in range(ROWS)], a=daily()),
         [],
         "readings come at irregular distances: half are over",
     ),
-    "split that is no number": (lambda: table(hours(), a=daily()), ["--split", "nan,1,1"], "three positive numbers"),
-    "endless split": (lambda: table(hours(), a=daily()), ["--split", "inf,1,1"], "three positive numbers"),
+    "split that is no number": (
+        lambda: table(hours(), a=daily()),
+        ["--split", "nan,1,1"],
+        "three positive numbers",
+    ),
+    "endless split": (
+        lambda: table(hours(), a=daily()),
+        ["--split", "inf,1,1"],
+        "three positive numbers",
+    ),
     "lags longer than the data": (
         lambda: table(hours(), a=daily()),
         ["--lags", "100000"],
         "--lags 100000 are more than the 210 rows of the train part",
     ),
-    "nothing but a code": (lambda: table(hours(), a=[-9999] * ROWS), [], "no stream has a value in the train part"),
-    "interval longer than any": (lambda: table(hours(), a=daily()), ["--interval", "9" * 20 + "w"], "not a duration"),
+    "nothing but a code": (
+        lambda: table(hours(), a=[-9999] * ROWS),
+        [],
+        "no stream has a value in the train part",
+    ),
+    "interval longer than any": (
+        lambda: table(hours(), a=daily()),
+        ["--interval", "9" * 20 + "w"],
+        "not a duration",
+    ),
     "times beyond 64 bits": (
         lambda: table([*range(1_700_000_000, 1_700_000_299), 10**30], a=daily()),
         [],
@@ -184,7 +276,11 @@ BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
         [],
         "with a gap from 2024-01-13T10:00:00 to 9999-01-01T00:00:00",
     ),
-    "a stamp far behind": (lambda: table(["0001-01-01 00:00:00", *hours(299)], a=daily()), [], "gap from 0001-01-01"),
+    "a stamp far behind": (
+        lambda: table(["0001-01-01 00:00:00", *hours(299)], a=daily()),
+        [],
+        "gap from 0001-01-01",
+    ),
     "an unknown zone": (
         lambda: table(hours(), a=daily()),
         ["--timezone", "Mars/Base"],
@@ -212,7 +308,9 @@ class Trained(Exception):
 def words(file: Path, out: Path, more: Sequence[str]) -> list[str]:
     """The command line; what stands in `more` counts before the defaults of these tests."""
     defaults = {"--family": "ar", "--horizon": "4", "--lags": "6"}
-    plain = [word for option, value in defaults.items() if option not in more for word in (option, value)]
+    plain = [
+        word for option, value in defaults.items() if option not in more for word in (option, value)
+    ]
     return ["train", str(file), "--out", str(out), *more, *plain]
 
 
@@ -239,7 +337,9 @@ def test_a_model_with_sound_weights(
     assert said in " ".join(capsys.readouterr().out.split())
     model = trained.value.model.eval()
     for name, tensor in model.state_dict().items():
-        assert (tensor.abs() < 100).all(), f"{name}: float32 would not carry such a weight through the graph"
+        assert (tensor.abs() < 100).all(), (
+            f"{name}: float32 would not carry such a weight through the graph"
+        )
     golden = golden_sequence(model)
     assert np.isfinite(golden["multi_step"][golden["timestamp"] > golden["timestamp"][20]]).all()
     assert list(tmp_path.iterdir()) == [tmp_path / "data.csv"]
@@ -263,7 +363,9 @@ def test_a_backtest_gives_figures_or_one_line(
 ) -> None:
     file = written(tmp_path, (GOOD | BAD)[case][0]())
     figures = tmp_path / "figures.json"
-    code = run(["backtest", str(hourly), str(file), "--protocol", "rolling,ltsf", "--json", str(figures)])
+    code = run(
+        ["backtest", str(hourly), str(file), "--protocol", "rolling,ltsf", "--json", str(figures)]
+    )
     told = capsys.readouterr()
     assert (code, told.err.count("\n")) in ((0, 0), (2, 1)), told.err
     assert figures.is_file() == (code == 0)
@@ -273,7 +375,10 @@ def test_a_backtest_gives_figures_or_one_line(
 def test_a_family_that_there_is_not_is_refused_before_the_file_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["train", str(tmp_path / "nope.csv"), "--family", "gruu", "--out", str(tmp_path / "b")]) == 2
+    assert (
+        run(["train", str(tmp_path / "nope.csv"), "--family", "gruu", "--out", str(tmp_path / "b")])
+        == 2
+    )
     assert "no family 'gruu'" in capsys.readouterr().err
 
 
@@ -323,8 +428,11 @@ def test_horizons_that_are_none(
 def test_a_bundle_learned_from_bad_data_is_published_and_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The whole command, once: codes, holes, a constant, 1e12, a season of bins, then `backtest` on the same file."""
-    file = written(tmp_path, table(hours(), a=coded(-200), b=[5] * ROWS, c=daily() * 1e12, d=holes(60, 90)))
+    """The whole command, once: codes, holes, a constant, 1e12, a season of bins,
+    then `backtest` on the same file."""
+    file = written(
+        tmp_path, table(hours(), a=coded(-200), b=[5] * ROWS, c=daily() * 1e12, d=holes(60, 90))
+    )
     out = tmp_path / "bundle"
     assert run(words(file, out, ["--season", "172h"])) == 0
     assert load_runtime(out).manifest.backtest
@@ -339,7 +447,9 @@ def test_codes_are_told_by_their_distance(tmp_path: Path) -> None:
         return found
 
     assert np.isnan(values([1, 2, -9999, 3])[2])
-    assert np.isnan(values([100, 900, *[-200] * 3])[2:]).all(), "the only negative number, again and again"
+    assert np.isnan(values([100, 900, *[-200] * 3])[2:]).all(), (
+        "the only negative number, again and again"
+    )
     assert values([100, 900, -200]) == [100, 900, -200]
     assert values([-150, 40, *[-200] * 3]) == [-150, 40, -200, -200, -200]
     assert np.isnan(values([5, 5, -999])[2]), "a constant with a code"

@@ -41,14 +41,19 @@ def remove(values: Any, name: str) -> None:
     values.remove(declared(values, name))
 
 
-@pytest.mark.parametrize("walk", [Walk(), TWO_CHANNELS, RECURRENT, Walk(channels=("a", "b"), targets=("b",))])
+@pytest.mark.parametrize(
+    "walk", [Walk(), TWO_CHANNELS, RECURRENT, Walk(channels=("a", "b"), targets=("b",))]
+)
 def test_a_good_bundle_is_accepted(tmp_path: Path, walk: Walk) -> None:
     sealed = write_bundle(tmp_path, walk)
     assert load_runtime(tmp_path).manifest == sealed == read_manifest(tmp_path)
 
 
 def test_a_bundle_has_a_version_and_a_layout(tmp_path: Path) -> None:
-    one, same = write_bundle(tmp_path / "one"), write_bundle(tmp_path / "same", Walk(fields={"name": "other"}))
+    one, same = (
+        write_bundle(tmp_path / "one"),
+        write_bundle(tmp_path / "same", Walk(fields={"name": "other"})),
+    )
     wider = write_bundle(tmp_path / "wider", RECURRENT)
     assert layout_id_of(one.state) == layout_id_of(same.state) != layout_id_of(wider.state)
     assert one.label == f"walk@{one.version[:6]}" and one.version != wider.version
@@ -79,7 +84,9 @@ def test_a_row_without_listed_parts_is_one_whose_meaning_is_the_version(tmp_path
         Walk(fields={"kind": "counter"}),
         Walk(channels=("other",), targets=("other",)),
     ]
-    others = [write_bundle(tmp_path / str(i), walk).row_parts[0].meaning for i, walk in enumerate(changes)]
+    others = [
+        write_bundle(tmp_path / str(i), walk).row_parts[0].meaning for i, walk in enumerate(changes)
+    ]
     assert len({one.meaning, *others}) == 5
 
 
@@ -97,7 +104,9 @@ def test_a_row_without_listed_parts_is_one_whose_meaning_is_the_version(tmp_path
         ([CORE, CLOCK | {"tensors": []}], "tensors"),
     ],
 )
-def test_parts_that_do_not_share_out_the_row_are_refused(tmp_path: Path, parts: list[Any], found: str) -> None:
+def test_parts_that_do_not_share_out_the_row_are_refused(
+    tmp_path: Path, parts: list[Any], found: str
+) -> None:
     with pytest.raises(BundleError, match=found):
         write_bundle(tmp_path, Walk(fields={"parts": parts}))
 
@@ -126,7 +135,11 @@ def test_a_flipped_bit_is_found_by_its_hash(tmp_path: Path, name: str) -> None:
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     error = refused(tmp_path)
-    assert error.file.endswith(name) and error.expected.startswith("sha256") and "damaged" in error.action
+    assert (
+        error.file.endswith(name)
+        and error.expected.startswith("sha256")
+        and "damaged" in error.action
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +157,9 @@ def test_a_flipped_bit_is_found_by_its_hash(tmp_path: Path, name: str) -> None:
         ({"files": {}}, "files must be"),
     ],
 )
-def test_a_manifest_that_breaks_the_schema_is_refused(tmp_path: Path, change: dict[str, Any], found: str) -> None:
+def test_a_manifest_that_breaks_the_schema_is_refused(
+    tmp_path: Path, change: dict[str, Any], found: str
+) -> None:
     write_bundle(tmp_path)
     fields = json.loads((tmp_path / MANIFEST).read_text())
     (tmp_path / MANIFEST).write_text(json.dumps(fields | change))
@@ -182,8 +197,12 @@ def custom_domain(parts: Parts) -> None:
 
 def custom_domain_in_a_branch(parts: Parts) -> None:
     node = helper.make_node("Magic", [], ["unused"], domain="com.example")
-    branch = helper.make_graph([node], "branch", [], [helper.make_tensor_value_info("unused", TensorProto.FLOAT, [])])
-    parts.step.graph.node.append(helper.make_node("If", ["n0"], ["unused"], then_branch=branch, else_branch=branch))
+    branch = helper.make_graph(
+        [node], "branch", [], [helper.make_tensor_value_info("unused", TensorProto.FLOAT, [])]
+    )
+    parts.step.graph.node.append(
+        helper.make_node("If", ["n0"], ["unused"], then_branch=branch, else_branch=branch)
+    )
 
 
 def custom_function(parts: Parts) -> None:
@@ -224,15 +243,21 @@ def missing_next(parts: Parts) -> None:
 
 
 def unknown_input(parts: Parts) -> None:
-    parts.step.graph.input.append(helper.make_tensor_value_info("stream", TensorProto.INT64, ["batch"]))
+    parts.step.graph.input.append(
+        helper.make_tensor_value_info("stream", TensorProto.INT64, ["batch"])
+    )
 
 
 def known_input(parts: Parts) -> None:
-    parts.forecast.graph.input.append(helper.make_tensor_value_info("known", TensorProto.FLOAT, ["batch", 3]))
+    parts.forecast.graph.input.append(
+        helper.make_tensor_value_info("known", TensorProto.FLOAT, ["batch", 3])
+    )
 
 
 def unknown_state_in_forecast(parts: Parts) -> None:
-    parts.forecast.graph.input.append(helper.make_tensor_value_info("state.other", TensorProto.FLOAT, ["batch", 1]))
+    parts.forecast.graph.input.append(
+        helper.make_tensor_value_info("state.other", TensorProto.FLOAT, ["batch", 1])
+    )
 
 
 def wrong_horizon(parts: Parts) -> None:
@@ -338,13 +363,21 @@ def test_a_bundle_that_does_other_than_the_trainer_saw_is_refused(
     ("ranks", "damage", "expected"),
     [
         (True, shift("anomaly", 2e-2), "anomaly within 0.01"),
-        (True, lambda parts: parts.golden.pop("anomaly"), "anomaly in both step.onnx and golden.npz"),
+        (
+            True,
+            lambda parts: parts.golden.pop("anomaly"),
+            "anomaly in both step.onnx and golden.npz",
+        ),
         (
             False,
             lambda parts: parts.golden.update(anomaly=parts.golden["surprise"]),
             "anomaly in both step.onnx and golden.npz",
         ),
-        (True, lambda parts: parts.golden.update(anomaly=parts.golden["scores"]), "anomaly [steps, batch]"),
+        (
+            True,
+            lambda parts: parts.golden.update(anomaly=parts.golden["scores"]),
+            "anomaly [steps, batch]",
+        ),
     ],
 )
 def test_an_anomaly_is_held_to_the_golden_sequence(
@@ -357,7 +390,9 @@ def test_an_anomaly_is_held_to_the_golden_sequence(
 
 
 @pytest.mark.parametrize("damage", [shift("one_step", 5e-5), shift("surprise", 5e-3)])
-def test_small_differences_are_another_machine_s_arithmetic(tmp_path: Path, damage: Callable[[Parts], None]) -> None:
+def test_small_differences_are_another_machine_s_arithmetic(
+    tmp_path: Path, damage: Callable[[Parts], None]
+) -> None:
     def only_where_there_is_a_scale(parts: Parts) -> None:
         before = {name: column.copy() for name, column in parts.golden.items()}
         damage(parts)
@@ -412,7 +447,9 @@ def empty(parts: Parts) -> None:
         (empty, "value [steps, batch, 1]"),
     ],
 )
-def test_golden_arrays_are_verified(tmp_path: Path, damage: Callable[[Parts], None], expected: str) -> None:
+def test_golden_arrays_are_verified(
+    tmp_path: Path, damage: Callable[[Parts], None], expected: str
+) -> None:
     write_bundle(tmp_path, damage=damage)
     error = refused(tmp_path)
     assert error.file.endswith(GOLDEN) and expected in error.expected
@@ -427,7 +464,9 @@ def test_golden_arrays_are_verified(tmp_path: Path, damage: Callable[[Parts], No
         (GOLDEN, b"", "numpy arrays"),
     ],
 )
-def test_files_that_do_not_parse_are_named(tmp_path: Path, name: str, content: bytes, expected: str) -> None:
+def test_files_that_do_not_parse_are_named(
+    tmp_path: Path, name: str, content: bytes, expected: str
+) -> None:
     write_bundle(tmp_path, damage=lambda parts: parts.raw.update({name: content}))
     error = refused(tmp_path)
     assert error.file.endswith(name) and expected in error.expected

@@ -59,7 +59,11 @@ def summed(*front: onnx.NodeProto) -> list[onnx.NodeProto]:
 
 def large_constant(parts: Parts) -> None:
     fill = helper.make_tensor("fill", TensorProto.FLOAT, [1], [1.0])
-    spliced(parts, *summed(helper.make_node("ConstantOfShape", ["shape"], ["large"], value=fill)), shape=[10**6, 10**6])
+    spliced(
+        parts,
+        *summed(helper.make_node("ConstantOfShape", ["shape"], ["large"], value=fill)),
+        shape=[10**6, 10**6],
+    )
 
 
 def large_expand(parts: Parts) -> None:
@@ -136,7 +140,9 @@ def sparse_constant(parts: Parts) -> None:
 
 def local_function(parts: Parts) -> None:
     node = helper.make_node("Identity", ["x"], ["y"])
-    parts.step.functions.append(helper.make_function("", "Mine", ["x"], ["y"], [node], [helper.make_opsetid("", 18)]))
+    parts.step.functions.append(
+        helper.make_function("", "Mine", ["x"], ["y"], [node], [helper.make_opsetid("", 18)])
+    )
 
 
 def random_numbers(parts: Parts) -> None:
@@ -145,7 +151,11 @@ def random_numbers(parts: Parts) -> None:
 
 
 def reads_out_of_range(parts: Parts) -> None:
-    spliced(parts, helper.make_node("Gather", ["surprise_was", "far"], ["surprise"], axis=0), far=[10**6])
+    spliced(
+        parts,
+        helper.make_node("Gather", ["surprise_was", "far"], ["surprise"], axis=0),
+        far=[10**6],
+    )
 
 
 def other_rank(parts: Parts) -> None:
@@ -205,14 +215,18 @@ def test_a_graph_beyond_all_limits_is_refused_before_it_runs(
     assert found in error.found or found in error.expected
 
 
-def test_a_loop_that_is_allowed_ends_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_that_is_allowed_ends_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watchdog, "LIMIT_S", 0.2)
     write_bundle(tmp_path, damage=loop)
     error = refused(tmp_path, Trust(operators=frozenset({"Loop"})))
     assert "a graph that steps through golden.npz" in error.expected
 
 
-def test_a_loop_by_data_ends_in_service_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_by_data_ends_in_service_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_bundle(tmp_path, damage=lambda parts: loop(parts, "high"))
     runtime = load_runtime(tmp_path, trust=Trust(operators=frozenset({"Loop"})))
     monkeypatch.setattr(watchdog, "LIMIT_S", 0.2)
@@ -247,7 +261,10 @@ def pickled() -> bytes:
         (archive(value=header((10**6, 1250, 1)) + bytes(100)), "value of 100 bytes"),
         (archive(value=header((10**30,)) + bytes(8)), "value of 8 bytes"),
         (archive(value=header((3, 3, 1), "<U4000000000") + bytes(8)), ""),
-        (archive(zeros=header((600_000_000,), "|u1") + bytes(600_000_000)), "at most 536,870,912 bytes of arrays"),
+        (
+            archive(zeros=header((600_000_000,), "|u1") + bytes(600_000_000)),
+            "at most 536,870,912 bytes of arrays",
+        ),
         (archive(value=b"\x93NUMPY\x09\x00" + bytes(64)), "numpy arrays"),
         (archive(value=header((-1,)) + bytes(8)), ""),
         (pickled(), ""),
@@ -266,8 +283,14 @@ def test_golden_arrays_are_held_to_their_claims_before_they_are_read(
     ("change", "expected"),
     [
         (lambda golden: golden | {"surplus": np.zeros(3)}, "arrays"),
-        (lambda golden: golden | {"one_step": np.full_like(golden["one_step"], np.nan)}, "forecasts in one_step"),
-        (lambda golden: golden | {"value": golden["value"].astype(np.complex128)}, "value as float32 or float64"),
+        (
+            lambda golden: golden | {"one_step": np.full_like(golden["one_step"], np.nan)},
+            "forecasts in one_step",
+        ),
+        (
+            lambda golden: golden | {"value": golden["value"].astype(np.complex128)},
+            "value as float32 or float64",
+        ),
     ],
 )
 def test_golden_arrays_that_say_nothing_or_too_much_are_refused(
@@ -281,13 +304,32 @@ def test_golden_arrays_that_say_nothing_or_too_much_are_refused(
 
 
 HUGE = 10**30
-ODD_NAMES = ("a\nb", "\x1b[2J", "[/red]walk", "\u202eklaw", "", "n" * 100_000, 'x","y":"', "%s%b", "a\x00")
+ODD_NAMES = (
+    "a\nb",
+    "\x1b[2J",
+    "[/red]walk",
+    "\u202eklaw",
+    "",
+    "n" * 100_000,
+    'x","y":"',
+    "%s%b",
+    "a\x00",
+)
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        *({name: HUGE} for name in ("horizon", "max_gap", "warmup_steps", "interval_ms", "forecast_interval_ms")),
+        *(
+            {name: HUGE}
+            for name in (
+                "horizon",
+                "max_gap",
+                "warmup_steps",
+                "interval_ms",
+                "forecast_interval_ms",
+            )
+        ),
         *({name: 2**63} for name in ("horizon", "max_gap", "warmup_steps", "interval_ms")),
         {"seasons_ms": [HUGE]},
         {"seasons_ms": list(range(1, 100))},
@@ -296,8 +338,24 @@ ODD_NAMES = ("a\nb", "\x1b[2J", "[/red]walk", "\u202eklaw", "", "n" * 100_000, '
         {"state": [{"name": "last", "dtype": "float64", "shape": [4096, 4096]}]},
         {"state": [{"name": "last", "dtype": "float64", "shape": [1] * 1000}]},
         {"quantiles": [i / 100_000 for i in range(1, 100_000)]},
-        {"training": {"fingerprint": "x", "streams": HUGE, "observations": 1, "end_time_ms": 1, "seconds": 1.0}},
-        {"training": {"fingerprint": "x", "streams": 1, "observations": 1, "end_time_ms": HUGE, "seconds": 1.0}},
+        {
+            "training": {
+                "fingerprint": "x",
+                "streams": HUGE,
+                "observations": 1,
+                "end_time_ms": 1,
+                "seconds": 1.0,
+            }
+        },
+        {
+            "training": {
+                "fingerprint": "x",
+                "streams": 1,
+                "observations": 1,
+                "end_time_ms": HUGE,
+                "seconds": 1.0,
+            }
+        },
         *({"name": name} for name in ODD_NAMES),
         *({"family": name} for name in ("a\nb", "\x1b[2J", "", "n" * 100_000)),
         *({"channels": [name], "targets": [name]} for name in ("a\n", "", "n" * 100_000, "\u202e")),
@@ -308,7 +366,9 @@ ODD_NAMES = ("a\nb", "\x1b[2J", "[/red]walk", "\u202eklaw", "", "n" * 100_000, '
     ],
     ids=lambda change: ",".join(change),
 )
-def test_a_manifest_with_numbers_and_names_beyond_all_bounds_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_manifest_with_numbers_and_names_beyond_all_bounds_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     write_bundle(tmp_path)
     document = json.loads((tmp_path / MANIFEST).read_text()) | change
     if "version" not in change:
@@ -356,7 +416,9 @@ def circle(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [pipe, folder, device, circle])
 @pytest.mark.parametrize("name", [MANIFEST, STEP, GOLDEN])
-def test_files_that_are_not_regular_are_refused(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
+def test_files_that_are_not_regular_are_refused(
+    tmp_path: Path, make: Callable[[Path], None], name: str
+) -> None:
     write_bundle(tmp_path)
     (tmp_path / name).unlink()
     make(tmp_path / name)
@@ -381,11 +443,19 @@ def write_large(directory: Path) -> Path:
     return directory
 
 
-def test_commands_that_run_a_bundle_take_further_operators(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_that_run_a_bundle_take_further_operators(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_bundle(tmp_path / "b", damage=lambda parts: loop(parts, "high"))
     rows = "\n".join(f"{1_700_000_040_000 + 60_000 * i},{20 + i % 7}" for i in range(40))
     (tmp_path / "h.csv").write_text(f"timestamp,a\n{rows}\n")
-    words = ["replay", str(tmp_path / "b"), str(tmp_path / "h.csv"), "--out", str(tmp_path / "f.jsonl")]
+    words = [
+        "replay",
+        str(tmp_path / "b"),
+        str(tmp_path / "h.csv"),
+        "--out",
+        str(tmp_path / "f.jsonl"),
+    ]
     assert run(words) == 3
     assert "bundle.operators=Loop" in capsys.readouterr().err
     assert run([*words, "--operators", "Loop"]) == 0

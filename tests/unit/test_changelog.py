@@ -29,9 +29,13 @@ CODEC = RowCodec(SPECS)
 MARKER = Marker(next_offset=12, streams=2, clock=Clock(99, 4, 7, 8, 9))
 
 
-def batch(keys: Sequence[bytes | None], values: Sequence[bytes | None], first: int = 40) -> PartitionBatch:
+def batch(
+    keys: Sequence[bytes | None], values: Sequence[bytes | None], first: int = 40
+) -> PartitionBatch:
     offsets = np.arange(first, first + len(keys), dtype=np.int64)
-    return PartitionBatch("log", 3, list(keys), list(values), np.zeros(len(keys), np.int64), offsets)
+    return PartitionBatch(
+        "log", 3, list(keys), list(values), np.zeros(len(keys), np.int64), offsets
+    )
 
 
 def some(n: int, seed: int = 0) -> tuple[Any, dict[str, Any]]:
@@ -42,7 +46,11 @@ def some(n: int, seed: int = 0) -> tuple[Any, dict[str, Any]]:
     for spec in SPECS:
         dtype = np.dtype(spec.dtype)
         raw = rng.bytes(n * int(np.prod(spec.shape)) * dtype.itemsize)
-        column = np.frombuffer(raw, np.uint8) % 2 == 1 if spec.dtype == "bool" else np.frombuffer(raw, dtype)
+        column = (
+            np.frombuffer(raw, np.uint8) % 2 == 1
+            if spec.dtype == "bool"
+            else np.frombuffer(raw, dtype)
+        )
         tensors[spec.name] = column.reshape(n, *spec.shape)
     return prefix, tensors
 
@@ -57,10 +65,17 @@ def test_every_bit_comes_back(n: int, seed: int) -> None:
     values = CODEC.encode(prefix, tensors)
     assert {len(value) for value in values} <= {CODEC.row_bytes}
     found = CODEC.decode(batch([b"s%d" % i for i in range(n)], values))
-    assert found.streams == [b"s%d" % i for i in range(n)] and found.gone == [] and found.marker is None
+    assert (
+        found.streams == [b"s%d" % i for i in range(n)]
+        and found.gone == []
+        and found.marker is None
+    )
     assert found.prefix.tobytes() == prefix.tobytes()
     for name, tensor in tensors.items():
-        assert (found.tensors[name].dtype, found.tensors[name].shape) == (tensor.dtype, tensor.shape)
+        assert (found.tensors[name].dtype, found.tensors[name].shape) == (
+            tensor.dtype,
+            tensor.shape,
+        )
         assert found.tensors[name].tobytes() == tensor.tobytes()
 
 
@@ -104,7 +119,11 @@ BODY = b"\0" * (CODEC.row_bytes - 22)
         (b"s", head(mark=b"TIDE") + BODY, f": {CODEC.row_bytes} bytes"),
         (b"s", head(contract=3) + BODY, r"version 3;.*\b2\b"),
         (b"s", head(contract=3), "contract version 3"),
-        (b"s", head(layout="0123456789abcdef") + BODY, f"layout 0123456789abcdef.*layout {CODEC.layout}"),
+        (
+            b"s",
+            head(layout="0123456789abcdef") + BODY,
+            f"layout 0123456789abcdef.*layout {CODEC.layout}",
+        ),
         (b"s", head(layout="0123456789abcdef") + BODY + b"more", "layout 0123456789abcdef"),
         (b"s", head() + BODY[:-1], f": {CODEC.row_bytes - 1} of {CODEC.row_bytes} bytes"),
         (b"s", head() + BODY + b"\0", f": {CODEC.row_bytes + 1} of {CODEC.row_bytes} bytes"),
@@ -152,7 +171,10 @@ def test_rows_carry_the_generation_under_which_they_were_written() -> None:
     prefix, tensors = some(3)
     values = CODEC.encode(prefix, tensors, 7)[:2] + CODEC.encode(prefix, tensors, 2**32 - 1)[2:]
     found = CODEC.decode(batch([b"a", b"b", b"c"], values))
-    assert found.generations.tolist() == [7, 7, 2**32 - 1] and found.prefix.tobytes() == prefix.tobytes()
+    assert (
+        found.generations.tolist() == [7, 7, 2**32 - 1]
+        and found.prefix.tobytes() == prefix.tobytes()
+    )
     marker = Marker(12, 2, Clock(99, 1), 2**32 - 1)
     assert CODEC.decode(batch([MARKER_KEY], [CODEC.encode_marker(marker)])).marker == marker
 
@@ -164,7 +186,9 @@ def test_rows_and_markers_of_the_first_contract_are_read_beside_newer_ones() -> 
     values = [*first_contract(newer[:2]), newer[2], *first_contract(newer[3:]), old_marker]
     found = CODEC.decode(batch([b"a", b"b", b"c", b"d", MARKER_KEY], values))
     assert found.generations.tolist() == [0, 0, 3, 0] and found.prefix.tobytes() == prefix.tobytes()
-    assert all(found.tensors[name].tobytes() == tensor.tobytes() for name, tensor in tensors.items())
+    assert all(
+        found.tensors[name].tobytes() == tensor.tobytes() for name, tensor in tensors.items()
+    )
     assert found.marker == Marker(12, 2, Clock(99, 1), None)
     assert CODEC.encode_marker(found.marker) == old_marker, "an edit leaves it as it is"
 
@@ -197,7 +221,9 @@ def test_rows_of_a_layout_that_is_described_are_read_tensor_by_tensor() -> None:
         (WIDER.layout_record()[0], b"layout", ": 6 bytes"),
     ],
 )
-def test_damaged_records_of_a_partition_are_reported(key: bytes, value: bytes | None, what: str) -> None:
+def test_damaged_records_of_a_partition_are_reported(
+    key: bytes, value: bytes | None, what: str
+) -> None:
     with pytest.raises(StateError, match=what):
         CODEC.decode(batch([b"a", key], [*rows(1), value]))
 
@@ -212,7 +238,9 @@ def test_a_layout_record_that_describes_another_layout_teaches_nothing() -> None
 
 def test_a_batch_that_cannot_be_read_is_no_row_and_no_absence_of_one() -> None:
     """Neither a restore nor a snapshot skips it."""
-    damage = Damage(40, 60, "gzip", "undecodable", "offsets 40 to 60: a record batch cannot be read: torn")
+    damage = Damage(
+        40, 60, "gzip", "undecodable", "offsets 40 to 60: a record batch cannot be read: torn"
+    )
     found = replace(batch([None, b"s"], [b"raw", rows(1)[0]]), damaged={40: damage})
     for look in (CODEC.decode, _Cut().add):
         with pytest.raises(StateError, match="log partition 3: offsets 40 to 60") as caught:

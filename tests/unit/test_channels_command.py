@@ -1,4 +1,5 @@
-"""Streams of several channels through the commands: train, backtest, replay, and what is refused in one line."""
+"""Streams of several channels through the commands:
+train, backtest, replay, and what is refused in one line."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ HOUR = 3_600_000
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hourly: `level` follows the `flow` of three hours before, with holes in single cells; `note` is text."""
+    """Hourly: `level` follows the `flow` of three hours before, with holes in single cells;
+    `note` is text."""
     path = tmp_path_factory.mktemp("plant") / "plant.csv"
     random = np.random.default_rng(1)
     flow = random.normal(size=700).cumsum()
@@ -41,15 +43,29 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer = csv.writer(file)
         writer.writerow(["time", "flow", "level", "note"])
         for hour in range(700):
-            holes = "" if hour % 31 == 7 else f"{flow[hour]:.3f}", "" if hour % 41 == 9 else f"{level[hour]:.4f}"
-            writer.writerow([(datetime(2024, 1, 1) + timedelta(hours=hour)).isoformat(), *holes, "text"])
+            holes = (
+                "" if hour % 31 == 7 else f"{flow[hour]:.3f}",
+                "" if hour % 41 == 9 else f"{level[hour]:.4f}",
+            )
+            writer.writerow(
+                [(datetime(2024, 1, 1) + timedelta(hours=hour)).isoformat(), *holes, "text"]
+            )
     return path
 
 
 @pytest.fixture(scope="module")
 def bundle(plant: Path) -> Path:
     out = plant.parent / "bundle"
-    words = ["train", str(plant), "--channels", "flow,level", "--targets", "level", "--family", "ar"]
+    words = [
+        "train",
+        str(plant),
+        "--channels",
+        "flow,level",
+        "--targets",
+        "level",
+        "--family",
+        "ar",
+    ]
     assert run([*words, "--horizon", "6", "--out", str(out)]) == 0
     return out
 
@@ -59,7 +75,18 @@ def test_the_other_channel_is_of_use(plant: Path, bundle: Path) -> None:
     manifest = read_manifest(bundle)
     assert (manifest.channels, manifest.targets) == (("flow", "level"), ("level",))
     alone = plant.parent / "alone"
-    words = ["train", str(plant), "--columns", "level", "--family", "ar", "--horizon", "6", "--out", str(alone)]
+    words = [
+        "train",
+        str(plant),
+        "--columns",
+        "level",
+        "--family",
+        "ar",
+        "--horizon",
+        "6",
+        "--out",
+        str(alone),
+    ]
     assert run(words) == 0
     both, single = manifest.backtest[0], read_manifest(alone).backtest[0]
     assert (both.model, both.origins) == (single.model, single.origins)
@@ -72,7 +99,16 @@ def test_a_backtest_reads_the_bundles_channels_and_names_the_target(
     plant: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "figures.json"
-    words = ["backtest", str(bundle), str(plant), "--protocol", "ltsf", "--per-stream", "--json", str(out)]
+    words = [
+        "backtest",
+        str(bundle),
+        str(plant),
+        "--protocol",
+        "ltsf",
+        "--per-stream",
+        "--json",
+        str(out),
+    ]
     assert run(words) == 0
     capsys.readouterr()
     figures = json.loads(out.read_text())["results"]
@@ -80,8 +116,11 @@ def test_a_backtest_reads_the_bundles_channels_and_names_the_target(
     assert {figure["model"] for figure in figures} == {"ar", "naive"}
 
 
-def test_without_a_companion_the_figures_are_those_of_one_channel(plant: Path, tmp_path: Path) -> None:
-    """A channel that never has a value changes nothing: the same fit, and the same figures through the engine."""
+def test_without_a_companion_the_figures_are_those_of_one_channel(
+    plant: Path, tmp_path: Path
+) -> None:
+    """A channel that never has a value changes nothing:
+    the same fit, and the same figures through the engine."""
     recipe, plan = Recipe(family="ar", horizon=6, seasons_ms=()), Plan()
     single = make_panel(read_history(plant, ReadOptions(columns=("level",))), HOUR)
     pair = make_panel(
@@ -105,14 +144,19 @@ def test_without_a_companion_the_figures_are_those_of_one_channel(plant: Path, t
     part = fit_family("ar", problem_of(pair, recipe, split, "level"), plan)
     model = joined([part], ["level"], pair.channels)
     export_bundle(model, Identity("ar", pair.channels, ("level",)), tmp_path / "two")
-    one, two = (backtest(tmp_path / name, panel, "rolling", split) for name, panel in (("one", single), ("two", pair)))
+    one, two = (
+        backtest(tmp_path / name, panel, "rolling", split)
+        for name, panel in (("one", single), ("two", pair))
+    )
     for a, b in zip(one, two, strict=True):
         assert (a.model, a.horizon, a.origins) == (b.model, b.horizon, b.origins)
         assert a.mae == pytest.approx(b.mae, rel=1e-3)
         assert a.coverage_80 == pytest.approx(b.coverage_80, abs=5e-3)
 
 
-def test_replay_writes_what_the_service_writes_over_a_broker(plant: Path, bundle: Path, tmp_path: Path) -> None:
+def test_replay_writes_what_the_service_writes_over_a_broker(
+    plant: Path, bundle: Path, tmp_path: Path
+) -> None:
     readings = merge(
         read_history(
             plant,
@@ -140,11 +184,31 @@ def test_replay_writes_what_the_service_writes_over_a_broker(plant: Path, bundle
     assert any(None in document["value"] for document in replayed)
 
 
-def test_replay_and_parquet_have_a_column_a_channel(plant: Path, bundle: Path, tmp_path: Path) -> None:
+def test_replay_and_parquet_have_a_column_a_channel(
+    plant: Path, bundle: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "forecasts.parquet"
-    assert run(["replay", str(bundle), str(plant), "--stream", "north", "--limit", "50", "--out", str(out)]) == 0
+    assert (
+        run(
+            [
+                "replay",
+                str(bundle),
+                str(plant),
+                "--stream",
+                "north",
+                "--limit",
+                "50",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     frame = pl.read_parquet(out)
-    values, forecasts = ["value.flow", "value.level"], ["one_step", "multi_step", "surprise", "anomaly", "warm"]
+    values, forecasts = (
+        ["value.flow", "value.level"],
+        ["one_step", "multi_step", "surprise", "anomaly", "warm"],
+    )
     assert frame.columns == ["stream", "timestamp", *values, *forecasts]
     assert frame["stream"].unique().to_list() == ["north"]
 
@@ -186,7 +250,10 @@ def test_a_long_file_has_several_streams_of_several_channels(tmp_path: Path) -> 
         (["--channels", "flow,note"], "column 'note' cannot be a channel: not numbers"),
         (["--channels", "flow"], "--channels flow must"),
         (["--channels", "flow,level", "--columns", "flow"], "leave out --columns"),
-        (["--channels", "flow,level", "--targets", "depth"], "target 'depth' is not among the channels"),
+        (
+            ["--channels", "flow,level", "--targets", "depth"],
+            "target 'depth' is not among the channels",
+        ),
         (["--targets", "level"], "name the channels with --channels"),
         (["--channels", "flow,level", "--family", "ar", "--iterated"], "reads one channel"),
     ],

@@ -53,7 +53,9 @@ class Script:
     def begin(self) -> None:
         self._called("begin")
 
-    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: object, timeout_s: float) -> None:
+    def send_offsets(
+        self, topic: str, offsets: Mapping[int, int], consumer: object, timeout_s: float
+    ) -> None:
         self._called("offsets", topic, dict(offsets))
 
     def commit(self, timeout_s: float) -> None:
@@ -88,7 +90,9 @@ class Rows:
 class Bench:
     """A checkpoint with a clock that moves only when it is told."""
 
-    def __init__(self, interval_s: float = 0.1, at_least_once: bool = False, steps: int = 1000) -> None:
+    def __init__(
+        self, interval_s: float = 0.1, at_least_once: bool = False, steps: int = 1000
+    ) -> None:
         self.now, self.made, self.takes = 100.0, 0, 0.0
         self.calls: Calls = []
         self.failures: dict[str, BrokerError] = {}
@@ -242,7 +246,9 @@ def test_enough_steps_make_a_commit_due_before_its_time() -> None:
         ("commit", CommitUnknown("no answer")),
     ],
 )
-def test_whatever_fails_ends_the_producer_and_the_next_transaction_has_a_new_one(step: str, error: BrokerError) -> None:
+def test_whatever_fails_ends_the_producer_and_the_next_transaction_has_a_new_one(
+    step: str, error: BrokerError
+) -> None:
     bench = Bench()
     bench.failures[step] = error
     bench.partitions[0].done = 13
@@ -251,7 +257,10 @@ def test_whatever_fails_ends_the_producer_and_the_next_transaction_has_a_new_one
     assert ("store", "commit") not in bench.taken()
     bench.checkpoint.roll_back(1.0, keep_producer=False)
     assert bench.partitions.committed == {0: 10, 1: 10} and bench.partitions.uncommitted == {}
-    assert bench.taken() == [("store", "roll back"), *([("t1", "close")] if step != "connect" else [])]
+    assert bench.taken() == [
+        ("store", "roll back"),
+        *([("t1", "close")] if step != "connect" else []),
+    ]
     bench.partitions[0].done = 13
     assert bench.checkpoint.commit(1.0) == {0: 13}
     assert {call[0] for call in bench.taken()} == {"t2", "store"}
@@ -297,7 +306,9 @@ def test_every_wait_is_cut_at_the_same_deadline() -> None:
             waits.append(timeout_s)
             bench.now += 0.4
 
-        def send_offsets(self, topic: str, offsets: object, consumer: object, timeout_s: float) -> None:
+        def send_offsets(
+            self, topic: str, offsets: object, consumer: object, timeout_s: float
+        ) -> None:
             waits.append(timeout_s)
             bench.now += 0.7
 

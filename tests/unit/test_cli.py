@@ -1,4 +1,5 @@
-"""The command line: every mistake is one clear line and an exit code, and torch is never waited for in vain."""
+"""The command line: every mistake is one clear line and an exit code,
+and torch is never waited for in vain."""
 
 from __future__ import annotations
 
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 
 from eddycast.service import __main__ as cli
-from eddycast.service.errors import BrokerUnavailable, BundleError, DataError, MissingExtra, SettingsError
+from eddycast.service.errors import (
+    BrokerUnavailable,
+    BundleError,
+    DataError,
+    MissingExtra,
+    SettingsError,
+)
 from eddycast.service.settings.settings import every_setting
 
 Capture = pytest.CaptureFixture[str]
@@ -49,13 +56,22 @@ def test_an_unknown_setting_is_one_line(capsys: Capture) -> None:
 
 @pytest.mark.parametrize(
     ("words", "leaves"),
-    [([], False), (["--leave"], True), (["--leave", "--kafka.leave=false"], False), (["--kafka.leave", "true"], True)],
+    [
+        ([], False),
+        (["--leave"], True),
+        (["--leave", "--kafka.leave=false"], False),
+        (["--kafka.leave", "true"], True),
+    ],
 )
-def test_leave_is_short_for_a_setting(words: list[str], leaves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leave_is_short_for_a_setting(
+    words: list[str], leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Any] = []
     monkeypatch.setattr("eddycast.service.app.run", seen.append)
     assert cli.run(["serve", *words, "--kafka.instance_id=a"]) == 0
-    assert [(settings.kafka.leave, settings.kafka.instance_id) for settings in seen] == [(leaves, "a")]
+    assert [(settings.kafka.leave, settings.kafka.instance_id) for settings in seen] == [
+        (leaves, "a")
+    ]
 
 
 def test_simulate_says_whom_it_waits_for_and_ends(
@@ -63,7 +79,10 @@ def test_simulate_says_whom_it_waits_for_and_ends(
 ) -> None:
     monkeypatch.setenv("EDDYCAST_KAFKA__REQUEST_TIMEOUT_MS", "600")
     (tmp_path / "history.csv").write_text("stream,timestamp,value\na,2024-01-01 00:00,1\n")
-    assert cli.run(["simulate", "history.csv", "--kafka", "127.0.0.1:1", "--wait", "0"]) == BrokerUnavailable.exit_code
+    assert (
+        cli.run(["simulate", "history.csv", "--kafka", "127.0.0.1:1", "--wait", "0"])
+        == BrokerUnavailable.exit_code
+    )
     error = capsys.readouterr().err.splitlines()
     assert any("connecting" in line and "127.0.0.1:1" in line for line in error[:-1])
     assert "cannot reach Kafka at 127.0.0.1:1" in error[-1] and "address" in error[-1]
@@ -74,14 +93,18 @@ def test_debug_keeps_the_stack_trace() -> None:
         cli.run(["--debug", "serve", "--kafka.grup", "a"])
 
 
-def test_an_unknown_command_suggests_a_known_one(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_command_suggests_a_known_one(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cli, "entry_points", lambda group: [])
     assert cli.run(["srve"]) == 2
     assert "serve" in capsys.readouterr().err
 
 
 def test_serve_without_a_bundle_says_what_is_missing(capsys: Capture) -> None:
-    assert cli.run(["serve", "--bundle.directory=nowhere", "--http.port=0"]) == BundleError.exit_code
+    assert (
+        cli.run(["serve", "--bundle.directory=nowhere", "--http.port=0"]) == BundleError.exit_code
+    )
     error = capsys.readouterr().err
     assert "nowhere/manifest.json" in error
     assert "eddycast train" in error
@@ -89,9 +112,17 @@ def test_serve_without_a_bundle_says_what_is_missing(capsys: Capture) -> None:
 
 
 def test_doctor_names_all_that_is_wrong_and_what_to_do(capsys: Capture) -> None:
-    flags = ["--kafka.bootstrap_servers=127.0.0.1:1", "--kafka.request_timeout_ms=600", "--bundle.directory=nowhere"]
+    flags = [
+        "--kafka.bootstrap_servers=127.0.0.1:1",
+        "--kafka.request_timeout_ms=600",
+        "--bundle.directory=nowhere",
+    ]
     assert cli.run(["doctor", *flags]) == 1
-    wrong = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("wrong")]
+    wrong = [
+        line.split()
+        for line in capsys.readouterr().out.splitlines()
+        if line.strip().startswith("wrong")
+    ]
     assert {line[1] for line in wrong} >= {"bundle", "broker"}
 
 
@@ -108,9 +139,14 @@ def test_simulate_names_the_streams_that_there_are(capsys: Capture, tmp_path: Pa
     assert "there is no stream 'c' (there are a, b)" in capsys.readouterr().err
 
 
-def test_another_packages_command_runs(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_packages_command_runs(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     plug_in(
-        monkeypatch, "greet", "def command(name: str, times: int = 1) -> None:\n    print(name * times)\n", tmp_path
+        monkeypatch,
+        "greet",
+        "def command(name: str, times: int = 1) -> None:\n    print(name * times)\n",
+        tmp_path,
     )
     assert cli.run(["greet", "ab", "--times", "2"]) == 0
     assert capsys.readouterr().out == "abab\n"
@@ -124,7 +160,9 @@ def test_another_packages_command_runs(capsys: Capture, monkeypatch: pytest.Monk
     ],
     ids=["while loading", "while running"],
 )
-def test_a_missing_extra_is_named(code: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named(
+    code: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     plug_in(monkeypatch, "train", code, tmp_path)
     monkeypatch.delitem(sys.modules, "plug_in_train", raising=False)
     assert cli.run(["train"]) == MissingExtra.exit_code
@@ -141,7 +179,9 @@ def test_the_list_of_commands_says_which_extra_is_missing(
     assert "eddycast[demo]" in capsys.readouterr().out
 
 
-def test_serving_loads_no_command_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_serving_loads_no_command_of_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     plug_in(monkeypatch, "broken", "raise RuntimeError('loaded')\n", tmp_path)
     assert cli.run(["serve", "--help"]) == 0
 
@@ -150,7 +190,11 @@ def test_importing_the_command_line_brings_neither_torch_nor_polars() -> None:
     code = "import sys, eddycast.service.__main__\n"
     code += "print(sorted({'torch', 'polars', 'eddycast.training'} & set(sys.modules)))"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
     )
     assert result.stdout == "[]\n"
 
@@ -175,7 +219,9 @@ def test_the_version_is_the_packages(capsys: Capture) -> None:
     ],
     ids=" ".join,
 )
-def test_help_shows_every_default(command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_help_shows_every_default(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     assert cli.run([*command, "--help"]) == 0
     lines = [

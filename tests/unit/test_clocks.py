@@ -83,7 +83,9 @@ def test_streams_are_forgotten_again_afterwards(walk: Runtime) -> None:
     assert plant.worker.value("evicted_total") >= 20
 
 
-@pytest.mark.parametrize("wrong", ["1970-01-01T00:00:03", "1980-01-06T00:00:00", "2000-01-01T00:00:00"])
+@pytest.mark.parametrize(
+    "wrong", ["1970-01-01T00:00:03", "1980-01-06T00:00:00", "2000-01-01T00:00:00"]
+)
 @pytest.mark.parametrize("readings", [4, 40])
 def test_a_clock_that_lost_its_battery_costs_its_own_readings_and_no_memory(
     walk: Runtime, wrong: str, readings: int
@@ -91,7 +93,10 @@ def test_a_clock_that_lost_its_battery_costs_its_own_readings_and_no_memory(
     broker = memory_broker()
     subject = worker(broker, walk, OPTIONS)
     before = [(0, b"plug", at(minute)) for minute in range(100)]
-    lost = [(0, b"plug", {"timestamp": f"{wrong[:14]}{n:02}:{wrong[-2:]}", "value": 18.0}) for n in range(readings)]
+    lost = [
+        (0, b"plug", {"timestamp": f"{wrong[:14]}{n:02}:{wrong[-2:]}", "value": 18.0})
+        for n in range(readings)
+    ]
     after = [(0, b"plug", at(minute)) for minute in range(104, 140)]
     send(broker, [*before, *lost, *after])
     subject.turn(2)

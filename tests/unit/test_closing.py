@@ -23,7 +23,8 @@ from tests.support.running import INPUT, memory_broker
 
 
 class Counted:
-    """A broker whose `failing`-th call fails, including calls on its clients; it tracks open clients."""
+    """A broker whose `failing`-th call fails, including calls on its clients;
+    it tracks open clients."""
 
     def __init__(self, broker: FaultyBroker, failing: int) -> None:
         self._broker, self._failing, self.calls = broker, failing, 0
@@ -60,7 +61,9 @@ class _Open:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._thing, name)
-        return (lambda *a, **n: self._counted.ask(name, value, *a, **n)) if callable(value) else value
+        return (
+            (lambda *a, **n: self._counted.ask(name, value, *a, **n)) if callable(value) else value
+        )
 
 
 def connect(broker: Any, settings: Settings) -> None:
@@ -73,8 +76,12 @@ def examine(broker: Any, settings: Settings) -> None:
 
 
 USES: dict[str, Callable[[Any, Settings], Any]] = {
-    "describe": lambda broker, settings: describe(broker, settings, read_manifest(settings.bundle.directory), "s"),
-    "export": lambda broker, settings: take_export(broker, settings, read_manifest(settings.bundle.directory)),
+    "describe": lambda broker, settings: describe(
+        broker, settings, read_manifest(settings.bundle.directory), "s"
+    ),
+    "export": lambda broker, settings: take_export(
+        broker, settings, read_manifest(settings.bundle.directory)
+    ),
     "doctor": examine,
     "service": connect,
 }
@@ -83,7 +90,9 @@ USES: dict[str, Callable[[Any, Settings], Any]] = {
 @pytest.mark.parametrize("use", USES)
 def test_nothing_stays_open_whichever_call_fails(use: str, tmp_path: Path) -> None:
     write_bundle(tmp_path, Walk())
-    settings = Settings.model_validate({"bundle": {"directory": tmp_path}, "topics": {"input": INPUT}})
+    settings = Settings.model_validate(
+        {"bundle": {"directory": tmp_path}, "topics": {"input": INPUT}}
+    )
     failing, calls = 0, 1
     while failing <= calls:
         broker = memory_broker(2)

@@ -20,7 +20,9 @@ LAST = 253_402_300_799_999
 
 
 def batch(
-    values: list[bytes | None], keys: list[bytes | None] | None = None, times: list[int] | None = None
+    values: list[bytes | None],
+    keys: list[bytes | None] | None = None,
+    times: list[int] | None = None,
 ) -> PartitionBatch:
     n = len(values)
     return PartitionBatch(
@@ -33,7 +35,9 @@ def batch(
     )
 
 
-def decode(*values: bytes | None, channels: int = 1, **columns: Any) -> tuple[Observations, list[DeadLetter]]:
+def decode(
+    *values: bytes | None, channels: int = 1, **columns: Any
+) -> tuple[Observations, list[DeadLetter]]:
     return Decoder(channels).decode(batch(list(values), **columns))
 
 
@@ -44,11 +48,13 @@ def the_letter(*values: bytes | None, **columns: Any) -> DeadLetter:
     return letters[0]
 
 
-# ---- observations ----------------------------------------------------------------------------------------------------
+# ---- observations --------------------------------------------------------------------------------
 
 
 def test_columns_of_good_records() -> None:
-    observations, letters = decode(GOOD, b'{"value": null, "timestamp": 1700000060000}', times=[NOW + 1, NOW + 2])
+    observations, letters = decode(
+        GOOD, b'{"value": null, "timestamp": 1700000060000}', times=[NOW + 1, NOW + 2]
+    )
     assert letters == []
     assert observations.partition == 3
     assert observations.streams == [b"boiler-0", b"boiler-1"]
@@ -123,12 +129,14 @@ def test_timestamps_of_all_kinds_in_one_poll() -> None:
 
 
 def test_other_fields_are_ignored_and_the_last_of_two_counts() -> None:
-    observations, letters = decode(b'{"unit":{"a":[1]},"value":1,"value":2,"timestamp":1700000000003}')
+    observations, letters = decode(
+        b'{"unit":{"a":[1]},"value":1,"value":2,"timestamp":1700000000003}'
+    )
     assert letters == []
     assert (observations.values.item(), observations.timestamps.item()) == (2.0, NOW + 3)
 
 
-# ---- records that are none -------------------------------------------------------------------------------------------
+# ---- records that are none -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -270,14 +278,16 @@ def test_a_date_in_words_is_never_taken_for_seconds() -> None:
 @pytest.mark.parametrize("width", [2, 4, 8])
 @pytest.mark.parametrize("order", ["big", "little"])
 @pytest.mark.parametrize("beside", [[], [b"\xff"]])
-def test_numbers_in_binary_are_no_names(width: int, order: Literal["big", "little"], beside: list[bytes]) -> None:
+def test_numbers_in_binary_are_no_names(
+    width: int, order: Literal["big", "little"], beside: list[bytes]
+) -> None:
     """Also if their bytes happen to be valid UTF-8."""
     keys = [number.to_bytes(width, order) for number in (1, 65, 127, 128, 200, 255, 256)] + beside
     observations, letters = decode(*[GOOD] * len(keys), keys=keys)
     assert len(observations) == 0 and {letter.error for letter in letters} == {"bad_key"}
 
 
-# ---- records without a time of their own -----------------------------------------------------------------------------
+# ---- records without a time of their own ---------------------------------------------------------
 
 HOUR = 3_600_000
 
@@ -287,7 +297,10 @@ def stamped(*stamps: int) -> list[bytes | None]:
 
 
 def test_a_record_without_a_time_is_measured_by_the_one_before_it_that_has_one() -> None:
-    values, times = stamped(NOW, NOW + HOUR, NOW + HOUR + 1, NOW + 3 * HOUR, LAST), [NOW, -1, -1, -1, -1]
+    values, times = (
+        stamped(NOW, NOW + HOUR, NOW + HOUR + 1, NOW + 3 * HOUR, LAST),
+        [NOW, -1, -1, -1, -1],
+    )
     observations, letters = decode(*values, times=times)
     assert observations.offsets.tolist() == [100, 101, 102, 103], "an hour for each offset since"
     assert [(letter.error, letter.offset) for letter in letters] == [("far_future", 104)]
@@ -299,7 +312,9 @@ def test_the_limit_does_not_depend_on_where_a_poll_was_cut(cut: int) -> None:
     values, times = stamped(NOW, NOW + 2 * HOUR, NOW + 2 * HOUR, LAST, NOW), [NOW, -1, -1, -1, NOW]
     whole = batch(values, times=times)
     parts = [
-        PartitionBatch(whole.topic, 3, whole.keys[w], whole.values[w], whole.timestamps[w], whole.offsets[w])
+        PartitionBatch(
+            whole.topic, 3, whole.keys[w], whole.values[w], whole.timestamps[w], whole.offsets[w]
+        )
         for w in (slice(cut), slice(cut, None))
     ]
     decoder, clock, kept, refused = Decoder(1), Clock(), list[int](), list[int]()
@@ -329,7 +344,7 @@ def test_large_values_up_to_the_limit_are_read() -> None:
     assert (len(observations), letters) == (1, [])
 
 
-# ---- properties ------------------------------------------------------------------------------------------------------
+# ---- properties ----------------------------------------------------------------------------------
 
 reading = st.floats(-LARGEST, LARGEST)
 number = st.none() | reading | st.integers(-(2**70), 2**70)
@@ -341,8 +356,14 @@ def observation(draw: st.DrawFn, channels: int) -> bytes:
     value: Any = draw(st.lists(number, min_size=channels, max_size=channels) | st.none())
     if channels == 1 and draw(st.booleans()):
         value = value and value[0]
-    document = {"value": value, "timestamp": draw(stamp), "note": draw(st.sampled_from(["", "µ☃", '",{}', "\n"]))}
-    return json.dumps(document, indent=draw(st.sampled_from([None, 1])), ensure_ascii=draw(st.booleans())).encode()
+    document = {
+        "value": value,
+        "timestamp": draw(stamp),
+        "note": draw(st.sampled_from(["", "µ☃", '",{}', "\n"])),
+    }
+    return json.dumps(
+        document, indent=draw(st.sampled_from([None, 1])), ensure_ascii=draw(st.booleans())
+    ).encode()
 
 
 def one_by_one(channels: int, records: PartitionBatch) -> tuple[Observations, list[DeadLetter]]:
@@ -356,7 +377,9 @@ def same(a: Observations, b: Observations) -> None:
     assert a.values.shape == b.values.shape
     assert a.record_times.tolist() == b.record_times.tolist()
     assert a.offsets.tolist() == b.offsets.tolist()
-    assert {a.timestamps.dtype, b.timestamps.dtype, a.offsets.dtype, b.offsets.dtype} == {np.dtype(np.int64)}
+    assert {a.timestamps.dtype, b.timestamps.dtype, a.offsets.dtype, b.offsets.dtype} == {
+        np.dtype(np.int64)
+    }
 
 
 @settings(max_examples=100, deadline=None)
@@ -382,7 +405,9 @@ def test_encoding_and_decoding_are_inverses(rows: list[tuple[float, int]]) -> No
     assert list(pairs) == rows
 
 
-pieces = st.sampled_from([b"{", b"}", b'"value"', b":", b",", b"1", b"[", b"]", b'"', b"\n", b"null", b"-", b"1e999"])
+pieces = st.sampled_from(
+    [b"{", b"}", b'"value"', b":", b",", b"1", b"[", b"]", b'"', b"\n", b"null", b"-", b"1e999"]
+)
 garbage = st.none() | st.binary(max_size=20) | st.lists(pieces, max_size=8).map(b"".join)
 
 
@@ -407,8 +432,12 @@ def test_a_bad_record_anywhere_leaves_the_others_as_they_were(
     at = min(at, len(values))
     streams = [b"s%d" % i for i in range(len(values))]
     expected, _ = decode(*values, keys=streams)
-    found, letters = decode(*values[:at], bad, *values[at:], keys=[*streams[:at], b"bad", *streams[at:]])
-    assert [(letter.key, letter.value, letter.offset) for letter in letters] == [(b"bad", bad, 100 + at)]
+    found, letters = decode(
+        *values[:at], bad, *values[at:], keys=[*streams[:at], b"bad", *streams[at:]]
+    )
+    assert [(letter.key, letter.value, letter.offset) for letter in letters] == [
+        (b"bad", bad, 100 + at)
+    ]
     assert found.streams == expected.streams
     assert found.timestamps.tolist() == expected.timestamps.tolist()
     assert np.array_equal(found.values, expected.values, equal_nan=True)

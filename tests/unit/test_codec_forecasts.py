@@ -96,8 +96,12 @@ def test_several_targets_are_objects_and_several_channels_an_array() -> None:
         assert record["value"] == given_columns["values"][i].tolist()
         assert list(record["one_step"]) == list(record["multi_step"]) == ['b"%s', "a"]
         for k, target in enumerate(record["one_step"]):
-            assert np.array_equal(np.float32(record["one_step"][target]), given_columns["one_step"][i, k])
-            assert np.array_equal(np.float32(record["multi_step"][target]), given_columns["multi_step"][i, :, k])
+            assert np.array_equal(
+                np.float32(record["one_step"][target]), given_columns["one_step"][i, k]
+            )
+            assert np.array_equal(
+                np.float32(record["multi_step"][target]), given_columns["multi_step"][i, :, k]
+            )
 
 
 def test_numbers_that_do_not_exist_are_null() -> None:
@@ -111,19 +115,30 @@ def test_numbers_that_do_not_exist_are_null() -> None:
     assert (first["value"], first["surprise"], first["anomaly"]) == (None, None, None)
     assert first["one_step"] == [None] * 3
     assert first["multi_step"] == [[None] * 3] * 2
-    assert (second["value"], second["surprise"], second["one_step"][0], second["multi_step"][0][0]) == (None,) * 4
+    assert (
+        second["value"],
+        second["surprise"],
+        second["one_step"][0],
+        second["multi_step"][0][0],
+    ) == (None,) * 4
     assert second["one_step"][1] is not None
 
 
 def test_rows_without_a_multi_step_forecast_say_null_and_the_others_keep_theirs() -> None:
     given_columns = columns(4)
     given_columns["has_multi"] = np.array([False, True, False, True])
-    records = [json.loads(record) for record in Encoder(manifest(), ALL_DIGITS).encode(**given_columns)]
+    records = [
+        json.loads(record) for record in Encoder(manifest(), ALL_DIGITS).encode(**given_columns)
+    ]
     assert [record["multi_step"] is None for record in records] == [True, False, True, False]
     for i in (1, 3):
-        assert np.array_equal(np.float32(records[i]["multi_step"]), given_columns["multi_step"][i, :, 0])
+        assert np.array_equal(
+            np.float32(records[i]["multi_step"]), given_columns["multi_step"][i, :, 0]
+        )
     none = given_columns | {"multi_step": None, "has_multi": np.zeros(4, bool)}
-    assert all(json.loads(record)["multi_step"] is None for record in Encoder(manifest()).encode(**none))
+    assert all(
+        json.loads(record)["multi_step"] is None for record in Encoder(manifest()).encode(**none)
+    )
 
 
 def test_no_rows_no_records() -> None:
@@ -139,7 +154,11 @@ def test_no_rows_no_records() -> None:
     st.sampled_from([np.float32, np.float64]),
 )
 def test_every_record_reads_back(
-    names: list[str], targets: int, horizon: int, quantiles: tuple[float, ...], dtype: type[np.floating[Any]]
+    names: list[str],
+    targets: int,
+    horizon: int,
+    quantiles: tuple[float, ...],
+    dtype: type[np.floating[Any]],
 ) -> None:
     channels = tuple(f"c{i}" for i in range(targets))
     encoder = Encoder(manifest(channels, channels, quantiles=quantiles, horizon=horizon))
@@ -158,11 +177,13 @@ def test_every_record_reads_back(
         assert np.array_equal(np.array(one_step, dtype), written[i])
 
 
-# ---- dead letters ----------------------------------------------------------------------------------------------------
+# ---- dead letters --------------------------------------------------------------------------------
 
 
 def letter_of(key: bytes | None, value: bytes | None) -> DeadLetter:
-    return DeadLetter("observations", 3, 41, key, value, "not_json", "the value is not JSON: caf\ud800")
+    return DeadLetter(
+        "observations", 3, 41, key, value, "not_json", "the value is not JSON: caf\ud800"
+    )
 
 
 def test_a_dead_letter_is_the_record_with_its_reason() -> None:

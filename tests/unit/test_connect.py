@@ -43,7 +43,11 @@ def connected(flags: dict[str, Any]) -> None:
 
 
 def test_numbers_reach_the_clients(clients: dict[str, Any]) -> None:
-    membership = {"session_timeout_ms": 9_001, "heartbeat_interval_ms": 901, "max_poll_interval_ms": 50_001}
+    membership = {
+        "session_timeout_ms": 9_001,
+        "heartbeat_interval_ms": 901,
+        "max_poll_interval_ms": 50_001,
+    }
     sending = {"delivery_timeout_ms": 11_001, "transaction_timeout_ms": 14_001, "linger_ms": 6}
     sizes = {"batch_bytes": 100_001, "max_request_bytes": 2_000_001, "unpacked_bytes": 3_000_001}
     others = {
@@ -58,13 +62,18 @@ def test_numbers_reach_the_clients(clients: dict[str, Any]) -> None:
         assert config["request_timeout_ms"] == 8_001
         assert config["security_protocol"] == "PLAINTEXT"
     assert clients["consumer"][0].items() >= {**membership, "group_instance_id": "left"}.items()
-    assert clients["producer"][0].items() >= {**sending, "batch_size": 100_001, "max_request_size": 2_000_001}.items()
+    assert (
+        clients["producer"][0].items()
+        >= {**sending, "batch_size": 100_001, "max_request_size": 2_000_001}.items()
+    )
     for kind in ("consumer", "reader"):
         assert clients[kind][-3:] == (8_001, False, 3_000_001)
     assert clients["producer"][-1] is False
 
 
-def test_security_reaches_the_clients_in_their_words(clients: dict[str, Any], tmp_path: Path) -> None:
+def test_security_reaches_the_clients_in_their_words(
+    clients: dict[str, Any], tmp_path: Path
+) -> None:
     pki = make_pki(tmp_path)
     flags = {
         "security_protocol": "SASL_SSL",
@@ -100,7 +109,8 @@ def test_no_setting_is_without_effect(name: str) -> None:
     used = re.compile(rf"\.{last}\b")
     files = [path for path in SERVICE.rglob("*.py") if path.name != "load.py"]
     if last.removesuffix("_file") in SECRETS or last in ("ssl_cafile", "ssl_crlfile"):
-        used = re.compile(rf'"{last.removesuffix("_file")}"')  # read by name: service/broker/kafka/credentials.py
+        # read by name: service/broker/kafka/credentials.py
+        used = re.compile(rf'"{last.removesuffix("_file")}"')
     assert any(used.search(path.read_text()) for path in files), f"{group}.{last} is read nowhere"
 
 

@@ -16,7 +16,13 @@ from eddycast.service.__main__ import run
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import DataError
 from eddycast.service.model.manifest_file import read_manifest
-from eddycast.training.data.counters import as_counters, counter_remark, find_register, increases, parse_register
+from eddycast.training.data.counters import (
+    as_counters,
+    counter_remark,
+    find_register,
+    increases,
+    parse_register,
+)
 from eddycast.training.data.panel import Panel, fingerprint
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.backtest import backtest
@@ -30,7 +36,8 @@ START = 1_700_000_000_000 // HOUR * HOUR
 
 
 def meters(rows: int = 480, resets: bool = True) -> NDArray[np.float64]:
-    """[2, rows] energy meters: more by day than by night, noise, holes; the second starts late and again."""
+    """[2, rows] energy meters: more by day than by night, noise, holes;
+    the second starts late and again."""
     rng = np.random.default_rng(5)
     wave = 3 + 2 * np.sin(2 * np.pi * np.arange(rows) / 24)
     readings = (wave * np.array([[1.0], [50.0]]) * rng.uniform(0.8, 1.2, (2, rows))).cumsum(1)
@@ -54,16 +61,35 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writerow(["time", "a", "b"])
         for hour, row in enumerate(meters().T):
             stamp = (datetime(2024, 1, 1) + timedelta(hours=hour)).isoformat()
-            writer.writerow([stamp, *("" if np.isnan(value) else repr(float(value)) for value in row)])
+            writer.writerow(
+                [stamp, *("" if np.isnan(value) else repr(float(value)) for value in row)]
+            )
     return path
 
 
 def train(history: Path, out: Path, *more: str) -> int:
-    return run(["train", str(history), "--family", "ar", "--season", "24h", "--horizon", "6", "--out", str(out), *more])
+    return run(
+        [
+            "train",
+            str(history),
+            "--family",
+            "ar",
+            "--season",
+            "24h",
+            "--horizon",
+            "6",
+            "--out",
+            str(out),
+            *more,
+        ]
+    )
 
 
-def test_from_history_to_forecasts(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The output's `value` is the reading; forecasts are of increases, and better than the last one."""
+def test_from_history_to_forecasts(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The output's `value` is the reading; forecasts are of increases,
+    and better than the last one."""
     assert train(history, tmp_path / "b", "--kind", "counter") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "as a meter's" not in said
@@ -77,7 +103,9 @@ def test_from_history_to_forecasts(history: Path, tmp_path: Path, capsys: pytest
     readings = meters()[0]
     given = replayed["value"].to_numpy().astype(float)
     assert np.array_equal(
-        given, readings if len(given) == len(readings) else readings[~np.isnan(readings)], equal_nan=True
+        given,
+        readings if len(given) == len(readings) else readings[~np.isnan(readings)],
+        equal_nan=True,
     )
     median = np.array([row[4] if row is not None else None for row in replayed["one_step"]], float)
     came = increases(given[:, None])[:, 0]
@@ -88,7 +116,8 @@ def test_from_history_to_forecasts(history: Path, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("protocol", "said"), [("gift", "gift scores gauges alone"), ("book", "book scores gauges alone")]
+    ("protocol", "said"),
+    [("gift", "gift scores gauges alone"), ("book", "book scores gauges alone")],
 )
 def test_protocols_of_gauges_are_refused(
     protocol: str, said: str, history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -98,7 +127,9 @@ def test_protocols_of_gauges_are_refused(
     assert said in " ".join(capsys.readouterr().err.split())
 
 
-def test_another_kind_is_refused_in_a_line(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_kind_is_refused_in_a_line(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train(history, tmp_path / "b", "--kind", "meter") == 2
     error = capsys.readouterr().err
     assert "there is no kind 'meter'" in " ".join(error.split())
@@ -110,7 +141,9 @@ def test_a_meter_taken_for_a_gauge_is_said_and_stays_one(
 ) -> None:
     assert train(history, tmp_path / "b", "--family", "naive") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "note: values rise and fall only to near zero, 1 time, as a meter's: --kind counter" in said
+    assert (
+        "note: values rise and fall only to near zero, 1 time, as a meter's: --kind counter" in said
+    )
     assert read_manifest(tmp_path / "b").kind == "gauge"
     assert train(history, tmp_path / "b", "--family", "naive", "--kind", "gauge") == 0
     assert "as a meter's" not in " ".join(capsys.readouterr().out.split())
@@ -119,7 +152,11 @@ def test_a_meter_taken_for_a_gauge_is_said_and_stays_one(
 def test_only_what_rises_is_taken_for_a_meter() -> None:
     assert "never fall," in (counter_remark(panel_of(meters(resets=False))) or "")
     wave = np.sin(np.arange(480) / 4) + 5
-    for other in (wave, np.where(np.arange(480) % 50 == 49, 0.7, 1.0) * np.arange(480), np.full(480, 3.0)):
+    for other in (
+        wave,
+        np.where(np.arange(480) % 50 == 49, 0.7, 1.0) * np.arange(480),
+        np.full(480, 3.0),
+    ):
         mixed = meters()
         mixed[:] = other
         assert counter_remark(panel_of(mixed)) is None
@@ -184,9 +221,13 @@ def test_a_register_that_is_told() -> None:
             parse_register(text, panel)
 
 
-def test_the_bundle_carries_the_register(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bundle_carries_the_register(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     steps = 2500 * np.random.default_rng(3).uniform(0.9, 1.1, 480)
-    rows = "".join(f"{START + i * HOUR},{int(value)}\n" for i, value in enumerate(steps.cumsum() % 65_536))
+    rows = "".join(
+        f"{START + i * HOUR},{int(value)}\n" for i, value in enumerate(steps.cumsum() % 65_536)
+    )
     (tmp_path / "data.csv").write_text("timestamp,pulses\n" + rows)
     assert train(tmp_path / "data.csv", tmp_path / "b", "--kind", "counter") == 0
     assert "a register of that size" in capsys.readouterr().out

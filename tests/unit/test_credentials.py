@@ -1,4 +1,5 @@
-"""Secrets come from settings or files, and what does not load is named before anything is connected to."""
+"""Secrets come from settings or files, and what does not load is named before anything is connected
+to."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 
 def security(**settings: object) -> dict[str, Any]:
-    return client_security(load_settings([f"--kafka.{name}={value}" for name, value in settings.items()], {}).kafka)
+    return client_security(
+        load_settings([f"--kafka.{name}={value}" for name, value in settings.items()], {}).kafka
+    )
 
 
 def login(**settings: object) -> dict[str, Any]:
@@ -44,11 +47,17 @@ def test_spaces_belong_to_a_password(tmp_path: Path) -> None:
 def test_the_key_s_password_comes_from_a_file(pki: Pki, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(KEY_PASSWORD)
-    own = {"ssl_certfile": pki.client, "ssl_keyfile": pki.client_key_encrypted, "ssl_password_file": file}
+    own = {
+        "ssl_certfile": pki.client,
+        "ssl_keyfile": pki.client_key_encrypted,
+        "ssl_password_file": file,
+    }
     assert security(security_protocol="SSL", **own)["ssl_password"] == KEY_PASSWORD
 
 
-@pytest.mark.parametrize("setting", ["sasl_password_file", "ssl_cafile", "ssl_crlfile", "ssl_certfile"])
+@pytest.mark.parametrize(
+    "setting", ["sasl_password_file", "ssl_cafile", "ssl_crlfile", "ssl_certfile"]
+)
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [(None, "cannot be read: No such file"), (b"", "is empty"), (b"\x80\xff", "not a text file")],
@@ -74,7 +83,10 @@ def test_certificates_and_keys_are_tried_before_they_are_needed(pki: Pki, tmp_pa
         ({"ssl_cafile": prose}, r"kafka\.ssl_cafile: .*prose\.pem does not load"),
         ({"ssl_keyfile": pki.stranger_key}, "does not load: .*mismatch"),
         ({"ssl_keyfile": pki.client_key_encrypted}, "decrypted by kafka.ssl_password"),
-        ({"ssl_keyfile": pki.client_key_encrypted, "ssl_password": "wr0ng"}, "decrypted by kafka.ssl_password"),
+        (
+            {"ssl_keyfile": pki.client_key_encrypted, "ssl_password": "wr0ng"},
+            "decrypted by kafka.ssl_password",
+        ),
         ({}, "does not load"),
     ):
         with pytest.raises(SettingsError, match=complaint) as caught:
@@ -83,7 +95,12 @@ def test_certificates_and_keys_are_tried_before_they_are_needed(pki: Pki, tmp_pa
 
 
 def test_a_certificate_without_a_password_never_asks_the_terminal(pki: Pki) -> None:
-    assert security(security_protocol="SSL", ssl_certfile=pki.client, ssl_keyfile=pki.client_key)["ssl_password"] == ""
+    assert (
+        security(security_protocol="SSL", ssl_certfile=pki.client, ssl_keyfile=pki.client_key)[
+            "ssl_password"
+        ]
+        == ""
+    )
 
 
 def test_kerberos_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +108,9 @@ def test_kerberos_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eddycast.service.broker.kafka.credentials.find_spec", lambda _name: None)
     with pytest.raises(MissingExtra, match=r"needs gssapi.*eddycast\[kerberos\]"):
         security(**kerberos)
-    monkeypatch.setattr("eddycast.service.broker.kafka.credentials.find_spec", lambda _name: object())
+    monkeypatch.setattr(
+        "eddycast.service.broker.kafka.credentials.find_spec", lambda _name: object()
+    )
     assert security(**kerberos)["sasl_kerberos_service_name"] == "kafka"
     own = {"sasl_kerberos_service_name": "broker", "sasl_kerberos_domain_name": "kafka.example"}
     assert own.items() <= security(**kerberos, **own).items()
@@ -101,15 +120,17 @@ def test_a_token_file_is_read_anew_each_time(tmp_path: Path) -> None:
     file = tmp_path / "token"
     first = unsigned_token("a")
     file.write_text(first + "\n")
-    provider = security(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_oauth_token_file=file)[
-        "sasl_oauth_token_provider"
-    ]
+    provider = security(
+        security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_oauth_token_file=file
+    )["sasl_oauth_token_provider"]
     assert provider.token() == first
     file.write_text("\ufeffopaque")
     assert provider.token() == "opaque"
 
 
-@pytest.mark.parametrize("text", ["", "\n", unsigned_token("a", seconds=-10)], ids=["none", "a line feed", "expired"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", unsigned_token("a", seconds=-10)], ids=["none", "a line feed", "expired"]
+)
 def test_a_token_that_is_late_is_waited_for(text: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(text)

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
-from eddycast.training.data.durations import check_season, format_duration, parse_duration, parse_season, parse_seasons
+from eddycast.training.data.durations import (
+    check_season,
+    format_duration,
+    parse_duration,
+    parse_season,
+    parse_seasons,
+)
 from eddycast.training.data.panel import MAX_GAP, Panel, fingerprint, make_panel
 from eddycast.training.data.split import Split
 
@@ -26,7 +32,10 @@ def history(**streams: list[tuple[int, float]]) -> History:
 class TestPanel:
     def test_streams_share_one_grid_from_the_first_slot_to_the_last(self) -> None:
         panel = make_panel(
-            history(a=[(10 * HOUR, 1.0), (12 * HOUR, 3.0)], b=[(11 * HOUR, 5.0), (14 * HOUR, np.nan)]), HOUR
+            history(
+                a=[(10 * HOUR, 1.0), (12 * HOUR, 3.0)], b=[(11 * HOUR, 5.0), (14 * HOUR, np.nan)]
+            ),
+            HOUR,
         )
         assert panel.timestamps.tolist() == [10 * HOUR, 11 * HOUR, 12 * HOUR, 13 * HOUR, 14 * HOUR]
         np.testing.assert_array_equal(panel.values[0], [1.0, np.nan, 3.0, np.nan, np.nan])
@@ -80,7 +89,18 @@ class TestSplit:
         assert Split.parse(None, 10) == Split(7, 8, 10)
 
     @pytest.mark.parametrize(
-        "text", ["1,2", "a,b,c", "0,5,5", ".7,.3,.2", "100,100,900", ".5,100,100", ".01,.01,.01", "nan,1,1", "inf,1,1"]
+        "text",
+        [
+            "1,2",
+            "a,b,c",
+            "0,5,5",
+            ".7,.3,.2",
+            "100,100,900",
+            ".5,100,100",
+            ".01,.01,.01",
+            "nan,1,1",
+            "inf,1,1",
+        ],
     )
     def test_what_does_not_cut(self, text: str) -> None:
         with pytest.raises(DataError, match="--split"):

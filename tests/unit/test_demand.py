@@ -15,7 +15,8 @@ from eddycast.training.data.slots import assign_slots
 MINUTE, MAX_GAP = 60_000, 8
 SPECS = (TensorSpec(name="value", dtype="float32", shape=(1,)),)
 jumps = st.lists(
-    st.sampled_from([-400_000, -61_000, 0, 20_000, 59_000, 61_000, 130_000, 470_000, 540_000]), max_size=40
+    st.sampled_from([-400_000, -61_000, 0, 20_000, 59_000, 61_000, 130_000, 470_000, 540_000]),
+    max_size=40,
 )
 
 
@@ -37,7 +38,9 @@ def test_never_more_than_one_step_too_few(jumps: list[int], held: int) -> None:
     foreseen = StepEstimator(arena, MINUTE, MAX_GAP)(observations(stamps[held:])).steps
     apart = np.diff(slots, prepend=slots[0])
     needed = np.where(verdicts == 2, apart, 1)[held:]
-    assert (foreseen >= needed - 1).all() and (foreseen <= MAX_GAP + 1).all() and (foreseen >= 1).all()
+    assert (
+        (foreseen >= needed - 1).all() and (foreseen <= MAX_GAP + 1).all() and (foreseen >= 1).all()
+    )
 
 
 demands = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 9)), min_size=1, max_size=40)

@@ -25,7 +25,13 @@ from eddycast.training.bundle_directory import install
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.demo.host import write_long
-from eddycast.training.demo.live_view import LiveState, LiveView, StreamLine, plain_line, training_progress
+from eddycast.training.demo.live_view import (
+    LiveState,
+    LiveView,
+    StreamLine,
+    plain_line,
+    training_progress,
+)
 from eddycast.training.demo.metrics_client import Histogram, parse, scrape
 from eddycast.training.demo.output_reader import OutputReader, PassiveListener, Recent
 from eddycast.training.evaluation.backtest import backtest, drive
@@ -48,7 +54,9 @@ class TestScrape:
         histogram = Histogram(np.array([0.1, 0.2, 0.4, np.inf]), np.array([10.0, 10.0, 30.0, 40.0]))
         assert histogram.quantile(0.125) == pytest.approx(0.05)
         assert histogram.quantile(0.5) == pytest.approx(0.3)
-        assert histogram.quantile(0.99) == pytest.approx(0.4), "beyond the last finite edge nothing is known"
+        assert histogram.quantile(0.99) == pytest.approx(0.4), (
+            "beyond the last finite edge nothing is known"
+        )
         assert math.isnan(histogram.since(histogram).quantile(0.5))
 
     def test_what_the_service_serves_is_read_back(self) -> None:
@@ -67,7 +75,9 @@ class TestScrape:
         assert scrape(server.url) is None
 
     def test_an_empty_page(self) -> None:
-        assert math.isnan(parse(generate_latest(CollectorRegistry()).decode()).end_to_end.quantile(0.5))
+        assert math.isnan(
+            parse(generate_latest(CollectorRegistry()).decode()).end_to_end.quantile(0.5)
+        )
 
 
 class TestScreen:
@@ -87,10 +97,20 @@ class TestScreen:
 
     def test_one_line_says_how_far_how_fast_and_how_good(self) -> None:
         line = plain_line(self.view)
-        for part in ("25%", "2017-02-01 08:00", "2 streams", "1,234 forecasts", "96/s", "4.2 ms", "0.50 of last value"):
+        for part in (
+            "25%",
+            "2017-02-01 08:00",
+            "2 streams",
+            "1,234 forecasts",
+            "96/s",
+            "4.2 ms",
+            "0.50 of last value",
+        ):
             assert part in line
 
-    def test_without_a_terminal_lines_come_every_few_seconds_and_hold_no_control_codes(self) -> None:
+    def test_without_a_terminal_lines_come_every_few_seconds_and_hold_no_control_codes(
+        self,
+    ) -> None:
         console = Console(file=io.StringIO(), width=120)
         with LiveView(console, "1d") as live:
             for _ in range(5):
@@ -108,7 +128,9 @@ class TestScreen:
         assert "4 (3 to -)" in text
         assert "cgm" in text
 
-    def test_training_without_a_terminal_says_a_line_now_and_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_training_without_a_terminal_says_a_line_now_and_then(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("eddycast.training.demo.live_view.EVERY_S", 0.0)
         console = Console(file=io.StringIO(), width=120)
         with training_progress(console, "training x") as report:
@@ -150,7 +172,10 @@ class TestWatch:
         """All forecasts of the panel as the service would write them; how many."""
         runtime, count = load_runtime(bundle), 0
         broker.admin().create_topic("forecasts", 2)
-        encoder, producer = Encoder(runtime.manifest, OutputSettings(digits="all")), broker.producer()
+        encoder, producer = (
+            Encoder(runtime.manifest, OutputSettings(digits="all")),
+            broker.producer(),
+        )
         for chunk in drive(runtime, data, np.arange(len(data))):
             keys: Sequence[bytes] = [data.streams[i].encode() for i in chunk.stream]
             values = data.values[chunk.stream, chunk.row][:, None]
@@ -161,7 +186,13 @@ class TestWatch:
             headers: Sequence[Headers] | None = None
             for partition in (0, 1):
                 here = [i for i, key in enumerate(keys) if int(key[-1:]) % 2 == partition]
-                producer.produce("forecasts", partition, [keys[i] for i in here], [records[i] for i in here], headers)
+                producer.produce(
+                    "forecasts",
+                    partition,
+                    [keys[i] for i in here],
+                    [records[i] for i in here],
+                    headers,
+                )
             producer.flush(1.0)
             count += len(keys)
         return count
@@ -171,12 +202,16 @@ class TestWatch:
         count = self.publish(broker, bundle, data)
         consumer = broker.consumer("forecasts", "reader", PassiveListener())
         reader = OutputReader(
-            consumer, read_manifest(bundle), ltsf_tasks(data, TaskOptions.of(read_manifest(bundle), self.split, DAY))
+            consumer,
+            read_manifest(bundle),
+            ltsf_tasks(data, TaskOptions.of(read_manifest(bundle), self.split, DAY)),
         )
         while reader.received < count:
             assert reader.poll(1.0)
         expected = backtest(bundle, data, "ltsf", self.split, season_ms=DAY, per_stream=True)
-        expected = [figure for figure in expected if figure.horizon == HORIZON or figure.stream is None]
+        expected = [
+            figure for figure in expected if figure.horizon == HORIZON or figure.stream is None
+        ]
         for figure, same in zip(reader.figures(), expected, strict=True):
             assert (figure.model, figure.horizon, figure.origins, figure.stream) == (
                 same.model,
@@ -194,18 +229,26 @@ class TestWatch:
 
 
 class TestHost:
-    def test_publishing_writes_the_manifest_last_and_replaces_what_was_there(self, tmp_path: Path) -> None:
+    def test_publishing_writes_the_manifest_last_and_replaces_what_was_there(
+        self, tmp_path: Path
+    ) -> None:
         write_bundle(tmp_path / "a", Walk())
         write_bundle(tmp_path / "b", Walk(horizon=5))
         for source, horizon in (("a", 3), ("b", 5)):
             install(tmp_path / source, tmp_path / "published")
             assert load_runtime(tmp_path / "published").manifest.horizon == horizon
 
-    def test_readings_written_for_another_process_are_read_back_the_same(self, tmp_path: Path) -> None:
+    def test_readings_written_for_another_process_are_read_back_the_same(
+        self, tmp_path: Path
+    ) -> None:
         stamps = [np.array([10, 30], np.int64) + START, np.array([20], np.int64) + START]
         history = History(["a", "b"], stamps, [np.array([1.5, np.nan]), np.array([2.0])], [])
         write_long(history, tmp_path / "readings.parquet")
-        assert pl.read_parquet(tmp_path / "readings.parquet").columns == ["stream", "timestamp", "value"]
+        assert pl.read_parquet(tmp_path / "readings.parquet").columns == [
+            "stream",
+            "timestamp",
+            "value",
+        ]
         again = read_history(tmp_path / "readings.parquet")
         assert again.streams == ["a", "b"]
         np.testing.assert_array_equal(again.values[0], [1.5, np.nan])

@@ -1,4 +1,5 @@
-"""The doctor reports beforehand that a service would stop for lack of rows, and prints its findings verbatim."""
+"""The doctor reports beforehand that a service would stop for lack of rows,
+and prints its findings verbatim."""
 
 from __future__ import annotations
 
@@ -81,7 +82,8 @@ def test_what_the_bundle_makes_of_the_rows_is_said_beforehand(tmp_path: Path) ->
     assert found["again"] == [(f"generation 0, of {label['old']}: {takes}", True)]
     ((refused, well),) = found["slow"]
     assert not well and all(
-        f"{label[n]} (interval {ms} ms" in refused for n, ms in (("old", "60,000"), ("slow", "900,000"))
+        f"{label[n]} (interval {ms} ms" in refused
+        for n, ms in (("old", "60,000"), ("slow", "900,000"))
     )
 
 
@@ -104,7 +106,10 @@ def test_foreign_text_neither_styles_nor_moves_the_terminal(
 def test_an_error_is_one_line_whatever_a_name_holds(
     odd: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words in (["doctor", "--bundle.directory", str(tmp_path / odd), "--http.port=0"], ["bundle", "show", odd]):
+    for words in (
+        ["doctor", "--bundle.directory", str(tmp_path / odd), "--http.port=0"],
+        ["bundle", "show", odd],
+    ):
         run(words)
         out, err = capsys.readouterr()
         assert len(err.splitlines()) <= 1

@@ -20,7 +20,15 @@ from eddycast.service.processing.engine import Engine, Forecasts
 from eddycast.service.processing.verdicts import Verdict
 from eddycast.service.records import Observations
 from eddycast.service.state.arena import Arena
-from tests.support.bundles import DAY_MS, OFFSETS, RECURRENT, START_MS, TWO_CHANNELS, Walk, write_bundle
+from tests.support.bundles import (
+    DAY_MS,
+    OFFSETS,
+    RECURRENT,
+    START_MS,
+    TWO_CHANNELS,
+    Walk,
+    write_bundle,
+)
 
 MINUTE = 60_000
 Reading = tuple[int, bytes, int, float]  # partition, stream, timestamp, value
@@ -40,7 +48,9 @@ def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     return load_runtime(path, max_batch=32)
 
 
-def engine(runtime: Runtime, capacity: int = 2, max_gap: int | None = None, forecast_every: int = 1) -> Engine:
+def engine(
+    runtime: Runtime, capacity: int = 2, max_gap: int | None = None, forecast_every: int = 1
+) -> Engine:
     arena = Arena(runtime.manifest.state, capacity=capacity)
     return Engine(runtime, arena, max_gap=max_gap, forecast_every=forecast_every)
 
@@ -52,7 +62,11 @@ def batches(readings: list[Reading]) -> list[Observations]:
         own = [reading for reading in readings if reading[0] == partition]
         stamps = np.array([reading[2] for reading in own], np.int64)
         values = np.array([[reading[3]] for reading in own], np.float64)
-        found.append(Observations(partition, [r[1] for r in own], stamps, values, stamps, np.arange(len(own))))
+        found.append(
+            Observations(
+                partition, [r[1] for r in own], stamps, values, stamps, np.arange(len(own))
+            )
+        )
     return found
 
 
@@ -82,7 +96,11 @@ class Row:
         if stamp < self.stamp:
             if stamp not in self.late[-1:]:
                 self.late = [*self.late, stamp] if self.late and stamp > self.late[-1] else [stamp]
-            return (self._begin(stamp, Verdict.RESTART), 0) if len(self.late) == 3 else (Verdict.LATE, 0)
+            return (
+                (self._begin(stamp, Verdict.RESTART), 0)
+                if len(self.late) == 3
+                else (Verdict.LATE, 0)
+            )
         slot = math.floor((stamp - self.phase) / MINUTE + 0.5)
         phase = self.phase + (stamp - slot * MINUTE - self.phase) / 10
         turn = (phase >= MINUTE) - (phase <= -MINUTE)
@@ -92,7 +110,13 @@ class Row:
             return Verdict.SECOND, 0
         if k > max_gap:
             return self._begin(stamp, Verdict.RESET), 0
-        self.slot, self.stamp, self.phase, self.seen, self.late = slot, stamp, phase, self.seen + 1, []
+        self.slot, self.stamp, self.phase, self.seen, self.late = (
+            slot,
+            stamp,
+            phase,
+            self.seen + 1,
+            [],
+        )
         return (Verdict.NEXT if k == 1 else Verdict.GAP), k - 1
 
     def _begin(self, stamp: int, verdict: Verdict) -> Verdict:
@@ -120,9 +144,13 @@ def check_against_rows(
         level = row.last if row.count else math.nan
         assert made.one_step[at, 0] == pytest.approx(level + OFFSETS, nan_ok=True)
         day = row.slot * MINUTE % DAY_MS / DAY_MS
-        assert made.multi_step[at, 1, 0] == pytest.approx(level + day + math.sqrt(2) * OFFSETS, nan_ok=True)
+        assert made.multi_step[at, 1, 0] == pytest.approx(
+            level + day + math.sqrt(2) * OFFSETS, nan_ok=True
+        )
         assert made.surprise[at] == pytest.approx(error**2 / 2, rel=1e-5, nan_ok=True)
-        assert made.anomaly[at] == pytest.approx(1 - math.exp(-(error**2) / 2), abs=1e-6, nan_ok=True)
+        assert made.anomaly[at] == pytest.approx(
+            1 - math.exp(-(error**2) / 2), abs=1e-6, nan_ok=True
+        )
         assert made.scores[at, 0, 0] == pytest.approx(abs(error), rel=1e-5, nan_ok=True)
         assert made.warm[at] == (row.seen >= warm_from)
         at += 1
@@ -132,14 +160,18 @@ def check_against_rows(
 
 #: Distance of a reading's stamp from the previous one, minutes: mostly one, sometimes anything.
 steps = st.one_of(
-    st.just(1.0), st.floats(0.4, 1.6), st.sampled_from([0.0, 0.1, -1.0, -2.5, -40.0, 2, 5, 8, 9, 12, 300])
+    st.just(1.0),
+    st.floats(0.4, 1.6),
+    st.sampled_from([0.0, 0.1, -1.0, -2.5, -40.0, 2, 5, 8, 9, 12, 300]),
 )
 values = st.one_of(st.floats(-100, 100).map(lambda value: round(value, 2)), st.just(math.nan))
 
 
 @settings(max_examples=80, deadline=None)
 @given(
-    drawn=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), steps, values), min_size=1, max_size=60),
+    drawn=st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 3), steps, values), min_size=1, max_size=60
+    ),
     cuts=st.lists(st.integers(1, 59), max_size=4, unique=True).map(sorted),
 )
 def test_any_history_gives_what_one_record_at_a_time_gives(
@@ -155,14 +187,18 @@ def test_any_history_gives_what_one_record_at_a_time_gives(
     for start, end in zip([0, *cuts], [*cuts, len(readings)], strict=True):
         polled = sorted(readings[start:end], key=lambda reading: reading[0])
         if polled:
-            check_against_rows(subject.run(batches(polled)), polled, rows, walk.manifest.warmup_steps)
+            check_against_rows(
+                subject.run(batches(polled)), polled, rows, walk.manifest.warmup_steps
+            )
     assert len(subject.arena) == len(rows)
 
 
 def test_a_gap_is_stepped_over_with_nothing_observed(recurrent: Runtime) -> None:
     """Missing readings give the same bits as readings of NaN in those slots."""
     spoken = minutes(1.0, 2.0, math.nan, math.nan, math.nan, 5.0, math.nan, 7.0)
-    silent = [(0, b"silent", stamp, value) for _, _, stamp, value in spoken if not math.isnan(value)]
+    silent = [
+        (0, b"silent", stamp, value) for _, _, stamp, value in spoken if not math.isnan(value)
+    ]
     one, other = engine(recurrent), engine(recurrent)
     said, unsaid = one.run(batches(spoken)), other.run(batches(silent))
     assert (said.imputed, unsaid.imputed) == (0, 4)
@@ -208,10 +244,20 @@ def test_a_dropped_reading_leaves_the_row_alone(recurrent: Runtime) -> None:
     before = subject.arena.gather(np.array([0]))
     late = START_MS - 5 * MINUTE
     made = subject.run(
-        batches([(0, b"s", START_MS + MINUTE, 9.0), (0, b"s", START_MS + MINUTE + 5, 9.0), (0, b"s", late, 9.0)])
+        batches(
+            [
+                (0, b"s", START_MS + MINUTE, 9.0),
+                (0, b"s", START_MS + MINUTE + 5, 9.0),
+                (0, b"s", late, 9.0),
+            ]
+        )
     )
     assert made.verdicts.tolist() == [Verdict.DUPLICATE, Verdict.SECOND, Verdict.LATE]
-    assert len(made) == 0 and made.one_step.shape == (0, 1, 3) and made.multi_step.shape == (0, 3, 1, 3)
+    assert (
+        len(made) == 0
+        and made.one_step.shape == (0, 1, 3)
+        and made.multi_step.shape == (0, 3, 1, 3)
+    )
     after = subject.arena.gather(np.array([0]))
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
 
@@ -226,7 +272,12 @@ def test_a_corrected_clock_restarts_its_stream(walk: Runtime) -> None:
 
 
 def test_waves_run_across_partitions(walk: Runtime) -> None:
-    readings = [(p, b"s%d" % s, START_MS + t * MINUTE, 1.0) for p in range(3) for t in range(2) for s in range(4)]
+    readings = [
+        (p, b"s%d" % s, START_MS + t * MINUTE, 1.0)
+        for p in range(3)
+        for t in range(2)
+        for s in range(4)
+    ]
     made = engine(walk).run(batches(readings))
     assert made.step_rows.tolist() == [12, 12]
     assert made.index.tolist() == list(range(24))
@@ -242,7 +293,10 @@ def test_multi_step_at_every_third_observation(walk: Runtime) -> None:
     subject = engine(walk, forecast_every=3)
     first = subject.run(batches(minutes(*range(5))))
     assert first.has_multi.tolist() == [False, False, True, False, False]
-    assert np.isnan(first.multi_step[~first.has_multi]).all() and not np.isnan(first.multi_step[2]).any()
+    assert (
+        np.isnan(first.multi_step[~first.has_multi]).all()
+        and not np.isnan(first.multi_step[2]).any()
+    )
     later = [(0, b"s", START_MS + i * MINUTE, 1.0) for i in (5, 6, 7, 8)]
     assert subject.run(batches(later)).has_multi.tolist() == [True, False, False, True]
 
@@ -267,7 +321,9 @@ def test_two_channels(tmp_path: Path) -> None:
     column = np.array([[1.0, math.nan], [math.nan, 2.0], [3.0, 4.0]])
     made = subject.run([Observations(0, [b"s"] * 3, stamps, column, stamps, np.arange(3))])
     assert made.imputed == 2 and made.one_step.shape == (3, 2, 3)
-    assert np.array_equal(made.one_step[:, :, 1], [[1.0, math.nan], [1.0, 2.0], [3.0, 4.0]], equal_nan=True)
+    assert np.array_equal(
+        made.one_step[:, :, 1], [[1.0, math.nan], [1.0, 2.0], [3.0, 4.0]], equal_nan=True
+    )
 
 
 def test_stages_are_entered_one_at_a_time(walk: Runtime) -> None:

@@ -35,20 +35,34 @@ class Bench:
 
     def serve(self, readings: list[tuple[bytes, int]], first: int) -> None:
         offsets = np.arange(first, first + len(readings), dtype=np.int64)
-        names, stamps = [name for name, _ in readings], np.array([stamp for _, stamp in readings], np.int64)
+        names, stamps = (
+            [name for name, _ in readings],
+            np.array([stamp for _, stamp in readings], np.int64),
+        )
         nothing = Tombstones([], np.empty(0, np.int64))
         batch = PartitionBatch("in", 0, list(names), [b"v"] * len(names), offsets, offsets)
-        whole = Decoded(batch, Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets), [], nothing)
-        for (part,) in cut_into_chunks([whole], StepEstimator(self.arena, 1, 10), self.eviction.cuts, 1000):
+        whole = Decoded(
+            batch,
+            Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets),
+            [],
+            nothing,
+        )
+        for (part,) in cut_into_chunks(
+            [whole], StepEstimator(self.arena, 1, 10), self.eviction.cuts, 1000
+        ):
             seen = part.observations
             slots = self.arena.slots(0, seen.streams)
             self.journal.touch(0, seen.streams, slots)
             for slot, stamp in zip(slots.tolist(), seen.timestamps.tolist(), strict=True):
                 self.arena.prefix["observations"][slot] += 1
-                self.arena.prefix["last_timestamp"][slot] = max(stamp, self.arena.prefix["last_timestamp"][slot])
+                self.arena.prefix["last_timestamp"][slot] = max(
+                    stamp, self.arena.prefix["last_timestamp"][slot]
+                )
             before = set(self.arena.streams(0))
             if self.eviction.advance(part.batch, seen.timestamps):
-                self.went.append((int(seen.offsets[-1]), sorted(before - set(self.arena.streams(0)))))
+                self.went.append(
+                    (int(seen.offsets[-1]), sorted(before - set(self.arena.streams(0))))
+                )
 
 
 def test_an_idle_stream_is_forgotten_when_an_eighth_of_the_time_to_live_is_over() -> None:
@@ -64,7 +78,9 @@ def nothing_but(stamps: list[int], times: list[int] | None = None) -> PartitionB
     """Records of one stream."""
     offsets = np.arange(len(stamps), dtype=np.int64)
     record_times = offsets if times is None else np.array(times, np.int64)
-    return PartitionBatch("in", 0, [b"s"] * len(stamps), [b"v"] * len(stamps), record_times, offsets)
+    return PartitionBatch(
+        "in", 0, [b"s"] * len(stamps), [b"v"] * len(stamps), record_times, offsets
+    )
 
 
 def test_before_a_first_reading_there_is_no_time() -> None:
@@ -73,7 +89,13 @@ def test_before_a_first_reading_there_is_no_time() -> None:
     assert bench.eviction.cuts(0, np.array([1000, 1001, 1010, 1011])).tolist() == [0, 0, 0, 1]
     assert bench.eviction.advance(nothing_but([]), np.empty(0, np.int64)) == 0
     assert bench.eviction.advance(nothing_but([1000]), np.array([1000])) == 0
-    assert bench.eviction.cuts(0, np.array([1009, 1010, 1005, 1025, 1025])).tolist() == [0, 0, 1, 1, 2]
+    assert bench.eviction.cuts(0, np.array([1009, 1010, 1005, 1025, 1025])).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        2,
+    ]
 
 
 @pytest.mark.parametrize("cut", range(1, 5))
@@ -91,7 +113,9 @@ def test_a_first_chunk_evicts_like_any_other(cut: int) -> None:
 def readings(draw: st.DrawFn) -> list[tuple[bytes, int]]:
     """Live sensors, occasional stamps days ahead or behind, and backfills."""
     sent: list[tuple[bytes, int]] = []
-    for i, (name, jitter) in enumerate(draw(st.lists(st.tuples(names, st.integers(0, 60)), min_size=1, max_size=40))):
+    for i, (name, jitter) in enumerate(
+        draw(st.lists(st.tuples(names, st.integers(0, 60)), min_size=1, max_size=40))
+    ):
         stamp = 100 + 8 * i + jitter
         away = draw(st.sampled_from([0, 0, 0, 0, 0, -stamp, -70, 75, 100, 10**6]))
         sent += [(name, stamp + away)] * draw(st.sampled_from([1, 1, 1, 3]))
@@ -101,7 +125,10 @@ def readings(draw: st.DrawFn) -> list[tuple[bytes, int]]:
 names = st.sampled_from([b"a", b"b", b"c", b"d"])
 
 
-@given(sent=readings(), cuts=st.lists(st.tuples(st.integers(0, 40), st.sampled_from("crn")), max_size=6))
+@given(
+    sent=readings(),
+    cuts=st.lists(st.tuples(st.integers(0, 40), st.sampled_from("crn")), max_size=6),
+)
 def test_polls_commits_and_roll_backs_change_nothing(
     sent: list[tuple[bytes, int]], cuts: list[tuple[int, str]]
 ) -> None:
@@ -133,7 +160,9 @@ def test_a_restart_goes_on_from_the_stream_time_that_was_stored(clock: Clock) ->
     bench.partitions[0] = PartitionRows(clock, clock)
     assert bench.eviction.clock(0) == clock
     assert bench.eviction.cuts(0, np.array([155, 161, 161])).tolist() == [0, 0, 1]
-    assert bench.eviction.cuts(0, np.array([161, 161])).tolist() == ([0, 1] if clock.trust else [0, 0])
+    assert bench.eviction.cuts(0, np.array([161, 161])).tolist() == (
+        [0, 1] if clock.trust else [0, 0]
+    )
 
 
 def test_readings_are_contradicted_beyond_the_leap() -> None:

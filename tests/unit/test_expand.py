@@ -1,4 +1,5 @@
-"""Dataclasses as options of a command: defaults, meanings and conversions stand in the dataclass alone."""
+"""Dataclasses as options of a command: defaults,
+meanings and conversions stand in the dataclass alone."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ def invoked(*words: str) -> tuple[Fit, str]:
 
     @app.command()
     @expand_options
-    def command(fit: Annotated[Fit, "Fitting"], own: Annotated[str, typer.Argument()] = "x") -> None:
+    def command(
+        fit: Annotated[Fit, "Fitting"], own: Annotated[str, typer.Argument()] = "x"
+    ) -> None:
         seen.append((fit, own))
 
     outcome = CliRunner().invoke(app, list(words))
@@ -69,7 +72,9 @@ def test_help_groups_options_under_their_title() -> None:
     @expand_options
     def command(fit: Annotated[Fit, "Fitting"]) -> None: ...
 
-    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "160", "TERMINAL_WIDTH": "160"}).output
+    text = (
+        CliRunner().invoke(app, ["--help"], env={"COLUMNS": "160", "TERMINAL_WIDTH": "160"}).output
+    )
     assert "Fitting" in text
     for shown in ("--lags", "48", "--no-linear", "lstm,ar", "(all)", "--budget", "Past values."):
         assert shown in text

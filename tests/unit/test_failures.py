@@ -45,7 +45,9 @@ def backoff(partitions: Partitions, max_records: int = 100) -> FailureBackoff:
 class Bench:
     """Serves an input in which some offsets always fail, as the pipeline would."""
 
-    def __init__(self, bad: dict[int, Exception], records: int = 100, max_records: int = 64) -> None:
+    def __init__(
+        self, bad: dict[int, Exception], records: int = 100, max_records: int = 64
+    ) -> None:
         self.bad, self.records, self.now = bad, records, 0.0
         self.partitions = serving({0: 0})
         self.attempts = FailureBackoff(self.partitions, "in", max_records, 60.0, lambda: self.now)
@@ -61,7 +63,11 @@ class Bench:
         at = self.at
         count = min(self.attempts.limit, self.records - at)
         self.attempts.taken([batch(0, at, count)])
-        failing = [o for o in range(at, at + count) if o in self.bad and (0, o) not in self.attempts.quarantined]
+        failing = [
+            o
+            for o in range(at, at + count)
+            if o in self.bad and (0, o) not in self.attempts.quarantined
+        ]
         if failing:
             self.attempts.failed(self.bad[failing[0]])
         else:
@@ -155,7 +161,9 @@ def test_records_taken_back_by_a_rebalance_count_for_nothing() -> None:
 
 def test_a_dead_letter_that_fails_as_well_ends_the_process() -> None:
     attempts = backoff(serving({3: 8}), 1)
-    with pytest.raises(ProduceFailed, match=r"in partition 3 offset 8 .*3 times as a dead letter") as caught:
+    with pytest.raises(
+        ProduceFailed, match=r"in partition 3 offset 8 .*3 times as a dead letter"
+    ) as caught:
         for _ in range(6):
             attempts.taken([batch(3, 8, 1)])
             attempts.failed(OWN)

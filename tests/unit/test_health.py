@@ -66,7 +66,9 @@ def test_live_until_no_turn_is_heard_of() -> None:
     assert "no turn for" in reason
 
 
-def test_a_stalled_service_answers_503(server: HealthServer, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_service_answers_503(
+    server: HealthServer, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert get(server, "/live")[0] == 200
     monkeypatch.setattr(health, "_stalled_after_s", 0.0)
     assert get(server, "/live")[0] == 503
@@ -85,15 +87,20 @@ def test_head_is_get_without_the_body(server: HealthServer, path: str) -> None:
     answer = raw(server, ask % (b"GET", path.encode())).partition(b"\r\n\r\n")
     without_date = [line for line in head.splitlines() if not line.startswith(b"Date")]
     assert head.endswith(b"\r\n\r\n") and answer[2]
-    assert without_date == [line for line in (answer[0] + b"\r\n\r\n").splitlines() if not line.startswith(b"Date")]
+    assert without_date == [
+        line for line in (answer[0] + b"\r\n\r\n").splitlines() if not line.startswith(b"Date")
+    ]
     assert b"Python" not in head
 
 
-def test_a_client_that_hangs_up_leaves_no_trace(server: HealthServer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_client_that_hangs_up_leaves_no_trace(
+    server: HealthServer, capfd: pytest.CaptureFixture[str]
+) -> None:
     for begun in (b"", b"GET /metr", b"GET /metrics HTTP/1.0\r\n\r\n"):
         for _ in range(20):
             client = connect(server)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+            # a reset, not an end
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.sendall(begun)
             client.close()
     assert get(server, "/live")[0] == 200
@@ -121,7 +128,9 @@ def test_a_request_that_never_ends_is_ended(health: Health) -> None:
         server.close()
 
 
-def test_a_thousand_idle_connections_neither_hold_threads_nor_keep_a_probe_away(server: HealthServer) -> None:
+def test_a_thousand_idle_connections_neither_hold_threads_nor_keep_a_probe_away(
+    server: HealthServer,
+) -> None:
     idle = [connect(server) for _ in range(4 * CONNECTIONS)]
     assert get(server, "/live")[0] == 200
     until(lambda: len(answering()) <= CONNECTIONS)

@@ -21,8 +21,12 @@ from tests.support.shared import SHARED, needs_shared_data
 HOUR = 3_600_000
 
 
-def ms(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, micro: int = 0) -> int:
-    return int(datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC).timestamp() * 1000)
+def ms(
+    year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, micro: int = 0
+) -> int:
+    return int(
+        datetime(year, month, day, hour, minute, second, micro, tzinfo=UTC).timestamp() * 1000
+    )
 
 
 def write(folder: Path, text: str, name: str = "data.csv") -> Path:
@@ -46,7 +50,9 @@ def noted(history: History, *words: str) -> bool:
 
 class TestWide:
     def test_one_stream_a_numeric_column(self, tmp_path: Path) -> None:
-        history = read(tmp_path, "date,a,b\n2024-01-01 00:00:00,1,2\n2024-01-01 01:00:00,1.5,-3e2\n")
+        history = read(
+            tmp_path, "date,a,b\n2024-01-01 00:00:00,1,2\n2024-01-01 01:00:00,1.5,-3e2\n"
+        )
         assert history.streams == ["a", "b"]
         assert column(history, "b") == ([ms(2024, 1, 1), ms(2024, 1, 1, 1)], [2.0, -300.0])
         assert history.timestamps[0].dtype == np.int64
@@ -76,13 +82,23 @@ class TestWide:
         assert noted(history, "2 rows earlier")
         assert noted(history, "1 duplicate")
 
-    def test_of_duplicates_a_reading_beats_a_missing_one_in_each_stream(self, tmp_path: Path) -> None:
+    def test_of_duplicates_a_reading_beats_a_missing_one_in_each_stream(
+        self, tmp_path: Path
+    ) -> None:
         history = read(tmp_path, "date,a,b\n2024-01-01,,5\n2024-01-01,7,\n")
         assert column(history, "a")[1] == [7.0]
         assert column(history, "b")[1] == [5.0]
 
     def test_missing_cells_stay_as_missing_readings(self, tmp_path: Path) -> None:
-        text = "date,a\n2024-01-01,\n2024-01-02,NA\n2024-01-03,NaN\n2024-01-04,null\n2024-01-05,4\n2024-01-06,-200\n"
+        text = (
+            "date,a\n"
+            "2024-01-01,\n"
+            "2024-01-02,NA\n"
+            "2024-01-03,NaN\n"
+            "2024-01-04,null\n"
+            "2024-01-05,4\n"
+            "2024-01-06,-200\n"
+        )
         history = read(tmp_path, text, missing=["-200"])
         assert np.isnan(history.values[0][[0, 1, 2, 3, 5]]).all()
         assert history.values[0][4] == 4.0
@@ -105,7 +121,9 @@ class TestWide:
         assert noted(history, "2 rows without a time")
 
     def test_semicolons_and_decimal_commas(self, tmp_path: Path) -> None:
-        history = read(tmp_path, "Date;Time;T\n31/03/2004;18.00.00;13,6\n31/03/2004;19.00.00;1.013,5\n")
+        history = read(
+            tmp_path, "Date;Time;T\n31/03/2004;18.00.00;13,6\n31/03/2004;19.00.00;1.013,5\n"
+        )
         assert column(history, "T") == ([ms(2004, 3, 31, 18), ms(2004, 3, 31, 19)], [13.6, 1013.5])
 
     def test_a_quoted_header_may_hold_the_delimiter(self, tmp_path: Path) -> None:
@@ -160,7 +178,10 @@ class TestStamps:
     def test_the_time_zone_asked_for(self, tmp_path: Path) -> None:
         text = "time,a\n2024-03-31 01:30,1\n2024-03-31 02:30,2\n2024-03-31 03:30,3\n"
         history = read(tmp_path, text, timezone="Europe/Berlin")
-        assert column(history, "a") == ([ms(2024, 3, 31, 0, 30), ms(2024, 3, 31, 1, 30)], [1.0, 3.0])
+        assert column(history, "a") == (
+            [ms(2024, 3, 31, 0, 30), ms(2024, 3, 31, 1, 30)],
+            [1.0, 3.0],
+        )
         assert noted(
             history,
             "Europe/Berlin",
@@ -176,9 +197,13 @@ class TestStamps:
         assert column(history, "a")[0] == [ms(2024, 3, 31), ms(2024, 3, 31, 1), ms(2024, 3, 31, 2)]
         assert noted(history, "1 stamp in the hour skipped by the clock change: read")
 
-    def test_the_hour_that_the_clock_goes_back_is_read_twice_in_each_stream(self, tmp_path: Path) -> None:
+    def test_the_hour_that_the_clock_goes_back_is_read_twice_in_each_stream(
+        self, tmp_path: Path
+    ) -> None:
         text = "time,stream,value\n" + "".join(
-            f"2024-10-27 {clock},{name},1\n" for clock in ("01:30", "02:30", "02:30", "03:30") for name in ("a", "b")
+            f"2024-10-27 {clock},{name},1\n"
+            for clock in ("01:30", "02:30", "02:30", "03:30")
+            for name in ("a", "b")
         )
         history = read(tmp_path, text, timezone="Europe/Berlin")
         expected = [ms(2024, 10, 26, 23, 30), *(ms(2024, 10, 27, hour, 30) for hour in (0, 1, 2))]
@@ -192,7 +217,9 @@ class TestStamps:
             read(tmp_path, "time,a\n2024-01-01T00:00Z,1\n2024-01-01T00:00,2\n")
 
     def test_the_time_column_is_found_by_its_content(self, tmp_path: Path) -> None:
-        assert read(tmp_path, "a,when\n1,2024-01-01 08:00\n").timestamps[0].tolist() == [ms(2024, 1, 1, 8)]
+        assert read(tmp_path, "a,when\n1,2024-01-01 08:00\n").timestamps[0].tolist() == [
+            ms(2024, 1, 1, 8)
+        ]
         with pytest.raises(DataError, match=r"no time column.* a, b.*--time-column"):
             read(tmp_path, "a,b\n1,2\n")
 
@@ -205,7 +232,13 @@ class TestStamps:
 
 class TestLong:
     def test_told_by_the_names(self, tmp_path: Path) -> None:
-        text = "stream,timestamp,value\nb,2024-01-01,1\na,2024-01-01,10\nb,2024-01-02,2\na,2023-12-31,9\n"
+        text = (
+            "stream,timestamp,value\n"
+            "b,2024-01-01,1\n"
+            "a,2024-01-01,10\n"
+            "b,2024-01-02,2\n"
+            "a,2023-12-31,9\n"
+        )
         history = read(tmp_path, text)
         assert history.streams == ["b", "a"]
         assert column(history, "a") == ([ms(2023, 12, 31), ms(2024, 1, 1)], [9.0, 10.0])
@@ -216,7 +249,9 @@ class TestLong:
 
     def test_other_names(self, tmp_path: Path) -> None:
         text = "room,t,degrees\nkitchen,2024-01-01,20\nhall,2024-01-01,18\n"
-        history = read(tmp_path, text, stream_column="room", time_column="t", value_column="degrees")
+        history = read(
+            tmp_path, text, stream_column="room", time_column="t", value_column="degrees"
+        )
         assert history.streams == ["kitchen", "hall"]
         assert read(tmp_path, "unique_id,ds,y\nx,2024-01-01,1\n").streams == ["x"]
         assert read(tmp_path, "sensor_id,time,temperature\n7,2024-01-01,1\n").streams == ["7"]
@@ -227,7 +262,10 @@ class TestLong:
 
     def test_half_named_tables_are_refused(self, tmp_path: Path) -> None:
         text = "room,t,x,z\nkitchen,2024-01-01,20,1\n"
-        assert read(tmp_path, text, stream_column="room", time_column="t").streams == ["kitchen/x", "kitchen/z"]
+        assert read(tmp_path, text, stream_column="room", time_column="t").streams == [
+            "kitchen/x",
+            "kitchen/z",
+        ]
         with pytest.raises(DataError, match="--stream-column"):
             read(tmp_path, text, value_column="x", time_column="t")
 
@@ -241,7 +279,9 @@ class TestLong:
 class TestParquet:
     def test_typed_columns(self, tmp_path: Path) -> None:
         times = [datetime(2024, 1, 1, hour, tzinfo=UTC) for hour in (0, 1, 2)]
-        frame = pl.DataFrame({"when": times, "a": [1, None, 3], "b": [1.5, float("nan"), 2.5], "c": ["x", "y", "z"]})
+        frame = pl.DataFrame(
+            {"when": times, "a": [1, None, 3], "b": [1.5, float("nan"), 2.5], "c": ["x", "y", "z"]}
+        )
         frame.write_parquet(tmp_path / "data.parquet")
         history = read_history(tmp_path / "data.parquet")
         assert history.streams == ["a", "b"]
@@ -251,7 +291,9 @@ class TestParquet:
         assert noted(history, "2 missing cells")
 
     def test_long_with_epochs(self, tmp_path: Path) -> None:
-        frame = pl.DataFrame({"stream": ["a", "b"], "timestamp": [1706688300000, 1706688300000], "value": [1.0, 2.0]})
+        frame = pl.DataFrame(
+            {"stream": ["a", "b"], "timestamp": [1706688300000, 1706688300000], "value": [1.0, 2.0]}
+        )
         frame.write_parquet(tmp_path / "data.parquet")
         assert read_history(tmp_path / "data.parquet").timestamps[1].tolist() == [1706688300000]
 
@@ -284,7 +326,9 @@ class TestErrors:
         with pytest.raises(DataError, match="cannot be read"):
             read_history(tmp_path / "data.parquet")
 
-    def test_without_polars_the_extra_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_polars_the_extra_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         real = builtins.__import__
 
         def refuse(name: str, *args: object, **kwargs: object) -> object:
@@ -336,7 +380,10 @@ class TestSamples:
 class TestHistory:
     def test_between_is_half_open_and_drops_empty_streams(self) -> None:
         history = History(
-            ["a", "b"], [np.array([1, 2, 3]), np.array([9])], [np.array([1.0, 2.0, 3.0]), np.array([9.0])], []
+            ["a", "b"],
+            [np.array([1, 2, 3]), np.array([9])],
+            [np.array([1.0, 2.0, 3.0]), np.array([9.0])],
+            [],
         )
         cut = history.between(2, 9)
         assert cut.streams == ["a"]
@@ -348,7 +395,9 @@ class TestHistory:
         self, rows: list[tuple[int, int | None]]
     ) -> None:
         stamps = np.array([stamp for stamp, _ in rows], dtype=np.int64)
-        values = np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
+        values = np.array(
+            [np.nan if value is None else value for _, value in rows], dtype=np.float64
+        )
         history, _, dropped = stream_history("a", stamps, values)
         expected: dict[int, float] = {}
         for stamp, value in rows:
@@ -363,7 +412,9 @@ class TestHistory:
 
 @needs_shared_data
 class TestSharedData:
-    @pytest.mark.parametrize("name", [str(path.relative_to(SHARED)) for path in sorted(SHARED.rglob("*.csv"))])
+    @pytest.mark.parametrize(
+        "name", [str(path.relative_to(SHARED)) for path in sorted(SHARED.rglob("*.csv"))]
+    )
     def test_every_file_is_read(self, name: str) -> None:
         history = read_history(SHARED / name)
         assert len(history) > 1000
@@ -375,20 +426,29 @@ class TestSharedData:
 
     @pytest.mark.parametrize("name", ["AEP", "PJME"])
     def test_local_time_of_a_place(self, name: str) -> None:
-        """The file ends hours where the clock begins them: what it has twice is not the hour that comes twice, and
-        02:00 in spring, no time in New York, is 07:00 UTC there. Read so, spring has no gap."""
-        history = read_history(SHARED / "pjm" / f"{name}_hourly.csv", ReadOptions(timezone="America/New_York"))
-        assert noted(history, "read as America/New_York", "in the hour skipped by the clock change: read")
+        """The file ends hours where the clock begins them: what it has twice is not the hour that
+        comes twice, and 02:00 in spring, no time in New York, is 07:00 UTC there. Read so, spring
+        has no gap."""
+        history = read_history(
+            SHARED / "pjm" / f"{name}_hourly.csv", ReadOptions(timezone="America/New_York")
+        )
+        assert noted(
+            history, "read as America/New_York", "in the hour skipped by the clock change: read"
+        )
         assert noted(history, "4 duplicate stamps")
         stamps = history.timestamps[0]
         assert int(np.diff(stamps).max()) <= 3 * HOUR
         for year in range(2007, 2018):
             day = ms(year, 3, 8 + (6 - datetime(year, 3, 8, tzinfo=UTC).weekday()) % 7)
-            assert (np.diff(stamps[(stamps >= day) & (stamps < day + 12 * HOUR)]) == HOUR).all(), year
+            assert (np.diff(stamps[(stamps >= day) & (stamps < day + 12 * HOUR)]) == HOUR).all(), (
+                year
+            )
 
     def test_nothing_but_the_gas_sensors_has_codes(self) -> None:
         holding = {
-            path.name for path in SHARED.rglob("*.csv") if noted(read_history(path), "stands for a missing value")
+            path.name
+            for path in SHARED.rglob("*.csv")
+            if noted(read_history(path), "stands for a missing value")
         }
         assert holding == {"AirQualityUCI.csv"}
 

@@ -1,4 +1,5 @@
-"""Detection of the columns that name the streams of a table, and of columns that are no measurement."""
+"""Detection of the columns that name the streams of a table,
+and of columns that are no measurement."""
 
 from __future__ import annotations
 
@@ -51,8 +52,13 @@ def test_several_columns_where_one_is_not_enough(tmp_path: Path) -> None:
     rows = long_rows(["d1,temp", "d1,hum", "d2,temp", "d2,hum"])
     history = read(tmp_path, "time,device,metric,value", rows)
     assert history.streams == ["d1/temp", "d1/hum", "d2/temp", "d2/hum"]
-    assert read(tmp_path, "time,device,metric,value", rows, stream_column="device,metric").streams == history.streams
-    with pytest.raises(DataError, match=r"under 'device' 50%.*--stream-column device,metric.*--duplicates"):
+    assert (
+        read(tmp_path, "time,device,metric,value", rows, stream_column="device,metric").streams
+        == history.streams
+    )
+    with pytest.raises(
+        DataError, match=r"under 'device' 50%.*--stream-column device,metric.*--duplicates"
+    ):
         read(tmp_path, "time,device,metric,value", rows, stream_column="device")
 
 
@@ -63,7 +69,11 @@ def test_a_number_that_was_measured_names_no_stream(tmp_path: Path) -> None:
     rows = long_rows(["S1,OZONE", "S1,PM2.5", "S2,OZONE", "S2,PM2.5"], row)
     history = read(tmp_path, "UTC,SiteName,Parameter,Value,AQI,Category", rows)
     assert history.streams == ["S1/OZONE", "S1/PM2.5", "S2/OZONE", "S2/PM2.5"]
-    alone = [f"{time},{value(i, k)},{int(float(value(i, k)))}" for i, time in enumerate(HOURS) for k in range(2)]
+    alone = [
+        f"{time},{value(i, k)},{int(float(value(i, k)))}"
+        for i, time in enumerate(HOURS)
+        for k in range(2)
+    ]
     with pytest.raises(DataError, match=r"50% of the readings.*--stream-column.*--duplicates"):
         read(tmp_path, "time,Value,AQI", alone)
 
@@ -79,11 +89,18 @@ def test_the_hour_beside_a_day_names_no_stream(name: str, tmp_path: Path) -> Non
 
 
 def test_several_columns_of_values_are_streams_of_each_name(tmp_path: Path) -> None:
-    rows = long_rows(["a", "b"], lambda i, k, name: f"{HOURS[i]},{name},{value(i, k)},{value(i, k + 2)},off")
+    rows = long_rows(
+        ["a", "b"], lambda i, k, name: f"{HOURS[i]},{name},{value(i, k)},{value(i, k + 2)},off"
+    )
     header = "time,device,temp,hum,mode"
     assert read(tmp_path, header, rows).streams == ["a/temp", "a/hum", "b/temp", "b/hum"]
     assert read(tmp_path, header, rows, columns=["hum"]).streams == ["a", "b"]
-    assert read(tmp_path, header, rows, columns=["hum", "temp"]).streams == ["a/hum", "a/temp", "b/hum", "b/temp"]
+    assert read(tmp_path, header, rows, columns=["hum", "temp"]).streams == [
+        "a/hum",
+        "a/temp",
+        "b/hum",
+        "b/temp",
+    ]
     assert read(tmp_path, header, rows, columns=["b/temp"]).streams == ["b/temp"]
 
 
@@ -103,7 +120,9 @@ def test_a_column_of_states_splits_nothing(tmp_path: Path) -> None:
 
 
 def test_rows_that_come_again_with_the_same_values_are_no_streams(tmp_path: Path) -> None:
-    rows = [f"{time},{value(i)},{word}" for i, time in enumerate(HOURS) for word in ("rain", "mist")]
+    rows = [
+        f"{time},{value(i)},{word}" for i, time in enumerate(HOURS) for word in ("rain", "mist")
+    ]
     history = read(tmp_path, "time,load,weather", rows)
     assert history.streams == ["load"]
     assert noted(history, "120 duplicate stamps")
@@ -111,7 +130,9 @@ def test_rows_that_come_again_with_the_same_values_are_no_streams(tmp_path: Path
 
 def test_stamps_that_repeat_and_nothing_tells_them_apart(tmp_path: Path) -> None:
     rows = [f"{time},{value(i, k)}" for i, time in enumerate(HOURS) for k in range(2)]
-    with pytest.raises(DataError, match=r"50% of the readings.*--stream-column.*--duplicates first \(or last\)"):
+    with pytest.raises(
+        DataError, match=r"50% of the readings.*--stream-column.*--duplicates first \(or last\)"
+    ):
         read(tmp_path, "time,load", rows)
     assert read(tmp_path, "time,load", rows, duplicates="first").values[0][0] == float(value(0, 0))
     assert read(tmp_path, "time,load", rows, duplicates="last").values[0][0] == float(value(0, 1))
@@ -127,8 +148,12 @@ def test_one_reading_in_a_hundred_may_go(tmp_path: Path) -> None:
 
 
 def test_two_columns_that_tell_rows_apart_in_other_ways_are_named(tmp_path: Path) -> None:
-    rows = long_rows(["0", "1"], lambda i, k, name: f"{HOURS[i]},b{(k + i // 60) % 2},c{k},{value(i, k)}")
-    with pytest.raises(DataError, match=r"'box' and 'cell' both.*--stream-column box or --stream-column cell"):
+    rows = long_rows(
+        ["0", "1"], lambda i, k, name: f"{HOURS[i]},b{(k + i // 60) % 2},c{k},{value(i, k)}"
+    )
+    with pytest.raises(
+        DataError, match=r"'box' and 'cell' both.*--stream-column box or --stream-column cell"
+    ):
         read(tmp_path, "time,box,cell,load", rows)
     assert read(tmp_path, "time,box,cell,load", rows, stream_column="cell").streams == ["c0", "c1"]
 
@@ -142,7 +167,9 @@ def test_of_columns_that_make_the_same_streams_the_readable_one_names_them(tmp_p
     history = read(tmp_path, header, long_rows(["pm25", "o3"], row))
     assert history.streams == ["pm25", "o3"]
     wide = read(
-        tmp_path, "time,station_id,lat,lon,qn,pm10", [f"{t},7,51.5,-.1,3,{value(i)}" for i, t in enumerate(HOURS)]
+        tmp_path,
+        "time,station_id,lat,lon,qn,pm10",
+        [f"{t},7,51.5,-.1,3,{value(i)}" for i, t in enumerate(HOURS)],
     )
     assert wide.streams == ["pm10"]
     assert noted(wide, "constant", "station_id, lat, lon, qn")
@@ -176,7 +203,9 @@ def test_a_second_clock_and_a_counter_of_rows_are_no_streams(
     history = read(tmp_path, f"time,{column},load", rows)
     assert history.streams == ["load"]
     assert noted(history, "left out", column)
-    assert read(tmp_path, f"time,{column},load", rows, columns=[column]).streams == [column], "unless asked for"
+    assert read(tmp_path, f"time,{column},load", rows, columns=[column]).streams == [column], (
+        "unless asked for"
+    )
 
 
 def test_a_meter_and_a_slow_ramp_are_streams(tmp_path: Path) -> None:
@@ -189,7 +218,9 @@ def test_words_for_no_reading_and_streams_of_words(tmp_path: Path) -> None:
         state = "on" if name == "light" else "unavailable" if i % 30 == 4 else value(i, k)
         return f"{name},{state},{HOURS[i].isoformat()}Z"
 
-    history = read(tmp_path, "entity_id,state,last_changed", long_rows(["light", "temp", "hum"], row))
+    history = read(
+        tmp_path, "entity_id,state,last_changed", long_rows(["light", "temp", "hum"], row)
+    )
     assert history.streams == ["temp", "hum"]
     assert np.isnan(history.values[0]).sum() == 4
     assert noted(history, "streams", "not numbers", "light")

@@ -17,7 +17,9 @@ from eddycast.service.history import History, ReadOptions, read_history
 TIMES = [f"{datetime(2024, 3, 1) + timedelta(hours=i):%Y-%m-%d %H:%M}" for i in range(120)]
 GERMAN = [f"{datetime(2024, 3, 1) + timedelta(hours=i):%d.%m.%Y %H:%M}" for i in range(120)]
 VALUES = [round(12 + 5 * math.sin(i * math.pi / 12), 2) for i in range(120)]
-PLAIN = "time,temp\n" + "".join(f"{time},{value}\n" for time, value in zip(TIMES, VALUES, strict=True))
+PLAIN = "time,temp\n" + "".join(
+    f"{time},{value}\n" for time, value in zip(TIMES, VALUES, strict=True)
+)
 
 
 def read(folder: Path, content: str | bytes, name: str = "data.csv", **options: Any) -> History:
@@ -87,8 +89,14 @@ class TestShape:
             ("Exported by hand on a Friday\ntime,temp\n", "the header is line 2"),
             ("time,temp\n,degC\n", "lines of units below the header: 1"),
             ("time,temp\n[UTC],[°C]\n", "lines of units below the header: 1"),
-            ('"TOA5","Site7"\n"TIMESTAMP","temp"\n"TS","Deg C"\n"","Avg"\n', "lines of units below the header: 2"),
-            ('"TOA5","Site7","CR1000","12345"\n"TIMESTAMP","temp"\n"TS","Deg C"\n"","Avg"\n', "units below"),
+            (
+                '"TOA5","Site7"\n"TIMESTAMP","temp"\n"TS","Deg C"\n"","Avg"\n',
+                "lines of units below the header: 2",
+            ),
+            (
+                '"TOA5","Site7","CR1000","12345"\n"TIMESTAMP","temp"\n"TS","Deg C"\n"","Avg"\n',
+                "units below",
+            ),
             ("sep=,\ntime,temp\n", ""),
             ('"sep=,"\ntime,temp\n', ""),
         ],
@@ -116,7 +124,8 @@ class TestShape:
         first, last = rows(cells[:60], TIMES[:60]), rows(cells[60:], TIMES[60:])
         for header in ("time;hum;temp", "Time;temp;pressure"):
             with pytest.raises(
-                DataError, match=f"row 61 is a different header: {header.replace(';', ', ')} instead of"
+                DataError,
+                match=f"row 61 is a different header: {header.replace(';', ', ')} instead of",
             ):
                 read(tmp_path, f"time;temp;hum\n{first}{header}\n{last}")
         same = read(tmp_path, f"time;temp;hum\n{first}TIME;Temp;Hum\n{last}")
@@ -127,7 +136,9 @@ class TestShape:
         cells = ["12.5" if i == short else "12.5;40" for i in range(120)]
         history = read(tmp_path, "time;temp;hum\n" + rows(cells))
         assert [int(np.isnan(values).sum()) for values in history.values] == [0, 1]
-        some = read(tmp_path, "time;temp\n" + rows(["12.5" if i % 2 == 0 else "12.5;" for i in range(120)]))
+        some = read(
+            tmp_path, "time;temp\n" + rows(["12.5" if i % 2 == 0 else "12.5;" for i in range(120)])
+        )
         assert (some.streams, len(some)) == (["temp"], 120)
 
     def test_a_pivoted_export_of_influxdb(self, tmp_path: Path) -> None:
@@ -137,7 +148,9 @@ class TestShape:
         assert read(tmp_path, text).streams == ["temp"]
 
     def test_a_delimiter_at_the_end_of_rows(self, tmp_path: Path) -> None:
-        history = read(tmp_path, PLAIN.replace(",", ";").replace("\n", ";\n").replace("temp;", "temp"))
+        history = read(
+            tmp_path, PLAIN.replace(",", ";").replace("\n", ";\n").replace("temp;", "temp")
+        )
         assert history.streams == ["temp"]
         assert history.values[0].tolist() == VALUES
         assert noted(history, "rows end with", "';'")
@@ -156,7 +169,12 @@ class TestShape:
         def table(header: str, row: str) -> str:
             marks = "#group,false,false\r\n#datatype,string,long\r\n#default,_result,\r\n"
             stamps = [time.replace(" ", "T") + ":00Z" for time in TIMES]
-            return marks + header + "\r\n" + "".join(row.format(t=t, v=v) for t, v in zip(stamps, VALUES, strict=True))
+            return (
+                marks
+                + header
+                + "\r\n"
+                + "".join(row.format(t=t, v=v) for t, v in zip(stamps, VALUES, strict=True))
+            )
 
         header = ",result,table,_start,_stop,_time,_value,_field,sensor_id"
         row = ",,{k},2024-03-01T00:00:00Z,2024-05-01T00:00:00Z,{{t}},{{v}},temp,A{k}\r\n"
@@ -165,7 +183,11 @@ class TestShape:
         assert history.streams == ["A0", "A1"]
         assert history.values[1].tolist() == VALUES
         other = table(header + ",place", row.format(k=2).replace("A2", "A2,roof"))
-        assert read(tmp_path, text + "\r\n" + other, stream_column="sensor_id").streams == ["A0", "A1", "A2"]
+        assert read(tmp_path, text + "\r\n" + other, stream_column="sensor_id").streams == [
+            "A0",
+            "A1",
+            "A2",
+        ]
 
 
 class TestMarks:
@@ -195,21 +217,30 @@ class TestMarks:
         history = read(tmp_path, "Zeit;kW;Hz\n" + rows(["0,98;50.01", "2,05;49.99"] * 60, GERMAN))
         assert [values[:2].tolist() for values in history.values] == [[0.98, 2.05], [50.01, 49.99]]
         assert noted(history, "'kW' has a decimal comma")
-        told = read(tmp_path, "Zeit;kW;Hz\n" + rows(["0,98;50.01", "2,05;49.99"] * 60, GERMAN), decimal=",")
+        told = read(
+            tmp_path, "Zeit;kW;Hz\n" + rows(["0,98;50.01", "2,05;49.99"] * 60, GERMAN), decimal=","
+        )
         assert told.values[1][0] == 50.01, "what the cells prove counts before what is told"
 
     def test_thousands_in_a_text_with_commas(self, tmp_path: Path) -> None:
-        history = read(tmp_path, "time,bytes,load\n" + rows(['"1,963",1.991', '"2,227",2.123'] * 60, TIMES, ","))
+        history = read(
+            tmp_path,
+            "time,bytes,load\n" + rows(['"1,963",1.991', '"2,227",2.123'] * 60, TIMES, ","),
+        )
         assert [values[0] for values in history.values] == [1963, 1.991]
         mixed = read(tmp_path, "time;n\n" + rows(["998", "1.002", "1.013"] * 40))
         assert mixed.values[0][:2].tolist() == [998, 1002], "998 is no number with three decimals"
 
     def test_a_mark_that_nothing_tells_is_refused_with_both_readings(self, tmp_path: Path) -> None:
         text = "Zeit;kW;p\n" + rows(["0,98;1.013", "2,05;1.012"] * 60, GERMAN)
-        with pytest.raises(DataError, match=r"'p': 1.013 is 1.013 or 1013.*--decimal \. .*--decimal , "):
+        with pytest.raises(
+            DataError, match=r"'p': 1.013 is 1.013 or 1013.*--decimal \. .*--decimal , "
+        ):
             read(tmp_path, text)
         quoted = "time,kW\n" + rows(['"12,050"', '"13,240"'] * 60, TIMES, ",")
-        with pytest.raises(DataError, match=r"'kW': 12,050 is 12.050 or 12050.*--decimal , .*--decimal \. "):
+        with pytest.raises(
+            DataError, match=r"'kW': 12,050 is 12.050 or 12050.*--decimal , .*--decimal \. "
+        ):
             read(tmp_path, quoted)
         assert read(tmp_path, quoted, decimal=",").values[0][0] == 12.05
         assert read(tmp_path, quoted, decimal=".").values[0][0] == 12050
@@ -218,28 +249,43 @@ class TestMarks:
         assert [values[0] for values in both.values] == [0.98, 1013]
 
     @pytest.mark.parametrize("cells", [["1.2 kW", "950 W"], ["'+0120,1'", "'+0132,1'"]])
-    def test_a_column_of_several_units_or_with_flags_is_no_stream(self, cells: list[str], tmp_path: Path) -> None:
+    def test_a_column_of_several_units_or_with_flags_is_no_stream(
+        self, cells: list[str], tmp_path: Path
+    ) -> None:
         quoted = [cell.replace("'", '"') + ",5.5" for cell in cells]
         history = read(tmp_path, "time,a,b\n" + rows(quoted * 60, TIMES, ","))
         assert history.streams == ["b"]
         assert noted(history, "columns left out (not numbers): a")
 
     def test_a_factor_behind_some_numbers_is_no_unit(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"'a', row 1: '12.05k' and 59 more cells are not numbers"):
+        with pytest.raises(
+            DataError, match=r"'a', row 1: '12.05k' and 59 more cells are not numbers"
+        ):
             read(tmp_path, "time;a\n" + rows(["12.05k", "950"] * 60))
 
-    @pytest.mark.parametrize("code", ["-99.9", "-999.9", "9999.9", "7999", "-6999", "32767", "4294967295"])
+    @pytest.mark.parametrize(
+        "code", ["-99.9", "-999.9", "9999.9", "7999", "-6999", "32767", "4294967295"]
+    )
     def test_codes_of_loggers_are_missing(self, code: str, tmp_path: Path) -> None:
-        history = read(tmp_path, "time;a\n" + rows([code if i == 50 else "13.1" for i in range(119)] + ["12.4"]))
+        history = read(
+            tmp_path,
+            "time;a\n" + rows([code if i == 50 else "13.1" for i in range(119)] + ["12.4"]),
+        )
         assert np.flatnonzero(np.isnan(history.values[0])).tolist() == [50]
         assert noted(history, "stands for a missing value 1 time", "--not-missing")
 
-    def test_figures_that_are_no_numbers_are_refused_beyond_one_in_a_hundred(self, tmp_path: Path) -> None:
+    def test_figures_that_are_no_numbers_are_refused_beyond_one_in_a_hundred(
+        self, tmp_path: Path
+    ) -> None:
         cells = ["12..5" if i == 50 else "13.1" for i in range(120)]
         assert np.isnan(read(tmp_path, "time;a\n" + rows(cells)).values[0][50])
         cells[60] = cells[61] = "12..5"
         with pytest.raises(
-            DataError, match=r"'a', row 51: '12..5' and 2 more cells are not numbers.*--missing '12..5'"
+            DataError,
+            match=r"'a', row 51: '12..5' and 2 more cells are not numbers.*--missing '12..5'",
         ):
             read(tmp_path, "time;a\n" + rows(cells))
-        assert np.isnan(read(tmp_path, "time;a\n" + rows(cells), missing=["12..5"]).values[0]).sum() == 3
+        assert (
+            np.isnan(read(tmp_path, "time;a\n" + rows(cells), missing=["12..5"]).values[0]).sum()
+            == 3
+        )

@@ -29,7 +29,9 @@ def seconds(time: datetime) -> int:
 
 def read(folder: Path, stamps: list[str], header: str = "time;value", **options: Any) -> History:
     path = folder / "data.csv"
-    path.write_text("\n".join([header, *(f"{stamp};{i % 24 + 0.5}" for i, stamp in enumerate(stamps))]) + "\n")
+    path.write_text(
+        "\n".join([header, *(f"{stamp};{i % 24 + 0.5}" for i, stamp in enumerate(stamps))]) + "\n"
+    )
     return read_history(path, ReadOptions(**options))
 
 
@@ -64,7 +66,9 @@ FORMS: dict[str, Callable[[datetime], str]] = {
     "figures to the second": lambda t: f"{t:%Y%m%d%H%M%S}",
     "figures and a clock": lambda t: f"{t:%Y%m%d %H:%M}",
     "basic": lambda t: f"{t:%Y%m%dT%H%M%S}Z",
-    "24:00": lambda t: f"{t - timedelta(minutes=1):%Y-%m-%d} {(t - timedelta(minutes=1)).hour + 1:02}:00",
+    "24:00": lambda t: (
+        f"{t - timedelta(minutes=1):%Y-%m-%d} {(t - timedelta(minutes=1)).hour + 1:02}:00"
+    ),
     "seconds": lambda t: f"{seconds(t)}",
     "seconds with a power": lambda t: f"{seconds(t):.16E}",
     "milliseconds with a power": lambda t: f"{seconds(t) * 1000:.12E}",
@@ -85,7 +89,14 @@ def test_a_column_is_read_in_one_way_from_end_to_end(form: str, tmp_path: Path) 
 
 
 def test_zones_that_stamps_name(tmp_path: Path) -> None:
-    for zone, hours in (("+01:00", 1), ("-0330", -3.5), (" CEST", 2), ("Z", 0), (" UTC", 0), (" +02", 2)):
+    for zone, hours in (
+        ("+01:00", 1),
+        ("-0330", -3.5),
+        (" CEST", 2),
+        ("Z", 0),
+        (" UTC", 0),
+        (" +02", 2),
+    ):
         stamps = [f"{time:%Y-%m-%dT%H:%M:%S}{zone}" for time in HOURS[:3]]
         assert read(tmp_path, stamps).timestamps[0].tolist() == [
             int((seconds(time) - hours * 3600) * 1000) for time in HOURS[:3]
@@ -99,7 +110,10 @@ def test_zones_that_stamps_name(tmp_path: Path) -> None:
     [
         ("date;time;value", lambda t: f"{t:%d.%m.%Y;%H:%M:%S}"),
         ("Datum;Uhrzeit;value", lambda t: f"{t:%d.%m.%Y;%H.%M}"),
-        ("YYYYMMDD;HH;value", lambda t: f"{t - timedelta(hours=1):%Y%m%d};{(t - timedelta(hours=1)).hour + 1}"),
+        (
+            "YYYYMMDD;HH;value",
+            lambda t: f"{t - timedelta(hours=1):%Y%m%d};{(t - timedelta(hours=1)).hour + 1}",
+        ),
         ("Date;Time;value", lambda t: f"{t:%Y-%m-%d;%H%M}"),
         ("year;month;day;hour;value", lambda t: f"{t.year};{t.month};{t.day};{t.hour}"),
         ("YY;MO;DD;HH;value", lambda t: f"{t:%y;%m;%d;%H}"),
@@ -119,7 +133,9 @@ def test_twelve_days_whose_order_only_the_distances_tell(tmp_path: Path) -> None
         assert history.timestamps[0].tolist() == expected(HOURS)
         assert f"dates are {order}" in history.notes
     holed = [time for i, time in enumerate(HOURS) if i not in (20, 70)]
-    assert read(tmp_path, [f"{time:%d/%m/%Y %H:%M}" for time in holed]).timestamps[0].tolist() == expected(holed)
+    assert read(tmp_path, [f"{time:%d/%m/%Y %H:%M}" for time in holed]).timestamps[
+        0
+    ].tolist() == expected(holed)
 
 
 def test_an_order_that_nothing_tells_is_refused_with_both_readings(tmp_path: Path) -> None:
@@ -127,7 +143,11 @@ def test_an_order_that_nothing_tells_is_refused_with_both_readings(tmp_path: Pat
     with pytest.raises(DataError) as refused:
         read(tmp_path, stamps)
     line = str(refused.value)
-    for word in ("'time', row 1: '01/03/2024'", "2024-03-01 as day/month/year", "2024-01-03 as month/day/year"):
+    for word in (
+        "'time', row 1: '01/03/2024'",
+        "2024-03-01 as day/month/year",
+        "2024-01-03 as month/day/year",
+    ):
         assert word in line
     assert "--day-first" in line
     assert "--month-first" in line
@@ -138,24 +158,41 @@ def test_an_order_that_nothing_tells_is_refused_with_both_readings(tmp_path: Pat
 
 
 def test_dots_are_day_first_and_a_year_in_front_is_what_it_is(tmp_path: Path) -> None:
-    assert read(tmp_path, [f"{time:%d.%m.%Y}" for time in DAYS]).timestamps[0].tolist() == expected(DAYS)
-    assert read(tmp_path, [f"{time:%Y/%m/%d}" for time in DAYS], day_first=True).timestamps[0].tolist() == expected(
+    assert read(tmp_path, [f"{time:%d.%m.%Y}" for time in DAYS]).timestamps[0].tolist() == expected(
         DAYS
     )
+    assert read(tmp_path, [f"{time:%Y/%m/%d}" for time in DAYS], day_first=True).timestamps[
+        0
+    ].tolist() == expected(DAYS)
 
 
 @pytest.mark.parametrize(
-    "form", ["%Y%m%d:%H", "%Y%m%d:%H%M", "%Y%m%d_%H:%M", "%y%m%d%H", "%y%m%d%H%M", "[%Y-%m-%d %H:%M]", "%Y%j%H"]
+    "form",
+    [
+        "%Y%m%d:%H",
+        "%Y%m%d:%H%M",
+        "%Y%m%d_%H:%M",
+        "%y%m%d%H",
+        "%y%m%d%H%M",
+        "[%Y-%m-%d %H:%M]",
+        "%Y%j%H",
+    ],
 )
 def test_hours_are_no_minutes(form: str, tmp_path: Path) -> None:
     stamps = [f"{time:{form}}" for time in HOURS]
-    assert read(tmp_path, stamps, time_format=form).timestamps[0].tolist() == expected(HOURS), "told"
+    assert read(tmp_path, stamps, time_format=form).timestamps[0].tolist() == expected(HOURS), (
+        "told"
+    )
     if "[" not in form and "%j" not in form:
         assert read(tmp_path, stamps).timestamps[0].tolist() == expected(HOURS), "found"
 
 
-@pytest.mark.parametrize(("ends", "mark"), [("%H:%M", " - "), ("%d.%m.%Y %H:%M", " - "), ("%H:%M", "–")])
-def test_of_a_beginning_and_an_end_the_beginning_counts(ends: str, mark: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ends", "mark"), [("%H:%M", " - "), ("%d.%m.%Y %H:%M", " - "), ("%H:%M", "–")]
+)
+def test_of_a_beginning_and_an_end_the_beginning_counts(
+    ends: str, mark: str, tmp_path: Path
+) -> None:
     stamps = [f"{time:%d.%m.%Y %H:%M}{mark}{time + timedelta(hours=1):{ends}}" for time in HOURS]
     history = read(tmp_path, stamps, "MTU (UTC);load")
     assert history.timestamps[0].tolist() == expected(HOURS)
@@ -170,9 +207,13 @@ def test_ticks_since_other_years(zero: datetime, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", ["0", "24061", "2024.16", "202406100", "28487520"])
 def test_small_figures_are_no_times_unless_told(first: str, tmp_path: Path) -> None:
-    """A day of the year, a year, seconds since the start: as seconds since the epoch they would be of 1970."""
+    """A day of the year, a year, seconds since the start:
+    as seconds since the epoch they would be of 1970."""
     stamps = [first if i == 0 else str(int(float(first)) + i) for i in range(100)]
-    with pytest.raises(DataError, match=rf"'time', row 1: {first} would be 19.*seconds since the epoch.*--time-format"):
+    with pytest.raises(
+        DataError,
+        match=rf"'time', row 1: {first} would be 19.*seconds since the epoch.*--time-format",
+    ):
         read(tmp_path, stamps)
     if "." not in first:
         told = read(tmp_path, stamps, time_format="%s")
@@ -182,19 +223,26 @@ def test_small_figures_are_no_times_unless_told(first: str, tmp_path: Path) -> N
 
 def test_several_columns_in_a_form_that_is_told(tmp_path: Path) -> None:
     rows = [f"{time:%Y;%j;%H%M}" for time in HOURS]
-    history = read(tmp_path, rows, "year;day;hour;v", time_column="year,day,hour", time_format="%Y %j %H%M")
+    history = read(
+        tmp_path, rows, "year;day;hour;v", time_column="year,day,hour", time_format="%Y %j %H%M"
+    )
     assert history.timestamps[0].tolist() == expected(HOURS)
 
 
 def test_blanks_round_a_day_and_an_hour(tmp_path: Path) -> None:
-    rows = [f"  {time - timedelta(hours=1):%Y%m%d};   {(time - timedelta(hours=1)).hour + 1}" for time in HOURS]
+    rows = [
+        f"  {time - timedelta(hours=1):%Y%m%d};   {(time - timedelta(hours=1)).hour + 1}"
+        for time in HOURS
+    ]
     history = read(tmp_path, rows, "YYYYMMDD;   HH; T")
     assert (history.streams, history.timestamps[0].tolist()) == (["T"], expected(HOURS))
 
 
 def test_a_form_that_is_told(tmp_path: Path) -> None:
     stamps = [f"{time:%Y.%j.%H%M}" for time in HOURS]
-    assert read(tmp_path, stamps, time_format="%Y.%j.%H%M").timestamps[0].tolist() == expected(HOURS)
+    assert read(tmp_path, stamps, time_format="%Y.%j.%H%M").timestamps[0].tolist() == expected(
+        HOURS
+    )
     with pytest.raises(DataError, match=r"row 1: '2024.061.0000' does not have the --time-format"):
         read(tmp_path, stamps, time_format="%d/%m/%Y")
 
@@ -211,10 +259,14 @@ def test_lines_below_the_table_are_left_out_and_others_refused(tmp_path: Path) -
     for words in (["Total"], ["Summe"], ["Average", "Maximum", "", "End of report"]):
         history = read(tmp_path, [*stamps, *words])
         assert history.timestamps[0].tolist() == expected(HOURS)
-        assert any("without a valid time skipped; the first is row 241" in note for note in history.notes)
+        assert any(
+            "without a valid time skipped; the first is row 241" in note for note in history.notes
+        )
     stamps[5] = "reboot"
     assert any("row 6, 'reboot'" in note for note in read(tmp_path, stamps).notes)
-    with pytest.raises(DataError, match=r"row 3: 'reboot' is not a time like the others.*--time-format"):
+    with pytest.raises(
+        DataError, match=r"row 3: 'reboot' is not a time like the others.*--time-format"
+    ):
         read(tmp_path, ["reboot" if i % 20 == 2 else stamp for i, stamp in enumerate(stamps)])
 
 

@@ -12,7 +12,12 @@ MINUTE, HOUR = 60_000, 3_600_000
 
 def history(*streams: list[int] | np.ndarray) -> History:
     names = [f"s{i}" for i in range(len(streams))]
-    return History(names, [np.array(each, np.int64) for each in streams], [np.ones(len(each)) for each in streams], [])
+    return History(
+        names,
+        [np.array(each, np.int64) for each in streams],
+        [np.ones(len(each)) for each in streams],
+        [],
+    )
 
 
 def test_the_commonest_distance_of_all_streams() -> None:
@@ -47,7 +52,9 @@ def test_a_second_common_distance_is_said() -> None:
     mixed = history([*range(0, 30 * HOUR, HOUR), *range(30 * HOUR, 50 * HOUR, 20 * MINUTE)])
     interval, notes = choose_interval(mixed, None)
     assert interval == 20 * MINUTE
-    assert notes == ["the interval is 20min, the commonest distance between readings; 34% are 1h apart"]
+    assert notes == [
+        "the interval is 20min, the commonest distance between readings; 34% are 1h apart"
+    ]
     assert choose_interval(history(np.arange(0, 50 * HOUR, HOUR)), None) == (HOUR, [])
 
 
@@ -59,12 +66,15 @@ def test_an_interval_finer_than_most_readings_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "months", "shift"), [("month", 1, 0), ("month", 1, 9 * HOUR), ("quarter", 3, 0), ("year", 12, 0)]
+    ("part", "months", "shift"),
+    [("month", 1, 0), ("month", 1, 9 * HOUR), ("quarter", 3, 0), ("year", 12, 0)],
 )
 def test_parts_of_a_calendar_are_refused_by_name(part: str, months: int, shift: int) -> None:
     first = np.arange("2005-01", "2020-01", months, dtype="M8[M]").astype("M8[ms]").astype(np.int64)
     monthly = history(first + shift)
-    with pytest.raises(DataError, match=rf"once a {part}, and {part}s are of no fixed length.*--interval 30d"):
+    with pytest.raises(
+        DataError, match=rf"once a {part}, and {part}s are of no fixed length.*--interval 30d"
+    ):
         infer_interval(monthly)
     assert choose_interval(monthly, "366d")[0] == 366 * 24 * HOUR
 

@@ -49,7 +49,9 @@ class JournalMachine(RuleBasedStateMachine):
             prefix["last_timestamp"] = self.clock
             self.arena.prefix[slot] = prefix
             at = np.array([slot])
-            self.arena.scatter(at, {"value": self.arena.gather(at)["value"] + np.float32(self.clock)})
+            self.arena.scatter(
+                at, {"value": self.arena.gather(at)["value"] + np.float32(self.clock)}
+            )
             before = self.now.setdefault(partition, {}).get(stream, (0, 0.0))
             self.now[partition][stream] = (self.clock, before[1] + self.clock)
             self.changed.setdefault(partition, set()).add(stream)
@@ -67,7 +69,9 @@ class JournalMachine(RuleBasedStateMachine):
         """Memory runs out while rows are copied."""
         slots, gather = self.arena.slots(partition, streams), self.arena.gather
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.arena, "gather", lambda rows: _no_room() if len(rows) else gather(rows))
+            patch.setattr(
+                self.arena, "gather", lambda rows: _no_room() if len(rows) else gather(rows)
+            )
             with contextlib.suppress(MemoryError):
                 self.journal.touch(partition, streams, slots)
         self.roll_back()
@@ -92,7 +96,9 @@ class JournalMachine(RuleBasedStateMachine):
             assert set(streams) | set(gone) == written
             replayed = dict(self.committed.get(partition, {}))
             replayed |= dict(zip(streams, self._read(slots), strict=True))
-            assert {s: row for s, row in replayed.items() if s not in gone} == self.now.get(partition, {})
+            assert {s: row for s, row in replayed.items() if s not in gone} == self.now.get(
+                partition, {}
+            )
         self.journal.commit()
         self.committed = {p: dict(rows) for p, rows in self.now.items()}
         self.changed = {}
@@ -114,17 +120,28 @@ class JournalMachine(RuleBasedStateMachine):
     def rows_are_those_of_the_model(self) -> None:
         for partition in (0, 1):
             streams = self.arena.streams(partition)
-            assert dict(zip(streams, self._read(self.arena.slots(partition, streams)), strict=True)) == self.now.get(
-                partition, {}
-            )
+            assert dict(
+                zip(streams, self._read(self.arena.slots(partition, streams)), strict=True)
+            ) == self.now.get(partition, {})
             assert self.arena.count(partition) == len(streams)
 
     @invariant()
     def nobody_shares_a_slot_and_rows_of_nobody_are_zero(self) -> None:
-        held = [slot for p in (0, 1) for slot in self.arena.slots(p, self.arena.streams(p)).tolist()]
-        waiting = [s for c in self.journal._partitions.values() for _, slots in c.evicted for s in slots.tolist()]
+        held = [
+            slot for p in (0, 1) for slot in self.arena.slots(p, self.arena.streams(p)).tolist()
+        ]
+        waiting = [
+            s
+            for c in self.journal._partitions.values()
+            for _, slots in c.evicted
+            for s in slots.tolist()
+        ]
         free = self.arena._free
-        assert len({*held, *waiting, *free}) == len(held) + len(waiting) + len(free) == self.arena._unused
+        assert (
+            len({*held, *waiting, *free})
+            == len(held) + len(waiting) + len(free)
+            == self.arena._unused
+        )
         assert not self.arena.prefix["observations"][free].any()
         assert not self.arena.gather(np.array(free, np.int64))["value"].any()
 

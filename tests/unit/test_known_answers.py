@@ -1,4 +1,5 @@
-"""Figures that others published, or that follow from plain definitions, come out of our protocols."""
+"""Figures that others published, or that follow from plain definitions,
+come out of our protocols."""
 
 from __future__ import annotations
 
@@ -11,7 +12,11 @@ from eddycast.service.history import read_history
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import Figure
-from eddycast.training.evaluation.protocols.every_origin import ONLINE_SPLIT, ltsf_tasks, online_tasks
+from eddycast.training.evaluation.protocols.every_origin import (
+    ONLINE_SPLIT,
+    ltsf_tasks,
+    online_tasks,
+)
 from eddycast.training.evaluation.protocols.gift import gift_grid, gift_tasks
 from eddycast.training.evaluation.protocols.gift_published import SEASONAL_NAIVE
 from eddycast.training.evaluation.protocols.scoring import Scorer
@@ -23,7 +28,9 @@ HOUR, DAY = 3_600_000, 86_400_000
 
 @cache
 def ett(name: str) -> Panel:
-    return make_panel(read_history(SHARED / "ett" / f"{name}.csv"), HOUR if name == "ETTh1" else HOUR // 4)
+    return make_panel(
+        read_history(SHARED / "ett" / f"{name}.csv"), HOUR if name == "ETTh1" else HOUR // 4
+    )
 
 
 @needs_shared_data
@@ -52,7 +59,9 @@ def test_ltsf_mse_of_the_yardsticks(name: str, horizon: int, naive: float, seaso
 
 
 @needs_shared_data
-@pytest.mark.parametrize(("horizon", "naive", "seasonal"), [(1, 0.120, 0.910), (24, 1.495, 0.910), (48, 2.640, 0.910)])
+@pytest.mark.parametrize(
+    ("horizon", "naive", "seasonal"), [(1, 0.120, 0.910), (24, 1.495, 0.910), (48, 2.640, 0.910)]
+)
 def test_online_mse_of_the_yardsticks(horizon: int, naive: float, seasonal: float) -> None:
     panel = ett("ETTm1")
     ask = TaskOptions(48, split=Split.parse(ONLINE_SPLIT, len(panel)), season_ms=DAY)
@@ -67,9 +76,13 @@ def test_online_mse_of_the_yardsticks(horizon: int, naive: float, seasonal: floa
 def test_gift_mase_of_seasonal_naive(interval_ms: int) -> None:
     history = read_history(SHARED / "ett" / "ETTm1.csv")
     tasks = gift_tasks(gift_grid(history, interval_ms, 512), TaskOptions(720))
-    assert [len(task.origins) for task in tasks] == ([20, 4, 3] if interval_ms == HOUR else [20, 15, 10])
+    assert [len(task.origins) for task in tasks] == (
+        [20, 4, 3] if interval_ms == HOUR else [20, 15, 10]
+    )
     for task in tasks:
-        assert yardstick_figures(task)[1].mase == pytest.approx(SEASONAL_NAIVE[task.label].mase, abs=5e-4)
+        assert yardstick_figures(task)[1].mase == pytest.approx(
+            SEASONAL_NAIVE[task.label].mase, abs=5e-4
+        )
 
 
 def yardstick_figures(task: Task) -> list[Figure]:

@@ -43,7 +43,12 @@ def test_not_a_terminal_means_json_lines() -> None:
     configure_log("auto", "info", stream)
     get_log().info("serving", port=9464, partitions=[0, 1])
     line = json.loads(stream.getvalue())
-    assert (line["event"], line["level"], line["port"], line["partitions"]) == ("serving", "info", 9464, [0, 1])
+    assert (line["event"], line["level"], line["port"], line["partitions"]) == (
+        "serving",
+        "info",
+        9464,
+        [0, 1],
+    )
     assert line["timestamp"].endswith("Z")
 
 
@@ -98,7 +103,9 @@ def test_messages_of_the_broker_are_logged_at_level_debug() -> None:
         configure_log("json", level, stream)
         for room in (kafka_producer, kafka_transactions):
             room.log.debug("in passing")
-        assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["in passing"] * lines
+        assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+            "in passing"
+        ] * lines
 
 
 def test_warnings_of_python_are_lines_of_the_log() -> None:
@@ -166,7 +173,13 @@ def test_the_last_line_of_a_service_is_json(why: str, form: str, tmp_path: Path)
     ]
     variables = {"EDDYCAST_LOG__FORMAT": "json"} if form == "variable" else {}
     root = str(Path(__file__).parents[2] / "deploy/package")
-    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": root, **variables}, capture_output=True, timeout=60)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONPATH": root, **variables},
+        capture_output=True,
+        timeout=60,
+    )
     lines = [json.loads(line) for line in done.stderr.decode().splitlines()]
     assert done.returncode == code and done.stdout == b""
     assert lines[-1]["event"] == "ended" and lines[-1]["exit_code"] == code and lines[-1]["reason"]

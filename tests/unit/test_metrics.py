@@ -15,7 +15,13 @@ from hypothesis.extra import numpy as npst
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from eddycast.service.observability.histogram import Distribution
-from eddycast.service.observability.metrics import METRIC_PREFIX, SECOND_BUCKETS, STAGES, VERDICTS, Metrics
+from eddycast.service.observability.metrics import (
+    METRIC_PREFIX,
+    SECOND_BUCKETS,
+    STAGES,
+    VERDICTS,
+    Metrics,
+)
 from eddycast.service.observability.recorder import (
     SCORE_LIMIT,
     Stopwatch,
@@ -36,7 +42,11 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(METRIC_PREFIX + name, labels)
 
 
-@given(columns=st.lists(st.lists(st.floats(0, 100) | st.sampled_from(SECOND_BUCKETS), max_size=20), max_size=4))
+@given(
+    columns=st.lists(
+        st.lists(st.floats(0, 100) | st.sampled_from(SECOND_BUCKETS), max_size=20), max_size=4
+    )
+)
 def test_a_column_counts_like_its_values_one_by_one(columns: list[list[float]]) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     distribution = Distribution(ours, "d", "a meaning", SECOND_BUCKETS)
@@ -46,10 +56,14 @@ def test_a_column_counts_like_its_values_one_by_one(columns: list[list[float]]) 
         for value in column:
             histogram.observe(value)
     for edge in [f"{edge:g}" for edge in SECOND_BUCKETS] + ["+Inf"]:
-        expected = theirs.get_sample_value("d_bucket", {"le": edge if edge == "+Inf" else str(float(edge))})
+        expected = theirs.get_sample_value(
+            "d_bucket", {"le": edge if edge == "+Inf" else str(float(edge))}
+        )
         assert ours.get_sample_value("d_bucket", {"le": edge}) == expected, edge
     assert ours.get_sample_value("d_count") == theirs.get_sample_value("d_count")
-    assert math.isclose(ours.get_sample_value("d_sum") or 0.0, theirs.get_sample_value("d_sum") or 0.0)
+    assert math.isclose(
+        ours.get_sample_value("d_sum") or 0.0, theirs.get_sample_value("d_sum") or 0.0
+    )
 
 
 def test_nan_is_not_a_value(metrics: Metrics) -> None:
@@ -73,7 +87,8 @@ def test_a_stage_is_timed_even_when_it_raises(metrics: Metrics) -> None:
 
 
 def test_scores_are_summed_by_target_where_there_was_a_forecast(metrics: Metrics) -> None:
-    scores = np.array([[[1.0, 0.5], [4.0, 0.1]], [[np.nan, np.nan], [2.0, 0.3]]])  # [n, targets, scores]
+    # [n, targets, scores]
+    scores = np.array([[[1.0, 0.5], [4.0, 0.1]], [[np.nan, np.nan], [2.0, 0.3]]])
     count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores, warm=True)
     count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores[:1], warm=False)
     count_scores(metrics, ["flow", "heat"], ["absolute_error", "pit"], scores[:0], warm=False)
@@ -122,11 +137,15 @@ def test_a_change_of_unit_changes_no_scaled_score() -> None:
     scores, widths = np.array([[[0.3, 0.4, 0.1, 1.0, 0.6]]]), np.array([[1.2]])
     in_thousands = scores * [1000, 1000, 1000, 1, 1]
     assert np.allclose(scaled(in_thousands, NAMES, widths * 1000), scaled(scores, NAMES, widths))
-    assert scaled(scores, NAMES, widths).tolist() == [[pytest.approx([0.25, 1 / 3, 1 / 12, 1.0, 0.6])]]
+    assert scaled(scores, NAMES, widths).tolist() == [
+        [pytest.approx([0.25, 1 / 3, 1 / 12, 1.0, 0.6])]
+    ]
 
 
 def test_a_constant_stream_that_is_hit_scores_nothing() -> None:
-    assert scaled(np.array([[[0.0, 2.0, 0.0, 1.0, 0.5]]]), NAMES, np.array([[0.0]])).tolist() == [[[0, 10, 0, 1, 0.5]]]
+    assert scaled(np.array([[[0.0, 2.0, 0.0, 1.0, 0.5]]]), NAMES, np.array([[0.0]])).tolist() == [
+        [[0, 10, 0, 1, 0.5]]
+    ]
 
 
 def test_no_surprise_spoils_the_mean(metrics: Metrics) -> None:
@@ -148,7 +167,10 @@ def test_the_table_matches_the_exposed_metrics(metrics: Metrics) -> None:
     exposed = dict(re.findall(r"# TYPE (\S+) (\S+)", generate_latest(metrics.registry).decode()))
     exposed = {name: kind for name, kind in exposed.items() if not name.endswith("_created")}
     assert exposed == {line.name: line.kind for line in metrics.table}
-    assert all(line.meaning.endswith(".") and line.rises.endswith(".") and line.unit for line in metrics.table)
+    assert all(
+        line.meaning.endswith(".") and line.rises.endswith(".") and line.unit
+        for line in metrics.table
+    )
 
 
 def test_no_metric_is_labelled_by_stream(metrics: Metrics) -> None:

@@ -69,11 +69,19 @@ def test_without_codes_nothing_is_touched() -> None:
     assert MissingCodes(((-1.0,),)).clear(given)[0][0] is given[0]
 
 
-def served(folder: Path, walk: Walk, values: list[object], codes: str = "bundle") -> tuple[list[bytes], float]:
+def served(
+    folder: Path, walk: Walk, values: list[object], codes: str = "bundle"
+) -> tuple[list[bytes], float]:
     """Return the outputs of a service for values of one stream, and its count of codes."""
     write_bundle(folder, walk)
     broker = memory_broker()
-    send(broker, [(0, b"s", {"timestamp": START + 60_000 * i, "value": value}) for i, value in enumerate(values)])
+    send(
+        broker,
+        [
+            (0, b"s", {"timestamp": START + 60_000 * i, "value": value})
+            for i, value in enumerate(values)
+        ],
+    )
     subject = worker(broker, load_runtime(folder), Tuning(codes=codes))
     subject.turn(20)
     subject.finish()
@@ -92,7 +100,11 @@ def test_a_code_is_served_as_a_missing_value(tmp_path: Path) -> None:
 
 
 def test_a_code_of_one_channel_is_a_reading_in_another(tmp_path: Path) -> None:
-    walk = Walk(channels=TWO_CHANNELS.channels, targets=TWO_CHANNELS.targets, fields={"codes": ((-200.0,), ())})
+    walk = Walk(
+        channels=TWO_CHANNELS.channels,
+        targets=TWO_CHANNELS.targets,
+        fields={"codes": ((-200.0,), ())},
+    )
     texts, count = served(tmp_path, walk, [[1.0, 2.0], [-200.0, -200.0]])
     assert json.loads(texts[1])["value"] == [None, -200.0]
     assert count == 1
@@ -108,7 +120,8 @@ def test_codes_can_be_dropped_and_added(tmp_path: Path) -> None:
 
 
 def history(path: Path, codes: dict[str, list[float]], counter: bool = False) -> Path:
-    """300 readings, one per minute, of streams a and b; each code occurs ten times in its stream."""
+    """300 readings, one per minute, of streams a and b;
+    each code occurs ten times in its stream."""
     random = np.random.default_rng(5)
     columns = {}
     for name in ("a", "b"):
@@ -116,14 +129,29 @@ def history(path: Path, codes: dict[str, list[float]], counter: bool = False) ->
         columns[name] = 50 + (np.abs(steps).cumsum() if counter else steps.cumsum())
         for place, code in enumerate(codes.get(name, [])):
             columns[name][10 + place :: 30] = code
-    rows = (f"{START + i * 60_000},{a:.3f},{b:.3f}" for i, (a, b) in enumerate(zip(*columns.values(), strict=True)))
+    rows = (
+        f"{START + i * 60_000},{a:.3f},{b:.3f}"
+        for i, (a, b) in enumerate(zip(*columns.values(), strict=True))
+    )
     path.write_text("\n".join(["timestamp,a,b", *rows]))
     return path
 
 
 def flags(file: Path, *words: str) -> list[str]:
     out = file.parent / "bundle"
-    return ["train", str(file), "--family", "naive", "--horizon", "4", "--season", "none", "--out", str(out), *words]
+    return [
+        "train",
+        str(file),
+        "--family",
+        "naive",
+        "--horizon",
+        "4",
+        "--season",
+        "none",
+        "--out",
+        str(out),
+        *words,
+    ]
 
 
 def trained(file: Path, *words: str) -> Codes:
@@ -142,7 +170,8 @@ class Exported(Exception):
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Codes]:
-    """Train without the export, which takes longer than everything before it, and return the codes for the manifest."""
+    """Train without the export, which takes longer than everything before it,
+    and return the codes for the manifest."""
 
     def stop(model: object, identity: Identity, *_: object, **__: object) -> None:
         raise Exported(identity.codes)
@@ -178,7 +207,9 @@ def test_codes_that_training_finds_are_exported(
     assert found(history(tmp_path / "h.csv", codes), *words) == expected
 
 
-def test_a_number_that_another_stream_reads_is_no_code_for_all(tmp_path: Path, found: Callable[..., Codes]) -> None:
+def test_a_number_that_another_stream_reads_is_no_code_for_all(
+    tmp_path: Path, found: Callable[..., Codes]
+) -> None:
     rows = [f"{START + i * 60_000},{20 + np.sin(i):.2f},{900 + i}" for i in range(300)]
     rows[50] = f"{START + 50 * 60_000},999,950"
     rows[80] = f"{START + 80 * 60_000},20,999"

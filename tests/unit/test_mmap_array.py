@@ -12,8 +12,12 @@ from eddycast.service.state.mmap_array import MmapArray
 ROW = np.dtype([("count", "<i8"), ("level", "<f4")])
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((), ROW), ((3,), np.dtype("f4")), ((2, 5), np.dtype("i8"))])
-def test_growing_keeps_rows_and_adds_zeros(shape: tuple[int, ...], dtype: np.dtype[np.void]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((), ROW), ((3,), np.dtype("f4")), ((2, 5), np.dtype("i8"))]
+)
+def test_growing_keeps_rows_and_adds_zeros(
+    shape: tuple[int, ...], dtype: np.dtype[np.void]
+) -> None:
     subject = MmapArray(10, shape, dtype)
     subject.array[:] = np.ones((), dtype)
     subject.grow(100_000)
@@ -45,7 +49,9 @@ def test_a_system_that_moves_no_memory_copies(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_out_of_memory_leaves_the_array_unchanged(monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
+def test_out_of_memory_leaves_the_array_unchanged(
+    monkeypatch: pytest.MonkeyPatch, moves: bool
+) -> None:
     subject = MmapArray(4, (2,), np.dtype("f8"))
     subject.array[:] = 7.0
 

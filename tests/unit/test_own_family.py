@@ -1,5 +1,5 @@
-"""A family of one's own, as docs/forecasters.md has it: trained, checked, exported, replayed; and what is said of bad
-ones."""
+"""A family of one's own, as docs/forecasters.md has it: trained, checked, exported, replayed;
+and what is said of bad ones."""
 
 from __future__ import annotations
 
@@ -32,8 +32,14 @@ def history(tmp_path: Path) -> Path:
     """A daily wave on a walk, hourly, two streams of very different units."""
     random, hours = np.random.default_rng(0), np.arange(700)
     wave = np.sin(2 * np.pi * hours / 24)
-    columns = [unit * (wave + random.normal(0, 0.1, 700) + random.normal(0, 0.03, 700).cumsum()) for unit in (1, 500)]
-    rows = (f"{1_700_006_400_000 + hour * HOUR},{columns[0][hour]:.4f},{columns[1][hour]:.2f}" for hour in hours)
+    columns = [
+        unit * (wave + random.normal(0, 0.1, 700) + random.normal(0, 0.03, 700).cumsum())
+        for unit in (1, 500)
+    ]
+    rows = (
+        f"{1_700_006_400_000 + hour * HOUR},{columns[0][hour]:.4f},{columns[1][hour]:.2f}"
+        for hour in hours
+    )
     path = tmp_path / "history.csv"
     path.write_text("\n".join(["timestamp,a,b", *rows]))
     return path
@@ -41,7 +47,21 @@ def history(tmp_path: Path) -> Path:
 
 def train(history: Path, family: str, *words: str) -> int:
     out = str(history.parent / "bundle")
-    return run(["train", str(history), "--family", family, "--season", "24h", "--horizon", "6", "--out", out, *words])
+    return run(
+        [
+            "train",
+            str(history),
+            "--family",
+            family,
+            "--season",
+            "24h",
+            "--horizon",
+            "6",
+            "--out",
+            out,
+            *words,
+        ]
+    )
 
 
 def written(folder: Path, name: str, text: str) -> Path:
@@ -92,7 +112,9 @@ class Fitted(Naive):
 """
 
 
-def test_a_hidden_state_with_a_cell_of_ones_own_is_trained_and_exported(history: Path, tmp_path: Path) -> None:
+def test_a_hidden_state_with_a_cell_of_ones_own_is_trained_and_exported(
+    history: Path, tmp_path: Path
+) -> None:
     assert train(history, f"{page_example(tmp_path, 'gated')}:Gated", "--epochs", "2") == 0
     runtime = load_runtime(tmp_path / "bundle")
     assert {spec.name: spec.shape for spec in runtime.manifest.state}["hidden"] == (16,)
@@ -100,7 +122,9 @@ def test_a_hidden_state_with_a_cell_of_ones_own_is_trained_and_exported(history:
     assert own < 0.8 * naive
 
 
-def test_its_own_fit_and_a_module_by_name(history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_own_fit_and_a_module_by_name(
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written(tmp_path, "own_by_name", HEAD + FITTED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -108,7 +132,9 @@ def test_its_own_fit_and_a_module_by_name(history: Path, tmp_path: Path, monkeyp
     assert read_manifest(tmp_path / "bundle").name == "mine"
 
 
-def test_points_of_its_own_fit_have_quantiles_from_their_errors(history: Path, tmp_path: Path) -> None:
+def test_points_of_its_own_fit_have_quantiles_from_their_errors(
+    history: Path, tmp_path: Path
+) -> None:
     bare = FITTED.replace("        model.offsets", "        # model.offsets")
     assert train(history, f"{written(tmp_path, 'bare', HEAD + bare)}:Fitted") == 0
     figures = read_manifest(tmp_path / "bundle").backtest
@@ -117,16 +143,26 @@ def test_points_of_its_own_fit_have_quantiles_from_their_errors(history: Path, t
 
 
 def mine(body: str) -> str:
-    return HEAD + "class Mine(Naive):\n" + "".join(f"    {line}\n" for line in body.strip().splitlines())
+    return (
+        HEAD
+        + "class Mine(Naive):\n"
+        + "".join(f"    {line}\n" for line in body.strip().splitlines())
+    )
 
 
 BAD = {
     "no class": (HEAD, "has no class 'Mine'", None),
     "no forecaster": ("class Mine: pass", "Mine in .* is not a Forecaster", None),
     "syntax": ("def broken(:", "cannot be imported: SyntaxError", None),
-    "a package": ("import nothing_of_this_name", "cannot be imported: ModuleNotFoundError", "import nothing_of"),
+    "a package": (
+        "import nothing_of_this_name",
+        "cannot be imported: ModuleNotFoundError",
+        "import nothing_of",
+    ),
     "shape": (
-        mine("def multi_step_units(self, view):\n    return super().multi_step_units(view)[:, :, 0]"),
+        mine(
+            "def multi_step_units(self, view):\n    return super().multi_step_units(view)[:, :, 0]"
+        ),
         r"the invariant 'shapes' is broken: multi_step_units of 3 rows: \[3, 6\]",
         None,
     ),
@@ -136,7 +172,11 @@ BAD = {
         None,
     ),
     "nan": (
-        mine("def points(self, view):\n    one, multi = super().points(view)\n    return one, multi + torch.nan"),
+        mine(
+            "def points(self, view):\n"
+            "    one, multi = super().points(view)\n"
+            "    return one, multi + torch.nan"
+        ),
         "multi_step after the last value: .* are not finite",
         None,
     ),
@@ -165,7 +205,10 @@ BAD = {
         HEAD + "class Mine(Forecaster):\n    def __init__(self, target):\n        "
         "memory = MemorySpec(target.interval_ms, half_lives=(3.0,))\n        "
         "super().__init__(target, memory, Latent('gru', memory, 8))\n",
-        "Mine fails when it is made: ValueError: a latent state reads .*: give the memory two half_lives or more",
+        (
+            "Mine fails when it is made: ValueError: a latent "
+            "state reads .*: give the memory two half_lives or more"
+        ),
         "super().__init__(target, memory, Latent('gru', memory, 8))",
     ),
     "a fit that gives nothing": (
@@ -188,7 +231,9 @@ def test_a_bad_family_gives_one_line_and_leaves_no_bundle(
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_file_or_module_that_is_not_there(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_or_module_that_is_not_there(
+    history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train(history, "nowhere.py:Mine") == 2
     assert "there is no file nowhere.py" in capsys.readouterr().err
     assert train(history, "nowhere.at_all:Mine") == 2

@@ -31,14 +31,19 @@ def test_errors_by_step_and_hour_and_how_often_quantiles_hold() -> None:
     task = rolling_tasks(data, TaskOptions(3, split=SPLIT))[0]
     breakdown = ErrorBreakdown(task, "m", QUANTILES)
     scorer = Scorer(task, "m", QUANTILES, [breakdown])
-    rows, medians = np.tile(task.origins, 2), np.random.default_rng(1).normal(size=(2 * len(task.origins), 3))
+    rows, medians = (
+        np.tile(task.origins, 2),
+        np.random.default_rng(1).normal(size=(2 * len(task.origins), 3)),
+    )
     stream = np.repeat([0, 1], len(task.origins))
     scorer.add(stream, rows, medians[..., None] + OFFSETS)
     target = data.values[stream[:, None], rows[:, None] + [1, 2, 3]]
     error = np.abs(target - medians)
     np.testing.assert_allclose(breakdown.by_lead["m"], np.nanmean(error, axis=0))
     hour = (rows[:, None] + [1, 2, 3]) % 24
-    np.testing.assert_allclose(breakdown.by_hour["m"], [np.nanmean(error[hour == h]) for h in range(24)])
+    np.testing.assert_allclose(
+        breakdown.by_hour["m"], [np.nanmean(error[hour == h]) for h in range(24)]
+    )
     below = [np.sum(target <= medians + offset) / np.sum(~np.isnan(target)) for offset in OFFSETS]
     np.testing.assert_allclose(breakdown.reliability, below)
     assert set(breakdown.by_lead) == {"m", "naive"}

@@ -12,7 +12,10 @@ from eddycast.service.delivery.start_positions import StartPosition
 from tests.support.faulty_broker import FaultyBroker
 
 STEPS: dict[str, tuple[Callable[[Partition], None], Phase]] = {
-    "begin_restore": (lambda p: p.begin_restore(Restoration(3, 9), StartPosition(4, 1, 20)), Phase.RESTORING),
+    "begin_restore": (
+        lambda p: p.begin_restore(Restoration(3, 9), StartPosition(4, 1, 20)),
+        Phase.RESTORING,
+    ),
     "adopt": (Partition.adopt, Phase.ADOPTING),
     "serve": (Partition.serve, Phase.SERVING),
     "restart": (lambda p: p.restart(7.0), Phase.ASSIGNED),
@@ -87,7 +90,12 @@ def test_a_restart_forgets_progress_and_keeps_failures(phase: Phase) -> None:
     partition.quarantined.add(6)
     assert partition.count_failure() == 1
     partition.restart(7.0)
-    assert (partition.committed, partition.done, partition.restoration, partition.rows) == (None, None, None, None)
+    assert (partition.committed, partition.done, partition.restoration, partition.rows) == (
+        None,
+        None,
+        None,
+        None,
+    )
     assert (partition.assigned_at, partition.failures, partition.quarantined) == (7.0, 1, {6})
 
 
@@ -122,7 +130,9 @@ def partitions(rows: Rows) -> Partitions:
     broker.admin().create_topic("log", 4)
     made = Partitions(rows, broker.reader("log"))
     made.assign(range(4), 0.0)
-    for partition, phase in zip(made, [Phase.ASSIGNED, Phase.RESTORING, Phase.ADOPTING, Phase.SERVING], strict=True):
+    for partition, phase in zip(
+        made, [Phase.ASSIGNED, Phase.RESTORING, Phase.ADOPTING, Phase.SERVING], strict=True
+    ):
         for step in WAYS[phase]:
             STEPS[step][0](partition)
     return made
@@ -131,8 +141,18 @@ def partitions(rows: Rows) -> Partitions:
 def test_the_table_by_phase(partitions: Partitions) -> None:
     assert (partitions.pending, partitions.serving) == ([0, 1], [3])
     assert [partition.number for partition in partitions.in_phase(Phase.ADOPTING)] == [2]
-    assert (partitions.committed, partitions.uncommitted, partitions.has_uncommitted) == ({3: 4}, {2: 4}, True)
-    assert [partitions.is_serving(number) for number in range(5)] == [False, False, False, True, False]
+    assert (partitions.committed, partitions.uncommitted, partitions.has_uncommitted) == (
+        {3: 4},
+        {2: 4},
+        True,
+    )
+    assert [partitions.is_serving(number) for number in range(5)] == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_one_call_closes_partitions_wherever_they_are(partitions: Partitions, rows: Rows) -> None:
@@ -143,7 +163,9 @@ def test_one_call_closes_partitions_wherever_they_are(partitions: Partitions, ro
     assert (partitions.pending, partitions.serving, partitions.uncommitted) == ([], [], {})
 
 
-def test_a_restart_frees_the_rows_and_skips_partitions_without_any(partitions: Partitions, rows: Rows) -> None:
+def test_a_restart_frees_the_rows_and_skips_partitions_without_any(
+    partitions: Partitions, rows: Rows
+) -> None:
     partitions.restart([0, 1, 2, 3], 5.0)
     assert partitions.pending == [0, 1, 2, 3] and rows.closed == [1, 2, 3]
 
@@ -151,4 +173,8 @@ def test_a_restart_frees_the_rows_and_skips_partitions_without_any(partitions: P
 def test_a_partition_assigned_twice_starts_over(partitions: Partitions, rows: Rows) -> None:
     before = partitions[3]
     partitions.assign([3], 5.0)
-    assert before.phase is Phase.CLOSED and partitions[3].phase is Phase.ASSIGNED and rows.closed == [3]
+    assert (
+        before.phase is Phase.CLOSED
+        and partitions[3].phase is Phase.ASSIGNED
+        and rows.closed == [3]
+    )

@@ -50,7 +50,11 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
 def readings(minutes: range, streams: int = 3, partitions: int = 1) -> list[Sent]:
     """A reading a minute of each stream; a stream stays in its partition."""
     return [
-        (s % partitions, b"stream-%d" % s, {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7})
+        (
+            s % partitions,
+            b"stream-%d" % s,
+            {"timestamp": START_MS + t * MINUTE, "value": 10.0 * s + t % 7},
+        )
         for t in minutes
         for s in range(streams)
     ]
@@ -69,7 +73,8 @@ def asked(sent: list[Sent]) -> set[tuple[str, int]]:
 def undisturbed(
     runtime: Runtime, sent: list[Sent], partitions: int = 1
 ) -> dict[tuple[bytes | None, int], bytes | None]:
-    """The bytes of every forecast of a run in which nothing fails, by key and order within the key."""
+    """The bytes of every forecast of a run in which nothing fails,
+    by key and order within the key."""
     broker = memory_broker(partitions)
     send(broker, sent)
     worker(broker, runtime).turn(5)
@@ -91,9 +96,15 @@ def test_every_observation_has_its_forecast_where_it_came_from(walk: Runtime) ->
     send(broker, sent)
     subject = worker(broker, walk)
     assert subject.turn(3) == 30
-    assert [(r.partition, r.key) for r in made(broker)] == [(p, k) for q in range(3) for p, k, _ in sent if p == q]
+    assert [(r.partition, r.key) for r in made(broker)] == [
+        (p, k) for q in range(3) for p, k, _ in sent if p == q
+    ]
     last = documents(broker)[-1]
-    assert last["stream"] == "stream-5" and last["value"] == 54.0 and last["model"] == walk.manifest.label
+    assert (
+        last["stream"] == "stream-5"
+        and last["value"] == 54.0
+        and last["model"] == walk.manifest.label
+    )
     assert last["one_step"][1] == 54.0 and len(last["multi_step"]) == 3 and last["warm"] is True
     assert last["surprise"] == 0.5
     assert committed(broker) == {0: 10, 1: 10, 2: 10}
@@ -109,14 +120,26 @@ def test_polls_of_any_size_give_the_same_records(walk: Runtime) -> None:
 
 def test_a_record_that_cannot_be_read_harms_nobody(walk: Runtime) -> None:
     broker = memory_broker()
-    send(broker, [*readings(range(1)), (0, b"bad", b"\x00nonsense"), (0, b"", b"{}"), *readings(range(1, 2))])
+    send(
+        broker,
+        [
+            *readings(range(1)),
+            (0, b"bad", b"\x00nonsense"),
+            (0, b"", b"{}"),
+            *readings(range(1, 2)),
+        ],
+    )
     subject = worker(broker, walk)
     subject.turn()
     assert len(made(broker)) == 6 and len(made(broker, DEAD)) == 2
     letter = made(broker, DEAD)[0]
     assert (letter.key, letter.value) == (b"bad", b"\x00nonsense")
     headers = dict(letter.headers)
-    assert headers["error"] == b"not_json" and headers["offset"] == b"3" and headers["topic"] == INPUT.encode()
+    assert (
+        headers["error"] == b"not_json"
+        and headers["offset"] == b"3"
+        and headers["topic"] == INPUT.encode()
+    )
     assert committed(broker) == {0: 8}
     assert subject.value("dead_letters_total", error="not_json") == 1
 
@@ -132,7 +155,12 @@ def test_a_poll_of_nothing_but_bad_records_is_done_too(walk: Runtime) -> None:
 def test_late_readings_go_to_the_dead_letters_if_asked(walk: Runtime, asked_for: bool) -> None:
     broker = memory_broker(2)
     late = {"timestamp": START_MS - 3 * MINUTE, "value": 5.0}
-    sent = [*readings(range(2), 2, 2), (1, b"stream-1", late), (0, b"bad", b"["), *readings(range(2, 3), 2, 2)]
+    sent = [
+        *readings(range(2), 2, 2),
+        (1, b"stream-1", late),
+        (0, b"bad", b"["),
+        *readings(range(2, 3), 2, 2),
+    ]
     send(broker, sent)
     subject = worker(broker, walk, replace(AT_ONCE, late_to_dead_letters=asked_for))
     subject.turn()
@@ -149,7 +177,10 @@ def test_late_readings_go_to_the_dead_letters_if_asked(walk: Runtime, asked_for:
 def test_two_channels(tmp_path: Path) -> None:
     write_bundle(tmp_path, TWO_CHANNELS)
     broker = memory_broker()
-    send(broker, [(0, b"s", {"timestamp": START_MS, "value": [1.5, None]}), (0, b"s", {"value": 1.0})])
+    send(
+        broker,
+        [(0, b"s", {"timestamp": START_MS, "value": [1.5, None]}), (0, b"s", {"value": 1.0})],
+    )
     worker(broker, load_runtime(tmp_path)).turn()
     (document,) = documents(broker)
     assert document["value"] == [1.5, None]
@@ -157,8 +188,12 @@ def test_two_channels(tmp_path: Path) -> None:
     assert dict(made(broker, DEAD)[0].headers)["error"] == b"wrong_channels"
 
 
-@pytest.mark.parametrize("fault", ["produce", "flush", "begin", "send_offsets", "transaction", "answer", "producer"])
-def test_whatever_fails_in_a_commit_is_undone_and_done_again_once(walk: Runtime, fault: str) -> None:
+@pytest.mark.parametrize(
+    "fault", ["produce", "flush", "begin", "send_offsets", "transaction", "answer", "producer"]
+)
+def test_whatever_fails_in_a_commit_is_undone_and_done_again_once(
+    walk: Runtime, fault: str
+) -> None:
     sent = readings(range(8))
     broker = memory_broker()
     subject = worker(broker, walk)
@@ -177,9 +212,13 @@ def test_whatever_fails_in_a_commit_is_undone_and_done_again_once(walk: Runtime,
     assert subject.value("retries_total", error="CommitUnknown") == (2 if fault == "answer" else 0)
 
 
-def test_at_least_once_forecasts_are_out_before_their_commit_and_may_repeat_with_the_same_bytes(walk: Runtime) -> None:
+def test_at_least_once_forecasts_are_out_before_their_commit_and_may_repeat_with_the_same_bytes(
+    walk: Runtime,
+) -> None:
     sent, broker = readings(range(8)), memory_broker()
-    subject = worker(broker, walk, replace(AT_ONCE, delivery="at_least_once", commit_interval_s=1000.0))
+    subject = worker(
+        broker, walk, replace(AT_ONCE, delivery="at_least_once", commit_interval_s=1000.0)
+    )
     send(broker, sent[:12])
     subject.turn()
     assert len(made(broker)) == 12 and committed(broker) == {} and made(broker, CHANGELOG) == []
@@ -191,7 +230,9 @@ def test_at_least_once_forecasts_are_out_before_their_commit_and_may_repeat_with
     second.turn(2)
     found = identities(broker)
     assert set(found) == asked(sent) and set(found.values()) == {1, 2}
-    assert {record.value for record in made(broker)} == set(undisturbed(walk, sent).values()), "rows count once"
+    assert {record.value for record in made(broker)} == set(undisturbed(walk, sent).values()), (
+        "rows count once"
+    )
 
 
 def test_what_fails_for_too_long_ends_the_run_and_names_the_record(walk: Runtime) -> None:
@@ -215,7 +256,14 @@ def test_a_forecast_that_no_topic_takes_is_a_dead_letter(walk: Runtime) -> None:
     broker = memory_broker()
     subject = worker(broker, walk, replace(AT_ONCE, max_output_bytes=500))
     long = b"s" * 300
-    send(broker, [*readings(range(1)), (0, long, {"timestamp": START_MS, "value": 1.0}), *readings(range(1, 2))])
+    send(
+        broker,
+        [
+            *readings(range(1)),
+            (0, long, {"timestamp": START_MS, "value": 1.0}),
+            *readings(range(1, 2)),
+        ],
+    )
     subject.turn()
     assert identities(broker) == Counter(asked(readings(range(2))))
     (letter,) = made(broker, DEAD)
@@ -303,7 +351,9 @@ def test_a_second_member_takes_over_where_the_first_has_committed(walk: Runtime)
     second = worker(broker, walk, lazy, "1")
     assert second.turn() == 0, "nothing is handed over before its owner has committed"
     first.turn()
-    assert committed(broker) == dict.fromkeys(range(4), 6), "the whole commit happens while handing over"
+    assert committed(broker) == dict.fromkeys(range(4), 6), (
+        "the whole commit happens while handing over"
+    )
     assert first.value("streams") == streams / 2
     send(broker, readings(range(3, 5), streams, 4))
     for _ in range(3):
@@ -314,11 +364,15 @@ def test_a_second_member_takes_over_where_the_first_has_committed(walk: Runtime)
     first.finish()
     second.finish()
     sent = readings(range(5), streams, 4)
-    assert identities(broker) == Counter(asked(sent)) and by_order(broker) == undisturbed(walk, sent, 4)
+    assert identities(broker) == Counter(asked(sent)) and by_order(broker) == undisturbed(
+        walk, sent, 4
+    )
 
 
 @pytest.mark.parametrize("fault", ["produce", "flush", "send_offsets", "transaction", "answer"])
-def test_a_hand_over_whose_commit_fails_loses_and_repeats_nothing(walk: Runtime, fault: str) -> None:
+def test_a_hand_over_whose_commit_fails_loses_and_repeats_nothing(
+    walk: Runtime, fault: str
+) -> None:
     broker, streams = memory_broker(2), 4
     first = worker(broker, walk, replace(AT_ONCE, commit_interval_s=1000.0))
     sent = readings(range(5), streams, 2)
@@ -326,7 +380,8 @@ def test_a_hand_over_whose_commit_fails_loses_and_repeats_nothing(walk: Runtime,
     first.turn()
     second = worker(broker, walk, name="1")
     second.turn()
-    send(broker, sent[12:])  # the very poll that hands over brings records that follow what is taken back
+    # the very poll that hands over brings records that follow what is taken back
+    send(broker, sent[12:])
     broker.fail_next(fault, 1)
     first.turn()
     first.pipeline._checkpoint._settings = AT_ONCE.settings().commit
@@ -377,10 +432,14 @@ def test_a_stop_without_a_last_commit_ends_within_its_time_and_costs_nothing(wal
     assert by_order(broker) == undisturbed(walk, readings(range(1)))
 
 
-def test_readers_are_given_up_when_the_group_cannot_be_joined(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_are_given_up_when_the_group_cannot_be_joined(
+    walk: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broker = memory_broker()
     closed: list[object] = []
-    monkeypatch.setattr("eddycast.service.broker.memory.reader.MemoryReader.close", lambda self: closed.append(self))
+    monkeypatch.setattr(
+        "eddycast.service.broker.memory.reader.MemoryReader.close", lambda self: closed.append(self)
+    )
     monkeypatch.setattr(broker, "consumer", _refuse)
     with pytest.raises(BrokerUnavailable):
         worker(broker, walk)
@@ -394,13 +453,18 @@ def _refuse(*_: object) -> None:
 def test_idle_streams_are_forgotten_by_stream_time(walk: Runtime) -> None:
     broker = memory_broker(2)
     subject = worker(broker, walk, replace(AT_ONCE, state_ttl_ms=DAY_MS, far_future_ms=DAY_MS // 8))
-    old = [(0, b"old", {"timestamp": START_MS, "value": 1.0}), (1, b"elsewhere", {"timestamp": START_MS, "value": 1.0})]
+    old = [
+        (0, b"old", {"timestamp": START_MS, "value": 1.0}),
+        (1, b"elsewhere", {"timestamp": START_MS, "value": 1.0}),
+    ]
     send(broker, old)
     subject.turn()
     for hours in range(0, 30, 2):
         send(broker, [(0, b"young", {"timestamp": START_MS + hours * 3_600_000, "value": 1.0})])
         subject.turn()
-        assert subject.value("streams") == (3 if hours < 28 else 2), "looked for every eighth of the time to live"
+        assert subject.value("streams") == (3 if hours < 28 else 2), (
+            "looked for every eighth of the time to live"
+        )
     assert subject.value("evicted_total") == 1, "of its own partition only"
 
 
@@ -429,7 +493,9 @@ def test_what_is_measured(walk: Runtime, monkeypatch: pytest.MonkeyPatch) -> Non
     assert subject.value("readings_total", verdict="first") == 4
     assert subject.value("readings_total", verdict="gap") == 4
     assert subject.value("imputed_steps_total") == 8
-    assert subject.value("step_batch_rows_count") == 6 and subject.value("step_batch_rows_sum") == 24
+    assert (
+        subject.value("step_batch_rows_count") == 6 and subject.value("step_batch_rows_sum") == 24
+    )
     for name in ("service", "end_to_end_acknowledged", "end_to_end_committed"):
         assert subject.value(f"{name}_seconds_count") == 16
         assert 0 <= subject.value(f"{name}_seconds_sum") < 16 * 5
@@ -485,7 +551,9 @@ def transactions(broker: FaultyBroker, partition: int, *ends: str) -> None:
     producer = broker.producer("gateway")
     for end in ends:
         producer.begin()
-        producer.produce(INPUT, partition, [b"%d" % next(NUMBERS)], [b'{"timestamp":%d,"value":1}' % START_MS])
+        producer.produce(
+            INPUT, partition, [b"%d" % next(NUMBERS)], [b'{"timestamp":%d,"value":1}' % START_MS]
+        )
         producer.flush(1.0)
         producer.commit() if end == "commit" else producer.abort()
     producer.close(1.0)
@@ -494,8 +562,11 @@ def transactions(broker: FaultyBroker, partition: int, *ends: str) -> None:
 @pytest.mark.parametrize(
     "ends", [["commit"] * 3, ["commit", "abort"], ["abort"], ["abort", "commit", "abort", "abort"]]
 )
-def test_behind_a_transactional_producer_nothing_is_left_to_read(walk: Runtime, ends: list[str]) -> None:
-    """The position is committed, also where only control and aborted records follow; the marker agrees."""
+def test_behind_a_transactional_producer_nothing_is_left_to_read(
+    walk: Runtime, ends: list[str]
+) -> None:
+    """The position is committed, also where only control and aborted records follow;
+    the marker agrees."""
     broker = memory_broker(2)
     subject = worker(broker, walk)
     for _ in range(2):
@@ -506,7 +577,9 @@ def test_behind_a_transactional_producer_nothing_is_left_to_read(walk: Runtime, 
     successor = worker(broker, walk, name="1")
     successor.turn(2)  # restores, which fails unless the marker agrees
     assert successor.value("consumer_lag", partition="1") == 0
-    assert successor.value("records_total") == 0 and len(documents(broker)) == 2 * ends.count("commit")
+    assert successor.value("records_total") == 0 and len(documents(broker)) == 2 * ends.count(
+        "commit"
+    )
     transactions(broker, 1, *["abort"] * 2)
     successor.turn(3)
     assert committed(broker)[1] == 4 * len(ends) + 4
@@ -528,7 +601,8 @@ def test_lag_is_true_before_anything_is_fetched(walk: Runtime) -> None:
     broker = memory_broker(2)
     send(broker, readings(range(10), streams=2, partitions=2))
     subject = worker(broker, walk, replace(AT_ONCE, max_poll_records=1))
-    with patch.object(MemoryConsumer, "lag", lambda _: {}):  # as Kafka's does not know it before a fetch
+    # as Kafka's does not know it before a fetch
+    with patch.object(MemoryConsumer, "lag", lambda _: {}):
         subject.turn(1)
         lag = {p: subject.value("consumer_lag", partition=p) for p in ("0", "1")}
     assert sum(lag.values()) >= 18 and min(lag.values()) >= 9

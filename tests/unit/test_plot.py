@@ -37,13 +37,20 @@ def test_the_last_forecasts_whose_targets_are_known_are_kept(bundle: Path) -> No
     gallery = Gallery(data, read_manifest(bundle), 180)
     level = np.arange(180.0)
     rows = np.tile(np.arange(180), 2)
-    chunk = Chunk(np.repeat([0, 1], 180), rows, np.zeros((360, 3)), np.tile(level[rows, None, None], (1, HORIZON, 3)))
+    chunk = Chunk(
+        np.repeat([0, 1], 180),
+        rows,
+        np.zeros((360, 3)),
+        np.tile(level[rows, None, None], (1, HORIZON, 3)),
+    )
     gallery.add(chunk)
     kept = gallery._forecasts[:, :, 0, 0]
     assert kept.shape == (2, WINDOWS)
     assert kept[0].tolist() == [179 - HORIZON * i for i in range(WINDOWS, 0, -1)]
     assert kept[1].tolist() == [149 - HORIZON * i for i in range(WINDOWS, 0, -1)]
-    assert gallery.origins.tolist() == sorted({*kept[0].astype(int).tolist(), *kept[1].astype(int).tolist()})
+    assert gallery.origins.tolist() == sorted(
+        {*kept[0].astype(int).tolist(), *kept[1].astype(int).tolist()}
+    )
 
 
 def test_chunks_may_cut_a_stream_anywhere(bundle: Path) -> None:
@@ -73,7 +80,9 @@ def test_a_picture_of_a_backtest(bundle: Path, tmp_path: Path) -> None:
     assert blue.mean() > 1e-3
 
 
-def test_without_matplotlib_the_extra_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_extra_is_named(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("eddycast.training.evaluation.plot.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"eddycast\[demo\]"):
         Gallery(panel(), read_manifest(bundle), ROWS)

@@ -22,7 +22,9 @@ def forecasts(level: float, width: float, rows: int = 3) -> tuple[np.ndarray, np
 
 @settings(max_examples=100, deadline=None)
 @given(st.floats(-1e6, 1e6), sizes)
-def test_it_moves_by_less_than_a_millionth_of_the_width_and_keeps_the_order(level: float, width: float) -> None:
+def test_it_moves_by_less_than_a_millionth_of_the_width_and_keeps_the_order(
+    level: float, width: float
+) -> None:
     one_step, multi_step = forecasts(level, width)
     unit = one_step[:, :, -1] - one_step[:, :, 0]
     one, multi = rounded(one_step, multi_step, 6)
@@ -39,13 +41,18 @@ def test_it_moves_by_less_than_a_millionth_of_the_width_and_keeps_the_order(leve
 def test_it_is_short_in_json(level: float, width: float) -> None:
     """Three digits before the point and seven after it, instead of 17 for an exact float64."""
     one, _ = rounded(*forecasts(level, width), 6)
-    digits = [len(text.strip(b"-").replace(b".", b"")) for text in orjson.dumps(one.ravel().tolist())[1:-1].split(b",")]
+    digits = [
+        len(text.strip(b"-").replace(b".", b""))
+        for text in orjson.dumps(one.ravel().tolist())[1:-1].split(b",")
+    ]
     assert max(digits) <= 10
 
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
     small, large = forecasts(20.0, 0.01), forecasts(4e7, 1e4)
-    together = rounded(np.concatenate([small[0], large[0]]), np.concatenate([small[1], large[1]]), 6)
+    together = rounded(
+        np.concatenate([small[0], large[0]]), np.concatenate([small[1], large[1]]), 6
+    )
     for k, alone in enumerate((rounded(*small, 6), rounded(*large, 6))):
         for found, expected in zip(together, alone, strict=True):
             assert found is not None
@@ -63,7 +70,9 @@ def test_a_row_without_a_usable_width_is_left_alone(width: float) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.floats(-1e3, 1e3), st.floats(-3, 3).map(lambda exponent: 10.0**exponent))
-def test_float32_is_rounded_to_a_thousandth_of_the_width_within_what_it_holds(level: float, width: float) -> None:
+def test_float32_is_rounded_to_a_thousandth_of_the_width_within_what_it_holds(
+    level: float, width: float
+) -> None:
     one_step, multi_step = (part.astype(np.float32) for part in forecasts(level, width))
     unit = (one_step[:, :, -1] - one_step[:, :, 0])[:, :, None]
     one, multi = rounded(one_step, multi_step, 3)

@@ -46,11 +46,15 @@ RENAMED, TORN, TOMBSTONE = b'{"timestamp": 1, "temperature": 2}', b"{", None
 KINDS: dict[str, tuple[list[tuple[bytes | None, bytes | None]], Tuning]] = {
     "one kind": ([(b"s%d" % i, RENAMED) for i in range(600)], AT_ONCE),
     "many kinds": (
-        [(b"", TORN), (b"\xff", RENAMED), (b"s", TOMBSTONE), (b"s", b"[" * 9), (b"s", RENAMED)] * 120,
+        [(b"", TORN), (b"\xff", RENAMED), (b"s", TOMBSTONE), (b"s", b"[" * 9), (b"s", RENAMED)]
+        * 120,
         AT_ONCE,
     ),
     "late": (
-        [(b"s", b'{"timestamp":%d,"value":1}' % (START_MS + (i % 2) * 99 * MINUTE)) for i in range(600)],
+        [
+            (b"s", b'{"timestamp":%d,"value":1}' % (START_MS + (i % 2) * 99 * MINUTE))
+            for i in range(600)
+        ],
         replace(AT_ONCE, late_to_dead_letters=True),
     ),
 }
@@ -64,7 +68,9 @@ def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
     broker = memory_broker(2)
     for partition in (0, 1):
         producer = broker.producer()
-        producer.produce("observations", partition, [key for key, _ in records], [value for _, value in records])
+        producer.produce(
+            "observations", partition, [key for key, _ in records], [value for _, value in records]
+        )
         producer.flush(1.0)
     subject = worker(broker, load_runtime(tmp_path), options)
     calls: Counter[str] = Counter()
@@ -81,7 +87,9 @@ def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
     assert len(letters) >= 2 * len(records) // 3
     assert calls[DEAD] <= 4  # a column a partition and chunk
     for partition in (0, 1):
-        offsets = [int(dict(one.headers)["offset"]) for one in letters if one.partition == partition]
+        offsets = [
+            int(dict(one.headers)["offset"]) for one in letters if one.partition == partition
+        ]
         assert offsets == sorted(offsets)
 
 
@@ -92,7 +100,10 @@ def test_a_dead_letter_fits_a_topic_that_takes_little(tmp_path: Path) -> None:
     broker.admin().create_topic(INPUT, 1)
     broker.admin().create_topic(DEAD, 1, config={"max.message.bytes": "5000"})
     limit = prepare_topics(broker.admin(), Settings(), 100).limits.letter_bytes
-    send(broker, [(0, b"k" * 60_000, b"v" * 60_000), (0, b"s", {"timestamp": START_MS, "value": 1.0})])
+    send(
+        broker,
+        [(0, b"k" * 60_000, b"v" * 60_000), (0, b"s", {"timestamp": START_MS, "value": 1.0})],
+    )
     subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, max_letter_bytes=limit))
     subject.turn(3)
     subject.finish()
@@ -115,7 +126,11 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     batch = PartitionBatch("in", 3, keys, values, np.full(5, START_MS), offsets, {12: damage}, 50)
     (chunk,) = work.chunks([batch], {(3, 41)}, 1000, 1e9)
     done = work.run(chunk)
-    assert [(one.offset, one.error) for one in done.letters] == [(11, "not_json"), (12, "undecodable"), (41, "failed")]
+    assert [(one.offset, one.error) for one in done.letters] == [
+        (11, "not_json"),
+        (12, "undecodable"),
+        (41, "failed"),
+    ]
     headers = dict((done.outputs[-1].headers or [[]])[1])
     assert (headers["offset"], headers["last_offset"], headers["codec"]) == (b"12", b"40", b"zstd")
     assert done.outputs[-1].values[1] == b"the batch" and done.outputs[0].keys == [b"a", b"d"]

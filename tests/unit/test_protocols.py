@@ -40,12 +40,22 @@ SHAPES = {
 
 def walks(rows: int, interval_ms: int, streams: int, seed: int = 0) -> Panel:
     rng = np.random.default_rng(seed)
-    values = np.cumsum(rng.normal(size=(streams, rows)), axis=1) + 3 * np.sin(np.arange(rows) / 24 * 2 * np.pi)
-    return Panel([f"s{i}" for i in range(streams)], START + np.arange(rows) * interval_ms, values, interval_ms)
+    values = np.cumsum(rng.normal(size=(streams, rows)), axis=1) + 3 * np.sin(
+        np.arange(rows) / 24 * 2 * np.pi
+    )
+    return Panel(
+        [f"s{i}" for i in range(streams)],
+        START + np.arange(rows) * interval_ms,
+        values,
+        interval_ms,
+    )
 
 
-def judged(bundle: Path, protocol: str, panel: Panel, first: int, last: int) -> dict[str, np.ndarray]:
-    """All that a protocol yields at origins `first` to `last`: forecasts of all models, and denominators."""
+def judged(
+    bundle: Path, protocol: str, panel: Panel, first: int, last: int
+) -> dict[str, np.ndarray]:
+    """All that a protocol yields at origins `first` to `last`:
+    forecasts of all models, and denominators."""
     runtime = load_runtime(bundle)
     tasks = PROTOCOLS[protocol].tasks(
         panel, TaskOptions.of(runtime.manifest, SPLIT, DAY if protocol != "book" else None)
@@ -76,7 +86,9 @@ def test_scrambling_what_comes_after_an_origin_changes_nothing_that_was_said_bef
     origin = {"gift": rows - 1 - 2 * 48, "book": 399}.get(protocol, 480)
     before = judged(tmp_path, protocol, panel, 0, origin)
     scrambled = panel.values.copy()
-    scrambled[:, origin + 1 :] = np.random.default_rng(1).normal(1e3, 1e3, scrambled[:, origin + 1 :].shape)
+    scrambled[:, origin + 1 :] = np.random.default_rng(1).normal(
+        1e3, 1e3, scrambled[:, origin + 1 :].shape
+    )
     other = Panel(panel.streams, panel.timestamps, scrambled, interval_ms)
     after = judged(tmp_path, protocol, other, 0, origin)
     assert before.keys() == after.keys()
@@ -85,12 +97,16 @@ def test_scrambling_what_comes_after_an_origin_changes_nothing_that_was_said_bef
         np.testing.assert_array_equal(after[key], value, key)
     if protocol != "book":  # an origin that the noise lies before sees it: the check can fail
         calm, shaken = (judged(tmp_path, protocol, one, origin + 1, rows) for one in (panel, other))
-        assert any((shaken[key] != value).any() for key, value in calm.items() if key.endswith("walk"))
+        assert any(
+            (shaken[key] != value).any() for key, value in calm.items() if key.endswith("walk")
+        )
 
 
 class TestGift:
     def test_windows_lie_end_to_end_at_the_end(self) -> None:
-        assert window_origins(17_420, 48).tolist() == [17_420 - 1 - 48 * i for i in range(20, 0, -1)]
+        assert window_origins(17_420, 48).tolist() == [
+            17_420 - 1 - 48 * i for i in range(20, 0, -1)
+        ]
         assert len(window_origins(17_420, 480)) == 4
         assert window_origins(100, 48).tolist() == [51]
         assert training_rows(17_420) == 17_420 - 3 * 720
@@ -106,7 +122,9 @@ class TestGift:
 
     def test_hours_are_means_of_what_was_observed(self) -> None:
         stamps = START + np.arange(6) * HOUR // 2
-        history = slot_means(History(["a"], [stamps], [np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan])], []), HOUR)
+        history = slot_means(
+            History(["a"], [stamps], [np.array([1.0, 3.0, np.nan, 5.0, np.nan, np.nan])], []), HOUR
+        )
         assert history.timestamps[0].tolist() == [START, START + HOUR]
         assert history.values[0].tolist() == [2.0, 5.0]
 
@@ -121,7 +139,9 @@ class TestGift:
         assert ours.relative_mase == pytest.approx(0.9)
         assert ours.relative_wql == pytest.approx(0.5)
         assert geometric_means([ours, ours], "m") == pytest.approx((0.9, 0.5))
-        assert "relative to the published seasonal naive: m MASE 0.900, WQL 0.500" in remarks([ours, naive], "gift")
+        assert "relative to the published seasonal naive: m MASE 0.900, WQL 0.500" in remarks(
+            [ours, naive], "gift"
+        )
         other, _ = relative([figure("m", 0.8793, 0.12), figure("seasonal_naive", 0.95, 0.3)])
         assert other.relative_mase is None
 
@@ -137,7 +157,9 @@ class TestBook:
             (figure,) = [f for f in figures if f.task == f"k = {k}" and f.model == "walk"]
             assert figure.origins == 336
             origins = np.arange(664 - k, 1000 - k)
-            assert figure.mse == pytest.approx(np.mean((x[origins + k] - x[origins] - day[origins]) ** 2))
+            assert figure.mse == pytest.approx(
+                np.mean((x[origins + k] - x[origins] - day[origins]) ** 2)
+            )
 
     def test_a_free_run_reads_its_own_forecasts(self, tmp_path: Path) -> None:
         write_bundle(tmp_path, Walk(interval_ms=60_000, horizon=64))

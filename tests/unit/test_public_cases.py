@@ -1,4 +1,5 @@
-"""Files as people have them, which lie beside the repository: each with the value that it has to be read with."""
+"""Files as people have them, which lie beside the repository:
+each with the value that it has to be read with."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ class TestFiles:
             assert set(np.diff(stamps).tolist()) == {MINUTE}
             assert not name.endswith("/temp") or np.abs(np.diff(values)).max() < 2
         asked = streams(file, stream_column="device", columns=["temp", "humidity"])
-        assert sorted(asked) == sorted(name for name in found if name.endswith(("/temp", "/humidity")))
+        assert sorted(asked) == sorted(
+            name for name in found if name.endswith(("/temp", "/humidity"))
+        )
 
     @pytest.mark.parametrize(
         ("file", "options", "stamps"),
@@ -87,6 +90,11 @@ class TestFiles:
         assert list(streams("R02b.csv")) == ["BattV_Min", "AirTC_Avg", "RH"]
         assert list(streams("R03.csv")) == ["shed"]
 
-    def test_months_are_refused_by_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert run(["train", str(CASES / "R07.csv"), "--family", "ar", "--out", str(tmp_path / "b")]) == 2
+    def test_months_are_refused_by_name(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert (
+            run(["train", str(CASES / "R07.csv"), "--family", "ar", "--out", str(tmp_path / "b")])
+            == 2
+        )
         assert "months are of no fixed length" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""Ready follows from what the broker last answered, and costs a request only where nothing else was asked."""
+"""Ready follows from what the broker last answered,
+and costs a request only where nothing else was asked."""
 
 from __future__ import annotations
 
@@ -23,7 +24,11 @@ def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     pipeline = found.pipeline
     later = iter(range(0, 10**9, 100))
     pipeline._readiness = Readiness(
-        pipeline._consumer, pipeline._checkpoint, pipeline._outages, pipeline._settings, lambda: float(next(later))
+        pipeline._consumer,
+        pipeline._checkpoint,
+        pipeline._outages,
+        pipeline._settings,
+        lambda: float(next(later)),
     )
     return found
 
@@ -47,9 +52,13 @@ def test_transactions_that_fail_are_said_until_one_does_not(subject: Worker) -> 
     assert subject.health.ready_answer() == (True, "")
 
 
-def test_an_error_without_a_message_is_named_too(subject: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_without_a_message_is_named_too(
+    subject: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subject.turn(2)
-    monkeypatch.setattr("eddycast.service.processing.engine.Engine.run", Mock(side_effect=MemoryError))
+    monkeypatch.setattr(
+        "eddycast.service.processing.engine.Engine.run", Mock(side_effect=MemoryError)
+    )
     send(subject.pipeline._connections._broker, [(0, b"s", {"timestamp": START_MS, "value": 1})])  # type: ignore[arg-type]
     subject.turn(2)
     is_ready, why = subject.health.ready_answer()
@@ -67,12 +76,17 @@ def test_commits_that_fail_are_said_and_a_commit_is_evidence(subject: Worker) ->
     assert subject.health.ready_answer() == (True, "") and len(made(broker, OUTPUT)) == 1  # type: ignore[arg-type]
 
 
-def test_a_group_that_is_silent_is_said_and_not_asked(subject: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_that_is_silent_is_said_and_not_asked(
+    subject: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subject.turn(2)
     monkeypatch.setattr(subject.pipeline._consumer, "silence_s", lambda: 25.0)
     subject.pipeline._connections._broker.fail_next("probe")  # type: ignore[attr-defined]
     subject.turn(2)
-    assert subject.health.ready_answer() == (False, "the group to answer: it has been silent for 25 s")
+    assert subject.health.ready_answer() == (
+        False,
+        "the group to answer: it has been silent for 25 s",
+    )
     assert subject.value("retries_total", error="TransactionFailed") == 0
 
 

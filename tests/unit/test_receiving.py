@@ -1,4 +1,5 @@
-"""Data of a socket is received in large pieces; its end, errors and an empty socket are handled as by the client."""
+"""Data of a socket is received in large pieces;
+its end, errors and an empty socket are handled as by the client."""
 
 from __future__ import annotations
 

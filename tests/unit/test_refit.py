@@ -1,5 +1,5 @@
-"""The served weights saw the newest readings, the figures do not: after scoring, training fits once more on everything,
-with what the validation part chose."""
+"""The served weights saw the newest readings, the figures do not: after scoring, training fits once
+more on everything, with what the validation part chose."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ SPLIT = Split(420, 480, ROWS)
 
 
 def panel(changed_at: int = ROWS) -> Panel:
-    """A daily wave whose sign changes at a row: what a model learns there is the opposite of what it knew."""
+    """A daily wave whose sign changes at a row:
+    what a model learns there is the opposite of what it knew."""
     random, hours = np.random.default_rng(3), np.arange(ROWS)
     wave = np.sin(2 * np.pi * hours / 24) * np.where(hours < changed_at, 1.0, -1.0)
     values = np.stack([wave, 5 + 2 * wave]) + random.normal(0, 0.1, (2, ROWS))
@@ -35,7 +36,9 @@ def panel(changed_at: int = ROWS) -> Panel:
 
 
 def recipe(family: str) -> Recipe:
-    return Recipe(family=family, horizon=4, seasons_ms=(24 * HOUR,), lags=24, epochs=1, members=("ar", "lstm"))
+    return Recipe(
+        family=family, horizon=4, seasons_ms=(24 * HOUR,), lags=24, epochs=1, members=("ar", "lstm")
+    )
 
 
 def contents(bundle: Path) -> dict[str, bytes]:
@@ -62,7 +65,8 @@ def test_figures_are_of_the_fit_without_the_hold_out(family: str, tmp_path: Path
 
 
 def test_the_hold_out_is_learned_and_nothing_of_it_before(tmp_path: Path) -> None:
-    """Two histories that differ in the hold-out alone: the scored fits are the same, the served ones are not."""
+    """Two histories that differ in the hold-out alone:
+    the scored fits are the same, the served ones are not."""
     for name, data in (("same", panel()), ("other", panel(480))):
         fit_bundle(data, recipe("ar"), SPLIT, tmp_path / f"{name}-scored")
         train_bundle(data, recipe("ar"), SPLIT, tmp_path / name, refit=True)
@@ -80,7 +84,9 @@ def test_what_validation_chose_stands_in_the_last_fit() -> None:
     assert len(whole.values) == whole.train_end == ROWS
 
 
-def test_an_interrupted_refit_keeps_what_was_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_refit_keeps_what_was_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: object) -> Problem:
         raise KeyboardInterrupt
 
@@ -90,7 +96,9 @@ def test_an_interrupted_refit_keeps_what_was_scored(tmp_path: Path, monkeypatch:
     assert manifest.training.refit is False
 
 
-def test_a_refit_that_the_engine_refuses_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refit_that_the_engine_refuses_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train_bundle(panel(), recipe("ar"), SPLIT, tmp_path / "b")
     before = read_manifest(tmp_path / "b")
 
@@ -108,7 +116,9 @@ def history(tmp_path: Path) -> Path:
     data = panel()
     rows = zip(data.timestamps.tolist(), *data.values.tolist(), strict=True)
     path = tmp_path / "history.csv"
-    path.write_text("timestamp,a,b\n" + "\n".join(f"{stamp},{a:.3f},{b:.3f}" for stamp, a, b in rows))
+    path.write_text(
+        "timestamp,a,b\n" + "\n".join(f"{stamp},{a:.3f},{b:.3f}" for stamp, a, b in rows)
+    )
     return path
 
 
@@ -117,7 +127,17 @@ def test_a_backtest_on_seen_readings_says_so(
     history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
     out, figures = str(tmp_path / "b"), tmp_path / "figures.json"
-    words = ["train", str(history), "--family", "ar", "--horizon", "4", "--out", out, *filter(None, [flag])]
+    words = [
+        "train",
+        str(history),
+        "--family",
+        "ar",
+        "--horizon",
+        "4",
+        "--out",
+        out,
+        *filter(None, [flag]),
+    ]
     assert run(words) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert ("fitted once more on everything" in said) is (flag == "")
@@ -129,8 +149,19 @@ def test_a_backtest_on_seen_readings_says_so(
     assert ("seen" in json.loads(figures.read_text())) is (flag == "")
 
 
-def test_a_season_of_none_is_none(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", str(history), "--family", "naive", "--horizon", "4", "--out", str(tmp_path / "b")]
+def test_a_season_of_none_is_none(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "train",
+        str(history),
+        "--family",
+        "naive",
+        "--horizon",
+        "4",
+        "--out",
+        str(tmp_path / "b"),
+    ]
     assert run([*words, "--season", "none"]) == 0
     assert "no season" in capsys.readouterr().out
     assert read_manifest(tmp_path / "b").seasons_ms == ()

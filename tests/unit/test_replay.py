@@ -34,7 +34,8 @@ def runtime(bundle: Path) -> Runtime:
 
 
 def history(steps: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """timestamps, values [n, 1] and stream indexes: three streams stored one after the other, with gaps."""
+    """timestamps, values [n, 1] and stream indexes:
+    three streams stored one after the other, with gaps."""
     rng = np.random.default_rng(5)
     stamps, values, index = [], [], []
     for stream in range(3):
@@ -49,7 +50,10 @@ def columns(chunks: list[ReplayChunk]) -> dict[str, np.ndarray]:
     """Return all forecasts by record of the history."""
     order = np.argsort(np.concatenate([chunk.index for chunk in chunks]))
     names = ("one_step", "multi_step", "has_multi", "surprise", "anomaly", "scores", "warm")
-    return {name: np.concatenate([getattr(chunk.forecasts, name) for chunk in chunks])[order] for name in names}
+    return {
+        name: np.concatenate([getattr(chunk.forecasts, name) for chunk in chunks])[order]
+        for name in names
+    }
 
 
 def test_it_gives_what_the_service_writes(runtime: Runtime) -> None:
@@ -57,7 +61,10 @@ def test_it_gives_what_the_service_writes(runtime: Runtime) -> None:
     made = columns(list(replay(runtime, STREAMS, stamps, values, index)))
     broker = memory_broker()
     for i in np.argsort(stamps, kind="stable").tolist():
-        send(broker, [(0, STREAMS[index[i]], {"timestamp": int(stamps[i]), "value": float(values[i, 0])})])
+        send(
+            broker,
+            [(0, STREAMS[index[i]], {"timestamp": int(stamps[i]), "value": float(values[i, 0])})],
+        )
     worker(broker, runtime).turn()
     written = {(d["stream"].encode(), d["timestamp"]): d for d in documents(broker)}
     assert len(written) == len(stamps) == len(made["warm"])
@@ -82,8 +89,12 @@ def test_chunks_change_nothing(runtime: Runtime, chunk: int) -> None:
 def test_multi_step_where_it_is_wanted(runtime: Runtime) -> None:
     stamps, values, index = history()
     wanted = np.arange(len(stamps)) % 5 == 0
-    by_mask = columns(list(replay(runtime, STREAMS, stamps, values, index, forecast_at=wanted, chunk=9)))
-    by_call = columns(list(replay(runtime, STREAMS, stamps, values, index, forecast_at=lambda i: i % 5 == 0)))
+    by_mask = columns(
+        list(replay(runtime, STREAMS, stamps, values, index, forecast_at=wanted, chunk=9))
+    )
+    by_call = columns(
+        list(replay(runtime, STREAMS, stamps, values, index, forecast_at=lambda i: i % 5 == 0))
+    )
     whole = columns(list(replay(runtime, STREAMS, stamps, values, index)))
     assert by_mask["has_multi"].tolist() == by_call["has_multi"].tolist() == wanted.tolist()
     assert by_mask["multi_step"][wanted].tobytes() == whole["multi_step"][wanted].tobytes()
@@ -119,22 +130,65 @@ def test_the_command_writes_the_service_s_records(bundle: Path, csv: Path, tmp_p
     assert len(records[-1]["multi_step"]) == 3 and records[-1]["warm"]
 
 
-def test_the_command_writes_parquet(bundle: Path, csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_parquet(
+    bundle: Path, csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("eddycast.service.processing.replay.chunk_rows", lambda runtime: 7)
     lines, table = tmp_path / "f.jsonl", tmp_path / "f.parquet"
     for out in (lines, table):
-        assert run(["replay", str(bundle), str(csv), "--out", str(out), "--forecast-every", "3", "--limit", "20"]) == 0
-    frame, records = pl.read_parquet(table), [json.loads(line) for line in lines.read_text().splitlines()]
-    assert frame.columns == ["stream", "timestamp", "value", "one_step", "multi_step", "surprise", "anomaly", "warm"]
-    assert frame["stream"].to_list() == [record["stream"] for record in records] and len(frame) == 20
-    assert frame["timestamp"].dt.epoch("ms").to_list() == [record["timestamp"] for record in records]
-    np.testing.assert_allclose(frame["one_step"].to_list(), [r["one_step"] for r in records], rtol=0, atol=2e-3)
+        assert (
+            run(
+                [
+                    "replay",
+                    str(bundle),
+                    str(csv),
+                    "--out",
+                    str(out),
+                    "--forecast-every",
+                    "3",
+                    "--limit",
+                    "20",
+                ]
+            )
+            == 0
+        )
+    frame, records = (
+        pl.read_parquet(table),
+        [json.loads(line) for line in lines.read_text().splitlines()],
+    )
+    assert frame.columns == [
+        "stream",
+        "timestamp",
+        "value",
+        "one_step",
+        "multi_step",
+        "surprise",
+        "anomaly",
+        "warm",
+    ]
+    assert (
+        frame["stream"].to_list() == [record["stream"] for record in records] and len(frame) == 20
+    )
+    assert frame["timestamp"].dt.epoch("ms").to_list() == [
+        record["timestamp"] for record in records
+    ]
+    np.testing.assert_allclose(
+        frame["one_step"].to_list(), [r["one_step"] for r in records], rtol=0, atol=2e-3
+    )
     with_multi = [i for i, record in enumerate(records) if record["multi_step"]]
     assert with_multi and len(with_multi) < 8
     for i in with_multi:
-        np.testing.assert_allclose(frame["multi_step"][i].to_list(), records[i]["multi_step"], rtol=0, atol=2e-3)
-    assert frame["multi_step"].is_null().to_list() == [record["multi_step"] is None for record in records]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.jsonl", "f.parquet", "readings.csv"]
+        np.testing.assert_allclose(
+            frame["multi_step"][i].to_list(), records[i]["multi_step"], rtol=0, atol=2e-3
+        )
+    assert frame["multi_step"].is_null().to_list() == [
+        record["multi_step"] is None for record in records
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "f.jsonl",
+        "f.parquet",
+        "readings.csv",
+    ]
 
 
 @pytest.mark.parametrize("out", ["forecasts.xlsx", "forecasts"])
@@ -154,6 +208,8 @@ def test_a_file_without_the_bundles_channels_is_refused(
     assert "no column 'flow'" in capsys.readouterr().err
 
 
-def test_a_damaged_bundle_is_refused(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_bundle_is_refused(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["replay", str(tmp_path), str(csv), "--out", str(tmp_path / "f.jsonl")]) == 3
     assert "manifest.json" in capsys.readouterr().err

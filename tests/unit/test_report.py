@@ -11,7 +11,11 @@ from eddycast.training.evaluation.report import figures_table, manifest_figures,
 
 
 def figure(
-    model: str, mse: float, coverage: float | None = None, stream: str | None = None, horizon: int = 96
+    model: str,
+    mse: float,
+    coverage: float | None = None,
+    stream: str | None = None,
+    horizon: int = 96,
 ) -> Figure:
     return Figure(
         model=model,

@@ -48,7 +48,9 @@ def row(value: float) -> bytes:
 class Bench:
     """A group member that holds every partition, and a changelog to restore from."""
 
-    def __init__(self, partitions: int = 2, when_deleted: WhenDeleted = "fail", start_at: str = "earliest") -> None:
+    def __init__(
+        self, partitions: int = 2, when_deleted: WhenDeleted = "fail", start_at: str = "earliest"
+    ) -> None:
         self.broker = FaultyBroker()
         for topic in (INPUT, LOG):
             self.broker.admin().create_topic(topic, partitions)
@@ -102,11 +104,16 @@ class Bench:
         values = [None if value is None else row(value) for value in rows.values()]
         producer.produce(LOG, partition, list(rows), values)
         if offset is not None:
-            about = [CODEC.encode_model(MODEL), CODEC.encode_marker(Marker(offset, streams, Clock(77, 5)))]
+            about = [
+                CODEC.encode_model(MODEL),
+                CODEC.encode_marker(Marker(offset, streams, Clock(77, 5))),
+            ]
             producer.produce(LOG, partition, [MODEL_KEY, MARKER_KEY], about)
             producer.send_offsets(INPUT, {partition: offset}, self.consumer)
 
-    def commit(self, partition: int, rows: dict[bytes, float | None], offset: int, streams: int) -> None:
+    def commit(
+        self, partition: int, rows: dict[bytes, float | None], offset: int, streams: int
+    ) -> None:
         producer = self.begin()
         self.write(producer, partition, rows, offset, streams)
         producer.commit()
@@ -136,7 +143,10 @@ def test_rows_come_back_as_the_last_commit_left_them() -> None:
     found = [done[0], done[1]]
     assert bench.values(0) == {b"a": 1.0, b"b": 20.0} and bench.values(1) == {}
     assert [partition.start.offset for partition in found] == [8, 0]
-    assert [(p.restoration.streams, p.restoration.records) for p in found if p.restoration] == [(2, 9), (0, 0)]
+    assert [(p.restoration.streams, p.restoration.records) for p in found if p.restoration] == [
+        (2, 9),
+        (0, 0),
+    ]
     assert bench.clocks == {0: Clock(77, 5), 1: Clock()}
 
 
@@ -248,7 +258,9 @@ def test_a_partition_that_comes_back_starts_from_nothing() -> None:
         (None, 4, "no offset.*marker for offset 4"),
     ],
 )
-def test_a_marker_that_disagrees_ends_the_service(committed: int | None, marker: int | None, what: str) -> None:
+def test_a_marker_that_disagrees_ends_the_service(
+    committed: int | None, marker: int | None, what: str
+) -> None:
     bench = Bench(1)
     bench.feed(0, 9)
     producer = bench.begin()
@@ -307,7 +319,11 @@ def test_a_record_that_is_not_ours_is_named() -> None:
     ],
 )
 def test_where_the_input_is_read_from(
-    start_at: str, committed: int | None, deleted: int, when: WhenDeleted, expected: int | type[Exception]
+    start_at: str,
+    committed: int | None,
+    deleted: int,
+    when: WhenDeleted,
+    expected: int | type[Exception],
 ) -> None:
     bench = Bench(1, when, start_at)
     bench.feed(0, 10)
@@ -329,7 +345,12 @@ def test_thirty_two_partitions_at_once() -> None:
         bench.feed(partition, 9)
     for turn in range(3):
         for partition in range(32):
-            bench.commit(partition, {b"s%d" % i: 100.0 * partition + turn for i in range(20)}, 3 + turn, 20)
+            bench.commit(
+                partition, {b"s%d" % i: 100.0 * partition + turn for i in range(20)}, 3 + turn, 20
+            )
     done = bench.finish(range(32))
     assert {restored.start.offset for restored in done.values()} == {5}
-    assert all(set(bench.values(p).values()) == {100.0 * p + 2} and len(bench.values(p)) == 20 for p in range(32))
+    assert all(
+        set(bench.values(p).values()) == {100.0 * p + 2} and len(bench.values(p)) == 20
+        for p in range(32)
+    )

@@ -1,4 +1,5 @@
-"""Import rules that import-linter cannot express: access to the environment, and imports of the trainer."""
+"""Import rules that import-linter cannot express:
+access to the environment, and imports of the trainer."""
 
 from __future__ import annotations
 
@@ -70,7 +71,9 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
     reads = {
         node.attr
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
     } & {"environ", "environb", "getenv", "putenv"}
     reads |= {name for name in imports(path) if name in {"os.environ", "os.getenv"}}
     assert not reads or name_of(path) == "service/settings/load.py"

@@ -43,7 +43,8 @@ def test_step_and_forecast_are_the_walk_s(tmp_path: Path) -> None:
     multi_step = runtime.forecast(time, second.next_state)
     leads = np.sqrt(np.arange(1, 4))[:, None] * OFFSETS
     assert np.allclose(
-        multi_step[:, :, 0], np.array([23.5, 4.0])[:, None, None] + leads + (time % DAY_MS / DAY_MS)[:, None, None]
+        multi_step[:, :, 0],
+        np.array([23.5, 4.0])[:, None, None] + leads + (time % DAY_MS / DAY_MS)[:, None, None],
     )
 
 
@@ -79,7 +80,9 @@ def test_any_number_of_rows_may_be_given(directory: Path, rows: int) -> None:
     assert result.scores.shape == (rows, 1, 5)
     assert all(result.next_state[name].shape == tensor.shape for name, tensor in state.items())
     assert runtime.forecast(np.zeros(rows, np.int64), result.next_state).shape == (rows, 3, 1, 3)
-    assert all(np.array_equal(state[name], tensor) for name, tensor in given.items()), "what is given is not changed"
+    assert all(np.array_equal(state[name], tensor) for name, tensor in given.items()), (
+        "what is given is not changed"
+    )
 
 
 def test_a_call_too_small_for_the_lanes_is_refused(directory: Path) -> None:
@@ -89,7 +92,8 @@ def test_a_call_too_small_for_the_lanes_is_refused(directory: Path) -> None:
 
 
 def carry(runtime: Runtime, values: Array, order: Array, cuts: list[int]) -> list[Array]:
-    """Step `values` [steps, rows] with the rows in `order`, cut at `cuts`; outputs back in the rows' own order."""
+    """Step `values` [steps, rows] with the rows in `order`, cut at `cuts`;
+    outputs back in the rows' own order."""
     state = zeros(runtime, values.shape[1])
     outputs: list[Array] = []
     for step, value in enumerate(values):
@@ -108,14 +112,18 @@ def carry(runtime: Runtime, values: Array, order: Array, cuts: list[int]) -> lis
                 "multi": multi_step,
             }
             for name, column in columns.items():
-                made.setdefault(name, np.zeros((len(order), *column.shape[1:]), column.dtype))[piece] = column
+                made.setdefault(name, np.zeros((len(order), *column.shape[1:]), column.dtype))[
+                    piece
+                ] = column
         outputs += made.values()
     return outputs + list(state.values())
 
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_the_bits_do_not_depend_on_how_rows_are_grouped(directory: Path, data: st.DataObject) -> None:
+def test_the_bits_do_not_depend_on_how_rows_are_grouped(
+    directory: Path, data: st.DataObject
+) -> None:
     rows = data.draw(st.integers(1, 90))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     values = np.round(20 + rng.normal(0, 3, (12, rows)), 2)

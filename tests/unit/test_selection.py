@@ -46,7 +46,9 @@ def test_digits_are_counted_from_the_width_of_the_whole_interval() -> None:
     ("chosen", "absent"),
     [({"quantiles": ".1,.45"}, "0.45"), ({"leads": "1,7"}, "lead 7")],
 )
-def test_what_the_bundle_does_not_forecast_is_refused_by_name(chosen: dict[str, str], absent: str) -> None:
+def test_what_the_bundle_does_not_forecast_is_refused_by_name(
+    chosen: dict[str, str], absent: str
+) -> None:
     with pytest.raises(SettingsError) as caught:
         Encoder(manifest(quantiles=LEVELS, horizon=6), OutputSettings.model_validate(chosen))
     assert absent in str(caught.value)
@@ -55,7 +57,16 @@ def test_what_the_bundle_does_not_forecast_is_refused_by_name(chosen: dict[str, 
 
 @pytest.mark.parametrize(
     "flag",
-    ["quantiles=a", "quantiles=.5,.1", "quantiles=nan", "leads=0", "leads=1.5", "leads=2,2", "digits=-1", "digits=x"],
+    [
+        "quantiles=a",
+        "quantiles=.5,.1",
+        "quantiles=nan",
+        "leads=0",
+        "leads=1.5",
+        "leads=2,2",
+        "digits=-1",
+        "digits=x",
+    ],
 )
 def test_a_list_that_is_none_is_refused_with_its_name(flag: str) -> None:
     with pytest.raises(SettingsError, match=f"output.{flag.partition('=')[0]}"):
@@ -65,5 +76,9 @@ def test_a_list_that_is_none_is_refused_with_its_name(flag: str) -> None:
 def test_all_three_are_settings() -> None:
     flags = ["--output.quantiles=.1,.5", "--output.leads=1,24", "--output.digits=all"]
     output = load_settings(flags, {}).output
-    assert (output.chosen_quantiles, output.chosen_leads, output.chosen_digits) == ((0.1, 0.5), (1, 24), None)
+    assert (output.chosen_quantiles, output.chosen_leads, output.chosen_digits) == (
+        (0.1, 0.5),
+        (1, 24),
+        None,
+    )
     assert load_settings([], {"EDDYCAST_OUTPUT__DIGITS": "5"}).output.chosen_digits == 5

@@ -53,13 +53,17 @@ def as_toml(chosen: dict[str, Any]) -> str:
 
 @settings(max_examples=60, deadline=None)
 @given(chosen=choices)
-def test_the_three_places_mean_the_same(chosen: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_three_places_mean_the_same(
+    chosen: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     file = tmp_path_factory.mktemp("settings") / "eddycast.toml"
     file.write_text(as_toml(chosen))
     variables = {setting.name: setting.variable for setting in every_setting()}
 
     from_file = load_settings(["--config", str(file)], {})
-    from_environment = load_settings([], {variables[name]: text(value) for name, value in chosen.items()})
+    from_environment = load_settings(
+        [], {variables[name]: text(value) for name, value in chosen.items()}
+    )
     from_flags = load_settings([f"--{name}={text(value)}" for name, value in chosen.items()], {})
 
     assert from_file == from_environment == from_flags
@@ -72,8 +76,13 @@ def test_the_three_places_mean_the_same(chosen: dict[str, Any], tmp_path_factory
 
 @pytest.mark.parametrize("word", ["null", "None", "none", "true", "1"])
 def test_a_word_that_means_something_elsewhere_is_a_name_like_any_other(word: str) -> None:
-    assert load_settings([f"--kafka.group={word}", f"--bundle.directory={word}"], {}).kafka.group == word
-    assert load_settings([f"--bundle.directory={word}"], {}) == load_settings([], {"EDDYCAST_BUNDLE__DIRECTORY": word})
+    assert (
+        load_settings([f"--kafka.group={word}", f"--bundle.directory={word}"], {}).kafka.group
+        == word
+    )
+    assert load_settings([f"--bundle.directory={word}"], {}) == load_settings(
+        [], {"EDDYCAST_BUNDLE__DIRECTORY": word}
+    )
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
@@ -125,7 +134,9 @@ def test_settings_cannot_be_changed() -> None:
         (["--shutdown_timeout_s=nan"], {}, r"--shutdown_timeout_s"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(flags: list[str], environment: dict[str, str], complaint: str) -> None:
+def test_a_mistake_is_named_with_its_place(
+    flags: list[str], environment: dict[str, str], complaint: str
+) -> None:
     with pytest.raises(SettingsError, match=complaint):
         load_settings(flags, environment)
 
@@ -140,7 +151,9 @@ def test_a_mistake_is_named_with_its_place(flags: list[str], environment: dict[s
         ("[http]\nport = 'x'", r"http\.port in .*toml:"),
     ],
 )
-def test_a_mistake_in_a_file_is_named_with_the_file(content: str, complaint: str, tmp_path: Path) -> None:
+def test_a_mistake_in_a_file_is_named_with_the_file(
+    content: str, complaint: str, tmp_path: Path
+) -> None:
     file = tmp_path / "wrong.toml"
     file.write_text(content)
     with pytest.raises(SettingsError, match=complaint):
@@ -171,7 +184,9 @@ def test_settings_that_contradict_each_other_are_both_named(flags: list[str], na
 
 
 def test_how_long_a_commit_may_take_follows_from_kafkas_times_unless_it_is_set() -> None:
-    given = load_settings(["--kafka.transaction_timeout_ms=30000", "--kafka.session_timeout_ms=9000"], {})
+    given = load_settings(
+        ["--kafka.transaction_timeout_ms=30000", "--kafka.session_timeout_ms=9000"], {}
+    )
     assert given.waits == (20.0, 4.5, 8.0, 3.0)
     given = load_settings(["--commit.timeout_ms=3000", "--commit.handover_ms=2000"], {})
     assert given.waits == (3.0, 2.0, 8.0, 1.5)
@@ -215,7 +230,9 @@ INJECTED = {
 
 
 def test_what_kubernetes_puts_there_for_a_service_is_ignored() -> None:
-    assert load_settings([], INJECTED | {"EDDYCAST_HTTP__PORT": "9000"}) == load_settings(["--http.port=9000"], {})
+    assert load_settings([], INJECTED | {"EDDYCAST_HTTP__PORT": "9000"}) == load_settings(
+        ["--http.port=9000"], {}
+    )
     for name, value in INJECTED.items():
         assert load_settings([], {name: value}) == Settings(), name
 
@@ -249,13 +266,21 @@ def test_an_empty_variable_is_none_at_all(setting: Setting, tmp_path: Path) -> N
     assert load_settings([], {setting.variable: ""}) == Settings()
     file = tmp_path / "eddycast.toml"
     file.write_text("kafka.instance_id = 'left'")
-    assert load_settings(["--config", str(file)], {setting.variable: ""}).kafka.instance_id == "left"
+    assert (
+        load_settings(["--config", str(file)], {setting.variable: ""}).kafka.instance_id == "left"
+    )
 
 
-@pytest.mark.parametrize("setting", [s for s in every_setting() if s.default == "none"], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "setting", [s for s in every_setting() if s.default == "none"], ids=lambda s: s.name
+)
 def test_none_is_what_the_help_says_it_is(setting: Setting) -> None:
     assert load_settings([], {setting.variable: "none"}) == Settings()
-    assert load_settings([f"--{setting.name}=none"], {}) == load_settings([f"--{setting.name}="], {}) == Settings()
+    assert (
+        load_settings([f"--{setting.name}=none"], {})
+        == load_settings([f"--{setting.name}="], {})
+        == Settings()
+    )
 
 
 LOGIN = ["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_username=u", "--kafka.sasl_password=p"]
@@ -265,12 +290,24 @@ TOKEN = ["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_mechanism=OAUTHBEAR
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        (["--kafka.sasl_username=u", "--kafka.sasl_password=p"], "sasl_password has no effect .* PLAINTEXT"),
-        (["--kafka.security_protocol=SSL", "--kafka.sasl_username=u"], "sasl_username has no effect .* SSL"),
+        (
+            ["--kafka.sasl_username=u", "--kafka.sasl_password=p"],
+            "sasl_password has no effect .* PLAINTEXT",
+        ),
+        (
+            ["--kafka.security_protocol=SSL", "--kafka.sasl_username=u"],
+            "sasl_username has no effect .* SSL",
+        ),
         (["--kafka.sasl_kerberos_service_name=kafka"], "sasl_kerberos_service_name has no effect"),
         (["--kafka.ssl_cafile=ca.pem"], "ssl_cafile has no effect .* PLAINTEXT"),
-        ([*LOGIN, "--kafka.sasl_password_file=f"], "kafka.sasl_password and kafka.sasl_password_file"),
-        ([*LOGIN, "--kafka.sasl_oauth_token_file=f"], "sasl_oauth_token_file has no effect .* PLAIN"),
+        (
+            [*LOGIN, "--kafka.sasl_password_file=f"],
+            "kafka.sasl_password and kafka.sasl_password_file",
+        ),
+        (
+            [*LOGIN, "--kafka.sasl_oauth_token_file=f"],
+            "sasl_oauth_token_file has no effect .* PLAIN",
+        ),
         ([*TOKEN, "--kafka.sasl_username=u"], "sasl_username has no effect .* OAUTHBEARER"),
         (TOKEN, "needs kafka.sasl_oauth_token_file, or"),
         ([*TOKEN, "--kafka.sasl_oauth_endpoint=https://a"], "with its client id and secret"),
@@ -287,9 +324,18 @@ TOKEN = ["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_mechanism=OAUTHBEAR
             ],
             "must be an https URL",
         ),
-        (["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_username=u"], "needs .*sasl_password"),
-        (["--kafka.security_protocol=SSL", "--kafka.ssl_keyfile=k"], "ssl_keyfile needs kafka.ssl_certfile"),
-        (["--kafka.security_protocol=SSL", "--kafka.ssl_password=s"], "ssl_password needs kafka.ssl_certfile"),
+        (
+            ["--kafka.security_protocol=SASL_SSL", "--kafka.sasl_username=u"],
+            "needs .*sasl_password",
+        ),
+        (
+            ["--kafka.security_protocol=SSL", "--kafka.ssl_keyfile=k"],
+            "ssl_keyfile needs kafka.ssl_certfile",
+        ),
+        (
+            ["--kafka.security_protocol=SSL", "--kafka.ssl_password=s"],
+            "ssl_password needs kafka.ssl_certfile",
+        ),
     ],
 )
 def test_what_would_protect_nothing_is_refused(flags: list[str], complaint: str) -> None:
@@ -303,15 +349,28 @@ def test_what_would_protect_nothing_is_refused(flags: list[str], complaint: str)
         ([], []),
         (LOGIN, []),
         (["--kafka.security_protocol=SSL"], []),
-        ([*LOGIN, "--kafka.security_protocol=SASL_PLAINTEXT"], ["the password crosses the network in the clear"]),
         (
-            [*LOGIN, "--kafka.security_protocol=SASL_PLAINTEXT", "--kafka.sasl_mechanism=SCRAM-SHA-256"],
+            [*LOGIN, "--kafka.security_protocol=SASL_PLAINTEXT"],
+            ["the password crosses the network in the clear"],
+        ),
+        (
+            [
+                *LOGIN,
+                "--kafka.security_protocol=SASL_PLAINTEXT",
+                "--kafka.sasl_mechanism=SCRAM-SHA-256",
+            ],
             ["records and forecasts cross the network in the clear"],
         ),
-        ([*LOGIN, "--kafka.ssl_check_hostname=false"], ["any server with a certificate of a trusted authority"]),
+        (
+            [*LOGIN, "--kafka.ssl_check_hostname=false"],
+            ["any server with a certificate of a trusted authority"],
+        ),
     ],
 )
 def test_what_may_be_regretted_is_known(flags: list[str], risks: list[str]) -> None:
     found = list(load_settings(flags, {}).kafka.risks())
     assert len(found) == len(risks)
-    assert all(risk.what.startswith(begin) and risk.action for risk, begin in zip(found, risks, strict=True))
+    assert all(
+        risk.what.startswith(begin) and risk.action
+        for risk, begin in zip(found, risks, strict=True)
+    )

@@ -1,4 +1,5 @@
-"""A first signal requests a stop, a second one forces it, and the previous handlers are restored."""
+"""A first signal requests a stop, a second one forces it,
+and the previous handlers are restored."""
 
 from __future__ import annotations
 

@@ -24,8 +24,9 @@ def test_a_rival_without_loss_is_left_out() -> None:
 
 
 def test_intervals_hold_what_they_promise_for_errors_that_hang_together() -> None:
-    """Two forecasters of the same quality: zero lies outside of a 95 % interval about one time in twenty, also where
-    an origin's loss is nearly its neighbour's. Origins drawn one by one would find a difference most of the time."""
+    """Two forecasters of the same quality: zero lies outside of a 95 % interval about one time in
+    twenty, also where an origin's loss is nearly its neighbour's. Origins drawn one by one would
+    find a difference most of the time."""
     rng = np.random.default_rng(0)
 
     def smooth() -> np.ndarray:

@@ -43,7 +43,9 @@ class Recorder:
         values: Sequence[bytes | None],
         headers: Sequence[Headers] | None = None,
     ) -> None:
-        self.records += [(topic, partition, key, value) for key, value in zip(keys, values, strict=True)]
+        self.records += [
+            (topic, partition, key, value) for key, value in zip(keys, values, strict=True)
+        ]
 
     def flush(self, timeout_s: float) -> None:
         self.flushed = len(self.records)
@@ -63,7 +65,11 @@ def test_all_streams_are_merged_by_stamp() -> None:
 
 def test_streams_and_limit_choose() -> None:
     readings = merge(history(), streams=["b"], limit=1)
-    assert (readings.streams, readings.timestamps.tolist(), readings.values.tolist()) == (["b"], [HOUR], [[10.0]])
+    assert (readings.streams, readings.timestamps.tolist(), readings.values.tolist()) == (
+        ["b"],
+        [HOUR],
+        [[10.0]],
+    )
     with pytest.raises(DataError, match="no stream 'c'"):
         merge(history(), streams=["c"])
 

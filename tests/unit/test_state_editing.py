@@ -28,10 +28,16 @@ def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     return load_runtime(path)
 
 
-def feed(fleet: Fleet, minutes: range, names: list[bytes] = NAMES, partitioner: str = "murmur2") -> None:
+def feed(
+    fleet: Fleet, minutes: range, names: list[bytes] = NAMES, partitioner: str = "murmur2"
+) -> None:
     partitions, place = len(fleet.broker.logs(INPUT)), PARTITIONERS[partitioner]
     sent = [
-        (place(name) % partitions, name, {"timestamp": START_MS + t * MINUTE, "value": float(t * 7 % 5)})
+        (
+            place(name) % partitions,
+            name,
+            {"timestamp": START_MS + t * MINUTE, "value": float(t * 7 % 5)},
+        )
         for t in minutes
         for name in names
     ]
@@ -66,24 +72,39 @@ def test_a_forgotten_stream_restarts_and_the_others_continue(recurrent: Runtime)
 
 
 @pytest.mark.parametrize("partitioner", list(PARTITIONERS))
-def test_a_renamed_stream_goes_on_wherever_its_new_name_belongs(recurrent: Runtime, partitioner: str) -> None:
+def test_a_renamed_stream_goes_on_wherever_its_new_name_belongs(
+    recurrent: Runtime, partitioner: str
+) -> None:
     fleet = served(recurrent, partitioner=partitioner)
     row = all_rows(fleet)[b"boiler-3"]
     last, home = "boiler-3", PARTITIONERS[partitioner](b"boiler-3") % 3
     for target in range(3):  # each partition once, the own one too
-        new = next(n for n in map("kiln-{}".format, range(99)) if PARTITIONERS[partitioner](n.encode()) % 3 == target)
+        new = next(
+            n
+            for n in map("kiln-{}".format, range(99))
+            if PARTITIONERS[partitioner](n.encode()) % 3 == target
+        )
         done = rename_stream(fleet.broker, SETTINGS, recurrent.manifest, last, new)
         assert (done.before, done.after) == (home, target)
-        assert stored(fleet.broker)[target][new.encode()] == row and last.encode() not in all_rows(fleet)
+        assert stored(fleet.broker)[target][new.encode()] == row and last.encode() not in all_rows(
+            fleet
+        )
         home, last = target, new
     subject = fleet.start()
-    feed(fleet, range(6, 7), [*(name for name in NAMES if name != b"boiler-3"), last.encode()], partitioner)
+    feed(
+        fleet,
+        range(6, 7),
+        [*(name for name in NAMES if name != b"boiler-3"), last.encode()],
+        partitioner,
+    )
     fleet.settle()
     assert subject.value("readings_total", verdict="next") == 8
     assert [one["warm"] for one in documents(fleet.broker) if one["stream"] == last] == [True]
 
 
-def test_a_group_that_serves_is_left_alone(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_that_serves_is_left_alone(
+    recurrent: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fleet = served(recurrent)
     before = stored(fleet.broker)
     fleet.start().turn()
@@ -95,10 +116,15 @@ def test_a_group_that_serves_is_left_alone(recurrent: Runtime, monkeypatch: pyte
             edit()
     fleet.stop(fleet.alive[0])
     answers = iter([0, 1])
-    monkeypatch.setattr("eddycast.service.broker.memory.admin.MemoryAdmin.members", lambda self, group: next(answers))
+    monkeypatch.setattr(
+        "eddycast.service.broker.memory.admin.MemoryAdmin.members",
+        lambda self, group: next(answers),
+    )
     with pytest.raises(StateError, match="has 1 member"):
         forget_stream(fleet.broker, SETTINGS, recurrent.manifest, "boiler-3")
-    assert stored(fleet.broker) == before, "it joined while the records were written: they are aborted"
+    assert stored(fleet.broker) == before, (
+        "it joined while the records were written: they are aborted"
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,12 +166,16 @@ def test_a_partition_that_was_never_committed_is_not_begun(recurrent: Runtime) -
     feed(fleet, range(2), [alone])
     fleet.settle()
     fleet.stop(fleet.alive[0])
-    other = next(n for n in map("k{}".format, range(9)) if PARTITIONERS["murmur2"](n.encode()) % 2 == 1)
+    other = next(
+        n for n in map("k{}".format, range(9)) if PARTITIONERS["murmur2"](n.encode()) % 2 == 1
+    )
     with pytest.raises(StateError, match="partition 1 of observations"):
         rename_stream(fleet.broker, SETTINGS, recurrent.manifest, alone.decode(), other, "murmur2")
 
 
 def test_without_a_changelog_there_is_nothing_to_forget(recurrent: Runtime) -> None:
     with pytest.raises(TopicMissing):
-        settings = Settings().model_copy(update={"topics": Settings().topics.model_copy(update={"changelog": "x"})})
+        settings = Settings().model_copy(
+            update={"topics": Settings().topics.model_copy(update={"changelog": "x"})}
+        )
         forget_stream(memory_broker(), settings, recurrent.manifest, "s")

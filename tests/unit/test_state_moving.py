@@ -1,4 +1,5 @@
-"""Rows are exported and imported into another group with more partitions; forecasts stay the same."""
+"""Rows are exported and imported into another group with more partitions;
+forecasts stay the same."""
 
 from __future__ import annotations
 
@@ -55,19 +56,26 @@ def broker_of(partitions: int) -> FaultyBroker:
     return broker
 
 
-def feed(broker: FaultyBroker, minutes: range, partitions: int, partitioner: str = "murmur2") -> None:
+def feed(
+    broker: FaultyBroker, minutes: range, partitions: int, partitioner: str = "murmur2"
+) -> None:
     """Send one reading per minute and stream, some missing, to the partition of its producer."""
     place = PARTITIONERS[partitioner]
     sent: list[tuple[int, bytes, Any]] = []
     for t in minutes:
         for s, name in enumerate(NAMES):
             if (t + s) % 5:
-                value = {"timestamp": START_MS + t * MINUTE + s * 1000, "value": 10.0 * s + (t * 7 + s) % 11}
+                value = {
+                    "timestamp": START_MS + t * MINUTE + s * 1000,
+                    "value": 10.0 * s + (t * 7 + s) % 11,
+                }
                 sent.append((place(name) % partitions, name, value))
     send(broker, sent)
 
 
-def served(runtime: Runtime, partitions: int = 2, minutes: int = 9, partitioner: str = "murmur2") -> Fleet:
+def served(
+    runtime: Runtime, partitions: int = 2, minutes: int = 9, partitioner: str = "murmur2"
+) -> Fleet:
     """A service that has processed everything and was stopped."""
     fleet = Fleet(broker_of(partitions), runtime)
     fleet.start()
@@ -84,7 +92,9 @@ def export(broker: FaultyBroker, manifest: Manifest, path: Path) -> Exported:
 
 
 def bring(fleet: Fleet, exported: Exported, settings: Settings = NEW, **options: Any) -> Imported:
-    return import_rows(fleet.broker, settings, fleet.runtime.manifest, exported, ImportOptions(**options))
+    return import_rows(
+        fleet.broker, settings, fleet.runtime.manifest, exported, ImportOptions(**options)
+    )
 
 
 def grow(broker: FaultyBroker, partitions: int = 3) -> None:
@@ -97,7 +107,10 @@ def forecasts(broker: FaultyBroker) -> dict[bytes, list[bytes]]:
     found: dict[bytes, list[bytes]] = defaultdict(list)
     for record in made(broker, OUTPUT):
         found[record.key or b""].append(record.value or b"")
-    return {name: sorted(own, key=lambda value: json.loads(value)["timestamp"]) for name, own in found.items()}
+    return {
+        name: sorted(own, key=lambda value: json.loads(value)["timestamp"])
+        for name, own in found.items()
+    }
 
 
 @pytest.mark.parametrize("partitioner", list(PARTITIONERS))
@@ -112,7 +125,9 @@ def test_a_grown_service_goes_on_as_if_it_had_always_been_so(
     after = stored(fleet.broker, "new-changelog")
     assert done.partitioner == partitioner and done.streams == len(NAMES)
     assert {name: row for rows in after.values() for name, row in rows.items()} == before
-    assert all(PARTITIONERS[partitioner](name) % 3 == p for p, rows in after.items() for name in rows)
+    assert all(
+        PARTITIONERS[partitioner](name) % 3 == p for p, rows in after.items() for name in rows
+    )
     assert {p for p, rows in after.items() if rows} == {0, 1, 2}
     assert committed(fleet.broker, "new") == done.offsets == committed(fleet.broker) | {2: 0}
 
@@ -128,7 +143,9 @@ def test_a_grown_service_goes_on_as_if_it_had_always_been_so(
     assert stored(fleet.broker, "new-changelog") == stored(always.broker)
 
 
-def test_the_same_partitions_keep_their_streams_and_stream_time(recurrent: Runtime, tmp_path: Path) -> None:
+def test_the_same_partitions_keep_their_streams_and_stream_time(
+    recurrent: Runtime, tmp_path: Path
+) -> None:
     fleet = served(recurrent)
     exported = export(fleet.broker, recurrent.manifest, tmp_path / "rows.parquet")
     done = bring(fleet, exported)
@@ -150,8 +167,13 @@ def test_every_bit_passes_the_file(tmp_path: Path) -> None:
     broker = broker_of(1)
     streams = [f"ström-{i}" for i in range(n)]
     producer = broker.producer()
-    producer.produce("eddycast-changelog", 0, [s.encode() for s in streams], codec.encode(prefix, tensors))
-    about = [codec.encode_model(initial_record(manifest, codec.layout)), codec.encode_marker(Marker(7, n, Clock(5, 1)))]
+    producer.produce(
+        "eddycast-changelog", 0, [s.encode() for s in streams], codec.encode(prefix, tensors)
+    )
+    about = [
+        codec.encode_model(initial_record(manifest, codec.layout)),
+        codec.encode_marker(Marker(7, n, Clock(5, 1))),
+    ]
     producer.produce("eddycast-changelog", 0, [MODEL_KEY, MARKER_KEY], about)
     broker.admin().set_group_offsets("eddycast", INPUT, {0: 7})
     found = export(broker, manifest, tmp_path / "rows.parquet")
@@ -164,7 +186,8 @@ def test_an_export_beside_a_running_service_is_cut_at_a_commit(recurrent: Runtim
     before = stored(fleet.broker)
     codec = RowCodec(recurrent.manifest.state)
     name, value = next(iter(before[0].items()))
-    half = fleet.broker.producer()  # rows of a commit whose marker lies beyond the end that was fixed
+    # rows of a commit whose marker lies beyond the end that was fixed
+    half = fleet.broker.producer()
     half.produce("eddycast-changelog", 0, [name, b"another"], [value[:-4] + b"\1\1\1\1", value])
     half.produce("eddycast-changelog", 0, [NAMES[1]], [None])
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
@@ -185,14 +208,20 @@ def test_every_export_beside_a_running_service_is_one_of_its_commits(recurrent: 
             parts = taken.header.parts
             exports.append(taken)
     codec = RowCodec(recurrent.manifest.state)
-    cuts = [{part.partition: part.next_offset for part in exported.header.parts} for exported in exports]
+    cuts = [
+        {part.partition: part.next_offset for part in exported.header.parts} for exported in exports
+    ]
     for exported, cut in list(zip(exports, cuts, strict=True))[4::5]:
         same = Fleet(broker_of(2), recurrent)
         records = [r for r in made(broker, INPUT) if r.offset < cut.get(r.partition, 0)]
         send(same.broker, [(r.partition, r.key or b"", r.value or b"") for r in records])
         same.settle()
-        rows = dict(zip(exported.streams, codec.encode(exported.prefix, exported.tensors), strict=True))
-        assert rows == {name: row for rows in stored(same.broker).values() for name, row in rows.items()}
+        rows = dict(
+            zip(exported.streams, codec.encode(exported.prefix, exported.tensors), strict=True)
+        )
+        assert rows == {
+            name: row for rows in stored(same.broker).values() for name, row in rows.items()
+        }
 
 
 def test_a_file_that_cannot_be_written_is_named(recurrent: Runtime, tmp_path: Path) -> None:
@@ -201,7 +230,9 @@ def test_a_file_that_cannot_be_written_is_named(recurrent: Runtime, tmp_path: Pa
         write_export(exported, tmp_path / "nowhere" / "rows.parquet")
 
 
-def test_offsets_and_changelog_must_agree(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offsets_and_changelog_must_agree(
+    recurrent: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("eddycast.service.migration.export._SETTLE_S", 0.0)
     fleet = served(recurrent)
     admin, true = fleet.broker.admin(), committed(fleet.broker)
@@ -278,7 +309,9 @@ def test_an_export_that_is_overtaken_is_refused(recurrent: Runtime) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_an_interrupted_import_is_never_served(recurrent: Runtime, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+def test_an_interrupted_import_is_never_served(
+    recurrent: Runtime, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
     fleet = served(recurrent)
     exported = take_export(fleet.broker, OLD, recurrent.manifest)
     monkeypatch.setattr("eddycast.service.migration.restore_into_group._TRANSACTION_BYTES", 400)
@@ -300,8 +333,14 @@ def test_an_interrupted_import_is_never_served(recurrent: Runtime, monkeypatch: 
     monkeypatch.undo()
     with pytest.raises(StateError, match="new-changelog"):
         bring(fleet, exported)
-    marked = {record.partition for record in made(fleet.broker, "new-changelog") if record.key == MARKER_KEY}
-    assert marked == {0, 1} and committed(fleet.broker, "new") == {}, "so a worker refuses each, whichever it is given"
+    marked = {
+        record.partition
+        for record in made(fleet.broker, "new-changelog")
+        if record.key == MARKER_KEY
+    }
+    assert marked == {0, 1} and committed(fleet.broker, "new") == {}, (
+        "so a worker refuses each, whichever it is given"
+    )
     fleet.options = NEW_OPTIONS
     subject = fleet.start()
     with pytest.raises(StateError, match=r"partition \d: .*no offset.*marker"):
@@ -398,12 +437,20 @@ def test_a_stream_is_described(recurrent: Runtime) -> None:
     assert found["last_time"] == "2023-11-14T00:07:07.000Z"
     assert found["observations"] == 7
     assert [t["name"] for t in found["tensors"]] == ["last", "count", "time", "hidden"]
-    assert found["tensors"][1] == {"name": "count", "dtype": "float32", "shape": [1], "norm": 7.0, "nonfinite": 0}
+    assert found["tensors"][1] == {
+        "name": "count",
+        "dtype": "float32",
+        "shape": [1],
+        "norm": 7.0,
+        "nonfinite": 0,
+    }
     assert found["marker"]["next_offset"] == committed(fleet.broker)[partition]
     assert found["marker"]["streams"] == len(rows[partition])
 
 
-def test_similar_names_are_suggested_for_a_stream_without_a_row(recurrent: Runtime, tmp_path: Path) -> None:
+def test_similar_names_are_suggested_for_a_stream_without_a_row(
+    recurrent: Runtime, tmp_path: Path
+) -> None:
     fleet = served(recurrent)
     with pytest.raises(StateError, match=r"'boiler7'.* 12 streams in 2 partitions") as caught:
         describe(fleet.broker, OLD, recurrent.manifest, "boiler7")
@@ -431,7 +478,10 @@ def test_another_model_takes_exported_rows_over_part_by_part(
     fleet = served(old)
     file = tmp_path / "rows.parquet"
     write_export(take_export(fleet.broker, OLD, (old if exports == "old" else new).manifest), file)
-    exported, as_they_were = read_export(file, new.manifest), take_export(fleet.broker, OLD, old.manifest)
+    exported, as_they_were = (
+        read_export(file, new.manifest),
+        take_export(fleet.broker, OLD, old.manifest),
+    )
     assert as_they_were.tensors["hidden"].any() and not exported.tensors["hidden"].any()
     for name in ("last", "count", "time"):
         assert exported.tensors[name].tobytes() == as_they_were.tensors[name].tobytes()
@@ -447,14 +497,22 @@ def test_another_model_takes_exported_rows_over_part_by_part(
     )
 
 
-def test_an_export_of_another_core_is_refused_by_name(trained_again: tuple[Runtime, Runtime], tmp_path: Path) -> None:
+def test_an_export_of_another_core_is_refused_by_name(
+    trained_again: tuple[Runtime, Runtime], tmp_path: Path
+) -> None:
     old, _ = trained_again
-    other = write_bundle(tmp_path / "other", listed(Walk(hidden=4, interval_ms=900_000), core="beef" * 4))
+    other = write_bundle(
+        tmp_path / "other", listed(Walk(hidden=4, interval_ms=900_000), core="beef" * 4)
+    )
     fleet, file = served(old), tmp_path / "rows.parquet"
-    with pytest.raises(StateError, match=f"{old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"):
+    with pytest.raises(
+        StateError, match=f"{old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"
+    ):
         take_export(fleet.broker, OLD, other)
     export(fleet.broker, old.manifest, file)
-    with pytest.raises(StateError, match=f"{old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"):
+    with pytest.raises(
+        StateError, match=f"{old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"
+    ):
         read_export(file, other)
 
 
@@ -465,14 +523,18 @@ def test_an_export_of_the_first_format_is_read_by_its_own_layout_without_parts(
     export(fleet.broker, recurrent.manifest, file)
     header = json.loads(pl.read_parquet_metadata(file)[KEY])
     del header["rows_of"]
-    pl.read_parquet(file).write_parquet(file, metadata={KEY: json.dumps(header | {"format": 1, "contract": 1})})
+    pl.read_parquet(file).write_parquet(
+        file, metadata={KEY: json.dumps(header | {"format": 1, "contract": 1})}
+    )
     found = read_export(file, recurrent.manifest)
     assert len(found.streams) == len(NAMES) and found.tensors["hidden"].any()
     with pytest.raises(StateError, match=f"{recurrent.manifest.label} "):
         read_export(file, write_bundle(tmp_path / "parts", listed(RECURRENT)))
 
 
-def test_a_stream_is_described_with_what_a_bundle_keeps_of_it(trained_again: tuple[Runtime, Runtime]) -> None:
+def test_a_stream_is_described_with_what_a_bundle_keeps_of_it(
+    trained_again: tuple[Runtime, Runtime],
+) -> None:
     old, new = trained_again
     fleet = served(old)
     for runtime, kept, zeros in ((old, ["core", "latent"], []), (new, ["core"], ["latent"])):

@@ -20,7 +20,12 @@ MINUTE = 60_000
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A store that serves partition 1, without records so far."""
-    made = Store(write_bundle(tmp_path, Walk()), state_ttl_ms=80 * MINUTE, max_gap=8, far_future_ms=90 * MINUTE)
+    made = Store(
+        write_bundle(tmp_path, Walk()),
+        state_ttl_ms=80 * MINUTE,
+        max_gap=8,
+        far_future_ms=90 * MINUTE,
+    )
     made.start(1, Clock(), made.adoption.adopt("partition 1", Recorded(), None))
     return made
 
@@ -63,9 +68,17 @@ def test_evicted_streams_get_a_tombstone_and_return_with_a_row(store: Store) -> 
     read(store, [b"old", b"young"], 100)
     store.commit()
     read(store, [b"young"], 190)
-    assert decoded(store, store.changes(1, 9)) == ([b"young"], [b"old"], Marker(9, 1, clock(190, 2)))
+    assert decoded(store, store.changes(1, 9)) == (
+        [b"young"],
+        [b"old"],
+        Marker(9, 1, clock(190, 2)),
+    )
     read(store, [b"old"], 191)
-    assert decoded(store, store.changes(1, 10)) == ([b"young", b"old"], [], Marker(10, 2, clock(191, 3)))
+    assert decoded(store, store.changes(1, 10)) == (
+        [b"young", b"old"],
+        [],
+        Marker(10, 2, clock(191, 3)),
+    )
 
 
 def test_a_roll_back_brings_rows_and_stream_time_back(store: Store) -> None:
@@ -73,7 +86,9 @@ def test_a_roll_back_brings_rows_and_stream_time_back(store: Store) -> None:
     store.commit()
     for _ in range(2):
         read(store, [b"young", b"new"], 190)
-        assert sorted(store.arena.streams(1)) == [b"new", b"young"], "each time, though it was taken back"
+        assert sorted(store.arena.streams(1)) == [b"new", b"young"], (
+            "each time, though it was taken back"
+        )
         store.roll_back()
         assert sorted(store.arena.streams(1)) == [b"old", b"young"]
         assert store.eviction.clock(1) == clock(100, 1)
@@ -87,7 +102,9 @@ def test_a_partition_that_goes_leaves_nothing(store: Store) -> None:
     assert decoded(store, store.changes(1, 0)) == ([], [], Marker(0, 0, Clock()))
 
 
-def test_the_model_is_recorded_with_the_first_commit_and_again_after_a_roll_back(store: Store) -> None:
+def test_the_model_is_recorded_with_the_first_commit_and_again_after_a_roll_back(
+    store: Store,
+) -> None:
     layout = store.codec.layout_record()[0]
     for _ in range(2):
         read(store, [b"a"], 100)

@@ -45,7 +45,10 @@ def test_cuts_change_nothing(sent: list[int], cuts: list[int]) -> None:
     assert found == whole.tolist() and part == clock
 
 
-@given(sent=st.lists(st.integers(NOW - HOUR // 2, NOW + HOUR // 2), min_size=1, max_size=20), at=st.integers(0, 20))
+@given(
+    sent=st.lists(st.integers(NOW - HOUR // 2, NOW + HOUR // 2), min_size=1, max_size=20),
+    at=st.integers(0, 20),
+)
 def test_the_common_case_is_the_rule_of_the_single_one(sent: list[int], at: int) -> None:
     """Columns are processed at once if all stamps confirm each other, else one by one."""
     mixed = [*sent[:at], LAST_TIMESTAMP, *sent[at:]] if at else sent
@@ -114,7 +117,12 @@ def test_how_late_a_stamp_may_be() -> None:
 
     never = Clock()
     assert latest(never, [NOW, NOW + 1], [5, 6]) == [NOW + HOUR, NOW + 1 + HOUR]
-    assert latest(never, [-1, NOW, -1, -1], [5, 6, 7, 9]) == [LAST_TIMESTAMP, NOW + HOUR, NOW + HOUR, NOW + 3 * HOUR]
+    assert latest(never, [-1, NOW, -1, -1], [5, 6, 7, 9]) == [
+        LAST_TIMESTAMP,
+        NOW + HOUR,
+        NOW + HOUR,
+        NOW + 3 * HOUR,
+    ]
     heard = Clock(record_time=NOW, record_offset=3)
     assert latest(heard, [-1, -1], [4, 10]) == [NOW + HOUR, NOW + 7 * HOUR]
     assert latest(heard, [-1, LAST_TIMESTAMP], [10**15, 10**15 + 1]) == [LAST_TIMESTAMP] * 2

@@ -41,15 +41,24 @@ def test_a_mistyped_input_is_never_created_and_those_of_near_names_are_named() -
         admin.create_topic(name, 2)
     with pytest.raises(TopicMissing, match="topic observations does not exist") as caught:
         prepare_topics(admin, Settings(), ROW)
-    assert caught.value.action.startswith("did you mean observation or observations-raw? Else kafka-topics.sh --create")
-    assert "invoices" not in caught.value.action and caught.value.action.endswith("; or set topics.create_input")
+    assert caught.value.action.startswith(
+        "did you mean observation or observations-raw? Else kafka-topics.sh --create"
+    )
+    assert "invoices" not in caught.value.action and caught.value.action.endswith(
+        "; or set topics.create_input"
+    )
     assert set(admin.topics()) == {"observation", "observations-raw", "forecasts", "invoices"}
     (found, *_) = look_at_topics(admin, Settings(), ROW)
-    assert (found.found, found.error, found.action) == ("does not exist", TopicMissing, caught.value.action)
+    assert (found.found, found.error, found.action) == (
+        "does not exist",
+        TopicMissing,
+        caught.value.action,
+    )
 
 
 class Guarded(MemoryAdmin):
-    """A broker with access control: what may be done with each topic; a topic without Describe cannot be seen."""
+    """A broker with access control: what may be done with each topic;
+    a topic without Describe cannot be seen."""
 
     allowed: Mapping[str, set[str]] = {}
 
@@ -79,7 +88,9 @@ def guarded(rights: Mapping[str, set[str]], *topics: str) -> Guarded:
     return admin
 
 
-@pytest.mark.parametrize(("topic", "right"), [(topic, right) for topic in RIGHTS for right in sorted(RIGHTS[topic])])
+@pytest.mark.parametrize(
+    ("topic", "right"), [(topic, right) for topic in RIGHTS for right in sorted(RIGHTS[topic])]
+)
 def test_a_right_that_is_missing_is_named_at_start(topic: str, right: str) -> None:
     settings = Settings()
     assert prepare_topics(guarded(RIGHTS, *NAMES), settings, ROW).partitions == 2
@@ -87,8 +98,12 @@ def test_a_right_that_is_missing_is_named_at_start(topic: str, right: str) -> No
     with pytest.raises(NotAuthorized, match=f"topic {topic} does not allow this user") as caught:
         prepare_topics(admin, settings, ROW)
     word = {"describe_configs": "DescribeConfigs"}.get(right, right.capitalize())
-    assert f"--operation {word} " in caught.value.action and caught.value.action.endswith(f" --topic {topic}")
-    assert [f.topic for f in look_at_topics(admin, settings, ROW) if f.error is NotAuthorized] == [topic]
+    assert f"--operation {word} " in caught.value.action and caught.value.action.endswith(
+        f" --topic {topic}"
+    )
+    assert [f.topic for f in look_at_topics(admin, settings, ROW) if f.error is NotAuthorized] == [
+        topic
+    ]
 
 
 def test_a_topic_that_is_to_be_created_needs_the_right_to() -> None:
@@ -108,7 +123,8 @@ def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
 
 
 @pytest.mark.parametrize(
-    ("takes", "expected"), [("1048588", 65_536), ("5000", (5000 - RECORD_OVERHEAD - 2048) // 2), ("1000", 0)]
+    ("takes", "expected"),
+    [("1048588", 65_536), ("5000", (5000 - RECORD_OVERHEAD - 2048) // 2), ("1000", 0)],
 )
 def test_a_dead_letter_is_cut_to_what_its_topic_takes(takes: str, expected: int) -> None:
     admin = FaultyBroker().admin()
@@ -140,7 +156,9 @@ def test_a_missing_topic_is_named_where_it_may_not_be_created(missing: str) -> N
         (2, 2, 3, "eddycast-changelog has 3"),
     ],
 )
-def test_numbers_of_partitions_must_fit(output: int, letters: int, changelog: int, wrong: str) -> None:
+def test_numbers_of_partitions_must_fit(
+    output: int, letters: int, changelog: int, wrong: str
+) -> None:
     admin = FaultyBroker().admin()
     for name, partitions in zip(NAMES, (2, output, letters, changelog), strict=True):
         admin.create_topic(name, partitions, config=CHANGELOG if name == NAMES[3] else None)
@@ -154,9 +172,24 @@ def test_numbers_of_partitions_must_fit(output: int, letters: int, changelog: in
 @pytest.mark.parametrize(
     ("name", "config", "wrong", "repair"),
     [
-        (NAMES[3], {"cleanup.policy": "delete"}, "rows of state would be deleted", "cleanup.policy=compact"),
-        (NAMES[3], {"cleanup.policy": "compact,delete"}, "rows of state would be", "cleanup.policy=compact"),
-        (NAMES[3], CHANGELOG | {"max.message.bytes": "1000"}, "takes up to 1522 bytes", "max.message.bytes=1522"),
+        (
+            NAMES[3],
+            {"cleanup.policy": "delete"},
+            "rows of state would be deleted",
+            "cleanup.policy=compact",
+        ),
+        (
+            NAMES[3],
+            {"cleanup.policy": "compact,delete"},
+            "rows of state would be",
+            "cleanup.policy=compact",
+        ),
+        (
+            NAMES[3],
+            CHANGELOG | {"max.message.bytes": "1000"},
+            "takes up to 1522 bytes",
+            "max.message.bytes=1522",
+        ),
         (NAMES[1], {"min.insync.replicas": "2"}, "nothing can be written", "min.insync.replicas=1"),
     ],
 )
@@ -176,7 +209,9 @@ def test_one_replica_that_acknowledges_for_all_is_said(
 ) -> None:
     admin = FaultyBroker().admin()
     admin.create_topic("observations", 4)
-    monkeypatch.setattr("eddycast.service.broker.memory.admin.MemoryAdmin.replication", lambda *_: 3)
+    monkeypatch.setattr(
+        "eddycast.service.broker.memory.admin.MemoryAdmin.replication", lambda *_: 3
+    )
     prepare_topics(admin, Settings(), ROW)
     assert capsys.readouterr().out.count("min.insync.replicas=2") == 2
 
@@ -186,7 +221,9 @@ def test_everything_that_is_wrong_is_found_at_once_and_nothing_is_created() -> N
     admin.create_topic("observations", 2)
     admin.create_topic("forecasts", 3)
     admin.create_topic("eddycast-changelog", 1, config={"max.message.bytes": "1000"})
-    found = {(f.topic, f.found.split(":")[0]): f.error for f in look_at_topics(admin, Settings(), ROW)}
+    found = {
+        (f.topic, f.found.split(":")[0]): f.error for f in look_at_topics(admin, Settings(), ROW)
+    }
     assert found == {
         ("observations", "has 2 partitions"): None,
         ("forecasts", "has 3 partitions, observations has 2"): BrokerError,
@@ -208,6 +245,9 @@ def test_what_is_well_says_what_fits() -> None:
     found = {finding.topic: finding for finding in look_at_topics(admin, Settings(), ROW)}
     assert list(found) == list(NAMES) and not any(finding.action for finding in found.values())
     assert (
-        found["forecasts"].found == f"has 4 partitions, accepts forecasts of up to {(1 << 20) - RECORD_OVERHEAD} bytes"
+        found["forecasts"].found
+        == f"has 4 partitions, accepts forecasts of up to {(1 << 20) - RECORD_OVERHEAD} bytes"
     )
-    assert found["eddycast-changelog"].found == "has 4 partitions, accepts rows: a row has 400 bytes"
+    assert (
+        found["eddycast-changelog"].found == "has 4 partitions, accepts rows: a row has 400 bytes"
+    )

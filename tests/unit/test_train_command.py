@@ -1,4 +1,5 @@
-"""Messages of `eddycast train`: wrong flags, a replaced bundle, a model worse than the baselines."""
+"""Messages of `eddycast train`: wrong flags, a replaced bundle,
+a model worse than the baselines."""
 
 from __future__ import annotations
 
@@ -26,14 +27,27 @@ def walk(tmp_path: Path) -> Path:
         writer = csv.writer(file)
         writer.writerow(["time", "value"])
         for hour, value in enumerate(values):
-            writer.writerow([(datetime(2024, 1, 1) + timedelta(hours=hour)).isoformat(), f"{value:.3f}"])
+            writer.writerow(
+                [(datetime(2024, 1, 1) + timedelta(hours=hour)).isoformat(), f"{value:.3f}"]
+            )
     return path
 
 
 def test_an_interval_finer_than_the_readings_is_refused(
     walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = run(["train", str(walk), "--family", "naive", "--interval", "5min", "--out", str(tmp_path / "b")])
+    code = run(
+        [
+            "train",
+            str(walk),
+            "--family",
+            "naive",
+            "--interval",
+            "5min",
+            "--out",
+            str(tmp_path / "b"),
+        ]
+    )
     assert code == 2
     assert "most readings are 1h apart, --interval 5min is finer" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
@@ -56,17 +70,27 @@ def test_a_model_worse_than_a_yardstick_is_said_and_so_is_a_bundle_replaced(
     assert "warning" not in second
 
 
-def figure(model: str, mae: float, mase: float | None, wql: float, stream: str | None = None) -> Figure:
+def figure(
+    model: str, mae: float, mase: float | None, wql: float, stream: str | None = None
+) -> Figure:
     return Figure(
-        model=model, mae=mae, mase=mase, wql=wql, stream=stream, horizon=4, origins=9, mse=1.0, coverage_80=None
+        model=model,
+        mae=mae,
+        mase=mase,
+        wql=wql,
+        stream=stream,
+        horizon=4,
+        origins=9,
+        mse=1.0,
+        coverage_80=None,
     )
 
 
 def test_the_verdict_goes_by_streams_and_not_by_the_errors_of_the_largest() -> None:
     own, large = figure("ours", 50.0, 0.8, 0.1), figure("naive", 40.0, 0.9, 0.2)
-    assert beaten_by([own, large, figure("naive", 1.0, 0.1, 0.01, "one"), figure("day", 60.0, 0.7, 0.2)], "ours") == {
-        "day": ["mase"]
-    }
+    assert beaten_by(
+        [own, large, figure("naive", 1.0, 0.1, 0.01, "one"), figure("day", 60.0, 0.7, 0.2)], "ours"
+    ) == {"day": ["mase"]}
     assert beaten_by([own, figure("day", 60.0, None, 0.05)], "ours") == {"day": ["wql"]}
     assert beaten_by([figure("day", 60.0, 0.7, 0.05)], "ours") == {}
 
@@ -86,9 +110,23 @@ def test_auto_names_the_season_and_the_family_that_it_kept(
 def test_the_horizon_may_have_a_grid_of_its_own(
     family: str, walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", str(walk), "--horizon", "4", "--epochs", "1", "--family", family, "--out", str(tmp_path / "b")]
+    words = [
+        "train",
+        str(walk),
+        "--horizon",
+        "4",
+        "--epochs",
+        "1",
+        "--family",
+        family,
+        "--out",
+        str(tmp_path / "b"),
+    ]
     assert run([*words, "--forecast-interval", "90min"]) == 2
-    assert "a forecast interval of 90min is not a whole number of intervals of 1h" in capsys.readouterr().err
+    assert (
+        "a forecast interval of 90min is not a whole number of intervals of 1h"
+        in capsys.readouterr().err
+    )
     assert run([*words, "--forecast-interval", "9h"]) == 2
     assert "needs 72" in capsys.readouterr().err
     assert run([*words, "--forecast-interval", "3h"]) == 0
@@ -100,11 +138,16 @@ def test_the_horizon_may_have_a_grid_of_its_own(
 def test_what_only_ar_can_be_is_refused_for_others(
     walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["train", str(walk), "--family", "lstm", "--iterated", "--out", str(tmp_path / "b")]) == 2
+    assert (
+        run(["train", str(walk), "--family", "lstm", "--iterated", "--out", str(tmp_path / "b")])
+        == 2
+    )
     assert "lstm is not iterated" in capsys.readouterr().err
 
 
-def test_a_second_season_is_named_and_held(walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_season_is_named_and_held(
+    walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["train", str(walk), "--horizon", "4", "--family", "ar", "--out", str(tmp_path / "b")]
     assert run([*words, "--season", "24h,7d"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -118,7 +161,11 @@ def test_a_second_season_is_named_and_held(walk: Path, tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize(
     ("season", "said"),
-    [("7d,24h", "not the longer one"), ("24h,7d,365d", "names 3 seasons"), ("24h,60d", "longer than the train part")],
+    [
+        ("7d,24h", "not the longer one"),
+        ("24h,7d,365d", "names 3 seasons"),
+        ("24h,60d", "longer than the train part"),
+    ],
 )
 def test_seasons_that_do_not_go_together_are_refused(
     season: str, said: str, walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,4 +1,5 @@
-"""Trust in bundles: versions cover the manifest, a setting pins one, and signatures identify the author."""
+"""Trust in bundles: versions cover the manifest, a setting pins one,
+and signatures identify the author."""
 
 from __future__ import annotations
 
@@ -44,16 +45,22 @@ def edited(directory: Path, **change: Any) -> None:
     ],
     ids=lambda change: ",".join(change),
 )
-def test_a_manifest_that_was_changed_has_not_its_version(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_manifest_that_was_changed_has_not_its_version(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     version = write_bundle(tmp_path).version
     edited(tmp_path, **change)
     with pytest.raises(BundleError) as caught:
         read_manifest(tmp_path)
-    assert caught.value.expected.startswith("version ") and caught.value.found.startswith(version[:12])
+    assert caught.value.expected.startswith("version ") and caught.value.found.startswith(
+        version[:12]
+    )
     assert caught.value.exit_code == 3
 
 
-def test_the_version_covers_the_content_of_a_manifest_but_not_its_formatting(tmp_path: Path) -> None:
+def test_the_version_covers_the_content_of_a_manifest_but_not_its_formatting(
+    tmp_path: Path,
+) -> None:
     sealed = write_bundle(tmp_path / "one")
     edited(tmp_path / "one")
     assert read_manifest(tmp_path / "one") == sealed
@@ -130,7 +137,9 @@ def refused(directory: Path, *keys: str) -> str:
     return caught.value.found
 
 
-def test_an_unsigned_bundle_is_refused_where_signers_are_named(tmp_path: Path, key: tuple[Path, str]) -> None:
+def test_an_unsigned_bundle_is_refused_where_signers_are_named(
+    tmp_path: Path, key: tuple[Path, str]
+) -> None:
     write_bundle(tmp_path / "b")
     assert refused(tmp_path / "b", key[1]) == "an unsigned bundle"
 
@@ -150,9 +159,19 @@ def test_a_signature_is_for_one_manifest(tmp_path: Path, key: tuple[Path, str]) 
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"key": 3, "signature": "00"}', b'{"key": "00", "signature": "zz"}', b"[" * 4_000]
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"key": 3, "signature": "00"}',
+        b'{"key": "00", "signature": "zz"}',
+        b"[" * 4_000,
+    ],
 )
-def test_a_signature_that_is_none_is_refused(tmp_path: Path, key: tuple[Path, str], content: bytes) -> None:
+def test_a_signature_that_is_none_is_refused(
+    tmp_path: Path, key: tuple[Path, str], content: bytes
+) -> None:
     write_bundle(tmp_path / "b")
     (tmp_path / "b" / SIGNATURE).write_bytes(content)
     refused(tmp_path / "b", key[1])
@@ -165,7 +184,9 @@ def test_a_signature_by_name_alone_is_refused(tmp_path: Path, key: tuple[Path, s
         assert "changed after" in refused(tmp_path / "b", key[1])
 
 
-def test_the_commands_make_a_key_sign_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_make_a_key_sign_and_show(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     label = write_bundle(tmp_path / "b").label
     assert run(["bundle", "keygen", str(tmp_path / "key.pem")]) == 0
     public = capsys.readouterr().out.strip()
@@ -175,5 +196,7 @@ def test_the_commands_make_a_key_sign_and_show(tmp_path: Path, capsys: pytest.Ca
     assert read_manifest(tmp_path / "b").version in capsys.readouterr().out
     load_runtime(tmp_path / "b", trust=Trust(keys=(public,)))
     assert run(["bundle", "keygen", str(tmp_path / "key.pem")]) == 2, "a key is never overwritten"
-    assert run(["bundle", "sign", str(tmp_path / "b"), "--key", str(tmp_path / "b" / MANIFEST)]) == 2
+    assert (
+        run(["bundle", "sign", str(tmp_path / "b"), "--key", str(tmp_path / "b" / MANIFEST)]) == 2
+    )
     assert run(["bundle", "sign", str(tmp_path), "--key", str(tmp_path / "key.pem")]) == 3

@@ -27,7 +27,9 @@ def test_distinct_ids_are_one_wave_in_arrival_order() -> None:
 @given(ids)
 def test_waves_are_a_permutation_with_an_id_at_most_once_each(column: Int64) -> None:
     waves = cut(column)
-    assert sorted(np.concatenate([np.empty(0, np.int64), *waves]).tolist()) == list(range(len(column)))
+    assert sorted(np.concatenate([np.empty(0, np.int64), *waves]).tolist()) == list(
+        range(len(column))
+    )
     for wave in waves:
         assert len(wave) > 0
         assert wave.tolist() == sorted(wave.tolist())

@@ -62,9 +62,13 @@ def a_folder(folder: Path) -> Path:
 
 
 @pytest.mark.usefixtures("unread")
-def test_train_asks_for_its_target_first(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_asks_for_its_target_first(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for out in (below_a_file(tmp_path), tmp_path / "file"):
-        assert str(out) in refused(["train", str(history), "--family", "naive", "--out", str(out)], capsys)
+        assert str(out) in refused(
+            ["train", str(history), "--family", "naive", "--out", str(out)], capsys
+        )
 
 
 @pytest.mark.usefixtures("unread")
@@ -97,7 +101,9 @@ def test_pictures_without_matplotlib_are_refused_first(
     assert "pip install 'eddycast[demo]'" in capsys.readouterr().err
 
 
-def test_asking_leaves_nothing_behind_and_changes_nothing(history: Path, bundle: Path, tmp_path: Path) -> None:
+def test_asking_leaves_nothing_behind_and_changes_nothing(
+    history: Path, bundle: Path, tmp_path: Path
+) -> None:
     old = tmp_path / "figures.json"
     old.write_text("kept")
     words = [
@@ -127,7 +133,9 @@ def test_a_full_disk_is_one_line(
     assert "No space left on device" in refused(words, capsys)
 
 
-@pytest.mark.parametrize("place", ["onnx.save", "numpy.savez", "eddycast.training.export.onnx_export.write_manifest"])
+@pytest.mark.parametrize(
+    "place", ["onnx.save", "numpy.savez", "eddycast.training.export.onnx_export.write_manifest"]
+)
 def test_a_disk_that_fills_up_in_training_is_one_line_and_keeps_the_bundle_before(
     place: str,
     history: Path,
@@ -142,7 +150,18 @@ def test_a_disk_that_fills_up_in_training_is_one_line_and_keeps_the_bundle_befor
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(place, full)
-    words = ["train", str(history), "--family", "naive", "--horizon", "4", "--season", "none", "--out", str(out)]
+    words = [
+        "train",
+        str(history),
+        "--family",
+        "naive",
+        "--horizon",
+        "4",
+        "--season",
+        "none",
+        "--out",
+        str(out),
+    ]
     assert "No space left on device" in refused(words, capsys)
     assert read_manifest(out) == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -157,12 +176,17 @@ def test_a_name_that_no_bundle_may_have_is_refused_first(
 
 
 def test_an_export_of_state_and_the_demo_ask_first(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def connect(_settings: object) -> None:
         raise AssertionError("the work began")
 
     monkeypatch.setattr("eddycast.service.commands.state._broker", connect)
     out = below_a_file(tmp_path)
-    assert str(out) in refused(["state", "export", str(out), "--bundle.directory", str(bundle)], capsys)
+    assert str(out) in refused(
+        ["state", "export", str(out), "--bundle.directory", str(bundle)], capsys
+    )
     assert str(out) in refused(["demo", "--out", str(out)], capsys)

@@ -1,4 +1,5 @@
-"""The trainer's commands, a file each. Light to import: torch and polars load when a command runs."""
+"""The trainer's commands, a file each. Light to import:
+torch and polars load when a command runs."""
 
 from eddycast.training.commands.backtest import backtest
 from eddycast.training.commands.demo import demo

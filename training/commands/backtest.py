@@ -32,23 +32,37 @@ def backtest(
     bundle: Bundle,
     data: Data,
     reading: Reading,
-    protocol: Annotated[str, typer.Option(help=f"{PROTOCOL_NAMES}; separate several by commas.")] = "rolling",
-    split: Annotated[str | None, typer.Option(help=SPLIT_HELP, show_default="the protocol's")] = None,
+    protocol: Annotated[
+        str, typer.Option(help=f"{PROTOCOL_NAMES}; separate several by commas.")
+    ] = "rolling",
+    split: Annotated[
+        str | None, typer.Option(help=SPLIT_HELP, show_default="the protocol's")
+    ] = None,
     season: Annotated[
         str | None,
-        typer.Option(help="Length of the season, for example 24h; none = no season.", show_default="the bundle's"),
+        typer.Option(
+            help="Length of the season, for example 24h; none = no season.",
+            show_default="the bundle's",
+        ),
     ] = None,
     horizons: Annotated[
-        str | None, typer.Option(help="Horizons to score, separated by commas.", show_default="the bundle's")
+        str | None,
+        typer.Option(help="Horizons to score, separated by commas.", show_default="the bundle's"),
     ] = None,
-    per_stream: Annotated[bool, typer.Option("--per-stream", help="Add a row for each stream.")] = False,
+    per_stream: Annotated[
+        bool, typer.Option("--per-stream", help="Add a row for each stream.")
+    ] = False,
     operators: Operators = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Write an HTML report with pictures to this file, the pictures beside it.")
+        Path | None,
+        typer.Option(
+            help="Write an HTML report with pictures to this file, the pictures beside it."
+        ),
     ] = None,
 ) -> None:
-    """Score an exported bundle with the service's own engine, beside last value and seasonal naive."""
+    """Score an exported bundle with the service's own engine,
+    beside last value and seasonal naive."""
     from rich.console import Console
 
     from eddycast.service.history import read_for_bundle
@@ -77,8 +91,12 @@ def backtest(
         rules = protocol_of(name)
         panel = rules.panel(history, manifest)
         cut = Split.parse(split or rules.split, len(panel))
-        with scoring_bar(console, f"{name}: {len(panel):,} rows, {len(panel.streams)} streams") as report:
-            figures = scoring.backtest(bundle, panel, name, cut, per_stream=per_stream, report=report, **asked)
+        with scoring_bar(
+            console, f"{name}: {len(panel):,} rows, {len(panel.streams)} streams"
+        ) as report:
+            figures = scoring.backtest(
+                bundle, panel, name, cut, per_stream=per_stream, report=report, **asked
+            )
         _print_figures(console, figures, name, f"{manifest.label} on {Path(data[0]).name}")
         seen = _print_seen(console, manifest, panel, cut)
         contents.append(results(name, " ".join(data), figures) | seen)
@@ -102,7 +120,8 @@ def parse_horizons(text: str | None) -> list[int] | None:
 
 
 def _check_outputs(json: Path | None, plot: Path | None) -> None:
-    """Raises before anything is read: MissingExtra without matplotlib, DataError for a file that cannot be written."""
+    """Raises before anything is read: MissingExtra without matplotlib,
+    DataError for a file that cannot be written."""
     from eddycast.service.writing import check_writable
     from eddycast.training.evaluation.plot import require_matplotlib
 
@@ -132,7 +151,13 @@ def _print_seen(console: Console, manifest: Manifest, panel: Panel, split: Split
 
 
 def _write_report(
-    console: Console, path: Path, bundle: Path, panel: Panel, protocol: str, split: Split, asked: dict[str, Any]
+    console: Console,
+    path: Path,
+    bundle: Path,
+    panel: Panel,
+    protocol: str,
+    split: Split,
+    asked: dict[str, Any],
 ) -> None:
     """Write the HTML report of one protocol, and print the names of the files."""
     from eddycast.training.evaluation.html_report import write_html_report
@@ -140,4 +165,6 @@ def _write_report(
 
     with scoring_bar(console, "pictures") as report:
         pictures = write_html_report(path, bundle, panel, protocol, split, report=report, **asked)
-    console.print(f"pictures: {path}, {', '.join(picture.name for picture in pictures)}", markup=False)
+    console.print(
+        f"pictures: {path}, {', '.join(picture.name for picture in pictures)}", markup=False
+    )

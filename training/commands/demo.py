@@ -10,8 +10,8 @@ from eddycast.training.demo.options import DemoOptions
 
 @expand_options
 def demo(options: Annotated[DemoOptions, "Demo"]) -> None:
-    """Train on real sensor data, publish the bundle, stream the hold-out through the service, and score the
-    forecasts."""
+    """Train on real sensor data, publish the bundle, stream the hold-out through the service,
+    and score the forecasts."""
     from eddycast.training.demo.run import run_demo
 
     run_demo(options)

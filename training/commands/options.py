@@ -8,4 +8,6 @@ from typing import Annotated
 import typer
 
 #: A bundle, for a command that scores it.
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Directory that `eddycast train` wrote.")]
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="Directory that `eddycast train` wrote.")
+]

@@ -27,16 +27,24 @@ if TYPE_CHECKING:
 @expand_options
 def train(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Directory to write the bundle to; created if missing.")],
+    out: Annotated[
+        Path, typer.Option(help="Directory to write the bundle to; created if missing.")
+    ],
     recipe: Annotated[Recipe, "Model"],
     grid: Annotated[PanelOptions, "Grid and split"],
     reading: Reading,
-    no_season: Annotated[bool, typer.Option("--no-season", help="The same as --season none.")] = False,
+    no_season: Annotated[
+        bool, typer.Option("--no-season", help="The same as --season none.")
+    ] = False,
     no_refit: Annotated[
-        bool, typer.Option("--no-refit", help="Keep the weights that were scored, which never saw the hold-out.")
+        bool,
+        typer.Option(
+            "--no-refit", help="Keep the weights that were scored, which never saw the hold-out."
+        ),
     ] = False,
 ) -> None:
-    """Train a forecaster on history, score it on the hold-out, fit it once more to everything, and export it."""
+    """Train a forecaster on history, score it on the hold-out, fit it once more to everything,
+    and export it."""
     from rich.console import Console
 
     from eddycast.service.history import read_history
@@ -54,12 +62,18 @@ def train(
     check_replaceable(out)
     prepared = prepare(read_history(data, reading), grid)
     _print_notes(console, prepared.notes)
-    recipe = with_seasons(replace(recipe, seasons_ms=()) if no_season else recipe, prepared.panel, prepared.split)
+    recipe = with_seasons(
+        replace(recipe, seasons_ms=()) if no_season else recipe, prepared.panel, prepared.split
+    )
     _print_notes(console, [format_seasons(recipe.seasons_ms or ())])
     if (out / MANIFEST).is_file():
         _print_notes(console, [f"the bundle in {out} is replaced"])
-    with training_bar(console, f"training {recipe.family}; then the bundle is scored on the hold-out") as report:
-        manifest, figures = train_bundle(prepared.panel, recipe, prepared.split, out, report, refit=not no_refit)
+    with training_bar(
+        console, f"training {recipe.family}; then the bundle is scored on the hold-out"
+    ) as report:
+        manifest, figures = train_bundle(
+            prepared.panel, recipe, prepared.split, out, report, refit=not no_refit
+        )
     _print_notes(console, _training_notes(manifest, prepared.panel, recipe))
     _print_figures(console, manifest, figures)
     seconds = manifest.training.seconds if manifest.training else 0.0
@@ -68,16 +82,25 @@ def train(
 
 
 NO_SEASON = 24  # intervals that stand for one where there is none
-#: By which a model is compared with the baselines: means over streams, so that no large series speaks for the others.
+#: By which a model is compared with the baselines:
+#: means over streams, so that no large series speaks for the others.
 VERDICT = ("mase", "wql")
 
 
 def beaten_by(figures: Sequence[Figure], model: str) -> dict[str, list[str]]:
-    """The measures of VERDICT over the whole horizon in which a baseline is better than the model, by baseline."""
+    """The measures of VERDICT over the whole horizon in which a baseline is better than the model,
+    by baseline."""
     longest = max(figure.horizon for figure in figures)
-    pooled = {figure.model: figure for figure in figures if figure.horizon == longest and figure.stream is None}
+    pooled = {
+        figure.model: figure
+        for figure in figures
+        if figure.horizon == longest and figure.stream is None
+    }
     own = pooled.pop(model, None)
-    found = {rival: [name for name in VERDICT if _less(figure, own, name)] for rival, figure in pooled.items()}
+    found = {
+        rival: [name for name in VERDICT if _less(figure, own, name)]
+        for rival, figure in pooled.items()
+    }
     return {rival: measures for rival, measures in found.items() if measures}
 
 
@@ -92,14 +115,20 @@ def _print_notes(console: Console, notes: Sequence[str]) -> None:
 
 
 def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figure]) -> None:
-    """The table of the hold-out, a warning for each better baseline, and what the weights have seen."""
+    """The table of the hold-out, a warning for each better baseline,
+    and what the weights have seen."""
     from eddycast.training.data.durations import format_seasons
     from eddycast.training.evaluation.report import figures_table, weights_remark
 
-    console.print(figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}"))
+    console.print(
+        figures_table(figures, "rolling", title=f"hold-out, {format_seasons(manifest.seasons_ms)}")
+    )
     for rival, measures in beaten_by(figures, manifest.name).items():
         smaller = " and ".join(measure.upper() for measure in measures)
-        warning = f"on the hold-out, mean over streams, {rival} has the smaller {smaller}: more history, a season?"
+        warning = (
+            f"on the hold-out, mean over streams, {rival} has "
+            f"the smaller {smaller}: more history, a season?"
+        )
         console.print(f"[bold]warning:[/bold] {warning}")
     _print_notes(console, [weights_remark(manifest)])
 
@@ -113,5 +142,8 @@ def _training_notes(manifest: Manifest, panel: Panel, recipe: Recipe) -> list[st
     season = manifest.seasons_ms[0] // manifest.interval_ms if manifest.seasons_ms else NO_SEASON
     notes.append(gap_note(panel.fed, season, manifest.max_gap) or "")
     if recipe.support is None and manifest.kind != "counter" and manifest.support != "real":
-        notes.append("values are often 0 and never below: no forecast is below 0, unless --support real is given")
+        notes.append(
+            "values are often 0 and never below: no forecast "
+            "is below 0, unless --support real is given"
+        )
     return [note for note in notes if note]

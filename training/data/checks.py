@@ -12,17 +12,23 @@ from eddycast.training.data.split import Split
 
 
 def check_panel(panel: Panel, horizon: int, season_ms: int | None, split: Split) -> None:
-    """Raises DataError unless some stream changes in the train part and has enough observed values in all three parts,
-    and the season fits into the train part.
+    """Raises DataError unless some stream changes in the train part and has enough observed values
+    in all three parts, and the season fits into the train part.
 
     A stream that never changes has no scale to learn on.
     """
     train = panel.values[:, : split.train_end]
     changes = np.fmax.reduce(train, axis=1) > np.fmin.reduce(train, axis=1)
     if np.isnan(train).all():
-        raise DataError("no stream has a value in the train part", "check --split, the value columns and the stamps")
+        raise DataError(
+            "no stream has a value in the train part",
+            "check --split, the value columns and the stamps",
+        )
     if not changes.any():
-        raise DataError("no stream changes in the train part: nothing to learn from", "check --split and --columns")
+        raise DataError(
+            "no stream changes in the train part: nothing to learn from",
+            "check --split and --columns",
+        )
     parts = {
         "train part": (0, split.train_end, 2 * horizon),
         "validation part": (split.train_end, split.validation_end, 2 * horizon),

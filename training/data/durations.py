@@ -6,14 +6,22 @@ import re
 
 from eddycast.service.errors import DataError
 
-_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_UNITS_MS = {
+    "ms": 1,
+    "s": 1000,
+    "m": 60_000,
+    "min": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+}
 _LONGEST_MS = 1_000 * 366 * _UNITS_MS["d"]
 _NO_SEASON = ("", "none", "no", "0")
 
 
 def parse_duration(text: str) -> int:
-    """A duration in ms from `500ms`, `90s`, `15min` or `15m`, `1h`, `7d`, `2w`, or several together (`1h30m`). Raises
-    DataError."""
+    """A duration in ms from `500ms`, `90s`, `15min` or `15m`, `1h`, `7d`, `2w`,
+    or several together (`1h30m`). Raises DataError."""
     plain = text.replace(" ", "").lower()
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d|w)", plain)
     total = sum(float(count) * _UNITS_MS[unit] for count, unit in parts)
@@ -36,7 +44,8 @@ def format_duration(milliseconds: int) -> str:
 
 
 def parse_season(text: str | None, interval_ms: int) -> int | None:
-    """One season in ms, None for none. Raises DataError unless it fits the grid (`check_season`)."""
+    """One season in ms, None for none. Raises DataError unless it fits the grid
+    (`check_season`)."""
     if text is None or text.strip().lower() in _NO_SEASON:
         return None
     season_ms = parse_duration(text)
@@ -45,15 +54,21 @@ def parse_season(text: str | None, interval_ms: int) -> int | None:
 
 
 def parse_seasons(text: str) -> tuple[int, ...] | None:
-    """Seasons in ms, the shorter first: `24h,7d`, `none` for an empty tuple, `auto` for None. Raises DataError for more
-    than two, and unless the second is the longer."""
+    """Seasons in ms, the shorter first: `24h,7d`, `none` for an empty tuple, `auto` for None.
+    Raises DataError for more than two, and unless the second is the longer."""
     if text.strip().lower() == "auto":
         return None
-    seasons = tuple(parse_duration(word) for word in text.split(",") if word.strip().lower() not in _NO_SEASON)
+    seasons = tuple(
+        parse_duration(word) for word in text.split(",") if word.strip().lower() not in _NO_SEASON
+    )
     if len(seasons) > 2:
-        raise DataError(f"--season {text!r} names {len(seasons)} seasons", "name one or two, as 24h,7d")
+        raise DataError(
+            f"--season {text!r} names {len(seasons)} seasons", "name one or two, as 24h,7d"
+        )
     if seasons != tuple(sorted(set(seasons))):
-        raise DataError(f"--season {text!r}: the second season is not the longer one", "name the shorter first")
+        raise DataError(
+            f"--season {text!r}: the second season is not the longer one", "name the shorter first"
+        )
     return seasons
 
 

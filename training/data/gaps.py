@@ -1,4 +1,5 @@
-"""The longest gap that a bundle bridges, so that a night without readings starts no new stream in the morning."""
+"""The longest gap that a bundle bridges, so that a night without readings starts no new stream in
+the morning."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ def usual_gap(span: int) -> int:
 
 
 def longest_gap(values: Float64, span: int) -> int:
-    """Slots to bridge in values [streams, T] (NaN = no reading) with a season of `span` slots: a little more than the
-    longest gap within a season, if gaps over the default come OFTEN in a stream; else the default."""
+    """Slots to bridge in values [streams, T] (NaN = no reading) with a season of `span` slots: a
+    little more than the longest gap within a season, if gaps over the default come OFTEN in a
+    stream; else the default."""
     usual = usual_gap(span)
     longest = 0
     for row in values:
@@ -32,15 +34,21 @@ def longest_gap(values: Float64, span: int) -> int:
 
 
 def gap_note(values: Float64, span: int, bridged: int) -> str | None:
-    """A remark if gaps are longer than the default: that they are bridged, or that they are not. Else None."""
+    """A remark if gaps are longer than the default: that they are bridged, or that they are not.
+    Else None."""
     usual = usual_gap(span)
-    gaps = np.concatenate([np.diff(np.flatnonzero(~np.isnan(row))) for row in values] or [np.zeros(0)])
+    gaps = np.concatenate(
+        [np.diff(np.flatnonzero(~np.isnan(row))) for row in values] or [np.zeros(0)]
+    )
     long = gaps[gaps > usual]
     if not len(long):
         return None
     lost = long[long > bridged]
     if len(lost):
         slots = f"more than {bridged} slots, at most {int(lost.max()):,}"
-        return f"readings stop {many(len(lost), 'time')} for {slots}: there a stream begins anew, cold for two seasons"
+        return (
+            f"readings stop {many(len(lost), 'time')} for {slots}: "
+            "there a stream begins anew, cold for two seasons"
+        )
     times = f"{many(len(long), 'time')} for up to {int(long.max()):,} slots"
     return f"readings stop {times}: gaps up to {bridged:,} are bridged"

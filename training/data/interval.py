@@ -1,4 +1,5 @@
-"""The interval of a history: detected in the distances between readings, or checked against them."""
+"""The interval of a history: detected in the distances between readings,
+or checked against them."""
 
 from __future__ import annotations
 
@@ -35,11 +36,14 @@ def choose_interval(history: History, asked: str | None) -> tuple[int, list[str]
 
 
 def infer_interval(history: History) -> int:
-    """The commonest distance between neighbouring readings of all streams, ms; the median one for a sensor that jitters
-    so much that no distance is common. Raises DataError for irregular readings, and without two of them."""
+    """The commonest distance between neighbouring readings of all streams, ms; the median one for a
+    sensor that jitters so much that no distance is common. Raises DataError for irregular readings,
+    and without two of them."""
     distances = _distances(history)
     if not len(distances):
-        raise DataError("no stream has two readings", "give more history, or name the interval with --interval")
+        raise DataError(
+            "no stream has two readings", "give more history, or name the interval with --interval"
+        )
     _refuse_calendar(distances)
     apart, share = _commonest(distances)
     if share >= REGULAR:
@@ -48,8 +52,8 @@ def infer_interval(history: History) -> int:
     if np.mean(np.abs(distances - median) <= JITTER * median) >= 1 - REGULAR:
         return _rounded(median)
     raise DataError(
-        f"readings come at irregular distances: half are over {format_duration(_rounded(median))} apart, and only "
-        f"{share:.0%} the commonest, {format_duration(apart)}",
+        f"readings come at irregular distances: half are over {format_duration(_rounded(median))} "
+        f"apart, and only {share:.0%} the commonest, {format_duration(apart)}",
         "choose the grid with --interval",
     )
 
@@ -62,18 +66,24 @@ def _refuse_calendar(distances: Int64) -> None:
         fitting = days[whole & np.isin(days, lengths)]
         if len(fitting) >= CALENDAR_SHARE * len(distances) and len(np.unique(fitting)) > 1:
             raise DataError(
-                f"readings come once a {part}, and {part}s are of no fixed length: a grid needs one",
+                f"readings come once a {part}, and {part}s "
+                "are of no fixed length: a grid needs one",
                 "give days or weeks, or --interval 30d for a grid that drifts against the calendar",
             )
 
 
 def _distances(history: History) -> Int64:
-    """Distances between neighbouring readings of each stream, ms [n]: of readings with a value, if any two have one."""
+    """Distances between neighbouring readings of each stream, ms [n]:
+    of readings with a value, if any two have one."""
     pairs = list(zip(history.timestamps, history.values, strict=True))
     observed = np.concatenate(
         [np.zeros(0, np.int64), *(np.diff(stamps[~is_missing(values)]) for stamps, values in pairs)]
     )
-    return observed if len(observed) else np.concatenate([observed, *(np.diff(stamps) for stamps, _ in pairs)])
+    return (
+        observed
+        if len(observed)
+        else np.concatenate([observed, *(np.diff(stamps) for stamps, _ in pairs)])
+    )
 
 
 def _commonest(distances: Int64) -> tuple[int, float]:
@@ -90,8 +100,12 @@ def _others(distances: Int64, interval_ms: int) -> list[str]:
     apart, share = _commonest(other)
     if share * len(other) < NAMED * len(distances):
         return []
-    found = f"the interval is {format_duration(interval_ms)}, the commonest distance between readings"
-    return [f"{found}; {share * len(other) / len(distances):.0%} are {format_duration(apart)} apart"]
+    found = (
+        f"the interval is {format_duration(interval_ms)}, the commonest distance between readings"
+    )
+    return [
+        f"{found}; {share * len(other) / len(distances):.0%} are {format_duration(apart)} apart"
+    ]
 
 
 def _rounded(milliseconds: float) -> int:

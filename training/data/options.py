@@ -1,4 +1,5 @@
-"""The options by which a history becomes a panel. Light to import: `eddycast train` shows them in --help."""
+"""The options by which a history becomes a panel. Light to import:
+`eddycast train` shows them in --help."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from typing import Annotated
 
 from eddycast.service.options import Option
 
-SPLIT_HELP = "Train, validation and hold-out part, as rows (8640,2880,2880) or as shares (.7,.1,.2)."
+SPLIT_HELP = (
+    "Train, validation and hold-out part, as rows (8640,2880,2880) or as shares (.7,.1,.2)."
+)
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,8 @@ class PanelOptions:
     """The grid of a panel, the kind of its streams, and where it is cut."""
 
     interval: Annotated[
-        str | None, Option("Interval of the model's grid, for example 1h.", shown_default="detected in DATA")
+        str | None,
+        Option("Interval of the model's grid, for example 1h.", shown_default="detected in DATA"),
     ] = None
     kind: Annotated[
         str | None,

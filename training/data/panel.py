@@ -1,7 +1,7 @@
 """Panels: histories on the grid of a model, for training and backtests.
 
-Slots are assigned as the service assigns them (`training/data/slots.py`), so a sensor that reads a few seconds early or
-late lands in the slot that the service will choose.
+Slots are assigned as the service assigns them (`training/data/slots.py`), so a sensor that reads a
+few seconds early or late lands in the slot that the service will choose.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from eddycast.service.records import Float64, Int64
 from eddycast.training.data.durations import format_duration
 from eddycast.training.data.slots import assign_slots
 
-#: A gap beyond this many slots makes the service start a stream afresh, unless a manifest says otherwise.
+#: A gap beyond this many slots makes the service start a stream afresh,
+#: unless a manifest says otherwise.
 MAX_GAP = 512
 #: Most cells of a panel (8 bytes each); more means that the interval does not fit the history.
 MAX_CELLS = 200_000_000
@@ -36,9 +37,10 @@ _DROPPED = [int(verdict) for verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verd
 class Panel:
     """Streams on one contiguous grid. Row t of the grid is the slot that starts at `timestamps[t]`.
 
-    Channels are separate series in `streams` and `values`, those of a stream one after the other, named after the
-    channel if there is one stream, else `stream/channel`. For counters, `values` are the increases, which are learned
-    and scored, and `readings` the raw values, which the service is fed.
+    Channels are separate series in `streams` and `values`, those of a stream one after the other,
+    named after the channel if there is one stream, else `stream/channel`. For counters, `values`
+    are the increases, which are learned and scored, and `readings` the raw values, which the
+    service is fed.
     """
 
     streams: list[str]
@@ -74,7 +76,10 @@ class Panel:
         """The rows `start <= t < stop` of the grid, as views."""
         readings = None if self.readings is None else self.readings[:, start:stop]
         return replace(
-            self, timestamps=self.timestamps[start:stop], values=self.values[:, start:stop], readings=readings
+            self,
+            timestamps=self.timestamps[start:stop],
+            values=self.values[:, start:stop],
+            readings=readings,
         )
 
     @property
@@ -87,14 +92,18 @@ class Panel:
         places = [self.channels.index(name) for name in channels]
         rows = (np.arange(0, len(self.streams), self.width)[:, None] + places).ravel()
         return replace(
-            self, streams=[self.streams[row] for row in rows], values=self.values[rows], channels=tuple(channels)
+            self,
+            streams=[self.streams[row] for row in rows],
+            values=self.values[rows],
+            channels=tuple(channels),
         )
 
     def history(self) -> History:
-        """The panel as readings at the start of each slot, from a stream's first value to its last. A stream of several
-        channels is named after its first one.
+        """The panel as readings at the start of each slot, from a stream's first value to its last.
+        A stream of several channels is named after its first one.
 
-        A missing cell is a reading without a value, except in an outage of more than `MAX_GAP` slots.
+        A missing cell is a reading without a value,
+        except in an outage of more than `MAX_GAP` slots.
         """
         names, stamps, values = [], [], []
         first = range(0, len(self.streams), self.width)
@@ -114,9 +123,11 @@ class Panel:
 
 
 def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Panel:
-    """Put every reading into its slot as the service will; of several readings in a slot the first is kept.
+    """Put every reading into its slot as the service will;
+    of several readings in a slot the first is kept.
 
-    The grid spans the slots of all streams. Raises DataError if it does not fit into memory, and without readings.
+    The grid spans the slots of all streams. Raises DataError if it does not fit into memory,
+    and without readings.
     """
     placed: list[tuple[Int64, Float64]] = []
     dropped = 0
@@ -137,9 +148,19 @@ def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Pa
         rows[:, slots - first] = values.reshape(-1, width).T
     notes = list(history.notes)
     if dropped:
-        notes.append(f"{dropped:,} readings are second in their {format_duration(interval_ms)} slot: dropped")
+        notes.append(
+            f"{dropped:,} readings are second in their {format_duration(interval_ms)} slot: dropped"
+        )
     timestamps, values = (np.arange(length) + first) * interval_ms, grid.reshape(-1, length)
-    return Panel(_series(history), timestamps, values, interval_ms, notes, history.channels, codes=history.codes)
+    return Panel(
+        _series(history),
+        timestamps,
+        values,
+        interval_ms,
+        notes,
+        history.channels,
+        codes=history.codes,
+    )
 
 
 def _series(history: History) -> list[str]:
@@ -152,14 +173,20 @@ def _series(history: History) -> list[str]:
 
 
 def _check_size(slots: Int64, cells: int, interval_ms: int) -> None:
-    """Raises DataError for a grid too large for memory, or a large one that is nearly empty. `slots` rise."""
-    if cells <= SPARSE_CELLS or (cells <= MAX_CELLS and len(slots) > (slots[-1] - slots[0]) * SPARSE_SHARE):
+    """Raises DataError for a grid too large for memory, or a large one that is nearly empty.
+    `slots` rise."""
+    if cells <= SPARSE_CELLS or (
+        cells <= MAX_CELLS and len(slots) > (slots[-1] - slots[0]) * SPARSE_SHARE
+    ):
         return
     gap = int(np.argmax(np.diff(slots)))
-    before, after = (np.datetime64(int(slot) * interval_ms, "ms").astype("M8[s]") for slot in slots[gap : gap + 2])
+    before, after = (
+        np.datetime64(int(slot) * interval_ms, "ms").astype("M8[s]")
+        for slot in slots[gap : gap + 2]
+    )
     raise DataError(
-        f"{many(len(slots), 'reading')} lie in a grid of {cells:,} cells of {format_duration(interval_ms)}, with a gap "
-        f"from {before} to {after}",
+        f"{many(len(slots), 'reading')} lie in a grid of {cells:,} cells of "
+        f"{format_duration(interval_ms)}, with a gap from {before} to {after}",
         "choose a longer --interval, or repair stamps far from the others",
     )
 

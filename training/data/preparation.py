@@ -1,4 +1,5 @@
-"""From a history to the panel that a model learns from: the grid, the cut, and counters as their increases."""
+"""From a history to the panel that a model learns from:
+the grid, the cut, and counters as their increases."""
 
 from __future__ import annotations
 
@@ -22,9 +23,11 @@ class Prepared:
 
 
 def prepare(history: History, options: PanelOptions) -> Prepared:
-    """Place a history on its grid, cut it, and turn counters into increases. Raises DataError if that is impossible.
+    """Place a history on its grid, cut it, and turn counters into increases.
+    Raises DataError if that is impossible.
 
-    A register is detected before the hold-out, and the remark about counters looks at the train part alone.
+    A register is detected before the hold-out, and the remark about counters looks at the train
+    part alone.
     """
     check_kind(options.kind or "gauge")
     interval_ms, found = choose_interval(history, options.interval)

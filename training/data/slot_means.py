@@ -10,22 +10,27 @@ from eddycast.service.records import Float64
 
 
 def slot_means(history: History, interval_ms: int) -> History:
-    """A history of the means of the values in each slot, stamped at its start. Raises DataError for several
-    channels."""
+    """A history of the means of the values in each slot, stamped at its start.
+    Raises DataError for several channels."""
     if history.channels:
-        raise DataError("readings of several channels are not averaged", "give DATA with the bundle's interval")
+        raise DataError(
+            "readings of several channels are not averaged", "give DATA with the bundle's interval"
+        )
     stamps, values = [], []
     for when, what in zip(history.timestamps, history.values, strict=True):
         observed = ~np.isnan(what)
         slots, index = np.unique(when[observed] // interval_ms, return_inverse=True)
         stamps.append(slots * interval_ms)
-        values.append(np.bincount(index, what[observed], len(slots)) / np.bincount(index, minlength=len(slots)))
+        values.append(
+            np.bincount(index, what[observed], len(slots))
+            / np.bincount(index, minlength=len(slots))
+        )
     return History(list(history.streams), stamps, values, list(history.notes))
 
 
 def trailing_means(values: Float64, width: int) -> Float64:
-    """Means of the observed values among each row and the `width` - 1 rows before it, [streams, T]; NaN if there are
-    none."""
+    """Means of the observed values among each row and the `width` - 1 rows before it, [streams, T];
+    NaN if there are none."""
     if width == 1:
         return values
     padded = np.concatenate([np.full((len(values), width - 1), np.nan), values], axis=1)

@@ -1,4 +1,5 @@
-"""The slots of a whole history of one stream at once, as the service assigns them record by record."""
+"""The slots of a whole history of one stream at once,
+as the service assigns them record by record."""
 
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ from eddycast.service.processing.verdicts import LATE_RUN, LOCK, Verdict
 from eddycast.service.records import Int64
 
 
-def assign_slots(timestamps: Int64, interval_ms: int, max_gap: int) -> tuple[Int64, NDArray[np.int8]]:
+def assign_slots(
+    timestamps: Int64, interval_ms: int, max_gap: int
+) -> tuple[Int64, NDArray[np.int8]]:
     """Slot int64 [n] and verdict int8 [n] of all readings of one stream, in arrival order.
 
-    Equal to `eddycast.service.processing.verdicts.align` called record by record (`Aligned.slot`, `Aligned.verdict`).
-    While readings leave the phase unchanged and stamps advance by whole intervals, only the slot changes, and such a
-    run is taken at once.
+    Equal to `eddycast.service.processing.verdicts.align` called record by record (`Aligned.slot`,
+    `Aligned.verdict`). While readings leave the phase unchanged and stamps advance by whole
+    intervals, only the slot changes, and such a run is taken at once.
     """
     n = len(timestamps)
     slots, verdicts = np.empty(n, np.int64), np.empty(n, np.int8)
@@ -36,8 +39,8 @@ def assign_slots(timestamps: Int64, interval_ms: int, max_gap: int) -> tuple[Int
 
 
 def _regular_runs(timestamps: Int64, interval_ms: int, max_gap: int) -> tuple[Int64, list[int]]:
-    """Whole intervals between neighbours [n - 1], and for each reading the index of the first one that does not follow
-    its neighbour by 1 to `max_gap` whole intervals."""
+    """Whole intervals between neighbours [n - 1], and for each reading the index of the first one
+    that does not follow its neighbour by 1 to `max_gap` whole intervals."""
     n = len(timestamps)
     steps, rest = np.divmod(np.diff(timestamps), interval_ms)
     regular = (rest == 0) & (steps >= 1) & (steps <= max_gap)
@@ -47,9 +50,19 @@ def _regular_runs(timestamps: Int64, interval_ms: int, max_gap: int) -> tuple[In
 
 
 class _Stream:
-    """The alignment state of one stream as plain numbers: `align`, one reading at a time, in the same arithmetic."""
+    """The alignment state of one stream as plain numbers:
+    `align`, one reading at a time, in the same arithmetic."""
 
-    __slots__ = ("interval", "late_run", "late_timestamp", "max_gap", "phase", "seen", "slot", "timestamp")
+    __slots__ = (
+        "interval",
+        "late_run",
+        "late_timestamp",
+        "max_gap",
+        "phase",
+        "seen",
+        "slot",
+        "timestamp",
+    )
 
     def __init__(self, interval_ms: int, max_gap: int) -> None:
         self.interval, self.max_gap = interval_ms, max_gap
@@ -58,7 +71,8 @@ class _Stream:
         self.phase = 0.0
 
     def read(self, timestamp: int) -> tuple[Verdict, bool]:
-        """The verdict, and True if the reading was accepted and left the phase unchanged for the next one."""
+        """The verdict, and True if the reading was accepted and left the phase unchanged for the
+        next one."""
         if not self.seen:
             return self._fresh(timestamp, Verdict.FIRST)
         if timestamp == self.timestamp:
@@ -94,4 +108,8 @@ class _Stream:
         after = timestamp - self.late_timestamp
         self.late_run = self.late_run + (after > 0) if self.late_run and after >= 0 else 1
         self.late_timestamp = timestamp
-        return self._fresh(timestamp, Verdict.RESTART) if self.late_run >= LATE_RUN else (Verdict.LATE, False)
+        return (
+            self._fresh(timestamp, Verdict.RESTART)
+            if self.late_run >= LATE_RUN
+            else (Verdict.LATE, False)
+        )

@@ -1,4 +1,5 @@
-"""Hosts of the demo's service: this process with the broker in memory, or processes of their own over Kafka."""
+"""Hosts of the demo's service: this process with the broker in memory,
+or processes of their own over Kafka."""
 
 from __future__ import annotations
 
@@ -42,15 +43,17 @@ class Host(Protocol):
         """A consumer of the output topic, from its start."""
 
     def feed(self, history: History, speed: float) -> Callable[[], bool]:
-        """Start to send readings, `speed` times as fast as they were taken (0 = at once). The returned function is True
-        while sending goes on, and raises EddycastError if the service or the sender has failed."""
+        """Start to send readings, `speed` times as fast as they were taken (0 = at once). The
+        returned function is True while sending goes on, and raises EddycastError if the service or
+        the sender has failed."""
 
     def close(self) -> None:
         """Stop everything that this host started."""
 
 
 def start_host(kafka: str | None, bundle: Path, port: int, folder: Path) -> Host:
-    """Start a service with `bundle` and wait until it is ready; logs and files of its processes go to `folder`."""
+    """Start a service with `bundle` and wait until it is ready;
+    logs and files of its processes go to `folder`."""
     host = InProcess(bundle, port) if kafka is None else OverKafka(kafka, bundle, port, folder)
     try:
         host.wait_until_ready()
@@ -61,11 +64,14 @@ def start_host(kafka: str | None, bundle: Path, port: int, folder: Path) -> Host
 
 
 class InProcess:
-    """The service as a thread, its broker in memory: no Java, and no network but the metrics port."""
+    """The service as a thread, its broker in memory:
+    no Java, and no network but the metrics port."""
 
     def __init__(self, bundle: Path, port: int) -> None:
         topics = TopicSettings(create_input=True)
-        self._settings = Settings(bundle=BundleSettings(directory=bundle), http=HttpSettings(port=port), topics=topics)
+        self._settings = Settings(
+            bundle=BundleSettings(directory=bundle), http=HttpSettings(port=port), topics=topics
+        )
         self._broker: Broker = MemoryBroker()
         self._service = Service(self._settings, self._broker)
         self._stop = threading.Event()
@@ -128,7 +134,8 @@ class OverKafka:
     """`eddycast serve` and `eddycast simulate` as processes, over a running Kafka."""
 
     def __init__(self, servers: str, bundle: Path, port: int, folder: Path) -> None:
-        """Raises BrokerUnavailable if `servers` do not answer. The topics are new ones, and are left behind."""
+        """Raises BrokerUnavailable if `servers` do not answer.
+        The topics are new ones, and are left behind."""
         self._servers, self._folder = servers, folder
         self._broker = kafka_broker(KafkaSettings(bootstrap_servers=servers))
         self._broker.admin().close()
@@ -139,7 +146,11 @@ class OverKafka:
         self.url = f"http://127.0.0.1:{port}"
         self._processes: list[subprocess.Popen[bytes]] = []
         flags = {f"topics.{kind}": getattr(self.topics, kind) for kind in kinds}
-        flags |= {"kafka.bootstrap_servers": servers, "kafka.group": self.name, "topics.create_input": "true"}
+        flags |= {
+            "kafka.bootstrap_servers": servers,
+            "kafka.group": self.name,
+            "topics.create_input": "true",
+        }
         flags |= {"http.port": str(port), "bundle.directory": str(bundle), "log.format": "json"}
         self._serve = self._run("serve", *(f"--{name}={value}" for name, value in flags.items()))
 
@@ -149,7 +160,10 @@ class OverKafka:
         while not self._ready():
             self._check(self._serve)
             if time.monotonic() > deadline:
-                raise EddycastError(f"the service was not ready within {START_S:g} s", f"see {self._folder}/serve.log")
+                raise EddycastError(
+                    f"the service was not ready within {START_S:g} s",
+                    f"see {self._folder}/serve.log",
+                )
             time.sleep(0.2)
 
     def consumer(self) -> Consumer:
@@ -199,7 +213,9 @@ class OverKafka:
         if (code := process.poll()) is not None:
             command = process.args[3] if isinstance(process.args, list) else "process"
             log = self._folder / f"{command}.log"
-            raise EddycastError(f"`eddycast {command}` ended with exit code {code}", f"its log is {log}")
+            raise EddycastError(
+                f"`eddycast {command}` ended with exit code {code}", f"its log is {log}"
+            )
 
 
 def write_long(history: History, path: Path) -> None:
@@ -207,7 +223,11 @@ def write_long(history: History, path: Path) -> None:
     readings = merge(history)
     names = pl.Series("stream", readings.streams)
     frame = pl.DataFrame(
-        {"stream": names.gather(readings.stream), "timestamp": readings.timestamps, "value": readings.values[:, 0]}
+        {
+            "stream": names.gather(readings.stream),
+            "timestamp": readings.timestamps,
+            "value": readings.values[:, 0],
+        }
     )
     frame.write_parquet(path)
 

@@ -1,4 +1,5 @@
-"""The display of a running demo: a live table on a terminal, a plain line every few seconds elsewhere."""
+"""The display of a running demo: a live table on a terminal,
+a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -48,8 +49,13 @@ class LiveState:
 
     @property
     def against_naive(self) -> float:
-        """Mean over the streams of the running error divided by the last value's; NaN before there is one."""
-        ratios = [line.error / line.naive for line in self.lines if line.naive > 0 and not math.isnan(line.error)]
+        """Mean over the streams of the running error divided by the last value's;
+        NaN before there is one."""
+        ratios = [
+            line.error / line.naive
+            for line in self.lines
+            if line.naive > 0 and not math.isnan(line.error)
+        ]
         return sum(ratios) / len(ratios) if ratios else math.nan
 
 
@@ -66,7 +72,12 @@ class LiveView:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         if self._live:
             self._live.stop()
 
@@ -84,14 +95,15 @@ def plain_line(view: LiveState) -> str:
     ratio = view.against_naive
     error = "no error yet" if math.isnan(ratio) else f"error {ratio:.2f} of last value's"
     return (
-        f"{view.share:4.0%}  {view.when}  {view.streams} streams  {view.forecasts:,} forecasts  {view.rate:,.0f}/s"
-        f"  p50 {_ms(view.p50)}  p99 {_ms(view.p99)}  {error}"
+        f"{view.share:4.0%}  {view.when}  {view.streams} streams  {view.forecasts:,} forecasts  "
+        f"{view.rate:,.0f}/s  p50 {_ms(view.p50)}  p99 {_ms(view.p99)}  {error}"
     )
 
 
 @contextmanager
 def training_progress(console: Console, what: str) -> Iterator[TrainingProgress]:
-    """A bar on a terminal, a line every few seconds elsewhere; pass the yielded function to the training."""
+    """A bar on a terminal, a line every few seconds elsewhere;
+    pass the yielded function to the training."""
     if console.is_terminal:
         with training_bar(console, what) as bar:
             yield bar
@@ -102,16 +114,22 @@ def training_progress(console: Console, what: str) -> Iterator[TrainingProgress]
         nonlocal said
         if time.monotonic() - said > EVERY_S:
             said = time.monotonic()
-            console.print(f"{what}: {done}/{total}, loss {loss:.4g}, best {best:.4g}", highlight=False)
+            console.print(
+                f"{what}: {done}/{total}, loss {loss:.4g}, best {best:.4g}", highlight=False
+            )
 
     yield report
 
 
 def _summary(view: LiveState) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 3, 0, 0))
-    table.add_row(f"[bold]{view.when}[/bold]", f"{view.share:.0%} of the hold-out", f"{view.streams} streams")
     table.add_row(
-        f"{view.forecasts:,} forecasts", f"{view.rate:,.0f} records/s", f"p50 {_ms(view.p50)}  p99 {_ms(view.p99)}"
+        f"[bold]{view.when}[/bold]", f"{view.share:.0%} of the hold-out", f"{view.streams} streams"
+    )
+    table.add_row(
+        f"{view.forecasts:,} forecasts",
+        f"{view.rate:,.0f} records/s",
+        f"p50 {_ms(view.p50)}  p99 {_ms(view.p99)}",
     )
     return table
 
@@ -125,7 +143,13 @@ def _streams(view: LiveState, horizon: str) -> Table:
     for line in view.lines:
         ratio = line.error / line.naive if line.naive > 0 else math.nan
         cells = (_number(line.error), _number(line.naive), _number(ratio))
-        table.add_row(line.name, _number(line.value), _interval(line.one_step), _interval(line.multi_step), *cells)
+        table.add_row(
+            line.name,
+            _number(line.value),
+            _interval(line.one_step),
+            _interval(line.multi_step),
+            *cells,
+        )
     return table
 
 
@@ -135,7 +159,13 @@ def _interval(bounds: list[float | None]) -> str:
 
 
 def _number(value: Any) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return (
+        "-"
+        if value is None or math.isnan(value)
+        else f"{value:.3g}"
+        if abs(value) < 1000
+        else f"{value:,.0f}"
+    )
 
 
 def _ms(seconds: float) -> str:

@@ -58,11 +58,17 @@ def scrape(url: str, timeout_s: float = 2.0) -> Snapshot | None:
 
 def parse(text: str) -> Snapshot:
     """A snapshot from Prometheus' text format."""
-    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    samples = [
+        sample for family in text_string_to_metric_families(text) for sample in family.samples
+    ]
     plain = {sample.name: sample.value for sample in samples if not sample.labels}
 
     def histogram(name: str) -> Histogram:
-        buckets = [(float(s.labels["le"]), s.value) for s in samples if s.name == f"{METRIC_PREFIX}{name}_bucket"]
+        buckets = [
+            (float(s.labels["le"]), s.value)
+            for s in samples
+            if s.name == f"{METRIC_PREFIX}{name}_bucket"
+        ]
         return Histogram(*np.array(sorted(buckets), np.float64).reshape(-1, 2).T)
 
     return Snapshot(

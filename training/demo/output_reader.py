@@ -36,8 +36,8 @@ class PassiveListener:
 class OutputReader:
     """The demo's knowledge of the forecasts, from the output topic alone.
 
-    The panel of the tasks holds the observed values; a forecast is scored once its targets have arrived. The figures of
-    the first task are also given by stream.
+    The panel of the tasks holds the observed values; a forecast is scored once its targets have
+    arrived. The figures of the first task are also given by stream.
     """
 
     def __init__(self, consumer: Consumer, manifest: Manifest, tasks: Sequence[Task]) -> None:
@@ -78,20 +78,28 @@ class OutputReader:
         one = np.array([record["one_step"] for record in records], np.float64)
         multi = np.array([record["multi_step"] for record in records], np.float64)
         start, interval = int(self.panel.timestamps[0]), self.panel.interval_ms
-        return Chunk(np.array([self._index[key] for key in keys]), (stamps - start) // interval, one, multi)
+        return Chunk(
+            np.array([self._index[key] for key in keys]), (stamps - start) // interval, one, multi
+        )
 
     def running(self) -> list[tuple[str, float, float]]:
-        """(stream, recent mean absolute error, that of the last value) of each stream, in its own unit."""
+        """(stream, recent mean absolute error, that of the last value) of each stream,
+        in its own unit."""
         row = (self.now_ms - int(self.panel.timestamps[0])) // self.panel.interval_ms
         return [(name, *self._recent.errors(i, row)) for i, name in enumerate(self.panel.streams)]
 
     def figures(self) -> list[Figure]:
         """The whole hold-out so far: all streams, each stream, and all one step ahead."""
-        return [figure for i, scorer in enumerate(self._scorers) for figure in scorer.figures(per_stream=i == 0)]
+        return [
+            figure
+            for i, scorer in enumerate(self._scorers)
+            for figure in scorer.figures(per_stream=i == 0)
+        ]
 
 
 class Recent:
-    """The medians of the last forecasts of each stream, which are scored when their last target has come."""
+    """The medians of the last forecasts of each stream,
+    which are scored when their last target has come."""
 
     def __init__(self, panel: Panel, horizon: int) -> None:
         self._values, self._horizon = panel.values, horizon
@@ -106,10 +114,12 @@ class Recent:
         self._medians[stream, row % self._kept] = medians
 
     def errors(self, stream: int, now: int) -> tuple[float, float]:
-        """Mean absolute error of the forecasts that are complete at row `now`, and that of the last value; NaN if none
-        are."""
+        """Mean absolute error of the forecasts that are complete at row `now`,
+        and that of the last value; NaN if none are."""
         rows = self._rows[stream]
-        done = np.flatnonzero((rows >= 0) & (rows + self._horizon <= now) & (rows > now - self._kept))
+        done = np.flatnonzero(
+            (rows >= 0) & (rows + self._horizon <= now) & (rows > now - self._kept)
+        )
         if not len(done):
             return float("nan"), float("nan")
         values = self._values[stream]

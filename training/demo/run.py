@@ -57,9 +57,10 @@ class Speed:
 def run_demo(options: DemoOptions, console: Console | None = None) -> list[Figure]:
     """Train, publish the bundle, stream the hold-out through the service, and score what comes out.
 
-    The hold-out is streamed in about `options.seconds`: through a service in this process or, given `options.kafka`,
-    through processes of their own over Kafka. Metrics are served at `options.port` meanwhile. `options.out` gets the
-    bundle, the figures (demo.json), a picture (forecasts.png) and the log. Raises EddycastError.
+    The hold-out is streamed in about `options.seconds`: through a service in this process or, given
+    `options.kafka`, through processes of their own over Kafka. Metrics are served at `options.port`
+    meanwhile. `options.out` gets the bundle, the figures (demo.json), a picture (forecasts.png) and
+    the log. Raises EddycastError.
     """
     require_matplotlib()
     console = console or Console(width=None if sys.stdout.isatty() else 120)
@@ -71,7 +72,9 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> list[Figur
         manifest, bundle = _train(panel, split, options, console)
         host = start_host(options.kafka, bundle, options.port, out)
         try:
-            console.print(f"[bold]3. Stream[/bold] {_where(options.kafka)}, metrics at {host.url}/metrics")
+            console.print(
+                f"[bold]3. Stream[/bold] {_where(options.kafka)}, metrics at {host.url}/metrics"
+            )
             tasks = ltsf_tasks(panel, TaskOptions.of(manifest, split, DAY_MS))
             reader = OutputReader(host.consumer(), manifest, tasks)
             speed = _stream(host, reader, history, panel, split, options.seconds, console)
@@ -88,28 +91,45 @@ def _read(source: str, console: Console) -> tuple[Panel, History, Split]:
     split = Split.parse(SPLIT, len(panel))
     interval, days = format_duration(panel.interval_ms), len(panel) * panel.interval_ms / DAY_MS
     console.print(
-        f"[bold]1. Learn[/bold] from {source}: {len(panel.streams)} streams, every {interval}, {days:.0f} days"
+        f"[bold]1. Learn[/bold] from {source}: {len(panel.streams)} "
+        f"streams, every {interval}, {days:.0f} days"
     )
     for note in panel.notes:
         console.print(f"   {note}", highlight=False, markup=False)
     return panel, history, split
 
 
-def _train(panel: Panel, split: Split, options: DemoOptions, console: Console) -> tuple[Manifest, Path]:
+def _train(
+    panel: Panel, split: Split, options: DemoOptions, console: Console
+) -> tuple[Manifest, Path]:
     """Train a bundle that forecasts a day ahead, and install it where the service looks for it."""
     out, horizon = options.out, DAY_MS // panel.interval_ms
-    recipe = Recipe(options.family, horizon, seasons_ms=(DAY_MS,), seed=options.seed, epochs=options.epochs)
+    recipe = Recipe(
+        options.family, horizon, seasons_ms=(DAY_MS,), seed=options.seed, epochs=options.epochs
+    )
     started = time.monotonic()
     with training_progress(console, f"   training {recipe.family}") as report:
         manifest, _ = train_bundle(panel, recipe, split, out / "trained", report)
     bundle = install(out / "trained", out / "bundle")
-    took, memory = f"{time.monotonic() - started:.0f} s", f"{manifest.row_bytes:,} bytes of memory a stream"
-    console.print(f"[bold]2. Publish[/bold] {manifest.label} to {bundle}: trained and scored in {took}, {memory}")
+    took, memory = (
+        f"{time.monotonic() - started:.0f} s",
+        f"{manifest.row_bytes:,} bytes of memory a stream",
+    )
+    console.print(
+        f"[bold]2. Publish[/bold] {manifest.label} to "
+        f"{bundle}: trained and scored in {took}, {memory}"
+    )
     return manifest, bundle
 
 
 def _stream(
-    host: Host, reader: OutputReader, history: History, panel: Panel, split: Split, seconds: float, console: Console
+    host: Host,
+    reader: OutputReader,
+    history: History,
+    panel: Panel,
+    split: Split,
+    seconds: float,
+    console: Console,
 ) -> Speed:
     """Catch up with the last weeks at once, then stream the hold-out at a pace."""
     start = int(panel.timestamps[split.validation_end])
@@ -137,15 +157,23 @@ class Display:
     """Turns the progress into states for the display, a few times a second."""
 
     def __init__(
-        self, host: Host, reader: OutputReader, live_view: LiveView, before: Snapshot | None, expected: int
+        self,
+        host: Host,
+        reader: OutputReader,
+        live_view: LiveView,
+        before: Snapshot | None,
+        expected: int,
     ) -> None:
         self._host, self._reader, self._live_view, self._before = host, reader, live_view, before
         self._first, self._expected = reader.received, expected
-        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), reader.received)], maxlen=20)
+        self._marks: deque[tuple[float, int]] = deque(
+            [(time.monotonic(), reader.received)], maxlen=20
+        )
         self._next = 0.0
 
     def __call__(self, last: bool = False) -> None:
-        """Display the present state, unless another one was displayed just now and this is not the `last`."""
+        """Display the present state, unless another one was displayed just now and this is not the
+        `last`."""
         now = time.monotonic()
         if now < self._next and not last:
             return
@@ -174,12 +202,17 @@ class Display:
             record: dict[str, Any] = self._reader.last.get(name, {})
             if record:
                 levels = [record["quantiles"].index(level) for level in (0.1, 0.5, 0.9)]
-                one, end = ([row[i] for i in levels] for row in (record["one_step"], record["multi_step"][-1]))
+                one, end = (
+                    [row[i] for i in levels]
+                    for row in (record["one_step"], record["multi_step"][-1])
+                )
                 lines.append(StreamLine(name, record["value"], one, end, error, naive))
         return lines
 
 
-def _follow(reader: OutputReader, expected: int, sending: Any, display: Display | None = None) -> None:
+def _follow(
+    reader: OutputReader, expected: int, sending: Any, display: Display | None = None
+) -> None:
     """Read forecasts until there is one for each of the `expected` readings, or no more come."""
     arrived_s = time.monotonic()
     while reader.received < expected:
@@ -192,7 +225,11 @@ def _follow(reader: OutputReader, expected: int, sending: Any, display: Display 
 
 
 def _conclude(
-    reader: OutputReader, figures: list[Figure], speed: Speed, options: DemoOptions, console: Console
+    reader: OutputReader,
+    figures: list[Figure],
+    speed: Speed,
+    options: DemoOptions,
+    console: Console,
 ) -> None:
     """Print the tables, and write the figures and the picture."""
     out, source = options.out, options.data
@@ -201,22 +238,32 @@ def _conclude(
     console.print(_speed_table(speed))
     write_json(out / "demo.json", results("ltsf", source, figures))
     picture = out / "forecasts.png"
-    reader.gallery.draw(picture, f"{source}: forecasts of the service against observed values", UNITS)
+    reader.gallery.draw(
+        picture, f"{source}: forecasts of the service against observed values", UNITS
+    )
     console.print(f"picture: {picture}   figures: {out / 'demo.json'}   log: {out / 'demo.log'}")
 
 
 def _speed_table(speed: Speed) -> Table:
     table = Table(title="speed", title_justify="left", show_header=False)
-    table.add_row("caught up with", f"{speed.caught_up:,} readings at {speed.catch_up_rate:,.0f} a second")
+    table.add_row(
+        "caught up with", f"{speed.caught_up:,} readings at {speed.catch_up_rate:,.0f} a second"
+    )
     table.add_row("then streamed", f"{speed.streamed:,} readings at the pace of the demo")
     if speed.before and speed.after:
         named = (("polled", "service"), ("record time", "end_to_end"))
         for head, attribute in named:
             waits = getattr(speed.after, attribute).since(getattr(speed.before, attribute))
-            levels = (f"p{level:g} {waits.quantile(level / 100) * 1000:.1f} ms" for level in (50, 99))
+            levels = (
+                f"p{level:g} {waits.quantile(level / 100) * 1000:.1f} ms" for level in (50, 99)
+            )
             table.add_row(f"{head} to forecast acknowledged", "  ".join(levels))
     return table
 
 
 def _where(kafka: str | None) -> str:
-    return "in this process" if kafka is None else f"over Kafka at {kafka}, `eddycast serve` and `eddycast simulate`"
+    return (
+        "in this process"
+        if kafka is None
+        else f"over Kafka at {kafka}, `eddycast serve` and `eddycast simulate`"
+    )

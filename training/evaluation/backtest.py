@@ -1,7 +1,9 @@
-"""Backtests: an exported bundle, run over history by the service's own engine, and scored beside the baselines.
+"""Backtests: an exported bundle, run over history by the service's own engine,
+and scored beside the baselines.
 
-All observations pass once, in time order, so the state is carried from the first row to the last; at every origin the
-forecast is made before the next observation is read. `eddycast.training.evaluation.protocols` selects the origins.
+All observations pass once, in time order, so the state is carried from the first row to the last;
+at every origin the forecast is made before the next observation is read.
+`eddycast.training.evaluation.protocols` selects the origins.
 """
 
 from __future__ import annotations
@@ -51,19 +53,24 @@ def backtest(
 ) -> list[Figure]:
     """Score a bundle and the baselines by a protocol.
 
-    There is one figure for each task and model (for `rolling` and `ltsf`: for each of `horizons`, by default the
-    bundle's own, then one step ahead); `per_stream` adds one for each stream. `split` None is the protocol's own.
-    `season_ms` is the season of seasonal naive and MASE, by default the bundle's shortest. Raises DataError if the data
-    does not fit the bundle, BundleError if the bundle is invalid.
+    There is one figure for each task and model (for `rolling` and `ltsf`: for each of `horizons`,
+    by default the bundle's own, then one step ahead); `per_stream` adds one for each stream.
+    `split` None is the protocol's own. `season_ms` is the season of seasonal naive and MASE, by
+    default the bundle's shortest. Raises DataError if the data does not fit the bundle, BundleError
+    if the bundle is invalid.
     """
     runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
     if manifest.kind == "counter" and not rules.counters:
-        raise DataError(f"{protocol} scores gauges alone, the bundle is for a counter", "use --protocol rolling")
+        raise DataError(
+            f"{protocol} scores gauges alone, the bundle is for a counter", "use --protocol rolling"
+        )
     panel = data if isinstance(data, Panel) else rules.panel(data, manifest)
     check_fit(manifest, panel)
     split = split or Split.parse(rules.split, len(panel))
-    tasks = rules.tasks(target_streams(panel, manifest), TaskOptions.of(manifest, split, season_ms, horizons))
+    tasks = rules.tasks(
+        target_streams(panel, manifest), TaskOptions.of(manifest, split, season_ms, horizons)
+    )
     figures = score_tasks(runtime, tasks, panel, per_stream=per_stream, report=report)
     return rules.finish(figures)
 
@@ -77,14 +84,19 @@ def score_tasks(
     observers: Mapping[int, Sequence[Observer]] | None = None,
     report: ScoringProgress = no_progress,
 ) -> list[Figure]:
-    """Forecast a panel at the origins of all tasks in one pass, and score. `observers` are keyed by the index of their
-    task."""
+    """Forecast a panel at the origins of all tasks in one pass, and score.
+    `observers` are keyed by the index of their task."""
     manifest, told = runtime.manifest, observers or {}
-    scorers = [Scorer(task, manifest.name, manifest.quantiles, told.get(i, ())) for i, task in enumerate(tasks)]
+    scorers = [
+        Scorer(task, manifest.name, manifest.quantiles, told.get(i, ()))
+        for i, task in enumerate(tasks)
+    ]
     passing = [scorer for scorer in scorers if scorer.task.source != "fed_back"]
     if passing:
         origins = np.unique(np.concatenate([scorer.task.origins for scorer in passing]))
-        for chunk in drive(runtime, panel.rows(0, max(scorer.task.end for scorer in passing)), origins, report):
+        for chunk in drive(
+            runtime, panel.rows(0, max(scorer.task.end for scorer in passing)), origins, report
+        ):
             for scorer in passing:
                 scorer.take(chunk)
     for scorer in scorers:
@@ -94,21 +106,30 @@ def score_tasks(
     return [figure for scorer in scorers for figure in scorer.figures(per_stream)]
 
 
-def drive(runtime: Runtime, panel: Panel, origins: Int64, report: ScoringProgress = no_progress) -> Iterator[Chunk]:
-    """Run all readings of a panel through the engine in time order; yield the forecasts at the rows `origins`, a chunk
-    for each target, with the streams of `target_streams`."""
+def drive(
+    runtime: Runtime, panel: Panel, origins: Int64, report: ScoringProgress = no_progress
+) -> Iterator[Chunk]:
+    """Run all readings of a panel through the engine in time order; yield the forecasts at the rows
+    `origins`, a chunk for each target, with the streams of `target_streams`."""
     readings = merge(panel.history())
     names = [name.encode() for name in readings.streams]
-    index = np.array([panel.streams.index(name) // panel.width for name in readings.streams], np.int64)
+    index = np.array(
+        [panel.streams.index(name) // panel.width for name in readings.streams], np.int64
+    )
     targets = range(len(runtime.manifest.targets))
     rows = (readings.timestamps - panel.timestamps[0]) // panel.interval_ms
     due, done = np.isin(rows, origins), 0
-    for chunk in replay(runtime, names, readings.timestamps, readings.values, readings.stream, forecast_at=due):
+    for chunk in replay(
+        runtime, names, readings.timestamps, readings.values, readings.stream, forecast_at=due
+    ):
         made = chunk.forecasts.has_multi
         which = chunk.index[made]
         stream, forecasts = index[readings.stream[which]] * len(targets), chunk.forecasts
         for target in targets:
-            one_step, multi_step = forecasts.one_step[made, target], forecasts.multi_step[made, :, target]
+            one_step, multi_step = (
+                forecasts.one_step[made, target],
+                forecasts.multi_step[made, :, target],
+            )
             yield Chunk(stream + target, rows[which], one_step, multi_step)
         done += len(chunk.records)
         report(done, len(readings))
@@ -126,7 +147,8 @@ def check_fit(manifest: Manifest, panel: Panel) -> None:
         )
     if manifest.kind != panel.kind:
         raise DataError(
-            f"the bundle is for a {manifest.kind}, the panel is of a {panel.kind}", "read the data as the bundle's kind"
+            f"the bundle is for a {manifest.kind}, the panel is of a {panel.kind}",
+            "read the data as the bundle's kind",
         )
     if len(manifest.channels) != panel.width:
         raise DataError(
@@ -137,5 +159,10 @@ def check_fit(manifest: Manifest, panel: Panel) -> None:
 
 
 def target_streams(panel: Panel, manifest: Manifest) -> Panel:
-    """The series of a panel that a bundle forecasts: the channels at the positions of its targets."""
-    return panel.only([panel.channels[place] for place in manifest.target_channels]) if panel.channels else panel
+    """The series of a panel that a bundle forecasts:
+    the channels at the positions of its targets."""
+    return (
+        panel.only([panel.channels[place] for place in manifest.target_channels])
+        if panel.channels
+        else panel
+    )

@@ -1,7 +1,7 @@
 """The baselines of a backtest, in plain numpy: the last value, and the value one season before.
 
-A missing value is replaced by the last one observed: at any time for `naive`, at the same phase of the season for
-`seasonal_naive`, which falls back on `naive` for a phase never seen.
+A missing value is replaced by the last one observed: at any time for `naive`, at the same phase of
+the season for `seasonal_naive`, which falls back on `naive` for a phase never seen.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def naive(values: Float64) -> Baseline:
 
 
 def seasonal_naive(values: Float64, season: int) -> Baseline:
-    """The last value observed a whole number of seasons (of `season` rows) before the target and not after the
-    origin."""
+    """The last value observed a whole number of seasons (of `season` rows) before the target and
+    not after the origin."""
     filled, fallback = _last_observed(values, season), naive(values)
 
     def forecast(stream: Int64, origin: Int64, ahead: Int64) -> Float64:
@@ -40,7 +40,8 @@ def seasonal_naive(values: Float64, season: int) -> Baseline:
 
 
 def _last_observed(values: Float64, season: int) -> Float64:
-    """The last value observed at t, t - season, t - 2 season ..., [streams, T]; NaN where there is none."""
+    """The last value observed at t, t - season, t - 2 season ..., [streams, T];
+    NaN where there is none."""
     streams, length = values.shape
     seasons = -(-length // season)
     padded = np.full((streams, seasons * season), np.nan)

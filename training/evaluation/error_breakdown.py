@@ -1,4 +1,5 @@
-"""Errors by lead and by hour of the day, and the reliability of quantiles, collected during a backtest."""
+"""Errors by lead and by hour of the day, and the reliability of quantiles,
+collected during a backtest."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ class ErrorBreakdown:
 
     @property
     def reliability(self) -> Float64:
-        """Shares of targets at or below each quantile, [levels]; equal to the levels for a calibrated model."""
+        """Shares of targets at or below each quantile, [levels];
+        equal to the levels for a calibrated model."""
         return _mean(self._below, np.full(len(self.levels), self._leads.sum()))
 
 

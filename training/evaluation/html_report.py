@@ -1,4 +1,5 @@
-"""A backtest as one self-contained HTML file, and its pictures as PNGs (matplotlib, extra `demo`)."""
+"""A backtest as one self-contained HTML file, and its pictures as PNGs (matplotlib, extra
+`demo`)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,12 @@ from eddycast.service.model.loading import load_runtime
 from eddycast.service.sealing.trust import Trust
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
-from eddycast.training.evaluation.backtest import ScoringProgress, no_progress, score_tasks, target_streams
+from eddycast.training.evaluation.backtest import (
+    ScoringProgress,
+    no_progress,
+    score_tasks,
+    target_streams,
+)
 from eddycast.training.evaluation.error_breakdown import ErrorBreakdown
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.plot import plot_forecasts, require_matplotlib
@@ -23,8 +29,10 @@ from eddycast.training.evaluation.report import number, remarks
 
 _COLORS = {"naive": "#999999", "seasonal_naive": "#d08a2e"}
 _MODEL = "#1f6fb4"
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
-img{max-width:100%}table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}
+_STYLE = """\
+body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
+img{max-width:100%}table{border-collapse:collapse}\
+td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child{text-align:left}"""
 
 
@@ -42,22 +50,29 @@ def write_html_report(
 ) -> list[Path]:
     """Score a bundle and write `path` (HTML), with two PNGs beside it; return their paths.
 
-    The pictures show fans of forecasts at several origins, and error by lead, reliability of the quantiles, and error
-    by hour of the day, all for the longest task of the protocol. Raises MissingExtra without matplotlib, else as a
-    backtest.
+    The pictures show fans of forecasts at several origins, and error by lead, reliability of the
+    quantiles, and error by hour of the day, all for the longest task of the protocol. Raises
+    MissingExtra without matplotlib, else as a backtest.
     """
     require_matplotlib()
     runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
     manifest = runtime.manifest
-    tasks = rules.tasks(target_streams(panel, manifest), TaskOptions.of(manifest, split, season_ms, horizons))
+    tasks = rules.tasks(
+        target_streams(panel, manifest), TaskOptions.of(manifest, split, season_ms, horizons)
+    )
     longest = max(
-        (i for i, task in enumerate(tasks) if task.source != "fed_back"), key=lambda i: (len(tasks[i].ahead), -i)
+        (i for i, task in enumerate(tasks) if task.source != "fed_back"),
+        key=lambda i: (len(tasks[i].ahead), -i),
     )
     breakdown = ErrorBreakdown(tasks[longest], manifest.name, manifest.quantiles)
-    figures = rules.finish(score_tasks(runtime, tasks, panel, observers={longest: [breakdown]}, report=report))
+    figures = rules.finish(
+        score_tasks(runtime, tasks, panel, observers={longest: [breakdown]}, report=report)
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     fans, errors = (path.with_name(f"{path.stem}-{name}.png") for name in ("forecasts", "errors"))
-    plot_forecasts(fans, bundle, panel, Split(split.train_end, split.validation_end, tasks[longest].end))
+    plot_forecasts(
+        fans, bundle, panel, Split(split.train_end, split.validation_end, tasks[longest].end)
+    )
     _draw(errors, breakdown, rules.measured_on)
     title = f"{manifest.label}, {protocol}: {rules.measured_on}"
     path.write_text(_html(title, figures, remarks(figures, protocol), [fans, errors]))
@@ -74,7 +89,13 @@ def _draw(path: Path, breakdown: ErrorBreakdown, measured_on: str) -> None:
         (hour, breakdown.by_hour, np.arange(24), "hour of the day (UTC)"),
     ):
         for model, errors in curves.items():
-            axis.plot(places, errors, "." if len(places) == 1 else "-", color=_COLORS.get(model, _MODEL), label=model)
+            axis.plot(
+                places,
+                errors,
+                "." if len(places) == 1 else "-",
+                color=_COLORS.get(model, _MODEL),
+                label=model,
+            )
         axis.set_xlabel(label)
         axis.set_ylabel(f"mean absolute error ({measured_on})", fontsize=8)
         axis.legend(fontsize=8)
@@ -87,7 +108,9 @@ def _draw(path: Path, breakdown: ErrorBreakdown, measured_on: str) -> None:
     canvas.savefig(path)
 
 
-def _html(title: str, figures: Sequence[Figure], lines: Sequence[str], pictures: Sequence[Path]) -> str:
+def _html(
+    title: str, figures: Sequence[Figure], lines: Sequence[str], pictures: Sequence[Path]
+) -> str:
     head = ("model", "task", "steps", "origins", "MSE", "MAE", "WQL", "MASE", "in 80 %")
     rows = [
         (one.model, one.task or "all", f"{one.horizon}", f"{one.origins:,}",
@@ -100,7 +123,10 @@ def _html(title: str, figures: Sequence[Figure], lines: Sequence[str], pictures:
         "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>",
         *(_image(picture) for picture in pictures),
     ]
-    start = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+    start = (
+        "<!doctype html>\n"
+        f'<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+    )
     return f"{start}<style>{_STYLE}</style>\n" + "\n".join(body) + "\n</html>\n"
 
 

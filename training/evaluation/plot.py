@@ -31,24 +31,29 @@ _OBSERVED, _FORECAST = "#222222", "#1f6fb4"
 
 
 class Gallery:
-    """Keeps the few forecasts that a picture shows: the last `WINDOWS` of each stream that do not overlap and whose
-    targets are known. Memory does not grow with the history."""
+    """Keeps the few forecasts that a picture shows: the last `WINDOWS` of each stream that do not
+    overlap and whose targets are known. Memory does not grow with the history."""
 
-    def __init__(self, panel: Panel, manifest: Manifest, end: int, streams: Sequence[str] = ()) -> None:
-        """`end` is the number of rows of the panel that may be shown, `streams` the streams to show (default: the first
-        `STREAMS`). Raises MissingExtra without matplotlib."""
+    def __init__(
+        self, panel: Panel, manifest: Manifest, end: int, streams: Sequence[str] = ()
+    ) -> None:
+        """`end` is the number of rows of the panel that may be shown, `streams` the streams to show
+        (default: the first `STREAMS`). Raises MissingExtra without matplotlib."""
         require_matplotlib()
         self._panel, self._levels, self._model = panel, manifest.quantiles, manifest.label
         self._stride = manifest.forecast_interval_ms // manifest.interval_ms
         self._span = manifest.horizon * self._stride
         self._end = end
-        self.shown = [panel.streams.index(name) for name in streams] or list(range(min(STREAMS, len(panel.streams))))
+        self.shown = [panel.streams.index(name) for name in streams] or list(
+            range(min(STREAMS, len(panel.streams)))
+        )
         self._origins = np.stack([self._choose(i) for i in self.shown])  # [shown, WINDOWS]
         shape = (*self._origins.shape, manifest.horizon, len(self._levels))
         self._forecasts = np.full(shape, np.nan)
 
     def _choose(self, stream: int) -> Int64:
-        """Origins back from the stream's last value, one horizon apart; negative ones do not exist."""
+        """Origins back from the stream's last value, one horizon apart;
+        negative ones do not exist."""
         seen = np.flatnonzero(~np.isnan(self._panel.values[stream, : self._end]))
         last = int(seen[-1]) if len(seen) else -1
         return last - self._span * np.arange(WINDOWS, 0, -1)
@@ -61,13 +66,15 @@ class Gallery:
     def add(self, chunk: Chunk) -> None:
         """Keep the forecasts of a chunk that the picture shows."""
         for place, stream in enumerate(self.shown):
-            wanted = np.flatnonzero((chunk.stream == stream) & np.isin(chunk.row, self._origins[place]))
+            wanted = np.flatnonzero(
+                (chunk.stream == stream) & np.isin(chunk.row, self._origins[place])
+            )
             which = np.searchsorted(self._origins[place], chunk.row[wanted])
             self._forecasts[place, which] = chunk.multi_step[wanted]
 
     def draw(self, path: Path, title: str, units: Mapping[str, str] | None = None) -> None:
-        """Write a PNG: a row for each stream, its last forecasts on the left, the very last one as a fan on the
-        right."""
+        """Write a PNG: a row for each stream, its last forecasts on the left,
+        the very last one as a fan on the right."""
         from matplotlib.figure import Figure
 
         rows = len(self.shown)
@@ -81,7 +88,8 @@ class Gallery:
             axes[place, 0].set_ylabel(f"{name}\n{unit}" if unit else name)
         ahead = format_duration(self._span * self._panel.interval_ms)
         axes[0, 0].set_title(
-            f"{self._model}: each forecast starts at a dotted line and looks {ahead} ahead", fontsize=10
+            f"{self._model}: each forecast starts at a dotted line and looks {ahead} ahead",
+            fontsize=10,
         )
         axes[0, 1].set_title("the last one, all quantiles", fontsize=10)
         axes[0, 0].legend(loc="upper left", fontsize=8, ncols=3)
@@ -94,15 +102,27 @@ class Gallery:
     def _draw_windows(self, axis: Axes, place: int) -> None:
         """Observed values, and the median and 80 % interval of every kept forecast."""
         origins = self._origins[place]
-        self._draw_observed(axis, place, int(origins[0]) - self._span // 2, int(origins[-1]) + self._span)
+        self._draw_observed(
+            axis, place, int(origins[0]) - self._span // 2, int(origins[-1]) + self._span
+        )
         low, median, high = (self._levels.index(level) for level in (0.1, 0.5, 0.9))
         for i, origin in enumerate(origins.tolist()):
             forecast = self._forecasts[place, i]
             if np.isnan(forecast).all():
                 continue
             times = self._times(origin + self._stride * np.arange(1, len(forecast) + 1))
-            band, line = ("80 % interval", "median forecast") if i == len(origins) - 1 else (None, None)
-            axis.fill_between(times, forecast[:, low], forecast[:, high], color=_FORECAST, alpha=0.25, lw=0, label=band)
+            band, line = (
+                ("80 % interval", "median forecast") if i == len(origins) - 1 else (None, None)
+            )
+            axis.fill_between(
+                times,
+                forecast[:, low],
+                forecast[:, high],
+                color=_FORECAST,
+                alpha=0.25,
+                lw=0,
+                label=band,
+            )
             axis.plot(times, forecast[:, median], color=_FORECAST, lw=1.4, label=line)
             axis.axvline(self._times(np.array([origin]))[0], color="#999999", lw=0.7, ls=":")
         _tidy(axis)
@@ -114,7 +134,9 @@ class Gallery:
         times = self._times(origin + self._stride * np.arange(1, len(forecast) + 1))
         pairs = len(self._levels) // 2
         for i in range(pairs):
-            axis.fill_between(times, forecast[:, i], forecast[:, -1 - i], color=_FORECAST, alpha=0.5 / pairs, lw=0)
+            axis.fill_between(
+                times, forecast[:, i], forecast[:, -1 - i], color=_FORECAST, alpha=0.5 / pairs, lw=0
+            )
         axis.plot(times, forecast[:, self._levels.index(0.5)], color=_FORECAST, lw=1.4)
         axis.axvline(self._times(np.array([origin]))[0], color="#999999", lw=0.7, ls=":")
         _tidy(axis, 5)
@@ -139,10 +161,11 @@ def plot_forecasts(
     streams: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
 ) -> None:
-    """Forecast a panel with a bundle, and write the picture of the end of its hold-out to `path` (PNG).
+    """Forecast a panel with a bundle, and write the picture of the end of its hold-out to `path`
+    (PNG).
 
-    Raises DataError and BundleError as `eddycast.training.evaluation.backtest.backtest` does, MissingExtra without
-    matplotlib.
+    Raises DataError and BundleError as `eddycast.training.evaluation.backtest.backtest` does,
+    MissingExtra without matplotlib.
     """
     require_matplotlib()
     runtime = load_runtime(bundle)

@@ -25,13 +25,18 @@ _HEADS = {"mse": "MSE", "mae": "MAE", "wql": "WQL", "mase": "MASE", "coverage_80
 
 
 def results(protocol: str, data: str, figures: Sequence[Figure]) -> dict[str, Any]:
-    """`{"protocol", "data", "results": [{"model", "horizon", "origins", "mse", "mae", "wql", "mase", "coverage_80"}]}`.
+    """`{"protocol", "data", "results": [{"model", "horizon", "origins", "mse", "mae", "wql",
+    "mase", "coverage_80"}]}`.
 
-    A measure that does not apply is None. A figure has further keys where they apply: `stream` (of one stream), `task`,
-    `unscaled` (streams that MASE leaves out), `against` (`{baseline: {measure: [relative difference, low, high]}}`, a
-    95 % interval), `relative_mase` and `relative_wql`.
+    A measure that does not apply is None. A figure has further keys where they apply: `stream` (of
+    one stream), `task`, `unscaled` (streams that MASE leaves out), `against` (`{baseline: {measure:
+    [relative difference, low, high]}}`, a 95 % interval), `relative_mase` and `relative_wql`.
     """
-    return {"protocol": protocol, "data": Path(data).name, "results": [_record(figure) for figure in figures]}
+    return {
+        "protocol": protocol,
+        "data": Path(data).name,
+        "results": [_record(figure) for figure in figures],
+    }
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -42,17 +47,31 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def manifest_figures(figures: Sequence[Figure]) -> tuple[BacktestFigure, ...]:
     """The figures of all streams together, as a manifest keeps them."""
-    return tuple(BacktestFigure(**figure.model_dump(include=_KEPT)) for figure in figures if figure.stream is None)
+    return tuple(
+        BacktestFigure(**figure.model_dump(include=_KEPT))
+        for figure in figures
+        if figure.stream is None
+    )
 
 
 def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-out") -> Table:
     """One row a figure, with tasks and horizons apart, and the smallest error of each in bold."""
-    table = Table(title=f"{escape(title)}: {protocol}, {protocol_of(protocol).measured_on}", title_justify="left")
-    names = [name for name in ("stream", "task") if any(getattr(figure, name) for figure in figures)]
+    table = Table(
+        title=f"{escape(title)}: {protocol}, {protocol_of(protocol).measured_on}",
+        title_justify="left",
+    )
+    names = [
+        name for name in ("stream", "task") if any(getattr(figure, name) for figure in figures)
+    ]
     related = any(figure.relative_mase for figure in figures)
     for name in (*names, "model"):
         table.add_column(name, overflow="fold")
-    for name in ("horizon", "origins", *_HEADS.values(), *(("rel. MASE", "rel. WQL") if related else ())):
+    for name in (
+        "horizon",
+        "origins",
+        *_HEADS.values(),
+        *(("rel. MASE", "rel. WQL") if related else ()),
+    ):
         table.add_column(name, justify="right")
     groups = [(figure.task, figure.horizon, figure.stream) for figure in figures]
     for i, figure in enumerate(figures):
@@ -70,22 +89,30 @@ def figures_table(figures: Sequence[Figure], protocol: str, title: str = "hold-o
 
 
 def remarks(figures: Sequence[Figure], protocol: str) -> list[str]:
-    """Lines beside the table: differences to the baselines with their intervals, streams without MASE, and the mean of
-    relative scores."""
+    """Lines beside the table: differences to the baselines with their intervals, streams without
+    MASE, and the mean of relative scores."""
     lines = []
     measure = protocol_of(protocol).main
     for figure in figures:
         for rival, found in figure.against.items():
             if measure in found:
                 where = figure.task or f"{figure.horizon} ahead"
-                lines.append(f"{where}: {_HEADS[measure]} of {figure.model} {say(found[measure])} {rival}'s")
+                lines.append(
+                    f"{where}: {_HEADS[measure]} of {figure.model} {say(found[measure])} {rival}'s"
+                )
     unscaled = sorted({name for figure in figures for name in figure.unscaled})
     if unscaled:
-        lines.append(f"no MASE, never a seasonal change (or no value) before the hold-out: {', '.join(unscaled)}")
+        lines.append(
+            "no MASE, never a seasonal change (or no value) "
+            f"before the hold-out: {', '.join(unscaled)}"
+        )
     for model in dict.fromkeys(figure.model for figure in figures):
         mean = geometric_means(figures, model)
         if mean:
-            lines.append(f"relative to the published seasonal naive: {model} MASE {mean.mase:.3f}, WQL {mean.wql:.3f}")
+            lines.append(
+                "relative to the published seasonal naive: "
+                f"{model} MASE {mean.mase:.3f}, WQL {mean.wql:.3f}"
+            )
     return lines
 
 
@@ -104,10 +131,12 @@ def weights_remark(manifest: Manifest) -> str:
     if record is None or record.holdout_start_ms is None:
         return "the bundle does not record the data that its figures rest on"
     if not record.refit:
-        return f"the weights saw nothing after {_day(record.end_time_ms)}, where the hold-out begins"
+        return (
+            f"the weights saw nothing after {_day(record.end_time_ms)}, where the hold-out begins"
+        )
     return (
-        f"scored without the hold-out, from {_day(record.holdout_start_ms)} on; then fitted once more on everything, "
-        f"up to {_day(record.end_time_ms)} (--no-refit leaves that out)"
+        f"scored without the hold-out, from {_day(record.holdout_start_ms)} on; then fitted once "
+        f"more on everything, up to {_day(record.end_time_ms)} (--no-refit leaves that out)"
     )
 
 
@@ -117,8 +146,9 @@ def seen_remark(manifest: Manifest, panel: Panel, split: Split) -> str:
     if record is None or record.end_time_ms < start:
         return ""
     return (
-        f"the weights saw readings up to {_day(record.end_time_ms)}, scored is from {_day(start)} on: if these are the "
-        "readings that it learned from, the figures flatter (a bundle of `train --no-refit` has not seen its hold-out)"
+        f"the weights saw readings up to {_day(record.end_time_ms)}, scored is from {_day(start)} "
+        "on: if these are the readings that it learned from, the figures flatter (a bundle of "
+        "`train --no-refit` has not seen its hold-out)"
     )
 
 
@@ -130,7 +160,13 @@ def number(value: float | None) -> str:
     """Three decimals below 1, four digits above; `-` for None."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return (
+        f"{value:.3f}"
+        if abs(value) < 1
+        else f"{value:#.4g}"
+        if abs(value) < 1000
+        else f"{value:,.0f}"
+    )
 
 
 def _record(figure: Figure) -> dict[str, Any]:

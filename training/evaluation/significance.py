@@ -1,7 +1,9 @@
-"""Test of a difference between two forecasters against noise. Errors of neighbouring origins depend on each other
-(their targets overlap), so origins are resampled in blocks: the circular block bootstrap (Politis and Romano, 1992).
+"""Test of a difference between two forecasters against noise. Errors of neighbouring origins depend
+on each other (their targets overlap), so origins are resampled in blocks: the circular block
+bootstrap (Politis and Romano, 1992).
 
-The statistic is the relative difference of a mean loss: -0.2 means that the model's loss is a fifth smaller.
+The statistic is the relative difference of a mean loss:
+-0.2 means that the model's loss is a fifth smaller.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ LEAST_BLOCKS = 5  # needed for an interval
 
 
 class Difference(NamedTuple):
-    """The relative difference of a loss to a baseline's, and its 95 % interval, None if too few origins do not
-    overlap."""
+    """The relative difference of a loss to a baseline's, and its 95 % interval,
+    None if too few origins do not overlap."""
 
     relative: float
     low: float | None
@@ -35,18 +37,21 @@ class Difference(NamedTuple):
 def differences(
     losses: Mapping[str, Float64], rivals: Mapping[str, Mapping[str, Float64]], block: int
 ) -> dict[str, dict[str, Difference]]:
-    """rival -> measure -> difference, from measure -> sums [n] at each origin, over the same targets. A measure in
-    which the rival has no loss is left out."""
+    """rival -> measure -> difference, from measure -> sums [n] at each origin, over the same
+    targets. A measure in which the rival has no loss is left out."""
     return {
         rival: {
-            measure: difference(losses[measure], theirs, block) for measure, theirs in sums.items() if theirs.sum() > 0
+            measure: difference(losses[measure], theirs, block)
+            for measure, theirs in sums.items()
+            if theirs.sum() > 0
         }
         for rival, sums in rivals.items()
     }
 
 
 def difference(loss: Float64, rival: Float64, block: int, draws: int = DRAWS) -> Difference:
-    """`loss` and `rival` [n] are sums at consecutive origins, in order; `block` neighbouring origins are dependent."""
+    """`loss` and `rival` [n] are sums at consecutive origins, in order;
+    `block` neighbouring origins are dependent."""
     relative = float(loss.sum() / rival.sum() - 1)
     n = len(loss)
     if n < LEAST_BLOCKS * block:
@@ -60,7 +65,8 @@ def difference(loss: Float64, rival: Float64, block: int, draws: int = DRAWS) ->
 
 
 def _student(freedom: float) -> float:
-    """Student's 97.5 % quantile (Cornish and Fisher's expansion): few blocks estimate their own spread badly."""
+    """Student's 97.5 % quantile (Cornish and Fisher's expansion):
+    few blocks estimate their own spread badly."""
     z = NORMAL
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 

@@ -1,4 +1,5 @@
-"""The golden sequence of a bundle: a short input, and the outputs of torch for it. Loading a bundle replays it."""
+"""The golden sequence of a bundle: a short input, and the outputs of torch for it.
+Loading a bundle replays it."""
 
 from __future__ import annotations
 
@@ -38,29 +39,36 @@ def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
     return {"value": values, "timestamp": timestamps, "scale": scale, **stacked}
 
 
-def _scale(model: Model, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
+def _scale(
+    model: Model, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """The running scale after each step, [steps, batch]; the smallest of several targets."""
     targets = zip(model.parts, model.at, strict=True) if isinstance(model, Joint) else [(model, 0)]
     scales = []
     for part, at in targets:
         channel = values[:, :, at]
-        seen = increases(channel, part.target.register) if part.target.kind == "counter" else channel
+        seen = (
+            increases(channel, part.target.register) if part.target.kind == "counter" else channel
+        )
         scales.append(unroll_memory(part.memory.spec, seen, timestamps).scale)
     return np.asarray(np.min(scales, axis=0))
 
 
 def golden_input(target: Target, span: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """value [steps, batch, channels] and timestamp [steps, batch]; each channel has its own noise and missing
-    values."""
+    """value [steps, batch, channels] and timestamp [steps, batch];
+    each channel has its own noise and missing values."""
     channels = [_golden_channel(target, span, channel) for channel in range(1 + target.others)]
     start = 1_700_000_000_000 // target.interval_ms
-    timestamps = np.repeat(((start + np.arange(GOLDEN_STEPS)) * target.interval_ms)[:, None], GOLDEN_BATCH, 1)
+    timestamps = np.repeat(
+        ((start + np.arange(GOLDEN_STEPS)) * target.interval_ms)[:, None], GOLDEN_BATCH, 1
+    )
     return np.stack(channels, 2), timestamps
 
 
 def _golden_channel(target: Target, span: int, channel: int) -> NDArray[np.float64]:
-    """One channel, [steps, batch]: a season with noise, large values far from zero, and a late start, with missing
-    values in all. A support makes many values zero; counters add the values up, and the first of them resets once."""
+    """One channel, [steps, batch]: a season with noise, large values far from zero, and a late
+    start, with missing values in all. A support makes many values zero; counters add the values up,
+    and the first of them resets once."""
     random = np.random.default_rng(7 + channel)
     steps = np.arange(GOLDEN_STEPS)
     season = np.sin(2 * np.pi * steps / span)

@@ -36,7 +36,8 @@ from eddycast.training.export.golden import golden_sequence
 from eddycast.training.models.joint import Joint, Model
 from eddycast.training.recipe import Recipe
 
-#: Forecasts that were scored on a stream before it is warm: one step ahead, and at each calibrated lead.
+#: Forecasts that were scored on a stream before it is warm:
+#: one step ahead, and at each calibrated lead.
 SCORED, JUDGED = 48, 24
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
@@ -62,7 +63,13 @@ class _StepGraph(nn.Module):
 
     def forward(self, value: Tensor, timestamp: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         out = self.model.step(value, timestamp, dict(zip(self.names, state, strict=True)))
-        return (out.one_step, out.surprise, out.scores, out.anomaly, *(out.state[name] for name in self.names))
+        return (
+            out.one_step,
+            out.surprise,
+            out.scores,
+            out.anomaly,
+            *(out.state[name] for name in self.names),
+        )
 
 
 class _ForecastGraph(nn.Module):
@@ -76,9 +83,11 @@ class _ForecastGraph(nn.Module):
         return self.model.forecast(timestamp, dict(zip(self.names, state, strict=True)))
 
 
-def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limit: int = Recipe.row_limit) -> Manifest:
-    """Write `model` as a bundle into `directory`, which is created. Raises DataError for a state over `row_limit` bytes
-    per target, and for weights that are not finite."""
+def export_bundle(
+    model: Model, identity: Identity, directory: Path, *, row_limit: int = Recipe.row_limit
+) -> Manifest:
+    """Write `model` as a bundle into `directory`, which is created. Raises DataError for a state
+    over `row_limit` bytes per target, and for weights that are not finite."""
     model = model.eval()
     _check_weights(model)
     state = model.initial_state(2)
@@ -91,7 +100,9 @@ def export_bundle(model: Model, identity: Identity, directory: Path, *, row_limi
     golden: dict[str, Any] = golden_sequence(model)
     np.savez(directory / GOLDEN, **golden)
     target, span = model.target, model.span
-    seasons_ms = tuple(steps * target.interval_ms for steps in (target.season_steps, target.second_steps) if steps)
+    seasons_ms = tuple(
+        steps * target.interval_ms for steps in (target.season_steps, target.second_steps) if steps
+    )
     return write_manifest(
         directory,
         name=identity.name,
@@ -135,16 +146,22 @@ def _check_weights(model: Model) -> None:
 
 
 def warmup_steps(model: Model) -> int:
-    """Readings until a stream is warm: two seasons, and as many as it takes until SCORED forecasts one step ahead and
-    JUDGED at each calibrated lead within two seasons were scored."""
+    """Readings until a stream is warm: two seasons, and as many as it takes until SCORED forecasts
+    one step ahead and JUDGED at each calibrated lead within two seasons were scored."""
     seasons = 2 * model.span
     parts = model.parts if isinstance(model, Joint) else [model]
-    anchors = {part.target.block * anchor for part in parts if part.calibration for anchor in part.calibration.anchors}
+    anchors = {
+        part.target.block * anchor
+        for part in parts
+        if part.calibration
+        for anchor in part.calibration.anchors
+    }
     return max(seasons, 1 + SCORED, *(lead + JUDGED for lead in anchors if lead <= seasons))
 
 
 def manifest_parts(model: Model, identity: Identity) -> tuple[Part, ...]:
-    """The parts of the state with their meanings. The names of the channels belong to the meaning of the core."""
+    """The parts of the state with their meanings.
+    The names of the channels belong to the meaning of the core."""
     named = {"channels": identity.channels, "targets": identity.targets}
     return tuple(
         Part(
@@ -158,7 +175,8 @@ def manifest_parts(model: Model, identity: Identity) -> tuple[Part, ...]:
 
 
 def add_backtest(directory: Path, figures: Sequence[BacktestFigure]) -> Manifest:
-    """Write the figures of the hold-out into the manifest of a bundle. Its version, a hash of the graphs, stays."""
+    """Write the figures of the hold-out into the manifest of a bundle.
+    Its version, a hash of the graphs, stays."""
     manifest = read_manifest(directory)
     kept = manifest.model_dump(exclude={"contract", "version", "files", "backtest"})
     return write_manifest(directory, **kept, backtest=tuple(figures))
@@ -174,7 +192,14 @@ def _export_step(model: Model, state: dict[str, Tensor], path: Path) -> None:
     value = torch.zeros(2, 1 + model.target.others, dtype=torch.float64)
     timestamp = torch.zeros(2, dtype=torch.int64)
     outputs = ["one_step", "surprise", "scores", "anomaly", *(f"next.{name}" for name in names)]
-    _export(_StepGraph(model, names), (value, timestamp, *state.values()), ["value", "timestamp"], names, outputs, path)
+    _export(
+        _StepGraph(model, names),
+        (value, timestamp, *state.values()),
+        ["value", "timestamp"],
+        names,
+        outputs,
+        path,
+    )
 
 
 def _export_forecast(model: Model, state: dict[str, Tensor], path: Path) -> None:
@@ -185,7 +210,12 @@ def _export_forecast(model: Model, state: dict[str, Tensor], path: Path) -> None
 
 
 def _export(
-    graph: nn.Module, example: tuple[Tensor, ...], inputs: list[str], state: list[str], outputs: list[str], path: Path
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    state: list[str],
+    outputs: list[str],
+    path: Path,
 ) -> None:
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
     dynamic: Any = [{0: batch} for _ in inputs]
@@ -208,17 +238,26 @@ def _export(
 
 
 def _bare(model: onnx.ModelProto, path: Path) -> None:
-    """Save a graph without the exporter's metadata: stack traces with local paths, which would change the hash of the
-    same model from machine to machine."""
+    """Save a graph without the exporter's metadata: stack traces with local paths, which would
+    change the hash of the same model from machine to machine."""
     graph = model.graph
-    for noted in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for noted in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
         noted.ClearField("metadata_props")
         noted.ClearField("doc_string")
     onnx.save(model, path)
 
 
 def _drop_unread_inputs(path: Path) -> None:
-    """Remove the inputs that the forecast graph does not read, so that the service need not gather them."""
+    """Remove the inputs that the forecast graph does not read,
+    so that the service need not gather them."""
     model = onnx.load(path)
     read = {name for node in model.graph.node for name in node.input} | {"timestamp"}
     kept = [value for value in model.graph.input if value.name in read]

@@ -1,4 +1,5 @@
-"""The invariant of the exported graphs: onnxruntime agrees with torch over many carried steps, at odd batch sizes."""
+"""The invariant of the exported graphs: onnxruntime agrees with torch over many carried steps,
+at odd batch sizes."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ EVERY = 50  # steps between two comparisons of a whole horizon
 
 
 def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int] = CARRIED) -> None:
-    """Compare bare onnxruntime sessions of the bundle in `directory` with `model`. `carried` maps batch sizes to
-    numbers of steps. Raises InvariantBroken. Broken by random numbers, and by `len(tensor)` for the batch: use
-    `tensor.shape[0]`, which is traced."""
+    """Compare bare onnxruntime sessions of the bundle in `directory` with `model`. `carried` maps
+    batch sizes to numbers of steps. Raises InvariantBroken. Broken by random numbers, and by
+    `len(tensor)` for the batch: use `tensor.shape[0]`, which is traced."""
     manifest = read_manifest(directory)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # batches are small: threads would wait for each other
@@ -33,23 +34,52 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
     read = [value.name for value in forecast.get_inputs()]
     for batch, steps in carried.items():
         values, timestamps = sample(model.target, steps, batch, seed=batch)
-        state = {f"state.{spec.name}": np.zeros((batch, *spec.shape), spec.dtype) for spec in manifest.state}
+        state = {
+            f"state.{spec.name}": np.zeros((batch, *spec.shape), spec.dtype)
+            for spec in manifest.state
+        }
         expected = model.unroll(values, timestamps, origins=np.arange(0, steps, EVERY).tolist())
         unit = unit_of(expected.scale)
-        unit = unit + (1e4 if manifest.support == "integer" else 0.0)  # the two may round to different integers
+        # the two may round to different integers
+        unit = unit + (1e4 if manifest.support == "integer" else 0.0)
         for t in range(steps):
             where = f"step {t} of {batch} rows"
-            feeds = {"value": values[t][:, None], "timestamp": np.full(batch, timestamps[t]), **state}
+            feeds = {
+                "value": values[t][:, None],
+                "timestamp": np.full(batch, timestamps[t]),
+                **state,
+            }
             one_step, surprise, scores, anomaly, *rows = step.run(None, feeds)
             state = dict(zip(state, rows, strict=True))
-            close(INVARIANT, f"one_step, {where}", one_step[:, 0], expected.one_step[t], TOLERANCE, unit[t][:, None])
+            close(
+                INVARIANT,
+                f"one_step, {where}",
+                one_step[:, 0],
+                expected.one_step[t],
+                TOLERANCE,
+                unit[t][:, None],
+            )
             close(INVARIANT, f"surprise, {where}", surprise, expected.surprise[t], 1e-2)
             close(INVARIANT, f"anomaly, {where}", anomaly, expected.anomaly[t], 1e-2)
             errors, wanted = scores[:, 0, :3], expected.scores[t][:, :3]
             digits = np.abs(np.nan_to_num(wanted)) * FLOAT32 / TOLERANCE
-            close(INVARIANT, f"scores, {where}", errors, wanted, TOLERANCE, np.maximum(unit[t][:, None], digits))
+            close(
+                INVARIANT,
+                f"scores, {where}",
+                errors,
+                wanted,
+                TOLERANCE,
+                np.maximum(unit[t][:, None], digits),
+            )
             if t % EVERY == 0:
                 given = {"timestamp": feeds["timestamp"], **state}
                 (multi,) = forecast.run(None, {name: given[name] for name in read})
                 wanted = expected.multi_step[t // EVERY]
-                close(INVARIANT, f"multi_step, {where}", multi[:, :, 0], wanted, TOLERANCE, unit[t][:, None, None])
+                close(
+                    INVARIANT,
+                    f"multi_step, {where}",
+                    multi[:, :, 0],
+                    wanted,
+                    TOLERANCE,
+                    unit[t][:, None, None],
+                )

@@ -1,4 +1,5 @@
-"""Synthetic streams for checking invariants: a daily season, a drift, noise, missing values, an outage, late starts."""
+"""Synthetic streams for checking invariants: a daily season, a drift, noise, missing values,
+an outage, late starts."""
 
 from __future__ import annotations
 
@@ -8,18 +9,25 @@ from numpy.typing import NDArray
 from eddycast.training.models import Target
 
 
-def sample(target: Target, steps: int, count: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """values [steps, count] with a daily season, a drift, ten percent missing and one long outage; timestamps [steps],
-    int64 ms, on the grid of the target.
+def sample(
+    target: Target, steps: int, count: int, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """values [steps, count] with a daily season, a drift, ten percent missing and one long outage;
+    timestamps [steps], int64 ms, on the grid of the target.
 
-    Streams start at different times, some of them with missing values. With a support many values are zero; counters
-    add the values up, and reset once.
+    Streams start at different times, some of them with missing values. With a support many values
+    are zero; counters add the values up, and reset once.
     """
     random = np.random.default_rng(seed)
     period = max(2, 86_400_000 // target.interval_ms)
     t = np.arange(steps)
     season = np.sin(2 * np.pi * t / period)[:, None] * random.uniform(0.5, 5, count)
-    values = 20 + season + random.normal(0, 0.3, (steps, count)) + random.normal(0, 0.1, (steps, count)).cumsum(0)
+    values = (
+        20
+        + season
+        + random.normal(0, 0.3, (steps, count))
+        + random.normal(0, 0.1, (steps, count)).cumsum(0)
+    )
     if target.support != "real":
         values = np.maximum(values - 20, 0)
     if target.support == "integer":

@@ -1,1 +1,2 @@
-"""Fitting: closed form for linear maps, truncated back-propagation for recurrent families, and selection among them."""
+"""Fitting: closed form for linear maps, truncated back-propagation for recurrent families,
+and selection among them."""

@@ -1,7 +1,8 @@
-"""Custom families, `mine.py:Mine` or `package.module:Mine`: loading, fitting, and checking the invariants.
+"""Custom families, `mine.py:Mine` or `package.module:Mine`:
+loading, fitting, and checking the invariants.
 
-`training/models/contract.py` is the contract of such a class. An exception in it becomes a FamilyError of one line,
-with the part of the stack trace that lies in the author's file.
+`training/models/contract.py` is the contract of such a class. An exception in it becomes a
+FamilyError of one line, with the part of the stack trace that lies in the author's file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from eddycast.service.errors import EddycastError, FamilyError
 from eddycast.training.export.invariants import INVARIANTS
 from eddycast.training.export.invariants.outputs import bounded_row, shapes
 from eddycast.training.fitting.problem import Problem
-from eddycast.training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress
+from eddycast.training.fitting.recurrent import (
+    Schedule,
+    TrainingProgress,
+    fit_recurrent,
+    no_progress,
+)
 from eddycast.training.fitting.residuals import fit_offsets
 from eddycast.training.models import Forecaster
 from eddycast.training.models.naive import PointForecaster
@@ -49,7 +55,8 @@ class CustomFamily:
 
     @contextmanager
     def at(self, moment: str) -> Iterator[None]:
-        """Context that turns any other exception into a FamilyError, `moment` being when it happened."""
+        """Context that turns any other exception into a FamilyError,
+        `moment` being when it happened."""
         try:
             yield
         except EddycastError:
@@ -64,7 +71,8 @@ def is_custom(family: str) -> bool:
 
 
 def load_custom(family: str) -> CustomFamily:
-    """Import a custom family. Raises FamilyError if there is no such file, module or class, or the import fails."""
+    """Import a custom family. Raises FamilyError if there is no such file, module or class,
+    or the import fails."""
     place, _, name = family.rpartition(":")
     path = Path(place)
     if path.suffix == ".py" and not path.is_file():
@@ -79,7 +87,8 @@ def load_custom(family: str) -> CustomFamily:
         raise FamilyError(f"{place} has no class {name!r}", "give --family FILE.py:CLASS")
     if not issubclass(made, Forecaster):
         raise FamilyError(
-            f"{name} in {place} is not a Forecaster", "make it a subclass of eddycast.training.models.Forecaster"
+            f"{name} in {place} is not a Forecaster",
+            "make it a subclass of eddycast.training.models.Forecaster",
         )
     if "family" not in vars(made):
         made.family = name
@@ -91,8 +100,9 @@ def load_custom(family: str) -> CustomFamily:
 def fit_custom(
     own: CustomFamily, problem: Problem, schedule: Schedule, report: TrainingProgress = no_progress
 ) -> Forecaster:
-    """Fit a custom family by its own `fit`, or by gradients if it has parameters. A PointForecaster gets its quantiles
-    from its errors, unless its `fit` has set them. Raises FamilyError if the class fails."""
+    """Fit a custom family by its own `fit`, or by gradients if it has parameters. A PointForecaster
+    gets its quantiles from its errors, unless its `fit` has set them. Raises FamilyError if the
+    class fails."""
     torch.manual_seed(schedule.seed)
     fit: Callable[[Problem, Schedule], Forecaster] | None = getattr(own.made, "fit", None)
     if fit is not None:
@@ -100,7 +110,8 @@ def fit_custom(
             fitted = fit(problem, schedule)
         if not isinstance(fitted, Forecaster):
             raise FamilyError(
-                f"{own.name}: fit returned {type(fitted).__name__}, not a Forecaster", "return the fitted forecaster"
+                f"{own.name}: fit returned {type(fitted).__name__}, not a Forecaster",
+                "return the fitted forecaster",
             )
         if isinstance(fitted, PointForecaster) and not fitted.offsets_multi.any():
             fit_offsets(fitted, problem, problem.columns(fitted.memory.spec))
@@ -127,7 +138,8 @@ def check_invariants(own: CustomFamily, model: Forecaster, row_limit: int) -> No
 
 
 def failure(what: str, error: Exception, file: str) -> FamilyError:
-    """A FamilyError of one line, from the root cause of `error`, with the stack trace from the author's `file` on."""
+    """A FamilyError of one line, from the root cause of `error`,
+    with the stack trace from the author's `file` on."""
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
@@ -135,7 +147,9 @@ def failure(what: str, error: Exception, file: str) -> FamilyError:
     frames = traceback.extract_tb(error.__traceback__)
     inside = next((i for i, frame in enumerate(frames) if frame.filename == file), None)
     trace = "" if inside is None else "".join(traceback.format_list(frames[inside:]))
-    return FamilyError(f"{what}: {type(root).__name__}: {words[0]}".rstrip(": "), "docs/forecasters.md", trace)
+    return FamilyError(
+        f"{what}: {type(root).__name__}: {words[0]}".rstrip(": "), "docs/forecasters.md", trace
+    )
 
 
 def _module(path: Path) -> object:

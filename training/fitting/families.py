@@ -13,7 +13,13 @@ from eddycast.service.errors import DataError
 from eddycast.training.fitting.custom_family import fit_custom, is_custom, load_custom
 from eddycast.training.fitting.iterated import fit_iterated
 from eddycast.training.fitting.problem import Problem
-from eddycast.training.fitting.recurrent import Schedule, TrainingProgress, fit_recurrent, no_progress, schedule_of
+from eddycast.training.fitting.recurrent import (
+    Schedule,
+    TrainingProgress,
+    fit_recurrent,
+    no_progress,
+    schedule_of,
+)
 from eddycast.training.fitting.residuals import fit_offsets
 from eddycast.training.fitting.ridge import fit_linear
 from eddycast.training.models import (
@@ -41,7 +47,8 @@ MIXABLE = ("ar", *LATENT)
 
 @dataclass(frozen=True)
 class Plan:
-    """How the families of one training are fitted; `schedules` returns the hyperparameters of a family by its name."""
+    """How the families of one training are fitted;
+    `schedules` returns the hyperparameters of a family by its name."""
 
     lags: int = LAGS
     iterated: bool = False
@@ -52,10 +59,12 @@ class Plan:
 
 
 def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
-    """Fit `family` to the train part of a problem, with choices by its validation part. Deterministic for a seed.
+    """Fit `family` to the train part of a problem, with choices by its validation part.
+    Deterministic for a seed.
 
-    Raises DataError for a name that is not in FAMILIES, and for AUTO (see `training/fitting/selection.py`); FamilyError
-    for a custom family that cannot be loaded or fails.
+    Raises DataError for a name that is not in FAMILIES, and for AUTO (see
+    `training/fitting/selection.py`); FamilyError for a custom family that cannot be loaded or
+    fails.
     """
     torch.manual_seed(plan.schedules(family).seed)
     if is_custom(family):
@@ -74,7 +83,9 @@ def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     return point.eval()
 
 
-def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregression | None) -> Recurrent:
+def fit_latent(
+    family: str, problem: Problem, plan: Plan, linear: LinearAutoregression | None
+) -> Recurrent:
     """A recurrent family, as a correction of `linear` if that is given."""
     torch.manual_seed(plan.schedules(family).seed)
     model: Recurrent = (
@@ -88,12 +99,17 @@ def fit_latent(family: str, problem: Problem, plan: Plan, linear: LinearAutoregr
 
 
 def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
-    """Each member fitted by itself, all on the same linear path. Raises DataError for members that cannot be mixed."""
+    """Each member fitted by itself, all on the same linear path.
+    Raises DataError for members that cannot be mixed."""
     wrong = [name for name in plan.members if name not in MIXABLE]
     if wrong or len(plan.members) < 2 or len(set(plan.members)) < len(plan.members):
-        raise DataError(f"{','.join(plan.members)} cannot be mixed", f"name two or more of {', '.join(MIXABLE)}")
+        raise DataError(
+            f"{','.join(plan.members)} cannot be mixed", f"name two or more of {', '.join(MIXABLE)}"
+        )
     linear = fit_ar(problem, plan.lags)
-    fitted = [linear if name == "ar" else fit_latent(name, problem, plan, linear) for name in plan.members]
+    fitted = [
+        linear if name == "ar" else fit_latent(name, problem, plan, linear) for name in plan.members
+    ]
     return Mixture(fitted).eval()
 
 
@@ -109,7 +125,8 @@ def _fit_iterated(problem: Problem, lags: int) -> LinearAutoregression:
 
 
 def _linear(problem: Problem, columns: Columns, maps: NDArray[np.float32]) -> LinearAutoregression:
-    """A forecaster with the maps [features, 1 + horizon], next value first, and quantiles from its own errors."""
+    """A forecaster with the maps [features, 1 + horizon], next value first,
+    and quantiles from its own errors."""
     model = LinearAutoregression(problem.target, columns.spec)
     weights = torch.as_tensor(maps)
     model.weights_one.copy_(weights[:, 0])

@@ -1,12 +1,15 @@
-"""The textbook autoregression: a one-step map of the last values by least squares, fed back on itself over the horizon.
+"""The textbook autoregression: a one-step map of the last values by least squares,
+fed back on itself over the horizon.
 
-A linear map that is fed back stays linear, so its powers are taken here, once, and serving costs nothing more.
+A linear map that is fed back stays linear, so its powers are taken here, once,
+and serving costs nothing more.
 
-The textbook's map has a constant, x' = c + w . lags, which pulls forecasts to the mean c / (1 - sum w) in the unit of
-the data. A forecaster must not hold such a constant, since it serves streams it never saw. So w is fitted around each
-stream's mean in the train part, and applied around the mean of all values observed so far: the same map once that mean
-has settled. Without a mean (weights that sum to one, as in `ar` on lags alone) the map can only drift: in the
-experiment of Dive into Deep Learning, "Working with Sequences", the error 64 steps ahead is then twice as large.
+The textbook's map has a constant, x' = c + w . lags, which pulls forecasts to the mean c / (1 - sum
+w) in the unit of the data. A forecaster must not hold such a constant, since it serves streams it
+never saw. So w is fitted around each stream's mean in the train part, and applied around the mean
+of all values observed so far: the same map once that mean has settled. Without a mean (weights that
+sum to one, as in `ar` on lags alone) the map can only drift: in the experiment of Dive into Deep
+Learning, "Working with Sequences", the error 64 steps ahead is then twice as large.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ STRENGTH = 1e-6  # of the penalty: in effect least squares, but solvable for a c
 
 
 def fit_iterated(problem: Problem, columns: Columns, leads: int) -> NDArray[np.float32]:
-    """Weights [lags, 1 + leads] for the features of `iterated_memory` (the lags but the newest, then the mean): the map
-    to the next value, then the maps to the leads."""
+    """Weights [lags, 1 + leads] for the features of `iterated_memory` (the lags but the newest,
+    then the mean): the map to the next value, then the maps to the leads."""
     block = problem.target.block
     maps = as_features(powers(_one_step(problem, columns), leads * block))
-    return np.concatenate([maps[:, :1], maps.reshape(-1, leads, block).mean(-1)], 1).astype(np.float32)
+    return np.concatenate([maps[:, :1], maps.reshape(-1, leads, block).mean(-1)], 1).astype(
+        np.float32
+    )
 
 
 def powers(weights: NDArray[np.float64], leads: int) -> NDArray[np.float64]:
@@ -39,13 +44,14 @@ def powers(weights: NDArray[np.float64], leads: int) -> NDArray[np.float64]:
 
 
 def as_features(maps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Maps [lags, leads] of values around a mean, rewritten for distances from the newest value: the newest lag is left
-    out, and the mean takes the rest of the weights to one."""
+    """Maps [lags, leads] of values around a mean, rewritten for distances from the newest value:
+    the newest lag is left out, and the mean takes the rest of the weights to one."""
     return np.concatenate([maps[:-1], 1.0 - maps.sum(0, keepdims=True)])
 
 
 def _one_step(problem: Problem, columns: Columns) -> NDArray[np.float64]:
-    """The least-squares map [lags] of values around their mean in the train part, over all streams."""
+    """The least-squares map [lags] of values around their mean in the train part,
+    over all streams."""
     lags, train = columns.spec.lags, columns.x[: problem.train_end]
     seen = columns.observed[: problem.train_end]
     mean = np.sum(train * seen, 0) / np.maximum(seen.sum(0), 1)

@@ -16,7 +16,8 @@ from eddycast.training.models.contract import Target
 from eddycast.training.models.memory.columns import Columns, unroll_memory
 from eddycast.training.models.memory.memory import MemorySpec
 
-LONG = 96  # leads: over longer horizons, origins are thinned and training draws this many leads at a time
+# leads: over longer horizons, origins are thinned and training draws this many leads at a time
+LONG = 96
 LONG_STRIDE = 8
 Choice = TypeVar("Choice")
 WARMUP_SEASONS = 14  # before this much history the memory is too young to learn from
@@ -24,13 +25,15 @@ WARMUP_SEASONS = 14  # before this much history the memory is too young to learn
 
 @dataclass(frozen=True)
 class Problem:
-    """values [T, S] (NaN = missing) on the grid timestamps [T], int64 ms. Rows before `train_end` teach, rows from
-    there to `validation_end` choose; later rows are never read. An origin is the row after which a forecast is made.
+    """values [T, S] (NaN = missing) on the grid timestamps [T], int64 ms. Rows before `train_end`
+    teach, rows from there to `validation_end` choose; later rows are never read. An origin is the
+    row after which a forecast is made.
 
-    For a fit in closed form: `columns = problem.columns(model.memory.spec)` is the memory after every row. At `t, s =
-    problem.pairs(problem.train_origins(leads))`, `columns.features(t, s)` are the features of a view, and
-    `(problem.windows(t, s, leads) - columns.x[t, s][:, None]) / columns.scale[t, s][:, None]` the targets in units (NaN
-    = missing; a scale may be 0).
+    For a fit in closed form: `columns =
+    problem.columns(model.memory.spec)` is the memory after every row. At `t, s =
+    problem.pairs(problem.train_origins(leads))`, `columns.features(t,
+    s)` are the features of a view, and `(problem.windows(t, s, leads) - columns.x[t, s][:, None]) /
+    columns.scale[t, s][:, None]` the targets in units (NaN = missing; a scale may be 0).
     """
 
     target: Target
@@ -38,13 +41,15 @@ class Problem:
     timestamps: NDArray[np.int64]
     train_end: int
     validation_end: int
-    others: tuple[NDArray[np.float64], ...] = ()  # [T, S] each: the other channels of the same streams
-    choices: dict[Hashable, Any] = field(default_factory=dict)  # choices of the validation part, by subject
+    # [T, S] each: the other channels of the same streams
+    others: tuple[NDArray[np.float64], ...] = ()
+    # choices of the validation part, by subject
+    choices: dict[Hashable, Any] = field(default_factory=dict)
     final: bool = False  # all rows teach, and earlier choices stand
 
     def chosen(self, what: Hashable, choose: Callable[[], Choice]) -> Choice:
-        """The choice of the validation part. A final fit has none, and takes the choice that the fit before made for
-        `what`."""
+        """The choice of the validation part. A final fit has none,
+        and takes the choice that the fit before made for `what`."""
         if not self.final:
             self.choices[what] = choose()
         choice: Choice = self.choices[what]
@@ -62,15 +67,16 @@ class Problem:
 
     @cached_property
     def unit(self) -> NDArray[np.float64]:
-        """Standard deviation of each stream in the train part, [S]: streams of different units weigh alike in a
-        loss."""
+        """Standard deviation of each stream in the train part, [S]:
+        streams of different units weigh alike in a loss."""
         train = self.values[: self.train_end]
         spread = np.nanstd(np.where(np.isnan(train).all(0), 0.0, train), 0)
         return np.where(np.isfinite(spread) & (spread > 0), spread, np.inf)
 
     @cached_property
     def means(self) -> NDArray[np.float64]:
-        """Means of the observed values in the block that ends with each row, [T, S]: the targets of the leads."""
+        """Means of the observed values in the block that ends with each row, [T, S]:
+        the targets of the leads."""
         return trailing_means(self.values.T, self.target.block).T
 
     @property
@@ -83,9 +89,9 @@ class Problem:
         return np.arange(self.warmup, self.train_end - leads * self.target.block)
 
     def validation_origins(self, leads: int, most: int = 4096) -> NDArray[np.int64]:
-        """Origins whose targets lie in the validation part: every n-th if there are more than `most`, and every
-        LONG_STRIDE-th if they reach beyond LONG rows, since neighbouring origins then share nearly all of their
-        targets."""
+        """Origins whose targets lie in the validation part: every n-th if there are more than
+        `most`, and every LONG_STRIDE-th if they reach beyond LONG rows, since neighbouring origins
+        then share nearly all of their targets."""
         reach = leads * self.target.block
         origins = np.arange(self.train_end - 1, self.validation_end - reach)
         return origins[:: max(-(-len(origins) // most), LONG_STRIDE if reach > LONG else 1)]
@@ -93,8 +99,8 @@ class Problem:
     def windows(
         self, origins: NDArray[np.int64], streams: NDArray[np.int64], leads: int | NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Targets of each (origin, stream), [n, leads]: the first `leads`, or those at an array of indices (0 = the
-        first)."""
+        """Targets of each (origin, stream), [n, leads]:
+        the first `leads`, or those at an array of indices (0 = the first)."""
         ahead = self.target.block * (1 + (np.arange(leads) if isinstance(leads, int) else leads))
         after: NDArray[np.float64] = self.means[origins[:, None] + ahead, streams[:, None]]
         return after

@@ -1,10 +1,12 @@
-"""Truncated back-propagation through time over contiguous pieces of streams (pinball loss, AdamW, one cycle).
+"""Truncated back-propagation through time over contiguous pieces of streams (pinball loss, AdamW,
+one cycle).
 
-A piece starts at a random position from a zero hidden state. Its first `burn_in` updates only warm the state and carry
-no loss (Dive into Deep Learning, "Backpropagation Through Time"). For a phase bank, a piece holds the updates of one of
-its states. Over long horizons each batch draws some of the leads. Half of the batches see a copy of the history with
-masked runs (`training/fitting/masking.py`), with the true values as targets. Validation carries the state through all
-history.
+A piece starts at a random position from a zero hidden state. Its first `burn_in` updates only warm
+the state and carry no loss (Dive into Deep Learning, "Backpropagation Through Time"). For a phase
+bank, a piece holds the updates of one of its states. Over long horizons each batch draws some of
+the leads. Half of the batches see a copy of the history with masked runs
+(`training/fitting/masking.py`), with the true values as targets. Validation carries the state
+through all history.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ class Schedule:
     clip: float = 1.0
     seed: int = 0
     masked: float = 0.5  # share of batches that see the history with masked runs
-    taught: float = 0.0  # share of training over which teacher forcing fades out, without early stopping
+    # share of training over which teacher forcing fades out, without early stopping
+    taught: float = 0.0
 
 
 #: The states of a bank have few updates each, and every update covers `stride` values.
@@ -64,7 +67,8 @@ def schedule_of(family: str) -> Schedule:
     return {DILATED_GRU: DILATED, SEQ2SEQ: DECODED}.get(family, Schedule())
 
 
-#: Callable (iterations done, iterations in total, last loss, best validation loss), called after every iteration.
+#: Callable (iterations done, iterations in total, last loss, best validation loss),
+#: called after every iteration.
 TrainingProgress = Callable[[int, int, float, float], None]
 
 
@@ -73,21 +77,29 @@ def no_progress(done: int, total: int, loss: float, best: float) -> None:
 
 
 def fit_recurrent(
-    model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule, report: TrainingProgress = no_progress
+    model: Forecaster,
+    problem: Problem,
+    columns: Columns,
+    schedule: Schedule,
+    report: TrainingProgress = no_progress,
 ) -> float:
-    """Train `model` in place, and return the best validation loss (pinball, in the streams' units), whose weights are
-    kept.
+    """Train `model` in place, and return the best validation loss (pinball, in the streams' units),
+    whose weights are kept.
 
-    ctrl-C ends the training early with the best weights so far. A final fit on everything runs for the number of epochs
-    that was best before, and returns NaN.
+    ctrl-C ends the training early with the best weights so far. A final fit on everything runs for
+    the number of epochs that was best before, and returns NaN.
     """
     torch.manual_seed(schedule.seed)
     schedule = _fitted(schedule, problem, _latent(model).stride)
     pieces = _Pieces(model, problem, columns, schedule)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay)
+    optimiser = torch.optim.AdamW(
+        trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay
+    )
     total = schedule.epochs * schedule.iterations
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.learning_rate, total_steps=total + 1, pct_start=0.1)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, schedule.learning_rate, total_steps=total + 1, pct_start=0.1
+    )
 
     def learn(epoch: int, best: float) -> None:
         model.train()
@@ -106,7 +118,12 @@ def fit_recurrent(
             learn(epoch, math.nan)
         model.eval()
         return math.nan
-    best, weights, bad, problem.choices[key] = validation_loss(model, problem, columns), _copy(model), 0, 0
+    best, weights, bad, problem.choices[key] = (
+        validation_loss(model, problem, columns),
+        _copy(model),
+        0,
+        0,
+    )
     try:
         for epoch in range(schedule.epochs):
             learn(epoch, best)
@@ -141,7 +158,9 @@ def _fitted(schedule: Schedule, problem: Problem, stride: int) -> Schedule:
 class _Pieces:
     """Draws batches of contiguous pieces from the train part and computes their loss."""
 
-    def __init__(self, model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule) -> None:
+    def __init__(
+        self, model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule
+    ) -> None:
         self.model, self.problem, self.schedule = model, problem, schedule
         self.latent = _latent(model)
         self.random = np.random.default_rng(schedule.seed)
@@ -159,7 +178,9 @@ class _Pieces:
         """The loss of one batch, after a share `done` of the training."""
         plan, target = self.schedule, self.problem.target
         columns, inputs = self.holed if self.random.random() < plan.masked else self.whole
-        start = self.random.integers(self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch)
+        start = self.random.integers(
+            self.problem.warmup, max(self.last, self.problem.warmup + 1), plan.batch
+        )
         stream = self.random.integers(0, self.problem.values.shape[1], plan.batch)
         times = start[:, None] + self.latent.stride * np.arange(plan.piece)
         hidden = self.latent.run(inputs[torch.as_tensor(times), torch.as_tensor(stream)[:, None]])
@@ -170,7 +191,11 @@ class _Pieces:
             kept = self.random.permutation(len(t))[: self.rows]
             t, s, state = t[kept], s[kept], state[torch.as_tensor(kept)]
         leads = self.random.permutation(target.horizon)[:LONG] if self.drawn else None
-        shown = self.random.random((len(t), target.horizon)) < 1 - done / plan.taught if done < plan.taught else None
+        shown = (
+            self.random.random((len(t), target.horizon)) < 1 - done / plan.taught
+            if done < plan.taught
+            else None
+        )
         return _mean(_losses(self.model, self.problem, columns, state, t, s, leads, shown))
 
 
@@ -184,29 +209,38 @@ def _losses(
     leads: NDArray[np.int64] | None = None,
     shown: NDArray[np.bool_] | None = None,
 ) -> Tensor:
-    """Pinball losses in the streams' units, summed over observed targets, and the number of targets, [2, leads + 1]: of
-    the horizon or of some `leads`, then of one step ahead. `shown` [n, horizon] marks the targets that a decoder may
-    read."""
+    """Pinball losses in the streams' units, summed over observed targets, and the number of
+    targets, [2, leads + 1]: of the horizon or of some `leads`, then of one step ahead. `shown` [n,
+    horizon] marks the targets that a decoder may read."""
     scale = columns.scale[t, s]
     unit = np.where(scale > 0, scale, 1.0)[:, None]
     drawn = np.arange(model.target.horizon) if leads is None else leads
     after = np.concatenate([problem.windows(t, s, drawn), problem.next(t, s)], 1)
     anchor = columns.x[t, s][:, None]
     came = torch.as_tensor(((after - anchor) / unit).astype(np.float32))
-    end = None if model.target.support == "real" else torch.as_tensor((-anchor / unit).astype(np.float32))
+    end = (
+        None
+        if model.target.support == "real"
+        else torch.as_tensor((-anchor / unit).astype(np.float32))
+    )
     weight = torch.as_tensor((scale / problem.unit[s]).astype(np.float32))
     view = view_of(columns, t, s, hidden)
     if shown is not None:
-        view = replace(view, shown=torch.where(torch.as_tensor(shown), came[:, :-1], torch.tensor(torch.nan)))
+        view = replace(
+            view, shown=torch.where(torch.as_tensor(shown), came[:, :-1], torch.tensor(torch.nan))
+        )
     units = model.multi_step_units(view) if leads is None else model.units_at(view, leads.tolist())
     multi = _pinball(units, came[:, :-1], weight, model.target.quantiles, end)
-    one = _pinball(model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles, end)
+    one = _pinball(
+        model.one_step_units(view)[:, None], came[:, -1:], weight, model.target.quantiles, end
+    )
     return torch.cat([multi, one], 1)
 
 
 def _mean(losses: Tensor) -> Tensor:
-    """The scalar loss of `_losses` [2, leads + 1]: the mean over leads of the mean over each lead's targets, and
-    ONE_STEP_SHARE for one step ahead. A lead that is seldom observed counts as much as any other."""
+    """The scalar loss of `_losses` [2, leads + 1]: the mean over leads of the mean over each lead's
+    targets, and ONE_STEP_SHARE for one step ahead. A lead that is seldom observed counts as much as
+    any other."""
     total, observed = losses
     mean = total / observed.clamp(min=1)
     multi = mean[:-1].sum() / (observed[:-1] > 0).sum().clamp(min=1)
@@ -215,16 +249,23 @@ def _mean(losses: Tensor) -> Tensor:
 
 
 def _pinball(
-    quantiles: Tensor, came: Tensor, weight: Tensor, levels: tuple[float, ...], end: Tensor | None = None
+    quantiles: Tensor,
+    came: Tensor,
+    weight: Tensor,
+    levels: tuple[float, ...],
+    end: Tensor | None = None,
 ) -> Tensor:
-    """By lead, the sum of losses over observed targets, and the number of these, [2, leads], for quantiles [n, leads,
-    Q], targets [n, leads] (NaN = missing) and weights [n].
+    """By lead, the sum of losses over observed targets, and the number of these, [2, leads], for
+    quantiles [n, leads, Q], targets [n, leads] (NaN = missing) and weights [n].
 
-    `end` [n, 1] is the end of a support, to which lower quantiles are moved when they are emitted: a target there is
-    met by all of them (Powell, 1986). For other targets quantiles are not moved, since their gradient would be lost.
+    `end` [n, 1] is the end of a support, to which lower quantiles are moved when they are emitted:
+    a target there is met by all of them (Powell, 1986). For other targets quantiles are not moved,
+    since their gradient would be lost.
     """
     if end is not None:
-        quantiles = torch.where((came <= end)[:, :, None], quantiles.maximum(end[:, :, None]), quantiles)
+        quantiles = torch.where(
+            (came <= end)[:, :, None], quantiles.maximum(end[:, :, None]), quantiles
+        )
     observed = ~torch.isnan(came)
     values = torch.where(observed, came, torch.zeros_like(came))
     loss = pinball(values, quantiles, torch.tensor(levels)) * weight[:, None]
@@ -233,8 +274,8 @@ def _pinball(
 
 @torch.no_grad()
 def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> float:
-    """The loss on the validation part, with the hidden state carried from the first row. A decoder is scored at every
-    LONG_STRIDE-th origin, since it would otherwise take longer than training."""
+    """The loss on the validation part, with the hidden state carried from the first row. A decoder
+    is scored at every LONG_STRIDE-th origin, since it would otherwise take longer than training."""
     model.eval()
     hidden = model.scan(columns)
     losses = torch.zeros(2, problem.target.horizon + 1)
@@ -245,5 +286,7 @@ def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> fl
     ):
         if len(chunk):
             t, s = problem.pairs(chunk)
-            losses += _losses(model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s)
+            losses += _losses(
+                model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s
+            )
     return float(_mean(losses))

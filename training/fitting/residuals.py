@@ -15,16 +15,19 @@ from eddycast.training.models.unrolling import view_of
 
 @torch.no_grad()
 def fit_offsets(model: PointForecaster, problem: Problem, columns: Columns) -> None:
-    """Set the offsets of `model` to the quantiles of its errors, lead by lead; the median stays the point forecast.
-    Raises DataError if there are no errors."""
+    """Set the offsets of `model` to the quantiles of its errors, lead by lead; the median stays the
+    point forecast. Raises DataError if there are no errors."""
     key = ("offsets", model.family, columns.spec)
-    offsets = problem.chosen(key, lambda: _offsets(_errors(model, problem, columns), model.target.quantiles))
+    offsets = problem.chosen(
+        key, lambda: _offsets(_errors(model, problem, columns), model.target.quantiles)
+    )
     model.offsets_one.copy_(torch.as_tensor(offsets[0]))
     model.offsets_multi.copy_(torch.as_tensor(offsets[1:]))
 
 
 def _errors(model: PointForecaster, problem: Problem, columns: Columns) -> NDArray[np.float64]:
-    """Errors on the validation part in running scales, [n, 1 + horizon]: of the next value, then of every lead."""
+    """Errors on the validation part in running scales, [n, 1 + horizon]:
+    of the next value, then of every lead."""
     horizon, hidden = model.target.horizon, model.scan(columns)
     errors = []
     for chunk in np.array_split(problem.validation_origins(horizon), 16):
@@ -36,7 +39,9 @@ def _errors(model: PointForecaster, problem: Problem, columns: Columns) -> NDArr
         if not usable.any():
             continue
         t, s, scale = t[usable], s[usable], scale[usable]
-        one, multi = model.points(view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)]))
+        one, multi = model.points(
+            view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)])
+        )
         after = np.concatenate([problem.next(t, s), problem.windows(t, s, horizon)], 1)
         came = (after - columns.x[t, s][:, None]) / scale[:, None]
         errors.append(came - np.concatenate([one.numpy()[:, None], multi.numpy()], 1))
@@ -46,8 +51,9 @@ def _errors(model: PointForecaster, problem: Problem, columns: Columns) -> NDArr
 
 
 def _offsets(errors: NDArray[np.float64], levels: tuple[float, ...]) -> NDArray[np.float32]:
-    """Quantiles [leads, quantiles] of errors [n, leads] (NaN = no target), at most zero below the median and at least
-    zero above. A lead without a target has the quantiles of the nearest lead with one."""
+    """Quantiles [leads, quantiles] of errors [n, leads] (NaN = no target), at most zero below the
+    median and at least zero above. A lead without a target has the quantiles of the nearest lead
+    with one."""
     seen = np.flatnonzero(~np.isnan(errors).all(axis=0))
     nearest = np.abs(np.arange(errors.shape[1])[:, None] - seen).argmin(axis=1)
     quantiles = np.nanquantile(errors[:, seen], levels, axis=0).T[nearest]

@@ -1,8 +1,9 @@
-"""Ridge regression in closed form, lead by lead; validation chooses its strength for groups of leads.
+"""Ridge regression in closed form, lead by lead;
+validation chooses its strength for groups of leads.
 
-Every lead learns from the rows in which its own target was observed. Rows are weighted so that every stream counts in
-units of its own standard deviation. Features are divided by their root mean square first, so that one strength suits
-all of them (Hoerl and Kennard, 1970).
+Every lead learns from the rows in which its own target was observed. Rows are weighted so that
+every stream counts in units of its own standard deviation. Features are divided by their root mean
+square first, so that one strength suits all of them (Hoerl and Kennard, 1970).
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from numpy.typing import NDArray
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.models.memory.columns import Columns
 
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)  # in shares of the number of rows
+# in shares of the number of rows
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)
 GROUP_ENDS = (1, 6, 24, 48, 96, 192, 336, 720)  # groups of leads that share a strength
 CHUNK = 512  # origins
-GRAM_CELLS = 32_000_000  # numbers (8 bytes each) held at a time, where every target has its own rows
+# numbers (8 bytes each) held at a time, where every target has its own rows
+GRAM_CELLS = 32_000_000
 
 
 @dataclass(frozen=True)
 class LinearMap:
-    """Weights [features, 1 + leads] from features to the next value and to the leads, in units, and the strength of
-    each."""
+    """Weights [features, 1 + leads] from features to the next value and to the leads, in units,
+    and the strength of each."""
 
     weights: NDArray[np.float32]
     strengths: NDArray[np.float64]
@@ -41,7 +44,8 @@ class Moments:
 
 
 def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
-    """Fit the next value and the leads 1 .. `leads` on the train part, with strengths chosen on the validation part."""
+    """Fit the next value and the leads 1 .. `leads` on the train part,
+    with strengths chosen on the validation part."""
     groups = [(0, 1), *((1 + lo, 1 + hi) for lo, hi in lead_groups(leads))]
     solved = np.zeros((len(STRENGTHS), columns.size, 1 + leads), np.float32)
     for block in _blocks(problem, columns.size, 1 + leads):
@@ -55,7 +59,9 @@ def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
 
     best = problem.chosen(("ridge", columns.spec, leads), choose)
     weights = [solved[choice][:, lo:hi] for choice, (lo, hi) in zip(best, groups, strict=True)]
-    strengths = [np.full(hi - lo, STRENGTHS[choice]) for choice, (lo, hi) in zip(best, groups, strict=True)]
+    strengths = [
+        np.full(hi - lo, STRENGTHS[choice]) for choice, (lo, hi) in zip(best, groups, strict=True)
+    ]
     return LinearMap(np.concatenate(weights, 1), np.concatenate(strengths))
 
 
@@ -66,8 +72,9 @@ def lead_groups(leads: int) -> list[tuple[int, int]]:
 
 
 def _blocks(problem: Problem, size: int, targets: int) -> Iterator[slice]:
-    """Targets of one pass over the rows. Without missing values all targets share the rows and the sums of products of
-    `size` features; otherwise each target has its own, and GRAM_CELLS bounds the number held at a time."""
+    """Targets of one pass over the rows. Without missing values all targets share the rows and the
+    sums of products of `size` features; otherwise each target has its own, and GRAM_CELLS bounds
+    the number held at a time."""
     whole = not np.isnan(problem.values[: problem.train_end]).any()
     most = targets if whole else max(1, GRAM_CELLS // size**2)
     yield from (slice(start, min(start + most, targets)) for start in range(0, targets, most))
@@ -90,10 +97,14 @@ def _rows(
 def _train_moments(
     problem: Problem, columns: Columns, block: slice, leads: int
 ) -> Iterator[tuple[NDArray[np.int64], Moments]]:
-    """Groups of targets of `block` that were observed in the same rows, [targets], and the sums over those rows. A row
-    counts for a target that was observed in it, whatever is missing of the others."""
+    """Groups of targets of `block` that were observed in the same rows, [targets], and the sums
+    over those rows. A row counts for a target that was observed in it, whatever is missing of the
+    others."""
     places, size = np.arange(block.start, block.stop), columns.size
-    whole, lacking = Moments(np.zeros((size, size)), np.zeros((size, len(places)))), _Lacking(size, len(places))
+    whole, lacking = (
+        Moments(np.zeros((size, size)), np.zeros((size, len(places)))),
+        _Lacking(size, len(places)),
+    )
     for x, y in _rows(problem, columns, problem.train_origins(leads), leads):
         missing = np.isnan(y[:, block])
         gram = x.T @ x
@@ -110,16 +121,20 @@ def _train_moments(
 
 
 class _Lacking:
-    """The rows in which each of `count` targets was missing: their number and their sums of products."""
+    """The rows in which each of `count` targets was missing:
+    their number and their sums of products."""
 
     def __init__(self, size: int, count: int) -> None:
         self.size = size
         self.rows = np.zeros(count, np.int64)
         self.gram: dict[int, NDArray[np.float64]] = {}
 
-    def add(self, x: NDArray[np.float32], whole: NDArray[np.float32], missing: NDArray[np.bool_]) -> None:
-        """Add rows x [n, features] with x'x = `whole`, in which targets [n, count] are `missing`. Neighbouring leads
-        lack nearly the same rows, so sums follow from those of the lead before where that is less work."""
+    def add(
+        self, x: NDArray[np.float32], whole: NDArray[np.float32], missing: NDArray[np.bool_]
+    ) -> None:
+        """Add rows x [n, features] with x'x = `whole`, in which targets [n, count] are `missing`.
+        Neighbouring leads lack nearly the same rows, so sums follow from those of the lead before
+        where that is less work."""
         self.rows += missing.sum(0)
         before, gram = np.zeros(len(x), bool), np.zeros_like(whole)
         for j in np.flatnonzero(missing.any(0)).tolist():
@@ -134,7 +149,8 @@ class _Lacking:
 
 
 def solve(moments: Moments, strength: float) -> NDArray[np.float64]:
-    """Least-squares map [features, targets], with a penalty of `strength` per row on every scaled weight."""
+    """Least-squares map [features, targets], with a penalty of `strength` per row on every scaled
+    weight."""
     rms = np.sqrt(np.maximum(np.diag(moments.gram), 0.0) / max(moments.rows, 1))
     rms = np.where(rms > 0, rms, 1.0)
     scaled = moments.gram / np.outer(rms, rms)
@@ -142,9 +158,12 @@ def solve(moments: Moments, strength: float) -> NDArray[np.float64]:
     return np.asarray(np.linalg.solve(scaled, moments.cross / rms[:, None]) / rms[:, None])
 
 
-def _validation_errors(problem: Problem, columns: Columns, solved: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean squared errors [strengths, targets] of the maps `solved` [strengths, features, targets] on the validation
-    part, over the rows in which each target was observed; 0 where it never was."""
+def _validation_errors(
+    problem: Problem, columns: Columns, solved: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Mean squared errors [strengths, targets] of the maps `solved` [strengths, features, targets]
+    on the validation part, over the rows in which each target was observed; 0 where it never
+    was."""
     strengths, _, targets = solved.shape
     errors, rows = np.zeros((strengths, targets)), np.zeros(targets)
     for x, y in _rows(problem, columns, problem.validation_origins(targets - 1), targets - 1):

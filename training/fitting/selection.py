@@ -1,8 +1,10 @@
-"""Selection of a family (`auto`): the cheap families are fitted one after the other, and the best on the validation
-part is kept. The linear autoregression is fitted with two memories; the recurrent families use the better one.
+"""Selection of a family (`auto`): the cheap families are fitted one after the other, and the best
+on the validation part is kept. The linear autoregression is fitted with two memories; the recurrent
+families use the better one.
 
-Candidates are compared by weighted quantile loss. A point forecaster takes its quantiles from its errors on the
-validation part, so it is scored crosswise: quantiles from one half of that part, loss on the other.
+Candidates are compared by weighted quantile loss. A point forecaster takes its quantiles from its
+errors on the validation part, so it is scored crosswise: quantiles from one half of that part, loss
+on the other.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ Fit = Callable[[Problem], Forecaster]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A fitted forecaster with its weighted quantile loss on the validation part, and a way to fit it to another
-    problem."""
+    """A fitted forecaster with its weighted quantile loss on the validation part,
+    and a way to fit it to another problem."""
 
     model: Forecaster
     wql: float
@@ -42,7 +44,8 @@ class Candidate:
 
 
 def fit_auto(problem: Problem, plan: Plan, budget_s: float | None = None) -> list[Candidate]:
-    """All candidates, best first. No further one starts after `budget_s` seconds; the baselines and `ar` always run."""
+    """All candidates, best first. No further one starts after `budget_s` seconds;
+    the baselines and `ar` always run."""
     fitted = list(_candidates(problem, plan, budget_s))
     return sorted(fitted, key=lambda one: one.wql if np.isfinite(one.wql) else np.inf)
 
@@ -50,13 +53,18 @@ def fit_auto(problem: Problem, plan: Plan, budget_s: float | None = None) -> lis
 def reason(candidates: list[Candidate]) -> str:
     """One line about why the first of `candidates` is kept."""
     kept = candidates[0].model.family
-    return f"{kept}: smallest weighted quantile loss on the validation part: {', '.join(map(str, candidates))}"
+    return (
+        f"{kept}: smallest weighted quantile loss on the validation part: "
+        f"{', '.join(map(str, candidates))}"
+    )
 
 
 def _candidates(problem: Problem, plan: Plan, budget_s: float | None) -> Iterator[Candidate]:
     started = time.monotonic()
 
-    def judged(again: Fit, note: str = "", fit: Callable[[], Forecaster] | None = None) -> Candidate:
+    def judged(
+        again: Fit, note: str = "", fit: Callable[[], Forecaster] | None = None
+    ) -> Candidate:
         begun = time.monotonic()
         model = fit() if fit else again(problem)
         seconds = time.monotonic() - begun
@@ -67,14 +75,22 @@ def _candidates(problem: Problem, plan: Plan, budget_s: float | None) -> Iterato
         yield judged(lambda whole: fit_family("seasonal_naive", whole, plan))
     linear = [judged(lambda whole: fit_family("ar", whole, plan))]
     if problem.target.season_steps and not plan.iterated and plan.lags == LAGS:
-        linear.append(judged(lambda whole: fit_ar(whole, LIGHT_LAGS, LIGHT_RATES), " with a light memory"))
+        linear.append(
+            judged(lambda whole: fit_ar(whole, LIGHT_LAGS, LIGHT_RATES), " with a light memory")
+        )
     yield from linear
     better = min(linear, key=lambda one: one.wql)
-    path = better.model if plan.linear_path and isinstance(better.model, LinearAutoregression) else None
+    path = (
+        better.model
+        if plan.linear_path and isinstance(better.model, LinearAutoregression)
+        else None
+    )
 
     def latent(family: str, whole: Problem) -> Forecaster:
         fitted = better.again(whole) if path else None
-        return fit_latent(family, whole, plan, fitted if isinstance(fitted, LinearAutoregression) else None)
+        return fit_latent(
+            family, whole, plan, fitted if isinstance(fitted, LinearAutoregression) else None
+        )
 
     members: list[Forecaster] = []
     for family in MEMBERS:
@@ -93,7 +109,8 @@ def _mixed(latent: Callable[[str, Problem], Forecaster], whole: Problem) -> Mixt
 
 
 def validation_wql(model: Forecaster, problem: Problem) -> float:
-    """Mean loss over the two halves of the validation part, or over all of it if a half has too few origins."""
+    """Mean loss over the two halves of the validation part,
+    or over all of it if a half has too few origins."""
     columns = problem.columns(model.memory.spec)
     middle = (problem.train_end + problem.validation_end) // 2
     apart = replace(problem, choices={})  # the choices of a half are not those of the whole part

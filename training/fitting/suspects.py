@@ -1,8 +1,10 @@
-"""Suspect readings in training: readings that a forecaster would hold back in service are not learned from either.
+"""Suspect readings in training: readings that a forecaster would hold back in service are not
+learned from either.
 
-A linear autoregression is fitted to all readings, judges them as the graph will (`training/models/memory/suspects.py`),
-and is fitted again to the rest until it holds back the same readings. A new level reaches the memory as the old one,
-moved, here and in every family that is fitted afterwards.
+A linear autoregression is fitted to all readings, judges them as the graph will
+(`training/models/memory/suspects.py`), and is fitted again to the rest until it holds back the same
+readings. A new level reaches the memory as the old one, moved, here and in every family that is
+fitted afterwards.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ NAMED = 3  # streams named in the remark
 
 
 def screened(problem: Problem) -> tuple[Problem, NDArray[np.bool_]]:
-    """The problem without suspect readings, and the readings [T, S] held back. A history that no linear autoregression
-    can be fitted to is returned unchanged."""
+    """The problem without suspect readings, and the readings [T, S] held back. A history that no
+    linear autoregression can be fitted to is returned unchanged."""
     given, held = problem, np.zeros(problem.values.shape, bool)
     for _ in range(ROUNDS):
         try:
@@ -40,15 +42,25 @@ def screened(problem: Problem) -> tuple[Problem, NDArray[np.bool_]]:
     return problem, held
 
 
-def suspects_note(held: NDArray[np.bool_], streams: list[str], timestamps: NDArray[np.int64]) -> str:
-    """A remark about the readings [T, S] held back, with the streams that have most of them; empty if there are
-    none."""
+def suspects_note(
+    held: NDArray[np.bool_], streams: list[str], timestamps: NDArray[np.int64]
+) -> str:
+    """A remark about the readings [T, S] held back, with the streams that have most of them;
+    empty if there are none."""
     counts = held.sum(0)
     if not counts.any():
         return ""
     worst = np.argsort(-counts, kind="stable")[: min(NAMED, int(np.count_nonzero(counts)))]
-    first = {s: np.datetime64(int(timestamps[np.argmax(held[:, s])]), "ms").astype("M8[s]") for s in worst.tolist()}
-    named = ", ".join(f"{counts[s]:,} of {streams[s]} (the first at {first[s]})" for s in worst.tolist())
+    first = {
+        s: np.datetime64(int(timestamps[np.argmax(held[:, s])]), "ms").astype("M8[s]")
+        for s in worst.tolist()
+    }
+    named = ", ".join(
+        f"{counts[s]:,} of {streams[s]} (the first at {first[s]})" for s in worst.tolist()
+    )
     more = np.count_nonzero(counts) - len(worst)
     rest = f", the others of {many(int(more), 'more stream')}" if more else ""
-    return f"{many(int(counts.sum()), 'reading')} far from all forecasts held back in training: {named}{rest}"
+    return (
+        f"{many(int(counts.sum()), 'reading')} far from all "
+        f"forecasts held back in training: {named}{rest}"
+    )

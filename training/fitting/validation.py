@@ -21,15 +21,17 @@ FORECASTS = 250_000  # scored at a time
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """Scores over all leads of the validation origins, every stream z-scored by its mean and deviation in the train
-    part; NaN without any target."""
+    """Scores over all leads of the validation origins, every stream z-scored by its mean and
+    deviation in the train part; NaN without any target."""
 
     wql: float  # weighted quantile loss: mean over levels of sum 2 pinball / sum |y|
     mse: float  # of the median
 
 
 @torch.no_grad()
-def validation_score(model: Forecaster, problem: Problem, columns: Columns | None = None) -> ValidationScore:
+def validation_score(
+    model: Forecaster, problem: Problem, columns: Columns | None = None
+) -> ValidationScore:
     """Score `model` on the validation part, its hidden state carried from the first row."""
     model.eval()
     columns = columns or problem.columns(model.memory.spec)
@@ -38,7 +40,9 @@ def validation_score(model: Forecaster, problem: Problem, columns: Columns | Non
     centre = _means(problem)
     sums = np.zeros(4)  # pinball, size, squared error, targets
     origins = problem.validation_origins(horizon)
-    for chunk in np.array_split(origins, 1 + origins.size * problem.values.shape[1] * horizon // FORECASTS):
+    for chunk in np.array_split(
+        origins, 1 + origins.size * problem.values.shape[1] * horizon // FORECASTS
+    ):
         t, s = problem.pairs(chunk)
         unit, came = problem.unit[s][:, None], problem.windows(t, s, horizon)
         view = view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)])
@@ -54,7 +58,9 @@ def validation_score(model: Forecaster, problem: Problem, columns: Columns | Non
             judged.sum(),
         )
     loss, size, squared, targets = sums
-    return ValidationScore(loss / size if size else np.nan, squared / targets if targets else np.nan)
+    return ValidationScore(
+        loss / size if size else np.nan, squared / targets if targets else np.nan
+    )
 
 
 def _means(problem: Problem) -> NDArray[np.float64]:

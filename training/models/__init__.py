@@ -1,4 +1,5 @@
-"""Forecasters: the contract of a family, the parts that all families share, and the built-in families."""
+"""Forecasters: the contract of a family, the parts that all families share,
+and the built-in families."""
 
 from eddycast.training.models.cells import Cell
 from eddycast.training.models.contract import StepOutput, Target, Unrolled, View

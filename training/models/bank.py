@@ -1,8 +1,10 @@
-"""A phase bank: many hidden states per stream that are updated in turn (a dilated recurrence; Chang et al., 2017).
+"""A phase bank: many hidden states per stream that are updated in turn (a dilated recurrence; Chang
+et al., 2017).
 
-Each step updates the state of `stride` steps ago with the values that came since. So every state sees every value but
-moves once in `stride` steps: a week of hours is seven updates, and the state still holds what it learned a week ago (a
-segment-wise recurrence as in SegRNN, Lin et al., 2023, carried from observation to observation).
+Each step updates the state of `stride` steps ago with the values that came since. So every state
+sees every value but moves once in `stride` steps: a week of hours is seven updates, and the state
+still holds what it learned a week ago (a segment-wise recurrence as in SegRNN, Lin et al., 2023,
+carried from observation to observation).
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ def stride_of(spec: MemorySpec) -> int:
 
 
 class PhaseBank(Latent):
-    """`hidden` [batch, stride, units] is a queue: the first entry is updated next, the last one is the newest."""
+    """`hidden` [batch, stride, units] is a queue:
+    the first entry is updated next, the last one is the newest."""
 
     def __init__(self, cell: str, memory: MemorySpec, units: int, others: int = 0) -> None:
         stride = stride_of(memory)
@@ -38,10 +41,15 @@ class PhaseBank(Latent):
     def initial_state(self, batch: int) -> TensorState:
         return {name: torch.zeros(batch, self.stride, self.units) for name in self.cell.tensors}
 
-    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
+    def advance(
+        self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState
+    ) -> TensorState:
         oldest = {name: state[name][:, 0] for name in self.cell.tensors}
         newest = super().advance(memory, glance, timestamp, oldest)
-        return {name: torch.cat([state[name][:, 1:], newest[name][:, None]], 1) for name in self.cell.tensors}
+        return {
+            name: torch.cat([state[name][:, 1:], newest[name][:, None]], 1)
+            for name in self.cell.tensors
+        }
 
     def read(self, state: TensorState) -> Tensor:
         return state["hidden"][:, -1]
@@ -60,8 +68,10 @@ class PhaseBank(Latent):
 
 
 def segment_inputs(segment: Tensor, level: Tensor, spread: Tensor) -> Tensor:
-    """The values [..., stride] since the state's last update, as their shape around their mean and that mean relative
-    to the level: [..., stride + 1] float32 in units."""
+    """The values [..., stride] since the state's last update, as their shape around their mean and
+    that mean relative to the level: [..., stride + 1] float32 in units."""
     mean = segment.mean(-1, keepdim=True)
-    columns = torch.cat([segment - mean, mean - level[..., 1:2]], -1) / safe(scale_of(spread))[..., None]
+    columns = (
+        torch.cat([segment - mean, mean - level[..., 1:2]], -1) / safe(scale_of(spread))[..., None]
+    )
     return columns.clamp(-INPUT_BOUND, INPUT_BOUND).float()

@@ -1,5 +1,6 @@
-"""Recurrent cells with two forms of the same weights: a whole sequence by torch's fused kernels, for training, and one
-step as plain matrix products, for export (faster in onnxruntime than its recurrent operators)."""
+"""Recurrent cells with two forms of the same weights: a whole sequence by torch's fused kernels,
+for training, and one step as plain matrix products, for export (faster in onnxruntime than its
+recurrent operators)."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from eddycast.training.models.tensor_state import TensorState
 
 
 class Cell(nn.Module):
-    """A recurrent cell of `units` units, whose inputs have the same length; `tensors` names the tensors of its
-    state."""
+    """A recurrent cell of `units` units, whose inputs have the same length;
+    `tensors` names the tensors of its state."""
 
     tensors: tuple[str, ...] = ("hidden",)
 
@@ -23,7 +24,8 @@ class Cell(nn.Module):
         self.units = units
 
     def advance(self, inputs: Tensor, state: TensorState) -> TensorState:
-        """The state after one step, from inputs [batch, units] and the state before, [batch, units] a tensor."""
+        """The state after one step, from inputs [batch, units] and the state before,
+        [batch, units] a tensor."""
         raise NotImplementedError(f"{type(self).__name__} must implement advance")
 
     def scan(self, inputs: Tensor) -> Tensor:
@@ -47,7 +49,8 @@ class FusedCell(Cell):
         return cast(Tensor, self.sequence(inputs)[0])
 
     def gates(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """The two affine maps of every cell: of the inputs and of the hidden state, [batch, gates * units] each."""
+        """The two affine maps of every cell: of the inputs and of the hidden state,
+        [batch, gates * units] each."""
         w = cast("dict[str, Tensor]", dict(self.sequence.named_parameters()))
         from_input = functional.linear(inputs, w["weight_ih_l0"], w["bias_ih_l0"])
         return from_input, functional.linear(hidden, w["weight_hh_l0"], w["bias_hh_l0"])
@@ -76,8 +79,12 @@ class GruCell(FusedCell):
 
 
 def gated(from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
-    """The next hidden state [batch, units] of a gated recurrent unit, from its two affine maps [batch, 3 units]."""
-    (reset_a, update_a, new_a), (reset_b, update_b, new_b) = from_input.chunk(3, 1), from_hidden.chunk(3, 1)
+    """The next hidden state [batch, units] of a gated recurrent unit,
+    from its two affine maps [batch, 3 units]."""
+    (reset_a, update_a, new_a), (reset_b, update_b, new_b) = (
+        from_input.chunk(3, 1),
+        from_hidden.chunk(3, 1),
+    )
     reset, update = torch.sigmoid(reset_a + reset_b), torch.sigmoid(update_a + update_b)
     new = torch.tanh(new_a + reset * new_b)
     return (1 - update) * new + update * hidden
@@ -98,4 +105,8 @@ class LstmCell(FusedCell):
         return {"hidden": torch.sigmoid(leave) * torch.tanh(cell), "cell": cell}
 
 
-CELLS: dict[str, type[RnnCell] | type[GruCell] | type[LstmCell]] = {"rnn": RnnCell, "gru": GruCell, "lstm": LstmCell}
+CELLS: dict[str, type[RnnCell] | type[GruCell] | type[LstmCell]] = {
+    "rnn": RnnCell,
+    "gru": GruCell,
+    "lstm": LstmCell,
+}

@@ -1,6 +1,8 @@
-"""The part of a forecaster that all families share: one observation at a time, from raw values to raw quantiles.
+"""The part of a forecaster that all families share:
+one observation at a time, from raw values to raw quantiles.
 
-`step` and `forecast` are exported, memory included, so that the two ONNX graphs are the whole model.
+`step` and `forecast` are exported, memory included,
+so that the two ONNX graphs are the whole model.
 """
 
 from __future__ import annotations
@@ -20,15 +22,21 @@ from eddycast.training.models.memory.counter import increase, initial_counter
 from eddycast.training.models.memory.suspect_columns import Judged
 from eddycast.training.models.memory.suspects import Placement, placement, possible
 from eddycast.training.models.memory.units import Frame
-from eddycast.training.models.parts import StatePart, anomaly_part, calibration_part, latent_part, memory_parts
+from eddycast.training.models.parts import (
+    StatePart,
+    anomaly_part,
+    calibration_part,
+    latent_part,
+    memory_parts,
+)
 from eddycast.training.models.quantiles.support import confine
 from eddycast.training.models.scoring import score, width
 from eddycast.training.models.tensor_state import TensorState
 
 
 class Forecaster(Family):
-    """A family with everything that turns its quantiles into forecasts: memory, suspects, scores, calibration,
-    support."""
+    """A family with everything that turns its quantiles into forecasts:
+    memory, suspects, scores, calibration, support."""
 
     def initial_state(self, batch: int) -> TensorState:
         """The state of streams never seen: zeros, [batch, ...] each."""
@@ -37,11 +45,18 @@ class Forecaster(Family):
         calibration = self.calibration.initial_state(batch) if self.calibration else {}
         counter = initial_counter(batch) if self.target.kind == "counter" else {}
         own = {**self.suspects.initial_state(batch), **self.anomaly.initial_state(batch)}
-        return {**self.memory.initial_state(batch), **latent, **pending, **calibration, **counter, **own}
+        return {
+            **self.memory.initial_state(batch),
+            **latent,
+            **pending,
+            **calibration,
+            **counter,
+            **own,
+        }
 
     def state_parts(self) -> list[StatePart]:
-        """The tensors of the state that another model keeps or zeroes together; empty if the class has no
-        `revision`."""
+        """The tensors of the state that another model keeps or zeroes together;
+        empty if the class has no `revision`."""
         if self.revision is None:
             return []
         own = {"families": self.families, "revision": self.revision}
@@ -50,18 +65,27 @@ class Forecaster(Family):
             parts.append(latent_part(self.latent, own, needs=[part.name for part in parts]))
         emitted = own | {"levels": self.target.quantiles, "support": self.target.support}
         calibration = calibration_part(self.calibration, emitted | {"block": self.target.block})
-        return [*parts, calibration, anomaly_part(self.anomaly, emitted | {"calibrated": bool(self.calibration)})]
+        return [
+            *parts,
+            calibration,
+            anomaly_part(self.anomaly, emitted | {"calibrated": bool(self.calibration)}),
+        ]
 
-    def step(self, value: Tensor, timestamp: Tensor, state: TensorState, beside: Tensor | None = None) -> StepOutput:
-        """Consume one observation of each stream: score the pending forecast, update the state, forecast the next
-        value.
+    def step(
+        self, value: Tensor, timestamp: Tensor, state: TensorState, beside: Tensor | None = None
+    ) -> StepOutput:
+        """Consume one observation of each stream:
+        score the pending forecast, update the state, forecast the next value.
 
-        value [batch, 1] float64 (NaN = missing) of the slot that starts at timestamp [batch] int64, ms. `beside`
-        [batch, features] float32 holds the features of the stream's other channels after this slot.
+        value [batch, 1] float64 (NaN = missing) of the slot that starts at timestamp [batch] int64,
+        ms. `beside` [batch, features] float32 holds the features of the stream's other channels
+        after this slot.
         """
         reading = possible(value[:, 0])
         counted = self.target.kind == "counter"
-        arrived, counter = increase(reading, state, self.target.register) if counted else (reading, {})
+        arrived, counter = (
+            increase(reading, state, self.target.register) if counted else (reading, {})
+        )
         before = self.memory.frame(state)
         verdict = self.suspects.judge(arrived, before, state)
         frame = verdict.before.frame(before)
@@ -75,12 +99,23 @@ class Forecaster(Family):
         view, after = self._view(memory | latent, timestamp, beside), self.memory.frame(memory)
         units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
         units, calibration = self._calibrate(units, view, verdict.taken, state, before, after)
-        row = {**memory, **latent, "pending": units, **calibration, **counter, **verdict.state, **ranks}
+        row = {
+            **memory,
+            **latent,
+            "pending": units,
+            **calibration,
+            **counter,
+            **verdict.state,
+            **ranks,
+        }
         one_step = self._emit(units, after, verdict.after, started)[:, None]
         return StepOutput(row, one_step, loss, scores[:, None], anomaly)
 
-    def forecast(self, timestamp: Tensor, state: TensorState, beside: Tensor | None = None) -> Tensor:
-        """Quantiles [batch, horizon, 1, quantiles] float64 for timestamp + (1 .. horizon) forecast intervals."""
+    def forecast(
+        self, timestamp: Tensor, state: TensorState, beside: Tensor | None = None
+    ) -> Tensor:
+        """Quantiles [batch, horizon, 1, quantiles] float64 for timestamp + (1 .. horizon) forecast
+        intervals."""
         units = self.multi_step_units(self._view(state, timestamp, beside))
         if self.calibration:
             units = self.calibration.multi_step(units, state["stretch"])
@@ -94,7 +129,8 @@ class Forecaster(Family):
         origins: Sequence[int] | None = None,
         beside: Sequence[Columns] = (),
     ) -> Unrolled:
-        """`step` and `forecast` over a whole history at once; see `eddycast.training.models.unrolling.unroll`."""
+        """`step` and `forecast` over a whole history at once; see
+        `eddycast.training.models.unrolling.unroll`."""
         return unrolling.unroll(self, values, timestamps, origins, beside)
 
     def judge(
@@ -108,9 +144,16 @@ class Forecaster(Family):
         return unrolling.judge(self, values, timestamps, beside, passes)
 
     def _calibrate(
-        self, units: Tensor, view: View, taken: Tensor, state: TensorState, before: Frame, after: Frame
+        self,
+        units: Tensor,
+        view: View,
+        taken: Tensor,
+        state: TensorState,
+        before: Frame,
+        after: Frame,
     ) -> tuple[Tensor, TensorState]:
-        """`units` [batch, quantiles] stretched by the calibration, and its tensors after the value `taken` [batch]."""
+        """`units` [batch, quantiles] stretched by the calibration,
+        and its tensors after the value `taken` [batch]."""
         if not self.calibration:
             return units, {}
         mean, ends, block = self.calibration.block.add(taken, view.timestamp, state)
@@ -121,17 +164,21 @@ class Forecaster(Family):
         return units, {"stretch": stretch, "bounds": bounds, **block}
 
     def _emit(self, units: Tensor, frame: Frame, placed: Placement, started: Tensor) -> Tensor:
-        """Quantiles [batch, ...] in the unit of the data, within the support; NaN for a stream that has not started."""
+        """Quantiles [batch, ...] in the unit of the data, within the support;
+        NaN for a stream that has not started."""
         quantiles = confine(placed.in_data_units(frame.raw(units)), self.target.support)
         return torch.where(started, quantiles, torch.tensor(torch.nan, dtype=torch.float64))
 
     def _view(self, state: TensorState, timestamp: Tensor, beside: Tensor | None) -> View:
         features = self.memory.read(state)
         hidden = self.latent.read(state) if self.latent else features[:, :0]
-        return View(features if beside is None else torch.cat([features, beside], 1), timestamp, hidden)
+        return View(
+            features if beside is None else torch.cat([features, beside], 1), timestamp, hidden
+        )
 
     def _score(self, arrived: Tensor, state: TensorState, before: Frame) -> tuple[Tensor, Tensor]:
-        """Surprise [batch] and scores [batch, 5] of the pending forecast; NaN without a value or a pending forecast."""
+        """Surprise [batch] and scores [batch, 5] of the pending forecast;
+        NaN without a value or a pending forecast."""
         known = (state["count"][:, 0] > 0) & (width(state["pending"]) > 0)
         last = placement(state).in_data_units(state["last"])[:, 0]
         return score(arrived, _pending(state, before), before, last, known, self.target)

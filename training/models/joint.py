@@ -1,7 +1,8 @@
-"""Several channels in, several targets out: one forecaster for each target, which also reads the other channels.
+"""Several channels in, several targets out: one forecaster for each target,
+which also reads the other channels.
 
-The forecaster of a target has the full memory of its own channel. Beside it are light memories of the other channels
-(`training/models/channels.py`), which all targets share.
+The forecaster of a target has the full memory of its own channel. Beside it are light memories of
+the other channels (`training/models/channels.py`), which all targets share.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ from eddycast.training.models.tensor_state import TensorState, part_of, prefixed
 
 
 class Joint(nn.Module):
-    """Forecasters `parts` of the channels `at`, one each, of `channels` in all. Raises ValueError unless all parts have
-    the same target."""
+    """Forecasters `parts` of the channels `at`, one each, of `channels` in all. Raises ValueError
+    unless all parts have the same target."""
 
     def __init__(self, parts: Sequence[Forecaster], at: Sequence[int], channels: int) -> None:
         super().__init__()
         self.target = parts[0].target
         if any(part.target != self.target for part in parts) or self.target.others != channels - 1:
-            raise ValueError("the parts of a joint forecaster look at all channels and share what they forecast")
+            raise ValueError(
+                "the parts of a joint forecaster look at all channels and share what they forecast"
+            )
         self.members = nn.ModuleList(parts)
         self.at, self.channels = tuple(at), channels
         self.light = Memory(light_memory(self.target.interval_ms, self.target.season_steps))
@@ -60,7 +63,8 @@ class Joint(nn.Module):
         return prefixed(lights | parts)
 
     def state_parts(self) -> list[StatePart]:
-        """The parts of all targets, joined by name; the memories of the other channels belong to the core."""
+        """The parts of all targets, joined by name;
+        the memories of the other channels belong to the core."""
         targets = {_part(place): part.state_parts() for place, part in enumerate(self.parts)}
         if not all(targets.values()):
             return []
@@ -68,27 +72,42 @@ class Joint(nn.Module):
         return joined(lights | targets)
 
     def step(self, value: Tensor, timestamp: Tensor, state: TensorState) -> StepOutput:
-        """Consume value [batch, channels] float64 (NaN = missing) of the slot that starts at timestamp [batch] int64,
-        ms."""
+        """Consume value [batch, channels] float64 (NaN = missing) of the slot that starts at
+        timestamp [batch] int64, ms."""
         value = possible(value)
         lights = {
-            channel: self.light.update(value[:, channel], timestamp, part_of(_light(channel), state))[0]
+            channel: self.light.update(
+                value[:, channel], timestamp, part_of(_light(channel), state)
+            )[0]
             for channel in self.looked_at
         }
         features = {channel: self.light.read(light) for channel, light in lights.items()}
         outs = [
-            part.step(value[:, at : at + 1], timestamp, part_of(_part(place), state), _beside(features, at))
+            part.step(
+                value[:, at : at + 1],
+                timestamp,
+                part_of(_part(place), state),
+                _beside(features, at),
+            )
             for place, (part, at) in enumerate(zip(self.parts, self.at, strict=True))
         ]
         row = {_light(channel): light for channel, light in lights.items()}
         row |= {_part(place): out.state for place, out in enumerate(outs)}
-        one_step, scores = (torch.cat([getattr(out, name) for out in outs], 1) for name in ("one_step", "scores"))
-        surprise, anomaly = _summed([out.surprise for out in outs]), largest([out.anomaly for out in outs])
+        one_step, scores = (
+            torch.cat([getattr(out, name) for out in outs], 1) for name in ("one_step", "scores")
+        )
+        surprise, anomaly = (
+            _summed([out.surprise for out in outs]),
+            largest([out.anomaly for out in outs]),
+        )
         return StepOutput(prefixed(row), one_step, surprise, scores, anomaly)
 
     def forecast(self, timestamp: Tensor, state: TensorState) -> Tensor:
-        """Quantiles [batch, horizon, targets, quantiles] float64 for timestamp + (1 .. horizon) forecast intervals."""
-        features = {channel: self.light.read(part_of(_light(channel), state)) for channel in self.looked_at}
+        """Quantiles [batch, horizon, targets, quantiles] float64 for timestamp + (1 .. horizon)
+        forecast intervals."""
+        features = {
+            channel: self.light.read(part_of(_light(channel), state)) for channel in self.looked_at
+        }
         forecasts = [
             part.forecast(timestamp, part_of(_part(place), state), _beside(features, at))
             for place, (part, at) in enumerate(zip(self.parts, self.at, strict=True))
@@ -96,12 +115,18 @@ class Joint(nn.Module):
         return torch.cat(forecasts, 2)
 
     def unroll(
-        self, values: NDArray[np.float64], timestamps: NDArray[np.int64], origins: Sequence[int] | None = None
+        self,
+        values: NDArray[np.float64],
+        timestamps: NDArray[np.int64],
+        origins: Sequence[int] | None = None,
     ) -> list[Unrolled]:
-        """`step` and `forecast` over values [T, S, channels] on the grid timestamps [T], an `Unrolled` for each target;
-        its surprise is that of its own values alone."""
+        """`step` and `forecast` over values [T, S, channels] on the grid timestamps [T], an
+        `Unrolled` for each target; its surprise is that of its own values alone."""
         values = possible(torch.as_tensor(values)).numpy()
-        lights = [unroll_memory(self.light.spec, values[..., channel], timestamps) for channel in range(self.channels)]
+        lights = [
+            unroll_memory(self.light.spec, values[..., channel], timestamps)
+            for channel in range(self.channels)
+        ]
         return [
             part.unroll(values[..., at], timestamps, origins, lights[:at] + lights[at + 1 :])
             for part, at in zip(self.parts, self.at, strict=True)
@@ -126,10 +151,12 @@ def _beside(features: dict[int, Tensor], at: int) -> Tensor:
 
 
 def largest(anomalies: list[Tensor]) -> Tensor:
-    """[batch] the largest anomaly of the targets that have one, its tail probability times their number, because one of
-    several is large more often than one; NaN where none has."""
+    """[batch] the largest anomaly of the targets that have one, its tail probability times their
+    number, because one of several is large more often than one; NaN where none has."""
     missing = [torch.isnan(anomaly) for anomaly in anomalies]
-    ranks = [torch.where(gone, 0.0, anomaly) for anomaly, gone in zip(anomalies, missing, strict=True)]
+    ranks = [
+        torch.where(gone, 0.0, anomaly) for anomaly, gone in zip(anomalies, missing, strict=True)
+    ]
     targets = torch.stack([(~gone).float() for gone in missing], 1).sum(1)
     ranked = (1.0 - targets * (1.0 - reduce(torch.maximum, ranks))).clamp(min=0.0)
     return torch.where(targets > 0, ranked, torch.nan)

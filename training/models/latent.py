@@ -1,5 +1,5 @@
-"""The hidden state of a stream beside its memory, and the inputs that a recurrent cell gets from the memory. A
-forecaster has one or none."""
+"""The hidden state of a stream beside its memory, and the inputs that a recurrent cell gets from
+the memory. A forecaster has one or none."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from eddycast.training.models.memory.memory import Glance, MemorySpec
 from eddycast.training.models.memory.units import safe, scale_of
 from eddycast.training.models.tensor_state import TensorState
 
-#: Limit of a recurrent cell's inputs, in running scales: an outlier must not saturate its state for ever.
+#: Limit of a recurrent cell's inputs, in running scales:
+#: an outlier must not saturate its state for ever.
 INPUT_BOUND = 10.0
 
 
 class Carried(nn.Module):
-    """A hidden state that is carried from step to step beside the memory, zeros for a stream never seen. With a
-    `stride` over 1 it consists of that many states, which are updated in turn."""
+    """A hidden state that is carried from step to step beside the memory, zeros for a stream never
+    seen. With a `stride` over 1 it consists of that many states, which are updated in turn."""
 
     stride = 1
 
@@ -32,16 +33,19 @@ class Carried(nn.Module):
         self.units = units
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights that `advance` uses; another model takes the state over only if they are the same to the bit."""
+        """The weights that `advance` uses; another model takes the state over only if they are the
+        same to the bit."""
         return dict(self.state_dict())
 
     def initial_state(self, batch: int) -> TensorState:
         """Zeros, [batch, ...] a tensor."""
         raise NotImplementedError(f"{type(self).__name__} must implement initial_state")
 
-    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
-        """The state after one step: `memory` is the memory after that step, `state` contains the own tensors before
-        it."""
+    def advance(
+        self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState
+    ) -> TensorState:
+        """The state after one step: `memory` is the memory after that step,
+        `state` contains the own tensors before it."""
         raise NotImplementedError(f"{type(self).__name__} must implement advance")
 
     def read(self, state: TensorState) -> Tensor:
@@ -53,13 +57,13 @@ class Carried(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must implement inputs")
 
     def run(self, inputs: Tensor) -> Tensor:
-        """Hidden states [batch, updates, units] for inputs [batch, updates, inputs], from a zero state: `advance` step
-        by step."""
+        """Hidden states [batch, updates, units] for inputs [batch, updates, inputs],
+        from a zero state: `advance` step by step."""
         raise NotImplementedError(f"{type(self).__name__} must implement run")
 
     def carry(self, inputs: Tensor) -> Tensor:
-        """Hidden states [batch, T, units] for inputs [batch, T, inputs], from zero states; `stride` states take
-        turns."""
+        """Hidden states [batch, T, units] for inputs [batch, T, inputs], from zero states;
+        `stride` states take turns."""
         batch, steps, size = inputs.shape
         rounds = -(-steps // self.stride)
         padded = functional.pad(inputs, (0, 0, 0, rounds * self.stride - steps))
@@ -68,8 +72,8 @@ class Carried(nn.Module):
         return hidden.reshape(batch, rounds * self.stride, self.units)[:, :steps]
 
     def scan(self, columns: Columns) -> Tensor:
-        """Hidden states after every step of an unrolled memory, [T, S, units] float32; zero until a stream's first
-        observed value, wherever in the history that is."""
+        """Hidden states after every step of an unrolled memory, [T, S, units] float32; zero until a
+        stream's first observed value, wherever in the history that is."""
         steps = len(columns.timestamps)
         start = np.argmax(columns.count > 0, 0)
         forward = np.minimum(np.arange(steps)[:, None] + start, steps - 1)
@@ -77,7 +81,9 @@ class Carried(nn.Module):
         hidden = self.carry(self.inputs(columns)[forward, streams].transpose(0, 1)).transpose(0, 1)
         back = np.arange(steps)[:, None] - start
         aligned = hidden[np.maximum(back, 0), streams]
-        return torch.where(torch.as_tensor(columns.count > 0)[:, :, None], aligned, torch.zeros_like(aligned))
+        return torch.where(
+            torch.as_tensor(columns.count > 0)[:, :, None], aligned, torch.zeros_like(aligned)
+        )
 
 
 class Nothing(Carried):
@@ -94,18 +100,28 @@ class Nothing(Carried):
 
 
 class Latent(Carried):
-    """A recurrent hidden state h_t = g(h_{t-stride}, x_t), where x_t describes the memory after step t, in units.
+    """A recurrent hidden state h_t = g(h_{t-stride}, x_t),
+    where x_t describes the memory after step t, in units.
 
-    `cell` is a name in CELLS or a `Cell` of your own. `others` is the number of further channels, of which x_t has a
-    few features each. Raises ValueError for a memory with fewer than two half-lives.
+    `cell` is a name in CELLS or a `Cell` of your own. `others` is the number of further channels,
+    of which x_t has a few features each. Raises ValueError for a memory with fewer than two
+    half-lives.
     """
 
     def __init__(
-        self, cell: str | Cell, memory: MemorySpec, units: int, inputs: int | None = None, others: int = 0
+        self,
+        cell: str | Cell,
+        memory: MemorySpec,
+        units: int,
+        inputs: int | None = None,
+        others: int = 0,
     ) -> None:
         super().__init__(units)
         if len(memory.half_lives) < 2:
-            raise ValueError("a latent state reads a near and a slow level: give the memory two half_lives or more")
+            raise ValueError(
+                "a latent state reads a near and a slow "
+                "level: give the memory two half_lives or more"
+            )
         self.spec = memory
         self.others = others
         self.embed = nn.Linear((inputs or cell_input_size(memory)) + others * len(SHOWN), units)
@@ -115,7 +131,9 @@ class Latent(Carried):
         """Zeros, [batch, units] a tensor of the cell."""
         return {name: torch.zeros(batch, self.units) for name in self.cell.tensors}
 
-    def advance(self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState) -> TensorState:
+    def advance(
+        self, memory: TensorState, glance: Glance, timestamp: Tensor, state: TensorState
+    ) -> TensorState:
         inputs = self.show(memory, glance, timestamp)
         advanced = self.cell.advance(functional.relu(self.embed(inputs)), state)
         started = memory["count"] > 0
@@ -134,7 +152,10 @@ class Latent(Carried):
 
     def inputs(self, columns: Columns) -> Tensor:
         """The inputs of the cell after every step of an unrolled memory, [T, S, inputs] float32."""
-        x, estimates = torch.as_tensor(columns.x), [torch.as_tensor(estimate) for estimate in columns.estimates]
+        x, estimates = (
+            torch.as_tensor(columns.x),
+            [torch.as_tensor(estimate) for estimate in columns.estimates],
+        )
         stamps = torch.as_tensor(columns.timestamps)
         phases = [phase_of(stamps, period)[:, None].expand_as(x) for period in self.spec.periods_ms]
         level, spread = torch.as_tensor(columns.level), torch.as_tensor(columns.spread)
@@ -142,8 +163,8 @@ class Latent(Carried):
         return _with_others(own, shown_in(columns)) if columns.beside else own
 
     def run(self, inputs: Tensor) -> Tensor:
-        """Hidden states [batch, updates, units] of one of the states, for inputs [batch, updates, inputs], from
-        zero."""
+        """Hidden states [batch, updates, units] of one of the states,
+        for inputs [batch, updates, inputs], from zero."""
         return self.cell.scan(functional.relu(self.embed(inputs)))
 
 
@@ -155,10 +176,11 @@ def cell_inputs(
     observed: Tensor,
     phases: Sequence[Tensor],
 ) -> Tensor:
-    """Inputs of a recurrent cell [..., 6, 8 or 11] float32, from columns of any leading shape; free of level and unit.
+    """Inputs of a recurrent cell [..., 6, 8 or 11] float32, from columns of any leading shape;
+    free of level and unit.
 
-    level is [..., half-lives], spread [..., 2 or 4]. `estimates` and `phases` have one entry [...] for every season:
-    its estimate of x in the unit of the data, and its phase in turns.
+    level is [..., half-lives], spread [..., 2 or 4]. `estimates` and `phases` have one entry [...]
+    for every season: its estimate of x in the unit of the data, and its phase in turns.
     """
     scale = safe(scale_of(spread))
     near, slow = level[..., 1], level[..., -1]

@@ -1,8 +1,9 @@
-"""Linear autoregression on the features of a seasonal memory: lags, seasonal tables at several rates, running means.
+"""Linear autoregression on the features of a seasonal memory:
+lags, seasonal tables at several rates, running means.
 
-Features are in units and the map has no bias, so f(a*y + b) = a*f(y) + b by construction. There is one map a lead: each
-is fitted by itself (`training/fitting/ridge.py`), or all follow from a one-step map of lags that is fed back on itself
-(`training/fitting/iterated.py`).
+Features are in units and the map has no bias, so f(a*y + b) = a*f(y) + b by construction. There is
+one map a lead: each is fitted by itself (`training/fitting/ridge.py`), or all follow from a
+one-step map of lags that is fed back on itself (`training/fitting/iterated.py`).
 """
 
 from __future__ import annotations
@@ -26,21 +27,25 @@ LIGHT_LAGS, LIGHT_RATES = 24, (0.3, 0.06)
 
 
 def linear_memory(target: Target, lags: int = LAGS, rates: tuple[float, ...] = RATES) -> MemorySpec:
-    """The memory of the linear map; `rates` are those of the seasonal tables, if there is a season."""
+    """The memory of the linear map; `rates` are those of the seasonal tables,
+    if there is a season."""
     span = target.season_steps or 24
     rates = rates if target.season_steps else ()
     half_lives = tuple(level * span for level in LEVELS)
-    return MemorySpec(target.interval_ms, target.season_steps, lags, rates, half_lives, target.second_steps)
+    return MemorySpec(
+        target.interval_ms, target.season_steps, lags, rates, half_lives, target.second_steps
+    )
 
 
 def iterated_memory(target: Target, lags: int) -> MemorySpec:
-    """The memory of the textbook autoregression: lags, and the mean of all observed values in place of a constant."""
+    """The memory of the textbook autoregression:
+    lags, and the mean of all observed values in place of a constant."""
     return MemorySpec(target.interval_ms, target.season_steps, lags, half_lives=(math.inf,))
 
 
 class LinearAutoregression(PointForecaster):
-    """Points in units from features: `weights_one` [features] for the next value, `weights_multi` [features,
-    horizon]."""
+    """Points in units from features: `weights_one` [features] for the next value,
+    `weights_multi` [features, horizon]."""
 
     family = "ar"
     revision = 1

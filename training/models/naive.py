@@ -15,10 +15,12 @@ from eddycast.training.models.memory.units import slot_in_bin
 
 
 class PointForecaster(Forecaster):
-    """A point forecast without a hidden state; quantiles follow from its own errors on the validation part.
+    """A point forecast without a hidden state; quantiles follow from its own errors on the
+    validation part.
 
     `offsets_one` [quantiles] and `offsets_multi` [horizon, quantiles], in units, are set by
-    `training/fitting/residuals.py`. The offset of the median is zero, so the median is the point forecast.
+    `training/fitting/residuals.py`. The offset of the median is zero, so the median is the point
+    forecast.
     """
 
     offsets_one: Tensor
@@ -30,7 +32,8 @@ class PointForecaster(Forecaster):
         self.register_buffer("offsets_multi", torch.zeros(target.horizon, len(target.quantiles)))
 
     def points(self, view: View) -> tuple[Tensor, Tensor]:
-        """The next value [n] and the leads [n, horizon], float32 in units. Implemented by every point forecaster."""
+        """The next value [n] and the leads [n, horizon], float32 in units.
+        Implemented by every point forecaster."""
         raise NotImplementedError(f"{type(self).__name__} must implement points")
 
     def points_at(self, view: View, leads: Sequence[int]) -> Tensor:
@@ -62,7 +65,8 @@ class Naive(PointForecaster):
 
 
 class SeasonalNaive(PointForecaster):
-    """The last value seen at the same phase of the season (in the same bin, for a season of over 168 slots)."""
+    """The last value seen at the same phase of the season (in the same bin, for a season of over
+    168 slots)."""
 
     family = "seasonal_naive"
     revision = 1
@@ -77,8 +81,10 @@ class SeasonalNaive(PointForecaster):
 
 
 def at_phase(table: Tensor, timestamp: Tensor, season: TableSpec, steps: int) -> Tensor:
-    """Entries of a seasonal table [n, bins], in the order of the features, for each of the next `steps` slots: [n,
-    steps]."""
+    """Entries of a seasonal table [n, bins], in the order of the features,
+    for each of the next `steps` slots: [n, steps]."""
     slot = slot_in_bin(timestamp, season.interval_ms, season.width)
-    bins_ahead = torch.div(slot[:, None] + torch.arange(1, steps + 1), season.width, rounding_mode="floor")
+    bins_ahead = torch.div(
+        slot[:, None] + torch.arange(1, steps + 1), season.width, rounding_mode="floor"
+    )
     return table.gather(1, (bins_ahead - 1).remainder(season.bins))

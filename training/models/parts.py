@@ -1,7 +1,9 @@
-"""The parts of a forecaster's state: tensors that are kept or zeroed together when another model takes a row over.
+"""The parts of a forecaster's state: tensors that are kept or zeroed together when another model
+takes a row over.
 
-Each part has facts, which the manifest turns into its meaning (`training/export/onnx_export.py`). A fact too few lets a
-model continue from numbers that it misreads; a fact too many only costs a warm start.
+Each part has facts, which the manifest turns into its meaning (`training/export/onnx_export.py`). A
+fact too few lets a model continue from numbers that it misreads; a fact too many only costs a warm
+start.
 """
 
 from __future__ import annotations
@@ -24,12 +26,19 @@ from eddycast.training.models.memory.suspects import Suspects
 from eddycast.training.models.quantiles.calibration import REVISION as CALIBRATION_REVISION
 from eddycast.training.models.quantiles.calibration import Calibration
 
-CORE, SECOND, LATENT, CALIBRATION, ANOMALY = "core", "second_season", "latent", "calibration", "anomaly"
+CORE, SECOND, LATENT, CALIBRATION, ANOMALY = (
+    "core",
+    "second_season",
+    "latent",
+    "calibration",
+    "anomaly",
+)
 
 
 @dataclass(frozen=True)
 class StatePart:
-    """`tensors` of the state; plain `facts` (numbers, strings, lists, dicts); names of the parts that it `needs`."""
+    """`tensors` of the state; plain `facts` (numbers, strings, lists, dicts);
+    names of the parts that it `needs`."""
 
     name: str
     tensors: tuple[str, ...]
@@ -47,17 +56,25 @@ def memory_facts(spec: MemorySpec) -> dict[str, Any]:
 def memory_parts(
     memory: Memory, kind: Kind, register: float | None = None, rule: Suspects | None = None
 ) -> list[StatePart]:
-    """The parts that follow from readings alone: the core, including the state of a `rule` for suspects, and the table
-    of the second season if there is one."""
+    """The parts that follow from readings alone: the core, including the state of a `rule` for
+    suspects, and the table of the second season if there is one."""
     second = tuple(memory.second.initial_state(1)) if memory.second else ()
     core = [name for name in memory.initial_state(1) if name not in second]
     counter = initial_counter(1) if kind == "counter" else {}
     judged = rule.initial_state(1) if rule else {}
     counted = {"kind": kind} if register is None else {"kind": kind, "register": register}
-    facts = {"memory": memory_facts(memory.spec), **counted, "suspects": SUSPECTS_REVISION if rule else 0}
+    facts = {
+        "memory": memory_facts(memory.spec),
+        **counted,
+        "suspects": SUSPECTS_REVISION if rule else 0,
+    }
     parts = [StatePart(CORE, (*core, *counter, *judged), facts)]
     if second:
-        parts.append(StatePart(SECOND, second, {"steps": memory.spec.second_steps, "rate": SECOND_RATE}, (CORE,)))
+        parts.append(
+            StatePart(
+                SECOND, second, {"steps": memory.spec.second_steps, "rate": SECOND_RATE}, (CORE,)
+            )
+        )
     return parts
 
 
@@ -79,7 +96,9 @@ def calibration_part(calibration: Calibration | None, facts: Mapping[str, Any]) 
 
 def anomaly_part(anomaly: Anomaly, facts: Mapping[str, Any]) -> StatePart:
     """What the surprises of a family's one-step forecasts were on the stream."""
-    return StatePart(ANOMALY, tuple(anomaly.initial_state(1)), {**facts, "anomaly": ANOMALY_REVISION}, (CORE,))
+    return StatePart(
+        ANOMALY, tuple(anomaly.initial_state(1)), {**facts, "anomaly": ANOMALY_REVISION}, (CORE,)
+    )
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
@@ -92,7 +111,8 @@ def digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def joined(parts: Mapping[str, Sequence[StatePart]]) -> list[StatePart]:
-    """The parts of several states in one row, merged by name; the keys of `parts` are the prefixes of the tensors."""
+    """The parts of several states in one row, merged by name;
+    the keys of `parts` are the prefixes of the tensors."""
     names = dict.fromkeys(part.name for own in parts.values() for part in own)
     return [_merged(name, parts) for name in names]
 

@@ -1,5 +1,6 @@
-"""A family over a whole history at once: the numbers that `Forecaster.step` and `Forecaster.forecast` give one
-observation at a time. For training and for tests; nothing of it is exported."""
+"""A family over a whole history at once: the numbers that `Forecaster.step` and
+`Forecaster.forecast` give one observation at a time. For training and for tests; nothing of it is
+exported."""
 
 from __future__ import annotations
 
@@ -30,10 +31,11 @@ def unroll(
     origins: Sequence[int] | None = None,
     beside: Sequence[Columns] = (),
 ) -> Unrolled:
-    """Forecasts, surprises and scores for values [T, S] (NaN = missing) on the grid timestamps [T], int64 ms.
+    """Forecasts, surprises and scores for values [T, S] (NaN = missing) on the grid timestamps [T],
+    int64 ms.
 
-    `multi_step` is computed after the steps `origins` (default: every step). `beside` holds the memories of the
-    stream's other channels.
+    `multi_step` is computed after the steps `origins` (default: every step). `beside` holds the
+    memories of the stream's other channels.
     """
     values = possible(torch.as_tensor(values)).numpy()
     values = increases(values, model.target.register) if model.target.kind == "counter" else values
@@ -44,17 +46,22 @@ def unroll(
     one, multi = _units(model, columns, judged, chosen)
     one_step = judged.in_data_units(columns.x[:, :, None] + columns.scale[:, :, None] * one)
     there = Judged(*(part[chosen] for part in (judged.taken, judged.factor, judged.offset)))
-    multi_step = columns.x[chosen][:, :, None, None] + columns.scale[chosen][:, :, None, None] * multi
+    multi_step = (
+        columns.x[chosen][:, :, None, None] + columns.scale[chosen][:, :, None, None] * multi
+    )
     multi_step = there.in_data_units(multi_step)
     one_step, multi_step = (
-        confine(torch.as_tensor(raw), model.target.support).numpy() for raw in (one_step, multi_step)
+        confine(torch.as_tensor(raw), model.target.support).numpy()
+        for raw in (one_step, multi_step)
     )
     unknown = columns.count == 0
     one_step[unknown], multi_step[unknown[chosen]] = np.nan, np.nan
     loss, scores = score_columns(values, columns, judged, one, model.target)
     units = np.where(columns.scale[:, :, None] > 0, one, np.float32(0.0))
     anomaly = _ranks(model, loss, units, values, judged)
-    return Unrolled(one_step, loss, scores, anomaly, multi_step, columns.scale / judged.factor, judged)
+    return Unrolled(
+        one_step, loss, scores, anomaly, multi_step, columns.scale / judged.factor, judged
+    )
 
 
 @torch.no_grad()
@@ -65,11 +72,14 @@ def judge(
     beside: Sequence[Columns] = (),
     passes: int | None = None,
 ) -> Judged:
-    """The values among [T, S] that the memory accepts, and the level of each stream; `passes` as in `judge_columns`."""
+    """The values among [T, S] that the memory accepts, and the level of each stream;
+    `passes` as in `judge_columns`."""
 
     def forecasts(judged: Judged) -> tuple[Columns, NDArray[np.float32]]:
         columns = _columns(model, judged.taken, timestamps, beside)
-        one = _units_at(columns, model.scan(columns), np.arange(len(timestamps)), model.one_step_units)
+        one = _units_at(
+            columns, model.scan(columns), np.arange(len(timestamps)), model.one_step_units
+        )
         if model.calibration:
             stretch = model.calibration.unroll(columns, judged, one)
             one = model.calibration.one_step(torch.as_tensor(one), stretch).numpy()
@@ -85,20 +95,29 @@ def _ranks(
     values: NDArray[np.float64],
     judged: Judged,
 ) -> NDArray[np.float32]:
-    """The anomaly [T, S] of every value [T, S] under the quantiles `one` [T, S, quantiles] of the step before."""
+    """The anomaly [T, S] of every value [T, S] under the quantiles `one` [T, S, quantiles] of the
+    step before."""
     factor = np.concatenate([np.ones_like(judged.factor[:1]), judged.factor[:-1]])
-    offset, pending = (np.concatenate([np.zeros_like(part[:1]), part[:-1]]) for part in (judged.offset, one))
+    offset, pending = (
+        np.concatenate([np.zeros_like(part[:1]), part[:-1]]) for part in (judged.offset, one)
+    )
     columns = (surprise, pending, values * factor + offset, judged.taken)
     return np.asarray(model.anomaly.unroll(*map(torch.as_tensor, columns)).numpy())
 
 
 def view_of(columns: Columns, t: NDArray[np.int64], s: NDArray[np.int64], hidden: Tensor) -> View:
-    """The view after steps `t` [n] of streams `s` [n], as `step` constructs it, with the hidden state [n, units]."""
-    return View(torch.as_tensor(columns.features(t, s)), torch.as_tensor(columns.timestamps[t]), hidden)
+    """The view after steps `t` [n] of streams `s` [n], as `step` constructs it,
+    with the hidden state [n, units]."""
+    return View(
+        torch.as_tensor(columns.features(t, s)), torch.as_tensor(columns.timestamps[t]), hidden
+    )
 
 
 def _columns(
-    model: Family, taken: NDArray[np.float64], timestamps: NDArray[np.int64], beside: Sequence[Columns]
+    model: Family,
+    taken: NDArray[np.float64],
+    timestamps: NDArray[np.int64],
+    beside: Sequence[Columns],
 ) -> Columns:
     return replace(unroll_memory(model.memory.spec, taken, timestamps), beside=tuple(beside))
 
@@ -106,7 +125,8 @@ def _columns(
 def _units(
     model: Family, columns: Columns, judged: Judged, origins: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Calibrated quantiles in units: one step ahead [T, S, quantiles], and [origins, S, horizon, quantiles]."""
+    """Calibrated quantiles in units: one step ahead [T, S, quantiles],
+    and [origins, S, horizon, quantiles]."""
     hidden, every = model.scan(columns), np.arange(len(columns.timestamps))
     one = _units_at(columns, hidden, every, model.one_step_units)
     multi = _units_at(columns, hidden, origins, model.multi_step_units)
@@ -122,7 +142,8 @@ def _units(
 def _units_at(
     columns: Columns, hidden: Tensor, times: NDArray[np.int64], head: Callable[[View], Tensor]
 ) -> NDArray[np.float32]:
-    """The output of `head` at all streams after the steps `times`, in chunks of bounded memory: [times, S, ...]."""
+    """The output of `head` at all streams after the steps `times`, in chunks of bounded memory:
+    [times, S, ...]."""
     streams = columns.x.shape[1]
     parts: list[NDArray[np.float32]] = []
     for chunk in np.array_split(times, max(1, len(times) * streams // ROWS)):

@@ -28,7 +28,8 @@ from eddycast.service.broker.port import Connection
 from eddycast.service.errors import BrokerUnavailable
 
 T = TypeVar("T")
-#: A cluster creates its offsets topic at the first request for a group, which fails with these errors until then.
+#: A cluster creates its offsets topic at the first request for a group,
+#: which fails with these errors until then.
 _NOT_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
 _AGAIN_S = 0.2
 
@@ -52,7 +53,11 @@ class KafkaAdmin(Connection):
     def topics(self) -> list[str]:
         """See `port.Admin`."""
         with self._asking("cannot list the topics"):
-            return [topic["name"] for topic in self._client.describe_topics() if not topic["is_internal"]]
+            return [
+                topic["name"]
+                for topic in self._client.describe_topics()
+                if not topic["is_internal"]
+            ]
 
     def operations(self, topic: str) -> frozenset[str] | None:
         """See `port.Admin`. A broker without access control allows everything."""
@@ -64,10 +69,18 @@ class KafkaAdmin(Connection):
         return frozenset(operation.lower() for operation in found or ())
 
     def create_topic(
-        self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
+        self,
+        topic: str,
+        partitions: int,
+        replication: int = 1,
+        config: Mapping[str, str] | None = None,
     ) -> None:
         """See `port.Admin`. Returns once every partition has a leader."""
-        asked = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(config or {})}
+        asked = {
+            "num_partitions": partitions,
+            "replication_factor": replication,
+            "configs": dict(config or {}),
+        }
         with self._asking(f"cannot create {topic}"):
             try:
                 self._client.create_topics({topic: asked})
@@ -93,25 +106,36 @@ class KafkaAdmin(Connection):
     def members(self, group: str) -> int:
         """See `port.Admin`."""
         with self._asking(f"cannot describe the group {group}"):
-            return len(self._patiently(lambda: self._client.describe_groups([group]))[group]["members"])
+            return len(
+                self._patiently(lambda: self._client.describe_groups([group]))[group]["members"]
+            )
 
     def group_offsets(self, group: str, topic: str) -> dict[int, int]:
         """See `port.Admin`."""
         with self._asking(f"cannot read the offsets of the group {group}"):
             found = self._patiently(lambda: self._client.list_group_offsets([group]))[group]
-        return {at.partition: own.offset for at, own in found.items() if at.topic == topic and own.offset >= 0}
+        return {
+            at.partition: own.offset
+            for at, own in found.items()
+            if at.topic == topic and own.offset >= 0
+        }
 
     def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """See `port.Admin`. One request, which the broker stores as one batch."""
-        asked = {TopicPartition(topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        asked = {
+            TopicPartition(topic, p): OffsetAndMetadata(offset, "", -1)
+            for p, offset in offsets.items()
+        }
         with self._asking(f"cannot store offsets of the group {group}"):
-            for outcome in self._patiently(lambda: self._client.alter_group_offsets(group, asked)).values():
+            for outcome in self._patiently(
+                lambda: self._client.alter_group_offsets(group, asked)
+            ).values():
                 if outcome is not NoError:
                     raise outcome()
 
     def remove_static_member(self, group: str, instance_id: str) -> None:
-        """Remove a static member from its group, so that others get its partitions at once. An unknown member is
-        ignored. Raises BrokerUnavailable, BrokerError."""
+        """Remove a static member from its group, so that others get its partitions at once. An
+        unknown member is ignored. Raises BrokerUnavailable, BrokerError."""
         member = MemberToRemove(group_instance_id=instance_id)
         with self._asking(f"cannot remove {instance_id!r} from the group {group}"):
             (outcome,) = self._client.remove_group_members(group, [member]).values()
@@ -119,7 +143,8 @@ class KafkaAdmin(Connection):
                 raise outcome()
 
     def check_transactional_id(self, transactional_id: str) -> None:
-        """See `port.Admin`. Tests the right to describe the id, which the right to write includes."""
+        """See `port.Admin`. Tests the right to describe the id,
+        which the right to write includes."""
         with self._asking(f"cannot use the transactional id {transactional_id}"):
             try:
                 self._patiently(lambda: self._client.describe_transactions([transactional_id]))
@@ -132,7 +157,8 @@ class KafkaAdmin(Connection):
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[None]:
-        """Translate errors. A broker that was reached may advertise addresses that cannot be reached."""
+        """Translate errors. A broker that was reached may advertise addresses that cannot be
+        reached."""
         try:
             with translated(doing):
                 yield

@@ -27,7 +27,8 @@ _FETCHING = {
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
 }
-#: Fixed options of every producer: records are acknowledged by all in-sync replicas, in order and without repetition.
+#: Fixed options of every producer: records are acknowledged by all in-sync replicas,
+#: in order and without repetition.
 _PRODUCER = {
     "acks": "all",
     "enable_idempotence": True,
@@ -41,13 +42,15 @@ class KafkaBroker:
     """A `port.Broker` on Apache Kafka, configured by the kafka group of the settings."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        """Connects to nothing yet. Raises SettingsError for a secret, certificate or key that cannot be read,
-        MissingExtra for a login mechanism whose package is not installed."""
+        """Connects to nothing yet. Raises SettingsError for a secret, certificate or key that
+        cannot be read, MissingExtra for a login mechanism whose package is not installed."""
         self._settings = settings
         self._timeout_ms = settings.request_timeout_ms
         self._reading = settings.bulk, settings.unpacked_bytes
         self._common: dict[str, Any] = {
-            "bootstrap_servers": [address.strip() for address in settings.bootstrap_servers.split(",")],
+            "bootstrap_servers": [
+                address.strip() for address in settings.bootstrap_servers.split(",")
+            ],
             "request_timeout_ms": settings.request_timeout_ms,
             "bootstrap_timeout_ms": min(_CONNECT_TIMEOUT_MS, settings.request_timeout_ms),
             "reconnect_backoff_max_ms": 1_000,
@@ -76,9 +79,19 @@ class KafkaBroker:
         self, topic: str, group: str, listener: RebalanceListener, start_at: str = "earliest"
     ) -> KafkaConsumer:
         """See `port.Broker`. Raises BrokerUnavailable when no broker answers."""
-        config = {**self._common, **self._consumer, "group_id": group, "auto_offset_reset": start_at}
+        config = {
+            **self._common,
+            **self._consumer,
+            "group_id": group,
+            "auto_offset_reset": start_at,
+        }
         return KafkaConsumer(
-            config, topic, listener, self._timeout_ms, self._settings.bulk, self._settings.unpacked_bytes
+            config,
+            topic,
+            listener,
+            self._timeout_ms,
+            self._settings.bulk,
+            self._settings.unpacked_bytes,
         )
 
     def reader(self, topic: str) -> KafkaReader:
@@ -86,15 +99,19 @@ class KafkaBroker:
         config = {**self._common, **_FETCHING}
         return KafkaReader(config, topic, self._timeout_ms, *self._reading)
 
-    def producer(self, transactional_id: str | None = None, timeout_s: float = 10.0) -> KafkaProducer:
-        """See `port.Broker`. Raises BrokerUnavailable when no broker answers, TransactionFailed if it refuses."""
+    def producer(
+        self, transactional_id: str | None = None, timeout_s: float = 10.0
+    ) -> KafkaProducer:
+        """See `port.Broker`. Raises BrokerUnavailable when no broker answers,
+        TransactionFailed if it refuses."""
         config = {**self._common, **self._producer}
         if transactional_id is not None:
             config |= {**self._transactions, "transactional_id": transactional_id}
         return KafkaProducer(config, timeout_s, self._settings.bulk)
 
     def leave(self, group: str) -> None:
-        """See `port.Broker`. Other members get its partitions at once, not when the session ends."""
+        """See `port.Broker`. Other members get its partitions at once,
+        not when the session ends."""
         if self._settings.instance_id is None:
             return
         with self.admin() as admin:

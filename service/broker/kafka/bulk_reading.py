@@ -1,11 +1,11 @@
 """Whole record batches read from kafka-python's consumer: columns, without one object per record.
 
-`read_in_columns` replaces the reader of fetched bytes in one consumer's fetcher; its `poll` then returns `Columns` in
-place of records. Requests, positions and high watermarks remain kafka-python's. A batch that cannot be read becomes one
-entry (`fetched.py`).
+`read_in_columns` replaces the reader of fetched bytes in one consumer's fetcher; its `poll` then
+returns `Columns` in place of records. Requests, positions and high watermarks remain
+kafka-python's. A batch that cannot be read becomes one entry (`fetched.py`).
 
-This relies on internals of the client, which may change with its minor version (pyproject.toml pins it). The public
-path does the same more slowly, and tests compare the two; `bulk=False` selects it.
+This relies on internals of the client, which may change with its minor version (pyproject.toml pins
+it). The public path does the same more slowly, and tests compare the two; `bulk=False` selects it.
 """
 
 from __future__ import annotations
@@ -44,15 +44,17 @@ _NOTHING: Iterator[Columns] = iter(())
 
 
 def read_in_columns(client: KafkaConsumer, screen: Screen) -> None:
-    """Make this consumer's `poll` return lists of `Columns`, in offset order, in place of records."""
+    """Make this consumer's `poll` return lists of `Columns`, in offset order,
+    in place of records."""
     client._fetcher.PartitionRecords = partial(_Fetched, screen)
     KafkaTCPTransport._sock_recv = _receive
 
 
 def _receive(transport: KafkaTCPTransport) -> tuple[bytes, Any]:
-    """Receive many bytes at once: after each call the client's thread waits for the decoding one, and with 4 KB per
-    call reading a log takes a third longer. Applies to every connection of this process without TLS, which the client
-    receives differently. Anything but plain data is left to the client."""
+    """Receive many bytes at once: after each call the client's thread waits for the decoding one,
+    and with 4 KB per call reading a log takes a third longer. Applies to every connection of this
+    process without TLS, which the client receives differently. Anything but plain data is left to
+    the client."""
     try:
         data = transport._sock.recv(_RECEIVE)
     except OSError:
@@ -87,7 +89,9 @@ class _Fetched:
         self._at = 0
         self._check_crcs = check_crcs
         self._committed_only = bool(isolation_level)
-        self._aborts = deque(sorted(aborted_transactions or [], key=lambda begun: begun.first_offset))
+        self._aborts = deque(
+            sorted(aborted_transactions or [], key=lambda begun: begun.first_offset)
+        )
         self._aborted: set[int] = set()  # producers with an aborted transaction in progress
         self._parts = _NOTHING  # of the batch that is open
         self._columns: Columns | None = None
@@ -106,8 +110,8 @@ class _Fetched:
             self._on_drain(self)
 
     def take(self, most: int | None = None) -> Taken[Columns]:
-        """The next records: as many as weigh `most`, at least one. Raises CorruptRecordError where the next batch
-        cannot be found, UnsupportedVersionError."""
+        """The next records: as many as weigh `most`, at least one. Raises CorruptRecordError where
+        the next batch cannot be found, UnsupportedVersionError."""
         found: list[Columns] = []
         room = most = most or 1 << 62
         while room > 0:
@@ -148,8 +152,8 @@ class _Fetched:
         return self._columns
 
     def _open_next(self) -> bool:
-        """Advance by one batch; `_parts` yields its records if they are visible. False when no whole batch is left, or
-        when the next one must be fetched again."""
+        """Advance by one batch; `_parts` yields its records if they are visible. False when no
+        whole batch is left, or when the next one must be fetched again."""
         begin = self._at
         if len(self._data) - begin < HEAD.size:
             return False
@@ -159,7 +163,10 @@ class _Fetched:
         if end > len(self._data):
             return False
         is_new = head.last >= self.fetch_offset
-        sound = not self._check_crcs or calc_crc32c(memoryview(self._data)[begin + CRC_FROM : end]) == head.crc
+        sound = (
+            not self._check_crcs
+            or calc_crc32c(memoryview(self._data)[begin + CRC_FROM : end]) == head.crc
+        )
         damaged = is_new and not sound
         if damaged and not self._screen.is_suspect(self.topic_partition, head.first):
             return False
@@ -175,32 +182,44 @@ class _Fetched:
     def _check_format(self, head: Head) -> None:
         if head.version != VERSION:
             what = (
-                f"{_place(self.topic_partition)} offset {self.next_fetch_offset}: a record format older than version 2"
+                f"{_place(self.topic_partition)} offset "
+                f"{self.next_fetch_offset}: a record format older than version 2"
             )
             raise UnsupportedVersionError(f"{what}: set kafka.bulk to false to read it")
         if head.length < HEAD.size - LENGTH_FROM:
-            what = f"{_place(self.topic_partition)} offset {self.next_fetch_offset}: a batch of {head.length} bytes"
+            what = (
+                f"{_place(self.topic_partition)} offset "
+                f"{self.next_fetch_offset}: a batch of {head.length} bytes"
+            )
             raise CorruptRecordError(f"{what}, too short to find the next one")
 
     def _decoded(self, head: Head, batch: bytes) -> Iterator[Columns]:
-        """Records from `fetch_offset` on: a fetch that starts inside a batch returns the whole batch."""
+        """Records from `fetch_offset` on: a fetch that starts inside a batch returns the whole
+        batch."""
         first = head.first
         try:
-            for columns in decode(self._screen.unpacked(head, batch), head.records, head.first, head.first_time):
+            for columns in decode(
+                self._screen.unpacked(head, batch), head.records, head.first, head.first_time
+            ):
                 first = int(columns.offsets[-1]) + 1
                 if head.attributes & LOG_TIME:
                     columns.timestamps.fill(head.last_time)
-                wanted = columns.part(int(np.searchsorted(columns.offsets, self.fetch_offset)), len(columns))
+                wanted = columns.part(
+                    int(np.searchsorted(columns.offsets, self.fetch_offset)), len(columns)
+                )
                 if len(wanted):
                     yield wanted
         except (Corrupt, TooLarge, MalformedBatch) as why:
             yield self._stand_in(head, batch, why, first)
 
-    def _stand_in(self, head: Head, batch: bytes, why: Exception, first: int | None = None) -> Columns:
+    def _stand_in(
+        self, head: Head, batch: bytes, why: Exception, first: int | None = None
+    ) -> Columns:
         return stand_in(self._screen.damage(head, len(batch), why, first), head, batch)
 
     def _is_visible(self, head: Head) -> bool:
-        """True for a batch of records, except those of an aborted transaction when only committed ones are read."""
+        """True for a batch of records, except those of an aborted transaction when only committed
+        ones are read."""
         if self._committed_only and head.producer >= 0:
             while self._aborts and self._aborts[0].first_offset <= head.last:
                 self._aborted.add(self._aborts.popleft().producer_id)

@@ -1,10 +1,11 @@
-"""Whole record batches for kafka-python's producer: encoded per column, without one call per record.
+"""Whole record batches for kafka-python's producer:
+encoded per column, without one call per record.
 
-`append` puts batches into the producer's accumulator, as `send` does with records. Sequence numbers, transactions,
-requests, retries and time-outs remain kafka-python's.
+`append` puts batches into the producer's accumulator, as `send` does with records. Sequence
+numbers, transactions, requests, retries and time-outs remain kafka-python's.
 
-This relies on internals of the client, which may change with its minor version (pyproject.toml pins it). The public
-path does the same more slowly, and tests compare the two; `bulk=False` selects it.
+This relies on internals of the client, which may change with its minor version (pyproject.toml pins
+it). The public path does the same more slowly, and tests compare the two; `bulk=False` selects it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from kafka.producer.future import FutureRecordMetadata
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.util import calc_crc32c
 
-from eddycast.service.broker.kafka.record_format import CRC_AT, CRC_FROM, HEAD, TRANSACTIONAL, encode, head
+from eddycast.service.broker.kafka.record_format import (
+    CRC_AT,
+    CRC_FROM,
+    HEAD,
+    TRANSACTIONAL,
+    encode,
+    head,
+)
 from eddycast.service.broker.port import Headers
 
 
@@ -49,13 +57,18 @@ def append(
     headers: Sequence[Headers] | None,
     limit: int,
 ) -> list[_Sent]:
-    """Queue a column as batches of at most `limit` bytes, stamped with the wall clock, and wake the sender.
+    """Queue a column as batches of at most `limit` bytes, stamped with the wall clock,
+    and wake the sender.
 
     Raises what the client's `send` does: ValueError if there is no such partition, KafkaError.
     """
     if partition not in client.partitions_for(topic):
         raise ValueError(f"topic {topic} has no partition {partition}")
-    where, accumulator, manager = TopicPartition(topic, partition), client._accumulator, client._transaction_manager
+    where, accumulator, manager = (
+        TopicPartition(topic, partition),
+        client._accumulator,
+        client._transaction_manager,
+    )
     if manager is not None and manager.is_transactional():
         manager.maybe_add_partition_to_transaction(where)
     now_ms, sent = int(time.time() * 1000), []
@@ -82,15 +95,23 @@ class _Encoded:
     def append(self, *_: Any) -> None:
         """Add nothing: the batch is complete."""
 
-    def set_producer_state(self, producer_id: int, epoch: int, base_sequence: int, transactional: bool) -> None:
-        self.producer_id, self.producer_epoch, self.base_sequence = producer_id, epoch, base_sequence
+    def set_producer_state(
+        self, producer_id: int, epoch: int, base_sequence: int, transactional: bool
+    ) -> None:
+        self.producer_id, self.producer_epoch, self.base_sequence = (
+            producer_id,
+            epoch,
+            base_sequence,
+        )
         self._attributes = TRANSACTIONAL if transactional else 0
 
     def close(self) -> None:
         """Prepend the batch header once producer id and sequence number are known."""
         if self._whole is None:
             producer = (self.producer_id, self.producer_epoch, self.base_sequence)
-            whole = bytearray(head(len(self._body), self._count, self._time_ms, self._attributes, producer))
+            whole = bytearray(
+                head(len(self._body), self._count, self._time_ms, self._attributes, producer)
+            )
             whole += self._body
             struct.pack_into(">I", whole, CRC_AT, calc_crc32c(memoryview(whole)[CRC_FROM:]))
             self._whole = whole
@@ -112,8 +133,8 @@ class _Encoded:
 
 
 class _Batch(ProducerBatch):  # type: ignore[misc]
-    """A batch with one result for all its records. If the client splits it because the topic allows only smaller
-    batches, each record has a result, as if it had been sent by itself."""
+    """A batch with one result for all its records. If the client splits it because the topic allows
+    only smaller batches, each record has a result, as if it had been sent by itself."""
 
     def __init__(self, where: TopicPartition, records: _Encoded) -> None:
         self._split: list[FutureRecordMetadata] | None = None
@@ -121,10 +142,13 @@ class _Batch(ProducerBatch):  # type: ignore[misc]
 
     @property
     def _record_futures(self) -> list[FutureRecordMetadata]:
-        """One per record; used only by `RecordAccumulator.split_and_reenqueue`, which binds each to its new batch."""
+        """One per record; used only by `RecordAccumulator.split_and_reenqueue`,
+        which binds each to its new batch."""
         if self._split is None:
             whole, count = self.produce_future, self.record_count
-            self._split = [FutureRecordMetadata(whole, row, -1, None, -1, -1, -1) for row in range(count)]
+            self._split = [
+                FutureRecordMetadata(whole, row, -1, None, -1, -1, -1) for row in range(count)
+            ]
         return self._split
 
     @_record_futures.setter
@@ -138,7 +162,9 @@ class _Batch(ProducerBatch):  # type: ignore[misc]
 
     def failure(self) -> BaseException | None:
         if self._split is not None:
-            return next((future.exception for future in self._split if future.exception is not None), None)
+            return next(
+                (future.exception for future in self._split if future.exception is not None), None
+            )
         if not self.produce_future.is_done:
             return None
         _, _, exceptions = self.produce_future.value

@@ -1,4 +1,5 @@
-"""Conversion of kafka-python's `poll` result to `PartitionBatch`, from columns of the bulk path or from records."""
+"""Conversion of kafka-python's `poll` result to `PartitionBatch`,
+from columns of the bulk path or from records."""
 
 from __future__ import annotations
 
@@ -16,17 +17,25 @@ from eddycast.service.records import PartitionBatch
 def batches(
     polled: Mapping[TopicPartition, Sequence[Any]], positions: Mapping[int, int] | None = None
 ) -> list[PartitionBatch]:
-    """One batch for each partition that returned records. `positions` are those after the poll, by partition."""
+    """One batch for each partition that returned records.
+    `positions` are those after the poll, by partition."""
     ends = positions or {}
-    return [_batch(where, found, ends.get(where.partition)) for where, found in polled.items() if found]
+    return [
+        _batch(where, found, ends.get(where.partition)) for where, found in polled.items() if found
+    ]
 
 
 def _batch(where: TopicPartition, found: Sequence[Any], end: int | None) -> PartitionBatch:
     if isinstance(found[0], Columns):
-        columns, damaged = _joined(found), [part.damage for part in found if part.damage is not None]
+        columns, damaged = (
+            _joined(found),
+            [part.damage for part in found if part.damage is not None],
+        )
     else:
         columns = _of_records(found)
-        damaged = [record.value.damage for record in found if isinstance(record.value, DamagedValue)]
+        damaged = [
+            record.value.damage for record in found if isinstance(record.value, DamagedValue)
+        ]
     return PartitionBatch(
         where.topic,
         where.partition,
@@ -60,6 +69,7 @@ def _of_records(records: Sequence[Any]) -> Columns:
 
 
 def _offset(record: Any) -> int:
-    """Offset of a record; a placeholder for an unreadable batch is at the last offset of the batch in the client."""
+    """Offset of a record; a placeholder for an unreadable batch is at the last offset of the batch
+    in the client."""
     value = record.value
     return value.damage.first if isinstance(value, DamagedValue) else int(record.offset)

@@ -1,4 +1,5 @@
-"""Decompression of a record batch within a memory limit, without trusting the sizes that the bytes declare.
+"""Decompression of a record batch within a memory limit,
+without trusting the sizes that the bytes declare.
 
 1  gzip      one member, or several
 2  snappy    one block, or the blocks of snappy-java behind its own head
@@ -22,7 +23,8 @@ from lz4.frame import LZ4FrameDecompressor
 
 #: Bytes unpacked at a time; at most this much is held beyond the limit.
 _PIECE: Final = 1 << 20
-#: First bytes of a snappy-java stream; its version and the oldest compatible one follow, 4 bytes each.
+#: First bytes of a snappy-java stream; its version and the oldest compatible one follow,
+#: 4 bytes each.
 _SNAPPY_JAVA: Final = b"\x82SNAPPY\0"
 _SNAPPY_HEAD: Final = len(_SNAPPY_JAVA) + 8
 _BLOCK_SIZE: Final = struct.Struct(">i")
@@ -47,15 +49,22 @@ def name(codec: int) -> str:
 
 
 def unpacked(codec: int, data: bytes, limit: int) -> bytes:
-    """Decompress `data`; `codec` is a number from 0 (none) to 7. Raises Corrupt, and TooLarge for a result of more than
-    `limit` bytes."""
+    """Decompress `data`; `codec` is a number from 0 (none) to 7. Raises Corrupt, and TooLarge for a
+    result of more than `limit` bytes."""
     if not codec:
         return data
     if codec not in _UNPACK:
         raise Corrupt("Kafka has no such codec")
     try:
         return b"".join(_within(limit, _UNPACK[codec](data, limit)))
-    except (zlib.error, OSError, EOFError, RuntimeError, zstandard.ZstdError, cramjam.DecompressionError) as error:
+    except (
+        zlib.error,
+        OSError,
+        EOFError,
+        RuntimeError,
+        zstandard.ZstdError,
+        cramjam.DecompressionError,
+    ) as error:
         raise Corrupt(str(error) or type(error).__name__) from error
 
 
@@ -97,8 +106,8 @@ def _snappy(data: bytes, limit: int) -> Iterator[bytes]:
 
 
 def _snappy_block(data: bytes, limit: int) -> bytes:
-    """Decompress one block. Its first bytes declare the unpacked size, which the library allocates at once, so it is
-    checked before."""
+    """Decompress one block. Its first bytes declare the unpacked size, which the library allocates
+    at once, so it is checked before."""
     claimed = 0
     for place, byte in enumerate(data[:5]):
         claimed |= (byte & 0x7F) << 7 * place
@@ -127,7 +136,8 @@ def _zstd(data: bytes, _limit: int) -> Iterator[bytes]:
 
 
 def _zstd_context() -> zstandard.ZstdDecompressor:
-    """The thread's own context: it is not thread-safe, and creating one takes longer than unpacking a small batch."""
+    """The thread's own context: it is not thread-safe,
+    and creating one takes longer than unpacking a small batch."""
     if not hasattr(_thread, "zstd"):
         _thread.zstd = zstandard.ZstdDecompressor()
     context: zstandard.ZstdDecompressor = _thread.zstd
@@ -140,4 +150,9 @@ def _pieces(stream: _Stream) -> Iterator[bytes]:
 
 
 _NAMES: Final = {0: "uncompressed", 1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
-_UNPACK: Final[dict[int, Callable[[bytes, int], Iterator[bytes]]]] = {1: _gzip, 2: _snappy, 3: _lz4, 4: _zstd}
+_UNPACK: Final[dict[int, Callable[[bytes, int], Iterator[bytes]]]] = {
+    1: _gzip,
+    2: _snappy,
+    3: _lz4,
+    4: _zstd,
+}

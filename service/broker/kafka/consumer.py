@@ -29,10 +29,11 @@ _NOWHERE = 1 << 62
 
 
 class KafkaConsumer(Connection):
-    """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction, never automatically.
+    """A `port.Consumer` on kafka-python. Offsets are committed by `commit` or in a transaction,
+    never automatically.
 
-    With `bulk` whole record batches are decoded here; otherwise the client decodes record by record. A compressed batch
-    that would unpack to more than `unpacked_bytes` is not read.
+    With `bulk` whole record batches are decoded here; otherwise the client decodes record by
+    record. A compressed batch that would unpack to more than `unpacked_bytes` is not read.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class KafkaConsumer(Connection):
             return False
         coordinator = self._client._coordinator
         try:
-            return bool(coordinator._net.run(is_confirmed, coordinator, membership, int(timeout_s * 1000)))
+            return bool(
+                coordinator._net.run(is_confirmed, coordinator, membership, int(timeout_s * 1000))
+            )
         except KafkaError as error:
             log.debug("the group did not confirm the member %s: %s", membership.member_id, error)
             return False
@@ -95,16 +98,21 @@ class KafkaConsumer(Connection):
         return frozenset(where.partition for where in self._client.assignment())
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """See `port.Consumer`. During a rebalance the client cannot commit and BrokerUnavailable is raised."""
+        """See `port.Consumer`. During a rebalance the client cannot commit and BrokerUnavailable is
+        raised."""
         if offsets:
             with translated(f"cannot commit offsets of {self._topic}"):
                 self._client.commit(self._for_commit(offsets), timeout_ms=self._timeout_ms)
 
-    def committed(self, partitions: Collection[int], timeout_s: float = 10.0) -> dict[int, int | None]:
+    def committed(
+        self, partitions: Collection[int], timeout_s: float = 10.0
+    ) -> dict[int, int | None]:
         """See `port.Consumer`."""
         coordinator, timeout_ms = self._client._coordinator, int(timeout_s * 1000)
         with translated(f"cannot read the committed offsets of {self._topic}"):
-            found = coordinator._net.run(stored_offsets, coordinator, self._topic, list(partitions), timeout_ms)
+            found = coordinator._net.run(
+                stored_offsets, coordinator, self._topic, list(partitions), timeout_ms
+            )
             return dict(found)
 
     def seek(self, offsets: Mapping[int, int]) -> None:
@@ -124,19 +132,27 @@ class KafkaConsumer(Connection):
         self._client.resume(*map(self._at, partitions))
 
     def positions(self) -> dict[int, int]:
-        """See `port.Consumer`. Reads the client's state: its own call scans all partitions for each one, and may wait
-        for the broker."""
+        """See `port.Consumer`. Reads the client's state: its own call scans all partitions for each
+        one, and may wait for the broker."""
         states = self._client._subscription.assignment.copy()
-        return {where.partition: s.position.offset for where, s in states.items() if s.position is not None}
+        return {
+            where.partition: s.position.offset
+            for where, s in states.items()
+            if s.position is not None
+        }
 
     def lag(self) -> dict[int, int]:
         """See `port.Consumer`. Partitions of which nothing has been fetched yet are left out."""
-        ends = {partition: self._client.highwater(self._at(partition)) for partition in self.assignment()}
+        ends = {
+            partition: self._client.highwater(self._at(partition))
+            for partition in self.assignment()
+        }
         at = self.positions()
         return {p: max(0, end - at[p]) for p, end in ends.items() if end is not None and p in at}
 
     def close(self) -> None:
-        """See `port.Consumer`. A static member stays in the group and keeps its partitions until the session ends."""
+        """See `port.Consumer`. A static member stays in the group and keeps its partitions until
+        the session ends."""
         self._relay.silence()
         with translated(f"cannot leave the group of {self._topic}"):
             self._client.close(autocommit=False, timeout_ms=self._timeout_ms)
@@ -145,24 +161,28 @@ class KafkaConsumer(Connection):
     def membership(self) -> ConsumerGroupMetadata:
         """Membership at the end of the last poll, which fences the offsets of a transaction.
 
-        It is never captured later: an expelled client forgets its generation, and the broker accepts offsets that come
-        without one.
+        It is never captured later: an expelled client forgets its generation, and the broker
+        accepts offsets that come without one.
         """
         return self._membership
 
     def capture_membership(self) -> None:
-        """Capture the membership: on the polling thread after each poll, and before each call of the listener."""
+        """Capture the membership: on the polling thread after each poll,
+        and before each call of the listener."""
         self._membership = self._client.group_metadata()
 
-    def transaction_offsets(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
-        """Offsets in the form of a transaction. Raises MembershipLost without a generation to fence them by."""
+    def transaction_offsets(
+        self, offsets: Mapping[int, int]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Offsets in the form of a transaction.
+        Raises MembershipLost without a generation to fence them by."""
         if self._membership.generation_id < 0 or not self._membership.member_id:
             raise MembershipLost(f"no longer a member of the group that reads {self._topic}")
         return self._for_commit(offsets)
 
     def _poll(self, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Any]:
-        """The client's poll, which fails as a whole if one partition has no position. Where that partition is paused,
-        it gets a position that will be refused once it is resumed."""
+        """The client's poll, which fails as a whole if one partition has no position. Where that
+        partition is paused, it gets a position that will be refused once it is resumed."""
         try:
             return self._client.poll(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
         except NoOffsetForPartitionError as error:
@@ -174,34 +194,42 @@ class KafkaConsumer(Connection):
             return self._client.poll(timeout_ms=timeout_ms, max_records=max_records)  # type: ignore[no-any-return]
 
     def _for_commit(self, offsets: Mapping[int, int]) -> dict[TopicPartition, OffsetAndMetadata]:
-        return {self._at(partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+        return {
+            self._at(partition): OffsetAndMetadata(offset, "", -1)
+            for partition, offset in offsets.items()
+        }
 
     def _at(self, partition: int) -> TopicPartition:
         return TopicPartition(self._topic, partition)
 
     def _check_held(self, partitions: Collection[int]) -> None:
         if missing := set(partitions) - self.assignment():
-            raise MembershipLost(f"partitions {sorted(missing)} of {self._topic} are not assigned to this member")
+            raise MembershipLost(
+                f"partitions {sorted(missing)} of {self._topic} are not assigned to this member"
+            )
 
     def _keep_joining(self) -> None:
         """Let the next poll finish a join that outlasted the previous one.
 
-        The client (kafka-python 3.0) decides again whether a join is needed. If changed metadata was the reason, it no
-        longer is by then, the response is never read, and the member waits without partitions forever.
+        The client (kafka-python 3.0) decides again whether a join is needed. If changed metadata
+        was the reason, it no longer is by then, the response is never read, and the member waits
+        without partitions forever.
         """
         coordinator = self._client._coordinator
         if coordinator.rejoining:
             coordinator.request_rejoin()
 
     def _check_not_displaced(self) -> None:
-        """Raise InstanceFenced for a static member whose instance id was taken over: the client only stops its
-        heartbeat and keeps polling without an error (kafka-python 3.0, `BaseCoordinator._do_heartbeat`)."""
+        """Raise InstanceFenced for a static member whose instance id was taken over: the client
+        only stops its heartbeat and keeps polling without an error (kafka-python 3.0,
+        `BaseCoordinator._do_heartbeat`)."""
         coordinator = self._client._coordinator
         if self._static and coordinator.stable() and not coordinator._heartbeat_enabled:
             what = f"the instance id {self._static!r} is now used by another process"
             raise InstanceFenced(what, "give each process an instance id of its own")
 
     def _check_not_refused(self) -> None:
-        """Raise the refusal of a node, to which the client reconnects again and again without an error."""
+        """Raise the refusal of a node, to which the client reconnects again and again without an
+        error."""
         if (refused := self._client._manager.refused()) is not None:
             raise refused

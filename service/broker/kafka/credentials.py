@@ -1,7 +1,7 @@
 """kafka-python's security options, from the settings and the files that they name.
 
-Each file is read once, to check it. Certificates and tokens are read again by the client at each connection, so they
-may be renewed without a restart.
+Each file is read once, to check it. Certificates and tokens are read again by the client at each
+connection, so they may be renewed without a restart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from eddycast.service.settings.kafka import KafkaSettings
 
 
 def client_security(settings: KafkaSettings) -> dict[str, Any]:
-    """The options `security_protocol`, `ssl_*` and `sasl_*` of kafka-python. Raises SettingsError, MissingExtra."""
+    """The options `security_protocol`, `ssl_*` and `sasl_*` of kafka-python.
+    Raises SettingsError, MissingExtra."""
     options: dict[str, Any] = {"security_protocol": settings.security_protocol}
     if settings.has_tls:
         options |= _tls(settings)
@@ -32,8 +33,13 @@ def _login(settings: KafkaSettings) -> dict[str, Any]:
             return {"sasl_oauth_token_provider": _tokens(settings)}
         case "GSSAPI":
             if find_spec("gssapi") is None:
-                raise MissingExtra("kafka.sasl_mechanism GSSAPI needs gssapi", "pip install 'eddycast[kerberos]'")
-            service, domain = settings.sasl_kerberos_service_name, settings.sasl_kerberos_domain_name
+                raise MissingExtra(
+                    "kafka.sasl_mechanism GSSAPI needs gssapi", "pip install 'eddycast[kerberos]'"
+                )
+            service, domain = (
+                settings.sasl_kerberos_service_name,
+                settings.sasl_kerberos_domain_name,
+            )
             return {"sasl_kerberos_service_name": service or "kafka"} | (
                 {"sasl_kerberos_domain_name": domain} if domain else {}
             )
@@ -62,7 +68,12 @@ def _tls(settings: KafkaSettings) -> dict[str, Any]:
     for name in ("ssl_cafile", "ssl_crlfile"):
         if (file := getattr(settings, name)) is not None:
             _text(file, name)
-            _try_loading(name, file, lambda file=file: context.load_verify_locations(file), "a certificate list in PEM")
+            _try_loading(
+                name,
+                file,
+                lambda file=file: context.load_verify_locations(file),
+                "a certificate list in PEM",
+            )
             options[name] = str(file)
     certificate, key = settings.ssl_certfile, settings.ssl_keyfile
     if certificate is not None:
@@ -74,8 +85,13 @@ def _tls(settings: KafkaSettings) -> dict[str, Any]:
             lambda: context.load_cert_chain(certificate, key, password),
             "a certificate in PEM with its key, decrypted by kafka.ssl_password",
         )
-        # Without a password OpenSSL would prompt for one at the terminal; an empty one fails at once.
-        options |= {"ssl_certfile": str(certificate), "ssl_keyfile": key and str(key), "ssl_password": password}
+        # Without a password OpenSSL would prompt for one at the terminal;
+        # an empty one fails at once.
+        options |= {
+            "ssl_certfile": str(certificate),
+            "ssl_keyfile": key and str(key),
+            "ssl_password": password,
+        }
     return options
 
 
@@ -84,7 +100,9 @@ def _try_loading(name: str, file: Path, load: Any, expected: str) -> None:
         load()
     except ssl.SSLError as error:
         reason = (error.reason or str(error)).replace("_", " ").lower()
-        raise SettingsError(f"kafka.{name}: {file} does not load: {reason}", f"name {expected}") from error
+        raise SettingsError(
+            f"kafka.{name}: {file} does not load: {reason}", f"name {expected}"
+        ) from error
 
 
 def _secret(settings: KafkaSettings, name: str) -> str | None:
@@ -97,12 +115,17 @@ def _secret(settings: KafkaSettings, name: str) -> str | None:
 
 
 def _text(file: Path, setting: str) -> str:
-    """The text of a file without line end and byte order mark. Raises SettingsError if it is empty or unreadable."""
+    """The text of a file without line end and byte order mark.
+    Raises SettingsError if it is empty or unreadable."""
     try:
         text = file.read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise SettingsError(f"kafka.{setting}: {file} cannot be read: {reason}", "name a readable file") from error
+        raise SettingsError(
+            f"kafka.{setting}: {file} cannot be read: {reason}", "name a readable file"
+        ) from error
     if not text:
-        raise SettingsError(f"kafka.{setting}: {file} is empty", "put the secret or certificate into it")
+        raise SettingsError(
+            f"kafka.{setting}: {file} is empty", "put the secret or certificate into it"
+        )
     return text

@@ -1,7 +1,9 @@
-"""Shared by both ways of reading fetched batches: limits, and placeholders for batches that cannot be read.
+"""Shared by both ways of reading fetched batches:
+limits, and placeholders for batches that cannot be read.
 
-An unreadable batch would be fetched again forever. So it becomes one entry among the records, at its first offset, with
-a description; the service writes it to the dead letters and continues after the batch.
+An unreadable batch would be fetched again forever. So it becomes one entry among the records, at
+its first offset, with a description; the service writes it to the dead letters and continues after
+the batch.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ class Screen:
         self._suspects: set[Hashable] = set()
 
     def is_suspect(self, *place: Hashable) -> bool:
-        """True if the batch at this place has failed its checksum before. The first time it may have been damaged in
-        transit and is fetched again."""
+        """True if the batch at this place has failed its checksum before. The first time it may
+        have been damaged in transit and is fetched again."""
         known = place in self._suspects
         self._suspects.add(place)
         return known
@@ -37,11 +39,16 @@ class Screen:
         return unpacked(head.codec, batch[HEAD.size :], self.limit)
 
     def damage(self, head: Head, size: int, why: Exception, first: int | None = None) -> Damage:
-        """Description of a damaged batch of `size` bytes; `first` is the offset of its first unreadable record."""
+        """Description of a damaged batch of `size` bytes;
+        `first` is the offset of its first unreadable record."""
         first = head.first if first is None else first
         codec, too_large = name(head.codec), isinstance(why, TooLarge)
         what = f"a record batch ({codec}, {size} bytes, {head.records} records)"
-        fault = f"that unpacks to more than {self.limit} bytes" if too_large else f"cannot be read: {why}"
+        fault = (
+            f"that unpacks to more than {self.limit} bytes"
+            if too_large
+            else f"cannot be read: {why}"
+        )
         reason = f"offsets {first} to {head.last}: {what} {fault}"
         return Damage(first, head.last, codec, "too_large" if too_large else "undecodable", reason)
 
@@ -66,8 +73,8 @@ class DamagedValue(bytes):
 
 
 class Taken(Generic[T]):
-    """Records or columns for the fetcher, which counts them by `len` and passes them on by iteration; the length is
-    their weight."""
+    """Records or columns for the fetcher, which counts them by `len` and passes them on by
+    iteration; the length is their weight."""
 
     def __init__(self, things: Sequence[T], weight: int) -> None:
         self._things, self._weight = things, weight

@@ -14,7 +14,9 @@ from kafka.structs import ConsumerGroupMetadata
 _CONFIRMS = (vendor.NoError.errno, vendor.RebalanceInProgressError.errno)
 
 
-async def is_confirmed(coordinator: Any, membership: ConsumerGroupMetadata, timeout_ms: int) -> bool:
+async def is_confirmed(
+    coordinator: Any, membership: ConsumerGroupMetadata, timeout_ms: int
+) -> bool:
     """True if the coordinator knows this member and generation. Runs on the client's event loop.
 
     Raises the client's errors, KafkaTimeoutError without an answer in time.

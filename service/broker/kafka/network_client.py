@@ -1,8 +1,8 @@
 """kafka-python's network client, extended to keep the reason of a failed connection.
 
-The client (kafka-python 3.0) logs each failure and then raises that it is "unable to bootstrap". Here the last failure
-of each address is kept and raised instead. An address that refused the client is not tried again by the same client: a
-wrong password sent many times a second locks accounts.
+The client (kafka-python 3.0) logs each failure and then raises that it is "unable to bootstrap".
+Here the last failure of each address is kept and raised instead. An address that refused the client
+is not tried again by the same client: a wrong password sent many times a second locks accounts.
 """
 
 from __future__ import annotations
@@ -51,10 +51,13 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
 
     def reasons(self) -> str:
         """Addresses that do not answer, each with its reason; empty if all answer."""
-        return ", ".join(f"{where}: {reason(error)}" for where, error in self._failures.copy().items())
+        return ", ".join(
+            f"{where}: {reason(error)}" for where, error in self._failures.copy().items()
+        )
 
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
-        """Connect to the cluster. Raises AccessRefused, BrokerUnavailable, and closes the client then."""
+        """Connect to the cluster. Raises AccessRefused, BrokerUnavailable,
+        and closes the client then."""
         try:
             super().bootstrap(timeout_ms, refresh)
         except KafkaError as error:
@@ -80,8 +83,9 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
         return transport
 
     def _follow(self, connection: Any, where: str) -> None:
-        """Keep the error that ends a connection. A broker that refuses a login also disconnects, which the client may
-        notice first: the error that the client then closes the connection with is the reason."""
+        """Keep the error that ends a connection. A broker that refuses a login also disconnects,
+        which the client may notice first: the error that the client then closes the connection with
+        is the reason."""
         closing = connection.close
 
         def close(error: Exception | None = None) -> None:
@@ -94,10 +98,13 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
         connection.close_future.add_errback(lambda error: self._failures.update({where: error}))
 
     def _spare(self, node_id: Any, where: str) -> None:
-        """Do not connect again to an address that refused the client. Raises KafkaError once all have refused."""
+        """Do not connect again to an address that refused the client.
+        Raises KafkaError once all have refused."""
         if not self._refuses(where):
             return
-        if all(self._refuses(f"{node.host}:{node.port}") for node in self.cluster.bootstrap_brokers()):
+        if all(
+            self._refuses(f"{node.host}:{node.port}") for node in self.cluster.bootstrap_brokers()
+        ):
             raise KafkaError("every broker refuses")
         self.update_backoff(node_id)
         raise NodeNotReadyError(node_id)
@@ -106,7 +113,8 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
         return where in self._failures and refusal(self._failures[where], where) is not None
 
     def _explained(self, error: KafkaError) -> EddycastError:
-        """One error for a failed bootstrap: a refusal if there is one, else the reasons of all addresses."""
+        """One error for a failed bootstrap: a refusal if there is one,
+        else the reasons of all addresses."""
         servers = f"cannot reach Kafka at {', '.join(self.cluster.config['bootstrap_servers'])}"
         for where, failure in self._failures.copy().items():
             refused = refusal(failure, where)
@@ -121,8 +129,8 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
 
 
 def _with_last_data(receive: Callable[[], tuple[bytes, Exception | None]]) -> Callable[..., Any]:
-    """Return the data that arrives together with the end of a connection, which the client discards: it holds the
-    broker's reason for disconnecting. The next call finds the end again."""
+    """Return the data that arrives together with the end of a connection, which the client
+    discards: it holds the broker's reason for disconnecting. The next call finds the end again."""
 
     def received() -> tuple[bytes, Exception | None]:
         data, error = receive()

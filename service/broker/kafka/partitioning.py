@@ -8,7 +8,8 @@ from typing import Final
 
 from kafka.partitioner import murmur2
 
-#: Default of Java and kafka-python; default of librdkafka (confluent-kafka, Go, C#) and of `eddycast simulate`.
+#: Default of Java and kafka-python; default of librdkafka (confluent-kafka, Go, C#) and of
+#: `eddycast simulate`.
 PARTITIONERS: Final[Mapping[str, Callable[[bytes], int]]] = {
     "murmur2": lambda key: int(murmur2(key)) & 0x7FFFFFFF,
     "crc32": zlib.crc32,

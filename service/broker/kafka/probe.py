@@ -1,7 +1,7 @@
 """One request that finds out which protocol a port speaks after it disconnected without an error.
 
-A broker disconnects on bytes that it does not understand, and also while it shuts down; only a response tells the two
-apart.
+A broker disconnects on bytes that it does not understand, and also while it shuts down;
+only a response tells the two apart.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def speaks(where: str, config: Mapping[str, Any]) -> AccessRefused | None:
         answer = plain
     code = _code(answer)
     if code in _SASL_OFFERED and not protocol.startswith("SASL"):
-        action = f"set kafka.security_protocol to SASL_{protocol}, and kafka.sasl_mechanism with its credentials"
+        action = (
+            f"set kafka.security_protocol to SASL_{protocol}, "
+            "and kafka.sasl_mechanism with its credentials"
+        )
         return AuthenticationFailed(f"{where} requires a login", action)
     return no_sasl(where) if code == _NO_SASL and protocol.startswith("SASL") else None
 
@@ -59,7 +62,10 @@ def _answer(where: str, tls: bool) -> bytes:
     """First bytes of the response; empty without one."""
     host, _, port = where.rpartition(":")
     try:
-        with socket.create_connection((host, int(port)), _TIMEOUT_S) as plain, _wrapped(plain, host, tls) as connection:
+        with (
+            socket.create_connection((host, int(port)), _TIMEOUT_S) as plain,
+            _wrapped(plain, host, tls) as connection,
+        ):
             connection.sendall(struct.pack(">i", len(_HELLO)) + _HELLO)
             return connection.recv(1024)
     except OSError:
@@ -67,7 +73,8 @@ def _answer(where: str, tls: bool) -> bytes:
 
 
 def _wrapped(connection: socket.socket, host: str, tls: bool) -> socket.socket:
-    """Wrap a socket in TLS without verification: nothing secret is sent, and the client verifies the certificate."""
+    """Wrap a socket in TLS without verification:
+    nothing secret is sent, and the client verifies the certificate."""
     if not tls:
         return connection
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,6 +1,8 @@
-"""Columns written by kafka-python's producer: queued records, their results, and when the client is discarded.
+"""Columns written by kafka-python's producer: queued records, their results,
+and when the client is discarded.
 
-Records enter the client in `sending.py` and `bulk_writing.py`; its transactions are in `transactions.py`.
+Records enter the client in `sending.py` and `bulk_writing.py`;
+its transactions are in `transactions.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,12 @@ from kafka.errors import KafkaError, KafkaTimeoutError, TransactionAbortedError
 
 from eddycast.service.broker.kafka.bulk_writing import append
 from eddycast.service.broker.kafka.consumer import KafkaConsumer
-from eddycast.service.broker.kafka.errors import during_commit, in_transaction, translate_record, translated
+from eddycast.service.broker.kafka.errors import (
+    during_commit,
+    in_transaction,
+    translate_record,
+    translated,
+)
 from eddycast.service.broker.kafka.sending import Result, check_sizes, send
 from eddycast.service.broker.kafka.transactions import Transactions, discard
 from eddycast.service.broker.port import Connection, Consumer, Headers
@@ -26,13 +33,16 @@ log = logging.getLogger(__name__)
 
 
 class KafkaProducer(Connection):
-    """A `port.Producer` on kafka-python. With `bulk` a column is sent as whole batches, otherwise record by record.
+    """A `port.Producer` on kafka-python. With `bulk` a column is sent as whole batches,
+    otherwise record by record.
 
-    Without a transactional id, a failed flush discards the client together with its queue, and the next `produce` uses
-    a new one; the caller returns to its committed offsets and may repeat records.
+    Without a transactional id, a failed flush discards the client together with its queue, and the
+    next `produce` uses a new one; the caller returns to its committed offsets and may repeat
+    records.
 
-    With one, any failure inside a transaction is final: every later call raises TransactionFailed, and the producer can
-    only be closed. A new producer with the same id aborts the open transaction.
+    With one, any failure inside a transaction is final: every later call raises TransactionFailed,
+    and the producer can only be closed. A new producer with the same id aborts the open
+    transaction.
     """
 
     def __init__(self, config: Mapping[str, Any], timeout_s: float, bulk: bool = True) -> None:
@@ -56,7 +66,8 @@ class KafkaProducer(Connection):
         values: Sequence[bytes | None],
         headers: Sequence[Headers] | None = None,
     ) -> None:
-        """See `port.Producer`. A record with neither key nor value gets an empty value, as the client refuses it."""
+        """See `port.Producer`. A record with neither key nor value gets an empty value,
+        as the client refuses it."""
         self._check_alive()
         if self._transactional and not self._open:
             raise TransactionFailed("no transaction is open")
@@ -64,10 +75,15 @@ class KafkaProducer(Connection):
         if self._client is None:
             self._client = self._connect()
         if None in keys and None in values:
-            values = [b"" if key is None and value is None else value for key, value in zip(keys, values, strict=True)]
+            values = [
+                b"" if key is None and value is None else value
+                for key, value in zip(keys, values, strict=True)
+            ]
         limit = self._config["batch_size"]
         try:
-            self._queued.extend(self._send(self._client, topic, partition, keys, values, headers, limit))
+            self._queued.extend(
+                self._send(self._client, topic, partition, keys, values, headers, limit)
+            )
         except (KafkaError, ValueError) as error:  # ValueError: no such partition
             self._failure = self._failure or (error, _doing((topic, partition)))
 
@@ -77,9 +93,15 @@ class KafkaProducer(Connection):
         self._settle(timeout_s)
         queued, self._queued = self._queued, []
         failure, self._failure = self._failure, None
-        bad = next((result for result in queued if not result.is_done or result.exception is not None), None)
+        bad = next(
+            (result for result in queued if not result.is_done or result.exception is not None),
+            None,
+        )
         if failure is None and bad is not None:
-            failure = bad.exception or KafkaTimeoutError(f"no answer within {timeout_s:g} s"), _doing(bad.place)
+            failure = (
+                bad.exception or KafkaTimeoutError(f"no answer within {timeout_s:g} s"),
+                _doing(bad.place),
+            )
         if failure is None:
             return
         if self._open:
@@ -98,7 +120,9 @@ class KafkaProducer(Connection):
             self._end(in_transaction(error, "cannot begin a transaction"), error)
         self._open = True
 
-    def send_offsets(self, topic: str, offsets: Mapping[int, int], consumer: Consumer, timeout_s: float = 10.0) -> None:
+    def send_offsets(
+        self, topic: str, offsets: Mapping[int, int], consumer: Consumer, timeout_s: float = 10.0
+    ) -> None:
         """See `port.Producer`. Raises InstanceFenced for a static member that was displaced."""
         transactions = self._usable(opened=True)
         if not isinstance(consumer, KafkaConsumer):
@@ -109,7 +133,9 @@ class KafkaProducer(Connection):
         try:
             transactions.send_offsets(found, consumer.membership, timeout_s)
         except KafkaError as error:
-            self._end(in_transaction(error, f"cannot add offsets of {topic} to the transaction"), error)
+            self._end(
+                in_transaction(error, f"cannot add offsets of {topic} to the transaction"), error
+            )
 
     def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:
         """See `port.Producer`."""
@@ -117,12 +143,15 @@ class KafkaProducer(Connection):
         try:
             self._usable(opened=True).probe([TopicPartition(*place) for place in places], timeout_s)
         except KafkaError as error:
-            self._end(in_transaction(error, f"cannot write to {', '.join(topic for topic, _ in places)}"), error)
+            self._end(
+                in_transaction(error, f"cannot write to {', '.join(topic for topic, _ in places)}"),
+                error,
+            )
         self._open = False
 
     def commit(self, timeout_s: float = 10.0) -> None:
-        """See `port.Producer`. `timeout_s` covers all steps. Every result is checked before the request to commit: the
-        client would commit although a record was lost."""
+        """See `port.Producer`. `timeout_s` covers all steps. Every result is checked before the
+        request to commit: the client would commit although a record was lost."""
         deadline = time.monotonic() + timeout_s
         transactions = self._usable(opened=True)
         doing = "cannot commit the transaction"
@@ -166,7 +195,8 @@ class KafkaProducer(Connection):
             self._broken = TransactionFailed("closed")
 
     def _connect(self, timeout_s: float = 0.0) -> Client:
-        """A new client. With a transactional id, the earlier owner is fenced and its transaction aborted."""
+        """A new client. With a transactional id,
+        the earlier owner is fenced and its transaction aborted."""
         deadline = time.monotonic() + timeout_s
         with translated(f"cannot reach Kafka at {self._config['bootstrap_servers']}"):
             client = Client(**self._config)
@@ -184,11 +214,11 @@ class KafkaProducer(Connection):
         return client
 
     def _settle(self, timeout_s: float) -> None:
-        """Wait until every queued record has a result, for at most `timeout_s`. Raises nothing: results are checked
-        later.
+        """Wait until every queued record has a result, for at most `timeout_s`. Raises nothing:
+        results are checked later.
 
-        The client's flush allows the whole time for each batch and fails on a batch that was split, so it is repeated
-        until no result is missing.
+        The client's flush allows the whole time for each batch and fails on a batch that was split,
+        so it is repeated until no result is missing.
         """
         deadline = time.monotonic() + timeout_s
         queued = self._queued
@@ -203,7 +233,8 @@ class KafkaProducer(Connection):
                 time.sleep(0.001)
 
     def _end(self, reason: BrokerError, cause: BaseException) -> NoReturn:
-        """Make this producer unusable: its transaction is ended by the next producer of the id, or by the time-out."""
+        """Make this producer unusable: its transaction is ended by the next producer of the id,
+        or by the time-out."""
         self._broken = TransactionFailed(reason.what)
         self._open = False
         self._queued = []
@@ -217,7 +248,9 @@ class KafkaProducer(Connection):
 
     def _check_alive(self) -> None:
         if self._broken is not None:
-            raise TransactionFailed(f"this producer failed before: {self._broken.what}", "create a new one")
+            raise TransactionFailed(
+                f"this producer failed before: {self._broken.what}", "create a new one"
+            )
 
     def _usable(self, opened: bool = False) -> Transactions:
         self._check_alive()
@@ -230,7 +263,9 @@ class KafkaProducer(Connection):
 
 def _has_failed(result: Result) -> bool:
     """True if something other than the abort itself ended these records."""
-    return result.exception is not None and not isinstance(result.exception, TransactionAbortedError)
+    return result.exception is not None and not isinstance(
+        result.exception, TransactionAbortedError
+    )
 
 
 def _doing(place: tuple[str, int]) -> str:

@@ -1,6 +1,8 @@
-"""kafka-python's reading of fetched batches, record by record, with the limits and placeholders of `fetched.py`.
+"""kafka-python's reading of fetched batches, record by record,
+with the limits and placeholders of `fetched.py`.
 
-Without them an error inside a batch ends the client's iterator, and its poll (kafka-python 3.0) loops forever.
+Without them an error inside a batch ends the client's iterator,
+and its poll (kafka-python 3.0) loops forever.
 """
 
 from __future__ import annotations
@@ -29,12 +31,19 @@ def read_screened(client: KafkaConsumer, screen: Screen) -> None:
 class _Fetched(Fetcher.PartitionRecords):  # type: ignore[misc]
     """Records of one partition from one fetch."""
 
-    def __init__(self, screen: Screen, fetch_offset: int, tp: TopicPartition, records: MemoryRecords, **rest: Any):
+    def __init__(
+        self,
+        screen: Screen,
+        fetch_offset: int,
+        tp: TopicPartition,
+        records: MemoryRecords,
+        **rest: Any,
+    ):
         super().__init__(fetch_offset, tp, _Batches(records, screen, tp), **rest)
 
     def take(self, n: int | None = None) -> Taken[Any]:
-        """The next records: as many as weigh `n`, at least one. After an error the rest of the fetch is discarded: the
-        client would call an exhausted iterator again and again."""
+        """The next records: as many as weigh `n`, at least one. After an error the rest of the
+        fetch is discarded: the client would call an exhausted iterator again and again."""
         found: list[Any] = []
         room = n = n or 1 << 62
         try:
@@ -63,11 +72,16 @@ class _Batches:
         if batch is None or batch.magic != VERSION:
             return batch
         batch = _Batch(bytes(batch._buffer), self._screen)
-        return None if batch.is_damaged and not self._screen.is_suspect(self._where, batch.base_offset) else batch
+        return (
+            None
+            if batch.is_damaged and not self._screen.is_suspect(self._where, batch.base_offset)
+            else batch
+        )
 
 
 class _Batch(DefaultRecordBatch):  # type: ignore[misc]
-    """A batch decompressed within the limit; one record at its end replaces all that cannot be read."""
+    """A batch decompressed within the limit; one record at its end replaces all that cannot be
+    read."""
 
     _decompressed: bool
 

@@ -1,7 +1,9 @@
-"""Partitions read outside any group: by a client of committed records, and a second one that sees all records.
+"""Partitions read outside any group: by a client of committed records,
+and a second one that sees all records.
 
-The second one only looks up where partitions begin and end. For the first one the end lies at the first open
-transaction; a read up to there misses a commit whose markers have reached the offsets but not yet this topic.
+The second one only looks up where partitions begin and end. For the first one the end lies at the
+first open transaction; a read up to there misses a commit whose markers have reached the offsets
+but not yet this topic.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from eddycast.service.broker.port import Connection
 from eddycast.service.errors import TopicMissing
 from eddycast.service.records import PartitionBatch
 
-#: Interval at which a poll without records checks whether a position has passed control or aborted records, ms.
+#: Interval at which a poll without records checks whether a position has passed control or aborted
+#: records, ms.
 _LOOK_MS = 10
 #: Time for the known leaders to answer before the leaders are looked up again, ms.
 _KNOWN_MS = 500
@@ -33,7 +36,14 @@ _KNOWN_MS = 500
 class KafkaReader(Connection):
     """A `port.Reader` on kafka-python."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str, timeout_ms: int, bulk: bool, unpacked_bytes: int) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        topic: str,
+        timeout_ms: int,
+        bulk: bool,
+        unpacked_bytes: int,
+    ) -> None:
         self._topic = topic
         self._timeout_ms = timeout_ms
         self._positions: dict[int, int] = {}
@@ -69,7 +79,9 @@ class KafkaReader(Connection):
         while True:
             remaining_ms = max(0, int((deadline - time.monotonic()) * 1000))
             with translated(f"cannot read {self._topic}"):
-                polled = self._committed.poll(timeout_ms=min(remaining_ms, _LOOK_MS), max_records=max_records)
+                polled = self._committed.poll(
+                    timeout_ms=min(remaining_ms, _LOOK_MS), max_records=max_records
+                )
                 moved = self._look()
             if polled or moved or not remaining_ms:
                 return batches(polled)
@@ -108,12 +120,14 @@ class KafkaReader(Connection):
         with translated(f"cannot look up the offsets of {self._topic}"):
             if missing := set(partitions) - set(self._all.partitions_for_topic(self._topic) or ()):
                 raise TopicMissing(f"there is no partition {min(missing)} of {self._topic}")
-            found = self._of_leaders(question, [self._at(p) for p in partitions], int(timeout_s * 1000))
+            found = self._of_leaders(
+                question, [self._at(p) for p in partitions], int(timeout_s * 1000)
+            )
             return {where.partition: offset for where, offset in found.items()}
 
     def _of_leaders(self, question: Any, places: list[TopicPartition], timeout_ms: int) -> Any:
-        """Look up offsets, with a metadata update in between: the client repeats a request to a node that no longer
-        leads the partition and never looks up the new leader (kafka-python 3.0,
+        """Look up offsets, with a metadata update in between: the client repeats a request to a
+        node that no longer leads the partition and never looks up the new leader (kafka-python 3.0,
         `Fetcher._fetch_offsets_by_times_async`) unless the connection is lost."""
         known_ms = min(timeout_ms // 2, _KNOWN_MS)
         try:

@@ -1,4 +1,5 @@
-"""Calls of the rebalance listener by kafka-python, including `lost` where the client would omit it."""
+"""Calls of the rebalance listener by kafka-python,
+including `lost` where the client would omit it."""
 
 from __future__ import annotations
 
@@ -18,10 +19,11 @@ from eddycast.service.broker.port import RebalanceListener
 def report_every_loss(client: Client) -> None:
     """Call `lost` also where the broker reports an expulsion only in its response to a join.
 
-    The client (kafka-python 3.0) checks for a loss once, before the first request to join. It ignores one that is
-    reported later, as to a process that was frozen while it joined: it joins again, claims the partitions it held
-    before, and continues from its old positions although others have served them since. Checking at every attempt
-    detects the loss; the Java client does the same.
+    The client (kafka-python 3.0) checks for a loss once, before the first request to join. It
+    ignores one that is reported later, as to a process that was frozen while it joined: it joins
+    again, claims the partitions it held before, and continues from its old positions although
+    others have served them since. Checking at every attempt detects the loss; the Java client does
+    the same.
     """
     coordinator = client._coordinator
     reset = coordinator.reset_generation
@@ -44,12 +46,16 @@ logging.getLogger("kafka.coordinator.consumer").addFilter(_ListenerErrors())
 
 
 class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """Runs the listener outside the client's I/O thread, which keeps sending heartbeats and commits meanwhile.
+    """Runs the listener outside the client's I/O thread,
+    which keeps sending heartbeats and commits meanwhile.
 
-    The polling thread is inside `poll` until the listener returns, so the listener may use the consumer and commit.
+    The polling thread is inside `poll` until the listener returns,
+    so the listener may use the consumer and commit.
     """
 
-    def __init__(self, capture: Callable[[], None], client: Client, listener: RebalanceListener) -> None:
+    def __init__(
+        self, capture: Callable[[], None], client: Client, listener: RebalanceListener
+    ) -> None:
         self._capture = capture
         self._client = client
         self._listener = listener
@@ -67,7 +73,8 @@ class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         await self._call(self._listener.lost, lost)
 
     def silence(self) -> None:
-        """Stop calling the listener: closing the client revokes all partitions, which the port does not report."""
+        """Stop calling the listener: closing the client revokes all partitions,
+        which the port does not report."""
         self._silent = True
 
     def take_error(self) -> BaseException | None:
@@ -78,21 +85,28 @@ class Relay(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     def _claim_nothing(self) -> None:
         """Join the group without claiming partitions.
 
-        The client (kafka-python 3.0) claims its last assignment even after it has lost it. A member that resumes after
-        its session would get partitions at once that others still serve and commit.
+        The client (kafka-python 3.0) claims its last assignment even after it has lost it. A member
+        that resumes after its session would get partitions at once that others still serve and
+        commit.
         """
         for assignor in self._client._coordinator._assignors.values():
             assignor.member_assignment = None
 
-    async def _call(self, method: Callable[[Collection[int]], None], where: Collection[TopicPartition]) -> None:
+    async def _call(
+        self, method: Callable[[Collection[int]], None], where: Collection[TopicPartition]
+    ) -> None:
         if self._silent or not where:
             return
         done = Future()
         partitions = sorted(tp.partition for tp in where)
-        threading.Thread(target=self._run, args=(method, partitions, done), name="rebalance", daemon=True).start()
+        threading.Thread(
+            target=self._run, args=(method, partitions, done), name="rebalance", daemon=True
+        ).start()
         await done
 
-    def _run(self, method: Callable[[Collection[int]], None], partitions: list[int], done: Future) -> None:
+    def _run(
+        self, method: Callable[[Collection[int]], None], partitions: list[int], done: Future
+    ) -> None:
         try:
             self._capture()
             method(partitions)

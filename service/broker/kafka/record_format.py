@@ -1,12 +1,15 @@
-"""Kafka's record format, version 2: columns <-> the bytes after a batch's header. Independent of the client.
+"""Kafka's record format, version 2: columns <-> the bytes after a batch's header.
+Independent of the client.
 
     batch  = header (61 bytes), then its records, compressed together or not
-    record = size, attributes (1 byte), time - first time, offset - first offset, key size, key, value size, value,
+    record = size, attributes (1 byte), time - first time, offset - first offset, key size, key,
+    value size, value,
              number of headers, and for each: name size, name, value size, value
 
-Sizes and differences are zigzag varints; a size of -1 means null. A batch is decoded with one short loop over its
-records, which finds where each begins; everything else works on whole columns. For records of a few bytes the columns
-take many times their memory, so a batch of very many records is decoded in parts.
+Sizes and differences are zigzag varints; a size of -1 means null. A batch is decoded with one short
+loop over its records, which finds where each begins; everything else works on whole columns. For
+records of a few bytes the columns take many times their memory, so a batch of very many records is
+decoded in parts.
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ from numpy.typing import NDArray
 from eddycast.service.broker.port import Headers
 from eddycast.service.records import Damage, Int64
 
-#: offset, length, leader epoch, version, crc, attributes, last offset delta, first and last time, producer id and
-#: epoch, first sequence number, records
+#: offset, length, leader epoch, version, crc, attributes, last offset delta, first and last time,
+#: producer id and epoch, first sequence number, records
 HEAD = struct.Struct(">qiibIhiqqqhii")
 #: Position of the crc in the header, and of the first byte that it covers.
 CRC_AT, CRC_FROM = 17, 21
@@ -91,18 +94,24 @@ class Columns:
 
     def part(self, begin: int, end: int) -> Columns:
         """Records `begin` up to, not including, `end`."""
-        columns = self.keys[begin:end], self.values[begin:end], self.timestamps[begin:end], self.offsets[begin:end]
+        columns = (
+            self.keys[begin:end],
+            self.values[begin:end],
+            self.timestamps[begin:end],
+            self.offsets[begin:end],
+        )
         return Columns(*columns, self.weight, self.damage)
 
 
 def weight(size: int, count: int) -> int:
-    """Number of records of a poll that each of `count` records counts as; they have `size` bytes together."""
+    """Number of records of a poll that each of `count` records counts as;
+    they have `size` bytes together."""
     return max(1, -(-size // (max(count, 1) * _BYTES_A_RECORD)))
 
 
 def decode(data: bytes, count: int, first_offset: int, first_time: int) -> Iterator[Columns]:
-    """The `count` records in `data` (decompressed, without the batch's header), in parts of at most PART records.
-    Record headers are skipped.
+    """The `count` records in `data` (decompressed, without the batch's header), in parts of at most
+    PART records. Record headers are skipped.
 
     Raises MalformedBatch.
     """
@@ -164,7 +173,8 @@ def _bodies(data: bytes, at: int, count: int) -> tuple[Int64, Int64]:
 
 
 def _varints(raw: NDArray[np.uint8], at: Int64) -> tuple[Int64, Int64]:
-    """Values of the zigzag varints at the positions `at` [n], and the positions after them. Raises IndexError."""
+    """Values of the zigzag varints at the positions `at` [n], and the positions after them.
+    Raises IndexError."""
     byte = raw[at]
     value, at = (byte & 0x7F).astype(np.int64), at + 1
     rows = np.flatnonzero(byte >= 0x80)
@@ -180,7 +190,9 @@ def _varints(raw: NDArray[np.uint8], at: Int64) -> tuple[Int64, Int64]:
 
 def _cut(data: bytes, begins: Int64, ends: Int64, sizes: Int64) -> list[bytes | None]:
     """A slice per record; None where the size is negative."""
-    cut: list[bytes | None] = [data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+    cut: list[bytes | None] = [
+        data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+    ]
     for row in np.flatnonzero(sizes < 0).tolist():
         cut[row] = None
     return cut
@@ -194,32 +206,59 @@ def encode(
 ) -> Iterator[tuple[bytes, int]]:
     """Encoded records of batches of at most `limit` bytes each, with their number: (bytes, count).
 
-    Every record has the first timestamp of its batch. A record beyond the limit gets a batch of its own.
+    Every record has the first timestamp of its batch.
+    A record beyond the limit gets a batch of its own.
     """
     parts: list[bytes] = []
     size = count = 0
     small = _SMALL
     for row, (key, value) in enumerate(zip(keys, values, strict=True)):
-        key_head = _NONE if key is None else small[len(key)] if len(key) < _MANY else varint(len(key))
-        value_head = _NONE if value is None else small[len(value)] if len(value) < _MANY else varint(len(value))
+        key_head = (
+            _NONE if key is None else small[len(key)] if len(key) < _MANY else varint(len(key))
+        )
+        value_head = (
+            _NONE
+            if value is None
+            else small[len(value)]
+            if len(value) < _MANY
+            else varint(len(value))
+        )
         tail = _headers(headers[row]) if headers is not None and headers[row] else b"\0"
-        body = b"\0\0%b%b%b%b%b%b" % (small[count], key_head, key or b"", value_head, value or b"", tail)
+        body = b"\0\0%b%b%b%b%b%b" % (
+            small[count],
+            key_head,
+            key or b"",
+            value_head,
+            value or b"",
+            tail,
+        )
         grows = len(body) + 5
         if count and (size + grows > limit or count + 1 >= _MANY):
             yield b"".join(parts), count
             parts, size, count = [], 0, 0
-            body = b"\0\0%b%b%b%b%b%b" % (small[0], key_head, key or b"", value_head, value or b"", tail)
+            body = b"\0\0%b%b%b%b%b%b" % (
+                small[0],
+                key_head,
+                key or b"",
+                value_head,
+                value or b"",
+                tail,
+            )
         parts += (small[len(body)] if len(body) < _MANY else varint(len(body)), body)
         size, count = size + grows, count + 1
     if count:
         yield b"".join(parts), count
 
 
-def head(body_bytes: int, count: int, time_ms: int, attributes: int, producer: tuple[int, int, int]) -> bytes:
-    """Header of a batch, with crc 0; the broker fills in the leader epoch. `producer` holds the producer's id and epoch
-    and the first sequence number."""
+def head(
+    body_bytes: int, count: int, time_ms: int, attributes: int, producer: tuple[int, int, int]
+) -> bytes:
+    """Header of a batch, with crc 0; the broker fills in the leader epoch. `producer` holds the
+    producer's id and epoch and the first sequence number."""
     length = HEAD.size - LENGTH_FROM + body_bytes
-    return HEAD.pack(0, length, 0, VERSION, 0, attributes, count - 1, time_ms, time_ms, *producer, count)
+    return HEAD.pack(
+        0, length, 0, VERSION, 0, attributes, count - 1, time_ms, time_ms, *producer, count
+    )
 
 
 def varint(number: int) -> bytes:
@@ -243,7 +282,8 @@ def _headers(headers: Headers) -> bytes:
 
 @lru_cache(1024)
 def _name(name: str) -> bytes:
-    """Encoded name of a header with its size; cached, since the same few names occur in many records."""
+    """Encoded name of a header with its size; cached,
+    since the same few names occur in many records."""
     encoded = name.encode()
     return varint(len(encoded)) + encoded
 

@@ -1,4 +1,5 @@
-"""Reasons of failed connections: an error for those that waiting does not cure, a short text for all others."""
+"""Reasons of failed connections: an error for those that waiting does not cure,
+a short text for all others."""
 
 from __future__ import annotations
 
@@ -21,12 +22,15 @@ _VERIFICATION = {
 }
 _AUTHORITY = "set kafka.ssl_cafile to the certificate of the authority that signed it"
 #: Reasons of OpenSSL for a client certificate that the peer refuses or misses.
-_OUR_CERTIFICATE = re.compile(r"ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_|UNSUPPORTED_CERT|ACCESS_DENIED)")
+_OUR_CERTIFICATE = re.compile(
+    r"ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_|UNSUPPORTED_CERT|ACCESS_DENIED)"
+)
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 
 
 def refusal(error: BaseException, where: str = "the broker") -> AccessRefused | None:
-    """The error for a failure that waiting does not cure, with `where` in its text; None for all others."""
+    """The error for a failure that waiting does not cure, with `where` in its text;
+    None for all others."""
     if isinstance(error, EddycastError):  # raised by a token provider
         return error if isinstance(error, AccessRefused) else None
     if isinstance(error, vendor.UnsupportedSaslMechanismError):
@@ -42,9 +46,12 @@ def refusal(error: BaseException, where: str = "the broker") -> AccessRefused | 
 
 
 def interrupted(error: BaseException) -> bool:
-    """True for a connection that ended without an error, as when the two sides speak different protocols."""
+    """True for a connection that ended without an error,
+    as when the two sides speak different protocols."""
     detail = _detail(error)
-    return not isinstance(error, EddycastError) and not any(word in detail for word in ("ECONNREFUSED", "DNS"))
+    return not isinstance(error, EddycastError) and not any(
+        word in detail for word in ("ECONNREFUSED", "DNS")
+    )
 
 
 def reason(error: BaseException) -> str:
@@ -59,12 +66,18 @@ def reason(error: BaseException) -> str:
 
 def choice_of(mechanisms: Sequence[str]) -> str:
     """The action for a mechanism that is not among these."""
-    return f"choose one of {', '.join(mechanisms)}" if mechanisms else "choose one that the broker offers"
+    return (
+        f"choose one of {', '.join(mechanisms)}"
+        if mechanisms
+        else "choose one that the broker offers"
+    )
 
 
 def no_sasl(where: str) -> AuthenticationFailed:
     """The error for a port without SASL."""
-    return AuthenticationFailed(f"{where} does not support a login", "set kafka.security_protocol to SSL or PLAINTEXT")
+    return AuthenticationFailed(
+        f"{where} does not support a login", "set kafka.security_protocol to SSL or PLAINTEXT"
+    )
 
 
 def _detail(error: BaseException) -> str:
@@ -72,10 +85,15 @@ def _detail(error: BaseException) -> str:
 
 
 def _tls(error: BaseException) -> ssl.SSLError | None:
-    """The TLS error that caused a client's error; None if there is none or the connection merely ended."""
+    """The TLS error that caused a client's error;
+    None if there is none or the connection merely ended."""
     for candidate in (error, *error.args, error.__context__):
         if isinstance(candidate, ssl.SSLError):
-            return None if isinstance(candidate, ssl.SSLEOFError | ssl.SSLZeroReturnError) else candidate
+            return (
+                None
+                if isinstance(candidate, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+                else candidate
+            )
     return None
 
 
@@ -87,15 +105,22 @@ def _of_tls(error: ssl.SSLError, where: str) -> TlsFailed:
     said = error.reason or str(error)
     if _OUR_CERTIFICATE.search(said) or "CERTIFICATE_REQUIRED" in said:
         what = f"{where} does not accept the client's certificate, or requires one ({_words(said)})"
-        return TlsFailed(what, "set kafka.ssl_certfile and kafka.ssl_keyfile to a certificate that the broker trusts")
+        return TlsFailed(
+            what,
+            "set kafka.ssl_certfile and kafka.ssl_keyfile to a certificate that the broker trusts",
+        )
     if said in _NO_TLS:
         return no_tls(where)
-    return TlsFailed(f"{where}: TLS failed: {_words(said)}", "compare the TLS versions and ciphers of both sides")
+    return TlsFailed(
+        f"{where}: TLS failed: {_words(said)}", "compare the TLS versions and ciphers of both sides"
+    )
 
 
 def no_tls(where: str) -> TlsFailed:
     """The error for a port without TLS."""
-    return TlsFailed(f"{where} does not speak TLS", "set kafka.security_protocol to PLAINTEXT or SASL_PLAINTEXT")
+    return TlsFailed(
+        f"{where} does not speak TLS", "set kafka.security_protocol to PLAINTEXT or SASL_PLAINTEXT"
+    )
 
 
 def _words(reason: str) -> str:

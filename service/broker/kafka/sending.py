@@ -1,4 +1,5 @@
-"""Columns queued in kafka-python's producer record by record, by its public calls, and the check of record sizes.
+"""Columns queued in kafka-python's producer record by record, by its public calls,
+and the check of record sizes.
 
 `bulk_writing.append` queues whole batches instead.
 """
@@ -24,7 +25,8 @@ class Result(Protocol):
 
     @property
     def exception(self) -> BaseException | None:
-        """The error of a record that was not acknowledged; None while the outcome is unknown, and after success."""
+        """The error of a record that was not acknowledged;
+        None while the outcome is unknown, and after success."""
 
     @property
     def place(self) -> tuple[str, int]:
@@ -57,7 +59,8 @@ def send(
     headers: Sequence[Headers] | None,
     limit: int,  # noqa: ARG001 - the client limits batches by its own setting, which has the same value
 ) -> Iterator[Result]:
-    """Queue a column record by record. Raises ValueError if there is no such partition, KafkaError."""
+    """Queue a column record by record. Raises ValueError if there is no such partition,
+    KafkaError."""
     for row, (key, value) in enumerate(zip(keys, values, strict=True)):
         own = headers[row] if headers is not None else None
         yield _Sent(client.send(topic, value, key, own, partition), (topic, partition))
@@ -76,10 +79,19 @@ def check_sizes(
         return
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
         own = headers[index] if headers is not None else []
-        size = len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(held) + 8 for name, held in own)
+        size = (
+            len(key or b"")
+            + len(value or b"")
+            + sum(len(name.encode()) + len(held) + 8 for name, held in own)
+        )
         if size > room:
-            what = f"a record of {size + RECORD_OVERHEAD} bytes for {topic} exceeds the limit of {limit}"
-            raise RecordTooLarge(what, "raise it and the topic's max.message.bytes, or shorten the horizon")
+            what = (
+                f"a record of {size + RECORD_OVERHEAD} bytes "
+                f"for {topic} exceeds the limit of {limit}"
+            )
+            raise RecordTooLarge(
+                what, "raise it and the topic's max.message.bytes, or shorten the horizon"
+            )
 
 
 def _longest(column: Sequence[bytes | None]) -> int:

@@ -1,4 +1,5 @@
-"""Tokens for SASL/OAUTHBEARER, from a file renewed by another process or from a client-credentials endpoint."""
+"""Tokens for SASL/OAUTHBEARER, from a file renewed by another process or from a client-credentials
+endpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
         self._file = file
 
     def token(self) -> str:
-        """The token. Raises BrokerUnavailable while the file holds no valid one: its renewal may be late."""
+        """The token. Raises BrokerUnavailable while the file holds no valid one:
+        its renewal may be late."""
         try:
             token = self._file.read_text("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -45,9 +47,12 @@ class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
 
 
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
-    """Tokens of an authorization server (OAuth 2.0, client credentials), shared by all clients of a service."""
+    """Tokens of an authorization server (OAuth 2.0, client credentials),
+    shared by all clients of a service."""
 
-    def __init__(self, endpoint: str, client_id: str, secret: str, scope: str | None = None) -> None:
+    def __init__(
+        self, endpoint: str, client_id: str, secret: str, scope: str | None = None
+    ) -> None:
         basic = base64.b64encode(f"{quote(client_id, '')}:{quote(secret, '')}".encode()).decode()
         body = {"grant_type": "client_credentials"} | ({"scope": scope} if scope else {})
         headers = {"Authorization": f"Basic {basic}", "Accept": "application/json"}
@@ -57,7 +62,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         self._token, self._until = "", 0.0
 
     def token(self) -> str:
-        """A valid token, fetched if necessary. Raises AuthenticationFailed, TlsFailed, BrokerUnavailable."""
+        """A valid token, fetched if necessary. Raises AuthenticationFailed, TlsFailed,
+        BrokerUnavailable."""
         with self._lock:
             if time.monotonic() >= self._until:
                 self._token, seconds = self._fetch()
@@ -74,30 +80,40 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
         except OSError as error:
             cause = getattr(error, "reason", error)
             if isinstance(cause, ssl.SSLCertVerificationError):
-                what = f"the certificate of {self._endpoint} is not accepted: {cause.verify_message}"
-                raise TlsFailed(what, "add its authority to the system's trust store, or set SSL_CERT_FILE") from error
+                what = (
+                    f"the certificate of {self._endpoint} is not accepted: {cause.verify_message}"
+                )
+                raise TlsFailed(
+                    what, "add its authority to the system's trust store, or set SSL_CERT_FILE"
+                ) from error
             raise BrokerUnavailable(f"no token from {self._endpoint}: {cause}") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise BrokerUnavailable(f"no token from {self._endpoint}: its answer holds no access_token") from error
+            raise BrokerUnavailable(
+                f"no token from {self._endpoint}: its answer holds no access_token"
+            ) from error
 
     def _refused(self, error: HTTPError) -> AuthenticationFailed | BrokerUnavailable:
-        """The error for an HTTP error. Its text has only the status code, since the response may repeat the
-        credentials."""
+        """The error for an HTTP error. Its text has only the status code,
+        since the response may repeat the credentials."""
         what = f"{self._endpoint} gives no token: HTTP {error.code}"
         if error.code >= 500 or error.code in (408, 429):
             return BrokerUnavailable(what)
-        return AuthenticationFailed(what, "correct kafka.sasl_oauth_endpoint, the client id and its secret")
+        return AuthenticationFailed(
+            what, "correct kafka.sasl_oauth_endpoint, the client id and its secret"
+        )
 
 
 class _Straight(HTTPRedirectHandler):
-    """Follows no redirect, which would send the secret elsewhere; a redirect is an HTTP error here."""
+    """Follows no redirect, which would send the secret elsewhere;
+    a redirect is an HTTP error here."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def _expiry(token: str) -> float | None:
-    """Expiry of a JSON Web Token, seconds since the epoch; None without an expiry and for other tokens."""
+    """Expiry of a JSON Web Token, seconds since the epoch;
+    None without an expiry and for other tokens."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

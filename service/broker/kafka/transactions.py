@@ -1,4 +1,5 @@
-"""Transactions of kafka-python's producer, each call with a deadline. Only this file knows its state machine.
+"""Transactions of kafka-python's producer, each call with a deadline.
+Only this file knows its state machine.
 
 Defects of the client (kafka-python 3.0), and their workarounds:
 
@@ -46,7 +47,8 @@ class Transactions:
         self._epoch: Any = None
 
     def start(self, timeout_s: float) -> None:
-        """Acquire the transactional id: earlier owners are fenced, their open transaction is aborted."""
+        """Acquire the transactional id: earlier owners are fenced,
+        their open transaction is aborted."""
         self._await(self._manager.initialize_transactions(), timeout_s)
 
     def begin(self) -> None:
@@ -71,7 +73,8 @@ class Transactions:
         self._check_epoch()
 
     def ask_for_commit(self) -> Any:
-        """Request the commit; pass the result to `await_commit`. An error raised here means that nothing was sent."""
+        """Request the commit; pass the result to `await_commit`.
+        An error raised here means that nothing was sent."""
         self._check_epoch()
         return self._manager.begin_commit()
 
@@ -85,9 +88,12 @@ class Transactions:
         self._await(self._manager.begin_abort(), timeout_s)
 
     def _check_epoch(self) -> None:
-        """Raise ProducerFencedError if producer id or epoch differ from those at the begin of the transaction."""
+        """Raise ProducerFencedError if producer id or epoch differ from those at the begin of the
+        transaction."""
         if self._manager.producer_id_and_epoch != self._epoch:
-            raise ProducerFencedError("the producer's epoch has changed since the transaction was begun")
+            raise ProducerFencedError(
+                "the producer's epoch has changed since the transaction was begun"
+            )
 
     def _await(self, asked: Any, timeout_s: float) -> None:
         self._client._sender.wakeup()
@@ -96,8 +102,8 @@ class Transactions:
 
 
 def discard(client: Client, timeout_s: float) -> None:
-    """Close a client within about `timeout_s`; if it cannot finish in time, force it and drop its queue. Its thread
-    ends soon after."""
+    """Close a client within about `timeout_s`; if it cannot finish in time, force it and drop its
+    queue. Its thread ends soon after."""
     try:
         client.close(timeout=timeout_s)
     except KafkaError as error:
@@ -105,7 +111,8 @@ def discard(client: Client, timeout_s: float) -> None:
     sender = client._sender
     if sender.is_alive():
         sender.force_close()
-    client._closed = True  # otherwise its finalizer would close it again, and block whichever thread runs it
+    # otherwise its finalizer would close it again, and block whichever thread runs it
+    client._closed = True
 
 
 def _never() -> bool:

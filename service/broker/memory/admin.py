@@ -28,11 +28,18 @@ class MemoryAdmin(Connection):
         return None
 
     def create_topic(
-        self, topic: str, partitions: int, replication: int = 1, config: Mapping[str, str] | None = None
+        self,
+        topic: str,
+        partitions: int,
+        replication: int = 1,
+        config: Mapping[str, str] | None = None,
     ) -> None:
-        """See `port.Admin`. Of `config` only `max.message.bytes` has an effect; there is one replica in any case."""
+        """See `port.Admin`. Of `config` only `max.message.bytes` has an effect;
+        there is one replica in any case."""
         if partitions < 1 or replication < 1:
-            raise BrokerError(f"cannot create {topic}: a topic has at least one partition and one replica")
+            raise BrokerError(
+                f"cannot create {topic}: a topic has at least one partition and one replica"
+            )
         self._cluster.create(topic, partitions, config or {})
 
     def config(self, topic: str) -> dict[str, str]:

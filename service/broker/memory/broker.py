@@ -1,7 +1,8 @@
 """A broker inside the process, with the behaviour of Kafka at the port.
 
-For demos and tests. Topics keep everything, and nothing outlives the process. There are no timers: a member that stops
-polling keeps its partitions, and an abandoned transaction stays open until a new producer takes over its id.
+For demos and tests. Topics keep everything, and nothing outlives the process. There are no timers:
+a member that stops polling keeps its partitions, and an abandoned transaction stays open until a
+new producer takes over its id.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ Owner = TypeVar("Owner", bound=MemoryProducer)
 
 
 class MemoryBroker(Cluster):
-    """A `port.Broker`. All objects created by one broker share its topics and groups, from any thread."""
+    """A `port.Broker`. All objects created by one broker share its topics and groups,
+    from any thread."""
 
     def __init__(self, **options: Any) -> None:
         """`options` are passed to `Cluster`."""
@@ -42,7 +44,9 @@ class MemoryBroker(Cluster):
         timeout_s: float = 10.0,  # noqa: ARG002
     ) -> MemoryProducer:
         """See `port.Broker`."""
-        return self._register(MemoryProducer(self, transactional_id, self._changed), transactional_id)
+        return self._register(
+            MemoryProducer(self, transactional_id, self._changed), transactional_id
+        )
 
     def leave(self, group: str) -> None:
         """See `port.Broker`. There are no static members here."""

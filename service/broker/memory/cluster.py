@@ -7,12 +7,21 @@ from collections.abc import Callable, Mapping
 from threading import Condition
 
 from eddycast.service.broker.memory.group import MemoryGroup
-from eddycast.service.broker.memory.log import DEFAULTS, Column, Log, Record, Topic, Transaction, TransactionState
+from eddycast.service.broker.memory.log import (
+    DEFAULTS,
+    Column,
+    Log,
+    Record,
+    Topic,
+    Transaction,
+    TransactionState,
+)
 from eddycast.service.errors import ProduceFailed, RecordTooLarge, TopicMissing
 
 
 class Cluster:
-    """Topics and groups under one lock. Records are stamped by `clock`, in seconds since the epoch."""
+    """Topics and groups under one lock. Records are stamped by `clock`,
+    in seconds since the epoch."""
 
     def __init__(
         self,
@@ -27,8 +36,8 @@ class Cluster:
         self._groups: dict[tuple[str, str], MemoryGroup] = {}
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Record]:
-        """Every record of a topic by partition and offset; `read_uncommitted` adds those of open and aborted
-        transactions."""
+        """Every record of a topic by partition and offset;
+        `read_uncommitted` adds those of open and aborted transactions."""
         with self._changed:
             return [record for log in self.logs(topic) for record in log.records(isolation)]
 
@@ -36,7 +45,9 @@ class Cluster:
         """Create a topic unless it exists."""
         with self._changed:
             if topic not in self._topics:
-                self._topics[topic] = Topic([Log(topic, p) for p in range(partitions)], DEFAULTS | dict(config))
+                self._topics[topic] = Topic(
+                    [Log(topic, p) for p in range(partitions)], DEFAULTS | dict(config)
+                )
                 self._changed.notify_all()
 
     def config(self, topic: str) -> dict[str, str]:
@@ -51,7 +62,8 @@ class Cluster:
         return list(self._topics)
 
     def logs(self, topic: str) -> list[Log]:
-        """Partitions of a topic; empty if there is no such topic. The caller holds the lock, here and below."""
+        """Partitions of a topic; empty if there is no such topic.
+        The caller holds the lock, here and below."""
         found = self._topics.get(topic)
         return found.logs if found is not None else []
 
@@ -72,14 +84,19 @@ class Cluster:
         transaction.end(state)
 
     def store(self, topic: str, partition: int, column: Column, owner: Transaction | None) -> None:
-        """Append a column of records. Raises ProduceFailed and RecordTooLarge, then nothing is stored."""
+        """Append a column of records. Raises ProduceFailed and RecordTooLarge,
+        then nothing is stored."""
         where = f"{topic} partition {partition}"
         logs = self.logs(topic)
         if not 0 <= partition < len(logs):
-            raise ProduceFailed(f"a record for {where} was not acknowledged: no such partition", "create the topic")
+            raise ProduceFailed(
+                f"a record for {where} was not acknowledged: no such partition", "create the topic"
+            )
         limit = self._topics[topic].max_message_bytes
         if (size := column.largest) > limit:
-            raise RecordTooLarge(f"a record of {size} bytes for {where} exceeds the topic's limit of {limit}")
+            raise RecordTooLarge(
+                f"a record of {size} bytes for {where} exceeds the topic's limit of {limit}"
+            )
         stamp = int(self._clock() * 1000)
         logs[partition].append(column, stamp, owner)
         self._changed.notify_all()
@@ -87,4 +104,6 @@ class Cluster:
     def check_size(self, topic: str, column: Column) -> None:
         """Raise RecordTooLarge for a record beyond the client's own limit."""
         if (size := column.largest) > self._limit:
-            raise RecordTooLarge(f"a record of {size} bytes for {topic} exceeds the limit of {self._limit}")
+            raise RecordTooLarge(
+                f"a record of {size} bytes for {topic} exceeds the limit of {self._limit}"
+            )

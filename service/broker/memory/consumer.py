@@ -1,7 +1,8 @@
 """Members of consumer groups within one process, with the same order of events as on Kafka.
 
-A partition moves in two steps: its owner's next poll revokes it, and once the listener has returned, the new owner's
-next poll takes it. The next poll of an expelled member calls `lost` and then joins again.
+A partition moves in two steps: its owner's next poll revokes it, and once the listener has
+returned, the new owner's next poll takes it. The next poll of an expelled member calls `lost` and
+then joins again.
 """
 
 from __future__ import annotations
@@ -117,7 +118,11 @@ class MemoryConsumer(Connection):
         """See `port.Consumer`."""
         with self._changed:
             logs = self._cluster.logs(self._topic)
-            return {p: max(0, logs[p].end - at) for p, at in sorted(self._positions.items()) if p in self._held}
+            return {
+                p: max(0, logs[p].end - at)
+                for p, at in sorted(self._positions.items())
+                if p in self._held
+            }
 
     def close(self) -> None:
         """See `port.Consumer`."""
@@ -138,16 +143,19 @@ class MemoryConsumer(Connection):
         return self._group
 
     def check_owner(self, offsets: Mapping[int, int]) -> None:
-        """Raise MembershipLost unless this member owns these partitions; during `revoked` it still does. The caller
-        holds the broker's lock."""
+        """Raise MembershipLost unless this member owns these partitions; during `revoked` it still
+        does. The caller holds the broker's lock."""
         if self._state().joined.get(self) != self.membership:
             raise MembershipLost(f"expelled from {self._group}")
         owners = self._state().owners
         if foreign := sorted(p for p in offsets if owners.get(p) is not self):
-            raise MembershipLost(f"partitions {foreign} of {self._topic} belong to another member of {self._group}")
+            raise MembershipLost(
+                f"partitions {foreign} of {self._topic} belong to another member of {self._group}"
+            )
 
     def _rebalance(self) -> None:
-        """Join the group, give up partitions and take over others. The listener is called without the lock."""
+        """Join the group, give up partitions and take over others.
+        The listener is called without the lock."""
         with self._changed:
             group = self._state()
             expelled = self._joined and self not in group.members
@@ -164,7 +172,9 @@ class MemoryConsumer(Connection):
                 self._drop(leaving, self._listener.revoked)
             finally:
                 with self._changed:
-                    group.owners = {p: o for p, o in group.owners.items() if not (o is self and p in leaving)}
+                    group.owners = {
+                        p: o for p, o in group.owners.items() if not (o is self and p in leaving)
+                    }
                     self._changed.notify_all()
         with self._changed:
             coming = sorted(p for p in self._target() - self._held if p not in group.owners)
@@ -192,13 +202,18 @@ class MemoryConsumer(Connection):
         committed = self.committed(missing)
         with self._changed:
             for partition, offset in committed.items():
-                self._positions[partition] = self._reset(partition, "no offset") if offset is None else offset
+                self._positions[partition] = (
+                    self._reset(partition, "no offset") if offset is None else offset
+                )
 
     def _reset(self, partition: int, found: str) -> int:
-        """Position to read from where there is no valid one. Raises OffsetGone if the consumer starts at none."""
+        """Position to read from where there is no valid one.
+        Raises OffsetGone if the consumer starts at none."""
         log = self._cluster.logs(self._topic)[partition]
         if self._start_at == "none":
-            raise OffsetGone(f"{self._topic} partition {partition} holds {log.first} to {log.end}, not {found}")
+            raise OffsetGone(
+                f"{self._topic} partition {partition} holds {log.first} to {log.end}, not {found}"
+            )
         return log.stable_end if self._start_at == "latest" else log.first
 
     def _capture(self) -> None:
@@ -239,7 +254,9 @@ class MemoryConsumer(Connection):
 
     def _check_held(self, partitions: Collection[int]) -> None:
         if missing := set(partitions) - self._held:
-            raise MembershipLost(f"partitions {sorted(missing)} of {self._topic} are not assigned to this member")
+            raise MembershipLost(
+                f"partitions {sorted(missing)} of {self._topic} are not assigned to this member"
+            )
 
     def _check_open(self) -> None:
         if self._closed:

@@ -1,7 +1,9 @@
-"""Storage of the in-process broker: partitions as columns, and the transactions that their records belong to.
+"""Storage of the in-process broker: partitions as columns,
+and the transactions that their records belong to.
 
-As in Kafka, a transaction leaves a marker in every partition that it wrote to, which takes an offset that no reader
-sees, and readers of committed records stop at the first record of an open transaction.
+As in Kafka, a transaction leaves a marker in every partition that it wrote to, which takes an
+offset that no reader sees, and readers of committed records stop at the first record of an open
+transaction.
 """
 
 from __future__ import annotations
@@ -66,19 +68,35 @@ class Column:
 
     @classmethod
     def of(
-        cls, keys: Sequence[bytes | None], values: Sequence[bytes | None], headers: Sequence[Headers] | None
+        cls,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        headers: Sequence[Headers] | None,
     ) -> Self:
-        """A record with neither key nor value gets an empty value. Raises ValueError for unequal lengths."""
+        """A record with neither key nor value gets an empty value.
+        Raises ValueError for unequal lengths."""
         if len(keys) != len(values) or (headers is not None and len(headers) != len(keys)):
             raise ValueError("a column has as many keys as values and headers")
-        filled = [b"" if key is None and value is None else value for key, value in zip(keys, values, strict=True)]
-        return cls(list(keys), filled, [list(own) for own in headers] if headers is not None else [[]] * len(keys))
+        filled = [
+            b"" if key is None and value is None else value
+            for key, value in zip(keys, values, strict=True)
+        ]
+        return cls(
+            list(keys),
+            filled,
+            [list(own) for own in headers] if headers is not None else [[]] * len(keys),
+        )
 
     @property
     def largest(self) -> int:
         """Upper bound on the bytes that the largest record takes on a real broker."""
-        plain = [len(key or b"") + len(value or b"") for key, value in zip(self.keys, self.values, strict=True)]
-        extra = [sum(len(name.encode()) + len(held) + 8 for name, held in own) for own in self.headers]
+        plain = [
+            len(key or b"") + len(value or b"")
+            for key, value in zip(self.keys, self.values, strict=True)
+        ]
+        extra = [
+            sum(len(name.encode()) + len(held) + 8 for name, held in own) for own in self.headers
+        ]
         return RECORD_OVERHEAD + max(map(add, plain, extra), default=0)
 
 
@@ -125,7 +143,8 @@ class Log:
         self._owners[-1] = MARKER
 
     def fetch(self, position: int, limit: int) -> tuple[PartitionBatch | None, int]:
-        """(records, next position): at most `limit` committed records from `position` on, None if there are none."""
+        """(records, next position): at most `limit` committed records from `position` on,
+        None if there are none."""
         stop = self.stable_end
         found: list[int] = []
         while position < stop and len(found) < limit:
@@ -141,7 +160,10 @@ class Log:
             self.partition,
             self._keys[whole] if pick is None else [self._keys[i] for i in pick],
             self._values[whole] if pick is None else [self._values[i] for i in pick],
-            np.array(self._timestamps[whole] if pick is None else [self._timestamps[i] for i in pick], np.int64),
+            np.array(
+                self._timestamps[whole] if pick is None else [self._timestamps[i] for i in pick],
+                np.int64,
+            ),
             np.array(found, np.int64),
             end=position,
         )
@@ -152,7 +174,14 @@ class Log:
         everything = isolation == "read_uncommitted"
         shown = range(self.first, self.end if everything else self.stable_end)
         return [
-            Record(self.partition, i, self._keys[i], self._values[i], self._headers[i], self._timestamps[i])
+            Record(
+                self.partition,
+                i,
+                self._keys[i],
+                self._values[i],
+                self._headers[i],
+                self._timestamps[i],
+            )
             for i in shown
             if (self._owners[i] is not MARKER if everything else self._visible(i))
         ]

@@ -21,8 +21,8 @@ from eddycast.service.errors import (
 
 
 class MemoryProducer(Connection):
-    """A `port.Producer`. As on Kafka, a failure inside a transaction is final for a producer with a transactional id:
-    it can only be closed, and a new one of the same id takes its place.
+    """A `port.Producer`. As on Kafka, a failure inside a transaction is final for a producer with a
+    transactional id: it can only be closed, and a new one of the same id takes its place.
     """
 
     def __init__(self, cluster: Cluster, transactional_id: str | None, changed: Condition) -> None:
@@ -42,7 +42,8 @@ class MemoryProducer(Connection):
         values: Sequence[bytes | None],
         headers: Sequence[Headers] | None = None,
     ) -> None:
-        """See `port.Producer`. A record with neither key nor value gets an empty value, as on Kafka."""
+        """See `port.Producer`. A record with neither key nor value gets an empty value,
+        as on Kafka."""
         self._check_alive()
         if self._id is not None and self._open is None:
             raise TransactionFailed("no transaction is open")
@@ -60,7 +61,10 @@ class MemoryProducer(Connection):
         self._check_alive()
         failure, self._rejected = self._rejected, None
         if failure is not None and self._id is not None:
-            self._fail(str(failure), RecordRefused if isinstance(failure, RecordTooLarge) else TransactionFailed)
+            self._fail(
+                str(failure),
+                RecordRefused if isinstance(failure, RecordTooLarge) else TransactionFailed,
+            )
         if failure is not None:
             raise failure
 
@@ -91,7 +95,9 @@ class MemoryProducer(Connection):
                 consumer.check_owner(offsets)
             except MembershipLost as error:
                 self._fail(str(error))
-            self._cluster.group(topic, consumer.group).pending.setdefault(transaction, {}).update(offsets)
+            self._cluster.group(topic, consumer.group).pending.setdefault(transaction, {}).update(
+                offsets
+            )
 
     def probe(self, places: Collection[tuple[str, int]], timeout_s: float = 10.0) -> None:  # noqa: ARG002
         """See `port.Producer`."""
@@ -119,11 +125,13 @@ class MemoryProducer(Connection):
         self._broken = self._broken or "closed"
 
     def fence(self) -> None:
-        """Abort an open transaction and refuse further calls: a newer producer owns the transactional id. The caller
-        holds the broker's lock."""
+        """Abort an open transaction and refuse further calls: a newer producer owns the
+        transactional id. The caller holds the broker's lock."""
         self._end(TransactionState.ABORTED)
         self._fenced = True
-        self._broken = self._broken or f"the transactional id {self._id!r} was taken over by a newer producer"
+        self._broken = (
+            self._broken or f"the transactional id {self._id!r} was taken over by a newer producer"
+        )
 
     def _end(self, state: TransactionState) -> None:
         transaction, self._open = self._open, None

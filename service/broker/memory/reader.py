@@ -47,7 +47,11 @@ class MemoryReader(Connection):
             while True:
                 before = dict(self._positions)
                 batches = self._fetch(max_records)
-                if batches or before != self._positions or not self._changed.wait(deadline - time.monotonic()):
+                if (
+                    batches
+                    or before != self._positions
+                    or not self._changed.wait(deadline - time.monotonic())
+                ):
                     return batches
 
     def position(self, partition: int) -> int:
@@ -73,7 +77,10 @@ class MemoryReader(Connection):
                 break
             log, position = self._log(partition), self._positions[partition]
             if not log.first <= position <= log.end:
-                raise OffsetGone(f"{self._topic} partition {partition} holds {log.first} to {log.end}, not {position}")
+                raise OffsetGone(
+                    f"{self._topic} partition {partition} holds "
+                    f"{log.first} to {log.end}, not {position}"
+                )
             batch, self._positions[partition] = log.fetch(position, max_records)
             if batch is not None:
                 batches.append(batch)

@@ -1,11 +1,12 @@
 """`book`: the autoregression of "Dive into Deep Learning", Working with Sequences.
 
-Of 1000 values the first 600 examples of 64 lags teach. Scored is the mean squared error of the median exactly k steps
-ahead, at every origin whose target comes after them, and of a free run: from the last value of the train part on, every
-next value is fed back as if it had been observed.
+Of 1000 values the first 600 examples of 64 lags teach. Scored is the mean squared error of the
+median exactly k steps ahead, at every origin whose target comes after them, and of a free run: from
+the last value of the train part on, every next value is fed back as if it had been observed.
 
-The hold-out starts after the 600 examples. A training that needs a validation part takes it from the rows behind them:
-`--split 664,128,208`, which is fair for `ar --iterated` alone, whose median follows from the train part.
+The hold-out starts after the 600 examples. A training that needs a validation part takes it from
+the rows behind them: `--split 664,128,208`, which is fair for `ar --iterated` alone, whose median
+follows from the train part.
 """
 
 from __future__ import annotations
@@ -40,12 +41,22 @@ def book_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     check_split(panel, split)
     leads = [lead for lead in ask.horizons or LEADS if lead <= ask.horizon]
     known = split.validation_end
-    tasks = [_task(panel, split, f"k = {k}", np.arange(known - k, split.end - k), np.array([k])) for k in leads]
+    tasks = [
+        _task(panel, split, f"k = {k}", np.arange(known - k, split.end - k), np.array([k]))
+        for k in leads
+    ]
     run = np.arange(1, split.end - known + 1)
     return [*tasks, _task(panel, split, "free run", np.array([known - 1]), run, "fed_back")]
 
 
-def _task(panel: Panel, split: Split, label: str, origins: Int64, ahead: Int64, source: Source = "multi_step") -> Task:
+def _task(
+    panel: Panel,
+    split: Split,
+    label: str,
+    origins: Int64,
+    ahead: Int64,
+    source: Source = "multi_step",
+) -> Task:
     values = panel.values[:, : split.end]
     scales = mase_scales(values[:, : split.validation_end], 1)
     return Task(
@@ -62,12 +73,17 @@ def _task(panel: Panel, split: Split, label: str, origins: Int64, ahead: Int64, 
 
 
 def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
-    """For each origin and stream, the medians of a bundle that reads its own next value as an observation."""
+    """For each origin and stream, the medians of a bundle that reads its own next value as an
+    observation."""
     panel = task.panel
     for stream in range(len(panel.streams)):
-        state: TensorState = {s.name: np.zeros((1, *s.shape), s.dtype) for s in runtime.manifest.state}
+        state: TensorState = {
+            s.name: np.zeros((1, *s.shape), s.dtype) for s in runtime.manifest.state
+        }
         for row in range(int(task.origins[-1]) + 1):
-            result = runtime.step(panel.values[stream, row].reshape(1, 1), panel.timestamps[row : row + 1], state)
+            result = runtime.step(
+                panel.values[stream, row].reshape(1, 1), panel.timestamps[row : row + 1], state
+            )
             state = result.next_state
             if row in task.origins:
                 last = float(result.one_step[0, 0, runtime.manifest.median])
@@ -76,7 +92,9 @@ def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
                 yield Chunk(np.array([stream]), np.array([row]), one, multi)
 
 
-def _fed_back(runtime: Runtime, state: TensorState, stamp: int, value: float, steps: int) -> Float64:
+def _fed_back(
+    runtime: Runtime, state: TensorState, stamp: int, value: float, steps: int
+) -> Float64:
     """The path [steps] from a state and the first forecast on."""
     path = [value]
     for step in range(1, steps):

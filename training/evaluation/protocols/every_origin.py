@@ -16,7 +16,13 @@ from eddycast.training.data.panel import Panel
 from eddycast.training.data.slot_means import trailing_means
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import mase_scales
-from eddycast.training.evaluation.protocols.task import Task, TaskOptions, check_horizons, check_split, season_rows
+from eddycast.training.evaluation.protocols.task import (
+    Task,
+    TaskOptions,
+    check_horizons,
+    check_split,
+    season_rows,
+)
 
 #: The borders and horizons of the leak-free online protocol on ETTm1: 4, 1 and 15 months.
 ONLINE_SPLIT = "11520,2880,43200"
@@ -24,20 +30,24 @@ ONLINE_HORIZONS = (1, 24, 48)
 
 
 def rolling_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
-    """Raw values; WQL and MASE by stream and then the mean: comparable with other runs on the same data."""
+    """Raw values; WQL and MASE by stream and then the mean:
+    comparable with other runs on the same data."""
     streams = len(panel.streams)
     tasks = _tasks(panel, ask, ask.horizons or (ask.horizon,), np.zeros(streams), np.ones(streams))
     return [replace(task, by_stream=True) for task in tasks]
 
 
 def ltsf_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
-    """Every stream z-scored by its mean and deviation in the train part: comparable with the literature."""
-    return _tasks(panel, ask, ask.horizons or (ask.horizon,), *_train_scale(panel, _split(panel, ask)))
+    """Every stream z-scored by its mean and deviation in the train part:
+    comparable with the literature."""
+    return _tasks(
+        panel, ask, ask.horizons or (ask.horizon,), *_train_scale(panel, _split(panel, ask))
+    )
 
 
 def online_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
-    """As `ltsf`, over the long hold-out of the online literature and at its horizons. Neither a forecast nor anything
-    learned before it uses a value after its origin."""
+    """As `ltsf`, over the long hold-out of the online literature and at its horizons. Neither a
+    forecast nor anything learned before it uses a value after its origin."""
     horizons = ask.horizons or [steps for steps in ONLINE_HORIZONS if steps <= ask.horizon]
     return _tasks(panel, ask, horizons, *_train_scale(panel, _split(panel, ask)))
 
@@ -53,19 +63,30 @@ def _train_scale(panel: Panel, split: Split) -> tuple[Float64, Float64]:
     seen = ~np.isnan(train).all(axis=1)
     if not seen.all():
         name = panel.streams[int(np.argmin(seen))]
-        raise DataError(f"stream {name!r} has no value in the train part", "use --protocol rolling, or leave it out")
+        raise DataError(
+            f"stream {name!r} has no value in the train part",
+            "use --protocol rolling, or leave it out",
+        )
     spread = np.nanstd(train, axis=1)
     return np.nanmean(train, axis=1), np.where(spread > 0, spread, 1.0)
 
 
-def _tasks(panel: Panel, ask: TaskOptions, horizons: Sequence[int], centre: Float64, scale: Float64) -> list[Task]:
+def _tasks(
+    panel: Panel, ask: TaskOptions, horizons: Sequence[int], centre: Float64, scale: Float64
+) -> list[Task]:
     """A task for each horizon, and one for the next value, which the step graph forecasts."""
     check_horizons(ask, horizons)
-    tasks = [_task(panel, ask, horizon, centre, scale) for horizon in horizons if horizon > 1 or ask.stride > 1]
+    tasks = [
+        _task(panel, ask, horizon, centre, scale)
+        for horizon in horizons
+        if horizon > 1 or ask.stride > 1
+    ]
     return [*tasks, _task(panel, ask, None, centre, scale)]
 
 
-def _task(panel: Panel, ask: TaskOptions, horizon: int | None, centre: Float64, scale: Float64) -> Task:
+def _task(
+    panel: Panel, ask: TaskOptions, horizon: int | None, centre: Float64, scale: Float64
+) -> Task:
     """A task of `horizon` leads of the forecast graph; None = the next value of the step graph."""
     split, season = _split(panel, ask), season_rows(panel, ask.season_ms)
     stride = ask.stride if horizon else 1
@@ -73,8 +94,13 @@ def _task(panel: Panel, ask: TaskOptions, horizon: int | None, centre: Float64, 
     origins = np.arange(split.validation_end - 1, split.end - int(ahead[-1]))
     if not len(origins):
         hold_out = split.end - split.validation_end
-        raise DataError(f"a hold-out of {hold_out:,} rows has no origin for horizon {horizon or 1}", "change --split")
-    values = trailing_means((panel.values[:, : split.end] - centre[:, None]) / scale[:, None], stride)
+        raise DataError(
+            f"a hold-out of {hold_out:,} rows has no origin for horizon {horizon or 1}",
+            "change --split",
+        )
+    values = trailing_means(
+        (panel.values[:, : split.end] - centre[:, None]) / scale[:, None], stride
+    )
     scales = mase_scales(values[:, : split.validation_end], season or stride)
     return Task(
         label="",

@@ -1,9 +1,10 @@
-"""`gift`: the windows of GIFT-Eval (Aksu et al. 2024), as on its set ett1, for a bundle of either grid.
+"""`gift`: the windows of GIFT-Eval (Aksu et al. 2024), as on its set ett1,
+for a bundle of either grid.
 
-Prediction lengths are 48 (short), 480 (medium) and 720 (long), with min(max(1, ceil(.1 n / length)), 20) windows each:
-the last ones of the data, end to end, with all history as context. MASE of a window is relative to the mean |y_t -
-y_{t-m}| before it, m = one day; WQL is on raw values, all streams pooled. The hourly data is the mean of the 15-minute
-readings.
+Prediction lengths are 48 (short), 480 (medium) and 720 (long), with min(max(1, ceil(.1 n /
+length)), 20) windows each: the last ones of the data, end to end, with all history as context. MASE
+of a window is relative to the mean |y_t - y_{t-m}| before it, m = one day; WQL is on raw values,
+all streams pooled. The hourly data is the mean of the 15-minute readings.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ LENGTHS = {"short": 48, "medium": 480, "long": 720}
 MOST_WINDOWS = 20
 DAY_MS = 86_400_000
 _GRIDS = {3_600_000: "H", 900_000: "15T"}
-#: The published MASE of seasonal naive has three decimals; a set with another value is not the published one.
+#: The published MASE of seasonal naive has three decimals;
+#: a set with another value is not the published one.
 _ROUNDING = 1.5e-3
 
 
@@ -48,17 +50,21 @@ def gift_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
     """The tasks of all lengths up to the bundle's horizon. Raises DataError if there are none."""
     if ask.stride > 1:
         raise DataError(
-            "the bundle forecasts on a coarser grid than it reads", "gift scores forecasts on the grid of values"
+            "the bundle forecasts on a coarser grid than it reads",
+            "gift scores forecasts on the grid of values",
         )
     season = season_rows(panel, ask.season_ms or DAY_MS) or 1
     lengths = {name: length for name, length in LENGTHS.items() if length <= ask.horizon}
     if not lengths or len(panel) < 2 * min(lengths.values()) + season:
         raise DataError(
-            f"gift asks for {LENGTHS['short']} steps, the bundle forecasts {ask.horizon}, over {len(panel):,} rows",
+            f"gift asks for {LENGTHS['short']} steps, the bundle "
+            f"forecasts {ask.horizon}, over {len(panel):,} rows",
             "train with --horizon 48, 480 or 720 on a longer history",
         )
     grid = _GRIDS.get(panel.interval_ms, "")
-    return [_task(panel, f"{grid} {name}".strip(), length, season) for name, length in lengths.items()]
+    return [
+        _task(panel, f"{grid} {name}".strip(), length, season) for name, length in lengths.items()
+    ]
 
 
 def window_origins(rows: int, length: int) -> Int64:
@@ -84,7 +90,8 @@ def _task(panel: Panel, label: str, length: int, season: int) -> Task:
 
 
 def _running_mase_scales(values: Float64, season: int) -> Float64:
-    """Means |y_t - y_{t-season}| over the observed pairs up to each row, [streams, T]; NaN without any."""
+    """Means |y_t - y_{t-season}| over the observed pairs up to each row, [streams, T];
+    NaN without any."""
     distance = np.full(values.shape, np.nan)
     distance[:, season:] = np.abs(values[:, season:] - values[:, :-season])
     pairs = np.cumsum(~np.isnan(distance), axis=1)
@@ -92,15 +99,24 @@ def _running_mase_scales(values: Float64, season: int) -> Float64:
 
 
 def relative(figures: Sequence[Figure]) -> list[Figure]:
-    """Figures with scores relative to the published seasonal naive, task by task, if this run's seasonal naive has the
-    published MASE: other data has no published score."""
-    ours = {figure.task: figure.mase for figure in figures if figure.model == "seasonal_naive" and not figure.stream}
+    """Figures with scores relative to the published seasonal naive, task by task, if this run's
+    seasonal naive has the published MASE: other data has no published score."""
+    ours = {
+        figure.task: figure.mase
+        for figure in figures
+        if figure.model == "seasonal_naive" and not figure.stream
+    }
     return [_relative(figure, ours.get(figure.task)) for figure in figures]
 
 
 def _relative(figure: Figure, naive: float | None) -> Figure:
     published = SEASONAL_NAIVE.get(figure.task)
-    if published is None or naive is None or abs(naive - published.mase) > _ROUNDING or figure.stream:
+    if (
+        published is None
+        or naive is None
+        or abs(naive - published.mase) > _ROUNDING
+        or figure.stream
+    ):
         return figure
     update = {
         "relative_mase": None if figure.mase is None else figure.mase / published.mase,
@@ -110,8 +126,11 @@ def _relative(figure: Figure, naive: float | None) -> Figure:
 
 
 def geometric_means(figures: Iterable[Figure], model: str) -> Published | None:
-    """Geometric means of a model's relative scores over the tasks among `figures`; None without any."""
-    own = [(f.relative_mase, f.relative_wql) for f in figures if f.model == model and f.relative_mase]
+    """Geometric means of a model's relative scores over the tasks among `figures`;
+    None without any."""
+    own = [
+        (f.relative_mase, f.relative_wql) for f in figures if f.model == model and f.relative_mase
+    ]
     if not own:
         return None
     return Published(*np.exp(np.log(np.array(own, np.float64)).mean(axis=0)).tolist())

@@ -1,4 +1,5 @@
-"""Published scores for the tasks of `gift`: GIFT-Eval's leaderboard for its set ett1, MASE and WQL."""
+"""Published scores for the tasks of `gift`: GIFT-Eval's leaderboard for its set ett1,
+MASE and WQL."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ class Published(NamedTuple):
     wql: float
 
 
-#: Denominators of relative scores. The WQL of seasonal naive rests on quantiles of the benchmark's own method, so it
-#: cannot be computed here; its MASE can, and is tested.
+#: Denominators of relative scores. The WQL of seasonal naive rests on quantiles of the benchmark's
+#: own method, so it cannot be computed here; its MASE can, and is tested.
 SEASONAL_NAIVE = {
     "15T short": Published(0.934, 0.241),
     "15T medium": Published(1.188, 0.322),

@@ -1,14 +1,18 @@
 """Protocols: the origins, leads and scale on which forecasts are scored.
 
-protocol  origins                                       scored on                       comparable with
-rolling   every one of the hold-out                     raw values, mean over streams   runs on the same data
-ltsf      every one of the hold-out                     z-scored by the train part      long-term forecasting (LTSF)
-online    every one of a hold-out of fifteen months     z-scored by the train part      online forecasting, leak-free
-gift      the last windows of the data, end to end      raw values                      GIFT-Eval's leaderboard, ett1
-book      each whose target follows the train part      raw values, k-th step alone     a textbook's autoregression
+protocol  origins                              scored on                      comparable with
+rolling   all of the hold-out                  raw values, mean over streams  runs on the same data
+ltsf      all of the hold-out                  z-scored by the train part     long-term forecasting
+                                                                              (LTSF)
+online    all of a hold-out of fifteen months  z-scored by the train part     online forecasting,
+                                                                              leak-free
+gift      the last windows of the data, end    raw values                     the leaderboard of
+          to end                                                              GIFT-Eval, ett1
+book      all whose target follows the train   raw values, k-th step alone    a textbook's
+          part                                                                autoregression
 
-Over several streams `rolling` takes WQL and MASE by stream and then the mean; the others pool all targets, as their
-sources do. MSE, MAE and coverage are pooled in all of them.
+Over several streams `rolling` takes WQL and MASE by stream and then the mean; the others pool all
+targets, as their sources do. MSE, MAE and coverage are pooled in all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +27,12 @@ from eddycast.training.data.counters import as_counters
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.book import BOOK_SPLIT, book_tasks
-from eddycast.training.evaluation.protocols.every_origin import ONLINE_SPLIT, ltsf_tasks, online_tasks, rolling_tasks
+from eddycast.training.evaluation.protocols.every_origin import (
+    ONLINE_SPLIT,
+    ltsf_tasks,
+    online_tasks,
+    rolling_tasks,
+)
 from eddycast.training.evaluation.protocols.gift import gift_panel, gift_tasks, relative
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions
 
@@ -39,8 +48,9 @@ def _as_they_are(figures: Sequence[Figure]) -> list[Figure]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """`measured_on` is the scale as tables name it, `split` the default split (None: shares of the data), `main` the
-    measure that the protocol is known for; `counters` False means that it cannot score increases."""
+    """`measured_on` is the scale as tables name it, `split` the default split (None: shares of the
+    data), `main` the measure that the protocol is known for; `counters` False means that it cannot
+    score increases."""
 
     measured_on: str
     main: str
@@ -55,8 +65,12 @@ PROTOCOLS = {
     "rolling": Protocol("raw values; WQL and MASE by stream, then the mean", "wql", rolling_tasks),
     "ltsf": Protocol("each stream z-scored by its train part", "mse", ltsf_tasks),
     "online": Protocol("each stream z-scored by its train part", "mse", online_tasks, ONLINE_SPLIT),
-    "gift": Protocol("raw values pooled", "wql", gift_tasks, panel=gift_panel, finish=relative, counters=False),
-    "book": Protocol("raw values, the k-th step alone", "mse", book_tasks, BOOK_SPLIT, counters=False),
+    "gift": Protocol(
+        "raw values pooled", "wql", gift_tasks, panel=gift_panel, finish=relative, counters=False
+    ),
+    "book": Protocol(
+        "raw values, the k-th step alone", "mse", book_tasks, BOOK_SPLIT, counters=False
+    ),
 }
 
 

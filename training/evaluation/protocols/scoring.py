@@ -45,8 +45,11 @@ Observer = Callable[[ScoredBatch], None]
 class Scorer:
     """Scores of a model and of the baselines on one task."""
 
-    def __init__(self, task: Task, model: str, levels: Sequence[float], observers: Sequence[Observer] = ()) -> None:
-        """`levels` are the quantiles of the model's forecasts. A model named like a baseline replaces that baseline."""
+    def __init__(
+        self, task: Task, model: str, levels: Sequence[float], observers: Sequence[Observer] = ()
+    ) -> None:
+        """`levels` are the quantiles of the model's forecasts.
+        A model named like a baseline replaces that baseline."""
         self.task, self._model, self._observers = task, model, observers
         self._baselines = {"naive": baselines.naive(task.values)}
         if task.season:
@@ -55,7 +58,9 @@ class Scorer:
         shape = task.mase_scale.shape
         levels = (0.5,) if task.source == "fed_back" else levels
         judged = {model: levels} | dict.fromkeys(self._baselines, (0.5,))
-        self._scores = {name: Scores(own, shape, by_stream=task.by_stream) for name, own in judged.items()}
+        self._scores = {
+            name: Scores(own, shape, by_stream=task.by_stream) for name, own in judged.items()
+        }
         self._seen = np.zeros(shape, np.bool_)
 
     def take(self, chunk: Chunk) -> None:
@@ -63,31 +68,42 @@ class Scorer:
         if self.task.source == "one_step":
             self.add(chunk.stream, chunk.row, chunk.one_step[:, None])
         else:
-            self.add(chunk.stream, chunk.row, chunk.multi_step[:, self.task.ahead // self.task.stride - 1])
+            self.add(
+                chunk.stream,
+                chunk.row,
+                chunk.multi_step[:, self.task.ahead // self.task.stride - 1],
+            )
 
     def add(self, stream: Int64, row: Int64, forecast: Array) -> None:
-        """Add forecasts [n, leads, levels] on the raw scale of stream [n] at row [n]. Rows that are not origins of the
-        task are left out, and so are targets that are missing or have no forecast."""
+        """Add forecasts [n, leads, levels] on the raw scale of stream [n] at row [n]. Rows that are
+        not origins of the task are left out, and so are targets that are missing or have no
+        forecast."""
         task = self.task
         place = np.minimum(np.searchsorted(task.origins, row), len(task.origins) - 1)
         inside = task.origins[place] == row
         stream, row, place = stream[inside], row[inside], place[inside]
         if not len(row):
             return
-        judged = (forecast[inside] - task.centre[stream, None, None]) / task.scale[stream, None, None]
+        judged = (forecast[inside] - task.centre[stream, None, None]) / task.scale[
+            stream, None, None
+        ]
         target = task.values[stream[:, None], row[:, None] + task.ahead]
         target = np.where(np.isnan(judged).any(axis=2), np.nan, target)
         self._seen[stream, place] = ~np.isnan(target).all(axis=1)
-        rivals = {name: made(stream, row, task.ahead)[..., None] for name, made in self._baselines.items()}
-        batch = ScoredBatch(stream, row, target, {self._model: judged, **rivals}, task.mase_scale[stream, place])
+        rivals = {
+            name: made(stream, row, task.ahead)[..., None] for name, made in self._baselines.items()
+        }
+        batch = ScoredBatch(
+            stream, row, target, {self._model: judged, **rivals}, task.mase_scale[stream, place]
+        )
         for name, scores in self._scores.items():
             scores.add(stream, place, target, batch.forecasts[name], batch.mase_scale)
         for observer in self._observers:
             observer(batch)
 
     def figures(self, per_stream: bool = False) -> Iterator[Figure]:
-        """One figure a model, the model's own with its differences to the baselines; `per_stream` adds one a stream and
-        model."""
+        """One figure a model, the model's own with its differences to the baselines;
+        `per_stream` adds one a stream and model."""
         task, names = self.task, self.task.panel.streams
         unscaled = tuple(
             name
@@ -97,10 +113,16 @@ class Scorer:
         rivals = {name: self._scores[name].by_origin for name in self._baselines}
         for model, scores in self._scores.items():
             figure = scores.figure(model, task.horizon, int(self._seen.any(axis=0).sum()))
-            against = differences(scores.by_origin, rivals, task.block) if model == self._model else {}
-            yield figure.model_copy(update={"task": task.label, "unscaled": unscaled, "against": against})
+            against = (
+                differences(scores.by_origin, rivals, task.block) if model == self._model else {}
+            )
+            yield figure.model_copy(
+                update={"task": task.label, "unscaled": unscaled, "against": against}
+            )
         if per_stream:
             for i, name in enumerate(names):
                 for model, scores in self._scores.items():
-                    figure = scores.stream_figure(model, task.horizon, int(self._seen[i].sum()), i, name)
+                    figure = scores.stream_figure(
+                        model, task.horizon, int(self._seen[i].sum()), i, name
+                    )
                     yield figure.model_copy(update={"task": task.label})

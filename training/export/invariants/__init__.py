@@ -1,8 +1,8 @@
-"""The invariants of a forecaster (`docs/design.md`): checks that raise InvariantBroken. Their docstrings name typical
-causes.
+"""The invariants of a forecaster (`docs/design.md`): checks that raise InvariantBroken.
+Their docstrings name typical causes.
 
-The tests hold every built-in family to them, and `eddycast train` a custom family, before its bundle replaces another.
-`training/export/parity.py` checks the exported graphs.
+The tests hold every built-in family to them, and `eddycast train` a custom family, before its
+bundle replaces another. `training/export/parity.py` checks the exported graphs.
 """
 
 from eddycast.training.export.invariants.checking import Invariant, InvariantBroken
@@ -20,7 +20,12 @@ from eddycast.training.export.invariants.limits import (
     parts_may_be_zero,
     surprise_needs_a_scale,
 )
-from eddycast.training.export.invariants.outputs import bounded_row, shapes, sorted_quantiles, zero_start
+from eddycast.training.export.invariants.outputs import (
+    bounded_row,
+    shapes,
+    sorted_quantiles,
+    zero_start,
+)
 from eddycast.training.export.invariants.sequences import (
     causality,
     independence,
@@ -30,7 +35,8 @@ from eddycast.training.export.invariants.sequences import (
     unroll_is_step,
 )
 
-#: In the order in which a custom family is checked: the plain ones first, since the later ones assume them.
+#: In the order in which a custom family is checked:
+#: the plain ones first, since the later ones assume them.
 INVARIANTS: tuple[Invariant, ...] = (
     shapes,
     bounded_row,

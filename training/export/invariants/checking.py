@@ -1,4 +1,5 @@
-"""The means of checking an invariant: the error, comparisons that raise it, and a forecaster run step by step."""
+"""The means of checking an invariant: the error, comparisons that raise it,
+and a forecaster run step by step."""
 
 from __future__ import annotations
 
@@ -24,20 +25,29 @@ class InvariantBroken(FamilyError):
     """A forecaster breaks `invariant` at the output `where`; `by` is the deviation."""
 
     def __init__(self, invariant: str, where: str, by: str) -> None:
-        super().__init__(f"the invariant {invariant!r} is broken: {where}: {by}", "see docs/forecasters.md, Invariants")
+        super().__init__(
+            f"the invariant {invariant!r} is broken: {where}: {by}",
+            "see docs/forecasters.md, Invariants",
+        )
         self.invariant, self.where, self.by = invariant, where, by
 
 
-def stepped(model: Forecaster, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> dict[str, Array]:
-    """The outputs of one observation at a time over values [T, S]: one_step and multi_step [T, S, ...], surprise [T,
-    S], scores, anomaly [T, S]."""
+def stepped(
+    model: Forecaster, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+) -> dict[str, Array]:
+    """The outputs of one observation at a time over values [T, S]: one_step and multi_step [T, S,
+    ...], surprise [T, S], scores, anomaly [T, S]."""
     return carried(model, model.initial_state(values.shape[1]), values, timestamps)[1]
 
 
 def carried(
-    model: Forecaster, state: TensorState, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+    model: Forecaster,
+    state: TensorState,
+    values: NDArray[np.float64],
+    timestamps: NDArray[np.int64],
 ) -> tuple[TensorState, dict[str, Array]]:
-    """The state after all values [T, S], starting from `state`, and the outputs on the way; see `stepped`."""
+    """The state after all values [T, S], starting from `state`, and the outputs on the way;
+    see `stepped`."""
     count, rows = values.shape[1], []
     with torch.no_grad():
         for value, stamp in zip(values, timestamps, strict=True):
@@ -45,8 +55,12 @@ def carried(
             out = model.step(torch.as_tensor(value)[:, None], when, state)
             state = out.state
             multi = model.forecast(when, state)
-            rows.append((out.one_step[:, 0], out.surprise, out.scores[:, 0], out.anomaly, multi[:, :, 0]))
-    columns = [np.stack([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)]
+            rows.append(
+                (out.one_step[:, 0], out.surprise, out.scores[:, 0], out.anomaly, multi[:, :, 0])
+            )
+    columns = [
+        np.stack([tensor.numpy() for tensor in column]) for column in zip(*rows, strict=True)
+    ]
     return state, dict(zip(OUTPUTS, columns, strict=True))
 
 
@@ -55,8 +69,16 @@ def unit_of(scale: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(scale > 0, scale, 1.0)
 
 
-def close(invariant: str, where: str, found: Array, expected: Array, most: float, unit: Array | float = 1.0) -> None:
-    """Raises InvariantBroken unless NaN stands in the same places and all else differs by at most `most` units."""
+def close(
+    invariant: str,
+    where: str,
+    found: Array,
+    expected: Array,
+    most: float,
+    unit: Array | float = 1.0,
+) -> None:
+    """Raises InvariantBroken unless NaN stands in the same places and all else differs by at most
+    `most` units."""
     if found.shape != expected.shape or (np.isnan(found) != np.isnan(expected)).any():
         raise InvariantBroken(invariant, where, "NaN in one and not in the other")
     with np.errstate(invalid="ignore"):
@@ -65,7 +87,9 @@ def close(invariant: str, where: str, found: Array, expected: Array, most: float
         place = np.unravel_index(int(np.nanargmax(difference)), difference.shape)
         at = ", ".join(map(str, place))
         raise InvariantBroken(
-            invariant, f"{where} at [{at}]", f"differs by {np.nanmax(difference):.2g}, the limit is {most:.2g}"
+            invariant,
+            f"{where} at [{at}]",
+            f"differs by {np.nanmax(difference):.2g}, the limit is {most:.2g}",
         )
 
 
@@ -73,5 +97,7 @@ def finite(invariant: str, where: str, found: Array) -> None:
     """Raises InvariantBroken if a number of `found` is not finite."""
     if not np.isfinite(found).all():
         raise InvariantBroken(
-            invariant, where, f"{np.count_nonzero(~np.isfinite(found)):,} of {found.size:,} are not finite"
+            invariant,
+            where,
+            f"{np.count_nonzero(~np.isfinite(found)):,} of {found.size:,} are not finite",
         )

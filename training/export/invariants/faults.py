@@ -1,7 +1,8 @@
-"""The invariants of bad readings: the cost of an impossible value, a new level, or a number out of all bounds.
+"""The invariants of bad readings: the cost of an impossible value, a new level,
+or a number out of all bounds.
 
-A fault is injected into a history after two seasons, and the forecasts are compared with those of the same history
-without it.
+A fault is injected into a history after two seasons,
+and the forecasts are compared with those of the same history without it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from eddycast.training.models.memory.suspects import ACCEPTED, LARGEST
 
 Array = NDArray[np.float64]
 STREAMS, DAY = 7, 24
-COST, ANY = 1.1, 1.5  # largest ratio of errors with and without an impossible reading: median stream, any stream
+# largest ratio of errors with and without an impossible reading: median stream, any stream
+COST, ANY = 1.1, 1.5
 LEVEL_COST, LEVEL_ANY = 2.0, 3.0  # the same for a new level, ACCEPTED + 4 steps after it
 #: Impossible readings [steps]: single ones of several sizes, a repeated code, random ones.
 CODES: dict[str, tuple[float, ...]] = {
@@ -34,22 +36,33 @@ CODES: dict[str, tuple[float, ...]] = {
 
 
 def impossible_readings_cost_a_step(model: Forecaster) -> None:
-    """From the third day after an impossible reading, forecasts and widths are as if it had not come. A counter's
-    reading jumps and comes back; one that is stuck stands still, which is allowed. Broken by a `step` that passes the
-    raw value on to a hidden state."""
+    """From the third day after an impossible reading, forecasts and widths are as if it had not
+    come. A counter's reading jumps and comes back; one that is stuck stands still, which is
+    allowed. Broken by a `step` that passes the raw value on to a hidden state."""
     values, timestamps, at = _history(model)
     plain = model.unroll(values, timestamps, [len(values) - 1])
     for name, code in CODES.items():
         if model.target.kind == "counter" and "a code" in name:
             continue
         faulty = values.copy()
-        faulty[at : at + len(code)] = np.array(code)[:, None] + (values[at] if model.target.kind == "counter" else 0.0)
+        faulty[at : at + len(code)] = np.array(code)[:, None] + (
+            values[at] if model.target.kind == "counter" else 0.0
+        )
         found = model.unroll(faulty, timestamps, [len(values) - 1])
-        _compare(f"{name} costs a step", model, values, (plain, found), slice(at + 2 * DAY, None), COST, ANY)
+        _compare(
+            f"{name} costs a step",
+            model,
+            values,
+            (plain, found),
+            slice(at + 2 * DAY, None),
+            COST,
+            ANY,
+        )
 
 
 def one_a_day_costs_a_step_a_day(model: Forecaster) -> None:
-    """A sensor may send impossible values again and again, as long as most of its readings are possible."""
+    """A sensor may send impossible values again and again,
+    as long as most of its readings are possible."""
     if model.target.kind == "counter":
         return
     values, timestamps, at = _history(model)
@@ -57,17 +70,25 @@ def one_a_day_costs_a_step_a_day(model: Forecaster) -> None:
     faulty[at::DAY] = 65535.0
     good = np.ones(len(values), bool)
     good[at::DAY] = False
-    plain, found = (model.unroll(given, timestamps, [len(values) - 1]) for given in (values, faulty))
+    plain, found = (
+        model.unroll(given, timestamps, [len(values) - 1]) for given in (values, faulty)
+    )
     invariant = "an impossible reading a day costs a step a day"
     _compare(
-        invariant, model, np.where(good[:, None], values, np.nan), (plain, found), slice(at + 2 * DAY, None), ANY, ANY
+        invariant,
+        model,
+        np.where(good[:, None], values, np.nan),
+        (plain, found),
+        slice(at + 2 * DAY, None),
+        ANY,
+        ANY,
     )
 
 
 def a_new_level_is_accepted(model: Forecaster) -> None:
-    """After ACCEPTED readings at a new level or in a new unit, forecasts are there and as good as before. Counters have
-    no level; a new unit can be told from a new level only where values keep away from zero. Broken by a memory that
-    does not move."""
+    """After ACCEPTED readings at a new level or in a new unit, forecasts are there and as good as
+    before. Counters have no level; a new unit can be told from a new level only where values keep
+    away from zero. Broken by a memory that does not move."""
     if model.target.kind == "counter":
         return
     values, timestamps, at = _history(model)
@@ -85,8 +106,8 @@ def a_new_level_is_accepted(model: Forecaster) -> None:
 
 
 def numbers_in_numbers_out(model: Forecaster) -> None:
-    """Forecasts, surprises and scores are finite for all finite readings, one step at a time. Broken by a division by
-    the last change."""
+    """Forecasts, surprises and scores are finite for all finite readings, one step at a time.
+    Broken by a division by the last change."""
     invariant = "finite readings give finite outputs"
     random = np.random.default_rng(3)
     values, timestamps = sample(model.target, 120, STREAMS)
@@ -101,14 +122,17 @@ def numbers_in_numbers_out(model: Forecaster) -> None:
     for name, known in (("one_step", started), ("multi_step", started), ("scores", forecast)):
         if not np.isfinite(out[name][known]).all():
             raise InvariantBroken(
-                invariant, name, f"{np.count_nonzero(~np.isfinite(out[name][known])):,} are not finite"
+                invariant,
+                name,
+                f"{np.count_nonzero(~np.isfinite(out[name][known])):,} are not finite",
             )
     if np.isinf(out["surprise"]).any():
         raise InvariantBroken(invariant, "surprise", "is infinite")
 
 
 def _history(model: Forecaster) -> tuple[Array, NDArray[np.int64], int]:
-    """Values [T, STREAMS] without missing ones, timestamps [T], and the row of the fault, after two seasons."""
+    """Values [T, STREAMS] without missing ones, timestamps [T], and the row of the fault,
+    after two seasons."""
     at = 2 * max(model.span, DAY) + 5
     values, timestamps = sample(model.target, at + 8 * DAY, STREAMS, seed=5)
     random = np.random.default_rng(6)
@@ -116,7 +140,9 @@ def _history(model: Forecaster) -> tuple[Array, NDArray[np.int64], int]:
     if model.target.kind == "counter":
         added = np.abs(2 + np.sin(np.arange(len(values)) / 4)[:, None] + noise)
         return 1e6 + added.cumsum(0), timestamps, at
-    season = np.sin(2 * np.pi * np.arange(len(values)) / DAY)[:, None] * random.uniform(0.5, 2, STREAMS)
+    season = np.sin(2 * np.pi * np.arange(len(values)) / DAY)[:, None] * random.uniform(
+        0.5, 2, STREAMS
+    )
     whole = 20 + season + noise if model.target.support == "real" else 5 + season + noise
     return np.rint(3 * whole) if model.target.support == "integer" else whole, timestamps, at
 
@@ -130,8 +156,9 @@ def _compare(
     median: float,
     most: float,
 ) -> None:
-    """Compare errors and widths one step ahead over the rows `where`, by stream, with those without the fault. Raises
-    InvariantBroken over a ratio of `median` in the median stream or `most` in any."""
+    """Compare errors and widths one step ahead over the rows `where`, by stream, with those without
+    the fault. Raises InvariantBroken over a ratio of `median` in the median stream or `most` in
+    any."""
     came = increases(values) if model.target.kind == "counter" else values
     middle = model.target.median
     measures: dict[str, Callable[[Unrolled], Array]] = {
@@ -143,5 +170,8 @@ def _compare(
         plain, found = (np.nanmean(measure(out)[span], axis=0) for out in outputs)
         ratio = found / np.maximum(plain, 1e-9)
         if np.median(ratio) > median or ratio.max() > most:
-            said = f"{np.median(ratio):.3g} times that without it in the median stream, {ratio.max():.3g} at the most"
+            said = (
+                f"{np.median(ratio):.3g} times that without it in "
+                f"the median stream, {ratio.max():.3g} at the most"
+            )
             raise InvariantBroken(invariant, f"{name} one step ahead", said)

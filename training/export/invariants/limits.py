@@ -1,4 +1,5 @@
-"""The invariants at the limits: constant series, extreme values, and states that were partly zeroed."""
+"""The invariants at the limits: constant series, extreme values,
+and states that were partly zeroed."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ LEVELS = (0.0, 1e9, -3.5, 1e-12)
 
 
 def constant_series(model: Forecaster) -> None:
-    """A series that never changes is forecast as it is, and every output is finite. Counters are exempt. Broken by
-    forecasts that return to a level in the unit of the data."""
+    """A series that never changes is forecast as it is, and every output is finite. Counters are
+    exempt. Broken by forecasts that return to a level in the unit of the data."""
     if model.target.kind == "counter":
         return
     _, timestamps = sample(model.target, 100, 1)
@@ -46,8 +47,8 @@ def constant_series(model: Forecaster) -> None:
 
 
 def surprise_needs_a_scale(model: Forecaster) -> None:
-    """Without a scale only an exact hit has a finite surprise: an invented unit would break the invariant of scale.
-    Counters are exempt."""
+    """Without a scale only an exact hit has a finite surprise: an invented unit would break the
+    invariant of scale. Counters are exempt."""
     if model.target.kind == "counter":
         return
     invariant = "without a scale only an exact hit has a surprise"
@@ -57,28 +58,36 @@ def surprise_needs_a_scale(model: Forecaster) -> None:
     surprise = model.unroll(values, timestamps).surprise
     finite(invariant, "surprise of a hit", np.delete(surprise, (0, 10)))
     if np.isfinite(surprise[10]):
-        raise InvariantBroken(invariant, "surprise of the first change", f"{float(surprise[10, 0]):.2g} instead of NaN")
+        raise InvariantBroken(
+            invariant,
+            "surprise of the first change",
+            f"{float(surprise[10, 0]):.2g} instead of NaN",
+        )
 
 
 def anomaly_is_a_rank(model: Forecaster) -> None:
-    """An anomaly lies in [0, 1] and exists where a surprise does; that of a spike is almost 1. Broken by a surprise in
-    its place."""
+    """An anomaly lies in [0, 1] and exists where a surprise does; that of a spike is almost 1.
+    Broken by a surprise in its place."""
     invariant = "an anomaly is a rank"
     values, timestamps = sample(model.target, STEPS, 3)
     values[-1] = SPIKE
     out = model.unroll(values, timestamps)
     if (np.isnan(out.anomaly) != np.isnan(out.surprise)).any():
-        raise InvariantBroken(invariant, "anomaly", "missing where a surprise is, or the other way round")
+        raise InvariantBroken(
+            invariant, "anomaly", "missing where a surprise is, or the other way round"
+        )
     known = out.anomaly[~np.isnan(out.anomaly)]
     if known.min() < 0 or known.max() > 1:
-        raise InvariantBroken(invariant, "anomaly", f"from {known.min():.3g} to {known.max():.3g}, not within 0 and 1")
+        raise InvariantBroken(
+            invariant, "anomaly", f"from {known.min():.3g} to {known.max():.3g}, not within 0 and 1"
+        )
     if (least := float(out.anomaly[-1].min())) < RARE:
         raise InvariantBroken(invariant, "anomaly of a spike", f"{least:.3g}, less than {RARE:g}")
 
 
 def extremes_stay_finite(model: Forecaster) -> None:
-    """Huge values, an outlier of 1e9 and a jump to 1e6 give finite outputs. Counters are exempt. Broken by powers and
-    exponentials."""
+    """Huge values, an outlier of 1e9 and a jump to 1e6 give finite outputs. Counters are exempt.
+    Broken by powers and exponentials."""
     if model.target.kind == "counter":
         return
     invariant = "extreme inputs stay finite"
@@ -96,8 +105,8 @@ def extremes_stay_finite(model: Forecaster) -> None:
 
 
 def calibration_moves(model: Forecaster) -> None:
-    """The widths of intervals follow the values, and stretch the quantiles around an unchanged median. Broken by a
-    `step` without calibration."""
+    """The widths of intervals follow the values, and stretch the quantiles around an unchanged
+    median. Broken by a `step` without calibration."""
     if not model.calibration:
         return
     invariant, values_timestamps = "calibration moves the intervals", sample(model.target, 120, 2)
@@ -111,7 +120,10 @@ def calibration_moves(model: Forecaster) -> None:
             raise InvariantBroken(invariant, "the log-widths after 120 values", "all zero")
         if model.target.support != "real":
             return
-        level = {"stretch": torch.zeros_like(state["stretch"])}, {"stretch": torch.full_like(state["stretch"], 0.5)}
+        level = (
+            {"stretch": torch.zeros_like(state["stretch"])},
+            {"stretch": torch.full_like(state["stretch"], 0.5)},
+        )
         narrow, wide = (model.forecast(when, state | one)[:, :, 0].numpy() for one in level)
     unit = unit_of(model.memory.frame(state).scale.numpy())[:, None]
     middle = model.target.median
@@ -128,11 +140,12 @@ def calibration_moves(model: Forecaster) -> None:
 
 
 def parts_may_be_zero(model: Forecaster) -> None:
-    """Any part of a warm row may be zeroed together with the parts that need it, as when another model takes the row
-    over.
+    """Any part of a warm row may be zeroed together with the parts that need it,
+    as when another model takes the row over.
 
-    Every output is then finite, errors are at most those of a warm or a cold start, and only pending forecasts are
-    scored. Broken by a hidden state that must not be zero once the stream has started.
+    Every output is then finite, errors are at most those of a warm or a cold start, and only
+    pending forecasts are scored. Broken by a hidden state that must not be zero once the stream has
+    started.
     """
     cut, parts = STEPS - FEW, model.state_parts()
     values, timestamps = sample(model.target, STEPS, 5)
@@ -150,11 +163,15 @@ def parts_may_be_zero(model: Forecaster) -> None:
             finite(invariant, name, found[name])
         finite(invariant, "surprise", found["surprise"][1:][np.isfinite(warm["surprise"][1:])])
         if "pending" in zeroed and not np.isnan(found["scores"][0]).all():
-            raise InvariantBroken(invariant, "scores of the first value", "numbers, though no forecast was pending")
+            raise InvariantBroken(
+                invariant, "scores of the first value", "numbers, though no forecast was pending"
+            )
         excess = float((_errors(found, model, row) / worst).max())
         if excess > 1 + SLACK:
             raise InvariantBroken(
-                invariant, "errors", f"{excess:.2f} of those of a warm or a cold start, whichever is larger"
+                invariant,
+                "errors",
+                f"{excess:.2f} of those of a warm or a cold start, whichever is larger",
             )
 
 
@@ -168,8 +185,8 @@ def _with_dependents(name: str, parts: Sequence[StatePart]) -> set[str]:
 
 
 def _errors(outputs: dict[str, Array], model: Forecaster, row: TensorState) -> Array:
-    """Mean absolute error and pinball loss one step ahead [2], in the running scales of `row`, without the first step,
-    which scores an earlier forecast."""
+    """Mean absolute error and pinball loss one step ahead [2], in the running scales of `row`,
+    without the first step, which scores an earlier forecast."""
     unit = unit_of(model.memory.frame(row).scale.numpy())
     mean: Array = np.nanmean(outputs["scores"][1:][..., [0, 2]] / unit[:, None], axis=(0, 1))
     return mean

@@ -1,5 +1,6 @@
-"""The mean of what came in a block of slots: what a forecast on a coarser grid is of, known when its last slot has
-come. Blocks are those of the clock: an hour of quarters ends with the slot that starts at a quarter to."""
+"""The mean of what came in a block of slots: what a forecast on a coarser grid is of, known when
+its last slot has come. Blocks are those of the clock: an hour of quarters ends with the slot that
+starts at a quarter to."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from eddycast.training.models.memory.units import slot_in_bin
 
 
 class Block:
-    """`slots` slots of `interval_ms`. The row's "block" [batch, 2] f64: the mean so far, and of how many values."""
+    """`slots` slots of `interval_ms`. The row's "block" [batch, 2] f64:
+    the mean so far, and of how many values."""
 
     def __init__(self, interval_ms: int, slots: int) -> None:
         self.interval_ms, self.slots = interval_ms, slots
@@ -23,9 +25,12 @@ class Block:
         """Zeros: nothing came yet. A block of one slot has nothing to remember."""
         return {"block": torch.zeros(batch, 2, dtype=torch.float64)} if self.slots > 1 else {}
 
-    def add(self, arrived: Tensor, timestamp: Tensor, state: State) -> tuple[Tensor, Tensor | None, State]:
-        """The mean [batch] of the block that ends with the value `arrived` [batch] f64 (NaN = missing) of the slot at
-        `timestamp`: NaN where none ends, or nothing of it was observed; then where one ends (None: everywhere)."""
+    def add(
+        self, arrived: Tensor, timestamp: Tensor, state: State
+    ) -> tuple[Tensor, Tensor | None, State]:
+        """The mean [batch] of the block that ends with the value `arrived` [batch] f64 (NaN =
+        missing) of the slot at `timestamp`: NaN where none ends, or nothing of it was observed;
+        then where one ends (None: everywhere)."""
         if self.slots == 1:
             return arrived, None, {}
         (mean, count), observed = state["block"].unbind(1), ~torch.isnan(arrived)
@@ -36,7 +41,9 @@ class Block:
         kept = torch.stack([mean, count], 1)
         return whole, ends, {"block": torch.where(ends[:, None], 0.0, kept)}
 
-    def means(self, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def means(
+        self, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """What `add` gives for every row of values [T, S] on the grid timestamps [T]."""
         ends = timestamps // self.interval_ms % self.slots == self.slots - 1
         return np.where(ends[:, None], trailing_means(values.T, self.slots).T, np.nan)

@@ -1,4 +1,5 @@
-"""The memory over a whole history at once: what `Memory.update` gives one observation at a time, as columns.
+"""The memory over a whole history at once: what `Memory.update` gives one observation at a time,
+as columns.
 
 Training reads features at random places from here; `Forecaster.unroll` reads all of them.
 """
@@ -23,12 +24,14 @@ class Columns:
 
     spec: MemorySpec
     timestamps: NDArray[np.int64]  # [T]
-    x: NDArray[np.float64]  # [T, S] observed or filled; before the first observation, the first value
+    # [T, S] observed or filled; before the first observation, the first value
+    x: NDArray[np.float64]
     last: NDArray[np.float64]  # [T, S] last observed value
     observed: NDArray[np.bool_]  # [T, S]
     count: NDArray[np.int64]  # [T, S] observed so far, this step included
     tables: tuple[TableColumns, ...]  # of every season
-    estimates: tuple[NDArray[np.float64], ...]  # [T, S] each season's estimate before the value came
+    # [T, S] each season's estimate before the value came
+    estimates: tuple[NDArray[np.float64], ...]
     level: NDArray[np.float64]  # [T, S, half-lives]
     spread: NDArray[np.float64]  # [T, S, 2 or 4]
     beside: tuple[Columns, ...] = ()  # of the other channels of the same streams
@@ -44,10 +47,11 @@ class Columns:
         return scale_of(torch.as_tensor(self.spread)).numpy()
 
     def features(self, t: NDArray[np.int64], s: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The feature vectors [n, size] at times `t` [n] of streams `s` [n]: those of `Memory.read`, then those of each
-        channel beside, zeros before its first value."""
+        """The feature vectors [n, size] at times `t` [n] of streams `s` [n]: those of
+        `Memory.read`, then those of each channel beside, zeros before its first value."""
         others = [
-            np.where((other.count[t, s] > 0)[:, None], other.features(t, s), np.float32(0)) for other in self.beside
+            np.where((other.count[t, s] > 0)[:, None], other.features(t, s), np.float32(0))
+            for other in self.beside
         ]
         return np.concatenate([self._own_features(t, s), *others], 1)
 
@@ -66,9 +70,11 @@ class Columns:
         return (difference / np.where(scale > 0, scale, 1.0)[:, None]).astype(np.float32)
 
 
-def unroll_memory(spec: MemorySpec, values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> Columns:
-    """`Memory.update` after every step of `values` [T, S] (NaN = missing) on the grid `timestamps` [T], vectorised
-    over streams."""
+def unroll_memory(
+    spec: MemorySpec, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+) -> Columns:
+    """`Memory.update` after every step of `values` [T, S] (NaN = missing) on the grid `timestamps`
+    [T], vectorised over streams."""
     steps, streams = values.shape
     observed = ~np.isnan(values)
     known = np.where(observed, values, 0.0)
@@ -89,16 +95,23 @@ def unroll_memory(spec: MemorySpec, values: NDArray[np.float64], timestamps: NDA
     changes = [np.where(first, 0.0, np.abs(x - one)) for one in (previous, *estimates[:1])]
     differences = np.stack([change for change in changes for _ in range(2)], -1)
     spread = _averages(differences, observed, np.maximum(count - 1, 1), spec.spread_rates)
-    return Columns(spec, timestamps, x, last, observed, count, tables, tuple(estimates), level, spread)
+    return Columns(
+        spec, timestamps, x, last, observed, count, tables, tuple(estimates), level, spread
+    )
 
 
 def _averages(
-    new: NDArray[np.float64], observed: NDArray[np.bool_], count: NDArray[np.int64], rates: NDArray[np.float64]
+    new: NDArray[np.float64],
+    observed: NDArray[np.bool_],
+    count: NDArray[np.int64],
+    rates: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The memory's averages along time: new [T, S, 1 or J] -> [T, S, J]."""
     steps, streams = observed.shape
     out = np.empty((steps, streams, len(rates)))
-    weight = np.where(observed[:, :, None], np.maximum(rates, 1.0 / np.maximum(count, 1)[:, :, None]), 0.0)
+    weight = np.where(
+        observed[:, :, None], np.maximum(rates, 1.0 / np.maximum(count, 1)[:, :, None]), 0.0
+    )
     state = np.zeros((streams, len(rates)))
     for t in range(steps):
         state = state + weight[t] * (new[t] - state)
@@ -107,16 +120,25 @@ def _averages(
 
 
 def _tables(
-    spec: MemorySpec, known: NDArray[np.float64], observed: NDArray[np.bool_], timestamps: NDArray[np.int64]
+    spec: MemorySpec,
+    known: NDArray[np.float64],
+    observed: NDArray[np.bool_],
+    timestamps: NDArray[np.int64],
 ) -> tuple[TableColumns, ...]:
-    """Of every season; a fill that is moved to the level needs the mean of the first one's table."""
+    """Of every season; a fill that is moved to the level needs the mean of the first one's
+    table."""
     mean_of = spec.fill if spec.half_lives else None
-    wanted = [(table, mean) for table, mean in ((spec.season, mean_of), (spec.second, None)) if table.bins]
+    wanted = [
+        (table, mean) for table, mean in ((spec.season, mean_of), (spec.second, None)) if table.bins
+    ]
     return tuple(unroll_table(table, known, observed, timestamps, mean) for table, mean in wanted)
 
 
-def _fill(spec: MemorySpec, tables: tuple[TableColumns, ...], level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[T, S] what stands for each value if it is missing; NaN where its phase was never seen, or without a season."""
+def _fill(
+    spec: MemorySpec, tables: tuple[TableColumns, ...], level: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """[T, S] what stands for each value if it is missing;
+    NaN where its phase was never seen, or without a season."""
     if not tables:
         return np.full(level.shape[:2], np.nan)
     if not spec.half_lives:

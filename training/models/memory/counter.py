@@ -1,7 +1,8 @@
-"""A counter inside the graph: readings of a meter come in, and the forecaster sees what each interval added.
+"""A counter inside the graph: readings of a meter come in,
+and the forecaster sees what each interval added.
 
-`training/data/counters.py` says what an increase is and has it for a whole history at once; a test holds the two
-together.
+`training/data/counters.py` says what an increase is and has it for a whole history at once;
+a test holds the two together.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ Kind = Literal["gauge", "counter"]
 
 
 def initial_counter(batch: int) -> State:
-    """The row's "counter" [batch, 2] f64: the last reading, and how many slots ago it came; 0 = there was none."""
+    """The row's "counter" [batch, 2] f64: the last reading, and how many slots ago it came;
+    0 = there was none."""
     return {"counter": torch.zeros(batch, 2, dtype=torch.float64)}
 
 
 def increase(reading: Tensor, state: State, register: float | None = None) -> tuple[Tensor, State]:
-    """What each interval since the last reading added, [batch] f64, with `reading` [batch] f64 (NaN = missing); NaN
-    without a reading now and one before. A reading below the last one is a reset: it is itself the increase, or a
-    `register` of that size has started again (`training/data/counters.py`). Below zero, where the last was not, it is
-    none: what a meter sends that lost its own."""
+    """What each interval since the last reading added, [batch] f64, with `reading` [batch] f64
+    (NaN = missing); NaN without a reading now and one before. A reading below the last one is a
+    reset: it is itself the increase, or a `register` of that size has started again
+    (`training/data/counters.py`). Below zero, where the last was not, it is none: what a meter
+    sends that lost its own."""
     last, age = state["counter"].unbind(1)
     seen = age > 0
     reading = torch.where((reading < 0) & (last >= 0) & seen, torch.nan, reading)

@@ -1,15 +1,17 @@
-"""What a forecaster remembers without learning: lags, seasonal tables, levels and the running scale.
+"""What a forecaster remembers without learning:
+lags, seasonal tables, levels and the running scale.
 
-Nothing here has weights, so the same memory can be computed one observation at a time (`Memory.update`, which is
-exported inside the ONNX graph) or over a whole history (`training/models/memory/columns.py`); a test holds them
-equal.
+Nothing here has weights, so the same memory can be computed one observation at a time
+(`Memory.update`, which is exported inside the ONNX graph) or over a whole history
+(`training/models/memory/columns.py`); a test holds them equal.
 
-Values are kept raw in float64 (a meter at 48,211,734.25 does not fit float32). Whatever leaves for a learned
-map is first made relative to the anchor (the last value, observed or filled) and divided by the running scale.
+Values are kept raw in float64 (a meter at 48,211,734.25 does not fit float32). Whatever leaves for
+a learned map is first made relative to the anchor (the last value, observed or filled) and divided
+by the running scale.
 
-Seasons are held in tables (`training/models/memory/table.py`). The first one makes the memory's own clock: fills,
-spreads and what "lately" means follow from it. A second, longer one (the week beside the day) adds a table and
-nothing else.
+Seasons are held in tables (`training/models/memory/table.py`). The first one makes the memory's own
+clock: fills, spreads and what "lately" means follow from it. A second, longer one (the week beside
+the day) adds a table and nothing else.
 """
 
 from __future__ import annotations
@@ -26,19 +28,19 @@ from eddycast.training.models.memory.units import Frame, relative, scale_of
 
 State = dict[str, Tensor]
 LEVELS = (0.5, 1.0, 3.0, 7.0)  # half-lives of the levels, in seasons
-#: Of the second season's table, a share a season: a week's shape is the mean of about the last five, so one holiday
-#: does not make the next week's shape, and yet it follows the year.
+#: Of the second season's table, a share a season: a week's shape is the mean of about the last
+#: five, so one holiday does not make the next week's shape, and yet it follows the year.
 SECOND_RATE = 0.2
 DAY_MS = 86_400_000
-#: Of the code of a memory (this file, `table.py`, `counter.py`): raised when it makes other numbers of the same
-#: readings, so that no row is read by another code than wrote it.
+#: Of the code of a memory (this file, `table.py`, `counter.py`): raised when it makes other numbers
+#: of the same readings, so that no row is read by another code than wrote it.
 REVISION = 1
 
 
 @dataclass(frozen=True)
 class MemorySpec:
-    """What is remembered. `rates` smooth the first season's tables (a share a season); half-lives are in steps;
-    `second_steps` is the length of a second season, 0 = none."""
+    """What is remembered. `rates` smooth the first season's tables (a share a season); half-lives
+    are in steps; `second_steps` is the length of a second season, 0 = none."""
 
     interval_ms: int
     season_steps: int = 0
@@ -62,13 +64,15 @@ class MemorySpec:
 
     @property
     def periods_ms(self) -> tuple[int, ...]:
-        """The lengths whose phases are of interest: of the season (a day, where there is none), then of the second."""
+        """The lengths whose phases are of interest:
+        of the season (a day, where there is none), then of the second."""
         first = self.interval_ms * self.season_steps or DAY_MS
         return (first, self.interval_ms * self.second_steps) if self.second_steps else (first,)
 
     @property
     def spreads(self) -> tuple[float, ...]:
-        """Half-lives of the running mean absolute differences: to the last value, then to the season."""
+        """Half-lives of the running mean absolute differences:
+        to the last value, then to the season."""
         short, long = float(self.span), 7.0 * self.span
         return (short, long, short, long) if self.season.bins else (short, long)
 
@@ -82,7 +86,8 @@ class MemorySpec:
 
     @property
     def fill(self) -> int:
-        """Which table a missing value is filled from: the second fastest, if there is more than one."""
+        """Which table a missing value is filled from:
+        the second fastest, if there is more than one."""
         return min(1, len(self.rates) - 1)
 
     @property
@@ -103,7 +108,8 @@ class Glance:
     observed: Tensor  # bool
     seasonal: Tensor  # the season's estimate of this value, made before it came
     second: Tensor | None = None  # the second season's
-    beside: Tensor | None = None  # [batch, features] f32, what stands in the memories of the other channels
+    # [batch, features] f32, what stands in the memories of the other channels
+    beside: Tensor | None = None
 
 
 class Memory(nn.Module):
@@ -140,8 +146,9 @@ class Memory(nn.Module):
         return [table for table in (self.season, self.second) if table]
 
     def update(self, value: Tensor, timestamp: Tensor, state: State) -> tuple[State, Glance]:
-        """Take one value a row ([batch] float64, NaN = missing). Missing values are filled from memory; tables,
-        levels and spreads move on observed values only. Until the first observed value all stays zero."""
+        """Take one value a row ([batch] float64, NaN = missing). Missing values are filled from
+        memory; tables, levels and spreads move on observed values only. Until the first observed
+        value all stays zero."""
         observed = ~torch.isnan(value)
         count, anchor = state["count"][:, 0].double(), state["ring"][:, -1]
         first = observed & (count == 0)
@@ -159,22 +166,29 @@ class Memory(nn.Module):
         change = torch.where(first, 0.0, (x - anchor).abs())
         drift = torch.where(first, 0.0, (x - estimates[0]).abs())
         changes = torch.stack([change, change, drift, drift][: len(self.spec.spreads)], 1)
-        new["spread"] = blend(state["spread"], changes, self.spread_rates, count.clamp(min=1), observed)
+        new["spread"] = blend(
+            state["spread"], changes, self.spread_rates, count.clamp(min=1), observed
+        )
         if self.spec.half_lives:
-            new["level"] = blend(state["level"], known[:, None], self.level_rates, count + 1, observed)
+            new["level"] = blend(
+                state["level"], known[:, None], self.level_rates, count + 1, observed
+            )
         for table, visit in zip(self.tables, visits, strict=True):
             new |= table.update(visit, known, observed, state)
         return new, Glance(observed, *estimates)
 
     def _fill(self, visits: list[Visit], state: State) -> Tensor:
-        """The season's value for this phase, moved to the current level; the last value where that is unknown."""
+        """The season's value for this phase, moved to the current level;
+        the last value where that is unknown."""
         last = state["last"][:, 0]
         if not self.season:
             return last
         if not self.spec.half_lives:
             return visits[0].estimate(last)
         moved = visits[0].entry[:, self.spec.fill] + state["level"][:, FILL_LEVEL]
-        return torch.where(visits[0].seen > 0, moved - self.season.mean(state, self.spec.fill), last)
+        return torch.where(
+            visits[0].seen > 0, moved - self.season.mean(state, self.spec.fill), last
+        )
 
     def frame(self, state: State) -> Frame:
         """What the row's units refer to."""

@@ -1,17 +1,20 @@
-"""Suspect readings: a sensor's impossible reading is held back, a new level is accepted, and the memory moves to it.
+"""Suspect readings: a sensor's impossible reading is held back, a new level is accepted,
+and the memory moves to it.
 
-A reading is suspect when it lies further from the pending median than WIDTHS times the 80 % interval, WIDTHS running
-scales, and REACH times the largest error taken in lately (the reach: rain comes in bursts, so bursts are no news). It
-is scored like any other, but memory, calibration and latent state take it as missing.
+A reading is suspect when it lies further from the pending median than WIDTHS times the 80 %
+interval, WIDTHS running scales, and REACH times the largest error taken in lately (the reach: rain
+comes in bursts, so bursts are no news). It is scored like any other, but memory, calibration and
+latent state take it as missing.
 
-ACCEPTED suspects in a row, each within half the jump of the one before, are a new level. A memory fed with it would
-take weeks to forget the step, so the memory stays where it is and the readings are moved instead: the memory holds
-z = factor * y + offset of a reading y, and both change when a level is accepted: the factor where the readings' own
-noise says that the unit changed, else the offset. The old pair stays at hand for HOME_SEASONS: a reading that lies
-where the old level would be goes home at once, as after a code that a sensor repeats for six hours.
+ACCEPTED suspects in a row, each within half the jump of the one before, are a new level. A memory
+fed with it would take weeks to forget the step, so the memory stays where it is and the readings
+are moved instead: the memory holds z = factor * y + offset of a reading y, and both change when a
+level is accepted: the factor where the readings' own noise says that the unit changed, else the
+offset. The old pair stays at hand for HOME_SEASONS: a reading that lies where the old level would
+be goes home at once, as after a code that a sensor repeats for six hours.
 
-All of it is said in the memory's coordinates; `training/models/memory/suspect_columns.py` does the same for a whole
-history.
+All of it is said in the memory's coordinates; `training/models/memory/suspect_columns.py` does the
+same for a whole history.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ NEAR_HOME = 0.3  # of the jump
 SNAP = 0.1  # of a factor's logarithm to that of a power of ten
 ALIKE = 3.0  # logarithms of a level and of its noise that changed by one factor
 TINY = 1e-300
-NO_RATIO = -1e40  # to a level within a running scale of zero: its last digits would be those of the factor
+# to a level within a running scale of zero: its last digits would be those of the factor
+NO_RATIO = -1e40
 LARGEST = 1e30  # of a reading that may be one: beyond, float32 and its squares end
 
 
@@ -51,12 +55,17 @@ class Placement(NamedTuple):
     def in_data_units(self, z: Tensor) -> Tensor:
         """The values [batch, ...] that stand at `z` in the memory."""
         shape = (-1, *[1] * (z.dim() - 1))
-        factor, offset = (self.factor, self.offset) if z.dim() == 2 else (one.reshape(shape) for one in self)
+        factor, offset = (
+            (self.factor, self.offset) if z.dim() == 2 else (one.reshape(shape) for one in self)
+        )
         return (z - offset) / factor
 
     def frame(self, frame: Frame) -> Frame:
         """The memory's frame, in the data's unit."""
-        return Frame(self.in_data_units(frame.anchor[:, None])[:, 0], (frame.scale[:, None] / self.factor)[:, 0])
+        return Frame(
+            self.in_data_units(frame.anchor[:, None])[:, 0],
+            (frame.scale[:, None] / self.factor)[:, 0],
+        )
 
 
 def placement(state: State) -> Placement:
@@ -75,8 +84,8 @@ class Verdict(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """z = (1 + gain) * y + offset; then the pair to go home to, and for how many steps it stays; then three times the
-    reach. [batch, 1] f64 each."""
+    """z = (1 + gain) * y + offset; then the pair to go home to, and for how many steps it stays;
+    then three times the reach. [batch, 1] f64 each."""
 
     gain: Tensor
     offset: Tensor
@@ -87,7 +96,8 @@ class Moved(NamedTuple):
 
 
 class Suspects(nn.Module):
-    """`span`: steps of a season; then the places of the quantiles .1, .5 and .9 among the levels."""
+    """`span`: steps of a season; then the places of the quantiles .1,
+    .5 and .9 among the levels."""
 
     places: Tensor
 
@@ -98,14 +108,21 @@ class Suspects(nn.Module):
         self.register_buffer("places", torch.tensor([low, median, high]), persistent=False)
 
     def initial_state(self, batch: int) -> State:
-        """Zeros: nothing moved, nothing suspect. "moved" holds `Moved`; "episode" how many suspects came in a row, the
-        sums of their distances, ratios and steps, three times the largest distance, and the last of them."""
+        """Zeros: nothing moved, nothing suspect. "moved" holds `Moved`; "episode" how many suspects
+        came in a row, the sums of their distances, ratios and steps, three times the largest
+        distance, and the last of them."""
         f64 = torch.float64
-        return {"moved": torch.zeros(batch, 6, dtype=f64), "episode": torch.zeros(batch, 6, dtype=f64)}
+        return {
+            "moved": torch.zeros(batch, 6, dtype=f64),
+            "episode": torch.zeros(batch, 6, dtype=f64),
+        }
 
     def judge(self, value: Tensor, frame: Frame, state: State) -> Verdict:
-        """Judge value [batch] f64 (NaN = missing) by what is pending in `state`, in the memory's `frame`."""
-        return self.decide(value, frame, torch.index_select(state["pending"], 1, self.places), state)
+        """Judge value [batch] f64 (NaN = missing) by what is pending in `state`,
+        in the memory's `frame`."""
+        return self.decide(
+            value, frame, torch.index_select(state["pending"], 1, self.places), state
+        )
 
     def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
         """`judge` by the pending quantiles .1, .5 and .9 [batch, 3]."""
@@ -127,7 +144,9 @@ class Suspects(nn.Module):
         bound = limit * torch.where(close, 0.5, 1.0)
         suspect, plain = off > bound, off <= bound
         jump = off * (NEAR_HOME * moved.home_factor / factor)
-        back = (y * moved.home_factor + moved.home_offset - middle).abs() < torch.minimum(limit, jump)
+        back = (y * moved.home_factor + moved.home_offset - middle).abs() < torch.minimum(
+            limit, jump
+        )
         back = back & (moved.left > 0)
 
         level = middle - moved.offset
@@ -150,8 +169,13 @@ class Suspects(nn.Module):
         gain = torch.where(back, moved.home_factor - 1.0, gain)
         offset = torch.where(back, moved.home_offset, offset)
         fresh = accepted & (moved.left <= 0)
-        left = torch.where(fresh, self.stay, torch.where(back, 0.0, (moved.left - 1.0).clamp(min=0.0)))
-        home = torch.where(fresh, factor, moved.home_factor), torch.where(fresh, moved.offset, moved.home_offset)
+        left = torch.where(
+            fresh, self.stay, torch.where(back, 0.0, (moved.left - 1.0).clamp(min=0.0))
+        )
+        home = (
+            torch.where(fresh, factor, moved.home_factor),
+            torch.where(fresh, moved.offset, moved.home_offset),
+        )
         taught = torch.where(peak <= REACH * TAUGHT * limit, torch.minimum(peak, 2.0 * limit), 0.0)
         grown = torch.where(plain & ready & ~back, torch.maximum(off3, taught), 0.0)
         reach = torch.maximum(moved.reach * self.decay, grown)
@@ -166,8 +190,9 @@ class Suspects(nn.Module):
 
 
 def _is_unit(log: Tensor, jitter: Tensor, spread: Tensor) -> Tensor:
-    """Whether a new level is the old one in another unit: far off by its ratio, and with noise that changed as much,
-    where that of a mere shift would have stayed. A load that was off had no noise to compare."""
+    """Whether a new level is the old one in another unit: far off by its ratio, and with noise that
+    changed as much, where that of a mere shift would have stayed. A load that was off had no noise
+    to compare."""
     noise = torch.log((jitter / ((ACCEPTED - 1) * spread)).clamp(min=1e-9))
     apart = (noise - log).abs()
     return (log.abs() > math.log(2.0)) & (apart < noise.abs()) & (apart < ALIKE)

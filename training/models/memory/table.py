@@ -1,10 +1,11 @@
 """A season remembered phase by phase, in tables that are smoothed at one or several rates.
 
-A season of `season_steps` slots is held in at most MAX_BINS bins of `width` slots. The table is a queue ordered by
-phase: its first entry is the bin that comes next, its last the bin of the present slot, so no index is stored.
+A season of `season_steps` slots is held in at most MAX_BINS bins of `width` slots. The table is a
+queue ordered by phase: its first entry is the bin that comes next, its last the bin of the present
+slot, so no index is stored.
 
-As in all of the memory there are two ways to the same numbers: one observation at a time (`SeasonTable`), and a whole
-history at once (`unroll_table`).
+As in all of the memory there are two ways to the same numbers: one observation at a time
+(`SeasonTable`), and a whole history at once (`unroll_table`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ MAX_BINS = 168
 
 @dataclass(frozen=True)
 class TableSpec:
-    """What is held of a season; each of `rates` (a share a season) smooths a table of its own. No steps: no season."""
+    """What is held of a season; each of `rates` (a share a season) smooths a table of its own.
+    No steps: no season."""
 
     interval_ms: int
     season_steps: int
@@ -42,8 +44,11 @@ class TableSpec:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """[rates] what one observation weighs in each table: a bin is met `width` times a season."""
-        return np.asarray(1.0 - (1.0 - np.asarray(self.rates, dtype=np.float64)) ** (1.0 / self.width))
+        """[rates] what one observation weighs in each table:
+        a bin is met `width` times a season."""
+        return np.asarray(
+            1.0 - (1.0 - np.asarray(self.rates, dtype=np.float64)) ** (1.0 / self.width)
+        )
 
     @property
     def features(self) -> int:
@@ -64,7 +69,8 @@ class Visit:
 
 
 class SeasonTable(nn.Module):
-    """The tables of a season for a batch of streams, one observation at a time. `prefix`: of its tensors' names."""
+    """The tables of a season for a batch of streams, one observation at a time. `prefix`:
+    of its tensors' names."""
 
     weights: Tensor
 
@@ -87,7 +93,8 @@ class SeasonTable(nn.Module):
         return Visit(entry, torch.where(begins, seen[:, 0], seen[:, -1]), begins)
 
     def update(self, visit: Visit, known: Tensor, observed: Tensor, state: State) -> State:
-        """The tables after `known` [batch] f64 at the slot of `visit`; what was not observed moves none."""
+        """The tables after `known` [batch] f64 at the slot of `visit`;
+        what was not observed moves none."""
         newest = blend(visit.entry, known[:, None], self.weights, visit.seen.double() + 1, observed)
         seen = visit.seen + observed.float()
         return {
@@ -101,19 +108,25 @@ class SeasonTable(nn.Module):
         return (state[self.table][:, which] * known).sum(1) / known.sum(1).clamp(min=1)
 
     def read(self, state: State, last: Tensor) -> Tensor:
-        """[batch, features] raw: table after table, next bin first; `last` [batch] in bins never seen."""
-        return torch.where((state[self.seen] > 0)[:, None], state[self.table], last[:, None, None]).flatten(1)
+        """[batch, features] raw: table after table, next bin first;
+        `last` [batch] in bins never seen."""
+        return torch.where(
+            (state[self.seen] > 0)[:, None], state[self.table], last[:, None, None]
+        ).flatten(1)
 
 
 def blend(old: Tensor, new: Tensor, rates: Tensor, count: Tensor, observed: Tensor) -> Tensor:
-    """An exponential average that starts as a plain mean: the newest value weighs max(rate, 1 / count)."""
+    """An exponential average that starts as a plain mean:
+    the newest value weighs max(rate, 1 / count)."""
     weight = torch.maximum(rates[None], (1.0 / count)[:, None])
     return torch.where(observed[:, None], old + weight * (new - old), old)
 
 
 def _push(queue: Tensor, newest: Tensor, begins: Tensor) -> Tensor:
     """Put `newest` at the end: as a new entry where a bin begins, else in place of the last one."""
-    return torch.where(begins, torch.cat([queue[..., 1:], newest], -1), torch.cat([queue[..., :-1], newest], -1))
+    return torch.where(
+        begins, torch.cat([queue[..., 1:], newest], -1), torch.cat([queue[..., :-1], newest], -1)
+    )
 
 
 @dataclass(frozen=True)
@@ -122,8 +135,10 @@ class TableColumns:
 
     spec: TableSpec
     first: int  # the first row's slot since the epoch
-    entry: NDArray[np.float64]  # [T, S, rates] the present bin's, after each step; NaN = not seen yet
-    mean: NDArray[np.float64]  # [T, S] of one table over the bins seen before each step; zeros if not asked for
+    # [T, S, rates] the present bin's, after each step; NaN = not seen yet
+    entry: NDArray[np.float64]
+    # [T, S] of one table over the bins seen before each step; zeros if not asked for
+    mean: NDArray[np.float64]
 
     def before(self, which: int) -> NDArray[np.float64]:
         """[T, S] what one table said of each value before it came; NaN = not seen yet."""
@@ -132,15 +147,19 @@ class TableColumns:
         visit = np.where(begins, steps + self.spec.width - 1 - self.spec.season_steps, steps - 1)
         return np.where((visit >= 0)[:, None], self.entry[np.maximum(visit, 0), :, which], np.nan)
 
-    def features(self, t: NDArray[np.int64], s: NDArray[np.int64], last: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`SeasonTable.read` at times `t` [n] of streams `s` [n], with their last values [n]: [n, features]."""
+    def features(
+        self, t: NDArray[np.int64], s: NDArray[np.int64], last: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """`SeasonTable.read` at times `t` [n] of streams `s` [n], with their last values [n]:
+        [n, features]."""
         visits = self.last_visits(t)
         table = self.entry[np.maximum(visits, 0), s[:, None]]
         table = np.where((visits >= 0)[:, :, None] & ~np.isnan(table), table, last[:, None, None])
         return table.transpose(0, 2, 1).reshape(len(t), -1)
 
     def last_visits(self, t: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[n, bins]: the step at which each bin, from the next to the present one, was last visited (< 0: never)."""
+        """[n, bins]: the step at which each bin, from the next to the present one,
+        was last visited (< 0: never)."""
         width, bins = self.spec.width, self.spec.bins
         present = (self.first + t) // width
         ends = (present[:, None] + np.arange(1, bins) - bins) * width + width - 1 - self.first
@@ -154,8 +173,8 @@ def unroll_table(
     timestamps: NDArray[np.int64],
     mean_of: int | None = None,
 ) -> TableColumns:
-    """`SeasonTable.update` after every step of `known` [T, S] (0 where not `observed`) on the grid `timestamps` [T];
-    with the mean of one table, if asked for."""
+    """`SeasonTable.update` after every step of `known` [T, S] (0 where not `observed`) on the grid
+    `timestamps` [T]; with the mean of one table, if asked for."""
     weights, (steps, streams) = spec.weights, known.shape
     entries, means = np.full((steps, streams, len(weights)), np.nan), np.zeros((steps, streams))
     table, seen = np.zeros((spec.bins, streams, len(weights))), np.zeros((spec.bins, streams))

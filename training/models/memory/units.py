@@ -9,7 +9,8 @@ from torch import Tensor
 
 
 class Frame(NamedTuple):
-    """What a row's units refer to, [batch] f64 each: a forecast is anchor + scale * units. Scale 0 = not known yet."""
+    """What a row's units refer to, [batch] f64 each: a forecast is anchor + scale * units.
+    Scale 0 = not known yet."""
 
     anchor: Tensor
     scale: Tensor
@@ -21,8 +22,9 @@ class Frame(NamedTuple):
 
 
 def scale_of(spread: Tensor) -> Tensor:
-    """The running scale [...] from spreads [..., 2 or 4]: mean absolute change from season to season over a week
-    of seasons, but never below half the change from step to step (a clean sine has no seasonal change at all)."""
+    """The running scale [...] from spreads [..., 2 or 4]: mean absolute change from season to
+    season over a week of seasons, but never below half the change from step to step (a clean sine
+    has no seasonal change at all)."""
     if spread.shape[-1] == 2:
         return spread[..., 1]
     return torch.maximum(spread[..., 3], 0.5 * spread[..., 1])
@@ -34,14 +36,15 @@ def safe(scale: Tensor) -> Tensor:
 
 
 def relative(values: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
-    """(values - anchor) / scale for [batch, n], subtracted and divided in float64, then cast to float32."""
+    """(values - anchor) / scale for [batch, n], subtracted and divided in float64,
+    then cast to float32."""
     return ((values - anchor[:, None]) / safe(scale)[:, None]).float()
 
 
 def slot_in_bin(timestamp: Tensor, interval_ms: int, width: int) -> Tensor:
     """[batch] int64: which of the `width` slots of its bin a stamp lies in.
 
-    By the remainder first: the exporter turns a division of integers into one of float32, which holds a stamp of
-    today to two minutes only, and so would begin bins a slot early or late.
+    By the remainder first: the exporter turns a division of integers into one of float32, which
+    holds a stamp of today to two minutes only, and so would begin bins a slot early or late.
     """
     return (timestamp.remainder(interval_ms * width).double() / interval_ms).floor().long()

@@ -1,19 +1,24 @@
-"""Calibration in the row: how much a stream's intervals are to be widened is learned while it is served.
+"""Calibration in the row: how much a stream's intervals are to be widened is learned while it is
+served.
 
-The one-step forecast and the multi-step forecast at a few anchor leads are remembered until their target comes. Each
-has a log-width that moves by RATE * (miss - MISSES): up where the 80 % interval missed, down a quarter as much where it
-did not, so that in the long run it misses one time in five (adaptive conformal inference, Gibbs and Candes, 2021).
-Gaps between quantiles are stretched around the median; between anchors the log-width is interpolated over log lead.
+The one-step forecast and the multi-step forecast at a few anchor leads are remembered until their
+target comes. Each has a log-width that moves by RATE * (miss - MISSES): up where the 80 % interval
+missed, down a quarter as much where it did not, so that in the long run it misses one time in five
+(adaptive conformal inference, Gibbs and Candes, 2021). Gaps between quantiles are stretched around
+the median; between anchors the log-width is interpolated over log lead.
 
-What is remembered of a pending interval is its low end and its width, in the running scales of the present: at every
-step both are moved to the new anchor and the new scale, so a float32 is enough for a meter at 48,211,734.25 and no
-constant has a unit. A width of 0 stands for no forecast, which is also what a row of zeros says.
+What is remembered of a pending interval is its low end and its width, in the running scales of the
+present: at every step both are moved to the new anchor and the new scale, so a float32 is enough
+for a meter at 48,211,734.25 and no constant has a unit. A width of 0 stands for no forecast, which
+is also what a row of zeros says.
 
-Where the support ends (at zero), values pile up. An end of the interval that lies there cannot be missed, so fewer
-misses are expected: a night of zeros does not narrow the intervals of a solar plant's day.
+Where the support ends (at zero), values pile up. An end of the interval that lies there cannot be
+missed, so fewer misses are expected: a night of zeros does not narrow the intervals of a solar
+plant's day.
 
-Where the horizon has a coarser grid, a lead's target is the mean of a block of slots. Intervals are remembered, and
-compared with what came, at the ends of blocks alone: as many are pending as on a grid of one.
+Where the horizon has a coarser grid, a lead's target is the mean of a block of slots. Intervals are
+remembered, and compared with what came, at the ends of blocks alone: as many are pending as on a
+grid of one.
 """
 
 from __future__ import annotations
@@ -35,27 +40,33 @@ from eddycast.training.models.memory.suspects import placement
 from eddycast.training.models.memory.units import Frame, relative, safe
 from eddycast.training.models.quantiles.support import Support
 
-#: Leads whose intervals are remembered, unless a family has its own. A pending interval takes 8 bytes for every step of
-#: its lead, so none is beyond 96 (1,400 bytes in all): further leads are stretched like the last anchor.
+#: Leads whose intervals are remembered, unless a family has its own. A pending interval takes 8
+#: bytes for every step of its lead, so none is beyond 96 (1,400 bytes in all): further leads are
+#: stretched like the last anchor.
 ANCHORS = (1, 6, 24, 48, 96)
 RATE = 0.005
 MISSES = 0.2  # of the interval from .1 to .9
-LIMIT = math.log(4.0)  # of a log-width: a stream that was constant for a year must find back within days
-#: Raised when this code makes other numbers of the same intervals: widths learned by the other are then not kept.
+# of a log-width: a stream that was constant for a year must find back within days
+LIMIT = math.log(4.0)
+#: Raised when this code makes other numbers of the same intervals:
+#: widths learned by the other are then not kept.
 REVISION = 1
-SOFT = 1e-3  # of the running scale: beyond the interval's end by this much is a miss, by less is part of one, so that
+# of the running scale: beyond the interval's end by this much is a miss, by less is part of one,
+# so that
+SOFT = 1e-3
 # rounding (another processor, another batch) moves a log-width by next to nothing
 
 
 def anchors_of(horizon: int, anchors: Sequence[int] = ANCHORS) -> tuple[int, ...]:
-    """Those of `anchors` (rising) that a horizon has, its end among them if it is not beyond the last."""
+    """Those of `anchors` (rising) that a horizon has,
+    its end among them if it is not beyond the last."""
     end = min(horizon, anchors[-1])
     return (*(lead for lead in anchors if lead < end), end)
 
 
 class Calibration(nn.Module):
-    """Log-widths "stretch" [batch, 1 + anchors] (one step ahead first), pending intervals "bounds" [batch, 2, N]: low
-    ends and widths, each anchor's oldest first. It has no weights."""
+    """Log-widths "stretch" [batch, 1 + anchors] (one step ahead first), pending intervals "bounds"
+    [batch, 2, N]: low ends and widths, each anchor's oldest first. It has no weights."""
 
     due: Tensor
     between: Tensor
@@ -89,28 +100,43 @@ class Calibration(nn.Module):
         }
 
     def learn(self, arrived: Tensor, mean: Tensor, state: State, before: Frame) -> Tensor:
-        """The log-widths after the value `arrived` and the block's `mean` [batch] f64 (NaN moves none), for rows whose
-        units were those of `before`. A support ends at zero in the data's unit."""
+        """The log-widths after the value `arrived` and the block's `mean` [batch] f64 (NaN moves
+        none), for rows whose units were those of `before`. A support ends at zero in the data's
+        unit."""
         came = torch.cat([arrived[:, None], mean[:, None].expand(-1, len(self.anchors))], 1)
         y, pending = relative(came, *before), state["pending"]
         bounds = torch.index_select(state["bounds"], 2, self.due)
         low = torch.cat([pending[:, self.lower, None], bounds[:, 0]], 1)
-        width = torch.cat([(pending[:, self.upper] - pending[:, self.lower])[:, None], bounds[:, 1]], 1)
+        width = torch.cat(
+            [(pending[:, self.upper] - pending[:, self.lower])[:, None], bounds[:, 1]], 1
+        )
         counts = (width > 0) & (before.scale > 0)[:, None] & ~torch.isnan(came)
         return self._move(
-            state["stretch"], y, low, low + width, self._support_in(placement(state).frame(before)), counts
+            state["stretch"],
+            y,
+            low,
+            low + width,
+            self._support_in(placement(state).frame(before)),
+            counts,
         )
 
     def _support_in(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Where the support ends and half the distance of its values, in a frame's units, [batch, 1] each."""
+        """Where the support ends and half the distance of its values, in a frame's units,
+        [batch, 1] each."""
         zero = relative(torch.zeros_like(frame.anchor)[:, None], *frame)
         return zero, (0.5 / safe(frame.scale)).float()[:, None]
 
     def _move(
-        self, stretch: Tensor, y: Tensor, low: Tensor, high: Tensor, support: tuple[Tensor, Tensor], counts: Tensor
+        self,
+        stretch: Tensor,
+        y: Tensor,
+        low: Tensor,
+        high: Tensor,
+        support: tuple[Tensor, Tensor],
+        counts: Tensor,
     ) -> Tensor:
-        """Log-widths [n, leads] after `y` [n, leads] came under intervals from `low` to `high` [n, leads], where
-        that `counts` [n, leads]; all in running scales."""
+        """Log-widths [n, leads] after `y` [n, leads] came under intervals from `low` to `high` [n,
+        leads], where that `counts` [n, leads]; all in running scales."""
         expected: Tensor | float = MISSES
         if self.support != "real":
             low, high = torch.maximum(low, support[0]), torch.maximum(high, support[0])
@@ -135,11 +161,17 @@ class Calibration(nn.Module):
         return median + (units - median) * torch.exp(log_width)[..., None]
 
     def push(
-        self, bounds: Tensor, units: Tensor, stretch: Tensor, before: Frame, after: Frame, ends: Tensor | None
+        self,
+        bounds: Tensor,
+        units: Tensor,
+        stretch: Tensor,
+        before: Frame,
+        after: Frame,
+        ends: Tensor | None,
     ) -> Tensor:
-        """Move what is pending from the units of `before` to those of `after` the step; where a block `ends` [batch]
-        (None: everywhere), drop what was due and add the intervals of `units` [batch, anchors, Q], stretched; where
-        there is no scale yet, none."""
+        """Move what is pending from the units of `before` to those of `after` the step; where a
+        block `ends` [batch] (None: everywhere), drop what was due and add the intervals of `units`
+        [batch, anchors, Q], stretched; where there is no scale yet, none."""
         known, unit = after.scale > 0, safe(after.scale)
         ratio = (before.scale / unit).float()
         shift = torch.where(known, (before.anchor - after.anchor) / unit, 0.0).float()
@@ -153,25 +185,36 @@ class Calibration(nn.Module):
         return pushed if ends is None else torch.where(ends[:, None, None], pushed, kept)
 
     def unroll(
-        self, columns: Columns, judged: Judged, one: NDArray[np.float32], anchored: NDArray[np.float32] | None = None
+        self,
+        columns: Columns,
+        judged: Judged,
+        one: NDArray[np.float32],
+        anchored: NDArray[np.float32] | None = None,
     ) -> Tensor:
-        """The log-widths after every step, [T, S, 1 + anchors]: what `learn` gives one value at a time. `one` [T, S, Q]
-        and `anchored` [T, S, anchors, Q] are quantiles that are not stretched yet; without those, one step ahead
-        alone."""
+        """The log-widths after every step, [T, S, 1 + anchors]: what `learn` gives one value at a
+        time. `one` [T, S, Q] and `anchored` [T, S, anchors, Q] are quantiles that are not stretched
+        yet; without those, one step ahead alone."""
         values = judged.taken
         far = one[:, :, :0, None] if anchored is None else anchored
         far = np.broadcast_to(far, (*far.shape[:3], one.shape[2]))
-        units = np.concatenate([one[:, :, None], far], 2)[..., [self.lower, self.median, self.upper]]
+        units = np.concatenate([one[:, :, None], far], 2)[
+            ..., [self.lower, self.median, self.upper]
+        ]
         steps, streams = values.shape
         anchors = self.anchors if anchored is not None else ()
         leads = torch.tensor([1, *(self.block.slots * anchor for anchor in anchors)])  # in slots
         which = torch.arange(len(leads))
         stretch = torch.zeros(steps, streams, len(leads))
-        median, down, up = (torch.as_tensor(part) for part in self._due(columns, units, leads.tolist()))
+        median, down, up = (
+            torch.as_tensor(part) for part in self._due(columns, units, leads.tolist())
+        )
         x, scale = torch.as_tensor(columns.x), torch.as_tensor(columns.scale)
         means = self.block.means(values, columns.timestamps)
         came = torch.as_tensor(np.stack([values, *[means] * len(anchors)], 2))
-        raw = torch.as_tensor(judged.in_data_units(columns.x)), torch.as_tensor(columns.scale / judged.factor)
+        raw = (
+            torch.as_tensor(judged.in_data_units(columns.x)),
+            torch.as_tensor(columns.scale / judged.factor),
+        )
         for t in range(1, steps):
             frame = Frame(x[t - 1], scale[t - 1])
             factor = torch.exp(stretch[(t - leads).clamp(min=0), :, which].T)
@@ -179,15 +222,17 @@ class Calibration(nn.Module):
             counts = (down[t] + up[t] > 0) & ~torch.isnan(came[t])
             zero, half = self._support_in(Frame(raw[0][t - 1], raw[1][t - 1]))
             ends = zero - median[t], half
-            stretch[t] = self._move(stretch[t - 1], y, -factor * down[t], factor * up[t], ends, counts)
+            stretch[t] = self._move(
+                stretch[t - 1], y, -factor * down[t], factor * up[t], ends, counts
+            )
         return stretch
 
     def _due(
         self, columns: Columns, units: NDArray[np.float32], leads: list[int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Intervals by the time they are due, `leads` slots after they were made, [T, S, leads] in the frame before
-        that: the median, and the distances from it down to .1 and up to .9 before stretching, 0 where there is no
-        forecast or no scale."""
+        """Intervals by the time they are due, `leads` slots after they were made, [T, S, leads] in
+        the frame before that: the median, and the distances from it down to .1 and up to .9 before
+        stretching, 0 where there is no forecast or no scale."""
         median, down, up = (np.zeros(units.shape[:3], np.float32) for _ in range(3))
         scale = columns.scale
         for j, lead in enumerate(lead for lead in leads if lead < len(units)):

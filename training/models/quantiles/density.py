@@ -1,9 +1,10 @@
 """What a quantile forecast says of the value that came: its surprise, and its scores.
 
-The density is uniform between neighbouring quantiles, with an exponential tail on each side whose rate follows
-from the outermost gap; gaps are floored at FLOOR of the running scale. All in units of that scale. The surprise
--log p(x_t | x_1 .. x_{t-1}) summed over time is the negative log-likelihood of the sequence
-(Dive into Deep Learning, "Working with Sequences" and "Language Models").
+The density is uniform between neighbouring quantiles, with an exponential tail on each side whose
+rate follows from the outermost gap; gaps are floored at FLOOR of the running scale. All in units of
+that scale. The surprise -log p(x_t | x_1 .. x_{t-1}) summed over time is the negative
+log-likelihood of the sequence (Dive into Deep Learning, "Working with Sequences" and "Language
+Models").
 """
 
 from __future__ import annotations
@@ -52,10 +53,12 @@ def surprise(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tenso
 
 
 def expected_surprise(quantiles: Tensor, levels: Sequence[float]) -> Tensor:
-    """The mean of `surprise` [...] over values that are distributed as `quantiles` [..., Q] say: the entropy."""
+    """The mean of `surprise` [...] over values that are distributed as `quantiles` [..., Q] say:
+    the entropy."""
     masses = [b - a for a, b in pairwise(levels)]
     below, above = levels[0], 1 - levels[-1]
-    rates = math.log(levels[1] / below), math.log((1 - levels[-2]) / above)  # of the tails, times their gap
+    # of the tails, times their gap
+    rates = math.log(levels[1] / below), math.log((1 - levels[-2]) / above)
     tails = below * (1 - math.log(below * rates[0])) + above * (1 - math.log(above * rates[1]))
     constant = tails - sum(mass * math.log(mass) for mass in masses)
     masses[0], masses[-1] = masses[0] + below, masses[-1] + above
@@ -63,7 +66,8 @@ def expected_surprise(quantiles: Tensor, levels: Sequence[float]) -> Tensor:
 
 
 def integral_transform(value: Tensor, quantiles: Tensor, levels: Sequence[float]) -> Tensor:
-    """The forecast's distribution function at `value` [...]: uniform on [0, 1] if the forecast is calibrated."""
+    """The forecast's distribution function at `value` [...]:
+    uniform on [0, 1] if the forecast is calibrated."""
     low, high = _tail_rates(quantiles, levels)
     below = (quantiles[..., 0] - value).clamp(min=0)
     above = (value - quantiles[..., -1]).clamp(min=0)
@@ -74,6 +78,7 @@ def integral_transform(value: Tensor, quantiles: Tensor, levels: Sequence[float]
 
 
 def pinball(value: Tensor, quantiles: Tensor, levels: Tensor) -> Tensor:
-    """Mean pinball (quantile) loss over levels; value [...], quantiles [..., Q] (Koenker and Bassett, 1978)."""
+    """Mean pinball (quantile) loss over levels;
+    value [...], quantiles [..., Q] (Koenker and Bassett, 1978)."""
     error = value[..., None] - quantiles
     return torch.maximum(levels * error, (levels - 1) * error).mean(-1)

@@ -17,7 +17,9 @@ from eddycast.training.models.memory.units import Frame, relative
 
 Support = Literal["real", "nonnegative", "integer"]
 SUPPORTS: tuple[Support, ...] = get_args(Support)
-ZEROS = 0.01  # of a stream's values are exactly zero: then zero is where they end, not just a number not passed yet
+# of a stream's values are exactly zero: then zero is where they end,
+# not just a number not passed yet
+ZEROS = 0.01
 
 
 def parse_support(text: str) -> Support:
@@ -42,9 +44,9 @@ def confined_units(units: Tensor, frame: Frame, support: Support) -> Tensor:
 
 
 def support_of(values: NDArray[np.float64]) -> Support:
-    """The support that values [T, S] (NaN = missing) speak for: "nonnegative" if no stream is ever negative and each
-    is often exactly zero, else "real". Never "integer": readings are also whole because a sensor has no decimals, and
-    who wants a rounded forecast can say so."""
+    """The support that values [T, S] (NaN = missing) speak for: "nonnegative" if no stream is ever
+    negative and each is often exactly zero, else "real". Never "integer": readings are also whole
+    because a sensor has no decimals, and who wants a rounded forecast can say so."""
     observed = (~np.isnan(values)).sum(0)
     zeros = (values == 0).sum(0)
     streams = observed > 0
