@@ -178,8 +178,8 @@ class OutputSettings(Group):
     digits: str = Field(
         "3",
         pattern="^(all|[0-9]|1[0-2])$",
-        description="Digits of a forecast below the leading digit of its interval's width: 3 = to "
-        "a thousandth of the width at least; all = every digit of the number",
+        description="Digits of forecasts below the leading digit of their interval's width "
+        "(3: to a thousandth of it); all = exact",
     )
 
     @property

@@ -156,7 +156,10 @@ def test_a_member_that_learns_from_the_answer_to_its_join_that_it_was_expelled_h
     """As one does that was frozen while it joined.
     It must neither keep its partitions nor claim them."""
     topic = bench.topic(2)
-    listener, patient = Listener(), bench.harness.broker(heartbeat_interval_ms=3000)
+    listener, patient = (
+        Listener(),
+        bench.harness.broker(heartbeat_interval_ms=3000, session_timeout_ms=9000),
+    )
     consumer = bench.consumer(topic, listener=listener, broker=patient)
     poll_until([consumer], consumer.assignment)
     assert isinstance(consumer, KafkaConsumer)

@@ -317,11 +317,14 @@ def test_a_changelog_of_the_first_contract_is_restored_and_written_on(tmp_path: 
     fleet.start()
     feed_1(fleet, range(5, 8))
     fleet.settle()
-    volatile = ("model", "produced_at")
     for found, wanted in zip(documents(fleet.broker), expected, strict=True):
-        assert {k: v for k, v in found.items() if k not in volatile} == {
-            k: v for k, v in wanted.items() if k not in volatile
-        }
+        assert found.keys() - {"anomaly"} == wanted.keys()
+        for name in wanted.keys() - {"model", "produced_at"}:
+            if name in ("one_step", "multi_step"):  # written in fewer digits now
+                ours, theirs = np.array(found[name], float), np.array(wanted[name], float)
+                np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-3)
+            else:
+                assert found[name] == wanted[name]
     rows = read(fleet, runtime, 1)
     assert rows.recorded.model is not None and rows.recorded.model.generation == 0
     assert set(rows.streams) == {b"stream-1", b"stream-3", b"stream-5"}

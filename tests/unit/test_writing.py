@@ -172,7 +172,7 @@ def test_a_name_that_no_bundle_may_have_is_refused_first(
 ) -> None:
     for name in ("[/red]", "a\nb", "", "x" * 65):
         assert run(["train", str(history), "--name", name, "--out", str(tmp_path / "b")]) == 2
-        assert "is no name for a model" in capsys.readouterr().err
+        assert "cannot name a model" in capsys.readouterr().err
 
 
 def test_an_export_of_state_and_the_demo_ask_first(
