@@ -72,7 +72,7 @@ def backtest(
     from eddycast.training.data.durations import parse_season
     from eddycast.training.data.split import Split
     from eddycast.training.evaluation import backtest as scoring
-    from eddycast.training.evaluation.protocols.registry import protocol_of
+    from eddycast.training.evaluation.protocols.registry import protocol_for
     from eddycast.training.evaluation.report import results, write_json
     from eddycast.training.progress import scoring_bar
 
@@ -88,7 +88,7 @@ def backtest(
     }
     contents = []
     for name in listed(protocol) or ("rolling",):
-        rules = protocol_of(name)
+        rules = protocol_for(name, manifest)
         panel = rules.panel(history, manifest)
         cut = Split.parse(split or rules.split, len(panel))
         with scoring_bar(

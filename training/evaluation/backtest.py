@@ -27,7 +27,7 @@ from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.book import free_run
-from eddycast.training.evaluation.protocols.registry import protocol_of
+from eddycast.training.evaluation.protocols.registry import protocol_for
 from eddycast.training.evaluation.protocols.scoring import Chunk, Observer, Scorer
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions
 
@@ -59,12 +59,9 @@ def backtest(
     default the bundle's shortest. Raises DataError if the data does not fit the bundle, BundleError
     if the bundle is invalid.
     """
-    runtime, rules = load_runtime(bundle, trust=trust), protocol_of(protocol)
+    runtime = load_runtime(bundle, trust=trust)
     manifest = runtime.manifest
-    if manifest.kind == "counter" and not rules.counters:
-        raise DataError(
-            f"{protocol} scores gauges alone, the bundle is for a counter", "use --protocol rolling"
-        )
+    rules = protocol_for(protocol, manifest)
     panel = data if isinstance(data, Panel) else rules.panel(data, manifest)
     check_fit(manifest, panel)
     split = split or Split.parse(rules.split, len(panel))

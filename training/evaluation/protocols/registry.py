@@ -79,3 +79,13 @@ def protocol_of(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise DataError(f"no protocol {name!r}", f"there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def protocol_for(name: str, manifest: Manifest) -> Protocol:
+    """The protocol, if it can score this bundle. Raises DataError."""
+    protocol = protocol_of(name)
+    if manifest.kind == "counter" and not protocol.counters:
+        raise DataError(
+            f"{name} scores gauges alone, the bundle is for a counter", "use --protocol rolling"
+        )
+    return protocol
