@@ -22,8 +22,8 @@ from eddycast.service.state.changelog import Marker, RowCodec, Rows
 from eddycast.service.state.model_record import ModelRecord, initial_record
 from eddycast.service.state.stream_time import Clock
 
-#: How long the group's offsets may lag behind the changelog, because the broker stores them a
-#: little later, and how often they are checked, s.
+#: Longest lag of the group's offsets behind the changelog, because the broker stores them a little
+#: later, and the interval between two checks, s.
 _SETTLE_S, _LOOK_S = 10.0, 0.1
 
 

@@ -59,7 +59,7 @@ class Runtime:
         self._step, self._forecast = step, forecast
         self._run: Call = guarded_call if guarded else call
         self._state = tuple(spec.name for spec in manifest.state)
-        #: Whether the step graph ranks a surprise among those that the stream had before.
+        #: True if the step graph ranks each surprise among the stream's earlier ones.
         self.ranks = any(value.name == "anomaly" for value in step.get_outputs())
         ranked = ["anomaly"] if self.ranks else []
         self._outputs = [

@@ -1,5 +1,4 @@
-"""What is kept of one partition beside its rows:
-stream time, model, and how rows were at the last commit."""
+"""Facts about the rows of one partition: stream time, model, and copies as of the last commit."""
 
 from __future__ import annotations
 

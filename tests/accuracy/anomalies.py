@@ -1,4 +1,4 @@
-"""What anomalies are worth: the NAB score on its public files,
+"""Quality of the anomaly: the NAB score on its public files,
 and how often an anomaly is rare where nobody looked."""
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def served(runtime: Runtime, panel: Panel) -> dict[str, Float64]:
 
 
 def alarms(bundle: Path, panel: Panel, split: Split) -> list[Record]:
-    """How often an anomaly is one in so many, on the hold-out and on all that comes after a
+    """Rate of alarms relative to the wanted one, on the hold-out and on all that comes after a
     stream's first seasons."""
     anomaly = served(load_runtime(bundle), panel)["anomaly"]
     spans = {"hold-out": split.validation_end, "all": SETTLED * DAY // panel.interval_ms}
@@ -102,7 +102,7 @@ def nab(folder: Path, store: Path) -> list[Record]:
 
 
 def _on_probation(panel: Panel, store: Path) -> Runtime:
-    """What a panel's rows on probation teach."""
+    """A bundle fitted on the probationary rows of a panel."""
     rows = len(panel)
     learned = probation(rows)
     split = Split(int(FIT * learned), learned, rows)

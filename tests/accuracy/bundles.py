@@ -19,7 +19,7 @@ from eddycast.training.recipe import Recipe
 from eddycast.training.train import fit_bundle
 
 ROOT = Path(__file__).parents[2]
-#: What decides how a bundle comes out, and what decides how it is judged.
+#: Source files that determine a bundle, and those that determine its score.
 TRAINS = (
     "training/models",
     "training/fitting",

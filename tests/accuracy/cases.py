@@ -1,4 +1,4 @@
-"""What is measured: one case is one bundle and one protocol."""
+"""The cases to measure: one bundle and one protocol each."""
 
 from __future__ import annotations
 

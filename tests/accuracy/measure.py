@@ -39,7 +39,7 @@ panel_in = lru_cache(maxsize=2)(panel_of)
 
 
 def key_of(case: Case) -> str:
-    """What a case's record follows from, beside the data's own files."""
+    """Digest of everything that determines a case's record, apart from the data files."""
     return digest(asdict(case), sources(TRAINS), sources(JUDGES))
 
 

@@ -32,14 +32,14 @@ class Scored:
 
 
 class Best(NamedTuple):
-    """What a detector scores at the threshold that suits it best."""
+    """A detector's score at its best threshold."""
 
     score: float
     threshold: float
 
 
 def probation(rows: int) -> int:
-    """How many rows of a file come before its first that counts."""
+    """Number of probationary rows at the start of a file."""
     return min(int(PROBATION * rows), MOST_PROBATION)
 
 
@@ -90,7 +90,7 @@ def _rows(files: Sequence[Scored]) -> tuple[Float64, Float64, NDArray[np.int64]]
 
 
 def _worth(scored: Scored) -> tuple[Float64, NDArray[np.int64]]:
-    """What a detection at each row is worth, and which window the row lies in (-1 = none)."""
+    """The weight of a detection at each row, and the index of the row's window (-1 = none)."""
     rows = len(scored.scores)
     worth, window = np.full(rows, -FALSE), np.full(rows, -1)
     ends = [*(first for first, _ in scored.windows), rows][1:]

@@ -20,7 +20,7 @@ MAX_GAP = 512
 
 @dataclass(frozen=True)
 class Set:
-    """Where a set lies, and how to read it. Several files are streams side by side."""
+    """Files of a data set and their reading options. Several files are streams side by side."""
 
     files: tuple[str, ...]
     interval_ms: int

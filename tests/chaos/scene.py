@@ -16,7 +16,7 @@ from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Fleet, Stuck
 from tests.chaos.proxy import Site
 
-#: Of the changelog: it is compacted all the time,
+#: Configuration of the changelog: it is compacted all the time,
 #: so that rows are restored from what compaction left.
 _COMPACTED = {
     "cleanup.policy": "compact",
@@ -26,7 +26,7 @@ _COMPACTED = {
 }
 #: After which it is stuck. A machine that has more to do than it can is slow, and not wrong.
 _RECOVERS_S = 120.0
-#: Of the clients that watch: what they measure is not to be their own patience.
+#: Time-outs of the clients that observe, short so that none of them adds to what is measured.
 _HASTY = {"request_timeout_ms": 2_000, "reconnect_backoff_max_ms": 200}
 
 

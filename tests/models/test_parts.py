@@ -1,4 +1,4 @@
-"""Which parts a row has, and when two models mean the same by them."""
+"""Parts of a row, and when two models give a part the same meaning."""
 
 from __future__ import annotations
 

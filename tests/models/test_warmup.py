@@ -1,4 +1,4 @@
-"""How many readings make a stream warm: two seasons, and forecasts enough that were scored."""
+"""A stream is warm after two seasons and enough scored forecasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written of each forecast is chosen by settings: levels, leads, digits."""
+"""Settings choose the levels, leads and digits that are written of a forecast."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Whether a history is narrow: of one stream, or of streams that are alike. Its model has seen
-little of what streams may be, and its intervals are for streams like those."""
+"""Detect a narrow history: one stream, or streams that are alike. A model of it has seen little
+variety, and its intervals suit similar streams only."""
 
 from __future__ import annotations
 

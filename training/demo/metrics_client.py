@@ -21,7 +21,7 @@ class Histogram:
     counts: Float64
 
     def since(self, earlier: Histogram) -> Histogram:
-        """What was counted after `earlier`."""
+        """The counts added after `earlier`."""
         return Histogram(self.edges, self.counts - earlier.counts)
 
     def quantile(self, level: float) -> float:

@@ -47,8 +47,8 @@ MIXABLE = ("ar", *LATENT)
 
 @dataclass(frozen=True)
 class Plan:
-    """How the families of one training are fitted;
-    `schedules` returns the hyperparameters of a family by its name."""
+    """Settings for fitting the families of one training. `schedules` returns the hyperparameters of
+    a family by its name."""
 
     lags: int = LAGS
     iterated: bool = False

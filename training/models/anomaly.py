@@ -1,4 +1,4 @@
-"""How unusual a reading is on its own stream: a rank in [0, 1] that means the same on every stream.
+"""Anomaly of a reading on its own stream: a rank in [0, 1] that means the same on every stream.
 
 A surprise is in nats of a density: predictable streams sit at -4, noisy ones at +1, and a threshold
 that suits one is useless on another. So the surprise beyond the expected one (the entropy of the
@@ -51,8 +51,8 @@ class Prior:
     readings: float
 
 
-#: Of the excess in nats, and of the window's mean log share,
-#: which is 1 where shares are even and independent.
+#: Priors of the excess in nats, and of the window's mean log share (1 if shares are uniform and
+#: independent).
 EXCESS = Prior(
     (0.5, 1.0, 1.75, 2.75, 4.0, 5.5, 7.5, 10.0, 15.0, 30.0, 100.0, 1000.0),
     (0.3, 0.23, 0.15, 0.09, 0.055, 0.035, 0.022, 0.015, 9e-3, 4e-3, 1e-3, 1e-4),

@@ -133,7 +133,7 @@ class Joint(nn.Module):
         ]
 
 
-#: What is exported: a forecaster of one target, or of several together.
+#: A forecaster that can be exported: of one target, or of several together.
 Model = Forecaster | Joint
 
 

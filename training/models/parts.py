@@ -95,7 +95,7 @@ def calibration_part(calibration: Calibration | None, facts: Mapping[str, Any]) 
 
 
 def anomaly_part(anomaly: Anomaly, facts: Mapping[str, Any]) -> StatePart:
-    """What the surprises of a family's one-step forecasts were on the stream."""
+    """The ranks of a stream's surprises; they depend on the family's one-step forecasts."""
     return StatePart(
         ANOMALY, tuple(anomaly.initial_state(1)), {**facts, "anomaly": ANOMALY_REVISION}, (CORE,)
     )

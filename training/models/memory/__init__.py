@@ -1,1 +1,1 @@
-"""What is remembered of a stream without learning."""
+"""The memory of a stream, which has no weights: lags, seasonal tables, levels, scale."""

@@ -44,6 +44,6 @@ class Block:
     def means(
         self, values: NDArray[np.float64], timestamps: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """What `add` gives for every row of values [T, S] on the grid timestamps [T]."""
+        """The output of `add` for every row of values [T, S] on the grid timestamps [T]."""
         ends = timestamps // self.interval_ms % self.slots == self.slots - 1
         return np.where(ends[:, None], trailing_means(values.T, self.slots).T, np.nan)

@@ -125,8 +125,8 @@ def _tables(
     observed: NDArray[np.bool_],
     timestamps: NDArray[np.int64],
 ) -> tuple[TableColumns, ...]:
-    """Of every season; a fill that is moved to the level needs the mean of the first one's
-    table."""
+    """The columns of each season's table. A fill that is moved to the level needs the mean of the
+    first table."""
     mean_of = spec.fill if spec.half_lives else None
     wanted = [
         (table, mean) for table, mean in ((spec.season, mean_of), (spec.second, None)) if table.bins

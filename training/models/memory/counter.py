@@ -24,11 +24,11 @@ def initial_counter(batch: int) -> State:
 
 
 def increase(reading: Tensor, state: State, register: float | None = None) -> tuple[Tensor, State]:
-    """What each interval since the last reading added, [batch] f64, with `reading` [batch] f64
-    (NaN = missing); NaN without a reading now and one before. A reading below the last one is a
-    reset: it is itself the increase, or a `register` of that size has started again
-    (`training/data/counters.py`). Below zero, where the last was not, it is none: what a meter
-    sends that lost its own."""
+    """The increase per interval since the last reading, [batch] f64; NaN without a reading now and
+    one before. `reading` is [batch] f64 (NaN = missing). A reading below the last one is a reset:
+    it is itself the increase, or a `register` of that size has started again
+    (`training/data/counters.py`). A negative reading after one that was not is missing: meters
+    send it when they lost their count."""
     last, age = state["counter"].unbind(1)
     seen = age > 0
     reading = torch.where((reading < 0) & (last >= 0) & seen, torch.nan, reading)

@@ -1,5 +1,4 @@
-"""What a forecaster remembers without learning:
-lags, seasonal tables, levels and the running scale.
+"""The memory of a forecaster: lags, seasonal tables, levels and the running scale.
 
 Nothing here has weights, so the same memory can be computed one observation at a time
 (`Memory.update`, which is exported inside the ONNX graph) or over a whole history
@@ -28,19 +27,19 @@ from eddycast.training.models.memory.units import Frame, relative, scale_of
 
 State = dict[str, Tensor]
 LEVELS = (0.5, 1.0, 3.0, 7.0)  # half-lives of the levels, in seasons
-#: Of the second season's table, a share a season: a week's shape is the mean of about the last
-#: five, so one holiday does not make the next week's shape, and yet it follows the year.
+#: Smoothing rate per season of the second season's table: a week's shape is the mean of about the
+#: last five, so that one holiday does not shape the next week, and yet it follows the year.
 SECOND_RATE = 0.2
 DAY_MS = 86_400_000
-#: Of the code of a memory (this file, `table.py`, `counter.py`): raised when it makes other numbers
-#: of the same readings, so that no row is read by another code than wrote it.
+#: Revision of the code of a memory (this file, `table.py`, `counter.py`): incremented when the same
+#: readings give other numbers, so that no row is read by other code than wrote it.
 REVISION = 1
 
 
 @dataclass(frozen=True)
 class MemorySpec:
-    """What is remembered. `rates` smooth the first season's tables (a share a season); half-lives
-    are in steps; `second_steps` is the length of a second season, 0 = none."""
+    """Dimensions of a memory. `rates` smooth the first season's tables (per season); half-lives are
+    in steps; `second_steps` is the length of a second season, 0 = none."""
 
     interval_ms: int
     season_steps: int = 0
@@ -86,8 +85,7 @@ class MemorySpec:
 
     @property
     def fill(self) -> int:
-        """Which table a missing value is filled from:
-        the second fastest, if there is more than one."""
+        """Index of the table that fills a missing value: the second fastest of several."""
         return min(1, len(self.rates) - 1)
 
     @property
@@ -103,7 +101,7 @@ def _rate_of(half_lives: tuple[float, ...]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Glance:
-    """What the step just saw, beside the state: [batch] each, raw values in float64."""
+    """The step's input as seen by a latent state, [batch] each, raw values in float64."""
 
     observed: Tensor  # bool
     seasonal: Tensor  # the season's estimate of this value, made before it came
@@ -142,7 +140,7 @@ class Memory(nn.Module):
 
     @property
     def tables(self) -> list[SeasonTable]:
-        """Of every season, the first one first."""
+        """The tables of the seasons, the first season's first."""
         return [table for table in (self.season, self.second) if table]
 
     def update(self, value: Tensor, timestamp: Tensor, state: State) -> tuple[State, Glance]:
@@ -191,7 +189,7 @@ class Memory(nn.Module):
         )
 
     def frame(self, state: State) -> Frame:
-        """What the row's units refer to."""
+        """Anchor and scale of a row."""
         return Frame(state["ring"][:, -1], scale_of(state["spread"]))
 
     def read(self, state: State) -> Tensor:
@@ -207,5 +205,5 @@ class Memory(nn.Module):
         return relative(torch.cat(parts, 1), *frame)
 
 
-#: Which level a missing value is moved to: the one whose half-life is a season.
+#: Index of the level to which a filled value is moved: its half-life is a season.
 FILL_LEVEL = 1

@@ -49,8 +49,8 @@ class Judged:
         return np.asarray((z - self.offset.reshape(shape)) / self.factor.reshape(shape))
 
 
-#: What is taken of a history -> its memory, and the quantiles .1, .5,
-#: .9 pending after every step in running scales, [T, S, 3].
+#: Callable: readings as taken -> their memory, and the quantiles .1, .5 and .9 pending after every
+#: step in running scales, [T, S, 3].
 Forecasts = Callable[[Judged], tuple[Columns, NDArray[np.float32]]]
 
 

@@ -13,8 +13,8 @@ level is accepted: the factor where the readings' own noise says that the unit c
 offset. The old pair stays at hand for HOME_SEASONS: a reading that lies where the old level would
 be goes home at once, as after a code that a sensor repeats for six hours.
 
-All of it is said in the memory's coordinates; `training/models/memory/suspect_columns.py` does the
-same for a whole history.
+All distances are in the memory's coordinates. `training/models/memory/suspect_columns.py` judges a
+whole history by the same rule.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from eddycast.training.models.memory.table import State
 from eddycast.training.models.memory.units import Frame
 
-#: Raised when this code takes other readings into the same memory.
+#: Incremented when this code takes other readings into the same memory.
 REVISION = 2
 WIDTHS = 10.0
 REACH = 3.0
@@ -47,7 +47,7 @@ LARGEST = 1e30  # of a reading that may be one: beyond, float32 and its squares 
 
 
 class Placement(NamedTuple):
-    """Where a reading y stands in the memory: at z = factor * y + offset, [batch, 1] f64 each."""
+    """The coordinate z = factor * y + offset of a reading y in the memory, [batch, 1] f64 each."""
 
     factor: Tensor
     offset: Tensor
@@ -69,13 +69,13 @@ class Placement(NamedTuple):
 
 
 def placement(state: State) -> Placement:
-    """Where the readings of a row stand."""
+    """The placement stored in a row."""
     gain, offset, _ = torch.split(state["moved"], [1, 1, 4], 1)
     return Placement(1.0 + gain, offset)
 
 
 class Verdict(NamedTuple):
-    """What becomes of the reading that came, and where readings stood before and stand now."""
+    """The reading as the memory takes it, and the placement before and after it."""
 
     taken: Tensor  # [batch] f64 as the memory takes it, NaN = missing or held back
     state: State
@@ -125,7 +125,7 @@ class Suspects(nn.Module):
         )
 
     def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
-        """`judge` by the pending quantiles .1, .5 and .9 [batch, 3]."""
+        """`judge`, given the pending quantiles .1, .5 and .9 [batch, 3]."""
         y, anchor, scale = value[:, None], frame.anchor[:, None], frame.scale[:, None]
         moved = Moved(*torch.split(state["moved"], 1, 1))
         factor = 1.0 + moved.gain
@@ -190,9 +190,9 @@ class Suspects(nn.Module):
 
 
 def _is_unit(log: Tensor, jitter: Tensor, spread: Tensor) -> Tensor:
-    """Whether a new level is the old one in another unit: far off by its ratio, and with noise that
-    changed as much, where that of a mere shift would have stayed. A load that was off had no noise
-    to compare."""
+    """True where a new level is the old one in another unit: its ratio is far from 1 and the noise
+    changed by the same factor, while a mere shift would have left the noise as it was. A load that
+    was off had no noise to compare."""
     noise = torch.log((jitter / ((ACCEPTED - 1) * spread)).clamp(min=1e-9))
     apart = (noise - log).abs()
     return (log.abs() > math.log(2.0)) & (apart < noise.abs()) & (apart < ALIKE)

@@ -25,8 +25,8 @@ MAX_BINS = 168
 
 @dataclass(frozen=True)
 class TableSpec:
-    """What is held of a season; each of `rates` (a share a season) smooths a table of its own.
-    No steps: no season."""
+    """Dimensions of a season's tables: one table for each of `rates` (smoothing per season).
+    `season_steps` 0 = no season."""
 
     interval_ms: int
     season_steps: int
@@ -86,7 +86,7 @@ class SeasonTable(nn.Module):
         return {self.table: table, self.seen: torch.zeros(batch, bins)}
 
     def visit(self, timestamp: Tensor, state: State) -> Visit:
-        """What is held of the slot that starts at `timestamp` [batch]."""
+        """The entries for the slot that starts at `timestamp` [batch]."""
         begins = slot_in_bin(timestamp, self.spec.interval_ms, self.spec.width) == 0
         table, seen = state[self.table], state[self.seen]
         entry = torch.where(begins[:, None], table[:, :, 0], table[:, :, -1])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Frame(NamedTuple):
-    """What a row's units refer to, [batch] f64 each: a forecast is anchor + scale * units.
+    """Anchor and running scale of a row, [batch] f64 each: a forecast is anchor + scale * units.
     Scale 0 = not known yet."""
 
     anchor: Tensor

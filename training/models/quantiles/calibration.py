@@ -121,8 +121,8 @@ class Calibration(nn.Module):
         )
 
     def _support_in(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Where the support ends and half the distance of its values, in a frame's units,
-        [batch, 1] each."""
+        """The lower end of the support and half the distance between its values, in a frame's
+        units, [batch, 1] each."""
         zero = relative(torch.zeros_like(frame.anchor)[:, None], *frame)
         return zero, (0.5 / safe(frame.scale)).float()[:, None]
 

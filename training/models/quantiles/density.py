@@ -1,4 +1,4 @@
-"""What a quantile forecast says of the value that came: its surprise, and its scores.
+"""Surprise and scores of an observed value under a quantile forecast.
 
 The density is uniform between neighbouring quantiles, with an exponential tail on each side whose
 rate follows from the outermost gap; gaps are floored at FLOOR of the running scale. All in units of

@@ -1,4 +1,4 @@
-"""Which values a forecast may take: all, none below zero, or whole ones from zero on.
+"""The values that a forecast may take: real, nonnegative, or integers from zero on.
 
 A support is a constant in data units, so the law f(a*y + b) = a*f(y) + b holds for "real" alone.
 """
