@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eddycast.training.data.slot_means import trailing_means
-from eddycast.training.models.memory.memory import State
 from eddycast.training.models.memory.units import slot_in_bin
+from eddycast.training.models.tensor_state import TensorState
 
 
 class Block:
@@ -21,13 +21,13 @@ class Block:
     def __init__(self, interval_ms: int, slots: int) -> None:
         self.interval_ms, self.slots = interval_ms, slots
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         """Zeros: nothing came yet. A block of one slot has nothing to remember."""
         return {"block": torch.zeros(batch, 2, dtype=torch.float64)} if self.slots > 1 else {}
 
     def add(
-        self, arrived: Tensor, timestamp: Tensor, state: State
-    ) -> tuple[Tensor, Tensor | None, State]:
+        self, arrived: Tensor, timestamp: Tensor, state: TensorState
+    ) -> tuple[Tensor, Tensor | None, TensorState]:
         """The mean [batch] of the block that ends with the value `arrived` [batch] f64 (NaN =
         missing) of the slot at `timestamp`: NaN where none ends, or nothing of it was observed;
         then where one ends (None: everywhere)."""

@@ -12,18 +12,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from eddycast.training.models.memory.memory import State
+from eddycast.training.models.tensor_state import TensorState
 
 Kind = Literal["gauge", "counter"]
 
 
-def initial_counter(batch: int) -> State:
+def initial_counter(batch: int) -> TensorState:
     """The row's "counter" [batch, 2] f64: the last reading, and how many slots ago it came;
     0 = there was none."""
     return {"counter": torch.zeros(batch, 2, dtype=torch.float64)}
 
 
-def increase(reading: Tensor, state: State, register: float | None = None) -> tuple[Tensor, State]:
+def increase(
+    reading: Tensor, state: TensorState, register: float | None = None
+) -> tuple[Tensor, TensorState]:
     """The increase per interval since the last reading, [batch] f64; NaN without a reading now and
     one before. `reading` is [batch] f64 (NaN = missing). A reading below the last one is a reset:
     it is itself the increase, or a `register` of that size has started again

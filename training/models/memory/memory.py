@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from eddycast.training.models.memory.table import SeasonTable, TableSpec, Visit, blend
 from eddycast.training.models.memory.units import Frame, relative, scale_of
+from eddycast.training.models.tensor_state import TensorState
 
-State = dict[str, Tensor]
 LEVELS = (0.5, 1.0, 3.0, 7.0)  # half-lives of the levels, in seasons
 #: Smoothing rate per season of the second season's table: a week's shape is the mean of about the
 #: last five, so that one holiday does not shape the next week, and yet it follows the year.
@@ -124,7 +124,7 @@ class Memory(nn.Module):
         self.register_buffer("level_rates", torch.as_tensor(spec.level_rates))
         self.register_buffer("spread_rates", torch.as_tensor(spec.spread_rates))
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         spec, f64 = self.spec, torch.float64
         state = {
             "count": torch.zeros(batch, 1),
@@ -143,7 +143,9 @@ class Memory(nn.Module):
         """The tables of the seasons, the first season's first."""
         return [table for table in (self.season, self.second) if table]
 
-    def update(self, value: Tensor, timestamp: Tensor, state: State) -> tuple[State, Glance]:
+    def update(
+        self, value: Tensor, timestamp: Tensor, state: TensorState
+    ) -> tuple[TensorState, Glance]:
         """Take one value a row ([batch] float64, NaN = missing). Missing values are filled from
         memory; tables, levels and spreads move on observed values only. Until the first observed
         value all stays zero."""
@@ -156,7 +158,7 @@ class Memory(nn.Module):
         estimates = [torch.where(first, x, visit.estimate(anchor)) for visit in visits] or [anchor]
         known = torch.where(observed, value, 0.0)
 
-        new: State = {"count": state["count"] + observed[:, None].float()}
+        new: TensorState = {"count": state["count"] + observed[:, None].float()}
         new["last"] = torch.where(observed[:, None], value[:, None], state["last"])
         shifted = torch.cat([state["ring"][:, 1:], x[:, None]], 1)
         ring = torch.where(first[:, None], x[:, None], shifted)
@@ -175,7 +177,7 @@ class Memory(nn.Module):
             new |= table.update(visit, known, observed, state)
         return new, Glance(observed, *estimates)
 
-    def _fill(self, visits: list[Visit], state: State) -> Tensor:
+    def _fill(self, visits: list[Visit], state: TensorState) -> Tensor:
         """The season's value for this phase, moved to the current level;
         the last value where that is unknown."""
         last = state["last"][:, 0]
@@ -188,11 +190,11 @@ class Memory(nn.Module):
             visits[0].seen > 0, moved - self.season.mean(state, self.spec.fill), last
         )
 
-    def frame(self, state: State) -> Frame:
+    def frame(self, state: TensorState) -> Frame:
         """Anchor and scale of a row."""
         return Frame(state["ring"][:, -1], scale_of(state["spread"]))
 
-    def read(self, state: State) -> Tensor:
+    def read(self, state: TensorState) -> Tensor:
         """[batch, features] f32, in the units of the row's frame."""
         frame = self.frame(state)
         parts = [state["ring"][:, :-1]]

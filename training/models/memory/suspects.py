@@ -25,8 +25,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eddycast.training.models.memory.table import State
 from eddycast.training.models.memory.units import Frame
+from eddycast.training.models.tensor_state import TensorState
 
 #: Incremented when this code takes other readings into the same memory.
 REVISION = 2
@@ -68,7 +68,7 @@ class Placement(NamedTuple):
         )
 
 
-def placement(state: State) -> Placement:
+def placement(state: TensorState) -> Placement:
     """The placement stored in a row."""
     gain, offset, _ = torch.split(state["moved"], [1, 1, 4], 1)
     return Placement(1.0 + gain, offset)
@@ -78,7 +78,7 @@ class Verdict(NamedTuple):
     """The reading as the memory takes it, and the placement before and after it."""
 
     taken: Tensor  # [batch] f64 as the memory takes it, NaN = missing or held back
-    state: State
+    state: TensorState
     before: Placement
     after: Placement
 
@@ -107,7 +107,7 @@ class Suspects(nn.Module):
         self.stay = float(HOME_SEASONS * span)
         self.register_buffer("places", torch.tensor([low, median, high]), persistent=False)
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         """Zeros: nothing moved, nothing suspect. "moved" holds `Moved`; "episode" how many suspects
         came in a row, the sums of their distances, ratios and steps, three times the largest
         distance, and the last of them."""
@@ -117,14 +117,14 @@ class Suspects(nn.Module):
             "episode": torch.zeros(batch, 6, dtype=f64),
         }
 
-    def judge(self, value: Tensor, frame: Frame, state: State) -> Verdict:
+    def judge(self, value: Tensor, frame: Frame, state: TensorState) -> Verdict:
         """Judge value [batch] f64 (NaN = missing) by what is pending in `state`,
         in the memory's `frame`."""
         return self.decide(
             value, frame, torch.index_select(state["pending"], 1, self.places), state
         )
 
-    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: State) -> Verdict:
+    def decide(self, value: Tensor, frame: Frame, pending: Tensor, state: TensorState) -> Verdict:
         """`judge`, given the pending quantiles .1, .5 and .9 [batch, 3]."""
         y, anchor, scale = value[:, None], frame.anchor[:, None], frame.scale[:, None]
         moved = Moved(*torch.split(state["moved"], 1, 1))

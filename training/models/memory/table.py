@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eddycast.training.models.memory.units import slot_in_bin
+from eddycast.training.models.tensor_state import TensorState
 
-State = dict[str, Tensor]
 MAX_BINS = 168
 
 
@@ -80,19 +80,21 @@ class SeasonTable(nn.Module):
         self.table, self.seen = f"{prefix}table", f"{prefix}seen"
         self.register_buffer("weights", torch.as_tensor(spec.weights))
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         bins = self.spec.bins
         table = torch.zeros(batch, len(self.spec.rates), bins, dtype=torch.float64)
         return {self.table: table, self.seen: torch.zeros(batch, bins)}
 
-    def visit(self, timestamp: Tensor, state: State) -> Visit:
+    def visit(self, timestamp: Tensor, state: TensorState) -> Visit:
         """The entries for the slot that starts at `timestamp` [batch]."""
         begins = slot_in_bin(timestamp, self.spec.interval_ms, self.spec.width) == 0
         table, seen = state[self.table], state[self.seen]
         entry = torch.where(begins[:, None], table[:, :, 0], table[:, :, -1])
         return Visit(entry, torch.where(begins, seen[:, 0], seen[:, -1]), begins)
 
-    def update(self, visit: Visit, known: Tensor, observed: Tensor, state: State) -> State:
+    def update(
+        self, visit: Visit, known: Tensor, observed: Tensor, state: TensorState
+    ) -> TensorState:
         """The tables after `known` [batch] f64 at the slot of `visit`;
         what was not observed moves none."""
         newest = blend(visit.entry, known[:, None], self.weights, visit.seen.double() + 1, observed)
@@ -102,12 +104,12 @@ class SeasonTable(nn.Module):
             self.seen: _push(state[self.seen], seen[:, None], visit.begins[:, None]),
         }
 
-    def mean(self, state: State, which: int) -> Tensor:
+    def mean(self, state: TensorState, which: int) -> Tensor:
         """[batch] of one table, over the bins that were seen."""
         known = (state[self.seen] > 0).double()
         return (state[self.table][:, which] * known).sum(1) / known.sum(1).clamp(min=1)
 
-    def read(self, state: State, last: Tensor) -> Tensor:
+    def read(self, state: TensorState, last: Tensor) -> Tensor:
         """[batch, features] raw: table after table, next bin first;
         `last` [batch] in bins never seen."""
         return torch.where(

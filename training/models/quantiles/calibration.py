@@ -34,11 +34,11 @@ from torch.nn import functional
 
 from eddycast.training.models.memory.block import Block
 from eddycast.training.models.memory.columns import Columns
-from eddycast.training.models.memory.memory import State
 from eddycast.training.models.memory.suspect_columns import Judged
 from eddycast.training.models.memory.suspects import placement
 from eddycast.training.models.memory.units import Frame, relative, safe
 from eddycast.training.models.quantiles.support import Support
+from eddycast.training.models.tensor_state import TensorState
 
 #: Leads whose intervals are remembered, unless a family has its own. A pending interval takes 8
 #: bytes for every step of its lead, so none is beyond 96 (1,400 bytes in all): further leads are
@@ -91,7 +91,7 @@ class Calibration(nn.Module):
         self.register_buffer("due", torch.as_tensor(ends - self.anchors), persistent=False)
         self.register_buffer("between", torch.as_tensor(between), persistent=False)
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> TensorState:
         """Zeros: nothing pending, nothing stretched."""
         return {
             "stretch": torch.zeros(batch, 1 + len(self.anchors)),
@@ -99,7 +99,7 @@ class Calibration(nn.Module):
             **self.block.initial_state(batch),
         }
 
-    def learn(self, arrived: Tensor, mean: Tensor, state: State, before: Frame) -> Tensor:
+    def learn(self, arrived: Tensor, mean: Tensor, state: TensorState, before: Frame) -> Tensor:
         """The log-widths after the value `arrived` and the block's `mean` [batch] f64 (NaN moves
         none), for rows whose units were those of `before`. A support ends at zero in the data's
         unit."""
