@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from eddycast.service.errors import DataError
-from eddycast.service.options import Option
 from eddycast.service.processing.missing_codes import Codes
+from eddycast.service.settings.options import Option
 
 DUPLICATES = ("first", "last")
 
