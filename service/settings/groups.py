@@ -22,6 +22,7 @@ from pydantic import (
 
 from eddycast.service.sealing.manifest_types import LONGEST_GAP
 from eddycast.service.sealing.trust import Trust
+from eddycast.service.settings.options import listed
 
 
 def require(condition: bool, message: str) -> None:
@@ -29,10 +30,6 @@ def require(condition: bool, message: str) -> None:
     unless `condition` holds."""
     if not condition:
         raise ValueError(message)
-
-
-def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 #: Crash points: after each step of the commit (`checkpoint.py`),
@@ -86,7 +83,7 @@ class BundleSettings(Group):
     @property
     def trust(self) -> Trust:
         """Checks that a bundle must pass to be loaded."""
-        keys, operators = (_listed(setting) for setting in (self.trusted_keys, self.operators))
+        keys, operators = (listed(setting or "") for setting in (self.trusted_keys, self.operators))
         return Trust(self.version or "", keys, frozenset(operators))
 
 
@@ -145,7 +142,7 @@ class InputSettings(Group):
     def chosen_codes(self, bundle: _Codes, channels: int) -> _Codes:
         """Codes for a missing value by channel, in place of the `bundle`'s.
         Raises ValueError for a word that is no number."""
-        words = set(_listed(self.codes))
+        words = set(listed(self.codes))
         further = {float(word) for word in words - {"bundle", "none"}}
         if not all(map(isfinite, further)):
             raise ValueError("a code is a finite number")
@@ -185,12 +182,12 @@ class OutputSettings(Group):
     @property
     def chosen_quantiles(self) -> tuple[float, ...]:
         """Levels to write, () = all. Raises ValueError for a word that is no number."""
-        return tuple(float(word) for word in _listed(self.quantiles))
+        return tuple(float(word) for word in listed(self.quantiles or ""))
 
     @property
     def chosen_leads(self) -> tuple[int, ...]:
         """Leads to write, from 1 on, () = all. Raises ValueError for a word that is no integer."""
-        return tuple(int(word) for word in _listed(self.leads))
+        return tuple(int(word) for word in listed(self.leads or ""))
 
     @property
     def chosen_digits(self) -> int | None:
