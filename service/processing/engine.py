@@ -53,7 +53,7 @@ class Forecasts:
     anomaly: Tensor  # f32 [m] in [0, 1]; NaN where surprise is, and of a bundle without it
     scores: Tensor  # f32 [m, targets, scores]
     warm: Bool  # [m], the stream has completed its warm-up
-    verdicts: NDArray[np.int8]  # [n], `alignment.Verdict`
+    verdicts: NDArray[np.int8]  # [n], `verdicts.Verdict`
     imputed: int  # number of steps without a reading, inside gaps
     step_rows: Int64  # number of rows in each call of the step graph
 

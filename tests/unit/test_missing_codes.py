@@ -20,6 +20,7 @@ from eddycast.service.settings.load import load_settings
 from eddycast.training.export.onnx_export import Identity
 from tests.support.bundles import TWO_CHANNELS, Walk, write_bundle
 from tests.support.running import documents, memory_broker, send, worker
+from tests.support.training import train_naive
 from tests.support.tuning import Tuning
 
 START = 1_700_006_400_000
@@ -137,26 +138,9 @@ def history(path: Path, codes: dict[str, list[float]], counter: bool = False) ->
     return path
 
 
-def flags(file: Path, *words: str) -> list[str]:
-    out = file.parent / "bundle"
-    return [
-        "train",
-        str(file),
-        "--family",
-        "naive",
-        "--horizon",
-        "4",
-        "--season",
-        "none",
-        "--out",
-        str(out),
-        *words,
-    ]
-
-
 def trained(file: Path, *words: str) -> Codes:
     """Train and return the codes in the manifest."""
-    assert run(flags(file, *words)) == 0
+    assert run(train_naive(file, file.parent / "bundle", *words)) == 0
     return read_manifest(file.parent / "bundle").codes
 
 
@@ -178,7 +162,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Codes]:
 
     def codes_of(file: Path, *words: str) -> Codes:
         with pytest.raises(Exported) as exported:
-            run(flags(file, *words))
+            run(train_naive(file, file.parent / "bundle", *words))
         return exported.value.codes
 
     monkeypatch.setattr("eddycast.training.train.export_bundle", stop)

@@ -20,6 +20,7 @@ from eddycast.training.fitting.problem import Problem
 from eddycast.training.problems import problem_of, whole_of
 from eddycast.training.recipe import Recipe
 from eddycast.training.train import fit_bundle, train_bundle
+from tests.support.training import train_naive
 
 HOUR = 3_600_000
 ROWS = 600
@@ -152,16 +153,6 @@ def test_a_backtest_on_seen_readings_says_so(
 def test_a_season_of_none_is_none(
     history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [
-        "train",
-        str(history),
-        "--family",
-        "naive",
-        "--horizon",
-        "4",
-        "--out",
-        str(tmp_path / "b"),
-    ]
-    assert run([*words, "--season", "none"]) == 0
+    assert run(train_naive(history, tmp_path / "b")) == 0
     assert "no season" in capsys.readouterr().out
     assert read_manifest(tmp_path / "b").seasons_ms == ()

@@ -12,6 +12,7 @@ import pytest
 from eddycast.service.__main__ import run
 from eddycast.service.model.manifest_file import read_manifest
 from tests.support.bundles import write_bundle
+from tests.support.training import train_naive
 
 START = 1_700_006_400_000
 
@@ -150,19 +151,7 @@ def test_a_disk_that_fills_up_in_training_is_one_line_and_keeps_the_bundle_befor
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(place, full)
-    words = [
-        "train",
-        str(history),
-        "--family",
-        "naive",
-        "--horizon",
-        "4",
-        "--season",
-        "none",
-        "--out",
-        str(out),
-    ]
-    assert "No space left on device" in refused(words, capsys)
+    assert "No space left on device" in refused(train_naive(history, out), capsys)
     assert read_manifest(out) == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
