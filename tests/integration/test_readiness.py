@@ -96,4 +96,10 @@ def test_a_member_without_partitions_is_ready_to_take_some(site: Site) -> None:
     workers = [site.start() for _ in range(3)]
     for worker in workers:
         await_ready(worker, True)
-    assert sorted(len(worker.holds()) for worker in workers) == [0, 1, 1]
+    await_true(
+        lambda: sorted(len(worker.holds()) for worker in workers) == [0, 1, 1],
+        90.0,
+        "two partitions are not spread over two of three",
+    )
+    for worker in workers:
+        await_ready(worker, True)
