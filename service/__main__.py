@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from eddycast.service.commands.bundle import bundle
 from eddycast.service.commands.doctor import doctor
+from eddycast.service.commands.monitor import monitor
 from eddycast.service.commands.replay import replay
 from eddycast.service.commands.serve import serve
 from eddycast.service.commands.settings_help import TAKES_SETTINGS
@@ -29,7 +30,7 @@ from eddycast.service.errors import EddycastError, FamilyError, MissingExtra
 from eddycast.service.humanize import one_line
 
 GROUP = "eddycast.commands"
-OWN = ("serve", "doctor", "simulate", "replay", "state", "bundle")
+OWN = ("serve", "doctor", "monitor", "simulate", "replay", "state", "bundle")
 
 
 def main() -> None:
@@ -65,6 +66,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(serve)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(doctor)
+    app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(monitor)
     app.command()(simulate)
     app.command()(replay)
     app.add_typer(state, name="state")

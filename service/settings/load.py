@@ -198,5 +198,6 @@ def _translated(error: ValidationError, given: Mapping[str, _Given]) -> Settings
     message = problem["msg"].removeprefix("Value error, ")
     if name not in given:  # a check across settings: its message names them
         return SettingsError(message, "change one of them")
-    place, secret = given[name].place, name.removeprefix("kafka.") in SECRETS
+    place = given[name].place
+    secret = name == "monitor.token" or name.removeprefix("kafka.") in SECRETS
     return SettingsError(f"{place}: {message}" + ("" if secret else f", not {given[name].value!r}"))

@@ -20,6 +20,7 @@ from eddycast.service.settings.groups import (
     HttpSettings,
     InputSettings,
     LogSettings,
+    MonitorSettings,
     OutputSettings,
     StateSettings,
     TimeSettings,
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     commit: CommitSettings = CommitSettings()
     faults: FaultSettings = FaultSettings()
     http: HttpSettings = HttpSettings()
+    monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
     shutdown_timeout_s: PositiveFloat = Field(
         10.0, description="Time-out for a clean stop after the first signal"

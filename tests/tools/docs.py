@@ -26,6 +26,7 @@ import typer.main
 from prometheus_client import CollectorRegistry
 
 from eddycast.service.__main__ import build_app
+from eddycast.service.monitor.figures import metric_names
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.settings.load import CONFIG
 from eddycast.service.settings.settings import PREFIX, Settings, every_setting
@@ -124,7 +125,7 @@ def _variables(code: str, root: Path) -> Iterator[str]:
 
 
 def _metrics(code: str, root: Path) -> Iterator[str]:
-    known = {line.name for line in Metrics(CollectorRegistry()).table}
+    known = {line.name for line in Metrics(CollectorRegistry()).table} | set(metric_names())
     for name in re.findall(r"\beddycast_\w+", code):
         if name not in known and re.sub(r"_(bucket|sum|count)$", "", name) not in known:
             yield f"metric {name} does not exist"

@@ -1,0 +1,107 @@
+"""Everything the monitor knows, behind one lock: written by the follower, read by HTTP threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from eddycast.service.monitor.decode import Decoded, Forecasts, Series
+from eddycast.service.monitor.panel import Panel
+from eddycast.service.monitor.shape import Shape
+from eddycast.service.settings.groups import MonitorSettings
+
+
+class Place(NamedTuple):
+    """Panel and row of a series."""
+
+    panel: Panel
+    row: int
+
+
+class Board:
+    """Panels by shape, and the place of every series. Hold `lock` for every call."""
+
+    def __init__(self, settings: MonitorSettings, season_ms: int | None = None) -> None:
+        self.lock = threading.Lock()
+        self.settings = settings
+        self.panels: dict[Shape, Panel] = {}
+        self.models: list[str] = []
+        self.records = 0
+        self.unreadable = 0
+        #: Records of series beyond monitor.max_streams, which are not shown.
+        self.beyond = 0
+        self.newest_time = 0  # broker time of the newest record, ms
+        self._season_ms = season_ms
+        self._places: dict[Series, Place] = {}
+        self._numbers: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, decoded: Decoded) -> None:
+        """Add what one poll contained."""
+        self.records += decoded.records
+        self.unreadable += decoded.unreadable
+        for shape, forecasts in decoded.groups.items():
+            self._add(shape, forecasts)
+
+    def place(self, series: Series) -> Place | None:
+        """Where a series is; None if it is unknown."""
+        return self._places.get(series)
+
+    def targets(self, stream: str) -> list[str]:
+        """Targets of a stream that are known."""
+        return [series.target for series in self._places if series.stream == stream]
+
+    def occupied(self) -> Iterator[Panel]:
+        """Panels that hold a series."""
+        return (panel for panel in self.panels.values() if len(panel))
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one series of the largest shape seen."""
+        return max((panel.row_bytes for panel in self.panels.values()), default=0)
+
+    @property
+    def repeats(self) -> int:
+        """Records that were held already."""
+        return sum(panel.repeats for panel in self.panels.values())
+
+    def _add(self, shape: Shape, new: Forecasts) -> None:
+        panel = self.panels.get(shape) or self._new_panel(shape)
+        rows = np.array([self._row(panel, series) for series in new.series], np.intp)
+        self.newest_time = max(self.newest_time, int(new.times.max()))
+        known = np.flatnonzero(rows >= 0)
+        if len(known) < len(rows):
+            self.beyond += len(rows) - len(known)
+            rows, new = rows[known], new.take(known)
+        models = np.array([self._number(model) for model in new.models], np.uint16)
+        panel.ingest(rows, new, models)
+
+    def _new_panel(self, shape: Shape) -> Panel:
+        settings = self.settings
+        panel = Panel(shape, settings.max_streams, settings.history, self._season_ms)
+        self.panels[shape] = panel
+        return panel
+
+    def _row(self, panel: Panel, series: Series) -> int:
+        """Row of a series in a panel; -1 if there is no room for it."""
+        place = self._places.get(series)
+        if place is not None:
+            if place.panel is panel:
+                return place.row
+            place.panel.release(place.row)  # a model of another shape: a new history
+        elif len(self._places) >= self.settings.max_streams:
+            return -1
+        place = self._places[series] = Place(panel, panel.acquire(series))
+        return place.row
+
+    def _number(self, model: str) -> int:
+        number = self._numbers.get(model)
+        if number is None:
+            number = self._numbers[model] = len(self.models) % (1 << 16)
+            self.models.append(model)
+        return number

@@ -1,0 +1,205 @@
+"""Records of the forecasts topic as columns, by shape. No clock and no broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from eddycast.service.monitor.shape import Shape
+from eddycast.service.records import Float64, Int64, PartitionBatch
+
+#: (targets, channels, index of the target) -> index of its channel in the record, None = unknown.
+ChannelOf = Callable[[Sequence[str], int, int], int | None]
+
+
+class Series(NamedTuple):
+    """One target of one stream; `target` is "" where the model has a single one."""
+
+    stream: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """Forecasts of one shape, in topic order by partition."""
+
+    series: list[Series]
+    stamps: Int64  # of the readings that made the forecasts, ms
+    values: Float64  # those readings; NaN = missing, or not known to belong to the target
+    one_step: Float64  # [n, quantiles]
+    fans: Float64  # [n, leads, quantiles]; NaN where the record has no multi-step forecast
+    surprise: NDArray[np.float32]
+    anomaly: NDArray[np.float32]
+    warm: NDArray[np.bool_]
+    models: list[str]
+    times: Int64  # broker time of each record, ms
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def take(self, which: NDArray[np.intp]) -> Forecasts:
+        """The forecasts with these indexes."""
+        indexes = which.tolist()
+        return Forecasts(
+            [self.series[i] for i in indexes],
+            self.stamps[which],
+            self.values[which],
+            self.one_step[which],
+            self.fans[which],
+            self.surprise[which],
+            self.anomaly[which],
+            self.warm[which],
+            [self.models[i] for i in indexes],
+            self.times[which],
+        )
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What one poll contained."""
+
+    groups: dict[Shape, Forecasts] = field(default_factory=dict)
+    records: int = 0
+    unreadable: int = 0  # records that are no forecasts
+
+
+class _Row(NamedTuple):
+    """One target of one record, not converted yet."""
+
+    series: Series
+    stamp: int
+    value: float | None
+    one_step: list[float | None]
+    fan: list[list[float | None]] | None
+    surprise: float | None
+    anomaly: float | None
+    warm: bool
+    model: str
+    time: int
+
+
+class Decoder:
+    """Decodes records; remembers the leads of a model for records without multi-step forecast."""
+
+    def __init__(self, channel_of: ChannelOf) -> None:
+        self._channel_of = channel_of
+        self._leads: dict[tuple[object, ...], tuple[int, ...]] = {}
+
+    def decode(self, batches: Iterable[PartitionBatch]) -> Decoded:
+        """Columns of all forecasts in `batches`. Tombstones are passed over."""
+        done, rows = Decoded(), dict[Shape, list[_Row]]()
+        for batch in batches:
+            done.records += len(batch)
+            for value, time in zip(batch.values, batch.timestamps.tolist(), strict=True):
+                if value is None:
+                    continue
+                try:
+                    shape, found = self._read(orjson.loads(value), time)
+                except (KeyError, TypeError, ValueError, IndexError):
+                    done.unreadable += 1
+                    continue
+                rows.setdefault(shape, []).extend(found)
+        for shape, found in rows.items():
+            columns, refused = _columns(shape, found)
+            done.unreadable += refused
+            if columns is not None:
+                done.groups[shape] = columns
+        return done
+
+    def _read(self, record: dict[str, Any], time: int) -> tuple[Shape, list[_Row]]:
+        """Raises KeyError, TypeError or ValueError for a record that is no forecast."""
+        one_step, fan, value = record["one_step"], record["multi_step"], record["value"]
+        shape = self._shape(record, fan)
+        width = len(shape.quantiles)
+        found = []
+        for target, quantiles, steps, reading in self._by_target(one_step, fan, value):
+            right = len(quantiles) == width and (
+                steps is None
+                or (len(steps) == len(shape.leads) and all(len(step) == width for step in steps))
+            )
+            if not right:
+                raise ValueError("as many numbers as quantile levels and leads")
+            found.append(
+                _Row(
+                    Series(record["stream"], target), record["timestamp"], reading, quantiles,
+                    steps, record["surprise"], record["anomaly"], record["warm"] is True,
+                    record["model"], time,
+                )
+            )  # fmt: skip
+        return shape, found
+
+    def _shape(self, record: dict[str, Any], fan: Any) -> Shape:
+        interval = record["interval_ms"]
+        head = (
+            interval,
+            record.get("forecast_interval_ms", interval),
+            tuple(record["quantiles"]),
+        )
+        if fan is None:
+            return Shape(*head, self._leads.get(head, ()))
+        rows = next(iter(fan.values())) if isinstance(fan, dict) else fan
+        named = record.get("leads")
+        leads = tuple(range(1, len(rows) + 1)) if named is None else tuple(named)
+        self._leads[head] = leads
+        return Shape(*head, leads)
+
+    def _by_target(
+        self, one_step: Any, fan: Any, value: Any
+    ) -> Iterator[tuple[str, list[float | None], Any, float | None]]:
+        """Name, one-step and multi-step forecast, and reading of each target."""
+        if isinstance(one_step, list) and not isinstance(value, list):
+            yield "", one_step, fan, value
+            return
+        channels = value if isinstance(value, list) else [value]
+        targets = list(one_step) if isinstance(one_step, dict) else [""]
+        for index, target in enumerate(targets):
+            channel = self._channel_of(targets, len(channels), index)
+            yield (
+                target,
+                one_step[target] if target else one_step,
+                fan[target] if target and fan is not None else fan,
+                None if channel is None else channels[channel],
+            )
+
+
+def _columns(shape: Shape, rows: list[_Row]) -> tuple[Forecasts | None, int]:
+    """Rows as columns, and the number of rows that cannot be converted."""
+    try:
+        return _converted(shape, rows), 0
+    except (ValueError, TypeError, OverflowError):
+        if len(rows) == 1:
+            return None, 1
+    good = [row for row in rows if _columns(shape, [row])[1] == 0]
+    return (_converted(shape, good) if good else None), len(rows) - len(good)
+
+
+def _converted(shape: Shape, rows: list[_Row]) -> Forecasts:
+    columns = list(zip(*rows, strict=True))
+    if not all(isinstance(text, str) for pair in columns[0] for text in pair):
+        raise TypeError("a stream's name is text")
+    if not all(isinstance(model, str) for model in columns[8]):
+        raise TypeError("a model's label is text")
+    empty = [[None] * len(shape.quantiles)] * len(shape.leads)
+    fans = [empty if fan is None else fan for fan in columns[4]]
+    return Forecasts(
+        list(columns[0]),
+        np.array(columns[1], np.int64),
+        np.array(columns[2], np.float64),
+        np.array(columns[3], np.float64).reshape(len(rows), len(shape.quantiles)),
+        np.array(fans, np.float64).reshape(len(rows), len(shape.leads), len(shape.quantiles)),
+        np.array(columns[5], np.float32),
+        np.array(columns[6], np.float32),
+        np.array(columns[7], np.bool_),
+        list(columns[8]),
+        np.array(columns[9], np.int64),
+    )
+
+
+def by_position(targets: Sequence[str], channels: int, index: int) -> int | None:
+    """Channel of a target where each channel is a target, else None; implements ChannelOf."""
+    return index if len(targets) == channels else None

@@ -1,0 +1,137 @@
+"""The last readings of every series in columns, with the forecasts made at each of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eddycast.service.monitor.decode import Forecasts
+from eddycast.service.monitor.shape import Shape
+from eddycast.service.records import Float64, Int64
+
+Rows = NDArray[np.intp]
+_MISSING, _WARM = 1, 2
+
+
+class Ring:
+    """`limit` rings of `history` readings each. An index counts the readings of a row from its
+    first one on; the ring holds the last `history` of them.
+
+    Memory is reserved at once but occupied row by row, as the system hands out pages of zeros.
+    Quantiles are float32 differences from the last value, precise in proportion to the interval.
+    """
+
+    def __init__(self, shape: Shape, limit: int, history: int) -> None:
+        self.history = history
+        leads, levels = len(shape.remembered), len(shape.quantiles)
+        # column of each remembered lead after the first in the multi-step forecast
+        self._columns = [shape.leads.index(lead) for lead in shape.remembered[1:]]
+        cells = (limit, history)
+        self._stamps = np.zeros(cells, np.int64)
+        self._bases = np.zeros(cells, np.float64)  # the last value that was not missing
+        self._quantiles = np.zeros((*cells, leads, levels), np.float32)
+        self._surprise = np.zeros(cells, np.float32)
+        self._anomaly = np.zeros(cells, np.float32)
+        self._flags = np.zeros(cells, np.uint8)
+        self._models = np.zeros(cells, np.uint16)
+        self.counts = np.zeros(limit, np.int64)
+        self._begins = np.zeros(limit, np.int64)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one series."""
+        columns = (
+            self._stamps, self._bases, self._quantiles, self._surprise, self._anomaly,
+            self._flags, self._models, self.counts, self._begins,
+        )  # fmt: skip
+        return sum(int(column[0].nbytes) for column in columns)
+
+    def append(
+        self, rows: Rows, indexes: Int64, new: Forecasts, models: NDArray[np.uint16]
+    ) -> None:
+        """Write one reading of each row at its index, the next one of that row."""
+        at = indexes % self.history
+        missing = ~np.isfinite(new.values)
+        before = self._bases[rows, (indexes - 1) % self.history]
+        before = np.where(indexes > self._begins[rows], before, np.nan)
+        bases = np.where(missing, before, new.values)
+        kept = np.concatenate([new.one_step[:, None], new.fans[:, self._columns]], axis=1)
+        origin = np.where(np.isfinite(bases), bases, 0.0)[:, None, None]
+        self._stamps[rows, at] = new.stamps
+        self._bases[rows, at] = bases
+        with np.errstate(over="ignore"):
+            self._quantiles[rows, at] = (kept - origin).astype(np.float32)
+        self._surprise[rows, at] = new.surprise
+        self._anomaly[rows, at] = new.anomaly
+        self._flags[rows, at] = missing * _MISSING + new.warm * _WARM
+        self._models[rows, at] = models
+        self.counts[rows] = indexes + 1
+
+    def first(self, rows: Rows) -> Int64:
+        """Index of the oldest reading that is held of each row."""
+        oldest: Int64 = np.maximum(self._begins[rows], self.counts[rows] - self.history)
+        return oldest
+
+    def start_over(self, row: int) -> None:
+        """Leave out all earlier readings of a row: its clock was set back."""
+        self._begins[row] = self.counts[row]
+
+    def forget(self, row: int) -> None:
+        """Make a row new."""
+        self.counts[row] = self._begins[row] = 0
+
+    def latest(self, rows: Rows, when: Int64) -> Int64:
+        """Index of each row's last reading with a stamp up to `when`; below `first` if none."""
+        low, high = self.first(rows), self.counts[rows]
+        while (open_ := low < high).any():
+            middle = (low + high) // 2
+            below = self._stamps[rows, middle % self.history] <= when
+            low = np.where(open_ & below, middle + 1, low)
+            high = np.where(open_ & ~below, middle, high)
+        return low - 1
+
+    def near(self, rows: Rows, when: Int64, tolerance_ms: int) -> tuple[Int64, NDArray[np.bool_]]:
+        """Index of the reading of each row around `when`, and where there is one: later than
+        `when - tolerance_ms` and not later than `when + tolerance_ms`."""
+        found = self.latest(rows, when + tolerance_ms)
+        exists = found >= self.first(rows)
+        return found, exists & (self.stamps(rows, found) > when - tolerance_ms)
+
+    def stamps(self, rows: Rows, indexes: Int64) -> Int64:
+        """Stamps of readings, ms."""
+        taken: Int64 = self._stamps[rows, indexes % self.history]
+        return taken
+
+    def values(self, rows: Rows, indexes: Int64) -> Float64:
+        """Readings; NaN = missing."""
+        at = indexes % self.history
+        return np.where(self._flags[rows, at] & _MISSING, np.nan, self._bases[rows, at])
+
+    def last_values(self, rows: Rows, indexes: Int64) -> Float64:
+        """Last values that were not missing."""
+        taken: Float64 = self._bases[rows, indexes % self.history]
+        return taken
+
+    def quantiles(self, rows: Rows, indexes: Int64) -> Float64:
+        """Forecasts [n, leads, levels] made at these readings, for each remembered lead."""
+        at = indexes % self.history
+        bases = self._bases[rows, at]
+        origin = np.where(np.isfinite(bases), bases, 0.0)[:, None, None]
+        return self._quantiles[rows, at].astype(np.float64) + origin
+
+    def surprise(self, rows: Rows, indexes: Int64) -> Float64:
+        """Surprise of readings, nats."""
+        return self._surprise[rows, indexes % self.history].astype(np.float64)
+
+    def anomaly(self, rows: Rows, indexes: Int64) -> Float64:
+        """Anomaly of readings, 0 to 1."""
+        return self._anomaly[rows, indexes % self.history].astype(np.float64)
+
+    def warm(self, rows: Rows, indexes: Int64) -> NDArray[np.bool_]:
+        """True where the stream was warm."""
+        return (self._flags[rows, indexes % self.history] & _WARM) > 0
+
+    def models(self, rows: Rows, indexes: Int64) -> NDArray[np.uint16]:
+        """Numbers of the models that made the forecasts."""
+        taken: NDArray[np.uint16] = self._models[rows, indexes % self.history]
+        return taken

@@ -1,0 +1,146 @@
+"""The monitor as a process: the follower on its main thread, HTTP on another one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+
+import uvicorn
+from pydantic import SecretStr
+from starlette.applications import Starlette
+
+from eddycast.service.broker.port import Broker
+from eddycast.service.delivery.connect import kafka_broker, warn_of_risks
+from eddycast.service.errors import AddressInUse, SettingsError
+from eddycast.service.monitor.board import Board
+from eddycast.service.monitor.bundle_facts import bundle_facts
+from eddycast.service.monitor.decode import Decoder
+from eddycast.service.monitor.follower import Follower
+from eddycast.service.monitor.guard import is_loopback
+from eddycast.service.monitor.http_app import http_app
+from eddycast.service.observability.log import configure_log, get_log, log_everything
+from eddycast.service.settings.groups import MonitorSettings
+from eddycast.service.settings.settings import Settings
+from eddycast.service.signals import StopSignals
+
+#: Exit code of a stop that did not finish, as of the service.
+CUT_SHORT = 70
+#: Connections at a time.
+_CONNECTIONS = 256
+
+
+def run(settings: Settings) -> None:
+    """Serve the monitor until SIGTERM or ctrl-C.
+    Raises AddressInUse, SettingsError, and BrokerErrors that a retry does not cure."""
+    configure_log(settings.log.format, settings.log.level)
+    log_everything()
+    with StopSignals(_cut_short, settings.shutdown_timeout_s) as signals:
+        Monitor(settings).run(signals.stop)
+
+
+class Monitor:
+    """One monitor. `broker` replaces Kafka, for a monitor inside another program."""
+
+    def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
+        self._settings = settings
+        self._broker = broker
+        facts = bundle_facts(settings.bundle.directory)
+        season_ms = settings.monitor.season_ms or facts.season_ms
+        self.board = Board(settings.monitor, season_ms)
+        self._decoder = Decoder(facts.channel_of)
+        #: URL of the page while it runs.
+        self.url: str | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until `stop`. Raises as `run`."""
+        monitor = self._settings.monitor
+        token = _token(monitor)
+        if self._broker is None:
+            warn_of_risks(self._settings.kafka)
+        broker = self._broker or kafka_broker(self._settings.kafka)
+        topic = self._settings.topics.output
+        follower = Follower(broker, topic, self.board, self._decoder, monitor.read_back)
+        server = _Server(
+            http_app(self.board, follower.progress, monitor.host, token),
+            monitor.host,
+            monitor.port,
+        )
+        self.url = server.url
+        if token is None and not is_loopback(monitor.host):
+            get_log().warning(
+                "everybody who reaches this port sees every stream", action="set monitor.token_file"
+            )
+        get_log().info("the monitor is served", url=server.url, topic=topic)
+        try:
+            follower.run(stop)
+        finally:
+            server.close()
+        get_log().info("stopped", records=self.board.records)
+
+
+class _Server:
+    """uvicorn on a thread of its own, until closed. Raises AddressInUse."""
+
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError as error:
+            self._socket.close()
+            raise AddressInUse(
+                f"cannot listen on {host}:{port}: {error.strerror}", "choose another monitor.port"
+            ) from error
+        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="http", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving and release the port."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def _token(settings: MonitorSettings) -> str | None:
+    """The token from its setting or file. Raises SettingsError."""
+    if isinstance(settings.token, SecretStr):
+        return settings.token.get_secret_value()
+    if settings.token_file is None:
+        return None
+    try:
+        token = settings.token_file.read_text("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"monitor.token_file: {settings.token_file} cannot be read", "name a readable file"
+        ) from error
+    if len(token) < 8:
+        raise SettingsError(
+            f"monitor.token_file: {settings.token_file} holds less than 8 characters",
+            "put the token into it",
+        )
+    return token
+
+
+def _cut_short(why: str) -> None:
+    """End the process now."""
+    get_log().error("cut short", why=why)
+    sys.stderr.flush()
+    os._exit(CUT_SHORT)

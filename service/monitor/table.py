@@ -1,0 +1,136 @@
+"""One line for every series, for lists and totals: columns made at most a few times a second."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eddycast.service.monitor.board import Board, Place
+from eddycast.service.monitor.decode import Series
+from eddycast.service.monitor.panel import Panel
+from eddycast.service.monitor.windows import MEASURES, WINDOWS
+from eddycast.service.records import Float64, Int64
+
+_N, _ERROR = MEASURES.index("n"), MEASURES.index("error")
+#: Readings whose surprise decides the order by surprise.
+SURPRISING = 16
+#: A stream is not called silent before this, ms.
+SHORTEST_SILENCE_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns with an entry for each series, panel by panel."""
+
+    series: list[Series]
+    places: list[Place]
+    stamps: Int64
+    values: Float64
+    one_step: Float64  # [n, 3]: lowest, middle and highest quantile
+    counts: Int64
+    warm: NDArray[np.bool_]
+    surprise: Float64
+    anomaly: Float64
+    surprising: Float64  # the largest surprise of the last `SURPRISING` readings
+    models: NDArray[np.uint16]
+    appeared: Int64
+    arrived: Int64
+    rhythms_ms: Float64
+    scales: Float64
+    errors: dict[str, Float64]  # by window: scaled mean absolute error of one step
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def silent_ms(self, now_ms: int) -> Float64:
+        """Time since the last record by the wall clock."""
+        return np.maximum(now_ms - self.arrived, 0).astype(np.float64)
+
+    def silent(self, now_ms: int, after: float) -> NDArray[np.bool_]:
+        """True where nothing has come for `after` times the rhythm of the series."""
+        limit = np.maximum(after * self.rhythms_ms, SHORTEST_SILENCE_MS)
+        return self.silent_ms(now_ms) > limit
+
+
+def table(board: Board) -> Table:
+    """The table of a board, whose lock is held."""
+    panels = list(board.occupied())
+    parts = [_part(panel) for panel in panels]
+    if not parts:
+        return _part(None)
+    joined: dict[str, Any] = {}
+    for name in Table.__slots__:
+        columns = [getattr(part, name) for part in parts]
+        if isinstance(columns[0], list):
+            joined[name] = [item for column in columns for item in column]
+        elif isinstance(columns[0], dict):
+            joined[name] = {
+                key: np.concatenate([column[key] for column in columns]) for key in columns[0]
+            }
+        else:
+            joined[name] = np.concatenate(columns)
+    return Table(**joined)
+
+
+def _part(panel: Panel | None) -> Table:
+    if panel is None:
+        none, whole = np.zeros(0), np.zeros(0, np.int64)
+        return Table(
+            [], [], whole, none, np.zeros((0, 3)), whole, np.zeros(0, np.bool_), none, none, none,
+            np.zeros(0, np.uint16), whole, whole, none, none, dict.fromkeys(WINDOWS, none),
+        )  # fmt: skip
+    rows = panel.rows()
+    ring, newest = panel.ring, panel.ring.counts[rows] - 1
+    one_step = ring.quantiles(rows, newest)[:, 0]
+    back = np.maximum(newest[:, None] - np.arange(SURPRISING), ring.first(rows)[:, None])
+    surprise = ring.surprise(rows[:, None], back)
+    stamps = ring.stamps(rows, newest)
+    series = [panel.series[row] for row in rows.tolist()]
+    return Table(
+        [one for one in series if one is not None],
+        [Place(panel, row) for row in rows.tolist()],
+        stamps,
+        ring.values(rows, newest),
+        one_step[:, [0, panel.shape.middle, -1]],
+        ring.counts[rows],
+        ring.warm(rows, newest),
+        surprise[:, 0],
+        ring.anomaly(rows, newest),
+        np.where(np.isnan(surprise), -np.inf, surprise).max(axis=1),
+        ring.models(rows, newest),
+        panel.appeared[rows],
+        panel.arrived[rows],
+        panel.rhythms_ms(rows),
+        panel.scales[rows],
+        {window: scaled_errors(panel, rows, stamps, window)[:, 0] for window in WINDOWS},
+    )
+
+
+def scaled_errors(panel: Panel, rows: NDArray[np.intp], stamps: Int64, window: str) -> Float64:
+    """Mean absolute error [n, leads] in scales of each series; NaN where nothing was scored."""
+    totals = panel.windows.totals(window, rows, stamps)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = totals[..., _ERROR] / totals[..., _N] / panel.scales[rows][:, None]
+    return np.where(np.isfinite(scaled), scaled, np.nan)
+
+
+class Tables:
+    """The table of a board, made anew when it is older than `every_s`."""
+
+    def __init__(self, board: Board, every_s: float = 0.5) -> None:
+        self._board, self._every_s = board, every_s
+        self._made, self._records = -1e9, -1
+        self._table = _part(None)
+
+    def current(self) -> Table:
+        """A table that is at most `every_s` old."""
+        with self._board.lock:
+            due = time.monotonic() - self._made >= self._every_s
+            if due and self._records != self._board.records:
+                self._table, self._records = table(self._board), self._board.records
+                self._made = time.monotonic()
+            return self._table

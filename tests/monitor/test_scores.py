@@ -1,0 +1,89 @@
+"""Live accuracy equals a slow computation, however the records are cut into polls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eddycast.service.monitor import accuracy
+from eddycast.service.monitor.decode import Series
+from eddycast.service.monitor.windows import PARTS, WINDOWS
+from tests.monitor.brute_force import by_lead
+from tests.monitor.records import MINUTE, START, board, forecast, walks
+
+STREAMS = ["a", "b", "c"]
+SEASON = 30 * MINUTE
+
+
+def mine(records: list[dict[str, Any]], stream: str) -> list[dict[str, Any]]:
+    return [record for record in records if record["stream"] == stream]
+
+
+@pytest.mark.parametrize("size", [1, 7, 500, 10_000])
+def test_accuracy_by_lead_is_that_of_a_slow_computation(size: int) -> None:
+    records = walks(STREAMS, 400)
+    filled = board(records, size, season_ms=SEASON)
+    for stream in STREAMS:
+        place = filled.place(Series(stream, ""))
+        assert place is not None
+        own = mine(records, stream)
+        for window, lines in accuracy.of_series(place).items():
+            part = WINDOWS[window] // PARTS
+            since = (own[-1]["timestamp"] // part - PARTS + 1) * part
+            wanted = by_lead(own, [1, 6, 12], since, SEASON)
+            assert [line["lead"] for line in lines] == [1, 6, 12]
+            for line, sums in zip(lines, wanted, strict=True):
+                assert line["scored"] == sums["n"] > 0
+                for name, total in (
+                    ("mae", "error"),
+                    ("pinball", "pinball"),
+                    ("coverage", "covered"),
+                    ("last_value_mae", "last_error"),
+                ):
+                    assert line[name] == pytest.approx(sums[total] / sums["n"], rel=1e-4), name
+                assert line["seasonal_naive_mae"] == pytest.approx(
+                    sums["season_error"] / sums["season_n"], rel=1e-4
+                )
+
+
+def test_all_streams_together_are_in_scales_so_that_units_do_not_matter() -> None:
+    records = walks(["a"], 300)
+    larger = [
+        record | {
+            "stream": "b",
+            "value": None if record["value"] is None else record["value"] * 1e4,
+            "one_step": [q * 1e4 for q in record["one_step"]],
+            "multi_step": [[q * 1e4 for q in step] for step in record["multi_step"]],
+        }
+        for record in records
+    ]  # fmt: skip
+    (alone,) = accuracy.of_all(board(records))
+    (both,) = accuracy.of_all(
+        board([r for pair in zip(records, larger, strict=True) for r in pair])
+    )
+    for one, two in zip(alone["windows"]["day"], both["windows"]["day"], strict=True):
+        assert two["scored"] == 2 * one["scored"]
+        assert two["mae"] == pytest.approx(one["mae"], rel=1e-4)
+        assert two["of_last_value"] == pytest.approx(one["of_last_value"], rel=1e-4)
+
+
+def test_readings_beside_their_minute_are_scored() -> None:
+    rng = np.random.default_rng(3)
+    records = [
+        forecast("a", step, float(step % 5), rng, timestamp=START + step * MINUTE + int(late))
+        for step, late in enumerate(rng.integers(-14_000, 14_000, 100))
+    ]
+    place = board(records).place(Series("a", ""))
+    assert place is not None
+    lines = accuracy.of_series(place)["week"]
+    assert [line["scored"] for line in lines] == [99, 94, 88]
+
+
+def test_a_multi_step_forecast_on_a_grid_of_its_own_is_shown_but_not_scored() -> None:
+    records = [r | {"forecast_interval_ms": 5 * MINUTE} for r in walks(["a"], 60)]
+    place = board(records).place(Series("a", ""))
+    assert place is not None
+    assert [line["lead"] for line in accuracy.of_series(place)["day"]] == [1]
+    assert np.isfinite(place.panel.fans[place.row]).all()
