@@ -8,10 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eddycast.service.errors import SettingsError
 from eddycast.service.monitor.decode import Decoded, Forecasts, Series
 from eddycast.service.monitor.panel import Panel
 from eddycast.service.monitor.shape import Shape
 from eddycast.service.settings.groups import MonitorSettings
+
+#: Most shapes of forecasts on one topic.
+SHAPES = 16
 
 
 class Place(NamedTuple):
@@ -31,7 +35,7 @@ class Board:
         self.models: list[str] = []
         self.records = 0
         self.unreadable = 0
-        #: Records of series beyond monitor.max_streams, which are not shown.
+        #: Records of series beyond monitor.max_streams or of shapes beyond `SHAPES`: not shown.
         self.beyond = 0
         self.newest_time = 0  # broker time of the newest record, ms
         self._season_ms = season_ms
@@ -72,6 +76,9 @@ class Board:
 
     def _add(self, shape: Shape, new: Forecasts) -> None:
         panel = self.panels.get(shape) or self._new_panel(shape)
+        if panel is None:
+            self.beyond += len(new)
+            return
         rows = np.array([self._row(panel, series) for series in new.series], np.intp)
         self.newest_time = max(self.newest_time, int(new.times.max()))
         known = np.flatnonzero(rows >= 0)
@@ -81,9 +88,19 @@ class Board:
         models = np.array([self._number(model) for model in new.models], np.uint16)
         panel.ingest(rows, new, models)
 
-    def _new_panel(self, shape: Shape) -> Panel:
+    def _new_panel(self, shape: Shape) -> Panel | None:
+        """A panel for a shape; None if there are `SHAPES` already. Raises SettingsError."""
+        if len(self.panels) == SHAPES:
+            return None
         settings = self.settings
-        panel = Panel(shape, settings.max_streams, settings.history, self._season_ms)
+        try:
+            panel = Panel(shape, settings.max_streams, settings.history, self._season_ms)
+        except MemoryError as error:
+            raise SettingsError(
+                f"there is no room for {settings.max_streams:,} streams with "
+                f"{settings.history} readings of this model's forecasts",
+                "lower monitor.max_streams or monitor.history",
+            ) from error
         self.panels[shape] = panel
         return panel
 

@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from eddycast.service.monitor.shape import Shape
-from eddycast.service.records import Float64, Int64, PartitionBatch
+from eddycast.service.monitor.shape import Shape, checked
+from eddycast.service.records import LAST_TIMESTAMP, Float64, Int64, PartitionBatch
 
 #: (targets, channels, index of the target) -> index of its channel in the record, None = unknown.
 ChannelOf = Callable[[Sequence[str], int, int], int | None]
@@ -114,6 +114,8 @@ class Decoder:
     def _read(self, record: dict[str, Any], time: int) -> tuple[Shape, list[_Row]]:
         """Raises KeyError, TypeError or ValueError for a record that is no forecast."""
         one_step, fan, value = record["one_step"], record["multi_step"], record["value"]
+        if type(record["timestamp"]) is not int or not 0 <= record["timestamp"] <= LAST_TIMESTAMP:
+            raise ValueError("a timestamp is ms since the epoch")
         shape = self._shape(record, fan)
         width = len(shape.quantiles)
         found = []
@@ -135,17 +137,17 @@ class Decoder:
 
     def _shape(self, record: dict[str, Any], fan: Any) -> Shape:
         interval = record["interval_ms"]
-        head = (
-            interval,
-            record.get("forecast_interval_ms", interval),
-            tuple(record["quantiles"]),
-        )
+        head = interval, record.get("forecast_interval_ms", interval), tuple(record["quantiles"])
         if fan is None:
-            return Shape(*head, self._leads.get(head, ()))
+            return checked(Shape(*head, self._leads.get(head, ())))
         rows = next(iter(fan.values())) if isinstance(fan, dict) else fan
         named = record.get("leads")
         leads = tuple(range(1, len(rows) + 1)) if named is None else tuple(named)
-        self._leads[head] = leads
+        if self._leads.get(head) != leads:
+            if not leads:
+                raise ValueError("a multi-step forecast has a lead")
+            checked(Shape(*head, leads))
+            self._leads[head] = leads
         return Shape(*head, leads)
 
     def _by_target(

@@ -18,6 +18,14 @@ SCALE_READINGS = 64
 RHYTHM_GAPS = 16
 
 
+def ranks_in(rows: Rows) -> Int64:
+    """Of each entry of sorted rows, the number of equal ones before it."""
+    at = np.arange(len(rows))
+    begins = np.r_[True, rows[1:] != rows[:-1]][: len(rows)]
+    ranks: Int64 = at - np.maximum.accumulate(np.where(begins, at, 0))
+    return ranks
+
+
 class Panel:
     """Columns with a row for each of at most `limit` series."""
 
@@ -73,77 +81,89 @@ class Panel:
     def ingest(self, rows: Rows, new: Forecasts, models: NDArray[np.uint16]) -> None:
         """Add forecasts in order; a row may stand several times."""
         order = np.argsort(rows, kind="stable")
-        sorted_rows = rows[order]
-        begins = np.r_[True, sorted_rows[1:] != sorted_rows[:-1]]
-        at = np.arange(len(rows))
-        ranks = at - np.maximum.accumulate(np.where(begins, at, 0))
-        for rank in range(int(ranks.max(initial=-1)) + 1):
-            which = order[ranks == rank]
-            which = self._in_order(rows[which], new.stamps[which], which)
-            if len(which):
-                self._append(rows[which], new.take(which), models[which])
+        rows, stamps = rows[order], new.stamps[order]
+        ranks = ranks_in(rows)
+        before = np.where(ranks == 0, self._last_or_never(rows), np.r_[0, stamps[:-1]])
+        unruly = np.isin(rows, rows[stamps <= before])
+        blocks = ranks // self.ring.slack
+        for block in range(int(blocks.max(initial=-1)) + 1):
+            which = order[(blocks == block) & ~unruly]
+            self._append(which, rows[(blocks == block) & ~unruly], new, models)
+        for rank in range(int(ranks[unruly].max(initial=-1)) + 1):
+            now = np.flatnonzero(unruly & (ranks == rank))
+            now = now[self._is_new(rows[now], stamps[now])]
+            self._append(order[now], rows[now], new, models)
 
-    def _in_order(self, rows: Rows, stamps: Int64, which: NDArray[np.intp]) -> NDArray[np.intp]:
-        """`which` without records that are held already, as after a repeated delivery. A row whose
-        stamp is older and not held starts over, because its clock was set back."""
+    def _last_or_never(self, rows: Rows) -> Int64:
+        """Stamp of the last reading; before all times where there is none."""
         last = self.last_stamps(rows)
-        behind = (self.ring.counts[rows] > 0) & (stamps <= last)
-        if not behind.any():
-            return which
-        found = self.ring.latest(rows[behind], stamps[behind])
-        held = (found >= self.ring.first(rows[behind])) & (
-            self.ring.stamps(rows[behind], found) == stamps[behind]
-        )
-        for row in rows[behind][~held].tolist():
+        return np.where(self.ring.counts[rows] > 0, last, np.iinfo(np.int64).min)
+
+    def _is_new(self, rows: Rows, stamps: Int64) -> NDArray[np.bool_]:
+        """False for records that are held already, as after a repeated delivery. A row whose stamp
+        is older and not held starts over, because its clock was set back."""
+        behind = stamps <= self._last_or_never(rows)
+        found, held = self.ring.near(rows, stamps, 0)
+        held &= behind & (self.ring.stamps(rows, found) == stamps)
+        for row in rows[behind & ~held].tolist():
             self.ring.start_over(row)
         self.repeats += int(held.sum())
-        keep = np.ones(len(which), np.bool_)
-        keep[np.flatnonzero(behind)[held]] = False
-        return which[keep]
+        return ~held
 
-    def _append(self, rows: Rows, new: Forecasts, models: NDArray[np.uint16]) -> None:
-        """Add one reading to each row: score what was forecast for it, then write it."""
-        self._score(rows, new)
-        self._rescale(rows, new.values)
-        self.appeared[rows] = np.where(self.ring.counts[rows] == 0, new.times, self.appeared[rows])
-        self.arrived[rows] = new.times
-        self.ring.append(rows, self.ring.counts[rows].copy(), new, models)
-        if new.fans.shape[1]:
-            has = np.isfinite(new.fans[:, 0, 0])
-            self.fans[rows[has]] = new.fans[has]
-            self.fan_stamps[rows[has]] = new.stamps[has]
+    def _append(
+        self, which: NDArray[np.intp], rows: Rows, forecasts: Forecasts, models: NDArray[np.uint16]
+    ) -> None:
+        """Write the forecasts `which` of these rows, which are sorted and hold no row more than
+        `slack` times, and score what had been forecast for their readings."""
+        if not len(which):
+            return
+        new, ring = forecasts.take(which), self.ring
+        indexes = ring.counts[rows] + ranks_in(rows)
+        first = indexes == 0
+        self.appeared[rows[first]] = new.times[first]
+        self.arrived[rows] = new.times  # the last one of a row stays
+        ring.append(rows, indexes, new, models[which])
+        has = np.isfinite(new.fans).any(axis=(1, 2))
+        self.fans[rows[has]] = new.fans[has]
+        self.fan_stamps[rows[has]] = new.stamps[has]
+        self._score(rows, indexes, new)
+        self._rescale(rows, indexes, new.values)
 
-    def _score(self, rows: Rows, new: Forecasts) -> None:
+    def _score(self, rows: Rows, indexes: Int64, new: Forecasts) -> None:
         shape, ring = self.shape, self.ring
         half = shape.interval_ms // 2
         found = np.zeros((len(rows), len(shape.remembered), len(MEASURES)))
         for column, lead in enumerate(shape.remembered):
             lead_ms = lead * shape.interval_ms
-            made, exists = ring.near(rows, new.stamps - lead_ms, half)
-            quantiles = np.where(exists[:, None], ring.quantiles(rows, made)[:, column], np.nan)
-            last = ring.last_values(rows, made)
+            made, exists = ring.near(rows, new.stamps - lead_ms, half, indexes)
+            quantiles = np.where(exists[:, None], ring.quantiles_at(rows, made, column), np.nan)
             found[:, column] = measures(
-                new.values, quantiles, self._levels, shape.middle, last,
-                self._seasonal(rows, new.stamps, lead_ms),
+                new.values, quantiles, self._levels, shape.middle, ring.last_values(rows, made),
+                self._seasonal(rows, indexes, new.stamps, lead_ms),
             )  # fmt: skip
         self.windows.add(rows, new.stamps, found)
 
-    def _seasonal(self, rows: Rows, stamps: Int64, lead_ms: int) -> Float64:
+    def _seasonal(self, rows: Rows, indexes: Int64, stamps: Int64, lead_ms: int) -> Float64:
         """Values one or more whole seasons before `stamps`, known when the forecast was made;
         NaN where the ring does not reach that far."""
         if self._season_ms is None:
             return np.full(len(rows), np.nan)
         back_ms = -(-lead_ms // self._season_ms) * self._season_ms
-        index, exists = self.ring.near(rows, stamps - back_ms, self.shape.interval_ms // 2)
-        return np.where(exists, self.ring.values(rows, index), np.nan)
+        half = self.shape.interval_ms // 2
+        found, exists = self.ring.near(rows, stamps - back_ms, half, indexes)
+        return np.where(exists, self.ring.values(rows, found), np.nan)
 
-    def _rescale(self, rows: Rows, values: Float64) -> None:
-        last = self.ring.last_values(rows, self.ring.counts[rows] - 1)
-        change = np.where(self.ring.counts[rows] > 0, np.abs(values - last), np.nan)
+    def _rescale(self, rows: Rows, indexes: Int64, values: Float64) -> None:
+        last = self.ring.last_values(rows, indexes - 1)
+        change = np.where(indexes > self.ring.begins[rows], np.abs(values - last), np.nan)
         known = np.isfinite(change)
         rows, change = rows[known], change[known]
-        self._changes[rows] = np.minimum(self._changes[rows] + 1, SCALE_READINGS)
-        self.scales[rows] += (change - self.scales[rows]) / self._changes[rows]
+        ranks = ranks_in(rows)
+        for rank in range(int(ranks.max(initial=-1)) + 1):
+            now = ranks == rank
+            at = rows[now]
+            self._changes[at] = np.minimum(self._changes[at] + 1, SCALE_READINGS)
+            self.scales[at] += (change[now] - self.scales[at]) / self._changes[at]
 
     def last_stamps(self, rows: Rows) -> Int64:
         """Stamp of the last reading of each row, ms."""

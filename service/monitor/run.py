@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import threading
 
-import uvicorn
 from pydantic import SecretStr
-from starlette.applications import Starlette
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.delivery.connect import kafka_broker, warn_of_risks
-from eddycast.service.errors import AddressInUse, SettingsError
+from eddycast.service.errors import SettingsError
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.bundle_facts import bundle_facts
 from eddycast.service.monitor.decode import Decoder
 from eddycast.service.monitor.follower import Follower
 from eddycast.service.monitor.guard import is_loopback
 from eddycast.service.monitor.http_app import http_app
+from eddycast.service.monitor.http_server import HttpServer
 from eddycast.service.observability.log import configure_log, get_log, log_everything
 from eddycast.service.settings.groups import MonitorSettings
 from eddycast.service.settings.settings import Settings
@@ -27,8 +25,6 @@ from eddycast.service.signals import StopSignals
 
 #: Exit code of a stop that did not finish, as of the service.
 CUT_SHORT = 70
-#: Connections at a time.
-_CONNECTIONS = 256
 
 
 def run(settings: Settings) -> None:
@@ -62,7 +58,7 @@ class Monitor:
         broker = self._broker or kafka_broker(self._settings.kafka)
         topic = self._settings.topics.output
         follower = Follower(broker, topic, self.board, self._decoder, monitor.read_back)
-        server = _Server(
+        server = HttpServer(
             http_app(self.board, follower.progress, monitor.host, token),
             monitor.host,
             monitor.port,
@@ -78,45 +74,6 @@ class Monitor:
         finally:
             server.close()
         get_log().info("stopped", records=self.board.records)
-
-
-class _Server:
-    """uvicorn on a thread of its own, until closed. Raises AddressInUse."""
-
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-        except OSError as error:
-            self._socket.close()
-            raise AddressInUse(
-                f"cannot listen on {host}:{port}: {error.strerror}", "choose another monitor.port"
-            ) from error
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
-        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                limit_concurrency=_CONNECTIONS,
-                timeout_graceful_shutdown=1,
-            )
-        )
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="http", daemon=True
-        )
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving and release the port."""
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
 
 
 def _token(settings: MonitorSettings) -> str | None:

@@ -37,14 +37,33 @@ class Windows:
         return int(self._epochs[0].nbytes + self._sums[0].nbytes)
 
     def add(self, rows: NDArray[np.intp], stamps: Int64, measures: NDArray[np.float64]) -> None:
-        """Add measures [n, leads, measures] of forecasts due at `stamps`; no row stands twice."""
+        """Add measures [n, leads, measures] of forecasts due at `stamps`. Rows are sorted, and the
+        stamps of one row rise."""
         for window, part_ms in enumerate(_PART_MS.tolist()):
             epochs = (stamps // part_ms).astype(np.int32)
-            parts = epochs % PARTS
-            stale = self._epochs[rows, window, parts] != epochs
-            self._sums[rows[stale], window, parts[stale]] = 0
-            self._epochs[rows, window, parts] = epochs
-            self._sums[rows, window, parts] += measures.astype(np.float32)
+            begins = np.flatnonzero(
+                np.r_[True, (rows[1:] != rows[:-1]) | (epochs[1:] != epochs[:-1])]
+            )
+            sums = np.add.reduceat(measures, begins, axis=0)
+            self._add(window, rows[begins], epochs[begins], sums)
+
+    def _add(
+        self,
+        window: int,
+        rows: NDArray[np.intp],
+        epochs: NDArray[np.int32],
+        sums: NDArray[np.float64],
+    ) -> None:
+        """Add sums of different buckets; those that later ones of the same row push out are left
+        out, so that no place stands twice."""
+        last = np.searchsorted(rows, rows, side="right") - 1
+        stays = epochs > epochs[last] - PARTS
+        rows, epochs, sums = rows[stays], epochs[stays], sums[stays]
+        parts = epochs % PARTS
+        stale = self._epochs[rows, window, parts] != epochs
+        self._sums[rows[stale], window, parts[stale]] = 0
+        self._epochs[rows, window, parts] = epochs
+        self._sums[rows, window, parts] += sums.astype(np.float32)
 
     def totals(
         self, window: str, rows: NDArray[np.intp] | slice, last_stamps: Int64

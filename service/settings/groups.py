@@ -358,8 +358,7 @@ class MonitorSettings(Group):
     )
     season_s: PositiveFloat | None = Field(
         None,
-        description="Season of the seasonal naive forecast; none = the longest one of the bundle "
-        "in bundle.directory that fits into the history, if there is a bundle",
+        description="Season of the seasonal naive forecast; none = that of the bundle, if any",
     )
     silent_after: float = Field(
         3.0, ge=1, description="Call a stream silent after this many of its usual gaps"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.decode import Decoder, by_position
@@ -65,10 +66,10 @@ def batch(records: Iterable[Any], first: int = 0, time_ms: int | None = None) ->
     the reading, or `time_ms`."""
     given = list(records)
     values = [r if isinstance(r, bytes) else json.dumps(r).encode() for r in given]
-    times = [
-        r["timestamp"] if time_ms is None and isinstance(r, dict) else (time_ms or START)
-        for r in given
-    ]
+    stamps = [r.get("timestamp") if isinstance(r, dict) else None for r in given]
+    if time_ms is not None:
+        stamps = [time_ms] * len(given)
+    times = [s if isinstance(s, int) and s < 1 << 60 else START for s in stamps]
     keys: list[bytes | None] = [None] * len(given)
     return PartitionBatch(
         "forecasts", 0, keys, list(values), np.array(times, np.int64),
@@ -85,3 +86,19 @@ def board(
     for first in range(0, len(records), size):
         filled.add(decoder.decode([batch(records[first : first + size], first)]))
     return filled
+
+
+def same(first: Any, second: Any) -> None:
+    """Equal; numbers to the precision of float32 sums."""
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            same(first[key], second[key])
+    elif isinstance(first, list | tuple | np.ndarray) and not np.isscalar(first):
+        assert len(first) == len(second)
+        for a, b in zip(first, second, strict=True):
+            same(a, b)
+    elif isinstance(first, float | np.floating):
+        assert first == pytest.approx(second, rel=1e-5, nan_ok=True)
+    else:
+        assert first == second

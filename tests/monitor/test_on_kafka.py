@@ -16,6 +16,7 @@ import pytest
 
 from tests.chaos.fleet import Worker, await_true
 from tests.monitor.brute_force import by_lead
+from tests.monitor.records import same
 from tests.support.processes import MINUTE, Site, said
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -24,7 +25,8 @@ PATIENCE_S = 90.0
 
 def ask(url: str, path: str, **query: object) -> Any:
     """The answer of the API."""
-    with urllib.request.urlopen(f"{url}{path}?{urlencode(query)}", timeout=30) as answer:
+    whole = f"{url}{path}?{urlencode(query)}" if query else url + path
+    with urllib.request.urlopen(whole, timeout=30) as answer:
         return json.load(answer)
 
 
@@ -94,12 +96,11 @@ def test_the_numbers_are_those_of_the_topic_and_a_restart_shows_the_same(
         assert made[0]["quantiles"] == pytest.approx(own[-4]["multi_step"][2], rel=1e-5)
 
     questions = ["/api/accuracy", *(f"/api/streams/one?stream=stream-{i}" for i in range(4))]
-    before = [urllib.request.urlopen(url + path, timeout=30).read() for path in questions]
+    before = [ask(url, path) for path in questions]
     monitor.signal(signal.SIGTERM)
     assert monitor.wait(PATIENCE_S) == 0, monitor.tail()
     _, again = start()
-    after = [urllib.request.urlopen(again + path, timeout=30).read() for path in questions]
-    assert after == before
+    same([ask(again, path) for path in questions], before)
 
 
 def test_a_monitor_waits_for_its_topic(site: Site, tmp_path: Path) -> None:
