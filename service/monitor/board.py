@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eddycast.service.errors import SettingsError
+from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts
 from eddycast.service.monitor.decode import Decoded, Forecasts, Series
 from eddycast.service.monitor.panel import Panel
 from eddycast.service.monitor.shape import Shape
@@ -28,7 +29,7 @@ class Place(NamedTuple):
 class Board:
     """Panels by shape, and the place of every series. Hold `lock` for every call."""
 
-    def __init__(self, settings: MonitorSettings, season_ms: int | None = None) -> None:
+    def __init__(self, settings: MonitorSettings, facts: BundleFacts = NO_FACTS) -> None:
         self.lock = threading.Lock()
         self.settings = settings
         self.panels: dict[Shape, Panel] = {}
@@ -38,7 +39,8 @@ class Board:
         #: Records of series beyond monitor.max_streams or of shapes beyond `SHAPES`: not shown.
         self.beyond = 0
         self.newest_time = 0  # broker time of the newest record, ms
-        self._season_ms = season_ms
+        season_ms = settings.season_ms or facts.season_ms
+        self._facts = facts._replace(season_ms=season_ms)
         self._places: dict[Series, Place] = {}
         self._numbers: dict[str, int] = {}
 
@@ -94,7 +96,7 @@ class Board:
             return None
         settings = self.settings
         try:
-            panel = Panel(shape, settings.max_streams, settings.history, self._season_ms)
+            panel = Panel(shape, settings.max_streams, settings.history, self._facts)
         except MemoryError as error:
             raise SettingsError(
                 f"there is no room for {settings.max_streams:,} streams with "

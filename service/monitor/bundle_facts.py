@@ -18,6 +18,11 @@ class BundleFacts(NamedTuple):
 
     season_ms: int | None = None
     channel_of: ChannelOf = by_position
+    counter: bool = False  # readings are of meters, forecasts of their increase
+    register_size: float | None = None  # value at which a meter wraps around
+
+
+NO_FACTS = BundleFacts()
 
 
 def bundle_facts(directory: Path) -> BundleFacts:
@@ -25,14 +30,16 @@ def bundle_facts(directory: Path) -> BundleFacts:
     try:
         manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
     except FileNotFoundError:
-        return BundleFacts()
+        return NO_FACTS
     except (OSError, ValidationError) as error:
         get_log().warning("the bundle's manifest is not used", reason=str(error)[:200])
-        return BundleFacts()
+        return NO_FACTS
     channels, known = manifest.channels, manifest.targets
 
     def channel_of(targets: Sequence[str], width: int, index: int) -> int | None:
         fits = width == len(channels) and (list(targets) == list(known) or len(known) == 1)
         return channels.index(known[index]) if fits else by_position(targets, width, index)
 
-    return BundleFacts(min(manifest.seasons_ms, default=None), channel_of)
+    season_ms = min(manifest.seasons_ms, default=None)
+    counter = manifest.kind == "counter"
+    return BundleFacts(season_ms, channel_of, counter, manifest.register_size)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.monitor.bundle_facts import BundleFacts
 from eddycast.service.monitor.decode import Forecasts, Series
+from eddycast.service.monitor.meters import Meters
 from eddycast.service.monitor.ring import Ring, Rows
 from eddycast.service.monitor.scoring import measures
 from eddycast.service.monitor.shape import Shape
@@ -29,7 +33,7 @@ def ranks_in(rows: Rows) -> Int64:
 class Panel:
     """Columns with a row for each of at most `limit` series."""
 
-    def __init__(self, shape: Shape, limit: int, history: int, season_ms: int | None) -> None:
+    def __init__(self, shape: Shape, limit: int, history: int, facts: BundleFacts) -> None:
         self.shape = shape
         self.ring = Ring(shape, limit, history)
         self.windows = Windows(limit, len(shape.remembered))
@@ -41,7 +45,10 @@ class Panel:
         self.scales = np.zeros(limit, np.float64)  # running mean of absolute changes
         self._changes = np.zeros(limit, np.int64)
         self.repeats = 0
-        self._season_ms = season_ms
+        self._season_ms = facts.season_ms
+        self._meters = (
+            Meters(limit, shape.interval_ms, facts.register_size) if facts.counter else None
+        )
         self._levels = np.array(shape.quantiles)
         self._free: list[int] = []
 
@@ -72,6 +79,8 @@ class Panel:
         self.windows.forget(row)
         self.fan_stamps[row] = self.arrived[row] = self.appeared[row] = self._changes[row] = 0
         self.scales[row] = 0.0
+        if self._meters is not None:
+            self._meters.forget(row)
         self._free.append(row)
 
     def rows(self) -> Rows:
@@ -118,7 +127,11 @@ class Panel:
         if not len(which):
             return
         new, ring = forecasts.take(which), self.ring
-        indexes = ring.counts[rows] + ranks_in(rows)
+        ranks = ranks_in(rows)
+        indexes = ring.counts[rows] + ranks
+        if self._meters is not None:
+            increases = self._meters.increases(rows, ranks, new.stamps, new.values)
+            new = replace(new, values=increases)
         first = indexes == 0
         self.appeared[rows[first]] = new.times[first]
         self.arrived[rows] = new.times  # the last one of a row stays

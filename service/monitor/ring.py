@@ -142,7 +142,8 @@ class Ring:
         at = indexes % self._size
         bases = self._bases[rows, at]
         origin = np.where(np.isfinite(bases), bases, 0.0)[:, None]
-        return self._quantiles[rows, at, column].astype(np.float64) + origin
+        taken: Float64 = self._quantiles[rows, at, column].astype(np.float64) + origin
+        return taken
 
     def surprise(self, rows: Rows, indexes: Int64) -> Float64:
         """Surprise of readings, nats."""

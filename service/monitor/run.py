@@ -43,8 +43,7 @@ class Monitor:
         self._settings = settings
         self._broker = broker
         facts = bundle_facts(settings.bundle.directory)
-        season_ms = settings.monitor.season_ms or facts.season_ms
-        self.board = Board(settings.monitor, season_ms)
+        self.board = Board(settings.monitor, facts)
         self._decoder = Decoder(facts.channel_of)
         #: URL of the page while it runs.
         self.url: str | None = None

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from eddycast.service.monitor.board import Board
-from eddycast.service.monitor.decode import Decoder, by_position
+from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts
+from eddycast.service.monitor.decode import Decoder
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.groups import MonitorSettings
 
@@ -78,11 +79,11 @@ def batch(records: Iterable[Any], first: int = 0, time_ms: int | None = None) ->
 
 
 def board(
-    records: Sequence[Any], size: int = 1_000, season_ms: int | None = None, **settings: Any
+    records: Sequence[Any], size: int = 1_000, facts: BundleFacts = NO_FACTS, **settings: Any
 ) -> Board:
     """A board that was given `records` in polls of `size`."""
-    filled = Board(MonitorSettings(**{"max_streams": 100} | settings), season_ms)
-    decoder = Decoder(by_position)
+    filled = Board(MonitorSettings(**{"max_streams": 100} | settings), facts)
+    decoder = Decoder(facts.channel_of)
     for first in range(0, len(records), size):
         filled.add(decoder.decode([batch(records[first : first + size], first)]))
     return filled

@@ -91,7 +91,8 @@ def test_a_forecast_is_found_by_issue_time_valid_time_and_lead() -> None:
     api = client(board(records))
 
     def ask(**query: int | str) -> list[dict[str, Any]]:
-        answer = api.get("/api/forecasts", params={"stream": "a"} | query)
+        wanted: dict[str, int | str] = {"stream": "a", **query}
+        answer = api.get("/api/forecasts", params=wanted)
         found: list[dict[str, Any]] = answer.json()["forecasts"]
         return found
 
@@ -276,7 +277,7 @@ def test_the_description_names_every_route_and_parameter(records: list[dict[str,
             "issued": START,
             "lead": 1,
         }
-        usual = {
+        usual: dict[str, int | str] = {
             "search": "",
             "sort": "name",
             "window": "day",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from eddycast.service.bundle import MANIFEST
 from eddycast.service.monitor import accuracy
+from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts, bundle_facts
 from eddycast.service.monitor.decode import Series
 from eddycast.service.monitor.windows import PARTS, WINDOWS
 from tests.monitor.brute_force import by_lead
 from tests.monitor.records import MINUTE, START, board, forecast, walks
+from tests.support.bundles import Walk, write_bundle
 
 STREAMS = ["a", "b", "c"]
 SEASON = 30 * MINUTE
@@ -24,7 +28,7 @@ def mine(records: list[dict[str, Any]], stream: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("size", [1, 7, 500, 10_000])
 def test_accuracy_by_lead_is_that_of_a_slow_computation(size: int) -> None:
     records = walks(STREAMS, 400)
-    filled = board(records, size, season_ms=SEASON)
+    filled = board(records, size, season_s=SEASON / 1000)
     for stream in STREAMS:
         place = filled.place(Series(stream, ""))
         assert place is not None
@@ -87,3 +91,40 @@ def test_a_multi_step_forecast_on_a_grid_of_its_own_is_shown_but_not_scored() ->
     assert place is not None
     assert [line["lead"] for line in accuracy.of_series(place)["day"]] == [1]
     assert np.isfinite(place.panel.fans[place.row]).all()
+
+
+@pytest.mark.parametrize("size", [1, 10, 1_000])
+def test_forecasts_of_a_counter_are_compared_with_its_increase(size: int) -> None:
+    rng = np.random.default_rng(1)
+    readings = [0.0, 5.0, 12.0, 12.0, 20.0, 3.0, 9.0]
+    records = [
+        forecast("a", step, reading, rng, one_step=[5.0, 6.0, 7.0])
+        for step, reading in enumerate(readings)
+    ]
+    for register, increases in ((None, [5, 7, 0, 8, 6]), (100.0, [5, 7, 0, 8, 83, 6])):
+        facts = BundleFacts(counter=True, register_size=register)
+        place = board(records, size, facts).place(Series("a", ""))
+        assert place is not None
+        line = accuracy.of_series(place)["hour"][0]
+        assert line["scored"] == len(increases)
+        assert line["mae"] == pytest.approx(np.mean([abs(rise - 6.0) for rise in increases]))
+
+
+def test_the_bundle_adds_its_season_and_the_channels_of_its_targets(tmp_path: Path) -> None:
+    walk = Walk(
+        channels=("flow", "level"), targets=("level",), fields={"seasons_ms": (86_400_000, MINUTE)}
+    )
+    write_bundle(tmp_path, walk)
+    facts = bundle_facts(tmp_path)
+    assert (facts.season_ms, facts.counter) == (MINUTE, False)
+    rng = np.random.default_rng(1)
+    record = forecast("a", 0, 1.0, rng) | {"value": [1.0, 2.0]}
+    for known, value in ((facts, 2.0), (NO_FACTS, np.nan)):
+        place = board([record], facts=known).place(Series("a", ""))
+        assert place is not None
+        rows = np.array([place.row])
+        shown = place.panel.ring.values(rows, np.array([0]))[0]
+        assert shown == pytest.approx(value, nan_ok=True)
+    (tmp_path / MANIFEST).write_text("{}")
+    assert bundle_facts(tmp_path) == NO_FACTS
+    assert bundle_facts(tmp_path / "nowhere") == NO_FACTS
