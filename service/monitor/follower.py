@@ -38,25 +38,33 @@ class Follower:
     """Fills a board from a topic until it is stopped."""
 
     def __init__(
-        self, broker: Broker, topic: str, board: Board, decoder: Decoder, read_back: int
+        self,
+        broker: Broker,
+        topic: str,
+        board: Board,
+        decoder: Decoder,
+        read_back: int,
+        partitions_every_s: float = 60.0,
     ) -> None:
+        """`partitions_every_s` is the interval of looking for new partitions."""
         self._broker, self._topic, self._board, self._decoder = broker, topic, board, decoder
         self._read_back = read_back
+        self._partitions_every_s = partitions_every_s
         self.progress = Progress()
         self._reach: dict[int, int] = {}  # ends at start
 
     def run(self, stop: threading.Event) -> None:
         """Follow until `stop`; outages are waited out. Raises AccessRefused, BrokerError."""
-        while not stop.is_set() and (partitions := self._partitions(stop)):
+        while not stop.is_set():
             try:
+                if not (partitions := self._partitions(stop)):
+                    return
                 with self._broker.reader(self._topic) as reader:
                     self._start(reader, partitions)
                     self._follow(reader, stop)
             except (BrokerUnavailable, OffsetGone) as error:
                 get_log().warning("reading the forecasts again", reason=str(error))
                 self.progress.trouble = error.what
-                if isinstance(error, OffsetGone):
-                    self.progress.positions.clear()
                 stop.wait(_AGAIN_S)
 
     def _partitions(self, stop: threading.Event) -> range:
@@ -78,31 +86,47 @@ class Follower:
         self.progress.trouble = what
 
     def _start(self, reader: Reader, partitions: range) -> None:
-        """Start where reading stopped, or `read_back` offsets before the end."""
+        """Start where reading stopped, at the first record that is still there, or `read_back`
+        offsets before the end of a partition that is new."""
+        progress = self.progress
         first, ends = reader.first(partitions), reader.end(partitions)
-        known = self.progress.positions
-        starts = {p: known.get(p, max(first[p], ends[p] - self._read_back)) for p in partitions}
-        reader.start(starts)
-        self.progress.positions = dict(starts)
-        self.progress.ends = ends
+        for partition in partitions:
+            at = progress.positions.get(partition, -1)
+            if not 0 <= at <= ends[partition]:
+                at = ends[partition] - self._read_back
+            progress.positions[partition] = max(first[partition], at)
+        reader.start(progress.positions)
+        progress.ends = ends
         self._reach = self._reach or ends
-        self.progress.trouble = ""
+        progress.trouble = ""
 
     def _follow(self, reader: Reader, stop: threading.Event) -> None:
-        looked = time.monotonic()
+        """Read until `stop`, or until the topic has further partitions."""
+        counted = looked = time.monotonic()
         progress = self.progress
         while not stop.is_set():
-            batches = reader.poll(_POLL_S, _RECORDS)
-            if batches:
+            if batches := reader.poll(_POLL_S, _RECORDS):
                 decoded = self._decoder.decode(batches)
                 with self._board.lock:
                     self._board.add(decoded)
             for partition in progress.positions:
                 progress.positions[partition] = reader.position(partition)
-            if not progress.caught_up and all(
-                progress.positions.get(p, 0) >= end for p, end in self._reach.items()
-            ):
-                progress.caught_up = True
-                get_log().info("caught up", records=self._board.records, series=len(self._board))
+            self._look_whether_caught_up()
             if time.monotonic() - looked > _ENDS_EVERY_S:
                 progress.ends, looked = reader.end(list(progress.positions)), time.monotonic()
+            if time.monotonic() - counted > self._partitions_every_s:
+                if self._has_grown():
+                    return
+                counted = time.monotonic()
+
+    def _has_grown(self) -> bool:
+        with self._broker.admin() as admin:
+            return (admin.partitions(self._topic) or 0) > len(self.progress.positions)
+
+    def _look_whether_caught_up(self) -> None:
+        progress = self.progress
+        if not progress.caught_up and all(
+            progress.positions[partition] >= end for partition, end in self._reach.items()
+        ):
+            progress.caught_up = True
+            get_log().info("caught up", records=self._board.records, series=len(self._board))

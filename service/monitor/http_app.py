@@ -30,8 +30,9 @@ from eddycast.service.monitor.forecasts import forecasts
 from eddycast.service.monitor.guard import middleware
 from eddycast.service.monitor.openapi import DESCRIPTION
 from eddycast.service.monitor.parameters import Parameters
+from eddycast.service.monitor.remade import Remade
 from eddycast.service.monitor.summary import summary
-from eddycast.service.monitor.table import Tables
+from eddycast.service.monitor.table import Table, table
 from eddycast.service.monitor.views import Query, Sort, one, streams
 
 STATIC = Path(__file__).with_name("static")
@@ -48,11 +49,12 @@ class Desk:
 
     board: Board
     progress: Progress
-    tables: Tables
+    table: Remade[Table]
+    accuracy: Remade[list[dict[str, Any]]]
 
     def summary(self) -> dict[str, Any]:
         """See `summary.summary`."""
-        return summary(self.board, self.tables.current(), self.progress, now_ms())
+        return summary(self.board, self.table.current(), self.progress, now_ms())
 
 
 def now_ms() -> int:
@@ -64,7 +66,7 @@ def http_app(board: Board, progress: Progress, host: str, token: str | None) -> 
     """The application. `token` is asked for below /api and at /metrics; `host` is the address that
     it is served at."""
     charts = _charts()
-    desk = Desk(board, progress, Tables(board))
+    desk = Desk(board, progress, Remade(board, table), Remade(board, accuracy.of_all))
     events = Events(desk.summary)
     answers: dict[str, Callable[[Desk, Parameters], Any]] = {
         "/api/summary": lambda desk, _: desk.summary(),
@@ -75,7 +77,7 @@ def http_app(board: Board, progress: Progress, host: str, token: str | None) -> 
         "/api/worst": lambda desk, given: _streams(desk, given, sort="worst"),
         "/api/silent": lambda desk, given: _streams(desk, given, sort="silent", only_silent=True),
     }
-    registry = registry_of(desk.summary, lambda: _locked(board, lambda: accuracy.of_all(board)))
+    registry = registry_of(desk.summary, desk.accuracy.current)
     routes: list[BaseRoute] = [
         Route(path, _answering(desk, answer), methods=["GET"]) for path, answer in answers.items()
     ]
@@ -153,11 +155,6 @@ def _health(request: Request, progress: Progress) -> Response:
     return reply
 
 
-def _locked(board: Board, view: Callable[[], Any]) -> Any:
-    with board.lock:
-        return view()
-
-
 def _streams(
     desk: Desk, given: Parameters, sort: Sort | None = None, only_silent: bool = False
 ) -> dict[str, Any]:
@@ -169,7 +166,7 @@ def _streams(
         given.number("offset", 0, 0, 10_000_000),
         given.number("limit", 50, 1, MOST),
     )
-    return streams(desk.board, desk.tables.current(), query, now_ms())
+    return streams(desk.board, desk.table.current(), query, now_ms())
 
 
 def _one(desk: Desk, given: Parameters) -> dict[str, Any]:
@@ -199,7 +196,7 @@ def _forecasts(desk: Desk, given: Parameters) -> dict[str, Any]:
 
 def _accuracy(desk: Desk, given: Parameters) -> Any:
     if not given.has("stream"):
-        return {"accuracy": _locked(desk.board, lambda: accuracy.of_all(desk.board))}
+        return {"accuracy": desk.accuracy.current()}
     return {"accuracy": _of_series(desk, given, accuracy.of_series)}
 
 

@@ -1,8 +1,7 @@
-"""One line for every series, for lists and totals: columns made at most a few times a second."""
+"""One line for every series, for lists and totals, in columns."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,9 @@ from numpy.typing import NDArray
 from eddycast.service.monitor.board import Board, Place
 from eddycast.service.monitor.decode import Series
 from eddycast.service.monitor.panel import Panel
-from eddycast.service.monitor.windows import MEASURES, WINDOWS
+from eddycast.service.monitor.windows import WINDOWS
 from eddycast.service.records import Float64, Int64
 
-_N, _ERROR = MEASURES.index("n"), MEASURES.index("error")
 #: Readings whose surprise decides the order by surprise.
 SURPRISING = 16
 #: A stream is not called silent before this, ms.
@@ -27,7 +25,8 @@ class Table:
     """Columns with an entry for each series, panel by panel."""
 
     series: list[Series]
-    places: list[Place]
+    panels: list[Panel]  # of each series
+    rows: NDArray[np.intp]
     stamps: Int64
     values: Float64
     one_step: Float64  # [n, 3]: lowest, middle and highest quantile
@@ -45,6 +44,10 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def place(self, i: int) -> Place:
+        """Where a series is."""
+        return Place(self.panels[i], int(self.rows[i]))
 
     def silent_ms(self, now_ms: int) -> Float64:
         """Time since the last record by the wall clock."""
@@ -80,8 +83,9 @@ def _part(panel: Panel | None) -> Table:
     if panel is None:
         none, whole = np.zeros(0), np.zeros(0, np.int64)
         return Table(
-            [], [], whole, none, np.zeros((0, 3)), whole, np.zeros(0, np.bool_), none, none, none,
-            np.zeros(0, np.uint16), whole, whole, none, none, dict.fromkeys(WINDOWS, none),
+            [], [], np.zeros(0, np.intp), whole, none, np.zeros((0, 3)), whole,
+            np.zeros(0, np.bool_), none, none, none, np.zeros(0, np.uint16), whole, whole, none,
+            none, dict.fromkeys(WINDOWS, none),
         )  # fmt: skip
     rows = panel.rows()
     ring, newest = panel.ring, panel.ring.counts[rows] - 1
@@ -92,7 +96,8 @@ def _part(panel: Panel | None) -> Table:
     series = [panel.series[row] for row in rows.tolist()]
     return Table(
         [one for one in series if one is not None],
-        [Place(panel, row) for row in rows.tolist()],
+        [panel] * len(rows),
+        rows,
         stamps,
         ring.values(rows, newest),
         one_step[:, [0, panel.shape.middle, -1]],
@@ -106,31 +111,13 @@ def _part(panel: Panel | None) -> Table:
         panel.arrived[rows],
         panel.rhythms_ms(rows),
         panel.scales[rows],
-        {window: scaled_errors(panel, rows, stamps, window)[:, 0] for window in WINDOWS},
+        {window: _scaled_error(panel, rows, stamps, window) for window in WINDOWS},
     )
 
 
-def scaled_errors(panel: Panel, rows: NDArray[np.intp], stamps: Int64, window: str) -> Float64:
-    """Mean absolute error [n, leads] in scales of each series; NaN where nothing was scored."""
-    totals = panel.windows.totals(window, rows, stamps)
+def _scaled_error(panel: Panel, rows: NDArray[np.intp], stamps: Int64, window: str) -> Float64:
+    """Mean absolute error of one step in scales of each series; NaN where nothing was scored."""
+    count, error = panel.windows.one_step(window, rows, stamps)
     with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = totals[..., _ERROR] / totals[..., _N] / panel.scales[rows][:, None]
+        scaled = error / count / panel.scales[rows]
     return np.where(np.isfinite(scaled), scaled, np.nan)
-
-
-class Tables:
-    """The table of a board, made anew when it is older than `every_s`."""
-
-    def __init__(self, board: Board, every_s: float = 0.5) -> None:
-        self._board, self._every_s = board, every_s
-        self._made, self._records = -1e9, -1
-        self._table = _part(None)
-
-    def current(self) -> Table:
-        """A table that is at most `every_s` old."""
-        with self._board.lock:
-            due = time.monotonic() - self._made >= self._every_s
-            if due and self._records != self._board.records:
-                self._table, self._records = table(self._board), self._board.records
-                self._made = time.monotonic()
-            return self._table

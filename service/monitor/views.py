@@ -39,7 +39,7 @@ def streams(board: Board, table: Table, query: Query, now_ms: int) -> dict[str, 
     page = which[query.offset : query.offset + query.limit]
     silent, silent_ms = table.silent(now_ms, after), table.silent_ms(now_ms)
     with board.lock:
-        sparks = [_spark(table.places[i], table.counts[i]) for i in page.tolist()]
+        sparks = [_spark(table.place(i)) for i in page.tolist()]
         models = [board.models[table.models[i]] for i in page.tolist()]
     lines = [
         _line(table, i, query.window, bool(silent[i]), float(silent_ms[i])) | {
@@ -110,13 +110,8 @@ def _line(table: Table, i: int, window: str, silent: bool, silent_ms: float) -> 
     }
 
 
-def _spark(place: Place, count: int) -> list[float]:
-    rows = np.array([place.row])
-    first = max(int(place.panel.ring.first(rows)[0]), int(count) - SPARK)
-    indexes = np.arange(first, int(count))
-    values: list[float] = place.panel.ring.values(
-        np.full(len(indexes), place.row), indexes
-    ).tolist()
+def _spark(place: Place) -> list[float]:
+    values: list[float] = place.panel.ring.values(*_recent(place, SPARK)).tolist()
     return values
 
 

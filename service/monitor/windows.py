@@ -70,12 +70,28 @@ class Windows:
     ) -> NDArray[np.float64]:
         """Sums [n, leads, measures] over a window that ends with each row's last stamp."""
         which = list(WINDOWS).index(window)
-        newest = (last_stamps // _PART_MS[which])[:, None]
-        epochs = self._epochs[rows, which]
-        inside = (epochs > newest - PARTS) & (epochs <= newest)
+        inside = self._inside(which, rows, last_stamps)
         sums = self._sums[rows, which].astype(np.float64)
         total: NDArray[np.float64] = np.einsum("np,nplm->nlm", inside.astype(np.float64), sums)
         return total
+
+    def one_step(
+        self, window: str, rows: NDArray[np.intp], last_stamps: Int64
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Number of scored one-step forecasts and sum of their absolute errors, as `totals`."""
+        which = list(WINDOWS).index(window)
+        inside = self._inside(which, rows, last_stamps)
+        sums = self._sums[rows, which, :, 0, :2].astype(np.float64)
+        count, error = np.where(inside[..., None], sums, 0.0).sum(axis=1).T
+        return count, error
+
+    def _inside(
+        self, which: int, rows: NDArray[np.intp] | slice, last_stamps: Int64
+    ) -> NDArray[np.bool_]:
+        """True for buckets of a window that ends with each row's last stamp."""
+        newest = (last_stamps // _PART_MS[which])[:, None]
+        epochs = self._epochs[rows, which]
+        return (epochs > newest - PARTS) & (epochs <= newest)
 
     def forget(self, row: int) -> None:
         """Forget the sums of a series."""
