@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,19 +18,23 @@ _CONNECTIONS = 256
 class HttpServer:
     """Serves until closed. Port 0 takes a free port. Raises AddressInUse."""
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
+    def __init__(
+        self, app: Starlette, host: str, port: int, tls: tuple[Path, Path | None] | None = None
+    ) -> None:
+        """`tls` holds certificate and key, already checked."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
+            self._socket.listen(_CONNECTIONS)  # who connects from now on is answered
         except OSError as error:
             self._socket.close()
             raise AddressInUse(
                 f"cannot listen on {host}:{port}: {error.strerror}", "choose another monitor.port"
             ) from error
         shown = f"[{host}]" if family == socket.AF_INET6 else host
-        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        self.url = f"{'https' if tls else 'http'}://{shown}:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -39,6 +44,8 @@ class HttpServer:
                 server_header=False,
                 limit_concurrency=_CONNECTIONS,
                 timeout_graceful_shutdown=1,
+                ssl_certfile=tls and tls[0],
+                ssl_keyfile=tls and tls[1],
             )
         )
         self._thread = threading.Thread(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import threading
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -61,6 +63,7 @@ class Monitor:
             http_app(self.board, follower.progress, monitor.host, token),
             monitor.host,
             monitor.port,
+            _tls(monitor),
         )
         self.url = server.url
         if token is None and not is_loopback(monitor.host):
@@ -73,6 +76,22 @@ class Monitor:
         finally:
             server.close()
         get_log().info("stopped", records=self.board.records)
+
+
+def _tls(settings: MonitorSettings) -> tuple[Path, Path | None] | None:
+    """Certificate and key for HTTPS, None without. Raises SettingsError."""
+    certificate, key = settings.ssl_certfile, settings.ssl_keyfile
+    if certificate is None:
+        return None
+    try:
+        # an empty password: one that is asked for at the terminal would stop the start
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, "")
+    except OSError as error:
+        raise SettingsError(
+            f"monitor.ssl_certfile: {certificate} does not load: {error.strerror or error}",
+            "name a certificate in PEM with its key, without a password",
+        ) from error
+    return certificate, key
 
 
 def _token(settings: MonitorSettings) -> str | None:

@@ -91,7 +91,8 @@ class Windows:
         """True for buckets of a window that ends with each row's last stamp."""
         newest = (last_stamps // _PART_MS[which])[:, None]
         epochs = self._epochs[rows, which]
-        return (epochs > newest - PARTS) & (epochs <= newest)
+        inside: NDArray[np.bool_] = (epochs > newest - PARTS) & (epochs <= newest)
+        return inside
 
     def forget(self, row: int) -> None:
         """Forget the sums of a series."""

@@ -367,16 +367,26 @@ class MonitorSettings(Group):
         None, min_length=8, description="Bearer token that the API asks for; never logged"
     )
     token_file: Path | None = Field(None, description="File with token")
+    ssl_certfile: Path | None = Field(
+        None, description="Serve HTTPS with this certificate and its chain, PEM; none = HTTP"
+    )
+    ssl_keyfile: Path | None = Field(
+        None, description="Private key of the certificate, PEM; none = in ssl_certfile"
+    )
 
     @property
     def season_ms(self) -> int | None:
         return None if self.season_s is None else int(self.season_s * 1000)
 
     @model_validator(mode="after")
-    def _one_token(self) -> Self:
+    def _secrets_agree(self) -> Self:
         require(
             self.token is None or self.token_file is None,
             "monitor.token and monitor.token_file: set one of them",
+        )
+        require(
+            self.ssl_keyfile is None or self.ssl_certfile is not None,
+            "monitor.ssl_keyfile needs monitor.ssl_certfile",
         )
         return self
 

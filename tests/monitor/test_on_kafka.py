@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.chaos.fleet import Worker, await_true
 from tests.monitor.brute_force import by_lead
@@ -21,6 +25,7 @@ from tests.support.processes import MINUTE, Site, said
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 PATIENCE_S = 90.0
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def ask(url: str, path: str, **query: object) -> Any:
@@ -125,3 +130,65 @@ def test_a_monitor_waits_for_its_topic(site: Site, tmp_path: Path) -> None:
     finally:
         worker.signal(signal.SIGKILL)
         worker.wait(PATIENCE_S)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (Debian: chromium)")
+def test_the_page_shows_the_topics_numbers_and_comes_back_after_a_restart(
+    site: Site, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = site.variables | {"MONITOR__PORT": str(port)}
+    command = ("-m", "eddycast.service", "monitor")
+    site.serving()
+    site.feed(range(30))
+    site.await_forecasts(120, PATIENCE_S)
+    with ExitStack() as stack:
+
+        def begin(name: str) -> Worker:
+            worker = Worker(command, variables, tmp_path / f"{name}.log")
+            stack.callback(worker.wait, PATIENCE_S)
+            stack.callback(worker.signal, signal.SIGKILL)
+            await_true(
+                lambda: bool(said(worker, "caught up")) or worker.code is not None, PATIENCE_S, name
+            )
+            assert worker.code is None, worker.tail()
+            return worker
+
+        first = begin("first")
+        browser = stack.enter_context(sync_playwright()).chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        stack.callback(browser.close)
+        page = browser.new_page()
+        expect.set_options(timeout=PATIENCE_S * 1000)
+        page.goto(f"http://127.0.0.1:{port}/#stream=stream-1")
+        compare(page, site, 30)
+
+        first.signal(signal.SIGTERM)
+        assert first.wait(PATIENCE_S) == 0, first.tail()
+        expect(page.locator("#state")).to_have_text("no connection to the monitor")
+        site.feed(range(30, 40))
+        site.await_forecasts(160, PATIENCE_S)
+        begin("second")
+        expect(page.locator("#state")).to_have_text("live")
+        compare(page, site, 40)
+
+
+def compare(page: Page, site: Site, readings: int) -> None:
+    """The page shows as many readings of a stream, and the numbers of its records."""
+    expect(page.locator("#chart-text")).to_contain_text(f"{readings} readings")
+    records = [json.loads(value or b"") for _, _, value in site.read(site.output)]
+    own = [record for record in records if record["stream"] == "stream-1"]
+    data = page.evaluate(
+        "() => document.getElementById('chart').data.map(t => ({name: t.name, y: [...t.y]}))"
+    )
+    drawn = {trace["name"]: trace["y"] for trace in data if trace.get("name")}
+    assert drawn["reading"] == [record["value"] for record in own]
+    assert drawn["forecast"] == [step[1] for step in own[-1]["multi_step"]]
+    assert drawn["expected"][1:] == pytest.approx(
+        [record["one_step"][1] for record in own[:-1]], rel=1e-5
+    )
+    row = page.locator("#rows tr").nth(1).locator("data")
+    expect(row.nth(0)).to_have_attribute("value", str(int(own[-1]["value"])))
