@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eddycast.service.errors import SettingsError
+from eddycast.service.monitor.alarms import Alarms
 from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts
 from eddycast.service.monitor.decode import Decoded, Forecasts, Series
 from eddycast.service.monitor.panel import Panel
@@ -33,6 +34,7 @@ class Board:
         self.lock = threading.Lock()
         self.settings = settings
         self.panels: dict[Shape, Panel] = {}
+        self.alarms = Alarms(settings.alarms_per_week)
         self.models: list[str] = []
         self.records = 0
         self.unreadable = 0
@@ -88,7 +90,7 @@ class Board:
             self.beyond += len(rows) - len(known)
             rows, new = rows[known], new.take(known)
         models = np.array([self._number(model) for model in new.models], np.uint16)
-        panel.ingest(rows, new, models)
+        self.alarms.add(shape, new, panel.ingest(rows, new, models))
 
     def _new_panel(self, shape: Shape) -> Panel | None:
         """A panel for a shape; None if there are `SHAPES` already. Raises SettingsError."""

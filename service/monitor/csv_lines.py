@@ -26,7 +26,7 @@ def as_csv(content: Mapping[str, Any]) -> bytes:
 
 def _lines(content: Any) -> Iterator[Mapping[str, Any]]:
     match content:
-        case {"streams": list(lines)} | {"forecasts": list(lines)}:
+        case {"streams": list(lines)} | {"forecasts": list(lines)} | {"anomalies": list(lines)}:
             yield from lines
         case {"accuracy": list(shapes)}:
             for shape in shapes:

@@ -33,7 +33,7 @@ from eddycast.service.monitor.parameters import Parameters
 from eddycast.service.monitor.remade import Remade
 from eddycast.service.monitor.summary import summary
 from eddycast.service.monitor.table import Table, table
-from eddycast.service.monitor.views import Query, Sort, one, streams
+from eddycast.service.monitor.views import Query, Sort, anomalies, one, streams
 
 STATIC = Path(__file__).with_name("static")
 #: The chart library's script within its package.
@@ -74,6 +74,7 @@ def http_app(board: Board, progress: Progress, host: str, token: str | None) -> 
         "/api/streams/one": _one,
         "/api/forecasts": _forecasts,
         "/api/accuracy": _accuracy,
+        "/api/anomalies": _anomalies,
         "/api/worst": lambda desk, given: _streams(desk, given, sort="worst"),
         "/api/silent": lambda desk, given: _streams(desk, given, sort="silent", only_silent=True),
     }
@@ -192,6 +193,13 @@ def _forecasts(desk: Desk, given: Parameters) -> dict[str, Any]:
 
     found: dict[str, Any] = _of_series(desk, given, view)
     return found
+
+
+def _anomalies(desk: Desk, given: Parameters) -> dict[str, Any]:
+    stream = given.text("stream") if given.has("stream") else None
+    limit = given.number("limit", 100, 1, MOST)
+    with desk.board.lock:
+        return anomalies(desk.board, stream, limit)
 
 
 def _accuracy(desk: Desk, given: Parameters) -> Any:

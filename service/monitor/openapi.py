@@ -75,6 +75,10 @@ PATHS = {
         "Accuracy by window and lead, of one stream or, in scales of each stream, of all",
         _STREAM | {"required": False}, _TARGET,
     ),
+    "/api/anomalies": _path(
+        "The latest readings whose surprise is rarer than the accepted false alarms",
+        _STREAM | {"required": False}, _LIMIT,
+    ),
     "/api/worst": _path("Streams by scaled error, largest first", *_LIST),
     "/api/silent": _path("Silent streams, longest silence by their own rhythm first", *_LIST),
     "/api/events": {

@@ -87,8 +87,10 @@ class Panel:
         """All rows in use that have a reading."""
         return np.flatnonzero(self.ring.counts[: len(self.series)])
 
-    def ingest(self, rows: Rows, new: Forecasts, models: NDArray[np.uint16]) -> None:
-        """Add forecasts in order; a row may stand several times."""
+    def ingest(self, rows: Rows, new: Forecasts, models: NDArray[np.uint16]) -> NDArray[np.bool_]:
+        """Add forecasts in order; a row may stand several times. Returns True for each forecast
+        that was not held already."""
+        is_new = np.ones(len(rows), np.bool_)
         order = np.argsort(rows, kind="stable")
         rows, stamps = rows[order], new.stamps[order]
         ranks = ranks_in(rows)
@@ -100,8 +102,10 @@ class Panel:
             self._append(which, rows[(blocks == block) & ~unruly], new, models)
         for rank in range(int(ranks[unruly].max(initial=-1)) + 1):
             now = np.flatnonzero(unruly & (ranks == rank))
-            now = now[self._is_new(rows[now], stamps[now])]
-            self._append(order[now], rows[now], new, models)
+            held = ~self._is_new(rows[now], stamps[now])
+            is_new[order[now[held]]] = False
+            self._append(order[now[~held]], rows[now[~held]], new, models)
+        return is_new
 
     def _last_or_never(self, rows: Rows) -> Int64:
         """Stamp of the last reading; before all times where there is none."""

@@ -19,6 +19,7 @@ def summary(board: Board, table: Table, progress: Progress, now_ms: int) -> dict
         "now": now_ms,
         "streams": len(table),
         "silent": silent,
+        "anomalies": board.alarms.total,
         "cold": int((~table.warm).sum()),
         "records": board.records,
         "unreadable": board.unreadable,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.monitor import accuracy
+from eddycast.service.monitor.alarms import threshold
 from eddycast.service.monitor.board import Board, Place
 from eddycast.service.monitor.table import Table
 from eddycast.service.records import Int64
@@ -133,6 +135,7 @@ def one(board: Board, place: Place, limit: int) -> dict[str, Any]:
         "quantiles": shape.quantiles,
         "leads": shape.leads,
         "remembered_leads": shape.remembered,
+        "anomaly_threshold": threshold(shape, board.settings.alarms_per_week),
         "scale": float(panel.scales[row]),
         "history": {
             "timestamps": stamps,
@@ -142,12 +145,28 @@ def one(board: Board, place: Place, limit: int) -> dict[str, Any]:
             "anomaly": ring.anomaly(rows, indexes),
             "warm": ring.warm(rows, indexes),
         },
+        "by_hour": _by_hour(place),
         "gaps": _gaps(stamps, shape.interval_ms),
         "models": [
             {"from": int(stamps[i]), "model": board.models[models[i]]} for i in changed.tolist()
         ],
         "fan": _fan(place),
         "accuracy": accuracy.of_series(place),
+    }
+
+
+def anomalies(board: Board, stream: str | None, limit: int) -> dict[str, Any]:
+    """The latest anomalies, newest first. The lock of the board is held."""
+    found = (
+        alarm for alarm in reversed(board.alarms.latest) if stream in (None, alarm.series.stream)
+    )
+    return {
+        "total": board.alarms.total,
+        "anomalies": [
+            {"stream": alarm.series.stream, "target": alarm.series.target}
+            | {name: value for name, value in alarm._asdict().items() if name != "series"}
+            for alarm in islice(found, limit)
+        ],
     }
 
 
@@ -164,6 +183,23 @@ def expected(place: Place, rows: NDArray[np.intp], stamps: Int64) -> NDArray[np.
     ring, interval_ms = place.panel.ring, place.panel.shape.interval_ms
     made, exists = ring.near(rows, stamps - interval_ms, interval_ms // 2)
     return np.where(exists[:, None], ring.quantiles(rows, made)[:, 0], np.nan)
+
+
+def _by_hour(place: Place) -> list[dict[str, Any]]:
+    """Mean absolute error of one step by hour of the day, UTC, over the readings that are held."""
+    ring, shape = place.panel.ring, place.panel.shape
+    rows, indexes = _recent(place, ring.history)
+    stamps = ring.stamps(rows, indexes)
+    forecast = expected(place, rows, stamps)[:, shape.middle]
+    error = np.abs(ring.values(rows, indexes) - forecast)
+    known = np.isfinite(error)
+    hours = (stamps[known] // 3_600_000 % 24).astype(np.intp)
+    counts = np.bincount(hours, minlength=24)
+    sums = np.bincount(hours, error[known], minlength=24)
+    return [
+        {"hour": hour, "scored": int(counts[hour]), "mae": float(sums[hour] / counts[hour])}
+        for hour in np.flatnonzero(counts).tolist()
+    ]
 
 
 def _gaps(stamps: Int64, interval_ms: int) -> list[dict[str, int]]:

@@ -363,6 +363,9 @@ class MonitorSettings(Group):
     silent_after: float = Field(
         3.0, ge=1, description="Call a stream silent after this many of its usual gaps"
     )
+    alarms_per_week: PositiveFloat = Field(
+        1.0, description="False alarms a week that are accepted of each stream"
+    )
     token: SecretStr | None = Field(
         None, min_length=8, description="Bearer token that the API asks for; never logged"
     )

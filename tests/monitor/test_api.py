@@ -296,3 +296,28 @@ def test_an_empty_monitor_answers() -> None:
     for path in ("/api/summary", "/api/streams", "/api/accuracy", "/api/worst", "/api/silent"):
         assert api.get(path).status_code == 200, path
     assert json.loads(api.get("/api/streams").content)["streams"] == []
+
+
+def test_anomalies_are_as_rare_as_the_accepted_false_alarms() -> None:
+    rng = np.random.default_rng(1)
+    week = 7 * 24 * 60
+    records = [
+        forecast("a", step, 1.0, rng, anomaly=float(rank), warm=True)
+        for step, rank in enumerate(rng.permutation(week) / week)
+    ]
+    for wanted in (1.0, 20.0):
+        filled = board(records, alarms_per_week=wanted)
+        answer = client(filled).get("/api/anomalies?limit=1000").json()
+        assert answer["total"] == len(answer["anomalies"]) == wanted
+        stamps = [line["timestamp"] for line in answer["anomalies"]]
+        assert stamps == sorted(stamps, reverse=True)
+    assert client(filled).get("/api/anomalies?stream=b").json()["anomalies"] == []
+
+
+def test_a_cold_stream_and_a_repeated_record_raise_no_alarm() -> None:
+    rng = np.random.default_rng(1)
+    cold = [forecast("a", step, 1.0, rng, anomaly=1.0, warm=False) for step in range(5)]
+    warm = [forecast("a", step, 1.0, rng, anomaly=1.0, warm=True) for step in range(5, 8)]
+    for size in (1, 3, 100):
+        answer = client(board(cold + warm + warm, size)).get("/api/anomalies?format=csv")
+        assert len(answer.text.splitlines()) == 1 + 3

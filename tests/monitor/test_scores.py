@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from eddycast.service.bundle import MANIFEST
 from eddycast.service.monitor import accuracy
 from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts, bundle_facts
 from eddycast.service.monitor.decode import Series
+from eddycast.service.monitor.views import one
 from eddycast.service.monitor.windows import PARTS, WINDOWS
 from tests.monitor.brute_force import by_lead
 from tests.monitor.records import MINUTE, START, board, forecast, walks
@@ -67,10 +69,10 @@ def test_all_streams_together_are_in_scales_so_that_units_do_not_matter() -> Non
     (both,) = accuracy.of_all(
         board([r for pair in zip(records, larger, strict=True) for r in pair])
     )
-    for one, two in zip(alone["windows"]["day"], both["windows"]["day"], strict=True):
-        assert two["scored"] == 2 * one["scored"]
-        assert two["mae"] == pytest.approx(one["mae"], rel=1e-4)
-        assert two["of_last_value"] == pytest.approx(one["of_last_value"], rel=1e-4)
+    for single, two in zip(alone["windows"]["day"], both["windows"]["day"], strict=True):
+        assert two["scored"] == 2 * single["scored"]
+        assert two["mae"] == pytest.approx(single["mae"], rel=1e-4)
+        assert two["of_last_value"] == pytest.approx(single["of_last_value"], rel=1e-4)
 
 
 def test_readings_beside_their_minute_are_scored() -> None:
@@ -128,3 +130,21 @@ def test_the_bundle_adds_its_season_and_the_channels_of_its_targets(tmp_path: Pa
     (tmp_path / MANIFEST).write_text("{}")
     assert bundle_facts(tmp_path) == NO_FACTS
     assert bundle_facts(tmp_path / "nowhere") == NO_FACTS
+
+
+def test_errors_by_hour_of_the_day_are_those_of_the_readings_that_are_held() -> None:
+    records = [
+        r | {"interval_ms": 600_000, "timestamp": START + i * 600_000}
+        for i, r in enumerate(walks(["a"], 150, missing=0.0))
+    ]
+    filled = board(records, history=150)
+    place = filled.place(Series("a", ""))
+    assert place is not None
+    hours: dict[int, list[float]] = {}
+    for before, record in pairwise(records):
+        hour = record["timestamp"] // 3_600_000 % 24
+        hours.setdefault(hour, []).append(abs(record["value"] - before["one_step"][1]))
+    found = one(filled, place, 10)["by_hour"]
+    assert {line["hour"]: line["scored"] for line in found} == {h: len(e) for h, e in hours.items()}
+    for line in found:
+        assert line["mae"] == pytest.approx(np.mean(hours[line["hour"]]), rel=1e-5)

@@ -1,7 +1,7 @@
 // The page: what is chosen lives in the address, what is shown comes from the API.
 
 import { Refused, address, ask, follow, setToken } from "./api.js";
-import { draw, spark } from "./chart.js";
+import { draw, drawHours, spark } from "./chart.js";
 import * as format from "./format.js";
 
 const at = (id) => document.getElementById(id);
@@ -44,17 +44,25 @@ function cell(value, text, className = "number") {
   return made;
 }
 
-function row(line) {
-  const made = element("tr");
-  const same = line.stream === view.stream && line.target === view.target;
-  if (same) made.className = "chosen";
+/** The head of a row: the stream's name, which chooses it. */
+function choice(line) {
   const head = element("th");
   head.scope = "row";
   const choose = element("a");
   choose.href = link({ stream: line.stream, target: line.target });
-  if (same) choose.setAttribute("aria-current", "true");
+  if (isChosen(line)) choose.setAttribute("aria-current", "true");
   choose.append(element("bdi", format.name(line.stream, line.target)));
   head.append(choose);
+  return head;
+}
+
+function isChosen(line) {
+  return line.stream === view.stream && line.target === view.target;
+}
+
+function row(line) {
+  const made = element("tr", undefined, isChosen(line) ? "chosen" : "");
+  const head = choice(line);
   const picture = element("td");
   picture.append(spark(line.recent));
   const { low, middle, high } = line.forecast;
@@ -79,6 +87,23 @@ function showList(found) {
   at("next").disabled = last >= found.matched;
 }
 
+function showAnomalies({ anomalies }) {
+  at("anomalies").replaceChildren(...anomalies.map((line) => {
+    const made = element("tr");
+    made.append(
+      choice(line), cell(line.timestamp, format.time(line.timestamp), ""),
+      cell(line.value, format.number(line.value)), cell(line.anomaly, format.number(line.anomaly)),
+    );
+    return made;
+  }));
+  if (!anomalies.length) {
+    const none = element("td", "none so far");
+    none.colSpan = 4;
+    at("anomalies").append(element("tr"));
+    at("anomalies").lastChild.append(none);
+  }
+}
+
 function showAccuracy(lines, unit) {
   const better = (value) => (value === null ? "number" : value < 1 ? "number good" : "number bad");
   at("leads").replaceChildren(...lines.map((line) => {
@@ -89,7 +114,7 @@ function showAccuracy(lines, unit) {
       cell(line.of_last_value, format.percent(line.of_last_value), better(line.of_last_value)),
       cell(line.of_seasonal_naive, format.percent(line.of_seasonal_naive), better(line.of_seasonal_naive)),
       cell(line.pinball, format.number(line.pinball, 4)),
-      cell(line.coverage, `${format.percent(line.coverage)} (${Number((100 * line.nominal).toPrecision(3))} %)`),
+      cell(line.coverage, `${line.coverage === null ? "–" : (100 * line.coverage).toFixed(1)} (${Number((100 * line.nominal).toPrecision(3))}) %`),
     );
     return made;
   }));
@@ -125,7 +150,7 @@ async function showOne() {
   const another = !shown || shown.stream !== stream.stream || shown.target !== stream.target;
   shown = stream;
   if (another) earlier = null;
-  at("one").hidden = false;
+  at("one").hidden = at("one-hours").hidden = false;
   at("detail-title").replaceChildren(element("bdi", format.name(stream.stream, stream.target, 160)));
   const wrote = stream.models.map((change) => `${format.name(change.model)} from ${format.time(change.from)}`).slice(-4);
   at("detail-about").textContent = `A reading every ${format.duration(stream.interval_ms)}; model ${wrote.join(", ")}.`;
@@ -136,6 +161,9 @@ async function showOne() {
   slider.max = String(most);
   if (another || wasNow) slider.value = String(most);
   await draw(at("chart"), stream, earlier);
+  await drawHours(at("hours"), stream.by_hour);
+  const [worst] = [...stream.by_hour].sort((a, b) => b.mae - a.mae);
+  at("hours").setAttribute("aria-label", worst ? `Error one step ahead by hour of the day, largest at ${worst.hour}:00 UTC: ${format.number(worst.mae)}` : "No errors yet");
   showAccuracy(stream.accuracy[view.window], "in the unit of the readings");
   showLinks(query);
 }
@@ -144,7 +172,7 @@ async function showAll() {
   const { accuracy } = await ask("api/accuracy");
   if (view.stream !== null) return;
   shown = null;
-  at("one").hidden = true;
+  at("one").hidden = at("one-hours").hidden = true;
   at("detail-title").textContent = "All streams";
   at("detail-about").textContent = "Choose a stream to see its readings, what was expected of them, and its forecast.";
   showAccuracy(accuracy.flatMap((shape) => shape.windows[view.window]), "in mean changes of each stream, so that units do not mix");
@@ -158,7 +186,8 @@ async function refresh() {
   try {
     const { search, sort, window, offset } = view;
     const list = ask("api/streams", { search, sort, window, offset, limit: PAGE });
-    await Promise.all([list.then(showList), view.stream === null ? showAll() : showOne()]);
+    const anomalies = ask("api/anomalies", { limit: 10 });
+    await Promise.all([list.then(showList), anomalies.then(showAnomalies), view.stream === null ? showAll() : showOne()]);
   } catch (error) {
     say(error);
   } finally {
@@ -181,7 +210,7 @@ function showSummary(summary) {
   rates = [...rates, { at: summary.now, records: summary.records }].slice(-8);
   const [first, last] = [rates[0], rates.at(-1)];
   const rate = last.at > first.at ? (1000 * (last.records - first.records)) / (last.at - first.at) : 0;
-  for (const key of ["streams", "silent", "cold", "lag"]) at(`figure-${key}`).textContent = String(summary[key]);
+  for (const key of ["streams", "silent", "anomalies", "cold", "lag"]) at(`figure-${key}`).textContent = String(summary[key]);
   at("figure-rate").textContent = format.number(Math.round(rate));
   if (summary.trouble) setState(`waiting for ${summary.trouble}`, true);
   else setState(paused ? "paused" : summary.caught_up ? "live" : "catching up");
@@ -242,6 +271,10 @@ at("login").addEventListener("submit", (event) => {
   refresh();
 });
 window.addEventListener("hashchange", changed);
-window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown && draw(at("chart"), shown, earlier));
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  if (!shown) return;
+  draw(at("chart"), shown, earlier);
+  drawHours(at("hours"), shown.by_hour);
+});
 changed();
 connect();

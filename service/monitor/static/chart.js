@@ -63,8 +63,8 @@ function band(x, quantiles, middle, role, title, dash, narrow = false) {
   ];
 }
 
-function outliers(history) {
-  const at = history.timestamps.map((_, i) => i).filter((i) => history.anomaly[i] >= 0.999);
+function outliers({ history, anomaly_threshold: least }) {
+  const at = history.timestamps.map((_, i) => i).filter((i) => history.anomaly[i] >= least);
   return {
     type: "scatter", mode: "markers", name: "anomaly", hoverinfo: "skip",
     x: at.map((i) => history.timestamps[i]), y: at.map((i) => history.values[i]),
@@ -113,9 +113,24 @@ export function draw(element, stream, earlier) {
     name: "reading", connectgaps: false, hovertemplate: "%{y}",
     line: { color: colour("reading"), width: 1.8 },
   });
-  traces.push(outliers(stream.history));
+  traces.push(outliers(stream));
   const phone = window.matchMedia("(max-width: 60rem)").matches;
   return Plotly.react(element, traces, layout(stream, phone), CONFIG);
+}
+
+/** Errors by hour of the day. */
+export function drawHours(element, hours) {
+  const grid = { gridcolor: colour("line"), linecolor: colour("line"), zeroline: false, automargin: true };
+  const bars = {
+    type: "bar", x: hours.map((each) => each.hour), y: hours.map((each) => each.mae),
+    marker: { color: colour("expected") }, hovertemplate: "%{x}:00 to %{x}:59 UTC: %{y}<extra></extra>",
+  };
+  return Plotly.react(element, [bars], {
+    margin: { l: 8, r: 8, t: 8, b: 8 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: colour("text"), size: 12, family: "inherit" }, bargap: 0.15, dragmode: false,
+    xaxis: { ...grid, range: [-0.5, 23.5], tickvals: [0, 6, 12, 18, 23], fixedrange: true },
+    yaxis: { ...grid, rangemode: "tozero", nticks: 4, fixedrange: true },
+  }, CONFIG);
 }
 
 /** A line of a table as a small picture. */
