@@ -11,6 +11,8 @@ from eddycast.service.records import Float64, Int64
 
 Rows = NDArray[np.intp]
 _MISSING, _WARM = 1, 2
+#: Decimal digits that float32 holds.
+_DIGITS = 7
 
 
 class Ring:
@@ -131,11 +133,16 @@ class Ring:
         return taken
 
     def quantiles(self, rows: Rows, indexes: Int64) -> Float64:
-        """Forecasts [n, leads, levels] made at these readings, for each remembered lead."""
+        """Forecasts [n, leads, levels] made at these readings, for each remembered lead, rounded
+        to what float32 holds of them: the digits of the record, unless it had more."""
         at = indexes % self._size
         bases = self._bases[rows, at]
         origin = np.where(np.isfinite(bases), bases, 0.0)[:, None, None]
-        return self._quantiles[rows, at].astype(np.float64) + origin
+        kept = self._quantiles[rows, at].astype(np.float64)
+        size = np.abs(np.where(np.isfinite(kept), kept, 0.0)).max(axis=(1, 2), keepdims=True)
+        digits = _DIGITS - 1 - np.floor(np.log10(np.where(size > 0, size, 1.0)))
+        step = 10.0 ** np.clip(digits, -22, 22)
+        return np.rint((kept + origin) * step) / step
 
     def quantiles_at(self, rows: Rows, indexes: Int64, column: int) -> Float64:
         """Forecasts [n, levels] made at these readings, for one of the remembered leads."""

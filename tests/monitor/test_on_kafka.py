@@ -88,7 +88,7 @@ def test_the_numbers_are_those_of_the_topic_and_a_restart_shows_the_same(
         assert history["values"] == [record["value"] for record in own]
         assert history["expected"][0] == [None] * 3
         for expected, before in zip(history["expected"][1:], own, strict=False):
-            assert expected == pytest.approx(before["one_step"], rel=1e-5)
+            assert expected == pytest.approx(before["one_step"], rel=1e-5, abs=1e-5)
         assert shown["fan"]["quantiles"] == own[-1]["multi_step"]
         assert shown["fan"]["issued"] == own[-1]["timestamp"]
         for line, sums in zip(shown["accuracy"]["week"], by_lead(own, [1, 3], 0), strict=True):
@@ -98,7 +98,7 @@ def test_the_numbers_are_those_of_the_topic_and_a_restart_shows_the_same(
         made = ask(url, "/api/forecasts", stream=stream, valid=due, lead=3)["forecasts"]
         assert [line["issued"] for line in made] == [due - 3 * MINUTE]
         assert made[0]["came"] == own[-1]["value"]
-        assert made[0]["quantiles"] == pytest.approx(own[-4]["multi_step"][2], rel=1e-5)
+        assert made[0]["quantiles"] == pytest.approx(own[-4]["multi_step"][2], rel=1e-5, abs=1e-5)
 
     questions = ["/api/accuracy", *(f"/api/streams/one?stream=stream-{i}" for i in range(4))]
     before = [ask(url, path) for path in questions]
@@ -188,7 +188,7 @@ def compare(page: Page, site: Site, readings: int) -> None:
     assert drawn["reading"] == [record["value"] for record in own]
     assert drawn["forecast"] == [step[1] for step in own[-1]["multi_step"]]
     assert drawn["expected"][1:] == pytest.approx(
-        [record["one_step"][1] for record in own[:-1]], rel=1e-5
+        [record["one_step"][1] for record in own[:-1]], rel=1e-5, abs=1e-5
     )
     row = page.locator("#rows tr").nth(1).locator("data")
     expect(row.nth(0)).to_have_attribute("value", str(int(own[-1]["value"])))

@@ -98,7 +98,7 @@ def test_the_numbers_are_those_of_the_records(visit: Visit) -> None:
     shown = lines(page)
     assert [float(line[0]) for line in shown] == [record["value"] for record in last]
     assert [float(line[2]) for line in shown] == pytest.approx(
-        [record["one_step"][1] for record in last], rel=1e-6
+        [record["one_step"][1] for record in last], rel=1e-6, abs=1e-5
     )
     expect(page.locator("#figure-streams")).to_have_text("3")
 
@@ -112,7 +112,7 @@ def test_the_numbers_are_those_of_the_records(visit: Visit) -> None:
     assert drawn["reading"] == [record["value"] for record in own]
     assert drawn["forecast"] == [step[1] for step in own[-1]["multi_step"]]
     assert drawn["expected"][1:] == pytest.approx(
-        [record["one_step"][1] for record in own[:-1]], rel=1e-5
+        [record["one_step"][1] for record in own[:-1]], rel=1e-5, abs=1e-5
     )
     scored = page.eval_on_selector_all(
         "#leads tr", "rows => rows.map(row => [...row.querySelectorAll('data')].map(d => d.value))"
@@ -243,7 +243,7 @@ def test_a_forecast_made_earlier_is_drawn_beside_what_came(visit: Visit) -> None
     )
     made = records[30]
     wanted = [made["one_step"][1], made["multi_step"][5][1], made["multi_step"][11][1]]
-    assert drawn == pytest.approx(wanted, rel=1e-5)
+    assert drawn == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
 
 def test_the_token_is_asked_for_and_opens_the_page(visit: Visit) -> None:
