@@ -117,15 +117,8 @@ class Decoder:
         if type(record["timestamp"]) is not int or not 0 <= record["timestamp"] <= LAST_TIMESTAMP:
             raise ValueError("a timestamp is ms since the epoch")
         shape = self._shape(record, fan)
-        width = len(shape.quantiles)
         found = []
         for target, quantiles, steps, reading in self._by_target(one_step, fan, value):
-            right = len(quantiles) == width and (
-                steps is None
-                or (len(steps) == len(shape.leads) and all(len(step) == width for step in steps))
-            )
-            if not right:
-                raise ValueError("as many numbers as quantile levels and leads")
             found.append(
                 _Row(
                     Series(record["stream"], target), record["timestamp"], reading, quantiles,
@@ -188,18 +181,27 @@ def _converted(shape: Shape, rows: list[_Row]) -> Forecasts:
         raise TypeError("a model's label is text")
     empty = [[None] * len(shape.quantiles)] * len(shape.leads)
     fans = [empty if fan is None else fan for fan in columns[4]]
+    levels = len(shape.quantiles)
     return Forecasts(
         list(columns[0]),
         np.array(columns[1], np.int64),
         np.array(columns[2], np.float64),
-        np.array(columns[3], np.float64).reshape(len(rows), len(shape.quantiles)),
-        np.array(fans, np.float64).reshape(len(rows), len(shape.leads), len(shape.quantiles)),
+        _array(columns[3], (len(rows), levels)),
+        _array(fans, (len(rows), len(shape.leads), levels)),
         np.array(columns[5], np.float32),
         np.array(columns[6], np.float32),
         np.array(columns[7], np.bool_),
         list(columns[8]),
         np.array(columns[9], np.int64),
     )
+
+
+def _array(numbers: Sequence[Any], shape: tuple[int, ...]) -> Float64:
+    """Nested lists as an array. Raises ValueError unless they have this shape."""
+    array = np.array(numbers, np.float64)
+    if array.shape != shape and array.size:
+        raise ValueError("as many numbers as quantile levels and leads")
+    return array.reshape(shape)
 
 
 def by_position(targets: Sequence[str], channels: int, index: int) -> int | None:

@@ -2,65 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eddycast.service.monitor.board import Place
+from eddycast.service.records import Float64, Int64
 
 
-def forecasts(
-    place: Place,
-    issued: int | None = None,
-    valid: int | None = None,
-    lead: int | None = None,
-    limit: int = 1_000,
-) -> list[dict[str, Any]]:
+class Wanted(NamedTuple):
+    """Which forecasts are asked for. Times in ms, matched to half an interval; None = any."""
+
+    issued: int | None = None
+    valid: int | None = None
+    lead: int | None = None
+    limit: int = 1_000
+
+
+class _Lines(NamedTuple):
+    """Columns of forecasts."""
+
+    issued: Int64
+    due: Int64
+    leads: Int64
+    quantiles: Float64  # [n, levels]
+
+
+def forecasts(place: Place, wanted: Wanted) -> list[dict[str, Any]]:
     """Remembered forecasts, a line for each time of issue and lead, newest first, with the reading
-    that came. `issued` and `valid` are times in ms, matched to half an interval. For the latest
-    time of issue, every lead of the multi-step forecast is there. The board's lock is held."""
-    panel, row = place
-    ring, shape = panel.ring, panel.shape
-    half, interval_ms = shape.interval_ms // 2, shape.interval_ms
-    rows = np.array([row])
-    end, first = int(ring.counts[row]), int(ring.first(rows)[0])
-    lines: list[dict[str, Any]] = []
-    for index in range(end - 1, first - 1, -1):
-        stamp = int(ring.stamps(rows, np.array([index]))[0])
-        if issued is not None and not -half <= stamp - issued < half:
-            continue
-        for due, line in _made_at(place, index, stamp):
-            if (valid is None or -half <= due - valid < half) and lead in (None, line["lead"]):
-                at, exists = ring.near(rows, np.array([due]), interval_ms // 2)
-                line["came"] = float(ring.values(rows, at)[0]) if exists[0] else None
-                lines.append(line)
-                if len(lines) == limit:
-                    return lines
-    return lines
-
-
-def _made_at(place: Place, index: int, stamp: int) -> list[tuple[int, dict[str, Any]]]:
-    """Due time and line of each forecast that was made at one reading."""
-    panel, row = place
-    shape = panel.shape
-    kept = panel.ring.quantiles(np.array([row]), np.array([index]))[0]
-    found = [
-        (lead, lead * shape.interval_ms, quantiles)
-        for lead, quantiles in zip(shape.remembered, kept.tolist(), strict=True)
-    ]
-    if stamp == panel.fan_stamps[row]:
-        known = {lead_ms for _, lead_ms, _ in found}
-        found += [
-            (lead, lead * shape.forecast_interval_ms, quantiles)
-            for lead, quantiles in zip(shape.leads, panel.fans[row].tolist(), strict=True)
-            if lead * shape.forecast_interval_ms not in known
-        ]
-        found.sort(key=lambda each: each[1])
+    that came. The latest multi-step forecast is there with every lead.
+    The board's lock is held."""
+    parts = [_remembered(place), _latest(place)]
+    lines = _Lines(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    chosen = np.flatnonzero(_matches(lines, wanted, place.panel.shape.interval_ms // 2))
+    order = np.lexsort((lines.due[chosen], -lines.issued[chosen]))
+    chosen = chosen[order][: wanted.limit]
+    came = _came(place, lines.due[chosen])
     return [
-        (
-            stamp + lead_ms,
-            {"issued": stamp, "due": stamp + lead_ms, "lead": lead, "quantiles": quantiles},
+        {"issued": issued, "due": due, "lead": lead, "quantiles": quantiles, "came": value}
+        for issued, due, lead, quantiles, value in zip(
+            *(column[chosen].tolist() for column in lines), came.tolist(), strict=True
         )
-        for lead, lead_ms, quantiles in found
-        if any(np.isfinite(quantiles))
     ]
+
+
+def _remembered(place: Place) -> _Lines:
+    """Forecasts in the ring."""
+    ring, shape = place.panel.ring, place.panel.shape
+    row = np.array([place.row])
+    indexes = np.arange(int(ring.first(row)[0]), int(ring.counts[place.row]))
+    rows = np.full(len(indexes), place.row)
+    leads = np.array(shape.remembered, np.int64)
+    stamps = ring.stamps(rows, indexes)
+    issued = np.repeat(stamps, len(leads))
+    every = np.tile(leads, len(stamps))
+    quantiles = ring.quantiles(rows, indexes).reshape(len(issued), len(shape.quantiles))
+    return _Lines(issued, issued + every * shape.interval_ms, every, quantiles)
+
+
+def _latest(place: Place) -> _Lines:
+    """Leads of the latest multi-step forecast that are not remembered."""
+    panel, row = place
+    shape, issued = panel.shape, int(panel.fan_stamps[row])
+    known = {lead * shape.interval_ms for lead in shape.remembered}
+    taken = [
+        i
+        for i, lead in enumerate(shape.leads)
+        if issued and lead * shape.forecast_interval_ms not in known
+    ]
+    leads = np.array(shape.leads, np.int64)[taken]
+    stamps = np.full(len(taken), issued)
+    due = stamps + leads * shape.forecast_interval_ms
+    return _Lines(stamps, due, leads, panel.fans[row][taken])
+
+
+def _matches(lines: _Lines, wanted: Wanted, half_ms: int) -> NDArray[np.bool_]:
+    matches: NDArray[np.bool_] = np.isfinite(lines.quantiles).any(axis=1)
+    for times, when in ((lines.issued, wanted.issued), (lines.due, wanted.valid)):
+        if when is not None:
+            matches &= (times >= when - half_ms) & (times < when + half_ms)
+    if wanted.lead is not None:
+        matches &= lines.leads == wanted.lead
+    return matches
+
+
+def _came(place: Place, due: Int64) -> Float64:
+    """The readings at these times; NaN where none came."""
+    ring, rows = place.panel.ring, np.full(len(due), place.row)
+    found, exists = ring.near(rows, due, place.panel.shape.interval_ms // 2)
+    return np.where(exists, ring.values(rows, found), np.nan)

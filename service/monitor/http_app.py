@@ -26,7 +26,7 @@ from eddycast.service.monitor.decode import Series
 from eddycast.service.monitor.events import Events
 from eddycast.service.monitor.figures import registry_of
 from eddycast.service.monitor.follower import Progress
-from eddycast.service.monitor.forecasts import forecasts
+from eddycast.service.monitor.forecasts import Wanted, forecasts
 from eddycast.service.monitor.guard import middleware
 from eddycast.service.monitor.openapi import DESCRIPTION
 from eddycast.service.monitor.parameters import Parameters
@@ -181,14 +181,17 @@ def _one(desk: Desk, given: Parameters) -> dict[str, Any]:
 
 
 def _forecasts(desk: Desk, given: Parameters) -> dict[str, Any]:
-    issued, valid = given.time("issued"), given.time("valid")
-    lead = given.optional_number("lead", 1, 1_000_000)
-    limit = given.number("limit", 1_000, 1, MOST)
+    wanted = Wanted(
+        given.time("issued"),
+        given.time("valid"),
+        given.optional_number("lead", 1, 1_000_000),
+        given.number("limit", 1_000, 1, MOST),
+    )
 
     def view(place: Place) -> dict[str, Any]:
         return {
             "quantiles": place.panel.shape.quantiles,
-            "forecasts": forecasts(place, issued, valid, lead, limit),
+            "forecasts": forecasts(place, wanted),
         }
 
     found: dict[str, Any] = _of_series(desk, given, view)

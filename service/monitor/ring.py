@@ -142,7 +142,8 @@ class Ring:
         size = np.abs(np.where(np.isfinite(kept), kept, 0.0)).max(axis=(1, 2), keepdims=True)
         digits = _DIGITS - 1 - np.floor(np.log10(np.where(size > 0, size, 1.0)))
         step = 10.0 ** np.clip(digits, -22, 22)
-        return np.rint((kept + origin) * step) / step
+        rounded: Float64 = np.rint((kept + origin) * step) / step
+        return rounded
 
     def quantiles_at(self, rows: Rows, indexes: Int64, column: int) -> Float64:
         """Forecasts [n, levels] made at these readings, for one of the remembered leads."""

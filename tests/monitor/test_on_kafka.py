@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import time
@@ -19,13 +18,13 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.chaos.fleet import Worker, await_true
+from tests.monitor.browsing import CHROMIUM, NEEDS_CHROMIUM
 from tests.monitor.brute_force import by_lead
 from tests.monitor.records import same
 from tests.support.processes import MINUTE, Site, said
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 PATIENCE_S = 90.0
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def ask(url: str, path: str, **query: object) -> Any:
@@ -132,7 +131,7 @@ def test_a_monitor_waits_for_its_topic(site: Site, tmp_path: Path) -> None:
         worker.wait(PATIENCE_S)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (Debian: chromium)")
+@NEEDS_CHROMIUM
 def test_the_page_shows_the_topics_numbers_and_comes_back_after_a_restart(
     site: Site, tmp_path: Path
 ) -> None:

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
-
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
-from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.decode import Decoder, by_position
+from tests.monitor.browsing import NEEDS_CHROMIUM, Visit, chosen, lines
 from tests.monitor.records import batch, board, forecast, walks
-from tests.monitor.serving import TOKEN, served
+from tests.monitor.serving import TOKEN
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (Debian: chromium)"),
-]
-PATIENCE_MS = 90_000
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "<script>document.title='taken'</script>",
@@ -35,60 +23,6 @@ HOSTILE = [
     "#stream=other&sort=worst",
     "naïve 流れ 😀",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield chromium
-        chromium.close()
-
-
-Visit = Callable[..., Page]
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
-    """`visit(board, path, **context)` opens the page of a board. At the end no page may have
-    reported an error."""
-    errors: list[str] = []
-    with ExitStack() as stack:
-
-        def go(shown: Board, path: str = "/", token: str | None = None, **context: Any) -> Page:
-            url = stack.enter_context(served(shown, token))
-            opened = browser.new_context(**{"viewport": {"width": 1300, "height": 900}} | context)
-            stack.callback(opened.close)
-            page = opened.new_page()
-            page.set_default_timeout(PATIENCE_MS)
-            expect.set_options(timeout=PATIENCE_MS)
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            page.on("dialog", lambda dialog: errors.append(dialog.message))
-            page.on(
-                "console",
-                lambda said: errors.append(said.text) if said.type == "error" else None,
-            )
-            page.goto(url + path)
-            return page
-
-        yield go
-    # the browser reports each refusal for want of a token, and it is the page's own business
-    assert [error for error in errors if "401" not in error] == []
-
-
-def lines(page: Page) -> list[list[str]]:
-    """Exact values of the table of streams."""
-    expect(page.locator("#rows tr").first).to_be_visible()
-    found: list[list[str]] = page.eval_on_selector_all(
-        "#rows tr", "rows => rows.map(row => [...row.querySelectorAll('data')].map(d => d.value))"
-    )
-    return found
-
-
-def chosen(page: Page) -> None:
-    expect(page.locator("#chart .main-svg").first).to_be_visible()
 
 
 def test_the_numbers_are_those_of_the_records(visit: Visit) -> None:
@@ -174,57 +108,6 @@ def test_searching_and_sorting_among_ten_thousand_streams(visit: Visit) -> None:
     page.get_by_label("Search").fill("")
     page.get_by_label("Sort by").select_option("newest")
     expect(page.locator("#range")).to_have_text("1 to 50 of 10000")
-
-
-@pytest.mark.parametrize(
-    "context",
-    [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}],
-    ids=["light", "dark", "phone"],
-)
-@pytest.mark.parametrize("path", ["/", "/#stream=a"])
-def test_an_audit_for_accessibility_finds_nothing(
-    visit: Visit, path: str, context: dict[str, Any]
-) -> None:
-    now = time.time_ns() // 1_000_000
-    rng = np.random.default_rng(1)
-    late = [forecast("late", s, 1.0, rng, timestamp=now - (200 - s) * 60_000) for s in range(20)]
-    page = visit(board(walks(["a"], 30) + late), path, **context)
-    lines(page)
-    expect(page.locator("#leads tr").first).to_be_visible()
-    if "stream" in path:
-        chosen(page)
-    audit = Axe().run(page).response
-    assert audit["passes"]
-    found = audit["violations"]
-    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
-
-
-def test_a_phone_shows_it_all_without_scrolling_sideways(visit: Visit) -> None:
-    page = visit(board(walks(["a", "b"], 60)), "/#stream=a", viewport={"width": 390, "height": 844})
-    chosen(page)
-    lines(page)
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
-
-
-def test_everything_is_reached_by_the_keyboard_and_has_a_name(visit: Visit) -> None:
-    page = visit(board(walks(["a"], 30)), "/#stream=a")
-    chosen(page)
-    lines(page)
-    nameless = page.eval_on_selector_all(
-        "a, button, input, select, [role=img], [role=region]",
-        """nodes => nodes.filter(n => n.checkVisibility() && !(n.textContent.trim()
-             || n.getAttribute('aria-label') || n.labels?.length)).map(n => n.outerHTML)""",
-    )
-    assert nameless == []
-    reached = set()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        reached.add(
-            page.evaluate("() => document.activeElement.id || document.activeElement.tagName")
-        )
-    assert {"pause", "search", "sort", "window", "A", "span", "earlier"} <= reached
-    label = page.locator("#chart").get_attribute("aria-label") or ""
-    assert "readings from" in label and "UTC" in label
 
 
 def test_a_forecast_made_earlier_is_drawn_beside_what_came(visit: Visit) -> None:

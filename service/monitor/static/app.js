@@ -1,124 +1,20 @@
 // The page: what is chosen lives in the address, what is shown comes from the API.
 
-import { Refused, address, ask, follow, setToken } from "./api.js";
-import { draw, drawHours, spark } from "./chart.js";
+import { Refused, ask, follow, setToken } from "./api.js";
+import { draw, drawHours } from "./chart.js";
 import * as format from "./format.js";
+import { at, element, showAccuracy, showAnomalies, showLinks, showList } from "./tables.js";
+import { link, read, view } from "./view.js";
 
-const at = (id) => document.getElementById(id);
 const PAGE = 50, EVERY_MS = 2000;
-const DEFAULTS = { search: "", sort: "name", window: "day", offset: "0", stream: null, target: "", span: "200" };
-let view = fromAddress();
 let paused = false, busy = false, asked = 0, lastSummary = null, rates = [];
 let shown = null, earlier = null;
-
-function fromAddress() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  return Object.fromEntries(Object.entries(DEFAULTS).map(([key, usual]) => [key, given.get(key) ?? usual]));
-}
-
-function link(changes) {
-  const wanted = Object.entries({ ...view, ...changes }).filter(([key, value]) => value !== DEFAULTS[key] && value !== null);
-  return `#${new URLSearchParams(wanted)}`;
-}
 
 function go(changes, replace = false) {
   if (replace) {
     history.replaceState(null, "", link(changes));
     changed();
   } else location.hash = link(changes);
-}
-
-function element(tag, text, className = "") {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
-
-/** A cell with a number: its text is for people, its value exact. */
-function cell(value, text, className = "number") {
-  const made = element("td", undefined, className);
-  const data = element("data", text);
-  data.value = value === null || value === undefined ? "" : String(value);
-  made.append(data);
-  return made;
-}
-
-/** The head of a row: the stream's name, which chooses it. */
-function choice(line) {
-  const head = element("th");
-  head.scope = "row";
-  const choose = element("a");
-  choose.href = link({ stream: line.stream, target: line.target });
-  if (isChosen(line)) choose.setAttribute("aria-current", "true");
-  choose.append(element("bdi", format.name(line.stream, line.target)));
-  head.append(choose);
-  return head;
-}
-
-function isChosen(line) {
-  return line.stream === view.stream && line.target === view.target;
-}
-
-function row(line) {
-  const made = element("tr", undefined, isChosen(line) ? "chosen" : "");
-  const head = choice(line);
-  const picture = element("td");
-  picture.append(spark(line.recent));
-  const { low, middle, high } = line.forecast;
-  const next = cell(middle, format.number(middle));
-  if (middle !== null) next.append(" ", element("small", `${format.number(low, 4)} to ${format.number(high, 4)}`));
-  const states = [line.silent ? `silent for ${format.duration(1000 * line.silent_s)}` : "", line.warm ? "" : "cold"];
-  made.append(
-    head, element("td", states.filter(Boolean).join(", ") || "ok", line.silent ? "bad" : ""), picture,
-    cell(line.value, format.number(line.value)),
-    cell(line.scaled_error, format.number(line.scaled_error, 3)), next,
-  );
-  return made;
-}
-
-function showList(found) {
-  const held = document.activeElement?.closest?.("#rows a")?.getAttribute("href");
-  at("rows").replaceChildren(...found.streams.map(row));
-  if (held) at("rows").querySelector(`a[href="${CSS.escape(held)}"]`)?.focus();
-  const first = found.matched ? found.offset + 1 : 0, last = found.offset + found.streams.length;
-  at("range").textContent = `${first} to ${last} of ${found.matched}`;
-  at("previous").disabled = found.offset === 0;
-  at("next").disabled = last >= found.matched;
-}
-
-function showAnomalies({ anomalies }) {
-  at("anomalies").replaceChildren(...anomalies.map((line) => {
-    const made = element("tr");
-    made.append(
-      choice(line), cell(line.timestamp, format.time(line.timestamp), ""),
-      cell(line.value, format.number(line.value)), cell(line.anomaly, format.number(line.anomaly)),
-    );
-    return made;
-  }));
-  if (!anomalies.length) {
-    const none = element("td", "none so far");
-    none.colSpan = 4;
-    at("anomalies").append(element("tr"));
-    at("anomalies").lastChild.append(none);
-  }
-}
-
-function showAccuracy(lines, unit) {
-  const better = (value) => (value === null ? "number" : value < 1 ? "number good" : "number bad");
-  at("leads").replaceChildren(...lines.map((line) => {
-    const made = element("tr");
-    made.append(
-      cell(line.lead, `${line.lead} (${format.duration(line.lead_ms)})`), cell(line.scored, String(line.scored)),
-      cell(line.mae, format.number(line.mae, 4)),
-      cell(line.of_last_value, format.percent(line.of_last_value), better(line.of_last_value)),
-      cell(line.of_seasonal_naive, format.percent(line.of_seasonal_naive), better(line.of_seasonal_naive)),
-      cell(line.pinball, format.number(line.pinball, 4)),
-      cell(line.coverage, `${line.coverage === null ? "–" : (100 * line.coverage).toFixed(1)} (${Number((100 * line.nominal).toPrecision(3))}) %`),
-    );
-    return made;
-  }));
-  at("accuracy-hint").textContent = `Last ${view.window} of stream time, ${unit}. “Of last value”: the mean error as a part of that of repeating the last value; below 100 % is better.`;
 }
 
 function describe(stream) {
@@ -131,16 +27,6 @@ function describe(stream) {
   if (fan) parts.push(`In ${format.duration(stream.fan.due.at(-1) - stream.fan.issued)}: ${format.number(fan[middle])} (${format.number(fan[0])} to ${format.number(fan.at(-1))}).`);
   if (stream.gaps.length) parts.push(`Gaps: ${stream.gaps.length}.`);
   return parts.join(" ");
-}
-
-function showLinks(query) {
-  const paths = query.stream === undefined ? [["api/accuracy", {}]] : [["api/streams/one", query], ["api/forecasts", query], ["api/accuracy", query]];
-  at("links").replaceChildren(...paths.flatMap(([path, given]) => ["json", "csv"].map((form) => {
-    const item = element("li"), anchor = element("a", `${path} ${form.toUpperCase()}`);
-    anchor.href = address(path, { ...given, format: form });
-    item.append(anchor);
-    return item;
-  })));
 }
 
 async function showOne() {
@@ -234,7 +120,7 @@ async function connect() {
 }
 
 function changed() {
-  view = fromAddress();
+  read();
   for (const id of ["search", "sort", "window", "span"]) if (at(id) !== document.activeElement) at(id).value = view[id];
   document.body.classList.toggle("chosen-one", view.stream !== null);
   busy = false;
