@@ -18,6 +18,8 @@ from eddycast.service.settings.groups import MonitorSettings
 
 #: Most shapes of forecasts on one topic.
 SHAPES = 16
+#: Interval of looking for streams to forget, in broker time, ms.
+SWEEP_EVERY_MS = 60_000
 
 
 class Place(NamedTuple):
@@ -41,6 +43,7 @@ class Board:
         #: Records of series beyond monitor.max_streams or of shapes beyond `SHAPES`: not shown.
         self.beyond = 0
         self.newest_time = 0  # broker time of the newest record, ms
+        self._sweep_at = 0
         season_ms = settings.season_ms or facts.season_ms
         self._facts = facts._replace(season_ms=season_ms)
         self._places: dict[Series, Place] = {}
@@ -55,6 +58,8 @@ class Board:
         self.unreadable += decoded.unreadable
         for shape, forecasts in decoded.groups.items():
             self._add(shape, forecasts)
+        if self.newest_time >= self._sweep_at:
+            self._forget_silent()
 
     def place(self, series: Series) -> Place | None:
         """Where a series is; None if it is unknown."""
@@ -91,6 +96,17 @@ class Board:
             rows, new = rows[known], new.take(known)
         models = np.array([self._number(model) for model in new.models], np.uint16)
         self.alarms.add(shape, new, panel.ingest(rows, new, models))
+
+    def _forget_silent(self) -> None:
+        """Release streams that have been silent for too long, by the time of the newest record."""
+        self._sweep_at = self.newest_time + SWEEP_EVERY_MS
+        before = self.newest_time - self.settings.forget_after_s * 1_000
+        for panel in self.occupied():
+            for row in panel.silent_since(before).tolist():
+                series = panel.series[row]
+                if series is not None:
+                    del self._places[series]
+                panel.release(row)
 
     def _new_panel(self, shape: Shape) -> Panel | None:
         """A panel for a shape; None if there are `SHAPES` already. Raises SettingsError."""

@@ -78,7 +78,7 @@ def _latest(place: Place) -> _Lines:
 
 
 def _matches(lines: _Lines, wanted: Wanted, half_ms: int) -> NDArray[np.bool_]:
-    matches: NDArray[np.bool_] = np.isfinite(lines.quantiles).any(axis=1)
+    matches = np.asarray(np.isfinite(lines.quantiles).any(axis=1), np.bool_)
     for times, when in ((lines.issued, wanted.issued), (lines.due, wanted.valid)):
         if when is not None:
             matches &= (times >= when - half_ms) & (times < when + half_ms)

@@ -83,6 +83,11 @@ class Panel:
             self._meters.forget(row)
         self._free.append(row)
 
+    def silent_since(self, time_ms: int) -> Rows:
+        """Rows in use whose latest record is older than a broker time."""
+        rows = self.rows()
+        return rows[self.arrived[rows] < time_ms]
+
     def rows(self) -> Rows:
         """All rows in use that have a reading."""
         return np.flatnonzero(self.ring.counts[: len(self.series)])

@@ -363,6 +363,9 @@ class MonitorSettings(Group):
     silent_after: float = Field(
         3.0, ge=1, description="Call a stream silent after this many of its usual gaps"
     )
+    forget_after_s: PositiveInt = Field(
+        604_800, description="Forget a stream that has had no record for this long"
+    )
     alarms_per_week: PositiveFloat = Field(
         1.0, description="False alarms a week that are accepted of each stream"
     )

@@ -53,6 +53,19 @@ def test_streams_beyond_the_limit_are_counted_and_not_kept() -> None:
     assert (len(filled), filled.beyond) == (5, 2)
 
 
+def test_a_stream_without_records_is_forgotten_and_makes_room() -> None:
+    rng = np.random.default_rng(1)
+    day = 24 * 60
+    records = [forecast(f"s{i}", i * day + step, 1.0, rng) for i in range(10) for step in range(3)]
+    filled = board(records, 3, max_streams=5, forget_after_s=3 * 86_400)
+    assert (filled.beyond, len(filled)) == (0, 4)
+    assert filled.place(Series("s5", "")) is None
+    for i in range(6, 10):
+        wanted = [record["timestamp"] for record in records if record["stream"] == f"s{i}"]
+        assert list(shown(filled, f"s{i}")["history"]["timestamps"]) == wanted
+        assert shown(filled, f"s{i}")["accuracy"]["week"][0]["scored"] == 2
+
+
 def test_a_model_of_another_shape_begins_a_new_history() -> None:
     rng = np.random.default_rng(1)
     old = [forecast("a", step, 1.0, rng) for step in range(10)]
