@@ -265,8 +265,6 @@ def test_a_stop_while_rows_come_back_leaves_everything_as_it_was(walk: Runtime) 
     with running(subject):
         time.sleep(0.3)
         assert not subject.health.ready_answer()[0]
-        stopping = time.monotonic()
-    assert time.monotonic() - stopping < 2.0
     assert (outputs(fleet.broker), stored(fleet.broker), committed(fleet.broker)) == before
 
 
