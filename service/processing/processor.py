@@ -30,11 +30,18 @@ from eddycast.service.processing.outputs import (
     encode_forecasts,
     forecasts_by_partition,
     late_letters,
-    letters_at,
+    letters_for,
+    merged_letters,
     split_oversized,
 )
 from eddycast.service.processing.stream_limit import Admission
-from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
+from eddycast.service.records import (
+    DeadLetter,
+    Int64,
+    Observations,
+    PartitionBatch,
+    Tombstones,
+)
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.store import Store
 
@@ -51,6 +58,7 @@ class Processed:
     letters: list[DeadLetter]
     outputs: list[Output]
     codes: int  # number of readings that were codes for a missing value
+    filtered: int  # number of readings that the settings pass over
 
     @property
     def steps(self) -> int:
@@ -130,9 +138,10 @@ class Processor:
             ]
             batches = {one.batch.partition: one.batch for one in chunk}
             outputs, large = split_oversized(outputs, parts, batches, self._limits.output_bytes)
-            letters = sorted(letters + large, key=_place)
+            letters = merged_letters(letters + large)
             outputs += encode_dead_letters(topics.dead_letters, letters, self._limits.letter_bytes)
-        return Processed(chunk, forecasts, parts, letters, outputs, codes)
+        filtered = sum(len(one.filtered) for one in chunk)
+        return Processed(chunk, forecasts, parts, letters, outputs, codes, filtered)
 
     def _contradicted(self, observations: list[Observations]) -> NDArray[np.bool_]:
         """Return bool [n], over all partitions:
@@ -148,9 +157,8 @@ class Processor:
         reason = f"the stream is new and this process has no room for it{limit}"
         letters: list[DeadLetter] = []
         for one, column in zip(chunk, refused, strict=True):
-            letters += letters_at(
-                one.batch, one.observations.offsets[column], "too_many_streams", reason
-            )
+            which = np.flatnonzero(column)
+            letters += letters_for(one.batch, one.observations, which, "too_many_streams", reason)
         return letters
 
     def _decode(self, batch: PartitionBatch, quarantined: Collection[tuple[int, int]]) -> Decoded:
@@ -186,29 +194,22 @@ def decode_without(
         [batch.values[i] for i in kept],
         batch.timestamps[kept],
         batch.offsets[kept],
+        headers=None if batch.headers is None else [batch.headers[i] for i in kept],
     )
     letters = [_skipped(batch, i) for i in np.flatnonzero(quarantined).tolist()]
-    observations, unreadable = decoder.decode(rest, latest[kept])
+    observations, unreadable, filtered = decoder.decode(rest, latest[kept])
     still = np.flatnonzero(~np.isin(removals.offsets, list(skip))).tolist()
     removals = Tombstones([removals.streams[i] for i in still], removals.offsets[still])
     return Decoded(
         batch,
         observations,
         sorted(letters + unreadable, key=lambda letter: letter.offset),
+        filtered,
         removals,
     )
 
 
 def _skipped(batch: PartitionBatch, i: int) -> DeadLetter:
-    offset = int(batch.offsets[i])
-    damage = batch.damaged.get(offset)
+    damage = batch.damaged.get(int(batch.offsets[i]))
     error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
-    return DeadLetter(
-        batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage
-    )
-
-
-def _place(letter: DeadLetter) -> tuple[int, int]:
-    """Sort key: order dead letters by record, so that the order does not depend on where chunks
-    were cut."""
-    return letter.partition, letter.offset
+    return DeadLetter.of(batch, i, error, reason)

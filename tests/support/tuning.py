@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from eddycast.service.delivery.topic_checks import Topology
-from eddycast.service.formats.json_encoder import LETTER_BYTES
+from eddycast.service.formats.dead_letters import LETTER_BYTES
 from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.settings.kafka import WhenDeleted
 from eddycast.service.settings.settings import Settings

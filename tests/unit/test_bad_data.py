@@ -179,7 +179,9 @@ def test_every_error_has_something_to_do() -> None:
     named = set(re.findall(r"^    (\w+)  ", observation.__doc__ or "", re.MULTILINE))
     assert {"no_key", "seconds", "far_future"} <= named
     for file in Path(bad_data.__file__).parents[1].rglob("*.py"):
-        named |= set(re.findall(r"(?:letters_at|DeadLetter)\([^\"]*?\"(\w+)\"", file.read_text()))
+        named |= set(
+            re.findall(r"(?:letters_for|DeadLetter\.of)\([^\"]*?\"(\w+)\"", file.read_text())
+        )
     assert {"too_many_streams", "forecast_too_large", "late"} <= named
     assert named <= bad_data._ACTIONS.keys() | {"late"}
 
