@@ -14,10 +14,10 @@ from eddycast.service.formats.json_observation import (
     KEY_LIMIT_BYTES,
     VALUE_LIMIT_BYTES,
     ObservationReader,
-    Unreadable,
     milliseconds,
     names_a_stream,
 )
+from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import (
     LARGEST,
     DeadLetter,

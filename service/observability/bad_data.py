@@ -42,12 +42,19 @@ _VERDICTS: Final = {
         "a clock was set back, or several senders share a name: give each its own",
     ),
 }
-_SHAPE: Final = 'send {"timestamp": ms or ISO 8601, "value": number or null}'
+_SHAPE: Final = (
+    'send {"timestamp": ms or ISO 8601, "value": number or null}, or describe your records by the '
+    "settings of the group input (docs/input.md)"
+)
 #: Actions for dead letters by error; the default is to read the dead-letter topic.
 _ACTIONS: Final = {
     "no_key": "send the stream's name as the record's key",
     "bad_key": "send the stream's name as the record's key, in UTF-8",
+    "no_stream": "complete the records, or change input.stream",
+    "bad_stream": "shorten the name and leave out control characters, or change input.stream",
     "not_json": _SHAPE,
+    "not_influx": "send line protocol, or change input.format",
+    "too_many_readings": "divide the record",
     "no_value": _SHAPE,
     "not_a_number": _SHAPE,
     "not_finite": "send null for a missing value",

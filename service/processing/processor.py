@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.formats.json_decoder import Decoder, tombstones
+from eddycast.service.formats.json_decoder import tombstones
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
+from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator, cost
 from eddycast.service.processing.engine import Engine, Forecasts, Stage
 from eddycast.service.processing.missing_codes import MissingCodes
@@ -37,15 +38,11 @@ from eddycast.service.processing.outputs import (
 from eddycast.service.processing.stream_limit import Admission
 from eddycast.service.records import (
     DeadLetter,
-    Int64,
     Observations,
     PartitionBatch,
-    Tombstones,
 )
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.store import Store
-
-_FAILED = "processing failed repeatedly, also when the record was alone in its batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +84,7 @@ class Processor:
             forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
         )
-        self._decoder = Decoder(
-            len(manifest.channels), settings.time.far_future_ms, settings.time.earliest_ms
-        )
+        self._decoder = decoder_for(settings, len(manifest.channels))
         self._encoder = Encoder(manifest, settings.output)
         self._admission = Admission(store.arena, settings.state.max_streams)
         self._codes = MissingCodes(
@@ -170,46 +165,3 @@ class Processor:
         if not len(removals) and not (skip and skip & set(batch.offsets.tolist())):
             return Decoded(batch, *self._decoder.decode(batch, latest), removals)
         return decode_without(self._decoder, batch, skip, latest, removals)
-
-
-def decode_without(
-    decoder: Decoder,
-    batch: PartitionBatch,
-    skip: Collection[int],
-    latest: Int64,
-    removals: Tombstones,
-) -> Decoded:
-    """Decode a batch except for tombstones and for records that become dead letters without being
-    decoded.
-
-    `skip` are the offsets of damaged or quarantined records, `removals` the tombstones, and
-    `latest` [n] the largest timestamps allowed.
-    """
-    quarantined = np.isin(batch.offsets, list(skip))
-    kept = np.flatnonzero(~quarantined & ~np.isin(batch.offsets, removals.offsets)).tolist()
-    rest = PartitionBatch(
-        batch.topic,
-        batch.partition,
-        [batch.keys[i] for i in kept],
-        [batch.values[i] for i in kept],
-        batch.timestamps[kept],
-        batch.offsets[kept],
-        headers=None if batch.headers is None else [batch.headers[i] for i in kept],
-    )
-    letters = [_skipped(batch, i) for i in np.flatnonzero(quarantined).tolist()]
-    observations, unreadable, filtered = decoder.decode(rest, latest[kept])
-    still = np.flatnonzero(~np.isin(removals.offsets, list(skip))).tolist()
-    removals = Tombstones([removals.streams[i] for i in still], removals.offsets[still])
-    return Decoded(
-        batch,
-        observations,
-        sorted(letters + unreadable, key=lambda letter: letter.offset),
-        filtered,
-        removals,
-    )
-
-
-def _skipped(batch: PartitionBatch, i: int) -> DeadLetter:
-    damage = batch.damaged.get(int(batch.offsets[i]))
-    error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
-    return DeadLetter.of(batch, i, error, reason)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from eddycast.service.formats import json_observation as observation
+from eddycast.service.formats import mapping
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.observability import bad_data
 from eddycast.service.observability.bad_data import EVERY_S, BadData
@@ -176,8 +177,9 @@ def test_the_service_logs_bad_data(log: Log, tmp_path: Path) -> None:
 
 
 def test_every_error_has_something_to_do() -> None:
-    named = set(re.findall(r"^    (\w+)  ", observation.__doc__ or "", re.MULTILINE))
-    assert {"no_key", "seconds", "far_future"} <= named
+    listed = (observation.__doc__ or "") + (mapping.__doc__ or "")
+    named = set(re.findall(r"^    (\w+)  ", listed, re.MULTILINE))
+    assert {"no_key", "seconds", "far_future", "no_stream"} <= named
     for file in Path(bad_data.__file__).parents[1].rglob("*.py"):
         named |= set(
             re.findall(r"(?:letters_for|DeadLetter\.of)\([^\"]*?\"(\w+)\"", file.read_text())

@@ -1,0 +1,306 @@
+"""Mapping of any record to readings, compiled once from the settings of the group `input`.
+
+    value -> documents -> their readings (`each`) -> numbers of a reading (`value`, `fields`)
+
+`read` applies it to one record and is the definition; `mapping_columns.py` does the same with whole
+columns for the common shapes. Beside the errors of `json_observation.py` there are
+
+    no_stream           a place that `input.stream` contains is missing
+    bad_stream          the name of the stream is too long, or contains control characters
+    not_influx          the value, or a line of it, is not line protocol
+    too_many_readings   a record has more than MAX_READINGS readings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from eddycast.service.errors import SettingsError
+from eddycast.service.formats.documents import (
+    documents,
+    header_texts,
+    key_text,
+    without_envelope,
+)
+from eddycast.service.formats.json_observation import (
+    CONTROLS,
+    EARLIEST,
+    KEY_LIMIT_BYTES,
+    VALUE_LIMIT_BYTES,
+    check_key,
+    check_not_ahead,
+)
+from eddycast.service.mapping.cells import Cells
+from eddycast.service.mapping.conditions import StreamFilter
+from eddycast.service.mapping.pointers import ABSENT, Match, Pointer
+from eddycast.service.mapping.sources import Context
+from eddycast.service.mapping.stamps import Stamps
+from eddycast.service.mapping.templates import Namer
+from eddycast.service.mapping.unreadable import Unreadable
+from eddycast.service.settings.input import InputSettings
+from eddycast.service.settings.options import listed
+
+#: Maximum number of readings in one record.
+MAX_READINGS = 16_384
+#: Number of names of streams whose filtering is remembered.
+_REMEMBERED = 1 << 16
+
+
+class Reading(NamedTuple):
+    """A reading of a record."""
+
+    stream: bytes
+    timestamp: int  # ms
+    values: list[float]  # [channels]; NaN = missing
+    place: str  # inside the record; "" = the whole
+
+
+class Refused(NamedTuple):
+    """A reading that becomes a dead letter."""
+
+    why: Unreadable
+    place: str
+
+
+class Filtered(NamedTuple):
+    """A reading that the settings pass over."""
+
+    place: str
+
+
+Outcome = Reading | Refused | Filtered
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the input topic."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+    time: int  # broker time, ms; -1 = none
+    latest: int  # largest time stamp allowed, ms
+
+
+class Mapping:
+    """Maps records to readings of `channels` channels."""
+
+    def __init__(self, settings: InputSettings, channels: int, earliest_ms: int = EARLIEST) -> None:
+        """Raises SettingsError if the mapping does not fit the number of channels."""
+        self._settings, self._channels = settings, channels
+        self.values, self.fields = settings.chosen_values, settings.chosen_fields
+        self.each = settings.chosen_each
+        if self.fields and channels > 1:
+            raise SettingsError(
+                f"input.fields makes streams of one channel; the model has {channels}",
+                "name the fields of the channels in input.value",
+            )
+        if not self.fields and len(self.values) not in (1, channels):
+            raise SettingsError(
+                f"input.value names {len(self.values)} fields; the model has {channels} channels",
+                "name one field for each channel, as /a, /b",
+            )
+        self.may_have_several = (
+            bool(self.fields) or self.each is not None or settings.format != "json"
+        )
+        self.field_names = _field_names(self.fields)
+        self.template = settings.chosen_stream
+        self.names_key = self.template.names("key")
+        self.name = Namer(self.template)
+        self.times = [(place, place.reader()) for place in settings.chosen_timestamps]
+        self.stamps = Stamps(settings.timestamp_unit, settings.zone, earliest_ms)
+        self.cells = Cells(
+            settings.chosen_words,
+            text=settings.lenient_numbers,
+            booleans=settings.booleans,
+            units=settings.units,
+        )
+        self.conditions = [
+            (condition, condition.place.reader()) for condition in settings.chosen_conditions
+        ]
+        self.filters = settings.streams is not None
+        self.is_served = lru_cache(_REMEMBERED)(StreamFilter(listed(settings.streams or "")))
+        own = {place.pointer for place in settings.chosen_timestamps}
+        self._is_time = {str(pointer) for pointer in own if pointer is not None}
+
+    def read(self, record: Record) -> list[Outcome]:
+        """Return what becomes of each reading of a record, in its order; never empty."""
+        try:
+            if len(record.value) > VALUE_LIMIT_BYTES:
+                raise Unreadable(
+                    "too_large",
+                    f"the value has {len(record.value)} bytes; {VALUE_LIMIT_BYTES} are allowed",
+                )
+            found = list(self._outcomes(record))
+        except Unreadable as why:
+            return [Refused(why, "")]
+        if len(found) > MAX_READINGS:
+            reason = f"the record has {len(found)} readings; {MAX_READINGS} are allowed"
+            return [Refused(Unreadable("too_many_readings", reason), "")]
+        return found or [Filtered("")]
+
+    def _outcomes(self, record: Record) -> Iterator[Outcome]:
+        """Raises Unreadable for what concerns the whole record."""
+        settings = self._settings
+        key = self._key(record.key)
+        headers = header_texts(list(record.headers))
+        for place, document in documents(settings.format, record.value, record.time):
+            if isinstance(document, Unreadable):
+                yield Refused(document, place)
+                continue
+            if document is ABSENT:
+                yield Filtered(place)
+                continue
+            inner, known = without_envelope(settings.envelope, document, headers)
+            for match in self._elements(inner):
+                if match.path and not isinstance(match.value, dict | list):
+                    yield Filtered(place + match.path)
+                    continue
+                context = Context(
+                    record.topic,
+                    key,
+                    known,
+                    record.time,
+                    inner,
+                    match.value,
+                    record.key,
+                    match.any,
+                )
+                yield from self._of_element(context, record.latest, place + match.path)
+
+    def _key(self, key: bytes | None) -> str | None:
+        """The key as text, None if there is none or it is no text: it need not name the stream."""
+        try:
+            return key_text(self._settings.envelope, key)
+        except Unreadable:
+            return None
+
+    def _elements(self, document: Any) -> Iterator[Match]:
+        """The readings of a document: entries that `each` matches, or the document itself if it
+        does not have the field, or is no array, that `each` begins with."""
+        if self.each is not None and _begins(document, self.each):
+            return self.each.matches(document)
+        return iter([Match("", (), document)])
+
+    def _of_element(self, context: Context, latest: int, place: str) -> Iterator[Outcome]:
+        if not all(condition.accepts(read(context)) for condition, read in self.conditions):
+            yield Filtered(place)
+            return
+        if not self.fields:
+            yield self._one(context, latest, place, self._values)
+            return
+        found = False
+        for pointer, field in zip(self.fields, self.field_names, strict=True):
+            for match in pointer.matches(context.element):
+                if pointer.has_any and (
+                    match.path in self._is_time or not self.cells.is_number(match.value)
+                ):
+                    if match.path not in self._is_time:
+                        found = True
+                        yield Filtered(place + match.path)
+                    continue
+                found = True
+                context.field = field or "/".join(match.any)
+                yield self._of_field(context, latest, place, match)
+        if not found and not self._has_parent(context.element):
+            names = " or ".join(map(str, self.fields))
+            yield Refused(Unreadable("no_value", f"there is no {names} in the record"), place)
+
+    def _has_parent(self, element: Any) -> bool:
+        """True if what a `*` stands for exists, and is empty."""
+        return any(
+            pointer.has_any and isinstance(_parent(pointer, element), dict | list)
+            for pointer in self.fields
+        )
+
+    def _of_field(self, context: Context, latest: int, place: str, match: Match) -> Outcome:
+        def values(_: Context) -> list[float]:
+            return [self.cells.number(match.value, match.path)]
+
+        return self._one(context, latest, place + match.path, values)
+
+    def _one(self, context: Context, latest: int, place: str, values: Any) -> Outcome:
+        try:
+            name = self._named(context)
+            if self.filters and not self.is_served(name.decode()):
+                return Filtered(place)
+            return Reading(name, self._time(context, latest), values(context), place)
+        except Unreadable as why:
+            return Refused(why, place)
+
+    def _named(self, context: Context) -> bytes:
+        if self.names_key:
+            check_key(context.raw_key)
+        name = self.name(context)
+        try:
+            encoded = name.encode()
+        except UnicodeEncodeError:
+            raise Unreadable("bad_stream", f"the stream {name[:40]!r} is no valid text") from None
+        if len(encoded) > KEY_LIMIT_BYTES:
+            raise Unreadable(
+                "bad_stream", f"its name has {len(encoded)} bytes; {KEY_LIMIT_BYTES} are allowed"
+            )
+        if len(encoded.translate(None, CONTROLS)) < len(encoded):
+            raise Unreadable("bad_stream", f"the stream {name[:40]!r} contains control characters")
+        return encoded
+
+    def _time(self, context: Context, latest: int) -> int:
+        for place, read in self.times:
+            found = read(context)
+            if place.name == "record":
+                return self._record_time(context, latest)
+            if found is not ABSENT and found is not None:
+                stamp = self.stamps.milliseconds(found, place.name, context.time)
+                return check_not_ahead(stamp, context.time, latest)
+        names = " or ".join(place.name for place, _ in self.times)
+        raise Unreadable("bad_timestamp", f"there is no {names}; see input.timestamp")
+
+    def _record_time(self, context: Context, latest: int) -> int:
+        if context.time < 0:
+            raise Unreadable("bad_timestamp", "the record has no broker time")
+        return check_not_ahead(context.time, context.time, latest)
+
+    def _values(self, context: Context) -> list[float]:
+        found = [pointer.find(context.element) for pointer in self.values]
+        for pointer, value in zip(self.values, found, strict=True):
+            if value is ABSENT:
+                raise Unreadable("no_value", f"there is no {pointer} in the record")
+        if len(found) == 1 and isinstance(found[0], list):
+            found = found[0]
+        elif len(found) == 1 and found[0] is None:
+            found = [None] * self._channels
+        if len(found) != self._channels:
+            raise Unreadable(
+                "wrong_channels",
+                f"{self.values[0]} has {len(found)} numbers; "
+                f"the model has {self._channels} channels",
+            )
+        name = str(self.values[0])
+        return [self.cells.number(value, name) for value in found]
+
+
+def _field_names(pointers: Sequence[Pointer]) -> list[str]:
+    """What `{field}` stands for: the last token, or all tokens if those would be ambiguous;
+    "" = what `*` stands for."""
+    last = [pointer.tokens[-1] for pointer in pointers]
+    ambiguous = len(set(last)) < len(last)
+    return [
+        "" if pointer.has_any else "/".join(pointer.tokens) if ambiguous else pointer.tokens[-1]
+        for pointer in pointers
+    ]
+
+
+def _begins(document: Any, each: Pointer) -> bool:
+    if each.tokens[0] == "*":
+        return isinstance(document, list) or (len(each.tokens) > 1 and isinstance(document, dict))
+    return (
+        isinstance(document, dict | list) and Pointer(each.tokens[:1]).find(document) is not ABSENT
+    )
+
+
+def _parent(pointer: Pointer, element: Any) -> Any:
+    return Pointer(pointer.tokens[: pointer.tokens.index("*")]).find(element)
