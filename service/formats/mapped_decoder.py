@@ -1,4 +1,8 @@
-"""Decode records of any shape into columns of observations, as a mapping describes."""
+"""Decode records of any shape into columns of observations, as a mapping describes.
+
+Records of the common shapes are read as columns (`mapping_columns.py`); all others, and those with
+anything unusual, one by one (`mapping.py`), which also finds the reasons of dead letters.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ import numpy as np
 from eddycast.service.formats.json_decoder import NEVER
 from eddycast.service.formats.json_observation import EARLIEST, FAR_FUTURE_MS
 from eddycast.service.formats.mapping import Mapping, Reading, Record, Refused
+from eddycast.service.formats.mapping_columns import ColumnReader
+from eddycast.service.formats.mapping_layout import layout_of
+from eddycast.service.formats.mapping_structs import Unsupported
 from eddycast.service.formats.reading_columns import ReadingColumns
 from eddycast.service.records import DeadLetter, Decoding, Int64, Observations, PartitionBatch
 from eddycast.service.settings.input import InputSettings
@@ -27,6 +34,7 @@ class MappedDecoder:
     ) -> None:
         """Raises SettingsError if the mapping does not fit the number of channels."""
         self._mapping = Mapping(settings, channels, earliest_ms)
+        self._columns = _column_reader(self._mapping, settings, channels)
         self._channels, self._far_future_ms = channels, far_future_ms
 
     def latest(self, batch: PartitionBatch, clock: Clock) -> Int64:
@@ -37,10 +45,14 @@ class MappedDecoder:
         """Return the observations, a dead letter for each reading that cannot be read, and the
         readings that the settings pass over. The batch must not contain tombstones."""
         latest = self.latest(batch, NEVER) if latest is None else latest
-        found, letters, filtered = self._one_by_one(batch, latest, range(len(batch)))
-        return Decoding(
-            self._observations(batch, found), letters, batch.offsets[np.array(filtered, np.int64)]
-        )
+        rest: Iterable[int] = range(len(batch))
+        found, passed = ReadingColumns.of([], self._channels), list[int]()
+        if self._columns is not None:
+            found, passed, rest = self._columns.read(batch, latest)
+        others, letters, filtered = self._one_by_one(batch, latest, rest)
+        rows = np.array(sorted(passed + filtered), np.int64)
+        observations = self._observations(batch, found.merged(others))
+        return Decoding(observations, letters, batch.offsets[rows])
 
     def _one_by_one(
         self, batch: PartitionBatch, latest: Int64, rows: Iterable[int]
@@ -71,6 +83,14 @@ class MappedDecoder:
             batch.offsets[found.rows],
             found.places if self._mapping.may_have_several else None,
         )
+
+
+def _column_reader(mapping: Mapping, settings: InputSettings, channels: int) -> ColumnReader | None:
+    """The fast path of a mapping, None if it has none."""
+    try:
+        return ColumnReader(mapping, layout_of(mapping, settings, channels))
+    except Unsupported:
+        return None
 
 
 def record_at(batch: PartitionBatch, row: int, latest: int) -> Record:

@@ -123,9 +123,9 @@ class Mapping:
             (condition, condition.place.reader()) for condition in settings.chosen_conditions
         ]
         self.filters = settings.streams is not None
-        self.is_served = lru_cache(_REMEMBERED)(StreamFilter(listed(settings.streams or "")))
+        self._is_served = lru_cache(_REMEMBERED)(StreamFilter(listed(settings.streams or "")))
         own = {place.pointer for place in settings.chosen_timestamps}
-        self._is_time = {str(pointer) for pointer in own if pointer is not None}
+        self.time_paths = {str(pointer) for pointer in own if pointer is not None}
 
     def read(self, record: Record) -> list[Outcome]:
         """Return what becomes of each reading of a record, in its order; never empty."""
@@ -146,7 +146,7 @@ class Mapping:
     def _outcomes(self, record: Record) -> Iterator[Outcome]:
         """Raises Unreadable for what concerns the whole record."""
         settings = self._settings
-        key = self._key(record.key)
+        key = self.key_text(record.key)
         headers = header_texts(list(record.headers))
         for place, document in documents(settings.format, record.value, record.time):
             if isinstance(document, Unreadable):
@@ -172,7 +172,7 @@ class Mapping:
                 )
                 yield from self._of_element(context, record.latest, place + match.path)
 
-    def _key(self, key: bytes | None) -> str | None:
+    def key_text(self, key: bytes | None) -> str | None:
         """The key as text, None if there is none or it is no text: it need not name the stream."""
         try:
             return key_text(self._settings.envelope, key)
@@ -197,9 +197,9 @@ class Mapping:
         for pointer, field in zip(self.fields, self.field_names, strict=True):
             for match in pointer.matches(context.element):
                 if pointer.has_any and (
-                    match.path in self._is_time or not self.cells.is_number(match.value)
+                    match.path in self.time_paths or not self.cells.is_number(match.value)
                 ):
-                    if match.path not in self._is_time:
+                    if match.path not in self.time_paths:
                         found = True
                         yield Filtered(place + match.path)
                     continue
@@ -226,16 +226,23 @@ class Mapping:
     def _one(self, context: Context, latest: int, place: str, values: Any) -> Outcome:
         try:
             name = self._named(context)
-            if self.filters and not self.is_served(name.decode()):
+            if not self.serves(name):
                 return Filtered(place)
             return Reading(name, self._time(context, latest), values(context), place)
         except Unreadable as why:
             return Refused(why, place)
 
+    def serves(self, stream: bytes) -> bool:
+        """True unless the settings pass over the stream."""
+        return not self.filters or self._is_served(stream.decode())
+
     def _named(self, context: Context) -> bytes:
         if self.names_key:
             check_key(context.raw_key)
-        name = self.name(context)
+        return self.checked_name(self.name(context))
+
+    def checked_name(self, name: str) -> bytes:
+        """The name of a stream as bytes. Raises Unreadable."""
         try:
             encoded = name.encode()
         except UnicodeEncodeError:

@@ -14,12 +14,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+from numpy.typing import NDArray
+
 from eddycast.service.mapping.unreadable import Unreadable
-from eddycast.service.records import LAST_TIMESTAMP
+from eddycast.service.records import LAST_TIMESTAMP, Int64
 
 UNITS = ("auto", "s", "ms", "us", "ns", "iso")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,10 +46,47 @@ class Stamps:
         """The stamp in ms. `time` is the broker time of the record, ms, -1 = none.
         Raises Unreadable, which names the place `name`."""
         if isinstance(found, str):
-            return self._of_text(found, name, time)
+            stamp = self._of_text(found, name, time)
+            if stamp < 0:
+                raise _bad(name, found, "is before 1970")
+            return stamp
         if isinstance(found, bool) or not isinstance(found, int | float):
             raise Unreadable("bad_timestamp", f"{name} is no number or text")
         return self._of_number(found, name)
+
+    def of_column(self, found: Int64) -> tuple[Int64, NDArray[np.bool_]]:
+        """Stamps of a column of integers, ms, and which of them `milliseconds` refuses."""
+        unit = self._unit
+        if unit == "ms":
+            stamps = found
+        elif unit == "s":
+            stamps = np.clip(found, -1, LAST_TIMESTAMP) * 1000
+        elif unit in _PER_MS:
+            stamps = found // _PER_MS[unit]
+        elif unit == "auto":
+            size = abs(found)
+            stamps = np.select(
+                [size < limit for limit, _ in _AUTO[:3]],
+                [np.clip(found, -1, LAST_TIMESTAMP) * 1000, found, found // 1_000],
+                found // 1_000_000,
+            )
+        else:
+            return found, np.ones(len(found), np.bool_)
+        return stamps, (stamps < max(0, self._earliest)) | (stamps > LAST_TIMESTAMP)
+
+    def of_text(self, found: Sequence[str]) -> Int64 | None:
+        """Stamps of a column of ISO 8601 with zones, ms; None if it holds anything else."""
+        if "%" in self._unit or any(map(str.isdigit, found)):
+            return None
+        try:
+            moments = list(map(datetime.fromisoformat, found))
+            if any(moment.tzinfo is None for moment in moments):
+                return None
+            seconds = [int(moment.timestamp() // 1) for moment in moments]
+        except (ValueError, OverflowError):
+            return None
+        within = np.array([moment.microsecond for moment in moments], np.int64) // 1_000
+        return np.array(seconds, np.int64) * 1_000 + within
 
     def _of_text(self, found: str, name: str, time: int) -> int:
         if "%" in self._unit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -51,9 +52,13 @@ class Namer:
 
     def __call__(self, context: Context) -> str:
         """The stream's name. Raises Unreadable."""
+        return self.filled([part[1](context) for part in self._parts if not isinstance(part, str)])
+
+    def filled(self, found: Sequence[Any]) -> str:
+        """The name with what was found at each place, in their order. Raises Unreadable."""
+        rest = iter(found)
         return "".join(
-            part if isinstance(part, str) else _text(part[0], part[1](context))
-            for part in self._parts
+            part if isinstance(part, str) else _text(part[0], next(rest)) for part in self._parts
         )
 
 

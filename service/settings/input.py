@@ -38,7 +38,7 @@ class InputSettings(Group):
     """Conversion of records to readings."""
 
     preset: str | None = Field(
-        None, description="Mapping of a well-known sender: " + ", ".join(PRESETS)
+        None, description="Mapping of a well-known sender, as telegraf; docs/input.md lists all"
     )
     format: Literal["json", "senml", "influx"] = Field(
         "json", description="Format of the records' values: JSON, SenML or InfluxDB line protocol"
@@ -97,6 +97,11 @@ class InputSettings(Group):
     def is_plain(self) -> bool:
         """True if records have the default shape."""
         return self.model_copy(update={"codes": "bundle"}) == InputSettings()
+
+    @property
+    def has_numbers_only(self) -> bool:
+        """True if nothing but JSON's numbers and null is read as a number."""
+        return not (self.lenient_numbers or self.booleans or self.units or self.missing)
 
     @property
     def chosen_each(self) -> Pointer | None:
