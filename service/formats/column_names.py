@@ -47,9 +47,9 @@ class _Known(dict[Any, Name]):
 
     def __missing__(self, parts: Any) -> Name:
         try:
-            name: Name = self._name(parts if isinstance(parts, tuple) else (parts,))
+            name = self._name(parts if isinstance(parts, tuple) else (parts,))
         except Unreadable:
-            name = None
+            return None  # not remembered: it may be very long
         self[parts] = name
         return name
 

@@ -108,7 +108,7 @@ class BadData:
         for letter in letters:
             seen = self._seen.get(letter.error)
             if seen is not None:
-                seen.count += 1
+                seen.count += max(1, len(letter.places))
             elif letter.error != "late":  # counted by verdict below
                 self._seen[letter.error] = self._first(letter)
         counts = np.bincount(verdicts, minlength=len(Verdict))
@@ -128,10 +128,13 @@ class BadData:
     def _first(self, letter: DeadLetter) -> _Seen:
         place = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
         example = {**place, "stream": _name(letter.key), "reason": letter.reason}
+        if letter.places:
+            example["reading"] = letter.places[0][:_NAME]
         action = _ACTIONS.get(
             letter.error, f"see the headers of the records in {self._dead_letters}"
         )
-        return _Seen("records became dead letters", 1, example, action)
+        count = max(1, len(letter.places))
+        return _Seen("records became dead letters", count, example, action)
 
     def _add(
         self,

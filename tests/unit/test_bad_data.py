@@ -95,6 +95,15 @@ def test_one_line_a_minute_with_count_example_and_what_to_do(log: Log) -> None:
     assert log.lines() == []
 
 
+def test_readings_of_one_record_count_each_and_the_first_is_named(log: Log) -> None:
+    subject, nothing = BadData(("in", "dead"), Clock()), np.empty(0, np.int8)
+    places = ("/readings/2", "/readings/5")
+    subject.add([replace(letter(1), places=places)] * 2, [], nothing)
+    subject.log_due(now=True)
+    (line,) = log.lines()
+    assert (line["count"], line["reading"]) == (4, "/readings/2")
+
+
 def test_pending_bad_data_is_logged_after_a_minute_without_more(log: Log) -> None:
     clock = Clock()
     subject = BadData(("in", "dead"), clock)

@@ -120,6 +120,16 @@ def test_columns_equal_one_by_one(name: str, sent: list[Record]) -> None:
     assert [name for part in parts for name in part[0]] == expected[0]
 
 
+def test_what_is_no_name_is_not_remembered() -> None:
+    """It may have a megabyte."""
+    decoder = MappedDecoder(InputSettings(stream="{name}", timestamp="record"), 1)
+    for length in (10, 2_000, 500_000):
+        value = json.dumps({"name": "x" * length, "value": 1}).encode()
+        outcome(decoder, [(b"k", value, NOW, [])])
+    assert decoder._columns is not None
+    assert list(decoder._columns.names._known) == ["x" * 10]
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_most_presets_are_read_as_columns(preset: str) -> None:
     has_columns = MappedDecoder(InputSettings(preset=preset), 1)._columns is not None
