@@ -11,8 +11,8 @@ import numpy as np
 
 from eddycast.service.formats.dead_letters import LETTER_BYTES, dead_letter
 from eddycast.service.formats.json_encoder import Encoder
+from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Forecasts
-from eddycast.service.processing.verdicts import Verdict
 from eddycast.service.records import DeadLetter, Headers, Int64, Observations, PartitionBatch
 
 

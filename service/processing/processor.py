@@ -21,7 +21,7 @@ from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
 from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator, cost
-from eddycast.service.processing.engine import Engine, Forecasts, Stage
+from eddycast.service.processing.engine import Engine, Forecasts
 from eddycast.service.processing.missing_codes import MissingCodes
 from eddycast.service.processing.outputs import (
     Output,
@@ -35,6 +35,7 @@ from eddycast.service.processing.outputs import (
     merged_letters,
     split_oversized,
 )
+from eddycast.service.processing.stage import Stage
 from eddycast.service.processing.stream_limit import Admission
 from eddycast.service.records import (
     DeadLetter,
