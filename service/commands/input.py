@@ -16,7 +16,8 @@ from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from eddycast.service.errors import DataError
 from eddycast.service.formats.guessing import guess
 from eddycast.service.formats.json_observation import iso
-from eddycast.service.formats.mapping import Filtered, Mapping, Outcome, Reading, Record
+from eddycast.service.formats.mapping import Mapping
+from eddycast.service.formats.outcomes import Filtered, Outcome, Reading, Record
 from eddycast.service.humanize import many, one_line
 from eddycast.service.observability.log import configure_log
 from eddycast.service.settings.input import InputSettings

@@ -12,7 +12,7 @@ from eddycast.service.broker.port import Broker
 from eddycast.service.errors import DataError, TopicMissing
 from eddycast.service.formats.documents import parsed
 from eddycast.service.formats.mapped_decoder import record_at
-from eddycast.service.formats.mapping import Record
+from eddycast.service.formats.outcomes import Record
 from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import LAST_TIMESTAMP
 

@@ -41,7 +41,7 @@ def named_fields(mapping: Mapping, layout: Layout, entries: Sequence[Any]) -> Fi
     columns = [layout.columns[pointer.tokens](entries) for pointer in mapping.fields]
     values = list(chain.from_iterable(zip(*columns, strict=True)))
     count, width = len(entries), len(columns)
-    names = mapping.field_names * count
+    names = mapping.number_fields.names * count
     paths = [str(pointer) for pointer in mapping.fields] * count
     at = np.repeat(np.arange(count), width)
     if ABSENT not in values:

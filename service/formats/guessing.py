@@ -9,7 +9,7 @@ from typing import Any
 
 from eddycast.service.formats.documents import parsed
 from eddycast.service.formats.influx import points
-from eddycast.service.formats.mapping import Record
+from eddycast.service.formats.outcomes import Record
 from eddycast.service.mapping.pointers import escaped
 from eddycast.service.mapping.stamps import Stamps
 from eddycast.service.mapping.unreadable import Unreadable

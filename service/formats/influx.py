@@ -23,7 +23,7 @@ _STRING = r'"(?:[^"\\]|\\.)*"'
 _LINE = re.compile(
     rf"(?P<name>{_MEASUREMENT})(?P<tags>(?:,{_NAME}={_NAME})*) +"
     rf"(?P<fields>{_NAME}=(?:{_STRING}|[^\", ]+)(?:,{_NAME}=(?:{_STRING}|[^\", ]+))*)"
-    r"(?: +(?P<time>-?\d+))? *",
+    r"(?: +(?P<time>-?\d{1,24}))? *",
     re.DOTALL,
 )
 _TAG = re.compile(rf",({_NAME})=({_NAME})")
@@ -77,7 +77,8 @@ def _value(text: str) -> Any:
     number = text[:-1] if text[-1] in "iu" else text
     if not _NUMBER.fullmatch(number):
         raise Unreadable("not_influx", f"{text[:40]!r} is no value of the line protocol")
-    return float(number) if number == text else int(number)
+    is_integer = number != text and number.lstrip("+-").isdigit() and len(number) < 40
+    return int(number) if is_integer else float(number)
 
 
 def _plain(name: str) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 
 from eddycast.service.formats.json_decoder import NEVER
 from eddycast.service.formats.json_observation import EARLIEST, FAR_FUTURE_MS
-from eddycast.service.formats.mapping import Mapping, Reading, Record, Refused
+from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_columns import ColumnReader
 from eddycast.service.formats.mapping_layout import layout_of
 from eddycast.service.formats.mapping_structs import Unsupported
+from eddycast.service.formats.outcomes import Reading, Record, Refused
 from eddycast.service.formats.reading_columns import ReadingColumns
 from eddycast.service.records import DeadLetter, Decoding, Int64, Observations, PartitionBatch
 from eddycast.service.settings.input import InputSettings

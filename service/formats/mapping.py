@@ -13,10 +13,9 @@ columns for the common shapes. Beside the errors of `json_observation.py` there 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import Any
 
 from eddycast.service.errors import SettingsError
 from eddycast.service.formats.documents import (
@@ -33,6 +32,8 @@ from eddycast.service.formats.json_observation import (
     check_key,
     check_not_ahead,
 )
+from eddycast.service.formats.mapping_numbers import Channels, Field, Fields
+from eddycast.service.formats.outcomes import Filtered, Outcome, Reading, Record, Refused
 from eddycast.service.mapping.cells import Cells
 from eddycast.service.mapping.conditions import StreamFilter
 from eddycast.service.mapping.pointers import ABSENT, Match, Pointer
@@ -49,49 +50,12 @@ MAX_READINGS = 16_384
 _REMEMBERED = 1 << 16
 
 
-class Reading(NamedTuple):
-    """A reading of a record."""
-
-    stream: bytes
-    timestamp: int  # ms
-    values: list[float]  # [channels]; NaN = missing
-    place: str  # inside the record; "" = the whole
-
-
-class Refused(NamedTuple):
-    """A reading that becomes a dead letter."""
-
-    why: Unreadable
-    place: str
-
-
-class Filtered(NamedTuple):
-    """A reading that the settings pass over."""
-
-    place: str
-
-
-Outcome = Reading | Refused | Filtered
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of the input topic."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: Sequence[tuple[str, bytes]]
-    time: int  # broker time, ms; -1 = none
-    latest: int  # largest time stamp allowed, ms
-
-
 class Mapping:
     """Maps records to readings of `channels` channels."""
 
     def __init__(self, settings: InputSettings, channels: int, earliest_ms: int = EARLIEST) -> None:
         """Raises SettingsError if the mapping does not fit the number of channels."""
-        self._settings, self._channels = settings, channels
+        self._settings = settings
         self.values, self.fields = settings.chosen_values, settings.chosen_fields
         self.each = settings.chosen_each
         if self.fields and channels > 1:
@@ -107,7 +71,6 @@ class Mapping:
         self.may_have_several = (
             bool(self.fields) or self.each is not None or settings.format != "json"
         )
-        self.field_names = _field_names(self.fields)
         self.template = settings.chosen_stream
         self.names_key = self.template.names("key")
         self.name = Namer(self.template)
@@ -126,6 +89,8 @@ class Mapping:
         self._is_served = lru_cache(_REMEMBERED)(StreamFilter(listed(settings.streams or "")))
         own = {place.pointer for place in settings.chosen_timestamps}
         self.time_paths = {str(pointer) for pointer in own if pointer is not None}
+        self.number_fields = Fields(self.fields, self.time_paths, self.cells)
+        self._read_channels = Channels(self.values, channels, self.cells).read
 
     def read(self, record: Record) -> list[Outcome]:
         """Return what becomes of each reading of a record, in its order; never empty."""
@@ -191,44 +156,31 @@ class Mapping:
             yield Filtered(place)
             return
         if not self.fields:
-            yield self._one(context, latest, place, self._values)
+            yield self._one(context, latest, place, partial(self._read_channels, context.element))
             return
-        found = False
-        for pointer, field in zip(self.fields, self.field_names, strict=True):
-            for match in pointer.matches(context.element):
-                if pointer.has_any and (
-                    match.path in self.time_paths or not self.cells.is_number(match.value)
-                ):
-                    if match.path not in self.time_paths:
-                        found = True
-                        yield Filtered(place + match.path)
-                    continue
-                found = True
-                context.field = field or "/".join(match.any)
-                yield self._of_field(context, latest, place, match)
-        if not found and not self._has_parent(context.element):
+        fields = list(self.number_fields.read(context.element))
+        for field in fields:
+            if field.is_number:
+                context.field = field.name
+                values = partial(self._number_of, field)
+                yield self._one(context, latest, place + field.path, values)
+            else:
+                yield Filtered(place + field.path)
+        if not fields and not self.number_fields.are_empty(context.element):
             names = " or ".join(map(str, self.fields))
             yield Refused(Unreadable("no_value", f"there is no {names} in the record"), place)
 
-    def _has_parent(self, element: Any) -> bool:
-        """True if what a `*` stands for exists, and is empty."""
-        return any(
-            pointer.has_any and isinstance(_parent(pointer, element), dict | list)
-            for pointer in self.fields
-        )
+    def _number_of(self, field: Field) -> list[float]:
+        return [self.cells.number(field.value, field.path)]
 
-    def _of_field(self, context: Context, latest: int, place: str, match: Match) -> Outcome:
-        def values(_: Context) -> list[float]:
-            return [self.cells.number(match.value, match.path)]
-
-        return self._one(context, latest, place + match.path, values)
-
-    def _one(self, context: Context, latest: int, place: str, values: Any) -> Outcome:
+    def _one(
+        self, context: Context, latest: int, place: str, values: Callable[[], list[float]]
+    ) -> Outcome:
         try:
             name = self._named(context)
             if not self.serves(name):
                 return Filtered(place)
-            return Reading(name, self._time(context, latest), values(context), place)
+            return Reading(name, self._time(context, latest), values(), place)
         except Unreadable as why:
             return Refused(why, place)
 
@@ -271,35 +223,6 @@ class Mapping:
             raise Unreadable("bad_timestamp", "the record has no broker time")
         return check_not_ahead(context.time, context.time, latest)
 
-    def _values(self, context: Context) -> list[float]:
-        found = [pointer.find(context.element) for pointer in self.values]
-        for pointer, value in zip(self.values, found, strict=True):
-            if value is ABSENT:
-                raise Unreadable("no_value", f"there is no {pointer} in the record")
-        if len(found) == 1 and isinstance(found[0], list):
-            found = found[0]
-        elif len(found) == 1 and found[0] is None:
-            found = [None] * self._channels
-        if len(found) != self._channels:
-            raise Unreadable(
-                "wrong_channels",
-                f"{self.values[0]} has {len(found)} numbers; "
-                f"the model has {self._channels} channels",
-            )
-        name = str(self.values[0])
-        return [self.cells.number(value, name) for value in found]
-
-
-def _field_names(pointers: Sequence[Pointer]) -> list[str]:
-    """What `{field}` stands for: the last token, or all tokens if those would be ambiguous;
-    "" = what `*` stands for."""
-    last = [pointer.tokens[-1] for pointer in pointers]
-    ambiguous = len(set(last)) < len(last)
-    return [
-        "" if pointer.has_any else "/".join(pointer.tokens) if ambiguous else pointer.tokens[-1]
-        for pointer in pointers
-    ]
-
 
 def _begins(document: Any, each: Pointer) -> bool:
     if each.tokens[0] == "*":
@@ -307,7 +230,3 @@ def _begins(document: Any, each: Pointer) -> bool:
     return (
         isinstance(document, dict | list) and Pointer(each.tokens[:1]).find(document) is not ABSENT
     )
-
-
-def _parent(pointer: Pointer, element: Any) -> Any:
-    return Pointer(pointer.tokens[: pointer.tokens.index("*")]).find(element)

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from eddycast.service.formats.mapping import Reading
+from eddycast.service.formats.outcomes import Reading
 from eddycast.service.records import Float64, Int64
 
 

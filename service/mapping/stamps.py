@@ -31,7 +31,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _PER_MS = {"us": 1_000, "ns": 1_000_000}
 #: Below each limit a number is in this unit: as ms, us and ns, the limits are in March 1973.
 _AUTO = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (math.inf, "ns"))
-_DIGITS = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*", re.ASCII)
+_DIGITS = re.compile(r"\s*[+-]?\d{1,24}(\.\d{0,24})?\s*", re.ASCII)
 
 
 class Stamps:
@@ -104,13 +104,13 @@ class Stamps:
             raise _bad(name, found, "is no ISO 8601; see input.timestamp_unit") from None
 
     def _of_number(self, found: float, name: str) -> int:
+        if not abs(found) <= 1e24:  # also NaN
+            raise _bad(name, found, "is no time")
         unit = self._unit
         if unit == "auto":
             unit = next(unit for limit, unit in _AUTO if abs(found) < limit)
         if unit not in ("s", "ms", "us", "ns"):
             raise _bad(name, found, f"is a number; input.timestamp_unit is {unit}")
-        if not abs(found) <= 1e24:
-            raise _bad(name, found, "is after the year 9999")
         stamp = _in_ms(found, unit)
         if not 0 <= stamp <= LAST_TIMESTAMP:
             where = "before 1970" if stamp < 0 else "after the year 9999"

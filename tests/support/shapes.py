@@ -317,6 +317,8 @@ SHAPES: dict[str, Shape] = {
                 f"# a comment\n\ncpu,host=a\\ b,region=eu up=t {ms(1)}000000\nbad line\n".encode()
             ),
             record(b"cpu usage=1e40 %d" % (ms(0) * 1_000_000)),
+            record(b"cpu usage=%si" % (b"9" * 5_000)),
+            record(b"cpu usage=1 %s" % (b"9" * 5_000)),
             record(b""),
         ],
         [
@@ -325,6 +327,6 @@ SHAPES: dict[str, Shape] = {
             ("cpu,host=a b,region=eu/up", 1, 1.0),
         ],
         filtered=1,
-        refused=["not_influx", "not_finite", "not_influx"],
+        refused=["not_influx", "not_finite", "not_finite", "not_influx", "not_influx"],
     ),
 }

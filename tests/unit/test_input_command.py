@@ -13,7 +13,8 @@ from eddycast.service.__main__ import run
 from eddycast.service.commands.sampling import of_file, of_topic
 from eddycast.service.delivery import connect
 from eddycast.service.formats.guessing import guess
-from eddycast.service.formats.mapping import Mapping, Reading, Record
+from eddycast.service.formats.mapping import Mapping
+from eddycast.service.formats.outcomes import Reading, Record
 from eddycast.service.records import LAST_TIMESTAMP
 from eddycast.service.settings.input import InputSettings
 from tests.support.faulty_broker import FaultyBroker

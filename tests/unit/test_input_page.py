@@ -11,7 +11,8 @@ import pytest
 
 from eddycast.service.formats.json_observation import iso
 from eddycast.service.formats.mapped_decoder import MappedDecoder
-from eddycast.service.formats.mapping import Mapping, Reading, Record, Refused
+from eddycast.service.formats.mapping import Mapping
+from eddycast.service.formats.outcomes import Reading, Record, Refused
 from eddycast.service.mapping.presets import FORMATS, PRESETS
 from eddycast.service.records import LAST_TIMESTAMP
 from eddycast.service.settings.input import InputSettings
