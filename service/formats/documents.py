@@ -13,6 +13,8 @@ from eddycast.service.formats.senml import resolved
 from eddycast.service.mapping.unreadable import Unreadable
 
 _PARSE: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+#: Bytes of a schema id, by the first of them.
+_SIZES = {b"\0": 5, b"\1": 17}
 #: CloudEvents in the structured mode have this document at least.
 _EVENT = {"specversion", "type", "source"}
 
@@ -29,6 +31,14 @@ def documents(format_: str, value: bytes, time: int) -> Iterator[tuple[str, Any]
         yield from resolved(parsed(value), time)
     else:
         yield "", parsed(value)
+
+
+def unframed(framing: str | None, value: bytes) -> bytes:
+    """Return the document without the schema id that serializers for Confluent's registry put in
+    front of it: 0x00 and four bytes, or 0x01 and a GUID. With the id in a header there is none."""
+    if framing is None or value[:1] not in _SIZES:
+        return value
+    return value[_SIZES[value[:1]] :]
 
 
 def parsed(value: bytes) -> Any:

@@ -22,6 +22,7 @@ from eddycast.service.formats.documents import (
     documents,
     header_texts,
     key_text,
+    unframed,
     without_envelope,
 )
 from eddycast.service.formats.json_observation import (
@@ -113,7 +114,8 @@ class Mapping:
         settings = self._settings
         key = self.key_text(record.key)
         headers = header_texts(list(record.headers))
-        for place, document in documents(settings.format, record.value, record.time):
+        value = unframed(settings.framing, record.value)
+        for place, document in documents(settings.format, value, record.time):
             if isinstance(document, Unreadable):
                 yield Refused(document, place)
                 continue

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from eddycast.service.formats.documents import unframed
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_structs import (
     NUMBER,
@@ -119,6 +120,14 @@ def _of_words(
 
 
 def _parser(kind: Any, settings: InputSettings) -> Callable[[bytes], Any]:
+    """Parser of documents, without their frame and envelope."""
+    parse = _unpacked(kind, settings)
+    if settings.framing is None:
+        return parse
+    return lambda value: parse(unframed(settings.framing, value))
+
+
+def _unpacked(kind: Any, settings: InputSettings) -> Callable[[bytes], Any]:
     """Parser of documents, without their envelope."""
     if settings.envelope is None:
         parse: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode

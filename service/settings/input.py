@@ -43,6 +43,10 @@ class InputSettings(Group):
     format: Literal["json", "senml", "influx"] = Field(
         "json", description="Format of the records' values: JSON, SenML or InfluxDB line protocol"
     )
+    framing: Literal["confluent"] | None = Field(
+        None,
+        description="confluent = JSON behind a schema id of a registry, which is removed",
+    )
     envelope: Literal["connect", "cloudevents"] | None = Field(
         None, description="Envelope around the document: that of Kafka Connect, or of CloudEvents"
     )

@@ -309,6 +309,18 @@ SHAPES: dict[str, Shape] = {
         filtered=1,
         refused=["no_value"],
     ),
+    "framed": Shape(
+        {"framing": "confluent"},
+        [
+            record(b"\x00\x00\x00\x00\x07" + json.dumps({"timestamp": ms(0), "value": 1}).encode()),
+            record(b"\x01" + b"g" * 16 + json.dumps({"timestamp": ms(1), "value": 2}).encode()),
+            record({"timestamp": ms(2), "value": 3}),
+            record(b"\x00\x00\x00\x00\x07\x02\x48"),
+            record(b"\x00"),
+        ],
+        [("k", 0, 1.0), ("k", 1, 2.0), ("k", 2, 3.0)],
+        refused=["not_json", "not_json"],
+    ),
     "influx": Shape(
         {"format": "influx", "booleans": True},
         [

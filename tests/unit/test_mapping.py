@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from eddycast.service.errors import SettingsError
+from eddycast.service.formats.mapping_numbers import Fields
 from eddycast.service.mapping.cells import Cells
 from eddycast.service.mapping.conditions import StreamFilter, conditions
 from eddycast.service.mapping.pointers import ABSENT, Pointer
@@ -51,6 +52,24 @@ def test_a_star_matches_every_entry() -> None:
     assert found == [("/list/0/v", ("0",), 1), ("/list/1/v", ("1",), 2)]
     paths = [match.path for match in Pointer.parse("/a/*").matches(DOCUMENT)]
     assert paths == ["/a/b~1c", "/a/d~0"]
+
+
+@pytest.mark.parametrize(
+    ("pointers", "names"),
+    [
+        (["/a/temp", "/hum"], ["temp", "hum"]),
+        (["/a/v", "/b/v"], ["a/v", "b/v"]),
+        (["/rooms/*/temp", "/rooms/*/hum"], ["x/temp", "y/temp", "x/hum", "y/hum"]),
+        (["/rooms/x/*"], ["temp", "hum"]),
+        (["/rooms/x/*", "/a/*"], ["rooms/x/temp", "rooms/x/hum", "a/temp", "a/v"]),
+        (["/rooms/x/*", "/hum"], ["rooms/x/temp", "rooms/x/hum", "hum"]),
+    ],
+)
+def test_names_of_fields_are_short_and_never_shared(pointers: list[str], names: list[str]) -> None:
+    room = {"temp": 1, "hum": 2}
+    document = {"a": {"temp": 1, "v": 1}, "b": {"v": 1}, "hum": 3, "rooms": {"x": room, "y": room}}
+    fields = Fields([Pointer.parse(pointer) for pointer in pointers], set(), LENIENT)
+    assert [field.name for field in fields.read(document)] == names
 
 
 def context(**given: Any) -> Context:
