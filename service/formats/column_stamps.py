@@ -51,6 +51,8 @@ class StampColumns:
                 return self._stamps.of_column(np.array(columns[first], np.int64))
             except OverflowError:
                 return times, np.ones(len(times), np.bool_)
+        if kinds <= {int, float} and (known := self._stamps.of_floats(columns[first])) is not None:
+            return known
         if kinds == {str} and (found := self._stamps.of_text(columns[first])) is not None:
             return found, np.zeros(len(times), np.bool_)
         return self._one_by_one(columns, times)

@@ -10,7 +10,9 @@ import msgspec
 
 from eddycast.service.formats.influx import points
 from eddycast.service.formats.senml import resolved
+from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.mapping.unreadable import Unreadable
+from eddycast.service.settings.input import InputSettings
 
 _PARSE: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 #: Bytes of a schema id, by the first of them.
@@ -31,6 +33,20 @@ def documents(format_: str, value: bytes, time: int) -> Iterator[tuple[str, Any]
         yield from resolved(parsed(value), time)
     else:
         yield "", parsed(value)
+
+
+def whole_documents(
+    settings: InputSettings, value: bytes, time: int, headers: dict[str, str]
+) -> list[tuple[str, Any, dict[str, str]]]:
+    """Return place and document without envelope, and headers with its attributes, of a value all
+    of whose documents can be read; `time` is the record's. Raises Unreadable."""
+    found: list[tuple[str, Any, dict[str, str]]] = []
+    value = unframed(settings.framing, value)
+    for place, document in documents(settings.format, value, time):
+        if document is ABSENT or isinstance(document, Unreadable):
+            raise Unreadable("no_value", f"there is no number at {place}")
+        found.append((place, *without_envelope(settings.envelope, document, headers)))
+    return found
 
 
 def unframed(framing: str | None, value: bytes) -> bytes:

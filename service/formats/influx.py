@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from eddycast.service.mapping.unreadable import Unreadable
@@ -20,12 +21,17 @@ from eddycast.service.mapping.unreadable import Unreadable
 _NAME = r"(?:[^\\, =]|\\.)+"
 _MEASUREMENT = r"(?:[^\\, ]|\\.)+"
 _STRING = r'"(?:[^"\\]|\\.)*"'
+_HEAD_TEXT = rf"(?P<name>{_MEASUREMENT})(?P<tags>(?:,{_NAME}={_NAME})*)"
+_HEAD = re.compile(_HEAD_TEXT, re.DOTALL)
 _LINE = re.compile(
-    rf"(?P<name>{_MEASUREMENT})(?P<tags>(?:,{_NAME}={_NAME})*) +"
+    rf"(?P<head>{_HEAD_TEXT}) +"
     rf"(?P<fields>{_NAME}=(?:{_STRING}|[^\", ]+)(?:,{_NAME}=(?:{_STRING}|[^\", ]+))*)"
     r"(?: +(?P<time>-?\d{1,24}))? *",
-    re.DOTALL,
+    re.DOTALL | re.ASCII,
 )
+_TIME = re.compile(r"-?\d{1,24}", re.ASCII)
+#: Length up to which the first parts of lines are remembered, characters.
+_REMEMBERED_LENGTH = 1_024
 _TAG = re.compile(rf",({_NAME})=({_NAME})")
 _FIELD = re.compile(rf",?({_NAME})=({_STRING}|[^\", ]+)", re.DOTALL)
 _BOOLEANS = {"t": True, "true": True, "f": False, "false": False}
@@ -53,20 +59,52 @@ def points(value: bytes) -> Iterator[tuple[str, Any]]:
 
 
 def _point(line: str) -> dict[str, Any]:
-    parsed = _LINE.fullmatch(line)
-    if parsed is None:
-        raise Unreadable("not_influx", f"{line[:60]!r} is no line of the line protocol")
-    tags = {_plain(name): _plain(value) for name, value in _TAG.findall(parsed["tags"])}
-    name = _plain(parsed["name"])
+    parts = line.split(" ")
+    if '"' in line or "\\" in line or not 2 <= len(parts) <= 3 or "" in parts:
+        parsed = _LINE.fullmatch(line)
+        if parsed is None:
+            raise _wrong(line)
+        head, fields, time = parsed["head"], _FIELD.findall(parsed["fields"]), parsed["time"]
+    else:
+        head, fields, time = parts[0], _plain_fields(parts[1], line), (*parts, None)[2]
+        if time is not None and not _TIME.fullmatch(time):
+            raise _wrong(line)
+    name, tags, series = (_series if len(head) <= _REMEMBERED_LENGTH else _series.__wrapped__)(head)
     point: dict[str, Any] = {
         "name": name,
         "tags": tags,
-        "series": ",".join([name, *(f"{tag}={tags[tag]}" for tag in sorted(tags))]),
-        "fields": {_plain(field): _value(text) for field, text in _FIELD.findall(parsed["fields"])},
+        "series": series,
+        "fields": {_plain(field): _value(text) for field, text in fields},
     }
-    if parsed["time"] is not None:
-        point["timestamp"] = int(parsed["time"])
+    if time is not None:
+        point["timestamp"] = int(time)
     return point
+
+
+def _plain_fields(text: str, line: str) -> list[tuple[str, str]]:
+    """Fields without quotes and escapes."""
+    fields = []
+    for field in text.split(","):
+        name, sign, value = field.partition("=")
+        if not (name and sign and value):
+            raise _wrong(line)
+        fields.append((name, value))
+    return fields
+
+
+@lru_cache(1 << 14)
+def _series(head: str) -> tuple[str, dict[str, str], str]:
+    """Measurement, tags and both together, of the first part of a line. Raises Unreadable."""
+    parsed = _HEAD.fullmatch(head)
+    if parsed is None:
+        raise _wrong(head)
+    name = _plain(parsed["name"])
+    tags = {_plain(tag): _plain(value) for tag, value in _TAG.findall(parsed["tags"])}
+    return name, tags, ",".join([name, *(f"{tag}={tags[tag]}" for tag in sorted(tags))])
+
+
+def _wrong(line: str) -> Unreadable:
+    return Unreadable("not_influx", f"{line[:60]!r} is no line of the line protocol")
 
 
 def _value(text: str) -> Any:
@@ -82,4 +120,4 @@ def _value(text: str) -> Any:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"\\([, =\\])", r"\1", name)
+    return re.sub(r"\\([, =\\])", r"\1", name) if "\\" in name else name

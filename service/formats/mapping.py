@@ -34,7 +34,14 @@ from eddycast.service.formats.json_observation import (
     check_not_ahead,
 )
 from eddycast.service.formats.mapping_numbers import Channels, Field, Fields
-from eddycast.service.formats.outcomes import Filtered, Outcome, Reading, Record, Refused
+from eddycast.service.formats.outcomes import (
+    MAX_READINGS,
+    Filtered,
+    Outcome,
+    Reading,
+    Record,
+    Refused,
+)
 from eddycast.service.mapping.cells import Cells
 from eddycast.service.mapping.conditions import StreamFilter
 from eddycast.service.mapping.pointers import ABSENT, Match, Pointer
@@ -45,8 +52,6 @@ from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.options import listed
 
-#: Maximum number of readings in one record.
-MAX_READINGS = 16_384
 #: Number of names of streams whose filtering is remembered.
 _REMEMBERED = 1 << 16
 
@@ -56,7 +61,7 @@ class Mapping:
 
     def __init__(self, settings: InputSettings, channels: int, earliest_ms: int = EARLIEST) -> None:
         """Raises SettingsError if the mapping does not fit the number of channels."""
-        self._settings = settings
+        self.settings = settings
         self.values, self.fields = settings.chosen_values, settings.chosen_fields
         self.each = settings.chosen_each
         if self.fields and channels > 1:
@@ -111,7 +116,7 @@ class Mapping:
 
     def _outcomes(self, record: Record) -> Iterator[Outcome]:
         """Raises Unreadable for what concerns the whole record."""
-        settings = self._settings
+        settings = self.settings
         key = self.key_text(record.key)
         headers = header_texts(list(record.headers))
         value = unframed(settings.framing, record.value)
@@ -142,7 +147,7 @@ class Mapping:
     def key_text(self, key: bytes | None) -> str | None:
         """The key as text, None if there is none or it is no text: it need not name the stream."""
         try:
-            return key_text(self._settings.envelope, key)
+            return key_text(self.settings.envelope, key)
         except Unreadable:
             return None
 

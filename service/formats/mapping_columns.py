@@ -9,19 +9,17 @@ which gives the same readings, or the reasons why there are none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.formats.column_entries import BatchEntries, Entries
 from eddycast.service.formats.column_fields import Fields, all_fields, named_fields
 from eddycast.service.formats.column_names import Name, StreamNames
 from eddycast.service.formats.column_numbers import Numbers
 from eddycast.service.formats.column_stamps import StampColumns
-from eddycast.service.formats.documents import header_texts
-from eddycast.service.formats.json_observation import VALUE_LIMIT_BYTES
-from eddycast.service.formats.mapping import MAX_READINGS, Mapping
+from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_layout import Layout
 from eddycast.service.formats.reading_columns import ReadingColumns
 from eddycast.service.mapping.pointers import ABSENT
@@ -35,19 +33,6 @@ class Found(NamedTuple):
     readings: ReadingColumns
     filtered: list[int]  # row of the record of each reading that is passed over
     rest: list[int]  # rows of the records that were not read
-
-
-class _Entries(NamedTuple):
-    """Readings without their numbers, in the order of their records."""
-
-    objects: list[Any]
-    rows: Int64  # of their records
-    places: list[str]  # inside of the records
-
-    def select(self, which: Int64) -> _Entries:
-        at = which.tolist()
-        objects, places = [self.objects[i] for i in at], [self.places[i] for i in at]
-        return _Entries(objects, self.rows[which], places)
 
 
 class ColumnReader:
@@ -70,15 +55,12 @@ class _Batch:
     def __init__(self, reader: ColumnReader, batch: PartitionBatch, latest: Int64) -> None:
         self._reader, self._batch, self._latest = reader, batch, latest
         self._mapping, self._layout = reader.mapping, reader.layout
-        self._bad = np.zeros(len(batch), np.bool_)  # records that are not as expected
-        self._documents: list[Any] = []
-        self._rows = np.empty(0, np.int64)  # of the records of the documents
-        self._headers: list[dict[str, str]] | None = None
+        self._source = BatchEntries(reader.mapping.settings, reader.layout, batch)
+        self._bad = self._source.bad
         self._filtered: list[Int64] = []
 
     def read(self) -> Found:
-        self._parse()
-        entries = self._meeting_conditions(self._entries())
+        entries = self._meeting_conditions(self._source.read())
         rows = entries.rows
         stamps, wrong = self._reader.stamps.read(
             [self._column(place, entries) for place, _ in self._mapping.times],
@@ -89,58 +71,13 @@ class _Batch:
         read = self._fields if self._mapping.fields else self._values
         return read(entries, stamps)
 
-    def _parse(self) -> None:
-        """Parse all values at once, or those that can be parsed."""
-        parse, values = self._layout.parse, self._batch.values
-        if max(map(len, filter(None, values)), default=0) <= VALUE_LIMIT_BYTES:
-            try:
-                self._documents = list(map(parse, values))  # type: ignore[arg-type]
-            except (ValueError, TypeError, RecursionError):
-                self._documents = []
-            else:
-                self._rows = np.arange(len(values))
-                return
-        rows = []
-        for row, value in enumerate(values):
-            try:
-                if value is None or len(value) > VALUE_LIMIT_BYTES:
-                    raise ValueError
-                self._documents.append(parse(value))
-                rows.append(row)
-            except (ValueError, RecursionError):
-                self._bad[row] = True
-        self._rows = np.array(rows, np.int64)
-
-    def _entries(self) -> _Entries:
-        """The entries of all documents."""
-        if self._layout.readings is None:
-            return _Entries(self._documents, self._rows, [""] * len(self._rows))
-        found = self._layout.readings(self._documents)
-        lists = [
-            (document,) if inner is ABSENT else inner if len(inner) <= MAX_READINGS else ()
-            for inner, document in zip(found, self._documents, strict=True)
-        ]
-        counts = np.array(list(map(len, lists)), np.int64)
-        self._bad[self._rows[counts == 0]] = True
-        each = self._layout.each
-        names = [f"{each}/{number}" for number in range(int(counts.max(initial=0)))]
-        places = [
-            [""] if inner is ABSENT else names[:count]
-            for inner, count in zip(found, counts.tolist(), strict=True)
-        ]
-        return _Entries(
-            list(chain.from_iterable(lists)),
-            np.repeat(self._rows, counts),
-            list(chain.from_iterable(places)),
-        )
-
-    def _column(self, source: Source, entries: _Entries) -> list[Any]:
+    def _column(self, source: Source, entries: Entries) -> list[Any]:
         """What is at a place of the record, for each entry; ABSENT = nothing."""
         rows = entries.rows
         if (pointer := source.pointer) is not None:
             return self._field(pointer.tokens, entries)
         if source.name.startswith(HEADER):
-            name, headers = source.name.removeprefix(HEADER), self._header_texts()
+            name, headers = source.name.removeprefix(HEADER), self._source.headers()
             return [headers[row].get(name, ABSENT) for row in rows.tolist()]
         if source.name == "key":
             keys = self._batch.keys
@@ -154,27 +91,19 @@ class _Batch:
             return times
         return [self._batch.topic] * len(rows)
 
-    def _field(self, tokens: tuple[str, ...], entries: _Entries) -> list[Any]:
+    def _field(self, tokens: tuple[str, ...], entries: Entries) -> list[Any]:
         """A field of each entry, or of the document around it."""
         get = self._layout.columns[tokens]
         column = get(entries.objects)
         if self._layout.readings is None or not self._layout.each or ABSENT not in column:
             return column
-        around = get(self._documents)
-        at = np.searchsorted(self._rows, entries.rows).tolist()
+        around = get(self._source.documents)
+        at = np.searchsorted(self._source.rows, entries.rows).tolist()
         return [
             around[i] if found is ABSENT else found for found, i in zip(column, at, strict=True)
         ]
 
-    def _header_texts(self) -> list[dict[str, str]]:
-        if self._headers is None:
-            own, count = self._batch.headers, len(self._batch)
-            self._headers = (
-                [{}] * count if own is None else [header_texts(own[i]) for i in range(count)]
-            )
-        return self._headers
-
-    def _meeting_conditions(self, entries: _Entries) -> _Entries:
+    def _meeting_conditions(self, entries: Entries) -> Entries:
         """The entries that meet all conditions; others are passed over."""
         for condition in self._layout.conditions:
             column = self._column(condition.place, entries)
@@ -186,7 +115,7 @@ class _Batch:
                 entries = entries.select(np.flatnonzero(met))
         return entries
 
-    def _values(self, entries: _Entries, stamps: Int64) -> Found:
+    def _values(self, entries: Entries, stamps: Int64) -> Found:
         """Every entry is one reading."""
         read, rows = self._reader.numbers.read, entries.rows
         columns = [
@@ -198,7 +127,7 @@ class _Batch:
         values = np.stack([numbers for numbers, _ in columns], axis=1)
         return self._found(rows, self._names(entries, None), stamps, values, entries.places)
 
-    def _fields(self, entries: _Entries, stamps: Int64) -> Found:
+    def _fields(self, entries: Entries, stamps: Int64) -> Found:
         """Every field of an entry is one reading."""
         is_wild = self._layout.entries is not None
         find = all_fields if is_wild else named_fields
@@ -218,7 +147,7 @@ class _Batch:
         at = fields.at
         return self._found(entries.rows[at], names, stamps[at], numbers[:, None], places)
 
-    def _names(self, entries: _Entries, fields: Fields | None) -> list[Name]:
+    def _names(self, entries: Entries, fields: Fields | None) -> list[Name]:
         """Name of each reading's stream."""
         columns: list[Sequence[Any]] = []
         for source in self._mapping.template.sources:

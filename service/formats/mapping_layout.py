@@ -16,7 +16,7 @@ from eddycast.service.formats.mapping_structs import (
     Column,
     Tokens,
     Unsupported,
-    key_column,
+    dict_column,
     struct_of,
 )
 from eddycast.service.mapping.conditions import Condition
@@ -30,7 +30,9 @@ _WORDS = dict[str, SCALAR]
 class Layout:
     """The types of documents of one mapping, and how their columns are read."""
 
-    parse: Callable[[bytes], Any]  # raises ValueError or RecursionError
+    #: Parser of a value that is one document; raises ValueError or RecursionError. None = values
+    #: are documents of other formats (`documents.py`), which are dicts.
+    parse: Callable[[bytes], Any] | None
     conditions: list[Condition]  # those that do not follow from the presence of the numbers
     #: Columns of readings, and of the documents around them.
     columns: dict[Tokens, Column]
@@ -43,8 +45,6 @@ class Layout:
 
 def layout_of(mapping: Mapping, settings: InputSettings, channels: int) -> Layout:
     """The layout of a mapping. Raises Unsupported for shapes that are read one by one."""
-    if settings.format != "json" or settings.envelope == "cloudevents":
-        raise Unsupported
     if not mapping.fields and len(mapping.values) != channels:
         raise Unsupported
     conditions = [
@@ -52,6 +52,8 @@ def layout_of(mapping: Mapping, settings: InputSettings, channels: int) -> Layou
     ]
     sources = _sources(mapping, conditions)
     wild = _wild(mapping)
+    if settings.format != "json" or settings.envelope == "cloudevents":
+        return _of_dicts(mapping, settings, sources, conditions, wild)
     if wild == ():
         return _of_words(mapping, settings, sources, conditions)
     leaves = {pointer.tokens: SCALAR for pointer in sources}
@@ -106,6 +108,24 @@ def _never_itself(column: Column) -> Column:
     return lambda documents: [() if found is ABSENT else found for found in column(documents)]
 
 
+def _of_dicts(
+    mapping: Mapping,
+    settings: InputSettings,
+    sources: Sequence[Pointer],
+    conditions: list[Condition],
+    wild: Tokens | None,
+) -> Layout:
+    """The layout of documents of other formats."""
+    pointers = [*sources, *(mapping.fields or mapping.values)]
+    if mapping.each is not None or (settings.format != "json" and settings.envelope is not None):
+        raise Unsupported
+    if any(token.isdigit() for pointer in pointers for token in pointer.tokens):
+        raise Unsupported
+    columns = {pointer.tokens: dict_column(pointer.tokens) for pointer in pointers}
+    entries = None if wild is None else (dict_column(wild), str(Pointer(wild)) if wild else "")
+    return Layout(None, conditions, columns, entries=entries)
+
+
 def _of_words(
     mapping: Mapping,
     settings: InputSettings,
@@ -115,7 +135,7 @@ def _of_words(
     """The layout of documents whose own entries are the numbers."""
     if mapping.each is not None or any(len(pointer.tokens) > 1 for pointer in sources):
         raise Unsupported
-    columns = {pointer.tokens: key_column(pointer.tokens[0]) for pointer in sources}
+    columns = {pointer.tokens: dict_column(pointer.tokens) for pointer in sources}
     return Layout(_parser(_WORDS, settings), conditions, columns, entries=(list, ""))
 
 

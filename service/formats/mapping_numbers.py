@@ -15,20 +15,21 @@ class Channels:
     """The values of a reading of `count` channels."""
 
     def __init__(self, pointers: Sequence[Pointer], count: int, cells: Cells) -> None:
-        self.pointers, self._count, self._cells = pointers, count, cells
+        self._pointers, self._count, self._cells = pointers, count, cells
+        self._name = str(pointers[0])
 
     def read(self, element: Any) -> list[float]:
         """The numbers, NaN = missing. A single field may hold an array of all channels, or null.
         Raises Unreadable."""
-        found = [pointer.find(element) for pointer in self.pointers]
-        for pointer, value in zip(self.pointers, found, strict=True):
+        found = [pointer.find(element) for pointer in self._pointers]
+        for pointer, value in zip(self._pointers, found, strict=True):
             if value is ABSENT:
                 raise Unreadable("no_value", f"there is no {pointer} in the record")
         if len(found) == 1 and isinstance(found[0], list):
             found = found[0]
         elif len(found) == 1 and found[0] is None:
             found = [None] * self._count
-        name = str(self.pointers[0])
+        name = self._name
         if len(found) != self._count:
             what = f"{name} has {len(found)} numbers; the model has {self._count} channels"
             raise Unreadable("wrong_channels", what)

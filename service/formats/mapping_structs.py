@@ -73,6 +73,13 @@ def _column(path: str) -> Column:
     return lambda objects: list(map(get, objects))
 
 
-def key_column(token: str) -> Column:
+def dict_column(tokens: Tokens) -> Column:
     """The column of a field of objects that are dicts."""
-    return lambda objects: [found.get(token, ABSENT) for found in objects]
+
+    def column(objects: Sequence[Any]) -> list[Any]:
+        found = list(objects)
+        for token in tokens:
+            found = [one.get(token, ABSENT) if isinstance(one, dict) else ABSENT for one in found]
+        return found
+
+    return column

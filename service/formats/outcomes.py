@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from eddycast.service.mapping.unreadable import Unreadable
 
+#: Maximum number of readings in one record.
+MAX_READINGS = 16_384
+
 
 class Reading(NamedTuple):
     """A reading of a record."""

@@ -74,6 +74,16 @@ class Stamps:
             return found, np.ones(len(found), np.bool_)
         return stamps, (stamps < max(0, self._earliest)) | (stamps > LAST_TIMESTAMP)
 
+    def of_floats(self, found: Sequence[float]) -> tuple[Int64, NDArray[np.bool_]] | None:
+        """Stamps of a column of numbers, ms, and which of them `milliseconds` refuses; None if they
+        are not in seconds."""
+        if self._unit != "s":
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            stamps = np.rint(np.array(found, np.float64) * 1000)
+            wrong = ~((stamps >= max(0, self._earliest)) & (stamps <= LAST_TIMESTAMP))
+        return np.where(wrong, 0, stamps).astype(np.int64), wrong
+
     def of_text(self, found: Sequence[str]) -> Int64 | None:
         """Stamps of a column of ISO 8601 with zones, ms; None if it holds anything else."""
         if "%" in self._unit or any(map(str.isdigit, found)):

@@ -62,6 +62,19 @@ CASES: dict[str, tuple[dict[str, Any], Document, int]] = {
         },
         1,
     ),
+    "senml": (
+        {"preset": "senml"},
+        lambda i: [
+            {"bn": f"d{i % STREAMS}:", "bt": NOW // 1000},
+            *({"n": "temp", "t": j, "v": j / 8} for j in range(10)),
+        ],
+        10,
+    ),
+    "influx": (
+        {"format": "influx"},
+        lambda i: f"cpu,host=h{i % STREAMS} usage={i}.5,idle=3 {NOW}000000",
+        2,
+    ),
 }
 
 
@@ -92,7 +105,8 @@ def _prepared(
 ) -> tuple[RecordDecoder, PartitionBatch, int]:
     decoder = MappedDecoder(InputSettings(**settings), 1) if settings else Decoder(1)
     values: Sequence[bytes | None] = [
-        json.dumps(document(i)).encode() for i in range(RECORDS // readings)
+        found.encode() if isinstance(found := document(i), str) else json.dumps(found).encode()
+        for i in range(RECORDS // readings)
     ]
     count = len(values)
     keys: list[bytes | None] = [b"s%d" % (i % STREAMS) for i in range(count)]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from eddycast.service.errors import SettingsError
+from eddycast.service.formats.influx import points
 from eddycast.service.formats.mapping_numbers import Fields
 from eddycast.service.mapping.cells import Cells
 from eddycast.service.mapping.conditions import StreamFilter, conditions
@@ -70,6 +71,18 @@ def test_names_of_fields_are_short_and_never_shared(pointers: list[str], names: 
     document = {"a": {"temp": 1, "v": 1}, "b": {"v": 1}, "hum": 3, "rooms": {"x": room, "y": room}}
     fields = Fields([Pointer.parse(pointer) for pointer in pointers], set(), LENIENT)
     assert [field.name for field in fields.read(document)] == names
+
+
+@pytest.mark.parametrize("head", ["cpu", "cpu,host=a,region=eu", "m=x,a=b"])
+@pytest.mark.parametrize("fields", ["v=1", "a=1i,b=2.5,c=t,d=-3e2", "a=b=c", "v=", "=1", "v"])
+@pytest.mark.parametrize("time", ["", f" {NOW}000000", " x", " -1"])
+def test_a_line_without_escapes_is_read_like_any_other(head: str, fields: str, time: str) -> None:
+    """Two blanks leave the short way."""
+    one, other = (
+        [str(found) for _, found in points(f"{head}{blanks}{fields}{time}".encode())]
+        for blanks in (" ", "  ")
+    )
+    assert one == [text.replace("  ", " ") for text in other]
 
 
 def context(**given: Any) -> Context:

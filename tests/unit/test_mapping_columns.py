@@ -66,7 +66,32 @@ documents = st.recursive(
 )
 wrapped = documents | documents.map(lambda found: {"schema": {}, "payload": found})
 known = st.sampled_from([value for shape in SHAPES.values() for _, value, _ in shape.encoded()])
+senml = st.lists(
+    st.fixed_dictionaries(
+        {"n": st.sampled_from(["a", "b", 7])},
+        optional={
+            "bn": st.sampled_from(["x", "y", 1]),
+            "bt": st.sampled_from([NOW // 1000, "t"]),
+            "t": st.sampled_from([0, -5, 2.25, NOW // 1000, 1e30]),
+            "v": numbers,
+            "vb": st.booleans(),
+            "vs": words,
+        },
+    ),
+    max_size=4,
+)
+lines = st.lists(
+    st.builds(
+        lambda *parts: " ".join(parts),
+        st.sampled_from(["cpu", "cpu,a=b,c=d", "m,c=d,a=b", "a\\ b,t=x", "m,", "", "é,a=é"]),
+        st.sampled_from(["v=1", "v=1i,w=2.5", 'v="x y"', "v=t", "v=", "v=1=2", "v=1e400,u=3u"]),
+        st.sampled_from([str(NOW * 1_000_000), str(NOW // 1000), "", "x", "9" * 30]),
+    ),
+    max_size=3,
+).map(lambda found: "\n".join(found).encode())
 values = st.one_of(
+    senml.map(lambda found: json.dumps(found).encode()),
+    lines,
     wrapped.map(lambda found: json.dumps(found).encode()),
     wrapped.map(lambda found: json.dumps(found).encode()),
     known,
@@ -133,4 +158,4 @@ def test_what_is_no_name_is_not_remembered() -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_most_presets_are_read_as_columns(preset: str) -> None:
     has_columns = MappedDecoder(InputSettings(preset=preset), 1)._columns is not None
-    assert has_columns is (preset not in ("cloudevents", "senml", "thingsboard_gateway"))
+    assert has_columns is (preset != "thingsboard_gateway")
