@@ -158,6 +158,7 @@ class InputSettings(Group):
         """Add the settings of the preset and the format."""
         if not isinstance(given, dict):
             return given
+        given = {name: _joined(name, value) for name, value in given.items()}
         preset = given.get("preset")
         require(preset is None or preset in PRESETS, f"input.preset is one of {', '.join(PRESETS)}")
         given = PRESETS.get(preset or "", {}) | given
@@ -201,6 +202,13 @@ class InputSettings(Group):
             f"input.stream contains {{{max(numbers, default=0)}}}, but input.each has {stars} *",
         )
         return self
+
+
+def _joined(name: str, value: Any) -> Any:
+    """A list of a TOML file as the text of a setting."""
+    if not isinstance(value, list):
+        return value
+    return (" and " if name == "where" else ", ").join(map(str, value))
 
 
 def _each(text: str) -> None:

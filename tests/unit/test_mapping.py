@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -321,6 +322,16 @@ def test_whatever_is_set_beside_a_preset_wins(preset: str) -> None:
     changed = load_settings(["--input.preset", preset, "--input.timestamp", "record"], {}).input
     assert changed.timestamp == "record" and changed.stream == plain.stream
     assert not plain.is_plain
+
+
+def test_lists_of_a_toml_file(tmp_path: Path) -> None:
+    file = tmp_path / "eddycast.toml"
+    file.write_text(
+        '[input]\nfields = ["/a", "/b"]\nwhere = ["/type = x", "!/error"]\ncodes = [-999, -9999]\n'
+    )
+    found = load_settings(["--config", str(file)], {}).input
+    assert (found.fields, found.where) == ("/a, /b", "/type = x and !/error")
+    assert found.codes == "-999, -9999" and len(found.chosen_conditions) == 2
 
 
 def test_codes_alone_are_no_mapping() -> None:
