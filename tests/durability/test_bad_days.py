@@ -24,6 +24,7 @@ from tests.support.running import (
     INPUT,
     committed,
     documents,
+    errors,
     made,
     memory_broker,
     running,
@@ -243,7 +244,7 @@ def test_a_record_that_breaks_the_graph_becomes_a_dead_letter_and_nobody_else_su
     feed(fleet, range(6, 12), partitions=2)
     fleet.settle()
     (letter,) = made(fleet.broker, DEAD)
-    headers = dict(letter.headers)
+    headers = errors(letter.headers)
     assert (headers["error"], headers["partition"], headers["offset"]) == (b"failed", b"0", b"10")
     assert set(
         Counter((d["stream"], d["timestamp"]) for d in documents(fleet.broker)).values()

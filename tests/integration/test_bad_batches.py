@@ -22,6 +22,7 @@ from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import await_true
 from tests.support.bundles import START_MS
 from tests.support.processes import MINUTE, Site
+from tests.support.running import errors
 from tests.support.segments import damage, flip_a_bit, with_codec
 
 pytestmark = pytest.mark.kafka
@@ -67,7 +68,7 @@ def committed(site: Site) -> dict[int, int]:
 
 
 def letters(site: Site) -> list[dict[str, bytes]]:
-    return [dict(record.headers) for record in site._records(f"{site.name}-dead-letters")]
+    return [errors(record.headers) for record in site._records(f"{site.name}-dead-letters")]
 
 
 @contextmanager
