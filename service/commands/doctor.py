@@ -65,6 +65,8 @@ def examine(flags: list[str]) -> Iterator[Finding]:
     yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
     bundle, manifest = _bundle(settings)
     yield bundle
+    if manifest is not None:
+        yield _input(settings, len(manifest.channels))
     yield _port(settings)
     yield from _broker(settings, manifest)
 
@@ -86,6 +88,18 @@ def _bundle(settings: Settings) -> tuple[Finding, Manifest | None]:
     return Finding(
         "bundle", f"{manifest.label} in {settings.bundle.directory}, {size} bytes a stream"
     ), manifest
+
+
+def _input(settings: Settings, channels: int) -> Finding:
+    """The check that the mapping of records fits the model."""
+    from eddycast.service.processing.decoding import decoder_for
+
+    try:
+        decoder_for(settings, channels)
+    except EddycastError as error:
+        return _wrong("input", error)
+    plain = settings.input.is_plain
+    return Finding("input", "the plain shape" if plain else "a mapping that fits the model")
 
 
 def _port(settings: Settings) -> Finding:

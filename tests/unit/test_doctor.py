@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eddycast.service.__main__ import run
-from eddycast.service.commands.doctor import Finding, look_at_rows, look_at_state
+from eddycast.service.commands.doctor import Finding, examine, look_at_rows, look_at_state
 from eddycast.service.delivery.topic_checks import prepare_topics
 from eddycast.service.humanize import one_line
 from eddycast.service.model.loading import load_runtime
@@ -114,3 +114,20 @@ def test_an_error_is_one_line_whatever_a_name_holds(
         out, err = capsys.readouterr()
         assert len(err.splitlines()) <= 1
         assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("flags", "found", "well"),
+    [
+        ([], "plain", True),
+        (["--input.preset", "telegraf"], "fits", True),
+        (["--input.value", "/a, /b"], "2 fields", False),
+    ],
+)
+def test_a_mapping_that_does_not_fit_the_bundle(
+    tmp_path: Path, flags: list[str], found: str, well: bool
+) -> None:
+    write_bundle(tmp_path, Walk())
+    findings = examine(["--bundle.directory", str(tmp_path), *flags])
+    (finding,) = (one for one in (next(findings) for _ in range(4)) if one.what == "input")
+    assert found in finding.found and finding.well is well
