@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+#: Fields of answers whose lines become lines of the table.
+_LISTS = ("streams", "forecasts", "anomalies", "errors")
 #: Characters that make a spreadsheet take a cell for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -24,10 +26,12 @@ def as_csv(content: Mapping[str, Any]) -> bytes:
     return text.getvalue().encode()
 
 
-def _lines(content: Any) -> Iterator[Mapping[str, Any]]:
+def _lines(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for name in _LISTS:
+        if isinstance(content.get(name), list):
+            yield from content[name]
+            return
     match content:
-        case {"streams": list(lines)} | {"forecasts": list(lines)} | {"anomalies": list(lines)}:
-            yield from lines
         case {"accuracy": list(shapes)}:
             for shape in shapes:
                 yield from _windows(shape["windows"], {"interval_ms": shape["interval_ms"]})
@@ -52,7 +56,8 @@ def _flat(line: Mapping[str, Any], before: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{before}{name}.")
         elif isinstance(value, list | tuple):
-            flat |= {f"{before}{name}.{i}": item for i, item in enumerate(value)}
+            numbered = {str(i): item for i, item in enumerate(value)}
+            flat |= _flat(numbered, f"{before}{name}.")
         else:
             flat[before + name] = value
     return flat

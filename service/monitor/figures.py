@@ -29,6 +29,7 @@ FIGURES = (
     Figure("caught_up", "caught_up", "gauge", "1 once the end at start has been reached."),
     Figure("records", "records", "counter", "Records read from the forecasts topic."),
     Figure("anomalies", "anomalies", "counter", "Readings beyond the threshold of their stream."),
+    Figure("dead_letters", "dead_letters", "counter", "Records of the dead letters read."),
     Figure("unreadable", "unreadable", "counter", "Records that are no forecasts."),
     Figure("beyond_max_streams", "beyond_max_streams", "counter", "Records that found no room."),
 )

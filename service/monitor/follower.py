@@ -1,19 +1,19 @@
-"""Reads the forecasts topic from some records back and follows it, outside any consumer group."""
+"""Reads a topic from some records back and follows it, outside any consumer group."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from eddycast.service.broker.port import Broker, Reader
+from eddycast.service.broker.port import Admin, Broker, Reader
 from eddycast.service.delivery.connect import reach
-from eddycast.service.errors import BrokerUnavailable, OffsetGone
-from eddycast.service.monitor.board import Board
-from eddycast.service.monitor.decode import Decoder
+from eddycast.service.errors import BrokerUnavailable, NotAuthorized, OffsetGone
 from eddycast.service.observability.log import get_log
+from eddycast.service.records import PartitionBatch
 
-#: Records of one poll; the lock of the board is held for as long as these take.
+#: Records of one poll.
 _RECORDS = 5_000
 #: Timeout of a poll, interval of looking up the ends of the topic, pause after an outage, s.
 _POLL_S, _ENDS_EVERY_S, _AGAIN_S = 0.25, 2.0, 1.0
@@ -35,19 +35,19 @@ class Progress:
 
 
 class Follower:
-    """Fills a board from a topic until it is stopped."""
+    """Hands the records of a topic on until it is stopped."""
 
     def __init__(
         self,
         broker: Broker,
         topic: str,
-        board: Board,
-        decoder: Decoder,
+        take: Callable[[list[PartitionBatch]], None],
         read_back: int,
         partitions_every_s: float = 60.0,
     ) -> None:
-        """`partitions_every_s` is the interval of looking for new partitions."""
-        self._broker, self._topic, self._board, self._decoder = broker, topic, board, decoder
+        """`take` is called with what each poll brings. `partitions_every_s` is the interval of
+        looking for new partitions."""
+        self._broker, self._topic, self._take = broker, topic, take
         self._read_back = read_back
         self._partitions_every_s = partitions_every_s
         self.progress = Progress()
@@ -63,7 +63,7 @@ class Follower:
                     self._start(reader, partitions)
                     self._follow(reader, stop)
             except (BrokerUnavailable, OffsetGone) as error:
-                get_log().warning("reading the forecasts again", reason=str(error))
+                get_log().warning("reading the topic again", topic=self._topic, reason=str(error))
                 self.progress.trouble = error.what
                 stop.wait(_AGAIN_S)
 
@@ -72,6 +72,7 @@ class Follower:
         said = False
         while (admin := reach(self._broker, stop, self._wait_for)) is not None:
             with admin:
+                self._check_right(admin)
                 count = admin.partitions(self._topic)
             if count:
                 return range(count)
@@ -81,6 +82,14 @@ class Follower:
                 said = True
             stop.wait(_AGAIN_S)
         return range(0)
+
+    def _check_right(self, admin: Admin) -> None:
+        """Raise NotAuthorized if the user may not read the topic, which would look missing."""
+        operations = admin.operations(self._topic)
+        if operations is not None and "read" not in operations:
+            raise NotAuthorized(
+                f"the user may not read the topic {self._topic}", "grant it Read on that topic"
+            )
 
     def _wait_for(self, what: str) -> None:
         self.progress.trouble = what
@@ -106,9 +115,7 @@ class Follower:
         progress = self.progress
         while not stop.is_set():
             if batches := reader.poll(_POLL_S, _RECORDS):
-                decoded = self._decoder.decode(batches)
-                with self._board.lock:
-                    self._board.add(decoded)
+                self._take(batches)
             for partition in progress.positions:
                 progress.positions[partition] = reader.position(partition)
             self._look_whether_caught_up()
@@ -129,4 +136,4 @@ class Follower:
             progress.positions[partition] >= end for partition, end in self._reach.items()
         ):
             progress.caught_up = True
-            get_log().info("caught up", records=self._board.records, series=len(self._board))
+            get_log().info("caught up", topic=self._topic)

@@ -28,6 +28,7 @@ from eddycast.service.monitor.figures import registry_of
 from eddycast.service.monitor.follower import Progress
 from eddycast.service.monitor.forecasts import Wanted, forecasts
 from eddycast.service.monitor.guard import middleware
+from eddycast.service.monitor.letters import Letters
 from eddycast.service.monitor.openapi import DESCRIPTION
 from eddycast.service.monitor.parameters import Parameters
 from eddycast.service.monitor.remade import Remade
@@ -49,12 +50,14 @@ class Desk:
 
     board: Board
     progress: Progress
+    letters: Letters
     table: Remade[Table]
     accuracy: Remade[list[dict[str, Any]]]
 
     def summary(self) -> dict[str, Any]:
         """See `summary.summary`."""
-        return summary(self.board, self.table.current(), self.progress, now_ms())
+        table, letters = self.table.current(), self.letters.total
+        return summary(self.board, table, self.progress, letters, now_ms())
 
 
 def now_ms() -> int:
@@ -62,11 +65,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def http_app(board: Board, progress: Progress, host: str, token: str | None) -> Starlette:
+def http_app(
+    board: Board, progress: Progress, letters: Letters, host: str, token: str | None
+) -> Starlette:
     """The application. `token` is asked for below /api and at /metrics; `host` is the address that
     it is served at."""
     charts = _charts()
-    desk = Desk(board, progress, Remade(board, table), Remade(board, accuracy.of_all))
+    desk = Desk(board, progress, letters, Remade(board, table), Remade(board, accuracy.of_all))
     events = Events(desk.summary)
     answers: dict[str, Callable[[Desk, Parameters], Any]] = {
         "/api/summary": lambda desk, _: desk.summary(),
@@ -75,6 +80,7 @@ def http_app(board: Board, progress: Progress, host: str, token: str | None) -> 
         "/api/forecasts": _forecasts,
         "/api/accuracy": _accuracy,
         "/api/anomalies": _anomalies,
+        "/api/dead_letters": lambda desk, _: desk.letters.view(),
         "/api/worst": lambda desk, given: _streams(desk, given, sort="worst"),
         "/api/silent": lambda desk, given: _streams(desk, given, sort="silent", only_silent=True),
     }

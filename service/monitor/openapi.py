@@ -79,6 +79,7 @@ PATHS = {
         "The latest readings whose surprise is rarer than the accepted false alarms",
         _STREAM | {"required": False}, _LIMIT,
     ),
+    "/api/dead_letters": _path("Dead letters by kind of error, with the latest of each"),
     "/api/worst": _path("Streams by scaled error, largest first", *_LIST),
     "/api/silent": _path("Silent streams, longest silence by their own rhythm first", *_LIST),
     "/api/events": {

@@ -1,18 +1,15 @@
-"""The monitor as a process: the follower on its main thread, HTTP on another one."""
+"""The monitor as a process: forecasts are followed on its main thread, dead letters and HTTP on
+others."""
 
 from __future__ import annotations
 
 import os
-import ssl
 import sys
 import threading
-from pathlib import Path
-
-from pydantic import SecretStr
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.delivery.connect import kafka_broker, warn_of_risks
-from eddycast.service.errors import SettingsError
+from eddycast.service.errors import BrokerError
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.bundle_facts import bundle_facts
 from eddycast.service.monitor.decode import Decoder
@@ -20,8 +17,10 @@ from eddycast.service.monitor.follower import Follower
 from eddycast.service.monitor.guard import is_loopback
 from eddycast.service.monitor.http_app import http_app
 from eddycast.service.monitor.http_server import HttpServer
+from eddycast.service.monitor.letters import Letters
+from eddycast.service.monitor.secrets import tls_of, token_of
 from eddycast.service.observability.log import configure_log, get_log, log_everything
-from eddycast.service.settings.groups import MonitorSettings
+from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.settings import Settings
 from eddycast.service.signals import StopSignals
 
@@ -46,6 +45,7 @@ class Monitor:
         self._broker = broker
         facts = bundle_facts(settings.bundle.directory)
         self.board = Board(settings.monitor, facts)
+        self.letters = Letters()
         self._decoder = Decoder(facts.channel_of)
         #: URL of the page while it runs.
         self.url: str | None = None
@@ -53,65 +53,42 @@ class Monitor:
     def run(self, stop: threading.Event) -> None:
         """Serve until `stop`. Raises as `run`."""
         monitor = self._settings.monitor
-        token = _token(monitor)
+        token, tls = token_of(monitor), tls_of(monitor)
         if self._broker is None:
             warn_of_risks(self._settings.kafka)
         broker = self._broker or kafka_broker(self._settings.kafka)
-        topic = self._settings.topics.output
-        follower = Follower(broker, topic, self.board, self._decoder, monitor.read_back)
-        server = HttpServer(
-            http_app(self.board, follower.progress, monitor.host, token),
-            monitor.host,
-            monitor.port,
-            _tls(monitor),
-        )
+        follower = Follower(broker, self._settings.topics.output, self._take, monitor.read_back)
+        app = http_app(self.board, follower.progress, self.letters, monitor.host, token)
+        server = HttpServer(app, monitor.host, monitor.port, tls)
         self.url = server.url
         if token is None and not is_loopback(monitor.host):
             get_log().warning(
                 "everybody who reaches this port sees every stream", action="set monitor.token_file"
             )
-        get_log().info("the monitor is served", url=server.url, topic=topic)
+        get_log().info("the monitor is served", url=server.url, topic=self._settings.topics.output)
+        beside = threading.Thread(
+            target=self._follow_letters, args=(broker, stop), name="dead letters", daemon=True
+        )
+        beside.start()
         try:
             follower.run(stop)
         finally:
             server.close()
+        beside.join()
         get_log().info("stopped", records=self.board.records)
 
+    def _take(self, batches: list[PartitionBatch]) -> None:
+        decoded = self._decoder.decode(batches)
+        with self.board.lock:
+            self.board.add(decoded)
 
-def _tls(settings: MonitorSettings) -> tuple[Path, Path | None] | None:
-    """Certificate and key for HTTPS, None without. Raises SettingsError."""
-    certificate, key = settings.ssl_certfile, settings.ssl_keyfile
-    if certificate is None:
-        return None
-    try:
-        # an empty password: one that is asked for at the terminal would stop the start
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, "")
-    except OSError as error:
-        raise SettingsError(
-            f"monitor.ssl_certfile: {certificate} does not load: {error.strerror or error}",
-            "name a certificate in PEM with its key, without a password",
-        ) from error
-    return certificate, key
-
-
-def _token(settings: MonitorSettings) -> str | None:
-    """The token from its setting or file. Raises SettingsError."""
-    if isinstance(settings.token, SecretStr):
-        return settings.token.get_secret_value()
-    if settings.token_file is None:
-        return None
-    try:
-        token = settings.token_file.read_text("utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"monitor.token_file: {settings.token_file} cannot be read", "name a readable file"
-        ) from error
-    if len(token) < 8:
-        raise SettingsError(
-            f"monitor.token_file: {settings.token_file} holds less than 8 characters",
-            "put the token into it",
-        )
-    return token
+    def _follow_letters(self, broker: Broker, stop: threading.Event) -> None:
+        """Follow the dead letters; without the right to read them the monitor goes on."""
+        topic, read_back = self._settings.topics.dead_letters, self._settings.monitor.read_back
+        try:
+            Follower(broker, topic, self.letters.add, read_back).run(stop)
+        except BrokerError as error:
+            get_log().warning("dead letters are not shown", reason=error.what, action=error.action)
 
 
 def _cut_short(why: str) -> None:

@@ -11,7 +11,9 @@ from eddycast.service.monitor.follower import Progress
 from eddycast.service.monitor.table import Table
 
 
-def summary(board: Board, table: Table, progress: Progress, now_ms: int) -> dict[str, Any]:
+def summary(
+    board: Board, table: Table, progress: Progress, dead_letters: int, now_ms: int
+) -> dict[str, Any]:
     """Counts and states of this moment."""
     silent = int(table.silent(now_ms, board.settings.silent_after).sum())
     known = table.errors["day"][np.isfinite(table.errors["day"])]
@@ -20,6 +22,7 @@ def summary(board: Board, table: Table, progress: Progress, now_ms: int) -> dict
         "streams": len(table),
         "silent": silent,
         "anomalies": board.alarms.total,
+        "dead_letters": dead_letters,
         "cold": int((~table.warm).sum()),
         "records": board.records,
         "unreadable": board.unreadable,

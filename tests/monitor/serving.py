@@ -12,21 +12,31 @@ from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.follower import Progress
 from eddycast.service.monitor.http_app import http_app
 from eddycast.service.monitor.http_server import HttpServer
+from eddycast.service.monitor.letters import Letters
 
 TOKEN = "correct horse"
 
 
 def application(
-    board: Board, token: str | None = None, progress: Progress | None = None
+    board: Board,
+    token: str | None = None,
+    progress: Progress | None = None,
+    letters: Letters | None = None,
 ) -> Starlette:
     """The application, by default of a monitor that has caught up."""
     done = progress or Progress(caught_up=True, trouble="")
-    return http_app(board, done, "127.0.0.1", token)
+    return http_app(board, done, letters or Letters(), "127.0.0.1", token)
 
 
-def client(board: Board, token: str | None = None, progress: Progress | None = None) -> TestClient:
+def client(
+    board: Board,
+    token: str | None = None,
+    progress: Progress | None = None,
+    letters: Letters | None = None,
+) -> TestClient:
     """A client of the application, without a port."""
-    return TestClient(application(board, token, progress), base_url="http://127.0.0.1")
+    app = application(board, token, progress, letters)
+    return TestClient(app, base_url="http://127.0.0.1")
 
 
 @contextmanager

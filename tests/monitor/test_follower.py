@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ import pytest
 from eddycast.service.monitor import follower as module
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.decode import Decoder, Series, by_position
-from eddycast.service.monitor.follower import Follower
+from eddycast.service.monitor.follower import Follower, Progress
+from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.groups import MonitorSettings
 from tests.monitor.records import MINUTE, START, forecast
 from tests.support.faulty_broker import FaultyBroker
@@ -43,32 +44,46 @@ def some(stream: str, first: int, last: int) -> list[dict[str, Any]]:
     return [forecast(stream, step, 1.0, rng) for step in range(first, last)]
 
 
+class Following(NamedTuple):
+    follower: Follower
+    board: Board
+
+    @property
+    def progress(self) -> Progress:
+        return self.follower.progress
+
+
 @contextmanager
-def following(broker: FaultyBroker, **options: Any) -> Iterator[Follower]:
+def following(broker: FaultyBroker, **options: Any) -> Iterator[Following]:
     board = Board(MonitorSettings(max_streams=10))
-    follower = Follower(
-        broker, TOPIC, board, Decoder(by_position), **{"read_back": 1_000} | options
-    )
+    decoder = Decoder(by_position)
+
+    def take(batches: list[PartitionBatch]) -> None:
+        decoded = decoder.decode(batches)
+        with board.lock:
+            board.add(decoded)
+
+    follower = Follower(broker, TOPIC, take, **{"read_back": 1_000} | options)
     stop = threading.Event()
     thread = threading.Thread(target=follower.run, args=(stop,))
     thread.start()
     try:
-        yield follower
+        yield Following(follower, board)
     finally:
         stop.set()
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
-def readings(follower: Follower, stream: str) -> int:
-    board = follower._board
+def readings(follower: Following, stream: str) -> int:
+    board = follower.board
     with board.lock:
         place = board.place(Series(stream, ""))
         return 0 if place is None else int(place.panel.ring.counts[place.row])
 
 
-def last_step(follower: Follower) -> int:
-    board = follower._board
+def last_step(follower: Following) -> int:
+    board = follower.board
     with board.lock:
         place = board.place(Series("a", ""))
         assert place is not None
@@ -118,14 +133,14 @@ def test_an_outage_costs_and_repeats_nothing(what: str) -> None:
         broker.fail_next(what, 3)
         send(broker, some("a", 50, 60))
         wait_until(lambda: readings(follower, "a") == 60)
-        assert follower._board.repeats == 0
+        assert follower.board.repeats == 0
 
 
 def test_records_that_retention_has_deleted_are_passed_over() -> None:
     broker = broker_with(some("a", 0, 50))
     with following(broker) as follower:
         wait_until(lambda: readings(follower, "a") == 50)
-        with follower._board.lock:  # at most one poll is taken meanwhile
+        with follower.board.lock:  # at most one poll is taken meanwhile
             for step in range(50, 80):
                 send(broker, some("a", step, step + 1))
             broker.delete_records(TOPIC, 0, 70)
@@ -141,4 +156,4 @@ def test_partitions_that_are_added_are_read() -> None:
         broker.grow(TOPIC, 2)
         send(broker, some("b", 0, 7), partition=1)
         wait_until(lambda: readings(follower, "b") == 7)
-        assert readings(follower, "a") == 5 and follower._board.repeats == 0
+        assert readings(follower, "a") == 5 and follower.board.repeats == 0

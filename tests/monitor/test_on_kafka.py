@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,11 +17,15 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from deploy.kafka.secure import SecureKafka
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Worker, await_true
 from tests.monitor.browsing import CHROMIUM, NEEDS_CHROMIUM
 from tests.monitor.brute_force import by_lead
-from tests.monitor.records import same
+from tests.monitor.records import same, walks
 from tests.support.processes import MINUTE, Site, said
+from tests.support.secure import User
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 PATIENCE_S = 90.0
@@ -32,6 +36,10 @@ def ask(url: str, path: str, **query: object) -> Any:
     whole = f"{url}{path}?{urlencode(query)}" if query else url + path
     with urllib.request.urlopen(whole, timeout=30) as answer:
         return json.load(answer)
+
+
+def has_caught_up(worker: Worker, site: Site) -> bool:
+    return site.output in [line["topic"] for line in said(worker, "caught up")]
 
 
 @pytest.fixture
@@ -48,7 +56,7 @@ def start(site: Site, tmp_path: Path) -> Iterator[Callable[[], tuple[Worker, str
 
         def caught_up() -> bool:
             assert worker.code is None, worker.tail()
-            return bool(said(worker, "caught up"))
+            return has_caught_up(worker, site)
 
         await_true(caught_up, PATIENCE_S, "the monitor does not catch up")
         return worker, str(said(worker, "the monitor is served")[0]["url"])
@@ -99,6 +107,7 @@ def test_the_numbers_are_those_of_the_topic_and_a_restart_shows_the_same(
         assert made[0]["came"] == own[-1]["value"]
         assert made[0]["quantiles"] == pytest.approx(own[-4]["multi_step"][2], rel=1e-5, abs=1e-5)
 
+    assert ask(url, "/api/dead_letters")["total"] == 0
     questions = ["/api/accuracy", *(f"/api/streams/one?stream=stream-{i}" for i in range(4))]
     before = [ask(url, path) for path in questions]
     monitor.signal(signal.SIGTERM)
@@ -115,7 +124,10 @@ def test_a_monitor_waits_for_its_topic(site: Site, tmp_path: Path) -> None:
     )
     try:
         await_true(
-            lambda: bool(said(worker, "waiting for the topic")) or worker.code is not None,
+            lambda: (
+                site.output in [line["topic"] for line in said(worker, "waiting for the topic")]
+                or worker.code is not None
+            ),
             PATIENCE_S,
             "it does not wait",
         )
@@ -150,7 +162,7 @@ def test_the_page_shows_the_topics_numbers_and_comes_back_after_a_restart(
             stack.callback(worker.wait, PATIENCE_S)
             stack.callback(worker.signal, signal.SIGKILL)
             await_true(
-                lambda: bool(said(worker, "caught up")) or worker.code is not None, PATIENCE_S, name
+                lambda: has_caught_up(worker, site) or worker.code is not None, PATIENCE_S, name
             )
             assert worker.code is None, worker.tail()
             return worker
@@ -191,3 +203,38 @@ def compare(page: Page, site: Site, readings: int) -> None:
     )
     row = page.locator("#rows tr").nth(1).locator("data")
     expect(row.nth(0)).to_have_attribute("value", str(int(own[-1]["value"])))
+
+
+def test_it_needs_the_right_to_read_the_forecasts_and_no_other(
+    secure_kafka: SecureKafka, user: User, tmp_path: Path
+) -> None:
+    topics = {"OUTPUT": f"{user.name}-output", "DEAD_LETTERS": f"{user.name}-dead"}
+    broker = KafkaBroker(KafkaSettings(bootstrap_servers=secure_kafka.bootstrap_servers))
+    with broker.admin() as admin:
+        for topic in topics.values():
+            admin.create_topic(topic, 1)
+    with closing(broker.producer()) as producer:
+        values: list[bytes | None] = [json.dumps(record).encode() for record in walks(["a"], 5)]
+        producer.produce(topics["OUTPUT"], 0, [None] * len(values), values)
+        producer.flush(PATIENCE_S)
+    variables = user.variables | {f"TOPICS__{name}": topic for name, topic in topics.items()}
+    command = ("-m", "eddycast.service", "monitor")
+    changes = {"MONITOR__PORT": "0", "LOG__FORMAT": "json"}
+
+    refused = Worker(command, variables | changes, tmp_path / "refused.log")
+    assert refused.wait(PATIENCE_S) == 5
+    assert topics["OUTPUT"] in refused.tail()
+
+    user.grant("topic", topics["OUTPUT"], "read")
+    worker = Worker(command, variables | changes, tmp_path / "allowed.log")
+    try:
+        await_true(
+            lambda: said(worker, "dead letters are not shown") and said(worker, "caught up"),
+            PATIENCE_S,
+            "it does not read",
+        )
+        url = str(said(worker, "the monitor is served")[0]["url"])
+        assert ask(url, "/api/summary")["records"] == len(values)
+    finally:
+        worker.signal(signal.SIGKILL)
+        worker.wait(PATIENCE_S)

@@ -19,7 +19,9 @@ import pytest
 from deploy.kafka.pki import make_pki
 from eddycast.service.commands import monitor as command
 from eddycast.service.errors import AddressInUse, MissingExtra, SettingsError
+from eddycast.service.formats.dead_letters import dead_letter
 from eddycast.service.monitor.run import Monitor
+from eddycast.service.records import DeadLetter
 from eddycast.service.settings.load import load_settings
 from tests.monitor.test_follower import PATIENCE_S, broker_with, send, some, wait_until
 from tests.support.faulty_broker import FaultyBroker
@@ -59,6 +61,22 @@ def test_it_answers_what_it_has_read(start: Start) -> None:
     send(broker, some("a", 30, 40))
     wait_until(lambda: ask(monitor, "/api/summary")["records"] == 40)
     assert ask(monitor, "/health")["ready"] is True
+
+
+def test_dead_letters_are_read_beside_the_forecasts(start: Start) -> None:
+    broker = broker_with(some("a", 0, 5))
+    broker.admin().create_topic("dead-letters", 1)
+    monitor = start(broker)
+    producer = broker.producer()
+    key, value, headers = dead_letter(
+        DeadLetter("observations", 0, 9, b"b", b"{", "not_json", "the value is not JSON")
+    )
+    producer.produce("dead-letters", 0, [key], [value], [headers])
+    producer.flush(5.0)
+    wait_until(lambda: ask(monitor, "/api/dead_letters")["total"] == 1)
+    (kind,) = ask(monitor, "/api/dead_letters")["errors"]
+    assert (kind["error"], kind["latest"][0]["reason"]) == ("not_json", "the value is not JSON")
+    assert kind["latest"][0]["offset"] == "9"
 
 
 def test_events_come_while_records_flow_and_a_client_that_never_reads_stops_nobody(

@@ -3,7 +3,7 @@
 import { Refused, ask, follow, setToken } from "./api.js";
 import { draw, drawHours } from "./chart.js";
 import * as format from "./format.js";
-import { at, element, showAccuracy, showAnomalies, showLinks, showList } from "./tables.js";
+import { at, element, showAccuracy, showAnomalies, showLetters, showLinks, showList } from "./tables.js";
 import { link, read, view } from "./view.js";
 
 const PAGE = 50, EVERY_MS = 2000;
@@ -72,8 +72,8 @@ async function refresh() {
   try {
     const { search, sort, window, offset } = view;
     const list = ask("api/streams", { search, sort, window, offset, limit: PAGE });
-    const anomalies = ask("api/anomalies", { limit: 10 });
-    await Promise.all([list.then(showList), anomalies.then(showAnomalies), view.stream === null ? showAll() : showOne()]);
+    const anomalies = ask("api/anomalies", { limit: 10 }), letters = ask("api/dead_letters");
+    await Promise.all([list.then(showList), anomalies.then(showAnomalies), letters.then(showLetters), view.stream === null ? showAll() : showOne()]);
   } catch (error) {
     say(error);
   } finally {
@@ -96,7 +96,7 @@ function showSummary(summary) {
   rates = [...rates, { at: summary.now, records: summary.records }].slice(-8);
   const [first, last] = [rates[0], rates.at(-1)];
   const rate = last.at > first.at ? (1000 * (last.records - first.records)) / (last.at - first.at) : 0;
-  for (const key of ["streams", "silent", "anomalies", "cold", "lag"]) at(`figure-${key}`).textContent = String(summary[key]);
+  for (const key of ["streams", "silent", "anomalies", "dead_letters", "cold", "lag"]) at(`figure-${key}`).textContent = String(summary[key]);
   at("figure-rate").textContent = format.number(Math.round(rate));
   if (summary.trouble) setState(`waiting for ${summary.trouble}`, true);
   else setState(paused ? "paused" : summary.caught_up ? "live" : "catching up");

@@ -75,12 +75,26 @@ export function showAnomalies({ anomalies }) {
     );
     return made;
   }));
-  if (!anomalies.length) {
-    const none = element("td", "none so far");
-    none.colSpan = 4;
-    at("anomalies").append(element("tr"));
-    at("anomalies").lastChild.append(none);
-  }
+  if (!anomalies.length) showNone("anomalies", 4);
+}
+
+export function showLetters({ errors }) {
+  at("letters").replaceChildren(...errors.map((line) => {
+    const made = element("tr"), head = element("th", line.error), [last] = line.latest;
+    head.scope = "row";
+    const reason = element("td", undefined, "wrapped");
+    reason.append(element("bdi", `${format.name(last.key ?? "")}: ${format.name(last.reason, "", 200)}`));
+    made.append(head, cell(line.count, String(line.count)), reason);
+    return made;
+  }));
+  if (!errors.length) showNone("letters", 3);
+}
+
+function showNone(id, columns) {
+  const none = element("td", "none so far"), made = element("tr");
+  none.colSpan = columns;
+  made.append(none);
+  at(id).append(made);
 }
 
 export function showAccuracy(lines, unit) {
