@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from eddycast.service.sealing.manifest_types import LONGEST_GAP
+from eddycast.service.sealing.manifest_types import LONGEST_GAP, MODEL_NAME
 from eddycast.service.sealing.trust import Trust
 from eddycast.service.settings.options import listed
 
@@ -85,6 +85,30 @@ class BundleSettings(Group):
         """Checks that a bundle must pass to be loaded."""
         keys, operators = (listed(setting or "") for setting in (self.trusted_keys, self.operators))
         return Trust(self.version or "", keys, frozenset(operators))
+
+
+class RegistrySettings(Group):
+    """The registry whose champion is served in place of bundle.directory."""
+
+    url: str | None = Field(
+        None,
+        min_length=1,
+        description="Serve the champion of the registry in this folder, a path or file:// and a "
+        "path; none = bundle.directory",
+    )
+    model: str | None = Field(
+        None, pattern=MODEL_NAME, description="Name of the model in the registry"
+    )
+    poll_s: PositiveFloat = Field(
+        5.0, description="Look for a newer champion about this often; each time up to a fifth later"
+    )
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> Self:
+        require(
+            self.url is None or self.model is not None, "registry.url needs registry.model as well"
+        )
+        return self
 
 
 class TopicSettings(Group):
