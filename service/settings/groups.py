@@ -32,11 +32,11 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-#: Crash points: after each step of the commit (`checkpoint.py`),
-#: and at the critical moments around it.
+#: Crash points: after each step of the commit (`checkpoint.py`), after the steps of a switch of
+#: models that are not steps of others (`pipeline.py`), and at the critical moments around them.
 PLACES = (
     "commit.1", "commit.2", "commit.3", "commit.4", "commit.5", "commit.6", "commit.7",
-    "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
+    "switch.2", "switch.3", "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
 )  # fmt: skip
 
 #: Codes for a missing value: one tuple per channel.
@@ -58,7 +58,9 @@ class BundleSettings(Group):
         Path("bundle"), description="Directory of the bundle, as written by `eddycast train`"
     )
     wait_s: float = Field(
-        0.0, ge=0, description="Wait for a missing bundle at start, at most this long"
+        0.0,
+        ge=0,
+        description="Wait for a missing bundle, or a first champion, at start, at most this long",
     )
     version: str | None = Field(
         None,
