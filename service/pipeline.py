@@ -16,7 +16,6 @@ from collections.abc import Collection, Sequence
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.delivery.assignment import Assignment, check_not_grown
-from eddycast.service.delivery.commit_proof import Readiness
 from eddycast.service.delivery.connections import Connections
 from eddycast.service.delivery.crash_points import CrashPoint
 from eddycast.service.delivery.failing_bundles import BundleFailures
@@ -24,6 +23,7 @@ from eddycast.service.delivery.failures import FailureBackoff
 from eddycast.service.delivery.outages import OutageLog
 from eddycast.service.delivery.pace import Pace
 from eddycast.service.delivery.partition import Phase
+from eddycast.service.delivery.readiness import Readiness
 from eddycast.service.delivery.topic_checks import Topology
 from eddycast.service.errors import (
     AccessRefused,

@@ -28,7 +28,7 @@ ROW_PREFIX = np.dtype(
     [
         ("last_slot", "<i8"),  # slot of the last step, in intervals since the epoch
         ("last_timestamp", "<i8"),  # stamp of the last accepted reading, ms
-        # offset of this sensor's readings from their slot, ms (`processing/verdicts.py`)
+        # offset of this sensor's readings from their slot, ms (`processing/alignment.py`)
         ("phase", "<f8"),
         ("observations", "<i8"),  # accepted readings since the row started; 0 = never seen
         ("late_timestamp", "<i8"),  # stamp of the last late reading, ms

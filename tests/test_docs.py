@@ -53,7 +53,7 @@ def test_what_does_not_exist_is_found(text: str, complaint: str) -> None:
     "text",
     [
         (
-            "`service/processing/verdicts.py`, `service/broker/kafka/*.py`, `docs/`, "
+            "`service/processing/alignment.py`, `service/broker/kafka/*.py`, `docs/`, "
             "`build/model`, `.ci/run`, `Makefile`"
         ),
         "[settings](docs/settings.md) and [elsewhere](https://example.org/nothing.md#there)",

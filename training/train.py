@@ -29,7 +29,7 @@ from eddycast.service.bundle import Manifest, TrainingRecord
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.training.bundle_directory import replacing
-from eddycast.training.data.gaps import longest_gap
+from eddycast.training.data.gap_limit import longest_gap
 from eddycast.training.data.likeness import narrow_note
 from eddycast.training.data.panel import Panel, fingerprint
 from eddycast.training.data.split import Split
@@ -43,7 +43,7 @@ from eddycast.training.fitting.families import AUTO, Plan, fit_family
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.fitting.recurrent import Schedule, TrainingProgress, no_progress, schedule_of
 from eddycast.training.fitting.selection import fit_auto, reason
-from eddycast.training.fitting.suspects import screened, suspects_note
+from eddycast.training.fitting.without_suspects import screened, suspects_note
 from eddycast.training.models import Forecaster, Joint
 from eddycast.training.models.joint import Model
 from eddycast.training.problems import problem_of, series_of, targets_of, whole_of, with_seasons

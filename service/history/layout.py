@@ -10,10 +10,10 @@ import polars as pl
 
 from eddycast.service.errors import DataError
 from eddycast.service.history import words
-from eddycast.service.history.columns import is_clock, is_counter, is_part_of_time, require
 from eddycast.service.history.identity import LOST, Identity
 from eddycast.service.history.numbers import Numbers
 from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.time_columns import is_clock, is_counter, is_part_of_time, require
 from eddycast.service.records import Int64
 
 #: Names of a column that identifies the streams of a table with one column of values,

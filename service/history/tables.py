@@ -13,12 +13,12 @@ import polars as pl
 
 from eddycast.service.errors import DataError
 from eddycast.service.history.clearing import Readings, without_codes
-from eddycast.service.history.columns import find_time, time_cells
 from eddycast.service.history.history import History, stream_history
 from eddycast.service.history.layout import Layout, find_layout
 from eddycast.service.history.numbers import Numbers, decimal_marks, numbers
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.remarks import Cells, Table, cell_notes, check_asked, row_notes
+from eddycast.service.history.time_columns import find_time, time_cells
 from eddycast.service.history.times import localise, read_times
 from eddycast.service.humanize import many
 from eddycast.service.processing.missing_codes import Codes

@@ -1,4 +1,5 @@
-"""Write a bundle's manifest.json, and read it with every file that it names verified."""
+"""Write a bundle's manifest.json, and read it with every file that it names verified. The fields
+and their checks are those of `bundle.Manifest`."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ same bits whatever rows are next to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,10 @@ class Runtime:
         (multi_step,) = self._call(self._forecast, ["multi_step"], feeds, len(timestamps))
         return multi_step
 
+    def pieces(self, rows: int) -> Iterator[slice]:
+        """`rows` rows in slices of at most one graph call each."""
+        return (slice(at, at + self.max_batch) for at in range(0, rows, self.max_batch))
+
     def _call(
         self,
         session: onnxruntime.InferenceSession,
@@ -113,9 +117,9 @@ class Runtime:
         if rows <= self.max_batch:
             return _run(self._run, session, outputs, feeds, rows)
         parts = []
-        for start, size in _chunks(rows, self.max_batch):
-            part = {name: feed[start : start + size] for name, feed in feeds.items()}
-            parts.append(_run(self._run, session, outputs, part, size))
+        for piece in self.pieces(rows):
+            part = {name: feed[piece] for name, feed in feeds.items()}
+            parts.append(_run(self._run, session, outputs, part, len(part["timestamp"])))
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
@@ -138,11 +142,6 @@ def _output_shapes(
         name: (np.dtype("f8" if declared.get(name) == wide else "f4"), shape)
         for name, shape in shapes.items()
     }
-
-
-def _chunks(rows: int, largest: int) -> list[tuple[int, int]]:
-    """Return (start, size) of consecutive pieces of at most `largest` rows."""
-    return [(start, min(largest, rows - start)) for start in range(0, rows, largest)]
 
 
 def _run(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eddycast.service.observability.log import get_log
 from eddycast.service.observability.throttle import Throttle
-from eddycast.service.processing.verdicts import Verdict
+from eddycast.service.processing.alignment import Verdict
 from eddycast.service.records import DeadLetter, Observations
 
 #: Minimum time between two lines of one kind, s.

@@ -1,7 +1,7 @@
 """Liveness and readiness of the service, served by `http_port.py`.
 
 Live: the polling thread has completed a turn recently. A supervisor restarts a service that is not
-live. Ready: a forecast could be committed now (`delivery/commit_proof.py`); otherwise the answer
+live. Ready: a forecast could be committed now (`delivery/readiness.py`); otherwise the answer
 holds the reason.
 """
 

@@ -20,7 +20,7 @@ STAGES = (
     "poll", "decode", "align", "waves", "gather", "step", "scatter", "forecast", "encode",
     "produce", "commit",
 )  # fmt: skip
-#: Verdicts on readings (`processing/verdicts.py`); values of the label `verdict`.
+#: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
 VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart")
 #: The anomaly of a reading that is counted.
 ANOMALOUS = 0.999

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from eddycast.service.bundle import REQUIRED_QUANTILES, Manifest
 from eddycast.service.observability.metrics import ANOMALOUS, Metrics
+from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Forecasts
-from eddycast.service.processing.verdicts import Verdict
 from eddycast.service.records import DeadLetter, Float64, Int64
 
 #: Scores without a unit: fractions and probabilities.

@@ -3,7 +3,7 @@
 The observations of all partitions of a poll are concatenated, so that waves and graph calls span
 partitions. For each wave, `_Run.wave` does
 
-    align -> (impute the steps of a gap) -> gather -> step -> scatter -> forecast
+    align -> (impute the steps of a gap, imputation.py) -> gather -> step -> scatter -> forecast
 
 in pieces of one graph call each, so that memory does not grow with the poll; a gap holds one piece
 of state, however many steps it takes.
@@ -11,8 +11,7 @@ of state, however many steps it takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,24 +20,16 @@ from numpy.typing import NDArray
 
 from eddycast.service.model.runtime import Runtime, TensorState
 from eddycast.service.processing import waves
-from eddycast.service.processing.verdicts import align
-from eddycast.service.records import Float64, Int64, Observations
+from eddycast.service.processing.alignment import align
+from eddycast.service.processing.imputation import impute
+from eddycast.service.processing.stage import Stage, no_stage
+from eddycast.service.records import Int64, Observations
 from eddycast.service.state.arena import Arena
 
 Bool = NDArray[np.bool_]
 Tensor = NDArray[Any]
-#: Callable (name) -> context manager, entered around each stage of the work,
-#: for example to measure time.
-Stage = Callable[[str], AbstractContextManager[None]]
 #: Callable (partition, streams, slots), called before rows change; implemented by `Journal.touch`.
 Touch = Callable[[int, Sequence[bytes], Int64], None]
-
-_NOTHING = nullcontext()
-
-
-def no_stage(_name: str) -> AbstractContextManager[None]:
-    """A `Stage` that does nothing."""
-    return _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +44,7 @@ class Forecasts:
     anomaly: Tensor  # f32 [m] in [0, 1]; NaN where surprise is, and of a bundle without it
     scores: Tensor  # f32 [m, targets, scores]
     warm: Bool  # [m], the stream has completed its warm-up
-    verdicts: NDArray[np.int8]  # [n], `verdicts.Verdict`
+    verdicts: NDArray[np.int8]  # [n], `alignment.Verdict`
     imputed: int  # number of steps without a reading, inside gaps
     step_rows: Int64  # number of rows in each call of the step graph
 
@@ -158,14 +149,23 @@ class _Run:
                 self._arena.zero(slots[fresh])
         gaps = np.flatnonzero(aligned.imputed)
         if len(gaps):
-            self._impute(slots[gaps], aligned.imputed[gaps], aligned.slot[gaps])
+            called = impute(
+                self._runtime,
+                self._arena,
+                self._stage,
+                slots[gaps],
+                aligned.imputed[gaps],
+                aligned.slot[gaps],
+            )
+            self._imputed += sum(called)
+            self._step_rows += called
         prefix[slots] = aligned.rows
         times, counts = aligned.slot * self._interval, aligned.rows["observations"]
         if not accepted.all():
             wave, slots, times, counts = (
                 column[accepted] for column in (wave, slots, times, counts)
             )
-        for piece in self._pieces(len(wave)):
+        for piece in self._runtime.pieces(len(wave)):
             self._observe(wave[piece], slots[piece], times[piece], counts[piece])
 
     def _observe(self, index: Int64, slots: Int64, times: Int64, counts: Int64) -> None:
@@ -199,43 +199,6 @@ class _Run:
             index, times = index[due], times[due]
         self._outputs["multi_step"][index] = self._runtime.forecast(times, state)
         self._has_multi[index] = True
-
-    def _impute(self, slots: Int64, missing: Int64, arrived: Int64) -> None:
-        """Step rows without a value over the `missing` [n] slots before the slots that `arrived`
-        [n].
-
-        Sorted by length of the gap, so that the rows that still need a step are a prefix of each
-        piece.
-        """
-        order = np.argsort(-missing, kind="stable")
-        nothing = np.full((self._runtime.max_batch, self._values.shape[1]), np.nan)
-        for piece in self._pieces(len(order)):
-            rows = order[piece]
-            left, first = missing[rows], arrived[rows] - missing[rows]
-            with self._stage("gather"):
-                state = self._arena.gather(slots[rows])
-            with self._stage("step"):
-                # number of rows with more steps to go
-                live = np.searchsorted(-left, -np.arange(left[0]))
-                for done, count in enumerate(live.tolist()):
-                    self._advance(state, nothing[:count], (first[:count] + done) * self._interval)
-            with self._stage("scatter"):
-                self._arena.scatter(slots[rows], state)
-
-    def _advance(self, state: TensorState, nothing: Float64, times: Int64) -> None:
-        """Step the first `len(times)` rows of `state` without a value, in place."""
-        count = len(times)
-        moved = self._runtime.step(
-            nothing, times, {name: tensor[:count] for name, tensor in state.items()}
-        )
-        for name, tensor in state.items():
-            tensor[:count] = moved.next_state[name]
-        self._imputed += count
-        self._step_rows.append(count)
-
-    def _pieces(self, rows: int) -> Iterator[slice]:
-        size = self._runtime.max_batch
-        return (slice(start, start + size) for start in range(0, rows, size))
 
     def result(self) -> Forecasts:
         """Return the columns of the accepted observations, in order of arrival."""

@@ -10,8 +10,8 @@ from operator import attrgetter
 import numpy as np
 
 from eddycast.service.formats.json_encoder import LETTER_BYTES, Encoder, Headers, dead_letter
+from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Forecasts
-from eddycast.service.processing.verdicts import Verdict
 from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch
 
 

@@ -20,7 +20,7 @@ from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
 from eddycast.service.processing.demand import StepEstimator, cost
-from eddycast.service.processing.engine import Engine, Forecasts, Stage
+from eddycast.service.processing.engine import Engine, Forecasts
 from eddycast.service.processing.missing_codes import MissingCodes
 from eddycast.service.processing.outputs import (
     Output,
@@ -33,6 +33,7 @@ from eddycast.service.processing.outputs import (
     letters_at,
     split_oversized,
 )
+from eddycast.service.processing.stage import Stage
 from eddycast.service.processing.stream_limit import Admission
 from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
 from eddycast.service.settings.settings import Settings

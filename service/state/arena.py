@@ -154,18 +154,12 @@ class Arena:
         self.release(index.held())
         return len(index)
 
-    def evict(self, partition: int, before_timestamp: int) -> list[bytes]:
-        """Remove and return the streams whose last accepted reading is older than
-        `before_timestamp` (ms).
-
-        Their slots may be reused at once, so do not keep slots across this call.
-        """
-        streams, slots = self.detach(partition, before_timestamp)
-        self.release(slots)
-        return streams
-
     def detach(self, partition: int, before_timestamp: int) -> tuple[list[bytes], Int64]:
-        """Like `evict`, but keep the rows: `attach` undoes this until `release` is called."""
+        """Remove the streams whose last accepted reading is older than `before_timestamp` (ms), but
+        keep their rows: `attach` undoes this until `release` is called.
+
+        Returns the streams and their slots [streams].
+        """
         index = self._indexes.get(partition)
         if index is None:
             return [], np.empty(0, np.int64)

@@ -11,10 +11,8 @@ The changelog is a compacted topic with one partition per partition of the input
 
 Rows have a fixed width, so a million of them are decoded by one call. HEAD (`record_head.py`)
 identifies the writer's contract version and layout. Rows of contract version 1 have no generation
-and count as generation
-0. Rows of another layout are decoded tensor by tensor, given the layout record that precedes them.
-   A
-record that does not fit raises an error and is never loaded.
+and count as generation 0. Rows of another layout are decoded tensor by tensor, given the layout
+record that precedes them. A record that does not fit raises an error and is never loaded.
 """
 
 from __future__ import annotations

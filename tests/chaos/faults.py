@@ -27,6 +27,8 @@ it woke the group must make progress once more.
                  session; counted from when it does again
     cut          every connection of the workers to a node, or to all, ends
     garbage, gaps, packed, year_9999    records that no sensor should send (`floods.py`)
+
+A run draws from the kinds that `schedule.py` lists for its cluster.
 """
 
 from __future__ import annotations

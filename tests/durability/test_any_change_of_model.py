@@ -24,20 +24,10 @@ from eddycast.service.state.changelog import MODEL_KEY, RowCodec, is_stream
 from eddycast.service.state.model_record import ModelRecord
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Crash, Fleet
+from tests.support.faulty_broker import RECOVERABLE
 from tests.support.running import AT_ONCE, CHANGELOG, Worker, made, memory_broker, send
 
 MINUTE, STREAMS, PARTITIONS = 60_000, 6, 2
-FAULTS = (
-    "produce",
-    "flush",
-    "begin",
-    "send_offsets",
-    "transaction",
-    "answer",
-    "producer",
-    "committed",
-    "end",
-)
 #: Two that differ in their weights alone, one without a latent state.
 MODELS = {
     "A": listed(Walk(hidden=4)),
@@ -56,7 +46,7 @@ events = st.lists(
         st.tuples(st.just("replace"), st.sampled_from(sorted(MODELS))),
         st.tuples(st.just("kill"), st.integers(0, 2)),
         st.tuples(st.just("stop"), st.integers(0, 2)),
-        st.tuples(st.just("fail"), st.sampled_from(FAULTS), st.integers(1, 3)),
+        st.tuples(st.just("fail"), st.sampled_from(RECOVERABLE), st.integers(1, 3)),
     ),
     min_size=4,
     max_size=20,

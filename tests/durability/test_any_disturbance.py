@@ -15,21 +15,10 @@ from eddycast.service.model.runtime import Runtime
 from eddycast.service.settings.groups import PLACES
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, outputs, stored
+from tests.support.faulty_broker import RECOVERABLE
 from tests.support.running import AT_ONCE, memory_broker, send
 
 MINUTE, STREAMS, PARTITIONS = 60_000, 9, 3
-FAULTS = (
-    "produce",
-    "flush",
-    "begin",
-    "send_offsets",
-    "transaction",
-    "answer",
-    "producer",
-    "committed",
-    "read",
-    "end",
-)
 #: Streams fall silent for longer than this and come back, so that some are evicted.
 OPTIONS = replace(AT_ONCE, state_ttl_ms=20 * MINUTE, late_to_dead_letters=True)
 
@@ -47,7 +36,7 @@ events = st.lists(
         st.tuples(st.just("stop"), st.integers(0, 3)),
         st.tuples(st.just("expel"), st.integers(0, 3)),
         st.tuples(st.just("expire")),
-        st.tuples(st.just("fail"), st.sampled_from(FAULTS), st.integers(1, 4)),
+        st.tuples(st.just("fail"), st.sampled_from(RECOVERABLE), st.integers(1, 4)),
     ),
     min_size=4,
     max_size=25,

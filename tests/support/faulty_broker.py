@@ -42,6 +42,20 @@ FAULTS: dict[str, type[BrokerError]] = {
     "transaction": TransactionFailed,  # the producer's commit: aborted
     "answer": CommitUnknown,  # the producer's commit succeeds, its answer is lost
 }
+#: Those that a service outlives without a commit or poll of its consumer failing, in the order in
+#: which hypothesis simplifies them.
+RECOVERABLE = (
+    "produce",
+    "flush",
+    "begin",
+    "send_offsets",
+    "transaction",
+    "answer",
+    "producer",
+    "committed",
+    "end",
+    "read",
+)
 
 
 class Faults:

@@ -20,7 +20,7 @@ from eddycast.service.observability import bad_data
 from eddycast.service.observability.bad_data import EVERY_S, BadData
 from eddycast.service.observability.log import configure_log
 from eddycast.service.observability.throttle import Throttle
-from eddycast.service.processing.verdicts import Verdict
+from eddycast.service.processing.alignment import Verdict
 from eddycast.service.records import DeadLetter, Observations
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.running import AT_ONCE, memory_broker, send, worker

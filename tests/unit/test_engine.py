@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
+from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Engine, Forecasts
-from eddycast.service.processing.verdicts import Verdict
 from eddycast.service.records import Observations
 from eddycast.service.state.arena import Arena
 from tests.support.bundles import (

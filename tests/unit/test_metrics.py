@@ -30,7 +30,7 @@ from eddycast.service.observability.recorder import (
     count_surprise,
     scaled,
 )
-from eddycast.service.processing.verdicts import Verdict
+from eddycast.service.processing.alignment import Verdict
 
 
 @pytest.fixture

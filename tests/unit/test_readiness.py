@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from eddycast.service.delivery.commit_proof import Readiness
+from eddycast.service.delivery.readiness import Readiness
 from eddycast.service.errors import AccessRefused, TransactionFailed
 from eddycast.service.model.loading import load_runtime
 from tests.support.bundles import START_MS, write_bundle

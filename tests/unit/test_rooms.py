@@ -15,7 +15,7 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 
 #: Rooms of the service that the trainer may import, and those that only the demo may.
 SHARED = {
-    "eddycast.service.processing.verdicts",
+    "eddycast.service.processing.alignment",
     "eddycast.service.bundle",
     "eddycast.service.sealing.manifest_types",
     "eddycast.service.commands.data_options",

@@ -12,7 +12,7 @@ from eddycast.service.commands.data_options import Data, Operators, Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import DataError
 from eddycast.service.settings.options import listed
-from eddycast.training.commands.options import Bundle
+from eddycast.training.commands.bundle_argument import Bundle
 from eddycast.training.data.options import SPLIT_HELP
 
 if TYPE_CHECKING:

@@ -1,4 +1,5 @@
-"""`eddycast train`: history in, bundle out."""
+"""`eddycast train`: history in, bundle out. Most of its options are the fields of
+`training/recipe.py`, `training/data/options.py` and `service/history/options.py`."""
 
 from __future__ import annotations
 
@@ -135,7 +136,7 @@ def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figur
 
 def _training_notes(manifest: Manifest, panel: Panel, recipe: Recipe) -> list[str]:
     """Remarks about choices that training made from the history."""
-    from eddycast.training.data.gaps import gap_note
+    from eddycast.training.data.gap_limit import gap_note
 
     record = manifest.training
     notes = [record.choice, record.narrow, record.suspects] if record else []

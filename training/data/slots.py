@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.processing.verdicts import LATE_RUN, LOCK, Verdict
+from eddycast.service.processing.alignment import LATE_RUN, LOCK, Verdict
 from eddycast.service.records import Int64
 
 
@@ -17,7 +17,7 @@ def assign_slots(
 ) -> tuple[Int64, NDArray[np.int8]]:
     """Slot int64 [n] and verdict int8 [n] of all readings of one stream, in arrival order.
 
-    Equal to `eddycast.service.processing.verdicts.align` called record by record (`Aligned.slot`,
+    Equal to `eddycast.service.processing.alignment.align` called record by record (`Aligned.slot`,
     `Aligned.verdict`). While readings leave the phase unchanged and stamps advance by whole
     intervals, only the slot changes, and such a run is taken at once.
     """

@@ -31,7 +31,7 @@ from eddycast.service.errors import DataError
 from eddycast.service.model.manifest_file import read_manifest, write_manifest
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.sealing.parts import CORE, Part, meaning_of
-from eddycast.training.data.gaps import usual_gap
+from eddycast.training.data.gap_limit import usual_gap
 from eddycast.training.export.golden import golden_sequence
 from eddycast.training.models.joint import Joint, Model
 from eddycast.training.recipe import Recipe

@@ -51,10 +51,9 @@ LIMIT = math.log(4.0)
 #: Raised when this code makes other numbers of the same intervals:
 #: widths learned by the other are then not kept.
 REVISION = 1
-# of the running scale: beyond the interval's end by this much is a miss, by less is part of one,
-# so that
+#: In running scales: beyond the interval's end by this much is a miss, by less is part of one, so
+#: that rounding (another processor, another batch) moves a log-width by next to nothing.
 SOFT = 1e-3
-# rounding (another processor, another batch) moves a log-width by next to nothing
 
 
 def anchors_of(horizon: int, anchors: Sequence[int] = ANCHORS) -> tuple[int, ...]:

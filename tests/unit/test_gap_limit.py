@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eddycast.training.data.gaps import gap_note, longest_gap, usual_gap
+from eddycast.training.data.gap_limit import gap_note, longest_gap, usual_gap
 from eddycast.training.data.panel import MAX_GAP
 
 DAY = 1440  # minutes

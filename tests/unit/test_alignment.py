@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eddycast.service.processing.verdicts import ACCEPTED, FRESH, Verdict, align
+from eddycast.service.processing.alignment import ACCEPTED, FRESH, Verdict, align
 from eddycast.service.records import ROW_PREFIX
 from eddycast.training.data.slots import assign_slots
 
