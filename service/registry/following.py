@@ -37,6 +37,8 @@ _LOG_S = 60.0
 _WAIT_S, _WAIT_LOG_S = 0.5, 5.0
 #: A look comes up to this share of `poll_s` later, so that processes do not look together.
 _JITTER = 0.2
+#: Wait for the thread at the end, s.
+_CLOSE_S = 1.0
 #: End of the patience with a registry that does not answer while partitions wait for it, s.
 _PATIENCE_S = 120.0
 
@@ -74,9 +76,8 @@ class Follower:
         self._throttle = Throttle(_LOG_S)
         self._wake, self._stopping = threading.Event(), False
         self._begun = self._ended = 0
-        self._demanded: tuple[int, float] | None = (
-            None  # looks begun, and monotonic s, at that time
-        )
+        # error that demands a look; looks begun, and monotonic s, at that time
+        self._demanded: tuple[WorkerBehind, int, float] | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
 
@@ -92,7 +93,7 @@ class Follower:
     ) -> None:
         self._stopping = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(_CLOSE_S)  # a storage that hangs must not delay the shutdown
 
     def serve(self, champion: Champion) -> None:
         """Note that a champion is served from now on."""
@@ -108,10 +109,10 @@ class Follower:
     def demand(self, error: WorkerBehind) -> None:
         """Look at once, because rows of `error.generation` must be served. Raises StateError if a
         look that began later did not find a model for them."""
-        if self._demanded is None:
-            self._demanded = self._begun, time.monotonic()
+        if self._demanded is None or self._demanded[0] is not error:
+            self._demanded = error, self._begun, time.monotonic()
             self._wake.set()
-        begun, since = self._demanded
+        _, begun, since = self._demanded
         # read before `loaded`, which is set earlier
         is_over = self._ended > begun or time.monotonic() - since > _PATIENCE_S
         if self.loaded is not None and self.loaded.generation >= error.generation:
