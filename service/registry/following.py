@@ -29,7 +29,7 @@ from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.registry.change import StoredChange
 from eddycast.service.registry.compatibility import check_core
-from eddycast.service.registry.registry import Registry
+from eddycast.service.registry.registry import Registry, no_champion
 
 #: Interval of log lines about a registry that cannot be read, s.
 _LOG_S = 60.0
@@ -200,9 +200,7 @@ def await_champion(
         try:
             if (found := registry.newest()) is not None:
                 return found
-            error = RegistryError(
-                f"{registry.model} has no champion in the registry", "`eddycast models promote` one"
-            )
+            error = no_champion(registry.model)
         except RegistryUnavailable as unavailable:
             error = unavailable
         if time.monotonic() >= patience:

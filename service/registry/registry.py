@@ -193,6 +193,22 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(folder_at(url), model, LoadOptions.of(settings))
 
 
+def open_champion(settings: Settings) -> tuple[Registry, Change]:
+    """The registry of the settings and its newest change. Raises RegistryError if there is none."""
+    registry = open_registry(settings)
+    newest = registry.newest()
+    if newest is None:
+        raise no_champion(registry.model)
+    return registry, newest.change
+
+
+def no_champion(model: str) -> RegistryError:
+    """The error for a model that was never promoted."""
+    return RegistryError(
+        f"{model} has no champion in the registry", "`eddycast models promote` one"
+    )
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 

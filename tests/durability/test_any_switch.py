@@ -123,7 +123,7 @@ def new_group(
     fleet = Fleet(memory_broker(PARTITIONS), runtimes["A"], replace(AT_ONCE, delivery=delivery))
     group = Switching(fleet, runtimes, registry=Registry(folder, "walk"), versions=life[1])
     by_version = {life[1][name]: runtime for name, runtime in runtimes.items()}
-    group.registry.load = by_version.__getitem__  # type: ignore[method-assign]
+    group.registry.load = by_version.__getitem__  # type: ignore[method-assign, assignment]
     return group
 
 
