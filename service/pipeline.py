@@ -241,7 +241,7 @@ class Pipeline:
         restore by another model, in six steps (docs/durability.md, "Switching"):
 
             1  load      and verify it, in a thread of the follower
-            2  commit    what was processed, under the old generation
+            2  commit    what was processed, under the old generation; rehearse on copies of rows
             3  release   all rows; every partition held starts over, for the new model
             4  restore   rows, part by part by R2
             5  commit    the model record of the new generation and the marker, offsets unchanged
@@ -256,6 +256,8 @@ class Pipeline:
         if champion is None:
             return
         self._commit(self._waits.commit_s)  # 2
+        if not self._follower.rehearse(champion, self._store, self._partitions.serving):
+            return
         self._reached("switch.2")
         self._assignment.restart()  # 3
         self._store.use(champion.runtime.manifest, champion.generation)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -30,6 +30,8 @@ from eddycast.service.observability.throttle import Throttle
 from eddycast.service.registry.change import StoredChange
 from eddycast.service.registry.compatibility import check_core
 from eddycast.service.registry.registry import Registry, no_champion
+from eddycast.service.registry.rehearsal import rehearse
+from eddycast.service.state.store import Store
 
 #: Interval of log lines about a registry that cannot be read, s.
 _LOG_S = 60.0
@@ -95,11 +97,20 @@ class Follower:
         self._wake.set()
         self._thread.join(_CLOSE_S)  # a storage that hangs must not delay the shutdown
 
+    def rehearse(self, champion: Champion, store: Store, partitions: Collection[int]) -> bool:
+        """True if a champion copes with live rows (`rehearsal.py`); otherwise it is refused."""
+        try:
+            rehearse(self._served, champion.runtime, store, partitions)
+        except Exception as error:  # noqa: BLE001 - a graph may raise anything
+            self._drop(champion)
+            self._refuse(champion.runtime.manifest.label, champion.generation, error)
+            return False
+        return True
+
     def serve(self, champion: Champion) -> None:
         """Note that a champion is served from now on."""
         self._served, self.generation, self._demanded = champion.runtime, champion.generation, None
-        with self._lock:
-            self.loaded = None if self.loaded is champion else self.loaded
+        self._drop(champion)
         get_log().info(
             "another champion is served",
             model=champion.runtime.manifest.label,
@@ -164,19 +175,24 @@ class Follower:
         except RegistryUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a bundle may break any library; it must not end the service
-            self._refuse(newest, error)
+            self._newest = newest
+            self._refuse(newest.change.label, newest.change.number, error)
         else:
             with self._lock:
                 self._newest, self._refusal, self.loaded = newest, "", champion
 
-    def _refuse(self, newest: StoredChange, error: Exception) -> None:
-        change = newest.change
-        self._newest, self._refusal = newest, f"change {change.number}: {in_words(error)}"
+    def _drop(self, champion: Champion) -> None:
+        """Forget a loaded champion, but not one that was loaded since."""
+        with self._lock:
+            self.loaded = None if self.loaded is champion else self.loaded
+
+    def _refuse(self, label: str, generation: int, error: Exception) -> None:
+        self._refusal = f"change {generation}: {in_words(error)}"
         self._metrics.model_refused.inc()
         get_log().error(
             "a champion is refused: the former model is served on",
-            model=change.label,
-            generation=change.number,
+            model=label,
+            generation=generation,
             reason=in_words(error),
         )
 

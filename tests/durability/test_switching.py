@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from eddycast.service.errors import StateError
-from eddycast.service.model.runtime import Runtime
+from eddycast.service.model.runtime import Runtime, StepResult
 from eddycast.service.registry.registry import Registry
 from eddycast.service.state.changelog import MODEL_KEY
 from eddycast.service.state.model_record import ModelRecord
@@ -288,6 +289,35 @@ def test_a_champion_that_does_not_load_is_refused_and_the_former_one_serves_on(s
     subject.look()
     subject.turn(2)
     assert subject.value("model_generation") == 3
+
+
+@pytest.mark.parametrize("failure", ["raises", "not finite"])
+def test_a_champion_that_fails_on_live_rows_is_refused_before_anything_changes(
+    site: Site, failure: str
+) -> None:
+    subject = site.fleet.start()
+    feed(site.fleet, range(3))
+    site.fleet.settle()
+    before = held(subject)
+    site.promote("B")
+    subject.look()
+    assert subject.follower is not None and subject.follower.loaded is not None
+    runtime = subject.follower.loaded.runtime
+    step = runtime.step
+
+    def broken(values: Any, stamps: Any, state: Any) -> StepResult:
+        if failure == "raises":
+            raise RuntimeError("an operator failed")
+        result = step(values, stamps, state)
+        return replace(result, one_step=result.one_step * np.nan)
+
+    runtime.step = broken  # type: ignore[method-assign, assignment]
+    subject.turn(2)
+    assert subject.value("model_refused_total") == 1 and subject.value("model_generation") == 1
+    assert held(subject) == before and [m.generation for m in site.models(0)] == [1]
+    feed(site.fleet, range(3, 4))
+    site.fleet.settle()
+    assert {document["model"] for document in documents(site.fleet.broker)} == {site.label("A")}
 
 
 def test_a_registry_that_is_gone_or_damaged_or_restored_is_not_followed(site: Site) -> None:
