@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -36,9 +36,8 @@ from eddycast.service.observability.log import configure_log, get_log, log_every
 from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.pipeline import Pipeline
-from eddycast.service.registry.change import StoredChange
-from eddycast.service.registry.following import Follower, await_champion
-from eddycast.service.registry.registry import Registry, open_registry
+from eddycast.service.registry.following import Follower
+from eddycast.service.registry.starting import Started, start_with_champion
 from eddycast.service.settings.groups import StateSettings
 from eddycast.service.settings.settings import Settings
 from eddycast.service.signals import StopSignals
@@ -67,13 +66,10 @@ def run(settings: Settings) -> None:
         service.run(signals.stop)
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A model to serve, and where newer ones come from, if from anywhere."""
+class _Bundle(NamedTuple):
+    """A model that comes from no registry."""
 
     runtime: Runtime
-    registry: Registry | None = None
-    change: StoredChange | None = None
 
 
 class Service:
@@ -171,10 +167,10 @@ class Service:
         return most or fitting_streams(row_bytes(manifest), memory_bytes)
 
     def _follower(
-        self, loaded: _Loaded, broker: Broker, memory_bytes: int
+        self, loaded: Started | _Bundle, broker: Broker, memory_bytes: int
     ) -> AbstractContextManager[Follower | None]:
         """What loads newer champions, for a model that comes from a registry."""
-        if loaded.registry is None or loaded.change is None:
+        if not isinstance(loaded, Started):
             return nullcontext()
 
         def accept(runtime: Runtime) -> int:
@@ -186,21 +182,14 @@ class Service:
                         finding.raised()
             return self._fitting(manifest, memory_bytes)
 
-        poll_s = self._settings.registry.poll_s
-        return Follower(
-            loaded.registry, loaded.runtime, loaded.change, accept, self.metrics, poll_s
-        )
+        return Follower(loaded, accept, self.metrics, self._settings.registry.poll_s)
 
-    def _load(self, stop: threading.Event) -> _Loaded | None:
+    def _load(self, stop: threading.Event) -> Started | _Bundle | None:
         """The champion of the registry or the bundle, once there is one; None if stopped before."""
-        if self._settings.registry.url is None:
-            runtime = self._load_bundle(stop)
-            return None if runtime is None else _Loaded(runtime)
-        registry = open_registry(self._settings)
-        change = await_champion(registry, self._settings.bundle.wait_s, stop, self._waiting)
-        if change is None:
-            return None
-        return _Loaded(registry.load(change.change.champion), registry, change)
+        if self._settings.registry.url is not None:
+            return start_with_champion(self._settings, stop, self._waiting)
+        runtime = self._load_bundle(stop)
+        return None if runtime is None else _Bundle(runtime)
 
     def _load_bundle(self, stop: threading.Event) -> Runtime | None:
         """The runtime, once its bundle exists; None if stopped before."""

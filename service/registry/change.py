@@ -62,7 +62,12 @@ class StoredChange:
 
     name: str  # of its file
     change: Change
-    digest: str  # sha256 of its file
+    content: bytes  # of its file
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the file."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 def parse_change(name: str, content: bytes, keys: tuple[str, ...]) -> StoredChange:
@@ -86,7 +91,7 @@ def parse_change(name: str, content: bytes, keys: tuple[str, ...]) -> StoredChan
             raise RegistryError(error.what, "promote with --key, or see bundle.trusted_keys") from (
                 error
             )
-    return StoredChange(name, change, hashlib.sha256(content).hexdigest())
+    return StoredChange(name, change, content)
 
 
 def number_of(name: str) -> int:

@@ -29,14 +29,12 @@ from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.registry.change import StoredChange
 from eddycast.service.registry.compatibility import check_core
-from eddycast.service.registry.registry import Registry, no_champion
 from eddycast.service.registry.rehearsal import rehearse
+from eddycast.service.registry.starting import Started
 from eddycast.service.state.store import Store
 
 #: Interval of log lines about a registry that cannot be read, s.
 _LOG_S = 60.0
-#: While waiting for a first champion: interval of the looks, and of the log lines, s.
-_WAIT_S, _WAIT_LOG_S = 0.5, 5.0
 #: A look comes up to this share of `poll_s` later, so that processes do not look together.
 _JITTER = 0.2
 #: Wait for the thread at the end, s.
@@ -59,19 +57,18 @@ class Follower:
 
     def __init__(
         self,
-        registry: Registry,
-        served: Runtime,
-        change: StoredChange,
+        started: Started,
         accept: Callable[[Runtime], int | None],
         metrics: Metrics,
         poll_s: float,
     ) -> None:
-        """`served` is the champion of `change`. `accept` returns how many rows of a model fit, and
+        """`started` is what is served now. `accept` returns how many rows of a model fit, and
         raises an EddycastError if it cannot be served here."""
-        self._registry, self._accept, self._metrics = registry, accept, metrics
-        self._served, self._newest, self._poll_s = served, change, poll_s
+        self._registry, self._copy = started.registry, started.copy
+        self._served, self._newest = started.runtime, started.change
+        self._accept, self._metrics, self._poll_s = accept, metrics, poll_s
         #: Number of the change whose champion is served.
-        self.generation = change.change.number
+        self.generation = started.change.change.number
         #: A newer champion, ready to be served.
         self.loaded: Champion | None = None
         self._refusal = ""
@@ -180,6 +177,8 @@ class Follower:
         else:
             with self._lock:
                 self._newest, self._refusal, self.loaded = newest, "", champion
+            if self._copy is not None:
+                self._copy.keep(self._registry, newest)
 
     def _drop(self, champion: Champion) -> None:
         """Forget a loaded champion, but not one that was loaded since."""
@@ -204,25 +203,3 @@ class Follower:
                 generation=self.generation,
                 reason=reason,
             )
-
-
-def await_champion(
-    registry: Registry, wait_s: float, stop: threading.Event, waiting: Callable[[str], None]
-) -> StoredChange | None:
-    """The registry's state, once a champion exists; None if `stop` is set before. Calls
-    `waiting(what)` while it waits. Raises RegistryError if there is none after `wait_s`."""
-    patience, throttle = time.monotonic() + wait_s, Throttle(_WAIT_LOG_S)
-    while True:
-        try:
-            if (found := registry.newest()) is not None:
-                return found
-            error = no_champion(registry.model)
-        except RegistryUnavailable as unavailable:
-            error = unavailable
-        if time.monotonic() >= patience:
-            raise error
-        waiting(f"a champion of {registry.model}")
-        if throttle.is_due():
-            get_log().info("waiting for a champion", model=registry.model, reason=error.what)
-        if stop.wait(_WAIT_S):
-            return None

@@ -133,6 +133,14 @@ class Registry:
                 trust=options.trust(version),
             )
 
+    def files(self, version: str) -> dict[str, bytes]:
+        """The files of a version, by their names in the registry. Raises RegistryError for a
+        version that is not there."""
+        self._require(version)
+        place = f"{self._versions}/{version}"
+        names = [f"{place}/{name}" for name in self._folder.names(place)]
+        return {name: self._folder.read(name) for name in names}
+
     def publication(self, version: str) -> dict[str, str]:
         """Who published a version, and when."""
         found = json.loads(self._folder.read(f"{self._versions}/{version}/{PUBLICATION}"))

@@ -101,6 +101,11 @@ class RegistrySettings(Group):
     model: str | None = Field(
         None, pattern=MODEL_NAME, description="Name of the model in the registry"
     )
+    directory: Path | None = Field(
+        None,
+        description="Keep a copy of the champion in this directory of the worker's own, and start "
+        "from it while the registry does not answer",
+    )
     poll_s: PositiveFloat = Field(
         5.0, description="Look for a newer champion about this often; each time up to a fifth later"
     )

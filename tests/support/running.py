@@ -19,6 +19,7 @@ from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
 from eddycast.service.pipeline import Pipeline
 from eddycast.service.registry.following import Follower
 from eddycast.service.registry.registry import Registry
+from eddycast.service.registry.starting import Started
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.tuning import Tuning
 
@@ -93,7 +94,8 @@ def worker(
     follower = None
     if registry is not None and (change := registry.newest()) is not None:
         runtime = registry.load(change.change.champion)
-        follower = Follower(registry, runtime, change, lambda _: options.max_streams, metrics, 60.0)
+        started = Started(runtime, change, registry, None)
+        follower = Follower(started, lambda _: options.max_streams, metrics, 60.0)
     served = options.settings(name), topology, metrics, health, reached, follower
     pipeline = Pipeline(broker, runtime, *served)
     pipeline.poll_s = options.poll_timeout_s

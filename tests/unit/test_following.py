@@ -18,8 +18,9 @@ from eddycast.service.errors import (
 )
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
-from eddycast.service.registry.following import Follower, await_champion
+from eddycast.service.registry.following import Follower
 from eddycast.service.registry.registry import Registry
+from eddycast.service.registry.starting import Started, await_champion
 from tests.chaos.fleet import await_true
 from tests.support.bundles import Walk, listed
 from tests.support.registry import MemoryFolder, promoted, published
@@ -45,7 +46,8 @@ class Subject:
         self, accept: Callable[[Runtime], int | None] = lambda _: 7, poll_s: float = 60.0
     ) -> Follower:
         served = self.registry.load(self.versions["old"])
-        return Follower(self.registry, served, self.first, accept, self.metrics, poll_s)
+        started = Started(served, self.first, self.registry, None)
+        return Follower(started, accept, self.metrics, poll_s)
 
     def count(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(METRIC_PREFIX + name, labels) or 0.0
