@@ -20,6 +20,7 @@ from eddycast.service.settings.groups import (
     HttpSettings,
     LogSettings,
     OutputSettings,
+    RegistrySettings,
     StateSettings,
     TimeSettings,
     TopicSettings,
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     )
 
     bundle: BundleSettings = BundleSettings()
+    registry: RegistrySettings = RegistrySettings()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
@@ -120,6 +122,10 @@ class Settings(BaseSettings):
         require(
             self.changelog not in {self.topics.input, self.topics.output, self.topics.dead_letters},
             "topics.changelog must be a topic of its own",
+        )
+        require(
+            self.registry.url is None or self.bundle.version is None,
+            "bundle.version pins a bundle and registry.url follows a registry: set one of them",
         )
         require(
             self.faults.kill_at is None or self.faults.kill_at in PLACES,
