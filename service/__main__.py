@@ -21,6 +21,7 @@ from typer.main import get_command
 from eddycast.service.commands.bundle import bundle
 from eddycast.service.commands.doctor import doctor
 from eddycast.service.commands.input import input_
+from eddycast.service.commands.models import models
 from eddycast.service.commands.monitor import monitor
 from eddycast.service.commands.replay import replay
 from eddycast.service.commands.serve import serve
@@ -31,7 +32,7 @@ from eddycast.service.errors import EddycastError, FamilyError, MissingExtra
 from eddycast.service.humanize import one_line
 
 GROUP = "eddycast.commands"
-OWN = ("serve", "doctor", "monitor", "simulate", "replay", "state", "bundle", "input")
+OWN = ("serve", "doctor", "monitor", "simulate", "replay", "state", "bundle", "input", "models")
 
 
 def main() -> None:
@@ -73,6 +74,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.add_typer(state, name="state")
     app.add_typer(bundle, name="bundle")
     app.add_typer(input_, name="input")
+    app.add_typer(models, name="models")
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     if named in found:

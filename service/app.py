@@ -10,12 +10,14 @@ import os
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from eddycast.service.broker.port import Broker
-from eddycast.service.bundle import MANIFEST
+from eddycast.service.bundle import MANIFEST, Manifest
 from eddycast.service.delivery.connect import kafka_broker, reach, warn_of_risks
 from eddycast.service.delivery.crash_points import (
     CrashPoint,
@@ -23,8 +25,9 @@ from eddycast.service.delivery.crash_points import (
     kill_this_process,
     pause,
 )
-from eddycast.service.delivery.topic_checks import Topology, prepare_topics
+from eddycast.service.delivery.topic_checks import Topology, look_at_topics, prepare_topics
 from eddycast.service.errors import BrokerError, BrokerUnavailable
+from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.observability.health import Health
@@ -33,11 +36,13 @@ from eddycast.service.observability.log import configure_log, get_log, log_every
 from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.pipeline import Pipeline
+from eddycast.service.registry.following import Follower
+from eddycast.service.registry.starting import Started, start_with_champion
 from eddycast.service.settings.groups import StateSettings
 from eddycast.service.settings.settings import Settings
 from eddycast.service.signals import StopSignals
 from eddycast.service.state.changelog import row_bytes
-from eddycast.service.state.room import fitting_streams
+from eddycast.service.state.room import fitting_streams, memory_limit
 
 #: While waiting for a bundle: interval of the checks, and of the log lines, s.
 LOOK_EVERY_S, SAY_EVERY_S = 0.5, 5.0
@@ -59,6 +64,12 @@ def run(settings: Settings) -> None:
     service = Service(settings)
     with StopSignals(service.cut_short, settings.shutdown_timeout_s) as signals:
         service.run(signals.stop)
+
+
+class _Bundle(NamedTuple):
+    """A model that comes from no registry."""
+
+    runtime: Runtime
 
 
 class Service:
@@ -102,17 +113,14 @@ class Service:
     def _serve(self, stop: threading.Event) -> None:
         if self._broker is None:
             warn_of_risks(self._settings.kafka)
-        runtime = self._load(stop)
+        loaded = self._load(stop)
         broker = self._broker if self._broker is not None else kafka_broker(self._settings.kafka)
         if (
-            runtime is None
-            or (topology := self._prepare(broker, stop, row_bytes(runtime.manifest))) is None
+            loaded is None
+            or (topology := self._prepare(broker, stop, row_bytes(loaded.runtime.manifest))) is None
         ):
             return
-        manifest = runtime.manifest
-        self.metrics.model_info.labels(manifest.label, manifest.version[:12], manifest.family).set(
-            1
-        )
+        runtime, manifest = loaded.runtime, loaded.runtime.manifest
         get_log().info(
             "serving",
             model=manifest.label,
@@ -121,14 +129,16 @@ class Service:
             group=self._settings.kafka.group,
             delivery=self._settings.commit.delivery,
         )
-        faults, max_streams = self._settings.faults, self._settings.state.max_streams
-        rows = StateSettings(max_streams=max_streams or fitting_streams(row_bytes(manifest)))
+        faults, memory = self._settings.faults, memory_limit()
+        rows = StateSettings(max_streams=self._fitting(manifest, memory))
         settings = self._settings.model_copy(update={"state": rows})
         kill = freeze_this_process if faults.freeze else kill_this_process
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill
         reached = CrashPoint(faults.kill_at, faults.kill_after, fault)
         _calm_collector()
-        Pipeline(broker, runtime, settings, topology, self.metrics, self.health, reached).run(stop)
+        with self._follower(loaded, broker, memory) as follower:
+            served = runtime, settings, topology, self.metrics, self.health, reached, follower
+            Pipeline(broker, *served).run(stop)
         self._leave(broker)
         get_log().info(
             "stopped",
@@ -151,7 +161,37 @@ class Service:
         else:
             get_log().info("left the group", instance_id=kafka.instance_id)
 
-    def _load(self, stop: threading.Event) -> Runtime | None:
+    def _fitting(self, manifest: Manifest, memory_bytes: int) -> int:
+        """The number of a model's rows that this process may hold."""
+        most = self._settings.state.max_streams
+        return most or fitting_streams(row_bytes(manifest), memory_bytes)
+
+    def _follower(
+        self, loaded: Started | _Bundle, broker: Broker, memory_bytes: int
+    ) -> AbstractContextManager[Follower | None]:
+        """What loads newer champions, for a model that comes from a registry."""
+        if not isinstance(loaded, Started):
+            return nullcontext()
+
+        def accept(runtime: Runtime) -> int:
+            manifest, settings = runtime.manifest, self._settings
+            Encoder(manifest, settings.output)
+            with broker.admin() as admin:
+                for finding in look_at_topics(admin, settings, row_bytes(manifest)):
+                    if finding.error is not None:
+                        finding.raised()
+            return self._fitting(manifest, memory_bytes)
+
+        return Follower(loaded, accept, self.metrics, self._settings.registry.poll_s)
+
+    def _load(self, stop: threading.Event) -> Started | _Bundle | None:
+        """The champion of the registry or the bundle, once there is one; None if stopped before."""
+        if self._settings.registry.url is not None:
+            return start_with_champion(self._settings, stop, self._waiting)
+        runtime = self._load_bundle(stop)
+        return None if runtime is None else _Bundle(runtime)
+
+    def _load_bundle(self, stop: threading.Event) -> Runtime | None:
         """The runtime, once its bundle exists; None if stopped before."""
         bundle, engine = self._settings.bundle, self._settings.engine
         patience, throttle = time.monotonic() + bundle.wait_s, Throttle(SAY_EVERY_S)

@@ -8,6 +8,9 @@
     ├── BundleError          a bundle is missing, damaged or breaks the contract
     ├── AddressInUse         the metrics port is taken
     ├── StateError           stored rows are damaged, foreign, or disagree with the offsets
+    │   └── WorkerBehind         rows were written under a newer change of model (switch to it)
+    ├── RegistryError        a registry of models refuses a change, or holds a damaged file
+    │   └── RegistryUnavailable  its storage does not answer (retry)
     └── BrokerError          a call to the broker failed or was refused
         ├── BrokerUnavailable    no broker answers (retry)
         ├── AccessRefused        broker and service do not accept each other (exit)
@@ -111,6 +114,33 @@ class StateError(EddycastError):
     """
 
     exit_code = 6
+
+
+class WorkerBehind(StateError):
+    """Raised while restoring: the rows were written under a `generation` of the registry that is
+    newer than the served one.
+
+    The worker switches to it, and ends if it cannot.
+    """
+
+    def __init__(self, what: str, action: str, generation: int) -> None:
+        super().__init__(what, action)
+        self.generation = generation
+
+
+class RegistryError(EddycastError):
+    """Raised by `registry/`: a version or change is missing, damaged or not acceptable.
+
+    Services keep the model that they serve. The operator repairs the registry or the request.
+    """
+
+    exit_code = 7
+
+
+class RegistryUnavailable(RegistryError):
+    """Raised by `registry/`: its storage does not answer. Retried at the next look."""
+
+    retriable = True
 
 
 class BrokerError(EddycastError):

@@ -51,6 +51,8 @@ from eddycast.service.observability.recorder import (
 )
 from eddycast.service.processing.processor import Processed, Processor
 from eddycast.service.records import PartitionBatch, next_offset
+from eddycast.service.registry.following import Follower
+from eddycast.service.settings.groups import StateSettings
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.store import Store
 
@@ -75,22 +77,29 @@ class Pipeline:
         metrics: Metrics,
         health: Health,
         reached: CrashPoint | None = None,
+        follower: Follower | None = None,
     ) -> None:
-        """Join the group. `reached` is called with the name of each crash point.
+        """Join the group. `reached` is called with the name of each crash point. `follower` loads
+        newer models of the registry that `runtime` comes from, if it comes from one.
         Raises BrokerUnavailable, BrokerError."""
         self._settings, self._metrics, self._health = settings, metrics, health
         self._waits, self._input_partitions = settings.waits, topology.partitions
         topics, limits = settings.topics, settings.time
         self._reached = reached or CrashPoint()
-        self._manifest = runtime.manifest
-        max_gap = limits.max_gap or runtime.manifest.max_gap
-        self._store = Store(runtime.manifest, limits.state_ttl_ms, max_gap, limits.far_future_ms)
+        self._follower, self._output_limits = follower, topology.limits
+        generation = follower.generation if follower else 0
+        self._store = Store(
+            runtime.manifest,
+            limits.state_ttl_ms,
+            limits.max_gap,
+            limits.far_future_ms,
+            generation,
+        )
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
-        self._processor = Processor(runtime, self._store, settings, topology.limits, self._stage)
+        self._use(runtime, settings, generation)
         self._outages = OutageLog(metrics)
         self._bad_data = BadData((topics.input, topics.dead_letters))
         self._pace = Pace(self._waits.turn_s)
-        self._bundle_failures = BundleFailures(self._manifest.label)
         self._connections = Connections(broker, settings, self)
         self._consumer = self._connections.consumer
         self._partitions = self._connections.partitions(self._store)
@@ -111,7 +120,16 @@ class Pipeline:
             self._partitions, self._consumer, restore, self._store, metrics
         )
         self._in_group = False
-        metrics.max_streams.set(settings.state.max_streams or 0)
+
+    def _use(self, runtime: Runtime, settings: Settings, generation: int) -> None:
+        """Process records with this model from now on. The store is that of its rows."""
+        manifest = self._manifest = runtime.manifest
+        self._processor = Processor(
+            runtime, self._store, settings, self._output_limits, self._stage
+        )
+        self._bundle_failures = BundleFailures(manifest.label)
+        self._metrics.show_model(manifest.label, manifest.version, manifest.family, generation)
+        self._metrics.max_streams.set(settings.state.max_streams or 0)
 
     def run(self, stop: threading.Event) -> None:
         """Run turns until `stop` is set; then commit, leave the group and close.
@@ -144,6 +162,7 @@ class Pipeline:
             records = self._serve(batches)
             if not batches:
                 self._prove()
+            self._follow()
         except (StateError, InstanceFenced, AccessRefused):
             raise
         except BundleError as error:
@@ -162,7 +181,8 @@ class Pipeline:
         read again."""
         longest = self.poll_s
         idle = longest if self._partitions.serving else min(longest, _JOINING_S)
-        wait = 0.0 if self._partitions.pending else min(idle, self._checkpoint.remaining())
+        restoring = self._partitions.pending and self._assignment.outdated is None
+        wait = 0.0 if restoring else min(idle, self._checkpoint.remaining())
         with self._stage("poll"):
             self._assignment.seek_to_committed()
             try:
@@ -215,6 +235,37 @@ class Pipeline:
             with self._stage("commit"):
                 self._commit(self._waits.commit_s)
             self._assignment.serve_adopted()
+
+    def _follow(self) -> None:
+        """Switch to a newer model, between two turns: nothing decoded is in hand. A switch is a
+        restore by another model, in six steps (docs/durability.md, "Switching"):
+
+            1  load      and verify it, in a thread of the follower
+            2  commit    what was processed, under the old generation; rehearse on copies of rows
+            3  release   all rows; every partition held starts over, for the new model
+            4  restore   rows, part by part by R2
+            5  commit    the model record of the new generation and the marker, offsets unchanged
+            6  serve
+
+        4 to 6 are those of any partition whose rows were another model's."""
+        if self._follower is None:
+            return
+        if self._assignment.outdated is not None:
+            self._follower.demand(self._assignment.outdated)
+        champion = self._follower.loaded
+        if champion is None:
+            return
+        self._commit(self._waits.commit_s)  # 2
+        if not self._follower.rehearse(champion, self._store, self._partitions.serving):
+            return
+        self._reached("switch.2")
+        self._assignment.restart()  # 3
+        self._store.use(champion.runtime.manifest, champion.generation)
+        rows = StateSettings(max_streams=champion.max_streams)
+        settings = self._settings.model_copy(update={"state": rows})
+        self._use(champion.runtime, settings, champion.generation)
+        self._follower.serve(champion)
+        self._reached("switch.3")
 
     def _serve(self, batches: Sequence[PartitionBatch]) -> int:
         """Process chunk by chunk, with a commit whenever one is due. Records left when the turn's

@@ -63,31 +63,44 @@ def examine(flags: list[str]) -> Iterator[Finding]:
         return
     yield Finding("settings", "valid")
     yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
-    bundle, manifest = _bundle(settings)
+    bundle, manifest, generation = _model(settings)
     yield bundle
     if manifest is not None:
         yield _input(settings, len(manifest.channels))
     yield _port(settings)
-    yield from _broker(settings, manifest)
+    yield from _broker(settings, manifest, generation)
 
 
 def _wrong(what: str, error: EddycastError) -> Finding:
     return Finding(what, error.what, error.action, well=False)
 
 
-def _bundle(settings: Settings) -> tuple[Finding, Manifest | None]:
-    """The check of the bundle, and its manifest if it is valid."""
+def _model(settings: Settings) -> tuple[Finding, Manifest | None, int]:
+    """The check of the bundle or of the registry's champion; its manifest if it is valid, and the
+    number of the registry's change."""
     from eddycast.service.model.loading import load_runtime
     from eddycast.service.state.changelog import row_bytes
 
+    generation = 0
     try:
-        manifest = load_runtime(settings.bundle.directory, trust=settings.bundle.trust).manifest
+        if settings.registry.url is None:
+            what, where = "bundle", str(settings.bundle.directory)
+            manifest = load_runtime(settings.bundle.directory, trust=settings.bundle.trust).manifest
+        else:
+            from eddycast.service.registry.registry import open_champion
+
+            what = "registry"
+            registry, change = open_champion(settings)
+            where, generation = f"change {change.number} of {registry.model}", change.number
+            manifest = registry.load(change.champion).manifest
     except EddycastError as error:
-        return _wrong("bundle", error), None
+        return _wrong(what, error), None, 0
     size = row_bytes(manifest)
-    return Finding(
-        "bundle", f"{manifest.label} in {settings.bundle.directory}, {size} bytes a stream"
-    ), manifest
+    return (
+        Finding(what, f"{manifest.label} in {where}, {size} bytes a stream"),
+        manifest,
+        generation,
+    )
 
 
 def _input(settings: Settings, channels: int) -> Finding:
@@ -114,7 +127,7 @@ def _port(settings: Settings) -> Finding:
     return Finding("port", f"{host}:{port} is free")
 
 
-def _broker(settings: Settings, manifest: Manifest | None) -> Iterator[Finding]:
+def _broker(settings: Settings, manifest: Manifest | None, generation: int) -> Iterator[Finding]:
     from eddycast.service.delivery.connect import kafka_broker
     from eddycast.service.state.changelog import row_bytes
 
@@ -133,7 +146,7 @@ def _broker(settings: Settings, manifest: Manifest | None) -> Iterator[Finding]:
                 broker, admin, settings, None if manifest is None else row_bytes(manifest)
             )
             if manifest is not None and (partitions := admin.partitions(settings.changelog)):
-                yield from look_at_rows(broker, settings, manifest, partitions)
+                yield from look_at_rows(broker, settings, manifest, partitions, generation)
         except EddycastError as error:
             yield _wrong("topics", error)
 
@@ -188,17 +201,18 @@ def _group(broker: Broker, admin: Admin, settings: Settings) -> Finding:
 
 
 def look_at_rows(
-    broker: Broker, settings: Settings, manifest: Manifest, partitions: int
+    broker: Broker, settings: Settings, manifest: Manifest, partitions: int, generation: int = 0
 ) -> Iterator[Finding]:
-    """Check that the bundle can adopt the stored rows, once for each model that wrote some. Reads
-    the whole changelog. Raises BrokerError."""
+    """Check that the bundle can adopt the stored rows, once for each model that wrote some.
+    `generation` is the number of the registry's change, or 0. Reads the whole changelog. Raises
+    BrokerError."""
     from eddycast.service.migration.snapshot import snapshots
     from eddycast.service.state.adoption import Adoption
     from eddycast.service.state.changelog import RowCodec
     from eddycast.service.state.model_record import initial_record
 
     codec, name = RowCodec(manifest.state), settings.changelog
-    adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
+    adoption = Adoption(initial_record(manifest, codec.layout, generation), bool(manifest.parts))
     said: set[str] = set()
     patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
     with broker.reader(name) as reader:

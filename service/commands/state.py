@@ -23,6 +23,7 @@ from eddycast.service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from eddycast.service.broker.port import Broker
+    from eddycast.service.bundle import Manifest
     from eddycast.service.migration.export import Header
 
 state = typer.Typer(
@@ -61,7 +62,7 @@ def show(
     found = describe(
         _broker(settings),
         settings,
-        read_manifest(settings.bundle.directory, settings.bundle.trust),
+        _manifest(settings),
         stream,
     )
     if as_json:
@@ -85,9 +86,7 @@ def export(
 
     check_writable(file)
     broker = _broker(settings)
-    exported = take_export(
-        broker, settings, read_manifest(settings.bundle.directory, settings.bundle.trust)
-    )
+    exported = take_export(broker, settings, _manifest(settings))
     with written_to(file):
         write_export(exported, file)
     header, say = exported.header, Console(highlight=False, soft_wrap=True, markup=False).print
@@ -128,7 +127,7 @@ def bring(
     from eddycast.service.migration.parquet_file import read_export
     from eddycast.service.migration.restore_into_group import ImportOptions, import_rows
 
-    manifest = read_manifest(settings.bundle.directory, settings.bundle.trust)
+    manifest = _manifest(settings)
     exported = read_export(file, manifest)
     options = ImportOptions(begin.value, None if partitioner is None else partitioner.value, force)
     done = import_rows(_broker(settings), settings, manifest, exported, options)
@@ -156,9 +155,7 @@ def forget(
     settings = _settings(context, stream)
     from eddycast.service.migration.editing import forget_stream
 
-    held = forget_stream(
-        _broker(settings), settings, read_manifest(settings.bundle.directory), stream
-    )
+    held = forget_stream(_broker(settings), settings, _manifest(settings), stream)
     where = " and ".join(map(str, held))
     _say(f"forgot {stream}, which had a row in partition {where} of {settings.changelog}")
 
@@ -181,7 +178,7 @@ def rename(
     from eddycast.service.migration.editing import rename_stream
 
     named = None if partitioner is None else partitioner.value
-    manifest = read_manifest(settings.bundle.directory)
+    manifest = _manifest(settings)
     done = rename_stream(_broker(settings), settings, manifest, old, new, named)
     moved = "" if done.before == done.after else f", from partition {done.before}"
     _say(f"renamed {old} to {new}, in partition {done.after}{moved} of {settings.changelog}")
@@ -200,6 +197,17 @@ def _settings(context: typer.Context, first: str) -> Settings:
     settings = load_settings(context.args)
     configure_log(settings.log.format, settings.log.level)
     return settings
+
+
+def _manifest(settings: Settings) -> Manifest:
+    """The manifest of the model that a service with these settings would serve."""
+    if settings.registry.url is None:
+        return read_manifest(settings.bundle.directory, settings.bundle.trust)
+    # slow to import (onnxruntime)
+    from eddycast.service.registry.registry import open_champion
+
+    registry, change = open_champion(settings)
+    return registry.manifest(change.champion)
 
 
 def _broker(settings: Settings) -> Broker:

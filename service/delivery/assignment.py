@@ -10,7 +10,7 @@ from eddycast.service.broker.port import Consumer
 from eddycast.service.delivery.partition import Partition, Partitions, Phase
 from eddycast.service.delivery.restore import Restore, Restored
 from eddycast.service.delivery.topic_checks import MOVE
-from eddycast.service.errors import OffsetGone, StateError
+from eddycast.service.errors import OffsetGone, StateError, WorkerBehind
 from eddycast.service.observability.log import get_log
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.throttle import Throttle
@@ -45,6 +45,9 @@ class Assignment:
         self._progress = Throttle(_LOG_S)
         self._gauges = Throttle(_SHOW_S)
         self._must_seek = False
+        #: The error of a partition whose rows are of a newer generation; nothing is restored until
+        #: this process switches to it.
+        self.outdated: WorkerBehind | None = None
 
     @property
     def is_behind(self) -> bool:
@@ -67,9 +70,16 @@ class Assignment:
         self._gauges.reset()
         self._must_seek = True
 
+    def restart(self) -> None:
+        """Discard all rows, to be restored by another model."""
+        self.restore_again([partition.number for partition in self._partitions])
+        self.outdated = None
+
     def close(self, numbers: Collection[int]) -> None:
         """Drop partitions that were revoked or lost."""
         self._partitions.close(numbers)
+        if not self._partitions.pending:
+            self.outdated = None
         self._gauges.reset()
 
     def rewind(self) -> None:
@@ -92,12 +102,12 @@ class Assignment:
         """Restore for a moment, a shorter one `beside` partitions that have records; partitions
         that are complete are served from now on, or wait for the commit of a change of model.
         Raises StateError, OffsetGone, BrokerUnavailable."""
-        if not self._partitions.pending:
+        if not self._partitions.pending or self.outdated is not None:
             return
         for restored in self._advance(_SLICE_BESIDE_S if beside else _SLICE_S):
             partition = restored.partition
             partition.rows = self._store.start(partition.number, restored.clock, restored.adopted)
-            if restored.adopted.is_change:
+            if restored.adopted.precedes_outputs:
                 partition.adopt()
             else:
                 self._serve(partition)
@@ -107,8 +117,9 @@ class Assignment:
     def serve_adopted(self) -> None:
         """Serve the partitions whose change of model has been committed."""
         for partition in self._partitions.in_phase(Phase.ADOPTING):
-            if partition.rows is not None and partition.rows.adopted is not None:
-                log_change(partition.number, partition.rows.adopted)
+            adopted = None if partition.rows is None else partition.rows.adopted
+            if adopted is not None and adopted.is_change:
+                log_change(partition.number, adopted)
             self._serve(partition)
 
     def show(self) -> None:
@@ -126,11 +137,14 @@ class Assignment:
         try:
             return self._restore.advance(within_s)
         except (StateError, OffsetGone) as error:
-            if self._consumer.confirm(_CONFIRM_S):
+            if not self._consumer.confirm(_CONFIRM_S):
+                get_log().warning(
+                    "restoring again: the group did not confirm the assignment", reason=error.what
+                )
+            elif isinstance(error, WorkerBehind):
+                self.outdated = error
+            else:
                 raise
-            get_log().warning(
-                "restoring again: the group did not confirm the assignment", reason=error.what
-            )
             self._partitions.restart(self._partitions.pending, time.monotonic())
             return []
 

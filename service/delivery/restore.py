@@ -83,7 +83,7 @@ class Restore:
         self._reached = reached or CrashPoint()
         self._partitions, self._count = partitions, count
         self._consumer, self._reader, self._positions = consumer, reader, positions
-        self._arena, self._codec, self._adoption = rows.arena, rows.codec, rows.adoption
+        self._rows = rows
         # by slot: generation that wrote the row
         self._generations: Generations = np.zeros(0, np.uint32)
         #: Ends of all changelog partitions as of this process's first lookup.
@@ -162,24 +162,24 @@ class Restore:
         batch = _before(batch, restoration.end)
         if not len(batch):
             return
-        rows = self._codec.decode(batch)
+        rows = self._rows.codec.decode(batch)
         if rows.streams:
             slots = self._slots(batch.partition, rows.streams)
-            self._arena.prefix[slots] = rows.prefix
-            self._arena.scatter(slots, rows.tensors)
+            self._rows.arena.prefix[slots] = rows.prefix
+            self._rows.arena.scatter(slots, rows.tensors)
             self._note(slots, rows.generations)
-        self._arena.remove(batch.partition, rows.gone)
+        self._rows.arena.remove(batch.partition, rows.gone)
         restoration.marker = rows.marker or restoration.marker
         restoration.recorded = restoration.recorded.then(rows.recorded)
         restoration.records += len(batch)
 
     def _slots(self, partition: int, streams: list[bytes]) -> Int64:
         try:
-            return self._arena.slots(partition, streams)
+            return self._rows.arena.slots(partition, streams)
         except MemoryError as error:
             what = (
                 f"the rows of partition {partition} do not fit "
-                f"into memory beside {len(self._arena)} streams"
+                f"into memory beside {len(self._rows.arena)} streams"
             )
             action = "give the process more memory, or run more processes in the group"
             raise StateError(f"{what}: {error}", action) from error
@@ -187,7 +187,7 @@ class Restore:
     def _finish(self, partition: Partition, restoration: Restoration) -> Restored:
         """Step 4. Raises StateError."""
         number, marker = partition.number, restoration.marker
-        streams = self._arena.count(number)
+        streams = self._rows.arena.count(number)
         found = None if marker is None else marker.next_offset
         if found != restoration.committed:
             raise _disagree(number, restoration.committed, found)
@@ -198,7 +198,7 @@ class Restore:
         return Restored(partition, clock, self._adopt(number, restoration))
 
     def _note(self, slots: Int64, generations: Generations) -> None:
-        more = len(self._arena.prefix) - len(self._generations)
+        more = len(self._rows.arena.prefix) - len(self._generations)
         if more > 0:
             self._generations = np.concatenate([self._generations, np.zeros(more, np.uint32)])
         self._generations[slots] = generations
@@ -207,12 +207,14 @@ class Restore:
         """The model to serve under; parts of rows that it does not keep are zeroed.
         Raises StateError."""
         place, recorded = f"partition {number}", restoration.recorded
-        adopted = self._adoption.adopt(place, recorded, restoration.marker, self._began.get(number))
-        slots = self._arena.held(number)
+        adopted = self._rows.adoption.adopt(
+            place, recorded, restoration.marker, self._began.get(number)
+        )
+        slots = self._rows.arena.held(number)
         if recorded.model is None:
-            check_grid(place, self._arena.prefix[slots], adopted.model)
+            check_grid(place, self._rows.arena.prefix[slots], adopted.model)
         for tensors, rows in lost_parts(adopted.model, self._generations[slots]):
-            self._arena.zero_tensors(slots[rows], tensors)
+            self._rows.arena.zero_tensors(slots[rows], tensors)
         return adopted
 
 

@@ -69,6 +69,7 @@ class Metrics:
         self.registry = registry
         self.table: list[Definition] = []
         self._held: set[int] = set()
+        self._model: tuple[str, str, str] | None = None
         self._define_records()
         self._define_progress()
         self._define_state()
@@ -243,6 +244,29 @@ class Metrics:
             "version",
             "family",
         )
+        self._define_registry()
+
+    def _define_registry(self) -> None:
+        self.model_generation = self._gauge(
+            "model_generation",
+            "number",
+            "Number of the registry's change whose champion is served; 0 without a registry.",
+            "A model was promoted. If processes of a group differ for long, see their logs.",
+        )
+        self.model_refused = self._counter(
+            "model_refused_total",
+            "models",
+            "Newer champions of the registry that could not be loaded or do not fit.",
+            "The former model is served on. The log has the reason: repair it, or roll back.",
+        )
+        self.registry_failures = self._counter(
+            "registry_failures_total",
+            "looks",
+            "Looks at the registry that failed: unavailable, damaged, or restored from a backup.",
+            "The present model is served on. Bring the registry back; after a restored backup, "
+            "promote with --above.",
+            "problem",
+        )
 
     def _define_time(self) -> None:
         self.stage_seconds = self._distribution(
@@ -333,6 +357,14 @@ class Metrics:
             "more: about one in a thousand of ordinary ones.",
             "The sensors see something new: the records with a high anomaly name the streams.",
         )
+
+    def show_model(self, label: str, version: str, family: str, generation: int) -> None:
+        """Set the labels of the model in service."""
+        if self._model is not None:
+            self.model_info.remove(*self._model)
+        self._model = label, version[:12], family
+        self.model_info.labels(*self._model).set(1)
+        self.model_generation.set(generation)
 
     def hold(self, partitions: Collection[int], lag: Mapping[int, int]) -> None:
         """Set the number of partitions held and the known lags by partition;

@@ -1,8 +1,8 @@
-"""Signatures of bundles.
+"""Signatures of bundles and of changes in a registry.
 
 signature.json in the bundle is an Ed25519 signature of the sha256 of manifest.json, which in turn
-holds the sha256 of every other file. Public keys are 64 hex digits; private keys are PEM files
-(PKCS #8).
+holds the sha256 of every other file. A change holds a signature of the sha256 of its other content.
+Public keys are 64 hex digits; private keys are PEM files (PKCS #8).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -21,14 +21,23 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from eddycast.service.errors import BundleError, SettingsError
 from eddycast.service.sealing.bundle_files import read_file
 
 SIGNATURE: Final = "signature.json"
 _LIMIT = 4_096
-#: Prefix of the signed bytes, so that signatures made for other purposes are not valid here.
-_PURPOSE = b"eddycast bundle manifest sha256 "
+#: Prefixes of the signed bytes, so that signatures made for other purposes are not valid here.
+_PURPOSE, _CHANGE = b"eddycast bundle manifest sha256 ", b"eddycast registry change sha256 "
+
+
+class Signature(BaseModel):
+    """Signature of a change, with the public key that verifies it; both in hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
 
 
 def new_key(path: Path) -> str:
@@ -108,6 +117,33 @@ def verify(manifest: Path, content: bytes, keys: tuple[str, ...]) -> str:
             str(path), f"the signature of manifest.json by {key[:12]}…", found, "copy it again"
         ) from None
     return key
+
+
+def sign_change(digest: str, key: Path) -> Signature:
+    """Signature of a change whose content has the sha256 `digest`, with the private key in the file
+    `key`. Raises SettingsError if the file holds no Ed25519 key."""
+    private = _private_key(key)
+    return Signature(
+        key=private.public_key().public_bytes_raw().hex(),
+        signature=private.sign(_CHANGE + digest.encode()).hex(),
+    )
+
+
+def check_signature(
+    place: str, digest: str, signature: Signature | None, keys: tuple[str, ...]
+) -> None:
+    """Raise BundleError, naming `place`, unless one of the trusted `keys` signed `digest`."""
+    expected = "a signature by a trusted key"
+    if signature is None:
+        raise BundleError(place, expected, "none")
+    if signature.key not in keys:
+        raise BundleError(place, expected, f"one by {signature.key[:12]}…")
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(signature.key)).verify(
+            bytes.fromhex(signature.signature), _CHANGE + digest.encode()
+        )
+    except InvalidSignature:
+        raise BundleError(place, expected, "content that was changed after signing") from None
 
 
 def _private_key(path: Path) -> Ed25519PrivateKey:

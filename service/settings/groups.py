@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from eddycast.service.sealing.manifest_types import LONGEST_GAP
+from eddycast.service.sealing.manifest_types import LONGEST_GAP, MODEL_NAME
 from eddycast.service.sealing.trust import Trust
 from eddycast.service.settings.options import listed
 
@@ -33,11 +33,11 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-#: Crash points: after each step of the commit (`checkpoint.py`),
-#: and at the critical moments around it.
+#: Crash points: after each step of the commit (`checkpoint.py`), after the steps of a switch of
+#: models that are not steps of others (`pipeline.py`), and at the critical moments around them.
 PLACES = (
     "commit.1", "commit.2", "commit.3", "commit.4", "commit.5", "commit.6", "commit.7",
-    "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
+    "switch.2", "switch.3", "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
 )  # fmt: skip
 
 
@@ -56,7 +56,9 @@ class BundleSettings(Group):
         Path("bundle"), description="Directory of the bundle, as written by `eddycast train`"
     )
     wait_s: float = Field(
-        0.0, ge=0, description="Wait for a missing bundle at start, at most this long"
+        0.0,
+        ge=0,
+        description="Wait for a missing bundle, or a first champion, at start, at most this long",
     )
     version: str | None = Field(
         None,
@@ -83,6 +85,35 @@ class BundleSettings(Group):
         """Checks that a bundle must pass to be loaded."""
         keys, operators = (listed(setting or "") for setting in (self.trusted_keys, self.operators))
         return Trust(self.version or "", keys, frozenset(operators))
+
+
+class RegistrySettings(Group):
+    """The registry whose champion is served in place of bundle.directory."""
+
+    url: str | None = Field(
+        None,
+        min_length=1,
+        description="Serve the champion of the registry in this folder, a path or file:// and a "
+        "path; none = bundle.directory",
+    )
+    model: str | None = Field(
+        None, pattern=MODEL_NAME, description="Name of the model in the registry"
+    )
+    directory: Path | None = Field(
+        None,
+        description="Keep a copy of the champion in this directory of the worker's own, and start "
+        "from it while the registry does not answer",
+    )
+    poll_s: PositiveFloat = Field(
+        5.0, description="Look for a newer champion about this often; each time up to a fifth later"
+    )
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> Self:
+        require(
+            self.url is None or self.model is not None, "registry.url needs registry.model as well"
+        )
+        return self
 
 
 class TopicSettings(Group):

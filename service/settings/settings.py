@@ -21,6 +21,7 @@ from eddycast.service.settings.groups import (
     LogSettings,
     MonitorSettings,
     OutputSettings,
+    RegistrySettings,
     StateSettings,
     TimeSettings,
     TopicSettings,
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     )
 
     bundle: BundleSettings = BundleSettings()
+    registry: RegistrySettings = RegistrySettings()
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
@@ -122,6 +124,10 @@ class Settings(BaseSettings):
         require(
             self.changelog not in {self.topics.input, self.topics.output, self.topics.dead_letters},
             "topics.changelog must be a topic of its own",
+        )
+        require(
+            self.registry.url is None or self.bundle.version is None,
+            "bundle.version pins a bundle and registry.url follows a registry: set one of them",
         )
         require(
             self.faults.kill_at is None or self.faults.kill_at in PLACES,

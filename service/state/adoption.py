@@ -1,7 +1,8 @@
 """Adoption: a model takes over rows that another model wrote.
 
 Each partition of the changelog holds a *model record* (`model_record.py`). Its generation is the
-number of the last change of model in that partition and only rises. Three rules:
+number of the last change of model and only rises: the registry's number where the bundle comes from
+a registry, otherwise a count of the changes in that partition. Three rules:
 
     R1  A partition is served under a generation that is not older than its marker's.
     R2  A part of a row is kept if and only if the row's generation is at least `since` of that
@@ -10,9 +11,10 @@ number of the last change of model in that partition and only rises. Three rules
     R3  No output is produced under a generation before its model record is committed in that
         partition.
 
-Starting a process with another bundle is a change of model. A model record written before the
-process started is older than its bundle and is replaced; one written afterwards is newer, so the
-process is behind and must not serve that partition.
+Without a registry, starting a process with another bundle is a change of model. A model record
+written before the process started is older than its bundle and is replaced; one written afterwards
+is newer, so the process is behind and must not serve that partition. With a registry the numbers
+decide.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.errors import StateError
+from eddycast.service.errors import StateError, WorkerBehind
 from eddycast.service.sealing.parts import CORE
 from eddycast.service.state.model_record import ModelRecord, Recorded, kept_parts, successor
 
@@ -43,9 +45,14 @@ class Adopted:
 
     @property
     def is_change(self) -> bool:
-        """True if rows of an earlier model are taken over;
-        by R3 that is committed before any output."""
+        """True if rows of an earlier model are taken over."""
         return self.before is not None
+
+    @property
+    def precedes_outputs(self) -> bool:
+        """True if the model record must be committed before any output (R3). Without predecessors,
+        which only generation 0 is known not to have, it may be part of the first commit."""
+        return not self.is_recorded and self.model.generation > 0
 
     @property
     def summary(self) -> str:
@@ -114,7 +121,8 @@ class Adoption:
     """Decides whether, and under which model record, one bundle may serve a partition's rows."""
 
     def __init__(self, model: ModelRecord, declares_parts: bool) -> None:
-        """Create the adoption of a bundle from its `initial_record`.
+        """Create the adoption of a bundle from its `initial_record`, whose generation is the number
+        of a registry's change, or 0 without a registry.
 
         `declares_parts` is True if the bundle's manifest lists the parts of a row.
         """
@@ -128,7 +136,8 @@ class Adoption:
         `place` names the partition in errors, `served` is its last marker (None if nothing was ever
         committed), and `began` the end offset of the changelog when this process started (None if
         it is starting now). Raises StateError if the bundle cannot interpret the rows, if the
-        bundle is behind (R1), or if model record and marker disagree.
+        bundle is behind (R1; WorkerBehind if a registry can help), or if model record and marker
+        disagree.
         """
         old, has_layout = recorded.model, self.model.layout in recorded.layouts
         _check_agreement(place, old, served)
@@ -140,13 +149,19 @@ class Adoption:
             return Adopted(first, is_recorded=False, has_layout=has_layout)
         if CORE not in kept_parts(old, self.model):
             raise other_meaning(place, old, self.model)
-        if old.version == self.model.version and len(kept_parts(old, self.model)) == len(
-            self.model.parts
-        ):
+        number = self.model.generation
+        if self._is_same(old) and old.generation >= number:
             return Adopted(old, is_recorded=True, has_layout=True)
-        if began is not None and recorded.at >= began:
+        if number and old.generation >= number:
+            raise _ahead_of_registry(place, old, self.model)
+        if not number and began is not None and recorded.at >= began:
             raise _behind(place, old, self.model)
         return Adopted(successor(old, self.model, next_offset), False, has_layout, before=old)
+
+    def _is_same(self, old: ModelRecord) -> bool:
+        """True if the bundle continues a recorded model as it is."""
+        kept = kept_parts(old, self.model)
+        return old.version == self.model.version and len(kept) == len(self.model.parts)
 
 
 def check_grid(place: str, prefix: NDArray[np.void], model: ModelRecord) -> None:
@@ -204,4 +219,21 @@ def _behind(place: str, old: ModelRecord, new: ModelRecord) -> StateError:
     return StateError(
         f"{what} (generation {old.generation})",
         f"restart this process with {old.model}, like the group",
+    )
+
+
+def _ahead_of_registry(place: str, old: ModelRecord, new: ModelRecord) -> StateError:
+    what = (
+        f"{place}: rows belong to {old.model} (generation {old.generation}), and this process "
+        f"serves {new.model} (generation {new.generation})"
+    )
+    if old.generation > new.generation:
+        action = (
+            f"if the registry was restored from a backup: `eddycast models promote --above "
+            f"{old.generation}`"
+        )
+        return WorkerBehind(what, action, old.generation)
+    return StateError(
+        f"{what}: another registry has numbered this change",
+        f"promote the right model with --above {old.generation}",
     )

@@ -32,7 +32,7 @@ class KeptPart(_Frozen):
 class ModelRecord(_Frozen):
     """The model that a partition's rows belong to, from the input's `offset` on."""
 
-    generation: int = 0
+    generation: int = 0  # number of a registry's change, or else a count of the partition's changes
     version: str
     model: str  # its label, as in forecasts
     layout: str
@@ -69,9 +69,9 @@ class Recorded:
         return Recorded(first.model, first.at, self.layouts | later.layouts)
 
 
-def initial_record(manifest: Manifest, layout: str) -> ModelRecord:
-    """Return the record of a model that has served nothing yet;
-    `layout` is the id of its row layout."""
+def initial_record(manifest: Manifest, layout: str, generation: int = 0) -> ModelRecord:
+    """Return the record of a model that has served nothing yet; `layout` is the id of its row
+    layout, `generation` the number of a registry's change, or 0."""
     specs = {spec.name: spec for spec in manifest.state}
     parts = tuple(
         KeptPart(
@@ -83,6 +83,7 @@ def initial_record(manifest: Manifest, layout: str) -> ModelRecord:
         for part in manifest.row_parts
     )
     return ModelRecord(
+        generation=generation,
         version=manifest.version,
         model=manifest.label,
         layout=layout,
@@ -111,8 +112,9 @@ def kept_parts(old: ModelRecord, new: ModelRecord) -> set[str]:
 
 
 def successor(old: ModelRecord, new: ModelRecord, offset: int) -> ModelRecord:
-    """Return the record with which `new` replaces `old` from the input's `offset` on."""
-    generation, same = old.generation + 1, kept_parts(old, new)
+    """Return the record with which `new` replaces `old` from the input's `offset` on, under the
+    generation of `new`, or, if that is 0, the one after `old`'s."""
+    generation, same = new.generation or old.generation + 1, kept_parts(old, new)
     parts = tuple(
         part.model_copy(
             update={"since": before.since if part.name in same and before else generation}

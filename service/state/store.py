@@ -30,24 +30,40 @@ class Store:
     """Rows in memory, made durable by writing `changes` to the changelog."""
 
     def __init__(
-        self, manifest: Manifest, state_ttl_ms: int, max_gap: int, far_future_ms: int
+        self,
+        manifest: Manifest,
+        state_ttl_ms: int,
+        max_gap: int | None,
+        far_future_ms: int,
+        generation: int = 0,
     ) -> None:
-        """Create an empty store for a bundle.
+        """Create an empty store for a bundle. `generation` is the number of a registry's change,
+        or 0.
 
-        Streams idle for `state_ttl_ms`, or for `max_gap` intervals if that is longer, are evicted.
-        One record moves stream time by at most `far_future_ms`, or two intervals if that is longer.
+        Streams idle for `state_ttl_ms`, or for `max_gap` intervals (None = the bundle's) if that is
+        longer, are evicted. One record moves stream time by at most `far_future_ms`, or two
+        intervals if that is longer.
         """
+        self._limits = state_ttl_ms, max_gap, far_future_ms
+        self.use(manifest, generation)
+
+    def use(self, manifest: Manifest, generation: int) -> None:
+        """Become the empty store of another bundle. All partitions must have been closed, so that
+        rows of two layouts are never in memory together."""
+        state_ttl_ms, max_gap, far_future_ms = self._limits
         self.arena = Arena(manifest.state)
         self._partitions = defaultdict[int, PartitionRows](PartitionRows)
         self.journal = Journal(self.arena, self._partitions)
         self.codec = RowCodec(manifest.state)
-        self.adoption = Adoption(initial_record(manifest, self.codec.layout), bool(manifest.parts))
+        self.adoption = Adoption(
+            initial_record(manifest, self.codec.layout, generation), bool(manifest.parts)
+        )
         interval_ms = manifest.interval_ms
         self.eviction = Eviction(
             self.journal,
             self._partitions,
             state_ttl_ms,
-            max_gap * interval_ms,
+            (max_gap or manifest.max_gap) * interval_ms,
             leap_ms=max(far_future_ms, 2 * interval_ms),
         )
 

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.champions import Champions, undated
 from tests.chaos.checker import Difference, compare, compare_rows, read
 from tests.chaos.faults import inject
 from tests.chaos.feed import Feed
@@ -19,7 +20,6 @@ from tests.chaos.fleet import HURRIED, WHOLE, Build, Fleet, Stuck, await_true
 from tests.chaos.proxy import Site
 from tests.chaos.scene import Progress, Scene, Topics, patient
 from tests.chaos.schedule import Fault
-from tests.support.bundles import RECURRENT, write_bundle
 
 #: A difference belongs to the fault before it, and a record sent so shortly before a fault was on
 #: its way then, s.
@@ -77,19 +77,20 @@ def run(
         Topics(f"input-{name}", f"calm-{name}"),
     )
     result = Result(partitions, Path(tempfile.mkdtemp(prefix="eddycast-chaos-")))
-    write_bundle(result.logs / "bundle", RECURRENT)
+    champions = Champions(result.logs)
     admin = patient(servers).admin()
     admin.create_topic(disturbed.input, partitions, replication)
     admin.close()
     for topics in (disturbed, undisturbed):
         topics.create(servers, partitions, replication)
     feed = Feed(servers, disturbed.input, seed, partitions, streams=max(24, 2 * partitions))
-    settings = disturbed.settings(site.for_workers, result.logs / "bundle") | HURRIED
+    settings = disturbed.settings(site.for_workers, champions.bundle) | HURRIED
+    settings |= champions.settings
     progress = Progress(servers, disturbed, partitions)
     with Fleet(settings, result.logs, build) as fleet, (beside or _nobody)(settings, result.logs):
         result.failed = fleet.failed
         try:
-            _disturb(Scene(site, disturbed, fleet, progress), feed, faults, result, say)
+            _disturb(Scene(site, disturbed, fleet, progress, champions), feed, faults, result, say)
         except Stuck as error:
             result.stuck = str(error)
             return result
@@ -97,7 +98,7 @@ def run(
             progress.close()
     _follow(servers, undisturbed, result)
     result.records = feed.records
-    found = _differences(servers, disturbed, undisturbed, build.may_repeat)
+    found = _differences(servers, disturbed, undisturbed, build.may_repeat, champions)
     result.differences = [
         (difference, _blamed(difference, feed, result.outcomes)) for difference in found
     ]
@@ -145,7 +146,7 @@ def _follow(servers: str, topics: Topics, result: Result) -> None:
 
 
 def _differences(
-    servers: str, disturbed: Topics, undisturbed: Topics, may_repeat: bool
+    servers: str, disturbed: Topics, undisturbed: Topics, may_repeat: bool, champions: Champions
 ) -> list[Difference]:
     """On both output topics, and in the rows."""
     found: list[Difference] = []
@@ -155,9 +156,10 @@ def _differences(
             raise RuntimeError(
                 f"the reference run wrote nothing to {name}: nothing would be compared"
             )
-        found += compare(expected, read(servers, getattr(disturbed, name)), may_repeat)
+        records = champions.unsigned(read(servers, getattr(disturbed, name)))
+        found += compare(expected, records, may_repeat)
     return found + compare_rows(
-        read(servers, undisturbed.changelog), read(servers, disturbed.changelog)
+        undated(read(servers, undisturbed.changelog)), undated(read(servers, disturbed.changelog))
     )
 
 

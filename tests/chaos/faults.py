@@ -13,6 +13,8 @@ it woke the group must make progress once more.
     lost         the same, when it wakes from a pause and is told that its partitions are another's
     rolled_back  the same, when its transaction was fenced and it has taken back what it could not
                  commit
+    promote, rollback    another champion while records flow: all workers switch
+    switch.2, switch.3   the same, and a worker kills itself right after this step of the switch
     pause        SIGSTOP for longer than its session, then SIGCONT:
                  it wakes with work left and has to learn of its loss
     freeze       a worker joins and stops itself while it reads rows back,
@@ -108,6 +110,31 @@ def _rolled_back(scene: Scene, draw: random.Random) -> Times:
     KafkaBroker(KafkaSettings(bootstrap_servers=scene.site.servers)).producer(
         f"eddycast-{scene.topics.group}-{name}"
     ).close(1.0)
+    return _dead(victim), _recovered(scene)
+
+
+def _promote(scene: Scene, draw: random.Random) -> Times:
+    return _switched(scene, scene.champions.promote)
+
+
+def _roll_back(scene: Scene, draw: random.Random) -> Times:
+    return _switched(scene, scene.champions.roll_back)
+
+
+def _switched(scene: Scene, change: Callable[[], int]) -> Times:
+    """Recovered once all workers have switched, and a record after that is committed."""
+    workers, began, number = scene.fleet.serving(), time.monotonic(), change()
+    await_true(
+        lambda: all(w.code is not None or w.generation() >= number for w in workers),
+        _STARTS_S,
+        f"not all workers have switched to change {number}",
+    )
+    return began, _recovered(scene)
+
+
+def _switching(scene: Scene, place: str) -> Times:
+    victim = _joined(scene, FAULTS__KILL_AT=place)
+    scene.champions.promote()
     return _dead(victim), _recovered(scene)
 
 
@@ -223,6 +250,10 @@ _ACTS: dict[str, Callable[[Scene, random.Random], Times]] = {
     "revoked": _revoked,
     "lost": _lost,
     "rolled_back": _rolled_back,
+    "promote": _promote,
+    "rollback": _roll_back,
+    "switch.2": lambda scene, _: _switching(scene, "switch.2"),
+    "switch.3": lambda scene, _: _switching(scene, "switch.3"),
     "fence": _fence,
     "stall": _stall,
     "cut": _cut,

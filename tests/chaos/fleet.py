@@ -31,6 +31,7 @@ HURRIED = {
 }
 #: Log events of a worker that begins to serve a partition, and of one that stops serving it.
 _RESTORED, _LOST = "partition restored", "partitions lost"
+_SWITCHED = "another champion is served"
 _GONE = ("partitions handed over", _LOST)
 
 
@@ -100,6 +101,11 @@ class Worker:
             elif said["event"].startswith(_GONE):
                 held -= set(said["partitions"])
         return held
+
+    def generation(self) -> int:
+        """Number of the last change of champion that it has switched to; 0 for none."""
+        events = self._events()
+        return max((e["generation"] for e in events if e["event"] == _SWITCHED), default=0)
 
     def losses(self) -> int:
         """Number of times its partitions were lost to another worker."""

@@ -13,6 +13,7 @@ from kafka.errors import KafkaError
 
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.settings.kafka import KafkaSettings
+from tests.chaos.champions import Champions
 from tests.chaos.fleet import Fleet, Stuck
 from tests.chaos.proxy import Site
 
@@ -185,3 +186,4 @@ class Scene:
     topics: Topics
     fleet: Fleet
     progress: Progress
+    champions: Champions

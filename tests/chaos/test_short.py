@@ -12,7 +12,7 @@ from tests.chaos.proxy import Site, site
 from tests.chaos.schedule import draw_faults, kinds_for
 from tests.chaos.table import is_clean, table
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

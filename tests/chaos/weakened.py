@@ -62,7 +62,7 @@ def believing(finish: Finish) -> Finish:
     """`Restore._finish` that takes what was read for all there is."""
 
     def unchecked(self: Restore, partition: Partition, read: Restoration) -> Restored:
-        streams = self._arena.count(partition.number)
+        streams = self._rows.arena.count(partition.number)
         clock = Clock() if read.marker is None else read.marker.clock
         model = read.recorded.model
         generation = None if model is None else model.generation

@@ -95,6 +95,13 @@ def test_the_wheel_brings_no_other_name(wheel: Path) -> None:
     assert {name for name in first if not name.endswith(".dist-info")} == NAMES
 
 
+def test_the_wheel_brings_the_page_of_the_monitor(wheel: Path) -> None:
+    folder = "service/monitor/static"
+    with ZipFile(wheel) as archive:
+        brought = {name for name in archive.namelist() if f"/{folder}/" in name}
+    assert brought == {f"eddycast/{folder}/{file.name}" for file in (ROOT / folder).iterdir()}
+
+
 def test_doctor_finds_all_well_without_extras(installed: Path, site: Site) -> None:
     cwd = site.directory  # not the repository: what is imported is what was installed
     find = (

@@ -53,6 +53,7 @@ class Walk:
     max_gap: int = 8
     spread: float = 1.0
     hidden: int = 0
+    seed: int = 7  # of the weights of the hidden state
     ranks: bool = False  # has an anomaly: 1 - exp(-surprise)
     forecast_inputs: tuple[str, ...] = ("last", "count")  # `hidden` is added when there is one
     fields: dict[str, Any] = field(default_factory=dict)  # manifest fields to add or replace
@@ -165,7 +166,7 @@ def walk_targets(walk: Walk) -> Array:
 
 
 def _weights(walk: Walk) -> list[Array]:
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(walk.seed)
     shapes = (
         (walk.hidden, walk.hidden),
         (len(walk.channels), walk.hidden),

@@ -14,6 +14,7 @@ from typing import Any
 from eddycast.service.delivery.crash_points import CrashPoint
 from eddycast.service.errors import BrokerUnavailable
 from eddycast.service.model.runtime import Runtime
+from eddycast.service.registry.registry import Registry
 from eddycast.service.state.arena import Arena
 from eddycast.service.state.changelog import RowCodec, is_stream
 from tests.support.faulty_broker import FaultyBroker
@@ -41,13 +42,15 @@ class Fleet:
     options: Tuning = AT_ONCE
     alive: list[Worker] = field(default_factory=list)
     started: int = 0
+    registry: Registry | None = None  # its champion is served in place of `runtime`
 
     def start(self, place: str | None = None, after: int = 1, **changes: Any) -> Worker:
         """A new worker, which crashes when it passes `place` for the `after`-th time."""
         self.started += 1
         reached = CrashPoint(place, after, crash)
         options = replace(self.options, **changes)
-        self.alive.append(worker(self.broker, self.runtime, options, f"{self.started}", reached))
+        name = f"{self.started}"
+        self.alive.append(worker(self.broker, self.runtime, options, name, reached, self.registry))
         return self.alive[-1]
 
     def kill(self, victim: Worker) -> None:

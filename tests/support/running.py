@@ -18,6 +18,9 @@ from eddycast.service.model.runtime import Runtime
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
 from eddycast.service.pipeline import Pipeline
+from eddycast.service.registry.following import Follower
+from eddycast.service.registry.registry import Registry
+from eddycast.service.registry.starting import Started
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.tuning import Tuning
 
@@ -42,6 +45,12 @@ class Worker:
     pipeline: Pipeline
     metrics: Metrics
     health: Health
+    follower: Follower | None = None
+
+    def look(self) -> None:
+        """Look at the registry, as the follower's thread does now and then."""
+        assert self.follower is not None
+        self.follower.look()
 
     def turn(self, times: int = 1) -> int:
         """Turn by hand; how many records came. A turn that only brought rows back is followed by
@@ -51,6 +60,9 @@ class Worker:
     def _turn(self) -> int:
         partitions, taken = self.pipeline._partitions, 0
         for _ in range(100):
+            if self.follower is not None and self.follower._wake.is_set():
+                self.follower._wake.clear()
+                self.follower.look()
             before = set(partitions.serving)
             taken += self.pipeline.turn()
             if not partitions.pending and set(partitions.serving) <= before:
@@ -74,14 +86,21 @@ def worker(
     options: Tuning = AT_ONCE,
     name: str = "0",
     reached: CrashPoint | None = None,
+    registry: Registry | None = None,
 ) -> Worker:
     """A pipeline that has joined the group but not polled yet.
-    Workers of one broker have names of their own."""
+    Workers of one broker have names of their own. With a registry its champion is served."""
     metrics, health = Metrics(CollectorRegistry()), Health(stalled_after_s=60.0)
     topology = options.topology(broker, INPUT)
-    pipeline = Pipeline(broker, runtime, options.settings(name), topology, metrics, health, reached)
+    follower = None
+    if registry is not None and (change := registry.newest()) is not None:
+        runtime = registry.load(change.change.champion)
+        started = Started(runtime, change, registry, None)
+        follower = Follower(started, lambda _: options.max_streams, metrics, 60.0)
+    served = options.settings(name), topology, metrics, health, reached, follower
+    pipeline = Pipeline(broker, runtime, *served)
     pipeline.poll_s = options.poll_timeout_s
-    return Worker(pipeline, metrics, health)
+    return Worker(pipeline, metrics, health, follower)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eddycast.service.bundle import TensorSpec
-from eddycast.service.errors import StateError
+from eddycast.service.errors import StateError, WorkerBehind
 from eddycast.service.state.adoption import Adoption, adopt_tensors
 from eddycast.service.state.changelog import Marker
 from eddycast.service.state.model_record import (
@@ -120,6 +120,49 @@ def test_partitions_that_a_model_must_not_serve_are_refused(
     with pytest.raises(StateError, match=f"^partition 3: .*{what}") as caught:
         Adoption(A, declares_parts=True).adopt("partition 3", recorded, marker, began=12)
     assert caught.value.action
+
+
+def numbered(record: ModelRecord, generation: int) -> ModelRecord:
+    return record.model_copy(update={"generation": generation})
+
+
+@pytest.mark.parametrize(("recorded", "number"), [(1, 2), (0, 1), (3, 7)])
+def test_a_newer_number_of_the_registry_is_a_change_under_that_number(
+    recorded: int, number: int
+) -> None:
+    for new, zeroed in ((model("b", CORE), ["week", "latent"]), (A, [])):
+        old = numbered(new, recorded)
+        adoption = Adoption(numbered(A, number), declares_parts=True)
+        marker = replace(MARKER, generation=recorded)
+        # written after this process started, which does not matter with a registry
+        adopted = adoption.adopt("p", Recorded(old, 20), marker, began=12)
+        assert adopted.is_change and adopted.precedes_outputs
+        assert (adopted.model.generation, adopted.zeroed) == (number, zeroed)
+
+
+def test_the_same_version_under_a_later_number_is_served_under_that_number() -> None:
+    adoption = Adoption(numbered(A, 2), declares_parts=True)
+    served = numbered(A, 4)
+    adopted = adoption.adopt("p", Recorded(served, 20), replace(MARKER, generation=4))
+    assert adopted.model == served and adopted.is_recorded and not adopted.precedes_outputs
+
+
+def test_behind_the_recorded_number_a_worker_is_told_which_it_needs() -> None:
+    adoption = Adoption(numbered(A, 2), declares_parts=True)
+    later = Recorded(numbered(model("b", CORE), 4), 20)
+    with pytest.raises(WorkerBehind, match=r"partition 3: .*generation 4.*generation 2") as caught:
+        adoption.adopt("partition 3", later, replace(MARKER, generation=4))
+    assert caught.value.generation == 4
+    same = Recorded(numbered(model("b", CORE), 2), 20)
+    with pytest.raises(StateError, match="another registry has numbered") as other:
+        adoption.adopt("partition 3", same, replace(MARKER, generation=2))
+    assert not isinstance(other.value, WorkerBehind)
+
+
+def test_the_first_model_of_a_registry_is_recorded_before_any_output() -> None:
+    adopted = Adoption(numbered(A, 3), declares_parts=True).adopt("p", Recorded(), None)
+    assert adopted.precedes_outputs and not adopted.is_change and adopted.model.generation == 3
+    assert not Adoption(A, declares_parts=True).adopt("p", Recorded(), None).precedes_outputs
 
 
 def test_the_same_version_goes_on_whoever_recorded_it_and_another_is_a_change() -> None:

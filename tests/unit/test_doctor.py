@@ -12,10 +12,13 @@ from eddycast.service.commands.doctor import Finding, examine, look_at_rows, loo
 from eddycast.service.delivery.topic_checks import prepare_topics
 from eddycast.service.humanize import one_line
 from eddycast.service.model.loading import load_runtime
+from eddycast.service.registry.folder import LocalFolder
+from eddycast.service.registry.registry import Registry
 from eddycast.service.settings.settings import Settings
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.crashing import Fleet
 from tests.support.faulty_broker import FaultyBroker
+from tests.support.registry import MemoryFolder, promoted, published
 from tests.support.running import CHANGELOG, INPUT, memory_broker, send
 
 ROW = 400
@@ -27,6 +30,37 @@ def broker() -> FaultyBroker:
     broker.admin().create_topic(INPUT, 4)
     prepare_topics(broker.admin(), Settings(), ROW)
     return broker
+
+
+def test_the_champion_of_a_registry_is_examined_with_its_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry(LocalFolder(tmp_path / "registry"), "walk")
+    flags = ["--registry.url", str(tmp_path / "registry"), "--registry.model", "walk"]
+    flags += ["--http.port", "0", "--kafka.bootstrap_servers", "127.0.0.1:1"]
+    version = published(registry, tmp_path / "bundle", listed(Walk(hidden=4)))
+    found = {finding.what: finding for finding in examine(flags)}
+    assert not found["registry"].well and "no champion" in found["registry"].found
+    promoted(registry, version, above=6)
+    found = {finding.what: finding for finding in examine(flags)}
+    assert f"walk@{version[:6]} in change 7 of walk" in found["registry"].found
+
+
+@pytest.mark.parametrize(("number", "well"), [(1, False), (2, False), (3, True)])
+def test_a_registry_behind_the_rows_is_wrong(tmp_path: Path, number: int, well: bool) -> None:
+    """The rows are of another model's change 2."""
+    registry = Registry(MemoryFolder(), "walk")
+    old = published(registry, tmp_path / "old", listed(Walk(hidden=4)))
+    promoted(registry, old, above=1)
+    fleet = Fleet(memory_broker(), registry.load(old), registry=registry)
+    fleet.start()
+    send(fleet.broker, [(0, b"a", {"timestamp": START_MS, "value": 1.0})])
+    fleet.settle()
+    walk = listed(Walk(hidden=4, spread=2.0), latent="beef" * 4)
+    manifest = write_bundle(tmp_path / "new", walk)
+    (found,) = look_at_rows(fleet.broker, Settings(), manifest, 1, number)
+    assert found.well is well
+    assert well or f"--above {2}" in found.action
 
 
 def group_line(broker: FaultyBroker) -> tuple[str, str, bool]:
