@@ -28,7 +28,7 @@ def test_an_audit_for_accessibility_finds_nothing(
     now = time.time_ns() // 1_000_000
     rng = np.random.default_rng(1)
     late = [forecast("late", s, 1.0, rng, timestamp=now - (200 - s) * 60_000) for s in range(20)]
-    page = visit(board(walks(["a"], 30) + late), path, **context)
+    page = visit(board(walks(["a"], 30) + late, forget_after_s=10**9), path, **context)
     lines(page)
     expect(page.locator("#leads tr").first).to_be_visible()
     if "stream" in path:
