@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from eddycast.service.commands.bundle import bundle
 from eddycast.service.commands.doctor import doctor
+from eddycast.service.commands.input import input_
 from eddycast.service.commands.models import models
 from eddycast.service.commands.replay import replay
 from eddycast.service.commands.serve import serve
@@ -30,7 +31,7 @@ from eddycast.service.errors import EddycastError, FamilyError, MissingExtra
 from eddycast.service.humanize import one_line
 
 GROUP = "eddycast.commands"
-OWN = ("serve", "doctor", "simulate", "replay", "state", "bundle", "models")
+OWN = ("serve", "doctor", "simulate", "replay", "state", "bundle", "input", "models")
 
 
 def main() -> None:
@@ -70,6 +71,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.command()(replay)
     app.add_typer(state, name="state")
     app.add_typer(bundle, name="bundle")
+    app.add_typer(input_, name="input")
     app.add_typer(models, name="models")
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     named = next((argument for argument in arguments if not argument.startswith("-")), "")

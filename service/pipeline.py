@@ -336,6 +336,7 @@ class Pipeline:
         self._bad_data.add(processed.letters, readings, processed.forecasts.verdicts)
         count_dead_letters(self._metrics, processed.letters)
         self._metrics.missing_codes.inc(processed.codes)
+        self._metrics.filtered.inc(processed.filtered)
         count_forecasts(self._metrics, self._manifest, processed.forecasts)
 
     def _commit_if_due(self, at_once: bool = False) -> None:

@@ -7,14 +7,17 @@ columns of one object have equal length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
+#: Headers of one record, in order. A header without a value has an empty one.
+Headers = list[tuple[str, bytes]]
 
 #: Largest absolute value of a reading, in files and on the wire; representable as float32.
 LARGEST = 1e30
@@ -65,6 +68,7 @@ class PartitionBatch:
     offsets: Int64
     damaged: Mapping[int, Damage] = field(default_factory=dict)  # by offset of the entry
     end: int | None = None  # next position, if that is not the one after the last record
+    headers: Sequence[Headers] | None = None  # None = no record has any
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -72,7 +76,7 @@ class PartitionBatch:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Decoded records of one partition, in offset order."""
+    """Decoded readings of one partition, in offset order; one record may have several."""
 
     partition: int
     streams: list[bytes]
@@ -80,6 +84,8 @@ class Observations:
     values: Float64  # [n, channels]; NaN = missing
     record_times: Int64  # broker time of each record, ms
     offsets: Int64
+    # place of each reading inside its record; None = every record is one reading
+    places: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.streams)
@@ -112,6 +118,36 @@ class DeadLetter:
     error: str
     reason: str
     damage: Damage | None = None  # set if the letter stands for a whole record batch
+    headers: Sequence[tuple[str, bytes]] = ()  # of the record
+    time: int = -1  # broker time of the record, ms; -1 = none
+    places: tuple[str, ...] = ()  # rejected readings inside the record; () = the whole record
+
+    @classmethod
+    def of(cls, batch: PartitionBatch, row: int, error: str, reason: str, place: str = "") -> Self:
+        """The dead letter of a batch's record, or of the reading at `place` inside it."""
+        offset = int(batch.offsets[row])
+        return cls(
+            batch.topic,
+            batch.partition,
+            offset,
+            batch.keys[row],
+            batch.values[row],
+            error,
+            reason,
+            batch.damaged.get(offset),
+            batch.headers[row] if batch.headers is not None else (),
+            int(batch.timestamps[row]),
+            (place,) if place else (),
+        )
+
+
+class Decoding(NamedTuple):
+    """Result of decoding the records of one partition. All in offset order."""
+
+    observations: Observations
+    letters: list[DeadLetter]
+    #: Offset of each reading that the settings pass over, int64; one record may have several.
+    filtered: Int64
 
 
 def next_offset(batch: PartitionBatch) -> int:

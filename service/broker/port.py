@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, Self
 
-from eddycast.service.records import PartitionBatch
+from eddycast.service.records import Headers, PartitionBatch
 
-Headers = list[tuple[str, bytes]]
 #: Upper bound on the bytes of a record beyond its key, value and headers: the head of its batch
 #: (61), the record's own lengths and deltas (21), and a margin for the lengths of its headers (16).
 RECORD_OVERHEAD = 61 + 21 + 16

@@ -65,6 +65,8 @@ def examine(flags: list[str]) -> Iterator[Finding]:
     yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
     bundle, manifest, generation = _model(settings)
     yield bundle
+    if manifest is not None:
+        yield _input(settings, len(manifest.channels))
     yield _port(settings)
     yield from _broker(settings, manifest, generation)
 
@@ -99,6 +101,18 @@ def _model(settings: Settings) -> tuple[Finding, Manifest | None, int]:
         manifest,
         generation,
     )
+
+
+def _input(settings: Settings, channels: int) -> Finding:
+    """The check that the mapping of records fits the model."""
+    from eddycast.service.processing.decoding import decoder_for
+
+    try:
+        decoder_for(settings, channels)
+    except EddycastError as error:
+        return _wrong("input", error)
+    plain = settings.input.is_plain
+    return Finding("input", "the plain shape" if plain else "a mapping that fits the model")
 
 
 def _port(settings: Settings) -> Finding:

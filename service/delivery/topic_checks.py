@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from eddycast.service.broker.port import RECORD_OVERHEAD, Admin
 from eddycast.service.delivery.rights import granting, listed, may_create, needed_rights
 from eddycast.service.errors import BrokerError, NotAuthorized, TopicMissing
-from eddycast.service.formats.json_encoder import LETTER_BYTES, LETTER_HEADERS_BYTES
+from eddycast.service.formats.dead_letters import LETTER_BYTES, LETTER_HEADERS_BYTES
 from eddycast.service.formats.json_observation import KEY_LIMIT_BYTES
 from eddycast.service.observability.log import get_log
 from eddycast.service.processing.outputs import OutputLimits
@@ -242,9 +242,10 @@ def _largest(admin: Admin, settings: Settings, name: str) -> int:
 
 
 def _letter_bytes(admin: Admin, settings: Settings) -> int:
-    """Bytes of a key or value in a dead letter, so that it never exceeds the limit of its topic."""
+    """Bytes of a key, of a value and of the record's own headers in a dead letter, so that it never
+    exceeds the limit of its topic."""
     room = _largest(admin, settings, settings.topics.dead_letters) - LETTER_HEADERS_BYTES
-    return max(0, min(LETTER_BYTES, room // 2))
+    return max(0, min(LETTER_BYTES, room // 3))
 
 
 def _alter(name: str, config: str) -> str:

@@ -14,13 +14,14 @@ from eddycast.service.formats.json_observation import (
     KEY_LIMIT_BYTES,
     VALUE_LIMIT_BYTES,
     ObservationReader,
-    Unreadable,
     milliseconds,
     names_a_stream,
 )
+from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import (
     LARGEST,
     DeadLetter,
+    Decoding,
     Float64,
     Int64,
     Observations,
@@ -31,6 +32,7 @@ from eddycast.service.state.stream_time import Clock, latest_stamps
 
 #: Clock of a partition of which no record was read yet.
 NEVER = Clock()
+NO_OFFSETS = np.empty(0, np.int64)
 
 
 class Decoder:
@@ -54,9 +56,7 @@ class Decoder:
         """
         return latest_stamps(clock, batch.timestamps, batch.offsets, self._far_future_ms)
 
-    def decode(
-        self, batch: PartitionBatch, latest: Int64 | None = None
-    ) -> tuple[Observations, list[DeadLetter]]:
+    def decode(self, batch: PartitionBatch, latest: Int64 | None = None) -> Decoding:
         """Return the observations, and a dead letter for each other record, both in offset order.
 
         `latest` [n] is the result of `latest()`, by default that for a partition's first records.
@@ -66,7 +66,8 @@ class Decoder:
         columns = self._columns(batch, latest)
         if columns is None:
             return self._one_by_one(batch, latest)
-        return Observations(batch.partition, *columns, batch.timestamps, batch.offsets), []
+        observations = Observations(batch.partition, *columns, batch.timestamps, batch.offsets)
+        return Decoding(observations, [], NO_OFFSETS)
 
     def _columns(
         self, batch: PartitionBatch, latest: Int64
@@ -95,9 +96,7 @@ class Decoder:
             return None
         return streams, timestamps, values.reshape(-1, self._channels)
 
-    def _one_by_one(
-        self, batch: PartitionBatch, latest: Int64
-    ) -> tuple[Observations, list[DeadLetter]]:
+    def _one_by_one(self, batch: PartitionBatch, latest: Int64) -> Decoding:
         """Decode record by record and collect a dead letter for each one that is not an
         observation."""
         times, latest_of = batch.timestamps.tolist(), latest.tolist()
@@ -109,12 +108,7 @@ class Decoder:
                 readings.append(self._reader.read(key, value or b"", times[i], latest_of[i]))
                 kept.append(i)
             except Unreadable as why:
-                offset = int(batch.offsets[i])
-                letters.append(
-                    DeadLetter(
-                        batch.topic, batch.partition, offset, key, value, why.error, why.reason
-                    )
-                )
+                letters.append(DeadLetter.of(batch, i, why.error, why.reason))
         where = np.array(kept, np.int64)
         observations = Observations(
             batch.partition,
@@ -124,7 +118,7 @@ class Decoder:
             batch.timestamps[where],
             batch.offsets[where],
         )
-        return observations, letters
+        return Decoding(observations, letters, NO_OFFSETS)
 
 
 def tombstones(batch: PartitionBatch) -> Tombstones:

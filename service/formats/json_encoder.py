@@ -1,4 +1,4 @@
-"""Encode columns of forecasts as JSON records, and dead letters as records."""
+"""Encode columns of forecasts as JSON records."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ from numpy.typing import NDArray
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.formats.selection import Selection
-from eddycast.service.records import DeadLetter, Float64, Int64
+from eddycast.service.records import Float64, Int64
 from eddycast.service.settings.groups import OutputSettings
-
-Headers = list[tuple[str, bytes]]
-#: Maximum bytes of a key or value in a dead letter, and of its headers.
-LETTER_BYTES, LETTER_HEADERS_BYTES = 65_536, 2_048
 
 
 class Encoder:
@@ -90,35 +86,6 @@ class Encoder:
         columns = [_rows(present[:, :, target]) for target in range(present.shape[2])]
         texts: Iterator[bytes] = (self._multi_step % row for row in zip(*columns, strict=True))
         return [next(texts) if has else b"null" for has in has_multi.tolist()]
-
-
-def dead_letter(
-    letter: DeadLetter, limit_bytes: int = LETTER_BYTES
-) -> tuple[bytes | None, bytes | None, Headers]:
-    """Return key, value and headers of a dead letter's record.
-
-    A key or value over `limit_bytes` is truncated, with the headers `truncated` and `size` (of the
-    whole value, bytes) or `key_size`. A letter for a whole record batch has the headers
-    `last_offset` and `codec`.
-    """
-    headers: Headers = [
-        ("error", letter.error.encode()),
-        ("reason", letter.reason[:1_000].encode(errors="replace")),
-        ("topic", letter.topic.encode()),
-        ("partition", b"%d" % letter.partition),
-        ("offset", b"%d" % letter.offset),
-    ]
-    if (damage := letter.damage) is not None:
-        headers += [("last_offset", b"%d" % damage.last), ("codec", damage.codec.encode())]
-    key, value = letter.key, letter.value
-    sizes = [
-        (name, len(part))
-        for name, part in (("size", value), ("key_size", key))
-        if part and len(part) > limit_bytes
-    ]
-    if sizes:
-        headers += [("truncated", b"true"), *((name, b"%d" % size) for name, size in sizes)]
-    return key and key[:limit_bytes], value and value[:limit_bytes], headers
 
 
 def _rows(column: NDArray[Any]) -> list[bytes]:

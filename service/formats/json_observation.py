@@ -30,6 +30,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from eddycast.service.humanize import span
+from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import LARGEST, LAST_TIMESTAMP
 from eddycast.service.settings.groups import TimeSettings
 
@@ -69,16 +70,6 @@ class Vector(msgspec.Struct, gc=False):
 
     value: list[float | None] | None
     timestamp: int | str | None = None
-
-
-class Unreadable(Exception):
-    """Raised for a record that is not an observation;
-    carries the dead letter's `error` and `reason`."""
-
-    def __init__(self, error: str, reason: str) -> None:
-        super().__init__(reason)
-        self.error = error
-        self.reason = reason
 
 
 class ObservationReader:
@@ -231,6 +222,12 @@ def _checked(stamp: int | str | None, time: int, latest: int, earliest: int) -> 
         raise _seconds(
             timestamp, "the record's broker time" if stamp is None else '"timestamp"', earliest
         )
+    return check_not_ahead(timestamp, time, latest)
+
+
+def check_not_ahead(timestamp: int, time: int, latest: int) -> int:
+    """Return the timestamp (ms). Raises Unreadable if it is after `latest`; `time` is the record's
+    broker time, -1 = none."""
     if timestamp > latest:
         after = f"{span(timestamp - time)} after the record's broker time"
         if time < 0:

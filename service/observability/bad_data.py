@@ -42,12 +42,19 @@ _VERDICTS: Final = {
         "a clock was set back, or several senders share a name: give each its own",
     ),
 }
-_SHAPE: Final = 'send {"timestamp": ms or ISO 8601, "value": number or null}'
+_SHAPE: Final = (
+    'send {"timestamp": ms or ISO 8601, "value": number or null}, or describe your records by the '
+    "settings of the group input (docs/input.md)"
+)
 #: Actions for dead letters by error; the default is to read the dead-letter topic.
 _ACTIONS: Final = {
     "no_key": "send the stream's name as the record's key",
     "bad_key": "send the stream's name as the record's key, in UTF-8",
+    "no_stream": "complete the records, or change input.stream",
+    "bad_stream": "shorten the name and leave out control characters, or change input.stream",
     "not_json": _SHAPE,
+    "not_influx": "send line protocol, or change input.format",
+    "too_many_readings": "divide the record",
     "no_value": _SHAPE,
     "not_a_number": _SHAPE,
     "not_finite": "send null for a missing value",
@@ -101,7 +108,7 @@ class BadData:
         for letter in letters:
             seen = self._seen.get(letter.error)
             if seen is not None:
-                seen.count += 1
+                seen.count += max(1, len(letter.places))
             elif letter.error != "late":  # counted by verdict below
                 self._seen[letter.error] = self._first(letter)
         counts = np.bincount(verdicts, minlength=len(Verdict))
@@ -121,10 +128,13 @@ class BadData:
     def _first(self, letter: DeadLetter) -> _Seen:
         place = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
         example = {**place, "stream": _name(letter.key), "reason": letter.reason}
+        if letter.places:
+            example["reading"] = letter.places[0][:_NAME]
         action = _ACTIONS.get(
             letter.error, f"see the headers of the records in {self._dead_letters}"
         )
-        return _Seen("records became dead letters", 1, example, action)
+        count = max(1, len(letter.places))
+        return _Seen("records became dead letters", count, example, action)
 
     def _add(
         self,

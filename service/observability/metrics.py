@@ -89,8 +89,9 @@ class Metrics:
         )
         self.dead_letters = self._counter(
             "dead_letters_total",
-            "records",
-            "Records that could not be forecast, by kind of error.",
+            "readings",
+            "Readings that could not be forecast, by kind of error; a record that cannot be read "
+            "counts as one.",
             "See the log: each kind once a minute, with an example "
             "and what to do; the dead-letter topic has all.",
             "error",
@@ -116,6 +117,14 @@ class Metrics:
             "Readings that equal a code for a missing value and were treated as missing.",
             "A sensor or its logger fails: find it. If the "
             "number is a valid reading, change input.codes.",
+        )
+        self.filtered = self._counter(
+            "filtered_total",
+            "readings",
+            "Readings that the settings pass over: input.where, input.streams, and words among "
+            "the fields of a record.",
+            "Expected where input.where or input.streams is set; if everything is filtered, try "
+            "the mapping with eddycast input try.",
         )
         self.imputed_steps = self._counter(
             "imputed_steps_total",

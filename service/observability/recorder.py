@@ -181,4 +181,4 @@ def count_anomalies(metrics: Metrics, anomaly: ArrayLike) -> None:
 def count_dead_letters(metrics: Metrics, letters: Collection[DeadLetter]) -> None:
     """Count dead letters by error."""
     for letter in letters:
-        metrics.dead_letters.labels(letter.error).inc()
+        metrics.dead_letters.labels(letter.error).inc(max(1, len(letter.places)))

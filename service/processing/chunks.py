@@ -41,6 +41,7 @@ class Decoded:
     batch: PartitionBatch
     observations: Observations
     letters: list[DeadLetter]
+    filtered: Int64  # offsets of readings that the settings pass over
     tombstones: Tombstones
 
 
@@ -84,17 +85,27 @@ def _numbers(
     )
     ends = np.cumsum(lengths)[:-1]
     return [
-        column + cuts(one.batch.partition, one.observations.timestamps) + _returns(one)
+        _by_record(
+            one.observations, column + cuts(one.batch.partition, one.observations.timestamps)
+        )
+        + _returns(one)
         if len(column)
         else column
         for one, column in zip(decoded, np.split(number, ends), strict=True)
     ]
 
 
+def _by_record(readings: Observations, numbers: Int64) -> Int64:
+    """Give all readings of a record the number of its first: a record is never divided. A sweep
+    that is due inside a record therefore follows the record."""
+    offsets = readings.offsets
+    return numbers if readings.places is None else numbers[np.searchsorted(offsets, offsets)]
+
+
 def _returns(one: Decoded) -> Int64 | int:
     """Count the cuts before each observation that are due to tombstones: int64 [n], cumulative.
 
-    An observation of a stream with an earlier tombstone needs a cut,
+    An observation of a stream with an earlier tombstone needs a cut before its record,
     which removes all streams with one.
     """
     removals, readings = one.tombstones, one.observations
@@ -106,7 +117,7 @@ def _returns(one: Decoded) -> Int64 | int:
         gone.update(removals.streams[done : before[i]])
         done = before[i]
         if stream in gone:
-            returns[i] = 1
+            returns[np.searchsorted(readings.offsets, readings.offsets[i])] = 1
             gone.clear()
     return np.cumsum(returns)
 
@@ -126,6 +137,7 @@ def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
         _records(one.batch, lowest, highest),
         select(one.observations, np.arange(start, stop)),
         [letter for letter in one.letters if lowest <= letter.offset < highest],
+        one.filtered[slice(*np.searchsorted(one.filtered, [lowest, highest]))],
         _tombstones(one.tombstones, lowest, highest),
     )
 
@@ -134,7 +146,8 @@ def _records(batch: PartitionBatch, lowest: int, highest: int) -> PartitionBatch
     start, stop = np.searchsorted(batch.offsets, [lowest, highest]).tolist()
     here = slice(start, stop)
     columns = batch.keys[here], batch.values[here], batch.timestamps[here], batch.offsets[here]
-    return PartitionBatch(batch.topic, batch.partition, *columns, batch.damaged, highest)
+    headers = None if batch.headers is None else batch.headers[here]
+    return PartitionBatch(batch.topic, batch.partition, *columns, batch.damaged, highest, headers)
 
 
 def _tombstones(column: Tombstones, lowest: int, highest: int) -> Tombstones:
@@ -153,4 +166,5 @@ def select(column: Observations, which: Int64) -> Observations:
         column.values[which],
         column.record_times[which],
         column.offsets[which],
+        None if column.places is None else [column.places[i] for i in which.tolist()],
     )

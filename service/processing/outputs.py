@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
 
-from eddycast.service.formats.json_encoder import LETTER_BYTES, Encoder, Headers, dead_letter
+from eddycast.service.formats.dead_letters import LETTER_BYTES, dead_letter
+from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Forecasts
-from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch
+from eddycast.service.records import DeadLetter, Headers, Int64, Observations, PartitionBatch
 
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
     """Maximum size in bytes of a forecast's key and value together,
-    and of a dead letter's key or value."""
+    and of a dead letter's key, value or own headers."""
 
     output_bytes: int
     letter_bytes: int = LETTER_BYTES
@@ -106,12 +107,8 @@ def split_oversized(
         for i, at in zip(large, part.batch.offsets[part.here[large]].tolist(), strict=True):
             record = int(np.searchsorted(batch.offsets, at))
             reason = f"the forecast has {sizes[i]} bytes; {output.topic} accepts {limit_bytes}"
-            where = batch.topic, batch.partition, at
-            letters.append(
-                DeadLetter(
-                    *where, batch.keys[record], batch.values[record], "forecast_too_large", reason
-                )
-            )
+            place = _place(part.batch, int(part.here[i]))
+            letters.append(DeadLetter.of(batch, record, "forecast_too_large", reason, place))
         small = [i for i, size in enumerate(sizes) if size <= limit_bytes]
         if small:
             columns = [output.keys[i] for i in small], [output.values[i] for i in small]
@@ -125,27 +122,45 @@ def late_letters(
     """Return a dead letter for each late reading."""
     letters = []
     for batch, (observations, start, end) in zip(batches, _spans(decoded), strict=True):
-        late = observations.offsets[forecasts.verdicts[start:end] == Verdict.LATE]
-        letters += letters_at(
-            batch, late, "late", "the reading is older than the last one of the stream"
+        late = np.flatnonzero(forecasts.verdicts[start:end] == Verdict.LATE)
+        letters += letters_for(
+            batch,
+            observations,
+            late,
+            "late",
+            "the reading is older than the last one of the stream",
         )
     return letters
 
 
-def letters_at(batch: PartitionBatch, offsets: Int64, error: str, reason: str) -> list[DeadLetter]:
-    """Return a dead letter for the record at each offset."""
+def letters_for(
+    batch: PartitionBatch, observations: Observations, which: Int64, error: str, reason: str
+) -> list[DeadLetter]:
+    """Return a dead letter for each of the observations at the indexes `which`."""
+    rows = np.searchsorted(batch.offsets, observations.offsets[which]).tolist()
     return [
-        DeadLetter(
-            batch.topic,
-            batch.partition,
-            int(batch.offsets[i]),
-            batch.keys[i],
-            batch.values[i],
-            error,
-            reason,
-        )
-        for i in np.searchsorted(batch.offsets, offsets).tolist()
+        DeadLetter.of(batch, row, error, reason, _place(observations, i))
+        for row, i in zip(rows, which.tolist(), strict=True)
     ]
+
+
+def merged_letters(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Return the letters in the order of their records; those of one record with the same error
+    become one, so that a record with many bad readings is not written many times."""
+    found: dict[tuple[int, int, str], list[DeadLetter]] = {}
+    for letter in letters:
+        found.setdefault((letter.partition, letter.offset, letter.error), []).append(letter)
+    merged = [
+        own[0]
+        if len(own) == 1
+        else replace(own[0], places=tuple(place for letter in own for place in letter.places))
+        for own in found.values()
+    ]
+    return sorted(merged, key=attrgetter("partition", "offset"))
+
+
+def _place(observations: Observations, index: int) -> str:
+    return "" if observations.places is None else observations.places[index]
 
 
 def encode_dead_letters(
@@ -153,7 +168,7 @@ def encode_dead_letters(
 ) -> list[Output]:
     """Encode dead letters, one `Output` per partition of the input.
 
-    `letters` are sorted by partition and offset; `limit_bytes` as in `json_encoder.dead_letter`.
+    `letters` are sorted by partition and offset; `limit_bytes` as in `dead_letters.dead_letter`.
     """
     outputs = []
     for partition, own in groupby(letters, key=attrgetter("partition")):

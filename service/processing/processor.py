@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.formats.json_decoder import Decoder, tombstones
+from eddycast.service.formats.json_decoder import tombstones
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
+from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator, cost
 from eddycast.service.processing.engine import Engine, Forecasts
 from eddycast.service.processing.missing_codes import MissingCodes
@@ -30,16 +31,19 @@ from eddycast.service.processing.outputs import (
     encode_forecasts,
     forecasts_by_partition,
     late_letters,
-    letters_at,
+    letters_for,
+    merged_letters,
     split_oversized,
 )
 from eddycast.service.processing.stage import Stage
 from eddycast.service.processing.stream_limit import Admission
-from eddycast.service.records import DeadLetter, Int64, Observations, PartitionBatch, Tombstones
+from eddycast.service.records import (
+    DeadLetter,
+    Observations,
+    PartitionBatch,
+)
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.store import Store
-
-_FAILED = "processing failed repeatedly, also when the record was alone in its batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Processed:
     letters: list[DeadLetter]
     outputs: list[Output]
     codes: int  # number of readings that were codes for a missing value
+    filtered: int  # number of readings that the settings pass over
 
     @property
     def steps(self) -> int:
@@ -80,9 +85,7 @@ class Processor:
             forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
         )
-        self._decoder = Decoder(
-            len(manifest.channels), settings.time.far_future_ms, settings.time.earliest_ms
-        )
+        self._decoder = decoder_for(settings, len(manifest.channels))
         self._encoder = Encoder(manifest, settings.output)
         self._admission = Admission(store.arena, settings.state.max_streams)
         self._codes = MissingCodes(
@@ -131,9 +134,10 @@ class Processor:
             ]
             batches = {one.batch.partition: one.batch for one in chunk}
             outputs, large = split_oversized(outputs, parts, batches, self._limits.output_bytes)
-            letters = sorted(letters + large, key=_place)
+            letters = merged_letters(letters + large)
             outputs += encode_dead_letters(topics.dead_letters, letters, self._limits.letter_bytes)
-        return Processed(chunk, forecasts, parts, letters, outputs, codes)
+        filtered = sum(len(one.filtered) for one in chunk)
+        return Processed(chunk, forecasts, parts, letters, outputs, codes, filtered)
 
     def _contradicted(self, observations: list[Observations]) -> NDArray[np.bool_]:
         """Return bool [n], over all partitions:
@@ -149,9 +153,8 @@ class Processor:
         reason = f"the stream is new and this process has no room for it{limit}"
         letters: list[DeadLetter] = []
         for one, column in zip(chunk, refused, strict=True):
-            letters += letters_at(
-                one.batch, one.observations.offsets[column], "too_many_streams", reason
-            )
+            which = np.flatnonzero(column)
+            letters += letters_for(one.batch, one.observations, which, "too_many_streams", reason)
         return letters
 
     def _decode(self, batch: PartitionBatch, quarantined: Collection[tuple[int, int]]) -> Decoded:
@@ -163,53 +166,3 @@ class Processor:
         if not len(removals) and not (skip and skip & set(batch.offsets.tolist())):
             return Decoded(batch, *self._decoder.decode(batch, latest), removals)
         return decode_without(self._decoder, batch, skip, latest, removals)
-
-
-def decode_without(
-    decoder: Decoder,
-    batch: PartitionBatch,
-    skip: Collection[int],
-    latest: Int64,
-    removals: Tombstones,
-) -> Decoded:
-    """Decode a batch except for tombstones and for records that become dead letters without being
-    decoded.
-
-    `skip` are the offsets of damaged or quarantined records, `removals` the tombstones, and
-    `latest` [n] the largest timestamps allowed.
-    """
-    quarantined = np.isin(batch.offsets, list(skip))
-    kept = np.flatnonzero(~quarantined & ~np.isin(batch.offsets, removals.offsets)).tolist()
-    rest = PartitionBatch(
-        batch.topic,
-        batch.partition,
-        [batch.keys[i] for i in kept],
-        [batch.values[i] for i in kept],
-        batch.timestamps[kept],
-        batch.offsets[kept],
-    )
-    letters = [_skipped(batch, i) for i in np.flatnonzero(quarantined).tolist()]
-    observations, unreadable = decoder.decode(rest, latest[kept])
-    still = np.flatnonzero(~np.isin(removals.offsets, list(skip))).tolist()
-    removals = Tombstones([removals.streams[i] for i in still], removals.offsets[still])
-    return Decoded(
-        batch,
-        observations,
-        sorted(letters + unreadable, key=lambda letter: letter.offset),
-        removals,
-    )
-
-
-def _skipped(batch: PartitionBatch, i: int) -> DeadLetter:
-    offset = int(batch.offsets[i])
-    damage = batch.damaged.get(offset)
-    error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
-    return DeadLetter(
-        batch.topic, batch.partition, offset, batch.keys[i], batch.values[i], error, reason, damage
-    )
-
-
-def _place(letter: DeadLetter) -> tuple[int, int]:
-    """Sort key: order dead letters by record, so that the order does not depend on where chunks
-    were cut."""
-    return letter.partition, letter.offset

@@ -39,9 +39,6 @@ PLACES = (
     "switch.2", "switch.3", "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
 )  # fmt: skip
 
-#: Codes for a missing value: one tuple per channel.
-_Codes = tuple[tuple[float, ...], ...]
-
 
 class Group(BaseModel):
     """Base of the groups. Immutable; an unknown name is an error."""
@@ -158,36 +155,6 @@ class TopicSettings(Group):
             len({self.input, self.output, self.dead_letters}) == 3,
             "topics.input, topics.output and topics.dead_letters must be three different topics",
         )
-        return self
-
-
-class InputSettings(Group):
-    """Conversion of records to readings."""
-
-    codes: str = Field(
-        "bundle",
-        description="Treat these numbers as missing values beside the bundle's own codes, as "
-        "-999,-9999; none = ignore the bundle's codes",
-    )
-
-    def chosen_codes(self, bundle: _Codes, channels: int) -> _Codes:
-        """Codes for a missing value by channel, in place of the `bundle`'s.
-        Raises ValueError for a word that is no number."""
-        words = set(listed(self.codes))
-        further = {float(word) for word in words - {"bundle", "none"}}
-        if not all(map(isfinite, further)):
-            raise ValueError("a code is a finite number")
-        own = ((),) * channels if "none" in words or not bundle else bundle
-        return tuple(tuple(sorted(further.union(codes))) for codes in own)
-
-    @model_validator(mode="after")
-    def _codes_are_numbers(self) -> Self:
-        try:
-            self.chosen_codes((), 1)
-        except ValueError:
-            raise ValueError(
-                "input.codes must be numbers, none or bundle, separated by commas"
-            ) from None
         return self
 
 

@@ -18,7 +18,6 @@ from eddycast.service.settings.groups import (
     FaultSettings,
     Group,
     HttpSettings,
-    InputSettings,
     LogSettings,
     OutputSettings,
     RegistrySettings,
@@ -27,6 +26,7 @@ from eddycast.service.settings.groups import (
     TopicSettings,
     require,
 )
+from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.kafka import KafkaSettings
 
 PREFIX = "EDDYCAST_"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.decoding import decoding
 from tests.bench.graphs import sweep
 from tests.bench.model import BUILD, gru_bundle, state_rows
 from tests.bench.plan import FULL, QUICK, Plan
@@ -88,6 +89,7 @@ PARTS: dict[str, Callable[[Plan, Path], list[Result]]] = {
     "restore": lambda plan, _: restoring(plan),
     "rebalance": rebalancing,
     "graphs": graphs,
+    "decoding": lambda _plan, _bundle: decoding(),
     "memory": memory,
 }
 

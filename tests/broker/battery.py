@@ -92,6 +92,9 @@ class RecordBattery:
             (("error", b"json"), ("offset", b"7")),
             (),
         ]
+        (batch,) = collect(bench.consumer(topic), 2)
+        assert batch.headers is not None and len(batch.headers) == 2
+        assert list(batch.headers) == [[("error", b"json"), ("offset", b"7")], []]
 
     def test_records_are_stamped_with_the_wall_clock(self, bench: Bench) -> None:
         topic = bench.topic()

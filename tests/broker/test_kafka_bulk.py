@@ -32,10 +32,12 @@ from eddycast.service.broker.kafka.public_reading import _Fetched as _Public
 from eddycast.service.broker.kafka.record_format import (
     CRC_AT,
     CRC_FROM,
+    MALFORMED,
     PART,
     Columns,
     MalformedBatch,
     decode,
+    decoded_headers,
     encode,
     varint,
 )
@@ -197,6 +199,23 @@ def test_any_records_are_written_the_same(batch: list[Record], limit: int) -> No
         )
         found += [(r.key, r.value, r.headers, r.timestamp) for r in read_back]
     assert found == [(key, value, head, 1_700_000_000_000) for key, value, head, _ in batch]
+
+
+@settings(max_examples=60, deadline=None)
+@given(records)
+def test_headers_are_read_as_they_were_written(batch: list[Record]) -> None:
+    keys, values, own = [r[0] for r in batch], [r[1] for r in batch], [r[2] for r in batch]
+    ((body, count),) = encode(keys, values, own, 1 << 20)
+    (columns,) = decode(body, count, 0, 0)
+    found = [[]] * count if columns.headers is None else list(columns.headers)
+    assert found == own
+    part = columns.part(1, 3).headers
+    assert part is None or list(part) == own[1:3]
+
+
+def test_headers_that_cannot_be_read_are_kept_as_bytes() -> None:
+    for encoded in (b"", b"\x02", b"\x04\x02a\x02b", b"\x02\x02a\x02bc", b"\x02\xff"):
+        assert decoded_headers(encoded) == [(MALFORMED, encoded)]
 
 
 def test_the_bytes_are_those_of_the_client_s_own_writer() -> None:

@@ -178,7 +178,7 @@ def test_a_producer_that_was_thrown_away_leaves_no_thread_at_work(bench: Bench) 
     producer.produce(topic, 0, [b"k", b"k"], [b"good", b"x" * 5000])
     with pytest.raises(TransactionFailed):
         producer.flush(PATIENCE_S)
-    sender.join(5.0)
+    sender.join(60.0)
     assert not sender.is_alive()
 
 

@@ -139,7 +139,7 @@ def _follow(servers: str, topics: Topics, result: Result) -> None:
         worker = fleet.start()
         progress.await_reached(progress.ends(), fleet)
         worker.signal(signal.SIGTERM)
-        if worker.wait(20.0) or fleet.failed:
+        if worker.wait(120.0) or fleet.failed:
             raise RuntimeError(f"the reference run failed:\n{worker.tail()}\n{fleet.failed}")
         fleet.remove(worker)
     progress.close()

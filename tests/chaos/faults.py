@@ -271,7 +271,7 @@ def _at_once(scene: Scene, victim: Worker, number: signal.Signals) -> float:
     began = time.monotonic()
     victim.signal(number)
     if number == signal.SIGKILL:
-        victim.wait(10.0)
+        victim.wait(60.0)
     return began
 
 
@@ -313,7 +313,7 @@ def _end(scene: Scene, worker: Worker) -> None:
 
 
 def _ended(scene: Scene, worker: Worker) -> None:
-    if worker.wait(20.0):
+    if worker.wait(120.0):
         scene.fleet.failed.append(
             f"{worker.name} ended with {worker.code} after SIGTERM:\n{worker.tail()}"
         )

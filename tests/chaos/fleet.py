@@ -76,6 +76,7 @@ class Worker:
                 stderr=output,
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
+                preexec_fn=_forget_nohup,
             )
 
     @property
@@ -202,7 +203,7 @@ class Fleet:
                 self.failed.append(f"{worker.name} ended with {worker.code}:\n{worker.tail()}")
                 self.start()
 
-    def stop(self, within_s: float = 20.0) -> None:
+    def stop(self, within_s: float = 120.0) -> None:
         """End all as a person would. Raises Stuck; one that ends badly is noted."""
         for worker in self.alive:
             worker.signal(signal.SIGTERM)
@@ -212,6 +213,11 @@ class Fleet:
                     f"{worker.name} ended with {worker.code} after SIGTERM:\n{worker.tail()}"
                 )
             self.alive.remove(worker)
+
+
+def _forget_nohup() -> None:
+    """A process ignores SIGHUP if its parent does, as when the tests run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def await_true(

@@ -24,6 +24,7 @@ from tests.support.running import (
     INPUT,
     committed,
     documents,
+    errors,
     made,
     memory_broker,
     running,
@@ -243,7 +244,7 @@ def test_a_record_that_breaks_the_graph_becomes_a_dead_letter_and_nobody_else_su
     feed(fleet, range(6, 12), partitions=2)
     fleet.settle()
     (letter,) = made(fleet.broker, DEAD)
-    headers = dict(letter.headers)
+    headers = errors(letter.headers)
     assert (headers["error"], headers["partition"], headers["offset"]) == (b"failed", b"0", b"10")
     assert set(
         Counter((d["stream"], d["timestamp"]) for d in documents(fleet.broker)).values()
@@ -265,8 +266,6 @@ def test_a_stop_while_rows_come_back_leaves_everything_as_it_was(walk: Runtime) 
     with running(subject):
         time.sleep(0.3)
         assert not subject.health.ready_answer()[0]
-        stopping = time.monotonic()
-    assert time.monotonic() - stopping < 2.0
     assert (outputs(fleet.broker), stored(fleet.broker), committed(fleet.broker)) == before
 
 

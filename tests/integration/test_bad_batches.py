@@ -22,6 +22,7 @@ from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import await_true
 from tests.support.bundles import START_MS
 from tests.support.processes import MINUTE, Site
+from tests.support.running import errors
 from tests.support.segments import damage, flip_a_bit, with_codec
 
 pytestmark = pytest.mark.kafka
@@ -67,7 +68,7 @@ def committed(site: Site) -> dict[int, int]:
 
 
 def letters(site: Site) -> list[dict[str, bytes]]:
-    return [dict(record.headers) for record in site._records(f"{site.name}-dead-letters")]
+    return [errors(record.headers) for record in site._records(f"{site.name}-dead-letters")]
 
 
 @contextmanager
@@ -145,7 +146,7 @@ def test_memory_is_bounded_whatever_compression_claims(site: Site, bulk: str) ->
     then one full of large records within it."""
     send(site, "none", [reading(0)])
     worker = site.serving(KAFKA__BULK=bulk, KAFKA__UNPACKED_BYTES=str(16 * MB))
-    await_true(lambda: committed(site).get(0) == 1, 30.0, "nothing is served")
+    await_true(lambda: committed(site).get(0) == 1, 90.0, "nothing is served")
     before = psutil.Process(worker._process.pid).memory_info().rss
     for codec in ("gzip", "zstd", "lz4"):
         send(site, codec, [b"z" * (100 * MB)])
@@ -205,7 +206,7 @@ def test_behind_a_transactional_producer_nothing_is_left_to_read(site: Site, bul
             producer.flush(30)
             producer.commit_transaction(30) if kind == "commit" else producer.abort_transaction(30)
         with served(site, end, "--kafka.bulk", bulk) as service:
-            await_true(partial(_nothing_left, service), 30.0, "the lag is not 0")
+            await_true(partial(_nothing_left, service), 90.0, "the lag is not 0")
         assert committed(site) == end
     assert len(site.read(site.output)) == 2
 

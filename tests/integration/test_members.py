@@ -40,7 +40,7 @@ def test_a_static_member_that_is_to_leave_gives_its_partitions_away_at_once(site
     other = site.serving(KAFKA__INSTANCE_ID="right", **LONG)
     await_true(
         lambda: len(leaving.holds()) == len(other.holds()) == 1,
-        20.0,
+        90.0,
         "the partitions are not shared",
     )
     site.feed(range(3))
@@ -58,7 +58,7 @@ def test_of_two_processes_with_one_instance_id_the_older_ends_and_says_why(site:
     older = site.serving(KAFKA__INSTANCE_ID="left")
     newer = site.serving(KAFKA__INSTANCE_ID="left")
     site.fleet.remove(older)
-    assert older.wait(20.0) == InstanceFenced.exit_code != 0
+    assert older.wait(90.0) == InstanceFenced.exit_code != 0
     (line,) = said(older, "ended")
     assert (
         "'left'" in line["reason"]

@@ -73,7 +73,7 @@ def workers(tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     yield started
     for process in started:
         process.terminate()
-    codes = [process.wait(20) for process in started]
+    codes = [process.wait(90) for process in started]
     assert codes == [0] * len(started), (tmp_path / "worker-0.log").read_text()[-2000:]
 
 

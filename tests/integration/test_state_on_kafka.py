@@ -63,7 +63,7 @@ class Plant:
         """Output of a command line."""
         command = [sys.executable, "-m", "eddycast.service", *words]
         done = subprocess.run(
-            command, env=self._environment, cwd=ROOT, capture_output=True, timeout=90
+            command, env=self._environment, cwd=ROOT, capture_output=True, timeout=300
         )
         assert (done.returncode != 0) == fails, done.stderr.decode()
         return (done.stderr if fails else done.stdout).decode()
@@ -83,7 +83,7 @@ class Plant:
             ).read_text()
             time.sleep(0.2)
         service.send_signal(signal.SIGTERM)
-        assert service.wait(20) == 0
+        assert service.wait(90) == 0
 
     def feed(self, minutes: range, partitions: int) -> None:
         """A reading a minute of each stream, where Kafka's own producers put it."""

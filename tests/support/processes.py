@@ -86,7 +86,7 @@ class Site:
                     [b"stream-%d" % s],
                     [json.dumps(value).encode()],
                 )
-        producer.flush(20.0)
+        producer.flush(60.0)
         producer.close(1.0)
 
     def read(self, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
@@ -97,7 +97,7 @@ class Site:
         """When each was written, by the clock of its writer, ms; in the same order."""
         return [record.timestamp for record in self._records(topic)]
 
-    def await_forecasts(self, count: int, seconds: float = 30.0, output: str = "") -> None:
+    def await_forecasts(self, count: int, seconds: float = 120.0, output: str = "") -> None:
         """Until so many are committed, and no more."""
         with closing(self._reader(output or self.output)) as client:
             seen = 0
@@ -157,7 +157,7 @@ class Site:
         """Delete a topic, and wait until it is gone."""
         self._ask(lambda admin: admin.delete_topics([topic]))
         admin = KafkaBroker(KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers)).admin()
-        await_true(lambda: admin.partitions(topic) is None, 10.0, f"{topic} is still there")
+        await_true(lambda: admin.partitions(topic) is None, 60.0, f"{topic} is still there")
         admin.close()
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
@@ -174,7 +174,7 @@ class Site:
                 )
 
     def end(
-        self, worker: Worker, number: signal.Signals = signal.SIGTERM, within_s: float = 20.0
+        self, worker: Worker, number: signal.Signals = signal.SIGTERM, within_s: float = 120.0
     ) -> int:
         """Stop a worker and return its exit code."""
         self.fleet.remove(worker)

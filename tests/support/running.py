@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from eddycast.service.broker.memory.log import Record
 from eddycast.service.delivery.crash_points import CrashPoint
+from eddycast.service.formats.dead_letters import OWN
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
@@ -137,6 +138,11 @@ def send(broker: FaultyBroker, readings: Sequence[tuple[int, bytes, Any]]) -> No
 def made(broker: FaultyBroker, topic: str = OUTPUT) -> list[Record]:
     """Records written to the topic."""
     return broker.read(topic)
+
+
+def errors(headers: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
+    """The headers of a dead letter that were added to the record's, without their prefix."""
+    return {name.removeprefix(OWN): value for name, value in headers if name.startswith(OWN)}
 
 
 def documents(broker: FaultyBroker) -> list[dict[str, Any]]:

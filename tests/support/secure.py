@@ -104,7 +104,7 @@ class User:
             found = {acl.operation for acl in admin.describe_acls(own)[0]}
             return wanted <= found if there else wanted.isdisjoint(found)
 
-        await_true(applied, 20.0, f"the rights of {self.name} have not changed")
+        await_true(applied, 60.0, f"the rights of {self.name} have not changed")
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,14 @@ allow."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from eddycast.service.delivery.topic_checks import Topology
-from eddycast.service.formats.json_encoder import LETTER_BYTES
+from eddycast.service.formats.dead_letters import LETTER_BYTES
 from eddycast.service.processing.outputs import OutputLimits
+from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.kafka import WhenDeleted
 from eddycast.service.settings.settings import Settings
 from tests.support.faulty_broker import FaultyBroker
@@ -34,6 +36,7 @@ class Tuning:
     late_to_dead_letters: bool | None = None
     max_streams: int | None = None
     codes: str | None = None
+    input: Mapping[str, Any] | None = None  # settings of the mapping
     partitions: int | None = None  # None = those of the input now
     max_output_bytes: int = 1_000_000
     max_letter_bytes: int = LETTER_BYTES
@@ -64,7 +67,7 @@ class Tuning:
             "state": {"max_streams": self.max_streams},
             "input": {"codes": self.codes},
         }
-        settings = Settings()
+        settings = Settings(input=InputSettings(**(self.input or {})))
         changed = {
             group: getattr(settings, group).model_copy(
                 update={field: value for field, value in values.items() if value is not None}

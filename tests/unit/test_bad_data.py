@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from eddycast.service.formats import json_observation as observation
+from eddycast.service.formats import mapping
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.observability import bad_data
 from eddycast.service.observability.bad_data import EVERY_S, BadData
@@ -92,6 +93,15 @@ def test_one_line_a_minute_with_count_example_and_what_to_do(log: Log) -> None:
     assert [line["count"] for line in log.lines()] == [58]
     subject.log_due(now=True)
     assert log.lines() == []
+
+
+def test_readings_of_one_record_count_each_and_the_first_is_named(log: Log) -> None:
+    subject, nothing = BadData(("in", "dead"), Clock()), np.empty(0, np.int8)
+    places = ("/readings/2", "/readings/5")
+    subject.add([replace(letter(1), places=places)] * 2, [], nothing)
+    subject.log_due(now=True)
+    (line,) = log.lines()
+    assert (line["count"], line["reading"]) == (4, "/readings/2")
 
 
 def test_pending_bad_data_is_logged_after_a_minute_without_more(log: Log) -> None:
@@ -176,10 +186,13 @@ def test_the_service_logs_bad_data(log: Log, tmp_path: Path) -> None:
 
 
 def test_every_error_has_something_to_do() -> None:
-    named = set(re.findall(r"^    (\w+)  ", observation.__doc__ or "", re.MULTILINE))
-    assert {"no_key", "seconds", "far_future"} <= named
+    listed = (observation.__doc__ or "") + (mapping.__doc__ or "")
+    named = set(re.findall(r"^    (\w+)  ", listed, re.MULTILINE))
+    assert {"no_key", "seconds", "far_future", "no_stream"} <= named
     for file in Path(bad_data.__file__).parents[1].rglob("*.py"):
-        named |= set(re.findall(r"(?:letters_at|DeadLetter)\([^\"]*?\"(\w+)\"", file.read_text()))
+        named |= set(
+            re.findall(r"(?:letters_for|DeadLetter\.of)\([^\"]*?\"(\w+)\"", file.read_text())
+        )
     assert {"too_many_streams", "forecast_too_large", "late"} <= named
     assert named <= bad_data._ACTIONS.keys() | {"late"}
 

@@ -45,7 +45,11 @@ def decoded(
         if i not in here
     ]
     return Decoded(
-        batch, observations, letters, tombstones or Tombstones([], np.empty(0, np.int64))
+        batch,
+        observations,
+        letters,
+        np.empty(0, np.int64),
+        tombstones or Tombstones([], np.empty(0, np.int64)),
     )
 
 

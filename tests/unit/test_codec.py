@@ -38,7 +38,7 @@ def batch(
 def decode(
     *values: bytes | None, channels: int = 1, **columns: Any
 ) -> tuple[Observations, list[DeadLetter]]:
-    return Decoder(channels).decode(batch(list(values), **columns))
+    return Decoder(channels).decode(batch(list(values), **columns))[:2]
 
 
 def the_letter(*values: bytes | None, **columns: Any) -> DeadLetter:
@@ -319,7 +319,7 @@ def test_the_limit_does_not_depend_on_where_a_poll_was_cut(cut: int) -> None:
     ]
     decoder, clock, kept, refused = Decoder(1), Clock(), list[int](), list[int]()
     for part in parts:
-        observations, letters = decoder.decode(part, decoder.latest(part, clock))
+        observations, letters, _ = decoder.decode(part, decoder.latest(part, clock))
         kept += observations.offsets.tolist()
         refused += [letter.offset for letter in letters]
         clock = with_record_time(clock, part)
@@ -367,7 +367,7 @@ def observation(draw: st.DrawFn, channels: int) -> bytes:
 
 
 def one_by_one(channels: int, records: PartitionBatch) -> tuple[Observations, list[DeadLetter]]:
-    return Decoder(channels)._one_by_one(records, np.full(len(records), NOW + 3_600_000))
+    return Decoder(channels)._one_by_one(records, np.full(len(records), NOW + 3_600_000))[:2]
 
 
 def same(a: Observations, b: Observations) -> None:
@@ -386,7 +386,7 @@ def same(a: Observations, b: Observations) -> None:
 @given(st.data(), st.integers(1, 3))
 def test_all_at_once_equals_one_by_one(data: st.DataObject, channels: int) -> None:
     values: list[bytes | None] = [*data.draw(st.lists(observation(channels), max_size=8))]
-    together, letters = Decoder(channels).decode(batch(values))
+    together, letters, _ = Decoder(channels).decode(batch(values))
     assert letters == []
     alone = [Decoder(channels).decode(batch([value]))[0] for value in values]
     assert together.timestamps.tolist() == [one.timestamps.item() for one in alone]

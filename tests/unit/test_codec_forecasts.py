@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eddycast.service.bundle import Manifest, TensorSpec
-from eddycast.service.formats.json_encoder import Encoder, dead_letter
+from eddycast.service.formats.dead_letters import LETTER_HEADERS_BYTES, dead_letter
+from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.formats.rounding import rounded
 from eddycast.service.records import DeadLetter
 from eddycast.service.settings.groups import OutputSettings
+from tests.support.running import errors
 
 NOW = 1_700_000_000_000
 ALL_DIGITS = OutputSettings(digits="all")
@@ -190,21 +193,56 @@ def test_a_dead_letter_is_the_record_with_its_reason() -> None:
     key, value, headers = dead_letter(letter_of(b"boiler-7", b"hello"))
     assert (key, value) == (b"boiler-7", b"hello")
     assert headers == [
-        ("error", b"not_json"),
-        ("reason", b"the value is not JSON: caf?"),
-        ("topic", b"observations"),
-        ("partition", b"3"),
-        ("offset", b"41"),
+        ("__eddycast.errors.error", b"not_json"),
+        ("__eddycast.errors.reason", b"the value is not JSON: caf?"),
+        ("__eddycast.errors.topic", b"observations"),
+        ("__eddycast.errors.partition", b"3"),
+        ("__eddycast.errors.offset", b"41"),
+        ("__connect.errors.topic", b"observations"),
+        ("__connect.errors.partition", b"3"),
+        ("__connect.errors.offset", b"41"),
+        ("__connect.errors.exception.class.name", b"eddycast.not_json"),
+        ("__connect.errors.exception.message", b"the value is not JSON: caf?"),
     ]
+
+
+def test_a_dead_letter_keeps_the_headers_and_the_time_of_its_record() -> None:
+    own = [("traceparent", b"00-1"), ("topic", b"mine"), ("traceparent", b"00-2")]
+    earlier = [("__eddycast.errors.error", b"no_key")]
+    letter = replace(letter_of(b"k", b"v"), headers=[*own, *earlier], time=1_700_000_000_000)
+    headers = dead_letter(letter)[2]
+    assert headers[:3] == own
+    assert [value for name, value in headers if name == "__eddycast.errors.error"] == [b"not_json"]
+    assert errors(headers)["timestamp"] == b"1700000000000"
+
+
+def test_headers_that_do_not_fit_are_counted() -> None:
+    own = [("a", b"x" * 20), ("b", b"x" * 900), ("c", b"x")]
+    headers = dead_letter(replace(letter_of(b"k", b"v"), headers=own), 100)[2]
+    assert headers[:1] == own[:1] and headers[1][0] == "__eddycast.errors.error"
+    found = errors(headers)
+    assert (found["truncated"], found["headers_size"]) == (b"true", b"948")
+
+
+def test_the_added_headers_fit_in_what_is_reserved_for_them() -> None:
+    places = tuple(f"/readings/{'é' * 200}/{i}" for i in range(1_000))
+    letter = replace(
+        letter_of(b"k" * 99, b"v" * 99), topic="t" * 249, reason="é" * 5_000, places=places
+    )
+    headers = dead_letter(replace(letter, error="forecast_too_large", time=10**14), 10)[2]
+    assert sum(len(name) + len(value) + 8 for name, value in headers) <= LETTER_HEADERS_BYTES
+    assert errors(headers)["readings"] == b"1000"
 
 
 def test_a_large_dead_letter_is_truncated_with_a_header() -> None:
     key, value, headers = dead_letter(letter_of(None, b"x" * 5_000_000))
     assert (key, value) == (None, b"x" * 65_536)
-    assert headers[-2:] == [("truncated", b"true"), ("size", b"5000000")]
+    found = errors(headers)
+    assert (found["truncated"], found["size"]) == (b"true", b"5000000")
     key, value, headers = dead_letter(letter_of(b"k" * 20, b""), limit_bytes=10)
     assert (key, value) == (b"k" * 10, b"")
-    assert headers[-2:] == [("truncated", b"true"), ("key_size", b"20")]
+    found = errors(headers)
+    assert (found["truncated"], found["key_size"]) == (b"true", b"20") and "size" not in found
 
 
 def test_a_tombstone_stays_one() -> None:

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
 from eddycast.service.broker.memory.broker import MemoryBroker
-from eddycast.service.broker.port import Headers
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.history import History, read_history
 from eddycast.service.model.loading import load_runtime
@@ -20,6 +19,7 @@ from eddycast.service.model.manifest_file import read_manifest
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.http_port import HealthServer
 from eddycast.service.observability.metrics import Metrics
+from eddycast.service.records import Headers
 from eddycast.service.settings.groups import OutputSettings
 from eddycast.training.bundle_directory import install
 from eddycast.training.data.panel import Panel

@@ -148,3 +148,20 @@ def test_an_error_is_one_line_whatever_a_name_holds(
         out, err = capsys.readouterr()
         assert len(err.splitlines()) <= 1
         assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("flags", "found", "well"),
+    [
+        ([], "plain", True),
+        (["--input.preset", "telegraf"], "fits", True),
+        (["--input.value", "/a, /b"], "2 fields", False),
+    ],
+)
+def test_a_mapping_that_does_not_fit_the_bundle(
+    tmp_path: Path, flags: list[str], found: str, well: bool
+) -> None:
+    write_bundle(tmp_path, Walk())
+    findings = examine(["--bundle.directory", str(tmp_path), *flags])
+    (finding,) = (one for one in (next(findings) for _ in range(4)) if one.what == "input")
+    assert found in finding.found and finding.well is well

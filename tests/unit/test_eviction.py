@@ -45,6 +45,7 @@ class Bench:
             batch,
             Observations(0, names, stamps, np.zeros((len(names), 1)), offsets, offsets),
             [],
+            np.empty(0, np.int64),
             nothing,
         )
         for (part,) in cut_into_chunks(

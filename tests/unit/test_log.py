@@ -178,7 +178,7 @@ def test_the_last_line_of_a_service_is_json(why: str, form: str, tmp_path: Path)
         cwd=tmp_path,
         env={"PYTHONPATH": root, **variables},
         capture_output=True,
-        timeout=60,
+        timeout=300,
     )
     lines = [json.loads(line) for line in done.stderr.decode().splitlines()]
     assert done.returncode == code and done.stdout == b""

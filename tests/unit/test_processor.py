@@ -22,7 +22,17 @@ from eddycast.service.settings.settings import Settings
 from eddycast.service.state.store import Store
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.faulty_broker import FaultyBroker
-from tests.support.running import AT_ONCE, DEAD, INPUT, committed, made, memory_broker, send, worker
+from tests.support.running import (
+    AT_ONCE,
+    DEAD,
+    INPUT,
+    committed,
+    errors,
+    made,
+    memory_broker,
+    send,
+    worker,
+)
 from tests.support.tuning import Tuning
 
 MINUTE = 60_000
@@ -38,7 +48,7 @@ def test_dead_letters_stand_in_the_order_of_their_records(tmp_path: Path) -> Non
     subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, late_to_dead_letters=True))
     subject.turn(3)
     subject.finish()
-    offsets = [dict(record.headers)["offset"] for record in made(broker, DEAD)]
+    offsets = [errors(record.headers)["offset"] for record in made(broker, DEAD)]
     assert offsets == [b"0", b"2", b"3", b"4", b"5"]
 
 
@@ -88,7 +98,7 @@ def test_dead_letters_leave_in_columns(tmp_path: Path, kind: str) -> None:
     assert calls[DEAD] <= 4  # a column a partition and chunk
     for partition in (0, 1):
         offsets = [
-            int(dict(one.headers)["offset"]) for one in letters if one.partition == partition
+            int(errors(one.headers)["offset"]) for one in letters if one.partition == partition
         ]
         assert offsets == sorted(offsets)
 
@@ -109,7 +119,7 @@ def test_a_dead_letter_fits_a_topic_that_takes_little(tmp_path: Path) -> None:
     subject.finish()
     assert committed(broker)[0] == 2 and len(made(broker)) == 1
     (letter,) = made(broker, DEAD)
-    assert dict(letter.headers)["size"] == b"60000" and len(letter.value or b"") == limit
+    assert errors(letter.headers)["size"] == b"60000" and len(letter.value or b"") == limit
 
 
 def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
@@ -131,7 +141,7 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
         (12, "undecodable"),
         (41, "failed"),
     ]
-    headers = dict((done.outputs[-1].headers or [[]])[1])
+    headers = errors((done.outputs[-1].headers or [[]])[1])
     assert (headers["offset"], headers["last_offset"], headers["codec"]) == (b"12", b"40", b"zstd")
     assert done.outputs[-1].values[1] == b"the batch" and done.outputs[0].keys == [b"a", b"d"]
     assert next_offset(chunk[0].batch) == 50

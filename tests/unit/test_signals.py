@@ -48,11 +48,11 @@ def test_a_countdown_begins_with_the_first_signal_and_ends_with_the_work() -> No
     with StopSignals(lambda why: expired.set(), within_s=0.05):
         assert not expired.wait(0.2)
         signal.raise_signal(signal.SIGTERM)
-        assert expired.wait(5)
+        assert expired.wait(60)
     expired.clear()
-    with StopSignals(lambda why: expired.set(), within_s=0.1):
+    with StopSignals(lambda why: expired.set(), within_s=1.0):
         signal.raise_signal(signal.SIGTERM)
-    assert not expired.wait(0.3)
+    assert not expired.wait(1.3)
 
 
 def test_the_handlers_from_before_come_back() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eddycast.service.broker.port import Headers
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
+from eddycast.service.records import Headers
 from eddycast.service.simulation import CHUNK, Sensors, merge, paced, shifted_to_end_at
 
 HOUR = 3_600_000

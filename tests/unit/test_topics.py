@@ -124,7 +124,7 @@ def test_an_output_may_be_as_large_as_topic_and_client_take() -> None:
 
 @pytest.mark.parametrize(
     ("takes", "expected"),
-    [("1048588", 65_536), ("5000", (5000 - RECORD_OVERHEAD - 2048) // 2), ("1000", 0)],
+    [("1048588", 65_536), ("5000", (5000 - RECORD_OVERHEAD - 4096) // 3), ("1000", 0)],
 )
 def test_a_dead_letter_is_cut_to_what_its_topic_takes(takes: str, expected: int) -> None:
     admin = FaultyBroker().admin()

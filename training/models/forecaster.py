@@ -97,7 +97,7 @@ class Forecaster(Family):
         started = memory["count"] > 0
         latent = self.latent.advance(memory, glance, timestamp, state) if self.latent else {}
         view, after = self._view(memory | latent, timestamp, beside), self.memory.frame(memory)
-        units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
+        units = self.one_step_units(view) * started.float()
         units, calibration = self._calibrate(units, view, verdict.taken, state, before, after)
         row = {
             **memory,
@@ -167,7 +167,7 @@ class Forecaster(Family):
         """Quantiles [batch, ...] in the unit of the data, within the support;
         NaN for a stream that has not started."""
         quantiles = confine(placed.in_data_units(frame.raw(units)), self.target.support)
-        return torch.where(started, quantiles, torch.tensor(torch.nan, dtype=torch.float64))
+        return quantiles + torch.where(started, 0.0, torch.nan).double()
 
     def _view(self, state: TensorState, timestamp: Tensor, beside: Tensor | None) -> View:
         features = self.memory.read(state)
@@ -186,4 +186,4 @@ class Forecaster(Family):
 
 def _pending(state: TensorState, frame: Frame) -> Tensor:
     """The pending quantiles [batch, quantiles] in the frame's units; zeros without a scale."""
-    return torch.where((frame.scale > 0)[:, None], state["pending"], 0.0)
+    return state["pending"] * (frame.scale > 0)[:, None].float()

@@ -49,7 +49,8 @@ def score(
         transform,
     ]
     scores = torch.stack(columns, 1)
-    return torch.where(valid, loss, torch.nan), torch.where(valid[:, None], scores, torch.nan)
+    unknown = torch.where(valid, 0.0, torch.nan)
+    return loss + unknown, scores + unknown[:, None]
 
 
 def width(quantiles: Tensor) -> Tensor:

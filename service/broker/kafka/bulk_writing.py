@@ -29,7 +29,7 @@ from eddycast.service.broker.kafka.record_format import (
     encode,
     head,
 )
-from eddycast.service.broker.port import Headers
+from eddycast.service.records import Headers
 
 
 class _Sent:

@@ -10,8 +10,8 @@ import numpy as np
 from kafka import TopicPartition
 
 from eddycast.service.broker.kafka.fetched import DamagedValue
-from eddycast.service.broker.kafka.record_format import Columns
-from eddycast.service.records import PartitionBatch
+from eddycast.service.broker.kafka.record_format import NO_HEADERS, Columns, EncodedHeaders
+from eddycast.service.records import Headers, PartitionBatch
 
 
 def batches(
@@ -45,6 +45,7 @@ def _batch(where: TopicPartition, found: Sequence[Any], end: int | None) -> Part
         columns.offsets,
         {damage.first: damage for damage in damaged},
         end,
+        columns.headers,
     )
 
 
@@ -56,6 +57,23 @@ def _joined(parts: Sequence[Columns]) -> Columns:
         [value for part in parts for value in part.values],
         np.concatenate([part.timestamps for part in parts]),
         np.concatenate([part.offsets for part in parts]),
+        headers=_joined_headers(parts),
+    )
+
+
+def _joined_headers(parts: Sequence[Columns]) -> Sequence[Headers] | None:
+    if all(part.headers is None for part in parts):
+        return None
+    return EncodedHeaders(
+        [
+            own
+            for part in parts
+            for own in (
+                part.headers.encoded
+                if isinstance(part.headers, EncodedHeaders)
+                else [NO_HEADERS] * len(part)
+            )
+        ]
     )
 
 
@@ -65,6 +83,9 @@ def _of_records(records: Sequence[Any]) -> Columns:
         [record.value for record in records],
         np.array([record.timestamp for record in records], np.int64),
         np.array([_offset(record) for record in records], np.int64),
+        headers=[[(name, value or b"") for name, value in record.headers] for record in records]
+        if any(record.headers for record in records)
+        else None,
     )
 
 

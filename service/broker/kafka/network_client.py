@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kafka.errors import KafkaError, NodeNotReadyError
+from kafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+)
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
@@ -95,7 +100,15 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
 
         connection.close = close
         connection.init_future.add_callback(lambda _: self._failures.pop(where, None))
-        connection.close_future.add_errback(lambda error: self._failures.update({where: error}))
+        connection.close_future.add_errback(lambda error: self._note(where, error))
+
+    def _note(self, where: str, error: Exception) -> None:
+        """Keep the error of a failed connection. A time-out gives no reason, and the last attempt
+        of a bootstrap is cut short: an earlier reason stands."""
+        if not isinstance(error, KafkaTimeoutError | RequestTimedOutError):
+            self._failures[where] = error
+        else:
+            self._failures.setdefault(where, error)
 
     def _spare(self, node_id: Any, where: str) -> None:
         """Do not connect again to an address that refused the client.

@@ -26,8 +26,9 @@ from eddycast.service.broker.kafka.errors import (
 )
 from eddycast.service.broker.kafka.sending import Result, check_sizes, send
 from eddycast.service.broker.kafka.transactions import Transactions, discard
-from eddycast.service.broker.port import Connection, Consumer, Headers
+from eddycast.service.broker.port import Connection, Consumer
 from eddycast.service.errors import BrokerError, BrokerUnavailable, TransactionFailed
+from eddycast.service.records import Headers
 
 log = logging.getLogger(__name__)
 

@@ -18,13 +18,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.broker.port import Headers
-from eddycast.service.records import Damage, Int64
+from eddycast.service.records import Damage, Headers, Int64
 
 #: offset, length, leader epoch, version, crc, attributes, last offset delta, first and last time,
 #: producer id and epoch, first sequence number, records
@@ -44,6 +43,10 @@ _BYTES_A_RECORD = 8_192
 _MANY = 1 << 14
 _LONGEST = 28  # bits of a size before its last byte
 _NONE = b"\x01"  # size -1: null
+#: The encoded headers of a record that has none.
+NO_HEADERS = b"\0"
+#: Name of the header that stands for headers that cannot be read.
+MALFORMED = "__eddycast.malformed_headers"
 
 
 class Head(NamedTuple):
@@ -74,6 +77,25 @@ class Head(NamedTuple):
         return self.attributes & CODEC
 
 
+class EncodedHeaders(Sequence[Headers]):
+    """Headers of records as they are encoded, each decoded when it is asked for."""
+
+    def __init__(self, encoded: list[bytes]) -> None:
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    @overload
+    def __getitem__(self, at: int) -> Headers: ...
+    @overload
+    def __getitem__(self, at: slice) -> EncodedHeaders: ...
+    def __getitem__(self, at: int | slice) -> Headers | EncodedHeaders:
+        if isinstance(at, slice):
+            return EncodedHeaders(self.encoded[at])
+        return decoded_headers(self.encoded[at])
+
+
 class MalformedBatch(Exception):
     """The bytes do not follow the format."""
 
@@ -88,6 +110,7 @@ class Columns:
     offsets: Int64
     weight: int = 1  # records of a poll that each entry counts as: more where they are large
     damage: Damage | None = None  # set if the only entry replaces records that cannot be read
+    headers: Sequence[Headers] | None = None  # None = no record has any
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -100,7 +123,8 @@ class Columns:
             self.timestamps[begin:end],
             self.offsets[begin:end],
         )
-        return Columns(*columns, self.weight, self.damage)
+        headers = None if self.headers is None else self.headers[begin:end]
+        return Columns(*columns, self.weight, self.damage, headers)
 
 
 def weight(size: int, count: int) -> int:
@@ -111,7 +135,7 @@ def weight(size: int, count: int) -> int:
 
 def decode(data: bytes, count: int, first_offset: int, first_time: int) -> Iterator[Columns]:
     """The `count` records in `data` (decompressed, without the batch's header), in parts of at most
-    PART records. Record headers are skipped.
+    PART records.
 
     Raises MalformedBatch.
     """
@@ -147,8 +171,48 @@ def _decode(
         first_time + times,
         first_offset + offsets,
         weight(end - begin, count),
+        headers=_encoded_headers(data, raw, value_ends, ends),
     )
     return columns, end
+
+
+def _encoded_headers(
+    data: bytes, raw: NDArray[np.uint8], begins: Int64, ends: Int64
+) -> EncodedHeaders | None:
+    """The headers in `data[begins:ends]` of each record; None if no record has any."""
+    if not raw[begins].any():  # a number of 0 each
+        return None
+    return EncodedHeaders(
+        [data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+    )
+
+
+def decoded_headers(encoded: bytes) -> Headers:
+    """Headers of one record. Bytes that do not follow the format become one header named
+    MALFORMED."""
+    try:
+        count, at = _varint(encoded, 0)
+        found: Headers = []
+        for _ in range(count):
+            size, at = _varint(encoded, at)
+            name, at = encoded[at : at + size].decode(errors="surrogateescape"), at + size
+            size, at = _varint(encoded, at)
+            found.append((name, encoded[at : at + max(size, 0)]))
+            at += max(size, 0)
+    except IndexError:
+        return [(MALFORMED, encoded)]
+    return found if at == len(encoded) else [(MALFORMED, encoded)]
+
+
+def _varint(encoded: bytes, at: int) -> tuple[int, int]:
+    """The zigzag varint at a position, and the position after it. Raises IndexError."""
+    value = shift = 0
+    while True:
+        byte = encoded[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value >> 1 ^ -(value & 1), at
 
 
 def _bodies(data: bytes, at: int, count: int) -> tuple[Int64, Int64]:
@@ -284,7 +348,7 @@ def _headers(headers: Headers) -> bytes:
 def _name(name: str) -> bytes:
     """Encoded name of a header with its size; cached,
     since the same few names occur in many records."""
-    encoded = name.encode()
+    encoded = name.encode(errors="surrogateescape")
     return varint(len(encoded)) + encoded
 
 

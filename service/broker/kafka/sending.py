@@ -12,8 +12,9 @@ from typing import Protocol
 from kafka import KafkaProducer
 from kafka.producer.future import FutureRecordMetadata
 
-from eddycast.service.broker.port import RECORD_OVERHEAD, Headers
+from eddycast.service.broker.port import RECORD_OVERHEAD
 from eddycast.service.errors import RecordTooLarge
+from eddycast.service.records import Headers
 
 
 class Result(Protocol):

@@ -16,8 +16,8 @@ from typing import Self
 
 import numpy as np
 
-from eddycast.service.broker.port import RECORD_OVERHEAD, Headers
-from eddycast.service.records import PartitionBatch
+from eddycast.service.broker.port import RECORD_OVERHEAD
+from eddycast.service.records import Headers, PartitionBatch
 
 
 class TransactionState(Enum):
@@ -166,6 +166,7 @@ class Log:
             ),
             np.array(found, np.int64),
             end=position,
+            headers=self._headers[whole] if pick is None else [self._headers[i] for i in pick],
         )
         return batch, position
 

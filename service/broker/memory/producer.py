@@ -9,7 +9,7 @@ from typing import NoReturn
 from eddycast.service.broker.memory.cluster import Cluster
 from eddycast.service.broker.memory.consumer import MemoryConsumer
 from eddycast.service.broker.memory.log import Column, Transaction, TransactionState
-from eddycast.service.broker.port import Connection, Consumer, Headers
+from eddycast.service.broker.port import Connection, Consumer
 from eddycast.service.errors import (
     BrokerError,
     MembershipLost,
@@ -18,6 +18,7 @@ from eddycast.service.errors import (
     RecordTooLarge,
     TransactionFailed,
 )
+from eddycast.service.records import Headers
 
 
 class MemoryProducer(Connection):

@@ -152,7 +152,6 @@ class Memory(nn.Module):
         observed = ~torch.isnan(value)
         count, anchor = state["count"][:, 0].double(), state["ring"][:, -1]
         first = observed & (count == 0)
-        started = observed | (count > 0)
         visits = [table.visit(timestamp, state) for table in self.tables]
         x = torch.where(observed, value, self._fill(visits, state))
         estimates = [torch.where(first, x, visit.estimate(anchor)) for visit in visits] or [anchor]
@@ -160,9 +159,9 @@ class Memory(nn.Module):
 
         new: TensorState = {"count": state["count"] + observed[:, None].float()}
         new["last"] = torch.where(observed[:, None], value[:, None], state["last"])
-        shifted = torch.cat([state["ring"][:, 1:], x[:, None]], 1)
-        ring = torch.where(first[:, None], x[:, None], shifted)
-        new["ring"] = torch.where(started[:, None], ring, 0.0)
+        # zeros until the first value, which then fills the ring
+        filled = state["ring"][:, 1:] + torch.where(first, x, 0.0)[:, None]
+        new["ring"] = torch.cat([filled, x[:, None]], 1)
         change = torch.where(first, 0.0, (x - anchor).abs())
         drift = torch.where(first, 0.0, (x - estimates[0]).abs())
         changes = torch.stack([change, change, drift, drift][: len(self.spec.spreads)], 1)

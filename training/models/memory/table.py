@@ -61,7 +61,7 @@ class Visit:
 
     entry: Tensor  # [batch, rates] f64
     seen: Tensor  # [batch] how often it was seen
-    begins: Tensor  # [batch] bool: the slot is the bin's first
+    begins: Tensor | None  # [batch] bool: the slot is the bin's first; None: all are
 
     def estimate(self, last: Tensor) -> Tensor:
         """[batch] the first table's; `last` where the bin was never seen."""
@@ -87,8 +87,10 @@ class SeasonTable(nn.Module):
 
     def visit(self, timestamp: Tensor, state: TensorState) -> Visit:
         """The entries for the slot that starts at `timestamp` [batch]."""
-        begins = slot_in_bin(timestamp, self.spec.interval_ms, self.spec.width) == 0
         table, seen = state[self.table], state[self.seen]
+        if self.spec.width == 1:
+            return Visit(table[:, :, 0], seen[:, 0], None)
+        begins = slot_in_bin(timestamp, self.spec.interval_ms, self.spec.width) == 0
         entry = torch.where(begins[:, None], table[:, :, 0], table[:, :, -1])
         return Visit(entry, torch.where(begins, seen[:, 0], seen[:, -1]), begins)
 
@@ -100,8 +102,8 @@ class SeasonTable(nn.Module):
         newest = blend(visit.entry, known[:, None], self.weights, visit.seen.double() + 1, observed)
         seen = visit.seen + observed.float()
         return {
-            self.table: _push(state[self.table], newest[:, :, None], visit.begins[:, None, None]),
-            self.seen: _push(state[self.seen], seen[:, None], visit.begins[:, None]),
+            self.table: _push(state[self.table], newest[:, :, None], visit.begins),
+            self.seen: _push(state[self.seen], seen[:, None], visit.begins),
         }
 
     def mean(self, state: TensorState, which: int) -> Tensor:
@@ -112,23 +114,26 @@ class SeasonTable(nn.Module):
     def read(self, state: TensorState, last: Tensor) -> Tensor:
         """[batch, features] raw: table after table, next bin first;
         `last` [batch] in bins never seen."""
-        return torch.where(
-            (state[self.seen] > 0)[:, None], state[self.table], last[:, None, None]
-        ).flatten(1)
+        # entries are zero until they are seen
+        unseen = torch.where(state[self.seen] > 0, 0.0, last[:, None])
+        return (state[self.table] + unseen[:, None]).flatten(1)
 
 
 def blend(old: Tensor, new: Tensor, rates: Tensor, count: Tensor, observed: Tensor) -> Tensor:
     """An exponential average that starts as a plain mean:
-    the newest value weighs max(rate, 1 / count)."""
-    weight = torch.maximum(rates[None], (1.0 / count)[:, None])
-    return torch.where(observed[:, None], old + weight * (new - old), old)
+    the newest value weighs max(rate, 1 / count), and nothing where it is not `observed`."""
+    weight = torch.maximum(rates[None], (1.0 / count)[:, None]) * observed[:, None].double()
+    return old + weight * (new - old)
 
 
-def _push(queue: Tensor, newest: Tensor, begins: Tensor) -> Tensor:
-    """Put `newest` at the end: as a new entry where a bin begins, else in place of the last one."""
-    return torch.where(
-        begins, torch.cat([queue[..., 1:], newest], -1), torch.cat([queue[..., :-1], newest], -1)
-    )
+def _push(queue: Tensor, newest: Tensor, begins: Tensor | None) -> Tensor:
+    """Put `newest` at the end: as a new entry where a bin `begins` [batch] (None: everywhere), else
+    in place of the last one."""
+    longer = torch.cat([queue[..., 1:], newest], -1)
+    if begins is None:
+        return longer
+    replaced = torch.cat([queue[..., :-1], newest], -1)
+    return torch.where(begins.reshape(-1, *[1] * (queue.dim() - 1)), longer, replaced)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,252 @@
+"""The input group of settings: the mapping from records to readings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from math import isfinite
+from typing import Any, Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator, model_validator
+
+from eddycast.service.mapping.conditions import Condition, conditions
+from eddycast.service.mapping.pointers import Pointer
+from eddycast.service.mapping.presets import FORMATS, PRESETS
+from eddycast.service.mapping.sources import Source, source
+from eddycast.service.mapping.stamps import UNITS
+from eddycast.service.mapping.templates import Template
+from eddycast.service.settings.groups import Group, require
+from eddycast.service.settings.options import listed
+
+#: Codes for a missing value: one tuple per channel.
+_Codes = tuple[tuple[float, ...], ...]
+#: An example of each setting that is parsed.
+EXAMPLES: Final = {
+    "each": "/readings/*",
+    "stream": "{/tags/host}/{name}",
+    "value": "/payload/temp, or /a, /b for two channels",
+    "fields": "/fields/*, or /temperature, /humidity",
+    "timestamp": "/ts, header.ce_time or record",
+    "timestamp_unit": "auto, s, ms, us, ns, iso or %d.%m.%Y %H:%M:%S",
+    "zone": "Europe/Berlin",
+    "where": "/type = reading and header.site != test",
+}
+
+
+class InputSettings(Group):
+    """Conversion of records to readings."""
+
+    preset: str | None = Field(
+        None, description="Mapping of a well-known sender, as telegraf; docs/input.md lists all"
+    )
+    format: Literal["json", "senml", "influx"] = Field(
+        "json", description="Format of the records' values: JSON, SenML or InfluxDB line protocol"
+    )
+    framing: Literal["confluent"] | None = Field(
+        None,
+        description="confluent = JSON behind a schema id of a registry, which is removed",
+    )
+    envelope: Literal["connect", "cloudevents"] | None = Field(
+        None, description="Envelope around the document: that of Kafka Connect, or of CloudEvents"
+    )
+    each: str | None = Field(
+        None,
+        description="Where the readings are in a record that has several, as /readings/*; a record "
+        "without them is a reading itself",
+    )
+    stream: str = Field(
+        "{key}",
+        description="Name of the stream, with places of the record in braces, as "
+        "{/tags/host}/{name}",
+    )
+    value: str = Field(
+        "/value", description="Where the number is, as /payload/temp; several are the channels"
+    )
+    fields: str | None = Field(
+        None,
+        description="In place of input.value: where numbers are of which each is a stream of its "
+        "own, as /fields/* or /temperature, /humidity",
+    )
+    timestamp: str = Field(
+        "/timestamp, record",
+        description="Where the time is: a field, header.NAME, or record; the first one that exists",
+    )
+    timestamp_unit: str = Field(
+        "ms",
+        description="Unit or format of times: auto, s, ms, us, ns, iso, or a format of strptime",
+    )
+    zone: str = Field("UTC", description="Time zone of times without one, as Europe/Berlin")
+    where: str | None = Field(
+        None,
+        description="Pass over records that do not meet these conditions, as /type = reading and "
+        "header.site != test",
+    )
+    streams: str | None = Field(
+        None, description="Serve these streams only, as plant1/*, !*/test; none = all"
+    )
+    missing: str | None = Field(
+        None, description='Words that mean a missing value, as unavailable, unknown, NaN, ""'
+    )
+    codes: str = Field(
+        "bundle",
+        description="Treat these numbers as missing values beside the bundle's own codes, as "
+        "-999,-9999; none = ignore the bundle's codes",
+    )
+    lenient_numbers: bool = Field(False, description='Read numbers that are text, as "21.4"')
+    booleans: bool = Field(False, description="Read true and false as 1 and 0")
+    units: bool = Field(False, description='Read numbers with a unit, as "21.4 °C"')
+
+    @property
+    def is_plain(self) -> bool:
+        """True if records have the default shape."""
+        return self.model_copy(update={"codes": "bundle"}) == InputSettings()
+
+    @property
+    def has_numbers_only(self) -> bool:
+        """True if nothing but JSON's numbers and null is read as a number."""
+        return not (self.lenient_numbers or self.booleans or self.units or self.missing)
+
+    @property
+    def chosen_each(self) -> Pointer | None:
+        """Pointer to the readings, None = a record is one reading."""
+        return None if self.each is None else Pointer.parse(self.each)
+
+    @property
+    def chosen_stream(self) -> Template:
+        """Template of stream names."""
+        return Template.parse(self.stream)
+
+    @property
+    def chosen_values(self) -> tuple[Pointer, ...]:
+        """Pointers to the channels."""
+        return tuple(map(Pointer.parse, listed(self.value)))
+
+    @property
+    def chosen_fields(self) -> tuple[Pointer, ...]:
+        """Pointers to numbers that are streams of their own, () = none."""
+        return tuple(map(Pointer.parse, listed(self.fields or "")))
+
+    @property
+    def chosen_timestamps(self) -> tuple[Source, ...]:
+        """Places of the time stamp, in order of preference."""
+        return tuple(map(source, listed(self.timestamp)))
+
+    @property
+    def chosen_conditions(self) -> tuple[Condition, ...]:
+        """Conditions that a reading has to meet."""
+        return () if self.where is None else conditions(self.where)
+
+    @property
+    def chosen_words(self) -> tuple[str, ...]:
+        """Words for a missing value."""
+        return tuple("" if word in ('""', "''") else word for word in listed(self.missing or ""))
+
+    def chosen_codes(self, bundle: _Codes, channels: int) -> _Codes:
+        """Codes for a missing value by channel, in place of the `bundle`'s.
+        Raises ValueError for a word that is no number."""
+        words = set(listed(self.codes))
+        further = {float(word) for word in words - {"bundle", "none"}}
+        if not all(map(isfinite, further)):
+            raise ValueError("a code is a finite number")
+        own = ((),) * channels if "none" in words or not bundle else bundle
+        return tuple(tuple(sorted(further.union(codes))) for codes in own)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, given: Any) -> Any:
+        """Add the settings of the preset and the format."""
+        if not isinstance(given, dict):
+            return given
+        given = {name: _joined(name, value) for name, value in given.items()}
+        preset = given.get("preset")
+        require(preset is None or preset in PRESETS, f"input.preset is one of {', '.join(PRESETS)}")
+        given = PRESETS.get(preset or "", {}) | given
+        given = FORMATS.get(given.get("format", "json"), {}) | given
+        if given.get("fields") is not None:
+            given = {"stream": "{key}/{field}"} | given
+        return given
+
+    @field_validator(*EXAMPLES)
+    @classmethod
+    def _is_understood(cls, text: str | None, info: Any) -> str | None:
+        if text is not None:
+            try:
+                _PARSERS[info.field_name](text)
+            except Exception as error:  # noqa: BLE001 - ZoneInfo raises anything for a wrong name
+                why = str(error) if type(error) is ValueError else f"{text!r} is unknown"
+                raise ValueError(f"{why}; write it as {EXAMPLES[info.field_name]}") from None
+        return text
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        try:
+            self.chosen_codes((), 1)
+        except ValueError:
+            raise ValueError(
+                "input.codes must be numbers, none or bundle, separated by commas"
+            ) from None
+        template, fields = self.chosen_stream, self.chosen_fields
+        require(
+            not fields or template.names("field"),
+            "input.stream must contain {field} if input.fields is set, as {key}/{field}",
+        )
+        require(
+            bool(fields) or not template.names("field"),
+            "input.stream contains {field}, so input.fields must be set, as /fields/*",
+        )
+        numbers = [int(place.name) for place in template.sources if place.name.isdigit()]
+        stars = 0 if self.each is None else self.each.split("/").count("*")
+        require(
+            max(numbers, default=0) <= stars,
+            f"input.stream contains {{{max(numbers, default=0)}}}, but input.each has {stars} *",
+        )
+        return self
+
+
+def _joined(name: str, value: Any) -> Any:
+    """A list of a TOML file as the text of a setting."""
+    if not isinstance(value, list):
+        return value
+    return (" and " if name == "where" else ", ").join(map(str, value))
+
+
+def _each(text: str) -> None:
+    require(Pointer.parse(text).has_any, f"{text!r} has no *, which stands for each reading")
+
+
+def _values(text: str) -> None:
+    pointers = tuple(map(Pointer.parse, listed(text)))
+    require(bool(pointers), "no field is named")
+    require(
+        not any(pointer.has_any for pointer in pointers),
+        "* stands for several numbers: use input.fields",
+    )
+
+
+def _fields(text: str) -> None:
+    require(bool(tuple(map(Pointer.parse, listed(text)))), "no field is named")
+
+
+def _timestamps(text: str) -> None:
+    places = tuple(map(source, listed(text)))
+    require(bool(places), "no place is named")
+    wrong = [place.name for place in places if place.name in ("key", "topic", "field")]
+    require(not wrong, f"{' and '.join(wrong)} cannot be a time")
+
+
+def _unit(text: str) -> None:
+    require("%" in text or text in UNITS, f"{text!r} is no unit")
+    datetime(2000, 1, 1).strftime(text)
+
+
+_PARSERS: Final[dict[str, Callable[[str], object]]] = {
+    "each": _each,
+    "stream": Template.parse,
+    "value": _values,
+    "fields": _fields,
+    "timestamp": _timestamps,
+    "timestamp_unit": _unit,
+    "zone": ZoneInfo,
+    "where": conditions,
+}
