@@ -84,7 +84,9 @@ def show(settings: Settings, records: Sequence[tuple[str, Record]], channels: in
     if settings.input.chosen_fields:
         count = 1
     mapping = Mapping(settings.input, count, settings.time.earliest_ms)
-    table = Table("record", "stream", "time", "value", "", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for column in ("record", "stream", "time", "value", ""):
+        table.add_column(column, overflow="fold")
     outcomes: list[Outcome] = []
     for place, record in records:
         for outcome in mapping.read(record):
