@@ -31,7 +31,7 @@ Topic = Annotated[
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Maximum number of records.")]
 #: Maximum length of a cell of the table, characters.
-_WIDTH = 100
+_WIDTH = 300
 
 
 @input_.command("try", **_COMMAND)
@@ -64,8 +64,11 @@ def guess_(
     settings, records = _sample(context, topic, limit)
     found = guess([record for _, record in records])
     say = Console(highlight=False, soft_wrap=True, markup=False).print
-    say(as_toml(found) if found else "no settings are needed, or the shape is unknown")
-    guessed = settings.model_copy(update={"input": InputSettings.model_validate(found)})
+    if found is None:
+        say("none of the records has a known shape or a number: see docs/input.md")
+    else:
+        say(as_toml(found) if found else "no settings are needed: this is the plain shape")
+    guessed = settings.model_copy(update={"input": InputSettings.model_validate(found or {})})
     show(guessed, records, None)
 
 
@@ -81,7 +84,9 @@ def show(settings: Settings, records: Sequence[tuple[str, Record]], channels: in
     if settings.input.chosen_fields:
         count = 1
     mapping = Mapping(settings.input, count, settings.time.earliest_ms)
-    table = Table("record", "stream", "time", "value", "", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for column in ("record", "stream", "time", "value", ""):
+        table.add_column(column, overflow="fold")
     outcomes: list[Outcome] = []
     for place, record in records:
         for outcome in mapping.read(record):

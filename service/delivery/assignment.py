@@ -1,5 +1,6 @@
-"""The partitions assigned by the group: restored in slices,
-then served from the committed offset on (partition.py)."""
+"""The partitions assigned by the group: restored in slices, then served from the committed offset
+on (partition.py). The group's callbacks, which commit what was processed before partitions are
+handed over, are `Pipeline.assigned`, `revoked` and `lost`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ The reason is in headers that are added after the record's own:
                                    .headers_size: bytes before that
 
 Topic, partition, offset, error and reason are repeated under the names of Kafka Connect
-(`__connect.errors.*`), which other tools read. The letter's own Kafka timestamp is that of its
+(`__connect.errors.*`), which other tools read, and the error as `error`, its former name, unless
+the record has a header of that name. The letter's own Kafka timestamp is that of its
 writing: a topic may refuse or delete records of an old time.
 """
 
@@ -23,6 +24,8 @@ from eddycast.service.records import DeadLetter, Headers
 
 #: Prefixes of the names of headers.
 OWN, CONNECT = "__eddycast.errors.", "__connect.errors."
+#: Name of a header for readers that were written for it.
+FORMER = "error"
 #: Maximum bytes of a key or value in a dead letter, and of the record's own headers.
 LETTER_BYTES = 65_536
 #: Maximum bytes of the headers that are added.
@@ -54,6 +57,8 @@ def dead_letter(
     if sizes:
         added += [("truncated", b"true"), *((name, b"%d" % size) for name, size in sizes)]
     headers = kept + [(OWN + name, value) for name, value in added] + _for_connect(letter)
+    if not any(name == FORMER for name, _ in own):
+        headers.append((FORMER, letter.error.encode()))
     return _cut(letter.key, limit_bytes), _cut(letter.value, limit_bytes), headers
 
 

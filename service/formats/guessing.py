@@ -37,12 +37,12 @@ _NAME = re.compile(
 _DEPTH = 4
 
 
-def guess(records: Sequence[Record]) -> dict[str, str]:
-    """Return settings for the most frequent shape; none are needed for the plain one. Empty records
-    are ignored."""
+def guess(records: Sequence[Record]) -> dict[str, str] | None:
+    """Return settings for the most frequent shape, {} for the plain one; None if no record has a
+    shape with a number. Empty records are ignored."""
     found = [_of_record(record) for record in records]
     shapes = Counter(tuple(settings.items()) for settings in found if settings is not None)
-    return dict(shapes.most_common(1)[0][0]) if shapes else {}
+    return dict(shapes.most_common(1)[0][0]) if shapes else None
 
 
 def _of_record(record: Record) -> dict[str, str] | None:

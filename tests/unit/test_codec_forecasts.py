@@ -203,17 +203,19 @@ def test_a_dead_letter_is_the_record_with_its_reason() -> None:
         ("__connect.errors.offset", b"41"),
         ("__connect.errors.exception.class.name", b"eddycast.not_json"),
         ("__connect.errors.exception.message", b"the value is not JSON: caf?"),
+        ("error", b"not_json"),
     ]
 
 
 def test_a_dead_letter_keeps_the_headers_and_the_time_of_its_record() -> None:
-    own = [("traceparent", b"00-1"), ("topic", b"mine"), ("traceparent", b"00-2")]
+    own = [("traceparent", b"00-1"), ("error", b"mine"), ("traceparent", b"00-2")]
     earlier = [("__eddycast.errors.error", b"no_key")]
     letter = replace(letter_of(b"k", b"v"), headers=[*own, *earlier], time=1_700_000_000_000)
     headers = dead_letter(letter)[2]
     assert headers[:3] == own
     assert [value for name, value in headers if name == "__eddycast.errors.error"] == [b"not_json"]
     assert errors(headers)["timestamp"] == b"1700000000000"
+    assert [value for name, value in headers if name == "error"] == [b"mine"]
 
 
 def test_headers_that_do_not_fit_are_counted() -> None:

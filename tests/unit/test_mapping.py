@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -322,6 +323,40 @@ def test_whatever_is_set_beside_a_preset_wins(preset: str) -> None:
     changed = load_settings(["--input.preset", preset, "--input.timestamp", "record"], {}).input
     assert changed.timestamp == "record" and changed.stream == plain.stream
     assert not plain.is_plain
+
+
+WRITTEN: dict[str, Any] = {
+    "format": "influx",
+    "each": "/a~1b/*",
+    "stream": "{/tags/host}-{header.ce_source}/{field}",
+    "fields": "/fields/*, /P1",
+    "timestamp": "/ts, header.ce_time, record",
+    "timestamp_unit": "%d.%m.%Y %H:%M:%S",
+    "zone": "Europe/Berlin",
+    "where": '/type = "a b" and header.x != 1 and !/c',
+    "streams": "plant1/*, !*/test",
+    "missing": 'unavailable, NaN, ""',
+    "codes": "-999,-9999",
+    "lenient_numbers": True,
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_setting_means_the_same_as_a_flag_in_the_environment_and_in_a_file(
+    tmp_path: Path, name: str
+) -> None:
+    value = WRITTEN[name]
+    word = "on" if value is True else value
+    beside = {"stream": {"fields": "/fields/*"}}.get(name, {})
+    flags = [part for other, text in beside.items() for part in (f"--input.{other}", text)]
+    file = tmp_path / "eddycast.toml"
+    file.write_text(f"[input]\n{name} = {json.dumps(value)}\n")
+    found = [
+        load_settings([f"--input.{name}", word, *flags], {}),
+        load_settings(flags, {f"EDDYCAST_INPUT__{name.upper()}": word}),
+        load_settings(["--config", str(file), *flags], {}),
+    ]
+    assert [getattr(settings.input, name) for settings in found] == [value] * 3
 
 
 def test_lists_of_a_toml_file(tmp_path: Path) -> None:
