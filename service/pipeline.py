@@ -52,8 +52,8 @@ from eddycast.service.observability.recorder import (
 from eddycast.service.processing.processor import Processed, Processor
 from eddycast.service.records import PartitionBatch, next_offset
 from eddycast.service.registry.following import Follower
-from eddycast.service.settings.groups import StateSettings
 from eddycast.service.settings.settings import Settings
+from eddycast.service.settings.state import StateSettings
 from eddycast.service.state.store import Store
 
 #: Longest poll while no partition is served, s: the restore of newly assigned ones begins after it.
