@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import Field
 
 from eddycast.service.sealing.trust import Trust
+from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.group import Group
-from eddycast.service.settings.options import listed
 
 
 class BundleSettings(Group):

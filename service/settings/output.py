@@ -7,8 +7,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.group import Group, require
-from eddycast.service.settings.options import listed
 
 
 class OutputSettings(Group):

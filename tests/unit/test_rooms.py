@@ -32,7 +32,7 @@ SHARED = {
     "eddycast.service.state.arena",
     "eddycast.service.sealing.trust",
     "eddycast.service.humanize",
-    "eddycast.service.settings.options",
+    "eddycast.service.settings.cli_option",
     "eddycast.service.writing",
 }
 DEMO = {
