@@ -56,3 +56,16 @@ def test_without_any_other_a_time_out_is_the_reason(manager: ConnectionManager) 
     manager._note(WHERE, CUT_SHORT[0])
     error = manager._explained(KafkaTimeoutError("unable to bootstrap"))
     assert WHERE in error.what and "timed out" in error.what
+
+
+def test_an_address_that_has_not_failed_is_tried_before_others() -> None:
+    net = NetworkSelector()
+    manager = ConnectionManager(net, bootstrap_servers=["127.0.0.1:1", "127.0.0.1:2", "[::1]:3"])
+    try:
+        for failed in ("127.0.0.1:1", "::1:3"):
+            manager._note(failed, KafkaConnectionError("111 refused"))
+        assert [node.port for node in manager.cluster.bootstrap_brokers()] == [2]
+        manager._note("127.0.0.1:2", KafkaConnectionError("111 refused"))
+        assert len(manager.cluster.bootstrap_brokers()) == 3, "then all are tried again"
+    finally:
+        net.close()

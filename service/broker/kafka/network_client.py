@@ -49,6 +49,8 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
             original(error)
 
         self.cluster.failed_update = failed_update
+        self._addresses = self.cluster.bootstrap_brokers
+        self.cluster.bootstrap_brokers = self._promising
 
     def refused(self) -> AccessRefused | None:
         """Error of a node that refused its newest connection; None if no node did."""
@@ -116,12 +118,19 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
         Raises KafkaError once all have refused."""
         if not self._refuses(where):
             return
-        if all(
-            self._refuses(f"{node.host}:{node.port}") for node in self.cluster.bootstrap_brokers()
-        ):
+        if all(self._refuses(f"{node.host}:{node.port}") for node in self._addresses()):
             raise KafkaError("every broker refuses")
         self.update_backoff(node_id)
         raise NodeNotReadyError(node_id)
+
+    def _promising(self) -> list[Any]:
+        """The addresses to connect to, of which the client draws one: those that have not failed;
+        else those that do not refuse the client; else all. Among many bad addresses a good one
+        would otherwise not be drawn in time."""
+        nodes = {f"{node.host}:{node.port}": node for node in self._addresses()}
+        untried = [node for where, node in nodes.items() if where not in self._failures]
+        willing = [node for where, node in nodes.items() if not self._refuses(where)]
+        return untried or willing or list(nodes.values())
 
     def _refuses(self, where: str) -> bool:
         return where in self._failures and refusal(self._failures[where], where) is not None
