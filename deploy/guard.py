@@ -19,6 +19,7 @@ child=$!
 watch=$!
 while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
 kill -KILL $watch 2>/dev/null
+wait $watch 2>/dev/null
 exit $code
 """
 
