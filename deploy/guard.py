@@ -11,12 +11,14 @@ from pathlib import Path
 #: exited. It outlives signals to its group other than SIGKILL and ends with the exit code of its
 #: arguments.
 _GUARD = """
-trap : TERM INT HUP
 exec 3<&0
 "$@" </dev/null &
 child=$!
+trap : TERM INT HUP  # only now: a child that is forked later could miss a signal before its exec
 (trap '' TERM INT HUP; read -r _ <&3; kill -KILL $child) 2>/dev/null &
 watch=$!
+wait $child
+code=$?
 while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
 kill -KILL $watch 2>/dev/null
 wait $watch 2>/dev/null

@@ -35,6 +35,7 @@ class Stack:
         started: list[Process] = []
         self._groups.append(started)
         started.extend(Process(program, self._folder) for program in group)
+        self._show()
         while any(process.phase is Phase.STARTING for process in started):
             self._look()
             if self._stop.wait(_LOOK_EVERY_S):
