@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import shutil
 import sys
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -15,38 +14,39 @@ from rich.console import Console
 from deploy.stack.bundle import TrainedBundle
 from deploy.stack.folder import run_folder
 from deploy.stack.programs import Layout, Ports
-from deploy.stack.run import ProcessDied, Stack, stack
+from deploy.stack.run import ProcessDied, Stack
 from deploy.stack.screen import Screen
 from eddycast.service.signals import StopSignals
 
-#: Exit codes: a process ended unasked; a second Ctrl-C did not wait for the processes to stop.
-DIED, CUT_SHORT = 1, 130
+#: Exit code when a process ended unasked.
+DIED = 1
 
 
 def main() -> int:
-    """Run the stack; returns its exit code."""
+    """Run the stack; returns its exit code. A second Ctrl-C kills what has not stopped yet."""
     arguments = _arguments()
     trained = None if arguments.bundle else TrainedBundle()
-    with ExitStack() as context:
-        signals = context.enter_context(StopSignals(lambda _why: os._exit(CUT_SHORT)))
-        folder = context.enter_context(run_folder())
-        screen = context.enter_context(Screen(Console()))
-        ports = Ports.chosen(
-            arguments.kafka_port,
-            arguments.monitor_port,
-            arguments.prometheus_port,
-            arguments.metrics_port,
-        )
+    ports = Ports.chosen(
+        arguments.kafka_port,
+        arguments.monitor_port,
+        arguments.prometheus_port,
+        arguments.metrics_port,
+    )
+    with (
+        run_folder() as folder,
+        Screen(Console()) as screen,
+        StopSignals(lambda _why: running.kill()) as signals,
+    ):
         bundle = trained.model if trained else arguments.bundle
         layout = Layout(ports, bundle, folder.path, shutil.which("prometheus"))
-        died: ProcessDied | None = None
+        running = Stack(folder, screen, signals.stop)
         try:
-            with stack(folder, screen, signals.stop) as running:
+            with closing(running):
                 _run(running, layout, trained, screen, arguments.seconds)
         except ProcessDied as error:
-            died = error
             screen.report(error.process)
-    return DIED if died else 0
+            return DIED
+    return 0
 
 
 def _run(

@@ -102,12 +102,16 @@ class Process:
         """Send SIGTERM unless it has ended."""
         self._signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Send SIGKILL unless it has ended."""
+        self._signal(signal.SIGKILL)
+
     def reap(self) -> None:
         """Wait until it has ended; SIGKILL after the limit."""
         try:
             self._guard.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
+            self.kill()
             self._guard.wait()
         if self._guard.stdin is not None:
             self._guard.stdin.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from deploy.stack.folder import RunFolder
 from deploy.stack.process import Phase, Process, Program
@@ -57,6 +56,11 @@ class Stack:
                 process.reap()
             self._show()
 
+    def kill(self) -> None:
+        """Kill every process at once; `close` then has nothing to wait for."""
+        for process in self._all():
+            process.kill()
+
     def _look(self) -> None:
         for process in self._all():
             process.look()
@@ -71,13 +75,3 @@ class Stack:
     def _all(self) -> Iterator[Process]:
         for group in self._groups:
             yield from group
-
-
-@contextmanager
-def stack(folder: RunFolder, screen: Screen, stop: threading.Event) -> Iterator[Stack]:
-    """Context with a stack that is stopped at its end; a process that died is reported last."""
-    running = Stack(folder, screen, stop)
-    try:
-        yield running
-    finally:
-        running.close()

@@ -6,6 +6,7 @@ import io
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from deploy.stack.bundle import TrainedBundle
 from deploy.stack.folder import RunFolder, run_folder
 from deploy.stack.process import Phase, Probe, Process, Program, logged, never
 from deploy.stack.programs import Layout, Ports
-from deploy.stack.run import ProcessDied, Stack, stack
+from deploy.stack.run import ProcessDied, Stack
 from deploy.stack.screen import Screen
 
 
@@ -34,7 +35,7 @@ def printed() -> io.StringIO:
 @pytest.fixture
 def running(folder: RunFolder, printed: io.StringIO) -> Iterator[Stack]:
     screen = Screen(Console(file=printed))
-    with screen, stack(folder, screen, threading.Event()) as running:
+    with screen, closing(Stack(folder, screen, threading.Event())) as running:
         yield running
 
 
@@ -91,17 +92,28 @@ def test_one_that_ignores_a_stop_is_killed(
     assert process.code == -signal.SIGKILL
 
 
+def test_processes_that_do_not_stop_are_killed_at_once(running: Stack) -> None:
+    deaf = shell("trap '' TERM; echo up; while :; do sleep 0.1; done", logged("up"))
+    assert running.start([deaf])
+    running.kill()
+    with pytest.raises(ProcessDied):
+        running.watch(120.0)
+
+
 def test_a_stop_while_starting_starts_nothing_more(folder: RunFolder) -> None:
     stop = threading.Event()
     stop.set()
-    with stack(folder, Screen(Console(file=io.StringIO())), stop) as running:
+    with closing(Stack(folder, Screen(Console(file=io.StringIO())), stop)) as running:
         assert not running.start([shell("sleep 600")])
 
 
 def test_a_terminal_shows_one_line_per_process_and_where_to_look(folder: RunFolder) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100)
-    with Screen(console) as screen, stack(folder, screen, threading.Event()) as running:
+    with (
+        Screen(console) as screen,
+        closing(Stack(folder, screen, threading.Event())) as running,
+    ):
         running.start([SERVING])
         screen.note(["open        http://127.0.0.1:1"])
         running.watch(0.3)
