@@ -38,8 +38,8 @@ from eddycast.service.observability.throttle import Throttle
 from eddycast.service.pipeline import Pipeline
 from eddycast.service.registry.following import Follower
 from eddycast.service.registry.starting import Started, start_with_champion
-from eddycast.service.settings.groups import StateSettings
 from eddycast.service.settings.settings import Settings
+from eddycast.service.settings.state import StateSettings
 from eddycast.service.signals import StopSignals
 from eddycast.service.state.changelog import row_bytes
 from eddycast.service.state.room import fitting_streams, memory_limit

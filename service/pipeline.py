@@ -3,9 +3,10 @@
     poll -> decode -> align -> waves -> gather -> step -> scatter -> forecast -> encode ->
     produce -> commit
 
-decode to encode are in `processing/`, the commit and the restore of rows in `delivery/`; this file
-decides when each happens, and handles failures and rebalances. One thread does everything. The
-broker runs the rebalance callbacks inside `poll` only, so a rebalance never interrupts a turn.
+decode to encode are in `processing/`; the commit, the restore of rows, rebalances and switches of
+models in `delivery/`. This file decides when each happens, and handles failures. One thread does
+everything. The broker runs the rebalance callbacks inside `poll` only, so a rebalance never
+interrupts a turn.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import time
 from collections.abc import Collection, Sequence
 
 from eddycast.service.broker.port import Broker
-from eddycast.service.delivery.assignment import Assignment, check_not_grown
+from eddycast.service.delivery.assignment import Assignment
 from eddycast.service.delivery.connections import Connections
 from eddycast.service.delivery.crash_points import CrashPoint
 from eddycast.service.delivery.failing_bundles import BundleFailures
 from eddycast.service.delivery.failures import FailureBackoff
+from eddycast.service.delivery.handover import Handover
 from eddycast.service.delivery.outages import OutageLog
 from eddycast.service.delivery.pace import Pace
 from eddycast.service.delivery.partition import Phase
 from eddycast.service.delivery.readiness import Readiness
+from eddycast.service.delivery.switching import Switching
 from eddycast.service.delivery.topic_checks import Topology
 from eddycast.service.errors import (
     AccessRefused,
@@ -51,9 +54,9 @@ from eddycast.service.observability.recorder import (
 )
 from eddycast.service.processing.processor import Processed, Processor
 from eddycast.service.records import PartitionBatch, next_offset
-from eddycast.service.registry.following import Follower
-from eddycast.service.settings.groups import StateSettings
+from eddycast.service.registry.following import Champion, Follower
 from eddycast.service.settings.settings import Settings
+from eddycast.service.settings.state import StateSettings
 from eddycast.service.state.store import Store
 
 #: Longest poll while no partition is served, s: the restore of newly assigned ones begins after it.
@@ -62,8 +65,7 @@ _PAUSE_S = 0.5
 
 
 class Pipeline:
-    """Reads observations and writes forecasts until stopped.
-    Also the consumer's rebalance listener."""
+    """Reads observations and writes forecasts until stopped."""
 
     #: Longest poll while partitions are served, s.
     poll_s = 0.5
@@ -83,10 +85,10 @@ class Pipeline:
         newer models of the registry that `runtime` comes from, if it comes from one.
         Raises BrokerUnavailable, BrokerError."""
         self._settings, self._metrics, self._health = settings, metrics, health
-        self._waits, self._input_partitions = settings.waits, topology.partitions
+        self._waits = settings.waits
         topics, limits = settings.topics, settings.time
         self._reached = reached or CrashPoint()
-        self._follower, self._output_limits = follower, topology.limits
+        self._output_limits = topology.limits
         generation = follower.generation if follower else 0
         self._store = Store(
             runtime.manifest,
@@ -100,7 +102,9 @@ class Pipeline:
         self._outages = OutageLog(metrics)
         self._bad_data = BadData((topics.input, topics.dead_letters))
         self._pace = Pace(self._waits.turn_s)
-        self._connections = Connections(broker, settings, self)
+        waits = self._waits.handover_s
+        handover = Handover(self, topics.input, topology.partitions, waits, self._reached)
+        self._connections = Connections(broker, settings, handover)
         self._consumer = self._connections.consumer
         self._partitions = self._connections.partitions(self._store)
         self._backoff = FailureBackoff(
@@ -116,8 +120,11 @@ class Pipeline:
         restore = self._connections.restore(
             self._partitions, self._store, topology.partitions, self._reached
         )
-        self._assignment = Assignment(
+        self.assignment = Assignment(
             self._partitions, self._consumer, restore, self._store, metrics
+        )
+        self._switching = Switching(
+            follower, self._partitions, self.assignment, self._store, self._reached
         )
         self._in_group = False
 
@@ -181,10 +188,10 @@ class Pipeline:
         read again."""
         longest = self.poll_s
         idle = longest if self._partitions.serving else min(longest, _JOINING_S)
-        restoring = self._partitions.pending and self._assignment.outdated is None
+        restoring = self._partitions.pending and self.assignment.outdated is None
         wait = 0.0 if restoring else min(idle, self._checkpoint.remaining())
         with self._stage("poll"):
-            self._assignment.seek_to_committed()
+            self.assignment.seek_to_committed()
             try:
                 batches = self._consumer.poll(wait, self._backoff.limit)
             except OffsetGone as error:
@@ -200,7 +207,7 @@ class Pipeline:
                 self._health.ready()
         return (
             []
-            if self._assignment.is_behind
+            if self.assignment.is_behind
             else [b for b in batches if self._partitions.is_serving(b.partition)]
         )
 
@@ -216,15 +223,14 @@ class Pipeline:
         The restore finds the new start position and counts them."""
         if self._settings.kafka.when_deleted == "fail":
             raise error
-        self._undo(error)
-        self._backoff.undone()
-        self._assignment.restore_again(self._partitions.serving)
+        self.take_back(error)
+        self.assignment.restore_again(self._partitions.serving)
 
     def _restore_slice(self, beside: bool) -> None:
         if self._partitions.pending:
             self._reached("restoring")
         try:
-            self._assignment.restore_slice(beside)
+            self.assignment.restore_slice(beside)
         except BrokerUnavailable as error:
             self._outages.note(error)
 
@@ -233,39 +239,16 @@ class Pipeline:
         generation."""
         if self._partitions.in_phase(Phase.ADOPTING):
             with self._stage("commit"):
-                self._commit(self._waits.commit_s)
-            self._assignment.serve_adopted()
+                self.commit(self._waits.commit_s)
+            self.assignment.serve_adopted()
 
     def _follow(self) -> None:
-        """Switch to a newer model, between two turns: nothing decoded is in hand. A switch is a
-        restore by another model, in six steps (docs/durability.md, "Switching"):
+        self._switching.advance(lambda: self.commit(self._waits.commit_s), self._use_champion)
 
-            1  load      and verify it, in a thread of the follower
-            2  commit    what was processed, under the old generation; rehearse on copies of rows
-            3  release   all rows; every partition held starts over, for the new model
-            4  restore   rows, part by part by R2
-            5  commit    the model record of the new generation and the marker, offsets unchanged
-            6  serve
-
-        4 to 6 are those of any partition whose rows were another model's."""
-        if self._follower is None:
-            return
-        if self._assignment.outdated is not None:
-            self._follower.demand(self._assignment.outdated)
-        champion = self._follower.loaded
-        if champion is None:
-            return
-        self._commit(self._waits.commit_s)  # 2
-        if not self._follower.rehearse(champion, self._store, self._partitions.serving):
-            return
-        self._reached("switch.2")
-        self._assignment.restart()  # 3
-        self._store.use(champion.runtime.manifest, champion.generation)
+    def _use_champion(self, champion: Champion) -> None:
         rows = StateSettings(max_streams=champion.max_streams)
         settings = self._settings.model_copy(update={"state": rows})
         self._use(champion.runtime, settings, champion.generation)
-        self._follower.serve(champion)
-        self._reached("switch.3")
 
     def _serve(self, batches: Sequence[PartitionBatch]) -> int:
         """Process chunk by chunk, with a commit whenever one is due. Records left when the turn's
@@ -289,7 +272,7 @@ class Pipeline:
                 served += records
                 if served < polled_records and self._pace.is_over:
                     self._commit_if_due(at_once=True)
-                    self._assignment.rewind()
+                    self.assignment.rewind()
                     return served
         self._commit_if_due(at_once=self._backoff.cautious)
         if polled_records < self._backoff.limit:
@@ -301,7 +284,7 @@ class Pipeline:
         idle = not (
             self._partitions.has_uncommitted
             or self._partitions.pending
-            or self._assignment.is_behind
+            or self.assignment.is_behind
         )
         if idle and self._in_group:
             self._readiness.prove(min(self._partitions.serving, default=0))
@@ -309,7 +292,7 @@ class Pipeline:
     def _step_over(self, brought: Collection[int]) -> None:
         """Advance past control records and aborted transactions in partitions that returned no
         record: otherwise the group's lag behind a transactional producer would never be 0."""
-        if self._assignment.is_behind:
+        if self.assignment.is_behind:
             return
         for number, position in self._consumer.positions().items():
             if number in brought or not self._partitions.is_serving(number):
@@ -342,7 +325,7 @@ class Pipeline:
     def _commit_if_due(self, at_once: bool = False) -> None:
         if at_once or self._checkpoint.due():
             with self._stage("commit"):
-                self._commit(self._waits.commit_s)
+                self.commit(self._waits.commit_s)
 
     def _flush(self) -> None:
         """Wait for acknowledgement of outputs that can be read before the commit,
@@ -350,7 +333,8 @@ class Pipeline:
         if self._checkpoint.flush(self._waits.commit_s):
             self._latencies.acknowledged()
 
-    def _commit(self, within_s: float) -> None:
+    def commit(self, within_s: float) -> None:
+        """Commit all that was processed. Raises BrokerError."""
         start = time.monotonic()
         offsets = self._checkpoint.commit(within_s)
         if offsets:
@@ -364,6 +348,16 @@ class Pipeline:
             self._metrics.changelog_rows.inc(self._checkpoint.written)
             self._metrics.commit_seconds.observe(time.monotonic() - start)
 
+    @property
+    def has_uncommitted(self) -> bool:
+        """True if something was processed since the last commit."""
+        return self._partitions.has_uncommitted
+
+    def take_back(self, error: Exception) -> None:
+        """Roll back everything since the last commit, to be read again; no record is blamed."""
+        self._undo(error)
+        self._backoff.undone()
+
     def _undo(self, error: Exception) -> None:
         """Roll back everything since the last commit, to be read again."""
         self._outages.note(error)
@@ -375,49 +369,15 @@ class Pipeline:
         self._checkpoint.roll_back(self._waits.commit_s, keep_producer)
         self._latencies.discard()
         self._bundle_failures.undone()
-        self._assignment.rewind()
+        self.assignment.rewind()
         self._reached("rolled_back")
-        self._assignment.restore_again(touched if isinstance(error, CommitUnknown) else adopting)
-
-    def assigned(self, partitions: Collection[int]) -> None:
-        """See `port.RebalanceListener`. Raises StateError for partitions that the topic did not
-        have at start."""
-        self._reached("assigned")
-        check_not_grown(self._settings.topics.input, partitions, self._input_partitions)
-        self._assignment.begin(partitions)
-        get_log().info("partitions assigned", partitions=sorted(partitions))
-
-    def revoked(self, partitions: Collection[int]) -> None:
-        """See `port.RebalanceListener`. Commits inside the callback:
-        the next owner begins when it returns."""
-        self._reached("revoked")
-        try:
-            self._commit(self._waits.handover_s)
-        except BrokerError as error:
-            get_log().warning(
-                "handed over without a commit: the last records are read again", reason=error.what
-            )
-            self._undo(error)
-            self._backoff.undone()
-        self._assignment.close(partitions)
-        get_log().info("partitions handed over", partitions=sorted(partitions))
-
-    def lost(self, partitions: Collection[int]) -> None:
-        """See `port.RebalanceListener`. The new owner begins at the last commit."""
-        self._reached("lost")
-        if self._partitions.has_uncommitted:
-            self._undo(MembershipLost("the group assigned the partitions to another member"))
-            self._backoff.undone()
-        self._assignment.close(partitions)
-        get_log().warning(
-            "partitions lost: what was not committed is read again", partitions=sorted(partitions)
-        )
+        self.assignment.restore_again(touched if isinstance(error, CommitUnknown) else adopting)
 
     def _drain(self) -> None:
         """Commit for the last time. If that fails nothing is lost:
         the records are read again after the restart."""
         try:
-            self._commit(self._waits.drain_s)
+            self.commit(self._waits.drain_s)
         except EddycastError as error:
             self._undo(error)
             get_log().warning(
@@ -436,4 +396,4 @@ class Pipeline:
         self._metrics.state_bytes.set(self._store.arena.nbytes)
         self._stage.report(self._metrics)
         self._bad_data.log_due()
-        self._assignment.show()
+        self.assignment.show()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from eddycast.service.errors import DataError
-from eddycast.service.settings.options import Option
+from eddycast.service.settings.cli_option import Option
 from eddycast.training.data.durations import parse_duration, parse_seasons
 
 UNNAMED = ("value",)  # the channel of a stream that has only one

@@ -23,7 +23,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from eddycast.service.settings.options import Option, listed
+from eddycast.service.settings.cli_option import Option, listed
 
 
 @dataclass(frozen=True)

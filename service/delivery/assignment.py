@@ -1,6 +1,5 @@
 """The partitions assigned by the group: restored in slices, then served from the committed offset
-on (partition.py). The group's callbacks, which commit what was processed before partitions are
-handed over, are `Pipeline.assigned`, `revoked` and `lost`."""
+on (partition.py), until they are handed over (handover.py)."""
 
 from __future__ import annotations
 

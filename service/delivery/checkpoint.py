@@ -39,7 +39,7 @@ from eddycast.service.delivery.partition import Partitions
 from eddycast.service.errors import BrokerError
 from eddycast.service.observability.log import get_log
 from eddycast.service.processing.outputs import Output
-from eddycast.service.settings.groups import CommitSettings
+from eddycast.service.settings.commit import CommitSettings
 from eddycast.service.state.store import Store
 
 Clock = Callable[[], float]

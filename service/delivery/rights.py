@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from eddycast.service.settings.groups import TopicSettings
 from eddycast.service.settings.settings import Settings
+from eddycast.service.settings.topics import TopicSettings
 
 _READ, _WRITE, _CREATE, _SETTINGS = "read", "write", "create", "describe_configs"
 _WORDS = {_READ: "Read", _WRITE: "Write", _CREATE: "Create", _SETTINGS: "DescribeConfigs"}

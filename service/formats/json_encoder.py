@@ -10,9 +10,9 @@ import orjson
 from numpy.typing import NDArray
 
 from eddycast.service.bundle import Manifest
-from eddycast.service.formats.selection import Selection
+from eddycast.service.formats.forecast_selection import Selection
 from eddycast.service.records import Float64, Int64
-from eddycast.service.settings.groups import OutputSettings
+from eddycast.service.settings.output import OutputSettings
 
 
 class Encoder:

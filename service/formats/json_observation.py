@@ -32,7 +32,7 @@ import msgspec
 from eddycast.service.humanize import span
 from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import LARGEST, LAST_TIMESTAMP
-from eddycast.service.settings.groups import TimeSettings
+from eddycast.service.settings.time import TimeSettings
 
 #: Maximum bytes of a key, because it is kept in memory as long as its stream, and of a value.
 KEY_LIMIT_BYTES = 1024

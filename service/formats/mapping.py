@@ -49,8 +49,8 @@ from eddycast.service.mapping.sources import Context
 from eddycast.service.mapping.stamps import Stamps
 from eddycast.service.mapping.templates import Namer
 from eddycast.service.mapping.unreadable import Unreadable
+from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.input import InputSettings
-from eddycast.service.settings.options import listed
 
 #: Number of names of streams whose filtering is remembered.
 _REMEMBERED = 1 << 16

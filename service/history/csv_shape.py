@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from eddycast.service.history.column_words import is_time_word
 from eddycast.service.history.forms import (
     is_blank,
     looks_like_number,
     looks_like_time,
     looks_like_unit,
 )
-from eddycast.service.history.words import is_time_word
 
 #: Number of lines from which the table is detected.
 HEAD_LINES = 300

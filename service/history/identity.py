@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from eddycast.service.errors import DataError
-from eddycast.service.history import words
+from eddycast.service.history import column_words
 from eddycast.service.history.dates import MS_PER_DAY
 from eddycast.service.history.numbers import Numbers
 from eddycast.service.records import Float64, Int64
@@ -35,8 +35,8 @@ _TIME = "\0time"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A column that may identify streams. `rank` comes from its name (`words.stream_rank`; 0 is
-    best)."""
+    """A column that may identify streams. `rank` comes from its name (`column_words.stream_rank`;
+    0 is best)."""
 
     name: str
     rank: int
@@ -46,7 +46,7 @@ class Candidate:
 
     @property
     def order(self) -> tuple[int, int, int, int]:
-        return self.rank, words.stream_order(self.name), not self.text, self.place
+        return self.rank, column_words.stream_order(self.name), not self.text, self.place
 
 
 class Identity:
@@ -106,7 +106,7 @@ class Identity:
         if numeric and not (np.rint(known) == known).all():
             return None
         distinct = cells.n_unique()
-        rank = words.stream_rank(name)
+        rank = column_words.stream_rank(name)
         few = len(cells) // (10 if numeric and rank == 2 else 2)
         if distinct < 2 or distinct > few or self._is_boolean(cells, rank):
             return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from eddycast.service.errors import DataError
-from eddycast.service.history import words
+from eddycast.service.history import column_words
 from eddycast.service.history.identity import LOST, Identity
 from eddycast.service.history.numbers import Numbers
 from eddycast.service.history.options import ReadOptions
@@ -62,7 +62,7 @@ def find_layout(
         if (reason := _unfit(name, numbers[name], milliseconds))
     }
     fit = [name for name in frame.columns if name not in unfit and name not in told]
-    value = options.value_column or words.value_column(fit)
+    value = options.value_column or column_words.value_column(fit)
     judged = asked or (
         (value,) if value else tuple(name for name in fit if not _is_name_of_place(name))
     )
@@ -108,7 +108,7 @@ def _unfit(name: str, column: Numbers, milliseconds: Int64) -> str:
 
 
 def _is_name_of_place(name: str) -> bool:
-    return words.place_word(name) or words.flag_word(name)
+    return column_words.place_word(name) or column_words.flag_word(name)
 
 
 def _find_ids(
@@ -136,7 +136,7 @@ def _find_ids(
 
 def _guess(frame: pl.DataFrame, numbers: dict[str, Numbers]) -> str | None:
     """The column with a name for streams that is not a row counter."""
-    name = words.named(
+    name = column_words.named(
         frame.columns, tuple(spelling for word in _STREAM for spelling in (word, word + "id"))
     )
     if name is None or is_counter(name, numbers[name].values):
@@ -196,7 +196,7 @@ def _guessed(
             "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left_out.items())
             or "no other column"
         )
-        if value := words.named(list(unfit), ("value", "y", "reading")) if ids else None:
+        if value := column_words.named(list(unfit), ("value", "y", "reading")) if ids else None:
             raise DataError(
                 f"column {value!r} cannot be the value: {unfit[value]}",
                 "name it with --value-column",
@@ -218,7 +218,9 @@ def _guessed(
 
 def _is_still(frame: pl.DataFrame, name: str, column: Numbers, ids: tuple[str, ...]) -> bool:
     """True for a column named like an id, a place or a flag that is constant within each stream."""
-    named = _is_name_of_place(name) or (words.stream_rank(name) < 2 and name.lower().endswith("id"))
+    named = _is_name_of_place(name) or (
+        column_words.stream_rank(name) < 2 and name.lower().endswith("id")
+    )
     if not named or len(column.values) < 3:
         return False
     rows = (

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from eddycast.service.errors import DataError
 from eddycast.service.processing.missing_codes import Codes
-from eddycast.service.settings.options import Option
+from eddycast.service.settings.cli_option import Option
 
 DUPLICATES = ("first", "last")
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from eddycast.service.errors import DataError
-from eddycast.service.history import words
+from eddycast.service.history import column_words
 from eddycast.service.history.dates import MS_PER_DAY
 from eddycast.service.history.epochs import are_figures
 from eddycast.service.history.numbers import blank_missing
@@ -45,13 +45,15 @@ def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
             require(frame.columns, name)
         return whole
     columns = [name for name in frame.columns if name != options.value_column]
-    for day, clock in words.day_and_clock(columns):
+    for day, clock in column_words.day_and_clock(columns):
         if _is_day(frame[day]) and _is_clock(frame[clock]):
             return day, clock
-    known = [name for name in columns if words.is_time_word(name) and _may_be_time(frame[name])]
-    if found := words.time_column(known):
+    known = [
+        name for name in columns if column_words.is_time_word(name) and _may_be_time(frame[name])
+    ]
+    if found := column_words.time_column(known):
         return (found,)
-    if parts := words.time_parts(columns):
+    if parts := column_words.time_parts(columns):
         return parts
     for name in columns:
         if frame[name].dtype.is_temporal() or _is_date(frame[name]):
@@ -97,8 +99,8 @@ def is_counter(name: str, values: Float64) -> bool:
     if len(values) < 3 or not np.isfinite(steps).all():
         return False
     if (steps == 1).all():
-        return len(values) >= _ROWS or words.counter_word(name)
-    return words.counter_word(name) and bool(
+        return len(values) >= _ROWS or column_words.counter_word(name)
+    return column_words.counter_word(name) and bool(
         (values == np.rint(values)).all() and (steps == 1).mean() > 0.9
     )
 
@@ -118,7 +120,7 @@ def is_clock(name: str, values: Float64, milliseconds: Int64) -> bool:
         return True
     if _is_calendar(held, stamps):
         return True
-    if len(held) < _ROWS and not words.clock_word(name):
+    if len(held) < _ROWS and not column_words.clock_word(name):
         return False
     passed, since = held - held[0], (stamps - stamps[0]).astype(np.float64)
     whole = bool((held == np.rint(held)).all())
@@ -147,11 +149,11 @@ def _is_calendar(held: Float64, stamps: Int64) -> bool:
 def is_part_of_time(name: str, values: Float64, milliseconds: Int64) -> bool:
     """True if a column is named like a part of the time (year, month, day, weekday, hour...)
     and equals it."""
-    part = words.part_of_time(name)
+    part = column_words.part_of_time(name)
     if part is None or not len(values):
         return False
     days = milliseconds.astype("M8[ms]").astype("M8[D]")
-    if part == words.WEEKDAY:  # counted from any day, starting with 0 or 1
+    if part == column_words.WEEKDAY:  # counted from any day, starting with 0 or 1
         return len(np.unique((values - days.astype(int)) % 7)) == 1 and bool(
             values.max() - values.min() < 7
         )
@@ -215,7 +217,7 @@ def _may_be_time(column: pl.Series) -> bool:
     if column.dtype.is_temporal():
         return True
     head = _head(column)
-    if are_figures(head) and not words.always_time(column.name):
+    if are_figures(head) and not column_words.always_time(column.name):
         return bool((head.cast(pl.Float64, strict=False) > _LEAST).all())
     clocks = head.str.contains(r"^\d{1,2}[:.]\d\d([:.]\d\d)?$")
     return not len(head) or bool(head.str.contains(r"\d").any() and not clocks.all())

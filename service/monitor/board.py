@@ -14,7 +14,7 @@ from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts
 from eddycast.service.monitor.decode import Decoded, Forecasts, Series
 from eddycast.service.monitor.panel import Panel
 from eddycast.service.monitor.shape import Shape
-from eddycast.service.settings.groups import MonitorSettings
+from eddycast.service.settings.monitor import MonitorSettings
 
 #: Most shapes of forecasts on one topic.
 SHAPES = 16

@@ -30,7 +30,7 @@ from eddycast.service.monitor.forecasts import Wanted, forecasts
 from eddycast.service.monitor.guard import middleware
 from eddycast.service.monitor.letters import Letters
 from eddycast.service.monitor.openapi import DESCRIPTION
-from eddycast.service.monitor.parameters import Parameters
+from eddycast.service.monitor.query_parameters import Parameters
 from eddycast.service.monitor.remade import Remade
 from eddycast.service.monitor.summary import summary
 from eddycast.service.monitor.table import Table, table

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from eddycast.service.errors import SettingsError
-from eddycast.service.settings.groups import MonitorSettings
+from eddycast.service.settings.monitor import MonitorSettings
 
 
 def tls_of(settings: MonitorSettings) -> tuple[Path, Path | None] | None:

@@ -16,8 +16,8 @@ from eddycast.service.mapping.presets import FORMATS, PRESETS
 from eddycast.service.mapping.sources import Source, source
 from eddycast.service.mapping.stamps import UNITS
 from eddycast.service.mapping.templates import Template
-from eddycast.service.settings.groups import Group, require
-from eddycast.service.settings.options import listed
+from eddycast.service.settings.cli_option import listed
+from eddycast.service.settings.group import Group, require
 
 #: Codes for a missing value: one tuple per channel.
 _Codes = tuple[tuple[float, ...], ...]

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from eddycast.service.settings.groups import Group, require
+from eddycast.service.settings.group import Group, require
 from eddycast.service.settings.security import SecuritySettings
 
 #: The broker waits this long for new records before it answers a fetch with none.

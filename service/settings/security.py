@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from eddycast.service.settings.groups import Group, require
+from eddycast.service.settings.group import Group, require
 
 _PASSWORD = ("sasl_username", "sasl_password", "sasl_password_file")
 _CLIENT_CREDENTIALS = (

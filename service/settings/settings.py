@@ -10,25 +10,21 @@ from pydantic import Field, PositiveFloat, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from eddycast.service.settings.groups import (
-    PLACES,
-    BundleSettings,
-    CommitSettings,
-    EngineSettings,
-    FaultSettings,
-    Group,
-    HttpSettings,
-    LogSettings,
-    MonitorSettings,
-    OutputSettings,
-    RegistrySettings,
-    StateSettings,
-    TimeSettings,
-    TopicSettings,
-    require,
-)
+from eddycast.service.settings.bundle import BundleSettings
+from eddycast.service.settings.commit import CommitSettings
+from eddycast.service.settings.engine import EngineSettings
+from eddycast.service.settings.faults import PLACES, FaultSettings
+from eddycast.service.settings.group import Group, require
+from eddycast.service.settings.http import HttpSettings
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.log import LogSettings
+from eddycast.service.settings.monitor import MonitorSettings
+from eddycast.service.settings.output import OutputSettings
+from eddycast.service.settings.registry import RegistrySettings
+from eddycast.service.settings.state import StateSettings
+from eddycast.service.settings.time import TimeSettings
+from eddycast.service.settings.topics import TopicSettings
 
 PREFIX = "EDDYCAST_"
 #: Fraction of shutdown_timeout_s reserved for leaving the group and closing.

@@ -17,7 +17,7 @@ import psutil
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.decode import Decoder, by_position
 from eddycast.service.records import PartitionBatch
-from eddycast.service.settings.groups import MonitorSettings
+from eddycast.service.settings.monitor import MonitorSettings
 
 MINUTE, POLL = 60_000, 5_000
 

@@ -23,6 +23,7 @@ from eddycast.service.broker.kafka.consumer import KafkaConsumer
 from eddycast.service.broker.kafka.producer import KafkaProducer
 from eddycast.service.broker.kafka.reader import KafkaReader
 from eddycast.service.delivery.checkpoint import Checkpoint
+from eddycast.service.delivery.handover import Handover
 from eddycast.service.delivery.partition import Partition, Restoration
 from eddycast.service.delivery.restore import Restore, Restored
 from eddycast.service.pipeline import Pipeline
@@ -33,19 +34,19 @@ from tests.chaos.fleet import WHOLE, Build
 
 
 def _handover() -> None:
-    revoked, poll, remaining = Pipeline.revoked, Pipeline._poll, Checkpoint.remaining
-    noted: list[tuple[float, Collection[int]]] = []
+    revoked, poll, remaining = Handover.revoked, Pipeline._poll, Checkpoint.remaining
+    noted: list[tuple[float, Handover, Collection[int]]] = []
 
     def commit_later(self: Pipeline) -> Any:
         batches = poll(self)
         while noted and time.monotonic() >= noted[0][0] + _LATE_S:
-            revoked(self, noted.pop(0)[1])
+            revoked(*noted.pop(0)[1:])
         return [batch for batch in batches if self._partitions.is_serving(batch.partition)]
 
     def wait(self: Checkpoint) -> float:
         return _LATE_S if noted else remaining(self)
 
-    Pipeline.revoked = lambda self, partitions: noted.append((time.monotonic(), partitions))  # type: ignore[method-assign]
+    Handover.revoked = lambda *call: noted.append((time.monotonic(), *call))  # type: ignore[method-assign]
     Pipeline._poll = commit_later  # type: ignore[method-assign]
     Checkpoint.remaining = wait  # type: ignore[method-assign]
 

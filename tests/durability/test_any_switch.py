@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.registry.change import StoredChange
 from eddycast.service.registry.registry import Registry
-from eddycast.service.settings.groups import PLACES
+from eddycast.service.settings.faults import PLACES
 from eddycast.service.state.changelog import is_stream
 from tests.support.crashing import Fleet, outputs
 from tests.support.faulty_broker import RECOVERABLE

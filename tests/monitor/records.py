@@ -13,7 +13,7 @@ from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts
 from eddycast.service.monitor.decode import Decoder
 from eddycast.service.records import PartitionBatch
-from eddycast.service.settings.groups import MonitorSettings
+from eddycast.service.settings.monitor import MonitorSettings
 
 MINUTE = 60_000
 START = 1_700_000_000_000 // 86_400_000 * 86_400_000

@@ -17,7 +17,7 @@ from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.decode import Decoder, Series, by_position
 from eddycast.service.monitor.follower import Follower, Progress
 from eddycast.service.records import PartitionBatch
-from eddycast.service.settings.groups import MonitorSettings
+from eddycast.service.settings.monitor import MonitorSettings
 from tests.monitor.records import MINUTE, START, forecast
 from tests.support.faulty_broker import FaultyBroker
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.settings.groups import PLACES
+from eddycast.service.settings.faults import PLACES
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
 from tests.support.crashing import Fleet, held, outputs, stored
 from tests.support.running import AT_ONCE, INPUT, Worker, memory_broker, send, worker

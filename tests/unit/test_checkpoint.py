@@ -19,7 +19,7 @@ from eddycast.service.errors import (
     TransactionFailed,
 )
 from eddycast.service.processing.outputs import Output
-from eddycast.service.settings.groups import CommitSettings
+from eddycast.service.settings.commit import CommitSettings
 from eddycast.service.state.store import Changes
 from tests.support.faulty_broker import FaultyBroker
 

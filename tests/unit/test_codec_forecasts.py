@@ -13,7 +13,7 @@ from eddycast.service.formats.dead_letters import LETTER_HEADERS_BYTES, dead_let
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.formats.rounding import rounded
 from eddycast.service.records import DeadLetter
-from eddycast.service.settings.groups import OutputSettings
+from eddycast.service.settings.output import OutputSettings
 from tests.support.running import errors
 
 NOW = 1_700_000_000_000

@@ -20,7 +20,7 @@ from eddycast.service.observability.health import Health
 from eddycast.service.observability.http_port import HealthServer
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.records import Headers
-from eddycast.service.settings.groups import OutputSettings
+from eddycast.service.settings.output import OutputSettings
 from eddycast.training.bundle_directory import install
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split

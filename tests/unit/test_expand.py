@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from eddycast.service.commands.expand import expand_options
-from eddycast.service.settings.options import Option
+from eddycast.service.settings.cli_option import Option
 
 
 def _seconds(text: str) -> float:

@@ -17,7 +17,7 @@ from eddycast.service.registry.following import Follower
 from eddycast.service.registry.local_copy import LocalCopy
 from eddycast.service.registry.registry import LoadOptions, Registry
 from eddycast.service.registry.starting import Started, start_with_champion
-from eddycast.service.settings.groups import RegistrySettings
+from eddycast.service.settings.registry import RegistrySettings
 from eddycast.service.settings.settings import Settings
 from tests.support.bundles import Walk, listed
 from tests.support.registry import MemoryFolder, promoted, published

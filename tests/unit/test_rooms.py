@@ -32,7 +32,7 @@ SHARED = {
     "eddycast.service.state.arena",
     "eddycast.service.sealing.trust",
     "eddycast.service.humanize",
-    "eddycast.service.settings.options",
+    "eddycast.service.settings.cli_option",
     "eddycast.service.writing",
 }
 DEMO = {
@@ -45,7 +45,9 @@ DEMO = {
     "eddycast.service.observability.metrics.METRIC_PREFIX",
     "eddycast.service.pipeline",
     "eddycast.service.settings.security",
-    "eddycast.service.settings.groups",
+    "eddycast.service.settings.bundle",
+    "eddycast.service.settings.http",
+    "eddycast.service.settings.topics",
     "eddycast.service.settings.load",
     "eddycast.service.settings.settings",
     "eddycast.service.settings.kafka",

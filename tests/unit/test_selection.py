@@ -10,8 +10,8 @@ import pytest
 
 from eddycast.service.errors import SettingsError
 from eddycast.service.formats.json_encoder import Encoder
-from eddycast.service.settings.groups import OutputSettings
 from eddycast.service.settings.load import load_settings
+from eddycast.service.settings.output import OutputSettings
 from tests.unit.test_codec_forecasts import columns, manifest
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -10,8 +10,8 @@ from eddycast.service.broker.memory.admin import MemoryAdmin
 from eddycast.service.broker.port import RECORD_OVERHEAD
 from eddycast.service.delivery.topic_checks import CHANGELOG, look_at_topics, prepare_topics
 from eddycast.service.errors import BrokerError, NotAuthorized, TopicMissing
-from eddycast.service.settings.groups import TopicSettings
 from eddycast.service.settings.settings import Settings
+from eddycast.service.settings.topics import TopicSettings
 from tests.support.faulty_broker import FaultyBroker
 
 NAMES = ("observations", "forecasts", "dead-letters", "eddycast-changelog")

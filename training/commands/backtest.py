@@ -11,7 +11,7 @@ from rich.markup import escape
 from eddycast.service.commands.data_options import Data, Operators, Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import DataError
-from eddycast.service.settings.options import listed
+from eddycast.service.settings.cli_option import listed
 from eddycast.training.commands.bundle_argument import Bundle
 from eddycast.training.data.options import SPLIT_HELP
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from eddycast.service.settings.options import Option
+from eddycast.service.settings.cli_option import Option
 
 SPLIT_HELP = (
     "Train, validation and hold-out part, as rows (8640,2880,2880) or as shares (.7,.1,.2)."

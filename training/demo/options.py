@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from eddycast.service.errors import DataError
-from eddycast.service.settings.options import Option
+from eddycast.service.settings.cli_option import Option
 from eddycast.training.recipe import Recipe
 
 LAST_PORT = 65_535

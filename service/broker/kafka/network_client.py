@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     NodeNotReadyError,
@@ -105,10 +106,10 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
     def _note(self, where: str, error: Exception) -> None:
         """Keep the error of a failed connection. A time-out gives no reason, and the last attempt
         of a bootstrap is cut short: an earlier reason stands."""
-        if not isinstance(error, KafkaTimeoutError | RequestTimedOutError):
-            self._failures[where] = error
-        else:
+        if _timed_out(error):
             self._failures.setdefault(where, error)
+        else:
+            self._failures[where] = error
 
     def _spare(self, node_id: Any, where: str) -> None:
         """Do not connect again to an address that refused the client.
@@ -136,9 +137,17 @@ class ConnectionManager(KafkaConnectionManager):  # type: ignore[misc]
             if refused is not None:
                 action = refused.action or choice_of(offered(where, self.config))
                 return type(refused)(f"{servers}: {refused.what}", action)
+        if self._unanswered is not None and all(map(_timed_out, self._failures.values())):
+            return translate(self._unanswered, servers)
         if not self._failures:
-            return translate(self._unanswered or error, servers)
+            return translate(error, servers)
         return BrokerUnavailable(f"{servers}: {self.reasons()}")
+
+
+def _timed_out(error: Exception) -> bool:
+    return isinstance(error, KafkaTimeoutError | RequestTimedOutError) or (
+        isinstance(error, KafkaConnectionError) and "timed out" in str(error)
+    )
 
 
 def _with_last_data(receive: Callable[[], tuple[bytes, Exception | None]]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import SettingsError
 from eddycast.service.formats.rounding import rounded
-from eddycast.service.settings.groups import OutputSettings
+from eddycast.service.settings.output import OutputSettings
 
 Floats = NDArray[np.floating[Any]]
 

@@ -1,0 +1,60 @@
+"""Settings of the records of forecasts."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from eddycast.service.settings.cli_option import listed
+from eddycast.service.settings.group import Group, require
+
+
+class OutputSettings(Group):
+    """The contents of a forecast's record."""
+
+    quantiles: str | None = Field(
+        None,
+        description="Write only these of the bundle's quantile levels, as .1,.5,.9; none = all",
+    )
+    leads: str | None = Field(
+        None,
+        description="Write only these leads of multi_step, in forecast intervals, as 1,6,24; the "
+        "record then lists them in `leads`; none = all",
+    )
+    digits: str = Field(
+        "3",
+        pattern="^(all|[0-9]|1[0-2])$",
+        description="Digits of forecasts below the leading digit of their interval's width "
+        "(3: to a thousandth of it); all = exact",
+    )
+
+    @property
+    def chosen_quantiles(self) -> tuple[float, ...]:
+        """Levels to write, () = all. Raises ValueError for a word that is no number."""
+        return tuple(float(word) for word in listed(self.quantiles or ""))
+
+    @property
+    def chosen_leads(self) -> tuple[int, ...]:
+        """Leads to write, from 1 on, () = all. Raises ValueError for a word that is no integer."""
+        return tuple(int(word) for word in listed(self.leads or ""))
+
+    @property
+    def chosen_digits(self) -> int | None:
+        """Digits below the leading digit of the width, None = all."""
+        return None if self.digits == "all" else int(self.digits)
+
+    @model_validator(mode="after")
+    def _lists_of_numbers(self) -> Self:
+        for name, example in (("quantiles", ".1,.5,.9"), ("leads", "1,6,24")):
+            try:
+                chosen: tuple[float, ...] = getattr(self, f"chosen_{name}")
+            except ValueError:
+                chosen = (float("nan"),)
+            require(
+                all(isfinite(number) and number > 0 for number in chosen)
+                and list(chosen) == sorted(set(chosen)),
+                f"output.{name} must be rising numbers above 0, separated by commas, as {example}",
+            )
+        return self
