@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check quick test exhaustive chaos soak demo bench accuracy kafka docs format clean
+.PHONY: help venv check quick test exhaustive chaos soak demo bench accuracy kafka stack docs format clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -16,7 +16,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp for each set of extras, so that `make demo` never waits for the development tools.
-$(VENV)/.service $(VENV)/.demo $(VENV)/.bench $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.service $(VENV)/.demo $(VENV)/.stack $(VENV)/.bench $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing what this needs into $(VENV): minutes the first time, torch is large."
 	@$(INSTALL) -e '.$(if $(filter-out .service,$(@F)),[$(patsubst .%,%,$(@F))])'
 	@touch $@
@@ -58,6 +58,9 @@ accuracy: $(VENV)/.dev ## docs/accuracy.md anew, from the data sets beside the r
 
 kafka: $(VENV)/.service ## a real Apache Kafka on this machine, until ctrl-C
 	$(BIN)/python -m deploy.kafka
+
+stack: $(VENV)/.stack ## Kafka, a trained model, two services, sensors and the monitor's page, until ctrl-C
+	$(BIN)/python -m deploy.stack
 
 docs: $(VENV)/.dev ## write the pages that follow from the code
 	$(BIN)/python -m tests.tools.docs --write

@@ -37,7 +37,8 @@ def main() -> int:
             print(
                 f"log: {server.log_files()[0]}  (Ctrl-C stops it and removes its data)", flush=True
             )
-            stop.wait()
+            while not stop.wait(1.0):
+                server.check()
     except KafkaServerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

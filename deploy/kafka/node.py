@@ -10,21 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from deploy.guard import start_guarded
 from deploy.kafka.jars import KafkaServerError
 
 READY = b"Kafka Server started"
-#: Shell script that runs its arguments, and kills them when the writer of its standard input has
-#: exited.
-_GUARD = """
-exec 3<&0
-"$@" </dev/null &
-child=$!
-(read -r _ <&3; kill -KILL $child) 2>/dev/null &
-watch=$!
-while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
-kill -KILL $watch 2>/dev/null
-exit $code
-"""
 
 
 class Node:
@@ -45,15 +34,7 @@ class Node:
         """Start the process without waiting; see `await_ready`."""
         self._started_at = self.log.stat().st_size if self.log.exists() else 0
         self._alive, held = os.pipe()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "kafka", *self._command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # keeps Ctrl-C in the terminal from killing the JVM
-                pass_fds=[held],
-            )
+        self._process = start_guarded(self._command, self.log, held=held)
         os.close(held)
 
     def await_ready(self, deadline: float) -> None:
@@ -72,6 +53,11 @@ class Node:
                     f"Kafka did not start in time, see {self.log}:\n{self._tail()}"
                 )
             time.sleep(0.05)
+
+    def check(self) -> None:
+        """Raise KafkaServerError with the end of the log if the node was started and has ended."""
+        if self._process is not None and not self.running:
+            raise KafkaServerError(f"Kafka ended by itself:\n{self._tail()}")
 
     def kill(self) -> None:
         """Kill the node with SIGKILL and wait until it is gone."""

@@ -146,6 +146,11 @@ class KafkaServer:
         for node in down:
             node.await_ready(deadline)
 
+    def check(self) -> None:
+        """Raise KafkaServerError with the end of its log if a node has ended by itself."""
+        for node in self._nodes:
+            node.check()
+
     def details(self) -> list[str]:
         """Return lines for people about further listeners and users."""
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime
 from threading import Event
 from typing import Annotated
 
@@ -13,8 +14,8 @@ from eddycast.service.broker.port import Broker
 from eddycast.service.commands.data_options import Data, Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.delivery.topic_checks import create_topic
-from eddycast.service.errors import BrokerError, TopicMissing
-from eddycast.service.history import read_history
+from eddycast.service.errors import BrokerError, DataError, TopicMissing
+from eddycast.service.history import History, read_history
 from eddycast.service.observability.log import configure_log, get_log
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.settings.cli_option import listed
@@ -42,6 +43,9 @@ def simulate(
         str | None, typer.Option(metavar="HOST:PORT", help="Override kafka.bootstrap_servers.")
     ] = None,
     config: Annotated[str | None, typer.Option(help="Read settings from this TOML file.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(metavar="DATE", help="Skip readings before this date, UTC.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
     streams: Annotated[
         str | None, typer.Option(help="Send only these streams, separated by commas.")
@@ -64,6 +68,8 @@ def simulate(
     history = read_history(data, reading)
     for note in history.notes:
         get_log().info(note)
+    if since is not None:
+        history = _since(history, since)
     readings = merge(history, streams=listed(streams or ""), limit=limit)
     if shift_to_now:
         readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
@@ -146,6 +152,18 @@ def _send(sensors: Sensors, which: slice, timeout_s: float, stop: Event) -> bool
         else:
             return True
     return False
+
+
+def _since(history: History, moment: datetime) -> History:
+    """The readings from `moment` on, which is UTC unless it has a zone. Raises DataError if there
+    are none."""
+    start_ms = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    part = history.between(start_ms)
+    if not part.streams:
+        raise DataError(
+            f"no reading since {moment:%Y-%m-%d %H:%M}", f"the last is of {_iso(history.end_ms)}"
+        )
+    return part
 
 
 def _iso(timestamp_ms: int) -> str:

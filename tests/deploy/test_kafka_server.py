@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy.kafka import HURRIED, KafkaServer, KafkaServerError
@@ -68,6 +69,19 @@ def test_the_command_prints_the_address_and_ends_on_ctrl_c() -> None:
     assert process.wait(90) == 0
     process.stdout.close()
     assert not _listens(f"127.0.0.1:{port}")
+
+
+def test_the_command_ends_with_an_error_when_kafka_ends_by_itself() -> None:
+    command = [sys.executable, "-m", "deploy.kafka", "--port", str(_free_port())]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "is ready" in process.stdout.readline()
+    children = psutil.Process(process.pid).children(recursive=True)
+    (java,) = [child for child in children if child.name() == "java"]
+    java.kill()
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Kafka ended by itself" in error
 
 
 def test_a_failed_start_names_the_log_and_leaves_nothing_behind() -> None:

@@ -20,7 +20,7 @@ from deploy.kafka import KafkaServer
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.settings import PREFIX
-from tests.integration.test_compose import command, environment
+from tests.deploy.test_compose import command, environment
 from tests.support.bundles import Walk, write_bundle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -127,7 +127,7 @@ def test_compose_without_containers(
         ],
         environment("simulator"),
     )
-    service = commands.start("service", command("service"), environment("service"))
+    service = commands.start("service", command("service-1"), environment("service-1"))
     forecasts = read(kafka, topics["output"], READINGS)
     assert sensors.wait(30) == 0
     assert len(forecasts) == READINGS
@@ -181,7 +181,9 @@ def test_a_stop_that_cannot_finish_is_cut_short(
     )
     patience = "60" if signals == 2 else "2"
     service = commands.start(
-        "service", [*command("service"), "--shutdown_timeout_s", patience], environment("service")
+        "service",
+        [*command("service-1"), "--shutdown_timeout_s", patience],
+        environment("service-1"),
     )
     read(kafka, topics["output"], 1)
     with kafka.pause():

@@ -139,6 +139,15 @@ def test_simulate_names_the_streams_that_there_are(capsys: Capture, tmp_path: Pa
     assert "there is no stream 'c' (there are a, b)" in capsys.readouterr().err
 
 
+def test_simulate_names_the_last_reading_when_there_are_none_since_a_date(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    (tmp_path / "wide.csv").write_text("time,a,b\n2024-01-01,1,2\n2024-01-02,3,4\n")
+    assert cli.run(["simulate", "wide.csv", "--since", "2024-01-03"]) == DataError.exit_code
+    error = capsys.readouterr().err
+    assert "no reading since 2024-01-03 00:00 (the last is of 2024-01-02 00:00)" in error
+
+
 def test_another_packages_command_runs(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

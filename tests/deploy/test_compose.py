@@ -1,5 +1,5 @@
 """Names, settings and command lines in docker-compose.yml and deploy/Dockerfile exist in the
-program."""
+program, and are those of `make stack`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 import typer.main
 import yaml
 
+from deploy.stack import commands
+from deploy.stack.programs import Layout, Ports
 from eddycast.service.__main__ import build_app
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import PREFIX
@@ -53,9 +55,48 @@ def stage(name: str) -> str:
     return f"{stage(base) if base in stages else ''}{own}"
 
 
-def test_there_are_a_broker_a_service_sensors_and_a_trainer() -> None:
-    assert set(SERVICES) == {"kafka", "service", "simulator", "trainer"}
+#: Variables of a container alone: it listens on all of its addresses, and finds its bundle later.
+OF_CONTAINERS = {
+    f"{PREFIX}{name}" for name in ("HTTP__HOST", "MONITOR__HOST", "BUNDLE__WAIT_S", "LOG__FORMAT")
+}
+WORKERS = [f"service-{number + 1}" for number in range(commands.SERVICES)]
+
+
+def test_compose_and_the_stack_run_the_same_processes() -> None:
+    ports = Ports.chosen(kafka=0, monitor=0, prometheus=0, metrics=0)
+    layout = Layout(ports, Path("/bundle/model"), Path("/nowhere"), prometheus=None)
+    programs = {program.name: program for group in layout.groups(train=True) for program in group}
+    assert set(SERVICES) == set(programs) == {"kafka", "trainer", "simulator", "monitor", *WORKERS}
+    for name in OURS:
+        module, native = programs[name].command[1:3], programs[name].command[3:]
+        assert module == ["-m", "eddycast.service"]
+        assert native == command(name)
+        variables = environment(name)
+        known = programs[name].variables
+        assert set(variables) <= {*known, *OF_CONTAINERS}
+        for variable in set(variables) - OF_CONTAINERS - {f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS"}:
+            assert variables[variable] == known[variable]
+
+
+def test_a_model_is_trained_only_when_asked_for() -> None:
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["trainer"]
     assert SERVICES["trainer"]["profiles"] == ["train"]
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_containers_have_few_rights(service: str) -> None:
+    options = SERVICES[service]
+    assert options["read_only"] is True
+    assert options["cap_drop"] == ["ALL"]
+    assert options["security_opt"] == ["no-new-privileges:true"]
+    assert options["mem_limit"]
+
+
+def test_ports_are_for_this_machine_and_do_not_clash() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    taken = [port.split(":")[1] for port in published]
+    assert len(taken) == len(set(taken))
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -76,16 +117,29 @@ def test_every_command_is_one_of_the_program(service: str) -> None:
 
 
 def test_nothing_is_missing_that_only_works_on_one_machine() -> None:
-    settings = load_settings(command("service")[1:], environment("service"))
+    settings = load_settings(command("service-1")[1:], environment("service-1"))
     assert settings.http.host == "0.0.0.0"
-    assert [port.split(":")[-1] for port in SERVICES["service"]["ports"]] == [
-        str(settings.http.port)
-    ]
-    assert f"127.0.0.1:{settings.http.port}/live" in DOCKERFILE
-    assert float(SERVICES["service"]["stop_grace_period"].rstrip("s")) > settings.shutdown_timeout_s
+    assert reached("service-1") == settings.http.port
+    assert f"127.0.0.1:{settings.http.port}/live" in stage("service")
+    for name in (*WORKERS, "monitor"):
+        grace = float(SERVICES[name]["stop_grace_period"].rstrip("s"))
+        assert grace > settings.shutdown_timeout_s
 
 
-@pytest.mark.parametrize("service", ["service", "simulator"])
+def test_the_monitor_is_reached_and_its_health_is_checked() -> None:
+    settings = load_settings(command("monitor")[1:], environment("monitor"))
+    assert settings.monitor.host == "0.0.0.0"
+    assert reached("monitor") == settings.monitor.port
+    assert f"127.0.0.1:{settings.monitor.port}/health" in stage("monitor")
+
+
+def reached(service: str) -> int:
+    """The port inside of its container that is published."""
+    (port,) = SERVICES[service]["ports"]
+    return int(port.split(":")[-1])
+
+
+@pytest.mark.parametrize("service", [*WORKERS, "simulator", "monitor"])
 def test_the_broker_is_where_it_is_looked_for(service: str) -> None:
     host, port = load_settings([], environment(service)).kafka.bootstrap_servers.split(":")
     assert (
@@ -97,14 +151,14 @@ def test_the_broker_is_where_it_is_looked_for(service: str) -> None:
 
 
 def test_the_bundle_is_served_from_where_it_is_trained_to() -> None:
-    settings = load_settings([], environment("service"))
+    settings = load_settings([], environment("service-1"))
     assert str(settings.bundle.directory) == option(command("trainer"), "--out")
     mounts = {
         name: dict(volume.split(":")[:2] for volume in SERVICES[name]["volumes"])
-        for name in ("trainer", "service")
+        for name in ("trainer", "monitor", *WORKERS)
     }
-    assert mounts["trainer"] == mounts["service"]
-    ((volume, target),) = mounts["service"].items()
+    assert all(mount == mounts["trainer"] for mount in mounts.values())
+    ((volume, target),) = mounts["trainer"].items()
     assert volume in COMPOSE["volumes"]
     assert str(settings.bundle.directory).startswith(target + "/")
     assert f"-o eddycast {target}" in stage("service")
@@ -124,9 +178,14 @@ def test_images_are_not_roots_and_have_exact_versions(service: str) -> None:
 def test_only_the_trainer_has_torch() -> None:
     extras = {
         name: re.findall(r"\.\[(\S+)\]", stage(f"{name}-builder"))
-        for name in ("service", "simulator", "trainer")
+        for name in ("service", "monitor", "simulator", "trainer")
     }
-    assert extras == {"service": [], "simulator": ["samples"], "trainer": ["demo"]}
+    assert extras == {
+        "service": [],
+        "monitor": ["monitor"],
+        "simulator": ["samples"],
+        "trainer": ["demo"],
+    }
 
 
 def test_what_the_images_are_built_from_is_sent_along() -> None:

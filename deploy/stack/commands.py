@@ -1,0 +1,35 @@
+"""Command lines of `eddycast` that the stack runs; docker-compose.yml runs the same."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+#: Prefix of variables that are settings.
+PREFIX = "EDDYCAST_"
+TRAIN = (
+    *("train", "sample:sensors", "--family", "lstm"),
+    *("--interval", "30m", "--horizon", "48", "--season", "24h"),
+)
+SERVE = ("serve",)
+#: From where all streams of the sample have readings, an hour of them each second.
+SIMULATE = ("simulate", "sample:sensors", "--since", "2016-09-01", "--speed", "3600")
+MONITOR = ("monitor",)
+#: Workers in the consumer group.
+SERVICES = 2
+
+
+def program(words: tuple[str, ...]) -> list[str]:
+    """Return the whole command line, run by this interpreter."""
+    return [sys.executable, "-m", "eddycast.service", *words]
+
+
+def settings(servers: str, bundle: Path, **further: str) -> dict[str, str]:
+    """Return the variables of a process: those that all have, and `further` ones."""
+    common = {
+        "BUNDLE__DIRECTORY": str(bundle),
+        "KAFKA__BOOTSTRAP_SERVERS": servers,
+        "TOPICS__CREATE_INPUT": "true",
+        "LOG__FORMAT": "console",  # its last lines are for people
+    }
+    return {PREFIX + name: value for name, value in (common | further).items()}
