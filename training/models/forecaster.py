@@ -97,7 +97,7 @@ class Forecaster(Family):
         started = memory["count"] > 0
         latent = self.latent.advance(memory, glance, timestamp, state) if self.latent else {}
         view, after = self._view(memory | latent, timestamp, beside), self.memory.frame(memory)
-        units = self.one_step_units(view) * started.float()
+        units = torch.where(started, self.one_step_units(view), torch.tensor(0.0))
         units, calibration = self._calibrate(units, view, verdict.taken, state, before, after)
         row = {
             **memory,

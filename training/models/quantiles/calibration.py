@@ -178,7 +178,7 @@ class Calibration(nn.Module):
         low, median, high = (units[..., level] for level in (self.lower, self.median, self.upper))
         factor = torch.exp(stretch[:, 1:])
         new = torch.stack([median + (low - median) * factor, (high - low) * factor], 1)
-        new = new * known[:, None, None].float()
+        new = torch.where(known[:, None, None], new, torch.tensor(0.0))
         queues = zip(torch.split(kept, list(self.anchors), 2), torch.split(new, 1, 2), strict=True)
         pushed = torch.cat([part for queue, last in queues for part in (queue[:, :, 1:], last)], 2)
         return pushed if ends is None else torch.where(ends[:, None, None], pushed, kept)
