@@ -169,7 +169,7 @@ class Service:
     def _follower(
         self, loaded: Started | _Bundle, broker: Broker, memory_bytes: int
     ) -> AbstractContextManager[Follower | None]:
-        """What loads newer champions, for a model that comes from a registry."""
+        """A follower of newer champions, for a model that comes from a registry."""
         if not isinstance(loaded, Started):
             return nullcontext()
 

@@ -198,7 +198,7 @@ class _Run:
         )
 
     def _narrow(self, seen: Panel, span: int) -> str:
-        """Why the history is narrow, which it is if that of every target is; else empty."""
+        """The reason if the history is narrow, as it is if that of every target is; else empty."""
         rows = [
             [seen.streams.index(name) for name in series_of(seen, target)]
             for target in self.targets

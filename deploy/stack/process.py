@@ -119,7 +119,7 @@ class Process:
             self.code, self.phase = self._guard.returncode, Phase.STOPPED
 
     def why(self) -> str:
-        """How it ended, for people."""
+        """Its exit code, or the wait that was too long, for people."""
         if self.code is None:
             return f"not ready within {self.program.within_s:g} s"
         if self.code > 128 and self.code - 128 in set(signal.Signals):

@@ -1,4 +1,4 @@
-"""What the stack consists of, in groups that start one after the other."""
+"""The processes of the stack, in groups that start one after the other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the processes of one run find each other; `prometheus` is its program, if any."""
+    """Ports and files of one run; `prometheus` is its program, if any."""
 
     ports: Ports
     bundle: Path

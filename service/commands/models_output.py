@@ -1,4 +1,4 @@
-"""What `eddycast models` prints: facts about versions and changes, as text or as JSON."""
+"""The output of `eddycast models`: facts about versions and changes, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def description(registry: Registry, version: str) -> dict[str, Any]:
 
 
 def difference(registry: Registry, old: str, new: str) -> dict[str, Any]:
-    """What NEW keeps of the rows of OLD, and the fields in which they differ."""
+    """Parts of OLD's rows that NEW keeps, and fields in which they differ."""
     before, after = registry.manifest(old), registry.manifest(new)
     kept = kept_parts(record_of(before), record_of(after))
     parts = {part.name: "kept" if part.name in kept else "from zeros" for part in after.row_parts}

@@ -1,4 +1,4 @@
-"""What a promotion by the command line is made of: author, moment, evidence."""
+"""Author, moment and evidence of a promotion by the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens when the group assigns partitions, takes them back, or gives them to others."""
+"""Reactions to the group: it assigns partitions, takes them back, or gives them to others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eddycast.service.observability.log import get_log
 
 
 class Work(Protocol):
-    """What was processed since the last commit."""
+    """Records processed since the last commit."""
 
     @property
     def assignment(self) -> Assignment:

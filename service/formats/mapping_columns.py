@@ -72,7 +72,7 @@ class _Batch:
         return read(entries, stamps)
 
     def _column(self, source: Source, entries: Entries) -> list[Any]:
-        """What is at a place of the record, for each entry; ABSENT = nothing."""
+        """Content of one place of the record, for each entry; ABSENT = nothing."""
         rows = entries.rows
         if (pointer := source.pointer) is not None:
             return self._field(pointer.tokens, entries)

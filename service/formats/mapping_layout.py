@@ -1,4 +1,4 @@
-"""Where the fields of a mapping are in a document: the types that hold them, and their columns."""
+"""Positions of a mapping's fields in a document: the types that hold them, and their columns."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from eddycast.service.mapping.pointers import ABSENT, ANY
 Tokens = tuple[str, ...]
 #: A number, if nothing else is read as one.
 NUMBER: Any = float | None
-#: What is no object and no array.
+#: Anything but an object or an array.
 SCALAR: Any = int | float | str | bool | None
 #: Function of the objects of a type: the value of one field in each of them.
 Column = Callable[[Sequence[Any]], list[Any]]

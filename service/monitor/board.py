@@ -62,7 +62,7 @@ class Board:
             self._forget_silent()
 
     def place(self, series: Series) -> Place | None:
-        """Where a series is; None if it is unknown."""
+        """Panel and row of a series; None if it is unknown."""
         return self._places.get(series)
 
     def targets(self, stream: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the bundle's manifest adds to the records: the season, and the channel of each target."""
+"""Facts of the bundle's manifest that records lack: the season, and the channel of each target."""
 
 from __future__ import annotations
 

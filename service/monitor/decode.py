@@ -61,7 +61,7 @@ class Forecasts:
 
 @dataclass(slots=True)
 class Decoded:
-    """What one poll contained."""
+    """Contents of one poll."""
 
     groups: dict[Shape, Forecasts] = field(default_factory=dict)
     records: int = 0

@@ -21,7 +21,7 @@ _POLL_S, _ENDS_EVERY_S, _AGAIN_S = 0.25, 2.0, 1.0
 
 @dataclass(slots=True)
 class Progress:
-    """How far the topic has been read. Written by the follower."""
+    """Positions reached in the topic. Written by the follower."""
 
     positions: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)

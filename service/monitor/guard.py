@@ -1,4 +1,4 @@
-"""What protects the monitor: headers for browsers, the host that is asked for, and the token."""
+"""Protection of the monitor: headers for browsers, the host that is asked for, and the token."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ MOST = 10_000
 
 @dataclass(slots=True)
 class Desk:
-    """What the answers are made from."""
+    """Sources of the answers."""
 
     board: Board
     progress: Progress

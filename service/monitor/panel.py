@@ -23,7 +23,7 @@ RHYTHM_GAPS = 16
 
 
 def ranks_in(rows: Rows) -> Int64:
-    """Of each entry of sorted rows, the number of equal ones before it."""
+    """Number of equal entries before each entry of sorted rows."""
     at = np.arange(len(rows))
     begins = np.r_[True, rows[1:] != rows[:-1]][: len(rows)]
     ranks: Int64 = at - np.maximum.accumulate(np.where(begins, at, 0))

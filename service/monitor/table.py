@@ -46,7 +46,7 @@ class Table:
         return len(self.series)
 
     def place(self, i: int) -> Place:
-        """Where a series is."""
+        """Panel and row of a series."""
         return Place(self.panels[i], int(self.rows[i]))
 
     def silent_ms(self, now_ms: int) -> Float64:

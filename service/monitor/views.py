@@ -21,7 +21,7 @@ SPARK = 32
 
 
 class Query(NamedTuple):
-    """What a list of streams is to contain."""
+    """Contents and order of a list of streams."""
 
     search: str = ""
     sort: Sort = "name"

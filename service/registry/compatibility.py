@@ -1,4 +1,4 @@
-"""Whether one model may take over the rows of another, and the readers of its forecasts.
+"""Checks that one model may take over the rows of another, and the readers of its forecasts.
 
 Equal meanings of the core are necessary; that both graphs make the same core of the same readings
 is shown by stepping them.
@@ -18,7 +18,7 @@ from eddycast.service.sealing.parts import CORE
 from eddycast.service.state.changelog import RowCodec
 from eddycast.service.state.model_record import ModelRecord, initial_record, kept_parts
 
-#: What readers of forecasts rely on: fields of the manifest.
+#: Fields of the manifest that readers of forecasts rely on.
 SHAPE: Final = ("targets", "horizon", "forecast_interval_ms", "quantiles")
 #: Streams and the largest number of steps of a proof.
 _STREAMS, _MOST_STEPS = 16, 2_000

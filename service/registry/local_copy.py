@@ -51,7 +51,7 @@ class LocalCopy:
 
     @property
     def registry(self) -> Registry:
-        """What loads the version that was kept."""
+        """A registry of the version that was kept."""
         return self._registry
 
     def _put(self, name: str, content: bytes) -> None:

@@ -17,7 +17,7 @@ from eddycast.service.sealing.signatures import sign_change
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who wants another champion, when, why, and on which conditions."""
+    """A wish for another champion: its author, moment, reason and conditions."""
 
     who: str
     when: datetime

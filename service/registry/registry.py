@@ -33,7 +33,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How bundles are loaded: see `load_runtime`."""
+    """Arguments for loading bundles: see `load_runtime`."""
 
     intra_op_threads: int = 1
     max_batch: int = 512
@@ -142,7 +142,7 @@ class Registry:
         return {name: self._folder.read(name) for name in names}
 
     def publication(self, version: str) -> dict[str, str]:
-        """Who published a version, and when."""
+        """Author and moment of a version's publication."""
         found = json.loads(self._folder.read(f"{self._versions}/{version}/{PUBLICATION}"))
         return {name: str(value) for name, value in found.items()}
 

@@ -1,5 +1,5 @@
-"""Why a broker cannot be used is said in one line, and whether waiting cures it:
-on a real broker, each way in."""
+"""A broker that cannot be used: one line with the reason, and the right answer to whether waiting
+cures it, for each way into a real broker."""
 
 from __future__ import annotations
 

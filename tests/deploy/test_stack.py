@@ -41,7 +41,7 @@ class Running:
         return self.output.read_text()
 
     def addresses(self) -> dict[str, str]:
-        """What it prints at last, once everything is ready."""
+        """The addresses that it prints once everything is ready."""
         self.until(lambda: "Ctrl-C" in self.printed(), "it is not ready")
         lines = self.printed().partition("open ")
         return {

@@ -1,4 +1,4 @@
-"""What protects the monitor, what machines ask it, and the description of its API."""
+"""Protection of the monitor, requests of machines, and the description of its API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker's follower makes of a registry: its thread, refusals and demands."""
+"""A worker's follower of a registry: its thread, refusals and demands."""
 
 from __future__ import annotations
 

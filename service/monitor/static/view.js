@@ -1,4 +1,4 @@
-// What is chosen on the page, as it stands in the address.
+// The choices on the page, as they stand in the address.
 
 const DEFAULTS = { search: "", sort: "name", window: "day", offset: "0", stream: null, target: "", span: "200" };
 export const view = { ...DEFAULTS };
