@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from eddycast.service.monitor.decode import Decoder, by_position
-from tests.monitor.browsing import NEEDS_CHROMIUM, Visit, chosen, lines
+from tests.monitor.browsing import NEEDS_CHROMIUM, Visit, chosen, compare_chart, lines
 from tests.monitor.records import batch, board, forecast, walks
 from tests.monitor.serving import TOKEN
 
@@ -39,15 +39,7 @@ def test_the_numbers_are_those_of_the_records(visit: Visit) -> None:
     page.get_by_role("link", name="b", exact=True).click()
     chosen(page)
     own = [record for record in records if record["stream"] == "b"]
-    data = page.evaluate(
-        "() => document.getElementById('chart').data.map(t => ({name: t.name, y: [...t.y]}))"
-    )
-    drawn = {trace["name"]: trace["y"] for trace in data if trace.get("name")}
-    assert drawn["reading"] == [record["value"] for record in own]
-    assert drawn["forecast"] == [step[1] for step in own[-1]["multi_step"]]
-    assert drawn["expected"][1:] == pytest.approx(
-        [record["one_step"][1] for record in own[:-1]], rel=1e-5, abs=1e-5
-    )
+    compare_chart(page, own)
     scored = page.eval_on_selector_all(
         "#leads tr", "rows => rows.map(row => [...row.querySelectorAll('data')].map(d => d.value))"
     )
@@ -141,10 +133,12 @@ def test_the_token_is_asked_for_and_opens_the_page(visit: Visit) -> None:
 def test_a_link_shows_the_same_view_again(visit: Visit) -> None:
     records = walks(["a", "b"], 30)
     page = visit(board(records))
+    expect(page.locator("#rows tr")).to_have_count(2)
+    page.route("**/api/streams?*", lambda route: None)  # the rows stay those that were drawn before
     page.get_by_label("Sort by").select_option("newest")
     page.get_by_role("link", name="b", exact=True).click()
-    chosen(page)
-    assert "stream=b" in page.url and "sort=newest" in page.url
+    page.wait_for_url(lambda url: "stream=b" in url and "sort=newest" in url)
+    page.unroute_all(behavior="ignoreErrors")
     page.reload()
     expect(page.locator("#detail-title")).to_have_text("b")
     expect(page.get_by_label("Sort by")).to_have_value("newest")

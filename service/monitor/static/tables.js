@@ -28,7 +28,9 @@ function choice(line) {
   const head = element("th");
   head.scope = "row";
   const choose = element("a");
-  choose.href = link({ stream: line.stream, target: line.target });
+  const aim = () => { choose.href = link({ stream: line.stream, target: line.target }); };
+  aim();
+  choose.addEventListener("click", aim); // the view may have changed since the row was drawn
   if (isChosen(line)) choose.setAttribute("aria-current", "true");
   choose.append(element("bdi", format.name(line.stream, line.target)));
   head.append(choose);
