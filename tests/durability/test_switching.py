@@ -18,7 +18,16 @@ from eddycast.service.state.model_record import ModelRecord
 from tests.support.bundles import START_MS, Walk, listed
 from tests.support.crashing import Fleet, Rows, held, outputs, stored
 from tests.support.registry import MemoryFolder, promoted, published
-from tests.support.running import AT_ONCE, CHANGELOG, INPUT, documents, made, memory_broker, send
+from tests.support.running import (
+    AT_ONCE,
+    CHANGELOG,
+    INPUT,
+    Worker,
+    documents,
+    made,
+    memory_broker,
+    send,
+)
 
 MINUTE, STREAMS = 60_000, 6
 WALKS = {
@@ -366,15 +375,20 @@ def test_a_restored_registry_is_healed_by_a_number_above(site: Site) -> None:
     assert {document["model"] for document in since(site.fleet, 2)} == {site.label("A")}
 
 
+def two_that_serve_one_partition_each(fleet: Fleet) -> tuple[Worker, Worker]:
+    workers = fleet.start(), fleet.start()
+    feed(fleet, range(2))
+    fleet.settle()
+    fleet.turn(4)
+    assert [len(one.pipeline._partitions.serving) for one in workers] == [1, 1]
+    return workers
+
+
 def test_a_worker_that_sees_the_change_late_switches_when_it_is_given_a_newer_partition(
     site: Site,
 ) -> None:
     fleet = site.fleet
-    late, early = fleet.start(), fleet.start()
-    feed(fleet, range(2))
-    fleet.settle()
-    fleet.turn(4)
-    assert len(late.pipeline._partitions.serving) == len(early.pipeline._partitions.serving) == 1
+    late, early = two_that_serve_one_partition_each(fleet)
     site.promote("B")
     early.look()
     feed(fleet, range(2, 4))
@@ -394,10 +408,7 @@ def test_a_worker_that_refuses_a_change_does_not_hold_partitions_that_are_ahead(
     site: Site,
 ) -> None:
     fleet = site.fleet
-    late, early = fleet.start(), fleet.start()
-    feed(fleet, range(2))
-    fleet.settle()
-    fleet.turn(4)
+    late, early = two_that_serve_one_partition_each(fleet)
     site.promote("B")
     early.look()
     fleet.turn(3)

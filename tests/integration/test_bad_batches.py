@@ -16,9 +16,7 @@ import pytest
 from confluent_kafka import Producer
 
 from eddycast.service.app import Service
-from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.errors import StateError
-from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import await_true
 from tests.support.bundles import START_MS
 from tests.support.processes import MINUTE, Site
@@ -59,14 +57,6 @@ def send(
     assert refused == [None] * len(values)
 
 
-def committed(site: Site) -> dict[int, int]:
-    admin = KafkaBroker(KafkaSettings(bootstrap_servers=site.kafka.bootstrap_servers)).admin()
-    try:
-        return admin.group_offsets(site.name, site.input)
-    finally:
-        admin.close()
-
-
 def letters(site: Site) -> list[dict[str, bytes]]:
     return [errors(record.headers) for record in site._records(f"{site.name}-dead-letters")]
 
@@ -86,10 +76,10 @@ def served(site: Site, offsets: dict[int, int], *flags: str) -> Iterator[Service
     thread.start()
     try:
         deadline = time.monotonic() + 60
-        while any(committed(site).get(p, 0) < end for p, end in offsets.items()):
+        while any(site.offsets().get(p, 0) < end for p, end in offsets.items()):
             if raised:
                 raise raised[0]
-            assert time.monotonic() < deadline, f"only {committed(site)} of {offsets} is committed"
+            assert time.monotonic() < deadline, f"only {site.offsets()} of {offsets} is committed"
             time.sleep(0.1)
         yield service
     finally:
@@ -123,7 +113,7 @@ def test_a_damaged_batch_is_one_dead_letter_and_its_partition_goes_on(
     site.fleet.remove(dying)
     worker = site.start(KAFKA__BULK=bulk)
     await_true(
-        lambda: committed(site) == {0: 40, 1: 10} or worker.code is not None,
+        lambda: site.offsets() == {0: 40, 1: 10} or worker.code is not None,
         60.0,
         "it does not go on",
     )
@@ -146,7 +136,7 @@ def test_memory_is_bounded_whatever_compression_claims(site: Site, bulk: str) ->
     then one full of large records within it."""
     send(site, "none", [reading(0)])
     worker = site.serving(KAFKA__BULK=bulk, KAFKA__UNPACKED_BYTES=str(16 * MB))
-    await_true(lambda: committed(site).get(0) == 1, 90.0, "nothing is served")
+    await_true(lambda: site.offsets().get(0) == 1, 90.0, "nothing is served")
     before = psutil.Process(worker._process.pid).memory_info().rss
     for codec in ("gzip", "zstd", "lz4"):
         send(site, codec, [b"z" * (100 * MB)])
@@ -161,7 +151,7 @@ def test_memory_is_bounded_whatever_compression_claims(site: Site, bulk: str) ->
         nonlocal peak
         with suppress(psutil.Error):
             peak = max(peak, psutil.Process(worker._process.pid).memory_info().rss)
-        return worker.code is not None or committed(site).get(0) == end
+        return worker.code is not None or site.offsets().get(0) == end
 
     await_true(done, 120.0, "it does not get past them")
     assert worker.code is None, worker.tail()
@@ -207,7 +197,7 @@ def test_behind_a_transactional_producer_nothing_is_left_to_read(site: Site, bul
             producer.commit_transaction(30) if kind == "commit" else producer.abort_transaction(30)
         with served(site, end, "--kafka.bulk", bulk) as service:
             await_true(partial(_nothing_left, service), 90.0, "the lag is not 0")
-        assert committed(site) == end
+        assert site.offsets() == end
     assert len(site.read(site.output)) == 2
 
 

@@ -23,14 +23,6 @@ BOTH_WAYS = pytest.mark.parametrize("bulk", ["true", "false"])
 PATIENCE_S = 90.0
 
 
-def committed(site: Site) -> dict[int, int]:
-    admin = KafkaBroker(KafkaSettings(bootstrap_servers=site.kafka.bootstrap_servers)).admin()
-    try:
-        return admin.group_offsets(site.name, site.input)
-    finally:
-        admin.close()
-
-
 @contextmanager
 def served(site: Site, offsets: dict[int, int], *flags: str) -> Iterator[Service]:
     """A service in this process, once so much is committed; then it is stopped."""
@@ -39,7 +31,7 @@ def served(site: Site, offsets: dict[int, int], *flags: str) -> Iterator[Service
     thread.start()
     try:
         deadline = time.monotonic() + PATIENCE_S
-        while any(committed(site).get(p, 0) < end for p, end in offsets.items()):
+        while any(site.offsets().get(p, 0) < end for p, end in offsets.items()):
             assert thread.is_alive() and time.monotonic() < deadline, "it does not get on"
             time.sleep(0.1)
         yield service

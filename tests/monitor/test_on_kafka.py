@@ -21,7 +21,7 @@ from deploy.kafka.secure import SecureKafka
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import Worker, await_true
-from tests.monitor.browsing import CHROMIUM, NEEDS_CHROMIUM
+from tests.monitor.browsing import CHROMIUM, NEEDS_CHROMIUM, compare_chart
 from tests.monitor.brute_force import by_lead
 from tests.monitor.records import same, walks
 from tests.support.processes import MINUTE, Site, said
@@ -192,15 +192,7 @@ def compare(page: Page, site: Site, readings: int) -> None:
     expect(page.locator("#chart-text")).to_contain_text(f"{readings} readings")
     records = [json.loads(value or b"") for _, _, value in site.read(site.output)]
     own = [record for record in records if record["stream"] == "stream-1"]
-    data = page.evaluate(
-        "() => document.getElementById('chart').data.map(t => ({name: t.name, y: [...t.y]}))"
-    )
-    drawn = {trace["name"]: trace["y"] for trace in data if trace.get("name")}
-    assert drawn["reading"] == [record["value"] for record in own]
-    assert drawn["forecast"] == [step[1] for step in own[-1]["multi_step"]]
-    assert drawn["expected"][1:] == pytest.approx(
-        [record["one_step"][1] for record in own[:-1]], rel=1e-5, abs=1e-5
-    )
+    compare_chart(page, own)
     row = page.locator("#rows tr").nth(1).locator("data")
     expect(row.nth(0)).to_have_attribute("value", str(int(own[-1]["value"])))
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, cycle, repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.settings.faults import PLACES
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
-from tests.support.crashing import Fleet, held, outputs, stored
+from tests.support.crashing import Fleet, all_served, held, outputs, stored
 from tests.support.running import AT_ONCE, INPUT, Worker, memory_broker, send, worker
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -76,14 +76,7 @@ def outcome(
         broker.producer().produce(INPUT, site % partitions, [key], [payload], [[("site", key)]])
     options = replace(AT_ONCE, state_ttl_ms=DAY, late_to_dead_letters=True, max_steps=steps)
     subject = worker(broker, runtime, replace(options, input=MAPPING))
-    for poll in cycle(polls):
-        subject.pipeline._backoff.limit = poll
-        if not subject.turn() and subject.pipeline._partitions.serving:
-            break
-    rows = held(subject)
-    subject.finish()
-    written = [sorted(column, key=lambda one: one[0]) for column in outputs(broker).values()]
-    return written, stored(broker), rows, counts(subject)
+    return (*all_served(broker, subject, polls), counts(subject))
 
 
 def counts(subject: Worker) -> list[float]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from itertools import chain, cycle, repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
 from tests.models.zoo import bundle_of
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
-from tests.support.crashing import held, outputs, stored
+from tests.support.crashing import all_served
 from tests.support.running import AT_ONCE, INPUT, made, memory_broker, send, worker
 
 STREAMS, SLOTS = 11, 16
@@ -176,19 +176,8 @@ def outcome(
     subject = worker(
         broker, runtime, replace(AT_ONCE, state_ttl_ms=2 * DAY, late_to_dead_letters=True)
     )
-    for poll in cycle(polls):
-        subject.pipeline._backoff.limit = poll
-        if not subject.turn() and subject.pipeline._partitions.serving:
-            break
-    rows = held(subject)
-    subject.finish()
-    written = [sorted(column, key=lambda one: one[0]) for column in outputs(broker).values()]
-    return (
-        written,
-        stored(broker),
-        rows,
-        [subject.value(name) for name in ("tombstones_total", "streams")],
-    )
+    ends = all_served(broker, subject, polls)
+    return (*ends, [subject.value(name) for name in ("tombstones_total", "streams")])
 
 
 @settings(max_examples=100, deadline=None)

@@ -7,8 +7,9 @@ see to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from typing import Any
 
 from eddycast.service.delivery.crash_points import CrashPoint
@@ -129,3 +130,18 @@ def encoded(arena: Arena, codec: RowCodec, partition: int) -> dict[bytes, bytes]
     streams = arena.streams(partition)
     slots = arena.slots(partition, streams)
     return dict(zip(streams, codec.encode(arena.prefix[slots], arena.gather(slots)), strict=True))
+
+
+def all_served(
+    broker: FaultyBroker, subject: Worker, polls: Sequence[int]
+) -> tuple[object, object, object]:
+    """Outputs by topic, the changelog, and the rows at the end, after a worker has read all there
+    is in polls of these sizes, over and over, and stopped."""
+    for poll in cycle(polls):
+        subject.pipeline._backoff.limit = poll
+        if not subject.turn() and subject.pipeline._partitions.serving:
+            break
+    rows = held(subject)
+    subject.finish()
+    written = [sorted(column, key=lambda one: one[0]) for column in outputs(broker).values()]
+    return written, stored(broker), rows

@@ -15,7 +15,7 @@ from eddycast.service.state.changelog import MODEL_KEY, RowCodec, is_stream
 from eddycast.service.state.model_record import ModelRecord
 from tests.support.bundles import START_MS, Walk, listed
 from tests.support.crashing import Crash, Fleet
-from tests.support.running import CHANGELOG, Worker, made, send
+from tests.support.running import CHANGELOG, Worker, documents, made, send
 
 MINUTE, STREAMS, PARTITIONS = 60_000, 6, 2
 #: Two that differ in their weights alone, one without a latent state.
@@ -108,6 +108,20 @@ class Group:
                 mine = store._adopted(partition).model
                 if mine.generation == (last_model(self, partition) or mine).generation:
                     assert found == expected(self, partition, mine)
+
+    def check_answers(self, delivery: str) -> None:
+        """Each reading is answered, once if `delivery` promises it, and the generations of rows
+        never fall within a partition."""
+        answered = Counter((d["stream"], d["timestamp"]) for d in documents(self.fleet.broker))
+        assert set(answered) == set(self.sent)
+        assert delivery == "at_least_once" or set(answered.values()) <= {1}
+        for partition in range(PARTITIONS):
+            written = [
+                int.from_bytes((v or b"")[22:26], "little")
+                for k, v in records(self, partition)
+                if is_stream(k) and v
+            ]
+            assert written == sorted(written)
 
 
 def records(group: Group, partition: int) -> list[tuple[bytes, bytes | None]]:
