@@ -138,12 +138,9 @@ class Site:
 
     def offsets(self) -> dict[int, int]:
         """Committed offsets of the group."""
-        with_admin = self._ask(lambda admin: admin.list_group_offsets({self.name: None})[self.name])
-        return {
-            place.partition: found.offset
-            for place, found in with_admin.items()
-            if place.topic == self.input
-        }
+        settings = KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers)
+        with KafkaBroker(settings).admin() as admin:
+            return admin.group_offsets(self.name, self.input)
 
     def set_offsets(self, offsets: dict[int, int]) -> None:
         """Change the group's offsets as Kafka's own tools do; no member may be active."""
