@@ -26,6 +26,10 @@ step.onnx
     out  anomaly      f32 [batch]                      optional: in [0, 1], the share of the
                                                        stream's own past that was less surprising;
                                                        NaN where surprise is
+    out  expected     f32 or f64 [batch, targets, quantiles]   optional: the previous one_step, for
+                                                       this slot; NaN where there is none
+    out  error        f64 [batch, targets]             optional: `value` minus the median of
+                                                       `expected`; NaN without either
     out  scores       f32 [batch, targets, scores]     SCORES of the previous one_step, for `value`
 
 forecast.onnx
@@ -35,8 +39,8 @@ forecast.onnx
 
 golden.npz
     value [steps, batch, channels], timestamp [steps, batch], scale [steps, batch] (running scale of
-    each row after the step); one_step, surprise, scores, multi_step and, where step.onnx has it,
-    anomaly as above with a leading `steps` axis.
+    each row after the step); one_step, surprise, scores, multi_step and those of anomaly, expected
+    and error that step.onnx has, as above with a leading `steps` axis.
 """
 
 from __future__ import annotations
@@ -69,6 +73,8 @@ CONTRACT: Final = 2
 MANIFEST, STEP, FORECAST, GOLDEN = "manifest.json", "step.onnx", "forecast.onnx", "golden.npz"
 #: Scores of the previous one-step forecast, in the order of the `scores` output.
 SCORES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80", "pit")
+#: Outputs of step.onnx that bundles of earlier trainers do not have.
+OPTIONAL = ("anomaly", "expected", "error")
 #: Quantiles that every bundle has: the point forecast and the 80 % interval.
 REQUIRED_QUANTILES = (0.1, 0.5, 0.9)
 #: Outputs may differ from golden.npz by this much of the running scale.

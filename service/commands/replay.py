@@ -109,32 +109,27 @@ def forecast_file(
 def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
     """Open a file of output records as the service writes them, one per line."""
     from eddycast.service.formats.json_encoder import Encoder
+    from eddycast.service.processing.outputs import forecast_columns
 
     encoder, names = Encoder(manifest), [name.encode() for name in readings.streams]
     with out.open("wb") as file:
 
         def write(chunk: ReplayChunk) -> None:
             made, index = chunk.forecasts, chunk.index
-            records = encoder.encode(
-                [names[i] for i in readings.stream[index].tolist()],
-                readings.timestamps[index],
-                readings.values[index],
-                made.one_step,
-                made.multi_step,
-                made.has_multi,
-                made.surprise,
-                made.anomaly,
-                made.warm,
+            streams = [names[i] for i in readings.stream[index].tolist()]
+            columns = forecast_columns(
+                streams, readings.timestamps[index], readings.values[index], made
             )
-            file.writelines(record + b"\n" for record in records)
+            file.writelines(record + b"\n" for record in encoder.encode(columns))
 
         yield write
 
 
 @contextmanager
 def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
-    """Open a Parquet file with columns `value` (one per channel) and the arrays `one_step`
-    [quantiles] and `multi_step` [horizon, quantiles] (one each per target).
+    """Open a Parquet file with columns `value` (one per channel), `error` and the arrays
+    `expected` and `one_step` [quantiles] and `multi_step` [horizon, quantiles] (one each per
+    target).
 
     Chunks are written to separate files and merged at the end,
     so that memory stays bounded and `out` is complete.
@@ -152,6 +147,8 @@ def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write
         for channel, suffix in enumerate(_suffixes(manifest.channels)):
             columns[f"value{suffix}"] = np.ascontiguousarray(readings.values[index, channel])
         for target, suffix in enumerate(_suffixes(manifest.targets)):
+            columns[f"expected{suffix}"] = np.ascontiguousarray(made.expected[:, target])
+            columns[f"error{suffix}"] = np.ascontiguousarray(made.error[:, target])
             columns[f"one_step{suffix}"] = np.ascontiguousarray(made.one_step[:, target])
             columns[f"multi_step{suffix}"] = np.ascontiguousarray(made.multi_step[:, :, target])
         frame = pl.DataFrame(

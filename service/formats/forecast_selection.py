@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import SettingsError
-from eddycast.service.formats.rounding import rounded
+from eddycast.service.formats.forecast_columns import ForecastColumns
+from eddycast.service.formats.rounding import rounded, rounded_with_error
 from eddycast.service.settings.output import OutputSettings
-
-Floats = NDArray[np.floating[Any]]
 
 
 class Selection:
@@ -42,18 +40,22 @@ class Selection:
         self._rows = None if self.leads is None else np.array(self.leads) - 1
         self._digits = output.chosen_digits
 
-    def __call__(self, one_step: Floats, multi_step: Floats | None) -> tuple[Floats, Floats | None]:
-        """Return what is written of one_step [n, targets, quantiles] and multi_step [n, horizon,
-        targets, quantiles].
+    def __call__(self, columns: ForecastColumns) -> ForecastColumns:
+        """Return what is written of forecasts.
 
         Digits are counted by the whole interval,
         so a number does not depend on which others are written.
         """
+        one_step, multi_step = columns.one_step, columns.multi_step
+        expected, error = columns.expected, columns.error
         if multi_step is not None and self._rows is not None:
             multi_step = multi_step[:, self._rows]
         if self._digits is not None:
             one_step, multi_step = rounded(one_step, multi_step, self._digits)
+            expected, error = rounded_with_error(expected, error, self._digits)
         if self._levels is not None:
-            one_step = one_step[..., self._levels]
+            one_step, expected = one_step[..., self._levels], expected[..., self._levels]
             multi_step = None if multi_step is None else multi_step[..., self._levels]
-        return one_step, multi_step
+        return replace(
+            columns, one_step=one_step, multi_step=multi_step, expected=expected, error=error
+        )

@@ -10,9 +10,11 @@ import orjson
 from numpy.typing import NDArray
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.forecast_selection import Selection
-from eddycast.service.records import Float64, Int64
 from eddycast.service.settings.output import OutputSettings
+
+_NOTHING_EXPECTED = b'null,"error":null'
 
 
 class Encoder:
@@ -37,55 +39,61 @@ class Encoder:
             [
                 b'{"stream":%b,"timestamp":%b,"value":',
                 b"%b" if len(manifest.channels) == 1 else b"[%b]",
-                b',"model":' + model + interval,
+                b',"expected":%b,"model":' + model + interval,
                 b',"quantiles":' + quantiles + b',"one_step":' + _by_target(names, b"[%b]"),
                 leads + b',"multi_step":%b,"surprise":%b,"anomaly":%b,"warm":%b}',
             ]
         )
         self._multi_step = _by_target(names, b"[[%b]]")
+        self._expected = _by_target(names, b"[%b]") + b',"error":' + _by_target(names, b"%b")
 
-    def encode(
-        self,
-        streams: Sequence[bytes],
-        timestamps: Int64,
-        values: Float64,
-        one_step: NDArray[np.floating[Any]],
-        multi_step: NDArray[np.floating[Any]] | None,
-        has_multi: NDArray[np.bool_],
-        surprise: NDArray[np.float32],
-        anomaly: NDArray[np.float32],
-        warm: NDArray[np.bool_],
-    ) -> list[bytes]:
-        """Return one JSON object per row; NaN and infinities become null.
-
-        `timestamps` i64 [n], ms; `values` [n, channels]; `one_step` [n, targets, quantiles];
-        `multi_step` [n, horizon, targets, quantiles] or None; `has_multi`, `surprise`, `anomaly`
-        and `warm` [n]. "multi_step" is null where `has_multi` is False.
-        """
-        if not len(streams):
+    def encode(self, columns: ForecastColumns) -> list[bytes]:
+        """Return one JSON object per row; NaN and infinities become null, and so does "multi_step"
+        where there is none, "expected" and "error" where nothing was pending."""
+        if not len(columns):
             return []
-        one_step, multi_step = self._selected(one_step, multi_step)
-        columns = [
-            _texts(streams),
-            _rows(timestamps),
+        columns = self._selected(columns)
+        values, one_step = columns.values, columns.one_step
+        written = [
+            _texts(columns.streams),
+            _rows(columns.timestamps),
             _rows(values[:, 0] if values.shape[1] == 1 else values),
+            self._expected_texts(columns),
             *(_rows(one_step[:, target]) for target in range(one_step.shape[1])),
-            self._multi_steps(multi_step, has_multi),
-            _rows(surprise),
-            _rows(anomaly),
-            _rows(warm),
+            self._multi_step_texts(columns),
+            _rows(columns.surprise),
+            _rows(columns.anomaly),
+            _rows(columns.warm),
         ]
-        return [self._record % row for row in zip(*columns, strict=True)]
+        return [self._record % row for row in zip(*written, strict=True)]
 
-    def _multi_steps(
-        self, multi_step: NDArray[np.floating[Any]] | None, has_multi: NDArray[np.bool_]
-    ) -> list[bytes]:
-        if multi_step is None or not has_multi.any():
-            return [b"null"] * len(has_multi)
-        present = multi_step if has_multi.all() else multi_step[has_multi]
-        columns = [_rows(present[:, :, target]) for target in range(present.shape[2])]
-        texts: Iterator[bytes] = (self._multi_step % row for row in zip(*columns, strict=True))
-        return [next(texts) if has else b"null" for has in has_multi.tolist()]
+    def _multi_step_texts(self, columns: ForecastColumns) -> list[bytes]:
+        if (multi_step := columns.multi_step) is None:
+            return [b"null"] * len(columns)
+        targets = [multi_step[:, :, target] for target in range(multi_step.shape[2])]
+        return _texts_or(b"null", columns.has_multi, self._multi_step, targets)
+
+    def _expected_texts(self, columns: ForecastColumns) -> list[bytes]:
+        """Texts of "expected" and "error"."""
+        targets = [
+            column[:, target]
+            for column in (columns.expected, columns.error)
+            for target in range(column.shape[1])
+        ]
+        return _texts_or(_NOTHING_EXPECTED, columns.has_expected, self._expected, targets)
+
+
+def _texts_or(
+    nothing: bytes, has: NDArray[np.bool_], template: bytes, columns: Sequence[NDArray[Any]]
+) -> list[bytes]:
+    """Fill a template with each row of the columns [n, ...]; `nothing` where not `has` [n]."""
+    if not has.any():
+        return [nothing] * len(has)
+    present = columns if has.all() else [column[has] for column in columns]
+    texts: Iterator[bytes] = (
+        template % row for row in zip(*(_rows(column) for column in present), strict=True)
+    )
+    return [next(texts) if there else nothing for there in has.tolist()]
 
 
 def _rows(column: NDArray[Any]) -> list[bytes]:

@@ -6,7 +6,7 @@ a forecast takes two thirds of the bytes or less and differs by far less than it
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,33 +27,51 @@ def rounded(
     one-step quantiles, per row and target. Quantiles keep their order, and rows do not depend on
     each other. Rows without a width are returned as they are.
     """
-    width = one_step[..., -1].astype(np.float64) - one_step[..., 0]
-    known = np.isfinite(width) & (width > 0)
-    decimals = digits - np.floor(np.log10(width, out=np.zeros_like(width), where=known))
-    exact = _EXACT[one_step.dtype]
-    known &= np.abs(decimals) <= exact
-    if not known.any():
-        return one_step, multi_step
-    up, down = (
-        np.where(known, 10.0 ** np.clip(powers, 0, exact), 1.0).astype(one_step.dtype)
-        for powers in (decimals, -decimals)
-    )
-    one_step = _to_steps(one_step, up[..., None], down[..., None], known[..., None])
+    decimals = _Decimals.of(one_step, digits)
     if multi_step is not None:
-        multi_step = _to_steps(
-            multi_step, up[:, None, :, None], down[:, None, :, None], known[:, None, :, None]
+        multi_step = decimals.round(multi_step, np.s_[:, None, :, None])
+    return decimals.round(one_step, np.s_[..., None]), multi_step
+
+
+def rounded_with_error(expected: Floats, error: Floats, digits: int) -> tuple[Floats, Floats]:
+    """Round expected [n, targets, quantiles] as `rounded` does a one-step forecast,
+    and error [n, targets] to the same decimals."""
+    decimals = _Decimals.of(expected, digits)
+    return decimals.round(expected, np.s_[..., None]), decimals.round(error, np.s_[...])
+
+
+class _Decimals(NamedTuple):
+    """Decimals to round to by row and target, [n, targets] each: multiples of down / up."""
+
+    up: Floats
+    down: Floats
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, interval: Floats, digits: int) -> Self:
+        """Decimals that keep `digits` of the width of `interval` [n, targets, quantiles]."""
+        width = interval[..., -1].astype(np.float64) - interval[..., 0]
+        known = np.isfinite(width) & (width > 0)
+        decimals = digits - np.floor(np.log10(width, out=np.zeros_like(width), where=known))
+        exact = _EXACT[interval.dtype]
+        known &= np.abs(decimals) <= exact
+        up, down = (
+            np.where(known, 10.0 ** np.clip(powers, 0, exact), 1.0)
+            for powers in (decimals, -decimals)
         )
-    return one_step, multi_step
+        return cls(up, down, known)
 
+    def round(self, values: Floats, at: Any) -> Floats:
+        """Round `known` values, with rows and targets along the axes that the index `at` keeps.
 
-def _to_steps(values: Floats, up: Floats, down: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Round `known` values to multiples of down / up.
-
-    Dividing by a power of ten, unlike multiplying by its inverse, gives the number nearest to the
-    decimal, which then prints without further digits. A number whose steps do not fit its dtype is
-    kept.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        steps = np.rint(values * up / down)
-        fits = known & (np.abs(steps) <= 2.0 ** np.finfo(values.dtype).nmant)
-        return np.where(fits, steps / up * down, values)
+        Dividing by a power of ten, unlike multiplying by its inverse, gives the number nearest to
+        the decimal, which then prints without further digits. A number whose steps do not fit its
+        dtype is kept.
+        """
+        if not self.known.any():
+            return values
+        up, down = (powers.astype(values.dtype)[at] for powers in (self.up, self.down))
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.rint(values * up / down)
+            fits = self.known[at] & (np.abs(steps) <= 2.0 ** np.finfo(values.dtype).nmant)
+            return np.where(fits, steps / up * down, values)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.bundle import FORECAST, GOLDEN, GOLDEN_TOLERANCE, STEP
+from eddycast.service.bundle import FORECAST, GOLDEN, GOLDEN_TOLERANCE, OPTIONAL, STEP
 from eddycast.service.errors import BundleError
 from eddycast.service.model.runtime import Runtime, StepResult
 
@@ -50,11 +50,7 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
     for name in ("one_step", "multi_step"):
         if not np.isfinite(wanted[name]).any():
             raise BundleError(str(directory / GOLDEN), f"forecasts in {name}", "no number at all")
-    if runtime.ranks != ("anomaly" in wanted):
-        found = f"{STEP} alone" if runtime.ranks else f"{GOLDEN} alone"
-        raise BundleError(
-            str(directory / GOLDEN), f"anomaly in both {STEP} and {GOLDEN}, or in neither", found
-        )
+    _check_optional(directory, runtime, wanted)
     before = np.zeros(batch)
     for step in range(len(wanted["value"])):
         at = {name: column[step] for name, column in wanted.items()}
@@ -66,6 +62,9 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
         with _runs(directory / FORECAST, step):
             multi_step = runtime.forecast(at["timestamp"], state)
         check = _Check(str(directory / STEP), step, slack)
+        for name in ("expected", "error"):
+            if name in runtime.optional:
+                check.scaled(name, at[name], getattr(result, name), steep.before)
         check.scaled("one_step", at["one_step"], result.one_step, scale)
         check.within(
             "surprise",
@@ -74,7 +73,7 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
             _PROBABILITY_TOLERANCE,
             slack=steep.surprises,
         )
-        if runtime.ranks:
+        if "anomaly" in runtime.optional:
             check.within(
                 "anomaly",
                 at["anomaly"],
@@ -95,6 +94,14 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
         _Check(str(directory / FORECAST), step, slack).scaled(
             "multi_step", at["multi_step"], multi_step, scale
         )
+
+
+def _check_optional(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
+    for name in OPTIONAL:
+        if (name in runtime.optional) != (name in wanted):
+            found = f"{STEP} alone" if name in runtime.optional else f"{GOLDEN} alone"
+            expected = f"{name} in both {STEP} and {GOLDEN}, or in neither"
+            raise BundleError(str(directory / GOLDEN), expected, found)
 
 
 @contextmanager

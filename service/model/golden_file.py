@@ -97,8 +97,8 @@ def _check(path: Path, headers: dict[str, _Header], manifest: Manifest) -> None:
         "scores": (targets, len(manifest.scores)),
         "multi_step": (manifest.horizon, targets, quantiles),
     }
-    if "anomaly" in headers:
-        trailing["anomaly"] = ()
+    optional = {"anomaly": (), "expected": (targets, quantiles), "error": (targets,)}
+    trailing |= {name: shape for name, shape in optional.items() if name in headers}
     for name, shape in trailing.items():
         if name not in headers:
             raise BundleError(str(path), f"an array {name!r}", f"arrays {sorted(headers)}")

@@ -84,7 +84,11 @@ def read_step(
         "surprise": Port(("float32",), ()),
         "scores": Port(("float32",), (targets, len(manifest.scores))),
     }
-    optional = {"anomaly": Port(("float32",), ())}
+    optional = {
+        "anomaly": Port(("float32",), ()),
+        "expected": outputs["one_step"],
+        "error": Port(("float64",), (targets,)),
+    }
     graph = _read(path, content, operators)
     ports = graph.model.graph
     _hold(

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from eddycast.service.bundle import Manifest
+from eddycast.service.bundle import OPTIONAL, Manifest
 from eddycast.service.model.watchdog import Call, call, guarded_call
 from eddycast.service.records import Float64, Int64
 
@@ -36,6 +36,9 @@ class StepResult:
     scores: Tensor  # f32 [n, targets, scores], of the previous forecast
     # f32 [n] in [0, 1]; NaN where surprise is, and of a bundle whose graph does not have it
     anomaly: Tensor
+    # [n, targets, quantiles], the previous one_step; NaN of a bundle whose graph does not have it
+    expected: Tensor
+    error: Tensor  # f64 [n, targets], value minus the median of `expected`
 
 
 class Runtime:
@@ -59,15 +62,15 @@ class Runtime:
         self._step, self._forecast = step, forecast
         self._run: Call = guarded_call if guarded else call
         self._state = tuple(spec.name for spec in manifest.state)
-        #: True if the step graph ranks each surprise among the stream's earlier ones.
-        self.ranks = any(value.name == "anomaly" for value in step.get_outputs())
-        ranked = ["anomaly"] if self.ranks else []
+        declared = {value.name for value in step.get_outputs()}
+        #: Those of `OPTIONAL` that the step graph has.
+        self.optional = tuple(name for name in OPTIONAL if name in declared)
         self._outputs = [
             "one_step",
             "surprise",
             "scores",
+            *self.optional,
             *(f"next.{name}" for name in self._state),
-            *ranked,
         ]
         taken = {value.name for value in forecast.get_inputs()}
         self.forecast_inputs: tuple[str, ...] = tuple(
@@ -85,13 +88,15 @@ class Runtime:
         feeds: TensorState = {"value": values, "timestamp": timestamps}
         for name in self._state:
             feeds[f"state.{name}"] = state[name]
-        one_step, surprise, scores, *rows = self._call(
-            self._step, self._outputs, feeds, len(timestamps)
-        )
-        anomaly = rows.pop() if self.ranks else np.full(len(timestamps), np.nan, np.float32)
-        return StepResult(
-            dict(zip(self._state, rows, strict=True)), one_step, surprise, scores, anomaly
-        )
+        count = len(timestamps)
+        results = self._call(self._step, self._outputs, feeds, count)
+        found = dict(zip(self._outputs, results, strict=True))
+        for name in OPTIONAL:
+            if name not in found:
+                dtype, shape = self.output_shapes[name]
+                found[name] = np.full((count, *shape), np.nan, dtype)
+        state = {name: found.pop(f"next.{name}") for name in self._state}
+        return StepResult(state, **found)
 
     def forecast(self, timestamps: Int64, state: Mapping[str, Tensor]) -> Tensor:
         """Return multi_step [n, horizon, targets, quantiles] for rows of state.
@@ -131,6 +136,8 @@ def _output_shapes(
         "one_step": (targets, quantiles),
         "surprise": (),
         "anomaly": (),
+        "expected": (targets, quantiles),
+        "error": (targets,),
         "scores": (targets, len(manifest.scores)),
         "multi_step": (manifest.horizon, targets, quantiles),
     }
@@ -138,6 +145,7 @@ def _output_shapes(
         value.name: value.type for session in (step, forecast) for value in session.get_outputs()
     }
     wide = "tensor(double)"
+    declared.setdefault("error", wide)
     return {
         name: (np.dtype("f8" if declared.get(name) == wide else "f4"), shape)
         for name, shape in shapes.items()

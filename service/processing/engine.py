@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.bundle import OPTIONAL
 from eddycast.service.model.runtime import Runtime, TensorState
 from eddycast.service.processing import waves
 from eddycast.service.processing.alignment import align
@@ -28,6 +29,8 @@ from eddycast.service.state.arena import Arena
 
 Bool = NDArray[np.bool_]
 Tensor = NDArray[Any]
+#: Outputs of a step beside the state, by their names in `StepResult` and `Forecasts`.
+_STEPPED = ("one_step", "surprise", "scores", *OPTIONAL)
 #: Callable (partition, streams, slots), called before rows change; implemented by `Journal.touch`.
 Touch = Callable[[int, Sequence[bytes], Int64], None]
 
@@ -42,6 +45,8 @@ class Forecasts:
     has_multi: Bool  # [m]
     surprise: Tensor  # f32 [m]
     anomaly: Tensor  # f32 [m] in [0, 1]; NaN where surprise is, and of a bundle without it
+    expected: Tensor  # [m, targets, quantiles], the one_step before; NaN where there was none
+    error: Tensor  # f64 [m, targets], value minus the median of `expected`
     scores: Tensor  # f32 [m, targets, scores]
     warm: Bool  # [m], the stream has completed its warm-up
     verdicts: NDArray[np.int8]  # [n], `alignment.Verdict`
@@ -177,10 +182,8 @@ class _Run:
             self._step_rows.append(len(index))
         with self._stage("scatter"):
             self._arena.scatter(slots, result.next_state)
-            self._outputs["one_step"][index] = result.one_step
-            self._outputs["surprise"][index] = result.surprise
-            self._outputs["anomaly"][index] = result.anomaly
-            self._outputs["scores"][index] = result.scores
+            for name in _STEPPED:
+                self._outputs[name][index] = getattr(result, name)
             self._warm[index] = counts >= self._runtime.manifest.warmup_steps
         with self._stage("forecast"):
             self._forecast(index, times, counts, result.next_state)

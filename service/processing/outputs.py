@@ -10,10 +10,18 @@ from operator import attrgetter
 import numpy as np
 
 from eddycast.service.formats.dead_letters import LETTER_BYTES, dead_letter
+from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Forecasts
-from eddycast.service.records import DeadLetter, Headers, Int64, Observations, PartitionBatch
+from eddycast.service.records import (
+    DeadLetter,
+    Float64,
+    Headers,
+    Int64,
+    Observations,
+    PartitionBatch,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +75,32 @@ def encode_forecasts(
     batch, here, rows = part.batch, part.here, part.rows
     everyone = len(here) == len(batch)
     streams = batch.streams if everyone else [batch.streams[i] for i in here.tolist()]
-    values = encoder.encode(
+    columns = forecast_columns(streams, batch.timestamps[here], batch.values[here], forecasts, rows)
+    return Output(topic, batch.partition, streams, encoder.encode(columns))
+
+
+def forecast_columns(
+    streams: Sequence[bytes],
+    timestamps: Int64,
+    values: Float64,
+    forecasts: Forecasts,
+    rows: slice = slice(None),
+) -> ForecastColumns:
+    """Join readings (streams, timestamps and values, [n] each) with `rows` of the forecasts that
+    were made at them."""
+    return ForecastColumns(
         streams,
-        batch.timestamps[here],
-        batch.values[here],
+        timestamps,
+        values,
         forecasts.one_step[rows],
         forecasts.multi_step[rows],
         forecasts.has_multi[rows],
+        forecasts.expected[rows],
+        forecasts.error[rows],
         forecasts.surprise[rows],
         forecasts.anomaly[rows],
         forecasts.warm[rows],
     )
-    return Output(topic, batch.partition, streams, values)
 
 
 def split_oversized(

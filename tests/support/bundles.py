@@ -13,6 +13,7 @@ The walk's formulas are simple enough for a test to repeat in plain Python:
     multi_step = last + OFFSETS * sqrt(lead) + time of day as a fraction
     surprise   = half the squared error of the previous forecast, summed over observed targets
     anomaly    = 1 - exp(-surprise), only if asked for
+    expected   = the one_step before, and error = value - its median, only if asked for
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Walk:
     hidden: int = 0
     seed: int = 7  # of the weights of the hidden state
     ranks: bool = False  # has an anomaly: 1 - exp(-surprise)
+    expects: bool = False  # has `expected` and `error`
     forecast_inputs: tuple[str, ...] = ("last", "count")  # `hidden` is added when there is one
     fields: dict[str, Any] = field(default_factory=dict)  # manifest fields to add or replace
 
@@ -88,7 +90,7 @@ def listed(walk: Walk, **meanings: str) -> Walk:
 
 
 TWO_CHANNELS = Walk(channels=("flow", "level"), targets=("flow", "level"))
-RECURRENT = Walk(hidden=24)
+RECURRENT = Walk(hidden=24, expects=True)
 
 
 class _Graph:
@@ -144,6 +146,8 @@ def step_model(walk: Walk) -> onnx.ModelProto:
     error = g("Sub", g("Gather", "value", pick, axis=1), g("Gather", "state.last", pick, axis=1))
     had_one = g("Gather", g("Greater", "state.count", nothing), pick, axis=1)
     _surprise_and_scores(g, g("Where", had_one, error, nan))
+    if walk.expects:
+        _expected(g, walk, pick, had_one)
     if walk.ranks:
         g("Sub", g.constant(np.float32(1)), g("Exp", g("Neg", "surprise")), out="anomaly")
 
@@ -157,7 +161,20 @@ def step_model(walk: Walk) -> onnx.ModelProto:
         _value("scores", "float32", targets, 5),
     ]
     outputs += [_value("anomaly", "float32")] if walk.ranks else []
+    if walk.expects:
+        outputs += [_value("expected", "float64", targets, 3), _value("error", "float64", targets)]
     return g.model("step", inputs, outputs)
+
+
+def _expected(g: _Graph, walk: Walk, pick: str, had_one: str) -> None:
+    """The one-step forecast that follows from the row before the step."""
+    level = g("Gather", "state.last", pick, axis=1)
+    if walk.hidden:
+        level = g("Add", level, _effect(g, walk, "state.hidden"))
+    level = g("Where", had_one, level, g.constant(np.nan))
+    offsets = g.constant(OFFSETS.reshape(1, 1, 3) * walk.spread)
+    g("Add", g("Unsqueeze", level, g.constant([2])), offsets, out="expected")
+    g("Sub", g("Gather", "value", pick, axis=1), level, out="error")
 
 
 def walk_targets(walk: Walk) -> Array:
@@ -178,10 +195,16 @@ def _weights(walk: Walk) -> list[Array]:
 def _recurrence(g: _Graph, walk: Walk, missing: str) -> str:
     """hidden' = tanh(hidden W + change U); returns its effect on the level,
     [batch, targets] f64."""
-    recurrent, entry, leave = map(g.constant, _weights(walk))
+    recurrent, entry = map(g.constant, _weights(walk)[:2])
     change = g("Where", missing, g.constant(0.0), g("Sub", "value", "state.last"))
     driven = g("MatMul", g.cast(g("Tanh", change), TensorProto.FLOAT), entry)
     hidden = g("Tanh", g("Add", g("MatMul", "state.hidden", recurrent), driven), out="next.hidden")
+    return _effect(g, walk, hidden)
+
+
+def _effect(g: _Graph, walk: Walk, hidden: str) -> str:
+    """The effect of a hidden state on the level, [batch, targets] f64."""
+    leave = g.constant(_weights(walk)[2])
     return g("Softplus", g.cast(g("MatMul", hidden, leave), TensorProto.DOUBLE))
 
 
@@ -216,8 +239,7 @@ def forecast_model(walk: Walk) -> onnx.ModelProto:
     pick = g.constant(walk_targets(walk))
     level = g("Gather", "state.last", pick, axis=1)
     if walk.hidden:
-        effect = g("MatMul", "state.hidden", g.constant(_weights(walk)[2]))
-        level = g("Add", level, g("Softplus", g.cast(effect, TensorProto.DOUBLE)))
+        level = g("Add", level, _effect(g, walk, "state.hidden"))
     day = g(
         "Div",
         g.cast(g("Mod", "timestamp", g.constant(DAY_MS)), TensorProto.DOUBLE),
@@ -269,6 +291,7 @@ def golden(walk: Walk, step: onnx.ModelProto, forecast: onnx.ModelProto) -> dict
         "multi_step": [],
     }
     columns |= {"anomaly": []} if walk.ranks else {}
+    columns |= {"expected": [], "error": []} if walk.expects else {}
     for value, timestamp in zip(values, stamps, strict=True):
         feeds = {
             "value": value,

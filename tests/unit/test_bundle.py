@@ -389,6 +389,27 @@ def test_an_anomaly_is_held_to_the_golden_sequence(
     assert expected in refused(tmp_path).expected
 
 
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (shift("expected", 2e-4), "expected within 0.0001 of the scale"),
+        (shift("error", 2e-4), "error within 0.0001 of the scale"),
+        (lambda parts: parts.golden.pop("error"), "error in both step.onnx and golden.npz"),
+        (
+            lambda parts: parts.golden.update(expected=parts.golden["error"]),
+            "expected [steps, batch, 1, 3]",
+        ),
+    ],
+)
+def test_what_was_expected_is_held_to_the_golden_sequence(
+    tmp_path: Path, damage: Callable[[Parts], None], expected: str
+) -> None:
+    write_bundle(tmp_path, Walk(expects=True))
+    load_runtime(tmp_path)
+    write_bundle(tmp_path, Walk(expects=True), damage)
+    assert expected in refused(tmp_path).expected
+
+
 @pytest.mark.parametrize("damage", [shift("one_step", 5e-5), shift("surprise", 5e-3)])
 def test_small_differences_are_another_machine_s_arithmetic(
     tmp_path: Path, damage: Callable[[Parts], None]

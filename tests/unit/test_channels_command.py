@@ -207,7 +207,7 @@ def test_replay_and_parquet_have_a_column_a_channel(
     frame = pl.read_parquet(out)
     values, forecasts = (
         ["value.flow", "value.level"],
-        ["one_step", "multi_step", "surprise", "anomaly", "warm"],
+        ["expected", "error", "one_step", "multi_step", "surprise", "anomaly", "warm"],
     )
     assert frame.columns == ["stream", "timestamp", *values, *forecasts]
     assert frame["stream"].unique().to_list() == ["north"]

@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eddycast.service.bundle import Manifest, TensorSpec
 from eddycast.service.formats.dead_letters import LETTER_HEADERS_BYTES, dead_letter
+from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.formats.rounding import rounded
 from eddycast.service.records import DeadLetter
@@ -18,7 +20,7 @@ from tests.support.running import errors
 
 NOW = 1_700_000_000_000
 ALL_DIGITS = OutputSettings(digits="all")
-FIELDS = ["stream", "timestamp", "value", "model", "interval_ms", "quantiles"]
+FIELDS = ["stream", "timestamp", "value", "expected", "error", "model", "interval_ms", "quantiles"]
 FIELDS += ["one_step", "multi_step", "surprise", "anomaly", "warm"]
 
 
@@ -58,6 +60,8 @@ def columns(
         "one_step": rng.normal(20, 5, (n, targets, quantiles)).astype(np.float32),
         "multi_step": rng.normal(20, 5, (n, horizon, targets, quantiles)).astype(np.float32),
         "has_multi": np.ones(n, bool),
+        "expected": rng.normal(20, 5, (n, targets, quantiles)).astype(np.float32),
+        "error": rng.normal(0, 5, (n, targets)),
         "surprise": rng.normal(size=n).astype(np.float32),
         "anomaly": rng.random(n).astype(np.float32),
         "warm": np.arange(n) % 2 == 1,
@@ -65,19 +69,22 @@ def columns(
 
 
 def test_a_forecast_is_written_as_documented() -> None:
-    written = Encoder(manifest()).encode(
+    given_columns = ForecastColumns(
         streams=[b"boiler-7"],
         timestamps=np.array([NOW]),
         values=np.array([[21.4]]),
         one_step=np.array([[[20.9, 21.5, 22.0]]], np.float32),
         multi_step=np.array([[[[20.5, 21.5, 22.5]], [[20.0, 21.25, 23.0]]]], np.float32),
         has_multi=np.array([True]),
+        expected=np.array([[[20.75, 21.3, 21.9]]], np.float32),
+        error=np.array([[21.4 - np.float32(21.3)]]),
         surprise=np.array([0.83], np.float32),
         anomaly=np.array([0.41], np.float32),
         warm=np.array([True]),
     )
-    assert b"".join(written) == (
-        b'{"stream":"boiler-7","timestamp":1700000000000,"value":21.4,"model":"gru@3f9a1c","interval_ms":60000,'
+    assert b"".join(Encoder(manifest()).encode(given_columns)) == (
+        b'{"stream":"boiler-7","timestamp":1700000000000,"value":21.4,"expected":[20.75,21.3,21.9],'
+        b'"error":0.1,"model":"gru@3f9a1c","interval_ms":60000,'
         b'"quantiles":[0.1,0.5,0.9],"one_step":[20.9,21.5,22.0],"multi_step":[[20.5,21.5,22.5],[20.0,21.25,23.0]],'
         b'"surprise":0.83,"anomaly":0.41,"warm":true}'
     )
@@ -85,7 +92,7 @@ def test_a_forecast_is_written_as_documented() -> None:
 
 def test_a_coarser_grid_of_the_horizon_is_in_the_record() -> None:
     coarse = manifest().model_copy(update={"forecast_interval_ms": 3_600_000})
-    (record,) = map(json.loads, Encoder(coarse).encode(**columns(1)))
+    (record,) = map(json.loads, Encoder(coarse).encode(ForecastColumns(**columns(1))))
     assert record["interval_ms"] == 60_000
     assert record["forecast_interval_ms"] == 3_600_000
 
@@ -94,7 +101,7 @@ def test_several_targets_are_objects_and_several_channels_an_array() -> None:
     given_columns = columns(3, channels=3, targets=2)
     named = manifest(channels=("a", 'b"%s', "c"), targets=('b"%s', "a"), name="100 +b")
     encoder = Encoder(named, ALL_DIGITS)
-    for i, record in enumerate(map(json.loads, encoder.encode(**given_columns))):
+    for i, record in enumerate(map(json.loads, encoder.encode(ForecastColumns(**given_columns)))):
         assert record["model"] == "100 +b@3f9a1c"
         assert record["value"] == given_columns["values"][i].tolist()
         assert list(record["one_step"]) == list(record["multi_step"]) == ['b"%s', "a"]
@@ -114,7 +121,7 @@ def test_numbers_that_do_not_exist_are_null() -> None:
         given_columns[name][1].flat[0] = np.inf if name != "surprise" else 1
     given_columns["surprise"][1] = -np.inf
     given_columns["anomaly"][0] = np.nan
-    first, second = map(json.loads, Encoder(manifest()).encode(**given_columns))
+    first, second = map(json.loads, Encoder(manifest()).encode(ForecastColumns(**given_columns)))
     assert (first["value"], first["surprise"], first["anomaly"]) == (None, None, None)
     assert first["one_step"] == [None] * 3
     assert first["multi_step"] == [[None] * 3] * 2
@@ -131,7 +138,8 @@ def test_rows_without_a_multi_step_forecast_say_null_and_the_others_keep_theirs(
     given_columns = columns(4)
     given_columns["has_multi"] = np.array([False, True, False, True])
     records = [
-        json.loads(record) for record in Encoder(manifest(), ALL_DIGITS).encode(**given_columns)
+        json.loads(record)
+        for record in Encoder(manifest(), ALL_DIGITS).encode(ForecastColumns(**given_columns))
     ]
     assert [record["multi_step"] is None for record in records] == [True, False, True, False]
     for i in (1, 3):
@@ -140,12 +148,41 @@ def test_rows_without_a_multi_step_forecast_say_null_and_the_others_keep_theirs(
         )
     none = given_columns | {"multi_step": None, "has_multi": np.zeros(4, bool)}
     assert all(
-        json.loads(record)["multi_step"] is None for record in Encoder(manifest()).encode(**none)
+        json.loads(record)["multi_step"] is None
+        for record in Encoder(manifest()).encode(ForecastColumns(**none))
     )
 
 
+def test_what_was_expected_is_null_where_nothing_was_and_written_as_it_was_before() -> None:
+    given_columns = columns(3)
+    given_columns["expected"][1], given_columns["error"][1] = np.nan, np.nan
+    given_columns["error"][2] = np.nan  # the reading is missing
+    made = ForecastColumns(**given_columns)
+    before = ForecastColumns(**given_columns | {"one_step": given_columns["expected"]})
+    records, earlier = (
+        [json.loads(record) for record in Encoder(manifest()).encode(one)] for one in (made, before)
+    )
+    assert (records[1]["expected"], records[1]["error"]) == (None, None)
+    for i in (0, 2):
+        assert records[i]["expected"] == earlier[i]["one_step"]
+    assert records[0]["error"] == pytest.approx(given_columns["error"][0, 0], abs=0.01)
+    assert len(str(records[0]["error"])) <= 6 and records[2]["error"] is None
+
+
+def test_what_was_expected_of_several_targets_is_by_target() -> None:
+    names, given_columns = ("a", "b"), columns(2, 2, 2)
+    for name in ("expected", "error"):
+        given_columns[name][0, 1], given_columns[name][1] = np.nan, np.nan
+    encoder = Encoder(manifest(names, names), ALL_DIGITS)
+    first, second = map(json.loads, encoder.encode(ForecastColumns(**given_columns)))
+    assert first["expected"]["a"] == pytest.approx(given_columns["expected"][0, 0].tolist())
+    assert first["expected"]["b"] == [None] * 3
+    assert first["error"] == {"a": given_columns["error"][0, 0], "b": None}
+    assert (second["expected"], second["error"]) == (None, None)
+
+
 def test_no_rows_no_records() -> None:
-    assert Encoder(manifest()).encode(**columns(0)) == []
+    assert Encoder(manifest()).encode(ForecastColumns(**columns(0))) == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -169,7 +206,7 @@ def test_every_record_reads_back(
     given_columns["streams"] = [name.encode() for name in names]
     given_columns["one_step"] = given_columns["one_step"].astype(dtype)
     written, _ = rounded(given_columns["one_step"], None, 3)
-    for i, record in enumerate(map(json.loads, encoder.encode(**given_columns))):
+    for i, record in enumerate(map(json.loads, encoder.encode(ForecastColumns(**given_columns)))):
         assert list(record) == FIELDS
         assert record["stream"] == names[i]
         assert record["timestamp"] == NOW + i

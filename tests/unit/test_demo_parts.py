@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
 from eddycast.service.broker.memory.broker import MemoryBroker
+from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.history import History, read_history
 from eddycast.service.model.loading import load_runtime
@@ -180,9 +181,21 @@ class TestWatch:
             keys: Sequence[bytes] = [data.streams[i].encode() for i in chunk.stream]
             values = data.values[chunk.stream, chunk.row][:, None]
             nothing = np.zeros(len(keys), np.float32)
-            ranks = (nothing, nothing, nothing == 0)
-            outcome = (chunk.one_step[:, None], chunk.multi_step[:, :, None], nothing == 0, *ranks)
-            records = encoder.encode(keys, data.timestamps[chunk.row], values, *outcome)
+            one_step, everywhere = chunk.one_step[:, None], nothing == 0
+            columns = ForecastColumns(
+                keys,
+                data.timestamps[chunk.row],
+                values,
+                one_step,
+                chunk.multi_step[:, :, None],
+                has_multi=everywhere,
+                expected=one_step,
+                error=nothing[:, None],
+                surprise=nothing,
+                anomaly=nothing,
+                warm=everywhere,
+            )
+            records = encoder.encode(columns)
             headers: Sequence[Headers] | None = None
             for partition in (0, 1):
                 here = [i for i, key in enumerate(keys) if int(key[-1:]) % 2 == partition]

@@ -37,7 +37,7 @@ Reading = tuple[int, bytes, int, float]  # partition, stream, timestamp, value
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     path = tmp_path_factory.mktemp("walk")
-    write_bundle(path, Walk(ranks=True))
+    write_bundle(path, Walk(ranks=True, expects=True))
     return load_runtime(path, max_batch=16)
 
 
@@ -138,7 +138,8 @@ def check_against_rows(
         if verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verdict.LATE):
             continue
         assert made.index[at] == i
-        error = value - row.last if row.count else math.nan
+        before = row.last if row.count else math.nan
+        error = value - before
         if not math.isnan(value):
             row.last, row.count = value, row.count + 1
         level = row.last if row.count else math.nan
@@ -151,6 +152,8 @@ def check_against_rows(
         assert made.anomaly[at] == pytest.approx(
             1 - math.exp(-(error**2) / 2), abs=1e-6, nan_ok=True
         )
+        assert made.expected[at, 0] == pytest.approx(before + OFFSETS, nan_ok=True)
+        assert made.error[at, 0] == pytest.approx(error, nan_ok=True)
         assert made.scores[at, 0, 0] == pytest.approx(abs(error), rel=1e-5, nan_ok=True)
         assert made.warm[at] == (row.seen >= warm_from)
         at += 1

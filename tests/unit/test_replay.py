@@ -49,7 +49,8 @@ def history(steps: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def columns(chunks: list[ReplayChunk]) -> dict[str, np.ndarray]:
     """Return all forecasts by record of the history."""
     order = np.argsort(np.concatenate([chunk.index for chunk in chunks]))
-    names = ("one_step", "multi_step", "has_multi", "surprise", "anomaly", "scores", "warm")
+    names = ["one_step", "multi_step", "has_multi", "expected", "error", "surprise", "anomaly"]
+    names += ["scores", "warm"]
     return {
         name: np.concatenate([getattr(chunk.forecasts, name) for chunk in chunks])[order]
         for name in names
@@ -160,6 +161,8 @@ def test_the_command_writes_parquet(
         "stream",
         "timestamp",
         "value",
+        "expected",
+        "error",
         "one_step",
         "multi_step",
         "surprise",

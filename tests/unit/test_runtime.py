@@ -56,10 +56,25 @@ def test_an_anomaly_is_given_where_the_graph_has_one(tmp_path: Path, rows: int) 
         time = np.full(rows, START_MS)
         first = runtime.step(np.full((rows, 1), 21.5), time, zeros(runtime, rows))
         second = runtime.step(np.full((rows, 1), 23.5), time, first.next_state)
-        assert runtime.ranks == ranks and first.anomaly.dtype == np.float32
+        assert ("anomaly" in runtime.optional) == ranks and first.anomaly.dtype == np.float32
         assert np.isnan(first.anomaly).all() and first.anomaly.shape == (rows,)
         expected = 1 - np.exp(-2.0) if ranks else np.nan
         assert second.anomaly == pytest.approx(np.full(rows, expected), nan_ok=True)
+
+
+@pytest.mark.parametrize("rows", [1, 200])
+def test_what_was_expected_is_the_one_step_before(tmp_path: Path, rows: int) -> None:
+    for expects in (True, False):
+        write_bundle(tmp_path, Walk(hidden=24, expects=expects))
+        runtime = load_runtime(tmp_path, max_batch=64)
+        time = np.full(rows, START_MS)
+        first = runtime.step(np.full((rows, 1), 21.5), time, zeros(runtime, rows))
+        second = runtime.step(np.full((rows, 1), 23.5), time, first.next_state)
+        assert first.expected.shape == (rows, 1, 3) and first.error.shape == (rows, 1)
+        assert np.isnan(first.expected).all() and np.isnan(first.error).all()
+        expected = first.one_step if expects else np.full_like(first.one_step, np.nan)
+        np.testing.assert_array_equal(second.expected, expected)
+        np.testing.assert_array_equal(second.error, 23.5 - expected[..., 1])
 
 
 def test_the_forecast_takes_only_what_it_names(directory: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eddycast.service.errors import SettingsError
+from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.output import OutputSettings
@@ -19,7 +20,8 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 def written(**chosen: str) -> list[dict[str, Any]]:
     encoder = Encoder(manifest(quantiles=LEVELS, horizon=6), OutputSettings.model_validate(chosen))
-    return [json.loads(record) for record in encoder.encode(**columns(4, quantiles=5, horizon=6))]
+    made = ForecastColumns(**columns(4, quantiles=5, horizon=6))
+    return [json.loads(record) for record in encoder.encode(made)]
 
 
 def test_chosen_levels_and_leads_are_those_of_the_whole_record() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eddycast.service.bundle import OPTIONAL
 from eddycast.training.data.counters import increases
 from eddycast.training.models import Joint, Target
 from eddycast.training.models.joint import Model
@@ -23,17 +24,16 @@ def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
     (`service/bundle.py`)."""
     values, timestamps = golden_input(model.target, model.span)
     state = model.initial_state(GOLDEN_BATCH)
-    names = ("one_step", "surprise", "scores", "anomaly", "multi_step")
-    outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+    names = ("one_step", "surprise", "scores", *OPTIONAL)
+    outputs: dict[str, list[NDArray[Any]]] = {name: [] for name in (*names, "multi_step")}
     with torch.no_grad():
         for value, timestamp in zip(values, timestamps, strict=True):
             when = torch.as_tensor(timestamp)
             out = model.step(torch.as_tensor(value), when, state)
             state = out.state
-            multi = model.forecast(when, state)
-            made = (out.one_step, out.surprise, out.scores, out.anomaly, multi)
-            for name, tensor in zip(names, made, strict=True):
-                outputs[name].append(tensor.numpy())
+            for name in names:
+                outputs[name].append(getattr(out, name).numpy())
+            outputs["multi_step"].append(model.forecast(when, state).numpy())
     stacked = {name: np.stack(column) for name, column in outputs.items()}
     scale = _scale(model, values, timestamps[:, 0])
     return {"value": values, "timestamp": timestamps, "scale": scale, **stacked}

@@ -21,6 +21,7 @@ from eddycast.service.bundle import (
     FORECAST,
     GOLDEN,
     MANIFEST,
+    OPTIONAL,
     STEP,
     BacktestFigure,
     Manifest,
@@ -68,6 +69,8 @@ class _StepGraph(nn.Module):
             out.surprise,
             out.scores,
             out.anomaly,
+            out.expected,
+            out.error,
             *(out.state[name] for name in self.names),
         )
 
@@ -191,7 +194,7 @@ def _export_step(model: Model, state: dict[str, Tensor], path: Path) -> None:
     names = list(state)
     value = torch.zeros(2, 1 + model.target.others, dtype=torch.float64)
     timestamp = torch.zeros(2, dtype=torch.int64)
-    outputs = ["one_step", "surprise", "scores", "anomaly", *(f"next.{name}" for name in names)]
+    outputs = ["one_step", "surprise", "scores", *OPTIONAL, *(f"next.{name}" for name in names)]
     _export(
         _StepGraph(model, names),
         (value, timestamp, *state.values()),

@@ -11,7 +11,8 @@ import onnxruntime
 
 from eddycast.service.bundle import FORECAST, STEP
 from eddycast.service.model.manifest_file import read_manifest
-from eddycast.training.export.invariants.checking import TOLERANCE, close, unit_of
+from eddycast.training.data.counters import increases
+from eddycast.training.export.invariants.checking import TOLERANCE, Array, close, unit_of
 from eddycast.training.export.synthetic import sample
 from eddycast.training.models import Forecaster
 
@@ -42,6 +43,8 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
         unit = unit_of(expected.scale)
         # the two may round to different integers
         unit = unit + (1e4 if manifest.support == "integer" else 0.0)
+        counted = model.target.kind == "counter"
+        seen = increases(values, model.target.register) if counted else values
         for t in range(steps):
             where = f"step {t} of {batch} rows"
             feeds = {
@@ -49,7 +52,7 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
                 "timestamp": np.full(batch, timestamps[t]),
                 **state,
             }
-            one_step, surprise, scores, anomaly, *rows = step.run(None, feeds)
+            one_step, surprise, scores, anomaly, pending, error, *rows = step.run(None, feeds)
             state = dict(zip(state, rows, strict=True))
             close(
                 INVARIANT,
@@ -61,6 +64,16 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
             )
             close(INVARIANT, f"surprise, {where}", surprise, expected.surprise[t], 1e-2)
             close(INVARIANT, f"anomaly, {where}", anomaly, expected.anomaly[t], 1e-2)
+            if t:
+                _close_to_pending(
+                    where,
+                    pending[:, 0],
+                    error[:, 0],
+                    expected.one_step[t - 1],
+                    seen[t],
+                    unit[t - 1],
+                    manifest.median,
+                )
             errors, wanted = scores[:, 0, :3], expected.scores[t][:, :3]
             digits = np.abs(np.nan_to_num(wanted)) * FLOAT32 / TOLERANCE
             close(
@@ -83,3 +96,15 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
                     TOLERANCE,
                     unit[t][:, None, None],
                 )
+
+
+def _close_to_pending(
+    where: str, pending: Array, error: Array, made: Array, seen: Array, unit: Array, median: int
+) -> None:
+    """Compare the `pending` quantiles [batch, quantiles] and their `error` [batch] with the
+    forecast `made` one step before and the value `seen`. A forecast without a width may be none."""
+    none = np.isnan(pending) & ~(made[:, -1:] > made[:, :1])
+    wanted = np.where(none, np.nan, made)
+    close(INVARIANT, f"expected, {where}", pending, wanted, TOLERANCE, unit[:, None])
+    missed = np.where(none[:, 0], np.nan, seen - pending[:, median])
+    close(INVARIANT, f"error, {where}", error, missed, TOLERANCE, unit)

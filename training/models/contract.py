@@ -96,6 +96,8 @@ class StepOutput:
     surprise: Tensor  # [batch] float32
     scores: Tensor  # [batch, targets, scores] float32
     anomaly: Tensor  # [batch] float32
+    expected: Tensor  # [batch, targets, quantiles] float64
+    error: Tensor  # [batch, targets] float64
 
 
 @dataclass(frozen=True)

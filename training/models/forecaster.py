@@ -87,6 +87,7 @@ class Forecaster(Family):
             increase(reading, state, self.target.register) if counted else (reading, {})
         )
         before = self.memory.frame(state)
+        expected = self._expected(state, before)
         verdict = self.suspects.judge(arrived, before, state)
         frame = verdict.before.frame(before)
         loss, scores = self._score(arrived, state, frame)
@@ -109,7 +110,10 @@ class Forecaster(Family):
             **ranks,
         }
         one_step = self._emit(units, after, verdict.after, started)[:, None]
-        return StepOutput(row, one_step, loss, scores[:, None], anomaly)
+        error = arrived - expected[:, self.target.median]
+        return StepOutput(
+            row, one_step, loss, scores[:, None], anomaly, expected[:, None], error[:, None]
+        )
 
     def forecast(
         self, timestamp: Tensor, state: TensorState, beside: Tensor | None = None
@@ -168,6 +172,11 @@ class Forecaster(Family):
         NaN for a stream that has not started."""
         quantiles = confine(placed.in_data_units(frame.raw(units)), self.target.support)
         return quantiles + torch.where(started, 0.0, torch.nan).double()
+
+    def _expected(self, state: TensorState, frame: Frame) -> Tensor:
+        """The pending quantiles [batch, quantiles] as they were emitted; NaN where none are."""
+        known = (state["count"] > 0) & (width(state["pending"]) > 0)[:, None]
+        return self._emit(state["pending"], frame, placement(state), known)
 
     def _view(self, state: TensorState, timestamp: Tensor, beside: Tensor | None) -> View:
         features = self.memory.read(state)

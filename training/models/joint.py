@@ -93,14 +93,15 @@ class Joint(nn.Module):
         ]
         row = {_light(channel): light for channel, light in lights.items()}
         row |= {_part(place): out.state for place, out in enumerate(outs)}
-        one_step, scores = (
-            torch.cat([getattr(out, name) for out in outs], 1) for name in ("one_step", "scores")
+        one_step, scores, expected, error = (
+            torch.cat([getattr(out, name) for out in outs], 1)
+            for name in ("one_step", "scores", "expected", "error")
         )
         surprise, anomaly = (
             _summed([out.surprise for out in outs]),
             largest([out.anomaly for out in outs]),
         )
-        return StepOutput(prefixed(row), one_step, surprise, scores, anomaly)
+        return StepOutput(prefixed(row), one_step, surprise, scores, anomaly, expected, error)
 
     def forecast(self, timestamp: Tensor, state: TensorState) -> Tensor:
         """Quantiles [batch, horizon, targets, quantiles] float64 for timestamp + (1 .. horizon)

@@ -1,0 +1,39 @@
+"""The columns of the forecasts of one partition, the input of every encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eddycast.service.records import Float64, Int64
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastColumns:
+    """The fields of n records of one model; NaN = does not exist."""
+
+    streams: Sequence[bytes]
+    timestamps: Int64  # ms
+    values: Float64  # [n, channels]
+    one_step: Floats  # [n, targets, quantiles]
+    multi_step: Floats | None  # [n, horizon, targets, quantiles]; None = no row has one
+    has_multi: NDArray[np.bool_]  # [n]
+    expected: Floats  # [n, targets, quantiles], the one_step before
+    error: Floats  # [n, targets]
+    surprise: NDArray[np.float32]  # [n]
+    anomaly: NDArray[np.float32]  # [n]
+    warm: NDArray[np.bool_]  # [n]
+
+    def __len__(self) -> int:
+        return len(self.streams)
+
+    @property
+    def has_expected(self) -> NDArray[np.bool_]:
+        """[n] bool: a forecast was pending for some target of the row."""
+        return np.asarray(~np.isnan(self.expected[..., 0]).all(axis=1))
