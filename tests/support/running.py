@@ -12,8 +12,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from eddycast.service.broker.memory.log import Record
+from eddycast.service.dead_letters.headers import OWN
 from eddycast.service.delivery.crash_points import CrashPoint
-from eddycast.service.formats.dead_letters import OWN
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics

@@ -1,4 +1,4 @@
-"""The pages of docs/ that follow from the code: settings and metrics."""
+"""The pages of docs/ that follow from the code: settings, metrics and codes of dead letters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
 
+from eddycast.service.dead_letters.codes import CODES
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.settings.settings import Settings, every_setting
 
@@ -67,5 +68,21 @@ def metrics_page() -> str:
     return "\n\n".join(["# Metrics", WRITTEN, about, table(head, rows)]) + "\n"
 
 
+def dead_letters_page() -> str:
+    """docs/dead-letters.md."""
+    rows = [(f"`{error}`", code.meaning, code.action) for error, code in CODES.items()]
+    about = (
+        "A record that cannot be forecast goes whole to `topics.dead_letters`. Its header "
+        "`__eddycast.errors.error` is one of these codes, as is the label of "
+        "`eddycast_dead_letters_total`; `__eddycast.errors.reason` is a sentence with the details."
+    )
+    head = ("error", "meaning", "what to do")
+    return "\n\n".join(["# Dead letters", WRITTEN, about, table(head, rows)]) + "\n"
+
+
 #: Path below the repository's root -> what it must contain.
-PAGES = {"docs/settings.md": settings_page, "docs/metrics.md": metrics_page}
+PAGES = {
+    "docs/settings.md": settings_page,
+    "docs/metrics.md": metrics_page,
+    "docs/dead-letters.md": dead_letters_page,
+}
