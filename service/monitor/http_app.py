@@ -29,6 +29,7 @@ from eddycast.service.monitor.follower import Progress
 from eddycast.service.monitor.forecasts import Wanted, forecasts
 from eddycast.service.monitor.guard import middleware
 from eddycast.service.monitor.letters import Letters
+from eddycast.service.monitor.models import by_model
 from eddycast.service.monitor.openapi import DESCRIPTION
 from eddycast.service.monitor.query_parameters import Parameters
 from eddycast.service.monitor.remade import Remade
@@ -84,7 +85,7 @@ def http_app(
         "/api/worst": lambda desk, given: _streams(desk, given, sort="worst"),
         "/api/silent": lambda desk, given: _streams(desk, given, sort="silent", only_silent=True),
     }
-    registry = registry_of(desk.summary, desk.accuracy.current)
+    registry = registry_of(desk.summary, Remade(board, by_model).current)
     routes: list[BaseRoute] = [
         Route(path, _answering(desk, answer), methods=["GET"]) for path, answer in answers.items()
     ]

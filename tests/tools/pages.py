@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
 
+from eddycast.service.monitor.figures import TABLE
+from eddycast.service.observability.definitions import Definition
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.settings.settings import Settings, every_setting
 
@@ -53,18 +55,30 @@ def settings_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def metrics_page() -> str:
-    """docs/metrics.md."""
+def every_metric() -> list[Definition]:
+    """The definitions of all metrics, those of the service first."""
+    return [*Metrics(CollectorRegistry()).table, *TABLE]
+
+
+def _definitions(lines: Iterable[Definition]) -> str:
     rows = [
         (f"`{line.name}`", line.kind, line.unit, ", ".join(line.labels), line.meaning, line.rises)
-        for line in Metrics(CollectorRegistry()).table
+        for line in lines
     ]
-    head = ("metric", "type", "unit", "labels", "meaning", "when it rises")
+    return table(("metric", "type", "unit", "labels", "meaning", "when it rises"), rows)
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
     about = (
-        "Served in Prometheus' text format at `/metrics`, on the port `http.port`. No metric is "
-        "labelled by stream. A histogram comes as `_bucket`, `_sum` and `_count`."
+        "Served in Prometheus' text format at `/metrics`. No metric is labelled by stream. A "
+        "histogram comes as `_bucket`, `_sum` and `_count`. Beside these both processes have "
+        "the usual `process_` metrics of memory, CPU time and descriptors."
     )
-    return "\n\n".join(["# Metrics", WRITTEN, about, table(head, rows)]) + "\n"
+    service = _definitions(Metrics(CollectorRegistry()).table)
+    parts = ["# Metrics", WRITTEN, about, "## The service", "On the port `http.port`.", service]
+    parts += ["## The monitor", "On the port `monitor.port`.", _definitions(TABLE)]
+    return "\n\n".join(parts) + "\n"
 
 
 #: Path below the repository's root -> what it must contain.
