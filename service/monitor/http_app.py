@@ -188,17 +188,20 @@ def _one(desk: Desk, given: Parameters) -> dict[str, Any]:
 
 
 def _forecasts(desk: Desk, given: Parameters) -> dict[str, Any]:
+    latest = given.text("issued") == "latest"
     wanted = Wanted(
-        given.time("issued"),
+        None if latest else given.time("issued"),
         given.time("valid"),
         given.optional_number("lead", 1, 1_000_000),
         given.number("limit", 1_000, 1, MOST),
     )
 
     def view(place: Place) -> dict[str, Any]:
+        newest = int(place.panel.fan_stamps[place.row])
+        own = wanted._replace(issued=newest) if latest else wanted
         return {
             "quantiles": place.panel.shape.quantiles,
-            "forecasts": forecasts(place, wanted),
+            "forecasts": forecasts(place, own),
         }
 
     found: dict[str, Any] = _of_series(desk, given, view)

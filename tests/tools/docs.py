@@ -164,7 +164,7 @@ def main(arguments: list[str]) -> int:
     the number of problems decides the exit code."""
     if "--write" in arguments:
         for name, page in PAGES.items():
-            (ROOT / name).parent.mkdir(exist_ok=True)
+            (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
             (ROOT / name).write_text(page())
     found = list(problems())
     print("\n".join(found) or "docs: nothing named that does not exist")

@@ -1,4 +1,4 @@
-"""The pages of docs/ that follow from the code: settings and metrics."""
+"""The files that follow from the code: pages of settings and metrics, and dashboards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
 
+from deploy.dashboards.all import FILES
 from eddycast.service.monitor.figures import TABLE
 from eddycast.service.observability.definitions import Definition
 from eddycast.service.observability.metrics import Metrics
@@ -73,7 +74,8 @@ def metrics_page() -> str:
     about = (
         "Served in Prometheus' text format at `/metrics`. No metric is labelled by stream. A "
         "histogram comes as `_bucket`, `_sum` and `_count`. Beside these both processes have "
-        "the usual `process_` metrics of memory, CPU time and descriptors."
+        "the usual `process_` metrics of memory, CPU time and descriptors. Alerts and dashboards: "
+        "[watching.md](watching.md)."
     )
     service = _definitions(Metrics(CollectorRegistry()).table)
     parts = ["# Metrics", WRITTEN, about, "## The service", "On the port `http.port`.", service]
@@ -82,4 +84,4 @@ def metrics_page() -> str:
 
 
 #: Path below the repository's root -> what it must contain.
-PAGES = {"docs/settings.md": settings_page, "docs/metrics.md": metrics_page}
+PAGES = {"docs/settings.md": settings_page, "docs/metrics.md": metrics_page, **FILES}
