@@ -42,7 +42,7 @@ DEMO = {
     "eddycast.service.commands.simulate.feed",
     "eddycast.service.delivery.connect",
     "eddycast.service.observability.log",
-    "eddycast.service.observability.metrics.METRIC_PREFIX",
+    "eddycast.service.observability.definitions.METRIC_PREFIX",
     "eddycast.service.pipeline",
     "eddycast.service.settings.security",
     "eddycast.service.settings.bundle",
