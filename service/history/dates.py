@@ -79,7 +79,8 @@ def read_dates(cells: pl.Series) -> list[Reading]:
     )
     if iso.null_count() == cells.null_count() and iso.null_count() < len(cells):
         epoch = iso.dt.epoch("ms").fill_null(0).to_numpy().astype(np.int64)
-        if epoch.min() >= _YEAR_100:  # polars reads 24-03-01 as a day of the year 24
+        # polars reads 24-03-01 as a day of the year 24
+        if epoch.min() >= _YEAR_100 or cells.drop_nulls().str.contains(r"^\d{4}-").all():
             return [Reading("year/month/day", epoch, iso.is_not_null().to_numpy(), usual=True)]
     plain = cells.str.strip_chars()
     compact = plain.str.extract_groups(_COMPACT).struct.unnest()
