@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.model.runtime import Runtime
@@ -65,7 +66,7 @@ def last_row(panel: Panel, start: int, least: int, manifest: Manifest) -> int | 
     It follows from the readings alone, not from the day on which the trial is looked at.
     """
     block = block_rows(manifest)
-    seen = ~np.isnan(panel.values[:, start:]).all(axis=0)
+    seen: NDArray[np.bool_] = np.asarray(~np.isnan(panel.values[:, start:]).all(axis=0))
     edges = np.arange(0, len(seen) - block + 1, block)
     full = edges[[bool(seen[edge : edge + block].any()) for edge in edges]] + block
     if len(full) < LEAST_BLOCKS:
