@@ -2,6 +2,7 @@
 
     models/NAME/versions/HASH/            a bundle; manifest.json is created last and completes it
     models/NAME/changes/NNNNNNNN.json     a change of champion, by `change_log.py`
+    models/NAME/verdicts/HASH.json        why a candidate did not become champion (candidates.py)
 
 Nothing is ever replaced. Rooms that follow a registry only read it.
 """
@@ -17,6 +18,12 @@ from eddycast.service.errors import RegistryError, SettingsError
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.manifest_file import read_manifest
 from eddycast.service.model.runtime import Runtime
+from eddycast.service.registry.candidates import (
+    Candidacy,
+    Verdict,
+    parse_candidacy,
+    parse_verdict,
+)
 from eddycast.service.registry.change import Change, StoredChange
 from eddycast.service.registry.change_log import ChangeLog
 from eddycast.service.registry.folder import Folder, folder_at
@@ -24,7 +31,7 @@ from eddycast.service.sealing.signatures import SIGNATURE
 from eddycast.service.sealing.trust import Trust
 from eddycast.service.settings.settings import Settings
 
-PUBLICATION = "publication.json"
+PUBLICATION, CANDIDACY = "publication.json", "candidacy.json"
 #: Fewest digits that name a version.
 _DIGITS = 6
 
@@ -57,6 +64,11 @@ class Registry:
         self._folder, self.model, self._options = folder, model, options
         self._versions = f"models/{model}/versions"
         self._log = ChangeLog(folder, model, options.keys)
+        self._verdicts = f"models/{model}/verdicts"
+
+    def prepare(self) -> None:
+        """Create the storage if it does not exist."""
+        self._folder.prepare()
 
     def changes(self) -> list[StoredChange]:
         """All changes, oldest first: `ChangeLog.all`."""
@@ -119,10 +131,35 @@ class Registry:
         found = json.loads(self._folder.read(f"{self._versions}/{version}/{PUBLICATION}"))
         return {name: str(value) for name, value in found.items()}
 
-    def publish(self, directory: Path, who: str, when: str) -> tuple[Manifest, bool]:
-        """Verify a bundle, replay included, and copy it. Returns its manifest, and False if it was
-        published before. Raises BundleError, RegistryError."""
-        self._folder.prepare()
+    def candidacy(self, version: str) -> Candidacy | None:
+        """The terms on which a version was published to be judged; None for one that was
+        published by hand. Raises RegistryError if they are damaged."""
+        place = f"{self._versions}/{version}"
+        if CANDIDACY not in self._folder.names(place):
+            return None
+        return parse_candidacy(f"{place}/{CANDIDACY}", self._folder.read(f"{place}/{CANDIDACY}"))
+
+    def verdict(self, version: str) -> Verdict | None:
+        """The verdict by which a candidate was turned down, if it was. Raises RegistryError if it
+        is damaged."""
+        if f"{version}.json" not in self._folder.names(self._verdicts):
+            return None
+        name = f"{self._verdicts}/{version}.json"
+        return parse_verdict(name, self._folder.read(name))
+
+    def turn_down(self, verdict: Verdict) -> Verdict:
+        """Store a verdict; returns the one that another process stored first, if any."""
+        name = f"{self._verdicts}/{verdict.version}.json"
+        self._folder.create(name, verdict.content)
+        return parse_verdict(name, self._folder.read(name))
+
+    def publish(
+        self, directory: Path, who: str, when: str, candidacy: Candidacy | None = None
+    ) -> tuple[Manifest, bool]:
+        """Verify a bundle, replay included, and copy it, with the terms on which it is to be judged
+        if there are any. Returns its manifest, and False if it was published before. Raises
+        BundleError, RegistryError."""
+        self.prepare()
         trust = self._options.trust("")
         manifest = load_runtime(directory, trust=trust).manifest
         place = f"{self._versions}/{manifest.version}"
@@ -134,6 +171,8 @@ class Registry:
             self._put(f"{place}/{name}", (directory / name).read_bytes())
         origin = json.dumps({"who": who, "when": when}, indent=2) + "\n"
         self._folder.create(f"{place}/{PUBLICATION}", origin.encode())
+        if candidacy is not None:
+            self._folder.create(f"{place}/{CANDIDACY}", candidacy.content)
         self._folder.create(f"{place}/{MANIFEST}", (directory / MANIFEST).read_bytes())
         return self.manifest(manifest.version), True
 
