@@ -7,7 +7,6 @@ was not in a file counts as read.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -21,14 +20,15 @@ from eddycast.service.broker.port import Broker, Reader
 from eddycast.service.delivery.connect import reach
 from eddycast.service.errors import BrokerUnavailable, OffsetGone, TopicMissing
 from eddycast.service.observability.log import get_log
+from eddycast.service.observability.throttle import Throttle
 from eddycast.service.processing.chunks import records_between
 from eddycast.service.records import PartitionBatch, next_offset
 from eddycast.service.state.stream_time import Clock
 
 #: Records of one poll.
 _RECORDS = 50_000
-#: Timeout of a poll, pause after an outage, interval of looking for new partitions, s.
-_POLL_S, _AGAIN_S, _PARTITIONS_S = 0.25, 1.0, 60.0
+#: Timeout of a poll, pause after an outage, interval of looking the topic up, s.
+_POLL_S, _AGAIN_S, _LOOK_UP_S = 0.25, 1.0, 60.0
 
 
 class Archiver:
@@ -58,40 +58,37 @@ class Archiver:
 
     def _follow(self, stop: Event, once: bool) -> bool:
         """Resume from the files and follow the topic. True if the end was reached, False once the
-        topic has further partitions."""
-        count = self._described(stop)
-        if stop.is_set():
+        topic is another one or has further partitions."""
+        found = self._look_up(stop)
+        if found is None:
             return True
+        self._topic_id, count = found
+        flush, look_up = Throttle(self._flush_s), Throttle(_LOOK_UP_S)
+        flush.put_off()
+        look_up.put_off()
         with self._broker.reader(self._topic) as reader:
-            ends = self._start(reader, count)
-            flushed = looked = time.monotonic()
-            while not stop.is_set():
+            ends, is_current = self._start(reader, count), True
+            while is_current and not stop.is_set():
                 for batch in reader.poll(_POLL_S, _RECORDS):
                     self._take(batch)
                 if once and all(reader.position(p) >= end for p, end in ends.items()):
                     break
-                now = time.monotonic()
-                if now - flushed > self._flush_s:
+                if flush.is_due():
                     self._flush()
-                    flushed = now
-                if now - looked > _PARTITIONS_S:
-                    if self._described(stop) > count:
-                        break
-                    looked = now
+                is_current = not look_up.is_due() or self._look_up(stop) in (found, None)
             self._flush()
-            return once or stop.is_set()
+            return is_current
 
-    def _described(self, stop: Event) -> int:
-        """The number of partitions; also looks up the topic's id. 0 if stopped before."""
+    def _look_up(self, stop: Event) -> tuple[str, int] | None:
+        """The topic's id and number of partitions; None if stopped before."""
         admin = reach(self._broker, stop, lambda _: None)
         if admin is None:
-            return 0
+            return None
         with admin:
             count = admin.partitions(self._topic)
             if count is None:
                 raise TopicMissing(f"there is no topic {self._topic}", "name another one")
-            self._topic_id = admin.topic_id(self._topic)
-        return count
+            return admin.topic_id(self._topic), count
 
     def _start(self, reader: Reader, count: int) -> Mapping[int, int]:
         """Start each partition after the last offset in its files; returns the present ends."""
