@@ -4,7 +4,6 @@ renamed, so that each is whole at any time."""
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from eddycast.service.archive.block import Block, Covered, file_name, place_of
 from eddycast.service.errors import DataError
-from eddycast.service.writing import written_to
+from eddycast.service.writing import flush_to_disk, written_to
 
 _KEY = "eddycast.archive"
 
@@ -61,9 +60,9 @@ class TopicFolder:
         with written_to(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             block.frame.write_parquet(part, metadata={_KEY: block.covered.model_dump_json()})
-            _flush(part)
+            flush_to_disk(part)
             part.replace(path)
-            _flush(path.parent)
+            flush_to_disk(path.parent)
         block.is_dirty = False
 
 
@@ -87,11 +86,3 @@ def _damaged(path: Path, error: Exception) -> DataError:
         f"{path} is no file of an archive: {str(error).splitlines()[0]}",
         "delete it: its records are read again if the topic still has them",
     )
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
