@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eddycast.service.commands.settings_help import SettingsHelp
-from eddycast.service.errors import MissingExtra, SettingsError
+from eddycast.service.errors import MissingExtra
 from eddycast.service.settings.load import load_settings
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def archive(
     Example: eddycast archive --once --archive.directory /srv/archive
     """
     settings = load_settings(context.args)
-    if settings.archive.directory is None:
-        raise SettingsError("no archive is named", "set archive.directory, as a flag or variable")
+    directory, flush_s = settings.archive.place(), settings.archive.flush_s
     # slow to import: after the flags are checked
     from eddycast.service.archive.archiver import Archiver
     from eddycast.service.delivery.connect import kafka_broker
@@ -48,7 +47,6 @@ def archive(
 
     configure_log(settings.log.format, settings.log.level)
     log_everything()
-    directory, flush_s = settings.archive.directory, settings.archive.flush_s
     topic = settings.topics.output if forecasts else settings.topics.input
     reading = _reading(settings, None if forecasts else channels)
     archiver = Archiver(kafka_broker(settings.kafka), topic, reading, directory, flush_s)
@@ -58,7 +56,7 @@ def archive(
 
 
 def _reading(settings: Settings, channels: int | None) -> Reading:
-    """How records become rows: observations of so many channels, or forecasts."""
+    """The reading of observations of so many channels; without a number, of forecasts."""
     try:
         from eddycast.service.archive.forecast_rows import ForecastRows
         from eddycast.service.archive.rows import ObservationRows

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, PositiveFloat
 
+from eddycast.service.errors import SettingsError
 from eddycast.service.settings.group import Group
 
 
@@ -18,3 +19,11 @@ class ArchiveSettings(Group):
     flush_s: PositiveFloat = Field(
         60.0, description="Write files that are not complete yet this often"
     )
+
+    def place(self) -> Path:
+        """The directory. Raises SettingsError if none is set."""
+        if self.directory is None:
+            raise SettingsError(
+                "no archive is named", "set archive.directory, as a flag or variable"
+            )
+        return self.directory

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.delivery.connect import kafka_broker
-from eddycast.service.errors import DataError, SettingsError
+from eddycast.service.errors import DataError
 from eddycast.service.history import History, ReadOptions, read_history
 from eddycast.service.settings.settings import Settings
 
@@ -36,6 +36,4 @@ def read_sources(
     topic = topic or settings.topics.input
     if kind == KAFKA:
         return read_topic(kafka_broker(settings.kafka), settings, topic, options.channels, options)
-    if settings.archive.directory is None:
-        raise SettingsError("no archive is named", "set archive.directory, as a flag or variable")
-    return read_archive(settings.archive.directory, topic, options.channels, options)
+    return read_archive(settings.archive.place(), topic, options.channels, options)
