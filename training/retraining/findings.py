@@ -41,7 +41,7 @@ def findings(panel: Panel, season: int, window_ms: int, since_ms: int | None) ->
     if length_ms < _SHORT * window_ms:
         found.append(Finding("too little", "", _short(length_ms, window_ms)))
     drift_from = _row_after(panel, since_ms)
-    for stream, row in zip(panel.streams, panel.fed, strict=True):
+    for stream, row, values in zip(panel.streams, panel.fed, panel.values, strict=True):
         seen = np.flatnonzero(~np.isnan(row))
         if not len(seen):
             found.append(Finding("empty", stream, "has no reading"))
@@ -55,9 +55,8 @@ def findings(panel: Panel, season: int, window_ms: int, since_ms: int | None) ->
             longest = format_duration(int(np.diff(seen).max(initial=1)) * panel.interval_ms)
             text = f"{missing:.0%} of its readings are missing, up to {longest} at a time"
             found.append(Finding("gaps", stream, text))
-        values = row[seen] if panel.kind == "gauge" else panel.values[panel.streams.index(stream)]
-        values = values[~np.isnan(values)]
-        found += [Finding(check, stream, text) for check, text in _changes(values, season)]
+        known = values[~np.isnan(values)]
+        found += [Finding(check, stream, text) for check, text in _changes(known, season)]
         if drift_from is not None and panel.kind == "gauge":
             found += [
                 Finding("drift", stream, text)
@@ -82,8 +81,8 @@ def _changes(values: Float64, season: int) -> list[tuple[str, str]]:
     before, after = values[:cut], values[cut:]
     if len(after) < max(_LEAST, season):
         return []
-    steps = _ratio(_mean(np.abs(np.diff(after))), _mean(np.abs(np.diff(before))))
-    levels = _ratio(float(np.median(np.abs(after))), float(np.median(np.abs(before))))
+    steps = _ratio(_usual(np.diff(after)), _usual(np.diff(before)))
+    levels = _ratio(_usual(after), _usual(before))
     if steps is None or levels is None:
         return []
     alike = max(steps, levels) < 2 * min(steps, levels)
@@ -104,8 +103,10 @@ def _drift(before: Float64, after: Float64) -> list[str]:
     return []
 
 
-def _mean(values: Float64) -> float:
-    return float(values.mean()) if len(values) else 0.0
+def _usual(values: Float64) -> float:
+    """The median size of numbers other than 0; 0 if there are none."""
+    sizes = np.abs(values[values != 0])
+    return float(np.median(sizes)) if len(sizes) else 0.0
 
 
 def _ratio(one: float, other: float) -> float | None:

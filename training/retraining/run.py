@@ -76,8 +76,13 @@ class Report:
 
     def meets(self, require: str | None) -> bool:
         """True unless what is required ("published" or "promoted") was not done."""
-        done = {None: True, "published": self.published is not None}
-        return done.get(require, bool(self.promoted))
+        match require:
+            case "published":
+                return self.published is not None
+            case "promoted":
+                return bool(self.promoted)
+            case _:
+                return True
 
 
 def run(job: Job) -> Report:
@@ -91,10 +96,10 @@ def run(job: Job) -> Report:
     report.not_trained = _too_soon(job, window)
     if not report.not_trained:
         report.published = _train(job, window, champion, report)
-        if champion is None:
-            _promote_first(job)
-        elif job.options.promote == "always":
-            _promote_unproven(job, report.published, champion)
+    if champion is None:
+        _promote_first(job)
+    elif job.options.promote == "always":
+        _promote_unproven(job, champion)
     after = _changes(job.registry)
     report.promoted = after[len(before) :]
     report.champion = after[-1] if after else None
@@ -120,10 +125,16 @@ def _promote_first(job: Job) -> None:
         promote(job.registry, found[-1].manifest.version, request)
 
 
-def _promote_unproven(job: Job, published: Manifest, champion: Manifest) -> None:
-    evidence = {"proven": False, "against": champion.version}
-    request = job.author.request(_UNPROVEN, evidence, champion.version)
-    promote(job.registry, published.version, request)
+def _promote_unproven(job: Job, champion: Manifest) -> None:
+    """Promote the newest candidate that has seen more than the champion: also one of a run that
+    was killed before it did."""
+    newer = [
+        one for one in candidates(job.registry) if one.trained_until_ms > trained_until(champion)
+    ]
+    if newer:
+        evidence = {"proven": False, "against": champion.version}
+        request = job.author.request(_UNPROVEN, evidence, champion.version)
+        promote(job.registry, newer[-1].manifest.version, request)
 
 
 def _too_soon(job: Job, window: History) -> str:
