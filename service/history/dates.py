@@ -38,7 +38,7 @@ _ORDERS = {
     "month/day/year": "cab",
     "year/day/month": "acb",
 }
-#: How much more regular another order has to be than the customary one.
+#: Factor by which another order must be more regular than the customary one to be taken.
 _MUCH = 10
 _OPTIONS = {"day/month/year": "--day-first", "month/day/year": "--month-first"}
 

@@ -12,7 +12,7 @@ from eddycast.service.records import Float64, Int64
 
 
 class Wanted(NamedTuple):
-    """Which forecasts are asked for. Times in ms, matched to half an interval; None = any."""
+    """A selection of forecasts. Times in ms, matched to half an interval; None = any."""
 
     issued: int | None = None
     valid: int | None = None

@@ -40,7 +40,7 @@ class Candidacy(_File):
 
 
 class Verdict(_File):
-    """Why a version did not become champion, `verdicts/HASH.json`."""
+    """The judgement of a version that did not become champion, `verdicts/HASH.json`."""
 
     version: Sha256
     label: _Line

@@ -23,7 +23,7 @@ class ChangeLog:
     if the storage does not answer."""
 
     def __init__(self, folder: Folder, model: str, keys: tuple[str, ...]) -> None:
-        """Where `keys` are given, the newest change must be signed by one of them."""
+        """The newest change must be signed by one of `keys`, unless there are none."""
         self._folder, self._model, self._keys = folder, model, keys
         self._place = f"models/{model}/changes"
 

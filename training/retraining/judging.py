@@ -148,7 +148,7 @@ def _judged(
 
 
 def decided(outcome: Outcome, min_gain: float) -> tuple[bool, str]:
-    """Whether a candidate has proven better over the whole horizon, and why."""
+    """True if a candidate has proven better over the whole horizon, and the reason."""
     horizon, one_step = outcome.horizon, outcome.one_step
     gain = -horizon.relative
     said = f"its loss is {_said(horizon)} over the horizon, {_said(one_step)} one step ahead"

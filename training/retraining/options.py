@@ -35,7 +35,7 @@ def parse_gain(text: str) -> float:
 
 @dataclass(frozen=True)
 class JobOptions:
-    """When to train, to judge and to promote. Raises DataError for an unknown word."""
+    """Conditions of training, judging and promoting. Raises DataError for an unknown word."""
 
     window_ms: Annotated[
         int,

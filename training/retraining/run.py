@@ -65,7 +65,7 @@ class Job:
 
 @dataclass
 class Report:
-    """What a retraining has done."""
+    """The outcome of a retraining."""
 
     judged: list[Judged] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)

@@ -189,7 +189,7 @@ class KafkaAdmin(Connection):
         return self._described(topic)["partitions"]  # type: ignore[no-any-return]
 
     def _described(self, topic: str) -> dict[str, Any]:
-        """What the broker knows of a topic. Raises the client's errors."""
+        """The broker's description of a topic. Raises the client's errors."""
         described: dict[str, Any] = self._client.describe_topics([topic])[0]
         error = for_code(described["error_code"])
         if error is not NoError:
