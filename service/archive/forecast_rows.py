@@ -19,6 +19,8 @@ FORECASTS: Final = pl.Schema(
         "timestamp": STAMP,
         "target": pl.String(),  # "" = the only one
         "value": _LEVELS,  # of all channels
+        "expected": _LEVELS,  # null = nothing was pending
+        "error": pl.Float64(),
         "model": pl.String(),
         "interval_ms": pl.Int64(),
         "forecast_interval_ms": pl.Int64(),
@@ -48,6 +50,8 @@ class _Forecast(msgspec.Struct):
     quantiles: list[float]
     one_step: _Levels | dict[str, _Levels]
     multi_step: list[_Levels] | dict[str, list[_Levels]] | None
+    expected: _Levels | dict[str, _Levels] | None = None
+    error: float | dict[str, float | None] | None = None
     surprise: float | None = None
     anomaly: float | None = None
     warm: bool = False
@@ -90,21 +94,27 @@ class ForecastRows:
 
 def _by_target(forecast: _Forecast) -> Iterator[tuple[Any, ...]]:
     """The columns of each target, up to `warm`."""
-    one, multi, value = forecast.one_step, forecast.multi_step, forecast.value
+    one, value = forecast.one_step, forecast.value
     targets = one if isinstance(one, dict) else {"": one}
     for target, levels in targets.items():
+        expected, error, multi = (
+            field[target] if isinstance(field, dict) else field
+            for field in (forecast.expected, forecast.error, forecast.multi_step)
+        )
         yield (
             forecast.stream,
             forecast.timestamp,
             target,
             value if isinstance(value, list) else [value],
+            expected,
+            error,
             forecast.model,
             forecast.interval_ms,
             forecast.forecast_interval_ms or forecast.interval_ms,
             forecast.quantiles,
             levels,
             forecast.leads,
-            multi[target] if isinstance(multi, dict) else multi,
+            multi,
             forecast.surprise,
             forecast.anomaly,
             forecast.warm,

@@ -183,6 +183,11 @@ def compare(trained: Trained, records: list[dict[str, Any]]) -> None:
     close([r["surprise"] for r in records], torch.surprise[i, s], 1e-2)
     close([r["anomaly"] for r in records], torch.anomaly[i, s], 1e-2)
     close([r["value"] for r in records], values[i, s], 0.0)
+    pending = np.where((i > 0)[:, None], torch.one_step[i - 1, s], np.nan)
+    nothing = [None] * pending.shape[1]
+    close([r["expected"] or nothing for r in records], pending, 1e-4, unit[:, None])
+    missed = values[i, s] - pending[:, trained.model.target.median]
+    close([r["error"] for r in records], missed, 1e-4, unit)
     assert np.isfinite(torch.multi_step[i, s]).mean() > 0.9, "the comparison is of numbers"
 
 

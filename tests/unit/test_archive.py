@@ -244,6 +244,8 @@ def test_forecasts_are_rows_with_their_quantiles(tmp_path: Path) -> None:
     }  # fmt: skip
     several = record | {
         "value": [1.0, 2.0],
+        "expected": {"x": [None] * 3, "y": [1, 2, 3]},
+        "error": {"x": None, "y": 0.5},
         "one_step": {"x": [1, 2, 3], "y": [4, 5, 6]},
         "multi_step": {"x": fan, "y": fan},
     }
@@ -257,6 +259,8 @@ def test_forecasts_are_rows_with_their_quantiles(tmp_path: Path) -> None:
     assert found["offset"].to_list() == [0, 1, 1]
     assert found["multi_step"].to_list() == [fan] * 3
     assert found["one_step"].to_list()[2] == [4, 5, 6]
+    assert found["expected"].to_list() == [None, [None] * 3, [1, 2, 3]]
+    assert found["error"].to_list() == [None, None, 0.5]
     assert covered_by(files(tmp_path)[0]).unreadable == 1
 
 
