@@ -17,6 +17,8 @@ from eddycast.training.export.onnx_export import Identity, export_bundle
 from eddycast.training.models import Joint
 from tests.models.zoo import joint, scale_or_one
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3_600_000
 NAMES = ("a", "b", "c")
 #: Family, channels, and which of them are targets.

@@ -34,6 +34,8 @@ from tests.models.zoo import (
     streams,
 )
 
+pytestmark = pytest.mark.slow
+
 #: Rows, and for how many steps they are carried.
 STEPS = {1: 300, 2: 300, 7: 1000, 256: 200}
 

@@ -17,6 +17,8 @@ from eddycast.training.export.onnx_export import Identity, export_bundle
 from eddycast.training.export.tracing import KEPT, Signature, graph_of
 from tests.models.zoo import MAKERS
 
+pytestmark = pytest.mark.slow
+
 SIGNATURE = Signature(["value"], ["level"], ["out"])
 EXAMPLE = (torch.zeros(2, 3), torch.zeros(2, 3))
 
