@@ -17,7 +17,7 @@ from eddycast.service.broker.memory.consumer import MemoryConsumer
 from eddycast.service.errors import BrokerUnavailable, ProduceFailed, TransactionFailed
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.observability.metrics import STAGES
+from eddycast.service.observability.metric_list import STAGES
 from tests.support.bundles import DAY_MS, OFFSETS, START_MS, TWO_CHANNELS, Walk, write_bundle
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import (
