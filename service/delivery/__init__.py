@@ -1,1 +1,2 @@
-"""Durability: when outputs, rows and offsets become durable, and recovery from failures."""
+"""The intake of records, and durability: when outputs, rows and offsets become durable, and
+recovery from failures."""

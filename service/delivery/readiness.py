@@ -19,9 +19,12 @@ import time
 from collections.abc import Callable
 
 from eddycast.service.broker.port import Consumer
+from eddycast.service.delivery.assignment import Assignment
 from eddycast.service.delivery.checkpoint import Checkpoint
 from eddycast.service.delivery.outages import OutageLog
+from eddycast.service.delivery.partition import Partitions
 from eddycast.service.errors import AccessRefused, BrokerError, InstanceFenced
+from eddycast.service.observability.health import Health
 from eddycast.service.settings.settings import Settings
 
 
@@ -32,27 +35,43 @@ class Readiness:
         self,
         consumer: Consumer,
         checkpoint: Checkpoint,
+        partitions: Partitions,
+        assignment: Assignment,
         outages: OutageLog,
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer, self._checkpoint, self._outages = consumer, checkpoint, outages
+        self._partitions, self._assignment = partitions, assignment
         self._topics, self._clock = settings.topics, clock
         self._commit_s, self._session_s = (
             settings.waits.commit_s,
             settings.kafka.session_timeout_ms / 1000,
         )
         self._proven: float | None = None
+        self._in_group = False
+
+    def show(self, health: Health) -> None:
+        """Report ready, or what is missing."""
+        if pending := self._partitions.pending:
+            health.wait_for(f"the rows of partitions {', '.join(map(str, pending))}")
+        elif self._in_group or self._has_joined():
+            self._in_group = True  # while it joins again it keeps serving
+            if missing := self.missing():
+                health.wait_for(missing)
+            else:
+                health.ready()
 
     def proven(self) -> None:
         """Note a committed transaction."""
         self._proven = self._clock()
 
-    def prove(self, partition: int) -> None:
-        """Commit an empty transaction that covers this partition, if it is time. Raises
-        AccessRefused, InstanceFenced, which no retry cures."""
-        if not self._is_due():
+    def prove(self) -> None:
+        """While there is nothing to commit, commit an empty transaction that covers a partition,
+        if it is time. Raises AccessRefused, InstanceFenced, which no retry cures."""
+        if not (self._in_group and self._is_idle() and self._is_due()):
             return
+        partition = min(self._partitions.serving, default=0)
         outputs = (self._topics.output, self._topics.dead_letters) if self._proven is None else ()
         try:
             self._checkpoint.probe(outputs, partition, self._commit_s)
@@ -73,6 +92,20 @@ class Readiness:
         if lasting := self._outages.lasting:
             return f"commits to succeed: {lasting}"
         return "a first transaction to be committed" if self._proven is None else ""
+
+    def _has_joined(self) -> bool:
+        """True if the group has assigned partitions and all of them are served. The assignment may
+        arrive only in the poll after the one that joined."""
+        return self._consumer.is_member() and self._consumer.assignment() <= set(
+            self._partitions.serving
+        )
+
+    def _is_idle(self) -> bool:
+        return not (
+            self._partitions.has_uncommitted
+            or self._partitions.pending
+            or self._assignment.is_behind
+        )
 
     def _is_due(self) -> bool:
         if self._consumer.silence_s() > self._session_s:

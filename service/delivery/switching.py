@@ -15,13 +15,14 @@ A switch is a restore by another model, in six steps (docs/durability.md, "Switc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-from eddycast.service.delivery.assignment import Assignment
 from eddycast.service.delivery.crash_points import CrashPoint
-from eddycast.service.delivery.partition import Partitions, Phase
+from eddycast.service.delivery.delivery import Delivery
+from eddycast.service.delivery.partition import Phase
+from eddycast.service.delivery.served_model import ServedModel
 from eddycast.service.observability.metrics import Metrics
-from eddycast.service.registry.following import Champion, Follower
+from eddycast.service.registry.following import Follower
+from eddycast.service.settings.state import StateSettings
 from eddycast.service.state.store import Store
 
 
@@ -31,21 +32,24 @@ class Switching:
     def __init__(
         self,
         follower: Follower | None,
-        partitions: Partitions,
-        assignment: Assignment,
+        delivery: Delivery,
         store: Store,
+        model: ServedModel,
         metrics: Metrics,
+        within_s: float,
         reached: CrashPoint,
     ) -> None:
-        """Without a `follower` there is never a newer champion."""
+        """Without a `follower` there is never a newer champion. The commit of step 2 takes
+        `within_s` seconds at most."""
+        self._within_s = within_s
         self._follower, self._reached, self._metrics = follower, reached, metrics
         self._began: float | None = None  # monotonic time of the switch in progress, s
-        self._partitions, self._assignment, self._store = partitions, assignment, store
+        self._delivery, self._store, self._model = delivery, store, model
+        self._partitions, self._assignment = delivery.partitions, delivery.assignment
 
-    def advance(self, commit: Callable[[], None], use: Callable[[Champion], None]) -> None:
-        """Switch to the champion that the follower has loaded, if there is one. `commit` commits
-        what was processed, `use` processes records with the new model from now on. Raises what
-        `commit` raises, and WorkerBehind."""
+    def advance(self) -> None:
+        """Switch to the champion that the follower has loaded, if there is one.
+        Raises BrokerError, WorkerBehind."""
         if self._follower is None:
             return
         self._measure()
@@ -55,13 +59,14 @@ class Switching:
         if champion is None:
             return
         began = time.monotonic()
-        commit()  # 2
+        self._delivery.commit(self._within_s)  # 2
         if not self._follower.rehearse(champion, self._store, self._partitions.serving):
             return
         self._reached("switch.2")
         self._assignment.restart()  # 3
         self._store.use(champion.runtime.manifest, champion.generation)
-        use(champion)
+        rows = StateSettings(max_streams=champion.max_streams)
+        self._model.use(champion.runtime, rows, champion.generation)
         self._follower.serve(champion)
         self._began = began
         self._reached("switch.3")

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eddycast.service.bundle import REQUIRED_QUANTILES, Manifest
-from eddycast.service.observability.metrics import ANOMALOUS, Metrics
+from eddycast.service.observability.metric_list import ANOMALOUS
+from eddycast.service.observability.metrics import Metrics
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Forecasts
 from eddycast.service.records import DeadLetter, Float64, Int64

@@ -59,6 +59,11 @@ class Processed:
     filtered: int  # number of readings that the settings pass over
 
     @property
+    def records(self) -> int:
+        """Number of records in the chunk."""
+        return sum(len(one.batch) for one in self.chunk)
+
+    @property
     def steps(self) -> int:
         """Number of rows stepped by the graph."""
         return int(self.forecasts.step_rows.sum())

@@ -16,9 +16,9 @@ from unittest.mock import patch
 
 from prometheus_client import generate_latest
 
-from eddycast.service import pipeline
 from eddycast.service.delivery.assignment import Assignment
 from eddycast.service.model.loading import load_runtime
+from eddycast.service.observability import turn_metrics
 from eddycast.service.observability.recorder import Latencies, Stopwatch
 from eddycast.service.state.arena import Arena
 from tests.support.bundles import START_MS, Walk, write_bundle
@@ -27,8 +27,8 @@ from tests.support.running import AT_ONCE, Worker, memory_broker, send, worker
 STREAMS, MINUTES, MINUTE = 2_000, 60, 60_000
 #: Whose functions are timed, and their names.
 TIMED: tuple[tuple[Any, str], ...] = (
-    (pipeline, "count_forecasts"),
-    (pipeline, "count_dead_letters"),
+    (turn_metrics, "count_forecasts"),
+    (turn_metrics, "count_dead_letters"),
     (Latencies, "produced"),
     (Latencies, "acknowledged"),
     (Latencies, "committed"),

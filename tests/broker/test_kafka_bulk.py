@@ -23,24 +23,22 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
 from deploy.kafka import KafkaServer
+from eddycast.service.broker.kafka.batch_header import CRC_AT, CRC_FROM
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.broker.kafka.bulk_reading import _Fetched
 from eddycast.service.broker.kafka.bulk_writing import _Encoded
 from eddycast.service.broker.kafka.columns import batches
 from eddycast.service.broker.kafka.fetched import Screen
 from eddycast.service.broker.kafka.public_reading import _Fetched as _Public
-from eddycast.service.broker.kafka.record_format import (
-    CRC_AT,
-    CRC_FROM,
+from eddycast.service.broker.kafka.record_decoder import (
     MALFORMED,
     PART,
     Columns,
     MalformedBatch,
     decode,
     decoded_headers,
-    encode,
-    varint,
 )
+from eddycast.service.broker.kafka.record_encoder import encode, varint
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.kafka import KafkaSettings
 from tests.broker.test_kafka import QUICK, KafkaHarness

@@ -41,7 +41,7 @@ def _handover() -> None:
         batches = poll(self)
         while noted and time.monotonic() >= noted[0][0] + _LATE_S:
             revoked(*noted.pop(0)[1:])
-        return [batch for batch in batches if self._partitions.is_serving(batch.partition)]
+        return [batch for batch in batches if self._delivery.partitions.is_serving(batch.partition)]
 
     def wait(self: Checkpoint) -> float:
         return _LATE_S if noted else remaining(self)

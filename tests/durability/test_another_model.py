@@ -207,8 +207,8 @@ def test_in_a_rolling_restart_who_is_behind_ends_and_who_is_ahead_serves(tmp_pat
     fleet.turn(4)
     feed(fleet, range(3, 5), partitions=2)
     fleet.settle()
-    taken = set(second.pipeline._partitions.committed)
-    assert len(taken) == 1 and set(first.pipeline._partitions.committed) == {0, 1} - taken
+    taken = set(second.pipeline._delivery.partitions.committed)
+    assert len(taken) == 1 and set(first.pipeline._delivery.partitions.committed) == {0, 1} - taken
     fleet.stop(second)
     with pytest.raises(StateError, match=rf"{new.manifest.label} .*\(generation 1\)") as caught:
         for _ in range(5):
@@ -219,7 +219,7 @@ def test_in_a_rolling_restart_who_is_behind_ends_and_who_is_ahead_serves(tmp_pat
     third = fleet.start()
     feed(fleet, range(5, 6), partitions=2)
     fleet.settle()
-    assert set(third.pipeline._partitions.committed) == {0, 1}
+    assert set(third.pipeline._delivery.partitions.committed) == {0, 1}
     offsets = [(r.partition, json.loads(r.value or b"")["timestamp"]) for r in made(fleet.broker)]
     assert len(offsets) == 24, "each reading was answered once"
     generations = [read(fleet, new, partition).recorded.model for partition in (0, 1)]
@@ -238,14 +238,14 @@ def test_a_start_with_the_former_bundle_is_a_change_like_any_other(tmp_path: Pat
     feed(fleet, range(4), partitions=2)
     fleet.settle()
     fleet.turn(4)
-    assert second.pipeline._partitions.committed
+    assert second.pipeline._delivery.partitions.committed
     fleet.stop(second)
     fleet.alive.remove(first)
     first.pipeline.close()
     restart(fleet, old)
     feed(fleet, range(4, 5), partitions=2)
     fleet.settle()
-    assert set(fleet.alive[0].pipeline._partitions.committed) == {0, 1}
+    assert set(fleet.alive[0].pipeline._delivery.partitions.committed) == {0, 1}
     assert len(made(fleet.broker)) == 20
 
 

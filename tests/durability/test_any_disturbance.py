@@ -134,4 +134,4 @@ def disturb(fleet: Fleet, what: str, which: int) -> None:
     elif what == "stop":
         fleet.stop(victim)
     else:
-        fleet.broker.expel(victim.pipeline._consumer)  # type: ignore[arg-type]
+        fleet.broker.expel(victim.pipeline._delivery.connections.consumer)  # type: ignore[arg-type]

@@ -273,10 +273,11 @@ def test_two_services_of_one_name_do_not_both_write(walk: Runtime) -> None:
     """The broker fences the older; its records are taken back."""
     fleet = Fleet(memory_broker(2), walk)
     first, second = fleet.start(), fleet.start()
-    name = first.pipeline._connections.transactional_id
-    second.pipeline._connections.transactional_id = name
-    second.pipeline._checkpoint._producers = replace(
-        second.pipeline._checkpoint._producers, transactions=lambda: fleet.broker.producer(name)
+    name = first.pipeline._delivery.connections.transactional_id
+    second.pipeline._delivery.connections.transactional_id = name
+    second.pipeline._delivery.checkpoint._producers = replace(
+        second.pipeline._delivery.checkpoint._producers,
+        transactions=lambda: fleet.broker.producer(name),
     )
     for n in range(4):
         feed(fleet, range(2 * n, 2 * n + 2), partitions=2)
@@ -297,7 +298,7 @@ def test_a_transaction_that_outlives_its_time_is_done_again(walk: Runtime) -> No
     feed(fleet, range(2))
     subject.turn()
     fleet.broker.expire()
-    subject.pipeline._checkpoint._settings = AT_ONCE.settings().commit
+    subject.pipeline._delivery.checkpoint._settings = AT_ONCE.settings().commit
     fleet.settle()
     assert subject.value("retries_total", error="ProducerFenced") == 1
     assert len(made(fleet.broker)) == 8

@@ -57,7 +57,7 @@ def taken_over(fleet: Fleet) -> Callable[[Worker], None]:
     """The session of whoever sleeps ends; another worker restores, serves, and commits more."""
 
     def meanwhile(asleep: Worker) -> None:
-        fleet.broker.expel(asleep.pipeline._consumer)  # type: ignore[arg-type]
+        fleet.broker.expel(asleep.pipeline._delivery.connections.consumer)  # type: ignore[arg-type]
         fleet.start()
         feed(fleet, range(3, 6), streams=6)
         fleet.settle()
@@ -110,7 +110,7 @@ def test_rows_of_a_newer_layout_stand_beyond_its_end(walk: Runtime) -> None:
     fleet = served(walk)
 
     def meanwhile(asleep: Worker) -> None:
-        fleet.broker.expel(asleep.pipeline._consumer)  # type: ignore[arg-type]
+        fleet.broker.expel(asleep.pipeline._delivery.connections.consumer)  # type: ignore[arg-type]
         fleet.broker.producer().produce(
             CHANGELOG, 0, [b"stream-0", MARKER_KEY], [b"another's", b"another's"]
         )

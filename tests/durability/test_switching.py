@@ -229,7 +229,7 @@ def test_partitions_without_records_are_switched_as_well(site: Site) -> None:
     subject.look()
     subject.turn(2)
     assert [[m.generation for m in site.models(p)] for p in (0, 1)] == [[1, 2], [1, 2]]
-    assert subject.pipeline._partitions.serving == [0, 1]
+    assert subject.pipeline._delivery.partitions.serving == [0, 1]
     feed(site.fleet, range(3))
     site.fleet.settle()
     assert {document["model"] for document in documents(site.fleet.broker)} == {site.label("B")}
@@ -250,7 +250,7 @@ def test_a_crash_at_any_step_of_the_switch_changes_nothing(
     fleet.settle()
     site.promote("B")
     victim.look()
-    victim.pipeline._reached._place = place
+    victim.pipeline._delivery._reached._place = place
     fleet.turn(4)
     assert not fleet.alive, "it crashed"
     feed(fleet, range(4, 8))
@@ -380,7 +380,7 @@ def two_that_serve_one_partition_each(fleet: Fleet) -> tuple[Worker, Worker]:
     feed(fleet, range(2))
     fleet.settle()
     fleet.turn(4)
-    assert [len(one.pipeline._partitions.serving) for one in workers] == [1, 1]
+    assert [len(one.pipeline._delivery.partitions.serving) for one in workers] == [1, 1]
     return workers
 
 
@@ -397,7 +397,10 @@ def test_a_worker_that_sees_the_change_late_switches_when_it_is_given_a_newer_pa
     fleet.stop(early)
     feed(fleet, range(4, 6))
     fleet.settle()
-    assert late.value("model_generation") == 2 and late.pipeline._partitions.serving == [0, 1]
+    assert late.value("model_generation") == 2 and late.pipeline._delivery.partitions.serving == [
+        0,
+        1,
+    ]
     assert answers(fleet) == every(6)
     for partition in (0, 1):
         generations = [model.generation for model in site.models(partition)]

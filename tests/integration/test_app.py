@@ -23,7 +23,7 @@ from eddycast.service.errors import (
     EddycastError,
     TopicMissing,
 )
-from eddycast.service.observability.metrics import STAGES
+from eddycast.service.observability.metric_list import STAGES
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
 from tests.support.bundles import START_MS, write_bundle

@@ -57,8 +57,8 @@ class Fleet:
     def kill(self, victim: Worker) -> None:
         """It is gone without a word; the broker notices both halves of it."""
         self.alive.remove(victim)
-        self.broker.expel(victim.pipeline._consumer)  # type: ignore[arg-type]
-        self.broker.expire(victim.pipeline._connections.transactional_id)
+        self.broker.expel(victim.pipeline._delivery.connections.consumer)  # type: ignore[arg-type]
+        self.broker.expire(victim.pipeline._delivery.connections.transactional_id)
 
     def turn(self, times: int = 1) -> int:
         """Each worker turns in order; those that crash are gone. How many records were taken."""
@@ -122,7 +122,10 @@ def stored(broker: FaultyBroker, changelog: str = CHANGELOG) -> Rows:
 def held(subject: Worker) -> Rows:
     """The rows in a worker's memory, as it would store them."""
     store = subject.pipeline._store
-    return {p: encoded(store.arena, store.codec, p) for p in subject.pipeline._partitions.committed}
+    return {
+        p: encoded(store.arena, store.codec, p)
+        for p in subject.pipeline._delivery.partitions.committed
+    }
 
 
 def encoded(arena: Arena, codec: RowCodec, partition: int) -> dict[bytes, bytes]:
@@ -138,8 +141,8 @@ def all_served(
     """Outputs by topic, the changelog, and the rows at the end, after a worker has read all there
     is in polls of these sizes, over and over, and stopped."""
     for poll in cycle(polls):
-        subject.pipeline._backoff.limit = poll
-        if not subject.turn() and subject.pipeline._partitions.serving:
+        subject.pipeline._delivery.backoff.limit = poll
+        if not subject.turn() and subject.pipeline._delivery.partitions.serving:
             break
     rows = held(subject)
     subject.finish()

@@ -96,7 +96,7 @@ class Group:
     def check(self) -> None:
         """Committed rows in memory equal those that the changelog gives by the rule."""
         for subject in self.fleet.alive:
-            store, partitions = subject.pipeline._store, subject.pipeline._partitions
+            store, partitions = subject.pipeline._store, subject.pipeline._delivery.partitions
             if partitions.has_uncommitted:
                 continue
             for partition in partitions.serving:

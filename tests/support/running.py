@@ -59,7 +59,7 @@ class Worker:
         return sum(self._turn() for _ in range(times))
 
     def _turn(self) -> int:
-        partitions, taken = self.pipeline._partitions, 0
+        partitions, taken = self.pipeline._delivery.partitions, 0
         for _ in range(100):
             if self.follower is not None and self.follower._wake.is_set():
                 self.follower._wake.clear()

@@ -9,7 +9,7 @@ from pathlib import Path
 from kafka.record.util import calc_crc32c
 
 from deploy.kafka import KafkaServer
-from eddycast.service.broker.kafka.record_format import CRC_AT, CRC_FROM
+from eddycast.service.broker.kafka.batch_header import CRC_AT, CRC_FROM
 
 _ATTRIBUTES_AT = 21
 

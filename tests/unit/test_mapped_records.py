@@ -91,7 +91,7 @@ def served(
     broker = memory_broker()
     sent(broker, shape)
     subject = worker(broker, runtime, replace(options, input=shape.settings))
-    while subject.turn() or not subject.pipeline._partitions.serving:
+    while subject.turn() or not subject.pipeline._delivery.partitions.serving:
         pass
     subject.finish()
     return broker, subject
@@ -194,7 +194,7 @@ def test_a_tombstone_before_a_record_of_several_readings(runtime: Runtime) -> No
             producer.produce(INPUT, 0, [key], [value and json.dumps(value).encode()])
         producer.flush(1.0)
         subject = worker(broker, runtime, replace(options, input=settings))
-        while subject.turn() or not subject.pipeline._partitions.serving:
+        while subject.turn() or not subject.pipeline._delivery.partitions.serving:
             pass
         subject.finish()
         assert subject.value("tombstones_total") == 1

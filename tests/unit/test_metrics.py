@@ -16,11 +16,8 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from eddycast.service.observability.definitions import METRIC_PREFIX, SECOND_BUCKETS
 from eddycast.service.observability.histogram import Distribution
-from eddycast.service.observability.metrics import (
-    STAGES,
-    VERDICTS,
-    Metrics,
-)
+from eddycast.service.observability.metric_list import STAGES, VERDICTS
+from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.recorder import (
     SCORE_LIMIT,
     Stopwatch,

@@ -17,7 +17,7 @@ from eddycast.service.broker.memory.consumer import MemoryConsumer
 from eddycast.service.errors import BrokerUnavailable, ProduceFailed, TransactionFailed
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.observability.metrics import STAGES
+from eddycast.service.observability.metric_list import STAGES
 from tests.support.bundles import DAY_MS, OFFSETS, START_MS, TWO_CHANNELS, Walk, write_bundle
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import (
@@ -281,7 +281,7 @@ def test_an_expelled_member_comes_back_to_the_rows_of_the_last_commit(walk: Runt
     send(broker, sent[9:])
     broker.fail_next("transaction")
     subject.turn()
-    broker.expel(subject.pipeline._consumer)  # type: ignore[arg-type]
+    broker.expel(subject.pipeline._delivery.connections.consumer)  # type: ignore[arg-type]
     subject.turn(3)
     assert by_order(broker) == undisturbed(walk, sent)
     assert committed(broker) == {0: 15}
@@ -292,7 +292,7 @@ def test_membership_lost_at_a_commit_takes_it_back_and_keeps_the_producer(walk: 
     subject = worker(broker, walk)
     subject.turn()
     send(broker, readings(range(2)))
-    consumer = subject.pipeline._consumer
+    consumer = subject.pipeline._delivery.connections.consumer
     poll = consumer.poll
 
     def forgetful(timeout_s: float, max_records: int) -> Any:
@@ -302,13 +302,13 @@ def test_membership_lost_at_a_commit_takes_it_back_and_keeps_the_producer(walk: 
 
     consumer.poll = forgetful  # type: ignore[method-assign]
     subject.turn()
-    producer = subject.pipeline._checkpoint._transactions
+    producer = subject.pipeline._delivery.checkpoint._transactions
     assert committed(broker) == {} and made(broker) == []
     assert subject.value("retries_total", error="MembershipLost") == 1
     consumer.poll = poll  # type: ignore[method-assign]
     subject.turn()
     assert committed(broker) == {0: 6} and len(made(broker)) == 6
-    assert subject.pipeline._checkpoint._transactions is producer
+    assert subject.pipeline._delivery.checkpoint._transactions is producer
 
 
 def test_only_a_trouble_that_lasts_is_said_and_not_at_every_attempt(
@@ -385,7 +385,7 @@ def test_a_hand_over_whose_commit_fails_loses_and_repeats_nothing(
     send(broker, sent[12:])
     broker.fail_next(fault, 1)
     first.turn()
-    first.pipeline._checkpoint._settings = AT_ONCE.settings().commit
+    first.pipeline._delivery.checkpoint._settings = AT_ONCE.settings().commit
     for _ in range(4):
         first.turn()
         second.turn()
@@ -532,7 +532,7 @@ def test_who_has_joined_and_not_heard_of_its_partitions_is_not_ready(
     broker = memory_broker()
     send(broker, readings(range(3)))
     subject = worker(broker, walk)
-    consumer = subject.pipeline._consumer
+    consumer = subject.pipeline._delivery.connections.consumer
     with monkeypatch.context() as early:
         early.setattr(consumer, "poll", lambda *_: [])
         early.setattr(consumer, "is_member", lambda: True)

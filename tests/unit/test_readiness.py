@@ -12,7 +12,7 @@ from eddycast.service.delivery.readiness import Readiness
 from eddycast.service.errors import AccessRefused, TransactionFailed
 from eddycast.service.model.loading import load_runtime
 from tests.support.bundles import START_MS, write_bundle
-from tests.support.running import OUTPUT, Worker, made, memory_broker, send, worker
+from tests.support.running import AT_ONCE, OUTPUT, Worker, made, memory_broker, send, worker
 
 
 @pytest.fixture
@@ -23,11 +23,13 @@ def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     found = worker(memory_broker(2), load_runtime(tmp_path))
     pipeline = found.pipeline
     later = iter(range(0, 10**9, 100))
-    pipeline._readiness = Readiness(
-        pipeline._consumer,
-        pipeline._checkpoint,
-        pipeline._outages,
-        pipeline._settings,
+    pipeline._delivery.readiness = Readiness(
+        pipeline._delivery.connections.consumer,
+        pipeline._delivery.checkpoint,
+        pipeline._delivery.partitions,
+        pipeline._delivery.assignment,
+        pipeline._delivery.outages,
+        AT_ONCE.settings(),
         lambda: float(next(later)),
     )
     return found
@@ -38,11 +40,11 @@ def test_an_idle_service_is_ready_once_it_has_committed_nothing(subject: Worker)
     assert subject.health.ready_answer() == (False, "a first transaction to be committed")
     subject.turn()
     assert subject.health.ready_answer() == (True, "")
-    assert made(subject.pipeline._connections._broker) == []  # type: ignore[arg-type]
+    assert made(subject.pipeline._delivery.connections._broker) == []  # type: ignore[arg-type]
 
 
 def test_transactions_that_fail_are_said_until_one_does_not(subject: Worker) -> None:
-    broker = subject.pipeline._connections._broker
+    broker = subject.pipeline._delivery.connections._broker
     subject.turn(2)
     broker.fail_next("probe", 3, TransactionFailed("the id is of no use"))  # type: ignore[attr-defined]
     subject.turn(2)
@@ -59,14 +61,15 @@ def test_an_error_without_a_message_is_named_too(
     monkeypatch.setattr(
         "eddycast.service.processing.engine.Engine.run", Mock(side_effect=MemoryError)
     )
-    send(subject.pipeline._connections._broker, [(0, b"s", {"timestamp": START_MS, "value": 1})])  # type: ignore[arg-type]
+    broker = subject.pipeline._delivery.connections._broker
+    send(broker, [(0, b"s", {"timestamp": START_MS, "value": 1})])  # type: ignore[arg-type]
     subject.turn(2)
     is_ready, why = subject.health.ready_answer()
     assert not is_ready and "MemoryError" in why
 
 
 def test_commits_that_fail_are_said_and_a_commit_is_evidence(subject: Worker) -> None:
-    broker = subject.pipeline._connections._broker
+    broker = subject.pipeline._delivery.connections._broker
     subject.turn(2)
     send(broker, [(0, b"s", {"timestamp": START_MS, "value": 1.0})])  # type: ignore[arg-type]
     broker.fail_next("transaction", 2)  # type: ignore[attr-defined]
@@ -80,8 +83,8 @@ def test_a_group_that_is_silent_is_said_and_not_asked(
     subject: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject.turn(2)
-    monkeypatch.setattr(subject.pipeline._consumer, "silence_s", lambda: 25.0)
-    subject.pipeline._connections._broker.fail_next("probe")  # type: ignore[attr-defined]
+    monkeypatch.setattr(subject.pipeline._delivery.connections.consumer, "silence_s", lambda: 25.0)
+    subject.pipeline._delivery.connections._broker.fail_next("probe")  # type: ignore[attr-defined]
     subject.turn(2)
     assert subject.health.ready_answer() == (
         False,
@@ -92,6 +95,6 @@ def test_a_group_that_is_silent_is_said_and_not_asked(
 
 def test_a_right_that_is_missing_ends_an_idle_service(subject: Worker) -> None:
     subject.turn(2)
-    subject.pipeline._connections._broker.fail_next("probe", 1, AccessRefused("not yours"))  # type: ignore[attr-defined]
+    subject.pipeline._delivery.connections._broker.fail_next("probe", 1, AccessRefused("not yours"))  # type: ignore[attr-defined]
     with pytest.raises(AccessRefused, match="not yours"):
         subject.turn(2)

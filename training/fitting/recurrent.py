@@ -91,53 +91,73 @@ def fit_recurrent(
     """
     torch.manual_seed(schedule.seed)
     schedule = _fitted(schedule, problem, _latent(model).stride)
-    pieces = _Pieces(model, problem, columns, schedule)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(
-        trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay
-    )
-    total = schedule.epochs * schedule.iterations
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, schedule.learning_rate, total_steps=total + 1, pct_start=0.1
-    )
-
-    def learn(epoch: int, best: float) -> None:
-        model.train()
-        for iteration in range(schedule.iterations):
-            loss = pieces.loss((epoch * schedule.iterations + iteration) / total)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(trained, schedule.clip)
-            optimiser.step()
-            cycle.step()
-            report(epoch * schedule.iterations + iteration + 1, total, float(loss.detach()), best)
-
+    descent = _Descent(model, problem, columns, schedule, report)
     key = ("epochs", model.family, columns.spec)
     if problem.final:
         for epoch in range(problem.choices[key]):
-            learn(epoch, math.nan)
-        model.eval()
-        return math.nan
-    best, weights, bad, problem.choices[key] = (
-        validation_loss(model, problem, columns),
-        _copy(model),
-        0,
-        0,
-    )
+            descent.run(epoch, math.nan)
+        best = math.nan
+    else:
+        best, problem.choices[key] = _run_to_the_best(model, problem, columns, schedule, descent)
+    model.eval()
+    return best
+
+
+def _run_to_the_best(
+    model: Forecaster, problem: Problem, columns: Columns, schedule: Schedule, descent: _Descent
+) -> tuple[float, int]:
+    """Train until validation has not improved for `schedule.patience` epochs, and keep the best
+    weights. Returns their loss and the number of epochs that led to them."""
+    best, weights, epochs, bad = validation_loss(model, problem, columns), _copy(model), 0, 0
     try:
         for epoch in range(schedule.epochs):
-            learn(epoch, best)
+            descent.run(epoch, best)
             judged = validation_loss(model, problem, columns)
             bad = 0 if epoch < schedule.taught * schedule.epochs else bad + 1
             if judged < best:
-                best, weights, bad, problem.choices[key] = judged, _copy(model), 0, epoch + 1
+                best, weights, bad, epochs = judged, _copy(model), 0, epoch + 1
             if bad >= schedule.patience:
                 break
     except KeyboardInterrupt:
-        report(total, total, float("nan"), best)
+        descent.report(descent.total, descent.total, float("nan"), best)
     model.load_state_dict(weights)
-    model.eval()
-    return best
+    return best, epochs
+
+
+class _Descent:
+    """Gradient steps of one fit. `total` is the number of iterations of all its epochs."""
+
+    def __init__(
+        self,
+        model: Forecaster,
+        problem: Problem,
+        columns: Columns,
+        schedule: Schedule,
+        report: TrainingProgress,
+    ) -> None:
+        self.report, self.total = report, schedule.epochs * schedule.iterations
+        self._model, self._schedule = model, schedule
+        self._pieces = _Pieces(model, problem, columns, schedule)
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._optimiser = torch.optim.AdamW(
+            self._trained, lr=schedule.learning_rate / 2, weight_decay=schedule.weight_decay
+        )
+        self._cycle = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser, schedule.learning_rate, total_steps=self.total + 1, pct_start=0.1
+        )
+
+    def run(self, epoch: int, best: float) -> None:
+        """One epoch; `best` is the validation loss to report."""
+        self._model.train()
+        first = epoch * self._schedule.iterations
+        for done in range(first, first + self._schedule.iterations):
+            loss = self._pieces.loss(done / self.total)
+            self._optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(self._trained, self._schedule.clip)
+            self._optimiser.step()
+            self._cycle.step()
+            self.report(done + 1, self.total, float(loss.detach()), best)
 
 
 def _copy(model: Forecaster) -> dict[str, Any]:

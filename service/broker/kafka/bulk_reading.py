@@ -21,9 +21,7 @@ from kafka.errors import CorruptRecordError, UnsupportedVersionError
 from kafka.net.transport import KafkaTCPTransport
 from kafka.record.util import calc_crc32c
 
-from eddycast.service.broker.kafka.compression import Corrupt, TooLarge
-from eddycast.service.broker.kafka.fetched import Screen, Taken, stand_in
-from eddycast.service.broker.kafka.record_format import (
+from eddycast.service.broker.kafka.batch_header import (
     CONTROL,
     CRC_FROM,
     HEAD,
@@ -31,11 +29,11 @@ from eddycast.service.broker.kafka.record_format import (
     LOG_TIME,
     TRANSACTIONAL,
     VERSION,
-    Columns,
     Head,
-    MalformedBatch,
-    decode,
 )
+from eddycast.service.broker.kafka.compression import Corrupt, TooLarge
+from eddycast.service.broker.kafka.fetched import Screen, Taken, stand_in
+from eddycast.service.broker.kafka.record_decoder import Columns, MalformedBatch, decode
 
 #: Bytes received from a socket per call; the client receives 4 KB.
 _RECEIVE = 1 << 18

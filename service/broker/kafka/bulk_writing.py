@@ -21,14 +21,8 @@ from kafka.producer.future import FutureRecordMetadata
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.util import calc_crc32c
 
-from eddycast.service.broker.kafka.record_format import (
-    CRC_AT,
-    CRC_FROM,
-    HEAD,
-    TRANSACTIONAL,
-    encode,
-    head,
-)
+from eddycast.service.broker.kafka.batch_header import CRC_AT, CRC_FROM, HEAD, TRANSACTIONAL, head
+from eddycast.service.broker.kafka.record_encoder import encode
 from eddycast.service.records import Headers
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from kafka import TopicPartition
 
 from eddycast.service.broker.kafka.fetched import DamagedValue
-from eddycast.service.broker.kafka.record_format import NO_HEADERS, Columns, EncodedHeaders
+from eddycast.service.broker.kafka.record_decoder import NO_HEADERS, Columns, EncodedHeaders
 from eddycast.service.records import Headers, PartitionBatch
 
 

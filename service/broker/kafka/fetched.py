@@ -13,8 +13,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from eddycast.service.broker.kafka.batch_header import HEAD, Head
 from eddycast.service.broker.kafka.compression import TooLarge, name, unpacked
-from eddycast.service.broker.kafka.record_format import HEAD, Columns, Head
+from eddycast.service.broker.kafka.record_decoder import Columns
 from eddycast.service.records import Damage
 
 T = TypeVar("T")

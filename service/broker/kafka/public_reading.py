@@ -18,9 +18,10 @@ from kafka.errors import CorruptRecordError
 from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatch
 
+from eddycast.service.broker.kafka.batch_header import HEAD, VERSION, Head
 from eddycast.service.broker.kafka.compression import Corrupt, TooLarge
 from eddycast.service.broker.kafka.fetched import DamagedValue, Screen, Taken
-from eddycast.service.broker.kafka.record_format import HEAD, VERSION, Head, weight
+from eddycast.service.broker.kafka.record_decoder import weight
 
 
 def read_screened(client: KafkaConsumer, screen: Screen) -> None:

@@ -95,6 +95,16 @@ class Moved(NamedTuple):
     reach: Tensor
 
 
+class _Sums(NamedTuple):
+    """Sums over the suspects in a row up to this reading, [batch, 1] f64 each: their number, their
+    distances from the median, their ratios to it, and the steps from one to the next."""
+
+    suspects: Tensor
+    distances: Tensor
+    ratios: Tensor
+    steps: Tensor
+
+
 class Suspects(nn.Module):
     """`span`: steps of a season; then the places of the quantiles .1,
     .5 and .9 among the levels."""
@@ -132,9 +142,7 @@ class Suspects(nn.Module):
         z = y * factor + moved.offset
         low, median, high = torch.split(pending.double(), 1, 1)
         middle = anchor + scale * median
-        limit = torch.maximum(WIDTHS * scale * (high - low).clamp(min=1.0), moved.reach)
-        ready = (state["count"] >= READY) & (scale > 0)
-        limit = torch.where(ready, limit, torch.inf)
+        limit, ready = _limit(low, high, scale, moved, state["count"])
         distance = z - middle
         off = distance.abs()
 
@@ -153,29 +161,18 @@ class Suspects(nn.Module):
         ratio = torch.where(level.abs() >= scale, (z - moved.offset) / level, NO_RATIO)
         one = torch.cat([suspect.double(), distance, ratio, torch.where(close, step, 0.0)], 1)
         sums = one + torch.where(close, state["episode"][:, :4], 0.0)
-        count, far, ratios, jitter = torch.split(sums, 1, 1)
-        accepted = suspect & (count >= ACCEPTED)
+        total = _Sums(*torch.split(sums, 1, 1))
+        accepted = suspect & (total.suspects >= ACCEPTED)
         settled = accepted | back
         hold = suspect & ~settled
         off3 = REACH * off
         episode = torch.cat([sums, torch.maximum(peak, off3), z], 1)
         gone = torch.where(suspect | plain, 0.0, state["episode"])
 
-        log = torch.log(ratios.clamp(min=TINY)) - math.log(ACCEPTED)
-        unit = _is_unit(log, jitter, state["spread"][:, :1])
-        changed = factor * torch.exp(-_snapped(log)) - 1.0
-        gain = torch.where(accepted & unit, changed, moved.gain)
-        offset = torch.where(accepted & ~unit, moved.offset - far / ACCEPTED, moved.offset)
+        gain, offset = _new_level(moved, factor, total, accepted, state["spread"])
         gain = torch.where(back, moved.home_factor - 1.0, gain)
         offset = torch.where(back, moved.home_offset, offset)
-        fresh = accepted & (moved.left <= 0)
-        left = torch.where(
-            fresh, self.stay, torch.where(back, 0.0, (moved.left - 1.0).clamp(min=0.0))
-        )
-        home = (
-            torch.where(fresh, factor, moved.home_factor),
-            torch.where(fresh, moved.offset, moved.home_offset),
-        )
+        home = self._home(moved, factor, accepted, back)
         taught = torch.where(peak <= REACH * TAUGHT * limit, torch.minimum(peak, 2.0 * limit), 0.0)
         grown = torch.where(plain & ready & ~back, torch.maximum(off3, taught), 0.0)
         reach = torch.maximum(moved.reach * self.decay, grown)
@@ -183,10 +180,49 @@ class Suspects(nn.Module):
         placed = Placement(1.0 + gain, offset)
         taken = torch.where(hold, torch.nan, y * placed.factor + offset)
         after = {
-            "moved": torch.cat([gain, offset, *home, left, reach], 1),
+            "moved": torch.cat([gain, offset, *home, reach], 1),
             "episode": torch.where(hold, episode, gone),
         }
         return Verdict(taken[:, 0], after, Placement(factor, moved.offset), placed)
+
+    def _home(
+        self, moved: Moved, factor: Tensor, accepted: Tensor, back: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`home_factor`, `home_offset` and `left` after this reading: the pair before a first
+        change of level, for as long as it stays at hand."""
+        fresh = accepted & (moved.left <= 0)
+        left = torch.where(
+            fresh, self.stay, torch.where(back, 0.0, (moved.left - 1.0).clamp(min=0.0))
+        )
+        return (
+            torch.where(fresh, factor, moved.home_factor),
+            torch.where(fresh, moved.offset, moved.home_offset),
+            left,
+        )
+
+
+def _limit(
+    low: Tensor, high: Tensor, scale: Tensor, moved: Moved, count: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The distance beyond which a reading is suspect, and where there is one: it is infinite until
+    READY readings came (`count` did) and without a scale. `low` and `high` are the ends of the
+    80 % interval, in scales."""
+    limit = torch.maximum(WIDTHS * scale * (high - low).clamp(min=1.0), moved.reach)
+    ready = (count >= READY) & (scale > 0)
+    return torch.where(ready, limit, torch.inf), ready
+
+
+def _new_level(
+    moved: Moved, factor: Tensor, total: _Sums, accepted: Tensor, spread: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gain and offset: where a level was accepted, one of them maps it to the old level."""
+    log = torch.log(total.ratios.clamp(min=TINY)) - math.log(ACCEPTED)
+    unit = _is_unit(log, total.steps, spread[:, :1])
+    changed = factor * torch.exp(-_snapped(log)) - 1.0
+    return (
+        torch.where(accepted & unit, changed, moved.gain),
+        torch.where(accepted & ~unit, moved.offset - total.distances / ACCEPTED, moved.offset),
+    )
 
 
 def _is_unit(log: Tensor, jitter: Tensor, spread: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
-"""Kafka's record format, version 2: columns <-> the bytes after a batch's header.
+"""Records in Kafka's record format, version 2: from the bytes after a batch's header to columns.
 Independent of the client.
 
-    batch  = header (61 bytes), then its records, compressed together or not
-    record = size, attributes (1 byte), time - first time, offset - first offset, key size, key,
-    value size, value,
+    record = size, attributes (1 byte), time - first time, offset - first offset,
+             key size, key, value size, value,
              number of headers, and for each: name size, name, value size, value
 
 Sizes and differences are zigzag varints; a size of -1 means null. A batch is decoded with one short
@@ -14,67 +13,25 @@ decoded in parts.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.records import Damage, Headers, Int64
 
-#: offset, length, leader epoch, version, crc, attributes, last offset delta, first and last time,
-#: producer id and epoch, first sequence number, records
-HEAD = struct.Struct(">qiibIhiqqqhii")
-#: Position of the crc in the header, and of the first byte that it covers.
-CRC_AT, CRC_FROM = 17, 21
-#: Position of the first byte that the length counts.
-LENGTH_FROM = 12
-VERSION = 2
-CODEC, LOG_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
-
 #: Maximum number of records in one part of a batch.
 PART = 1 << 14
 #: Bytes that count as one record of a poll; a larger record counts as several.
 _BYTES_A_RECORD = 8_192
 
-_MANY = 1 << 14
 _LONGEST = 28  # bits of a size before its last byte
-_NONE = b"\x01"  # size -1: null
 #: The encoded headers of a record that has none.
 NO_HEADERS = b"\0"
 #: Name of the header that stands for headers that cannot be read.
 MALFORMED = "__eddycast.malformed_headers"
-
-
-class Head(NamedTuple):
-    """Header of a batch, with the fields of HEAD in their order."""
-
-    first: int  # offset
-    length: int
-    epoch: int  # of the leader
-    version: int
-    crc: int
-    attributes: int
-    last_delta: int
-    first_time: int  # ms
-    last_time: int  # ms
-    producer: int
-    producer_epoch: int
-    sequence: int
-    records: int
-
-    @property
-    def last(self) -> int:
-        """Last offset of the batch."""
-        return self.first + self.last_delta
-
-    @property
-    def codec(self) -> int:
-        """Number of the compression codec; 0 = none."""
-        return self.attributes & CODEC
 
 
 class EncodedHeaders(Sequence[Headers]):
@@ -260,96 +217,3 @@ def _cut(data: bytes, begins: Int64, ends: Int64, sizes: Int64) -> list[bytes | 
     for row in np.flatnonzero(sizes < 0).tolist():
         cut[row] = None
     return cut
-
-
-def encode(
-    keys: Sequence[bytes | None],
-    values: Sequence[bytes | None],
-    headers: Sequence[Headers] | None,
-    limit: int,
-) -> Iterator[tuple[bytes, int]]:
-    """Encoded records of batches of at most `limit` bytes each, with their number: (bytes, count).
-
-    Every record has the first timestamp of its batch.
-    A record beyond the limit gets a batch of its own.
-    """
-    parts: list[bytes] = []
-    size = count = 0
-    small = _SMALL
-    for row, (key, value) in enumerate(zip(keys, values, strict=True)):
-        key_head = (
-            _NONE if key is None else small[len(key)] if len(key) < _MANY else varint(len(key))
-        )
-        value_head = (
-            _NONE
-            if value is None
-            else small[len(value)]
-            if len(value) < _MANY
-            else varint(len(value))
-        )
-        tail = _headers(headers[row]) if headers is not None and headers[row] else b"\0"
-        body = b"\0\0%b%b%b%b%b%b" % (
-            small[count],
-            key_head,
-            key or b"",
-            value_head,
-            value or b"",
-            tail,
-        )
-        grows = len(body) + 5
-        if count and (size + grows > limit or count + 1 >= _MANY):
-            yield b"".join(parts), count
-            parts, size, count = [], 0, 0
-            body = b"\0\0%b%b%b%b%b%b" % (
-                small[0],
-                key_head,
-                key or b"",
-                value_head,
-                value or b"",
-                tail,
-            )
-        parts += (small[len(body)] if len(body) < _MANY else varint(len(body)), body)
-        size, count = size + grows, count + 1
-    if count:
-        yield b"".join(parts), count
-
-
-def head(
-    body_bytes: int, count: int, time_ms: int, attributes: int, producer: tuple[int, int, int]
-) -> bytes:
-    """Header of a batch, with crc 0; the broker fills in the leader epoch. `producer` holds the
-    producer's id and epoch and the first sequence number."""
-    length = HEAD.size - LENGTH_FROM + body_bytes
-    return HEAD.pack(
-        0, length, 0, VERSION, 0, attributes, count - 1, time_ms, time_ms, *producer, count
-    )
-
-
-def varint(number: int) -> bytes:
-    """A zigzag varint of a number within 64 bits."""
-    left = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while left > 0x7F:
-        out.append(left & 0x7F | 0x80)
-        left >>= 7
-    out.append(left)
-    return bytes(out)
-
-
-def _headers(headers: Headers) -> bytes:
-    parts = [varint(len(headers))]
-    for name, value in headers:
-        size = len(value)
-        parts += (_name(name), _SMALL[size] if size < _MANY else varint(size), value)
-    return b"".join(parts)
-
-
-@lru_cache(1024)
-def _name(name: str) -> bytes:
-    """Encoded name of a header with its size; cached,
-    since the same few names occur in many records."""
-    encoded = name.encode(errors="surrogateescape")
-    return varint(len(encoded)) + encoded
-
-
-_SMALL = [varint(number) for number in range(_MANY)]
