@@ -18,6 +18,7 @@ import typer
 from rich.markup import escape
 from typer.main import get_command
 
+from eddycast.service.commands.archive import archive
 from eddycast.service.commands.bundle import bundle
 from eddycast.service.commands.doctor import doctor
 from eddycast.service.commands.input import input_
@@ -25,14 +26,17 @@ from eddycast.service.commands.models import models
 from eddycast.service.commands.monitor import monitor
 from eddycast.service.commands.replay import replay
 from eddycast.service.commands.serve import serve
-from eddycast.service.commands.settings_help import TAKES_SETTINGS
+from eddycast.service.commands.settings_help import TAKES_SETTINGS, options_of
 from eddycast.service.commands.simulate import simulate
 from eddycast.service.commands.state import state
 from eddycast.service.errors import EddycastError, FamilyError, MissingExtra
 from eddycast.service.humanize import one_line
 
 GROUP = "eddycast.commands"
-OWN = ("serve", "doctor", "monitor", "simulate", "replay", "state", "bundle", "input", "models")
+OWN = (
+    "serve", "doctor", "monitor", "archive", "simulate", "replay", "state", "bundle", "input",
+    "models",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -69,6 +73,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(serve)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(doctor)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(monitor)
+    app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(archive)
     app.command()(simulate)
     app.command()(replay)
     app.add_typer(state, name="state")
@@ -78,10 +83,12 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     if named in found:
-        app.command(named)(_load(found[named]))
+        command = _load(found[named])
+        app.command(named, **options_of(command))(command)
     elif named not in OWN:  # the arguments ask for the list of commands, or misspell a name
         for name, entry in found.items():
-            app.command(name)(_load_or_explain(entry))
+            command = _load_or_explain(entry)
+            app.command(name, **options_of(command))(command)
     return app
 
 

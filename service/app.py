@@ -30,10 +30,11 @@ from eddycast.service.errors import BrokerError, BrokerUnavailable
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
+from eddycast.service.observability.definitions import METRIC_PREFIX
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.http_port import HealthServer
 from eddycast.service.observability.log import configure_log, get_log, log_everything
-from eddycast.service.observability.metrics import METRIC_PREFIX, Metrics
+from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.pipeline import Pipeline
 from eddycast.service.registry.following import Follower

@@ -52,6 +52,7 @@ from eddycast.service.observability.recorder import (
     count_dead_letters,
     count_forecasts,
 )
+from eddycast.service.observability.throttle import Throttle
 from eddycast.service.processing.processor import Processed, Processor
 from eddycast.service.records import PartitionBatch, next_offset
 from eddycast.service.registry.following import Champion, Follower
@@ -62,6 +63,8 @@ from eddycast.service.state.store import Store
 #: Longest poll while no partition is served, s: the restore of newly assigned ones begins after it.
 _JOINING_S = 0.05
 _PAUSE_S = 0.5
+#: Interval of counting the streams that are in their warm-up, s: it reads a number of every row.
+_COUNT_S = 10.0
 
 
 class Pipeline:
@@ -98,6 +101,7 @@ class Pipeline:
             generation,
         )
         self._stage, self._latencies = Stopwatch(), Latencies(metrics)
+        self._counting = Throttle(_COUNT_S)
         self._use(runtime, settings, generation)
         self._outages = OutageLog(metrics)
         self._bad_data = BadData((topics.input, topics.dead_letters))
@@ -124,7 +128,7 @@ class Pipeline:
             self._partitions, self._consumer, restore, self._store, metrics
         )
         self._switching = Switching(
-            follower, self._partitions, self.assignment, self._store, self._reached
+            follower, self._partitions, self.assignment, self._store, metrics, self._reached
         )
         self._in_group = False
 
@@ -135,7 +139,14 @@ class Pipeline:
             runtime, self._store, settings, self._output_limits, self._stage
         )
         self._bundle_failures = BundleFailures(manifest.label)
-        self._metrics.show_model(manifest.label, manifest.version, manifest.family, generation)
+        training = manifest.training
+        self._metrics.show_model(
+            manifest.label,
+            manifest.version,
+            manifest.family,
+            generation,
+            training.end_time_ms if training else None,
+        )
         self._metrics.max_streams.set(settings.state.max_streams or 0)
 
     def run(self, stop: threading.Event) -> None:
@@ -394,6 +405,8 @@ class Pipeline:
         self._metrics.records.inc(records)
         self._metrics.streams.set(len(self._store.arena))
         self._metrics.state_bytes.set(self._store.arena.nbytes)
+        if self._counting.is_due():
+            self._metrics.cold_streams.set(self._store.arena.young(self._manifest.warmup_steps))
         self._stage.report(self._metrics)
         self._bad_data.log_due()
         self.assignment.show()

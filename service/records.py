@@ -107,7 +107,7 @@ class Tombstones:
 class DeadLetter:
     """A record that could not be forecast, with its origin and the reason.
 
-    `error` is a short stable word, used as a metric label; `reason` is a sentence for people.
+    `error` is a code of `dead_letters/codes.py`, `reason` a sentence for people.
     """
 
     topic: str

@@ -19,6 +19,15 @@ def unwritable(path: Path, error: OSError) -> DataError:
     )
 
 
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def written_to(path: Path) -> Iterator[None]:
     """Context in which a command writes to `path`; raises DataError if that fails."""

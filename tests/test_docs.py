@@ -75,8 +75,8 @@ def test_what_exists_is_not_complained_about(text: str) -> None:
 
 
 def test_a_page_that_was_changed_by_hand_is_found(tmp_path: Path) -> None:
-    (tmp_path / "docs").mkdir()
     for name, page in PAGES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(page())
     assert list(docs.stale(tmp_path)) == []
     changed = tmp_path / "docs" / "settings.md"

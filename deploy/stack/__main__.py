@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ from deploy.stack.folder import run_folder
 from deploy.stack.programs import Layout, Ports
 from deploy.stack.run import ProcessDied, Stack
 from deploy.stack.screen import Screen
+from deploy.stack.watching import Installed
 from eddycast.service.signals import StopSignals
 
 #: Exit code when a process ended unasked.
@@ -31,6 +31,7 @@ def main() -> int:
         arguments.monitor_port,
         arguments.prometheus_port,
         arguments.metrics_port,
+        arguments.alertmanager_port,
     )
     with (
         run_folder() as folder,
@@ -38,7 +39,7 @@ def main() -> int:
         StopSignals(lambda _why: running.kill()) as signals,
     ):
         bundle = trained.model if trained else arguments.bundle
-        layout = Layout(ports, bundle, folder.path, shutil.which("prometheus"))
+        layout = Layout(ports, bundle, folder.path, Installed.found())
         running = Stack(folder, screen, signals.stop)
         try:
             with closing(running):
@@ -81,6 +82,7 @@ def _arguments() -> argparse.Namespace:
         ("monitor", "the monitor's page"),
         ("metrics", "the first service's metrics; the second's is the next"),
         ("prometheus", "Prometheus"),
+        ("alertmanager", "Alertmanager"),
     ):
         parser.add_argument(
             f"--{name}-port", type=int, default=0, help=f"port of {what} (default: a free one)"

@@ -18,6 +18,8 @@ from deploy.guard import start_guarded
 from deploy.stack.commands import PREFIX
 from deploy.stack.folder import RunFolder
 
+#: Address that everything listens on.
+HOST = "127.0.0.1"
 #: Lines of its log that are shown of a process that ended unasked.
 LAST_LINES = 12
 #: Limit for becoming ready, s; for ending after SIGTERM, s, which is longer than the service's own.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -10,9 +9,8 @@ from pathlib import Path
 
 from deploy.kafka.server import free_ports
 from deploy.stack import commands
-from deploy.stack.process import Program, answers, logged, never
-
-HOST = "127.0.0.1"
+from deploy.stack.process import HOST, Program, answers, logged, never
+from deploy.stack.watching import Installed, Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +20,30 @@ class Ports:
     kafka: int
     monitor: int
     prometheus: int
+    alertmanager: int
     services: tuple[int, ...]
 
     @classmethod
-    def chosen(cls, kafka: int, monitor: int, prometheus: int, metrics: int) -> Ports:
+    def chosen(
+        cls, kafka: int, monitor: int, prometheus: int, metrics: int, alertmanager: int = 0
+    ) -> Ports:
         """Return the given ports, free ones in place of 0. Services follow on from `metrics`."""
-        free = free_ports(3 + commands.SERVICES)
+        given = kafka, monitor, prometheus, alertmanager
+        free = free_ports(len(given) + commands.SERVICES)
         count = range(commands.SERVICES)
-        services = tuple(metrics + i if metrics else free[3 + i] for i in count)
-        return cls(kafka or free[0], monitor or free[1], prometheus or free[2], services)
+        services = tuple(metrics + i if metrics else free.pop() for i in count)
+        kafka, monitor, prometheus, alertmanager = (port or free.pop() for port in given)
+        return cls(kafka, monitor, prometheus, alertmanager, services)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Ports and files of one run; `prometheus` is its program, if any."""
+    """Ports and files of one run; `installed` are the programs that can watch the stack."""
 
     ports: Ports
     bundle: Path
     folder: Path
-    prometheus: str | None
+    installed: Installed
 
     @property
     def servers(self) -> str:
@@ -51,21 +54,16 @@ class Layout:
         """Return all programs; each group needs those before it."""
         first = [self._kafka(), *([self._trainer()] if train else [])]
         services = [self._service(i) for i in range(commands.SERVICES)]
-        return [first, services, [self._simulator(), self._monitor(), *self._prometheus()]]
+        return [first, services, [self._simulator(), self._monitor(), *self._watching().programs()]]
 
     def summary(self) -> list[str]:
         """Return lines for people: where to look."""
         metrics = "  ".join(f"http://{HOST}:{port}/metrics" for port in self.ports.services)
-        prometheus = (
-            f"http://{HOST}:{self.ports.prometheus}"
-            if self.prometheus
-            else "not installed (apt install prometheus)"
-        )
         return [
-            f"open        http://{HOST}:{self.ports.monitor}",
-            f"metrics     {metrics}",
-            f"prometheus  {prometheus}",
-            f"kafka       {self.servers}",
+            f"open          http://{HOST}:{self.ports.monitor}",
+            f"metrics       {metrics}",
+            f"kafka         {self.servers}",
+            *self._watching().summary(),
             "Ctrl-C stops everything and removes its data.",
         ]
 
@@ -108,29 +106,8 @@ class Layout:
             commands.settings(self.servers, self.bundle, MONITOR__PORT=str(self.ports.monitor)),
         )
 
-    def _prometheus(self) -> list[Program]:
-        """Prometheus, if it is installed."""
-        if self.prometheus is None:
-            return []
-        address = f"{HOST}:{self.ports.prometheus}"
-        config = self.folder / "prometheus.yml"
-        config.write_text(json.dumps(self.scraping(), indent=1))  # YAML, too
-        command = [
-            self.prometheus,
-            f"--config.file={config}",
-            f"--storage.tsdb.path={self.folder / 'prometheus'}",
-            f"--web.listen-address={address}",
-        ]
-        url = f"http://{address}"
-        return [Program("prometheus", command, answers(f"{url}/-/ready"), url)]
-
-    def scraping(self) -> dict[str, object]:
-        """Return the configuration of Prometheus: the services and the monitor as targets."""
+    def _watching(self) -> Watching:
+        """Return what watches the services and the monitor."""
         jobs = {"eddycast": self.ports.services, "eddycast-monitor": (self.ports.monitor,)}
-        return {
-            "global": {"scrape_interval": "5s"},
-            "scrape_configs": [
-                {"job_name": job, "static_configs": [{"targets": [f"{HOST}:{p}" for p in ports]}]}
-                for job, ports in jobs.items()
-            ],
-        }
+        ports = self.ports.prometheus, self.ports.alertmanager
+        return Watching(self.installed, *ports, jobs, self.folder)

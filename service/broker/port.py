@@ -204,6 +204,10 @@ class Admin(Connection, Protocol):
         """Number of partitions of a topic; None if there is no such topic.
         Raises BrokerUnavailable."""
 
+    def topic_id(self, topic: str) -> str:
+        """The id of a topic, another one after it was deleted and created again.
+        Raises TopicMissing, BrokerUnavailable."""
+
     def topics(self) -> list[str]:
         """Names of all topics visible to this user, without internal ones.
         Raises BrokerUnavailable."""

@@ -217,7 +217,7 @@ def prune(
     Example: eddycast models prune --keep 5 --registry.url /srv/models --registry.model load
     """
     from eddycast.service.commands.models_output import say
-    from eddycast.service.registry.promotion import prunable
+    from eddycast.service.registry.pruning import prunable
 
     registry = _registry(context)
     found = prunable(registry, keep, candidates)

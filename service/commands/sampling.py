@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from eddycast.service.broker.port import Broker
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.errors import DataError, TopicMissing
 from eddycast.service.formats.documents import parsed
 from eddycast.service.formats.mapped_decoder import record_at
 from eddycast.service.formats.outcomes import Record
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import LAST_TIMESTAMP
 
 #: Fields of kcat's JSON (kcat -J).

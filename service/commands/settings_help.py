@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,20 @@ from eddycast.service.settings.settings import every_setting
 
 #: typer options of a command whose flags are settings, which it passes on unparsed.
 TAKES_SETTINGS: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
+_MARK = "takes_settings"
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Mark a command that is found by its entry point: its flags may be settings."""
+    setattr(command, _MARK, True)
+    return command
+
+
+def options_of(command: Callable[..., Any]) -> dict[str, Any]:
+    """Arguments with which typer adds a command that is found by its entry point."""
+    if not getattr(command, _MARK, False):
+        return {}
+    return {"context_settings": TAKES_SETTINGS, "add_help_option": False}
 
 
 def _show(context: typer.Context, wanted: bool) -> None:

@@ -10,6 +10,7 @@ from eddycast.service.broker.port import Consumer
 from eddycast.service.delivery.partition import Partition, Partitions, Phase
 from eddycast.service.delivery.restore import Restore, Restored
 from eddycast.service.delivery.topic_checks import MOVE
+from eddycast.service.delivery.waits import Waits
 from eddycast.service.errors import OffsetGone, StateError, WorkerBehind
 from eddycast.service.observability.log import get_log
 from eddycast.service.observability.metrics import Metrics
@@ -44,6 +45,7 @@ class Assignment:
         self._store, self._metrics = store, metrics
         self._progress = Throttle(_LOG_S)
         self._gauges = Throttle(_SHOW_S)
+        self._waits = Waits()
         self._must_seek = False
         #: The error of a partition whose rows are of a newer generation; nothing is restored until
         #: this process switches to it.
@@ -123,10 +125,15 @@ class Assignment:
             self._serve(partition)
 
     def show(self) -> None:
-        """Update the gauges of partitions and lag:
+        """Update the gauges of partitions, lag and time:
         once a second, and at once when the partitions change."""
         if self._gauges.is_due():
-            self._metrics.hold(self._consumer.assignment(), self._lag())
+            lag, serving = self._lag(), self._partitions.serving
+            clocks = {number: self._store.eviction.clock(number) for number in serving}
+            read = {number: clock.record_time for number, clock in clocks.items()}
+            waits = self._waits.seconds(lag, read)
+            self._metrics.hold(self._consumer.assignment(), lag, waits)
+            self._metrics.show_time(max((clock.newest for clock in clocks.values()), default=-1))
             self._metrics.restoring.set(len(self._partitions.pending))
             self._metrics.restore_left.set(self._restore.left)
 

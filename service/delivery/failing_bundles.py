@@ -12,10 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from eddycast.service.dead_letters.codes import CAUSED_BY_BUNDLE
 from eddycast.service.errors import BundleError
 
-#: Dead-letter errors that a bundle can cause.
-ERRORS = frozenset({"failed", "forecast_too_large"})
 _WINDOW_S = 60.0
 #: Limits on failed records in the window: a fraction of all, and a number,
 #: so that one bad record stops nothing.
@@ -36,7 +35,7 @@ class BundleFailures:
         """Count records of the next commit and the errors of their dead letters. Raises BundleError
         when too many failed, before any of them is committed."""
         self._records += records
-        self._failed += sum(error in ERRORS for error in errors)
+        self._failed += sum(error in CAUSED_BY_BUNDLE for error in errors)
         oldest = self._clock() - _WINDOW_S
         while self._committed and self._committed[0][0] < oldest:
             self._committed.popleft()

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from eddycast.service.broker.port import RECORD_OVERHEAD, Admin
+from eddycast.service.dead_letters.headers import LETTER_BYTES, LETTER_HEADERS_BYTES
 from eddycast.service.delivery.rights import granting, listed, may_create, needed_rights
 from eddycast.service.errors import BrokerError, NotAuthorized, TopicMissing
-from eddycast.service.formats.dead_letters import LETTER_BYTES, LETTER_HEADERS_BYTES
 from eddycast.service.formats.json_observation import KEY_LIMIT_BYTES
 from eddycast.service.observability.log import get_log
 from eddycast.service.processing.outputs import OutputLimits

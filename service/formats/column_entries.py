@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.formats.documents import header_texts, whole_documents
 from eddycast.service.formats.json_observation import VALUE_LIMIT_BYTES
 from eddycast.service.formats.mapping_layout import Layout
 from eddycast.service.formats.outcomes import MAX_READINGS
 from eddycast.service.mapping.pointers import ABSENT
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import Int64, PartitionBatch
 from eddycast.service.settings.input import InputSettings
 

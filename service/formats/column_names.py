@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.formats.json_observation import check_key
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.mapping.templates import text_of
-from eddycast.service.mapping.unreadable import Unreadable
 
 #: A stream's name; None = there is none, or it is not allowed; False = it is not served.
 Name = bytes | bool | None

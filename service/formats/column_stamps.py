@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.mapping.pointers import ABSENT
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import Int64
 
 Bool = NDArray[np.bool_]

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.formats.influx import points
 from eddycast.service.formats.senml import resolved
 from eddycast.service.mapping.pointers import ABSENT
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.settings.input import InputSettings
 
 _PARSE: Callable[[bytes], Any] = msgspec.json.Decoder().decode

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.formats.documents import parsed
 from eddycast.service.formats.influx import points
 from eddycast.service.formats.outcomes import Record
 from eddycast.service.mapping.pointers import escaped
 from eddycast.service.mapping.stamps import Stamps
-from eddycast.service.mapping.unreadable import Unreadable
 
 PLAIN = "plain"
 #: Objects that have all of these fields are of that preset; the first one counts.

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from eddycast.service.mapping.unreadable import Unreadable
+from eddycast.service.dead_letters.unreadable import Unreadable
 
 _NAME = r"(?:[^\\, =]|\\.)+"
 _MEASUREMENT = r"(?:[^\\, ]|\\.)+"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.formats.json_observation import (
     CONTROLS,
     EARLIEST,
@@ -17,7 +18,6 @@ from eddycast.service.formats.json_observation import (
     milliseconds,
     names_a_stream,
 )
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import (
     LARGEST,
     DeadLetter,

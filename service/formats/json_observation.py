@@ -3,21 +3,7 @@
 An observation is `{"timestamp": ms or ISO 8601, "value": number, null or array}` with the stream's
 name as key. The timestamp defaults to the record's broker time; times without a zone are UTC; other
 fields are ignored; the last of duplicate fields counts. A record with such a key and no value is a
-tombstone: a request to forget the stream. Everything else is `Unreadable`, with one of these
-errors:
-
-    no_key          the record has no key, or an empty one
-    bad_key         the key is not UTF-8 or contains control characters, such as a binary number
-    too_large       key or value is larger than allowed
-    not_json        the value is not a JSON object
-    no_value        the object has no field "value"
-    not_a_number    the value is or contains a string, a boolean or an object
-    not_finite      the value is NaN, infinite or beyond LARGEST
-    wrong_channels  the number of values differs from the model's channels
-    bad_timestamp   the timestamp cannot be parsed, is negative or after the year 9999
-    seconds         the timestamp is a number that looks like seconds: in ms it is before `earliest`
-    far_future      the timestamp is too far ahead of the record's broker time, or of that of the
-                    last record before it that has one
+tombstone: a request to forget the stream. Everything else is `Unreadable`.
 """
 
 from __future__ import annotations
@@ -29,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.humanize import span
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.records import LARGEST, LAST_TIMESTAMP
 from eddycast.service.settings.time import TimeSettings
 

@@ -3,12 +3,7 @@
     value -> documents -> their readings (`each`) -> numbers of a reading (`value`, `fields`)
 
 `read` applies it to one record and is the definition; `mapping_columns.py` does the same with whole
-columns for the common shapes. Beside the errors of `json_observation.py` there are
-
-    no_stream           a place that `input.stream` contains is missing
-    bad_stream          the name of the stream is too long, or contains control characters
-    not_influx          the value, or a line of it, is not line protocol
-    too_many_readings   a record has more than MAX_READINGS readings
+columns for the common shapes.
 """
 
 from __future__ import annotations
@@ -17,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.errors import SettingsError
 from eddycast.service.formats.documents import (
     documents,
@@ -48,7 +44,6 @@ from eddycast.service.mapping.pointers import ABSENT, Match, Pointer
 from eddycast.service.mapping.sources import Context
 from eddycast.service.mapping.stamps import Stamps
 from eddycast.service.mapping.templates import Namer
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.input import InputSettings
 

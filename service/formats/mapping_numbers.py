@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.mapping.cells import Cells
 from eddycast.service.mapping.pointers import ABSENT, ANY, Match, Pointer
-from eddycast.service.mapping.unreadable import Unreadable
 
 
 class Channels:

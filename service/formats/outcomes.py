@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from eddycast.service.mapping.unreadable import Unreadable
+from eddycast.service.dead_letters.unreadable import Unreadable
 
 #: Maximum number of readings in one record.
 MAX_READINGS = 16_384

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.mapping.pointers import ABSENT
-from eddycast.service.mapping.unreadable import Unreadable
 
 #: Smaller times are relative to now.
 _RELATIVE = 1 << 28

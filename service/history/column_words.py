@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 
 _TIME = (
     *(
@@ -85,6 +86,8 @@ _CLOCKS = (
         "time",
         "hour",
         "hourending",
+        "hourbeginning",
+        "he",
         "hr",
         "h",
         "stunde",
@@ -106,12 +109,14 @@ _PARTS = (
     ("minute", "min", "mins", "mn"),
     ("second", "sec", "ss"),
 )
-_DAYS_WITHIN = (
-    ("doy", "dayofyear", "yday", "jday", "julianday"),
-    ("weekday", "dayofweek", "dow", "wochentag", "jourdelasemaine"),
-)
-#: Index of the day of the week in `part_of_time`.
-WEEKDAY = len(_PARTS) + 1
+#: Further parts of the time that a column may repeat.
+_REPEATED = {
+    "doy": ("doy", "dayofyear", "yday", "jday", "julianday"),
+    "weekday": ("weekday", "dayofweek", "dow", "wochentag", "jourdelasemaine"),
+    "week": ("week", "weekofyear", "weeknumber", "isoweek", "kw", "woche", "semaine"),
+    "quarter": ("quarter", "qtr", "quartal", "trimestre"),
+    "weekend": ("weekend", "isweekend", "wochenende"),
+}
 #: Names of columns that identify a stream alone,
 #: and that do so with another column or where stamps repeat.
 _SENSOR = (
@@ -233,11 +238,18 @@ _PLACE = (
     "alt",
     "easting",
     "northing",
+    "utcoffset",
+    "gmtoffset",
+    "tzoffset",
 )
 _FLAG = re.compile(
     r"(^(qn|quality|flag|status|qc|code|version|pid|zip|postcode|plz)\d*$)|(id|ids|code|flag|quality)$"
 )
-_CLOCK_NAME = re.compile(r"unix|epoch|timestamp|^ts$|^time$|clock|uptime|elapsed")
+_CLOCK_NAME = re.compile(r"unix|epoch|timestamp|^ts$|^time$|clock|uptime|elapsed|millis")
+
+_CYCLE = re.compile(
+    r"hour|stunde|heure|hora|minute|^(he|hr|hh|hhmm|mod|wd|dow|kw)$|period|slot|weekday|clock|frac"
+)
 
 
 def plain(name: str) -> str:
@@ -279,14 +291,25 @@ def time_column(columns: list[str]) -> str | None:
 def day_and_clock(columns: list[str]) -> list[tuple[str, str]]:
     """Pairs of columns named like a day and a time of day."""
     known = {plain(name): name for name in reversed(columns)}
-    days, clocks = ([known[name] for name in names if name in known] for names in (_DAYS, _CLOCKS))
-    return [(day, clock) for day in days for clock in clocks if day != clock]
+    days = [known[name] for name in _DAYS if name in known]
+    return [(day, clock) for day in days for clock in clocks(columns) if day != clock]
+
+
+def clocks(columns: list[str]) -> list[str]:
+    """The columns named like a time of day."""
+    known = {plain(name): name for name in reversed(columns)}
+    return [known[name] for name in _CLOCKS if name in known]
 
 
 def time_parts(columns: list[str]) -> tuple[str, ...]:
-    """The columns named year, month, day and so on; empty unless the first three are present."""
-    found = [named(columns, names) for names in _PARTS]
-    return tuple(name for name in found if name) if all(found[:3]) else ()
+    """The columns named year, month, day and so on, or year, day of the year and so on; empty
+    unless the date is complete."""
+    year, month, day, *clock = (named(columns, names) for names in _PARTS)
+    rest = tuple(takewhile(bool, clock))
+    if year and month and day:
+        return (year, month, day, *(name for name in rest if name))
+    doy = named(columns, _REPEATED["doy"])
+    return (year, doy, *(name for name in rest if name)) if year and doy else ()
 
 
 def value_column(columns: list[str]) -> str | None:
@@ -330,10 +353,16 @@ def clock_word(name: str) -> bool:
     return bool(_CLOCK_NAME.search(plain(name)))
 
 
-def part_of_time(name: str) -> int | None:
-    """Index of a name among year, month, day, hour, minute, second, day of the year,
-    day of the week; None otherwise."""
-    return next(
-        (place for place, names in enumerate((*_PARTS, *_DAYS_WITHIN)) if plain(name) in names),
-        None,
-    )
+def cycle_word(name: str) -> bool:
+    """True for a name of a part of the day or week: hour, period, slot, weekday."""
+    return bool(_CYCLE.search(plain(name)))
+
+
+def part_of_time(name: str) -> str | None:
+    """The part of the time that a name stands for: year, month, day, hour, minute, second, doy,
+    weekday, week, quarter, weekend; None otherwise."""
+    named = {
+        **dict(zip(("year", "month", "day", "hour", "minute", "second"), _PARTS, strict=True)),
+        **_REPEATED,
+    }
+    return next((part for part, names in named.items() if plain(name) in names), None)

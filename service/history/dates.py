@@ -15,10 +15,9 @@ from eddycast.service.records import Int64
 
 MS_PER_DAY = 86_400_000
 
-_WEEKDAY = r"(?i)^(mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+|^(mo|di|mi|do|fr|sa|so)\.?,?\s+"
 _CLOCK = (
     r"(?:[\sT_,:-]+(?P<hour>\d{1,2})(?:[:.h](?P<minute>\d{2}))?(?:[:.](?P<second>\d{2})(?:[.,:](?P<fraction>\d{1,9}))?)?"
-    r"\s*(?:(?P<half>[AaPp])\.?\s?[Mm]\.?)?(?:\s*Uhr)?)?$"
+    r"\s*(?:(?P<half>[AaPp])(?:\.?\s?[Mm]\.?)?)?(?:\s*Uhr)?)?$"
 )
 _DATE = (
     r"^(?P<a>\d{1,4}|\p{L}{3,9})\.?[-/. ,]+"
@@ -26,9 +25,11 @@ _DATE = (
 )
 _COMPACT = (
     r"^(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
-    r"(?:[T _:-]?(?P<hour>\d\d)(?::?(?P<minute>\d\d)"
+    r"(?:[T _:/-]?(?P<hour>\d\d)(?::?(?P<minute>\d\d)"
     r"(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?)?$"
 )
+#: The year 100, in ms.
+_YEAR_100 = -59_011_459_200_000
 #: Years of two digits, as in POSIX: 69 to 99 are 1969 to 1999.
 _PIVOT = 69
 _ORDERS = {
@@ -37,6 +38,8 @@ _ORDERS = {
     "month/day/year": "cab",
     "year/day/month": "acb",
 }
+#: Factor by which another order must be more regular than the customary one to be taken.
+_MUCH = 10
 _OPTIONS = {"day/month/year": "--day-first", "month/day/year": "--month-first"}
 
 
@@ -76,8 +79,10 @@ def read_dates(cells: pl.Series) -> list[Reading]:
     )
     if iso.null_count() == cells.null_count() and iso.null_count() < len(cells):
         epoch = iso.dt.epoch("ms").fill_null(0).to_numpy().astype(np.int64)
-        return [Reading("year/month/day", epoch, iso.is_not_null().to_numpy(), usual=True)]
-    plain = cells.str.replace(_WEEKDAY, "").str.strip_chars()
+        # polars reads 24-03-01 as a day of the year 24
+        if epoch.min() >= _YEAR_100 or cells.drop_nulls().str.contains(r"^\d{4}-").all():
+            return [Reading("year/month/day", epoch, iso.is_not_null().to_numpy(), usual=True)]
+    plain = cells.str.strip_chars()
     compact = plain.str.extract_groups(_COMPACT).struct.unnest()
     fields = plain.str.extract_groups(_DATE).struct.unnest()
     if fields["c"].null_count() > compact["day"].null_count():
@@ -98,26 +103,32 @@ def settle(
         asked = [reading for reading in readings if reading.form == form]
         if asked and asked[0].valid.any():
             return asked[0], (f"dates are {form}",)
-    usual = [reading for reading in fitting if reading.usual]
-    best = usual[0] if usual else min(fitting, key=lambda reading: reading.irregular)
-    rivals = [] if usual else [each for each in fitting if each is not best]
+    best = min(fitting, key=lambda reading: (not reading.usual, reading.irregular))
+    rivals = [reading for reading in fitting if reading is not best]
+    if best.usual:
+        regular = min(fitting, key=lambda reading: reading.irregular)
+        best = regular if regular.irregular * _MUCH < best.irregular else best
+        rivals = []
     for rival in rivals:
-        differ = np.flatnonzero(best.valid & (best.milliseconds != rival.milliseconds))
+        differ = np.flatnonzero(
+            best.valid & rival.valid & (best.milliseconds != rival.milliseconds)
+        )
         if len(differ) and not best.irregular * 2 < rival.irregular:
-            row = int(differ[0])
-            one, other = (
-                f"{np.datetime64(int(each.milliseconds[row]), 'ms').astype('M8[D]')} as {each.form}"
-                for each in (best, rival)
-            )
-            raise DataError(
-                f"column {name!r}, row {row + 1}: {cells[row]!r} "
-                f"is {one} or {other}, and both fit all rows",
-                " or ".join(
-                    _OPTIONS.get(each.form, "--time-format '%y-%m-%d'") for each in (best, rival)
-                ),
-            )
-    plain = best.form == "year/month/day" and not rivals
+            raise _ambiguous(name, cells, int(differ[0]), best, rival)
+    plain = best.form == "year/month/day" and best.usual
     return best, () if plain else (f"dates are {best.form}",)
+
+
+def _ambiguous(name: str, cells: pl.Series, row: int, best: Reading, rival: Reading) -> DataError:
+    one, other = (
+        f"{np.datetime64(int(each.milliseconds[row]), 'ms').astype('M8[D]')} as {each.form}"
+        for each in (best, rival)
+    )
+    return DataError(
+        f"column {name!r}, row {row + 1}: {cells[row]!r} "
+        f"is {one} or {other}, and both fit all rows",
+        " or ".join(_OPTIONS.get(each.form, "--time-format '%y-%m-%d'") for each in (best, rival)),
+    )
 
 
 def _orders(fields: pl.DataFrame) -> list[Reading]:

@@ -27,6 +27,8 @@ _DAYS = (
     ("days of MATLAB", 700_000, 790_000, 719_529.0),
     ("Julian days", 2_440_588, 2_490_000, 2_440_587.5),
 )
+#: The number of 1970-01-01 in each of them.
+ZEROS_OF_DAYS = tuple(zero for *_, zero in _DAYS)
 #: Rounding of counts of days, whose decimals are limited: (unit, tolerance) in ms.
 _WHOLE = ((60_000, 6_000), (1_000, 60))
 #: Counts of ticks: name, minimum, maximum (2000 to 2100), the number of 1970-01-01,
@@ -36,8 +38,8 @@ _TICKS = (
     ("ticks of Windows (100 ns since 1601)", 1.259e17, 1.575e17, 116_444_736_000_000_000, 10_000),
     ("microseconds since 1601", 1.259e16, 1.575e16, 11_644_473_600_000_000, 1_000),
 )
-#: Epochs before 1980 are refused: such figures are mostly something else.
-_FIRST = 315_532_800_000
+#: Epochs before 1980 or after 2100 are refused: such figures are mostly something else.
+_FIRST, _LAST = 315_532_800_000, 4_102_444_800_000
 _LENGTHS = (6, 8, 10, 12, 14)
 
 
@@ -70,6 +72,17 @@ def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
     return epoch, True
 
 
+def is_era(values: Float64) -> bool:
+    """True if numbers are rising epochs from 2001 to 2100, in one unit."""
+    if len(values) < 2 or (np.diff(values) < 0).any() or values[0] == values[-1]:
+        return False
+    first, last = 1e12 - 1, _LAST
+    return any(
+        bool(((values * factor > first) & (values * factor < last)).all())
+        for _, _, factor in _EPOCHS
+    )
+
+
 def _counted(values: Float64, known: Mask) -> tuple[Reading, bool] | None:
     """(reading, in_utc) of days or ticks since other moments than 1970,
     if all numbers are in the range of one of them."""
@@ -86,9 +99,12 @@ def _counted(values: Float64, known: Mask) -> tuple[Reading, bool] | None:
 
 
 def _check_era(epoch: Reading, values: Float64, known: Mask, name: str) -> None:
-    """Raises DataError if most times are before 1980, or one is beyond the last valid stamp."""
-    if (early := known & (np.abs(epoch.milliseconds) < _FIRST)).sum() * 2 > known.sum():
-        row = int(np.argmax(early))
+    """Raises DataError if most times are before 1980 or after 2100, or one is beyond the last valid
+    stamp."""
+    away = np.abs(epoch.milliseconds)
+    unlikely = known & ((away < _FIRST) | ((away > _LAST) & (away <= LAST_TIMESTAMP)))
+    if unlikely.sum() * 2 > known.sum():
+        row = int(np.argmax(unlikely))
         moment = np.datetime64(int(epoch.milliseconds[row]), "ms").astype("M8[s]")
         raise DataError(
             f"column {name!r}, row {row + 1}: {values[row]:.15g} would be {moment} in {epoch.form}",

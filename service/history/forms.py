@@ -20,6 +20,7 @@ MISSING = (
         "?",
         "#n/a",
         "#value!",
+        "#div/0!",
         "\\n",
         "(null)",
         "m",

@@ -157,7 +157,9 @@ class Identity:
                     f"use {options}",
                 )
         readable = max(same, key=lambda each: sum(column.text for column in each))
-        return tuple(column.name for column in readable)
+        return tuple(
+            column.name for column in sorted(readable, key=lambda each: (each.rank, each.place))
+        )
 
     def _count(self, ids: tuple[Candidate, ...]) -> int:
         return self._frame.select(column.name for column in ids).n_unique()

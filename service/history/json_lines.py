@@ -60,13 +60,7 @@ def without_forecasts(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
 
 def _records(path: Path, text: bytes) -> list[Any]:
     if text.lstrip().startswith(b"["):
-        try:
-            return list(orjson.loads(text))
-        except orjson.JSONDecodeError as error:
-            raise DataError(
-                f"{path}: invalid JSON: {error}",
-                "write one object per line, or an array of objects",
-            ) from error
+        return _listed(path, text)
     records = []
     for number, line in enumerate(text.split(b"\n"), 1):
         if not line.strip():
@@ -87,6 +81,21 @@ def _records(path: Path, text: bytes) -> list[Any]:
             {KEY: key.decode(errors="replace"), **record}
             if tab and not key.startswith(b"{")
             else record
+        )
+    return records
+
+
+def _listed(path: Path, text: bytes) -> list[Any]:
+    """The objects of one array."""
+    try:
+        records = list(orjson.loads(text))
+    except orjson.JSONDecodeError as error:
+        raise DataError(
+            f"{path}: invalid JSON: {error}", "write one object per line, or an array of objects"
+        ) from error
+    if other := next((each for each in records if not isinstance(each, dict)), None):
+        raise DataError(
+            f"{path}: {other!r:.40} in the array is not an object", "write an array of objects"
         )
     return records
 

@@ -13,7 +13,8 @@ from eddycast.service.history import column_words
 from eddycast.service.history.identity import LOST, Identity
 from eddycast.service.history.numbers import Numbers
 from eddycast.service.history.options import ReadOptions
-from eddycast.service.history.time_columns import is_clock, is_counter, is_part_of_time, require
+from eddycast.service.history.second_clocks import is_clock, is_counter, is_part_of_time
+from eddycast.service.history.time_columns import require
 from eddycast.service.records import Int64
 
 #: Names of a column that identifies the streams of a table with one column of values,
@@ -32,6 +33,8 @@ _STREAM = (
     "id",
     "name",
 )
+#: Reasons why a column can neither be a stream nor identify streams.
+_OF_TIME = ("a part of the time", "a second clock")
 #: Tables with fewer rows may have a different stream in every row.
 _FEW = 10
 
@@ -66,7 +69,9 @@ def find_layout(
     judged = asked or (
         (value,) if value else tuple(name for name in fit if not _is_name_of_place(name))
     )
-    ids = told or _find_ids(frame, milliseconds, numbers, judged, value, options)
+    clocks = {name for name, reason in unfit.items() if reason in _OF_TIME}
+    beside = frame.drop(clocks)
+    ids = told or _find_ids(beside, milliseconds, numbers, judged, value, options)
     _check_unique(Identity(frame, milliseconds, numbers), ids, judged, options)
     if options.value_column and not ids:
         others = [name for name in frame.columns if name != value]
@@ -103,8 +108,8 @@ def _unfit(name: str, column: Numbers, milliseconds: Int64) -> str:
     if is_counter(name, column.values):
         return "a row counter"
     if is_part_of_time(name, column.values, milliseconds):
-        return "a part of the time"
-    return "a second clock" if is_clock(name, column.values, milliseconds) else ""
+        return _OF_TIME[0]
+    return _OF_TIME[1] if is_clock(name, column.values, milliseconds) else ""
 
 
 def _is_name_of_place(name: str) -> bool:

@@ -18,7 +18,8 @@ from eddycast.service.history.layout import Layout, find_layout
 from eddycast.service.history.numbers import Numbers, decimal_marks, numbers
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.remarks import Cells, Table, cell_notes, check_asked, row_notes
-from eddycast.service.history.time_columns import find_time, time_cells
+from eddycast.service.history.time_cells import time_cells
+from eddycast.service.history.time_columns import find_time
 from eddycast.service.history.times import localise, read_times
 from eddycast.service.humanize import many
 from eddycast.service.processing.missing_codes import Codes
@@ -46,7 +47,7 @@ def read_table(table: Table, options: ReadOptions) -> History:
         name: numbers(beside[name], decimals.get(name, "."), options.missing)
         for name in beside.columns
     }
-    read |= {name: numbers(beside[name].is_not_null()) for name in table.labels}
+    read |= {name: numbers(beside[name].is_not_null()) for name in table.labels if name not in time}
     layout = find_layout(beside, times.milliseconds[kept], read, options)
     names = _stream_names(beside, layout, np.flatnonzero(kept))
     milliseconds, skipped, notes = localise(times.only(kept), options.timezone, names)

@@ -21,55 +21,14 @@ from eddycast.service.history.epochs import are_figures, read_figures
 from eddycast.service.history.history import Mask
 from eddycast.service.history.numbers import blank_missing
 from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.spellings import usual_order, without_ends
+from eddycast.service.history.zones import offset_ms, without_zones, zones_of
 from eddycast.service.humanize import many
 from eddycast.service.records import Int64
 
-_CLOCKED = r"(?i)(:\d\d(?:[.,]\d+)?|T\d{4,6}(?:[.,]\d+)?|\d [ap]m)"
-_ZONE = (
-    _CLOCKED + r"\s*(z|utc|gmt|cet|cest|mez|mesz|wet|west|eet|eest|est|edt|mst|mdt|pst|pdt"
-    r"|(?:utc|gmt)?[+-]\d\d(?::?\d\d)?)$"
-)
-_HOURS = dict(
-    zip(
-        [
-            "cet",
-            "cest",
-            "mez",
-            "mesz",
-            "wet",
-            "west",
-            "eet",
-            "eest",
-            "est",
-            "edt",
-            "mst",
-            "mdt",
-            "pst",
-            "pdt",
-        ],
-        [
-            "+01",
-            "+02",
-            "+01",
-            "+02",
-            "+00",
-            "+01",
-            "+02",
-            "+03",
-            "-05",
-            "-04",
-            "-07",
-            "-06",
-            "-08",
-            "-07",
-        ],
-        strict=True,
-    )
-)
 _ZONED = "stamps with a time zone"
-#: A stamp followed by the end of its interval: `01.03.2024 00:00 - 01.03.2024 01:00`,
-#: `... 00:00 - 01:00`.
-_SPAN = r"(\d[:.]\d\d(?:[:.]\d\d)?)\s*(?:\s-\s|[–/]|\sto\s|\sbis\s)\s*\d[\d./:\s-]*[:.]\d\d$"
+#: An epoch as .NET writes it in JSON: `/Date(1709251200000)/`.
+_INSIDE = r"^\\?/Date\((-?\d+)(?:[+-]\d{4})?\)\\?/$"
 _BEGINS = "stamps are intervals: read their start"
 #: Longer than any clock change.
 _BEFORE = timedelta(hours=4)
@@ -102,6 +61,8 @@ def read_times(column: pl.Series, options: ReadOptions) -> Times:
         return _told(column.cast(pl.String).str.strip_chars(), options.time_format)
     if column.dtype == pl.String:
         cells = blank_missing(column)
+        if (inside := cells.str.extract(_INSIDE, 1)).null_count() == cells.null_count():
+            cells = inside
         if are_figures(cells):
             return _figures(
                 cells.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False), column
@@ -219,11 +180,8 @@ def _figures(values: pl.Series, column: pl.Series) -> Times:
 
 
 def _texts(cells: pl.Series, day_first: bool | None) -> Times:
-    cells = cells.str.replace(r"(.)\[[^\]]*\]$", "$1")
-    spans = cells.str.contains(_SPAN).fill_null(False)
-    if spans.any():
-        cells = cells.str.replace(_SPAN, "$1")
-    zones = cells.str.extract(_ZONE, 2).str.to_lowercase()
+    cells, spans = without_ends(usual_order(cells))
+    zones = zones_of(cells)
     zoned = zones.null_count() < len(zones)
     if (
         zoned
@@ -237,12 +195,10 @@ def _texts(cells: pl.Series, day_first: bool | None) -> Times:
             f"{cells[row]!r} has no time zone, other rows have one",
             "add a time zone to every stamp",
         )
-    reading, notes = settle(
-        cells.name, cells, read_dates(cells.str.replace(_ZONE, "$1")), day_first
-    )
+    reading, notes = settle(cells.name, cells, read_dates(without_zones(cells)), day_first)
     if zoned:
-        reading = Reading(reading.form, reading.milliseconds - _offset_ms(zones), reading.valid)
-    begins = (_BEGINS,) if spans.any() else ()
+        reading = Reading(reading.form, reading.milliseconds - offset_ms(zones), reading.valid)
+    begins = (_BEGINS,) if spans else ()
     return _finish(cells, reading, zoned, (*notes, *begins, *((_ZONED,) if zoned else ())))
 
 
@@ -276,13 +232,3 @@ def _finish(cells: pl.Series, reading: Reading, zoned: bool, notes: tuple[str, .
         int(bad.sum()),
         notes,
     )
-
-
-def _offset_ms(zones: pl.Series) -> Int64:
-    """Offsets of zones in ms: `+01:00` and `cet` -> 3,600,000; `z`, `gmt` and `utc` -> 0."""
-    plain = zones.replace(_HOURS)
-    digits = plain.str.replace_all(r"[^0-9]", "").str.pad_end(4, "0")
-    hours, minutes = (digits.str.slice(start, 2).cast(pl.Int64, strict=False) for start in (0, 2))
-    sign = plain.str.contains("-").cast(pl.Int64) * -2 + 1
-    offset = ((hours * 60 + minutes) * sign * 60_000).fill_null(0)
-    return offset.to_numpy().astype(np.int64)

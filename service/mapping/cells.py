@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from eddycast.service.mapping.unreadable import Unreadable
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.records import LARGEST
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"

@@ -1,4 +1,4 @@
-"""Which records and streams are served: `input.where` and `input.streams`."""
+"""Filters of records and of streams: `input.where` and `input.streams`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.mapping.unreadable import Unreadable
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.records import LAST_TIMESTAMP, Int64
 
 UNITS = ("auto", "s", "ms", "us", "ns", "iso")

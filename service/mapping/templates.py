@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.mapping.sources import Context, Read, Source, source
-from eddycast.service.mapping.unreadable import Unreadable
 
 _PART = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from eddycast.service.broker.port import Admin, Broker
 from eddycast.service.bundle import Manifest
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.errors import StateError
 from eddycast.service.formats.json_observation import check_key
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.migration.describe import unknown_stream
 from eddycast.service.migration.export import agreeing, no_changelog
 from eddycast.service.migration.placement import home_of

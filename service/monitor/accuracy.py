@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eddycast.service.monitor.board import Board, Place
 from eddycast.service.monitor.panel import Panel
@@ -35,32 +36,36 @@ def of_all(board: Board) -> list[dict[str, Any]]:
             "quantiles": panel.shape.quantiles,
             "series": len(panel),
             "windows": {
-                window: _by_lead(panel.shape, _pooled(panel, window)) for window in WINDOWS
+                window: _by_lead(panel.shape, scaled_totals(panel, window)[1].sum(axis=0))
+                for window in WINDOWS
             },
         }
         for panel in board.occupied()
     ]
 
 
-def _pooled(panel: Panel, window: str) -> Float64:
-    """Sums [leads, measures] over all series, those with a unit in scales."""
+def scaled_totals(panel: Panel, window: str) -> tuple[NDArray[np.intp], Float64]:
+    """Rows of the series that have a scale, and their sums [n, leads, measures], those with a unit
+    in scales."""
     rows = panel.rows()
+    rows = rows[panel.scales[rows] > 0]
     totals = panel.windows.totals(window, rows, panel.last_stamps(rows))
-    scales = panel.scales[rows]
-    scaled = scales > 0
-    totals, scales = totals[scaled], scales[scaled]
-    totals[..., _IN_UNITS] /= scales[:, None, None]
-    pooled: Float64 = totals.sum(axis=0)
-    return pooled
+    totals[..., _IN_UNITS] /= panel.scales[rows][:, None, None]
+    return rows, totals
+
+
+def mean(total: float | None, count: float | None) -> float | None:
+    """None where nothing was counted, or nothing is known."""
+    return total / count if count and total is not None else None
 
 
 def _by_lead(shape: Shape, totals: Float64) -> list[dict[str, Any]]:
     lines = []
     for lead, sums in zip(shape.remembered, totals.tolist(), strict=True):
         found = dict(zip(MEASURES, sums, strict=True))
-        error = _mean(found["error"], found["n"])
-        last = _mean(found["last_error"], found["last_n"])
-        seasonal = _mean(found["season_error"], found["season_n"])
+        error = mean(found["error"], found["n"])
+        last = mean(found["last_error"], found["last_n"])
+        seasonal = mean(found["season_error"], found["season_n"])
         lines.append(
             {
                 "lead": lead,
@@ -69,15 +74,11 @@ def _by_lead(shape: Shape, totals: Float64) -> list[dict[str, Any]]:
                 "mae": error,
                 "last_value_mae": last,
                 "seasonal_naive_mae": seasonal,
-                "of_last_value": _mean(error, last),
-                "of_seasonal_naive": _mean(error, seasonal),
-                "pinball": _mean(found["pinball"], found["n"]),
-                "coverage": _mean(found["covered"], found["n"]),
+                "of_last_value": mean(error, last),
+                "of_seasonal_naive": mean(error, seasonal),
+                "pinball": mean(found["pinball"], found["n"]),
+                "coverage": mean(found["covered"], found["n"]),
                 "nominal": shape.nominal,
             }
         )
     return lines
-
-
-def _mean(total: float | None, count: float | None) -> float | None:
-    return total / count if count and total is not None else None

@@ -12,7 +12,7 @@ from eddycast.service.records import Float64, Int64
 
 
 class Wanted(NamedTuple):
-    """Which forecasts are asked for. Times in ms, matched to half an interval; None = any."""
+    """A selection of forecasts. Times in ms, matched to half an interval; None = any."""
 
     issued: int | None = None
     valid: int | None = None
@@ -38,9 +38,18 @@ def forecasts(place: Place, wanted: Wanted) -> list[dict[str, Any]]:
     chosen = np.flatnonzero(_matches(lines, wanted, place.panel.shape.interval_ms // 2))
     order = np.lexsort((lines.due[chosen], -lines.issued[chosen]))
     chosen = chosen[order][: wanted.limit]
-    came = _came(place, lines.due[chosen])
+    came, middle = _came(place, lines.due[chosen]), place.panel.shape.middle
     return [
-        {"issued": issued, "due": due, "lead": lead, "quantiles": quantiles, "came": value}
+        {
+            "issued": issued,
+            "due": due,
+            "lead": lead,
+            "low": quantiles[0],
+            "middle": quantiles[middle],
+            "high": quantiles[-1],
+            "quantiles": quantiles,
+            "came": value,
+        }
         for issued, due, lead, quantiles, value in zip(
             *(column[chosen].tolist() for column in lines), came.tolist(), strict=True
         )

@@ -29,6 +29,7 @@ from eddycast.service.monitor.follower import Progress
 from eddycast.service.monitor.forecasts import Wanted, forecasts
 from eddycast.service.monitor.guard import middleware
 from eddycast.service.monitor.letters import Letters
+from eddycast.service.monitor.models import by_model
 from eddycast.service.monitor.openapi import DESCRIPTION
 from eddycast.service.monitor.query_parameters import Parameters
 from eddycast.service.monitor.remade import Remade
@@ -84,7 +85,7 @@ def http_app(
         "/api/worst": lambda desk, given: _streams(desk, given, sort="worst"),
         "/api/silent": lambda desk, given: _streams(desk, given, sort="silent", only_silent=True),
     }
-    registry = registry_of(desk.summary, desk.accuracy.current)
+    registry = registry_of(desk.summary, Remade(board, by_model).current)
     routes: list[BaseRoute] = [
         Route(path, _answering(desk, answer), methods=["GET"]) for path, answer in answers.items()
     ]
@@ -187,17 +188,20 @@ def _one(desk: Desk, given: Parameters) -> dict[str, Any]:
 
 
 def _forecasts(desk: Desk, given: Parameters) -> dict[str, Any]:
+    latest = given.text("issued") == "latest"
     wanted = Wanted(
-        given.time("issued"),
+        None if latest else given.time("issued"),
         given.time("valid"),
         given.optional_number("lead", 1, 1_000_000),
         given.number("limit", 1_000, 1, MOST),
     )
 
     def view(place: Place) -> dict[str, Any]:
+        newest = int(place.panel.fan_stamps[place.row])
+        own = wanted._replace(issued=newest) if latest else wanted
         return {
             "quantiles": place.panel.shape.quantiles,
-            "forecasts": forecasts(place, wanted),
+            "forecasts": forecasts(place, own),
         }
 
     found: dict[str, Any] = _of_series(desk, given, view)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from eddycast.service.formats.dead_letters import OWN
+from eddycast.service.dead_letters.headers import OWN
 from eddycast.service.records import Headers, PartitionBatch
 
 #: Examples of each kind, kinds of errors, and characters of a text that are kept.

@@ -66,7 +66,10 @@ PATHS = {
     "/api/forecasts": _path(
         "Forecasts of one stream by time of issue, by the time they are for, or by lead",
         _STREAM, _TARGET,
-        _parameter("issued", "Time of the reading that made the forecast", _TIME),
+        _parameter(
+            "issued", "Time of the reading that made the forecast, or latest",
+            {"oneOf": [*_TIME["oneOf"], {"const": "latest"}]},
+        ),
         _parameter("valid", "Time that the forecast is for", _TIME),
         _parameter("lead", "Forecast intervals between the two", _WHOLE),
         _LIMIT,

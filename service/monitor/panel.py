@@ -11,9 +11,9 @@ from eddycast.service.monitor.bundle_facts import BundleFacts
 from eddycast.service.monitor.decode import Forecasts, Series
 from eddycast.service.monitor.meters import Meters
 from eddycast.service.monitor.ring import Ring, Rows
-from eddycast.service.monitor.scoring import measures
+from eddycast.service.monitor.scoring_by_lead import score_by_lead
 from eddycast.service.monitor.shape import Shape
-from eddycast.service.monitor.windows import MEASURES, Windows
+from eddycast.service.monitor.windows import Windows
 from eddycast.service.records import Float64, Int64
 
 #: Weight of one change in the running scale of a series is at least 1 / SCALE_READINGS.
@@ -49,7 +49,6 @@ class Panel:
         self._meters = (
             Meters(limit, shape.interval_ms, facts.register_size) if facts.counter else None
         )
-        self._levels = np.array(shape.quantiles)
         self._free: list[int] = []
 
     @property
@@ -148,32 +147,9 @@ class Panel:
         has = np.isfinite(new.fans).any(axis=(1, 2))
         self.fans[rows[has]] = new.fans[has]
         self.fan_stamps[rows[has]] = new.stamps[has]
-        self._score(rows, indexes, new)
+        scores = score_by_lead(self.shape, ring, rows, indexes, new, self._season_ms)
+        self.windows.add(rows, new.stamps, scores)
         self._rescale(rows, indexes, new.values)
-
-    def _score(self, rows: Rows, indexes: Int64, new: Forecasts) -> None:
-        shape, ring = self.shape, self.ring
-        half = shape.interval_ms // 2
-        found = np.zeros((len(rows), len(shape.remembered), len(MEASURES)))
-        for column, lead in enumerate(shape.remembered):
-            lead_ms = lead * shape.interval_ms
-            made, exists = ring.near(rows, new.stamps - lead_ms, half, indexes)
-            quantiles = np.where(exists[:, None], ring.quantiles_at(rows, made, column), np.nan)
-            found[:, column] = measures(
-                new.values, quantiles, self._levels, shape.middle, ring.last_values(rows, made),
-                self._seasonal(rows, indexes, new.stamps, lead_ms),
-            )  # fmt: skip
-        self.windows.add(rows, new.stamps, found)
-
-    def _seasonal(self, rows: Rows, indexes: Int64, stamps: Int64, lead_ms: int) -> Float64:
-        """Values one or more whole seasons before `stamps`, known when the forecast was made;
-        NaN where the ring does not reach that far."""
-        if self._season_ms is None:
-            return np.full(len(rows), np.nan)
-        back_ms = -(-lead_ms // self._season_ms) * self._season_ms
-        half = self.shape.interval_ms // 2
-        found, exists = self.ring.near(rows, stamps - back_ms, half, indexes)
-        return np.where(exists, self.ring.values(rows, found), np.nan)
 
     def _rescale(self, rows: Rows, indexes: Int64, values: Float64) -> None:
         last = self.ring.last_values(rows, indexes - 1)

@@ -15,12 +15,17 @@ def summary(
     board: Board, table: Table, progress: Progress, dead_letters: int, now_ms: int
 ) -> dict[str, Any]:
     """Counts and states of this moment."""
-    silent = int(table.silent(now_ms, board.settings.silent_after).sum())
+    silent = table.silent(now_ms, board.settings.silent_after)
     known = table.errors["day"][np.isfinite(table.errors["day"])]
     return {
         "now": now_ms,
         "streams": len(table),
-        "silent": silent,
+        "silent": int(silent.sum()),
+        "states": {
+            "cold": int((~table.warm & ~silent).sum()),
+            "warm": int((table.warm & ~silent).sum()),
+            "silent": int(silent.sum()),
+        },
         "anomalies": board.alarms.total,
         "dead_letters": dead_letters,
         "cold": int((~table.warm).sum()),

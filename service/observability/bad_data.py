@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.dead_letters.codes import CODES
 from eddycast.service.observability.log import get_log
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.processing.alignment import Verdict
@@ -33,45 +34,11 @@ _VERDICTS: Final = {
         _DROPPED,
         "readings arrive faster than the model's interval: train with a shorter one, or send fewer",
     ),
-    Verdict.LATE: (
-        _DROPPED,
-        "a clock is wrong or a buffer is sent late: time.late_to_dead_letters keeps such readings",
-    ),
+    Verdict.LATE: (_DROPPED, CODES["late"].action),
     Verdict.RESTART: (
         _RESTARTED,
         "a clock was set back, or several senders share a name: give each its own",
     ),
-}
-_SHAPE: Final = (
-    'send {"timestamp": ms or ISO 8601, "value": number or null}, or describe your records by the '
-    "settings of the group input (docs/input.md)"
-)
-#: Actions for dead letters by error; the default is to read the dead-letter topic.
-_ACTIONS: Final = {
-    "no_key": "send the stream's name as the record's key",
-    "bad_key": "send the stream's name as the record's key, in UTF-8",
-    "no_stream": "complete the records, or change input.stream",
-    "bad_stream": "shorten the name and leave out control characters, or change input.stream",
-    "not_json": _SHAPE,
-    "not_influx": "send line protocol, or change input.format",
-    "too_many_readings": "divide the record",
-    "no_value": _SHAPE,
-    "not_a_number": _SHAPE,
-    "not_finite": "send null for a missing value",
-    "wrong_channels": "send as many numbers as the model has channels, or serve another bundle",
-    "bad_timestamp": _SHAPE,
-    "seconds": "send milliseconds or ISO 8601; for an archive that old, lower time.earliest",
-    "far_future": "set the sender's clock, or raise time.far_future_s",
-    "too_large": (
-        "shorten key or value; for a record batch, send "
-        "smaller batches or raise kafka.unpacked_bytes"
-    ),
-    "undecodable": "check the broker's disk and the producer of the batch",
-    "too_many_streams": (
-        "check for invented stream names; raise state.max_streams or the memory, or add instances"
-    ),
-    "failed": "the bundle cannot process the record: report a bug with the record attached",
-    "forecast_too_large": "raise max.message.bytes of the output topic, or shorten the horizon",
 }
 
 
@@ -130,9 +97,8 @@ class BadData:
         example = {**place, "stream": _name(letter.key), "reason": letter.reason}
         if letter.places:
             example["reading"] = letter.places[0][:_NAME]
-        action = _ACTIONS.get(
-            letter.error, f"see the headers of the records in {self._dead_letters}"
-        )
+        code = CODES.get(letter.error)
+        action = code.action if code else f"see the headers of the records in {self._dead_letters}"
         count = max(1, len(letter.places))
         return _Seen("records became dead letters", count, example, action)
 

@@ -1,5 +1,5 @@
-"""All metrics: name, type, unit, meaning, and what to do when one rises.
-docs/metrics.md is generated from this file.
+"""All metrics of the service: name, type, unit, meaning, and what to do when one rises.
+docs/metrics.md is generated from this file, and from `monitor/figures.py` for the monitor.
 
 No label names a stream: a million streams would be a million series. Measurements of many records
 are observed as columns with `Distribution.observe_many` (`histogram.py`).
@@ -7,14 +7,18 @@ are observed as columns with `Distribution.observe_many` (`histogram.py`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Collection, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
-from eddycast.service.observability.histogram import Distribution
+from eddycast.service.observability.definitions import (
+    ROW_BUCKETS,
+    SECOND_BUCKETS,
+    SURPRISE_BUCKETS,
+    Definitions,
+)
 
-METRIC_PREFIX = "eddycast_"
 #: Stages of a record's path, in order; values of the label `stage`.
 STAGES = (
     "poll", "decode", "align", "waves", "gather", "step", "scatter", "forecast", "encode",
@@ -22,54 +26,22 @@ STAGES = (
 )  # fmt: skip
 #: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
 VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart")
+#: Reasons why a look at the registry fails (`registry/following.py`); values of `problem`.
+REGISTRY_PROBLEMS = ("unavailable", "damaged", "restored")
 #: The anomaly of a reading that is counted.
 ANOMALOUS = 0.999
-#: Upper edges of histogram buckets: seconds, rows per call, nats.
-SECOND_BUCKETS = (
-    1e-4,
-    2.5e-4,
-    5e-4,
-    1e-3,
-    2.5e-3,
-    5e-3,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-)
-ROW_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0)
-SURPRISE_BUCKETS = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 
 
-class Definition(NamedTuple):
-    """One line of the table. `rises` tells an operator what it means, or what to do,
-    when the metric rises."""
-
-    name: str
-    kind: str
-    unit: str
-    labels: tuple[str, ...]
-    meaning: str
-    rises: str
-
-
-class Metrics:
+class Metrics(Definitions):
     """All metrics of one service, registered in `registry`.
     Written by the polling thread, read by the HTTP thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.registry = registry
-        self.table: list[Definition] = []
+        super().__init__(registry)
         self._held: set[int] = set()
+        self._waiting: set[int] = set()
         self._model: tuple[str, str, str] | None = None
+        self._trained_until_s = math.nan
         self._define_records()
         self._define_progress()
         self._define_state()
@@ -104,6 +76,7 @@ class Metrics:
             "sender repeats readings or is faster than the model's interval. "
             "late, restart: a clock is wrong or a buffer is sent out of order.",
             "verdict",
+            values=VERDICTS,
         )
         self.tombstones = self._counter(
             "tombstones_total",
@@ -170,6 +143,14 @@ class Metrics:
             "instances, up to one per partition, or see stage_seconds.",
             "partition",
         )
+        self.consumer_lag_seconds = self._gauge(
+            "consumer_lag_seconds",
+            "seconds",
+            "Longest time that a record of each partition held may have waited: since the broker's "
+            "time of the last record read, or since nothing waited. 0 where nothing waits.",
+            "Like consumer_lag. It keeps rising where nothing is read at all: see retries_total.",
+            "partition",
+        )
         self.partitions = self._gauge(
             "partitions", "partitions", "Partitions of the input held.", "Another instance left."
         )
@@ -180,6 +161,12 @@ class Metrics:
             "streams",
             "Streams with a row of state.",
             "New streams; if none are expected, check the keys.",
+        )
+        self.cold_streams = self._gauge(
+            "cold_streams",
+            "streams",
+            "Those of the streams that are still in their warm-up; counted every ten seconds.",
+            "New streams, or gaps so long that streams started over: see readings_total.",
         )
         self.max_streams = self._gauge(
             "max_streams",
@@ -229,6 +216,14 @@ class Metrics:
             "More rows, a slow broker, or an open transaction that had to time out.",
             SECOND_BUCKETS,
         )
+        self.switch_seconds = self._distribution(
+            "switch_seconds",
+            "seconds",
+            "Time of a switch to another champion of the registry, from the commit under the "
+            "former one until all partitions held are served by the new one.",
+            "Like restore_seconds: a switch restores the rows.",
+            SECOND_BUCKETS,
+        )
         self.ready = self._gauge(
             "ready",
             "0 or 1",
@@ -253,6 +248,21 @@ class Metrics:
             "Number of the registry's change whose champion is served; 0 without a registry.",
             "A model was promoted. If processes of a group differ for long, see their logs.",
         )
+        self.model_training_end = self._gauge(
+            "model_training_end_timestamp_seconds",
+            "seconds",
+            "Stamp of the last reading that the weights of the model in service were fitted on, "
+            "since 1970; NaN if the bundle does not record it.",
+            "A model was renewed.",
+        )
+        self.model_age = self._gauge(
+            "model_age_seconds",
+            "seconds",
+            "Time from the end of the training data to the newest reading served, by the stamps of "
+            "readings, so that a replay of old data has the age of its time.",
+            "It rises until the model is trained again on newer data: see the scores for whether "
+            "that is due.",
+        )
         self.model_refused = self._counter(
             "model_refused_total",
             "models",
@@ -266,6 +276,7 @@ class Metrics:
             "The present model is served on. Bring the registry back; after a restored backup, "
             "promote with --above.",
             "problem",
+            values=REGISTRY_PROBLEMS,
         )
 
     def _define_time(self) -> None:
@@ -358,44 +369,38 @@ class Metrics:
             "The sensors see something new: the records with a high anomaly name the streams.",
         )
 
-    def show_model(self, label: str, version: str, family: str, generation: int) -> None:
-        """Set the labels of the model in service."""
+    def show_model(
+        self, label: str, version: str, family: str, generation: int, trained_until_ms: int | None
+    ) -> None:
+        """Set the labels of the model in service and the end of its training data."""
         if self._model is not None:
             self.model_info.remove(*self._model)
         self._model = label, version[:12], family
         self.model_info.labels(*self._model).set(1)
         self.model_generation.set(generation)
+        self._trained_until_s = math.nan if trained_until_ms is None else trained_until_ms / 1000
+        self.model_training_end.set(self._trained_until_s)
+        self.model_age.set(math.nan)
 
-    def hold(self, partitions: Collection[int], lag: Mapping[int, int]) -> None:
-        """Set the number of partitions held and the known lags by partition;
-        other lags are removed."""
+    def show_time(self, newest_ms: int) -> None:
+        """Set the age of the model by the stamp of the newest reading; -1 = none yet."""
+        if newest_ms >= 0:
+            self.model_age.set(newest_ms / 1000 - self._trained_until_s)
+
+    def hold(
+        self, partitions: Collection[int], lag: Mapping[int, int], waits: Mapping[int, float]
+    ) -> None:
+        """Set the number of partitions held and, by partition, the known lags, in records and in
+        seconds; others are removed."""
         self.partitions.set(len(partitions))
-        for gone in self._held - set(lag):
-            self.consumer_lag.remove(str(gone))
-        self._held = set(lag)
-        for partition, records in lag.items():
-            self.consumer_lag.labels(str(partition)).set(records)
+        self._held = _show(self.consumer_lag, self._held, lag)
+        self._waiting = _show(self.consumer_lag_seconds, self._waiting, waits)
 
-    def _counter(self, name: str, unit: str, meaning: str, rises: str, *labels: str) -> Counter:
-        self.table.append(Definition(METRIC_PREFIX + name, "counter", unit, labels, meaning, rises))
-        return Counter(METRIC_PREFIX + name, meaning, labels, registry=self.registry)
 
-    def _gauge(self, name: str, unit: str, meaning: str, rises: str, *labels: str) -> Gauge:
-        self.table.append(Definition(METRIC_PREFIX + name, "gauge", unit, labels, meaning, rises))
-        return Gauge(METRIC_PREFIX + name, meaning, labels, registry=self.registry)
-
-    def _distribution(
-        self,
-        name: str,
-        unit: str,
-        meaning: str,
-        rises: str,
-        upper: Sequence[float],
-        label: str = "",
-    ) -> Distribution:
-        self.table.append(
-            Definition(
-                METRIC_PREFIX + name, "histogram", unit, (label,) if label else (), meaning, rises
-            )
-        )
-        return Distribution(self.registry, METRIC_PREFIX + name, meaning, upper, label)
+def _show(gauge: Gauge, shown: Collection[int], values: Mapping[int, float]) -> set[int]:
+    """Set a gauge by partition; those `shown` before that have no value are removed."""
+    for gone in set(shown) - set(values):
+        gauge.remove(str(gone))
+    for partition, value in values.items():
+        gauge.labels(str(partition)).set(value)
+    return set(values)

@@ -134,7 +134,7 @@ def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
     )
     highest = int(offsets[stop]) if stop < len(offsets) else end
     return Decoded(
-        _records(one.batch, lowest, highest),
+        records_between(one.batch, lowest, highest),
         select(one.observations, np.arange(start, stop)),
         [letter for letter in one.letters if lowest <= letter.offset < highest],
         one.filtered[slice(*np.searchsorted(one.filtered, [lowest, highest]))],
@@ -142,7 +142,8 @@ def _part(one: Decoded, numbers: Int64, number: int) -> Decoded:
     )
 
 
-def _records(batch: PartitionBatch, lowest: int, highest: int) -> PartitionBatch:
+def records_between(batch: PartitionBatch, lowest: int, highest: int) -> PartitionBatch:
+    """Return the records with `lowest <= offset < highest`, after which `highest` comes next."""
     start, stop = np.searchsorted(batch.offsets, [lowest, highest]).tolist()
     here = slice(start, stop)
     columns = batch.keys[here], batch.values[here], batch.timestamps[here], batch.offsets[here]

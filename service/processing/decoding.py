@@ -75,5 +75,6 @@ def decode_without(
 
 def _skipped(batch: PartitionBatch, i: int) -> DeadLetter:
     damage = batch.damaged.get(int(batch.offsets[i]))
-    error, reason = ("failed", _FAILED) if damage is None else (damage.error, damage.reason)
-    return DeadLetter.of(batch, i, error, reason)
+    if damage is None:
+        return DeadLetter.of(batch, i, "failed", _FAILED)
+    return DeadLetter.of(batch, i, damage.error, damage.reason)

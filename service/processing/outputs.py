@@ -9,7 +9,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from eddycast.service.formats.dead_letters import LETTER_BYTES, dead_letter
+from eddycast.service.dead_letters.headers import LETTER_BYTES, dead_letter
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.engine import Forecasts

@@ -49,8 +49,10 @@ def replay(
     forecast_at: Bool | Callable[[Int64], Bool] | None = None,
     forecast_every: int = 1,
     chunk: int | None = None,
+    arena: Arena | None = None,
 ) -> Iterator[ReplayChunk]:
-    """Forecast every record of a history, starting from streams never seen.
+    """Forecast every record of a history, starting from the rows of `arena`, which are updated, or
+    from streams never seen.
 
     Record i is a reading of `streams[stream_index[i]]`: `timestamps` i64 [n], ms, in any order;
     `values` f64 [n, channels], NaN = missing. Records with equal stamps keep their order.
@@ -59,9 +61,9 @@ def replay(
     the number of records per chunk, by default `chunk_rows`.
     """
     manifest = runtime.manifest
-    engine = Engine(
-        runtime, Arena(manifest.state, capacity=max(len(streams), 1)), forecast_every=forecast_every
-    )
+    if arena is None:
+        arena = Arena(manifest.state, capacity=max(len(streams), 1))
+    engine = Engine(runtime, arena, forecast_every=forecast_every)
     due = forecast_at.__getitem__ if isinstance(forecast_at, np.ndarray) else forecast_at
     order = np.argsort(timestamps, kind="stable")
     size = chunk or chunk_rows(runtime)

@@ -11,6 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from eddycast.service.errors import RegistryError, RegistryUnavailable
+from eddycast.service.writing import flush_to_disk
 
 _MOUNT = "check that the folder is mounted, and that this user may use it"
 
@@ -88,7 +89,7 @@ class LocalFolder:
                 return False
             finally:
                 temporary.unlink(missing_ok=True)
-            _flush(path.parent)
+            flush_to_disk(path.parent)
         except OSError as error:
             raise _unavailable(path, error) from error
         return True
@@ -126,14 +127,6 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _flush(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unavailable(path: Path, error: OSError) -> RegistryUnavailable:

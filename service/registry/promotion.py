@@ -1,4 +1,4 @@
-"""Promotions and rollbacks: checks of a new champion, and the change that makes it so."""
+"""Promotions and rollbacks: the change that makes a version the champion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from eddycast.service.errors import RegistryError
 from eddycast.service.registry.change import MOST, Change, StoredChange
-from eddycast.service.registry.compatibility import check_core, check_shape, prove_core
+from eddycast.service.registry.promotion_rules import check_promotion
 from eddycast.service.registry.registry import Registry
 from eddycast.service.sealing.signatures import sign_change
 
@@ -35,30 +35,18 @@ def promote(
     request: Request,
     kind: Literal["promote", "rollback"] = "promote",
 ) -> StoredChange:
-    """Make `version` the champion. Raises RegistryError if it is the champion already, cannot take
-    over the champion's rows, changes the shape of forecasts without permission, or if another
-    process was first; BundleError if it does not load."""
+    """Make `version` the champion by a change after the newest one. Raises RegistryError if the
+    rules forbid it (promotion_rules.py), or if another process was first; BundleError if it does
+    not load."""
     newest = registry.newest()
-    champion = newest.change.champion if newest else None
-    if request.expected and not (champion or "").startswith(request.expected):
-        found = f"{newest.change.label}, by {newest.change.who}" if newest else "none"
-        raise RegistryError(
-            f"the champion of {registry.model} is {found}, not {request.expected[:12]}",
-            "compare with the present champion, and expect that one",
-        )
-    if version == champion and newest and request.above <= newest.change.number:
-        raise RegistryError(
-            f"{newest.change.label} is the champion of {registry.model} already, by change "
-            f"{newest.change.number}",
-            "nothing to do",
-        )
-    candidate = registry.load(version)
-    if champion is not None and champion != version:
-        old = registry.load(champion)
-        check_core(old.manifest, candidate.manifest)
-        if not request.allow_output_change:
-            check_shape(old.manifest, candidate.manifest)
-        prove_core(old, candidate)
+    candidate = check_promotion(
+        registry,
+        version,
+        newest,
+        expected=request.expected,
+        above=request.above,
+        allow_output_change=request.allow_output_change,
+    )
     number = max(newest.change.number if newest else 0, request.above) + 1
     if number > MOST:
         raise RegistryError(f"{number} is larger than any generation", "name a smaller --above")
@@ -68,7 +56,7 @@ def promote(
         champion=version,
         label=candidate.manifest.label,
         predecessor=newest.digest if newest else None,
-        expected=champion,
+        expected=newest.change.champion if newest else None,
         kind=kind,
         who=request.who,
         when=request.when,
@@ -92,15 +80,3 @@ def former_champion(registry: Registry) -> str:
             f"{registry.model} has had one champion at most", "promote another version"
         )
     return before[-1]
-
-
-def prunable(registry: Registry, keep: int, candidates: bool) -> list[str]:
-    """Versions that are champion in none of the last `keep` changes. Those that never were champion
-    are left out unless `candidates`."""
-    champions = [stored.change.champion for stored in registry.changes()]
-    kept = set(champions[-max(1, keep) :])
-    return [
-        version
-        for version in registry.versions()
-        if version not in kept and (candidates or version in champions)
-    ]

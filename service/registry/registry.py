@@ -1,16 +1,15 @@
 """One model in a registry.
 
     models/NAME/versions/HASH/            a bundle; manifest.json is created last and completes it
-    models/NAME/changes/NNNNNNNN.json     a change of champion (change.py); the newest is the state
+    models/NAME/changes/NNNNNNNN.json     a change of champion, by `change_log.py`
+    models/NAME/verdicts/HASH.json        why a candidate did not become champion (candidates.py)
 
 Nothing is ever replaced. Rooms that follow a registry only read it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +18,20 @@ from eddycast.service.errors import RegistryError, SettingsError
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.manifest_file import read_manifest
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.registry.change import Change, StoredChange, parse_change
+from eddycast.service.registry.candidates import (
+    Candidacy,
+    Verdict,
+    parse_candidacy,
+    parse_verdict,
+)
+from eddycast.service.registry.change import Change, StoredChange
+from eddycast.service.registry.change_log import ChangeLog
 from eddycast.service.registry.folder import Folder, folder_at
 from eddycast.service.sealing.signatures import SIGNATURE
 from eddycast.service.sealing.trust import Trust
 from eddycast.service.settings.settings import Settings
 
-PUBLICATION = "publication.json"
-_CHANGE = re.compile(r"^[0-9]{8,10}\.json$")
+PUBLICATION, CANDIDACY = "publication.json", "candidacy.json"
 #: Fewest digits that name a version.
 _DIGITS = 6
 
@@ -57,45 +62,25 @@ class Registry:
 
     def __init__(self, folder: Folder, model: str, options: LoadOptions = LoadOptions()) -> None:
         self._folder, self.model, self._options = folder, model, options
-        self._versions, self._changes = f"models/{model}/versions", f"models/{model}/changes"
+        self._versions = f"models/{model}/versions"
+        self._log = ChangeLog(folder, model, options.keys)
+        self._verdicts = f"models/{model}/verdicts"
+
+    def prepare(self) -> None:
+        """Create the storage if it does not exist."""
+        self._folder.prepare()
 
     def changes(self) -> list[StoredChange]:
-        """All changes, oldest first, whoever signed them. Raises RegistryError if one is damaged,
-        or if one does not follow from the one before it."""
-        found = list[StoredChange]()
-        for name in self._change_names():
-            change = parse_change(name, self._folder.read(name), ())
-            _check_link(change, found[-1].digest if found else None)
-            found.append(change)
-        return found
+        """All changes, oldest first: `ChangeLog.all`."""
+        return self._log.all()
 
     def newest(self) -> StoredChange | None:
-        """The state; None if nothing was ever promoted. Raises RegistryError if it is damaged or
-        was not signed by a trusted key."""
-        names = self._change_names()
-        if not names:
-            return None
-        newest = parse_change(names[-1], self._folder.read(names[-1]), self._options.keys)
-        before = _digest(self._folder.read(names[-2])) if len(names) > 1 else None
-        _check_link(newest, before)
-        return newest
+        """The newest change: `ChangeLog.newest`."""
+        return self._log.newest()
 
     def append(self, change: Change, before: StoredChange | None) -> StoredChange:
-        """Store a change that follows `before`. Raises RegistryError, naming the winner, if another
-        process was first."""
-        number = before.change.number + 1 if before else 1
-        name, content = f"{self._changes}/{number:08}.json", change.content
-        self._folder.create(name, content)
-        # read back in any case: a storage may report a failure of what succeeded
-        stored = parse_change(name, self._folder.read(name), ())
-        if stored.digest != _digest(content):
-            winner = stored.change
-            what = (
-                f"{winner.who} was first: {winner.label} became the champion of {self.model} as "
-                f"change {winner.number} at {winner.when:%Y-%m-%d %H:%M:%S}"
-            )
-            raise RegistryError(what, "look at it; if yours is still right, promote it again")
-        return stored
+        """Store a change that follows `before`: `ChangeLog.append`."""
+        return self._log.append(change, before)
 
     def versions(self) -> list[str]:
         """All versions that are complete."""
@@ -146,10 +131,35 @@ class Registry:
         found = json.loads(self._folder.read(f"{self._versions}/{version}/{PUBLICATION}"))
         return {name: str(value) for name, value in found.items()}
 
-    def publish(self, directory: Path, who: str, when: str) -> tuple[Manifest, bool]:
-        """Verify a bundle, replay included, and copy it. Returns its manifest, and False if it was
-        published before. Raises BundleError, RegistryError."""
-        self._folder.prepare()
+    def candidacy(self, version: str) -> Candidacy | None:
+        """The terms on which a version was published to be judged; None for one that was
+        published by hand. Raises RegistryError if they are damaged."""
+        place = f"{self._versions}/{version}"
+        if CANDIDACY not in self._folder.names(place):
+            return None
+        return parse_candidacy(f"{place}/{CANDIDACY}", self._folder.read(f"{place}/{CANDIDACY}"))
+
+    def verdict(self, version: str) -> Verdict | None:
+        """The verdict by which a candidate was turned down, if it was. Raises RegistryError if it
+        is damaged."""
+        if f"{version}.json" not in self._folder.names(self._verdicts):
+            return None
+        name = f"{self._verdicts}/{version}.json"
+        return parse_verdict(name, self._folder.read(name))
+
+    def turn_down(self, verdict: Verdict) -> Verdict:
+        """Store a verdict; returns the one that another process stored first, if any."""
+        name = f"{self._verdicts}/{verdict.version}.json"
+        self._folder.create(name, verdict.content)
+        return parse_verdict(name, self._folder.read(name))
+
+    def publish(
+        self, directory: Path, who: str, when: str, candidacy: Candidacy | None = None
+    ) -> tuple[Manifest, bool]:
+        """Verify a bundle, replay included, and copy it, with the terms on which it is to be judged
+        if there are any. Returns its manifest, and False if it was published before. Raises
+        BundleError, RegistryError."""
+        self.prepare()
         trust = self._options.trust("")
         manifest = load_runtime(directory, trust=trust).manifest
         place = f"{self._versions}/{manifest.version}"
@@ -161,6 +171,8 @@ class Registry:
             self._put(f"{place}/{name}", (directory / name).read_bytes())
         origin = json.dumps({"who": who, "when": when}, indent=2) + "\n"
         self._folder.create(f"{place}/{PUBLICATION}", origin.encode())
+        if candidacy is not None:
+            self._folder.create(f"{place}/{CANDIDACY}", candidacy.content)
         self._folder.create(f"{place}/{MANIFEST}", (directory / MANIFEST).read_bytes())
         return self.manifest(manifest.version), True
 
@@ -185,10 +197,6 @@ class Registry:
 
     def _is_complete(self, version: str) -> bool:
         return MANIFEST in self._folder.names(f"{self._versions}/{version}")
-
-    def _change_names(self) -> list[str]:
-        names = [name for name in self._folder.names(self._changes) if _CHANGE.match(name)]
-        return [f"{self._changes}/{name}" for name in sorted(names, key=lambda n: (len(n), n))]
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -215,16 +223,3 @@ def no_champion(model: str) -> RegistryError:
     return RegistryError(
         f"{model} has no champion in the registry", "`eddycast models promote` one"
     )
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _check_link(change: StoredChange, before: str | None) -> None:
-    """Raise RegistryError unless a change was made after that with the digest `before`."""
-    if change.change.predecessor != before:
-        raise RegistryError(
-            f"{change.name} does not follow from the change before it: one was replaced or deleted",
-            "bring the files back from a backup",
-        )

@@ -31,7 +31,7 @@ def rehearse(old: Runtime, new: Runtime, store: Store, partitions: Collection[in
     rows, manifest = store.arena.gather(slots), old.manifest
     stamps = (store.arena.prefix["last_slot"][slots].astype(np.int64) + 1) * manifest.interval_ms
     before = _finite(old, stamps, rows)
-    after = _finite(new, stamps, _taken_over(old, new, rows, len(slots)))
+    after = _finite(new, stamps, taken_over(old, new, rows, len(slots)))
     if lost := int((before & ~after).sum()):
         raise BundleError(
             new.manifest.label,
@@ -42,8 +42,9 @@ def rehearse(old: Runtime, new: Runtime, store: Store, partitions: Collection[in
     return len(slots)
 
 
-def _taken_over(old: Runtime, new: Runtime, rows: TensorState, count: int) -> TensorState:
-    """The rows as the new model would restore them: parts that it does not keep are zero."""
+def taken_over(old: Runtime, new: Runtime, rows: TensorState, count: int) -> TensorState:
+    """`count` rows of a model as another one would restore them: parts that it does not keep are
+    zero."""
     record = record_of(new.manifest)
     kept = kept_parts(record_of(old.manifest), record)
     return {

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from eddycast.service.settings.archive import ArchiveSettings
 from eddycast.service.settings.bundle import BundleSettings
 from eddycast.service.settings.commit import CommitSettings
 from eddycast.service.settings.engine import EngineSettings
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     faults: FaultSettings = FaultSettings()
     http: HttpSettings = HttpSettings()
     monitor: MonitorSettings = MonitorSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     log: LogSettings = LogSettings()
     shutdown_timeout_s: PositiveFloat = Field(
         10.0, description="Time-out for a clean stop after the first signal"

@@ -109,6 +109,11 @@ class Arena:
         index = self._index(partition)
         return np.fromiter((index.get(stream, -1) for stream in streams), np.int64, len(streams))
 
+    def young(self, observations: int) -> int:
+        """Return the number of streams that have fewer accepted readings than that."""
+        counts = self.prefix["observations"][: self._unused]
+        return int(np.count_nonzero((counts > 0) & (counts < observations)))
+
     def find(self, partition: int, stream: bytes) -> int | None:
         """Return the slot of a stream, or None if it is unknown."""
         index = self._indexes.get(partition)

@@ -84,8 +84,9 @@ def _armed(scene: Scene, draw: random.Random, place: str) -> Times:
 
 
 def _revoked(scene: Scene, draw: random.Random) -> Times:
-    """Four share the partitions in the end, so each of the first two has handed some over."""
-    while len(scene.fleet.alive) > 1:
+    """The victim begins with all partitions, or with half of them if a worker outside of the fleet
+    has the others, and so hands some over when two more join."""
+    while scene.fleet.alive:
         _end(scene, scene.fleet.choose(draw))
     victim = _joined(scene, FAULTS__KILL_AT="revoked")
     for _ in range(2):

@@ -32,6 +32,8 @@ from tests.chaos.table import is_clean, table
 #: Maximum growth from the second quarter of a run to the last one:
 #: bytes (and the share), threads, descriptors.
 _MORE_BYTES, _MORE_SHARE, _MORE_THREADS, _MORE_FILES = 30 << 20, 0.15, 3, 12
+#: More than there are ever workers, so that each newcomer has something to die at.
+_PARTITIONS = 8
 
 
 class Sample(NamedTuple):
@@ -113,7 +115,7 @@ def soak(
     """Disturb everything but one worker for so long, then compare with an undisturbed run."""
     steady = Steady(every_s=max(0.2, seconds / 240))
     faults = _until(time.monotonic() + seconds, seed, kinds or kinds_for(nodes))
-    return run(place, faults, seed, 4, min(3, nodes), beside=steady.begin), steady
+    return run(place, faults, seed, _PARTITIONS, min(3, nodes), beside=steady.begin), steady
 
 
 def _until(end: float, seed: int, kinds: Sequence[str]) -> Iterator[Fault]:

@@ -37,7 +37,7 @@ def test_a_run_that_was_too_short_proves_nothing() -> None:
 def test_half_a_minute_of_it() -> None:
     with site() as place:
         result, steady = soak(
-            place, 1, seconds=30.0, seed=5, kinds=("garbage", "packed", "add", "kill")
+            place, 1, seconds=30.0, seed=5, kinds=("garbage", "packed", "add", "kill", "revoked")
         )
     assert is_clean([result]), "\n".join([result.stuck or "", *result.failed, table([result])])
     assert steady.ended == 0 and len(steady.samples) > 20

@@ -3,6 +3,7 @@ program, and are those of `make stack`."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 
 from deploy.stack import commands
 from deploy.stack.programs import Layout, Ports
+from deploy.stack.watching import FILES, Installed
 from eddycast.service.__main__ import build_app
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import PREFIX
@@ -21,7 +23,8 @@ from eddycast.service.settings.settings import PREFIX
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = [name for name, service in SERVICES.items() if "build" in service]
+WATCHING = ("prometheus", "alertmanager", "grafana")
+OURS = [name for name, one in SERVICES.items() if "build" in one and name not in WATCHING]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
 
@@ -64,9 +67,10 @@ WORKERS = [f"service-{number + 1}" for number in range(commands.SERVICES)]
 
 def test_compose_and_the_stack_run_the_same_processes() -> None:
     ports = Ports.chosen(kafka=0, monitor=0, prometheus=0, metrics=0)
-    layout = Layout(ports, Path("/bundle/model"), Path("/nowhere"), prometheus=None)
+    layout = Layout(ports, Path("/bundle/model"), Path("/nowhere"), Installed())
     programs = {program.name: program for group in layout.groups(train=True) for program in group}
-    assert set(SERVICES) == set(programs) == {"kafka", "trainer", "simulator", "monitor", *WORKERS}
+    assert set(programs) == {"kafka", "trainer", "simulator", "monitor", *WORKERS}
+    assert set(SERVICES) == {*programs, *WATCHING}
     for name in OURS:
         module, native = programs[name].command[1:3], programs[name].command[3:]
         assert module == ["-m", "eddycast.service"]
@@ -83,7 +87,7 @@ def test_a_model_is_trained_only_when_asked_for() -> None:
     assert SERVICES["trainer"]["profiles"] == ["train"]
 
 
-@pytest.mark.parametrize("service", OURS)
+@pytest.mark.parametrize("service", [*OURS, *WATCHING])
 def test_containers_have_few_rights(service: str) -> None:
     options = SERVICES[service]
     assert options["read_only"] is True
@@ -201,3 +205,86 @@ def test_what_the_images_are_built_from_is_sent_along() -> None:
     }
     assert copied == sent
     assert all((ROOT / path).exists() for path in copied)
+
+
+def mounted(service: str) -> dict[str, Path]:
+    """Files and folders of the repository by their path inside a container; all are read-only."""
+    found = {}
+    for volume in SERVICES[service]["volumes"]:
+        source, target, *options = volume.split(":")
+        if source.startswith("."):
+            assert options == ["ro"]
+            found[target] = ROOT / source
+            assert found[target].exists(), volume
+    return found
+
+
+def configured(service: str, flag: str) -> Path:
+    """The file of the repository that a program is given by a flag."""
+    (value,) = re.findall(rf"--{flag}=(\S+)", SERVICES[service]["command"])
+    (target,) = [target for target in mounted(service) if value.startswith(target)]
+    path: Path = mounted(service)[target] / value.removeprefix(target).lstrip("/")
+    assert path.is_file()
+    return path
+
+
+def test_images_of_others_have_exact_versions() -> None:
+    images = [SERVICES[name]["image"] for name in ("kafka", "prometheus", "alertmanager")]
+    images += re.findall(r"^FROM (\S+)", (ROOT / "deploy/grafana/Dockerfile").read_text(), re.M)
+    assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images), images
+
+
+def test_prometheus_scrapes_all_that_have_metrics_and_finds_its_rules() -> None:
+    path = configured("prometheus", "config.file")
+    assert path.parent == FILES
+    config = yaml.safe_load(path.read_text())
+    assert all((path.parent / name).is_file() for name in config["rule_files"])
+    targets = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]
+    }
+    service = load_settings([], environment("service-1")).http.port
+    monitor = load_settings([], environment("monitor")).monitor.port
+    assert targets == {
+        "eddycast": [f"{name}:{service}" for name in WORKERS],
+        "eddycast-monitor": [f"monitor:{monitor}"],
+    }
+    (managers,) = config["alerting"]["alertmanagers"][0]["static_configs"]
+    assert managers["targets"] == [f"alertmanager:{reached('alertmanager')}"]
+
+
+def test_compose_and_the_stack_have_the_same_rules_and_jobs(tmp_path: Path) -> None:
+    ports = Ports.chosen(kafka=0, monitor=0, prometheus=0, metrics=0)
+    programs = Installed("/bin/prometheus", "/bin/alertmanager")
+    *_, last = Layout(ports, tmp_path, tmp_path, programs).groups(train=False)
+    native = yaml.safe_load((tmp_path / "prometheus.yml").read_text())
+    config = yaml.safe_load(configured("prometheus", "config.file").read_text())
+    assert [Path(name).name for name in native["rule_files"]] == config["rule_files"]
+    jobs = [[job["job_name"] for job in one["scrape_configs"]] for one in (native, config)]
+    assert jobs[0] == jobs[1]
+    (manager,) = [program for program in last if program.name == "alertmanager"]
+    assert f"--config.file={configured('alertmanager', 'config.file')}" in manager.command
+
+
+def test_grafana_is_provisioned_with_what_its_dashboards_need() -> None:
+    files = mounted("grafana")
+    (sources,) = (files["/etc/grafana/provisioning"] / "datasources").glob("*.yml")
+    (providers,) = (files["/etc/grafana/provisioning"] / "dashboards").glob("*.yml")
+    found = yaml.safe_load(sources.read_text())["datasources"]
+    for source in found:
+        name, port = source["url"].removeprefix("http://").split(":")
+        assert reached(name) == int(port)
+    dashboards = list(files["/etc/grafana/dashboards"].glob("*.json"))
+    needed = {
+        variable["query"]
+        for path in dashboards
+        for variable in json.loads(path.read_text())["templating"]["list"]
+        if variable["type"] == "datasource"
+    }
+    assert needed <= {source["type"] for source in found}
+    (provider,) = yaml.safe_load(providers.read_text())["providers"]
+    assert provider["options"]["path"] in files
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home.removeprefix("/etc/grafana/dashboards/") in {path.name for path in dashboards}
+    dockerfile = (ROOT / "deploy/grafana/Dockerfile").read_text()
+    assert "yesoreyeram-infinity-datasource" in dockerfile
+    assert re.findall(r"^USER (\S+)", dockerfile, re.M)[-1] != "root"

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from deploy.stack.watching import Installed
 from tests.support.bundles import Walk, write_bundle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -109,6 +110,12 @@ def ask(url: str) -> Any:
     return json.loads(body) if body.startswith(("{", "[")) else body
 
 
+def active(answer: Any) -> list[Any]:
+    """Alertmanagers that Prometheus sends alerts to."""
+    found: list[Any] = answer["data"]["activeAlertmanagers"] if answer else []
+    return found
+
+
 def scraped(prometheus: str) -> int:
     """Number of targets that are up."""
     answer = ask(f"{prometheus}/api/v1/query?query=sum(up)") or {"data": {"result": []}}
@@ -133,13 +140,18 @@ def test_the_monitor_shows_forecasts_of_all_streams_and_ctrl_c_leaves_nothing(
     if shutil.which("prometheus"):
         stack.until(lambda: scraped(prometheus) == 3, "Prometheus does not scrape everything")
     else:
-        assert "prometheus  not installed" in stack.printed()
+        assert "prometheus    not installed" in stack.printed()
+    if Installed.found().prometheus and Installed.found().alertmanager:
+        managers = f"{prometheus}/api/v1/alertmanagers"
+        stack.until(lambda: len(active(ask(managers))) == 1, "alerts are sent to nobody")
+        rules = ask(f"{prometheus}/api/v1/rules")["data"]["groups"]
+        assert {group["name"] for group in rules} >= {"eddycast-recording", "eddycast-forecasts"}
     children = stack.children()
     stack.process.send_signal(signal.SIGINT)
     assert stack.process.wait(PATIENCE_S) == 0, stack.printed()
     stack.leaves_nothing(children)
     ended = [line.split()[0] for line in stack.printed().splitlines() if "stopped" in line]
-    assert set(ended[:2]) <= {"simulator", "monitor", "prometheus"}
+    assert set(ended[:2]) <= {"simulator", "monitor", "prometheus", "alertmanager"}
     assert ended[-3:] == ["service-1", "service-2", "kafka"]
 
 

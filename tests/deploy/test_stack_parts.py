@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from deploy.stack.process import Phase, Probe, Process, Program, logged, never
 from deploy.stack.programs import Layout, Ports
 from deploy.stack.run import ProcessDied, Stack
 from deploy.stack.screen import Screen
+from deploy.stack.watching import Installed
 
 
 @pytest.fixture
@@ -138,12 +140,32 @@ def test_a_bundle_is_used_again_by_the_versions_that_made_it(tmp_path: Path) -> 
 
 
 def test_prometheus_scrapes_the_services_and_the_monitor(tmp_path: Path) -> None:
-    ports = Ports.chosen(kafka=1, monitor=2, prometheus=3, metrics=4)
-    layout = Layout(ports, tmp_path, tmp_path, prometheus="/usr/bin/prometheus")
+    ports = Ports.chosen(kafka=1, monitor=2, prometheus=3, metrics=4, alertmanager=6)
+    layout = Layout(ports, tmp_path, tmp_path, Installed("/bin/prometheus", "/bin/alertmanager"))
     *_, last = layout.groups(train=False)
-    (program,) = [program for program in last if program.name == "prometheus"]
-    assert f"--config.file={tmp_path}/prometheus.yml" in program.command
-    assert "--web.listen-address=127.0.0.1:3" in program.command
-    targets = (tmp_path / "prometheus.yml").read_text()
-    assert all(f'"127.0.0.1:{port}"' in targets for port in (2, 4, 5))
-    assert "http://127.0.0.1:3" in "\n".join(layout.summary())
+    programs = {program.name: program for program in last}
+    assert f"--config.file={tmp_path}/prometheus.yml" in programs["prometheus"].command
+    assert "--web.listen-address=127.0.0.1:3" in programs["prometheus"].command
+    assert "--web.listen-address=127.0.0.1:6" in programs["alertmanager"].command
+    config = json.loads((tmp_path / "prometheus.yml").read_text())
+    targets = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]
+    }
+    assert targets == {
+        "eddycast": ["127.0.0.1:4", "127.0.0.1:5"],
+        "eddycast-monitor": ["127.0.0.1:2"],
+    }
+    (managers,) = config["alerting"]["alertmanagers"][0]["static_configs"]
+    assert managers["targets"] == ["127.0.0.1:6"]
+    assert all(Path(name).is_file() for name in config["rule_files"])
+    said = "\n".join(layout.summary())
+    assert "http://127.0.0.1:3" in said and "http://127.0.0.1:6" in said
+
+
+def test_programs_that_are_not_installed_are_named(tmp_path: Path) -> None:
+    ports = Ports.chosen(kafka=1, monitor=2, prometheus=3, metrics=4, alertmanager=6)
+    layout = Layout(ports, tmp_path, tmp_path, Installed())
+    *_, last = layout.groups(train=False)
+    assert {program.name for program in last} == {"simulator", "monitor"}
+    said = "\n".join(layout.summary())
+    assert "apt install prometheus)" in said and "apt install prometheus-alertmanager)" in said

@@ -440,3 +440,15 @@ def test_a_group_that_served_a_bundle_goes_on_with_a_registry_of_higher_numbers(
     assert [model.generation for model in site.models(0)] == [0, 2]
     assert all(document["warm"] for document in since(fleet, 3))
     assert {document["model"] for document in since(fleet, 3)} == {site.label("B")}
+
+
+def test_a_switch_is_measured_until_all_partitions_are_served(site: Site) -> None:
+    fleet = site.fleet
+    worker = fleet.start()
+    worker.turn(3)
+    assert worker.value("switch_seconds_count") == 0
+    site.promote("B")
+    site.look()
+    worker.turn(6)
+    assert worker.value("switch_seconds_count") == 1
+    assert worker.value("model_generation") == 2

@@ -244,3 +244,13 @@ def test_a_cold_stream_and_a_repeated_record_raise_no_alarm() -> None:
     for size in (1, 3, 100):
         answer = client(board(cold + warm + warm, size)).get("/api/anomalies?format=csv")
         assert len(answer.text.splitlines()) == 1 + 3
+
+
+def test_the_latest_forecast_has_every_lead_and_its_interval() -> None:
+    api = client(board(walks(["a"], 30, missing=0.0)))
+    answer = api.get("/api/forecasts?stream=a&issued=latest").json()["forecasts"]
+    assert [line["lead"] for line in answer] == list(range(1, 13))
+    assert {line["issued"] for line in answer} == {START + 29 * MINUTE}
+    for line in answer:
+        assert [line["low"], line["middle"], line["high"]] == line["quantiles"]
+    assert client(board([])).get("/api/forecasts?stream=a&issued=latest").status_code == 404

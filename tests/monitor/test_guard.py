@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from eddycast.service.monitor.figures import metric_names
+from eddycast.service.monitor.figures import STATES, TABLE
 from eddycast.service.monitor.follower import Progress
 from eddycast.service.monitor.openapi import PATHS
 from tests.monitor.records import START, board, walks
@@ -58,14 +58,16 @@ def test_health_names_what_is_waited_for() -> None:
 def test_metrics_are_aggregates_without_a_label_by_stream(records: list[dict[str, Any]]) -> None:
     text = client(board(records)).get("/metrics").text
     assert not any(name in text for name in NAMES)
-    samples = {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-    assert set(metric_names()) <= set(samples)
-    assert samples["eddycast_monitor_streams"] == len(NAMES)
-    assert samples["eddycast_monitor_records_total"] == len(records)
+    samples = [
+        sample for family in text_string_to_metric_families(text) for sample in family.samples
+    ]
+    labels = {sample.name: set(sample.labels) for sample in samples}
+    assert all(labels[line.name] == set(line.labels) for line in TABLE)
+    streams = [s for s in samples if s.name == "eddycast_monitor_streams"]
+    assert [s.labels["state"] for s in streams] == list(STATES)
+    assert sum(s.value for s in streams) == len(NAMES)
+    (read,) = [s.value for s in samples if s.name == "eddycast_monitor_records_total"]
+    assert read == len(records)
 
 
 def test_the_description_names_every_route_and_parameter(records: list[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eddycast.service.formats.dead_letters import dead_letter
+from eddycast.service.dead_letters.headers import dead_letter
 from eddycast.service.monitor.letters import CHARACTERS, EXAMPLES, KINDS, Letters
 from eddycast.service.records import DeadLetter, Headers, PartitionBatch
 from tests.monitor.records import board

@@ -18,8 +18,8 @@ import pytest
 
 from deploy.kafka.pki import make_pki
 from eddycast.service.commands import monitor as command
+from eddycast.service.dead_letters.headers import dead_letter
 from eddycast.service.errors import AddressInUse, MissingExtra, SettingsError
-from eddycast.service.formats.dead_letters import dead_letter
 from eddycast.service.monitor.run import Monitor
 from eddycast.service.records import DeadLetter
 from eddycast.service.settings.load import load_settings

@@ -42,7 +42,7 @@ _TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": 
 
 @dataclass(frozen=True)
 class Walk:
-    """Properties of the bundle to build. `spread` is the width of the one-step forecast in data
+    """Properties of the bundle to build. `spread` is the standard deviation one step ahead, in data
     units."""
 
     channels: tuple[str, ...] = ("value",)
@@ -227,7 +227,7 @@ def forecast_model(walk: Walk) -> onnx.ModelProto:
         "Unsqueeze", g("Add", level, g("Unsqueeze", day, g.constant([1]))), g.constant([1, 3])
     )
     leads = np.sqrt(np.arange(1.0, walk.horizon + 1)).reshape(1, -1, 1, 1)
-    ahead = g("Add", level, g.constant(leads * OFFSETS))
+    ahead = g("Add", level, g.constant(walk.spread * leads * OFFSETS))
     known = g("Gather", g("Greater", "state.count", g.constant(np.float32(0))), pick, axis=1)
     g(
         "Where",

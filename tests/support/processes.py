@@ -89,6 +89,13 @@ class Site:
         producer.flush(60.0)
         producer.close(1.0)
 
+    def spoil(self) -> None:
+        """A record that becomes a dead letter."""
+        settings = KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers)
+        with closing(KafkaBroker(settings).producer()) as producer:
+            producer.produce(self.input, 0, [b"stream-0"], [b"no JSON"])
+            producer.flush(60.0)
+
     def read(self, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
         """Every committed record of a topic: partition, key and value, by partition and offset."""
         return [(record.partition, record.key, record.value) for record in self._records(topic)]

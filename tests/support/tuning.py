@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from eddycast.service.dead_letters.headers import LETTER_BYTES
 from eddycast.service.delivery.topic_checks import Topology
-from eddycast.service.formats.dead_letters import LETTER_BYTES
 from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.kafka import WhenDeleted

@@ -23,14 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
-from prometheus_client import CollectorRegistry
 
 from eddycast.service.__main__ import build_app
-from eddycast.service.monitor.figures import metric_names
-from eddycast.service.observability.metrics import Metrics
 from eddycast.service.settings.load import CONFIG
 from eddycast.service.settings.settings import PREFIX, Settings, every_setting
-from tests.tools.pages import PAGES
+from tests.tools.pages import PAGES, every_metric
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.S | re.M)
@@ -125,7 +122,7 @@ def _variables(code: str, root: Path) -> Iterator[str]:
 
 
 def _metrics(code: str, root: Path) -> Iterator[str]:
-    known = {line.name for line in Metrics(CollectorRegistry()).table} | set(metric_names())
+    known = {line.name for line in every_metric()}
     for name in re.findall(r"\beddycast_\w+", code):
         if name not in known and re.sub(r"_(bucket|sum|count)$", "", name) not in known:
             yield f"metric {name} does not exist"
@@ -167,7 +164,7 @@ def main(arguments: list[str]) -> int:
     the number of problems decides the exit code."""
     if "--write" in arguments:
         for name, page in PAGES.items():
-            (ROOT / name).parent.mkdir(exist_ok=True)
+            (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
             (ROOT / name).write_text(page())
     found = list(problems())
     print("\n".join(found) or "docs: nothing named that does not exist")

@@ -1,4 +1,4 @@
-"""The pages of docs/ that follow from the code: settings and metrics."""
+"""The files that follow from the code: pages of settings, metrics and dead letters, dashboards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry
 
+from deploy.dashboards.all import FILES
+from eddycast.service.dead_letters.codes import CODES
+from eddycast.service.monitor.figures import TABLE
+from eddycast.service.observability.definitions import Definition
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.settings.settings import Settings, every_setting
 
@@ -53,19 +57,49 @@ def settings_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def metrics_page() -> str:
-    """docs/metrics.md."""
+def every_metric() -> list[Definition]:
+    """The definitions of all metrics, those of the service first."""
+    return [*Metrics(CollectorRegistry()).table, *TABLE]
+
+
+def _definitions(lines: Iterable[Definition]) -> str:
     rows = [
         (f"`{line.name}`", line.kind, line.unit, ", ".join(line.labels), line.meaning, line.rises)
-        for line in Metrics(CollectorRegistry()).table
+        for line in lines
     ]
-    head = ("metric", "type", "unit", "labels", "meaning", "when it rises")
+    return table(("metric", "type", "unit", "labels", "meaning", "when it rises"), rows)
+
+
+def metrics_page() -> str:
+    """docs/metrics.md."""
     about = (
-        "Served in Prometheus' text format at `/metrics`, on the port `http.port`. No metric is "
-        "labelled by stream. A histogram comes as `_bucket`, `_sum` and `_count`."
+        "Served in Prometheus' text format at `/metrics`. No metric is labelled by stream. A "
+        "histogram comes as `_bucket`, `_sum` and `_count`. Beside these both processes have "
+        "the usual `process_` metrics of memory, CPU time and descriptors. Alerts and dashboards: "
+        "[watching.md](watching.md)."
     )
-    return "\n\n".join(["# Metrics", WRITTEN, about, table(head, rows)]) + "\n"
+    service = _definitions(Metrics(CollectorRegistry()).table)
+    parts = ["# Metrics", WRITTEN, about, "## The service", "On the port `http.port`.", service]
+    parts += ["## The monitor", "On the port `monitor.port`.", _definitions(TABLE)]
+    return "\n\n".join(parts) + "\n"
+
+
+def dead_letters_page() -> str:
+    """docs/dead-letters.md."""
+    rows = [(f"`{error}`", code.meaning, code.action) for error, code in CODES.items()]
+    about = (
+        "A record that cannot be forecast goes whole to `topics.dead_letters`. Its header "
+        "`__eddycast.errors.error` is one of these codes, as is the label of "
+        "`eddycast_dead_letters_total`; `__eddycast.errors.reason` is a sentence with the details."
+    )
+    head = ("error", "meaning", "what to do")
+    return "\n\n".join(["# Dead letters", WRITTEN, about, table(head, rows)]) + "\n"
 
 
 #: Path below the repository's root -> what it must contain.
-PAGES = {"docs/settings.md": settings_page, "docs/metrics.md": metrics_page}
+PAGES = {
+    "docs/settings.md": settings_page,
+    "docs/metrics.md": metrics_page,
+    "docs/dead-letters.md": dead_letters_page,
+    **FILES,
+}

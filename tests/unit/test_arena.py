@@ -235,3 +235,12 @@ def test_some_tensors_of_some_rows_are_blanked() -> None:
     ]
     assert (found["hidden"] == state_of([5, 6, 7])["hidden"]).all()
     assert arena.prefix[slots]["last_timestamp"].tolist() == [1, 2, 3]
+
+
+def test_streams_in_their_warm_up_are_counted() -> None:
+    arena = Arena(SPECS, capacity=2)
+    slots = arena.slots(0, [b"a", b"b", b"c", b"new"])
+    arena.prefix["observations"][slots] = [1, 5, 6, 0]
+    assert (arena.young(1), arena.young(6), arena.young(7)) == (0, 2, 3)
+    arena.zero(slots[:1])
+    assert arena.young(6) == 1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eddycast.service.bundle import Manifest, TensorSpec
-from eddycast.service.formats.dead_letters import LETTER_HEADERS_BYTES, dead_letter
+from eddycast.service.dead_letters.headers import LETTER_HEADERS_BYTES, dead_letter
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.formats.rounding import rounded
 from eddycast.service.records import DeadLetter

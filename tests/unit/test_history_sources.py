@@ -73,6 +73,14 @@ class TestSeveral:
         history = read_history(tmp_path, ReadOptions(stream_column="device"))
         assert [(name, len(stamps)) for name, stamps in _sizes(history)] == [("d1", 48), ("d2", 48)]
 
+    def test_folders_may_name_the_day(self, tmp_path: Path) -> None:
+        for day in (1, 2, 3):
+            rows = "".join(f"{hour},{hour / 4}\n" for hour in range(24))
+            write(tmp_path / f"date=2024-03-0{day}" / "p.csv", "hour,load\n" + rows)
+        history = read_history(tmp_path)
+        assert history.streams == ["load"]
+        assert history.timestamps[0].tolist() == [START + i * HOUR for i in range(72)]
+
     def test_nothing_there(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         with pytest.raises(DataError, match="empty: "):
@@ -159,6 +167,10 @@ class TestRecords:
             read_history(
                 write(tmp_path / "a.jsonl", '{"timestamp": 1, "value": 2}\n{"timestamp": 1,\n')
             )
+
+    def test_an_array_of_anything_else_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="is not an object"):
+            read_history(write(tmp_path / "a.json", '[["time", "a"], ["2024-03-01", 1]]'))
 
 
 def _sizes(history: History) -> list[tuple[str, list[int]]]:

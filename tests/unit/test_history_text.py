@@ -264,7 +264,20 @@ class TestMarks:
             read(tmp_path, "time;a\n" + rows(["12.05k", "950"] * 60))
 
     @pytest.mark.parametrize(
-        "code", ["-99.9", "-999.9", "9999.9", "7999", "-6999", "32767", "4294967295"]
+        "code",
+        [
+            "-99.9",
+            "-999.9",
+            "-99.99",
+            "-999.99",
+            "-9999.99",
+            "9999.9",
+            "9999.99",
+            "7999",
+            "-6999",
+            "32767",
+            "4294967295",
+        ],
     )
     def test_codes_of_loggers_are_missing(self, code: str, tmp_path: Path) -> None:
         history = read(

@@ -69,6 +69,21 @@ FORMS: dict[str, Callable[[datetime], str]] = {
     "24:00": lambda t: (
         f"{t - timedelta(minutes=1):%Y-%m-%d} {(t - timedelta(minutes=1)).hour + 1:02}:00"
     ),
+    "year first, two figures, seconds": lambda t: f"{t:%y-%m-%d %H:%M:%S}",
+    "year first, two figures, dots": lambda t: f"{t:%y.%m.%d %H:%M}",
+    "half days in one letter": lambda t: f"{t:%m/%d/%y %I:%M}{'a' if t.hour < 12 else 'p'}",
+    "the year at the end": lambda t: f"{t:%a %b %d %H:%M:%S} UTC {t:%Y}",
+    "JavaScript": lambda t: f"{t:%a %b %d %Y %H:%M:%S} GMT+0000 (Coordinated Universal Time)",
+    "Go": lambda t: f"{t:%Y-%m-%d %H:%M:%S} +0000 UTC",
+    "mail": lambda t: f"{t:%a, %d %b %Y %H:%M:%S} GMT",
+    "SAS": lambda t: f"{t:%d%b%Y:%H:%M:%S}".upper(),
+    ".NET": lambda t: f"/Date({seconds(t) * 1000})/",
+    "the clock first": lambda t: f"{t:%H:%M:%S %d.%m.%Y}",
+    "Japanese": lambda t: f"{t.year}年{t.month}月{t.day}日 {t.hour}時",
+    "blanks between all": lambda t: f"{t:%Y %m %d %H %M}",
+    "French day of the week": lambda t: f"{'lmmjvsd'[t.weekday()]}en. {t:%d/%m/%Y %H:%M}",
+    "zone after an interval": lambda t: f"{t:%d.%m.%Y %H:%M} - {t:%d.%m.%Y %H:%M} (UTC)",
+    "ISO interval": lambda t: f"{t:%Y-%m-%dT%H:%M}Z/{t:%Y-%m-%dT%H:%M}Z",
     "seconds": lambda t: f"{seconds(t)}",
     "seconds with a power": lambda t: f"{seconds(t):.16E}",
     "milliseconds with a power": lambda t: f"{seconds(t) * 1000:.12E}",
@@ -117,6 +132,18 @@ def test_zones_that_stamps_name(tmp_path: Path) -> None:
         ("Date;Time;value", lambda t: f"{t:%Y-%m-%d;%H%M}"),
         ("year;month;day;hour;value", lambda t: f"{t.year};{t.month};{t.day};{t.hour}"),
         ("YY;MO;DD;HH;value", lambda t: f"{t:%y;%m;%d;%H}"),
+        ("Year;Month;Day;Time;value", lambda t: f"{t.year};{t.month};{t.day};{t:%H:%M}"),
+        ("Year;Month;Day;Time;value", lambda t: f"{t.year};{t.month};{t.day};{t:%H%M}"),
+        ("YEAR;DOY;HR;value", lambda t: f"{t.year};{t:%j};{t.hour}"),
+        ("Datum;von;bis;value", lambda t: f"{t:%d.%m.%Y;%H:%M};{(t.hour + 1) % 24:02}:00"),
+        (
+            "DeliveryDate;HourEnding;value",
+            lambda t: (
+                f"{t - timedelta(hours=1):%m/%d/%Y};{(t - timedelta(hours=1)).hour + 1:02}:00"
+            ),
+        ),
+        ("Date;Time;value", lambda t: f"{t:%Y-%m-%d};{t.hour / 24:.6f}"),
+        ("Date;Time;value", lambda t: f"{(t - SHEET).days};{t.hour / 24:.6f}"),
     ],
 )
 def test_a_day_and_a_clock_in_columns_of_their_own(
@@ -277,3 +304,17 @@ def test_of_several_columns_of_times_the_one_called_so_counts(tmp_path: Path) ->
     assert np.isfinite(history.values[0]).all()
     named = [f"{i};{time:%Y-%m-%d %H:%M}" for i, time in enumerate(HOURS)]
     assert read(tmp_path, named, "data;logged;value").timestamps[0].tolist() == expected(HOURS)
+
+
+@pytest.mark.parametrize("form", ["%d%m%Y%H%M", "%Y%j%H%M"])
+def test_figures_that_would_be_stamps_beyond_2100_are_refused(form: str, tmp_path: Path) -> None:
+    stamps = [f"{time:{form}}" for time in HOURS]
+    with pytest.raises(DataError, match=r"row 1: .* would be 2\d\d\d-.*--time-format"):
+        read(tmp_path, stamps)
+    assert read(tmp_path, stamps, time_format=form).timestamps[0].tolist() == expected(HOURS)
+
+
+@pytest.mark.parametrize("name", ["start_ts", "time_s", "t", "sent"])
+def test_the_only_column_of_epochs_is_the_time(name: str, tmp_path: Path) -> None:
+    history = read(tmp_path, [f"{seconds(time)}" for time in HOURS], f"{name};value")
+    assert history.timestamps[0].tolist() == expected(HOURS)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.errors import SettingsError
 from eddycast.service.formats.influx import points
 from eddycast.service.formats.mapping_numbers import Fields
@@ -20,7 +21,6 @@ from eddycast.service.mapping.presets import PRESETS
 from eddycast.service.mapping.sources import Context
 from eddycast.service.mapping.stamps import Stamps
 from eddycast.service.mapping.templates import Namer, Template
-from eddycast.service.mapping.unreadable import Unreadable
 from eddycast.service.settings.input import EXAMPLES, InputSettings
 from eddycast.service.settings.load import load_settings
 

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from eddycast.service.observability.definitions import METRIC_PREFIX, SECOND_BUCKETS
 from eddycast.service.observability.histogram import Distribution
 from eddycast.service.observability.metrics import (
-    METRIC_PREFIX,
-    SECOND_BUCKETS,
     STAGES,
     VERDICTS,
     Metrics,
@@ -154,9 +153,11 @@ def test_no_surprise_spoils_the_mean(metrics: Metrics) -> None:
 
 
 def test_the_lag_of_a_partition_that_left_disappears(metrics: Metrics) -> None:
-    metrics.hold([0, 1], {0: 5, 1: 7})
-    metrics.hold([1], {1: 3})
+    metrics.hold([0, 1], {0: 5, 1: 7}, {0: 1.5})
+    assert sample(metrics, "consumer_lag_seconds", partition="0") == 1.5
+    metrics.hold([1], {1: 3}, {})
     assert sample(metrics, "consumer_lag", partition="0") is None
+    assert sample(metrics, "consumer_lag_seconds", partition="0") is None
     assert sample(metrics, "consumer_lag", partition="1") == 3
     assert sample(metrics, "partitions") == 1
 
@@ -181,7 +182,7 @@ def test_metrics_are_defined_in_one_file_only() -> None:
     elsewhere = [
         path
         for path in (Path(__file__).parents[2] / "service").rglob("*.py")
-        if path.name not in {"metrics.py", "distribution.py"}
+        if path.name not in {"definitions.py", "metrics.py"}
     ]
     for path in elsewhere:
         names = {
@@ -195,3 +196,18 @@ def test_metrics_are_defined_in_one_file_only() -> None:
 
 def test_every_verdict_has_its_word() -> None:
     assert tuple(verdict.name.lower() for verdict in Verdict) == VERDICTS
+
+
+def test_the_age_of_a_model_is_that_of_its_training_data_at_the_newest_reading(
+    metrics: Metrics,
+) -> None:
+    metrics.show_model("walk@1", "1", "walk", 0, 1_000_000)
+    assert sample(metrics, "model_training_end_timestamp_seconds") == 1_000
+    metrics.show_time(-1)
+    assert math.isnan(sample(metrics, "model_age_seconds") or 0.0)
+    metrics.show_time(4_600_000)
+    assert sample(metrics, "model_age_seconds") == 3_600
+    metrics.show_model("walk@2", "2", "walk", 0, None)
+    metrics.show_time(4_600_000)
+    assert math.isnan(sample(metrics, "model_age_seconds") or 0.0)
+    assert math.isnan(sample(metrics, "model_training_end_timestamp_seconds") or 0.0)

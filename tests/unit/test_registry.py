@@ -14,7 +14,8 @@ import pytest
 from eddycast.service.bundle import MANIFEST
 from eddycast.service.errors import BundleError, RegistryError, RegistryUnavailable
 from eddycast.service.registry.folder import Folder, LocalFolder, folder_at
-from eddycast.service.registry.promotion import former_champion, prunable
+from eddycast.service.registry.promotion import former_champion
+from eddycast.service.registry.pruning import prunable
 from eddycast.service.registry.registry import LoadOptions, Registry
 from eddycast.service.sealing.signatures import new_key, sign
 from tests.support.bundles import Walk, listed, write_bundle

@@ -5,10 +5,22 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from eddycast.service.signals import SIGNALS, StopSignals
+
+
+@contextmanager
+def terminal() -> Iterator[None]:
+    """SIGHUP ends a process, as in a terminal: also where nohup started the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -18,7 +30,7 @@ def test_the_first_signal_only_sets_the_flag_and_the_second_insists(
     seconds = iter([10.0, 10.1, 10.5])
     monkeypatch.setattr("eddycast.service.signals.time.monotonic", lambda: next(seconds))
     insisted: list[str] = []
-    with StopSignals(insisted.append) as signals:
+    with terminal(), StopSignals(insisted.append) as signals:
         assert not signals.stop.is_set()
         signal.raise_signal(number)
         assert signals.stop.is_set()

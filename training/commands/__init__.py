@@ -3,6 +3,7 @@ torch and polars load when a command runs."""
 
 from eddycast.training.commands.backtest import backtest
 from eddycast.training.commands.demo import demo
+from eddycast.training.commands.retrain import retrain
 from eddycast.training.commands.train import train
 
-__all__ = ["backtest", "demo", "train"]
+__all__ = ["backtest", "demo", "retrain", "train"]

@@ -22,6 +22,7 @@ from eddycast.service.processing.replay import replay
 from eddycast.service.records import Int64
 from eddycast.service.sealing.trust import Trust
 from eddycast.service.simulation import merge
+from eddycast.service.state.arena import Arena
 from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
@@ -104,10 +105,15 @@ def score_tasks(
 
 
 def drive(
-    runtime: Runtime, panel: Panel, origins: Int64, report: ScoringProgress = no_progress
+    runtime: Runtime,
+    panel: Panel,
+    origins: Int64,
+    report: ScoringProgress = no_progress,
+    arena: Arena | None = None,
 ) -> Iterator[Chunk]:
     """Run all readings of a panel through the engine in time order; yield the forecasts at the rows
-    `origins`, a chunk for each target, with the streams of `target_streams`."""
+    `origins`, a chunk for each target, with the streams of `target_streams`. Starts from the rows
+    of `arena`, which are updated, or from streams never seen."""
     readings = merge(panel.history())
     names = [name.encode() for name in readings.streams]
     index = np.array(
@@ -117,7 +123,13 @@ def drive(
     rows = (readings.timestamps - panel.timestamps[0]) // panel.interval_ms
     due, done = np.isin(rows, origins), 0
     for chunk in replay(
-        runtime, names, readings.timestamps, readings.values, readings.stream, forecast_at=due
+        runtime,
+        names,
+        readings.timestamps,
+        readings.values,
+        readings.stream,
+        forecast_at=due,
+        arena=arena,
     ):
         made = chunk.forecasts.has_multi
         which = chunk.index[made]

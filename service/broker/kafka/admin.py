@@ -50,6 +50,11 @@ class KafkaAdmin(Connection):
             except UnknownTopicOrPartitionError:
                 return None
 
+    def topic_id(self, topic: str) -> str:
+        """See `port.Admin`."""
+        with self._asking(f"cannot describe {topic}"):
+            return str(self._described(topic)["topic_id"])
+
     def topics(self) -> list[str]:
         """See `port.Admin`."""
         with self._asking("cannot list the topics"):
@@ -181,8 +186,12 @@ class KafkaAdmin(Connection):
 
     def _describe(self, topic: str) -> list[dict[str, Any]]:
         """Partitions of a topic. Raises the client's errors."""
-        described = self._client.describe_topics([topic])[0]
+        return self._described(topic)["partitions"]  # type: ignore[no-any-return]
+
+    def _described(self, topic: str) -> dict[str, Any]:
+        """The broker's description of a topic. Raises the client's errors."""
+        described: dict[str, Any] = self._client.describe_topics([topic])[0]
         error = for_code(described["error_code"])
         if error is not NoError:
             raise error()
-        return described["partitions"]  # type: ignore[no-any-return]
+        return described

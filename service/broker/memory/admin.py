@@ -19,6 +19,10 @@ class MemoryAdmin(Connection):
         """See `port.Admin`."""
         return len(self._cluster.logs(topic)) or None
 
+    def topic_id(self, topic: str) -> str:
+        """See `port.Admin`."""
+        return self._cluster.topic(topic).id
+
     def topics(self) -> list[str]:
         """See `port.Admin`."""
         return self._cluster.topics()
@@ -44,11 +48,11 @@ class MemoryAdmin(Connection):
 
     def config(self, topic: str) -> dict[str, str]:
         """See `port.Admin`."""
-        return self._cluster.config(topic)
+        return dict(self._cluster.topic(topic).config)
 
     def replication(self, topic: str) -> int:
         """See `port.Admin`. Always 1."""
-        self._cluster.config(topic)
+        self._cluster.topic(topic)
         return 1
 
     def members(self, group: str) -> int:

@@ -50,12 +50,12 @@ class Cluster:
                 )
                 self._changed.notify_all()
 
-    def config(self, topic: str) -> dict[str, str]:
-        """Configuration of a topic. Raises TopicMissing."""
-        found = self._topics.get(topic)
+    def topic(self, name: str) -> Topic:
+        """A topic. Raises TopicMissing."""
+        found = self._topics.get(name)
         if found is None:
-            raise TopicMissing(f"there is no topic {topic}")
-        return dict(found.config)
+            raise TopicMissing(f"there is no topic {name}")
+        return found
 
     def topics(self) -> list[str]:
         """Names of all topics."""

@@ -8,6 +8,7 @@ transaction.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -207,6 +208,7 @@ class Topic:
 
     logs: list[Log]
     config: dict[str, str]
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def max_message_bytes(self) -> int:

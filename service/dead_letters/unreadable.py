@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 class Unreadable(Exception):
-    """Raised for a record that is not an observation;
-    carries the dead letter's `error` and `reason`."""
+    """Raised for a record that is not an observation; `error` is a code of `codes.py`,
+    `reason` a sentence for people."""
 
     def __init__(self, error: str, reason: str) -> None:
         super().__init__(reason)

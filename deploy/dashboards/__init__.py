@@ -1,0 +1,1 @@
+"""Grafana dashboards; `make docs` writes their JSON to deploy/grafana/dashboards."""

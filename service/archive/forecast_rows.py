@@ -1,0 +1,111 @@
+"""Forecasts as rows of the archive: a row for each target of each forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+
+from eddycast.service.archive.rows import STAMP, Rows
+from eddycast.service.records import PartitionBatch
+from eddycast.service.state.stream_time import Clock, with_record_time
+
+_LEVELS: Final = pl.List(pl.Float64)
+FORECASTS: Final = pl.Schema(
+    {
+        "stream": pl.String(),
+        "timestamp": STAMP,
+        "target": pl.String(),  # "" = the only one
+        "value": _LEVELS,  # of all channels
+        "model": pl.String(),
+        "interval_ms": pl.Int64(),
+        "forecast_interval_ms": pl.Int64(),
+        "quantiles": _LEVELS,
+        "one_step": _LEVELS,
+        "leads": pl.List(pl.Int32()),  # null = 1, 2, ...
+        "multi_step": pl.List(_LEVELS),  # by lead; null = none was made
+        "surprise": pl.Float64(),
+        "anomaly": pl.Float64(),
+        "warm": pl.Boolean(),
+        "partition": pl.Int32(),
+        "offset": pl.Int64(),
+        "record_time": STAMP,
+    }
+)
+_Levels = list[float | None]
+
+
+class _Forecast(msgspec.Struct):
+    """A record of the forecasts topic."""
+
+    stream: str
+    timestamp: int
+    value: float | _Levels | None
+    model: str
+    interval_ms: int
+    quantiles: list[float]
+    one_step: _Levels | dict[str, _Levels]
+    multi_step: list[_Levels] | dict[str, list[_Levels]] | None
+    surprise: float | None = None
+    anomaly: float | None = None
+    warm: bool = False
+    forecast_interval_ms: int | None = None
+    leads: list[int] | None = None
+
+
+class ForecastRows:
+    """Rows of the forecasts topic."""
+
+    block = 10_000  # forecasts are large
+
+    def __init__(self) -> None:
+        self._parse = msgspec.json.Decoder(_Forecast).decode
+
+    @property
+    def empty(self) -> pl.DataFrame:
+        """See `rows.Reading`."""
+        return pl.DataFrame(schema=FORECASTS)
+
+    def rows(self, batch: PartitionBatch, clock: Clock) -> Rows:
+        """See `rows.Reading`."""
+        found: list[tuple[Any, ...]] = []
+        removed = unreadable = 0
+        for value, offset, time in zip(
+            batch.values, batch.offsets.tolist(), batch.timestamps.tolist(), strict=True
+        ):
+            if value is None:
+                removed += 1
+                continue
+            try:
+                forecast = self._parse(value)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                unreadable += 1
+                continue
+            found += ((*row, batch.partition, offset, time) for row in _by_target(forecast))
+        frame = pl.DataFrame(found, schema=FORECASTS, orient="row") if found else self.empty
+        return Rows(frame, len(batch), unreadable, 0, removed, with_record_time(clock, batch))
+
+
+def _by_target(forecast: _Forecast) -> Iterator[tuple[Any, ...]]:
+    """The columns of each target, up to `warm`."""
+    one, multi, value = forecast.one_step, forecast.multi_step, forecast.value
+    targets = one if isinstance(one, dict) else {"": one}
+    for target, levels in targets.items():
+        yield (
+            forecast.stream,
+            forecast.timestamp,
+            target,
+            value if isinstance(value, list) else [value],
+            forecast.model,
+            forecast.interval_ms,
+            forecast.forecast_interval_ms or forecast.interval_ms,
+            forecast.quantiles,
+            levels,
+            forecast.leads,
+            multi[target] if isinstance(multi, dict) else multi,
+            forecast.surprise,
+            forecast.anomaly,
+            forecast.warm,
+        )

@@ -1,0 +1,39 @@
+"""The history of a retraining: files, the archive, or a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eddycast.service.bundle import Manifest
+from eddycast.service.delivery.connect import kafka_broker
+from eddycast.service.errors import DataError
+from eddycast.service.history import History, ReadOptions, read_history
+from eddycast.service.settings.settings import Settings
+
+ARCHIVE, KAFKA = "archive", "kafka"
+
+
+def read_sources(
+    sources: Sequence[str], settings: Settings, options: ReadOptions, champion: Manifest | None
+) -> History:
+    """Read `archive`, `kafka`, `kafka:TOPIC`, or files as all commands do, with the champion's
+    channels unless `options` name others. Raises DataError, SettingsError, BrokerError."""
+    several = champion is not None and len(champion.channels) > 1
+    own = champion.channels if several and champion is not None else ()
+    options = replace(options, channels=options.channels or own)
+    kind, _, topic = sources[0].partition(":")
+    if kind not in (ARCHIVE, KAFKA):
+        return read_history(sources, options)
+    if len(sources) > 1:
+        raise DataError(
+            f"--history {sources[0]} and {sources[1]} are not read together",
+            "name one of them, or several files",
+        )
+    # imports polars
+    from eddycast.service.archive.reading import read_archive, read_topic
+
+    topic = topic or settings.topics.input
+    if kind == KAFKA:
+        return read_topic(kafka_broker(settings.kafka), settings, topic, options.channels, options)
+    return read_archive(settings.archive.place(), topic, options.channels, options)
