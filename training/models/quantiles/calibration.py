@@ -117,17 +117,17 @@ class Calibration(nn.Module):
             torch.cat([end] * len(RATES) + [halves * torch.exp(learned.stretch[:, 1:])], 1)
             for end in (median - low, high - median)
         )
-        support = self._support_in(placement(state).frame(before))
-        distance, misses = self._within(y - centre, below, above, centre, support)
+        support = self.support_in(placement(state).frame(before))
+        distance, misses = self.within(y - centre, below, above, centre, support)
         return self.rule.move(distance, half, counts, judged, learned, misses)
 
-    def _support_in(self, frame: Frame) -> tuple[Tensor, Tensor]:
+    def support_in(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """The lower end of the support and half the distance between its values, in a frame's
         units, [batch, 1] each."""
         zero = relative(torch.zeros_like(frame.anchor)[:, None], *frame)
         return zero, (0.5 / safe(frame.scale)).float()[:, None]
 
-    def _within(
+    def within(
         self,
         apart: Tensor,
         below: Tensor,

@@ -3,6 +3,7 @@ training and for tests; nothing of it is exported."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,8 +66,8 @@ def unroll_widths(
             learned = rule.move(apart[t].abs(), half[t] * factor, counts[t], seen[t], learned)
         else:
             wide = torch.exp(_by_column(learned.stretch, near))
-            support = calibration._support_in(Frame(raw[0][t - 1], raw[1][t - 1]))
-            distance, misses = calibration._within(
+            support = calibration.support_in(Frame(raw[0][t - 1], raw[1][t - 1]))
+            distance, misses = calibration.within(
                 apart[t], wide * below[t], wide * above[t], centre[t], support
             )
             learned = rule.move(distance, half[t] * factor, counts[t], seen[t], learned, misses)
@@ -106,8 +107,9 @@ def _all_due(
     started = columns.count > 0
     near = _due(columns, Due(median, median - low, high - median), 1, started)
     found = [near] * len(RATES)
-    for j, anchor in enumerate(calibration.anchors if anchored is not None else ()):
-        low, _, high = np.moveaxis(anchored[:, :, j, levels], 2, 0)
+    far: Sequence[Array] = () if anchored is None else [*np.moveaxis(anchored[..., levels], 2, 0)]
+    for anchor, units in zip(calibration.anchors, far, strict=False):
+        low, _, high = np.moveaxis(units, 2, 0)
         half = np.float32(0.5) * (high - low)
         lead = calibration.block.slots * anchor
         made = Due(np.float32(0.5) * (high + low), half, half)
