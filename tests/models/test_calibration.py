@@ -218,6 +218,26 @@ def test_a_width_stays_within_its_limit() -> None:
         assert gap == pytest.approx(2.1 * width * np.exp(sign * LIMIT), rel=1e-3)
 
 
+@pytest.mark.parametrize("width", [0.1, 5.0])
+def test_a_far_width_does_not_overshoot_while_its_forecasts_are_on_their_way(width: float) -> None:
+    """A rule that judges the intervals as they were emitted goes on for as long as the lead."""
+    values, timestamps = noise(1200, 8)
+    widths = np.stack(widths_by_step(naive(width, horizon=48), values, timestamps))[..., 1:]
+    final, direction = widths[-200:].mean(0), np.sign(-np.log(width))
+    assert (direction * final > 0.3).all()
+    assert (direction * (widths - final)).mean(1).max() < 0.25
+
+
+def test_a_stranger_is_covered_within_its_first_day() -> None:
+    """Intervals of a fifth and of five times the right width,
+    one step ahead over the readings 24 to 200."""
+    values, timestamps = noise(201, 16)
+    for width in (0.25, 6.0):
+        out = naive(width).unroll(values, timestamps, origins=[200])
+        found = coverage(out.one_step[24:-1], values[25:])
+        assert found == pytest.approx(0.8, abs=0.08), width
+
+
 def test_without_calibration_the_row_has_none_and_widths_stay() -> None:
     plain = Naive(dataclasses.replace(PLAIN, calibrated=False))
     plain.offsets_one.copy_(OFFSETS)

@@ -29,7 +29,7 @@ RATES = (0.005, 0.03, 0.15)  # steps of a log-width one step ahead
 DECAY = 0.99  # of their losses, by reading
 ETA = 2.0  # weight of a loss
 #: The step of a far lead after n readings: FIRST / (1 + n / READINGS), and LEAST at least.
-FIRST, READINGS, LEAST = 1 / 12, 96.0, 0.01
+FIRST, READINGS, LEAST = 1 / 12, 96.0, 0.005
 #: A lead takes lead ** SHARE of the log-width one step ahead for READINGS of its own.
 SHARE = -0.2
 #: In running scales: added to distances and half-widths, so that rounding moves a score by little.
