@@ -68,7 +68,7 @@ class Forecaster(Family):
         return [
             *parts,
             calibration,
-            anomaly_part(self.anomaly, emitted | {"calibrated": bool(self.calibration)}),
+            anomaly_part(self.anomaly, self.calibration, emitted),
         ]
 
     def step(
