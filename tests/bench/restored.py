@@ -100,10 +100,11 @@ def restore(
 
 def main(address: str, topic: str, way: str, streams: str) -> None:
     """Run one; calm the collector as the service does."""
-    from eddycast.service.app import _calm_collector
+    from eddycast.service.app import calm_collector
 
-    _calm_collector()
-    print(json.dumps(restore(address, topic, way == "bulk", int(streams), read_specs(sys.stdin))))
+    with calm_collector():
+        found = restore(address, topic, way == "bulk", int(streams), read_specs(sys.stdin))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ and every way in which a start can go wrong."""
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
@@ -133,6 +134,19 @@ def test_observations_become_forecasts_and_a_stop_commits_them(
     assert json.loads(broker.read("forecasts")[-1].value or b"")["warm"] is True, (
         "its state has survived"
     )
+
+
+def test_the_garbage_collector_is_as_before_when_a_service_has_ended(
+    settings: Settings, tmp_path: Path, start: Callable[[Settings], Running]
+) -> None:
+    """What stays frozen is never freed: a process that goes on would hold it to its end."""
+    write_bundle(tmp_path / "bundle")
+    before = gc.get_threshold()
+    running = start(settings)
+    until(lambda: running.service.url is not None and running.get("/ready")[0] == 200)
+    assert gc.get_freeze_count() > 0 and gc.get_threshold() != before
+    running.end()
+    assert (gc.get_freeze_count(), gc.get_threshold()) == (0, before)
 
 
 def test_a_bundle_may_come_later(

@@ -35,6 +35,8 @@ from tests.models.zoo import (
     forecaster,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", HEAVY_KINDS)
 @pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda invariant: invariant.__name__)

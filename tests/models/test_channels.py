@@ -17,6 +17,8 @@ from eddycast.training.export.onnx_export import Identity, export_bundle
 from eddycast.training.models import Joint
 from tests.models.zoo import joint, scale_or_one
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3_600_000
 NAMES = ("a", "b", "c")
 #: Family, channels, and which of them are targets.
@@ -71,7 +73,14 @@ def close(
     assert not np.any(difference > tolerance), f"largest difference {np.nanmax(difference):.2e}"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        KINDS[0],
+        *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in KINDS[1:3]),
+        KINDS[3],
+    ],
+)
 def test_unroll_is_step_is_onnx(kind: tuple[str, int, tuple[int, ...]], tmp_path: Path) -> None:
     """Over every step, with holes in single channels;
     the service accepts the bundle by its golden sequence."""

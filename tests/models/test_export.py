@@ -25,7 +25,6 @@ from eddycast.training.models.quantiles.support import Support
 from tests.models.zoo import (
     COMBINATIONS,
     DAILY,
-    HEAVY_KINDS,
     MAKERS,
     OFFSETS,
     bundle_of,
@@ -34,6 +33,14 @@ from tests.models.zoo import (
     streams,
 )
 
+pytestmark = pytest.mark.slow
+
+#: Kinds that differ from another kind in one thing: the grid, the cell, the head.
+SIBLINGS = {"ar-binned", "gru-uncalibrated", "rnn", "seq2seq-plain"}
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.exhaustive if kind in COMBINATIONS | SIBLINGS else ())
+    for kind in sorted(MAKERS)
+]
 #: Rows, and for how many steps they are carried.
 STEPS = {1: 300, 2: 300, 7: 1000, 256: 200}
 
@@ -51,12 +58,12 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return Exported()
 
 
-@pytest.mark.parametrize("kind", HEAVY_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_torch_and_onnx_agree_over_a_thousand_steps(kind: str, bundles: dict[str, Path]) -> None:
     onnx_is_torch(forecaster(kind), bundles[kind], STEPS)
 
 
-@pytest.mark.parametrize("kind", HEAVY_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_service_accepts_the_bundle(kind: str, bundles: dict[str, Path]) -> None:
     runtime = load_runtime(bundles[kind])
     manifest, model = runtime.manifest, forecaster(kind)
@@ -67,7 +74,7 @@ def test_the_service_accepts_the_bundle(kind: str, bundles: dict[str, Path]) -> 
     assert not any(np.count_nonzero(tensor) for tensor in model.initial_state(1).values())
 
 
-@pytest.mark.parametrize("kind", ["gru", "lstm-binned", "seq2seq"])
+@pytest.mark.parametrize("kind", ["gru", "lstm-weekly-binned", "seq2seq"])
 def test_bits_do_not_depend_on_the_company(kind: str, bundles: dict[str, Path]) -> None:
     """A row's bits are the same alone, among 7 and among 300, in any place."""
     runtime = load_runtime(bundles[kind], max_batch=64)
@@ -104,6 +111,7 @@ def test_a_bundle_says_nothing_of_the_machine_and_has_the_same_hash_again(
         assert root not in (bundles["ar-plain"] / name).read_bytes()
 
 
+@pytest.mark.exhaustive
 def test_the_list_of_operators_is_that_of_all_families(
     bundles: dict[str, Path], tmp_path: Path
 ) -> None:

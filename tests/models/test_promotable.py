@@ -14,6 +14,8 @@ from eddycast.service.model.runtime import Runtime
 from eddycast.service.registry.compatibility import check_core, check_shape, prove_core
 from tests.models.zoo import bundle_of
 
+pytestmark = pytest.mark.slow
+
 Load = Callable[[str], Runtime]
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -33,6 +29,7 @@ from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.sealing.parts import CORE, Part, meaning_of
 from eddycast.training.data.gap_limit import usual_gap
 from eddycast.training.export.golden import golden_sequence
+from eddycast.training.export.tracing import Signature, graph_of
 from eddycast.training.models.joint import Joint, Model
 from eddycast.training.recipe import Recipe
 
@@ -192,89 +189,24 @@ def _export_step(model: Model, state: dict[str, Tensor], path: Path) -> None:
     value = torch.zeros(2, 1 + model.target.others, dtype=torch.float64)
     timestamp = torch.zeros(2, dtype=torch.int64)
     outputs = ["one_step", "surprise", "scores", "anomaly", *(f"next.{name}" for name in names)]
-    _export(
-        _StepGraph(model, names),
-        (value, timestamp, *state.values()),
-        ["value", "timestamp"],
-        names,
-        outputs,
-        path,
-    )
+    signature = Signature(["value", "timestamp"], names, outputs)
+    example = (value, timestamp, *state.values())
+    onnx.save(graph_of(_StepGraph(model, names), example, signature), path)
 
 
 def _export_forecast(model: Model, state: dict[str, Tensor], path: Path) -> None:
+    names = list(state)
     timestamp = torch.zeros(2, dtype=torch.int64)
-    graph = _ForecastGraph(model, list(state))
-    _export(graph, (timestamp, *state.values()), ["timestamp"], list(state), ["multi_step"], path)
-    _drop_unread_inputs(path)
+    signature = Signature(["timestamp"], names, ["multi_step"])
+    graph = graph_of(_ForecastGraph(model, names), (timestamp, *state.values()), signature)
+    _drop_unread_inputs(graph)
+    onnx.save(graph, path)
 
 
-def _export(
-    graph: nn.Module,
-    example: tuple[Tensor, ...],
-    inputs: list[str],
-    state: list[str],
-    outputs: list[str],
-    path: Path,
-) -> None:
-    batch = torch.export.Dim("batch", min=1, max=1 << 20)
-    dynamic: Any = [{0: batch} for _ in inputs]
-    dynamic.append(tuple({0: batch} for _ in state))
-    with warnings.catch_warnings(), _Quiet():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            graph,
-            example,
-            input_names=[*inputs, *(f"state.{name}" for name in state)],
-            output_names=outputs,
-            dynamic_shapes=tuple(dynamic),
-            dynamo=True,
-            verbose=False,
-            external_data=False,
-        )
-    if program is None:
-        raise RuntimeError("torch exported no program")
-    _bare(program.model_proto, path)
-
-
-def _bare(model: onnx.ModelProto, path: Path) -> None:
-    """Save a graph without the exporter's metadata: stack traces with local paths, which would
-    change the hash of the same model from machine to machine."""
-    graph = model.graph
-    for noted in (
-        model,
-        graph,
-        *graph.node,
-        *graph.input,
-        *graph.output,
-        *graph.value_info,
-        *graph.initializer,
-    ):
-        noted.ClearField("metadata_props")
-        noted.ClearField("doc_string")
-    onnx.save(model, path)
-
-
-def _drop_unread_inputs(path: Path) -> None:
+def _drop_unread_inputs(model: onnx.ModelProto) -> None:
     """Remove the inputs that the forecast graph does not read,
     so that the service need not gather them."""
-    model = onnx.load(path)
     read = {name for node in model.graph.node for name in node.input} | {"timestamp"}
     kept = [value for value in model.graph.input if value.name in read]
     del model.graph.input[:]
     model.graph.input.extend(kept)
-    onnx.save(model, path)
-
-
-class _Quiet:
-    """Suppresses log lines and prints of the exporter; failures are reported by its exceptions."""
-
-    def __enter__(self) -> None:
-        self._level = logging.root.manager.disable
-        logging.disable(logging.ERROR)
-        self._prints = contextlib.redirect_stderr(io.StringIO())
-        self._prints.__enter__()
-
-    def __exit__(self, *failure: Any) -> None:
-        self._prints.__exit__(*failure)
-        logging.disable(self._level)

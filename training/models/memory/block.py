@@ -4,6 +4,8 @@ starts at a quarter to."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,12 +16,13 @@ from eddycast.training.models.memory.units import slot_in_bin
 from eddycast.training.models.tensor_state import TensorState
 
 
+@dataclass(frozen=True)
 class Block:
     """`slots` slots of `interval_ms`. The row's "block" [batch, 2] f64:
     the mean so far, and of how many values."""
 
-    def __init__(self, interval_ms: int, slots: int) -> None:
-        self.interval_ms, self.slots = interval_ms, slots
+    interval_ms: int
+    slots: int
 
     def initial_state(self, batch: int) -> TensorState:
         """Zeros: nothing came yet. A block of one slot has nothing to remember."""
