@@ -23,7 +23,10 @@ def keygen(
         typer.Argument(metavar="FILE", help="File for the private key; it must not exist yet."),
     ],
 ) -> None:
-    """Generate a signing key, and print its public part for bundle.trusted_keys."""
+    """Generate a signing key, and print its public part for bundle.trusted_keys.
+
+    Example: eddycast bundle keygen signing.key
+    """
     from eddycast.service.sealing.signatures import new_key
 
     typer.echo(new_key(key))
@@ -34,7 +37,10 @@ def sign(
     directory: Directory,
     key: Annotated[Path, typer.Option(help="File with the private key.")],
 ) -> None:
-    """Sign the current content of a bundle."""
+    """Sign the current content of a bundle.
+
+    Example: eddycast bundle sign /srv/bundle --key signing.key
+    """
     from eddycast.service.bundle import MANIFEST
     from eddycast.service.model.manifest_file import read_manifest
     from eddycast.service.sealing.signatures import sign as signed
@@ -46,7 +52,10 @@ def sign(
 
 @bundle.command()
 def show(directory: Directory) -> None:
-    """Print the manifest of a bundle, after checking its hashes; the graphs are not run."""
+    """Print the manifest of a bundle, after checking its hashes; the graphs are not run.
+
+    Example: eddycast bundle show /srv/bundle
+    """
     from eddycast.service.model.manifest_file import read_manifest
 
     manifest = read_manifest(directory)

@@ -35,7 +35,10 @@ class Finding(NamedTuple):
 
 def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa: A002, ARG001 - the name of the flag
     """Check settings, bundle, port, broker and topics, and print the problems.
-    Takes the flags of `eddycast serve`."""
+    Takes the flags of `eddycast serve`.
+
+    Example: eddycast doctor --bundle.directory /srv/bundle --kafka.bootstrap_servers HOST:9092
+    """
     findings = list(examine(context.args))
     table = Table("", "what", "found", "what to do", box=None, header_style="bold")
     for finding in findings:

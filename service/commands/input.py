@@ -47,7 +47,10 @@ def try_(
 ) -> None:
     """Show what the mapping makes of real records: `eddycast input try FILE`, or the last ones of
     a topic. A line of FILE is a record, with the key before a tab or as kcat -J writes it.
-    Takes the flags of `eddycast serve`, after FILE."""
+    Takes the flags of `eddycast serve`, after FILE.
+
+    Example: eddycast input try records.jsonl --input.format json
+    """
     settings, records = _sample(context, topic, limit)
     show(settings, records, channels)
 
@@ -60,7 +63,10 @@ def guess_(
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
     """Propose a mapping for real records by their shape, and try it: `eddycast input guess FILE`,
-    or the last ones of a topic. Takes the flags of `eddycast serve`, after FILE."""
+    or the last ones of a topic. Takes the flags of `eddycast serve`, after FILE.
+
+    Example: eddycast input guess records.jsonl
+    """
     settings, records = _sample(context, topic, limit)
     found = guess([record for _, record in records])
     say = Console(highlight=False, soft_wrap=True, markup=False).print

@@ -11,7 +11,10 @@ from eddycast.service.settings.load import load_settings
 
 def monitor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa: A002, ARG001 - the name of the flag
     """Serve a page and an API over the forecasts topic until SIGTERM or ctrl-C.
-    Takes the flags of `eddycast serve`."""
+    Takes the flags of `eddycast serve`.
+
+    Example: eddycast monitor --kafka.bootstrap_servers HOST:9092 --monitor.port 9465
+    """
     settings = load_settings(context.args)
     try:  # an extra, and slow to import
         from eddycast.service.monitor.run import run

@@ -56,7 +56,10 @@ def replay(
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
     operators: Operators = None,
 ) -> None:
-    """Forecast every observation in DATA, as the service would have from the first reading on."""
+    """Forecast every observation in DATA, as the service would have from the first reading on.
+
+    Example: eddycast replay /srv/bundle readings.csv --out forecasts.parquet
+    """
     if out.suffix not in (".parquet", *JSON_LINES):
         raise DataError(
             f"{out}: no known format has this ending", f"use .parquet or {JSON_LINES[0]}"

@@ -17,7 +17,10 @@ def serve(
     leave: Annotated[bool, typer.Option("--leave", help="Short for --kafka.leave=true.")] = False,
     help: SettingsHelp = False,  # noqa: A002, ARG001 - the name of the flag
 ) -> None:
-    """Forecast every observation of the input topic until SIGTERM or ctrl-C."""
+    """Forecast every observation of the input topic until SIGTERM or ctrl-C.
+
+    Example: eddycast serve --bundle.directory /srv/bundle --kafka.bootstrap_servers HOST:9092
+    """
     flags = [*(["--kafka.leave=true"] if leave else []), *context.args]
     try:
         settings = load_settings(flags)

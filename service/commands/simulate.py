@@ -58,7 +58,10 @@ def simulate(
     ] = False,
 ) -> None:
     """Send a file to a topic as sensors would: JSON records in the order of their stamps,
-    at a chosen speed."""
+    at a chosen speed.
+
+    Example: eddycast simulate readings.csv --topic observations --speed 60
+    """
     flags = [
         *(["--config", config] if config else []),
         *(["--kafka.bootstrap_servers", kafka] if kafka else []),

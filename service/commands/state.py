@@ -55,7 +55,10 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     help: SettingsHelp = False,  # noqa: A002, ARG001 - the name of the flag
 ) -> None:
-    """Show a stream's row as of the last commit. Takes the flags of `eddycast serve`."""
+    """Show a stream's row as of the last commit. Takes the flags of `eddycast serve`.
+
+    Example: eddycast state show boiler-3 --bundle.directory /srv/bundle
+    """
     settings = _settings(context, stream)
     from eddycast.service.migration.describe import describe
 
@@ -78,7 +81,10 @@ def export(
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
     """Export all rows as of the last commits to a Parquet file; the service may run.
-    Takes its flags."""
+    Takes its flags.
+
+    Example: eddycast state export rows.parquet --bundle.directory /srv/bundle
+    """
     settings = _settings(context, str(file))
     _needs_polars()
     from eddycast.service.migration.export import take_export
@@ -121,7 +127,10 @@ def bring(
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
     """Import rows into the changelog of a new group, in their streams' partitions.
-    Takes the service's flags."""
+    Takes the service's flags.
+
+    Example: eddycast state import rows.parquet --from latest --bundle.directory /srv/bundle
+    """
     settings = _settings(context, str(file))
     _needs_polars()
     from eddycast.service.migration.parquet_file import read_export
@@ -151,7 +160,10 @@ def forget(
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
     """Delete a stream's row while the group is stopped; the next reading starts a new one.
-    Takes its flags."""
+    Takes its flags.
+
+    Example: eddycast state forget boiler-3 --bundle.directory /srv/bundle
+    """
     settings = _settings(context, stream)
     from eddycast.service.migration.editing import forget_stream
 
@@ -173,7 +185,10 @@ def rename(
     ] = None,
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
-    """Rename a stream's row while the group is stopped. Takes the service's flags."""
+    """Rename a stream's row while the group is stopped. Takes the service's flags.
+
+    Example: eddycast state rename boiler-3 boiler-4 --bundle.directory /srv/bundle
+    """
     settings = _settings(context, old)
     from eddycast.service.migration.editing import rename_stream
 

@@ -182,11 +182,12 @@ def test_images_are_not_roots_and_have_exact_versions(service: str) -> None:
 def test_only_the_trainer_has_torch() -> None:
     extras = {
         name: re.findall(r"\.\[(\S+)\]", stage(f"{name}-builder"))
-        for name in ("service", "monitor", "simulator", "trainer")
+        for name in ("service", "monitor", "archive", "simulator", "trainer")
     }
     assert extras == {
         "service": [],
         "monitor": ["monitor"],
+        "archive": ["data"],
         "simulator": ["samples"],
         "trainer": ["demo"],
     }

@@ -40,7 +40,8 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, name: str, code: str, tmp_path: Pat
 
 def test_help_of_serve_lists_every_setting_with_its_default(capsys: Capture) -> None:
     assert cli.run(["serve", "--help"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    _, _, table = capsys.readouterr().out.partition("\nSettings")
+    lines = table.splitlines()
     for setting in every_setting():
         (line,) = [line for line in lines if f"--{setting.name} " in line]
         assert setting.default in line

@@ -62,7 +62,10 @@ def backtest(
     ] = None,
 ) -> None:
     """Score an exported bundle with the service's own engine,
-    beside last value and seasonal naive."""
+    beside last value and seasonal naive.
+
+    Example: eddycast backtest /srv/bundle readings.csv --per-stream
+    """
     from rich.console import Console
 
     from eddycast.service.history import read_for_bundle

@@ -11,7 +11,10 @@ from eddycast.training.demo.options import DemoOptions
 @expand_options
 def demo(options: Annotated[DemoOptions, "Demo"]) -> None:
     """Train on real sensor data, publish the bundle, stream the hold-out through the service,
-    and score the forecasts."""
+    and score the forecasts.
+
+    Example: eddycast demo --family gru --seconds 30
+    """
     from eddycast.training.demo.run import run_demo
 
     run_demo(options)

@@ -45,7 +45,10 @@ def train(
     ] = False,
 ) -> None:
     """Train a forecaster on history, score it on the hold-out, fit it once more to everything,
-    and export it."""
+    and export it.
+
+    Example: eddycast train readings.csv --family lstm --horizon 24 --out bundle
+    """
     from rich.console import Console
 
     from eddycast.service.history import read_history
