@@ -22,8 +22,8 @@ EMITTED = frozenset([
     "Equal", "Exp", "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Gemm", "Greater",
     "GreaterOrEqual", "Identity", "IsNaN", "Less", "LessOrEqual", "Log", "MatMul", "Max", "Min",
     "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Reciprocal", "ReduceMean", "ReduceMin", "ReduceSum",
-    "Relu", "Reshape", "Round", "Scan", "Shape", "Sigmoid", "Sin", "Slice", "Softplus", "Split",
-    "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+    "Relu", "Reshape", "Round", "Scan", "Shape", "Sigmoid", "Sin", "Slice", "Softmax", "Softplus",
+    "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ])  # fmt: skip
 #: Further operators that custom families often need. Their work follows from shapes, too.
 CUSTOM_FAMILIES = frozenset([
@@ -32,7 +32,7 @@ CUSTOM_FAMILIES = frozenset([
     "GroupNormalization", "HardSigmoid", "HardSwish", "InstanceNormalization", "IsInf", "LSTM",
     "LayerNormalization", "LeakyRelu", "LogSoftmax", "Mean", "Mish", "PRelu", "Pow", "RNN", "Range",
     "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceProd", "ReduceSumSquare",
-    "ScatterElements", "ScatterND", "Selu", "Sign", "Sinh", "Size", "Softmax", "Softsign", "Sqrt",
+    "ScatterElements", "ScatterND", "Selu", "Sign", "Sinh", "Size", "Softsign", "Sqrt",
     "Sum", "Tan", "Tile", "TopK", "Trilu", "Xor",
 ])  # fmt: skip
 #: Operators whose run time depends on data: allowed only by name,

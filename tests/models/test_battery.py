@@ -22,6 +22,7 @@ from eddycast.training.models.memory.memory import Glance, MemorySpec
 from eddycast.training.models.memory.suspect_columns import judge_columns
 from eddycast.training.models.memory.suspects import Suspects, Verdict
 from eddycast.training.models.memory.units import Frame
+from eddycast.training.models.quantiles.widths import Learned
 from eddycast.training.models.tensor_state import TensorState
 from tests.models.zoo import (
     DAILY,
@@ -239,7 +240,9 @@ def judging(rule: type[Suspects]) -> Forecaster:
 def frozen() -> Forecaster:
     model = Last()
     calibration: Any = model.calibration
-    calibration.learn = lambda arrived, mean, state, before: torch.zeros_like(state["stretch"])
+    calibration.learn = lambda arrived, mean, state, before: Learned(
+        *(torch.zeros_like(state[name]) for name in Learned._fields)
+    )
     return model
 
 

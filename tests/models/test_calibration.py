@@ -15,7 +15,8 @@ from torch import Tensor
 from eddycast.training.data.slot_means import trailing_means
 from eddycast.training.models import Forecaster, Mixture, Naive, Target
 from eddycast.training.models.contract import View
-from eddycast.training.models.quantiles.calibration import LIMIT, anchors_of
+from eddycast.training.models.quantiles.calibration import anchors_of
+from eddycast.training.models.quantiles.widths import LIMIT, RATES
 from tests.models.zoo import LEVELS, OFFSETS, PLAIN, forecaster, scale_or_one, streams
 
 HOUR = 3_600_000
@@ -107,14 +108,16 @@ def test_a_mixture_calibrates_where_all_its_members_do() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ar", "lstm"])
-def test_a_pending_interval_is_the_one_that_was_emitted(kind: str) -> None:
-    """Through changes of anchor and scale, an outlier, and holes:
-    12 steps on it is still the same interval."""
+def test_a_pending_interval_is_the_one_that_was_made(kind: str) -> None:
+    """Through changes of anchor and scale, an outlier, and holes: 12 steps on it is still the same
+    interval, before it was stretched. Forecasts from less than a season of readings are not
+    pending."""
     model: Any = forecaster(kind)
     values, timestamps = streams(kind, 120, 3)
     values[60, 0] = 4000.0
     state = model.initial_state(3)
     emitted: list[Any] = []
+    season: list[Any] = []
     with torch.no_grad():
         for value, stamp in zip(values, timestamps, strict=True):
             when = torch.full((3,), int(stamp))
@@ -122,17 +125,20 @@ def test_a_pending_interval_is_the_one_that_was_emitted(kind: str) -> None:
                 frame = model.memory.frame(state)
                 unit = scale_or_one(frame.scale.numpy())
                 for due, lead in zip(model.calibration.due, (1, 6, 12), strict=True):
-                    low, width = state["bounds"][:, :, due].T
+                    centre, half = state["bounds"][:, :, due].T
                     wanted = emitted[-lead][:, lead - 1]
-                    known = width.numpy() > 0
-                    assert known.all() or len(emitted) < 45
-                    for found, level in ((low, 0), (low + width, -1)):
+                    known = half.numpy() > 0
+                    assert np.array_equal(known, season[-lead])
+                    for found, level in ((centre - half, 0), (centre + half, -1)):
                         difference = (
                             frame.raw(found[:, None])[:, 0].numpy() - wanted[:, level]
                         ) / unit
                         assert np.abs(difference[known]).max(initial=0) < 1e-4
             state = model.step(torch.as_tensor(value)[:, None], when, state).state
-            emitted.append(model.forecast(when, state)[:, :, 0].numpy())
+            plain = state | {"stretch": torch.zeros_like(state["stretch"])}
+            emitted.append(model.forecast(when, plain)[:, :, 0].numpy())
+            season.append(state["judged"][:, 0].numpy() >= model.span)
+    assert season[-13].all()
 
 
 @pytest.mark.parametrize("holes", [0.0, 0.3])
@@ -162,27 +168,30 @@ def test_means_over_blocks_calibrate_where_the_noise_grows(holes: float) -> None
 
 
 def widths_by_step(
-    model: Forecaster, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+    model: Forecaster,
+    values: NDArray[np.float64],
+    timestamps: NDArray[np.int64],
+    name: str = "stretch",
 ) -> list[NDArray[np.float32]]:
-    """The log-widths [streams, 1 + anchors] after every step."""
+    """The log-widths `name` [streams, columns] of the state after every step."""
     state, widths = model.initial_state(values.shape[1]), []
     with torch.no_grad():
         for value, stamp in zip(values, timestamps, strict=True):
             state = model.step(
                 torch.as_tensor(value)[:, None], torch.full((len(value),), int(stamp)), state
             ).state
-            widths.append(state["stretch"].numpy())
+            widths.append(state[name].numpy())
     return widths
 
 
 def test_a_row_of_blocks_holds_as_many_intervals_as_one_of_slots() -> None:
-    """And intervals move at the ends of blocks alone, whatever is missing of them."""
+    """And the widths of means move at the ends of blocks alone, whatever is missing of them."""
     model = Naive(Target(HOUR, 6, LEVELS, block=12))
     model.offsets_multi.copy_(OFFSETS * 0.5)
     assert model.initial_state(1)["bounds"].shape[-1] == 1 + 6
     values, timestamps = noise(240, 1)
     values[100:105] = np.nan
-    widths = np.stack(widths_by_step(model, values, timestamps))[:, 0, 1:]
+    widths = np.stack(widths_by_step(model, values, timestamps, "widths"))[:, 0, len(RATES) :]
     moved = 1 + np.flatnonzero((np.diff(widths, axis=0) != 0).any(1))
     assert len(moved) > 15 and (moved % 12 == 11).all()
 
@@ -202,11 +211,31 @@ def test_a_missing_value_moves_no_width() -> None:
 def test_a_width_stays_within_its_limit() -> None:
     """However long nothing misses (or everything does), the way back is short."""
     values, timestamps = noise(4000, 1)
-    never = naive(50.0).unroll(values, timestamps, origins=[3999])
+    never = naive(500.0).unroll(values, timestamps, origins=[3999])
     always = naive(1e-4).unroll(values, timestamps, origins=[3999])
-    for out, width, sign in ((never, 50.0, -1), (always, 1e-4, 1)):
+    for out, width, sign in ((never, 500.0, -1), (always, 1e-4, 1)):
         gap = (out.one_step[-1, 0, -1] - out.one_step[-1, 0, 0]) / out.scale[-1, 0]
         assert gap == pytest.approx(2.1 * width * np.exp(sign * LIMIT), rel=1e-3)
+
+
+@pytest.mark.parametrize("width", [0.1, 5.0])
+def test_a_far_width_does_not_overshoot_while_its_forecasts_are_on_their_way(width: float) -> None:
+    """A rule that judges the intervals as they were emitted goes on for as long as the lead."""
+    values, timestamps = noise(1200, 8)
+    widths = np.stack(widths_by_step(naive(width, horizon=48), values, timestamps))[..., 1:]
+    final, direction = widths[-200:].mean(0), np.sign(-np.log(width))
+    assert (direction * final > 0.3).all()
+    assert (direction * (widths - final)).mean(1).max() < 0.25
+
+
+def test_a_stranger_is_covered_within_its_first_day() -> None:
+    """Intervals of a fifth and of five times the right width,
+    one step ahead over the readings 24 to 200."""
+    values, timestamps = noise(201, 16)
+    for width in (0.25, 6.0):
+        out = naive(width).unroll(values, timestamps, origins=[200])
+        found = coverage(out.one_step[24:-1], values[25:])
+        assert found == pytest.approx(0.8, abs=0.08), width
 
 
 def test_without_calibration_the_row_has_none_and_widths_stay() -> None:

@@ -16,6 +16,8 @@ from eddycast.training.models import Forecaster, LatentAutoregression, Mixture, 
 from eddycast.training.models.joint import Joint
 from eddycast.training.models.linear import linear_memory
 from eddycast.training.models.memory.suspects import Moved
+from eddycast.training.models.quantiles.calibration import REVISION
+from eddycast.training.models.quantiles.widths import Learned
 from tests.models.zoo import DAILY, PLAIN, WEEKLY, forecaster, joint, linear, streams
 
 ONE = Identity("one")
@@ -94,6 +96,24 @@ def test_a_meaning_covers_all_that_moves_its_part_and_no_more(change: str) -> No
     model, expected = CHANGES[change]
     before, after = meanings(linear(DAILY)), meanings(model)
     assert {name for name in before | after if before.get(name) != after.get(name)} == expected
+
+
+def test_widths_of_another_rule_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are ranks of the surprises that they made. Everything else is."""
+    for kind in ("ar", "lstm"):
+        now = meanings(forecaster(kind))
+        with monkeypatch.context() as earlier:
+            earlier.setattr("eddycast.training.models.parts.CALIBRATION_REVISION", REVISION - 1)
+            before = meanings(forecaster(kind))
+        assert {name for name in now if now[name] != before[name]} == {"calibration", "anomaly"}
+
+
+def test_the_state_of_the_widths_belongs_to_the_calibration() -> None:
+    """A row of a model without one of its tensors, or with another shape of it,
+    has no calibration to keep."""
+    for kind in ("ar", "seq2seq"):
+        listed = {part.name: part.tensors for part in manifest_parts(forecaster(kind), ONE)}
+        assert {*Learned._fields, "bounds", "pending"} <= set(listed["calibration"])
 
 
 def test_channels_belong_to_the_core_by_name_and_in_their_order() -> None:

@@ -149,7 +149,9 @@ class Family(nn.Module):
         self.anchors = tuple(anchors)
         block = Block(target.interval_ms, target.block)
         emitted: Any = (target.horizon, target.quantiles, target.support, self.anchors)
-        self.calibration = Calibration(*emitted, block=block) if target.calibrated else None
+        self.calibration = (
+            Calibration(*emitted, block=block, span=memory.span) if target.calibrated else None
+        )
         levels = (target.quantiles.index(level) for level in (0.1, 0.5, 0.9))
         self.suspects = Suspects(memory.span, *levels)
         self.anomaly = Anomaly(target.quantiles)

@@ -68,7 +68,7 @@ class Forecaster(Family):
         return [
             *parts,
             calibration,
-            anomaly_part(self.anomaly, emitted | {"calibrated": bool(self.calibration)}),
+            anomaly_part(self.anomaly, self.calibration, emitted),
         ]
 
     def step(
@@ -161,11 +161,12 @@ class Forecaster(Family):
         if not self.calibration:
             return units, {}
         mean, ends, block = self.calibration.block.add(taken, view.timestamp, state)
-        stretch = self.calibration.learn(taken, mean, state, before)
-        units = self.calibration.one_step(units, stretch)
+        learned = self.calibration.learn(taken, mean, state, before)
+        units = self.calibration.one_step(units, learned.stretch)
         anchored = self.units_at(view, self.calibration.leads)
-        bounds = self.calibration.push(state["bounds"], anchored, stretch, before, after, ends)
-        return units, {"stretch": stretch, "bounds": bounds, **block}
+        moves = (learned.judged, before, after, ends)
+        bounds = self.calibration.push(state["bounds"], anchored, *moves)
+        return units, {**learned._asdict(), "bounds": bounds, **block}
 
     def _emit(self, units: Tensor, frame: Frame, placed: Placement, started: Tensor) -> Tensor:
         """Quantiles [batch, ...] in the unit of the data, within the support;

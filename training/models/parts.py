@@ -94,11 +94,14 @@ def calibration_part(calibration: Calibration | None, facts: Mapping[str, Any]) 
     return StatePart(CALIBRATION, tensors, learned, (CORE,))
 
 
-def anomaly_part(anomaly: Anomaly, facts: Mapping[str, Any]) -> StatePart:
-    """The ranks of a stream's surprises; they depend on the family's one-step forecasts."""
-    return StatePart(
-        ANOMALY, tuple(anomaly.initial_state(1)), {**facts, "anomaly": ANOMALY_REVISION}, (CORE,)
-    )
+def anomaly_part(
+    anomaly: Anomaly, calibration: Calibration | None, facts: Mapping[str, Any]
+) -> StatePart:
+    """The ranks of a stream's surprises; they depend on the family's one-step forecasts,
+    whose widths the `calibration` has changed."""
+    calibrated = CALIBRATION_REVISION if calibration else 0
+    learned = {**facts, "calibration": calibrated, "anomaly": ANOMALY_REVISION}
+    return StatePart(ANOMALY, tuple(anomaly.initial_state(1)), learned, (CORE,))
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

@@ -18,6 +18,7 @@ from eddycast.training.models.memory.columns import Columns, unroll_memory
 from eddycast.training.models.memory.suspect_columns import Judged, judge_columns
 from eddycast.training.models.memory.suspects import possible
 from eddycast.training.models.quantiles.support import confine
+from eddycast.training.models.quantiles.width_columns import unroll_widths
 from eddycast.training.models.scoring import score_columns
 
 ROWS = 4096  # evaluations of a head at a time
@@ -81,7 +82,7 @@ def judge(
             columns, model.scan(columns), np.arange(len(timestamps)), model.one_step_units
         )
         if model.calibration:
-            stretch = model.calibration.unroll(columns, judged, one)
+            stretch = unroll_widths(model.calibration, columns, judged, one)
             one = model.calibration.one_step(torch.as_tensor(one), stretch).numpy()
         return columns, one[..., model.suspects.places.numpy()]
 
@@ -134,7 +135,7 @@ def _units(
         return one, multi
     leads = model.calibration.leads
     anchored = _units_at(columns, hidden, every, lambda view: model.units_at(view, leads))
-    stretch = model.calibration.unroll(columns, judged, one, anchored)
+    stretch = unroll_widths(model.calibration, columns, judged, one, anchored)
     one = model.calibration.one_step(torch.as_tensor(one), stretch).numpy()
     return one, model.calibration.multi_step(torch.as_tensor(multi), stretch[origins]).numpy()
 
