@@ -28,16 +28,16 @@ from eddycast.service.delivery.crash_points import (
 )
 from eddycast.service.delivery.topic_checks import Topology, look_at_topics, prepare_topics
 from eddycast.service.errors import BrokerError, BrokerUnavailable
-from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.observability.definitions import METRIC_PREFIX
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.http_port import HealthServer
 from eddycast.service.observability.log import configure_log, get_log, log_everything
+from eddycast.service.observability.metric_kinds import METRIC_PREFIX
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.pipeline import Pipeline
+from eddycast.service.processing.encoding import encoder_for
 from eddycast.service.registry.following import Follower
 from eddycast.service.registry.starting import Started, start_with_champion
 from eddycast.service.settings.settings import Settings
@@ -176,7 +176,7 @@ class Service:
 
         def accept(runtime: Runtime) -> int:
             manifest, settings = runtime.manifest, self._settings
-            Encoder(manifest, settings.output)
+            encoder_for(manifest, settings.output)
             with broker.admin() as admin:
                 for finding in look_at_topics(admin, settings, row_bytes(manifest)):
                     if finding.error is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from eddycast.service.bundle import MANIFEST
 from eddycast.service.errors import DataError
-from eddycast.service.writing import written_to
+from eddycast.service.output_files import written_to
 
 
 def check_replaceable(directory: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from eddycast.service.archive.block import Block, Covered, file_name, place_of
 from eddycast.service.errors import DataError
-from eddycast.service.writing import flush_to_disk, written_to
+from eddycast.service.output_files import flush_to_disk, written_to
 
 _KEY = "eddycast.archive"
 

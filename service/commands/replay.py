@@ -19,9 +19,9 @@ from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import DataError
 from eddycast.service.history import read_for_bundle
 from eddycast.service.humanize import many
+from eddycast.service.output_files import check_writable, written_to
 from eddycast.service.sealing.trust import Trust
 from eddycast.service.simulation import Readings, merge
-from eddycast.service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from eddycast.service.model.runtime import Runtime
@@ -111,10 +111,12 @@ def forecast_file(
 @contextmanager
 def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
     """Open a file of output records as the service writes them, one per line."""
-    from eddycast.service.formats.json_encoder import Encoder
+    from eddycast.service.processing.encoding import encoder_for
     from eddycast.service.processing.outputs import forecast_columns
+    from eddycast.service.settings.output import OutputSettings
 
-    encoder, names = Encoder(manifest), [name.encode() for name in readings.streams]
+    encoder = encoder_for(manifest, OutputSettings())
+    names = [name.encode() for name in readings.streams]
     with out.open("wb") as file:
 
         def write(chunk: ReplayChunk) -> None:

@@ -17,9 +17,9 @@ from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from eddycast.service.errors import MissingExtra, SettingsError
 from eddycast.service.model.manifest_file import read_manifest
 from eddycast.service.observability.log import configure_log
+from eddycast.service.output_files import check_writable, written_to
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
-from eddycast.service.writing import check_writable, written_to
 
 if TYPE_CHECKING:
     from eddycast.service.broker.port import Broker

@@ -21,7 +21,8 @@ class Encoder:
     """Encodes forecasts of one model as JSON.
 
     Numbers are formatted a column at a time and split again, twice as fast as document by document.
-    Levels, leads and digits of the forecasts are chosen by `output` (`formats/selection.py`).
+    Levels, leads and digits of the forecasts are chosen by `output`
+    (`formats/forecast_selection.py`).
     """
 
     def __init__(self, manifest: Manifest, output: OutputSettings | None = None) -> None:

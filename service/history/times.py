@@ -4,6 +4,10 @@
 All rows of a column are read in the same format. Where several formats fit (day or month first),
 the one that gives a regular series is used; if none is clearly more regular than the others, the
 column is refused.
+
+Where a spelling is understood: `spellings.py` (the same parts at unusual places), `dates.py` (order
+of day, month and year, clocks, names of months), `epochs.py` (plain figures), `zones.py`; and
+`forms.py`, by which a cell is known to be a stamp at all.
 """
 
 from __future__ import annotations

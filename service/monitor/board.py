@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eddycast.service.errors import SettingsError
-from eddycast.service.monitor.alarms import Alarms
+from eddycast.service.monitor.anomalies import Alarms
 from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts
 from eddycast.service.monitor.decode import Decoded, Forecasts, Series
 from eddycast.service.monitor.panel import Panel

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from eddycast.service.observability.definitions import METRIC_PREFIX, Definition
+from eddycast.service.observability.metric_kinds import METRIC_PREFIX, Definition
 
 #: Values of the label `state`; every stream is in one of them.
 STATES = ("cold", "warm", "silent")

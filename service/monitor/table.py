@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from eddycast.service.monitor.board import Board, Place
 from eddycast.service.monitor.decode import Series
 from eddycast.service.monitor.panel import Panel
+from eddycast.service.monitor.silence import silence_ms, silent
 from eddycast.service.monitor.windows import WINDOWS
 from eddycast.service.records import Float64, Int64
 
 #: Readings whose surprise decides the order by surprise.
 SURPRISING = 16
-#: A stream is not called silent before this, ms.
-SHORTEST_SILENCE_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +49,12 @@ class Table:
         return Place(self.panels[i], int(self.rows[i]))
 
     def silent_ms(self, now_ms: int) -> Float64:
-        """Time since the last record by the wall clock."""
-        return np.maximum(now_ms - self.arrived, 0).astype(np.float64)
+        """`silence_ms` of every series."""
+        return silence_ms(self.arrived, now_ms)
 
     def silent(self, now_ms: int, after: float) -> NDArray[np.bool_]:
-        """True where nothing has come for `after` times the rhythm of the series."""
-        limit = np.maximum(after * self.rhythms_ms, SHORTEST_SILENCE_MS)
-        return self.silent_ms(now_ms) > limit
+        """`silent` of every series."""
+        return silent(self.arrived, self.rhythms_ms, now_ms, after)
 
 
 def table(board: Board) -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.monitor import accuracy
-from eddycast.service.monitor.alarms import threshold
+from eddycast.service.monitor.anomalies import threshold
 from eddycast.service.monitor.board import Board, Place
 from eddycast.service.monitor.table import Table
 from eddycast.service.records import Int64

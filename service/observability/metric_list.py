@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from eddycast.service.observability.definitions import (
+from eddycast.service.observability.metric_kinds import (
     ROW_BUCKETS,
     SECOND_BUCKETS,
     SURPRISE_BUCKETS,

@@ -11,8 +11,8 @@ import numpy as np
 
 from eddycast.service.dead_letters.headers import LETTER_BYTES, dead_letter
 from eddycast.service.formats.forecast_columns import ForecastColumns
-from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.processing.alignment import Verdict
+from eddycast.service.processing.encoding import ForecastEncoder
 from eddycast.service.processing.engine import Forecasts
 from eddycast.service.records import (
     DeadLetter,
@@ -68,7 +68,7 @@ def forecasts_by_partition(
 
 
 def encode_forecasts(
-    topic: str, part: PartitionForecasts, forecasts: Forecasts, encoder: Encoder
+    topic: str, part: PartitionForecasts, forecasts: Forecasts, encoder: ForecastEncoder
 ) -> Output:
     """Encode a partition's forecasts as records with the key and partition of their
     observations."""

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.formats.json_decoder import tombstones
-from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
 from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator, cost
+from eddycast.service.processing.encoding import encoder_for
 from eddycast.service.processing.engine import Engine, Forecasts
 from eddycast.service.processing.missing_codes import MissingCodes
 from eddycast.service.processing.outputs import (
@@ -91,7 +91,7 @@ class Processor:
             touch=store.journal.touch,
         )
         self._decoder = decoder_for(settings, len(manifest.channels))
-        self._encoder = Encoder(manifest, settings.output)
+        self._encoder = encoder_for(manifest, settings.output)
         self._admission = Admission(store.arena, settings.state.max_streams)
         self._codes = MissingCodes(
             settings.input.chosen_codes(manifest.codes, len(manifest.channels))

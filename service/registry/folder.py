@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from eddycast.service.errors import RegistryError, RegistryUnavailable
-from eddycast.service.writing import flush_to_disk
+from eddycast.service.output_files import flush_to_disk
 
 _MOUNT = "check that the folder is mounted, and that this user may use it"
 

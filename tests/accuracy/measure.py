@@ -16,7 +16,7 @@ from eddycast.training.data.split import Split
 from eddycast.training.evaluation.backtest import backtest, score_tasks
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.every_origin import rolling_tasks
-from eddycast.training.evaluation.protocols.registry import protocol_of
+from eddycast.training.evaluation.protocols.table import protocol_of
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions
 from eddycast.training.evaluation.report import results
 from eddycast.training.fitting.masking import holes

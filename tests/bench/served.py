@@ -12,8 +12,8 @@ from unittest.mock import patch
 
 from eddycast.service.app import Service
 from eddycast.service.delivery.connect import kafka_broker
-from eddycast.service.observability.definitions import METRIC_PREFIX
 from eddycast.service.observability.log import configure_log
+from eddycast.service.observability.metric_kinds import METRIC_PREFIX
 from eddycast.service.observability.metric_list import STAGES
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.changelog import MARKER_KEY

@@ -20,7 +20,7 @@ from eddycast.training.models.contract import Unrolled
 from eddycast.training.models.memory.columns import Columns
 from eddycast.training.models.memory.memory import Glance, MemorySpec
 from eddycast.training.models.memory.suspect_columns import judge_columns
-from eddycast.training.models.memory.suspects import Suspects, Verdict
+from eddycast.training.models.memory.suspect_readings import Suspects, Verdict
 from eddycast.training.models.memory.units import Frame
 from eddycast.training.models.quantiles.widths import Learned
 from eddycast.training.models.tensor_state import TensorState

@@ -15,7 +15,7 @@ from eddycast.training.fitting.custom_family import load_custom
 from eddycast.training.models import Forecaster, LatentAutoregression, Mixture, Target
 from eddycast.training.models.joint import Joint
 from eddycast.training.models.linear import linear_memory
-from eddycast.training.models.memory.suspects import Moved
+from eddycast.training.models.memory.suspect_readings import Moved
 from eddycast.training.models.quantiles.calibration import REVISION
 from eddycast.training.models.quantiles.widths import Learned
 from tests.models.zoo import DAILY, PLAIN, WEEKLY, forecaster, joint, linear, streams

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eddycast.training.export.invariants.checking import close, stepped
 from eddycast.training.models.contract import Unrolled
-from eddycast.training.models.memory.suspects import ACCEPTED, HOME_SEASONS
+from eddycast.training.models.memory.suspect_readings import ACCEPTED, HOME_SEASONS
 from tests.models.zoo import HOUR, forecaster, scale_or_one
 
 AT, STEPS = 200, 420

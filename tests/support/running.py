@@ -15,8 +15,8 @@ from eddycast.service.broker.memory.log import Record
 from eddycast.service.dead_letters.headers import OWN
 from eddycast.service.delivery.crash_points import CrashPoint
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.observability.definitions import METRIC_PREFIX
 from eddycast.service.observability.health import Health
+from eddycast.service.observability.metric_kinds import METRIC_PREFIX
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.pipeline import Pipeline
 from eddycast.service.registry.following import Follower

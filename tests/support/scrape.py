@@ -6,7 +6,7 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from eddycast.service.observability.definitions import METRIC_PREFIX
+from eddycast.service.observability.metric_kinds import METRIC_PREFIX
 
 
 def sample(url: str, name: str) -> float:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from deploy.dashboards.all import FILES
 from eddycast.service.dead_letters.codes import CODES
 from eddycast.service.monitor.figures import TABLE
-from eddycast.service.observability.definitions import Definition
+from eddycast.service.observability.metric_kinds import Definition
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.settings.settings import Settings, every_setting
 

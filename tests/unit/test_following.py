@@ -17,7 +17,7 @@ from eddycast.service.errors import (
     WorkerBehind,
 )
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.observability.definitions import METRIC_PREFIX
+from eddycast.service.observability.metric_kinds import METRIC_PREFIX
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.registry.following import Follower
 from eddycast.service.registry.registry import Registry

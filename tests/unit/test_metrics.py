@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from eddycast.service.observability.definitions import METRIC_PREFIX, SECOND_BUCKETS
 from eddycast.service.observability.histogram import Distribution
+from eddycast.service.observability.metric_kinds import METRIC_PREFIX, SECOND_BUCKETS
 from eddycast.service.observability.metric_list import STAGES, VERDICTS
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.recorder import (
@@ -179,7 +179,7 @@ def test_metrics_are_defined_in_one_file_only() -> None:
     elsewhere = [
         path
         for path in (Path(__file__).parents[2] / "service").rglob("*.py")
-        if path.name not in {"definitions.py", "metrics.py"}
+        if path.name not in {"metric_kinds.py", "metrics.py"}
     ]
     for path in elsewhere:
         names = {

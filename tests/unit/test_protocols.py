@@ -17,8 +17,8 @@ from eddycast.training.data.split import Split
 from eddycast.training.evaluation.backtest import backtest, drive, score_tasks
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.gift import geometric_means, relative, window_origins
-from eddycast.training.evaluation.protocols.registry import PROTOCOLS
 from eddycast.training.evaluation.protocols.scoring import ScoredBatch
+from eddycast.training.evaluation.protocols.table import PROTOCOLS
 from eddycast.training.evaluation.protocols.task import TaskOptions
 from eddycast.training.evaluation.report import remarks
 from tests.accuracy.book import book_history, book_values

@@ -34,7 +34,7 @@ SHARED = {
     "eddycast.service.sealing.trust",
     "eddycast.service.humanize",
     "eddycast.service.settings.cli_option",
-    "eddycast.service.writing",
+    "eddycast.service.output_files",
 }
 DEMO = {
     "eddycast.service.app",
@@ -43,7 +43,7 @@ DEMO = {
     "eddycast.service.commands.simulate.feed",
     "eddycast.service.delivery.connect",
     "eddycast.service.observability.log",
-    "eddycast.service.observability.definitions.METRIC_PREFIX",
+    "eddycast.service.observability.metric_kinds.METRIC_PREFIX",
     "eddycast.service.pipeline",
     "eddycast.service.settings.security",
     "eddycast.service.settings.bundle",

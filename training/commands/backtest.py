@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eddycast.training.data.split import Split
     from eddycast.training.evaluation.metrics import Figure
 
-#: Names of eddycast.training.evaluation.protocols.registry.PROTOCOLS, which would import numpy.
+#: Names of eddycast.training.evaluation.protocols.table.PROTOCOLS, which would import numpy.
 PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"
 
 
@@ -70,12 +70,12 @@ def backtest(
 
     from eddycast.service.history import read_for_bundle
     from eddycast.service.model.manifest_file import read_manifest
+    from eddycast.service.output_files import written_to
     from eddycast.service.sealing.trust import Trust
-    from eddycast.service.writing import written_to
     from eddycast.training.data.durations import parse_season
     from eddycast.training.data.split import Split
     from eddycast.training.evaluation import backtest as scoring
-    from eddycast.training.evaluation.protocols.registry import protocol_for
+    from eddycast.training.evaluation.protocols.table import protocol_for
     from eddycast.training.evaluation.report import results, write_json
     from eddycast.training.progress import scoring_bar
 
@@ -125,7 +125,7 @@ def parse_horizons(text: str | None) -> list[int] | None:
 def _check_outputs(json: Path | None, plot: Path | None) -> None:
     """Raises before anything is read: MissingExtra without matplotlib,
     DataError for a file that cannot be written."""
-    from eddycast.service.writing import check_writable
+    from eddycast.service.output_files import check_writable
     from eddycast.training.evaluation.plot import require_matplotlib
 
     if plot:

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from eddycast.service.observability.definitions import METRIC_PREFIX
+from eddycast.service.observability.metric_kinds import METRIC_PREFIX
 from eddycast.service.records import Float64
 
 

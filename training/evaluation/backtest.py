@@ -28,8 +28,8 @@ from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.book import free_run
-from eddycast.training.evaluation.protocols.registry import protocol_for
 from eddycast.training.evaluation.protocols.scoring import Chunk, Observer, Scorer
+from eddycast.training.evaluation.protocols.table import protocol_for
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions
 
 #: Callable (readings done, readings in total).

@@ -23,7 +23,7 @@ from eddycast.training.evaluation.backtest import (
 from eddycast.training.evaluation.error_breakdown import ErrorBreakdown
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.plot import plot_forecasts, require_matplotlib
-from eddycast.training.evaluation.protocols.registry import protocol_of
+from eddycast.training.evaluation.protocols.table import protocol_of
 from eddycast.training.evaluation.protocols.task import TaskOptions
 from eddycast.training.evaluation.report import number, remarks
 

@@ -16,7 +16,7 @@ from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.gift import geometric_means
-from eddycast.training.evaluation.protocols.registry import protocol_of
+from eddycast.training.evaluation.protocols.table import protocol_of
 from eddycast.training.evaluation.significance import Difference
 
 _MEASURES = ("mse", "mae", "wql", "mase", "coverage_80")

@@ -2,9 +2,9 @@
 learned from either.
 
 A linear autoregression is fitted to all readings, judges them as the graph will
-(`training/models/memory/suspects.py`), and is fitted again to the rest until it holds back the same
-readings. A new level reaches the memory as the old one, moved, here and in every family that is
-fitted afterwards.
+(`training/models/memory/suspect_readings.py`), and is fitted again to the rest until it holds back
+the same readings. A new level reaches the memory as the old one, moved, here and in every family
+that is fitted afterwards.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ probabilities:
 The first two are doubled, because the smaller of two even probabilities is below p twice as often.
 A new stream has the shares of a prior. Between levels the logarithm of the share is interpolated,
 beyond the last one extrapolated.
+
+This ranks readings and changes none. What the memory holds back as impossible is decided in
+`memory/suspect_readings.py`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from eddycast.training.models.memory.columns import Columns
 from eddycast.training.models.memory.counter import Kind
 from eddycast.training.models.memory.memory import Memory, MemorySpec
 from eddycast.training.models.memory.suspect_columns import Judged
-from eddycast.training.models.memory.suspects import Suspects
+from eddycast.training.models.memory.suspect_readings import Suspects
 from eddycast.training.models.quantiles.calibration import ANCHORS, Calibration
 from eddycast.training.models.quantiles.support import Support
 from eddycast.training.models.tensor_state import TensorState

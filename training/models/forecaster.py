@@ -20,7 +20,7 @@ from eddycast.training.models.contract import Family, StepOutput, Unrolled, View
 from eddycast.training.models.memory.columns import Columns
 from eddycast.training.models.memory.counter import increase, initial_counter
 from eddycast.training.models.memory.suspect_columns import Judged
-from eddycast.training.models.memory.suspects import Placement, placement, possible
+from eddycast.training.models.memory.suspect_readings import Placement, placement, possible
 from eddycast.training.models.memory.units import Frame
 from eddycast.training.models.parts import (
     StatePart,

@@ -20,7 +20,7 @@ from eddycast.training.models.contract import StepOutput, Unrolled
 from eddycast.training.models.forecaster import Forecaster
 from eddycast.training.models.memory.columns import unroll_memory
 from eddycast.training.models.memory.memory import Memory
-from eddycast.training.models.memory.suspects import possible
+from eddycast.training.models.memory.suspect_readings import possible
 from eddycast.training.models.parts import StatePart, joined, memory_parts
 from eddycast.training.models.tensor_state import TensorState, part_of, prefixed
 

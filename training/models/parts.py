@@ -21,8 +21,8 @@ from eddycast.training.models.latent import Carried
 from eddycast.training.models.memory.counter import Kind, initial_counter
 from eddycast.training.models.memory.memory import REVISION as MEMORY_REVISION
 from eddycast.training.models.memory.memory import SECOND_RATE, Memory, MemorySpec
-from eddycast.training.models.memory.suspects import REVISION as SUSPECTS_REVISION
-from eddycast.training.models.memory.suspects import Suspects
+from eddycast.training.models.memory.suspect_readings import REVISION as SUSPECTS_REVISION
+from eddycast.training.models.memory.suspect_readings import Suspects
 from eddycast.training.models.quantiles.calibration import REVISION as CALIBRATION_REVISION
 from eddycast.training.models.quantiles.calibration import Calibration
 

@@ -16,7 +16,7 @@ from eddycast.training.data.counters import increases
 from eddycast.training.models.contract import Family, Unrolled, View
 from eddycast.training.models.memory.columns import Columns, unroll_memory
 from eddycast.training.models.memory.suspect_columns import Judged, judge_columns
-from eddycast.training.models.memory.suspects import possible
+from eddycast.training.models.memory.suspect_readings import possible
 from eddycast.training.models.quantiles.support import confine
 from eddycast.training.models.quantiles.width_columns import unroll_widths
 from eddycast.training.models.scoring import score_columns

@@ -22,7 +22,7 @@ from eddycast.service.registry.registry import Registry
 from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 from eddycast.training.evaluation.backtest import target_streams
-from eddycast.training.evaluation.protocols.registry import protocol_for
+from eddycast.training.evaluation.protocols.table import protocol_for
 from eddycast.training.evaluation.significance import Difference
 from eddycast.training.retraining.options import JobOptions
 from eddycast.training.retraining.trial import (

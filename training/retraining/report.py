@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from eddycast.service.bundle import Manifest
-from eddycast.service.writing import written_to
+from eddycast.service.output_files import written_to
 from eddycast.training.retraining.run import Report
 
 #: Name -> type and meaning.

@@ -1,1 +1,1 @@
-"""Protocols of a backtest, a file each; `registry.py` lists them."""
+"""Protocols of a backtest, a file each; `table.py` lists them."""

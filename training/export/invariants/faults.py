@@ -17,7 +17,7 @@ from eddycast.training.export.invariants.checking import InvariantBroken, steppe
 from eddycast.training.export.synthetic import sample
 from eddycast.training.models import Forecaster
 from eddycast.training.models.contract import Unrolled
-from eddycast.training.models.memory.suspects import ACCEPTED, LARGEST
+from eddycast.training.models.memory.suspect_readings import ACCEPTED, LARGEST
 
 Array = NDArray[np.float64]
 STREAMS, DAY = 7, 24

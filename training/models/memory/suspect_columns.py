@@ -20,7 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from eddycast.training.models.memory.columns import Columns
-from eddycast.training.models.memory.suspects import NEAR_HOME, REACH, READY, WIDTHS, Suspects
+from eddycast.training.models.memory.suspect_readings import (
+    NEAR_HOME,
+    REACH,
+    READY,
+    WIDTHS,
+    Suspects,
+)
 from eddycast.training.models.memory.units import Frame
 
 Array = NDArray[np.float64]

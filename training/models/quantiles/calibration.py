@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eddycast.training.models.memory.block import Block
-from eddycast.training.models.memory.suspects import placement
+from eddycast.training.models.memory.suspect_readings import placement
 from eddycast.training.models.memory.units import Frame, relative, safe
 from eddycast.training.models.quantiles.support import Support
 from eddycast.training.models.quantiles.widths import MISSES, RATES, SOFT, Learned, Widths
