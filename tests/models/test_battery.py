@@ -265,7 +265,7 @@ DEFECTS: dict[str, tuple[Invariant, Callable[[], Forecaster], str]] = {
         "one_step at .* differs by",
     ),
     "a look ahead": (invariants.causality, Seer, "one_step before a change"),
-    "neighbours": (invariants.independence, Neighbourly, "one_step at"),
+    "neighbours": (invariants.independence, Neighbourly, "multi_step at"),
     "a constant in data units": (invariants.shift_and_scale, Wall, "shift and scale by"),
     "the same in step alone": (invariants.shift_and_scale, Capped, "one_step, by steps at"),
     "the same in forecast alone": (invariants.shift_and_scale, Lidded, "multi_step, by steps at"),
