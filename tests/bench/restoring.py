@@ -15,10 +15,6 @@ from tests.bench.process import run
 from tests.bench.report import Result, show
 from tests.bench.specs import Spec, row_bytes
 
-#: A plain GRU-64 is what the figures are stated for:
-#: prefix and tensors of its row, no ring of raw values.
-_PLAIN, _PLAIN_AT_MOST = "gru_64", 400
-
 
 def restoring(plan: Plan) -> list[Result]:
     """Fill each log, restore it by whole batches,
@@ -27,10 +23,6 @@ def restoring(plan: Plan) -> list[Result]:
     for log in plan.logs:
         tensors = state_rows()[log.model]
         specs = [Spec(name, dtype, shape) for name, dtype, shape in tensors]
-        if log.model == _PLAIN and row_bytes(specs) > _PLAIN_AT_MOST:
-            raise SystemExit(
-                f"a row of {_PLAIN} has {row_bytes(specs)} bytes, more than {_PLAIN_AT_MOST}"
-            )
         with KafkaServer(heap="1g") as server:
             address = server.bootstrap_servers
             fill_changelog(address, "changelog", specs, log.streams, log.versions)
