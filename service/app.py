@@ -35,7 +35,7 @@ from eddycast.service.observability.http_port import HealthServer
 from eddycast.service.observability.log import configure_log, get_log, log_everything
 from eddycast.service.observability.metric_kinds import METRIC_PREFIX
 from eddycast.service.observability.metrics import Metrics
-from eddycast.service.observability.throttle import Throttle
+from eddycast.service.observability.throttle import WAITING_S, Throttle
 from eddycast.service.pipeline import Pipeline
 from eddycast.service.processing.encoding import encoder_for
 from eddycast.service.registry.following import Follower
@@ -46,8 +46,8 @@ from eddycast.service.signals import StopSignals
 from eddycast.service.state.changelog import row_bytes
 from eddycast.service.state.room import fitting_streams, memory_limit
 
-#: While waiting for a bundle: interval of the checks, and of the log lines, s.
-LOOK_EVERY_S, SAY_EVERY_S = 0.5, 5.0
+#: Interval of the checks while waiting for a bundle, s.
+LOOK_EVERY_S = 0.5
 #: Interval between two attempts to check the topics, s.
 AGAIN_S = 2.0
 #: Exit code of a shutdown that did not finish.
@@ -195,7 +195,7 @@ class Service:
     def _load_bundle(self, stop: threading.Event) -> Runtime | None:
         """The runtime, once its bundle exists; None if stopped before."""
         bundle, engine = self._settings.bundle, self._settings.engine
-        patience, throttle = time.monotonic() + bundle.wait_s, Throttle(SAY_EVERY_S)
+        patience, throttle = time.monotonic() + bundle.wait_s, Throttle(WAITING_S)
         while not (bundle.directory / MANIFEST).is_file() and time.monotonic() < patience:
             self._waiting(f"bundle {bundle.directory}")
             if throttle.is_due():

@@ -7,11 +7,10 @@ import time
 from eddycast.service.humanize import in_words
 from eddycast.service.observability.log import get_log
 from eddycast.service.observability.metrics import Metrics
-from eddycast.service.observability.throttle import Throttle
+from eddycast.service.observability.throttle import OUTAGE_S, Throttle
 
-#: Errors are logged once they have lasted this long (every rebalance causes some for a moment),
-#: and then once per interval, s.
-PATIENCE_S, EVERY_S = 2.0, 5.0
+#: Errors are logged once they have lasted this long, s: every rebalance causes some for a moment.
+PATIENCE_S = 2.0
 #: Pause before the second retry, s; doubled for each further one, up to the maximum.
 _PAUSE_S, _PAUSE_AT_MOST_S = 0.01, 0.5
 
@@ -23,7 +22,7 @@ class OutageLog:
         self._metrics = metrics
         self._since: float | None = None
         self._times = 0
-        self._throttle = Throttle(EVERY_S)
+        self._throttle = Throttle(OUTAGE_S)
         self._last = ""
 
     @property

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from eddycast.service.dead_letters.codes import CODES
 from eddycast.service.observability.log import get_log
-from eddycast.service.observability.throttle import Throttle
+from eddycast.service.observability.throttle import BAD_DATA_S, Throttle
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.records import DeadLetter, Observations
 
-#: Minimum time between two lines of one kind, s.
-EVERY_S = 60.0
 #: Maximum length of a stream's name in a line, characters.
 _NAME = 100
 
@@ -61,7 +59,7 @@ class BadData:
     ) -> None:
         """`topics` are the input topic and the dead-letter topic."""
         self._input, self._dead_letters = topics
-        self._throttle = Throttle(EVERY_S, clock)
+        self._throttle = Throttle(BAD_DATA_S, clock)
         self._seen: dict[str, _Seen] = {}
 
     def add(

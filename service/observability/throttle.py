@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+#: Periods of the lines that the service repeats, s: about each kind of bad data, about a broker
+#: that does not answer, about a bundle that is waited for.
+BAD_DATA_S, OUTAGE_S, WAITING_S = 60.0, 5.0, 5.0
+
 
 class Throttle:
     """Allows one line per kind every `every_s` seconds."""

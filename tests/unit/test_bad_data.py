@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from eddycast.service.model.loading import load_runtime
-from eddycast.service.observability.bad_data import EVERY_S, BadData
+from eddycast.service.observability.bad_data import BadData
 from eddycast.service.observability.log import configure_log
-from eddycast.service.observability.throttle import Throttle
+from eddycast.service.observability.throttle import BAD_DATA_S, Throttle
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.records import DeadLetter, Observations
 from tests.support.bundles import START_MS, Walk, write_bundle
@@ -107,10 +107,10 @@ def test_pending_bad_data_is_logged_after_a_minute_without_more(log: Log) -> Non
         clock.now = now
         subject.add([letter(int(now))], [], np.empty(0, np.int8))
         subject.log_due()
-    clock.now = EVERY_S - 1
+    clock.now = BAD_DATA_S - 1
     subject.log_due()
     assert [line["count"] for line in log.lines()] == [1]
-    clock.now = EVERY_S
+    clock.now = BAD_DATA_S
     subject.log_due()
     assert [line["count"] for line in log.lines()] == [2]
 
