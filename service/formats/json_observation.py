@@ -111,7 +111,7 @@ class ObservationReader:
     def _explain(self, value: bytes, error: Exception) -> Unreadable:
         """Find out, with a lenient parser, why `parse` refused a value."""
         try:
-            document = json.loads(value.decode(), parse_int=_number)
+            document = _LENIENT.decode(value.decode())
         except (ValueError, RecursionError):
             return Unreadable("not_json", f"the value is not JSON: {error}")
         if not isinstance(document, dict):
@@ -243,6 +243,10 @@ def iso(timestamp: int) -> str:
 def _number(digits: str) -> int | float:
     """Parse a JSON integer; as a float from 40 digits on, which is infinite from 309 digits on."""
     return int(digits) if len(digits) < 40 else float(digits)
+
+
+#: Made once: garbage comes in floods.
+_LENIENT = json.JSONDecoder(parse_int=_number)
 
 
 def _short(timestamp: int) -> str:
