@@ -4,6 +4,7 @@ architecture alone."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,30 @@ def test_a_module_that_cannot_be_told_apart_is_traced_each_time(
     with (tmp_path / "open").open("w") as file:
         module.file = file  # type: ignore[assignment]
         assert written(module) == written(module)
+    assert len(traces) == 2
+
+
+def test_a_module_that_holds_itself_is_traced_each_time(traces: list[nn.Module]) -> None:
+    module = Weighted(1)
+    module.owner = [module]  # type: ignore[assignment]
+    assert written(module) == written(module)
+    assert len(traces) == 2
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    """Has no `__dict__`."""
+
+    power: int
+
+
+def test_what_a_dataclass_with_slots_says_is_part_of_the_architecture(
+    traces: list[nn.Module],
+) -> None:
+    for power in (2, 2, 3):
+        module = Weighted(1)
+        module.spec = Slotted(power)  # type: ignore[assignment]
+        written(module)
     assert len(traces) == 2
 
 

@@ -1,8 +1,9 @@
 """A model's graph as torch traces it, with the weights of the moment.
 
-Tracing takes ten seconds; a refit, or tonight's model of the same family, differs from the model
-before in its weights alone. The last few traces are therefore kept, and a model of the same
-architecture gets its weights put into a copy of one: the same bytes as from a trace of its own.
+Tracing takes most of the time of an export; a refit, or tonight's model of the same family, differs
+from the model before in its weights alone. The last few traces are therefore kept, and a model of
+the same architecture gets its weights put into a copy of one: the same bytes as from a trace of its
+own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import onnx
@@ -108,18 +109,19 @@ def _architecture(
     module: nn.Module, example: tuple[Tensor, ...], signature: Signature
 ) -> str | None:
     """All that a trace depends on: the module without the values of its weights. None for one that
-    holds what cannot be told apart, like an open file."""
+    holds itself, or what cannot be told apart, like an open file."""
     places: dict[int, int] = {}
     for place, tensor in enumerate(_weights(module).values()):
         places.setdefault(id(tensor), place)
     try:
         return repr(_told((module, signature, example), places))
-    except _Unknown:
+    except (_Unknown, RecursionError):  # a module may hold itself
         return None
 
 
 def _told(thing: Any, weights: dict[int, int]) -> Any:
-    """What `thing` is, in lists of numbers and text; of a weight its place, type and shape."""
+    """Describe `thing` in lists of numbers and text, and a weight by its place, type and shape.
+    Raises _Unknown."""
     if isinstance(thing, Tensor):
         place = weights.get(id(thing))
         value = thing.tolist() if place is None else f"weight {place}"
@@ -128,8 +130,12 @@ def _told(thing: Any, weights: dict[int, int]) -> Any:
         return thing
     if isinstance(thing, type | types.FunctionType):
         return f"{thing} {id(thing)}"  # two files may define a class of the same name
-    if isinstance(thing, nn.Module) or is_dataclass(thing):
+    if isinstance(thing, nn.Module):
         return _told(type(thing), weights), _told(vars(thing), weights)
+    if is_dataclass(thing):
+        named = {field.name: getattr(thing, field.name) for field in fields(thing)}
+        values = named | getattr(thing, "__dict__", {})
+        return _told(type(thing), weights), _told(values, weights)
     if isinstance(thing, dict):
         return [_told(pair, weights) for pair in thing.items()]
     if isinstance(thing, list | tuple):
