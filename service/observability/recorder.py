@@ -6,6 +6,7 @@ Inner packages use no clock; they enter `with stage("step"):` and a `Stopwatch` 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -181,5 +182,8 @@ def count_anomalies(metrics: Metrics, anomaly: ArrayLike) -> None:
 
 def count_dead_letters(metrics: Metrics, letters: Collection[DeadLetter]) -> None:
     """Count dead letters by error."""
+    counts: Counter[str] = Counter()
     for letter in letters:
-        metrics.dead_letters.labels(letter.error).inc(max(1, len(letter.places)))
+        counts[letter.error] += max(1, len(letter.places))
+    for error, count in counts.items():
+        metrics.dead_letters.labels(error).inc(count)
