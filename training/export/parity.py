@@ -4,23 +4,28 @@ at odd batch sizes."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnxruntime
 
-from eddycast.service.bundle import FORECAST, STEP
+from eddycast.service.bundle import FORECAST, OPTIONAL, STEP, Manifest
 from eddycast.service.model.manifest_file import read_manifest
+from eddycast.service.records import Float64, Int64
 from eddycast.training.data.counters import increases
 from eddycast.training.export.invariants.checking import TOLERANCE, Array, close, unit_of
 from eddycast.training.export.synthetic import sample
 from eddycast.training.models import Forecaster
+from eddycast.training.models.contract import Unrolled
 
 INVARIANT = "the exported graphs are the forecaster"
 #: Batch size -> steps that its rows are carried.
 CARRIED = {1: 100, 7: 300, 256: 50}
 FLOAT32 = 5e-7  # relative precision of a score, which may be a thousand scales large
 EVERY = 50  # steps between two comparisons of a whole horizon
+STATE_AT = 3 + len(OPTIONAL)  # outputs of the step graph before the state
 
 
 def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int] = CARRIED) -> None:
@@ -35,67 +40,78 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
     read = [value.name for value in forecast.get_inputs()]
     for batch, steps in carried.items():
         values, timestamps = sample(model.target, steps, batch, seed=batch)
+        wanted = _Wanted.of(model, values, timestamps, manifest)
         state = {
             f"state.{spec.name}": np.zeros((batch, *spec.shape), spec.dtype)
             for spec in manifest.state
         }
-        expected = model.unroll(values, timestamps, origins=np.arange(0, steps, EVERY).tolist())
-        unit = unit_of(expected.scale)
+        for t in range(steps):
+            when = {"timestamp": np.full(batch, timestamps[t])}
+            results = step.run(None, {"value": values[t][:, None], **when, **state})
+            state = dict(zip(state, results[STATE_AT:], strict=True))
+            wanted.close_to_step(t, *results[:STATE_AT])
+            if t % EVERY == 0:
+                given = when | state
+                (multi,) = forecast.run(None, {name: given[name] for name in read})
+                wanted.close_to_forecast(t, multi)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The forecaster's own outputs over a sample of S rows, and the running scales, [T, S]."""
+
+    out: Unrolled
+    unit: Array
+    seen: Float64  # [T, S], the values or a counter's increases
+    median: int
+
+    @classmethod
+    def of(cls, model: Forecaster, values: Float64, timestamps: Int64, manifest: Manifest) -> Self:
+        out = model.unroll(values, timestamps, origins=np.arange(0, len(values), EVERY).tolist())
         # the two may round to different integers
-        unit = unit + (1e4 if manifest.support == "integer" else 0.0)
+        unit = unit_of(out.scale) + (1e4 if manifest.support == "integer" else 0.0)
         counted = model.target.kind == "counter"
         seen = increases(values, model.target.register) if counted else values
-        for t in range(steps):
-            where = f"step {t} of {batch} rows"
-            feeds = {
-                "value": values[t][:, None],
-                "timestamp": np.full(batch, timestamps[t]),
-                **state,
-            }
-            one_step, surprise, scores, anomaly, pending, error, *rows = step.run(None, feeds)
-            state = dict(zip(state, rows, strict=True))
-            close(
-                INVARIANT,
-                f"one_step, {where}",
-                one_step[:, 0],
-                expected.one_step[t],
-                TOLERANCE,
-                unit[t][:, None],
+        return cls(out, unit, seen, manifest.median)
+
+    def close_to_step(
+        self,
+        t: int,
+        one_step: Array,
+        surprise: Array,
+        scores: Array,
+        anomaly: Array,
+        pending: Array,
+        error: Array,
+    ) -> None:
+        """Compare the outputs of step `t`. Raises InvariantBroken."""
+        out, where, unit = self.out, self._where(t), self.unit[t][:, None]
+        close(INVARIANT, f"one_step, {where}", one_step[:, 0], out.one_step[t], TOLERANCE, unit)
+        close(INVARIANT, f"surprise, {where}", surprise, out.surprise[t], 1e-2)
+        close(INVARIANT, f"anomaly, {where}", anomaly, out.anomaly[t], 1e-2)
+        if t:
+            _close_to_pending(
+                where,
+                pending[:, 0],
+                error[:, 0],
+                out.one_step[t - 1],
+                self.seen[t],
+                self.unit[t - 1],
+                self.median,
             )
-            close(INVARIANT, f"surprise, {where}", surprise, expected.surprise[t], 1e-2)
-            close(INVARIANT, f"anomaly, {where}", anomaly, expected.anomaly[t], 1e-2)
-            if t:
-                _close_to_pending(
-                    where,
-                    pending[:, 0],
-                    error[:, 0],
-                    expected.one_step[t - 1],
-                    seen[t],
-                    unit[t - 1],
-                    manifest.median,
-                )
-            errors, wanted = scores[:, 0, :3], expected.scores[t][:, :3]
-            digits = np.abs(np.nan_to_num(wanted)) * FLOAT32 / TOLERANCE
-            close(
-                INVARIANT,
-                f"scores, {where}",
-                errors,
-                wanted,
-                TOLERANCE,
-                np.maximum(unit[t][:, None], digits),
-            )
-            if t % EVERY == 0:
-                given = {"timestamp": feeds["timestamp"], **state}
-                (multi,) = forecast.run(None, {name: given[name] for name in read})
-                wanted = expected.multi_step[t // EVERY]
-                close(
-                    INVARIANT,
-                    f"multi_step, {where}",
-                    multi[:, :, 0],
-                    wanted,
-                    TOLERANCE,
-                    unit[t][:, None, None],
-                )
+        wanted = out.scores[t][:, :3]
+        digits = np.abs(np.nan_to_num(wanted)) * FLOAT32 / TOLERANCE
+        coarser = np.maximum(unit, digits)
+        close(INVARIANT, f"scores, {where}", scores[:, 0, :3], wanted, TOLERANCE, coarser)
+
+    def close_to_forecast(self, t: int, multi: Array) -> None:
+        """Compare a whole horizon, made after step `t`. Raises InvariantBroken."""
+        wanted, unit = self.out.multi_step[t // EVERY], self.unit[t][:, None, None]
+        name = f"multi_step, {self._where(t)}"
+        close(INVARIANT, name, multi[:, :, 0], wanted, TOLERANCE, unit)
+
+    def _where(self, t: int) -> str:
+        return f"step {t} of {self.unit.shape[1]} rows"
 
 
 def _close_to_pending(
