@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from eddycast.service.commands.archive import archive
 from eddycast.service.commands.bundle import bundle
+from eddycast.service.commands.dead_letters import dead_letters
 from eddycast.service.commands.doctor import doctor
 from eddycast.service.commands.input import input_
 from eddycast.service.commands.models import models
@@ -35,7 +36,7 @@ from eddycast.service.humanize import one_line
 GROUP = "eddycast.commands"
 OWN = (
     "serve", "doctor", "monitor", "archive", "simulate", "replay", "state", "bundle", "input",
-    "models",
+    "models", "dead-letters",
 )  # fmt: skip
 
 
@@ -80,6 +81,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.add_typer(bundle, name="bundle")
     app.add_typer(input_, name="input")
     app.add_typer(models, name="models")
+    app.add_typer(dead_letters, name="dead-letters")
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     named = next((argument for argument in arguments if not argument.startswith("-")), "")
     if named in found:

@@ -1,1 +1,1 @@
-"""Dead letters: the codes of their errors with advice, and the headers that carry the reason."""
+"""Dead letters: the codes of their errors with advice, letters as records of a topic, and back."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from eddycast.service.dead_letters.headers import OWN
+from eddycast.service.dead_letters.letter import is_mark
 from eddycast.service.records import Headers, PartitionBatch
 
 #: Examples of each kind, kinds of errors, and characters of a text that are kept.
@@ -38,7 +39,8 @@ class Letters:
                 for key, given, time in zip(
                     batch.keys, headers, batch.timestamps.tolist(), strict=True
                 ):
-                    self._add(key, _own(given), time)
+                    if not is_mark(given):
+                        self._add(key, _own(given), time)
 
     def _add(self, key: bytes | None, facts: dict[str, str], time: int) -> None:
         error = facts.get("error", "unknown")

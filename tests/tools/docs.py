@@ -90,10 +90,10 @@ def _targets(code: str, root: Path) -> Iterator[str]:
 
 
 def _commands(code: str, root: Path) -> Iterator[str]:
-    for line in re.findall(r"(?:^|[\n$;&/] *)eddycast ([a-z]+[^\n|;&>#]*)", code):
-        name, second = (re.findall(r"^([a-z]+),?(?: ([a-z]+(?:, ?[a-z]+)*))?", line) or [("", "")])[
-            0
-        ]
+    for line in re.findall(r"(?:^|[\n$;&/] *)eddycast ([a-z-]+[^\n|;&>#]*)", code):
+        name, second = (
+            re.findall(r"^([a-z-]+),?(?: ([a-z]+(?:, ?[a-z]+)*))?", line) or [("", "")]
+        )[0]
         options = _options(name, second.replace(" ", ""))
         if options is None:
             yield f"command `eddycast {name} {second}".rstrip() + "` does not exist"

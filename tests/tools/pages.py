@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -93,7 +94,8 @@ def dead_letters_page() -> str:
         "`eddycast_dead_letters_total`; `__eddycast.errors.reason` is a sentence with the details."
     )
     head = ("error", "meaning", "what to do")
-    return "\n\n".join(["# Dead letters", WRITTEN, about, table(head, rows)]) + "\n"
+    replaying = Path(__file__).with_name("dead-letters.md").read_text()
+    return "\n\n".join(["# Dead letters", WRITTEN, about, table(head, rows), replaying])
 
 
 #: Path below the repository's root -> what it must contain.

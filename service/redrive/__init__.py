@@ -1,0 +1,1 @@
+"""Dead letters read back, and put back on the input topic."""
