@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.text import Text
 from eddycast.service.broker.port import Admin, Broker
 from eddycast.service.commands.settings_help import SettingsHelp
 from eddycast.service.delivery.topic_checks import look_at_topics
+from eddycast.service.diagnosis.finding import Finding
 from eddycast.service.errors import AccessRefused, EddycastError, StateError
 from eddycast.service.humanize import one_line
 from eddycast.service.settings.load import load_settings
@@ -22,19 +23,11 @@ from eddycast.service.settings.settings import Settings
 
 if TYPE_CHECKING:
     from eddycast.service.bundle import Manifest
-
-
-class Finding(NamedTuple):
-    """Result of one check. A result that is `well` but has an `action` is a risk."""
-
-    what: str
-    found: str
-    action: str = ""
-    well: bool = True
+    from eddycast.service.processing.decoding import RecordDecoder
 
 
 def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa: A002, ARG001 - the name of the flag
-    """Check settings, bundle, port, broker and topics, and print the problems.
+    """Check settings, bundle, port, broker, topics and the latest records, and print the problems.
     Takes the flags of `eddycast serve`.
 
     Example: eddycast doctor --bundle.directory /srv/bundle --kafka.bootstrap_servers HOST:9092
@@ -62,20 +55,20 @@ def examine(flags: list[str]) -> Iterator[Finding]:
     try:
         settings = load_settings(flags)
     except EddycastError as error:
-        yield _wrong("settings", error)
+        yield Finding.wrong("settings", error)
         return
     yield Finding("settings", "valid")
     yield from (Finding("security", risk.what, risk.action) for risk in settings.kafka.risks())
     bundle, manifest, generation = _model(settings)
     yield bundle
+    decoder = None
     if manifest is not None:
-        yield _input(settings, len(manifest.channels))
+        from eddycast.service.diagnosis.examine import look_at_mapping
+
+        mapping, decoder = look_at_mapping(settings, len(manifest.channels))
+        yield mapping
     yield _port(settings)
-    yield from _broker(settings, manifest, generation)
-
-
-def _wrong(what: str, error: EddycastError) -> Finding:
-    return Finding(what, error.what, error.action, well=False)
+    yield from _broker(settings, manifest, generation, decoder)
 
 
 def _model(settings: Settings) -> tuple[Finding, Manifest | None, int]:
@@ -97,25 +90,13 @@ def _model(settings: Settings) -> tuple[Finding, Manifest | None, int]:
             where, generation = f"change {change.number} of {registry.model}", change.number
             manifest = registry.load(change.champion).manifest
     except EddycastError as error:
-        return _wrong(what, error), None, 0
+        return Finding.wrong(what, error), None, 0
     size = row_bytes(manifest)
     return (
         Finding(what, f"{manifest.label} in {where}, {size} bytes a stream"),
         manifest,
         generation,
     )
-
-
-def _input(settings: Settings, channels: int) -> Finding:
-    """The check that the mapping of records fits the model."""
-    from eddycast.service.processing.decoding import decoder_for
-
-    try:
-        decoder_for(settings, channels)
-    except EddycastError as error:
-        return _wrong("input", error)
-    plain = settings.input.is_plain
-    return Finding("input", "the plain shape" if plain else "a mapping that fits the model")
 
 
 def _port(settings: Settings) -> Finding:
@@ -130,8 +111,11 @@ def _port(settings: Settings) -> Finding:
     return Finding("port", f"{host}:{port} is free")
 
 
-def _broker(settings: Settings, manifest: Manifest | None, generation: int) -> Iterator[Finding]:
+def _broker(
+    settings: Settings, manifest: Manifest | None, generation: int, decoder: RecordDecoder | None
+) -> Iterator[Finding]:
     from eddycast.service.delivery.connect import kafka_broker
+    from eddycast.service.diagnosis.examine import look_at_records
     from eddycast.service.state.changelog import row_bytes
 
     servers = settings.kafka.bootstrap_servers
@@ -151,7 +135,15 @@ def _broker(settings: Settings, manifest: Manifest | None, generation: int) -> I
             if manifest is not None and (partitions := admin.partitions(settings.changelog)):
                 yield from look_at_rows(broker, settings, manifest, partitions, generation)
         except EddycastError as error:
-            yield _wrong("topics", error)
+            yield Finding.wrong("topics", error)
+            return
+        if manifest is None or decoder is None:
+            return
+        try:
+            if partitions := admin.partitions(settings.topics.input):
+                yield from look_at_records(broker, settings, manifest, decoder, partitions)
+        except EddycastError as error:
+            yield Finding.wrong("records", error)
 
 
 def look_at_state(
@@ -169,7 +161,7 @@ def look_at_state(
         try:
             yield look(admin, settings)
         except AccessRefused as error:
-            yield _wrong(what, error)
+            yield Finding.wrong(what, error)
 
 
 def _transactions(admin: Admin, settings: Settings) -> Finding:
@@ -226,7 +218,7 @@ def look_at_rows(
                     f"partition {snapshot.partition}", about.recorded, about.marker
                 )
             except StateError as error:
-                yield _wrong("rows", error)
+                yield Finding.wrong("rows", error)
                 return
             if about.marker is not None and (found := adopted.summary) not in said:
                 said.add(found)

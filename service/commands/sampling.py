@@ -10,7 +10,8 @@ import msgspec
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.dead_letters.unreadable import Unreadable
-from eddycast.service.errors import DataError, TopicMissing
+from eddycast.service.diagnosis.sample import latest_batches
+from eddycast.service.errors import DataError
 from eddycast.service.formats.documents import parsed
 from eddycast.service.formats.mapped_decoder import record_at
 from eddycast.service.formats.outcomes import Record
@@ -18,8 +19,6 @@ from eddycast.service.records import LAST_TIMESTAMP
 
 #: Fields of kcat's JSON (kcat -J).
 _KCAT = {"topic", "partition", "offset", "payload"}
-#: Time without an answer after which a topic has no more records, s.
-_PATIENCE_S = 5.0
 
 
 def of_file(file: Path, limit: int, topic: str) -> list[tuple[str, Record]]:
@@ -45,26 +44,12 @@ def of_file(file: Path, limit: int, topic: str) -> list[tuple[str, Record]]:
 
 def of_topic(broker: Broker, topic: str, limit: int) -> list[tuple[str, Record]]:
     """The last records of a topic with their places. Raises TopicMissing, BrokerError."""
-    with broker.admin() as admin:
-        partitions = admin.partitions(topic)
-    if partitions is None:
-        raise TopicMissing(f"there is no topic {topic}")
-    found: list[tuple[str, Record]] = []
-    with broker.reader(topic) as reader:
-        every = range(partitions)
-        first, end = reader.first(every), reader.end(every)
-        reader.start({p: max(first[p], end[p] - limit) for p in every})
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline and any(reader.position(p) < end[p] for p in every):
-            for batch in reader.poll(1.0, limit * partitions):
-                found += [
-                    (
-                        f"{batch.partition}:{int(batch.offsets[row])}",
-                        record_at(batch, row, LAST_TIMESTAMP),
-                    )
-                    for row in range(len(batch))
-                    if batch.values[row] is not None
-                ]
+    found = [
+        (f"{batch.partition}:{int(batch.offsets[row])}", record_at(batch, row, LAST_TIMESTAMP))
+        for batch in latest_batches(broker, topic, limit)
+        for row in range(len(batch))
+        if batch.values[row] is not None
+    ]
     return sorted(found, key=lambda one: one[1].time)[-limit:]
 
 

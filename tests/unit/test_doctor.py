@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from eddycast.service.__main__ import run
-from eddycast.service.commands.doctor import Finding, examine, look_at_rows, look_at_state
+from eddycast.service.commands.doctor import examine, look_at_rows, look_at_state
 from eddycast.service.delivery.topic_checks import prepare_topics
+from eddycast.service.diagnosis.finding import Finding
 from eddycast.service.humanize import one_line
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.registry.folder import LocalFolder

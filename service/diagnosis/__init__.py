@@ -1,0 +1,1 @@
+"""Diagnosis of the input topic by a sample of its latest records, for `eddycast doctor`."""
