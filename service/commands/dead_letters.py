@@ -131,7 +131,7 @@ def _chosen(
         raise SettingsError(
             f"--code: there is no error {min(unknown)!r}", f"one of {', '.join(CODES)}"
         )
-    since_ms = 0
+    since_ms = -1
     if since is not None:
         since_ms = int((since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() * 1000)
     return settings, Selection(codes, listed(stream or ""), since_ms)

@@ -36,10 +36,12 @@ class _Sum:
 
 
 def print_sums(letters: Iterable[Letter], topic: LetterTopic) -> None:
-    """Print a row for each error, the most frequent first."""
+    """Print a row for each error, the most frequent first. Errors that the service does not know
+    are one."""
     sums: dict[str, _Sum] = {}
     for letter in letters:
-        own = sums.setdefault(letter.error, _Sum(letter, letter))
+        error = letter.error if letter.error in CODES else "unknown"
+        own = sums.setdefault(error, _Sum(letter, letter))
         own.count += 1
         own.replayed += letter.identity in topic.replayed
         own.first = min(own.first, letter, key=_written)

@@ -70,7 +70,7 @@ def spaced(sample: Sample, manifest: Manifest, settings: TimeSettings) -> Findin
     interval = manifest.interval_ms
     kinds: dict[str, dict[str, int]] = {"as": {}, "faster": {}, "slower": {}}
     for stream, rows in sample.by_stream():
-        steps = np.diff(np.unique(sample.timestamps[rows]))
+        steps = np.diff(np.unique(sample.timestamps[rows])).astype(np.int64)
         if len(steps) > 1:
             step = _quartiles(steps)[1]
             kind = "faster" if step < interval * (1 - _ALIKE) else "slower"

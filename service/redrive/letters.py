@@ -24,7 +24,7 @@ class Selection:
 
     codes: frozenset[str] = frozenset()  # empty = every error
     streams: tuple[str, ...] = ()  # globs of the record's key
-    since_ms: int = 0  # time of the letter
+    since_ms: int = -1  # time of the letter; -1 = also those without a time
 
     def chosen(self, letters: Iterable[Letter]) -> Iterator[Letter]:
         """Yield those that are meant."""

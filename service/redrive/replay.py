@@ -13,7 +13,7 @@ after their letters in the same partition, so retention deletes the letters firs
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from eddycast.service.broker.kafka.partitioning import PARTITIONERS
@@ -102,13 +102,13 @@ class _Replay:
     def __init__(self, topic: str, partitions: int, changes: Changes | None) -> None:
         self._topic, self._partitions, self._changes = topic, partitions, changes
         self._report = Report()
+        #: Places of the file that the topic has not shown yet.
+        self._missing = set() if changes is None else set(changes.edited)
 
     def run(self, source: LetterTopic, selection: Selection, into: _Transactions | None) -> Report:
         """Replay into transactions, None = only report."""
         taken: set[str] = set()
-        missing = set() if self._changes is None else set(self._changes.edited)
         for letter in selection.chosen(self._edited(source.letters())):
-            missing.discard((letter.partition, letter.offset))
             if letter.identity in source.replayed:
                 self._report.before += 1
             elif letter.identity in taken:
@@ -120,16 +120,17 @@ class _Replay:
                     into.add(letter, *record)
         if into is not None:
             into.commit()
-        for partition, offset in sorted(missing):
+        for partition, offset in sorted(self._missing):
             self._report.refuse(f"{partition}:{offset}", _GONE)
         return self._report
 
-    def _edited(self, letters: Iterable[Letter]) -> Iterable[Letter]:
-        """Those of the file, if there is one."""
-        if self._changes is None:
-            return letters
-        edited = self._changes.edited
-        return (letter for letter in letters if (letter.partition, letter.offset) in edited)
+    def _edited(self, letters: Iterable[Letter]) -> Iterator[Letter]:
+        """Yield those of the file, if there is one."""
+        for letter in letters:
+            place = letter.partition, letter.offset
+            if self._changes is None or place in self._changes.edited:
+                self._missing.discard(place)
+                yield letter
 
     def _record(self, letter: Letter) -> tuple[int, Letter] | None:
         """The partition and the record to send, None if it is refused."""

@@ -318,6 +318,7 @@ def test_edited_letters_replace_the_records(
     assert [one.value for one in sent] == [b'{"value": 1}', b"v1"]
     assert sent[1].headers[:2] == [("traceparent", b"00-1"), ("cooked", b"\xff")]
     assert "2 letters replayed before" in command("replay", "--edit", file)
+    assert "0 records" in command("replay", "--edit", file, "--code", "late")
     assert [one["replayed"] for one in lines(command("show", "--json"))] == [True, True, False]
 
 
@@ -419,7 +420,8 @@ def test_what_is_no_letter_is_passed_over(broker: FaultyBroker, command: Run) ->
     odd: Headers = [(OWN + "error", b"\xff\n"), (OWN + "offset", b"9" * 5000)]
     produce(broker, DEAD, [(0, b"k", b"v", []), (0, None, b"v", odd)])
     wrote(broker, [letter(0)])
-    assert "2 letters" in command("show")
+    found = command("show")
+    assert "2 letters" in found and "unknown" in found
     assert len(lines(command("show", "--json"))) == 2
     assert "1 record replayed" in command("replay", code=1)
 
