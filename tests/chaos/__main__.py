@@ -15,6 +15,7 @@ from tests.chaos.driver import Result, run
 from tests.chaos.fleet import WHOLE, Build
 from tests.chaos.proxy import site
 from tests.chaos.schedule import draw_faults, kinds_for
+from tests.chaos.shapes import MAPPED, PLAIN
 from tests.chaos.table import is_clean, table
 from tests.chaos.weakened import GUARDS, without
 
@@ -33,7 +34,8 @@ def main() -> int:
     for nodes in asked.nodes:
         results.append(_disturbed(nodes, asked, build))
         _say(
-            f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}\n{table(results[-1])}"
+            f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}"
+            f"{', mapped' * asked.mapped}\n{table(results[-1])}"
         )
     return 0 if all(map(is_clean, results)) else 1
 
@@ -56,6 +58,9 @@ def _asked() -> argparse.Namespace:
     )
     parser.add_argument(
         "--without", choices=GUARDS, help="a guard of the service: the proof has to fail then"
+    )
+    parser.add_argument(
+        "--mapped", action="store_true", help="records of several readings, found by a mapping"
     )
     return parser.parse_args()
 
@@ -84,7 +89,11 @@ def _disturbed(nodes: int, asked: argparse.Namespace, build: Build) -> list[Resu
                 f"{last} of {asked.faults}, {partitions} partitions"
             )
             seed = asked.seed * 1000 + len(results)
-            results.append(run(place, chunk, seed, partitions, min(3, nodes), build, _say))
+            shape = MAPPED if asked.mapped else PLAIN
+            replication = min(3, nodes)
+            results.append(
+                run(place, chunk, seed, partitions, replication, build, _say, shape=shape)
+            )
             _explain(results[-1])
     return results
 

@@ -20,6 +20,7 @@ from tests.chaos.fleet import HURRIED, WHOLE, Build, Fleet, Stuck, await_true
 from tests.chaos.proxy import Site
 from tests.chaos.scene import Progress, Scene, Topics, patient
 from tests.chaos.schedule import Fault
+from tests.chaos.shapes import PLAIN, Shape
 
 #: A difference belongs to the fault before it, and a record sent so shortly before a fault was on
 #: its way then, s.
@@ -67,10 +68,11 @@ def run(
     build: Build = WHOLE,
     say: Callable[[str], None] = print,
     beside: Beside | None = None,
+    shape: Shape = PLAIN,
 ) -> Result:
     """Disturb a group by `faults`, let it finish, and compare. `build` is what the disturbed
     workers run; `beside` adds a member to the group that no fault is aimed at, by its settings and
-    the folder for its log."""
+    the folder for its log; `shape` is that of the records."""
     servers, name = site.servers, uuid.uuid4().hex[:6]
     disturbed, undisturbed = (
         Topics(f"input-{name}", f"chaos-{name}"),
@@ -83,20 +85,21 @@ def run(
     admin.close()
     for topics in (disturbed, undisturbed):
         topics.create(servers, partitions, replication)
-    feed = Feed(servers, disturbed.input, seed, partitions, streams=max(24, 2 * partitions))
+    feed = Feed(servers, disturbed.input, seed, partitions, max(24, 2 * partitions), shape)
     settings = disturbed.settings(site.for_workers, champions.bundle) | HURRIED
-    settings |= champions.settings
+    settings |= {**champions.settings, **shape.settings}
     progress = Progress(servers, disturbed, partitions)
     with Fleet(settings, result.logs, build) as fleet, (beside or _nobody)(settings, result.logs):
         result.failed = fleet.failed
         try:
-            _disturb(Scene(site, disturbed, fleet, progress, champions), feed, faults, result, say)
+            scene = Scene(site, disturbed, fleet, progress, champions, shape)
+            _disturb(scene, feed, faults, result, say)
         except Stuck as error:
             result.stuck = str(error)
             return result
         finally:
             progress.close()
-    _follow(servers, undisturbed, result)
+    _follow(servers, undisturbed, result, shape)
     result.records = feed.records
     found = _differences(servers, disturbed, undisturbed, build.may_repeat, champions)
     result.differences = [
@@ -130,12 +133,13 @@ def _disturb(
     fleet.stop()
 
 
-def _follow(servers: str, topics: Topics, result: Result) -> None:
+def _follow(servers: str, topics: Topics, result: Result, shape: Shape) -> None:
     """The reference run: a single worker with the default time-outs."""
     progress = Progress(servers, topics, result.partitions)
     logs = result.logs / "calm"
     logs.mkdir()
-    with Fleet(topics.settings(servers, result.logs / "bundle"), logs) as fleet:
+    settings = {**topics.settings(servers, result.logs / "bundle"), **shape.settings}
+    with Fleet(settings, logs) as fleet:
         worker = fleet.start()
         progress.await_reached(progress.ends(), fleet)
         worker.signal(signal.SIGTERM)

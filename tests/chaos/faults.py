@@ -230,7 +230,7 @@ def _stall(scene: Scene, draw: random.Random) -> Times:
 
 def _flooded(scene: Scene, draw: random.Random, kind: str) -> Times:
     began, partition = time.monotonic(), draw.choice(sorted(scene.progress.ends()))
-    FLOODS[kind](scene.site.servers, scene.topics.input, partition, draw)
+    FLOODS[kind](scene.site.servers, scene.topics.input, partition, draw, scene.shape)
     return began, _recovered(scene)
 
 

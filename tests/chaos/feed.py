@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.errors import EddycastError
 from eddycast.service.settings.kafka import KafkaSettings
+from tests.chaos.shapes import PLAIN, Shape
 from tests.support.bundles import START_MS
 
 MINUTE_MS = 60_000
@@ -70,9 +71,17 @@ class Feed:
     """Sends the minutes from its own thread. What a broker's failure loses or repeats,
     it does for every reader."""
 
-    def __init__(self, servers: str, topic: str, seed: int, partitions: int, streams: int) -> None:
+    def __init__(
+        self,
+        servers: str,
+        topic: str,
+        seed: int,
+        partitions: int,
+        streams: int,
+        shape: Shape = PLAIN,
+    ) -> None:
         self._producer = KafkaBroker(KafkaSettings(bootstrap_servers=servers)).producer()
-        self._topic = topic
+        self._topic, self._shape = topic, shape
         self._minutes = minutes(seed, partitions, streams)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -110,12 +119,12 @@ class Feed:
             self._raised = error
 
     def _send(self, readings: list[Reading]) -> None:
-        self.records += len(readings)
         try:
             for partition in sorted({reading[0] for reading in readings}):
-                here = [reading for reading in readings if reading[0] == partition]
+                here = self._shape.gathered([r[1:] for r in readings if r[0] == partition])
+                self.records += len(here)
                 self._producer.produce(
-                    self._topic, partition, [r[1] for r in here], [r[2] for r in here]
+                    self._topic, partition, [key for key, _ in here], [value for _, value in here]
                 )
             self._producer.flush(10.0)
         except EddycastError:

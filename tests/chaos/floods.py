@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from kafka import KafkaProducer
 
+from tests.chaos.shapes import Shape
 from tests.support.bundles import START_MS
 
 _MINUTE_MS = 60_000
@@ -24,10 +25,10 @@ _LONGEST_GAP = 8
 #: 9999-12-31, ms.
 _END_OF_YEARS = 253_402_214_400_000
 
-Flood = Callable[[str, str, int, random.Random], None]
+Flood = Callable[[str, str, int, random.Random, Shape], None]
 
 
-def _garbage(servers: str, topic: str, partition: int, draw: random.Random) -> None:
+def _garbage(servers: str, topic: str, partition: int, draw: random.Random, shape: Shape) -> None:
     values = (
         b"",
         b"{",
@@ -38,22 +39,24 @@ def _garbage(servers: str, topic: str, partition: int, draw: random.Random) -> N
     )
     with KafkaProducer(bootstrap_servers=servers, linger_ms=50) as producer:
         for i in range(_GARBAGE):
-            producer.send(topic, draw.choice(values), b"garbage-%d" % (i % 50), partition=partition)
+            key, value = shape.one(b"garbage-%d" % (i % 50), draw.choice(values))
+            producer.send(topic, value, key, partition=partition)
         producer.flush()
 
 
-def _gaps(servers: str, topic: str, partition: int, draw: random.Random) -> None:
+def _gaps(servers: str, topic: str, partition: int, draw: random.Random, shape: Shape) -> None:
     """Readings with gaps, stamped before all others, so that they evict no other stream."""
     name = b"gaps-%d" % draw.randrange(1 << 32)
     first = START_MS - _GAPS * _LONGEST_GAP * _MINUTE_MS
     with KafkaProducer(bootstrap_servers=servers, linger_ms=50) as producer:
         for i in range(_GAPS):
             value = b'{"timestamp":%d,"value":%d}' % (first + i * _LONGEST_GAP * _MINUTE_MS, i % 7)
-            producer.send(topic, value, name, partition=partition)
+            key, value = shape.one(name, value)
+            producer.send(topic, value, key, partition=partition)
         producer.flush()
 
 
-def _packed(servers: str, topic: str, partition: int, draw: random.Random) -> None:
+def _packed(servers: str, topic: str, partition: int, draw: random.Random, shape: Shape) -> None:
     """Readings in batches of every codec, and a record beyond `kafka.unpacked_bytes`."""
     name = b"packed-%d" % draw.randrange(1 << 32)
     for codec in ("gzip", "snappy", "lz4", "zstd"):
@@ -61,20 +64,20 @@ def _packed(servers: str, topic: str, partition: int, draw: random.Random) -> No
         with KafkaProducer(bootstrap_servers=servers, linger_ms=200, **packing) as producer:
             for i in range(_PACKED):
                 value = b'{"timestamp":%d,"value":%d}' % (START_MS + i * 1_000, i % 7)
-                producer.send(topic, value, b"%b-%d" % (name, i % 30), partition=partition)
+                key, value = shape.one(b"%b-%d" % (name, i % 30), value)
+                producer.send(topic, value, key, partition=partition)
             producer.flush()
             if codec == "zstd":
                 producer.send(topic, b"z" * (40 << 20), b"large", partition=partition)
                 producer.flush()
 
 
-def _year_9999(servers: str, topic: str, partition: int, draw: random.Random) -> None:
+def _year_9999(servers: str, topic: str, partition: int, draw: random.Random, shape: Shape) -> None:
     with KafkaProducer(bootstrap_servers=servers, enable_idempotence=False, acks=1) as producer:
         for i in range(3):
             value = b'{"timestamp":%d,"value":%d}' % (_END_OF_YEARS + i * _MINUTE_MS, i)
-            producer.send(
-                topic, value, b"late-%d" % draw.randrange(100), partition=partition, timestamp_ms=-1
-            )
+            key, value = shape.one(b"late-%d" % draw.randrange(100), value)
+            producer.send(topic, value, key, partition=partition, timestamp_ms=-1)
         producer.flush()
 
 

@@ -16,6 +16,7 @@ from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.champions import Champions
 from tests.chaos.fleet import Fleet, Stuck
 from tests.chaos.proxy import Site
+from tests.chaos.shapes import Shape
 
 #: Configuration of the changelog: it is compacted all the time,
 #: so that rows are restored from what compaction left.
@@ -187,3 +188,4 @@ class Scene:
     fleet: Fleet
     progress: Progress
     champions: Champions
+    shape: Shape
