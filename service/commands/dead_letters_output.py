@@ -47,7 +47,7 @@ def print_sums(letters: Iterable[Letter], topic: LetterTopic) -> None:
         own.first = min(own.first, letter, key=_written)
         own.latest = max(own.latest, letter, key=_written)
     table = Table(box=None, header_style="bold")
-    for column in ("error", "letters", "replayed", "first", "last", "record", "key", "reason"):
+    for column in ("error", "letters", "replayed", "first", "last", "last record", "key", "reason"):
         table.add_column(column, overflow="fold")
     for error, own in sorted(sums.items(), key=lambda one: (-one[1].count, one[0])):
         table.add_row(*(Text(one_line(cell)) for cell in _cells(error, own)))
@@ -100,8 +100,8 @@ def _cells(error: str, own: _Sum) -> Iterator[str]:
     yield error
     yield f"{own.count:,}"
     yield f"{own.replayed:,}"
-    yield moment(own.first.written) or "unknown"
-    yield moment(latest.written) or "unknown"
+    yield _seconds(own.first.written)
+    yield _seconds(latest.written)
     yield f"{latest.topic} {latest.record_partition}:{latest.record_offset}"
     yield _abbreviated(latest.key)
     yield latest.reason[:_SHOWN]
@@ -110,8 +110,8 @@ def _cells(error: str, own: _Sum) -> Iterator[str]:
 def _lines(letter: Letter, replayed: bool) -> Iterator[str]:
     where = f"{letter.topic} {letter.record_partition}:{letter.record_offset}"
     marks = ", truncated" * letter.is_truncated + ", replayed" * replayed
-    yield f"{letter.place}  {moment(letter.written) or 'at an unknown time'}{marks}"
-    yield f"  record  {where} of {moment(letter.record_time) or 'an unknown time'}"
+    yield f"{letter.place}  {_seconds(letter.written)}{marks}"
+    yield f"  record  {where} of {_seconds(letter.record_time)}"
     yield f"  key     {_abbreviated(letter.key)}"
     if letter.places:
         yield f"  reading {many(letter.readings, 'reading')}: {letter.places}"
@@ -119,6 +119,11 @@ def _lines(letter: Letter, replayed: bool) -> Iterator[str]:
     for name, value in letter.headers:
         yield f"  header  {name[:_SHOWN]} = {_abbreviated(value)}"
     yield f"  value   {_abbreviated(letter.value)}"
+
+
+def _seconds(milliseconds: int) -> str:
+    """A time of a letter in UTC, to the second."""
+    return (moment(milliseconds) or "unknown time")[:19].replace("T", " ")
 
 
 def _abbreviated(part: bytes | None) -> str:

@@ -166,3 +166,21 @@ def test_a_mapping_that_does_not_fit_the_bundle(
     findings = examine(["--bundle.directory", str(tmp_path), *flags])
     (finding,) = (one for one in (next(findings) for _ in range(4)) if one.what == "input")
     assert found in finding.found and finding.well is well
+
+
+def test_the_latest_records_are_examined(
+    tmp_path: Path, broker: FaultyBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(tmp_path, Walk())
+    broker._clock = lambda: START_MS / 1000
+    send(broker, [(p, b"a", {"timestamp": START_MS - p, "value": 1.0}) for p in range(2)])
+    monkeypatch.setattr("eddycast.service.delivery.connect.kafka_broker", lambda _: broker)
+    flags = ["--bundle.directory", str(tmp_path), "--http.port", "0"]
+    found = {finding.what: finding for finding in examine(flags)}
+    assert "2 readings of 1 stream" in found["records"].found
+    assert "a in [0, 1]" in found["partitions"].found
+    broker.fail_next("read")
+    (records,) = (one for one in examine(flags) if one.what == "records")
+    assert not records.well and "on demand" in records.found
+    monkeypatch.setattr("eddycast.service.diagnosis.sample._BYTES", 1)
+    assert "records" in {finding.what for finding in examine(flags)}
