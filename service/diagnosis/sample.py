@@ -22,10 +22,8 @@ from eddycast.service.records import (
     PartitionBatch,
 )
 
-#: Time without an answer after which a topic has no more records, s.
-_PATIENCE_S = 5.0
-#: Reading ends after so many bytes of values.
-_BYTES = 64_000_000
+#: Reading ends after this time, s, or so many bytes of values.
+_LONGEST_S, _BYTES = 5.0, 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def latest_batches(broker: Broker, topic: str, each: int) -> list[PartitionBatch
         every = range(partitions)
         first, end = reader.first(every), reader.end(every)
         reader.start({p: max(first[p], end[p] - each) for p in every})
-        deadline, room = time.monotonic() + _PATIENCE_S, _BYTES
+        deadline, room = time.monotonic() + _LONGEST_S, _BYTES
         while room > 0 and any(reader.position(p) < end[p] for p in every):
             polled = reader.poll(1.0, each * partitions)
             found += polled
