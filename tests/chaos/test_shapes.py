@@ -1,16 +1,26 @@
-"""The records of gateways have the readings of the plain ones, but for those that are off."""
+"""The records of gateways have the readings of the plain ones, but for those that are off; they
+survive crashes in-process, as they have to on a real Kafka."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+
+import pytest
 
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.outcomes import Filtered, Outcome, Reading, Record, Refused
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.model.runtime import Runtime
 from eddycast.service.records import LAST_TIMESTAMP
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import PREFIX
 from tests.chaos.feed import minutes
 from tests.chaos.shapes import MAPPED, PLAIN, Shape
+from tests.support.bundles import RECURRENT, write_bundle
+from tests.support.crashing import Fleet, outputs, stored
+from tests.support.running import AT_ONCE, INPUT, memory_broker
 
 
 def read(shape: Shape, gathered: list[tuple[bytes, bytes]]) -> list[Outcome]:
@@ -42,3 +52,41 @@ def test_a_gateway_sends_what_its_sensors_would() -> None:
     assert errors == {"not_json", "not_a_number"}
     assert 0.7 < len(taken) / len(alone) < 0.95
     assert len(MAPPED.gathered(sent)) < len(sent) / 7
+
+
+@pytest.fixture(scope="module")
+def recurrent(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    path: Path = tmp_path_factory.mktemp("recurrent")
+    write_bundle(path, RECURRENT)
+    return load_runtime(path)
+
+
+def served(runtime: Runtime, places: tuple[str | None, ...]) -> Fleet:
+    """Thirty minutes of a run, with a worker that dies at each of the places."""
+    mapping = {
+        name.removeprefix("INPUT__").lower(): value for name, value in MAPPED.settings.items()
+    }
+    options = replace(AT_ONCE, input=mapping, late_to_dead_letters=True, max_steps=20)
+    fleet = Fleet(memory_broker(2), runtime, options)
+    feed, producer = minutes(9, 2, 12), fleet.broker.producer()
+    for place in places:
+        fleet.start(place)
+        for readings in islice(feed, 10):
+            for p in range(2):
+                here = MAPPED.gathered([one[1:] for one in readings if one[0] == p])
+                keys, values = [key for key, _ in here], [value for _, value in here]
+                producer.produce(INPUT, p, keys, values)
+        producer.flush(1.0)
+        fleet.settle()
+    return fleet
+
+
+def test_gateways_survive_crashes(recurrent: Runtime) -> None:
+    crashed = served(recurrent, ("commit.3", "commit.5", "assigned"))
+    expected = served(recurrent, (None, None, None))
+    assert crashed.started > expected.started
+    assert all(outputs(expected.broker).values()), "forecasts and dead letters"
+    assert {topic: sorted(map(str, found)) for topic, found in outputs(crashed.broker).items()} == {
+        topic: sorted(map(str, found)) for topic, found in outputs(expected.broker).items()
+    }
+    assert stored(crashed.broker) == stored(expected.broker)
