@@ -116,7 +116,8 @@ class Service:
         if self._broker is None:
             warn_of_risks(self._settings.kafka)
         loaded = self._load(stop)
-        broker = self._broker if self._broker is not None else kafka_broker(self._settings.kafka)
+        settings = self._settings
+        broker = self._broker or kafka_broker(settings.kafka, settings.output.compression)
         if (
             loaded is None
             or (topology := self._prepare(broker, stop, row_bytes(loaded.runtime.manifest))) is None
@@ -133,7 +134,7 @@ class Service:
         )
         faults, memory = self._settings.faults, memory_limit()
         rows = StateSettings(max_streams=self._fitting(manifest, memory))
-        settings = self._settings.model_copy(update={"state": rows})
+        settings = settings.model_copy(update={"state": rows})
         kill = freeze_this_process if faults.freeze else kill_this_process
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill
         reached = CrashPoint(faults.kill_at, faults.kill_after, fault)

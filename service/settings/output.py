@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.group import Group, require
 
+#: Compression of record batches.
+Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+
 
 class OutputSettings(Group):
-    """The contents of a forecast's record."""
+    """The contents of a forecast's record, and how records are written."""
 
     quantiles: str | None = Field(
         None,
@@ -28,6 +31,11 @@ class OutputSettings(Group):
         pattern="^(all|[0-9]|1[0-2])$",
         description="Digits of forecasts below the leading digit of their interval's width "
         "(3: to a thousandth of it); all = exact",
+    )
+    compression: Codec = Field(
+        "none",
+        description="Codec of the batches that the service writes: forecasts, dead letters and "
+        "state rows",
     )
 
     @property
