@@ -16,8 +16,8 @@ from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.output import Codec
 
 
-def kafka_broker(settings: KafkaSettings, codec: Codec = "none") -> Broker:
-    """Kafka with these settings; batches are written compressed by `codec`.
+def kafka_broker(settings: KafkaSettings, codec: Codec | None = None) -> Broker:
+    """Kafka with these settings; batches are written compressed by `codec`, if any.
     Raises as `KafkaBroker` does."""
     return KafkaBroker(settings, codec)
 

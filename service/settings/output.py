@@ -10,13 +10,19 @@ from pydantic import Field, model_validator
 from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.group import Group, require
 
-#: Compression of record batches.
-Codec = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+#: Compression of record batches; form of a record's value.
+Codec = Literal["gzip", "snappy", "lz4", "zstd"]
+Format = Literal["json", "avro"]
 
 
 class OutputSettings(Group):
-    """The contents of a forecast's record, and how records are written."""
+    """The contents and form of a forecast's record."""
 
+    format: Format = Field(
+        "json",
+        description="Form of a forecast: json, or avro, whose schema is registered as "
+        "OUTPUT-TOPIC-value at schema_registry.url",
+    )
     quantiles: str | None = Field(
         None,
         description="Write only these of the bundle's quantile levels, as .1,.5,.9; none = all",
@@ -30,12 +36,12 @@ class OutputSettings(Group):
         "3",
         pattern="^(all|[0-9]|1[0-2])$",
         description="Digits of forecasts below the leading digit of their interval's width "
-        "(3: to a thousandth of it); all = exact",
+        "(3: to a thousandth of it); all = exact, as avro always is",
     )
-    compression: Codec = Field(
-        "none",
-        description="Codec of the batches that the service writes: forecasts, dead letters and "
-        "state rows",
+    compression: Codec | None = Field(
+        None,
+        description="Codec of the batches that the service writes (forecasts, dead letters and "
+        "state rows); none = not compressed",
     )
 
     @property
@@ -50,8 +56,9 @@ class OutputSettings(Group):
 
     @property
     def chosen_digits(self) -> int | None:
-        """Digits below the leading digit of the width, None = all."""
-        return None if self.digits == "all" else int(self.digits)
+        """Digits below the leading digit of the width, None = all. In avro a number takes the
+        same bytes however many digits it has."""
+        return None if self.digits == "all" or self.format == "avro" else int(self.digits)
 
     @model_validator(mode="after")
     def _lists_of_numbers(self) -> Self:

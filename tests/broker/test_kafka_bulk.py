@@ -519,10 +519,10 @@ def test_what_others_wrote_reads_the_same_both_ways(
 @pytest.mark.kafka
 @pytest.mark.parametrize(
     ("bulk", "codec"),
-    [(bulk, codec) for codec in get_args(Codec) for bulk in (True, False)],
+    [(bulk, codec) for codec in (None, *get_args(Codec)) for bulk in (True, False)],
 )
 def test_what_we_write_reads_the_same_both_ways(
-    kafka: KafkaServer, bench: Bench, bulk: bool, codec: Codec
+    kafka: KafkaServer, bench: Bench, bulk: bool, codec: Codec | None
 ) -> None:
     """In transactions, with tombstones and headers, compressed or not,
     in a topic so narrow that the client has to split batches."""

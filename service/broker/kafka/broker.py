@@ -42,8 +42,8 @@ _PRODUCER = {
 class KafkaBroker:
     """A `port.Broker` on Apache Kafka, configured by the kafka group of the settings."""
 
-    def __init__(self, settings: KafkaSettings, codec: Codec = "none") -> None:
-        """Producers compress their batches by `codec`. Connects to nothing yet. Raises
+    def __init__(self, settings: KafkaSettings, codec: Codec | None = None) -> None:
+        """Producers compress their batches by `codec`, if any. Connects to nothing yet. Raises
         SettingsError for a secret, certificate or key that cannot be read, MissingExtra for a login
         mechanism whose package is not installed."""
         self._settings = settings
@@ -73,7 +73,7 @@ class KafkaBroker:
             "batch_size": settings.batch_bytes,
             "max_request_size": settings.max_request_bytes,
             "max_block_ms": settings.request_timeout_ms,
-            "compression_type": None if codec == "none" else codec,
+            "compression_type": codec,
             **_PRODUCER,
         }
         self._transactions = {"transaction_timeout_ms": settings.transaction_timeout_ms}
