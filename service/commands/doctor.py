@@ -16,7 +16,7 @@ from eddycast.service.broker.port import Admin, Broker
 from eddycast.service.commands.settings_help import SettingsHelp
 from eddycast.service.delivery.topic_checks import look_at_topics
 from eddycast.service.errors import AccessRefused, EddycastError, StateError
-from eddycast.service.humanize import one_line
+from eddycast.service.humanize import many, one_line
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
 
@@ -71,6 +71,8 @@ def examine(flags: list[str]) -> Iterator[Finding]:
     if manifest is not None:
         yield _input(settings, len(manifest.channels))
     yield _port(settings)
+    if settings.output.format == "avro":
+        yield _schemas(settings)
     yield from _broker(settings, manifest, generation)
 
 
@@ -116,6 +118,18 @@ def _input(settings: Settings, channels: int) -> Finding:
         return _wrong("input", error)
     plain = settings.input.is_plain
     return Finding("input", "the plain shape" if plain else "a mapping that fits the model")
+
+
+def _schemas(settings: Settings) -> Finding:
+    """The check that the schema registry answers; nothing is registered."""
+    from eddycast.service.delivery.schema_registry import SchemaRegistry
+
+    try:
+        registry = SchemaRegistry(settings.schema_registry, settings.topics.output)
+        found = many(registry.versions(), "schema")
+    except EddycastError as error:
+        return _wrong("schema registry", error)
+    return Finding("schema registry", f"answers, and holds {found} of the forecasts")
 
 
 def _port(settings: Settings) -> Finding:

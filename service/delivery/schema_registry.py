@@ -30,8 +30,8 @@ _MOST_BYTES: Final = 1 << 20
 _TYPE: Final = "application/vnd.schemaregistry.v1+json"
 #: Statuses after which the same request may succeed.
 _AGAIN: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-#: Code, in the body of an answer, of an id that the registry does not know.
-_NO_SCHEMA: Final = 40403
+#: Codes, in the body of an answer, of a subject and of an id that the registry does not know.
+_UNKNOWN: Final = (40401, 40403)
 
 
 class SchemaRegistry:
@@ -42,6 +42,7 @@ class SchemaRegistry:
         password that cannot be read."""
         self._url = (settings.url or "").rstrip("/")
         self._subject = f"{topic}-value"
+        self._path = f"/subjects/{quote(self._subject, '')}/versions"
         self._headers = {"Content-Type": _TYPE, "Accept": f"{_TYPE}, application/json"}
         if settings.username is not None:
             login = f"{settings.username}:{_password(settings)}"
@@ -54,7 +55,7 @@ class SchemaRegistry:
         Raises SchemaRegistryUnavailable, SchemaRegistryError."""
         text = json.dumps(schema)
         if text not in self._ids:
-            answer = self._ask(f"/subjects/{quote(self._subject, '')}/versions", {"schema": text})
+            answer = self._ask(self._path, {"schema": text})
             self._ids[text] = self._field(answer, "id", int)
         return self._ids[text]
 
@@ -66,9 +67,13 @@ class SchemaRegistry:
         if schema_id not in self._schemas:
             answer = self._ask(f"/schemas/ids/{schema_id}")
             self._schemas[schema_id] = (
-                None if answer is None else json.loads(self._field(answer, "schema", str))
+                None if answer is None else _parsed(self._field(answer, "schema", str))
             )
         return self._schemas[schema_id]
+
+    def versions(self) -> int:
+        """The number of schemas that the subject of the forecasts has had. Raises as `id_of`."""
+        return len(self._ask(self._path) or ())
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """The answer to a request; None where the registry has no such schema."""
@@ -79,7 +84,7 @@ class SchemaRegistry:
                 return json.loads(answer.read(_MOST_BYTES))
         except HTTPError as error:
             found = _content(error)
-            if error.code == HTTPStatus.NOT_FOUND and found.get("error_code") == _NO_SCHEMA:
+            if error.code == HTTPStatus.NOT_FOUND and found.get("error_code") in _UNKNOWN:
                 return None
             raise self._refused(error.code, str(found.get("message", ""))) from error
         except (OSError, HTTPException) as error:
@@ -154,6 +159,15 @@ class _Straight(HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
+
+
+def _parsed(text: str) -> Schema | None:
+    """The schema of a text, None for one of another kind than Avro."""
+    try:
+        schema: Schema = json.loads(text)
+    except ValueError:
+        return None
+    return schema
 
 
 def _content(error: HTTPError) -> dict[str, Any]:

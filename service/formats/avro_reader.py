@@ -44,10 +44,14 @@ class AvroReader:
             self._readers[schema_id] = None if schema is None else _reader_of(schema)
         if (read := self._readers[schema_id]) is None:
             raise ValueError(f"no schema has the id {schema_id}")
+        stream = io.BytesIO(value)
+        stream.seek(FRAME.size)
         try:
-            found = read(io.BytesIO(value[FRAME.size :]))
+            found = read(stream)
         except Exception as error:  # a decoder may raise anything at foreign bytes
             raise ValueError(f"it does not follow the schema {schema_id}") from error
+        if stream.tell() < len(value):
+            raise ValueError(f"bytes follow the record of the schema {schema_id}")
         if not isinstance(found, dict):
             raise ValueError(f"the schema {schema_id} is not that of a record")
         return found

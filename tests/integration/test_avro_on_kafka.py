@@ -65,8 +65,8 @@ def test_every_reader_finds_in_avro_what_it_finds_in_json(
         site.await_forecasts(FORECASTS, output=texts)
     service = Service(site.settings(*avro(schema_registry), "--output.compression=zstd"))
     with beside(service):
-        waits = "waiting for the schema registry"
-        await_true(lambda: waits in service.health.ready_answer()[1], PATIENCE_S, "it waits not")
+        away = (False, "the schema registry")
+        await_true(lambda: service.health.ready_answer() == away, PATIENCE_S, "it does not wait")
         schema_registry.start()
         site.await_forecasts(FORECASTS)
     found = {record[1:] for record in site.read(site.output)}
@@ -112,6 +112,7 @@ def test_a_schema_that_does_not_follow_the_one_before_ends_the_start_with_a_line
         f"--{name.lower().replace('__', '.')}={value}" for name, value in site.variables.items()
     ]
     assert run(["serve", *flags, *avro(schema_registry)]) == SchemaRegistryError.exit_code
-    line = capsys.readouterr().err.strip().splitlines()[-1]
-    assert line.startswith("eddycast: the schema registry refuses the schema of")
-    assert f"{site.output}-value as incompatible" in line and "topics.output" in line
+    ended = json.loads(capsys.readouterr().err.strip().splitlines()[-1])
+    assert (ended["event"], ended["exit_code"]) == ("ended", SchemaRegistryError.exit_code)
+    assert f"refuses the schema of {site.output}-value as incompatible" in ended["reason"]
+    assert "topics.output" in ended["reason"]

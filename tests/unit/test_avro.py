@@ -13,13 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eddycast.service.archive.forecast_rows import ForecastRows
 from eddycast.service.bundle import Manifest
+from eddycast.service.errors import SettingsError
 from eddycast.service.formats.avro_encoder import AvroEncoder
 from eddycast.service.formats.avro_layout import Varints, varint
+from eddycast.service.formats.avro_reader import AvroReader
 from eddycast.service.formats.avro_schema import avro_schema
 from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.json_encoder import Encoder
+from eddycast.service.monitor.decode import Decoder, by_position
 from eddycast.service.settings.output import OutputSettings
+from eddycast.service.state.stream_time import Clock
+from tests.monitor.records import batch, forecast
 from tests.unit.test_codec_forecasts import columns, manifest
 
 FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -137,3 +143,61 @@ def test_the_schema_is_one_that_others_parse(names: tuple[str, ...], number: np.
     for field in schema["fields"]:
         assert field["doc"], field["name"]
         assert ("default" in field) == (isinstance(field["type"], list))
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+
+def written() -> tuple[dict[str, Any], list[bytes]]:
+    """A schema, and records of it."""
+    encoder = AvroEncoder(manifest(), OutputSettings(format="avro"), FLOAT, 7)
+    return avro_schema(manifest(), FLOAT), encoder.encode(ForecastColumns(**columns(4)))
+
+
+def test_records_are_read_as_what_they_are_in_json() -> None:
+    schema, records = written()
+    asked: list[int] = []
+
+    def schema_of(schema_id: int) -> dict[str, Any]:
+        asked.append(schema_id)
+        return schema
+
+    reader = AvroReader(schema_of)
+    made = ForecastColumns(**columns(4))
+    texts = Encoder(manifest(), OutputSettings(digits="all")).encode(made)
+    found = [singles(as_json(reader.read(record))) for record in records]
+    assert found == [singles(json.loads(text)) for text in texts]
+    assert asked == [7], "a schema is asked for once"
+
+
+@pytest.mark.parametrize(
+    ("schema", "change"),
+    [
+        (None, b""),
+        ({"type": "no such type"}, b""),
+        ({"type": "string"}, b""),
+        (avro_schema(manifest(), DOUBLE), b""),
+        (avro_schema(manifest(("a", "b"), ("a", "b")), FLOAT), b""),
+        (avro_schema(manifest(), FLOAT), written()[1][0] + b"\0"),
+        (avro_schema(manifest(), FLOAT), b"\0\0"),
+        (avro_schema(manifest(), FLOAT), b"\0\0\0\0\7\xff\xff\xff\xff\xff"),
+        (avro_schema(manifest(), FLOAT), b"\0\0\0\0\7"),
+    ],
+)
+def test_bytes_of_no_known_schema_are_no_forecast(schema: Any, change: bytes) -> None:
+    """Neither for the monitor nor for the archive, which go on."""
+    record = change or written()[1][0]
+    with pytest.raises(ValueError, match=r"schema|missing"):
+        AvroReader(lambda _: schema).read(record)
+    good = [forecast("a", step, 1.0, np.random.default_rng(0)) for step in range(3)]
+    polled = [batch([good[0], record, *good[1:]])]
+    decoder = Decoder(by_position, lambda _: schema)
+    seen = decoder.decode(polled)
+    assert (seen.records, seen.unreadable) == (4, 1)
+    rows = ForecastRows(lambda _: schema).rows(polled[0], Clock())
+    assert (len(rows.frame), rows.unreadable) == (3, 1)
+
+
+def test_without_a_registry_a_record_in_avro_is_an_error_that_names_the_setting() -> None:
+    with pytest.raises(SettingsError, match=r"schema_registry\.url"):
+        Decoder(by_position).decode([batch([written()[1][0]])])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from eddycast.service.commands.doctor import examine
 from eddycast.service.delivery.schema_registry import SchemaRegistry, reach_schemas
 from eddycast.service.errors import SchemaRegistryError, SchemaRegistryUnavailable, SettingsError
 from eddycast.service.settings.schema_registry import SchemaRegistrySettings
@@ -78,6 +79,29 @@ def test_a_schema_is_registered_once_and_read_once(tmp_path: Path) -> None:
         ("/subjects/forecasts-value/versions", login, {"schema": json.dumps(SCHEMA)}),
         ("/schemas/ids/7", login, None),
     ]
+
+
+def test_schemas_of_the_forecasts_are_counted_and_none_is_no_error() -> None:
+    with answering((404, {"error_code": 40401}), (200, [1, 2])) as server:
+        registry = server.registry()
+        assert [registry.versions(), registry.versions()] == [0, 2]
+
+
+def test_a_schema_of_another_kind_is_none() -> None:
+    with answering((200, {"schema": 'syntax = "proto3";', "schemaType": "PROTOBUF"})) as server:
+        assert server.registry().schema_of(3) is None
+
+
+def test_the_doctor_examines_the_registry() -> None:
+    flags = ["--output.format=avro", "--http.port=0", "--kafka.bootstrap_servers=127.0.0.1:1"]
+    with answering((200, [1]), (401, "")) as server:
+        flags.append(f"--schema_registry.url={server.url}")
+        well, wrong = (
+            {finding.what: finding for finding in examine(flags)}["schema registry"]
+            for _ in range(2)
+        )
+    assert well.well and "holds 1 schema" in well.found
+    assert not wrong.well and "HTTP 401" in wrong.found and wrong.action
 
 
 def test_an_id_that_the_registry_does_not_know_is_no_error() -> None:
