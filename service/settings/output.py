@@ -43,6 +43,21 @@ class OutputSettings(Group):
         description="Codec of the batches that the service writes (forecasts, dead letters and "
         "state rows); none = not compressed",
     )
+    headers: str | None = Field(
+        None,
+        description="Headers of a reading's record that its forecast takes over, as "
+        "traceparent,ce_id; none = none of them",
+    )
+    tombstones: bool = Field(
+        False,
+        description="Write a record without a value for a stream that a tombstone of the input "
+        "removes",
+    )
+
+    @property
+    def chosen_headers(self) -> frozenset[str]:
+        """Names of the headers to take over."""
+        return frozenset(listed(self.headers or ""))
 
     @property
     def chosen_quantiles(self) -> tuple[float, ...]:
