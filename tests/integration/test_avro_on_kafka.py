@@ -115,4 +115,4 @@ def test_a_schema_that_does_not_follow_the_one_before_ends_the_start_with_a_line
     ended = json.loads(capsys.readouterr().err.strip().splitlines()[-1])
     assert (ended["event"], ended["exit_code"]) == ("ended", SchemaRegistryError.exit_code)
     assert f"refuses the schema of {site.output}-value as incompatible" in ended["reason"]
-    assert "topics.output" in ended["reason"]
+    assert "topics.output" in ended["action"]
