@@ -14,9 +14,11 @@ import pytest
 
 from eddycast.service.__main__ import run
 from eddycast.service.app import Service
+from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.errors import SchemaRegistryError
 from eddycast.service.formats.avro_encoder import FRAME
 from eddycast.service.monitor.run import Monitor
+from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import await_true
 from tests.support.processes import Site
 from tests.support.schema_registry import SchemaRegistryServer
@@ -60,6 +62,10 @@ def test_every_reader_finds_in_avro_what_it_finds_in_json(
     """The service starts before the registry, and waits for it."""
     site.feed(range(FORECASTS // 4))
     texts = f"{site.output}-json"
+    servers = KafkaSettings(bootstrap_servers=site.kafka.bootstrap_servers)
+    with KafkaBroker(servers).admin() as admin:
+        for topic in (site.output, texts):
+            admin.create_topic(topic, 2)
     own = ["--kafka.group", f"{site.name}-json", "--topics.output", texts, "--output.digits=all"]
     with beside(Service(site.settings(*own))):
         site.await_forecasts(FORECASTS, output=texts)
