@@ -25,7 +25,7 @@ from tests.support.schema_registry import SchemaRegistryServer
 from tests.unit.test_avro import as_json, decoded, singles
 
 pytestmark = pytest.mark.kafka
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 FORECASTS = 40  # of four streams
 
 

@@ -26,7 +26,7 @@ from deploy.kafka.server import free_ports
 
 _VERSION = "3.0.9"
 _ARTIFACT = f"io.apicurio:apicurio-registry-app:{_VERSION}:tar.gz:all"
-_PATIENCE_S = 120.0
+_PATIENCE_S = 180.0
 
 
 class SchemaRegistryServer:
