@@ -1,6 +1,6 @@
 """Builds a service from its settings, runs it and shuts it down.
 
-metrics port -> bundle -> broker -> topics -> pipeline, until a signal
+metrics port -> bundle -> broker -> topics -> schema registry -> pipeline, until a signal
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from eddycast.service.delivery.crash_points import (
     kill_this_process,
     pause,
 )
+from eddycast.service.delivery.schema_registry import SchemaRegistry, reach_schemas
 from eddycast.service.delivery.topic_checks import Topology, look_at_topics, prepare_topics
 from eddycast.service.errors import BrokerError, BrokerUnavailable
 from eddycast.service.model.loading import load_runtime
@@ -37,7 +38,7 @@ from eddycast.service.observability.metric_kinds import METRIC_PREFIX
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.throttle import WAITING_S, Throttle
 from eddycast.service.pipeline import Pipeline
-from eddycast.service.processing.encoding import encoder_for
+from eddycast.service.processing.encoding import ForecastEncoder, encoder_for
 from eddycast.service.registry.following import Follower
 from eddycast.service.registry.starting import Started, start_with_champion
 from eddycast.service.settings.settings import Settings
@@ -82,6 +83,7 @@ class Service:
         Connects to nothing yet."""
         self._settings = settings
         self._broker = broker
+        self._schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
         self.metrics = Metrics(CollectorRegistry())
         ProcessCollector(registry=self.metrics.registry)
         self.health = Health(stalled_after_s=settings.kafka.max_poll_interval_ms / 1000)
@@ -116,10 +118,12 @@ class Service:
         if self._broker is None:
             warn_of_risks(self._settings.kafka)
         loaded = self._load(stop)
-        broker = self._broker if self._broker is not None else kafka_broker(self._settings.kafka)
+        settings = self._settings
+        broker = self._broker or kafka_broker(settings.kafka, settings.output.compression)
         if (
             loaded is None
             or (topology := self._prepare(broker, stop, row_bytes(loaded.runtime.manifest))) is None
+            or not reach_schemas(partial(self._encoder_for, loaded.runtime), stop, self._waiting)
         ):
             return
         runtime, manifest = loaded.runtime, loaded.runtime.manifest
@@ -133,13 +137,13 @@ class Service:
         )
         faults, memory = self._settings.faults, memory_limit()
         rows = StateSettings(max_streams=self._fitting(manifest, memory))
-        settings = self._settings.model_copy(update={"state": rows})
+        settings = settings.model_copy(update={"state": rows})
         kill = freeze_this_process if faults.freeze else kill_this_process
         fault = partial(pause, faults.pause_s) if faults.pause_s else kill
         reached = CrashPoint(faults.kill_at, faults.kill_after, fault)
         with calm_collector(), self._follower(loaded, broker, memory) as follower:
             served = runtime, settings, topology, self.metrics, self.health, reached, follower
-            Pipeline(broker, *served).run(stop)
+            Pipeline(broker, *served, self._schemas.id_of).run(stop)
         self._leave(broker)
         get_log().info(
             "stopped",
@@ -176,7 +180,7 @@ class Service:
 
         def accept(runtime: Runtime) -> int:
             manifest, settings = runtime.manifest, self._settings
-            encoder_for(manifest, settings.output)
+            self._encoder_for(runtime)
             with broker.admin() as admin:
                 for finding in look_at_topics(admin, settings, row_bytes(manifest)):
                     if finding.error is not None:
@@ -184,6 +188,10 @@ class Service:
             return self._fitting(manifest, memory_bytes)
 
         return Follower(loaded, accept, self.metrics, self._settings.registry.poll_s)
+
+    def _encoder_for(self, runtime: Runtime) -> ForecastEncoder:
+        """The encoder of a model, whose schema is then registered. Raises as `encoder_for`."""
+        return encoder_for(runtime, self._settings.output, self._schemas.id_of)
 
     def _load(self, stop: threading.Event) -> Started | _Bundle | None:
         """The champion of the registry or the bundle, once there is one; None if stopped before."""

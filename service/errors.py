@@ -11,6 +11,8 @@
     │   └── WorkerBehind         rows were written under a newer change of model (switch to it)
     ├── RegistryError        a registry of models refuses a change, or holds a damaged file
     │   └── RegistryUnavailable  its storage does not answer (retry)
+    ├── SchemaRegistryError  a schema registry refuses the schema of the forecasts, or the user
+    │   └── SchemaRegistryUnavailable  it does not answer (retry)
     └── BrokerError          a call to the broker failed or was refused
         ├── BrokerUnavailable    no broker answers (retry)
         ├── AccessRefused        broker and service do not accept each other (exit)
@@ -139,6 +141,19 @@ class RegistryError(EddycastError):
 
 class RegistryUnavailable(RegistryError):
     """Raised by `registry/`: its storage does not answer. Retried at the next look."""
+
+    retriable = True
+
+
+class SchemaRegistryError(EddycastError):
+    """Raised where Avro records are written or read: the schema registry refuses the schema, the
+    user or the request. The operator corrects the settings or the registry."""
+
+    exit_code = 8
+
+
+class SchemaRegistryUnavailable(SchemaRegistryError):
+    """The schema registry does not answer. Retried, and logged at each attempt."""
 
     retriable = True
 

@@ -150,6 +150,13 @@ class Decoding(NamedTuple):
     filtered: Int64
 
 
+def headers_bytes(headers: Headers) -> int:
+    """An upper bound on the bytes that headers take in a record."""
+    return sum(
+        len(name.encode(errors="surrogateescape")) + len(value) + 8 for name, value in headers
+    )
+
+
 def next_offset(batch: PartitionBatch) -> int:
     """Return the offset to commit once `batch` is processed.
 

@@ -18,7 +18,12 @@ from eddycast.service.archive.folder import TopicFolder
 from eddycast.service.archive.rows import Reading
 from eddycast.service.broker.port import Broker, Reader
 from eddycast.service.delivery.connect import reach
-from eddycast.service.errors import BrokerUnavailable, OffsetGone, TopicMissing
+from eddycast.service.errors import (
+    BrokerUnavailable,
+    OffsetGone,
+    SchemaRegistryUnavailable,
+    TopicMissing,
+)
 from eddycast.service.observability.log import get_log
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.processing.chunks import records_between
@@ -52,7 +57,7 @@ class Archiver:
                 try:
                     if self._follow(stop, once):
                         return
-                except (BrokerUnavailable, OffsetGone) as error:
+                except (BrokerUnavailable, OffsetGone, SchemaRegistryUnavailable) as error:
                     get_log().warning("reading the topic again", reason=str(error))
                     stop.wait(_AGAIN_S)
 

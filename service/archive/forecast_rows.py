@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 
 from eddycast.service.archive.rows import STAMP, Rows
+from eddycast.service.formats.avro_reader import FRAMED, AvroReader, SchemaOf, no_schemas
 from eddycast.service.records import PartitionBatch
 from eddycast.service.state.stream_time import Clock, with_record_time
 
@@ -64,8 +65,10 @@ class ForecastRows:
 
     block = 10_000  # forecasts are large
 
-    def __init__(self) -> None:
-        self._parse = msgspec.json.Decoder(_Forecast).decode
+    def __init__(self, schema_of: SchemaOf = no_schemas) -> None:
+        """`schema_of` returns schemas of Avro records by their ids."""
+        self._from_json = msgspec.json.Decoder(_Forecast).decode
+        self._avro = AvroReader(schema_of)
 
     @property
     def empty(self) -> pl.DataFrame:
@@ -84,12 +87,18 @@ class ForecastRows:
                 continue
             try:
                 forecast = self._parse(value)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, ValueError):
                 unreadable += 1
                 continue
             found += ((*row, batch.partition, offset, time) for row in _by_target(forecast))
         frame = pl.DataFrame(found, schema=FORECASTS, orient="row") if found else self.empty
         return Rows(frame, len(batch), unreadable, 0, removed, with_record_time(clock, batch))
+
+    def _parse(self, value: bytes) -> _Forecast:
+        """Raises ValueError, MsgspecError for bytes that are no forecast."""
+        if value.startswith(FRAMED):
+            return msgspec.convert(self._avro.read(value), _Forecast)
+        return self._from_json(value)
 
 
 def _by_target(forecast: _Forecast) -> Iterator[tuple[Any, ...]]:

@@ -60,13 +60,16 @@ def _reading(settings: Settings, channels: int | None) -> Reading:
     try:
         from eddycast.service.archive.forecast_rows import ForecastRows
         from eddycast.service.archive.rows import ObservationRows
+        from eddycast.service.delivery.schema_registry import SchemaRegistry
     except ModuleNotFoundError as error:
         if error.name != "polars":
             raise
         raise MissingExtra(
             "`eddycast archive` needs polars", "pip install 'eddycast[data]'"
         ) from error
-    return ForecastRows() if channels is None else ObservationRows(settings, channels)
+    if channels is not None:
+        return ObservationRows(settings, channels)
+    return ForecastRows(SchemaRegistry(settings.schema_registry, settings.topics.output).schema_of)
 
 
 def _cut_short(why: str) -> None:

@@ -17,7 +17,7 @@ from eddycast.service.commands.settings_help import SettingsHelp
 from eddycast.service.delivery.topic_checks import look_at_topics
 from eddycast.service.diagnosis.finding import Finding
 from eddycast.service.errors import AccessRefused, EddycastError, StateError
-from eddycast.service.humanize import one_line
+from eddycast.service.humanize import many, one_line
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
 
@@ -68,6 +68,8 @@ def examine(flags: list[str]) -> Iterator[Finding]:
         mapping, decoder = look_at_mapping(settings, len(manifest.channels))
         yield mapping
     yield _port(settings)
+    if settings.output.format == "avro":
+        yield _schemas(settings)
     yield from _broker(settings, manifest, generation, decoder)
 
 
@@ -97,6 +99,18 @@ def _model(settings: Settings) -> tuple[Finding, Manifest | None, int]:
         manifest,
         generation,
     )
+
+
+def _schemas(settings: Settings) -> Finding:
+    """The check that the schema registry answers; nothing is registered."""
+    from eddycast.service.delivery.schema_registry import SchemaRegistry
+
+    try:
+        registry = SchemaRegistry(settings.schema_registry, settings.topics.output)
+        found = many(registry.versions(), "schema")
+    except EddycastError as error:
+        return Finding.wrong("schema registry", error)
+    return Finding("schema registry", f"answers, and holds {found} of the forecasts")
 
 
 def _port(settings: Settings) -> Finding:

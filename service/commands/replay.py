@@ -110,12 +110,11 @@ def forecast_file(
 
 @contextmanager
 def json_lines(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write]:
-    """Open a file of output records as the service writes them, one per line."""
-    from eddycast.service.processing.encoding import encoder_for
+    """Open a file of JSON records as the service writes them, one per line."""
+    from eddycast.service.formats.json_encoder import Encoder
     from eddycast.service.processing.outputs import forecast_columns
-    from eddycast.service.settings.output import OutputSettings
 
-    encoder = encoder_for(manifest, OutputSettings())
+    encoder = Encoder(manifest)
     names = [name.encode() for name in readings.streams]
     with out.open("wb") as file:
 

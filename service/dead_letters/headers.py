@@ -20,7 +20,7 @@ writing: a topic may refuse or delete records of an old time.
 
 from __future__ import annotations
 
-from eddycast.service.records import DeadLetter, Headers
+from eddycast.service.records import DeadLetter, Headers, headers_bytes
 
 #: Prefixes of the names of headers.
 OWN, CONNECT = "__eddycast.errors.", "__connect.errors."
@@ -32,8 +32,6 @@ LETTER_BYTES = 65_536
 LETTER_HEADERS_BYTES = 4_096
 #: Maximum bytes of a reason, and number of places that are listed.
 _REASON_BYTES, _PLACES, _PLACE_CHARACTERS = 1_000, 5, 60
-#: Bytes of a header beside its name and value.
-_HEADER_BYTES = 8
 
 
 def dead_letter(
@@ -52,7 +50,7 @@ def dead_letter(
         if part and len(part) > limit_bytes
     ]
     if len(kept) < len(own):
-        sizes.append(("headers_size", sum(map(_size, own))))
+        sizes.append(("headers_size", headers_bytes(own)))
     added = _facts(letter)
     if sizes:
         added += [("truncated", b"true"), *((name, b"%d" % size) for name, size in sizes)]
@@ -107,16 +105,11 @@ def _fitting(headers: Headers, limit_bytes: int) -> Headers:
     """The first headers that have at most `limit_bytes` together."""
     room, kept = limit_bytes, Headers()
     for header in headers:
-        room -= _size(header)
+        room -= headers_bytes([header])
         if room < 0:
             break
         kept.append(header)
     return kept
-
-
-def _size(header: tuple[str, bytes]) -> int:
-    name, value = header
-    return len(name.encode(errors="surrogateescape")) + len(value) + _HEADER_BYTES
 
 
 def _cut(part: bytes | None, limit_bytes: int) -> bytes | None:

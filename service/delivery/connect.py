@@ -13,11 +13,13 @@ from eddycast.service.broker.port import Admin, Broker
 from eddycast.service.errors import BrokerUnavailable
 from eddycast.service.observability.log import get_log
 from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.output import Codec
 
 
-def kafka_broker(settings: KafkaSettings) -> Broker:
-    """Kafka with these settings. Raises as `KafkaBroker` does."""
-    return KafkaBroker(settings)
+def kafka_broker(settings: KafkaSettings, codec: Codec | None = None) -> Broker:
+    """Kafka with these settings; batches are written compressed by `codec`, if any.
+    Raises as `KafkaBroker` does."""
+    return KafkaBroker(settings, codec)
 
 
 def warn_of_risks(settings: KafkaSettings) -> None:

@@ -6,6 +6,7 @@ from eddycast.service.delivery.failing_bundles import BundleFailures
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.observability.turn_metrics import TurnMetrics
 from eddycast.service.processing.chunks import Decoded
+from eddycast.service.processing.encoding import SchemaIds, no_schema_ids
 from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.processing.processor import Processed, Processor
 from eddycast.service.settings.settings import Settings
@@ -25,11 +26,12 @@ class ServedModel:
         limits: OutputLimits,
         turn_metrics: TurnMetrics,
         generation: int,
+        schema_ids: SchemaIds = no_schema_ids,
     ) -> None:
         """`generation` is the number of the registry's change of which `runtime` is the champion;
-        0 without a registry."""
+        0 without a registry. `schema_ids` as in `Processor`."""
         self._store, self._settings, self._limits = store, settings, limits
-        self._turn_metrics = turn_metrics
+        self._turn_metrics, self._schema_ids = turn_metrics, schema_ids
         self.use(runtime, settings.state, generation)
 
     def use(self, runtime: Runtime, rows: StateSettings, generation: int) -> None:
@@ -37,7 +39,12 @@ class ServedModel:
         manifest = self.manifest = runtime.manifest
         settings = self._settings.model_copy(update={"state": rows})
         self.processor = Processor(
-            runtime, self._store, settings, self._limits, self._turn_metrics.stage
+            runtime,
+            self._store,
+            settings,
+            self._limits,
+            self._turn_metrics.stage,
+            self._schema_ids,
         )
         self.failures = BundleFailures(manifest.label)
         training = manifest.training

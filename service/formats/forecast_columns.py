@@ -33,6 +33,23 @@ class ForecastColumns:
     def __len__(self) -> int:
         return len(self.streams)
 
+    def take(self, which: Int64) -> ForecastColumns:
+        """The records with these indexes."""
+        multi_step = self.multi_step
+        return ForecastColumns(
+            [self.streams[i] for i in which.tolist()],
+            self.timestamps[which],
+            self.values[which],
+            self.one_step[which],
+            None if multi_step is None else multi_step[which],
+            self.has_multi[which],
+            self.expected[which],
+            self.error[which],
+            self.surprise[which],
+            self.anomaly[which],
+            self.warm[which],
+        )
+
     @property
     def has_expected(self) -> NDArray[np.bool_]:
         """[n] bool: a forecast was pending for some target of the row."""

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from eddycast.service.formats.avro_reader import FRAMED, AvroReader, SchemaOf, no_schemas
 from eddycast.service.monitor.shape import Shape, checked
 from eddycast.service.records import LAST_TIMESTAMP, Float64, Int64, PartitionBatch
 
@@ -86,12 +87,14 @@ class _Row(NamedTuple):
 class Decoder:
     """Decodes records; remembers the leads of a model for records without multi-step forecast."""
 
-    def __init__(self, channel_of: ChannelOf) -> None:
-        self._channel_of = channel_of
+    def __init__(self, channel_of: ChannelOf, schema_of: SchemaOf = no_schemas) -> None:
+        """`schema_of` returns schemas of Avro records by their ids."""
+        self._channel_of, self._avro = channel_of, AvroReader(schema_of)
         self._leads: dict[tuple[object, ...], tuple[int, ...]] = {}
 
     def decode(self, batches: Iterable[PartitionBatch]) -> Decoded:
-        """Columns of all forecasts in `batches`. Tombstones are passed over."""
+        """Columns of all forecasts in `batches`. Tombstones are passed over. Raises what the
+        schema registry raises, SettingsError if there is none, MissingExtra."""
         done, rows = Decoded(), dict[Shape, list[_Row]]()
         for batch in batches:
             done.records += len(batch)
@@ -99,7 +102,7 @@ class Decoder:
                 if value is None:
                     continue
                 try:
-                    shape, found = self._read(orjson.loads(value), time)
+                    shape, found = self._read(self._document(value), time)
                 except (KeyError, TypeError, ValueError, IndexError):
                     done.unreadable += 1
                     continue
@@ -110,6 +113,10 @@ class Decoder:
             if columns is not None:
                 done.groups[shape] = columns
         return done
+
+    def _document(self, value: bytes) -> Any:
+        """Raises ValueError for bytes that are neither JSON nor Avro."""
+        return self._avro.read(value) if value.startswith(FRAMED) else orjson.loads(value)
 
     def _read(self, record: dict[str, Any], time: int) -> tuple[Shape, list[_Row]]:
         """Raises KeyError, TypeError or ValueError for a record that is no forecast."""
@@ -130,7 +137,12 @@ class Decoder:
 
     def _shape(self, record: dict[str, Any], fan: Any) -> Shape:
         interval = record["interval_ms"]
-        head = interval, record.get("forecast_interval_ms", interval), tuple(record["quantiles"])
+        between_leads = record.get("forecast_interval_ms")
+        head = (
+            interval,
+            interval if between_leads is None else between_leads,
+            tuple(record["quantiles"]),
+        )
         if fan is None:
             return checked(Shape(*head, self._leads.get(head, ())))
         rows = next(iter(fan.values())) if isinstance(fan, dict) else fan

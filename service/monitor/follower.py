@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 
 from eddycast.service.broker.port import Admin, Broker, Reader
 from eddycast.service.delivery.connect import reach
-from eddycast.service.errors import BrokerUnavailable, NotAuthorized, OffsetGone
+from eddycast.service.errors import (
+    BrokerUnavailable,
+    NotAuthorized,
+    OffsetGone,
+    SchemaRegistryUnavailable,
+)
 from eddycast.service.observability.log import get_log
 from eddycast.service.records import PartitionBatch
 
@@ -54,7 +59,8 @@ class Follower:
         self._reach: dict[int, int] = {}  # ends at start
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until `stop`; outages are waited out. Raises AccessRefused, BrokerError."""
+        """Follow until `stop`; outages are waited out, also one of the schema registry. Raises
+        AccessRefused, BrokerError, and what `take` raises otherwise."""
         while not stop.is_set():
             try:
                 if not (partitions := self._partitions(stop)):
@@ -62,7 +68,7 @@ class Follower:
                 with self._broker.reader(self._topic) as reader:
                     self._start(reader, partitions)
                     self._follow(reader, stop)
-            except (BrokerUnavailable, OffsetGone) as error:
+            except (BrokerUnavailable, OffsetGone, SchemaRegistryUnavailable) as error:
                 get_log().warning("reading the topic again", topic=self._topic, reason=str(error))
                 self.progress.trouble = error.what
                 stop.wait(_AGAIN_S)

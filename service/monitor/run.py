@@ -9,6 +9,7 @@ import threading
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.delivery.connect import kafka_broker, warn_of_risks
+from eddycast.service.delivery.schema_registry import SchemaRegistry
 from eddycast.service.errors import BrokerError
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.bundle_facts import bundle_facts
@@ -46,7 +47,8 @@ class Monitor:
         facts = bundle_facts(settings.bundle.directory)
         self.board = Board(settings.monitor, facts)
         self.letters = Letters()
-        self._decoder = Decoder(facts.channel_of)
+        schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
+        self._decoder = Decoder(facts.channel_of, schemas.schema_of)
         #: URL of the page while it runs.
         self.url: str | None = None
 

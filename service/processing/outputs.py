@@ -21,6 +21,7 @@ from eddycast.service.records import (
     Int64,
     Observations,
     PartitionBatch,
+    headers_bytes,
 )
 
 
@@ -42,6 +43,7 @@ class Output:
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
     headers: Sequence[Headers] | None = None
+    offsets: Int64 | None = None  # of the readings of forecasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def encode_forecasts(
     everyone = len(here) == len(batch)
     streams = batch.streams if everyone else [batch.streams[i] for i in here.tolist()]
     columns = forecast_columns(streams, batch.timestamps[here], batch.values[here], forecasts, rows)
-    return Output(topic, batch.partition, streams, encoder.encode(columns))
+    offsets = batch.offsets if everyone else batch.offsets[here]
+    return Output(topic, batch.partition, streams, encoder.encode(columns), offsets=offsets)
 
 
 def forecast_columns(
@@ -109,18 +112,15 @@ def split_oversized(
     batches: Mapping[int, PartitionBatch],
     limit_bytes: int,
 ) -> tuple[list[Output], list[DeadLetter]]:
-    """Replace records larger than `limit_bytes` (key and value) by dead letters for their input
-    records.
+    """Replace records larger than `limit_bytes` (key, value and headers) by dead letters for their
+    input records.
 
     `outputs` correspond to `parts`; `batches` are the input by partition.
     Returns the remaining outputs and the dead letters.
     """
     kept, letters = [], []
     for output, part in zip(outputs, parts, strict=True):
-        sizes = [
-            len(key or b"") + len(value or b"")
-            for key, value in zip(output.keys, output.values, strict=True)
-        ]
+        sizes = _sizes(output)
         if max(sizes) <= limit_bytes:
             kept.append(output)
             continue
@@ -133,9 +133,31 @@ def split_oversized(
             letters.append(DeadLetter.of(batch, record, "forecast_too_large", reason, place))
         small = [i for i, size in enumerate(sizes) if size <= limit_bytes]
         if small:
-            columns = [output.keys[i] for i in small], [output.values[i] for i in small]
-            kept.append(Output(output.topic, output.partition, *columns))
+            kept.append(_taken(output, small))
     return kept, letters
+
+
+def _sizes(output: Output) -> list[int]:
+    sizes = [
+        len(key or b"") + len(value or b"")
+        for key, value in zip(output.keys, output.values, strict=True)
+    ]
+    if output.headers is None:
+        return sizes
+    return [size + headers_bytes(own) for size, own in zip(sizes, output.headers, strict=True)]
+
+
+def _taken(output: Output, which: Sequence[int]) -> Output:
+    """The records with these indexes."""
+    headers, offsets = output.headers, output.offsets
+    return Output(
+        output.topic,
+        output.partition,
+        [output.keys[i] for i in which],
+        [output.values[i] for i in which],
+        None if headers is None else [headers[i] for i in which],
+        None if offsets is None else offsets[which],
+    )
 
 
 def late_letters(

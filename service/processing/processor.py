@@ -20,8 +20,9 @@ from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
 from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator, cost
-from eddycast.service.processing.encoding import encoder_for
+from eddycast.service.processing.encoding import SchemaIds, encoder_for, no_schema_ids
 from eddycast.service.processing.engine import Engine, Forecasts
+from eddycast.service.processing.forwarding import with_headers, with_tombstones
 from eddycast.service.processing.missing_codes import MissingCodes
 from eddycast.service.processing.outputs import (
     Output,
@@ -78,9 +79,16 @@ class Processor:
     """Decoder, engine and encoder of one service."""
 
     def __init__(
-        self, runtime: Runtime, store: Store, settings: Settings, limits: OutputLimits, stage: Stage
+        self,
+        runtime: Runtime,
+        store: Store,
+        settings: Settings,
+        limits: OutputLimits,
+        stage: Stage,
+        schema_ids: SchemaIds = no_schema_ids,
     ) -> None:
-        """`stage` is entered around each stage of the work, see `engine.Stage`."""
+        """`stage` is entered around each stage of the work, see `engine.Stage`. `schema_ids` has
+        the ids of Avro schemas, if the settings ask for Avro."""
         manifest = runtime.manifest
         self._store, self._settings, self._limits, self._stage = store, settings, limits, stage
         self._engine = Engine(
@@ -91,7 +99,8 @@ class Processor:
             touch=store.journal.touch,
         )
         self._decoder = decoder_for(settings, len(manifest.channels))
-        self._encoder = encoder_for(manifest, settings.output)
+        self._encoder = encoder_for(runtime, settings.output, schema_ids)
+        self._headers = settings.output.chosen_headers
         self._admission = Admission(store.arena, settings.state.max_streams)
         self._codes = MissingCodes(
             settings.input.chosen_codes(manifest.codes, len(manifest.channels))
@@ -134,11 +143,18 @@ class Processor:
         topics = self._settings.topics
         parts = forecasts_by_partition(observations, forecasts)
         with self._stage("encode"):
+            batches = {one.batch.partition: one.batch for one in chunk}
             outputs = [
                 encode_forecasts(topics.output, part, forecasts, self._encoder) for part in parts
             ]
-            batches = {one.batch.partition: one.batch for one in chunk}
+            if self._headers:
+                outputs = [
+                    with_headers(output, batches[output.partition], self._headers)
+                    for output in outputs
+                ]
             outputs, large = split_oversized(outputs, parts, batches, self._limits.output_bytes)
+            if self._settings.output.tombstones:
+                outputs = with_tombstones(topics.output, outputs, chunk)
             letters = merged_letters(letters + large)
             outputs += encode_dead_letters(topics.dead_letters, letters, self._limits.letter_bytes)
         filtered = sum(len(one.filtered) for one in chunk)

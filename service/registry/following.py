@@ -18,6 +18,7 @@ from eddycast.service.errors import (
     BrokerUnavailable,
     RegistryError,
     RegistryUnavailable,
+    SchemaRegistryUnavailable,
     StateError,
     WorkerBehind,
 )
@@ -161,7 +162,7 @@ class Follower:
             runtime = self._registry.load(newest.change.champion)
             check_core(self._served.manifest, runtime.manifest)
             champion = Champion(runtime, newest.change.number, self._accept(runtime))
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, SchemaRegistryUnavailable) as error:
             raise RegistryUnavailable(error.what, error.action) from error
         except RegistryUnavailable:
             raise

@@ -20,15 +20,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import CliSettingsSource, EnvSettingsSource, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as Unreadable
 
 from eddycast.service.errors import SettingsError
 from eddycast.service.settings.injected import is_injected
-from eddycast.service.settings.security import SECRETS
 from eddycast.service.settings.settings import PREFIX, Settings, every_setting
 
 CONFIG = "EDDYCAST_CONFIG"
@@ -199,5 +198,8 @@ def _translated(error: ValidationError, given: Mapping[str, _Given]) -> Settings
     if name not in given:  # a check across settings: its message names them
         return SettingsError(message, "change one of them")
     place = given[name].place
-    secret = name == "monitor.token" or name.removeprefix("kafka.") in SECRETS
+    secret = any(
+        setting.name == name and SecretStr in get_args(setting.field.annotation)
+        for setting in every_setting()
+    )
     return SettingsError(f"{place}: {message}" + ("" if secret else f", not {given[name].value!r}"))

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.group import Group, require
 
+#: Compression of record batches; form of a record's value.
+Codec = Literal["gzip", "snappy", "lz4", "zstd"]
+Format = Literal["json", "avro"]
+
 
 class OutputSettings(Group):
-    """The contents of a forecast's record."""
+    """The contents and form of a forecast's record."""
 
+    format: Format = Field(
+        "json",
+        description="Form of a forecast: json, or avro, whose schema is registered as "
+        "OUTPUT-TOPIC-value at schema_registry.url",
+    )
     quantiles: str | None = Field(
         None,
         description="Write only these of the bundle's quantile levels, as .1,.5,.9; none = all",
@@ -27,8 +36,28 @@ class OutputSettings(Group):
         "3",
         pattern="^(all|[0-9]|1[0-2])$",
         description="Digits of forecasts below the leading digit of their interval's width "
-        "(3: to a thousandth of it); all = exact",
+        "(3: to a thousandth of it); all = exact, as avro always is",
     )
+    compression: Codec | None = Field(
+        None,
+        description="Codec of the batches that the service writes (forecasts, dead letters and "
+        "state rows); none = not compressed",
+    )
+    headers: str | None = Field(
+        None,
+        description="Headers of a reading's record that its forecast takes over, as "
+        "traceparent,ce_id; none = none of them",
+    )
+    tombstones: bool = Field(
+        False,
+        description="Write a record without a value for a stream that a tombstone of the input "
+        "removes",
+    )
+
+    @property
+    def chosen_headers(self) -> frozenset[str]:
+        """Names of the headers to take over."""
+        return frozenset(listed(self.headers or ""))
 
     @property
     def chosen_quantiles(self) -> tuple[float, ...]:
@@ -42,8 +71,9 @@ class OutputSettings(Group):
 
     @property
     def chosen_digits(self) -> int | None:
-        """Digits below the leading digit of the width, None = all."""
-        return None if self.digits == "all" else int(self.digits)
+        """Digits below the leading digit of the width, None = all. In avro a number takes the
+        same bytes however many digits it has."""
+        return None if self.digits == "all" or self.format == "avro" else int(self.digits)
 
     @model_validator(mode="after")
     def _lists_of_numbers(self) -> Self:

@@ -23,6 +23,7 @@ from eddycast.service.settings.log import LogSettings
 from eddycast.service.settings.monitor import MonitorSettings
 from eddycast.service.settings.output import OutputSettings
 from eddycast.service.settings.registry import RegistrySettings
+from eddycast.service.settings.schema_registry import SchemaRegistrySettings
 from eddycast.service.settings.state import StateSettings
 from eddycast.service.settings.time import TimeSettings
 from eddycast.service.settings.topics import TopicSettings
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     input: InputSettings = InputSettings()
     output: OutputSettings = OutputSettings()
+    schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
     time: TimeSettings = TimeSettings()
     state: StateSettings = StateSettings()
     engine: EngineSettings = EngineSettings()
@@ -126,6 +128,10 @@ class Settings(BaseSettings):
         require(
             self.registry.url is None or self.bundle.version is None,
             "bundle.version pins a bundle and registry.url follows a registry: set one of them",
+        )
+        require(
+            self.output.format != "avro" or self.schema_registry.url is not None,
+            "output.format avro needs schema_registry.url as well",
         )
         require(
             self.faults.kill_at is None or self.faults.kill_at in PLACES,

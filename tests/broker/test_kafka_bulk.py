@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
 from deploy.kafka import KafkaServer
-from eddycast.service.broker.kafka.batch_header import CRC_AT, CRC_FROM
+from eddycast.service.broker.kafka.batch_header import CRC_AT, CRC_FROM, HEAD
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.broker.kafka.bulk_reading import _Fetched
 from eddycast.service.broker.kafka.bulk_writing import _Encoded
@@ -41,6 +41,7 @@ from eddycast.service.broker.kafka.record_decoder import (
 from eddycast.service.broker.kafka.record_encoder import encode, varint
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.output import Codec
 from tests.broker.test_kafka import QUICK, KafkaHarness
 from tests.broker.tools import PATIENCE_S, Bench, begin, numbers, read_to
 
@@ -177,18 +178,21 @@ def test_any_records_read_the_same(
 
 
 @settings(max_examples=60, deadline=None)
-@given(records, st.integers(100, 5000))
-def test_any_records_are_written_the_same(batch: list[Record], limit: int) -> None:
-    """A column becomes as many batches as the limit requires;
-    the client's own reader returns each record."""
+@given(records, st.integers(100, 5000), st.sampled_from(range(5)))
+def test_any_records_are_written_the_same(batch: list[Record], limit: int, codec: int) -> None:
+    """A column becomes as many batches as the limit requires; the client's own reader returns each
+    record. A batch that compression would make larger is not compressed."""
     keys, values, own = [r[0] for r in batch], [r[1] for r in batch], [r[2] for r in batch]
     found = []
     for body, count in encode(keys, values, own, limit):
         assert len(body) <= limit or count == 1
-        encoded = _Encoded(body, count, 1_700_000_000_000)
+        encoded = _Encoded(body, count, 1_700_000_000_000, codec)
         encoded.set_producer_state(7, 1, 5, True)
         encoded.close()
         (read_back,) = MemoryRecords(bytes(encoded.buffer() or b""))
+        assert encoded.size_in_bytes() <= HEAD.size + len(body)
+        packed = encoded.compression_rate() < 1
+        assert read_back.compression_type == (codec if packed else NONE)
         assert read_back.validate_crc() and read_back.is_transactional
         assert (read_back.producer_id, read_back.producer_epoch, read_back.base_sequence) == (
             7,
@@ -226,7 +230,7 @@ def test_the_bytes_are_those_of_the_client_s_own_writer() -> None:
     ((body, count),) = encode(
         [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], 1 << 20
     )
-    ours = _Encoded(body, count, 5)
+    ours = _Encoded(body, count, 5, NONE)
     for one in (builder, ours):
         one.set_producer_state(9, 2, 0, True)
         one.close()
@@ -513,15 +517,18 @@ def test_what_others_wrote_reads_the_same_both_ways(
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("bulk", [True, False])
+@pytest.mark.parametrize(
+    ("bulk", "codec"),
+    [(bulk, codec) for codec in (None, *get_args(Codec)) for bulk in (True, False)],
+)
 def test_what_we_write_reads_the_same_both_ways(
-    kafka: KafkaServer, bench: Bench, bulk: bool
+    kafka: KafkaServer, bench: Bench, bulk: bool, codec: Codec | None
 ) -> None:
-    """In transactions, with tombstones and headers,
+    """In transactions, with tombstones and headers, compressed or not,
     in a topic so narrow that the client has to split batches."""
     topic, aborted = bench.topic(config={"max.message.bytes": "2000"}), numbers(100)
     producer = KafkaBroker(
-        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, bulk=bulk, **QUICK)
+        KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, bulk=bulk, **QUICK), codec
     ).producer(f"id-{topic}")
     rows = [None if n % 7 == 0 else b"%d" % n * 20 for n in range(300)]
     heads = [[("n", b"%d" % n)] * (n % 3) for n in range(300)]

@@ -47,7 +47,8 @@ def metric(minute: int, host: str) -> dict[str, object]:
 
 
 def send(site: Site) -> None:
-    """Telegraf's records, one by one and in batches, with headers; and two that are wrong."""
+    """Telegraf's records, one by one and in batches, with headers; two that are wrong, and a
+    tombstone."""
     producer = KafkaBroker(KafkaSettings(bootstrap_servers=site.kafka.bootstrap_servers)).producer()
     for minute in range(6):
         trace = [("traceparent", b"00-%d" % minute), ("unit", "°C".encode())]
@@ -57,6 +58,7 @@ def send(site: Site) -> None:
             value = json.dumps(document).encode()
             producer.produce(site.input, partition, [None], [value], [trace])
     producer.produce(site.input, 0, [b"k"], [b"{"], [[("traceparent", b"bad")]])
+    producer.produce(site.input, 0, [b"a/cpu/usage"], [None])
     producer.flush(PATIENCE_S)
     producer.close(1.0)
 
@@ -65,9 +67,16 @@ def send(site: Site) -> None:
 def test_a_mapped_input(site: Site, bulk: str, capsys: pytest.CaptureFixture[str]) -> None:
     send(site)
     flags = ["--input.preset", "telegraf", "--input.where", "header.unit", "--kafka.bulk", bulk]
-    with served(site, {0: 7, 1: 12}, *flags) as service:
+    flags += ["--output.headers", "traceparent,ce_id", "--output.tombstones", "true"]
+    with served(site, {0: 8, 1: 12}, *flags) as service:
         pass
-    forecasts = [json.loads(value or b"") for _, _, value in site.read(site.output)]
+    *records, gone = [r for r in site._records(site.output) if r.partition == 0]
+    assert (gone.key, gone.value, list(gone.headers)) == (b"a/cpu/usage", None, [])
+    assert [list(record.headers) for record in records] == [
+        [("traceparent", b"00-%d" % minute)] for minute in range(6) for _ in range(2)
+    ]
+    written = [value for _, _, value in site.read(site.output) if value is not None]
+    forecasts = [json.loads(value) for value in written]
     names = {f"{host}/cpu/{field}" for host in "abc" for field in ("usage", "idle")}
     assert {forecast["stream"] for forecast in forecasts} == names
     assert len(forecasts) == 2 * (6 + 12 + 6)

@@ -12,6 +12,7 @@ from eddycast.service.delivery.topic_checks import Topology
 from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.kafka import WhenDeleted
+from eddycast.service.settings.output import OutputSettings
 from eddycast.service.settings.settings import Settings
 from tests.support.faulty_broker import FaultyBroker
 
@@ -37,6 +38,7 @@ class Tuning:
     max_streams: int | None = None
     codes: str | None = None
     input: Mapping[str, Any] | None = None  # settings of the mapping
+    output: Mapping[str, Any] | None = None  # settings of the records
     partitions: int | None = None  # None = those of the input now
     max_output_bytes: int = 1_000_000
     max_letter_bytes: int = LETTER_BYTES
@@ -67,7 +69,9 @@ class Tuning:
             "state": {"max_streams": self.max_streams},
             "input": {"codes": self.codes},
         }
-        settings = Settings(input=InputSettings(**(self.input or {})))
+        settings = Settings(
+            input=InputSettings(**(self.input or {})), output=OutputSettings(**(self.output or {}))
+        )
         changed = {
             group: getattr(settings, group).model_copy(
                 update={field: value for field, value in values.items() if value is not None}

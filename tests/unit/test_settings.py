@@ -175,6 +175,10 @@ def test_a_mistake_in_a_file_is_named_with_the_file(
         (["--kafka.max_poll_interval_ms=10000"], "commit.timeout_ms.*kafka.max_poll_interval_ms"),
         (["--commit.handover_ms=10000"], "commit.handover_ms.*kafka.session_timeout_ms"),
         (["--time.max_gap=10001"], "time.max_gap.*less than or equal to 10000"),
+        (["--output.format=avro"], "output.format.*schema_registry.url"),
+        (["--schema_registry.username=ann"], "schema_registry.username and its password"),
+        (["--schema_registry.password_file=p"], "schema_registry.username and its password"),
+        (["--schema_registry.url=registry:8081"], "schema_registry.url: .*pattern"),
         (["--faults.kill_at=commit.8"], "faults.kill_at must be one of commit.1"),
     ],
 )
@@ -198,12 +202,19 @@ def test_the_changelog_is_named_after_the_group_unless_it_is_set() -> None:
 
 
 @pytest.mark.parametrize("secret", ["sasl_password", "sasl_oauth_client_secret", "ssl_password"])
-def test_a_secret_is_never_shown(secret: str, tmp_path: Path) -> None:
+def test_a_secret_is_never_shown(secret: str) -> None:
     given: dict[str, Any] = {secret: SecretStr("hunter2")}
     shown = repr(KafkaSettings.model_construct(**given))
     assert secret in shown and "hunter2" not in shown
-    file = tmp_path / "wrong.toml"
-    file.write_text(f"[kafka]\n{secret} = 777888")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [setting.name for setting in every_setting() if "SecretStr" in str(setting.field.annotation)],
+)
+def test_a_wrong_secret_is_not_repeated(name: str, tmp_path: Path) -> None:
+    file, (group, secret) = tmp_path / "wrong.toml", name.split(".")
+    file.write_text(f"[{group}]\n{secret} = 777888")
     with pytest.raises(SettingsError) as error:
         load_settings(["--config", str(file)], {})
     assert "777888" not in f"{error.value} {error.value.__cause__}"

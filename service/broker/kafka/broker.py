@@ -14,6 +14,7 @@ from eddycast.service.broker.kafka.producer import KafkaProducer
 from eddycast.service.broker.kafka.reader import KafkaReader
 from eddycast.service.broker.port import RebalanceListener
 from eddycast.service.settings.kafka import FETCH_WAIT_MS, KafkaSettings
+from eddycast.service.settings.output import Codec
 
 #: Time-out of a connection to an address.
 _CONNECT_TIMEOUT_MS = 5_000
@@ -41,9 +42,10 @@ _PRODUCER = {
 class KafkaBroker:
     """A `port.Broker` on Apache Kafka, configured by the kafka group of the settings."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        """Connects to nothing yet. Raises SettingsError for a secret, certificate or key that
-        cannot be read, MissingExtra for a login mechanism whose package is not installed."""
+    def __init__(self, settings: KafkaSettings, codec: Codec | None = None) -> None:
+        """Producers compress their batches by `codec`, if any. Connects to nothing yet. Raises
+        SettingsError for a secret, certificate or key that cannot be read, MissingExtra for a login
+        mechanism whose package is not installed."""
         self._settings = settings
         self._timeout_ms = settings.request_timeout_ms
         self._reading = settings.bulk, settings.unpacked_bytes
@@ -71,6 +73,7 @@ class KafkaBroker:
             "batch_size": settings.batch_bytes,
             "max_request_size": settings.max_request_bytes,
             "max_block_ms": settings.request_timeout_ms,
+            "compression_type": codec,
             **_PRODUCER,
         }
         self._transactions = {"transaction_timeout_ms": settings.transaction_timeout_ms}

@@ -22,6 +22,7 @@ from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.util import calc_crc32c
 
 from eddycast.service.broker.kafka.batch_header import CRC_AT, CRC_FROM, HEAD, TRANSACTIONAL, head
+from eddycast.service.broker.kafka.compression import packed
 from eddycast.service.broker.kafka.record_encoder import encode
 from eddycast.service.records import Headers
 
@@ -51,8 +52,8 @@ def append(
     headers: Sequence[Headers] | None,
     limit: int,
 ) -> list[_Sent]:
-    """Queue a column as batches of at most `limit` bytes, stamped with the wall clock,
-    and wake the sender.
+    """Queue a column as batches of at most `limit` bytes before compression, stamped with the
+    wall clock, and wake the sender, which compresses them.
 
     Raises what the client's `send` does: ValueError if there is no such partition, KafkaError.
     """
@@ -65,9 +66,10 @@ def append(
     )
     if manager is not None and manager.is_transactional():
         manager.maybe_add_partition_to_transaction(where)
-    now_ms, sent = int(time.time() * 1000), []
+    now_ms, sent = int(time.time() * 1000), list[_Sent]()
+    codec: int = client.config["compression_attrs"]
     for body, count in encode(keys, values, headers, limit):
-        batch = _Batch(where, _Encoded(body, count, now_ms))
+        batch = _Batch(where, _Encoded(body, count, now_ms, codec))
         with accumulator._tp_lock(where):
             if accumulator._closed:
                 raise IllegalStateError("the producer is closed")
@@ -81,8 +83,9 @@ def append(
 class _Encoded:
     """Records that are encoded already; replaces the client's `MemoryRecordsBuilder`."""
 
-    def __init__(self, body: bytes, count: int, time_ms: int) -> None:
-        self._body, self._count, self._time_ms = body, count, time_ms
+    def __init__(self, body: bytes, count: int, time_ms: int, codec: int) -> None:
+        self._body, self._count, self._time_ms, self._codec = body, count, time_ms, codec
+        self._unpacked_bytes = len(body)
         self.producer_id, self.producer_epoch, self.base_sequence, self._attributes = -1, -1, -1, 0
         self._whole: bytearray | None = None
 
@@ -100,8 +103,12 @@ class _Encoded:
         self._attributes = TRANSACTIONAL if transactional else 0
 
     def close(self) -> None:
-        """Prepend the batch header once producer id and sequence number are known."""
+        """Compress the records, unless that makes them larger, and prepend the batch header once
+        producer id and sequence number are known."""
         if self._whole is None:
+            if self._codec and len(smaller := packed(self._codec, self._body)) < len(self._body):
+                self._body = smaller
+                self._attributes |= self._codec
             producer = (self.producer_id, self.producer_epoch, self.base_sequence)
             whole = bytearray(
                 head(len(self._body), self._count, self._time_ms, self._attributes, producer)
@@ -123,7 +130,7 @@ class _Encoded:
         return True
 
     def compression_rate(self) -> float:
-        return 1.0
+        return len(self._body) / self._unpacked_bytes
 
 
 class _Batch(ProducerBatch):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Decompression of a record batch within a memory limit,
+"""Compression of a record batch, and decompression within a memory limit,
 without trusting the sizes that the bytes declare.
 
 1  gzip      one member, or several
@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import cramjam
 import zstandard
 from lz4.frame import LZ4FrameDecompressor
+from lz4.frame import compress as lz4_compress
 
 #: Bytes unpacked at a time; at most this much is held beyond the limit.
 _PIECE: Final = 1 << 20
@@ -48,6 +49,12 @@ def name(codec: int) -> str:
     return _NAMES.get(codec, f"codec {codec}")
 
 
+def packed(codec: int, data: bytes) -> bytes:
+    """Compress `data`; `codec` is a number from 1 to 4. Snappy is a single block, and blocks of lz4
+    are independent, as every client reads them."""
+    return _PACK[codec](data)
+
+
 def unpacked(codec: int, data: bytes, limit: int) -> bytes:
     """Decompress `data`; `codec` is a number from 0 (none) to 7. Raises Corrupt, and TooLarge for a
     result of more than `limit` bytes."""
@@ -66,6 +73,24 @@ def unpacked(codec: int, data: bytes, limit: int) -> bytes:
         cramjam.DecompressionError,
     ) as error:
         raise Corrupt(str(error) or type(error).__name__) from error
+
+
+def _gzip_packed(data: bytes) -> bytes:
+    # higher levels take twenty times as long for a fifth less: figures are hard to match
+    member = zlib.compressobj(zlib.Z_BEST_SPEED, wbits=31)
+    return member.compress(data) + member.flush()
+
+
+def _snappy_packed(data: bytes) -> bytes:
+    return bytes(cramjam.snappy.compress_raw(data))
+
+
+def _lz4_packed(data: bytes) -> bytes:
+    return bytes(lz4_compress(data, block_linked=False))
+
+
+def _zstd_packed(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor().compress(data)
 
 
 def _within(limit: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -155,4 +180,10 @@ _UNPACK: Final[dict[int, Callable[[bytes, int], Iterator[bytes]]]] = {
     2: _snappy,
     3: _lz4,
     4: _zstd,
+}
+_PACK: Final[dict[int, Callable[[bytes], bytes]]] = {
+    1: _gzip_packed,
+    2: _snappy_packed,
+    3: _lz4_packed,
+    4: _zstd_packed,
 }

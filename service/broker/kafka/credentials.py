@@ -14,6 +14,7 @@ from typing import Any
 from eddycast.service.broker.kafka.tokens import ClientCredentials, TokenFile
 from eddycast.service.errors import MissingExtra, SettingsError
 from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.text_file import text_of
 
 
 def client_security(settings: KafkaSettings) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def _login(settings: KafkaSettings) -> dict[str, Any]:
 
 def _tokens(settings: KafkaSettings) -> TokenFile | ClientCredentials:
     if (file := settings.sasl_oauth_token_file) is not None:
-        _text(file, "sasl_oauth_token_file")
+        text_of(file, "kafka.sasl_oauth_token_file")
         return TokenFile(file)
     return ClientCredentials(
         settings.sasl_oauth_endpoint or "",
@@ -67,7 +68,7 @@ def _tls(settings: KafkaSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"ssl_check_hostname": settings.ssl_check_hostname}
     for name in ("ssl_cafile", "ssl_crlfile"):
         if (file := getattr(settings, name)) is not None:
-            _text(file, name)
+            text_of(file, f"kafka.{name}")
             _try_loading(
                 name,
                 file,
@@ -78,7 +79,7 @@ def _tls(settings: KafkaSettings) -> dict[str, Any]:
     certificate, key = settings.ssl_certfile, settings.ssl_keyfile
     if certificate is not None:
         for name, file in (("ssl_certfile", certificate), ("ssl_keyfile", key or certificate)):
-            _text(file, name)
+            text_of(file, f"kafka.{name}")
         _try_loading(
             "ssl_certfile",
             certificate,
@@ -111,21 +112,4 @@ def _secret(settings: KafkaSettings, name: str) -> str | None:
     if given is not None:
         return str(given.get_secret_value())
     file = getattr(settings, f"{name}_file")
-    return None if file is None else _text(file, f"{name}_file")
-
-
-def _text(file: Path, setting: str) -> str:
-    """The text of a file without line end and byte order mark.
-    Raises SettingsError if it is empty or unreadable."""
-    try:
-        text = file.read_text("utf-8-sig").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise SettingsError(
-            f"kafka.{setting}: {file} cannot be read: {reason}", "name a readable file"
-        ) from error
-    if not text:
-        raise SettingsError(
-            f"kafka.{setting}: {file} is empty", "put the secret or certificate into it"
-        )
-    return text
+    return None if file is None else text_of(file, f"kafka.{name}_file")

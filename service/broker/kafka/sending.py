@@ -14,7 +14,7 @@ from kafka.producer.future import FutureRecordMetadata
 
 from eddycast.service.broker.port import RECORD_OVERHEAD
 from eddycast.service.errors import RecordTooLarge
-from eddycast.service.records import Headers
+from eddycast.service.records import Headers, headers_bytes
 
 
 class Result(Protocol):
@@ -80,11 +80,7 @@ def check_sizes(
         return
     for index, (key, value) in enumerate(zip(keys, values, strict=True)):
         own = headers[index] if headers is not None else []
-        size = (
-            len(key or b"")
-            + len(value or b"")
-            + sum(len(name.encode()) + len(held) + 8 for name, held in own)
-        )
+        size = len(key or b"") + len(value or b"") + headers_bytes(own)
         if size > room:
             what = (
                 f"a record of {size + RECORD_OVERHEAD} bytes "
