@@ -92,8 +92,11 @@ def test_a_page_that_was_changed_by_hand_is_found(tmp_path: Path) -> None:
     ]
 
 
-def test_a_page_that_the_navigation_lacks_is_found(tmp_path: Path) -> None:
+def test_pages_and_the_navigation_are_held_equal(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "new.md").write_text("# New\n")
     (tmp_path / "zensical.toml").write_text('[project]\nnav = [{ "Old" = "old.md" }]\n')
-    assert list(docs.unlisted(tmp_path)) == ["docs/new.md: not in the navigation of zensical.toml"]
+    assert list(docs.unlisted(tmp_path)) == [
+        "docs/new.md: not in the navigation of zensical.toml",
+        "docs/old.md: in the navigation of zensical.toml, and does not exist",
+    ]

@@ -72,12 +72,14 @@ def stale(root: Path) -> Iterator[str]:
 
 
 def unlisted(root: Path) -> Iterator[str]:
-    """Pages that the site's navigation lacks."""
+    """Pages that the site's navigation lacks, and those that it lists and that do not exist."""
     site = tomllib.loads((root / "zensical.toml").read_text())
     listed = set(re.findall(r"[\w/-]+\.md", str(site["project"]["nav"])))
-    for path in sorted((root / "docs").rglob("*.md")):
-        if path.relative_to(root / "docs").as_posix() not in listed:
-            yield f"{path.relative_to(root)}: not in the navigation of zensical.toml"
+    pages = {path.relative_to(root / "docs").as_posix() for path in (root / "docs").rglob("*.md")}
+    for name in sorted(pages - listed):
+        yield f"docs/{name}: not in the navigation of zensical.toml"
+    for name in sorted(listed - pages):
+        yield f"docs/{name}: in the navigation of zensical.toml, and does not exist"
 
 
 def check(text: str, root: Path, directory: Path) -> Iterator[str]:

@@ -83,7 +83,8 @@ def dead_letters_page() -> str:
     about = (
         "A record that cannot be forecast goes whole to `topics.dead_letters`. Its header "
         "`__eddycast.errors.error` is one of these codes, as is the label of "
-        "`eddycast_dead_letters_total`; `__eddycast.errors.reason` is a sentence with the details."
+        "`eddycast_dead_letters_total`; `__eddycast.errors.reason` is a sentence with the details. "
+        "The log names one of each kind a minute, with how many there were and what to do."
     )
     head = ("error", "meaning", "what to do")
     return "\n\n".join(["# Dead letters", WRITTEN, about, table(head, rows)]) + "\n"
