@@ -66,8 +66,9 @@ def test_the_addresses_are_the_topics_of_the_settings() -> None:
     settings = Settings()
     for channel in PAGE["channels"].values():
         group, _, name = channel["title"].partition(".")
-        topic = settings.changelog if name == "changelog" else getattr(settings.topics, name)
-        assert (group, channel["address"]) == ("topics", topic)
+        topic = getattr(getattr(settings, group), name)
+        expected = settings.changelog if channel["title"] == "topics.changelog" else topic
+        assert channel["address"] == expected
 
 
 @pytest.mark.parametrize("name", MESSAGES)
