@@ -81,9 +81,8 @@ def test_examples_are_valid(name: str) -> None:
         Draft202012Validator(described).validate(example["payload"])
 
 
-def test_the_example_of_a_forecast_is_that_of_the_readme() -> None:
+def test_the_example_of_a_forecast_is_that_of_the_page() -> None:
     (example,) = MESSAGES["forecast"]["examples"]
-    readme = (ROOT / "README.md").read_text()
-    start = readme.index('{"stream":"boiler-7"')
-    shown, _ = json.JSONDecoder().raw_decode(readme, start)
+    page = (ROOT / "docs" / "output.md").read_text()
+    shown, _ = json.JSONDecoder().raw_decode(page, page.index('{"stream":"boiler-7"'))
     assert example["payload"] == shown
