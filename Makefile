@@ -38,7 +38,7 @@ quick: $(VENV)/.dev ## the inner loop: everything that needs neither Kafka nor t
 test: check ## the checks, then every test, against a real Apache Kafka too
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-exhaustive: $(VENV)/.dev ## the invariants and the exported graphs of every combination of family, season and grid; 15 minutes
+exhaustive: $(VENV)/.dev ## further combinations of family, season and grid, and every kind of fault; half an hour
 	$(BIN)/python -m pytest -n 2 -m exhaustive
 
 chaos: $(VENV)/.dev ## kill workers and brokers a hundred times, of one node and of three; no record may be lost or come twice

@@ -21,6 +21,7 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 pytest_plugins = [
+    "tests.support.exported",
     "tests.support.kafka",
     "tests.support.secure",
     "tests.support.tokens",

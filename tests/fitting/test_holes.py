@@ -49,6 +49,7 @@ def test_a_value_is_taken_out_or_left_as_it_is_in_every_channel() -> None:
     assert not np.array_equal(taken[0], taken[1])
 
 
+@pytest.mark.exhaustive
 def test_who_saw_holes_in_training_knows_how_wide_an_interval_is_inside_of_one() -> None:
     """A random walk: after a while without a value it may be anywhere."""
     walk = np.random.default_rng(3).normal(0, 1, (1500, 4)).cumsum(0)

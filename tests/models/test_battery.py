@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,9 +30,9 @@ from tests.models.zoo import (
     MAKERS,
     OFFSETS,
     PLAIN,
-    bundle_of,
     forecaster,
 )
+from tests.support.exported import Exported
 
 pytestmark = pytest.mark.slow
 
@@ -354,10 +353,10 @@ def test_every_law_has_a_defect() -> None:
     assert {invariant for invariant, _, _ in DEFECTS.values()} == set(INVARIANTS)
 
 
-def test_graphs_of_another_forecaster_are_found(tmp_path: Path) -> None:
-    directory = bundle_of("gru-plain", tmp_path)
-    onnx_is_torch(forecaster("gru-plain"), directory, {3: 20})
-    other: Any = MAKERS["gru-plain"]().eval()
+def test_graphs_of_another_forecaster_are_found(exported: Exported) -> None:
+    directory = exported("gru")
+    onnx_is_torch(forecaster("gru"), directory, {3: 20})
+    other: Any = MAKERS["gru"]().eval()
     with torch.no_grad():
         other.one_head.bias[0] += 0.01
     with pytest.raises(InvariantBroken, match=r"exported graphs.*one_step, step \d+ of 3 rows"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from eddycast.service.errors import RegistryError
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.registry.compatibility import check_core, check_shape, prove_core
-from tests.models.zoo import bundle_of
+from tests.support.exported import Exported
 
 pytestmark = pytest.mark.slow
 
@@ -20,10 +19,9 @@ Load = Callable[[str], Runtime]
 
 
 @pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """The runtime of a kind, exported once."""
-    root: Path = tmp_path_factory.mktemp("promotable")
-    return cache(lambda kind: load_runtime(bundle_of(kind, root / kind)))
+def load(exported: Exported) -> Load:
+    """The runtime of a kind, loaded once."""
+    return cache(lambda kind: load_runtime(exported(kind)))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ and streams to feed it."""
 
 from __future__ import annotations
 
+import fcntl
 import functools
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from eddycast.service.bundle import MANIFEST
 from eddycast.training.export.synthetic import sample
 from eddycast.training.models import (
     Forecaster,
@@ -124,31 +126,17 @@ MAKERS: dict[str, Callable[[], Forecaster]] = {
 }
 
 
-#: Kinds that combine a family with a grid or season which others have too:
-#: heavy tests run them in `make exhaustive`.
-COMBINATIONS = frozenset(
+#: The kinds of heavy tests: together every family, cell, head, grid, season, support and kind of
+#: reading. What combines these in another way is left to `make exhaustive`.
+TYPICAL = frozenset(
     {
-        *(
-            "ar-blocks",
-            "ar-plain",
-            "ar-weekly",
-            "dilated_gru-binned",
-            "dilated_gru-plain",
-            "dilated_gru-weekly",
-        ),
-        *(
-            "lstm-binned",
-            "lstm-counter",
-            "lstm-weekly",
-            "seasonal_naive-binned",
-            "seasonal_naive-blocks",
-        ),
-        *("seq2seq-blocks", "seq2seq-long", "seq2seq-weekly"),
+        *("naive", "seasonal_naive", "ar", "ar-counter", "gru", "dilated_gru", "mix"),
+        *("lstm-blocks", "lstm-integer", "lstm-weekly-binned", "seq2seq"),
     }
 )
 #: `pytest.mark.parametrize` arguments of a heavy test.
 HEAVY_KINDS = [
-    pytest.param(kind, marks=pytest.mark.exhaustive if kind in COMBINATIONS else ())
+    pytest.param(kind, marks=() if kind in TYPICAL else pytest.mark.exhaustive)
     for kind in sorted(MAKERS)
 ]
 
@@ -182,9 +170,14 @@ def scale_or_one(scale: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(scale > 0, scale, 1.0)
 
 
-def bundle_of(kind: str, directory: Path) -> Path:
-    """`forecaster(kind)` exported into `directory`."""
+def bundle_of(kind: str, root: Path) -> Path:
+    """`forecaster(kind)` exported below `root`, once for all who ask, also at the same time: an
+    export takes seconds. Shared: do not change it."""
     from eddycast.training.export.onnx_export import Identity, export_bundle
 
-    export_bundle(forecaster(kind), Identity(kind), directory)
+    directory = root / kind
+    with (root / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / MANIFEST).exists():  # the last file of an export
+            export_bundle(forecaster(kind), Identity(kind), directory)
     return directory

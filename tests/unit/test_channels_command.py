@@ -66,7 +66,7 @@ def bundle(plant: Path) -> Path:
         "--family",
         "ar",
     ]
-    assert run([*words, "--horizon", "6", "--out", str(out)]) == 0
+    assert run([*words, "--horizon", "6", "--no-refit", "--out", str(out)]) == 0
     return out
 
 
@@ -84,6 +84,7 @@ def test_the_other_channel_is_of_use(plant: Path, bundle: Path) -> None:
         "ar",
         "--horizon",
         "6",
+        "--no-refit",
         "--out",
         str(alone),
     ]
