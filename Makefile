@@ -62,12 +62,13 @@ kafka: $(VENV)/.service ## a real Apache Kafka on this machine, until ctrl-C
 stack: $(VENV)/.stack ## Kafka, a trained model, two services, sensors and the monitor's page, until ctrl-C
 	$(BIN)/python -m deploy.stack
 
-docs: $(VENV)/.dev ## write the pages that follow from the code
+docs: $(VENV)/.dev ## write the pages that follow from the code, then build the site into build/site
 	$(BIN)/python -m tests.tools.docs --write
+	$(BIN)/zensical build --strict --clean
 
 format: $(VENV)/.dev ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## forget the environment and everything built
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ Every EddycastError is printed as one line on standard error and has its own exi
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typer.main import get_command
 
 from eddycast.service.commands.archive import archive
 from eddycast.service.commands.bundle import bundle
+from eddycast.service.commands.completion import COMPLETING, offer_settings
 from eddycast.service.commands.dead_letters import dead_letters
 from eddycast.service.commands.doctor import doctor
 from eddycast.service.commands.input import input_
@@ -51,6 +53,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command = get_command(build_app(arguments))
         tidy_help(command)
+        if COMPLETING in os.environ:
+            offer_settings(command)
         command(list(arguments), prog_name="eddycast")
     except EddycastError as error:
         if "--debug" in arguments[:1]:
@@ -69,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
 def build_app(arguments: Sequence[str]) -> typer.Typer:
     """The typer application: the built-in commands,
     and the other commands that `arguments` may refer to."""
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(serve)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(doctor)

@@ -21,6 +21,9 @@ def test_the_docs_name_nothing_that_does_not_exist() -> None:
         ("```\ncat docs/nothing.md\n```", "path docs/nothing.md"),
         ("`service/broker/nothing*.py`", "path service/broker/nothing*.py"),
         ("[text](nothing.md)", "link to nothing.md"),
+        ("[text](docs/design.md#nothing)", "link to docs/design.md#nothing"),
+        ("# A heading\n[text](#another-heading)\n", "link to #another-heading"),
+        ("it ends with exit code 9", "exit code 9"),
         ("`make nothing`", "make target nothing"),
         ("```\ngit pull && make nothing\n```", "make target nothing"),
         ("`eddycast nothing`", "command `eddycast nothing`"),
@@ -57,6 +60,9 @@ def test_what_does_not_exist_is_found(text: str, complaint: str) -> None:
             "`build/model`, `.ci/run`, `Makefile`"
         ),
         "[settings](docs/settings.md) and [elsewhere](https://example.org/nothing.md#there)",
+        "[time](docs/design.md#what-time-means)",
+        "[below](#the-1st-heading)\n\n## The 1st `heading`!\n",
+        "Exit codes 2 and 3, and exit 70.",
         "```\nmake demo\nmake test  # make sure\n```",
         "```\n$ eddycast simulate DATA --topic observations --speed 0 | head\n```",
         "`eddycast serve --kafka.group other --config FILE`",
@@ -83,4 +89,14 @@ def test_a_page_that_was_changed_by_hand_is_found(tmp_path: Path) -> None:
     changed.write_text(changed.read_text().replace("Consumer group", "Group of consumers"))
     assert list(docs.stale(tmp_path)) == [
         "docs/settings.md: not what the code says; run `make docs`"
+    ]
+
+
+def test_pages_and_the_navigation_are_held_equal(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "new.md").write_text("# New\n")
+    (tmp_path / "zensical.toml").write_text('[project]\nnav = [{ "Old" = "old.md" }]\n')
+    assert list(docs.unlisted(tmp_path)) == [
+        "docs/new.md: not in the navigation of zensical.toml",
+        "docs/old.md: in the navigation of zensical.toml, and does not exist",
     ]

@@ -12,8 +12,8 @@ TRAIN = (
     *("--interval", "30m", "--horizon", "48", "--season", "24h"),
 )
 SERVE = ("serve",)
-#: From where all streams of the sample have readings, an hour of them each second.
-SIMULATE = ("simulate", "sample:sensors", "--since", "2016-09-01", "--speed", "3600")
+#: The sensors that the model learned from as three dozen streams, an hour of readings each second.
+SIMULATE = ("simulate", "sample:fleet", "--speed", "3600")
 MONITOR = ("monitor",)
 #: Workers in the consumer group.
 SERVICES = 2

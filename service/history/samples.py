@@ -4,6 +4,8 @@ to try the program without data of your own.
 buoy      a sea-surface temperature buoy, half-hourly, 2016-02 to 2017-03
 sensors   the buoy, and a glucose sensor worn in 2010 (glucose, sensor current) as half-hour means
           with its real gaps
+fleet     36 streams: twelve windows of 16 weeks of each of these sensors, moved to the same weeks,
+          each a stream of its own; windows of a sensor overlap
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from eddycast.service.records import Float64, Int64
 
 HALF_HOUR_MS = 30 * 60_000
 WEEK_MS = 7 * 24 * 3_600_000
-SAMPLES = ("sensors", "buoy")
+SAMPLES = ("sensors", "buoy", "fleet")
+#: Windows of each sensor in the fleet, and weeks of each window.
+WINDOWS, WINDOW_WEEKS = 12, 16
 
 
 def read_sample(name: str) -> History:
@@ -35,7 +39,10 @@ def read_sample(name: str) -> History:
     folder = _folder()
     buoy = _read(folder / "sea_surface_temperature.csv.gz")
     buoy = History(["buoy/water-temperature"], buoy.timestamps, buoy.values, buoy.notes)
-    return buoy if name == "buoy" else _beside(buoy, _read(folder / "CGM.csv.gz"))
+    if name == "buoy":
+        return buoy
+    sensors = _beside(buoy, _read(folder / "CGM.csv.gz"))
+    return sensors if name == "sensors" else _fleet(sensors)
 
 
 def half_hour_means(timestamps: Int64, values: Float64) -> tuple[Int64, Float64]:
@@ -80,3 +87,22 @@ def _beside(buoy: History, glucose: History) -> History:
             f"cgm: half-hour means, moved by {weeks} whole weeks to end together with the buoy",
         ],
     )
+
+
+def _fleet(sensors: History) -> History:
+    """Windows of each sensor, as far apart as its history is long, all at the time of the last."""
+    end_ms = min(int(stamps[-1]) for stamps in sensors.timestamps)
+    names, timestamps, values = [], [], []
+    for name, stamps, readings in zip(
+        sensors.streams, sensors.timestamps, sensors.values, strict=True
+    ):
+        weeks = (end_ms - int(stamps[0])) // WEEK_MS
+        apart_ms = (weeks - WINDOW_WEEKS) // (WINDOWS - 1) * WEEK_MS
+        for number in range(WINDOWS):
+            moved = stamps + number * apart_ms
+            inside = (moved > end_ms - WINDOW_WEEKS * WEEK_MS) & (moved <= end_ms)
+            names.append(f"{name}/{number + 1:02}")
+            timestamps.append(moved[inside])
+            values.append(readings[inside])
+    note = f"{WINDOWS} windows of {WINDOW_WEEKS} weeks of each sensor, moved to the same weeks"
+    return History(names, timestamps, values, [*sensors.notes, note])

@@ -27,6 +27,9 @@ class Alarm(NamedTuple):
     series: Series
     timestamp: int
     value: float
+    low: float  # outermost quantiles of what was expected; NaN where the record has nothing
+    high: float
+    nominal: float  # part of readings that should be between them
     anomaly: float
     surprise: float
     model: str
@@ -45,18 +48,23 @@ class Alarms:
         self.latest: deque[Alarm] = deque(maxlen=KEPT)
         self.total = 0
 
-    def add(self, shape: Shape, new: Forecasts, is_new: NDArray[np.bool_]) -> None:
-        """Add the anomalies among new forecasts of streams that are warm."""
+    def add(self, shape: Shape, new: Forecasts, is_new: NDArray[np.bool_]) -> list[Alarm]:
+        """Add the anomalies among new forecasts of streams that are warm, and return them."""
         beyond = new.anomaly >= np.float32(threshold(shape, self._per_week))
-        for i in np.flatnonzero(beyond & new.warm & is_new).tolist():
-            self.total += 1
-            self.latest.append(
-                Alarm(
-                    new.series[i],
-                    int(new.stamps[i]),
-                    float(new.values[i]),
-                    float(new.anomaly[i]),
-                    float(new.surprise[i]),
-                    new.models[i],
-                )
+        found = [
+            Alarm(
+                new.series[i],
+                int(new.stamps[i]),
+                float(new.values[i]),
+                float(new.expected[i, 0]),
+                float(new.expected[i, -1]),
+                shape.nominal,
+                float(new.anomaly[i]),
+                float(new.surprise[i]),
+                new.models[i],
             )
+            for i in np.flatnonzero(beyond & new.warm & is_new).tolist()
+        ]
+        self.total += len(found)
+        self.latest += found
+        return found

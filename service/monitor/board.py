@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eddycast.service.errors import SettingsError
-from eddycast.service.monitor.anomalies import Alarms
+from eddycast.service.monitor.anomalies import Alarm, Alarms
 from eddycast.service.monitor.bundle_facts import NO_FACTS, BundleFacts
 from eddycast.service.monitor.decode import Decoded, Forecasts, Series
 from eddycast.service.monitor.panel import Panel
@@ -52,14 +52,16 @@ class Board:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, decoded: Decoded) -> None:
-        """Add what one poll contained."""
+    def add(self, decoded: Decoded) -> list[Alarm]:
+        """Add what one poll contained; returns its anomalies."""
+        alarms: list[Alarm] = []
         self.records += decoded.records
         self.unreadable += decoded.unreadable
         for shape, forecasts in decoded.groups.items():
-            self._add(shape, forecasts)
+            alarms += self._add(shape, forecasts)
         if self.newest_time >= self._sweep_at:
             self._forget_silent()
+        return alarms
 
     def place(self, series: Series) -> Place | None:
         """Panel and row of a series; None if it is unknown."""
@@ -83,11 +85,11 @@ class Board:
         """Records that were held already."""
         return sum(panel.repeats for panel in self.panels.values())
 
-    def _add(self, shape: Shape, new: Forecasts) -> None:
+    def _add(self, shape: Shape, new: Forecasts) -> list[Alarm]:
         panel = self.panels.get(shape) or self._new_panel(shape)
         if panel is None:
             self.beyond += len(new)
-            return
+            return []
         rows = np.array([self._row(panel, series) for series in new.series], np.intp)
         self.newest_time = max(self.newest_time, int(new.times.max()))
         known = np.flatnonzero(rows >= 0)
@@ -95,7 +97,7 @@ class Board:
             self.beyond += len(rows) - len(known)
             rows, new = rows[known], new.take(known)
         models = np.array([self._number(model) for model in new.models], np.uint16)
-        self.alarms.add(shape, new, panel.ingest(rows, new, models))
+        return self.alarms.add(shape, new, panel.ingest(rows, new, models))
 
     def _forget_silent(self) -> None:
         """Release streams that have been silent for too long, by the time of the newest record."""

@@ -19,7 +19,6 @@ class BundleFacts(NamedTuple):
     season_ms: int | None = None
     channel_of: ChannelOf = by_position
     counter: bool = False  # readings are of meters, forecasts of their increase
-    register_size: float | None = None  # value at which a meter wraps around
 
 
 NO_FACTS = BundleFacts()
@@ -41,5 +40,4 @@ def bundle_facts(directory: Path) -> BundleFacts:
         return channels.index(known[index]) if fits else by_position(targets, width, index)
 
     season_ms = min(manifest.seasons_ms, default=None)
-    counter = manifest.kind == "counter"
-    return BundleFacts(season_ms, channel_of, counter, manifest.register_size)
+    return BundleFacts(season_ms, channel_of, manifest.kind == "counter")

@@ -14,6 +14,8 @@ from eddycast.service.formats.avro_reader import FRAMED, AvroReader, SchemaOf, n
 from eddycast.service.monitor.shape import Shape, checked
 from eddycast.service.records import LAST_TIMESTAMP, Float64, Int64, PartitionBatch
 
+#: Fields of a record that are objects by target where there are several.
+_OF_A_TARGET = ("expected", "error", "one_step", "multi_step")
 #: (targets, channels, index of the target) -> index of its channel in the record, None = unknown.
 ChannelOf = Callable[[Sequence[str], int, int], int | None]
 
@@ -32,6 +34,8 @@ class Forecasts:
     series: list[Series]
     stamps: Int64  # of the readings that made the forecasts, ms
     values: Float64  # those readings; NaN = missing, or not known to belong to the target
+    expected: Float64  # [n, quantiles], of those readings; NaN where the record has nothing
+    errors: Float64  # the readings minus the median of `expected`
     one_step: Float64  # [n, quantiles]
     fans: Float64  # [n, leads, quantiles]; NaN where the record has no multi-step forecast
     surprise: NDArray[np.float32]
@@ -50,6 +54,8 @@ class Forecasts:
             [self.series[i] for i in indexes],
             self.stamps[which],
             self.values[which],
+            self.expected[which],
+            self.errors[which],
             self.one_step[which],
             self.fans[which],
             self.surprise[which],
@@ -75,6 +81,8 @@ class _Row(NamedTuple):
     series: Series
     stamp: int
     value: float | None
+    expected: list[float | None] | None
+    error: float | None
     one_step: list[float | None]
     fan: list[list[float | None]] | None
     surprise: float | None
@@ -120,16 +128,20 @@ class Decoder:
 
     def _read(self, record: dict[str, Any], time: int) -> tuple[Shape, list[_Row]]:
         """Raises KeyError, TypeError or ValueError for a record that is no forecast."""
-        one_step, fan, value = record["one_step"], record["multi_step"], record["value"]
         if type(record["timestamp"]) is not int or not 0 <= record["timestamp"] <= LAST_TIMESTAMP:
             raise ValueError("a timestamp is ms since the epoch")
-        shape = self._shape(record, fan)
+        shape = self._shape(record, record["multi_step"])
         found = []
-        for target, quantiles, steps, reading in self._by_target(one_step, fan, value):
+        for target, value in self._readings(record["one_step"], record["value"]):
+            own: list[Any] = [
+                field[target] if target and field is not None else field
+                for field in map(record.get, _OF_A_TARGET)
+            ]
+            expected, error, one_step, fan = own
             found.append(
                 _Row(
-                    Series(record["stream"], target), record["timestamp"], reading, quantiles,
-                    steps, record["surprise"], record["anomaly"], record["warm"] is True,
+                    Series(record["stream"], target), record["timestamp"], value, expected, error,
+                    one_step, fan, record["surprise"], record["anomaly"], record["warm"] is True,
                     record["model"], time,
                 )
             )  # fmt: skip
@@ -155,23 +167,16 @@ class Decoder:
             self._leads[head] = leads
         return Shape(*head, leads)
 
-    def _by_target(
-        self, one_step: Any, fan: Any, value: Any
-    ) -> Iterator[tuple[str, list[float | None], Any, float | None]]:
-        """Name, one-step and multi-step forecast, and reading of each target."""
+    def _readings(self, one_step: Any, value: Any) -> Iterator[tuple[str, float | None]]:
+        """Name and reading of each target."""
         if isinstance(one_step, list) and not isinstance(value, list):
-            yield "", one_step, fan, value
+            yield "", value
             return
         channels = value if isinstance(value, list) else [value]
         targets = list(one_step) if isinstance(one_step, dict) else [""]
         for index, target in enumerate(targets):
             channel = self._channel_of(targets, len(channels), index)
-            yield (
-                target,
-                one_step[target] if target else one_step,
-                fan[target] if target and fan is not None else fan,
-                None if channel is None else channels[channel],
-            )
+            yield target, None if channel is None else channels[channel]
 
 
 def _columns(shape: Shape, rows: list[_Row]) -> tuple[Forecasts | None, int]:
@@ -186,26 +191,30 @@ def _columns(shape: Shape, rows: list[_Row]) -> tuple[Forecasts | None, int]:
 
 
 def _converted(shape: Shape, rows: list[_Row]) -> Forecasts:
-    columns = list(zip(*rows, strict=True))
-    if not all(isinstance(text, str) for pair in columns[0] for text in pair):
-        raise TypeError("a stream's name is text")
-    if not all(isinstance(model, str) for model in columns[8]):
-        raise TypeError("a model's label is text")
-    empty = [[None] * len(shape.quantiles)] * len(shape.leads)
-    fans = [empty if fan is None else fan for fan in columns[4]]
-    levels = len(shape.quantiles)
+    columns: Any = _Row._make(zip(*rows, strict=True))
+    texts = [text for pair in columns.series for text in pair]
+    if not all(isinstance(text, str) for text in [*texts, *columns.model]):
+        raise TypeError("the names of a stream and of a model are texts")
+    n, levels = len(rows), len(shape.quantiles)
+    none = [None] * levels
     return Forecasts(
-        list(columns[0]),
-        np.array(columns[1], np.int64),
-        np.array(columns[2], np.float64),
-        _array(columns[3], (len(rows), levels)),
-        _array(fans, (len(rows), len(shape.leads), levels)),
-        np.array(columns[5], np.float32),
-        np.array(columns[6], np.float32),
-        np.array(columns[7], np.bool_),
-        list(columns[8]),
-        np.array(columns[9], np.int64),
+        list(columns.series),
+        np.array(columns.stamp, np.int64),
+        np.array(columns.value, np.float64),
+        _array(_filled(columns.expected, none), (n, levels)),
+        np.array(columns.error, np.float64),
+        _array(columns.one_step, (n, levels)),
+        _array(_filled(columns.fan, [none] * len(shape.leads)), (n, len(shape.leads), levels)),
+        np.array(columns.surprise, np.float32),
+        np.array(columns.anomaly, np.float32),
+        np.array(columns.warm, np.bool_),
+        list(columns.model),
+        np.array(columns.time, np.int64),
     )
+
+
+def _filled(column: Sequence[Any], empty: list[Any]) -> list[Any]:
+    return [empty if entry is None else entry for entry in column]
 
 
 def _array(numbers: Sequence[Any], shape: tuple[int, ...]) -> Float64:

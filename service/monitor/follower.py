@@ -58,16 +58,16 @@ class Follower:
         self.progress = Progress()
         self._reach: dict[int, int] = {}  # ends at start
 
-    def run(self, stop: threading.Event) -> None:
-        """Follow until `stop`; outages are waited out, also one of the schema registry. Raises
-        AccessRefused, BrokerError, and what `take` raises otherwise."""
-        while not stop.is_set():
+    def run(self, stop: threading.Event, once: bool = False) -> None:
+        """Follow until `stop`, or only until caught up; outages are waited out, also one of the
+        schema registry. Raises AccessRefused, BrokerError, and what `take` raises otherwise."""
+        while not (stop.is_set() or (once and self.progress.caught_up)):
             try:
                 if not (partitions := self._partitions(stop)):
                     return
                 with self._broker.reader(self._topic) as reader:
                     self._start(reader, partitions)
-                    self._follow(reader, stop)
+                    self._follow(reader, stop, once)
             except (BrokerUnavailable, OffsetGone, SchemaRegistryUnavailable) as error:
                 get_log().warning("reading the topic again", topic=self._topic, reason=str(error))
                 self.progress.trouble = error.what
@@ -115,11 +115,11 @@ class Follower:
         self._reach = self._reach or ends
         progress.trouble = ""
 
-    def _follow(self, reader: Reader, stop: threading.Event) -> None:
-        """Read until `stop`, or until the topic has further partitions."""
+    def _follow(self, reader: Reader, stop: threading.Event, once: bool) -> None:
+        """Read until `stop`, or until the topic has further partitions; see `run`."""
         counted = looked = time.monotonic()
         progress = self.progress
-        while not stop.is_set():
+        while not (stop.is_set() or (once and progress.caught_up)):
             if batches := reader.poll(_POLL_S, _RECORDS):
                 self._take(batches)
             for partition in progress.positions:

@@ -33,7 +33,7 @@ def forecasts(place: Place, wanted: Wanted) -> list[dict[str, Any]]:
     """Remembered forecasts, a line for each time of issue and lead, newest first, with the reading
     that came. The latest multi-step forecast is there with every lead.
     The board's lock is held."""
-    parts = [_remembered(place), _latest(place)]
+    parts = [_one_step(place), _remembered(place), _latest(place)]
     lines = _Lines(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     chosen = np.flatnonzero(_matches(lines, wanted, place.panel.shape.interval_ms // 2))
     order = np.lexsort((lines.due[chosen], -lines.issued[chosen]))
@@ -56,18 +56,37 @@ def forecasts(place: Place, wanted: Wanted) -> list[dict[str, Any]]:
     ]
 
 
+def _one_step(place: Place) -> _Lines:
+    """Forecasts of one step: what was expected of each reading, and of the next one."""
+    panel, row = place
+    rows, indexes, stamps = _held(place)
+    interval_ms = panel.shape.interval_ms
+    before = np.r_[stamps[:1], stamps[:-1]]
+    # after a gap it was made in a slot without a reading
+    from_reading = 2 * np.abs(stamps - before - interval_ms) <= interval_ms
+    issued = np.r_[np.where(from_reading, before, stamps - interval_ms), stamps[-1:]]
+    expected = panel.ring.quantiles(rows, indexes)[:, 0]
+    quantiles = np.concatenate([expected, panel.one_step.latest[[row]]])
+    return _Lines(issued, issued + interval_ms, np.ones(len(issued), np.int64), quantiles)
+
+
 def _remembered(place: Place) -> _Lines:
-    """Forecasts in the ring."""
+    """Forecasts of further leads in the ring."""
     ring, shape = place.panel.ring, place.panel.shape
-    row = np.array([place.row])
-    indexes = np.arange(int(ring.first(row)[0]), int(ring.counts[place.row]))
-    rows = np.full(len(indexes), place.row)
-    leads = np.array(shape.remembered, np.int64)
-    stamps = ring.stamps(rows, indexes)
+    rows, indexes, stamps = _held(place)
+    leads = np.array(shape.remembered[1:], np.int64)
     issued = np.repeat(stamps, len(leads))
     every = np.tile(leads, len(stamps))
-    quantiles = ring.quantiles(rows, indexes).reshape(len(issued), len(shape.quantiles))
+    quantiles = ring.quantiles(rows, indexes)[:, 1:].reshape(len(issued), len(shape.quantiles))
     return _Lines(issued, issued + every * shape.interval_ms, every, quantiles)
+
+
+def _held(place: Place) -> tuple[NDArray[np.intp], Int64, Int64]:
+    """Row, index and stamp of each reading that is held."""
+    ring, row = place.panel.ring, np.array([place.row])
+    indexes = np.arange(int(ring.first(row)[0]), int(ring.counts[place.row]))
+    rows = np.full(len(indexes), place.row)
+    return rows, indexes, ring.stamps(rows, indexes)
 
 
 def _latest(place: Place) -> _Lines:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eddycast.service.monitor.bundle_facts import BundleFacts
 from eddycast.service.monitor.decode import Forecasts, Series
-from eddycast.service.monitor.meters import Meters
+from eddycast.service.monitor.one_step import OneStep
 from eddycast.service.monitor.ring import Ring, Rows
 from eddycast.service.monitor.scoring_by_lead import score_by_lead
 from eddycast.service.monitor.shape import Shape
@@ -18,6 +18,8 @@ from eddycast.service.records import Float64, Int64
 
 #: Weight of one change in the running scale of a series is at least 1 / SCALE_READINGS.
 SCALE_READINGS = 64
+#: The level that errors are of.
+MEDIAN = 0.5
 #: Gaps whose median is the rhythm of a series.
 RHYTHM_GAPS = 16
 
@@ -38,6 +40,7 @@ class Panel:
         self.ring = Ring(shape, limit, history)
         self.windows = Windows(limit, len(shape.remembered))
         self.series: list[Series | None] = []
+        self.one_step = OneStep(shape, limit)
         self.fans = np.zeros((limit, len(shape.leads), len(shape.quantiles)), np.float64)
         self.fan_stamps = np.zeros(limit, np.int64)  # 0 = no multi-step forecast yet
         self.arrived = np.zeros(limit, np.int64)  # broker time of the latest record, ms
@@ -46,9 +49,7 @@ class Panel:
         self._changes = np.zeros(limit, np.int64)
         self.repeats = 0
         self._season_ms = facts.season_ms
-        self._meters = (
-            Meters(limit, shape.interval_ms, facts.register_size) if facts.counter else None
-        )
+        self._counts_up = facts.counter
         self._free: list[int] = []
 
     @property
@@ -56,7 +57,8 @@ class Panel:
         """Bytes of one series."""
         own = (self.fans, self.fan_stamps, self.arrived, self.appeared, self.scales, self._changes)
         parts = sum(int(column[0].nbytes) for column in own)
-        return self.ring.row_bytes + self.windows.row_bytes + parts
+        columns = (self.ring, self.windows, self.one_step)
+        return parts + sum(column.row_bytes for column in columns)
 
     def __len__(self) -> int:
         return len(self.series) - len(self._free)
@@ -78,8 +80,7 @@ class Panel:
         self.windows.forget(row)
         self.fan_stamps[row] = self.arrived[row] = self.appeared[row] = self._changes[row] = 0
         self.scales[row] = 0.0
-        if self._meters is not None:
-            self._meters.forget(row)
+        self.one_step.forget(row)
         self._free.append(row)
 
     def silent_since(self, time_ms: int) -> Rows:
@@ -137,9 +138,9 @@ class Panel:
         new, ring = forecasts.take(which), self.ring
         ranks = ranks_in(rows)
         indexes = ring.counts[rows] + ranks
-        if self._meters is not None:
-            increases = self._meters.increases(rows, ranks, new.stamps, new.values)
-            new = replace(new, values=increases)
+        new = replace(new, expected=self.one_step.expected(rows, ranks, new))
+        if self._counts_up:
+            new = replace(new, values=self._increases(new))
         first = indexes == 0
         self.appeared[rows[first]] = new.times[first]
         self.arrived[rows] = new.times  # the last one of a row stays
@@ -150,6 +151,14 @@ class Panel:
         scores = score_by_lead(self.shape, ring, rows, indexes, new, self._season_ms)
         self.windows.add(rows, new.stamps, scores)
         self._rescale(rows, indexes, new.values)
+
+    def _increases(self, new: Forecasts) -> Float64:
+        """What forecasts of a counter are compared with, as the model saw it; NaN where nothing was
+        expected, or its median is not written."""
+        if self.shape.quantiles[self.shape.middle] != MEDIAN:
+            return np.full(len(new), np.nan)
+        increases: Float64 = new.expected[:, self.shape.middle] + new.errors
+        return increases
 
     def _rescale(self, rows: Rows, indexes: Int64, values: Float64) -> None:
         last = self.ring.last_values(rows, indexes - 1)

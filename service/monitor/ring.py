@@ -1,4 +1,5 @@
-"""The last readings of every series in columns, with the forecasts made at each of them."""
+"""The last readings of every series in columns, with what was expected of each and the forecasts
+made at it."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ class Ring:
         at = indexes % self._size
         missing = ~np.isfinite(new.values)
         bases = self._filled(rows, indexes, new.values, missing)
-        kept = np.concatenate([new.one_step[:, None], new.fans[:, self._columns]], axis=1)
+        kept = np.concatenate([new.expected[:, None], new.fans[:, self._columns]], axis=1)
         origin = np.where(np.isfinite(bases), bases, 0.0)[:, None, None]
         self._stamps[rows, at] = new.stamps
         self._bases[rows, at] = bases
@@ -133,8 +134,9 @@ class Ring:
         return taken
 
     def quantiles(self, rows: Rows, indexes: Int64) -> Float64:
-        """Forecasts [n, leads, levels] made at these readings, for each remembered lead, rounded
-        to what float32 holds of them: the digits of the record, unless it had more."""
+        """What was expected of these readings, and the forecasts made at them for each further
+        remembered lead, [n, leads, levels], rounded to what float32 holds of them: the digits of
+        the record, unless it had more."""
         at = indexes % self._size
         bases = self._bases[rows, at]
         origin = np.where(np.isfinite(bases), bases, 0.0)[:, None, None]
@@ -146,7 +148,7 @@ class Ring:
         return rounded
 
     def quantiles_at(self, rows: Rows, indexes: Int64, column: int) -> Float64:
-        """Forecasts [n, levels] made at these readings, for one of the remembered leads."""
+        """One of the leads of `quantiles` [n, levels], not rounded."""
         at = indexes % self._size
         bases = self._bases[rows, at]
         origin = np.where(np.isfinite(bases), bases, 0.0)[:, None]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.delivery.connect import kafka_broker, warn_of_risks
@@ -14,6 +15,7 @@ from eddycast.service.errors import BrokerError
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.bundle_facts import bundle_facts
 from eddycast.service.monitor.decode import Decoder
+from eddycast.service.monitor.event_writer import EventWriter
 from eddycast.service.monitor.follower import Follower
 from eddycast.service.monitor.guard import is_loopback
 from eddycast.service.monitor.http_app import http_app
@@ -49,6 +51,7 @@ class Monitor:
         self.letters = Letters()
         schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
         self._decoder = Decoder(facts.channel_of, schemas.schema_of)
+        self._events: EventWriter | None = None
         #: URL of the page while it runs.
         self.url: str | None = None
 
@@ -68,21 +71,26 @@ class Monitor:
                 "everybody who reaches this port sees every stream", action="set monitor.token_file"
             )
         get_log().info("the monitor is served", url=server.url, topic=self._settings.topics.output)
-        beside = threading.Thread(
-            target=self._follow_letters, args=(broker, stop), name="dead letters", daemon=True
-        )
-        beside.start()
+        beside = [_thread("dead letters", self._follow_letters, broker, stop)]
         try:
+            if monitor.events is not None:
+                topics = self._settings.topics
+                self._events = EventWriter(broker, monitor.events, topics, self.board)
+                self._events.read_what_is_written(stop)
+                beside.append(_thread("events", self._events.run, follower.progress, stop))
             follower.run(stop)
         finally:
             server.close()
-        beside.join()
+        for thread in beside:
+            thread.join()
         get_log().info("stopped", records=self.board.records)
 
     def _take(self, batches: list[PartitionBatch]) -> None:
         decoded = self._decoder.decode(batches)
         with self.board.lock:
-            self.board.add(decoded)
+            alarms = self.board.add(decoded)
+        if self._events is not None:
+            self._events.add(alarms)
 
     def _follow_letters(self, broker: Broker, stop: threading.Event) -> None:
         """Follow the dead letters; without the right to read them the monitor goes on."""
@@ -91,6 +99,13 @@ class Monitor:
             Follower(broker, topic, self.letters.add, read_back).run(stop)
         except BrokerError as error:
             get_log().warning("dead letters are not shown", reason=error.what, action=error.action)
+
+
+def _thread(name: str, work: Callable[..., None], *arguments: object) -> threading.Thread:
+    """A thread at work."""
+    thread = threading.Thread(target=work, args=arguments, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def _cut_short(why: str) -> None:

@@ -22,12 +22,14 @@ def score_by_lead(
     found = np.zeros((len(rows), len(shape.remembered), len(MEASURES)))
     for column, lead in enumerate(shape.remembered):
         lead_ms = lead * shape.interval_ms
-        made, exists = ring.near(rows, new.stamps - lead_ms, half, indexes)
-        quantiles = np.where(exists[:, None], ring.quantiles_at(rows, made, column), np.nan)
+        if lead == 1:
+            made, exists, quantiles = indexes - 1, indexes > ring.begins[rows], new.expected
+        else:
+            made, exists = ring.near(rows, new.stamps - lead_ms, half, indexes)
+            quantiles = np.where(exists[:, None], ring.quantiles_at(rows, made, column), np.nan)
+        last = np.where(exists, ring.last_values(rows, made), np.nan)
         seasonal = _seasonal(ring, rows, indexes, new.stamps, lead_ms, season_ms, half)
-        found[:, column] = _measures(
-            new.values, quantiles, levels, shape.middle, ring.last_values(rows, made), seasonal
-        )
+        found[:, column] = _measures(new.values, quantiles, levels, shape.middle, last, seasonal)
     return found
 
 

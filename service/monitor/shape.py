@@ -28,8 +28,9 @@ class Shape(_Fields):
     def remembered(self) -> tuple[int, ...]:
         """Leads that are kept with every reading and scored once they are due, rising.
 
-        The first is the one-step forecast. A multi-step forecast on a grid of its own is for the
-        mean of several readings, so none of its leads can be scored against one reading.
+        The first is the one-step forecast, which is kept with the reading that it was for. A
+        multi-step forecast on a grid of its own is for the mean of several readings, so none of its
+        leads can be scored against one reading.
         """
         if self.forecast_interval_ms != self.interval_ms or not self.leads:
             return (1,)

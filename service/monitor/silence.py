@@ -16,6 +16,6 @@ def silence_ms(arrived: Int64, now_ms: int) -> Float64:
     return np.maximum(now_ms - arrived, 0).astype(np.float64)
 
 
-def silent(arrived: Int64, rhythms_ms: Float64, now_ms: int, after: float) -> NDArray[np.bool_]:
+def is_silent(arrived: Int64, rhythms_ms: Float64, now_ms: int, after: float) -> NDArray[np.bool_]:
     """True where nothing has come for `after` times the rhythm, the usual gap [n]."""
     return silence_ms(arrived, now_ms) > np.maximum(after * rhythms_ms, SHORTEST_MS)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eddycast.service.monitor.board import Board, Place
 from eddycast.service.monitor.decode import Series
 from eddycast.service.monitor.panel import Panel
-from eddycast.service.monitor.silence import silence_ms, silent
+from eddycast.service.monitor.silence import is_silent, silence_ms
 from eddycast.service.monitor.windows import WINDOWS
 from eddycast.service.records import Float64, Int64
 
@@ -53,8 +53,8 @@ class Table:
         return silence_ms(self.arrived, now_ms)
 
     def silent(self, now_ms: int, after: float) -> NDArray[np.bool_]:
-        """`silent` of every series."""
-        return silent(self.arrived, self.rhythms_ms, now_ms, after)
+        """`is_silent` of every series."""
+        return is_silent(self.arrived, self.rhythms_ms, now_ms, after)
 
 
 def table(board: Board) -> Table:
@@ -87,7 +87,7 @@ def _part(panel: Panel | None) -> Table:
         )  # fmt: skip
     rows = panel.rows()
     ring, newest = panel.ring, panel.ring.counts[rows] - 1
-    one_step = ring.quantiles(rows, newest)[:, 0]
+    one_step = panel.one_step.latest[rows]
     back = np.maximum(newest[:, None] - np.arange(SURPRISING), ring.first(rows)[:, None])
     surprise = ring.surprise(rows[:, None], back)
     stamps = ring.stamps(rows, newest)

@@ -140,7 +140,7 @@ def one(board: Board, place: Place, limit: int) -> dict[str, Any]:
         "history": {
             "timestamps": stamps,
             "values": ring.values(rows, indexes),
-            "expected": expected(place, rows, stamps),
+            "expected": np.ascontiguousarray(ring.quantiles(rows, indexes)[:, 0]),
             "surprise": ring.surprise(rows, indexes),
             "anomaly": ring.anomaly(rows, indexes),
             "warm": ring.warm(rows, indexes),
@@ -178,19 +178,12 @@ def _recent(place: Place, limit: int) -> tuple[NDArray[np.intp], Int64]:
     return np.full(len(indexes), place.row), indexes
 
 
-def expected(place: Place, rows: NDArray[np.intp], stamps: Int64) -> NDArray[np.float64]:
-    """Quantiles [n, levels] that were forecast one step before each reading; NaN where none."""
-    ring, interval_ms = place.panel.ring, place.panel.shape.interval_ms
-    made, exists = ring.near(rows, stamps - interval_ms, interval_ms // 2)
-    return np.where(exists[:, None], ring.quantiles(rows, made)[:, 0], np.nan)
-
-
 def _by_hour(place: Place) -> list[dict[str, Any]]:
     """Mean absolute error of one step by hour of the day, UTC, over the readings that are held."""
     ring, shape = place.panel.ring, place.panel.shape
     rows, indexes = _recent(place, ring.history)
     stamps = ring.stamps(rows, indexes)
-    forecast = expected(place, rows, stamps)[:, shape.middle]
+    forecast = ring.quantiles(rows, indexes)[:, 0, shape.middle]
     error = np.abs(ring.values(rows, indexes) - forecast)
     known = np.isfinite(error)
     hours = (stamps[known] // 3_600_000 % 24).astype(np.intp)

@@ -41,6 +41,12 @@ class MonitorSettings(Group):
     alarms_per_week: PositiveFloat = Field(
         1.0, description="False alarms a week that are accepted of each stream"
     )
+    events: str | None = Field(
+        None,
+        min_length=1,
+        description="Topic to write to when a stream falls silent, is back, or has an anomaly; "
+        "none = they are only shown",
+    )
     token: SecretStr | None = Field(
         None, min_length=8, description="Bearer token that the API asks for; never logged"
     )

@@ -121,9 +121,11 @@ class Settings(BaseSettings):
             ),
         ):
             require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
+        three = {self.topics.input, self.topics.output, self.topics.dead_letters}
+        require(self.changelog not in three, "topics.changelog must be a topic of its own")
         require(
-            self.changelog not in {self.topics.input, self.topics.output, self.topics.dead_letters},
-            "topics.changelog must be a topic of its own",
+            self.monitor.events not in three | {self.changelog},
+            "monitor.events must be a topic of its own",
         )
         require(
             self.registry.url is None or self.bundle.version is None,

@@ -11,7 +11,7 @@ from eddycast.training.evaluation.protocols.gift import geometric_means
 from eddycast.training.evaluation.protocols.gift_published import SEASONAL_NAIVE, Published
 from eddycast.training.evaluation.report import number, say
 from eddycast.training.evaluation.significance import Difference
-from tests.tools.pages import table
+from tests.tools.markdown import table
 
 Record = dict[str, Any]
 Rows = Iterator[Sequence[str]]

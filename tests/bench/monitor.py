@@ -29,8 +29,8 @@ def records(streams: int, steps: int) -> Iterator[list[bytes]]:
     tail = json.dumps(
         {
             "model": "lstm@123456", "interval_ms": MINUTE, "quantiles": [0.1, 0.5, 0.9],
-            "one_step": fan[0], "multi_step": fan, "surprise": 0.731, "anomaly": 0.42,
-            "warm": True,
+            "expected": fan[1], "error": 0.125, "one_step": fan[0], "multi_step": fan,
+            "surprise": 0.731, "anomaly": 0.42, "warm": True,
         }
     )[1:].encode()  # fmt: skip
     poll: list[bytes] = []

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
 #: Streams of the packaged sample.
-STREAMS = 3
+STREAMS = 36
 SERVE = ["-m", "eddycast.service", "serve"]
 
 

@@ -19,18 +19,20 @@ def _lead(
     sums = dict.fromkeys(
         ("n", "error", "pinball", "covered", "last_error", "season_error", "season_n"), 0.0
     )
-    last: dict[int, float | None] = {}
+    last: dict[int, float | None] = {}  # by the stamp of a reading, and of the slot before it
     known = None
     for record in records:
+        last.setdefault(record["timestamp"] - record["interval_ms"], known)
         known = record["value"] if record["value"] is not None else known
         last[record["timestamp"]] = known
     for record in records:
         stamp, value = record["timestamp"], record["value"]
-        made = by_stamp.get(stamp - lead * record["interval_ms"])
-        if stamp < since or value is None or made is None:
+        levels, made = record["quantiles"], by_stamp.get(stamp - lead * record["interval_ms"])
+        quantiles = record["expected"] if lead == 1 else None
+        if quantiles is None and made is not None:
+            quantiles = made["one_step"] if lead == 1 else made["multi_step"][lead - 1]
+        if stamp < since or value is None or quantiles is None:
             continue
-        levels = made["quantiles"]
-        quantiles = made["one_step"] if lead == 1 else made["multi_step"][lead - 1]
         sums["n"] += 1
         sums["error"] += abs(value - quantiles[len(levels) // 2])
         sums["pinball"] += sum(
@@ -38,7 +40,7 @@ def _lead(
             for level, q in zip(levels, quantiles, strict=True)
         ) / len(levels)
         sums["covered"] += quantiles[0] <= value <= quantiles[-1]
-        before = last[made["timestamp"]]
+        before = last[stamp - lead * record["interval_ms"]]
         assert before is not None
         sums["last_error"] += abs(value - before)
         if season_ms is not None:

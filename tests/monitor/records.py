@@ -33,6 +33,8 @@ def forecast(
         "stream": stream,
         "timestamp": START + step * MINUTE,
         "value": value,
+        "expected": None,
+        "error": None,
         "model": "walk@123456",
         "interval_ms": MINUTE,
         "quantiles": list(LEVELS),
@@ -60,6 +62,22 @@ def walks(
             value = None if rng.random() < missing and step else float(values[step, index])
             records.append(forecast(stream, step, value, rng))
     return records
+
+
+def with_expected(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of a model that writes what it expected of a reading: the one-step forecast
+    before, and after a gap a wider one of its own."""
+    last: dict[str, dict[str, Any]] = {}
+    found = []
+    for record in records:
+        expected, error, value = None, None, record["value"]
+        if (before := last.get(record["stream"])) is not None:
+            gap = record["timestamp"] - before["timestamp"] - record["interval_ms"]
+            expected = [q + (i - 1) * gap / MINUTE for i, q in enumerate(before["one_step"])]
+            error = None if value is None else value - expected[1]
+        last[record["stream"]] = record
+        found.append(record | {"expected": expected, "error": error})
+    return found
 
 
 def batch(records: Iterable[Any], first: int = 0, time_ms: int | None = None) -> PartitionBatch:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.monitor.records import MINUTE, START, board, forecast, walks
+from tests.monitor.records import MINUTE, START, board, forecast, walks, with_expected
 from tests.monitor.serving import client
 
 NAMES = [f"site/{i:02d}" for i in range(12)]
@@ -117,6 +117,32 @@ def test_what_was_expected_of_a_reading_and_where_readings_are_missing() -> None
     assert history["expected"][5] == pytest.approx(records[4]["one_step"], rel=1e-6, abs=1e-5)
     assert shown["gaps"] == [{"from": START + 9 * MINUTE, "to": START + 15 * MINUTE, "missing": 5}]
     assert shown["fan"]["quantiles"] == records[-1]["multi_step"]
+
+
+def test_what_the_record_says_was_expected_is_shown_also_after_a_gap() -> None:
+    rng = np.random.default_rng(1)
+    steps = [*range(10), *range(15, 20)]
+    records = with_expected([forecast("a", step, float(step), rng) for step in steps])
+    api = client(board(records))
+    history = api.get("/api/streams/one?stream=a").json()["history"]
+    assert history["expected"][0] == [None] * 3
+    for shown, record in zip(history["expected"][1:], records[1:], strict=True):
+        assert shown == pytest.approx(record["expected"], rel=1e-6, abs=1e-5)
+    made = api.get("/api/forecasts?stream=a&lead=1").json()["forecasts"]
+    assert [(line["issued"], line["due"]) for line in made] == [
+        (START + (step - 1) * MINUTE, START + step * MINUTE) for step in [20, *steps[:0:-1]]
+    ]
+    assert [line["came"] for line in made[1:]] == [float(step) for step in steps[:0:-1]]
+    assert made[0]["quantiles"] == records[-1]["one_step"]
+
+
+def test_a_restart_shows_what_was_expected_of_the_first_reading_that_it_reads() -> None:
+    records = with_expected(walks(["a"], 30, missing=0.0))[10:]
+    api = client(board(records))
+    history = api.get("/api/streams/one?stream=a").json()["history"]
+    assert history["expected"][0] == pytest.approx(records[0]["expected"], rel=1e-5)
+    (line, *_) = api.get("/api/accuracy?stream=a").json()["accuracy"]["day"]
+    assert line["scored"] == len(records)
 
 
 def test_the_history_is_bounded_and_a_change_of_model_is_dated() -> None:

@@ -16,7 +16,7 @@ from eddycast.service.monitor.decode import Series
 from eddycast.service.monitor.views import one
 from eddycast.service.monitor.windows import PARTS, WINDOWS
 from tests.monitor.brute_force import by_lead
-from tests.monitor.records import MINUTE, START, board, forecast, walks
+from tests.monitor.records import MINUTE, START, board, forecast, walks, with_expected
 from tests.support.bundles import Walk, write_bundle
 
 STREAMS = ["a", "b", "c"]
@@ -28,8 +28,11 @@ def mine(records: list[dict[str, Any]], stream: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("size", [1, 7, 500, 10_000])
-def test_accuracy_by_lead_is_that_of_a_slow_computation(size: int) -> None:
+@pytest.mark.parametrize("expects", [False, True])
+def test_accuracy_by_lead_is_that_of_a_slow_computation(size: int, expects: bool) -> None:
     records = walks(STREAMS, 400)
+    if expects:
+        records = with_expected(records)
     filled = board(records, size, season_s=SEASON / 1000)
     for stream in STREAMS:
         place = filled.place(Series(stream, ""))
@@ -96,20 +99,33 @@ def test_a_multi_step_forecast_on_a_grid_of_its_own_is_shown_but_not_scored() ->
 
 
 @pytest.mark.parametrize("size", [1, 10, 1_000])
-def test_forecasts_of_a_counter_are_compared_with_its_increase(size: int) -> None:
+def test_forecasts_of_a_counter_are_compared_with_the_increase_that_the_model_saw(
+    size: int,
+) -> None:
+    """After a reset that is the reading; the first reading is no increase."""
     rng = np.random.default_rng(1)
-    readings = [0.0, 5.0, 12.0, 12.0, 20.0, 3.0, 9.0]
+    readings, increases = [4.0, 9.0, 16.0, 16.0, 24.0, 3.0, 9.0], [5.0, 7.0, 0.0, 8.0, 3.0, 6.0]
     records = [
         forecast("a", step, reading, rng, one_step=[5.0, 6.0, 7.0])
+        | ({"expected": [5.0, 6.0, 7.0], "error": increases[step - 1] - 6.0} if step else {})
         for step, reading in enumerate(readings)
     ]
-    for register, increases in ((None, [5, 7, 0, 8, 6]), (100.0, [5, 7, 0, 8, 83, 6])):
-        facts = BundleFacts(counter=True, register_size=register)
-        place = board(records, size, facts).place(Series("a", ""))
-        assert place is not None
-        line = accuracy.of_series(place)["hour"][0]
-        assert line["scored"] == len(increases)
-        assert line["mae"] == pytest.approx(np.mean([abs(rise - 6.0) for rise in increases]))
+    place = board(records, size, BundleFacts(counter=True)).place(Series("a", ""))
+    assert place is not None
+    line = accuracy.of_series(place)["hour"][0]
+    assert line["scored"] == len(increases)
+    assert line["mae"] == pytest.approx(np.mean([abs(rise - 6.0) for rise in increases]))
+    shown = place.panel.ring.values(np.full(7, place.row), np.arange(7))
+    assert shown == pytest.approx([np.nan, *increases], nan_ok=True)
+
+
+def test_increases_of_a_counter_are_not_known_without_the_median() -> None:
+    rng = np.random.default_rng(1)
+    changes = {"quantiles": [0.1, 0.6, 0.9], "expected": [5.0, 6.0, 7.0], "error": 1.0}
+    records = [forecast("a", step, float(step), rng, **changes) for step in range(3)]
+    place = board(records, facts=BundleFacts(counter=True)).place(Series("a", ""))
+    assert place is not None
+    assert accuracy.of_series(place)["hour"][0]["scored"] == 0
 
 
 def test_the_bundle_adds_its_season_and_the_channels_of_its_targets(tmp_path: Path) -> None:

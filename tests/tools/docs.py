@@ -8,15 +8,18 @@ What stands in backticks or code blocks of README.md and docs/ is looked at:
     a command line  eddycast train DATA --family gru  is a command, and so is each of its options
     a setting       kafka.linger_ms, EDDYCAST_...     is in the settings
     a metric        eddycast_records_total            is in the metrics
-    a link          [text](docs/design.md)            leads to a file
+    a link          [text](docs/design.md#delivery)   leads to a file, and to a heading in it
+    an exit code    exit code 5                       belongs to an error
 
-Pages that follow from the code must be what the code says; `--write` writes them.
+Every page is in the navigation of the site (`zensical.toml`). Pages that follow from the code must
+be what the code says; `--write` writes them.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,6 +30,7 @@ import typer.main
 from eddycast.service.__main__ import build_app
 from eddycast.service.settings.load import CONFIG
 from eddycast.service.settings.settings import PREFIX, Settings, every_setting
+from tests.tools.errors_page import exit_codes
 from tests.tools.pages import PAGES, every_metric
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +38,9 @@ _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.S | re.M)
 _PATH = re.compile(
     r"(?<![\w./-])((?:service|training|deploy|tests|docs|\.ci)/[\w./*-]*[\w*/]|[\w-]+\.(?:md|toml|yml|txt))(?![\w/])"
 )
+_LINK = re.compile(r"\]\(([^)#\s]*)#?([^)\s]*)[^)]*\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.M)
+_EXIT_CODE = re.compile(r"\bexit(?:s with)?(?: codes?)? (\d+)\b", re.I)
 _BUILT = ("build/", "dist/", ".venv/")
 _GROUPS = {
     name
@@ -45,6 +52,7 @@ _GROUPS = {
 def problems(root: Path = ROOT) -> Iterator[str]:
     """Everything that is wrong, one line each."""
     yield from stale(root)
+    yield from unlisted(root)
     for path in [
         root / "README.md",
         root / "CHANGELOG.md",
@@ -63,16 +71,45 @@ def stale(root: Path) -> Iterator[str]:
             yield f"{name}: not what the code says; run `make docs`"
 
 
+def unlisted(root: Path) -> Iterator[str]:
+    """Pages that the site's navigation lacks, and those that it lists and that do not exist."""
+    site = tomllib.loads((root / "zensical.toml").read_text())
+    listed = set(re.findall(r"[\w/-]+\.md", str(site["project"]["nav"])))
+    pages = {path.relative_to(root / "docs").as_posix() for path in (root / "docs").rglob("*.md")}
+    for name in sorted(pages - listed):
+        yield f"docs/{name}: not in the navigation of zensical.toml"
+    for name in sorted(listed - pages):
+        yield f"docs/{name}: in the navigation of zensical.toml, and does not exist"
+
+
 def check(text: str, root: Path, directory: Path) -> Iterator[str]:
     """The names in `text`, a page in `directory`, that do not exist."""
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-        if "://" not in target and not (directory / target).exists():
-            yield f"link to {target}, which does not exist"
+    for target, anchor in _LINK.findall(text):
+        yield from _link(target, anchor, text, directory)
+    for code in set(_EXIT_CODE.findall(text)):
+        if int(code) not in exit_codes():
+            yield f"exit code {code} does not exist"
     codes = [code.replace("\\\n", " ") for code in _FENCE.findall(text)]
     codes += re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))
     for code in dict.fromkeys(codes):
         for look in (_paths, _targets, _commands, _settings, _variables, _metrics):
             yield from look(code, root)
+
+
+def _link(target: str, anchor: str, text: str, directory: Path) -> Iterator[str]:
+    if "://" in target:
+        return
+    path = directory / target
+    if not path.exists():
+        yield f"link to {target}, which does not exist"
+    elif anchor and anchor not in anchors(path.read_text() if target else text):
+        yield f"link to {target}#{anchor}, a heading that does not exist"
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of the headings of a page."""
+    headings = _HEADING.findall(_FENCE.sub("", text))
+    return {re.sub(r"[^\w\s-]", "", each).strip().lower().replace(" ", "-") for each in headings}
 
 
 def _paths(code: str, root: Path) -> Iterator[str]:
@@ -90,9 +127,9 @@ def _targets(code: str, root: Path) -> Iterator[str]:
 
 
 def _commands(code: str, root: Path) -> Iterator[str]:
-    for line in re.findall(r"(?:^|[\n$;&/] *)eddycast ([a-z-]+[^\n|;&>#]*)", code):
+    for line in re.findall(r"(?:^|[\n$;&/] *)eddycast ([a-z][a-z-]*[^\n|;&>#]*)", code):
         name, second = (
-            re.findall(r"^([a-z-]+),?(?: ([a-z]+(?:, ?[a-z]+)*))?", line) or [("", "")]
+            re.findall(r"^([a-z][a-z-]*),?(?: ([a-z]+(?:, ?[a-z]+)*))?", line) or [("", "")]
         )[0]
         options = _options(name, second.replace(" ", ""))
         if options is None:
@@ -133,7 +170,7 @@ def _options(name: str, second: str) -> frozenset[str] | None:
     """The options of a command, with those of the program; None if there is no such command. Of a
     group of commands it is `second`; several with commas between have the options of all."""
     program: Any = typer.main.get_command(build_app([name]))
-    with program.make_context("eddycast", [name]) as context:
+    with program.make_context("eddycast", [name], resilient_parsing=True) as context:
         command = program.get_command(context, name)
         if command is None:
             return None

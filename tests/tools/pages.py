@@ -1,8 +1,8 @@
-"""The files that follow from the code: pages of settings, metrics and dead letters, dashboards."""
+"""The files that follow from the code: pages of the reference, and dashboards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -13,8 +13,9 @@ from eddycast.service.monitor.figures import TABLE
 from eddycast.service.observability.metric_kinds import Definition
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.settings.settings import Settings, every_setting
-
-WRITTEN = "<!-- Written by `make docs`; a test holds it equal to the code. -->"
+from tests.tools.cli_page import cli_page
+from tests.tools.errors_page import errors_page
+from tests.tools.markdown import WRITTEN, table
 
 PLACES = """\
 A setting has the same name in three places; lower ones win. An unknown name is an error in each \
@@ -29,14 +30,6 @@ of them.
 `none` means no value, and is accepted wherever it is the default. Empty variables are ignored, \
 and so are the variables
 that Kubernetes injects for a Service called `eddycast` (`_PORT=tcp://...`)."""
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
 
 
 def settings_page() -> str:
@@ -91,7 +84,8 @@ def dead_letters_page() -> str:
     about = (
         "A record that cannot be forecast goes whole to `topics.dead_letters`. Its header "
         "`__eddycast.errors.error` is one of these codes, as is the label of "
-        "`eddycast_dead_letters_total`; `__eddycast.errors.reason` is a sentence with the details."
+        "`eddycast_dead_letters_total`; `__eddycast.errors.reason` is a sentence with the details. "
+        "The log names one of each kind a minute, with how many there were and what to do."
     )
     head = ("error", "meaning", "what to do")
     replaying = Path(__file__).with_name("dead-letters.md").read_text()
@@ -103,5 +97,7 @@ PAGES = {
     "docs/settings.md": settings_page,
     "docs/metrics.md": metrics_page,
     "docs/dead-letters.md": dead_letters_page,
+    "docs/errors.md": errors_page,
+    "docs/cli.md": cli_page,
     **FILES,
 }

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +12,8 @@ from eddycast.service.formats.json_decoder import Decoder
 from eddycast.service.formats.json_observation import EARLIEST, VALUE_LIMIT_BYTES
 from eddycast.service.records import LARGEST, DeadLetter, Observations, PartitionBatch
 from eddycast.service.state.stream_time import Clock, with_record_time
+from tests.support.observations import NOW, REFUSED, STAMPS, VALUES
 
-NOW = 1_700_000_000_000
 GOOD = b'{"timestamp":1700000000000,"value":21.4}'
 LAST = 253_402_300_799_999
 
@@ -71,19 +70,7 @@ def test_an_empty_poll() -> None:
     assert (len(observations), letters, observations.values.shape) == (0, [], (0, 2))
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (b"21", 21.0),
-        (b"-0.5e1", -5.0),
-        (b"[21.5]", 21.5),
-        (b"[null]", math.nan),
-        (b"9007199254740993", 9007199254740992.0),
-        (b"123456789012345678901234567890", 1.2345678901234568e29),
-        (b"-1e30", -1e30),
-        (b"48211734.25", 48211734.25),
-    ],
-)
+@pytest.mark.parametrize(("value", "expected"), VALUES)
 def test_values_of_one_channel(value: bytes, expected: float) -> None:
     observations, letters = decode(b'{"value":' + value + b"}")
     assert letters == []
@@ -102,19 +89,7 @@ def test_null_is_missing_in_all_channels() -> None:
     assert np.array_equal(observations.values, [[np.nan, np.nan], [1.0, 2.0]], equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("stamp", "expected"),
-    [
-        (b"100000000000", 100_000_000_000),
-        (b'"1970-01-01"', 0),
-        (b'"1970-01-01T00:00:01"', 1000),
-        (b'"2023-11-14T22:13:20Z"', NOW),
-        (b'"2023-11-15T00:13:20+02:00"', NOW),
-        (b'"2023-11-14 22:13:20.0019"', NOW + 1),
-        (b'"2023-11-14"', NOW // 86_400_000 * 86_400_000),
-        (b"null", NOW + 7),
-    ],
-)
+@pytest.mark.parametrize(("stamp", "expected"), STAMPS)
 def test_timestamps(stamp: bytes, expected: int) -> None:
     observations, letters = decode(b'{"value":1,"timestamp":' + stamp + b"}", times=[NOW + 7])
     assert letters == []
@@ -141,49 +116,7 @@ def test_other_fields_are_ignored_and_the_last_of_two_counts() -> None:
 
 @pytest.mark.parametrize(
     ("value", "error"),
-    [
-        (b"", "not_json"),
-        (b"hello", "not_json"),
-        (b"21.4", "not_json"),
-        (b"null", "not_json"),
-        (b'[{"value":1}]', "not_json"),
-        (b'{"value":1', "not_json"),
-        (b'{"value":1},{"value":2}', "not_json"),
-        (b'{"value":1}{"value":2}', "not_json"),
-        (b'{"value":1}\n{"value":2}', "not_json"),
-        (b'\xff{"value":1}', "not_json"),
-        (b'\xef\xbb\xbf{"value":1}', "not_json"),
-        (b'{"value":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not_json"),
-        (b"{}", "no_value"),
-        (b'{"Value":1}', "no_value"),
-        (b'{"value":"21.4"}', "not_a_number"),
-        (b'{"value":{"celsius":1}}', "not_a_number"),
-        (b'{"value":true}', "not_a_number"),
-        (b'{"value":[true]}', "not_a_number"),
-        (b'{"value":[[1]]}', "not_a_number"),
-        (b'{"value":NaN}', "not_finite"),
-        (b'{"value":-Infinity}', "not_finite"),
-        (b'{"value":1e999}', "not_finite"),
-        (b'{"value":' + b"9" * 400 + b"}", "not_finite"),
-        (b'{"value":' + b"9" * 10_000 + b"}", "not_finite"),
-        (b'{"value":[1,2]}', "wrong_channels"),
-        (b'{"value":[]}', "wrong_channels"),
-        (b'{"value":1,"timestamp":"yesterday"}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":""}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":"1700000000000"}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":"2001010112345"}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":-1}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":"1969-12-31T23:59:59Z"}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":1.5}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":true}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":[1]}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":1700000000000000000}', "bad_timestamp"),
-        (b'{"value":1,"timestamp":' + b"9" * 30 + b"}", "bad_timestamp"),
-        (b'{"value":1,"timestamp":' + b"9" * 5000 + b"}", "bad_timestamp"),
-        (b'{"value":1,"timestamp":1700003600001}', "far_future"),
-        (b'{"value":1,"timestamp":"2023-11-15T22:13:20Z"}', "far_future"),
-        (b'{"value":1,"pad":"' + b"x" * 5_000_000 + b'"}', "too_large"),
-    ],
+    REFUSED,
     ids=lambda part: repr(part[:40]) if isinstance(part, bytes) else None,
 )
 def test_a_value_that_is_no_observation(value: bytes, error: str) -> None:

@@ -362,6 +362,26 @@ class TestSamples:
         assert history.streams == ["buoy/water-temperature"]
         assert history.start_ms == ms(2016, 2, 15)
 
+    def test_the_fleet_is_windows_of_the_sensors_in_the_same_weeks(self) -> None:
+        sensors, fleet = read_history("sample:sensors"), read_history("sample:fleet")
+        assert len(set(fleet.streams)) == len(fleet.streams) == 36
+        week = 7 * 24 * HOUR
+        first, last = fleet.end_ms - 16 * week, fleet.end_ms
+        for name, stamps, values in zip(fleet.streams, fleet.timestamps, fleet.values, strict=True):
+            assert first < stamps[0] < first + 2 * 24 * HOUR
+            assert last - 2 * 24 * HOUR < stamps[-1] <= last
+            at = sensors.streams.index(name[:-3])
+            found = [
+                i
+                for i in np.flatnonzero(sensors.values[at] == values[0])
+                if np.array_equal(sensors.values[at][i : i + len(values)], values)
+            ]
+            assert found
+            moved = stamps[0] - sensors.timestamps[at][found[0]]
+            assert moved % week == 0
+        firsts = [values[:100].tolist() for values in fleet.values]
+        assert len({tuple(one) for one in firsts}) == 36, "each stream has readings of its own"
+
     def test_unknown_name_and_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(DataError, match="sample:sensors"):
             read_history("sample:nope")

@@ -1,0 +1,115 @@
+"""Writes events to a topic, each once.
+
+At start the topic is read: what is there is not written again, although the records that it
+followed from are read back. An event that is written and not acknowledged may come twice.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterable
+
+from eddycast.service.broker.port import Broker, Producer
+from eddycast.service.delivery.connect import reach
+from eddycast.service.delivery.topic_checks import create_topic
+from eddycast.service.errors import BrokerError, TopicMissing
+from eddycast.service.monitor.anomalies import Alarm
+from eddycast.service.monitor.board import Board
+from eddycast.service.monitor.event_records import Event, Known, anomaly
+from eddycast.service.monitor.follower import Follower, Progress
+from eddycast.service.monitor.silence_watch import SilenceWatch
+from eddycast.service.observability.log import get_log
+from eddycast.service.settings.topics import TopicSettings
+
+#: Interval of looking for silent streams, s, and the part of the time that it takes at most,
+#: because the follower waits meanwhile.
+_EVERY_S, _PART = 2.0, 0.05
+#: Time-out of an acknowledgement, s.
+_FLUSH_S = 10.0
+#: More offsets than any topic has.
+_ALL = 1 << 62
+
+
+class EventWriter:
+    """Collects anomalies from the follower's thread; looks for silence and writes on its own."""
+
+    def __init__(self, broker: Broker, topic: str, topics: TopicSettings, board: Board) -> None:
+        self._broker, self._topic, self._topics, self._board = broker, topic, topics, board
+        self._alarms: deque[Alarm] = deque()
+        self._pending: list[Event] = []
+        self._known = Known()
+        self._silence = SilenceWatch(board, self._known.silent)
+        self._partitions = 0
+
+    def add(self, alarms: Iterable[Alarm]) -> None:
+        """Take anomalies; called by the follower's thread."""
+        self._alarms.extend(alarms)
+
+    def read_what_is_written(self, stop: threading.Event) -> None:
+        """Create the topic if it is missing, and read it to its end. Raises BrokerError."""
+        admin = reach(self._broker, stop, waiting=lambda _what: None)
+        if admin is None:
+            return
+        with admin:
+            found = admin.partitions(self._topic)
+            if found is None and not self._topics.create:
+                raise TopicMissing(
+                    f"topic {self._topic} does not exist", "create it, or set topics.create"
+                )
+            self._partitions = found or create_topic(
+                admin, self._topic, 1, self._topics.replication
+            )
+        Follower(self._broker, self._topic, self._known.add, _ALL).run(stop, once=True)
+
+    def run(self, progress: Progress, stop: threading.Event) -> None:
+        """Write until `stop`. Outages are waited out; without the right to write the monitor goes
+        on."""
+        try:
+            with self._broker.producer() as producer:
+                wait_s = _EVERY_S
+                while not stop.wait(wait_s):
+                    wait_s = self._turn(producer, progress)
+                self._turn(producer, progress)
+        except BrokerError as error:
+            self._alarms = deque(maxlen=0)
+            get_log().error(
+                "events are not written any more", reason=error.what, action=error.action
+            )
+
+    def _turn(self, producer: Producer, progress: Progress) -> float:
+        """Write what has happened; returns the time until the next look, s. Raises BrokerError."""
+        while self._alarms:
+            self._note(self._alarms.popleft())
+        began = time.monotonic()
+        if progress.caught_up and not progress.trouble:
+            with self._board.lock:
+                self._pending += self._silence.look(_now_ms())
+        took_s = time.monotonic() - began
+        try:
+            self._write(producer)
+        except BrokerError as error:
+            if not error.retriable:
+                raise
+            get_log().warning("events are written again", reason=error.what)
+        return max(_EVERY_S, took_s / _PART)
+
+    def _note(self, alarm: Alarm) -> None:
+        key = (*alarm.series, alarm.timestamp)
+        if key not in self._known.anomalies:
+            self._pending.append(anomaly(alarm, self._board.settings.alarms_per_week))
+
+    def _write(self, producer: Producer) -> None:
+        """Write pending events; they stay pending until they are acknowledged."""
+        for event in self._pending:
+            partition = zlib.crc32(event.key) % self._partitions
+            producer.produce(self._topic, partition, [event.key], [event.value(_now_ms())])
+        if self._pending:
+            producer.flush(_FLUSH_S)
+            self._pending.clear()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

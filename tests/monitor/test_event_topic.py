@@ -1,0 +1,209 @@
+"""Events on a topic: each once, also after a restart, and valid by their schema."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deploy.kafka import KafkaServer
+from eddycast.service.broker.kafka.broker import KafkaBroker
+from eddycast.service.broker.port import Broker
+from eddycast.service.errors import NotAuthorized, SettingsError, TopicMissing
+from eddycast.service.monitor import event_writer, follower
+from eddycast.service.monitor.event_records import Known
+from eddycast.service.monitor.run import Monitor
+from eddycast.service.monitor.silence_watch import SilenceWatch
+from eddycast.service.records import PartitionBatch
+from eddycast.service.settings.kafka import KafkaSettings
+from eddycast.service.settings.load import load_settings
+from tests.monitor.records import MINUTE, START, board, forecast, with_expected
+from tests.monitor.test_follower import PATIENCE_S, broker_with, send, wait_until
+from tests.support.faulty_broker import FaultyBroker
+from tests.support.schemas import validator
+
+EVENTS, VALID = "monitor-events", validator("event")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((event_writer, "_EVERY_S"), (follower, "_AGAIN_S"), (follower, "_POLL_S")):
+        monkeypatch.setattr(module, name, 0.01)
+
+
+@contextmanager
+def monitoring(broker: Broker, *flags: str, topic: str = EVENTS) -> Iterator[Monitor]:
+    """A monitor that writes events while the block lasts, once it has caught up."""
+    given = ["monitor.port=0", "monitor.max_streams=100", f"monitor.events={topic}", *flags]
+    monitor = Monitor(load_settings([f"--{flag}" for flag in given], {}), broker)
+    stop = threading.Event()
+    thread = threading.Thread(target=monitor.run, args=(stop,))
+    thread.start()
+    try:
+        yield monitor
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+def surprises(stream: str, first: int, last: int, every: int = 5) -> list[dict[str, Any]]:
+    """Readings of a warm stream of which every fifth is an anomaly."""
+    rng = np.random.default_rng(1)
+    return with_expected(
+        [
+            forecast(stream, step, float(step), rng, warm=True, anomaly=float(step % every == 0))
+            for step in range(first, last)
+        ]
+    )
+
+
+def written(broker: FaultyBroker, topic: str = EVENTS) -> list[dict[str, Any]]:
+    """The events on the topic, all valid, keyed by their stream."""
+    if broker.admin().partitions(topic) is None:
+        return []
+    found = []
+    for record in broker.read(topic):
+        event = json.loads(record.value or b"")
+        VALID.validate(event)
+        assert record.key == event["stream"].encode()
+        found.append(event)
+    return found
+
+
+def stamps(events: Sequence[dict[str, Any]]) -> list[int]:
+    """Steps of the anomalies among events."""
+    return [(e["timestamp"] - START) // MINUTE for e in events if e["event"] == "anomaly"]
+
+
+def test_an_anomaly_is_written_with_what_was_expected() -> None:
+    records = surprises("a", 1, 6)
+    broker = broker_with(records)
+    with monitoring(broker, "monitor.alarms_per_week=2"):
+        wait_until(lambda: len(written(broker)) == 1)
+    (event,) = written(broker)
+    low, _, high = records[-1]["expected"]
+    assert abs(event.pop("time") - time.time_ns() // 1_000_000) < 3_600_000
+    assert event == {
+        "stream": "a", "event": "anomaly", "target": "", "timestamp": START + 5 * MINUTE,
+        "value": 5.0, "low": low, "high": high, "nominal": 0.8, "anomaly": 1.0,
+        "surprise": float(np.float32(records[-1]["surprise"])), "model": "walk@123456",
+        "alarms_per_week": 2.0,
+    }  # fmt: skip
+
+
+def test_a_restart_writes_what_is_missing_and_repeats_nothing() -> None:
+    broker = broker_with(surprises("a", 0, 11))
+    with monitoring(broker):
+        wait_until(lambda: len(written(broker)) == 3)
+    send(broker, surprises("a", 11, 21))  # while no monitor runs
+    with monitoring(broker):
+        wait_until(lambda: len(written(broker)) == 5)
+        send(broker, surprises("a", 21, 26))
+        wait_until(lambda: len(written(broker)) == 6)
+    with monitoring(broker) as monitor:
+        wait_until(lambda: monitor.board.records == 26)
+    assert stamps(written(broker)) == [0, 5, 10, 15, 20, 25]
+
+
+@pytest.mark.parametrize("call", ["produce", "flush"])
+def test_an_event_that_is_not_acknowledged_is_written_again(call: str) -> None:
+    broker = broker_with(surprises("a", 1, 6))
+    broker.fail_next(call, 3)
+    with monitoring(broker):
+        wait_until(lambda: bool(written(broker)))
+    assert set(stamps(written(broker))) == {5}
+
+
+def test_silence_and_its_end_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = broker_with(surprises("a", 1, 4) + surprises("b", 1, 4))
+    ahead_ms = 3_600_000
+    monkeypatch.setattr(event_writer, "_now_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
+    with monitoring(broker):
+        wait_until(lambda: len(written(broker)) == 2)
+    with monitoring(broker) as monitor:
+        wait_until(lambda: monitor.board.records == 6)
+        ahead_ms = 0
+        send(broker, surprises("b", 4, 5))
+        wait_until(lambda: len(written(broker)) == 4)
+    silence, ends = written(broker)[:2], written(broker)[2:]
+    assert [(e["event"], e["stream"]) for e in silence] == [("silent", "a"), ("silent", "b")]
+    assert {e["timestamp"] for e in silence} == {START + 3 * MINUTE}
+    assert all(e["usual_s"] == 60 and e["silent_s"] > 180 for e in silence)
+    assert sorted((e["event"], e["stream"]) for e in ends) == [("back", "a"), ("back", "b")]
+
+
+def test_a_stream_of_several_targets_is_silent_once() -> None:
+    rng = np.random.default_rng(1)
+    base = forecast("a", 0, 1.0, rng)
+    both = {name: {"x": base[name], "y": base[name]} for name in ("one_step", "multi_step")}
+    filled = board([base | both | {"value": [1.0, 2.0]}])
+    watch = SilenceWatch(filled, set())
+    assert watch.look(START + MINUTE) == []
+    (event,) = watch.look(START + 10 * MINUTE)
+    assert (event.stream, event.content["event"]) == ("a", "silent")
+    assert watch.look(START + 20 * MINUTE) == []
+    (event,) = watch.look(START + MINUTE)
+    assert event.content == {"event": "back", "timestamp": START}
+
+
+def test_other_records_of_the_topic_are_passed_over() -> None:
+    values: list[bytes | None] = [b"", None, b"[]", b"3", b'{"event":"silent"}', b"\xff"]
+    n = len(values)
+    known = Known()
+    known.add([PartitionBatch("e", 0, [None] * n, values, np.zeros(n, np.int64), np.arange(n))])
+    assert (known.silent, known.anomalies) == (set(), set())
+
+
+def test_without_a_topic_nothing_is_written_and_the_topic_is_created_only_if_allowed() -> None:
+    broker = broker_with(surprises("a", 1, 6))
+    settings = load_settings(["--monitor.events=e", "--topics.create=false"], {})
+    assert load_settings([], {}).monitor.events is None
+    with pytest.raises(TopicMissing, match="topic e does not exist"):
+        Monitor(settings, broker).run(threading.Event())
+    with pytest.raises(SettingsError, match=r"monitor\.events must be a topic of its own"):
+        load_settings(["--monitor.events=forecasts"], {})
+
+
+def test_without_the_right_to_write_the_monitor_goes_on() -> None:
+    broker = broker_with(surprises("a", 1, 6))
+    broker.fail_next("flush", 1, NotAuthorized("the user may not write to the topic"))
+    with monitoring(broker) as monitor:
+        wait_until(lambda: not broker.faults._ordered["flush"])
+        send(broker, surprises("a", 6, 8))
+        wait_until(lambda: monitor.board.records == 7)
+
+
+@pytest.mark.kafka
+def test_events_on_a_real_kafka(kafka: KafkaServer, make_topic: Callable[..., str]) -> None:
+    topic, letters, events = make_topic(), make_topic(), make_topic(3)
+    broker = KafkaBroker(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers))
+    flags = (f"topics.output={topic}", f"topics.dead_letters={letters}")
+
+    def produce(first: int, last: int) -> None:
+        records = surprises("a", first, last) + surprises("b", first, last)
+        with closing(broker.producer()) as producer:
+            values: list[bytes | None] = [json.dumps(record).encode() for record in records]
+            producer.produce(topic, 0, [None] * len(values), values)
+            producer.flush(PATIENCE_S)
+
+    known, stop = Known(), threading.Event()
+    reading = follower.Follower(broker, events, known.add, 1_000)
+    thread = threading.Thread(target=reading.run, args=(stop,))
+    thread.start()
+    produce(1, 21)
+    with monitoring(broker, *flags, topic=events):
+        wait_until(lambda: len(known.anomalies) == 8)
+    produce(21, 41)
+    with monitoring(broker, *flags, topic=events):
+        wait_until(lambda: len(known.anomalies) == 16)
+    stop.set()
+    thread.join(PATIENCE_S)
+    with broker.reader(events) as reader:
+        assert sum(reader.end(range(3)).values()) == 16
