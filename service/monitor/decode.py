@@ -130,10 +130,11 @@ class Decoder:
                 field[target] if target and field is not None else field
                 for field in map(record.get, _OF_A_TARGET)
             ]
+            expected, error, one_step, fan = own
             found.append(
                 _Row(
-                    Series(record["stream"], target), record["timestamp"], value, *own,
-                    record["surprise"], record["anomaly"], record["warm"] is True,
+                    Series(record["stream"], target), record["timestamp"], value, expected, error,
+                    one_step, fan, record["surprise"], record["anomaly"], record["warm"] is True,
                     record["model"], time,
                 )
             )  # fmt: skip
@@ -178,7 +179,7 @@ def _columns(shape: Shape, rows: list[_Row]) -> tuple[Forecasts | None, int]:
 
 
 def _converted(shape: Shape, rows: list[_Row]) -> Forecasts:
-    columns: Any = _Row(*zip(*rows, strict=True))
+    columns: Any = _Row._make(zip(*rows, strict=True))
     texts = [text for pair in columns.series for text in pair]
     if not all(isinstance(text, str) for text in [*texts, *columns.model]):
         raise TypeError("the names of a stream and of a model are texts")

@@ -157,7 +157,7 @@ def test_other_records_of_the_topic_are_passed_over() -> None:
     values: list[bytes | None] = [b"", None, b"[]", b"3", b'{"event":"silent"}', b"\xff"]
     n = len(values)
     known = Known()
-    known.add([PartitionBatch("e", 0, [None] * n, values, np.zeros(n), np.arange(n))])
+    known.add([PartitionBatch("e", 0, [None] * n, values, np.zeros(n, np.int64), np.arange(n))])
     assert (known.silent, known.anomalies) == (set(), set())
 
 
