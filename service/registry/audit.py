@@ -47,19 +47,23 @@ class Audit:
 
 
 def _moment(happening: Happening) -> tuple[datetime, int]:
-    when = happening.when
-    return when if when.tzinfo else when.replace(tzinfo=UTC), happening.number or 0
+    return happening.when, happening.number or 0
+
+
+def _utc(when: datetime) -> datetime:
+    """A time without a zone is of UTC."""
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _changed(change: Change) -> Happening:
     return Happening(
-        change.when, change.kind, change.number, change.champion, change.label, change.who,
+        _utc(change.when), change.kind, change.number, change.champion, change.label, change.who,
         change.why, change.evidence,
     )  # fmt: skip
 
 
 def _turned_down(verdict: Verdict) -> Happening:
     return Happening(
-        verdict.when, "turned down", None, verdict.version, verdict.label, verdict.who,
+        _utc(verdict.when), "turned down", None, verdict.version, verdict.label, verdict.who,
         verdict.why, verdict.evidence,
     )  # fmt: skip

@@ -169,13 +169,13 @@ class TestFetch:
 
 class TestNames:
     def test_every_address_is_a_worker_once_and_a_name_without_one_is_shown(self) -> None:
-        given = MonitorSettings(services="localhost:1, 127.0.0.1:1,[::1]:2,gone.invalid:3")
+        given = MonitorSettings(services="localhost:1, 127.0.0.1:1,[::1]:2,no..name:3")
         names = Names(given.service_ports)
         assert [one.trouble for one in names.workers()] == ["the name is being looked up"] * 4
         names.look()
         workers = names.workers()
         assert [str(one.address or one.given) for one in workers] == [
-            "127.0.0.1:1", "[::1]:2", "gone.invalid:3",
+            "127.0.0.1:1", "[::1]:2", "no..name:3",
         ]  # fmt: skip
         assert "cannot be resolved" in workers[-1].trouble
 
@@ -210,6 +210,7 @@ def test_two_workers_their_sums_and_one_that_dies() -> None:
         other.serve(300, 0.4)
         look(shown)
         found = api.get("/api/service").json()
+        assert found["looked"] >= found["workers"][0]["answered"]
         first, second = found["workers"]
         total = found["total"]
         assert (first["worker"], first["up"], first["ready"]) == (one.address, True, True)

@@ -45,8 +45,9 @@ class Names:
         for given in self._given:
             try:
                 self._found[given] = _addresses(given)
-            except OSError as error:  # among them names that do not exist
-                self._trouble[given] = f"the name cannot be resolved: {error.strerror or error}"
+            except (OSError, UnicodeError) as error:  # no such name, or none that can be one
+                why = getattr(error, "strerror", None) or error
+                self._trouble[given] = f"the name cannot be resolved: {why}"
         self.looked.set()
 
     def workers(self) -> list[Worker]:
@@ -63,7 +64,7 @@ class Names:
 
 def _addresses(given: HostPort) -> list[HostPort]:
     """Addresses of one family, because a worker may have one of each: IPv4 if there is any. Raises
-    OSError."""
+    OSError, UnicodeError."""
     found = socket.getaddrinfo(given.host, given.port, type=socket.SOCK_STREAM)
     families = {family for family, *_ in found}
     family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6

@@ -24,12 +24,13 @@ _DEAD_LETTERS = "dead_letters_total"
 _PARTITION = re.compile("[0-9]{1,9}")
 
 
-def workers_view(seen: Sequence[Seen]) -> dict[str, Any]:
+def workers_view(seen: Sequence[Seen], looked_ms: int | None) -> dict[str, Any]:
     """Everything about the workers that was seen at the last look. Figures of a worker that does
     not answer are unknown, and not in the totals."""
     lines = [_line(one) for one in seen]
     up = [one for one in seen if one.up]
     return {
+        "looked": looked_ms,
         "every_s": EVERY_S,
         "window_s": WINDOW_S,
         "total": _total(lines),

@@ -41,7 +41,7 @@ class WorkerWatch:
         self.names = Names(given)
         self._seen: dict[Worker, Seen] = {}
         #: What is known of the workers, replaced as a whole at every look.
-        self.view: dict[str, Any] = workers_view(())
+        self.view: dict[str, Any] = workers_view((), None)
 
     def start(self, stop: threading.Event) -> None:
         """Look until `stop`, on threads that are not waited for, because they only read."""
@@ -57,7 +57,7 @@ class WorkerWatch:
             worker: self._next(worker, answers)
             for worker, answers in zip(workers, asked, strict=True)
         }
-        self.view = workers_view([*self._seen.values()])
+        self.view = workers_view([*self._seen.values()], _now_ms())
         return time.monotonic() - began
 
     def _run(self, stop: threading.Event) -> None:
@@ -79,8 +79,12 @@ class WorkerWatch:
         except ValueError as error:
             return before._replace(up=False, ready=False, trouble=str(error)[:CHARACTERS])
         is_ready = asked.ready.status == HTTPStatus.OK
-        reason, now_ms = "" if is_ready else _reason(asked.ready), time.time_ns() // 1_000_000
-        return Seen(worker, before.history, now_ms, True, is_ready, reason)
+        reason = "" if is_ready else _reason(asked.ready)
+        return Seen(worker, before.history, _now_ms(), True, is_ready, reason)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _ask(worker: Worker) -> Asked:
