@@ -13,8 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from eddycast.service.bundle import Manifest
-
 #: Names of the schema's number types, by the dtype that holds them.
 NUMBERS: Final = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 Schema = dict[str, Any]
@@ -38,10 +36,11 @@ _MEANINGS: Final = {
 }
 
 
-def avro_schema(manifest: Manifest, number: np.dtype[Any]) -> Schema:
-    """The schema of the records of a bundle whose quantiles are float32 or float64."""
+def avro_schema(channels: int, targets: int, number: np.dtype[Any]) -> Schema:
+    """The schema of the records of a bundle with so many channels and targets, whose quantiles are
+    float32 or float64."""
     quantiles = _array(_nullable(NUMBERS[number]))
-    one_channel, one_target = len(manifest.channels) == 1, len(manifest.targets) == 1
+    one_channel, one_target = channels == 1, targets == 1
     reading = _nullable("double")
     types: dict[str, Any] = {
         "stream": "string",

@@ -45,4 +45,5 @@ def encoder_for(
         return Encoder(manifest, output)
     shapes = runtime.output_shapes
     number = np.result_type(*(shapes[name][0] for name in ("one_step", "multi_step", "expected")))
-    return AvroEncoder(manifest, output, number, schema_ids(avro_schema(manifest, number)))
+    schema = avro_schema(len(manifest.channels), len(manifest.targets), number)
+    return AvroEncoder(manifest, output, number, schema_ids(schema))

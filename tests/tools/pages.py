@@ -1,14 +1,17 @@
-"""The files that follow from the code: pages of the reference, and dashboards."""
+"""The files that follow from the code: pages of the reference, schemas, and dashboards."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 
 from deploy.dashboards.all import FILES
 from eddycast.service.dead_letters.codes import CODES
+from eddycast.service.formats.avro_schema import avro_schema
 from eddycast.service.monitor.figures import TABLE
 from eddycast.service.observability.metric_kinds import Definition
 from eddycast.service.observability.metrics import Metrics
@@ -92,6 +95,11 @@ def dead_letters_page() -> str:
     return "\n\n".join(["# Dead letters", WRITTEN, about, table(head, rows), replaying])
 
 
+def avro_file(width: int) -> str:
+    """Avro schema of the forecasts of a bundle of so many channels, all of them targets."""
+    return json.dumps(avro_schema(width, width, np.dtype(np.float32)), indent=2) + "\n"
+
+
 #: Path below the repository's root -> what it must contain.
 PAGES = {
     "docs/settings.md": settings_page,
@@ -99,5 +107,7 @@ PAGES = {
     "docs/dead-letters.md": dead_letters_page,
     "docs/errors.md": errors_page,
     "docs/cli.md": cli_page,
+    "docs/schemas/forecast.avsc": lambda: avro_file(1),
+    "docs/schemas/forecast-by-target.avsc": lambda: avro_file(2),
     **FILES,
 }

@@ -26,6 +26,7 @@ from eddycast.service.monitor.decode import Decoder, by_position
 from eddycast.service.settings.output import OutputSettings
 from eddycast.service.state.stream_time import Clock
 from tests.monitor.records import batch, forecast
+from tests.support.schemas import schema as json_schema
 from tests.unit.test_codec_forecasts import columns, manifest
 
 FLOAT, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -62,7 +63,7 @@ def both(
     bundle: Manifest, made: ForecastColumns, number: np.dtype[Any], **chosen: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The Avro and the JSON records of the same forecasts."""
-    schema = avro_schema(bundle, number)
+    schema = avro_schema(len(bundle.channels), len(bundle.targets), number)
     encoder = AvroEncoder(bundle, OutputSettings(format="avro", **chosen), number, 7)
     avro = encoder.encode(made)
     for row, record in enumerate(avro):  # whatever stands beside it
@@ -136,9 +137,13 @@ def test_no_rows_no_records() -> None:
 
 
 @pytest.mark.parametrize("number", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("names", [("a",), ("a", "b")])
-def test_the_schema_is_one_that_others_parse(names: tuple[str, ...], number: np.dtype[Any]) -> None:
-    schema = avro_schema(manifest(names, names), number)
+@pytest.mark.parametrize("width", [1, 2])
+def test_the_schema_is_one_that_others_parse(width: int, number: np.dtype[Any]) -> None:
+    """And has the fields of the JSON Schema."""
+    schema = avro_schema(width, width, number)
+    assert [field["name"] for field in schema["fields"]] == list(
+        json_schema("forecast")["properties"]
+    )
     fastavro.parse_schema(json.loads(json.dumps(schema)))
     for field in schema["fields"]:
         assert field["doc"], field["name"]
@@ -151,7 +156,7 @@ def test_the_schema_is_one_that_others_parse(names: tuple[str, ...], number: np.
 def written() -> tuple[dict[str, Any], list[bytes]]:
     """A schema, and records of it."""
     encoder = AvroEncoder(manifest(), OutputSettings(format="avro"), FLOAT, 7)
-    return avro_schema(manifest(), FLOAT), encoder.encode(ForecastColumns(**columns(4)))
+    return avro_schema(1, 1, FLOAT), encoder.encode(ForecastColumns(**columns(4)))
 
 
 def test_records_are_read_as_what_they_are_in_json() -> None:
@@ -176,12 +181,12 @@ def test_records_are_read_as_what_they_are_in_json() -> None:
         (None, b""),
         ({"type": "no such type"}, b""),
         ({"type": "string"}, b""),
-        (avro_schema(manifest(), DOUBLE), b""),
-        (avro_schema(manifest(("a", "b"), ("a", "b")), FLOAT), b""),
-        (avro_schema(manifest(), FLOAT), written()[1][0] + b"\0"),
-        (avro_schema(manifest(), FLOAT), b"\0\0"),
-        (avro_schema(manifest(), FLOAT), b"\0\0\0\0\7\xff\xff\xff\xff\xff"),
-        (avro_schema(manifest(), FLOAT), b"\0\0\0\0\7"),
+        (avro_schema(1, 1, DOUBLE), b""),
+        (avro_schema(2, 2, FLOAT), b""),
+        (avro_schema(1, 1, FLOAT), written()[1][0] + b"\0"),
+        (avro_schema(1, 1, FLOAT), b"\0\0"),
+        (avro_schema(1, 1, FLOAT), b"\0\0\0\0\7\xff\xff\xff\xff\xff"),
+        (avro_schema(1, 1, FLOAT), b"\0\0\0\0\7"),
     ],
 )
 def test_bytes_of_no_known_schema_are_no_forecast(schema: Any, change: bytes) -> None:
