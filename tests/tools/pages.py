@@ -1,4 +1,4 @@
-"""The files that follow from the code: pages of the reference, and dashboards."""
+"""The files that follow from the code: pages of the reference, schemas, and dashboards."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def dead_letters_page() -> str:
     return "\n\n".join(["# Dead letters", WRITTEN, about, table(head, rows), replaying])
 
 
-def avro_schema_page() -> str:
-    """docs/schemas/forecast.avsc: one channel, one target, float32."""
-    return json.dumps(avro_schema(1, 1, np.dtype(np.float32)), indent=2) + "\n"
+def avro_file(width: int) -> str:
+    """Avro schema of the forecasts of a bundle of so many channels, all of them targets."""
+    return json.dumps(avro_schema(width, width, np.dtype(np.float32)), indent=2) + "\n"
 
 
 #: Path below the repository's root -> what it must contain.
@@ -107,6 +107,7 @@ PAGES = {
     "docs/dead-letters.md": dead_letters_page,
     "docs/errors.md": errors_page,
     "docs/cli.md": cli_page,
-    "docs/schemas/forecast.avsc": avro_schema_page,
+    "docs/schemas/forecast.avsc": lambda: avro_file(1),
+    "docs/schemas/forecast-by-target.avsc": lambda: avro_file(2),
     **FILES,
 }

@@ -26,7 +26,7 @@ from eddycast.service.settings.output import OutputSettings
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.observations import NOW, REFUSED, STAMPS, VALUES
 from tests.support.running import documents, memory_broker, send, worker
-from tests.support.schemas import schema, validator
+from tests.support.schemas import SCHEMAS, schema, validator
 from tests.unit.test_codec import decode
 from tests.unit.test_codec_forecasts import columns, manifest
 
@@ -92,6 +92,12 @@ def test_every_property_is_written_and_required_unless_a_setting_adds_it() -> No
     assert always == set(known["required"])
     assert ever == set(known["properties"])
     assert [name for name in known["properties"] if name in always] == list(written()[0])
+
+
+@pytest.mark.parametrize("name", ["forecast", "forecast-by-target"])
+def test_the_schemas_in_avro_have_the_same_fields(name: str) -> None:
+    fields = json.loads((SCHEMAS / f"{name}.avsc").read_text())["fields"]
+    assert [field["name"] for field in fields] == list(schema("forecast")["properties"])
 
 
 @pytest.mark.parametrize(
