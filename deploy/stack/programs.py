@@ -103,7 +103,12 @@ class Layout:
             commands.program(commands.MONITOR),
             answers(f"{url}/health"),
             url,
-            commands.settings(self.servers, self.bundle, MONITOR__PORT=str(self.ports.monitor)),
+            commands.settings(
+                self.servers,
+                self.bundle,
+                MONITOR__PORT=str(self.ports.monitor),
+                MONITOR__SERVICES=",".join(f"{HOST}:{port}" for port in self.ports.services),
+            ),
         )
 
     def _watching(self) -> Watching:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 #: Fields of answers whose lines become lines of the table.
-_LISTS = ("streams", "forecasts", "anomalies", "errors")
+_LISTS = ("streams", "forecasts", "anomalies", "errors", "workers")
 #: Characters that make a spreadsheet take a cell for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

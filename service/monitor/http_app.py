@@ -33,6 +33,7 @@ from eddycast.service.monitor.models import by_model
 from eddycast.service.monitor.openapi import DESCRIPTION
 from eddycast.service.monitor.query_parameters import Parameters
 from eddycast.service.monitor.remade import Remade
+from eddycast.service.monitor.service_panel import ServicePanel
 from eddycast.service.monitor.summary import summary
 from eddycast.service.monitor.table import Table, table
 from eddycast.service.monitor.views import Query, Sort, anomalies, one, streams
@@ -67,7 +68,12 @@ def now_ms() -> int:
 
 
 def http_app(
-    board: Board, progress: Progress, letters: Letters, host: str, token: str | None
+    board: Board,
+    progress: Progress,
+    letters: Letters,
+    service: ServicePanel,
+    host: str,
+    token: str | None,
 ) -> Starlette:
     """The application. `token` is asked for below /api and at /metrics; `host` is the address that
     it is served at."""
@@ -82,6 +88,7 @@ def http_app(
         "/api/accuracy": _accuracy,
         "/api/anomalies": _anomalies,
         "/api/dead_letters": lambda desk, _: desk.letters.view(),
+        "/api/service": lambda *_: service.view(),
         "/api/worst": lambda desk, given: _streams(desk, given, sort="worst"),
         "/api/silent": lambda desk, given: _streams(desk, given, sort="silent", only_silent=True),
     }

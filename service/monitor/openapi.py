@@ -83,6 +83,9 @@ PATHS = {
         _STREAM | {"required": False}, _LIMIT,
     ),
     "/api/dead_letters": _path("Dead letters by kind of error, with the latest of each"),
+    "/api/service": _path(
+        "Workers of the service, their latencies and dead letters, the changes of the model"
+    ),
     "/api/worst": _path("Streams by scaled error, largest first", *_LIST),
     "/api/silent": _path("Silent streams, longest silence by their own rhythm first", *_LIST),
     "/api/events": {

@@ -1,5 +1,5 @@
 """The monitor as a process: forecasts are followed on its main thread, dead letters and HTTP on
-others."""
+others, and the workers are watched beside them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from eddycast.service.monitor.http_app import http_app
 from eddycast.service.monitor.http_server import HttpServer
 from eddycast.service.monitor.letters import Letters
 from eddycast.service.monitor.secrets import tls_of, token_of
+from eddycast.service.monitor.service_panel import ServicePanel
 from eddycast.service.observability.log import configure_log, get_log, log_everything
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.settings import Settings
@@ -49,6 +50,7 @@ class Monitor:
         facts = bundle_facts(settings.bundle.directory)
         self.board = Board(settings.monitor, facts)
         self.letters = Letters()
+        self._service = ServicePanel(settings)
         schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
         self._decoder = Decoder(facts.channel_of, schemas.schema_of)
         self._events: EventWriter | None = None
@@ -63,7 +65,9 @@ class Monitor:
             warn_of_risks(self._settings.kafka)
         broker = self._broker or kafka_broker(self._settings.kafka)
         follower = Follower(broker, self._settings.topics.output, self._take, monitor.read_back)
-        app = http_app(self.board, follower.progress, self.letters, monitor.host, token)
+        app = http_app(
+            self.board, follower.progress, self.letters, self._service, monitor.host, token
+        )
         server = HttpServer(app, monitor.host, monitor.port, tls)
         self.url = server.url
         if token is None and not is_loopback(monitor.host):
@@ -71,6 +75,7 @@ class Monitor:
                 "everybody who reaches this port sees every stream", action="set monitor.token_file"
             )
         get_log().info("the monitor is served", url=server.url, topic=self._settings.topics.output)
+        self._service.start(stop)
         beside = [_thread("dead letters", self._follow_letters, broker, stop)]
         try:
             if monitor.events is not None:

@@ -55,6 +55,11 @@ class Verdict(_File):
 _F = TypeVar("_F", bound=_File)
 
 
+def verdicts_folder(model: str) -> str:
+    """The folder of a model's verdicts."""
+    return f"models/{model}/verdicts"
+
+
 def parse_candidacy(name: str, content: bytes) -> Candidacy:
     """Parse the file `name`. Raises RegistryError if it is damaged."""
     return _parse(Candidacy, name, content)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 from eddycast.service.errors import RegistryError
 from eddycast.service.registry.change import Change, StoredChange, parse_change
@@ -30,12 +31,15 @@ class ChangeLog:
     def all(self) -> list[StoredChange]:
         """All changes, oldest first, whoever signed them. Raises RegistryError if one is damaged,
         or if one does not follow from the one before it."""
-        found = list[StoredChange]()
-        for name in self._names():
-            change = parse_change(name, self._folder.read(name), ())
-            _check_link(change, found[-1].digest if found else None)
-            found.append(change)
-        return found
+        return self._linked(self._names(), None)
+
+    def latest(self, count: int) -> list[StoredChange]:
+        """The newest changes, at most `count`, oldest first, whoever signed them. Raises
+        RegistryError like `all`."""
+        names = self._names()
+        start = max(0, len(names) - count)
+        before = _digest(self._folder.read(names[start - 1])) if start else None
+        return self._linked(names[start:], before)
 
     def newest(self) -> StoredChange | None:
         """The state; None if nothing was ever promoted. Raises RegistryError if it is damaged or
@@ -64,6 +68,15 @@ class ChangeLog:
             )
             raise RegistryError(what, "look at it; if yours is still right, promote it again")
         return stored
+
+    def _linked(self, names: Sequence[str], before: str | None) -> list[StoredChange]:
+        """Changes in order, the first of which follows that with the digest `before`."""
+        found = list[StoredChange]()
+        for name in names:
+            change = parse_change(name, self._folder.read(name), ())
+            _check_link(change, found[-1].digest if found else before)
+            found.append(change)
+        return found
 
     def _names(self) -> list[str]:
         names = [name for name in self._folder.names(self._place) if _NAME.match(name)]

@@ -23,6 +23,7 @@ from eddycast.service.registry.candidates import (
     Verdict,
     parse_candidacy,
     parse_verdict,
+    verdicts_folder,
 )
 from eddycast.service.registry.change import Change, StoredChange
 from eddycast.service.registry.change_log import ChangeLog
@@ -64,7 +65,7 @@ class Registry:
         self._folder, self.model, self._options = folder, model, options
         self._versions = f"models/{model}/versions"
         self._log = ChangeLog(folder, model, options.keys)
-        self._verdicts = f"models/{model}/verdicts"
+        self._verdicts = verdicts_folder(model)
 
     def prepare(self) -> None:
         """Create the storage if it does not exist."""

@@ -7,7 +7,9 @@ from typing import Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
+from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.group import Group, require
+from eddycast.service.settings.host_port import HostPort
 
 
 class MonitorSettings(Group):
@@ -47,6 +49,11 @@ class MonitorSettings(Group):
         description="Topic to write to when a stream falls silent, is back, or has an anomaly; "
         "none = they are only shown",
     )
+    services: str | None = Field(
+        None,
+        description="Metrics ports of the service's workers as HOST:PORT, separated by commas; "
+        "each address that a name resolves to is a worker; none = the page shows no workers",
+    )
     token: SecretStr | None = Field(
         None, min_length=8, description="Bearer token that the API asks for; never logged"
     )
@@ -61,6 +68,24 @@ class MonitorSettings(Group):
     @property
     def season_ms(self) -> int | None:
         return None if self.season_s is None else int(self.season_s * 1000)
+
+    @property
+    def service_ports(self) -> tuple[HostPort, ...]:
+        """The metrics ports of the workers. Raises ValueError for one that is no HOST:PORT."""
+        return tuple(map(HostPort.parse, listed(self.services or "")))
+
+    @model_validator(mode="after")
+    def _services_are_ports(self) -> Self:
+        try:
+            found = bool(self.service_ports)
+        except ValueError:
+            found = False
+        require(
+            found or self.services is None,
+            "monitor.services must be HOST:PORT, separated by commas, as worker-1:9464,"
+            "worker-2:9464",
+        )
+        return self
 
     @model_validator(mode="after")
     def _secrets_agree(self) -> Self:

@@ -62,6 +62,8 @@ def stage(name: str) -> str:
 OF_CONTAINERS = {
     f"{PREFIX}{name}" for name in ("HTTP__HOST", "MONITOR__HOST", "BUNDLE__WAIT_S", "LOG__FORMAT")
 }
+#: Variables whose values are addresses, which differ.
+ADDRESSES = {f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS", f"{PREFIX}MONITOR__SERVICES"}
 WORKERS = [f"service-{number + 1}" for number in range(commands.SERVICES)]
 
 
@@ -78,7 +80,7 @@ def test_compose_and_the_stack_run_the_same_processes() -> None:
         variables = environment(name)
         known = programs[name].variables
         assert set(variables) <= {*known, *OF_CONTAINERS}
-        for variable in set(variables) - OF_CONTAINERS - {f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS"}:
+        for variable in set(variables) - OF_CONTAINERS - ADDRESSES:
             assert variables[variable] == known[variable]
 
 
@@ -135,6 +137,19 @@ def test_the_monitor_is_reached_and_its_health_is_checked() -> None:
     assert settings.monitor.host == "0.0.0.0"
     assert reached("monitor") == settings.monitor.port
     assert f"127.0.0.1:{settings.monitor.port}/health" in stage("monitor")
+
+
+def test_the_monitor_watches_all_workers_in_containers_and_without() -> None:
+    port = load_settings([], environment("service-1")).http.port
+    given = load_settings([], environment("monitor")).monitor.service_ports
+    assert given == tuple((name, port) for name in WORKERS)
+    ports = Ports.chosen(kafka=0, monitor=0, prometheus=0, metrics=0)
+    layout = Layout(ports, Path("/bundle/model"), Path("/nowhere"), Installed())
+    (monitor,) = [
+        one for group in layout.groups(train=False) for one in group if one.name == "monitor"
+    ]
+    native = load_settings([], monitor.variables).monitor.service_ports
+    assert [one.port for one in native] == [*ports.services]
 
 
 def reached(service: str) -> int:

@@ -163,7 +163,7 @@ def test_every_folder_of_a_setting_is_a_volume(name: str) -> None:
     writable = {path for path, mount in mounts.items() if not mount.get("readOnly")}
     used: dict[str, tuple[set[str | None], set[str | None]]] = {
         "serve": ({found.registry.url}, {str(found.registry.directory)}),
-        "monitor": (set(), set()),
+        "monitor": ({found.registry.url}, set()),
         "archive": (set(), {str(found.archive.directory)}),
         "retrain": ({str(found.archive.directory)}, {found.registry.url}),
     }
@@ -181,6 +181,25 @@ def test_workers_are_static_members_that_need_not_wait_for_each_other() -> None:
     assert member["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
     assert ("Service", worker["serviceName"]) in manifests()
     assert worker["replicas"] <= settings("eddycast-worker").topics.partitions
+
+
+def test_the_monitor_watches_every_worker_and_may() -> None:
+    (given,) = settings("eddycast-monitor").monitor.service_ports
+    service = manifests()["Service", given.host]["spec"]
+    assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"] is True
+    (port,) = service["ports"]
+    assert port["port"] == given.port == settings("eddycast-worker").http.port
+    labels = service["selector"]
+    policies = [one["spec"] for (kind, _), one in manifests().items() if kind == "NetworkPolicy"]
+    monitor = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "eddycast-monitor"}}}
+    worker = {"podSelector": {"matchLabels": labels}}
+    ports = [{"port": port["targetPort"]}]
+    assert worker | {
+        "policyTypes": ["Ingress"], "ingress": [{"from": [monitor], "ports": ports}]
+    } in policies  # fmt: skip
+    assert monitor | {
+        "policyTypes": ["Egress"], "egress": [{"to": [worker], "ports": ports}]
+    } in policies  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,12 @@ def test_the_monitor_shows_forecasts_of_all_streams_and_ctrl_c_leaves_nothing(
 
     stack.until(are_forecast, "not all streams have forecasts")
     assert "<html" in ask(page)
+
+    def works() -> bool:
+        total = (ask(f"{page}/api/service") or {"total": {}})["total"]
+        return total.get("ready") == 2 and (total["records_per_s"] or 0) > 0
+
+    stack.until(works, "the page does not show that both workers serve records")
     if shutil.which("prometheus"):
         stack.until(lambda: scraped(prometheus) == 3, "Prometheus does not scrape everything")
     else:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from eddycast.service.monitor.board import Board
+from eddycast.service.monitor.service_panel import ServicePanel
 from tests.monitor.browsing import CHROMIUM, PATIENCE_MS, Visit
 from tests.monitor.serving import served
 
@@ -31,8 +32,14 @@ def visit(browser: Browser) -> Iterator[Visit]:
     errors: list[str] = []
     with ExitStack() as stack:
 
-        def go(shown: Board, path: str = "/", token: str | None = None, **context: Any) -> Page:
-            url = stack.enter_context(served(shown, token))
+        def go(
+            shown: Board,
+            path: str = "/",
+            token: str | None = None,
+            service: ServicePanel | None = None,
+            **context: Any,
+        ) -> Page:
+            url = stack.enter_context(served(shown, token, service))
             opened = browser.new_context(**{"viewport": {"width": 1300, "height": 900}} | context)
             stack.callback(opened.close)
             page = opened.new_page()

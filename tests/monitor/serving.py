@@ -13,6 +13,8 @@ from eddycast.service.monitor.follower import Progress
 from eddycast.service.monitor.http_app import http_app
 from eddycast.service.monitor.http_server import HttpServer
 from eddycast.service.monitor.letters import Letters
+from eddycast.service.monitor.service_panel import ServicePanel
+from eddycast.service.settings.settings import Settings
 
 TOKEN = "correct horse"
 
@@ -22,10 +24,12 @@ def application(
     token: str | None = None,
     progress: Progress | None = None,
     letters: Letters | None = None,
+    service: ServicePanel | None = None,
 ) -> Starlette:
     """The application, by default of a monitor that has caught up."""
     done = progress or Progress(caught_up=True, trouble="")
-    return http_app(board, done, letters or Letters(), "127.0.0.1", token)
+    panel = service or ServicePanel(Settings())
+    return http_app(board, done, letters or Letters(), panel, "127.0.0.1", token)
 
 
 def client(
@@ -33,16 +37,19 @@ def client(
     token: str | None = None,
     progress: Progress | None = None,
     letters: Letters | None = None,
+    service: ServicePanel | None = None,
 ) -> TestClient:
     """A client of the application, without a port."""
-    app = application(board, token, progress, letters)
+    app = application(board, token, progress, letters, service)
     return TestClient(app, base_url="http://127.0.0.1")
 
 
 @contextmanager
-def served(board: Board, token: str | None = None) -> Iterator[str]:
+def served(
+    board: Board, token: str | None = None, service: ServicePanel | None = None
+) -> Iterator[str]:
     """The address of a monitor on a free port."""
-    server = HttpServer(application(board, token), "127.0.0.1", 0)
+    server = HttpServer(application(board, token, service=service), "127.0.0.1", 0)
     try:
         yield server.url
     finally:

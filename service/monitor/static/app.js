@@ -3,11 +3,12 @@
 import { Refused, ask, follow, setToken } from "./api.js";
 import { draw, drawHours } from "./chart.js";
 import * as format from "./format.js";
+import { showService } from "./service.js";
 import { at, element, showAccuracy, showAnomalies, showLetters, showLinks, showList } from "./tables.js";
 import { link, read, view } from "./view.js";
 
-const PAGE = 50, EVERY_MS = 2000;
-let paused = false, busy = false, asked = 0, lastSummary = null, rates = [];
+const PAGE = 50, EVERY_MS = 2000, SERVICE_MS = 3000;
+let paused = false, busy = false, asked = 0, serviceAsked = 0, lastSummary = null, rates = [];
 let shown = null, earlier = null;
 
 function go(changes, replace = false) {
@@ -81,6 +82,11 @@ async function refresh() {
   }
 }
 
+function refreshService() {
+  serviceAsked = Date.now();
+  showService().catch(say);
+}
+
 function say(error) {
   if (error instanceof Refused && error.status === 401) at("login").hidden = false;
   setState(error instanceof Refused ? error.message : "no connection to the monitor", true);
@@ -103,6 +109,7 @@ function showSummary(summary) {
   const news = !lastSummary || summary.records !== lastSummary.records || summary.silent !== lastSummary.silent;
   lastSummary = news ? summary : lastSummary;
   if (!paused && (news || Date.now() - asked > 5 * EVERY_MS) && Date.now() - asked > EVERY_MS) refresh();
+  if (!paused && Date.now() - serviceAsked > SERVICE_MS) refreshService();
 }
 
 async function connect() {

@@ -29,6 +29,12 @@ export function time(ms) {
   return Number.isNaN(when.getTime()) ? String(ms) : `${when.toISOString().slice(0, 19).replace("T", " ")}`;
 }
 
+/** A short time, as a latency. */
+export function seconds(value) {
+  if (value === null || value === undefined) return "–";
+  return value < 1 ? `${number(1000 * value, 3)} ms` : duration(1000 * value);
+}
+
 export function duration(ms) {
   const seconds = ms / 1000;
   for (const [unit, size] of [["d", 86400], ["h", 3600], ["min", 60]])

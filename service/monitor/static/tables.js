@@ -15,7 +15,7 @@ export function element(tag, text, className = "") {
 }
 
 /** A cell with a number: its text is for people, its value exact. */
-function cell(value, text, className = "number") {
+export function cell(value, text, className = "number") {
   const made = element("td", undefined, className);
   const data = element("data", text);
   data.value = value === null || value === undefined ? "" : String(value);
@@ -92,7 +92,7 @@ export function showLetters({ errors }) {
   if (!errors.length) showNone("letters", 3);
 }
 
-function showNone(id, columns) {
+export function showNone(id, columns) {
   const none = element("td", "none so far"), made = element("tr");
   none.colSpan = columns;
   made.append(none);
@@ -118,7 +118,12 @@ export function showAccuracy(lines, unit) {
 
 export function showLinks(query) {
   const paths = query.stream === undefined ? [["api/accuracy", {}]] : [["api/streams/one", query], ["api/forecasts", query], ["api/accuracy", query]];
-  at("links").replaceChildren(...paths.flatMap(([path, given]) => ["json", "csv"].map((form) => {
+  linksTo("links", paths);
+}
+
+/** Links to answers of the API, in both forms. */
+export function linksTo(id, paths) {
+  at(id).replaceChildren(...paths.flatMap(([path, given]) => ["json", "csv"].map((form) => {
     const item = element("li"), anchor = element("a", `${path} ${form.toUpperCase()}`);
     anchor.href = address(path, { ...given, format: form });
     item.append(anchor);
