@@ -12,6 +12,7 @@ from tests.chaos.fleet import WHOLE
 from tests.chaos.floods import FLOODS
 from tests.chaos.proxy import Site, site
 from tests.chaos.schedule import draw_faults, kinds_for
+from tests.chaos.shapes import MAPPED
 from tests.chaos.table import is_clean, table
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -60,13 +61,15 @@ def test_at_least_once_repeats_and_does_no_other_harm(place: Site) -> None:
 
 
 def test_take_overs_of_many_partitions_change_nothing(place: Site) -> None:
-    """A read that comes too early in a take-over shows only with many partitions."""
+    """A read that comes too early in a take-over shows only with many partitions. The records are
+    those of gateways."""
     checked(
         run(
             place,
             draw_faults(3, seed=12, kinds=("kill", "pause", "commit.6")),
             seed=12,
             partitions=32,
+            shape=MAPPED,
         ),
         3,
     )
