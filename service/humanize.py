@@ -3,6 +3,8 @@ and text that is safe to print."""
 
 from __future__ import annotations
 
+import shutil
+
 _SPANS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"))
 
 
@@ -18,6 +20,11 @@ def span(milliseconds: int) -> str:
             count = round(milliseconds / size, 1)
             return many(int(count), noun) if count == int(count) else f"{count:,} {noun}s"
     return f"{milliseconds} ms"
+
+
+def table_width() -> int:
+    """Columns of the terminal, or of `COLUMNS`; in a pipe or file enough to break no cell."""
+    return shutil.get_terminal_size((160, 25)).columns
 
 
 def in_words(error: BaseException) -> str:

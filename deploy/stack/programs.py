@@ -63,6 +63,7 @@ class Layout:
             f"open          http://{HOST}:{self.ports.monitor}",
             f"metrics       {metrics}",
             f"kafka         {self.servers}",
+            f"bundle        {self.bundle}",
             *self._watching().summary(),
             "Ctrl-C stops everything and removes its data.",
         ]

@@ -66,7 +66,7 @@ class Screen:
 
 def _line(process: Process) -> str:
     address = process.program.address if process.phase is Phase.READY else ""
-    return f"{process.program.name:<12}{process.phase:<10}{address}".rstrip()
+    return f"{process.program.name:<14}{process.phase:<10}{address}".rstrip()
 
 
 def _table(processes: Sequence[Process]) -> Table:

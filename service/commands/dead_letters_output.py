@@ -16,7 +16,7 @@ from rich.text import Text
 
 from eddycast.service.dead_letters.codes import CODES
 from eddycast.service.dead_letters.letter import Letter
-from eddycast.service.humanize import many, one_line
+from eddycast.service.humanize import many, one_line, table_width
 from eddycast.service.redrive.letters import LetterTopic
 from eddycast.service.redrive.lines import line_of, moment
 from eddycast.service.redrive.replay import Report
@@ -51,7 +51,7 @@ def print_sums(letters: Iterable[Letter], topic: LetterTopic) -> None:
         table.add_column(column, overflow="fold")
     for error, own in sorted(sums.items(), key=lambda one: (-one[1].count, one[0])):
         table.add_row(*(Text(one_line(cell)) for cell in _cells(error, own)))
-    console = Console(highlight=False, markup=False)
+    console = Console(width=table_width(), highlight=False, markup=False)
     if sums:
         console.print(table)
     total, replayed = (

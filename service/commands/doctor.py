@@ -17,7 +17,7 @@ from eddycast.service.commands.settings_help import SettingsHelp
 from eddycast.service.delivery.topic_checks import look_at_topics
 from eddycast.service.diagnosis.finding import Finding
 from eddycast.service.errors import AccessRefused, EddycastError, StateError
-from eddycast.service.humanize import many, one_line
+from eddycast.service.humanize import many, one_line, table_width
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
 
@@ -45,7 +45,7 @@ def doctor(context: typer.Context, help: SettingsHelp = False) -> None:  # noqa:
         table.add_row(
             mark, *(Text(one_line(text)) for text in (finding.what, finding.found, finding.action))
         )
-    Console(highlight=False).print(table)
+    Console(width=table_width(), highlight=False).print(table)
     if not all(finding.well for finding in findings):
         raise typer.Exit(1)
 

@@ -18,7 +18,7 @@ from eddycast.service.formats.guessing import guess
 from eddycast.service.formats.json_observation import iso
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.outcomes import Filtered, Outcome, Reading, Record
-from eddycast.service.humanize import many, one_line
+from eddycast.service.humanize import many, one_line, table_width
 from eddycast.service.observability.log import configure_log
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.load import load_settings
@@ -99,7 +99,7 @@ def show(settings: Settings, records: Sequence[tuple[str, Record]], channels: in
             outcomes.append(outcome)
             cells = _cells(f"{place} {outcome.place}".strip(), outcome)
             table.add_row(*(Text(one_line(cell)[:_WIDTH]) for cell in cells))
-    console = Console(highlight=False)
+    console = Console(width=table_width(), highlight=False)
     console.print(table)
     readings = sum(isinstance(outcome, Reading) for outcome in outcomes)
     passed = sum(isinstance(outcome, Filtered) for outcome in outcomes)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import RegistryError
-from eddycast.service.humanize import one_line
+from eddycast.service.humanize import one_line, table_width
 from eddycast.service.registry.change import StoredChange
 from eddycast.service.registry.compatibility import check_core, check_shape, record_of
 from eddycast.service.registry.registry import Registry
@@ -111,7 +111,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, name: str) -> N
     table = Table(*(rows[0] if rows else [f"no {name}"]), box=None, header_style="bold")
     for row in rows:
         table.add_row(*(one_line(str(value)) for value in row.values()))
-    Console(highlight=False, markup=False).print(table)
+    Console(width=table_width(), highlight=False, markup=False).print(table)
 
 
 def _row(stored: StoredChange) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from eddycast.service.errors import MissingExtra, SettingsError
+from eddycast.service.humanize import table_width
 from eddycast.service.model.manifest_file import read_manifest
 from eddycast.service.observability.log import configure_log
 from eddycast.service.output_files import check_writable, written_to
@@ -278,4 +279,4 @@ def _print(found: dict[str, Any]) -> None:
                 table.add_row(f"{name}.{inner}", str(part))
         else:
             table.add_row(name, str(value))
-    Console(highlight=False, markup=False).print(table)
+    Console(width=table_width(), highlight=False, markup=False).print(table)

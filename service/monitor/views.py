@@ -148,7 +148,9 @@ def one(board: Board, place: Place, limit: int) -> dict[str, Any]:
         "by_hour": _by_hour(place),
         "gaps": _gaps(stamps, shape.interval_ms),
         "models": [
-            {"from": int(stamps[i]), "model": board.models[models[i]]} for i in changed.tolist()
+            # the first may have written readings that are not remembered, too
+            {"from": int(stamps[i]) if i else None, "model": board.models[models[i]]}
+            for i in changed.tolist()
         ],
         "fan": _fan(place),
         "accuracy": accuracy.of_series(place),

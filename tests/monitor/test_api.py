@@ -154,7 +154,7 @@ def test_the_history_is_bounded_and_a_change_of_model_is_dated() -> None:
     shown = client(board(records, history=20)).get("/api/streams/one?stream=a&limit=1000").json()
     assert shown["history"]["timestamps"] == [START + step * MINUTE for step in range(40, 60)]
     assert shown["models"] == [
-        {"from": START + 40 * MINUTE, "model": "old@1"},
+        {"from": None, "model": "old@1"},
         {"from": START + 45 * MINUTE, "model": "new@2"},
     ]
 

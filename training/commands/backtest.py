@@ -11,6 +11,7 @@ from rich.markup import escape
 from eddycast.service.commands.data_options import Data, Operators, Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import DataError
+from eddycast.service.humanize import table_width
 from eddycast.service.settings.cli_option import listed
 from eddycast.training.commands.bundle_argument import Bundle
 from eddycast.training.data.options import SPLIT_HELP
@@ -79,7 +80,7 @@ def backtest(
     from eddycast.training.evaluation.report import results, write_json
     from eddycast.training.progress import scoring_bar
 
-    console = Console(highlight=False)
+    console = Console(width=table_width(), highlight=False)
     _check_outputs(json, plot)
     trust = Trust.allowing(operators)
     manifest = read_manifest(bundle)

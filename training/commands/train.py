@@ -14,6 +14,7 @@ from rich.markup import escape
 from eddycast.service.bundle import MANIFEST
 from eddycast.service.commands.data_options import Data, Reading
 from eddycast.service.commands.expand import expand_options
+from eddycast.service.humanize import table_width
 from eddycast.training.data.options import PanelOptions
 from eddycast.training.recipe import Recipe
 
@@ -60,7 +61,7 @@ def train(
     from eddycast.training.recipe_checks import check_family, check_name
     from eddycast.training.train import train_bundle
 
-    console = Console(highlight=False)
+    console = Console(width=table_width(), highlight=False)
     check_family(recipe.family)
     check_name(recipe.name)
     check_replaceable(out)

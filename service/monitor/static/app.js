@@ -9,7 +9,7 @@ import { link, read, view } from "./view.js";
 
 const PAGE = 50, EVERY_MS = 2000, SERVICE_MS = 3000;
 let paused = false, busy = false, asked = 0, serviceAsked = 0, lastSummary = null, rates = [];
-let shown = null, earlier = null;
+let shown = null, earlier = null, picked = null; // `picked`: when the forecasts `earlier` were made
 
 function go(changes, replace = false) {
   if (replace) {
@@ -36,17 +36,19 @@ async function showOne() {
   if (stream.stream !== view.stream || stream.target !== view.target) return;
   const another = !shown || shown.stream !== stream.stream || shown.target !== stream.target;
   shown = stream;
-  if (another) earlier = null;
+  if (another) forgetEarlier();
   at("one").hidden = at("one-hours").hidden = false;
   at("detail-title").replaceChildren(element("bdi", format.name(stream.stream, stream.target, 160)));
-  const wrote = stream.models.map((change) => `${format.name(change.model)} from ${format.time(change.from)}`).slice(-4);
+  const since = ({ from }) => (from === null ? "" : ` from ${format.time(from)}`);
+  const wrote = stream.models.map((change) => `${format.name(change.model)}${since(change)}`).slice(-4);
   at("detail-about").textContent = `A reading every ${format.duration(stream.interval_ms)}; model ${wrote.join(", ")}.`;
   at("chart-text").textContent = describe(stream);
   at("chart").setAttribute("aria-label", `Readings, expectations and forecast. ${describe(stream)}`);
   const slider = at("earlier"), most = stream.history.timestamps.length - 1;
-  const wasNow = slider.value === slider.max;
+  const index = stream.history.timestamps.indexOf(picked);
+  if (index < 0) forgetEarlier();
   slider.max = String(most);
-  if (another || wasNow) slider.value = String(most);
+  slider.value = String(index < 0 ? most : index);
   await draw(at("chart"), stream, earlier);
   await drawHours(at("hours"), stream.by_hour);
   const [worst] = [...stream.by_hour].sort((a, b) => b.mae - a.mae);
@@ -134,12 +136,20 @@ function changed() {
   return refresh();
 }
 
+function forgetEarlier() {
+  earlier = picked = null;
+  at("earlier-when").textContent = "now";
+}
+
 async function pickEarlier() {
   const index = Number(at("earlier").value), stamps = shown?.history.timestamps ?? [];
-  const now = index >= stamps.length - 1;
-  at("earlier-when").textContent = now ? "now" : format.time(stamps[index]);
-  const query = { stream: view.stream, target: view.target, issued: stamps[index] };
-  earlier = now ? null : (await ask("api/forecasts", query)).forecasts;
+  if (index >= stamps.length - 1) forgetEarlier();
+  else {
+    picked = stamps[index];
+    at("earlier-when").textContent = format.time(picked);
+    const query = { stream: view.stream, target: view.target, issued: picked };
+    earlier = (await ask("api/forecasts", query)).forecasts;
+  }
   if (shown) await draw(at("chart"), shown, earlier);
 }
 

@@ -58,7 +58,8 @@ function model(line) {
   if (line.model === null) return element("td", "–");
   const parts = [line.model];
   if (line.generation) parts.push(`change ${line.generation}`);
-  if (line.model_age_s !== null) parts.push(`age ${format.duration(1000 * line.model_age_s)}`);
+  // the age is negative where a replay sends what the model was trained on
+  if (line.model_age_s !== null) parts.push(line.model_age_s < 0 ? "trained on later data" : `age ${format.duration(1000 * line.model_age_s)}`);
   return text("td", parts.join(", "), 120);
 }
 
