@@ -153,6 +153,21 @@ def test_a_stream_of_several_targets_is_silent_once() -> None:
     assert event.content == {"event": "back", "timestamp": START}
 
 
+def test_a_target_that_a_stream_no_longer_has_does_not_make_it_silent() -> None:
+    rng = np.random.default_rng(1)
+    records = [forecast("a", step, 1.0, rng) for step in range(3)]
+    records += [
+        record | {name: {"new": record[name]} for name in ("one_step", "multi_step")}
+        for record in (forecast("a", step, 1.0, rng) for step in range(3, 20))
+    ]
+    filled = board(records)
+    assert sorted(filled.targets("a")) == ["", "new"]
+    watch = SilenceWatch(filled, set())
+    assert [watch.look(START + 20 * MINUTE) for _ in range(2)] == [[], []]
+    (event,) = watch.look(START + 30 * MINUTE)
+    assert (event.content["event"], event.content["timestamp"]) == ("silent", START + 19 * MINUTE)
+
+
 def test_other_records_of_the_topic_are_passed_over() -> None:
     values: list[bytes | None] = [b"", None, b"[]", b"3", b'{"event":"silent"}', b"\xff"]
     n = len(values)
