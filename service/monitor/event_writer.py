@@ -84,9 +84,9 @@ class EventWriter:
         while self._alarms:
             self._note(self._alarms.popleft())
         began = time.monotonic()
-        if progress.caught_up and not progress.trouble:
+        if until_ms := progress.read_until_ms:
             with self._board.lock:
-                self._pending += self._silence.look(_now_ms())
+                self._pending += self._silence.look(until_ms)
         took_s = time.monotonic() - began
         try:
             self._write(producer)

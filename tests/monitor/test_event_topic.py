@@ -33,8 +33,9 @@ EVENTS, VALID = "monitor-events", validator("event")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((event_writer, "_EVERY_S"), (follower, "_AGAIN_S"), (follower, "_POLL_S")):
-        monkeypatch.setattr(module, name, 0.01)
+    monkeypatch.setattr(event_writer, "_EVERY_S", 0.01)
+    for name in ("_AGAIN_S", "_POLL_S", "_ENDS_EVERY_S"):
+        monkeypatch.setattr(follower, name, 0.01)
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def test_an_event_that_is_not_acknowledged_is_written_again(call: str) -> None:
 def test_silence_and_its_end_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = broker_with(surprises("a", 1, 4) + surprises("b", 1, 4))
     ahead_ms = 3_600_000
-    monkeypatch.setattr(event_writer, "_now_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
+    monkeypatch.setattr(follower, "_now_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
     with monitoring(broker):
         wait_until(lambda: len(written(broker)) == 2)
     with monitoring(broker) as monitor:
@@ -137,6 +138,35 @@ def test_silence_and_its_end_are_written_once(monkeypatch: pytest.MonkeyPatch) -
     assert {e["timestamp"] for e in silence} == {START + 3 * MINUTE}
     assert all(e["usual_s"] == 60 and e["silent_s"] > 180 for e in silence)
     assert sorted((e["event"], e["stream"]) for e in ends) == [("back", "a"), ("back", "b")]
+
+
+def test_records_that_are_not_read_yet_do_not_make_a_stream_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = START / 1000
+    for module in (event_writer, follower):
+        monkeypatch.setattr(module, "_now_ms", lambda: int(now_s * 1000), raising=False)
+    broker = broker_with(surprises("a", 1, 4), clock=lambda: now_s)
+
+    def outage() -> None:
+        """Wait while reading begins again, and fails, several times."""
+        left = len(broker.faults._ordered["read"])
+        wait_until(lambda: len(broker.faults._ordered["read"]) < left - 20)
+
+    with monitoring(broker) as monitor:
+        wait_until(lambda: monitor.board.records == 3)
+        broker.fail_next("read", 1_000_000)
+        outage()
+        now_s += 3_600
+        outage()
+        send(broker, surprises("a", 4, 5))
+        outage()
+        broker.faults.clear()
+        wait_until(lambda: monitor.board.records == 4)
+        assert written(broker) == []
+        now_s += 3_600
+        wait_until(lambda: len(written(broker)) == 1)
+    assert written(broker)[0]["timestamp"] == START + 4 * MINUTE
 
 
 def test_a_stream_of_several_targets_is_silent_once() -> None:
