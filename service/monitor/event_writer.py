@@ -10,12 +10,12 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from eddycast.service.broker.port import Broker, Producer
 from eddycast.service.delivery.connect import reach
 from eddycast.service.delivery.topic_checks import create_topic
-from eddycast.service.errors import BrokerError, TopicMissing
+from eddycast.service.errors import BrokerError, RecordTooLarge, TopicMissing
 from eddycast.service.monitor.anomalies import Alarm
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.event_records import Event, Known, anomaly
@@ -68,16 +68,26 @@ class EventWriter:
         """Write until `stop`. Outages are waited out; without the right to write the monitor goes
         on."""
         try:
-            with self._broker.producer() as producer:
-                wait_s = _EVERY_S
-                while not stop.wait(wait_s):
-                    wait_s = self._turn(producer, progress)
-                self._turn(producer, progress)
+            while not stop.is_set():
+                self._run_with_a_producer(progress, stop)
         except BrokerError as error:
             self._alarms = deque(maxlen=0)
             get_log().error(
                 "events are not written any more", reason=error.what, action=error.action
             )
+
+    def _run_with_a_producer(self, progress: Progress, stop: threading.Event) -> None:
+        """Write until `stop`, or until a failure that a retry may cure. Raises BrokerError."""
+        try:
+            with self._broker.producer() as producer:
+                while not stop.wait(self._turn(producer, progress)):
+                    pass
+                self._turn(producer, progress)
+        except BrokerError as error:
+            if not error.retriable:
+                raise
+            get_log().warning("events are written again", reason=error.what, action=error.action)
+            stop.wait(_EVERY_S)
 
     def _turn(self, producer: Producer, progress: Progress) -> float:
         """Write what has happened; returns the time until the next look, s. Raises BrokerError."""
@@ -88,12 +98,7 @@ class EventWriter:
             with self._board.lock:
                 self._pending += self._silence.look(until_ms)
         took_s = time.monotonic() - began
-        try:
-            self._write(producer)
-        except BrokerError as error:
-            if not error.retriable:
-                raise
-            get_log().warning("events are written again", reason=error.what)
+        self._write(producer)
         return max(_EVERY_S, took_s / _PART)
 
     def _note(self, alarm: Alarm) -> None:
@@ -103,12 +108,34 @@ class EventWriter:
 
     def _write(self, producer: Producer) -> None:
         """Write pending events; they stay pending until they are acknowledged."""
-        for event in self._pending:
+        try:
+            self._send(producer, self._pending)
+            self._pending.clear()
+        except RecordTooLarge:
+            self._write_one_by_one(producer)
+
+    def _write_one_by_one(self, producer: Producer) -> None:
+        """Write pending events, and drop those that are too large."""
+        while self._pending:
+            event = self._pending[0]
+            try:
+                self._send(producer, [event])
+            except RecordTooLarge as error:
+                get_log().error(
+                    "an event is dropped",
+                    stream=event.stream,
+                    reason=error.what,
+                    action="increase max.message.bytes of the topic",
+                )
+            del self._pending[0]
+
+    def _send(self, producer: Producer, events: Sequence[Event]) -> None:
+        """Write events and wait until they are acknowledged. Raises BrokerError."""
+        for event in events:
             partition = zlib.crc32(event.key) % self._partitions
             producer.produce(self._topic, partition, [event.key], [event.value(_now_ms())])
-        if self._pending:
+        if events:
             producer.flush(_FLUSH_S)
-            self._pending.clear()
 
 
 def _now_ms() -> int:

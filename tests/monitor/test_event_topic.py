@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
 from deploy.kafka import KafkaServer
 from eddycast.service.broker.kafka.broker import KafkaBroker
@@ -113,7 +114,7 @@ def test_a_restart_writes_what_is_missing_and_repeats_nothing() -> None:
     assert stamps(written(broker)) == [0, 5, 10, 15, 20, 25]
 
 
-@pytest.mark.parametrize("call", ["produce", "flush"])
+@pytest.mark.parametrize("call", ["producer", "produce", "flush"])
 def test_an_event_that_is_not_acknowledged_is_written_again(call: str) -> None:
     broker = broker_with(surprises("a", 1, 6))
     broker.fail_next(call, 3)
@@ -214,6 +215,18 @@ def test_without_a_topic_nothing_is_written_and_the_topic_is_created_only_if_all
         Monitor(settings, broker).run(threading.Event())
     with pytest.raises(SettingsError, match=r"monitor\.events must be a topic of its own"):
         load_settings(["--monitor.events=forecasts"], {})
+
+
+def test_an_event_that_is_too_large_is_dropped_alone() -> None:
+    long = "b" * 400
+    broker = broker_with(surprises("a", 1, 6) + surprises(long, 1, 6) + surprises("c", 1, 6))
+    broker.admin().create_topic(EVENTS, 1, config={"max.message.bytes": "500"})
+    with monitoring(broker), structlog.testing.capture_logs() as logged:
+        wait_until(lambda: {event["stream"] for event in written(broker)} == {"a", "c"})
+        send(broker, surprises("a", 6, 11))
+        wait_until(lambda: 10 in stamps(written(broker)))
+    dropped = [line["stream"] for line in logged if line["event"] == "an event is dropped"]
+    assert dropped == [long]
 
 
 def test_without_the_right_to_write_the_monitor_goes_on() -> None:
