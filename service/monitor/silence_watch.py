@@ -22,18 +22,21 @@ class _Latest(NamedTuple):
 
 
 class SilenceWatch:
-    """Compares the board with the streams that are `silent` by what was written last.
+    """Compares the board with the streams that are `silent` by what was written last, each with
+    the time of that event, ms.
 
     A stream is judged by its latest record: a target that its model does not have any more stays
     on the board until it is forgotten.
     """
 
-    def __init__(self, board: Board, silent: set[str]) -> None:
+    def __init__(self, board: Board, silent: dict[str, int]) -> None:
         self._board, self._silent = board, silent
 
     def look(self, now_ms: int) -> list[Event]:
         """The events since the last look, one for each stream. The board's lock is held."""
-        return list(self._changes(self._latest(now_ms)))
+        latest = self._latest(now_ms)
+        self._forget(latest, now_ms)
+        return list(self._changes(latest, now_ms))
 
     def _latest(self, now_ms: int) -> dict[str, _Latest]:
         """The latest record of each stream, of any target and shape."""
@@ -60,11 +63,20 @@ class SilenceWatch:
             if (series := panel.series[row]) is not None:
                 yield series.stream, record
 
-    def _changes(self, latest: dict[str, _Latest]) -> Iterator[Event]:
+    def _forget(self, latest: dict[str, _Latest], now_ms: int) -> None:
+        """Discard streams that the board has forgotten. One that was not read back may still
+        return."""
+        before_ms = now_ms - self._board.settings.forget_after_s * 1_000
+        old = [stream for stream, time_ms in self._silent.items() if time_ms < before_ms]
+        for stream in old:
+            if stream not in latest:
+                del self._silent[stream]
+
+    def _changes(self, latest: dict[str, _Latest], now_ms: int) -> Iterator[Event]:
         for stream, record in latest.items():
             if record.is_silent and stream not in self._silent:
-                self._silent.add(stream)
+                self._silent[stream] = now_ms
                 yield silent(stream, record.stamp, record.silent_ms, record.rhythm_ms)
             elif not record.is_silent and stream in self._silent:
-                self._silent.remove(stream)
+                del self._silent[stream]
                 yield back(stream, record.stamp)

@@ -20,11 +20,10 @@ from eddycast.service.errors import NotAuthorized, SettingsError, TopicMissing
 from eddycast.service.monitor import event_writer, follower
 from eddycast.service.monitor.event_records import Known
 from eddycast.service.monitor.run import Monitor
-from eddycast.service.monitor.silence_watch import SilenceWatch
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.load import load_settings
-from tests.monitor.records import MINUTE, START, board, forecast, with_expected
+from tests.monitor.records import MINUTE, START, forecast, with_expected
 from tests.monitor.test_follower import PATIENCE_S, broker_with, send, wait_until
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.schemas import validator
@@ -170,41 +169,53 @@ def test_records_that_are_not_read_yet_do_not_make_a_stream_silent(
     assert written(broker)[0]["timestamp"] == START + 4 * MINUTE
 
 
-def test_a_stream_of_several_targets_is_silent_once() -> None:
-    rng = np.random.default_rng(1)
-    base = forecast("a", 0, 1.0, rng)
-    both = {name: {"x": base[name], "y": base[name]} for name in ("one_step", "multi_step")}
-    filled = board([base | both | {"value": [1.0, 2.0]}])
-    watch = SilenceWatch(filled, set())
-    assert watch.look(START + MINUTE) == []
-    (event,) = watch.look(START + 10 * MINUTE)
-    assert (event.stream, event.content["event"]) == ("a", "silent")
-    assert watch.look(START + 20 * MINUTE) == []
-    (event,) = watch.look(START + MINUTE)
-    assert event.content == {"event": "back", "timestamp": START}
-
-
-def test_a_target_that_a_stream_no_longer_has_does_not_make_it_silent() -> None:
-    rng = np.random.default_rng(1)
-    records = [forecast("a", step, 1.0, rng) for step in range(3)]
-    records += [
-        record | {name: {"new": record[name]} for name in ("one_step", "multi_step")}
-        for record in (forecast("a", step, 1.0, rng) for step in range(3, 20))
-    ]
-    filled = board(records)
-    assert sorted(filled.targets("a")) == ["", "new"]
-    watch = SilenceWatch(filled, set())
-    assert [watch.look(START + 20 * MINUTE) for _ in range(2)] == [[], []]
-    (event,) = watch.look(START + 30 * MINUTE)
-    assert (event.content["event"], event.content["timestamp"]) == ("silent", START + 19 * MINUTE)
-
-
 def test_other_records_of_the_topic_are_passed_over() -> None:
     values: list[bytes | None] = [b"", None, b"[]", b"3", b'{"event":"silent"}', b"\xff"]
     n = len(values)
     known = Known()
     known.add([PartitionBatch("e", 0, [None] * n, values, np.zeros(n, np.int64), np.arange(n))])
-    assert (known.silent, known.anomalies) == (set(), set())
+    assert (known.silent, known.anomalies) == ({}, set())
+
+
+def test_anomalies_of_the_topic_are_remembered_until_the_monitor_has_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remembered: list[Known] = []
+
+    def keep() -> Known:
+        remembered.append(Known())
+        return remembered[-1]
+
+    monkeypatch.setattr(event_writer, "Known", keep)
+    broker = broker_with(surprises("a", 0, 11))
+    with monitoring(broker):
+        wait_until(lambda: len(written(broker)) == 3)
+    with monitoring(broker) as monitor:
+        wait_until(lambda: monitor.board.records == 11 and not remembered[1].anomalies)
+    assert len(written(broker)) == 3
+
+
+def test_of_anomalies_that_cannot_be_written_the_latest_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_writer, "_WAITING", 4)
+    broker = broker_with(surprises("a", 0, 101))
+    broker.fail_next("producer", 1_000_000)
+    with structlog.testing.capture_logs() as logged, monitoring(broker) as monitor:
+        wait_until(lambda: monitor.board.records == 101)
+        broker.faults.clear()
+        wait_until(lambda: len(written(broker)) == 4)
+    assert stamps(written(broker)) == [85, 90, 95, 100]
+    assert [line["count"] for line in logged if "were dropped" in line["event"]] == [17]
+
+
+@pytest.mark.parametrize(("flags", "days"), [((), 30), (("monitor.forget_after_s=3456000",), 40)])
+def test_the_topic_is_created_with_a_retention(flags: tuple[str, ...], days: int) -> None:
+    broker = broker_with(surprises("a", 1, 6))
+    with monitoring(broker, *flags):
+        wait_until(lambda: bool(written(broker)))
+    config = broker.admin().config(EVENTS)
+    assert (config["cleanup.policy"], config["retention.ms"]) == ("delete", str(days * 86_400_000))
 
 
 def test_without_a_topic_nothing_is_written_and_the_topic_is_created_only_if_allowed() -> None:
