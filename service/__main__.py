@@ -7,7 +7,6 @@ Every EddycastError is printed as one line on standard error and has its own exi
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from typer.main import get_command
 
 from eddycast.service.commands.archive import archive
 from eddycast.service.commands.bundle import bundle
-from eddycast.service.commands.completion import COMPLETING, offer_settings
+from eddycast.service.commands.completion import offer_settings
 from eddycast.service.commands.dead_letters import dead_letters
 from eddycast.service.commands.doctor import doctor
 from eddycast.service.commands.input import input_
@@ -34,6 +33,7 @@ from eddycast.service.commands.simulate import simulate
 from eddycast.service.commands.state import state
 from eddycast.service.errors import EddycastError, FamilyError, MissingExtra
 from eddycast.service.humanize import one_line
+from eddycast.service.settings.load import is_completing
 
 GROUP = "eddycast.commands"
 OWN = (
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command = get_command(build_app(arguments))
         tidy_help(command)
-        if COMPLETING in os.environ:
+        if is_completing():
             offer_settings(command)
         command(list(arguments), prog_name="eddycast")
     except EddycastError as error:

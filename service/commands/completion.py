@@ -13,9 +13,6 @@ from typer.main import get_command
 from eddycast.service.settings.load import CONFIG
 from eddycast.service.settings.settings import every_setting
 
-#: Variable in which the script of a shell asks for completions, for a program named `eddycast`.
-COMPLETING = "_EDDYCAST_COMPLETE"
-
 
 def offer_settings(command: Any) -> None:
     """Add every setting to the options of those commands below `command` that take settings."""

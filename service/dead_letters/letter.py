@@ -81,8 +81,9 @@ class Letter:
 
 
 def is_mark(headers: Sequence[tuple[str, bytes]]) -> bool:
-    """True for the headers of a mark, which is no letter."""
-    return bool(headers) and headers[0][0] == MARK
+    """True for the headers of a mark, which has this one alone: a letter has its record's own,
+    whatever these are, and ours."""
+    return len(headers) == 1 and headers[0][0] == MARK
 
 
 def mark_of(identities: Sequence[str]) -> tuple[bytes, Headers]:

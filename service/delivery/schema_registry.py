@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 from http.client import HTTPException
 from threading import Event
+from time import monotonic, sleep
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -27,6 +29,11 @@ from eddycast.service.settings.text_file import text_of
 
 _TIMEOUT_S: Final = 5.0
 _MOST_BYTES: Final = 1 << 20
+#: Before each attempt to look up an id, s.
+_PAUSES_S: Final = (0.0, 0.5, 1.0)
+#: An id that is unknown is not asked for again for so long.
+_UNKNOWN_S: Final = 30.0
+_FEW, _MOST_UNKNOWN = 10, 10_000
 _TYPE: Final = "application/vnd.schemaregistry.v1+json"
 #: Statuses after which the same request may succeed.
 _AGAIN: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
@@ -48,7 +55,8 @@ class SchemaRegistry:
             login = f"{settings.username}:{_password(settings)}"
             self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
         self._ids: dict[str, int] = {}
-        self._schemas: dict[int, Schema | None] = {}
+        self._schemas: dict[int, Schema] = {}
+        self._unknown: dict[int, float] = {}  # id -> when it may be asked for again, monotonic s
 
     def id_of(self, schema: Schema) -> int:
         """The id of a schema of the forecasts, which is registered if it is new.
@@ -60,16 +68,30 @@ class SchemaRegistry:
         return self._ids[text]
 
     def schema_of(self, schema_id: int) -> Schema | None:
-        """The schema with an id; None if there is none.
+        """The schema with an id; None if there is none, also after some seconds: a registry may
+        learn of a schema later than readers of its records do.
         Raises SchemaRegistryUnavailable, SchemaRegistryError, SettingsError."""
         if not self._url:
             return no_schemas(schema_id)
         if schema_id not in self._schemas:
-            answer = self._ask(f"/schemas/ids/{schema_id}")
-            self._schemas[schema_id] = (
-                None if answer is None else _parsed(self._field(answer, "schema", str))
-            )
+            if (found := self._looked_up(schema_id)) is None:
+                return None
+            self._schemas[schema_id] = found
         return self._schemas[schema_id]
+
+    def _looked_up(self, schema_id: int) -> Schema | None:
+        """Asks again after each pause, then not for a while; once for an id if many are unknown, as
+        where foreign records begin with a zero byte."""
+        if monotonic() < self._unknown.get(schema_id, -math.inf):
+            return None
+        for pause in _PAUSES_S if len(self._unknown) < _FEW else _PAUSES_S[:1]:
+            sleep(pause)
+            if (answer := self._ask(f"/schemas/ids/{schema_id}")) is not None:
+                return _parsed(self._field(answer, "schema", str))
+        if len(self._unknown) >= _MOST_UNKNOWN:
+            self._unknown.clear()
+        self._unknown[schema_id] = monotonic() + _UNKNOWN_S
+        return None
 
     def versions(self) -> int:
         """The number of schemas that the subject of the forecasts has had. Raises as `id_of`."""

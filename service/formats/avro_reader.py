@@ -31,7 +31,7 @@ class AvroReader:
 
     def __init__(self, schema_of: SchemaOf) -> None:
         self._schema_of = schema_of
-        self._readers: dict[int, _Read | None] = {}  # by id of the schema
+        self._readers: dict[int, _Read] = {}  # by id of the schema
 
     def read(self, value: bytes) -> dict[str, Any]:
         """The fields of a record. Raises ValueError if it is none of a schema that is known,
@@ -39,11 +39,11 @@ class AvroReader:
         if len(value) < FRAME.size:
             raise ValueError("it ends within the id of its schema")
         schema_id = int(FRAME.unpack_from(value)[1])
-        if schema_id not in self._readers:
+        if (read := self._readers.get(schema_id)) is None:
             schema = self._schema_of(schema_id)
-            self._readers[schema_id] = None if schema is None else _reader_of(schema)
-        if (read := self._readers[schema_id]) is None:
-            raise ValueError(f"no schema has the id {schema_id}")
+            if schema is None or (read := _reader_of(schema)) is None:
+                raise ValueError(f"no schema of records has the id {schema_id}")
+            self._readers[schema_id] = read
         stream = io.BytesIO(value)
         stream.seek(FRAME.size)
         try:

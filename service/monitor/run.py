@@ -41,6 +41,21 @@ def run(settings: Settings) -> None:
         Monitor(settings).run(signals.stop)
 
 
+class _Unregistered:
+    """`SchemaOf` without a registry: knows no schema, and says so once. What begins like Avro may
+    also be a foreign record, which must not end the monitor."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, _: int) -> None:
+        if not self._said:
+            get_log().warning(
+                "records that begin like Avro are not read", action="set schema_registry.url"
+            )
+            self._said = True
+
+
 class Monitor:
     """One monitor. `broker` replaces Kafka, for a monitor inside another program."""
 
@@ -52,7 +67,10 @@ class Monitor:
         self.letters = Letters()
         self._service = ServicePanel(settings)
         schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
-        self._decoder = Decoder(facts.channel_of, schemas.schema_of)
+        self._decoder = Decoder(
+            facts.channel_of,
+            schemas.schema_of if settings.schema_registry.url else _Unregistered(),
+        )
         self._events: EventWriter | None = None
         #: URL of the page while it runs.
         self.url: str | None = None

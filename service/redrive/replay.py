@@ -38,6 +38,7 @@ _FOREIGN = "it is not of the topic {topic}"
 _NOWHERE = "partition {partition} of {topic} does not exist"
 _REKEYED = "its key was changed: name the producers' partitioner with --partitioner"
 _OTHER = "the line belongs to another letter than the topic has there"
+_AT_ODDS = "another line of the file is of the same record, and differs: give both the same edit"
 _GONE = "the topic does not have it, or not any more"
 
 
@@ -104,6 +105,7 @@ class _Replay:
         self._report = Report()
         #: Places of the file that the topic has not shown yet.
         self._missing = set() if changes is None else set(changes.edited)
+        self._at_odds = set() if changes is None else _at_odds(changes.edited.values())
 
     def run(self, source: LetterTopic, selection: Selection, into: _Transactions | None) -> Report:
         """Replay into transactions, None = only report."""
@@ -134,6 +136,9 @@ class _Replay:
 
     def _record(self, letter: Letter) -> tuple[int, Letter] | None:
         """The partition and the record to send, None if it is refused."""
+        if letter.identity in self._at_odds:
+            self._report.refuse(letter.place, _AT_ODDS)
+            return None
         record, is_other = letter, False
         if self._changes is not None:
             line = self._changes.edited[letter.partition, letter.offset]
@@ -165,6 +170,17 @@ class _Replay:
         if partition is not None and not 0 <= partition < self._partitions:
             return _NOWHERE.format(partition=partition, topic=self._topic)
         return ""
+
+
+def _at_odds(lines: Iterable[Edited]) -> set[str]:
+    """Identities of records of which lines say different things."""
+    said: dict[str, tuple[object, ...]] = {}
+    found = set()
+    for line in lines:
+        record = line.key, line.value, line.headers
+        if said.setdefault(line.identity, record) != record:
+            found.add(line.identity)
+    return found
 
 
 class _Transactions:

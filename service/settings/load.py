@@ -31,6 +31,8 @@ from eddycast.service.settings.injected import is_injected
 from eddycast.service.settings.settings import PREFIX, Settings, every_setting
 
 CONFIG = "EDDYCAST_CONFIG"
+#: Variable in which the script of a shell asks for completions, for a program named `eddycast`.
+COMPLETING = "_EDDYCAST_COMPLETE"
 #: The word that pydantic-settings reads as "no value".
 #: It cannot be typed, so that a directory may be named null.
 NO_WORD = "\0"
@@ -71,6 +73,11 @@ def load_settings(
         return Settings(**_nested(given))
     except ValidationError as error:
         raise _translated(error, given) from error
+
+
+def is_completing() -> bool:
+    """True if a shell runs this process for its completions."""
+    return COMPLETING in os.environ
 
 
 def asks_for_json(flags: Sequence[str], environment: Mapping[str, str] | None = None) -> bool:
@@ -198,8 +205,9 @@ def _translated(error: ValidationError, given: Mapping[str, _Given]) -> Settings
     if name not in given:  # a check across settings: its message names them
         return SettingsError(message, "change one of them")
     place = given[name].place
-    secret = any(
+    value = repr(given[name].value)
+    secret = "@" in value or any(  # an address may have a password before it
         setting.name == name and SecretStr in get_args(setting.field.annotation)
         for setting in every_setting()
     )
-    return SettingsError(f"{place}: {message}" + ("" if secret else f", not {given[name].value!r}"))
+    return SettingsError(f"{place}: {message}" + ("" if secret else f", not {value}"))

@@ -51,8 +51,8 @@ class MonitorSettings(Group):
     )
     services: str | None = Field(
         None,
-        description="Metrics ports of the service's workers as HOST:PORT, separated by commas; "
-        "each address that a name resolves to is a worker; none = the page shows no workers",
+        description="Metrics ports of the workers as HOST:PORT, separated by commas; every "
+        "address of a name is a worker; none = not shown",
     )
     token: SecretStr | None = Field(
         None, min_length=8, description="Bearer token that the API asks for; never logged"

@@ -23,9 +23,12 @@ from eddycast.service.formats.avro_schema import avro_schema
 from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.json_encoder import Encoder
 from eddycast.service.monitor.decode import Decoder, by_position
+from eddycast.service.monitor.run import Monitor
+from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.output import OutputSettings
 from eddycast.service.state.stream_time import Clock
 from tests.monitor.records import batch, forecast
+from tests.support.running import memory_broker
 from tests.support.schemas import schema as json_schema
 from tests.unit.test_codec_forecasts import columns, manifest
 
@@ -206,3 +209,13 @@ def test_bytes_of_no_known_schema_are_no_forecast(schema: Any, change: bytes) ->
 def test_without_a_registry_a_record_in_avro_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(SettingsError, match=r"schema_registry\.url"):
         Decoder(by_position).decode([batch([written()[1][0]])])
+
+
+def test_without_a_registry_the_monitor_passes_over_what_may_be_foreign(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monitor = Monitor(load_settings([], {}), memory_broker())
+    good = forecast("a", 0, 1.0, np.random.default_rng(0))
+    monitor._take([batch([written()[1][0], good, b"\0\0\0\0\1abc"])])
+    assert monitor.board.unreadable == 2
+    assert capsys.readouterr().out.count("schema_registry.url") == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eddycast.service import __main__ as cli
-from eddycast.service.commands.completion import COMPLETING
+from eddycast.service.settings.load import COMPLETING
 
 Capture = pytest.CaptureFixture[str]
 SHELLS = ("bash", "zsh", "fish")

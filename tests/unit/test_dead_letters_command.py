@@ -16,7 +16,7 @@ from eddycast.service.__main__ import run
 from eddycast.service.broker.kafka.partitioning import PARTITIONERS
 from eddycast.service.broker.memory.producer import MemoryProducer
 from eddycast.service.dead_letters.headers import OWN, dead_letter
-from eddycast.service.dead_letters.letter import Letter
+from eddycast.service.dead_letters.letter import MARK, Letter
 from eddycast.service.delivery import connect
 from eddycast.service.errors import CommitUnknown, TransactionFailed
 from eddycast.service.humanize import one_line
@@ -204,6 +204,13 @@ def test_letters_of_one_record_are_one_replay(broker: FaultyBroker, command: Run
     assert "1 further letter of the same records" in command("replay")
 
 
+def test_a_record_cannot_pass_itself_off_as_a_mark(broker: FaultyBroker, command: Run) -> None:
+    """Its headers stand before ours in its letter."""
+    forged = letter(1, headers=[(MARK, b"1")], value=f"{INPUT}/0/0/{START_MS}".encode())
+    wrote(broker, [letter(0), forged])
+    assert "2 records replayed" in command("replay")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -320,6 +327,19 @@ def test_edited_letters_replace_the_records(
     assert "2 letters replayed before" in command("replay", "--edit", file)
     assert "0 records" in command("replay", "--edit", file, "--code", "late")
     assert [one["replayed"] for one in lines(command("show", "--json"))] == [True, True, False]
+
+
+def test_edits_of_one_record_that_differ_are_refused(
+    broker: FaultyBroker, command: Run, tmp_path: Path
+) -> None:
+    wrote(broker, [letter(0, error="no_value"), letter(0, error="late"), letter(1)])
+    found = lines(command("show", "--json"))
+    found[1]["value"] = "mended"
+    said = command("replay", "--edit", edited(tmp_path / "letters", found), code=1)
+    assert "1 record replayed" in said and "differs" in said and "0:0" in said and "0:1" in said
+    found[0]["value"] = "mended"
+    assert "1 record replayed" in command("replay", "--edit", edited(tmp_path / "letters", found))
+    assert [one.value for one in made(broker, INPUT)] == [b"v1", b"mended"]
 
 
 def test_a_changed_key_needs_its_partitioner(

@@ -17,6 +17,7 @@ import pytest
 from eddycast.service.commands.doctor import examine
 from eddycast.service.delivery.schema_registry import SchemaRegistry, reach_schemas
 from eddycast.service.errors import SchemaRegistryError, SchemaRegistryUnavailable, SettingsError
+from eddycast.service.formats.avro_reader import AvroReader
 from eddycast.service.settings.schema_registry import SchemaRegistrySettings
 
 SCHEMA = {"type": "string"}
@@ -104,11 +105,40 @@ def test_the_doctor_examines_the_registry() -> None:
     assert not wrong.well and "HTTP 401" in wrong.found and wrong.action
 
 
-def test_an_id_that_the_registry_does_not_know_is_no_error() -> None:
-    with answering((404, {"error_code": 40403, "message": "no such schema"})) as server:
+UNKNOWN = (404, {"error_code": 40403, "message": "no such schema"})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only pauses move."""
+    now = [0.0]
+    module = "eddycast.service.delivery.schema_registry"
+    monkeypatch.setattr(f"{module}.monotonic", lambda: now[0])
+    monkeypatch.setattr(f"{module}.sleep", lambda seconds: now.append(now.pop() + seconds))
+    return now
+
+
+def test_an_id_that_the_registry_does_not_know_is_no_error(clock: list[float]) -> None:
+    with answering(UNKNOWN) as server:
         registry = server.registry()
         assert registry.schema_of(9) is None and registry.schema_of(9) is None
-    assert len(server.asked) == 1
+        assert len(server.asked) == 3, "again after a pause, then not for a while"
+        for foreign in range(100, 120):
+            registry.schema_of(foreign)
+        assert len(server.asked) < 50, "many unknown ids are not waited for"
+
+
+def test_a_registry_may_learn_of_a_schema_after_its_records_are_read(clock: list[float]) -> None:
+    known = (200, {"schema": json.dumps(SCHEMA)})
+    with answering(UNKNOWN, known) as server:
+        assert server.registry().schema_of(9) == SCHEMA
+    with answering(UNKNOWN, UNKNOWN, UNKNOWN, known) as server:
+        registry = server.registry()
+        reader = AvroReader(registry.schema_of)
+        with pytest.raises(ValueError, match="has the id 9"):
+            reader.read(b"\0\0\0\0\x09\x02a")
+        clock[0] += 60.0
+        assert registry.schema_of(9) == SCHEMA
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,12 @@ def test_a_wrong_secret_is_not_repeated(name: str, tmp_path: Path) -> None:
     assert "777888" not in f"{error.value} {error.value.__cause__}"
 
 
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="schema_registry") as error:
+        load_settings(["--schema_registry.url=http://joe:hunter2@registry:8081"], {})
+    assert "hunter2" not in f"{error.value}"
+
+
 #: Variables that Kubernetes injects for Services called `eddycast` and `eddycast-kafka`.
 INJECTED = {
     "EDDYCAST_PORT": "tcp://10.0.12.7:9464",
