@@ -8,17 +8,25 @@ from typing import NamedTuple
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.event_records import Event, back, silent
 from eddycast.service.monitor.panel import Panel
-from eddycast.service.monitor.silence import is_silent, silence_ms
+from eddycast.service.monitor.ring import Rows
+from eddycast.service.monitor.silence import is_silent
+from eddycast.service.records import Float64, Int64
+
+
+class _Columns(NamedTuple):
+    """What is known of the latest records of a panel's rows."""
+
+    arrived: list[int]  # broker time, ms
+    is_silent: list[bool]
+    stamps: Int64
+    rhythms_ms: Float64
 
 
 class _Latest(NamedTuple):
-    """The latest record of a stream; records are compared by their broker time, ms."""
+    """The latest record of a stream, as a place in the columns of its panel."""
 
-    arrived: int
-    stamp: int
-    rhythm_ms: float
-    silent_ms: float
-    is_silent: bool
+    columns: _Columns
+    at: int
 
 
 class SilenceWatch:
@@ -42,26 +50,20 @@ class SilenceWatch:
         """The latest record of each stream, of any target and shape."""
         found: dict[str, _Latest] = {}
         for panel in self._board.occupied():
-            for stream, record in self._records(panel, now_ms):
-                if stream not in found or record.arrived > found[stream].arrived:
-                    found[stream] = record
+            rows = panel.rows()
+            columns = self._columns(panel, rows, now_ms)
+            for i, (row, arrived) in enumerate(zip(rows.tolist(), columns.arrived, strict=True)):
+                if (series := panel.series[row]) is None:
+                    continue
+                other = found.get(series.stream)
+                if other is None or arrived > other.columns.arrived[other.at]:
+                    found[series.stream] = _Latest(columns, i)
         return found
 
-    def _records(self, panel: Panel, now_ms: int) -> Iterator[tuple[str, _Latest]]:
-        """The streams of a panel's rows, and the latest record of each row."""
-        rows = panel.rows()
+    def _columns(self, panel: Panel, rows: Rows, now_ms: int) -> _Columns:
         arrived, rhythms_ms = panel.arrived[rows], panel.rhythms_ms(rows)
-        columns = (
-            arrived,
-            panel.last_stamps(rows),
-            rhythms_ms,
-            silence_ms(arrived, now_ms),
-            is_silent(arrived, rhythms_ms, now_ms, self._board.settings.silent_after),
-        )
-        records = map(_Latest, *(column.tolist() for column in columns))
-        for row, record in zip(rows.tolist(), records, strict=True):
-            if (series := panel.series[row]) is not None:
-                yield series.stream, record
+        quiet = is_silent(arrived, rhythms_ms, now_ms, self._board.settings.silent_after)
+        return _Columns(arrived.tolist(), quiet.tolist(), panel.last_stamps(rows), rhythms_ms)
 
     def _forget(self, latest: dict[str, _Latest], now_ms: int) -> None:
         """Discard streams that the board has forgotten. One that was not read back may still
@@ -73,10 +75,15 @@ class SilenceWatch:
                 del self._silent[stream]
 
     def _changes(self, latest: dict[str, _Latest], now_ms: int) -> Iterator[Event]:
-        for stream, record in latest.items():
-            if record.is_silent and stream not in self._silent:
+        for stream, (columns, i) in latest.items():
+            quiet = columns.is_silent[i]
+            if quiet == (stream in self._silent):
+                continue
+            stamp = int(columns.stamps[i])
+            if quiet:
                 self._silent[stream] = now_ms
-                yield silent(stream, record.stamp, record.silent_ms, record.rhythm_ms)
-            elif not record.is_silent and stream in self._silent:
+                silent_ms = float(now_ms - columns.arrived[i])
+                yield silent(stream, stamp, silent_ms, float(columns.rhythms_ms[i]))
+            else:
                 del self._silent[stream]
-                yield back(stream, record.stamp)
+                yield back(stream, stamp)
