@@ -52,10 +52,10 @@ def back(stream: str, timestamp: int) -> Event:
 
 @dataclass(slots=True)
 class Known:
-    """What records of the topic hold: streams that are silent by the last word on them, and
-    (stream, target, stamp) of anomalies."""
+    """What records of the topic hold: streams whose last event is a silence, each with the time of
+    that event, ms; and (stream, target, stamp) of anomalies."""
 
-    silent: set[str] = field(default_factory=set)
+    silent: dict[str, int] = field(default_factory=dict)
     anomalies: set[tuple[str, str, int]] = field(default_factory=set)
 
     def add(self, batches: Iterable[PartitionBatch]) -> None:
@@ -68,10 +68,10 @@ class Known:
     def _add(self, value: bytes) -> None:
         try:
             match orjson.loads(value):
-                case {"event": "silent", "stream": str(stream)}:
-                    self.silent.add(stream)
+                case {"event": "silent", "stream": str(stream), "time": int(time_ms)}:
+                    self.silent[stream] = time_ms
                 case {"event": "back", "stream": str(stream)}:
-                    self.silent.discard(stream)
+                    self.silent.pop(stream, None)
                 case {
                     "event": "anomaly",
                     "stream": str(stream),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from eddycast.service.broker.port import Admin, Broker, Reader
 from eddycast.service.delivery.connect import reach
@@ -30,13 +31,22 @@ class Progress:
 
     positions: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
-    caught_up: bool = False  # the end that the topic had at start has been reached
+    caught_up: bool = False  # the end that the topic had when reading began has been reached
+    #: Every record that the topic held at this time by the wall clock has been read, ms; 0 = never.
+    read_until_ms: int = 0
     trouble: str = "starting"  # what is being waited for, "" = nothing
 
     @property
     def lag(self) -> int:
         """Offsets still to be read."""
         return sum(max(0, end - self.positions.get(p, end)) for p, end in self.ends.items())
+
+
+class _Goal(NamedTuple):
+    """Ends of the partitions that were looked up at a time by the wall clock, ms."""
+
+    asked_ms: int
+    ends: dict[int, int]
 
 
 class Follower:
@@ -56,7 +66,7 @@ class Follower:
         self._read_back = read_back
         self._partitions_every_s = partitions_every_s
         self.progress = Progress()
-        self._reach: dict[int, int] = {}  # ends at start
+        self._goal = _Goal(0, {})
 
     def run(self, stop: threading.Event, once: bool = False) -> None:
         """Follow until `stop`, or only until caught up; outages are waited out, also one of the
@@ -104,16 +114,21 @@ class Follower:
         """Start where reading stopped, at the first record that is still there, or `read_back`
         offsets before the end of a partition that is new."""
         progress = self.progress
-        first, ends = reader.first(partitions), reader.end(partitions)
+        first, goal = reader.first(partitions), self._ends(reader, partitions)
         for partition in partitions:
-            at = progress.positions.get(partition, -1)
-            if not 0 <= at <= ends[partition]:
-                at = ends[partition] - self._read_back
+            at, end = progress.positions.get(partition, -1), goal.ends[partition]
+            if not 0 <= at <= end:
+                at = end - self._read_back
             progress.positions[partition] = max(first[partition], at)
         reader.start(progress.positions)
-        progress.ends = ends
-        self._reach = self._reach or ends
+        self._goal = goal
         progress.trouble = ""
+
+    def _ends(self, reader: Reader, partitions: Collection[int]) -> _Goal:
+        """Look up the ends of partitions."""
+        asked_ms = _now_ms()
+        self.progress.ends = reader.end(partitions)
+        return _Goal(asked_ms, self.progress.ends)
 
     def _follow(self, reader: Reader, stop: threading.Event, once: bool) -> None:
         """Read until `stop`, or until the topic has further partitions; see `run`."""
@@ -124,9 +139,10 @@ class Follower:
                 self._take(batches)
             for partition in progress.positions:
                 progress.positions[partition] = reader.position(partition)
-            self._look_whether_caught_up()
+            is_reached = self._look_whether_goal_is_reached()
             if time.monotonic() - looked > _ENDS_EVERY_S:
-                progress.ends, looked = reader.end(list(progress.positions)), time.monotonic()
+                latest, looked = self._ends(reader, list(progress.positions)), time.monotonic()
+                self._goal = latest if is_reached else self._goal
             if time.monotonic() - counted > self._partitions_every_s:
                 if self._has_grown():
                     return
@@ -136,10 +152,16 @@ class Follower:
         with self._broker.admin() as admin:
             return (admin.partitions(self._topic) or 0) > len(self.progress.positions)
 
-    def _look_whether_caught_up(self) -> None:
-        progress = self.progress
-        if not progress.caught_up and all(
-            progress.positions[partition] >= end for partition, end in self._reach.items()
-        ):
+    def _look_whether_goal_is_reached(self) -> bool:
+        progress, goal = self.progress, self._goal
+        if any(progress.positions[partition] < end for partition, end in goal.ends.items()):
+            return False
+        progress.read_until_ms = goal.asked_ms
+        if not progress.caught_up:
             progress.caught_up = True
             get_log().info("caught up", topic=self._topic)
+        return True
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

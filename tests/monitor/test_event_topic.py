@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
 from deploy.kafka import KafkaServer
 from eddycast.service.broker.kafka.broker import KafkaBroker
@@ -19,11 +20,10 @@ from eddycast.service.errors import NotAuthorized, SettingsError, TopicMissing
 from eddycast.service.monitor import event_writer, follower
 from eddycast.service.monitor.event_records import Known
 from eddycast.service.monitor.run import Monitor
-from eddycast.service.monitor.silence_watch import SilenceWatch
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.load import load_settings
-from tests.monitor.records import MINUTE, START, board, forecast, with_expected
+from tests.monitor.records import MINUTE, START, forecast, with_expected
 from tests.monitor.test_follower import PATIENCE_S, broker_with, send, wait_until
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.schemas import validator
@@ -33,8 +33,9 @@ EVENTS, VALID = "monitor-events", validator("event")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((event_writer, "_EVERY_S"), (follower, "_AGAIN_S"), (follower, "_POLL_S")):
-        monkeypatch.setattr(module, name, 0.01)
+    monkeypatch.setattr(event_writer, "_EVERY_S", 0.01)
+    for name in ("_AGAIN_S", "_POLL_S", "_ENDS_EVERY_S"):
+        monkeypatch.setattr(follower, name, 0.01)
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def test_a_restart_writes_what_is_missing_and_repeats_nothing() -> None:
     assert stamps(written(broker)) == [0, 5, 10, 15, 20, 25]
 
 
-@pytest.mark.parametrize("call", ["produce", "flush"])
+@pytest.mark.parametrize("call", ["producer", "produce", "flush"])
 def test_an_event_that_is_not_acknowledged_is_written_again(call: str) -> None:
     broker = broker_with(surprises("a", 1, 6))
     broker.fail_next(call, 3)
@@ -124,7 +125,7 @@ def test_an_event_that_is_not_acknowledged_is_written_again(call: str) -> None:
 def test_silence_and_its_end_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = broker_with(surprises("a", 1, 4) + surprises("b", 1, 4))
     ahead_ms = 3_600_000
-    monkeypatch.setattr(event_writer, "_now_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
+    monkeypatch.setattr(follower, "_now_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
     with monitoring(broker):
         wait_until(lambda: len(written(broker)) == 2)
     with monitoring(broker) as monitor:
@@ -139,18 +140,33 @@ def test_silence_and_its_end_are_written_once(monkeypatch: pytest.MonkeyPatch) -
     assert sorted((e["event"], e["stream"]) for e in ends) == [("back", "a"), ("back", "b")]
 
 
-def test_a_stream_of_several_targets_is_silent_once() -> None:
-    rng = np.random.default_rng(1)
-    base = forecast("a", 0, 1.0, rng)
-    both = {name: {"x": base[name], "y": base[name]} for name in ("one_step", "multi_step")}
-    filled = board([base | both | {"value": [1.0, 2.0]}])
-    watch = SilenceWatch(filled, set())
-    assert watch.look(START + MINUTE) == []
-    (event,) = watch.look(START + 10 * MINUTE)
-    assert (event.stream, event.content["event"]) == ("a", "silent")
-    assert watch.look(START + 20 * MINUTE) == []
-    (event,) = watch.look(START + MINUTE)
-    assert event.content == {"event": "back", "timestamp": START}
+def test_records_that_are_not_read_yet_do_not_make_a_stream_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = START / 1000
+    for module in (event_writer, follower):
+        monkeypatch.setattr(module, "_now_ms", lambda: int(now_s * 1000), raising=False)
+    broker = broker_with(surprises("a", 1, 4), clock=lambda: now_s)
+
+    def outage() -> None:
+        """Wait while reading begins again, and fails, several times."""
+        left = len(broker.faults._ordered["read"])
+        wait_until(lambda: len(broker.faults._ordered["read"]) < left - 20)
+
+    with monitoring(broker) as monitor:
+        wait_until(lambda: monitor.board.records == 3)
+        broker.fail_next("read", 1_000_000)
+        outage()
+        now_s += 3_600
+        outage()
+        send(broker, surprises("a", 4, 5))
+        outage()
+        broker.faults.clear()
+        wait_until(lambda: monitor.board.records == 4)
+        assert written(broker) == []
+        now_s += 3_600
+        wait_until(lambda: len(written(broker)) == 1)
+    assert written(broker)[0]["timestamp"] == START + 4 * MINUTE
 
 
 def test_other_records_of_the_topic_are_passed_over() -> None:
@@ -158,7 +174,48 @@ def test_other_records_of_the_topic_are_passed_over() -> None:
     n = len(values)
     known = Known()
     known.add([PartitionBatch("e", 0, [None] * n, values, np.zeros(n, np.int64), np.arange(n))])
-    assert (known.silent, known.anomalies) == (set(), set())
+    assert (known.silent, known.anomalies) == ({}, set())
+
+
+def test_anomalies_of_the_topic_are_remembered_until_the_monitor_has_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remembered: list[Known] = []
+
+    def keep() -> Known:
+        remembered.append(Known())
+        return remembered[-1]
+
+    monkeypatch.setattr(event_writer, "Known", keep)
+    broker = broker_with(surprises("a", 0, 11))
+    with monitoring(broker):
+        wait_until(lambda: len(written(broker)) == 3)
+    with monitoring(broker) as monitor:
+        wait_until(lambda: monitor.board.records == 11 and not remembered[1].anomalies)
+    assert len(written(broker)) == 3
+
+
+def test_of_anomalies_that_cannot_be_written_the_latest_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_writer, "_WAITING", 4)
+    broker = broker_with(surprises("a", 0, 101))
+    broker.fail_next("producer", 1_000_000)
+    with structlog.testing.capture_logs() as logged, monitoring(broker) as monitor:
+        wait_until(lambda: monitor.board.records == 101)
+        broker.faults.clear()
+        wait_until(lambda: len(written(broker)) == 4)
+    assert stamps(written(broker)) == [85, 90, 95, 100]
+    assert [line["count"] for line in logged if "were dropped" in line["event"]] == [17]
+
+
+@pytest.mark.parametrize(("flags", "days"), [((), 30), (("monitor.forget_after_s=3456000",), 40)])
+def test_the_topic_is_created_with_a_retention(flags: tuple[str, ...], days: int) -> None:
+    broker = broker_with(surprises("a", 1, 6))
+    with monitoring(broker, *flags):
+        wait_until(lambda: bool(written(broker)))
+    config = broker.admin().config(EVENTS)
+    assert (config["cleanup.policy"], config["retention.ms"]) == ("delete", str(days * 86_400_000))
 
 
 def test_without_a_topic_nothing_is_written_and_the_topic_is_created_only_if_allowed() -> None:
@@ -169,6 +226,18 @@ def test_without_a_topic_nothing_is_written_and_the_topic_is_created_only_if_all
         Monitor(settings, broker).run(threading.Event())
     with pytest.raises(SettingsError, match=r"monitor\.events must be a topic of its own"):
         load_settings(["--monitor.events=forecasts"], {})
+
+
+def test_an_event_that_is_too_large_is_dropped_alone() -> None:
+    long = "b" * 400
+    broker = broker_with(surprises("a", 1, 6) + surprises(long, 1, 6) + surprises("c", 1, 6))
+    broker.admin().create_topic(EVENTS, 1, config={"max.message.bytes": "500"})
+    with monitoring(broker), structlog.testing.capture_logs() as logged:
+        wait_until(lambda: {event["stream"] for event in written(broker)} == {"a", "c"})
+        send(broker, surprises("a", 6, 11))
+        wait_until(lambda: 10 in stamps(written(broker)))
+    dropped = [line["stream"] for line in logged if line["event"] == "an event is dropped"]
+    assert dropped == [long]
 
 
 def test_without_the_right_to_write_the_monitor_goes_on() -> None:

@@ -97,8 +97,8 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def broker_with(records: list[dict[str, Any]], partitions: int = 1) -> FaultyBroker:
-    broker = FaultyBroker()
+def broker_with(records: list[dict[str, Any]], partitions: int = 1, **options: Any) -> FaultyBroker:
+    broker = FaultyBroker(**options)
     broker.admin().create_topic(TOPIC, partitions)
     if records:
         send(broker, records)
