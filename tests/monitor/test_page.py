@@ -121,6 +121,37 @@ def test_a_forecast_made_earlier_is_drawn_beside_what_came(visit: Visit) -> None
     assert drawn == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
 
+def test_what_was_forecast_for_a_time_is_one_click_and_stays_in_the_address(visit: Visit) -> None:
+    records = walks(["a", "b"], 60, missing=0.0)
+    own = [record for record in records if record["stream"] == "a"]
+    page = visit(board(records), "/#stream=a")
+    chosen(page)
+    stamp = own[30]["timestamp"]
+    page.evaluate(
+        """(stamp) => {
+          const chart = document.getElementById('chart');
+          const data = chart.data.find(trace => trace.name === 'reading');
+          chart.emit('plotly_click', {points: [{data, pointIndex: data.x.indexOf(stamp)}]});
+        }""",
+        stamp,
+    )
+    expect(page.locator("#due-leads tr")).to_have_count(3)
+    page.reload()
+    expect(page.locator("#due-leads tr")).to_have_count(3)
+    rows = page.eval_on_selector_all(
+        "#due-leads tr",
+        "rows => rows.map(row => [...row.querySelectorAll('data')].map(d => +d.value))",
+    )
+    wanted = {1: own[29]["one_step"], 6: own[24]["multi_step"][5], 12: own[18]["multi_step"][11]}
+    assert {int(row[0]): row[2:] for row in rows} == {
+        lead: pytest.approx(levels, rel=1e-5, abs=1e-5) for lead, levels in wanted.items()
+    }
+    assert {int(row[1]) for row in rows} == {own[30 - lead]["timestamp"] for lead in wanted}
+    page.get_by_role("link", name="b", exact=True).click()
+    expect(page.locator("#earlier-when")).to_have_text("now")
+    expect(page.locator("#due")).to_be_hidden()
+
+
 def test_the_token_is_asked_for_and_opens_the_page(visit: Visit) -> None:
     page = visit(board(walks(["a"], 10)), token=TOKEN)
     expect(page.locator("#login")).to_be_visible()

@@ -4,12 +4,12 @@ import { Refused, ask, follow, setToken } from "./api.js";
 import { draw, drawHours } from "./chart.js";
 import * as format from "./format.js";
 import { showService } from "./service.js";
-import { at, element, showAccuracy, showAnomalies, showLetters, showLinks, showList } from "./tables.js";
+import { at, element, showAccuracy, showAnomalies, showDue, showLetters, showLinks, showList } from "./tables.js";
 import { link, read, view } from "./view.js";
 
 const PAGE = 50, EVERY_MS = 2000, SERVICE_MS = 3000;
 let paused = false, busy = false, asked = 0, serviceAsked = 0, lastSummary = null, rates = [];
-let shown = null, earlier = null, picked = null; // `picked`: when the forecasts `earlier` were made
+let shown = null, earlier = null;
 
 function go(changes, replace = false) {
   if (replace) {
@@ -34,9 +34,7 @@ async function showOne() {
   const query = { stream: view.stream, target: view.target };
   const stream = await ask("api/streams/one", { ...query, limit: view.span });
   if (stream.stream !== view.stream || stream.target !== view.target) return;
-  const another = !shown || shown.stream !== stream.stream || shown.target !== stream.target;
   shown = stream;
-  if (another) forgetEarlier();
   at("one").hidden = at("one-hours").hidden = false;
   at("detail-title").replaceChildren(element("bdi", format.name(stream.stream, stream.target, 160)));
   const since = ({ from }) => (from === null ? "" : ` from ${format.time(from)}`);
@@ -44,17 +42,33 @@ async function showOne() {
   at("detail-about").textContent = `A reading every ${format.duration(stream.interval_ms)}; model ${wrote.join(", ")}.`;
   at("chart-text").textContent = describe(stream);
   at("chart").setAttribute("aria-label", `Readings, expectations and forecast. ${describe(stream)}`);
-  const slider = at("earlier"), most = stream.history.timestamps.length - 1;
-  const index = stream.history.timestamps.indexOf(picked);
-  if (index < 0) forgetEarlier();
-  slider.max = String(most);
-  slider.value = String(index < 0 ? most : index);
-  await draw(at("chart"), stream, earlier);
+  await showMoment(stream, query);
   await drawHours(at("hours"), stream.by_hour);
   const [worst] = [...stream.by_hour].sort((a, b) => b.mae - a.mae);
   at("hours").setAttribute("aria-label", worst ? `Error one step ahead by hour of the day, largest at ${worst.hour}:00 UTC: ${format.number(worst.mae)}` : "No errors yet");
   showAccuracy(stream.accuracy[view.window], "in the unit of the readings");
   showLinks(query);
+}
+
+/** The forecasts made at a moment that was picked, and those for it. */
+async function showMoment(stream, query) {
+  const stamps = stream.history.timestamps, slider = at("earlier"), most = stamps.length - 1;
+  const index = view.made === null ? -1 : stamps.indexOf(Number(view.made));
+  const when = index < 0 || index === most ? null : stamps[index]; // it may be remembered no more
+  slider.max = String(most);
+  slider.value = String(when === null ? most : index);
+  at("earlier-when").textContent = when === null ? "now" : format.time(when);
+  const asked = when === null ? [] : [{ issued: when }, { valid: when }];
+  const [made, due] = await Promise.all(asked.map((time) => ask("api/forecasts", { ...query, ...time })));
+  earlier = made?.forecasts ?? null;
+  showDue(when, due?.forecasts ?? []);
+  await draw(at("chart"), stream, earlier, pick);
+}
+
+/** Look at the moment of a reading; at the latest one, keep up with it. */
+function pick(stamp) {
+  const stamps = shown?.history.timestamps ?? [];
+  if (stamps.includes(stamp)) go({ made: stamp === stamps.at(-1) ? null : String(stamp) }, true);
 }
 
 async function showAll() {
@@ -136,23 +150,6 @@ function changed() {
   return refresh();
 }
 
-function forgetEarlier() {
-  earlier = picked = null;
-  at("earlier-when").textContent = "now";
-}
-
-async function pickEarlier() {
-  const index = Number(at("earlier").value), stamps = shown?.history.timestamps ?? [];
-  if (index >= stamps.length - 1) forgetEarlier();
-  else {
-    picked = stamps[index];
-    at("earlier-when").textContent = format.time(picked);
-    const query = { stream: view.stream, target: view.target, issued: picked };
-    earlier = (await ask("api/forecasts", query)).forecasts;
-  }
-  if (shown) await draw(at("chart"), shown, earlier);
-}
-
 let typing = 0;
 at("search").addEventListener("input", () => {
   clearTimeout(typing);
@@ -161,7 +158,7 @@ at("search").addEventListener("input", () => {
 for (const id of ["sort", "window", "span"]) at(id).addEventListener("change", () => go({ [id]: at(id).value, offset: "0" }, true));
 at("previous").addEventListener("click", () => go({ offset: String(Math.max(0, Number(view.offset) - PAGE)) }));
 at("next").addEventListener("click", () => go({ offset: String(Number(view.offset) + PAGE) }));
-at("earlier").addEventListener("change", () => pickEarlier().catch(say));
+at("earlier").addEventListener("change", () => pick(shown?.history.timestamps[Number(at("earlier").value)]));
 at("pause").addEventListener("click", () => {
   paused = !paused;
   at("pause").setAttribute("aria-pressed", String(paused));

@@ -96,8 +96,9 @@ function layout(stream, phone) {
   };
 }
 
-/** Draw a stream, and the forecast made at an earlier reading if there is one. */
-export function draw(element, stream, earlier) {
+/** Draw a stream, and the forecast made at an earlier reading if there is one. `pick` is called with
+ * the time of a reading that is clicked. */
+export async function draw(element, stream, earlier, pick) {
   const middle = middleOf(stream.quantiles);
   const columns = withHoles(stream.history, stream.gaps);
   const traces = band(columns.x, columns.expected, middle, "expected", "expected", "dot", true);
@@ -115,7 +116,13 @@ export function draw(element, stream, earlier) {
   });
   traces.push(outliers(stream));
   const phone = window.matchMedia("(max-width: 60rem)").matches;
-  return Plotly.react(element, traces, layout(stream, phone), CONFIG);
+  await Plotly.react(element, traces, layout(stream, phone), CONFIG);
+  if (!pick) return;
+  element.removeAllListeners("plotly_click");
+  element.on("plotly_click", ({ points }) => {
+    const reading = points.find((point) => point.data.name === "reading");
+    if (reading) pick(reading.data.x[reading.pointIndex]);
+  });
 }
 
 /** Errors by hour of the day. */

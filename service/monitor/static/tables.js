@@ -28,7 +28,7 @@ function choice(line) {
   const head = element("th");
   head.scope = "row";
   const choose = element("a");
-  const aim = () => { choose.href = link({ stream: line.stream, target: line.target }); };
+  const aim = () => { choose.href = link({ stream: line.stream, target: line.target, made: null }); };
   aim();
   choose.addEventListener("click", aim); // the view may have changed since the row was drawn
   if (isChosen(line)) choose.setAttribute("aria-current", "true");
@@ -97,6 +97,23 @@ export function showNone(id, columns) {
   none.colSpan = columns;
   made.append(none);
   at(id).append(made);
+}
+
+/** What was forecast for a time that has come, by lead. */
+export function showDue(time, lines) {
+  at("due").hidden = time === null;
+  if (time === null) return;
+  const [{ came } = { came: null }] = lines;
+  at("due-title").textContent = `Forecast for ${format.time(time)}, when ${format.number(came)} came`;
+  at("due-leads").replaceChildren(...lines.map((line) => {
+    const made = element("tr");
+    made.append(
+      cell(line.lead, String(line.lead)), cell(line.issued, format.time(line.issued), ""),
+      cell(line.low, format.number(line.low)), cell(line.middle, format.number(line.middle)), cell(line.high, format.number(line.high)),
+    );
+    return made;
+  }));
+  if (!lines.length) showNone("due-leads", 5);
 }
 
 export function showAccuracy(lines, unit) {

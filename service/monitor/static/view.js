@@ -1,6 +1,6 @@
 // The choices on the page, as they stand in the address.
 
-const DEFAULTS = { search: "", sort: "name", window: "day", offset: "0", stream: null, target: "", span: "200" };
+const DEFAULTS = { search: "", sort: "name", window: "day", offset: "0", stream: null, target: "", span: "200", made: null };
 export const view = { ...DEFAULTS };
 
 /** Take the view from the address. */
