@@ -177,7 +177,7 @@ def test_a_service_that_dies_is_named_with_its_last_lines(start: Callable[..., R
 
 def test_nothing_outlives_a_stack_that_is_killed(start: Callable[..., Running]) -> None:
     stack = start()
-    stack.until(lambda: "kafka       ready" in stack.printed(), "Kafka is not ready")
+    stack.until(lambda: "kafka         ready" in stack.printed(), "Kafka is not ready")
     children = stack.children()
     stack.process.kill()
     stack.leaves_nothing(children)
@@ -186,4 +186,4 @@ def test_nothing_outlives_a_stack_that_is_killed(start: Callable[..., Running]) 
 def test_it_ends_by_itself_when_asked_to(start: Callable[..., Running]) -> None:
     stack = start("--for", "0")
     assert stack.process.wait(PATIENCE_S) == 0, stack.printed()
-    assert "monitor     ready" in stack.printed() and "kafka       stopped" in stack.printed()
+    assert "monitor       ready" in stack.printed() and "kafka         stopped" in stack.printed()
