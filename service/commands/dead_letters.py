@@ -72,7 +72,7 @@ def show(
     settings, selection = _chosen(context, code, stream, since)
     from eddycast.service.commands.dead_letters_output import print_each, print_lines, print_sums
 
-    patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
+    patience_s = settings.waits.transactions_s
     topic = LetterTopic(_broker(settings), settings.topics.dead_letters, patience_s, last)
     printed = print_lines if as_json else print_each if code else print_sums
     printed(selection.chosen(topic.letters()), topic)

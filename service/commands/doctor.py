@@ -223,7 +223,7 @@ def look_at_rows(
     codec, name = RowCodec(manifest.state), settings.changelog
     adoption = Adoption(initial_record(manifest, codec.layout, generation), bool(manifest.parts))
     said: set[str] = set()
-    patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
+    patience_s = settings.waits.transactions_s
     with broker.reader(name) as reader:
         for snapshot in snapshots(reader, name, range(partitions), patience_s, rows=False):
             try:

@@ -39,9 +39,7 @@ def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str
         raise no_changelog(name)
     known: list[bytes] = []
     with broker.reader(name) as reader:
-        for snapshot in snapshots(
-            reader, name, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000
-        ):
+        for snapshot in snapshots(reader, name, range(count), settings.waits.transactions_s):
             streams = snapshot.streams
             if key in streams:
                 return _described(snapshot, key, manifest)

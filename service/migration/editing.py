@@ -107,7 +107,7 @@ class _Editor:
                 raise no_changelog(name)
             self.partitions = count
             before = admin.group_offsets(group, topic)
-            patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
+            patience_s = settings.waits.transactions_s
             self._found = {
                 one.partition: one for one in snapshots(reader, name, range(count), patience_s)
             }

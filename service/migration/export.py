@@ -91,9 +91,7 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
             raise no_changelog(changelog)
         before = admin.group_offsets(group, topic)
         found: dict[int, Rows] = {}
-        for snapshot in snapshots(
-            reader, changelog, range(count), settings.kafka.transaction_timeout_ms * 2 / 1000
-        ):
+        for snapshot in snapshots(reader, changelog, range(count), settings.waits.transactions_s):
             found[snapshot.partition] = _adopted(snapshot.rows(codec), adoption, snapshot.partition)
         markers = {p: rows.marker for p, rows in found.items() if rows.marker is not None}
         committed = agreeing(

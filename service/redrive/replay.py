@@ -93,7 +93,7 @@ def replay(
 
 
 def _topic(broker: Broker, settings: Settings) -> LetterTopic:
-    patience_s = settings.kafka.transaction_timeout_ms * 2 / 1000
+    patience_s = settings.waits.transactions_s
     return LetterTopic(broker, settings.topics.dead_letters, patience_s)
 
 

@@ -40,6 +40,7 @@ class Waits(NamedTuple):
     handover_s: float  # of the commit when partitions are revoked
     drain_s: float  # of the last commit, before the group is left
     turn_s: float  # approximate maximum from one poll to the next; records left over are read again
+    transactions_s: float  # until every transaction that is open now has ended
 
 
 class Settings(BaseSettings):
@@ -89,6 +90,7 @@ class Settings(BaseSettings):
             (commit.handover_ms or kafka.session_timeout_ms // 2) / 1000,
             self.shutdown_timeout_s * (1 - _CLOSING),
             min(kafka.max_poll_interval_ms, kafka.transaction_timeout_ms) / 10_000,
+            kafka.transaction_timeout_ms * 2 / 1000,
         )
 
     @model_validator(mode="after")

@@ -191,9 +191,9 @@ def test_how_long_a_commit_may_take_follows_from_kafkas_times_unless_it_is_set()
     given = load_settings(
         ["--kafka.transaction_timeout_ms=30000", "--kafka.session_timeout_ms=9000"], {}
     )
-    assert given.waits == (20.0, 4.5, 8.0, 3.0)
+    assert given.waits == (20.0, 4.5, 8.0, 3.0, 60.0)
     given = load_settings(["--commit.timeout_ms=3000", "--commit.handover_ms=2000"], {})
-    assert given.waits == (3.0, 2.0, 8.0, 1.5)
+    assert given.waits == (3.0, 2.0, 8.0, 1.5, 30.0)
 
 
 def test_the_changelog_is_named_after_the_group_unless_it_is_set() -> None:
