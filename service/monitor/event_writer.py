@@ -17,6 +17,7 @@ from eddycast.service.delivery.topic_checks import create_topic
 from eddycast.service.errors import BrokerError, RecordTooLarge, TopicMissing
 from eddycast.service.monitor.anomalies import Alarm
 from eddycast.service.monitor.board import Board
+from eddycast.service.monitor.clock import now_ms
 from eddycast.service.monitor.event_backlog import Backlog
 from eddycast.service.monitor.event_records import Event, Known, anomaly
 from eddycast.service.monitor.follower import Follower, Progress
@@ -160,10 +161,6 @@ class EventWriter:
         """Write events and wait until they are acknowledged. Raises BrokerError."""
         for event in events:
             partition = zlib.crc32(event.key) % self._partitions
-            producer.produce(self._topic, partition, [event.key], [event.value(_now_ms())])
+            producer.produce(self._topic, partition, [event.key], [event.value(now_ms())])
         if events:
             producer.flush(_FLUSH_S)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

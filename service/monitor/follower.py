@@ -16,6 +16,7 @@ from eddycast.service.errors import (
     OffsetGone,
     SchemaRegistryUnavailable,
 )
+from eddycast.service.monitor.clock import now_ms
 from eddycast.service.observability.log import get_log
 from eddycast.service.records import PartitionBatch
 
@@ -126,7 +127,7 @@ class Follower:
 
     def _ends(self, reader: Reader, partitions: Collection[int]) -> _Goal:
         """Look up the ends of partitions."""
-        asked_ms = _now_ms()
+        asked_ms = now_ms()
         self.progress.ends = reader.end(partitions)
         return _Goal(asked_ms, self.progress.ends)
 
@@ -161,7 +162,3 @@ class Follower:
             progress.caught_up = True
             get_log().info("caught up", topic=self._topic)
         return True
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from eddycast.service.monitor import accuracy
 from eddycast.service.monitor.board import Board, Place
+from eddycast.service.monitor.clock import now_ms
 from eddycast.service.monitor.csv_lines import as_csv
 from eddycast.service.monitor.decode import Series
 from eddycast.service.monitor.events import Events
@@ -60,11 +60,6 @@ class Desk:
         """See `summary.summary`."""
         table, letters = self.table.current(), self.letters.total
         return summary(self.board, table, self.progress, letters, now_ms())
-
-
-def now_ms() -> int:
-    """The wall clock, ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def http_app(

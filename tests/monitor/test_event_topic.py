@@ -125,7 +125,7 @@ def test_an_event_that_is_not_acknowledged_is_written_again(call: str) -> None:
 def test_silence_and_its_end_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = broker_with(surprises("a", 1, 4) + surprises("b", 1, 4))
     ahead_ms = 3_600_000
-    monkeypatch.setattr(follower, "_now_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
+    monkeypatch.setattr(follower, "now_ms", lambda: time.time_ns() // 1_000_000 + ahead_ms)
     with monitoring(broker):
         wait_until(lambda: len(written(broker)) == 2)
     with monitoring(broker) as monitor:
@@ -145,7 +145,7 @@ def test_records_that_are_not_read_yet_do_not_make_a_stream_silent(
 ) -> None:
     now_s = START / 1000
     for module in (event_writer, follower):
-        monkeypatch.setattr(module, "_now_ms", lambda: int(now_s * 1000), raising=False)
+        monkeypatch.setattr(module, "now_ms", lambda: int(now_s * 1000))
     broker = broker_with(surprises("a", 1, 4), clock=lambda: now_s)
 
     def outage() -> None:

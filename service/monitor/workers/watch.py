@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from eddycast.service.monitor.clock import now_ms
 from eddycast.service.monitor.workers.fetch import Answer, fetch
 from eddycast.service.monitor.workers.history import EVERY_S, History
 from eddycast.service.monitor.workers.names import Names, Worker
@@ -57,7 +58,7 @@ class WorkerWatch:
             worker: self._next(worker, answers)
             for worker, answers in zip(workers, asked, strict=True)
         }
-        self.view = workers_view([*self._seen.values()], _now_ms())
+        self.view = workers_view([*self._seen.values()], now_ms())
         return time.monotonic() - began
 
     def _run(self, stop: threading.Event) -> None:
@@ -80,11 +81,7 @@ class WorkerWatch:
             return before._replace(up=False, ready=False, trouble=str(error)[:CHARACTERS])
         is_ready = asked.ready.status == HTTPStatus.OK
         reason = "" if is_ready else _reason(asked.ready)
-        return Seen(worker, before.history, _now_ms(), True, is_ready, reason)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+        return Seen(worker, before.history, now_ms(), True, is_ready, reason)
 
 
 def _ask(worker: Worker) -> Asked:
