@@ -19,8 +19,9 @@ from eddycast.service.formats.avro_layout import Piece, Rows, Varints
 from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.forecast_selection import Selection
 from eddycast.service.settings.output import OutputSettings
+from eddycast.service.varint import varint
 
-#: What stands before the record: 0 and the id of its schema.
+#: The frame of a record: 0 and the id of its schema.
 FRAME: Final = struct.Struct(">bI")
 _F4, _F8 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -71,7 +72,7 @@ class AvroEncoder:
         if has_multi and columns.multi_step is not None:
             for path, target in self._targets("multi_step", "some"):
                 rows.put([*path, "items", "items"], columns.multi_step[:, :, target])
-        heads = {size: self._frame + layout.varint(size) for size in set(map(len, columns.streams))}
+        heads = {size: self._frame + varint(size) for size in set(map(len, columns.streams))}
         return [
             b"%b%b%b" % (heads[len(stream)], stream, body)
             for stream, body in zip(columns.streams, rows.cut(), strict=True)
@@ -139,13 +140,13 @@ class AvroEncoder:
         return b"".join(
             [
                 layout.text(manifest.label),
-                layout.varint(manifest.interval_ms),
-                b"\0" if coarse == manifest.interval_ms else b"\2" + layout.varint(coarse),
-                layout.varint(len(levels)) + levels.tobytes() + b"\0",
+                varint(manifest.interval_ms),
+                b"\0" if coarse == manifest.interval_ms else b"\2" + varint(coarse),
+                varint(len(levels)) + levels.tobytes() + b"\0",
             ]
         )
 
     def _leads(self) -> bytes:
         if (leads := self._selected.leads) is None:
             return b"\0"
-        return b"\2" + layout.varint(len(leads)) + b"".join(map(layout.varint, leads)) + b"\0"
+        return b"\2" + varint(len(leads)) + b"".join(map(varint, leads)) + b"\0"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.records import Int64
+from eddycast.service.varint import varint
 
 #: Branches of a union of null and something.
 _NULL, _SOME = 0, 2
@@ -69,15 +70,6 @@ def sequence(fields: Mapping[str, Piece]) -> Piece:
     """Pieces one after the other, as fields of the dtype."""
     dtype = np.dtype([(name, piece.dtype) for name, piece in fields.items()])
     return Piece(dtype, b"".join(piece.template for piece in fields.values()))
-
-
-def varint(number: int) -> bytes:
-    """A zigzag varint of a number within 64 bits."""
-    left, out = (number << 1) ^ (number >> 63), bytearray()
-    while left > 0x7F:
-        out.append(left & 0x7F | 0x80)
-        left >>= 7
-    return bytes([*out, left])
 
 
 def text(string: str) -> bytes:

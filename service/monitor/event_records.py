@@ -52,8 +52,8 @@ def back(stream: str, timestamp: int) -> Event:
 
 @dataclass(slots=True)
 class Known:
-    """What records of the topic hold: streams whose last event is a silence, each with the time of
-    that event, ms; and (stream, target, stamp) of anomalies."""
+    """Contents of the topic: streams whose last event is a silence, each with the time of that
+    event, ms; and (stream, target, stamp) of anomalies."""
 
     silent: dict[str, int] = field(default_factory=dict)
     anomalies: set[tuple[str, str, int]] = field(default_factory=set)

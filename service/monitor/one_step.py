@@ -1,4 +1,4 @@
-"""What was expected of each reading, and of the next one."""
+"""One-step forecasts: that of each reading, and that of the next one."""
 
 from __future__ import annotations
 

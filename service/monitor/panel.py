@@ -153,8 +153,8 @@ class Panel:
         self._rescale(rows, indexes, new.values)
 
     def _increases(self, new: Forecasts) -> Float64:
-        """What forecasts of a counter are compared with, as the model saw it; NaN where nothing was
-        expected, or its median is not written."""
+        """Increases of a counter, as the model saw them: forecasts are compared with these. NaN
+        where nothing was expected, or its median is not written."""
         if self.shape.quantiles[self.shape.middle] != MEDIAN:
             return np.full(len(new), np.nan)
         increases: Float64 = new.expected[:, self.shape.middle] + new.errors

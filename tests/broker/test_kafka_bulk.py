@@ -38,10 +38,11 @@ from eddycast.service.broker.kafka.record_decoder import (
     decode,
     decoded_headers,
 )
-from eddycast.service.broker.kafka.record_encoder import encode, varint
+from eddycast.service.broker.kafka.record_encoder import encode
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.output import Codec
+from eddycast.service.varint import varint
 from tests.broker.test_kafka import QUICK, KafkaHarness
 from tests.broker.tools import PATIENCE_S, Bench, begin, numbers, read_to
 

@@ -17,7 +17,7 @@ from eddycast.service.archive.forecast_rows import ForecastRows
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import SettingsError
 from eddycast.service.formats.avro_encoder import AvroEncoder
-from eddycast.service.formats.avro_layout import Varints, varint
+from eddycast.service.formats.avro_layout import Varints
 from eddycast.service.formats.avro_reader import AvroReader
 from eddycast.service.formats.avro_schema import avro_schema
 from eddycast.service.formats.forecast_columns import ForecastColumns
@@ -27,6 +27,7 @@ from eddycast.service.monitor.run import Monitor
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.output import OutputSettings
 from eddycast.service.state.stream_time import Clock
+from eddycast.service.varint import varint
 from tests.monitor.records import batch, forecast
 from tests.support.running import memory_broker
 from tests.support.schemas import schema as json_schema

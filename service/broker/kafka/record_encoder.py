@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from eddycast.service.records import Headers
+from eddycast.service.varint import varint
 
 #: Numbers below this have their varints prepared; also the maximum number of records in a batch.
 _MANY = 1 << 14
@@ -64,17 +65,6 @@ def encode(
         size, count = size + grows, count + 1
     if count:
         yield b"".join(parts), count
-
-
-def varint(number: int) -> bytes:
-    """A zigzag varint of a number within 64 bits."""
-    left = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while left > 0x7F:
-        out.append(left & 0x7F | 0x80)
-        left >>= 7
-    out.append(left)
-    return bytes(out)
 
 
 def _headers(headers: Headers) -> bytes:
