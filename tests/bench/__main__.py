@@ -1,5 +1,5 @@
 """`python -m tests.bench`: every figure, on a real Kafka, in one run;
-a table here and build/bench.json."""
+a table here, build/bench.json, and a line of build/bench-history.jsonl."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.copying import copying
 from tests.bench.decoding import decoding
 from tests.bench.graphs import sweep
+from tests.bench.history import remember
+from tests.bench.latency import latency
 from tests.bench.model import BUILD, gru_bundle, state_rows
+from tests.bench.outputs import outputs
 from tests.bench.plan import FULL, QUICK, Plan
 from tests.bench.process import run
 from tests.bench.rebalancing import rebalancing
 from tests.bench.report import Result, show, write_json
 from tests.bench.restoring import restoring
 from tests.bench.throughput import throughput, throughput_of_default, throughput_of_garbage
+
+HISTORY = BUILD / "bench-history.jsonl"
 
 
 def main() -> int:
@@ -32,10 +38,11 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     plan, bundle = QUICK if arguments.quick else FULL, gru_bundle(BUILD)
-    write_json(
-        [result for name in arguments.only for result in PARTS[name](plan, bundle)], arguments.json
-    )
+    results = [result for name in arguments.only for result in PARTS[name](plan, bundle)]
+    write_json(results, arguments.json)
     print(f"written: {arguments.json}")
+    for line in remember(results, "quick" if arguments.quick else "full", HISTORY):
+        print(line)
     return 0
 
 
@@ -86,6 +93,9 @@ PARTS: dict[str, Callable[[Plan, Path], list[Result]]] = {
     "throughput": throughput,
     "default": throughput_of_default,
     "garbage": throughput_of_garbage,
+    "copying": copying,
+    "outputs": outputs,
+    "latency": latency,
     "restore": lambda plan, _: restoring(plan),
     "rebalance": rebalancing,
     "graphs": graphs,

@@ -96,6 +96,55 @@ def pass_through(
     return _loop(address, source, sink, records, lambda record: bytes(record.value))
 
 
+def librdkafka(
+    address: str, source: str, sink: str, bundle: Path, records: int
+) -> dict[str, float]:
+    """The C client alone, exactly once: what comes in goes out, in transactions."""
+    from confluent_kafka import Consumer, Producer
+
+    own = f"bench-{uuid.uuid4().hex}"
+    producer = Producer(
+        {
+            "bootstrap.servers": address,
+            "transactional.id": own,
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 1_000_000,
+        }
+    )
+    producer.init_transactions()
+    consumer = Consumer(
+        {
+            "bootstrap.servers": address,
+            "group.id": own,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+        }
+    )
+    consumer.subscribe([source])
+    clock, done = Clock(), 0
+    while done < records:
+        messages = consumer.consume(5000, 0.5)
+        if not messages:
+            continue
+        clock.start()
+        producer.begin_transaction()
+        until = time.perf_counter() + COMMIT_S
+        while messages:
+            for message in messages:
+                producer.produce(sink, message.value(), message.key(), message.partition())
+            done += len(messages)
+            producer.poll(0)
+            late = done >= records or time.perf_counter() > until
+            messages = [] if late else consumer.consume(5000, 0.01)
+        group = consumer.consumer_group_metadata()
+        producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), group)
+        producer.commit_transaction()
+        clock.stop()
+    consumer.close()
+    return clock.report(done)
+
+
 def _loop(
     address: str, source: str, sink: str, records: int, answer: Callable[[Any], bytes]
 ) -> dict[str, float]:

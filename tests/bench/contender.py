@@ -11,11 +11,17 @@ import json
 import sys
 from pathlib import Path
 
+from tests.bench.forms import FORMS
+
 #: The service at least once, exactly once, and without rows in a changelog (`served.py`).
 WAYS = ("service", "exactly_once", "without_changelog")
+#: `exactly_once`, on a long topic.
+BACKLOG = "backlog"
 #: The service, exactly once, on records of which none is an observation.
 GARBAGE = "garbage"
 OTHERS = ("per_record_loop", "pass_through", "quix")
+#: Copies records, exactly once, by the C client.
+LIBRDKAFKA = "librdkafka"
 NAMES = (*WAYS, *OTHERS)
 
 
@@ -23,7 +29,11 @@ def main(name: str, address: str, source: str, sink: str, bundle: str, records: 
     """Run one; only what it needs is imported."""
     arguments = (address, source, sink, Path(bundle), int(records))
     stages: dict[str, float] = {}
-    if name in (*WAYS, GARBAGE):
+    if name in FORMS or name == BACKLOG:
+        from tests.bench import served
+
+        report, stages = served.exactly_once(*arguments, FORMS.get(name, {}))
+    elif name in (*WAYS, GARBAGE):
         from tests.bench import served
 
         report, stages = getattr(served, name)(*arguments)

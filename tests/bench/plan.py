@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tests.bench.forms import FORMS
+
 
 @dataclass(frozen=True)
 class Log:
@@ -26,6 +28,7 @@ class Plan:
     rebalances: int  # a worker joins and leaves so often
     streams: Mapping[str, tuple[int, ...]]  # in memory, of each model
     sweep_s: float  # a batch and a graph
+    latency_s: float  # of load, for each delivery
 
 
 FULL = Plan(
@@ -35,6 +38,9 @@ FULL = Plan(
         "exactly_once": 120_000,
         "without_changelog": 120_000,
         "garbage": 120_000,
+        "backlog": 600_000,
+        "librdkafka": 600_000,
+        **dict.fromkeys(FORMS, 30_000),
         "per_record_loop": 8_000,
         "pass_through": 80_000,
         "quix": 15_000,
@@ -48,6 +54,7 @@ FULL = Plan(
     rebalances=5,
     streams={"gru_64": (1_000, 100_000, 1_000_000), "default_lstm_64": (1_000, 100_000, 1_000_000)},
     sweep_s=0.2,
+    latency_s=30.0,
 )
 QUICK = Plan(
     rounds=1,
@@ -56,6 +63,9 @@ QUICK = Plan(
         "exactly_once": 80_000,
         "without_changelog": 80_000,
         "garbage": 80_000,
+        "backlog": 200_000,
+        "librdkafka": 200_000,
+        **dict.fromkeys(FORMS, 20_000),
         "per_record_loop": 6_000,
         "pass_through": 40_000,
         "quix": 10_000,
@@ -64,4 +74,5 @@ QUICK = Plan(
     rebalances=1,
     streams={"gru_64": (1_000, 100_000, 1_000_000), "default_lstm_64": (1_000,)},
     sweep_s=0.06,
+    latency_s=10.0,
 )

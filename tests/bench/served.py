@@ -6,7 +6,9 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +21,7 @@ from eddycast.service.settings.settings import Settings
 from eddycast.service.state.changelog import MARKER_KEY
 from eddycast.service.state.store import Changes, Store
 from tests.bench.clock import Clock
+from tests.bench.schema_registry import schema_registry
 
 
 class _Broker:
@@ -115,9 +118,18 @@ def service(address: str, source: str, sink: str, bundle: Path, records: int) ->
     return _serve(_Broker, "at_least_once", address, source, sink, bundle, records)
 
 
-def exactly_once(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
-    """As `service`, as it is by default."""
-    return _serve(_Broker, "exactly_once", address, source, sink, bundle, records)
+def exactly_once(
+    address: str,
+    source: str,
+    sink: str,
+    bundle: Path,
+    records: int,
+    output: Mapping[str, str] = MappingProxyType({}),
+) -> Answer:
+    """As `service`, as it is by default but for the settings of `output`."""
+    place = (address, source, sink, bundle, records)
+    with schema_registry() if output.get("format") == "avro" else nullcontext() as url:
+        return _serve(_Broker, "exactly_once", *place, output=output, registry=url)
 
 
 def garbage(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
@@ -144,6 +156,8 @@ def _serve(
     bundle: Path,
     records: int,
     answers: str = "forecasts_total",
+    output: Mapping[str, str] = MappingProxyType({}),
+    registry: str | None = None,
 ) -> Answer:
     """`answers`: the metric that must count one for each record."""
     settings = Settings.model_validate(
@@ -153,6 +167,8 @@ def _serve(
             "topics": {"input": source, "output": sink, "dead_letters": f"{sink}-dead"},
             "http": {"port": 0},
             "commit": {"delivery": delivery, "interval_ms": 100},
+            "output": dict(output),
+            "schema_registry": {"url": registry},
         }
     )
     configure_log("json", "error")

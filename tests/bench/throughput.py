@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from kafka import KafkaAdminClient
 
 from deploy.kafka import KafkaServer
 from eddycast.service.broker.kafka.broker import KafkaBroker
@@ -26,7 +29,7 @@ Runs = Mapping[str, list[dict[str, Any]]]
 
 def throughput(plan: Plan, bundle: Path) -> list[Result]:
     """Records a second of all, what exactly once costs, and where the service's time goes."""
-    runs = _in_turns(NAMES, plan, bundle)
+    runs = in_turns(NAMES, plan, bundle)
     return [
         *_compare(runs),
         *_cost("gru_64", runs),
@@ -36,21 +39,21 @@ def throughput(plan: Plan, bundle: Path) -> list[Result]:
 
 def throughput_of_default(plan: Plan, _bundle: Path) -> list[Result]:
     """Cost of exactly once for the trainer's default model, whose row is nine times larger."""
-    return _cost("default_lstm_64", _in_turns(WAYS, plan, default_bundle(BUILD)))
+    return _cost("default_lstm_64", in_turns(WAYS, plan, default_bundle(BUILD)))
 
 
 def throughput_of_garbage(plan: Plan, bundle: Path) -> list[Result]:
     """Throughput of records without any observation, beside that of good ones."""
     good = "exactly_once"
-    runs = _in_turns((good, GARBAGE), plan, bundle)
-    rates = {name: _rates(runs, name) for name in runs}
+    runs = in_turns((good, GARBAGE), plan, bundle)
+    rates = {name: rates_of(runs, name) for name in runs}
     ratios = tuple(bad / well for bad, well in zip(rates[GARBAGE], rates[good], strict=True))
     show(
         "Garbage: every record is a dead letter, exactly once, "
         f"{STREAMS:,} keys, real Kafka on the same machine",
         ["records", "records/s", "lowest", "highest", "CPU us/record"],
         [
-            [label, *_spread(rates[name]), f"{median(found['cpu_us'] for found in runs[name]):.1f}"]
+            [label, *spread(rates[name]), f"{median(found['cpu_us'] for found in runs[name]):.1f}"]
             for name, label in ((good, "good"), (GARBAGE, "garbage"))
         ],
         f"garbage is drained at {median(ratios):.2f} x the speed of good records, round by round",
@@ -61,7 +64,9 @@ def throughput_of_garbage(plan: Plan, bundle: Path) -> list[Result]:
     ]
 
 
-def _in_turns(names: Sequence[str], plan: Plan, bundle: Path) -> Runs:
+def in_turns(names: Sequence[str], plan: Plan, bundle: Path) -> Runs:
+    """The reports of each contender, by name, in rounds over one topic; `bytes` in them is the size
+    of a record of its sink on the broker."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with KafkaServer(heap="1g") as server:
         address = server.bootstrap_servers
@@ -70,12 +75,25 @@ def _in_turns(names: Sequence[str], plan: Plan, bundle: Path) -> Runs:
             fill(address, GARBAGE, plan.records[GARBAGE], STREAMS, b"temperature")
         for turn in range(plan.rounds):
             for name in names:
-                found = _contend(
-                    name, address, f"{name.replace('_', '-')}-{turn}", bundle, plan.records[name]
-                )
-                runs[name].append(found)
+                sink, records = f"{name.replace('_', '-')}-{turn}", plan.records[name]
+                found = _contend(name, address, sink, bundle, records)
+                runs[name].append(found | {"bytes": _stored_bytes(address, sink) / records})
                 print(f"round {turn + 1}: {name} {found['rate']:,.0f} records/s", file=sys.stderr)
     return runs
+
+
+def _stored_bytes(address: str, topic: str) -> int:
+    """Bytes of a topic's segments on the broker."""
+    with closing(KafkaAdminClient(bootstrap_servers=address)) as admin:
+        described: list[dict[str, Any]] = admin.describe_log_dirs()
+    return sum(
+        int(partition["partition_size"])
+        for broker in described
+        for directory in broker["log_dirs"]
+        for found in directory["topics"]
+        if found["name"] == topic
+        for partition in found["partitions"]
+    )
 
 
 def _contend(name: str, address: str, sink: str, bundle: Path, records: int) -> dict[str, Any]:
@@ -87,17 +105,18 @@ def _contend(name: str, address: str, sink: str, bundle: Path, records: int) -> 
     return run(["tests.bench.contender", name, address, source, sink, str(bundle), str(records)])
 
 
-def _rates(runs: Runs, name: str) -> tuple[float, ...]:
+def rates_of(runs: Runs, name: str) -> tuple[float, ...]:
+    """Records a second of each round."""
     return tuple(float(found["rate"]) for found in runs[name])
 
 
-def _spread(rates: Sequence[float]) -> list[str]:
+def spread(rates: Sequence[float]) -> list[str]:
     """Median, minimum and maximum."""
     return [f"{value:,.0f}" for value in (median(rates), min(rates), max(rates))]
 
 
 def _compare(runs: Runs) -> list[Result]:
-    rates = {name: _rates(runs, name) for name in ("service", *OTHERS)}
+    rates = {name: rates_of(runs, name) for name in ("service", *OTHERS)}
     medians = {name: median(found) for name, found in rates.items()}
     cpu = {name: median(found["cpu_us"] for found in runs[name]) for name in rates}
     ratios = {
@@ -106,7 +125,7 @@ def _compare(runs: Runs) -> list[Result]:
 
     def row(name: str) -> list[str]:
         factor = f"{ratios[name]:.2f} x" if name in ratios else ""
-        return [name, *_spread(rates[name]), factor, f"{cpu[name]:.1f}"]
+        return [name, *spread(rates[name]), factor, f"{cpu[name]:.1f}"]
 
     show(
         "End to end: GRU-64, 12 steps x 3 quantiles, JSON, "
@@ -125,7 +144,7 @@ def _cost(model: str, runs: Runs) -> list[Result]:
     """Time a record, exactly once with rows in the changelog, beside the service that keeps none:
     round by round."""
     names = ("exactly_once", "service", "without_changelog")
-    rates = {name: _rates(runs, name) for name in names}
+    rates = {name: rates_of(runs, name) for name in names}
     plain = rates["without_changelog"]
     costs = {name: tuple(p / r for p, r in zip(plain, rates[name], strict=True)) for name in names}
     cpu = {name: median(found["cpu_us"] for found in runs[name]) for name in names}
