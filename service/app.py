@@ -143,7 +143,7 @@ class Service:
         reached = CrashPoint(faults.kill_at, faults.kill_after, fault)
         with calm_collector(), self._follower(loaded, broker, memory) as follower:
             served = runtime, settings, topology, self.metrics, self.health, reached, follower
-            Pipeline(broker, *served, self._schemas.id_of).run(stop)
+            Pipeline(broker, *served, self._schemas).run(stop)
         self._leave(broker)
         get_log().info(
             "stopped",
@@ -191,7 +191,7 @@ class Service:
 
     def _encoder_for(self, runtime: Runtime) -> ForecastEncoder:
         """The encoder of a model, whose schema is then registered. Raises as `encoder_for`."""
-        return encoder_for(runtime, self._settings.output, self._schemas.id_of)
+        return encoder_for(runtime, self._settings.output, self._schemas)
 
     def _load(self, stop: threading.Event) -> Started | _Bundle | None:
         """The champion of the registry or the bundle, once there is one; None if stopped before."""

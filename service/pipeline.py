@@ -31,12 +31,12 @@ from eddycast.service.errors import (
     OffsetGone,
     StateError,
 )
+from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.observability.health import Health
 from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.turn_metrics import TurnMetrics
 from eddycast.service.processing.chunks import Decoded
-from eddycast.service.processing.encoding import SchemaIds, no_schema_ids
 from eddycast.service.records import PartitionBatch
 from eddycast.service.registry.following import Follower
 from eddycast.service.settings.settings import Settings
@@ -61,11 +61,11 @@ class Pipeline:
         health: Health,
         reached: CrashPoint | None = None,
         follower: Follower | None = None,
-        schema_ids: SchemaIds = no_schema_ids,
+        schemas: Schemas = NO_SCHEMAS,
     ) -> None:
         """Join the group. `reached` is called with the name of each crash point. `follower` loads
-        newer models of the registry that `runtime` comes from, if it comes from one. `schema_ids`
-        has the ids of the Avro schemas of all of them, if the settings ask for Avro.
+        newer models of the registry that `runtime` comes from, if it comes from one. `schemas`
+        has the schemas of Avro records, if the settings ask for Avro.
         Raises BrokerUnavailable, BrokerError."""
         self._health, self._max_steps = health, settings.commit.max_steps
         topics, limits, reached = settings.topics, settings.time, reached or CrashPoint()
@@ -79,7 +79,7 @@ class Pipeline:
         )
         self._turn_metrics = turn_metrics = TurnMetrics(metrics, topics.input, topics.dead_letters)
         self._model = ServedModel(
-            runtime, self._store, settings, topology.limits, turn_metrics, generation, schema_ids
+            runtime, self._store, settings, topology.limits, turn_metrics, generation, schemas
         )
         self._delivery = Delivery(
             broker,

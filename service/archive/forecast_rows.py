@@ -9,7 +9,9 @@ import msgspec
 import polars as pl
 
 from eddycast.service.archive.rows import STAMP, Rows
-from eddycast.service.formats.avro_reader import FRAMED, AvroReader, SchemaOf, no_schemas
+from eddycast.service.formats.avro_frame import FRAMED
+from eddycast.service.formats.avro_reader import AvroReader
+from eddycast.service.formats.schemas import NO_SCHEMAS, SchemaOf
 from eddycast.service.records import PartitionBatch
 from eddycast.service.state.stream_time import Clock, with_record_time
 
@@ -65,7 +67,7 @@ class ForecastRows:
 
     block = 10_000  # forecasts are large
 
-    def __init__(self, schema_of: SchemaOf = no_schemas) -> None:
+    def __init__(self, schema_of: SchemaOf = NO_SCHEMAS.schema_of) -> None:
         """`schema_of` returns schemas of Avro records by their ids."""
         self._from_json = msgspec.json.Decoder(_Forecast).decode
         self._avro = AvroReader(schema_of)

@@ -13,6 +13,7 @@ import polars as pl
 from eddycast.service.archive.folder import covered_by
 from eddycast.service.archive.rows import ObservationRows
 from eddycast.service.broker.port import Broker
+from eddycast.service.delivery.schema_registry import SchemaRegistry
 from eddycast.service.errors import BrokerUnavailable, DataError, TopicMissing
 from eddycast.service.history import History, ReadOptions, stream_history
 from eddycast.service.history.clearing import without_codes
@@ -52,7 +53,8 @@ def read_topic(
 ) -> History:
     """All observations of a topic up to its present end, read by the service's own decoder.
     Raises TopicMissing, BrokerError, DataError."""
-    rows = ObservationRows(settings, max(len(channels), 1))
+    schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
+    rows = ObservationRows(settings, max(len(channels), 1), schemas)
     with broker.admin() as admin:
         count = admin.partitions(topic)
     if count is None:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from eddycast.service.formats.json_decoder import tombstones
+from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
 from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.records import Observations, PartitionBatch
 from eddycast.service.settings.settings import Settings
@@ -61,9 +62,10 @@ class ObservationRows:
 
     block = 100_000
 
-    def __init__(self, settings: Settings, channels: int) -> None:
-        """Raises SettingsError if the mapping does not fit the number of channels."""
-        self._decoder = decoder_for(settings, channels)
+    def __init__(self, settings: Settings, channels: int, schemas: Schemas = NO_SCHEMAS) -> None:
+        """`schemas` has those of Avro records.
+        Raises SettingsError if the mapping does not fit the number of channels."""
+        self._decoder = decoder_for(settings, channels, schemas)
         self.channels = channels
 
     @property

@@ -67,9 +67,10 @@ def _reading(settings: Settings, channels: int | None) -> Reading:
         raise MissingExtra(
             "`eddycast archive` needs polars", "pip install 'eddycast[data]'"
         ) from error
+    schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
     if channels is not None:
-        return ObservationRows(settings, channels)
-    return ForecastRows(SchemaRegistry(settings.schema_registry, settings.topics.output).schema_of)
+        return ObservationRows(settings, channels, schemas)
+    return ForecastRows(schemas.schema_of)
 
 
 def _cut_short(why: str) -> None:

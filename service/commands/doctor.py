@@ -68,7 +68,7 @@ def examine(flags: list[str]) -> Iterator[Finding]:
         mapping, decoder = look_at_mapping(settings, len(manifest.channels))
         yield mapping
     yield _port(settings)
-    if settings.output.format == "avro":
+    if "avro" in (settings.input.format, settings.output.format):
         yield _schemas(settings)
     yield from _broker(settings, manifest, generation, decoder)
 
@@ -110,6 +110,8 @@ def _schemas(settings: Settings) -> Finding:
         found = many(registry.versions(), "schema")
     except EddycastError as error:
         return Finding.wrong("schema registry", error)
+    if settings.output.format != "avro":
+        return Finding("schema registry", "answers")
     return Finding("schema registry", f"answers, and holds {found} of the forecasts")
 
 

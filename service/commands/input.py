@@ -13,7 +13,9 @@ from rich.text import Text
 
 from eddycast.service.commands.sampling import of_file, of_topic
 from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
+from eddycast.service.delivery.schema_registry import SchemaRegistry
 from eddycast.service.errors import DataError
+from eddycast.service.formats.avro_documents import AvroDocuments
 from eddycast.service.formats.guessing import guess
 from eddycast.service.formats.json_observation import iso
 from eddycast.service.formats.mapping import Mapping
@@ -68,7 +70,8 @@ def guess_(
     Example: eddycast input guess records.jsonl
     """
     settings, records = _sample(context, topic, limit)
-    found = guess([record for _, record in records])
+    schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
+    found = guess([record for _, record in records], AvroDocuments(schemas.schema_of))
     say = Console(highlight=False, soft_wrap=True, markup=False).print
     if found is None:
         say("none of the records has a known shape or a number: see docs/input.md")
@@ -89,7 +92,8 @@ def show(settings: Settings, records: Sequence[tuple[str, Record]], channels: in
     count = channels or max(1, len(settings.input.chosen_values))
     if settings.input.chosen_fields:
         count = 1
-    mapping = Mapping(settings.input, count, settings.time.earliest_ms)
+    schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
+    mapping = Mapping(settings.input, count, settings.time.earliest_ms, schemas.schema_of)
     table = Table(box=None, header_style="bold")
     for column in ("record", "stream", "time", "value", ""):
         table.add_column(column, overflow="fold")

@@ -40,6 +40,14 @@ CODES: Final[Mapping[str, Code]] = {
         "shorten the name and leave out control characters, or change input.stream",
     ),
     "not_json": Code("the value is not a JSON object", _SHAPE),
+    "not_avro": Code(
+        "the value is no Avro record of the schema whose id it has",
+        "send Avro with the id of its schema, or change input.format",
+    ),
+    "unknown_schema": Code(
+        "the schema registry has no Avro schema of that id",
+        "register the schema, or correct schema_registry.url; then replay the dead letters",
+    ),
     "not_influx": Code(
         "the value, or a line of it, is not line protocol",
         "send line protocol, or change input.format",

@@ -18,7 +18,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from eddycast.service.delivery.partition import Partitions
-from eddycast.service.errors import BrokerError, ProduceFailed, RecordRefused, RecordTooLarge
+from eddycast.service.errors import (
+    BrokerError,
+    ProduceFailed,
+    RecordRefused,
+    RecordTooLarge,
+    SchemaRegistryError,
+)
 from eddycast.service.humanize import in_words
 from eddycast.service.records import PartitionBatch
 
@@ -112,7 +118,8 @@ class FailureBackoff:
 
 
 def _is_own(error: Exception) -> bool:
-    """True if the record is the cause, and not the broker or a lack of memory."""
+    """True if the record is the cause, and not the broker, the schema registry or a lack of
+    memory."""
     return isinstance(error, RecordRefused | RecordTooLarge) or not isinstance(
-        error, BrokerError | MemoryError
+        error, BrokerError | SchemaRegistryError | MemoryError
     )

@@ -21,8 +21,9 @@ from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from eddycast.service.errors import SchemaRegistryError, SchemaRegistryUnavailable
-from eddycast.service.formats.avro_reader import no_schemas
+from eddycast.service.formats.avro_frame import SchemaId
 from eddycast.service.formats.avro_schema import Schema
+from eddycast.service.formats.schemas import NO_SCHEMAS
 from eddycast.service.observability.log import get_log
 from eddycast.service.settings.schema_registry import SchemaRegistrySettings
 from eddycast.service.settings.text_file import text_of
@@ -55,8 +56,8 @@ class SchemaRegistry:
             login = f"{settings.username}:{_password(settings)}"
             self._headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
         self._ids: dict[str, int] = {}
-        self._schemas: dict[int, Schema] = {}
-        self._unknown: dict[int, float] = {}  # id -> when it may be asked for again, monotonic s
+        self._schemas: dict[SchemaId, Schema] = {}
+        self._unknown: dict[SchemaId, float] = {}  # when to ask again, monotonic s
 
     def id_of(self, schema: Schema) -> int:
         """The id of a schema of the forecasts, which is registered if it is new.
@@ -67,26 +68,27 @@ class SchemaRegistry:
             self._ids[text] = self._field(answer, "id", int)
         return self._ids[text]
 
-    def schema_of(self, schema_id: int) -> Schema | None:
+    def schema_of(self, schema_id: SchemaId) -> Schema | None:
         """The schema with an id; None if there is none, also after some seconds: a registry may
         learn of a schema later than readers of its records do.
         Raises SchemaRegistryUnavailable, SchemaRegistryError, SettingsError."""
         if not self._url:
-            return no_schemas(schema_id)
+            return NO_SCHEMAS.schema_of(schema_id)
         if schema_id not in self._schemas:
             if (found := self._looked_up(schema_id)) is None:
                 return None
             self._schemas[schema_id] = found
         return self._schemas[schema_id]
 
-    def _looked_up(self, schema_id: int) -> Schema | None:
+    def _looked_up(self, schema_id: SchemaId) -> Schema | None:
         """Asks again after each pause, then not for a while; once for an id if many are unknown, as
         where foreign records begin with a zero byte."""
+        kind = "ids" if isinstance(schema_id, int) else "guids"
         if monotonic() < self._unknown.get(schema_id, -math.inf):
             return None
         for pause in _PAUSES_S if len(self._unknown) < _FEW else _PAUSES_S[:1]:
             sleep(pause)
-            if (answer := self._ask(f"/schemas/ids/{schema_id}")) is not None:
+            if (answer := self._ask(f"/schemas/{kind}/{schema_id}")) is not None:
                 return _parsed(self._field(answer, "schema", str))
         if len(self._unknown) >= _MOST_UNKNOWN:
             self._unknown.clear()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from eddycast.service.delivery.failing_bundles import BundleFailures
+from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.observability.turn_metrics import TurnMetrics
 from eddycast.service.processing.chunks import Decoded
-from eddycast.service.processing.encoding import SchemaIds, no_schema_ids
 from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.processing.processor import Processed, Processor
 from eddycast.service.settings.settings import Settings
@@ -26,12 +26,12 @@ class ServedModel:
         limits: OutputLimits,
         turn_metrics: TurnMetrics,
         generation: int,
-        schema_ids: SchemaIds = no_schema_ids,
+        schemas: Schemas = NO_SCHEMAS,
     ) -> None:
         """`generation` is the number of the registry's change of which `runtime` is the champion;
-        0 without a registry. `schema_ids` as in `Processor`."""
+        0 without a registry. `schemas` as in `Processor`."""
         self._store, self._settings, self._limits = store, settings, limits
-        self._turn_metrics, self._schema_ids = turn_metrics, schema_ids
+        self._turn_metrics, self._schemas = turn_metrics, schemas
         self.use(runtime, settings.state, generation)
 
     def use(self, runtime: Runtime, rows: StateSettings, generation: int) -> None:
@@ -44,7 +44,7 @@ class ServedModel:
             settings,
             self._limits,
             self._turn_metrics.stage,
-            self._schema_ids,
+            self._schemas,
         )
         self.failures = BundleFailures(manifest.label)
         training = manifest.training

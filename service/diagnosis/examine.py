@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.bundle import Manifest
+from eddycast.service.delivery.schema_registry import SchemaRegistry
 from eddycast.service.diagnosis.finding import Finding
 from eddycast.service.diagnosis.records import coded, placed, readable
 from eddycast.service.diagnosis.sample import Sample, latest_batches
@@ -21,7 +22,8 @@ RECORDS = 5_000
 def look_at_mapping(settings: Settings, channels: int) -> tuple[Finding, RecordDecoder | None]:
     """Check that the mapping of records fits the model; its decoder if it does."""
     try:
-        decoder = decoder_for(settings, channels)
+        schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
+        decoder = decoder_for(settings, channels, schemas)
     except EddycastError as error:
         return Finding.wrong("input", error), None
     plain = settings.input.is_plain
@@ -36,7 +38,8 @@ def look_at_records(
     decoder: RecordDecoder,
     partitions: int,
 ) -> Iterator[Finding]:
-    """Check the latest records of the input, which has so many partitions. Raises BrokerError."""
+    """Check the latest records of the input, which has so many partitions.
+    Raises BrokerError, SchemaRegistryError."""
     each = max(1, RECORDS // partitions)
     channels = len(manifest.channels)
     batches = latest_batches(broker, settings.topics.input, each)

@@ -7,22 +7,20 @@ as the serializers of Confluent frame them.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.formats import avro_layout as layout
+from eddycast.service.formats.avro_frame import FRAME
 from eddycast.service.formats.avro_layout import Piece, Rows, Varints
 from eddycast.service.formats.forecast_columns import ForecastColumns
 from eddycast.service.formats.forecast_selection import Selection
 from eddycast.service.settings.output import OutputSettings
 from eddycast.service.varint import varint
 
-#: The frame of a record: 0 and the id of its schema.
-FRAME: Final = struct.Struct(">bI")
 _F4, _F8 = np.dtype(np.float32), np.dtype(np.float64)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eddycast.service.dead_letters.unreadable import Unreadable
+from eddycast.service.formats.avro_entries import AvroEntries, AvroRows, Objects
 from eddycast.service.formats.documents import header_texts, whole_documents
 from eddycast.service.formats.json_observation import VALUE_LIMIT_BYTES
 from eddycast.service.formats.mapping_layout import Layout
@@ -22,14 +23,15 @@ from eddycast.service.settings.input import InputSettings
 class Entries(NamedTuple):
     """Readings without their numbers, in the order of their records."""
 
-    objects: list[Any]
+    objects: Objects
     rows: Int64  # of their records
     places: list[str]  # inside of the records
 
     def select(self, which: Int64) -> Entries:
         at = which.tolist()
-        objects, places = [self.objects[i] for i in at], [self.places[i] for i in at]
-        return Entries(objects, self.rows[which], places)
+        own = self.objects
+        objects = own.select(at) if isinstance(own, AvroRows) else [own[i] for i in at]
+        return Entries(objects, self.rows[which], [self.places[i] for i in at])
 
 
 class BatchEntries:
@@ -46,12 +48,21 @@ class BatchEntries:
 
     def read(self) -> Entries:
         """The entries of all documents."""
+        if self._layout.avro is not None:
+            return self._of_avro(self._layout.avro)
         if self._layout.parse is None:
             return self._of_other_formats()
         self._parse(self._layout.parse)
         if self._layout.readings is None:
             return Entries(self.documents, self.rows, [""] * len(self.rows))
         return self._of_several(self._layout.readings(self.documents))
+
+    def _of_avro(self, avro: AvroEntries) -> Entries:
+        """The wanted fields of Avro records."""
+        objects, rows = avro.read(self._batch.values)
+        self.bad[:] = True
+        self.bad[rows] = False
+        return Entries(objects, rows, [""] * len(rows))
 
     def _of_other_formats(self) -> Entries:
         """The documents of values that can be read as a whole."""

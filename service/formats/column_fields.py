@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.formats.avro_entries import Objects
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_layout import Layout
 from eddycast.service.mapping.pointers import ABSENT, escaped
@@ -36,7 +36,7 @@ class Fields(NamedTuple):
         )
 
 
-def named_fields(mapping: Mapping, layout: Layout, entries: Sequence[Any]) -> Fields:
+def named_fields(mapping: Mapping, layout: Layout, entries: Objects) -> Fields:
     """The fields that the settings name, those that exist."""
     columns = [layout.columns[pointer.tokens](entries) for pointer in mapping.fields]
     values = list(chain.from_iterable(zip(*columns, strict=True)))
@@ -51,7 +51,7 @@ def named_fields(mapping: Mapping, layout: Layout, entries: Sequence[Any]) -> Fi
     return Fields(values, names, paths, at, without).select(np.flatnonzero(present))
 
 
-def all_fields(mapping: Mapping, layout: Layout, entries: Sequence[Any]) -> Fields:
+def all_fields(mapping: Mapping, layout: Layout, entries: Any) -> Fields:
     """All fields of an object, but for those that hold the time."""
     column, prefix = layout.entries or (list, "")
     objects: list[dict[str, Any]] = [

@@ -9,27 +9,27 @@ from typing import Any
 import msgspec
 
 from eddycast.service.dead_letters.unreadable import Unreadable
+from eddycast.service.formats.avro_frame import unframed
 from eddycast.service.formats.influx import points
 from eddycast.service.formats.senml import resolved
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.settings.input import InputSettings
 
 _PARSE: Callable[[bytes], Any] = msgspec.json.Decoder().decode
-#: Bytes of a schema id, by the first of them.
-_SIZES = {b"\0": 5, b"\1": 17}
 #: CloudEvents in the structured mode have this document at least.
 _EVENT = {"specversion", "type", "source"}
 
 
-def documents(format_: str, value: bytes, time: int) -> Iterator[tuple[str, Any]]:
+def documents(settings: InputSettings, value: bytes, time: int) -> Iterator[tuple[str, Any]]:
     """Yield the place of each document in a value, "" = the whole, and the document; Unreadable for
     one that cannot be read, ABSENT for one that has no number by its nature.
 
     `time` is the record's broker time, ms, -1 = none. Raises Unreadable.
     """
-    if format_ == "influx":
+    value = value if settings.framing is None else unframed(value)
+    if settings.format == "influx":
         yield from points(value)
-    elif format_ == "senml":
+    elif settings.format == "senml":
         yield from resolved(parsed(value), time)
     else:
         yield "", parsed(value)
@@ -41,20 +41,11 @@ def whole_documents(
     """Return place and document without envelope, and headers with its attributes, of a value all
     of whose documents can be read; `time` is the record's. Raises Unreadable."""
     found: list[tuple[str, Any, dict[str, str]]] = []
-    value = unframed(settings.framing, value)
-    for place, document in documents(settings.format, value, time):
+    for place, document in documents(settings, value, time):
         if document is ABSENT or isinstance(document, Unreadable):
             raise Unreadable("no_value", f"there is no number at {place}")
         found.append((place, *without_envelope(settings.envelope, document, headers)))
     return found
-
-
-def unframed(framing: str | None, value: bytes) -> bytes:
-    """Return the document without the schema id that serializers for Confluent's registry put in
-    front of it: 0x00 and four bytes, or 0x01 and a GUID. With the id in a header there is none."""
-    if framing is None or value[:1] not in _SIZES:
-        return value
-    return value[_SIZES[value[:1]] :]
 
 
 def parsed(value: bytes) -> Any:

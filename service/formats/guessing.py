@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from eddycast.service.dead_letters.unreadable import Unreadable
+from eddycast.service.formats.avro_documents import AvroDocuments
+from eddycast.service.formats.avro_frame import SIZES, VALUE_HEADER, unframed
 from eddycast.service.formats.documents import parsed
 from eddycast.service.formats.influx import points
 from eddycast.service.formats.outcomes import Record
@@ -37,23 +39,49 @@ _NAME = re.compile(
 _DEPTH = 4
 
 
-def guess(records: Sequence[Record]) -> dict[str, str] | None:
+def guess(records: Sequence[Record], avro: AvroDocuments | None = None) -> dict[str, str] | None:
     """Return settings for the most frequent shape, {} for the plain one; None if no record has a
-    shape with a number. Empty records are ignored."""
-    found = [_of_record(record) for record in records]
+    shape with a number. Empty records are ignored.
+
+    `avro` reads records in Avro; without it they have no shape. Raises SettingsError if it needs a
+    registry that is not set, and SchemaRegistryError.
+    """
+    found = [_of_record(record, avro) for record in records]
     shapes = Counter(tuple(settings.items()) for settings in found if settings is not None)
     return dict(shapes.most_common(1)[0][0]) if shapes else None
 
 
-def _of_record(record: Record) -> dict[str, str] | None:
+def _of_record(record: Record, avro: AvroDocuments | None) -> dict[str, str] | None:
     if not record.value:
         return None
+    if any(name == VALUE_HEADER for name, _ in record.headers) or record.value[:1] in SIZES:
+        return _of_framed(record, avro)
     if any(name == "ce_source" for name, _ in record.headers):
         return {"preset": "cloudevents"}
     try:
         document = parsed(record.value)
     except Unreadable:
         return _of_lines(record.value)
+    return _of_document(document, record)
+
+
+def _of_framed(record: Record, avro: AvroDocuments | None) -> dict[str, str] | None:
+    """Settings for JSON or Avro of a schema."""
+    try:
+        how, document = {"framing": "confluent"}, parsed(unframed(record.value))
+    except Unreadable:
+        if avro is None:
+            return None
+        record = avro.opened(record)
+        try:
+            how, document = {"format": "avro"}, avro.document(record.value)
+        except Unreadable:
+            return None
+    settings = _of_document(document, record)
+    return None if settings is None else how | settings
+
+
+def _of_document(document: Any, record: Record) -> dict[str, str] | None:
     if isinstance(document, dict) and document.keys() == {"schema", "payload"}:
         known = _known(document["payload"])
         return known if known == {"preset": "debezium"} else {"preset": "connect"}

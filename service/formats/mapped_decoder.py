@@ -18,6 +18,7 @@ from eddycast.service.formats.mapping_layout import layout_of
 from eddycast.service.formats.mapping_structs import Unsupported
 from eddycast.service.formats.outcomes import Reading, Record, Refused
 from eddycast.service.formats.reading_columns import ReadingColumns
+from eddycast.service.formats.schemas import NO_SCHEMAS, SchemaOf
 from eddycast.service.records import DeadLetter, Decoding, Int64, Observations, PartitionBatch
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.state.stream_time import Clock, latest_stamps
@@ -32,9 +33,11 @@ class MappedDecoder:
         channels: int,
         far_future_ms: int = FAR_FUTURE_MS,
         earliest_ms: int = EARLIEST,
+        schema_of: SchemaOf = NO_SCHEMAS.schema_of,
     ) -> None:
-        """Raises SettingsError if the mapping does not fit the number of channels."""
-        self._mapping = Mapping(settings, channels, earliest_ms)
+        """`schema_of` knows the schemas of Avro records.
+        Raises SettingsError if the mapping does not fit the number of channels."""
+        self._mapping = Mapping(settings, channels, earliest_ms, schema_of)
         self._columns = _column_reader(self._mapping, settings, channels)
         self._channels, self._far_future_ms = channels, far_future_ms
 
@@ -49,7 +52,9 @@ class MappedDecoder:
         rest: Iterable[int] = range(len(batch))
         found, passed = ReadingColumns.of([], self._channels), list[int]()
         if self._columns is not None:
-            found, passed, rest = self._columns.read(batch, latest)
+            avro = self._mapping.avro
+            opened = batch if avro is None else avro.opened_batch(batch)
+            found, passed, rest = self._columns.read(opened, latest)
         others, letters, filtered = self._one_by_one(batch, latest, rest)
         rows = np.array(sorted(passed + filtered), np.int64)
         observations = self._observations(batch, found.merged(others))

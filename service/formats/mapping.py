@@ -14,11 +14,11 @@ from typing import Any
 
 from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.errors import SettingsError
+from eddycast.service.formats.avro_documents import AvroDocuments
 from eddycast.service.formats.documents import (
     documents,
     header_texts,
     key_text,
-    unframed,
     without_envelope,
 )
 from eddycast.service.formats.json_observation import (
@@ -38,6 +38,7 @@ from eddycast.service.formats.outcomes import (
     Record,
     Refused,
 )
+from eddycast.service.formats.schemas import NO_SCHEMAS, SchemaOf
 from eddycast.service.mapping.cells import Cells
 from eddycast.service.mapping.conditions import StreamFilter
 from eddycast.service.mapping.pointers import ABSENT, Match, Pointer
@@ -54,9 +55,17 @@ _REMEMBERED = 1 << 16
 class Mapping:
     """Maps records to readings of `channels` channels."""
 
-    def __init__(self, settings: InputSettings, channels: int, earliest_ms: int = EARLIEST) -> None:
+    def __init__(
+        self,
+        settings: InputSettings,
+        channels: int,
+        earliest_ms: int = EARLIEST,
+        schema_of: SchemaOf = NO_SCHEMAS.schema_of,
+    ) -> None:
         """Raises SettingsError if the mapping does not fit the number of channels."""
         self.settings = settings
+        #: Reader of Avro records, None if records are of another format.
+        self.avro = AvroDocuments(schema_of) if settings.format == "avro" else None
         self.values, self.fields = settings.chosen_values, settings.chosen_fields
         self.each = settings.chosen_each
         if self.fields and channels > 1:
@@ -70,7 +79,7 @@ class Mapping:
                 "name one field for each channel, as /a, /b",
             )
         self.may_have_several = (
-            bool(self.fields) or self.each is not None or settings.format != "json"
+            bool(self.fields) or self.each is not None or settings.format not in ("json", "avro")
         )
         self.template = settings.chosen_stream
         self.names_key = self.template.names("key")
@@ -112,10 +121,10 @@ class Mapping:
     def _outcomes(self, record: Record) -> Iterator[Outcome]:
         """Raises Unreadable for what concerns the whole record."""
         settings = self.settings
+        record = record if self.avro is None else self.avro.opened(record)
         key = self.key_text(record.key)
         headers = header_texts(list(record.headers))
-        value = unframed(settings.framing, record.value)
-        for place, document in documents(settings.format, value, record.time):
+        for place, document in self._documents(record):
             if isinstance(document, Unreadable):
                 yield Refused(document, place)
                 continue
@@ -138,6 +147,12 @@ class Mapping:
                     match.any,
                 )
                 yield from self._of_element(context, record.latest, place + match.path)
+
+    def _documents(self, record: Record) -> Iterator[tuple[str, Any]]:
+        """As `documents.documents`."""
+        if self.avro is not None:
+            return iter([("", self.avro.document(record.value))])
+        return documents(self.settings, record.value, record.time)
 
     def key_text(self, key: bytes | None) -> str | None:
         """The key as text, None if there is none or it is no text: it need not name the stream."""

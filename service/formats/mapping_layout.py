@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from eddycast.service.formats.documents import unframed
+from eddycast.service.formats.avro_entries import AvroEntries
+from eddycast.service.formats.avro_frame import unframed
+from eddycast.service.formats.avro_reader import AvroReader
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_structs import (
     NUMBER,
@@ -41,6 +43,8 @@ class Layout:
     each: str = ""  # pointer to the readings, without the *
     #: The entries of an object are the numbers: column of such objects, and the pointer to them.
     entries: tuple[Column, str] | None = None
+    #: Reader of Avro records; None = they are of another format.
+    avro: AvroEntries | None = None
 
 
 def layout_of(mapping: Mapping, settings: InputSettings, channels: int) -> Layout:
@@ -52,6 +56,8 @@ def layout_of(mapping: Mapping, settings: InputSettings, channels: int) -> Layou
     ]
     sources = _sources(mapping, conditions)
     wild = _wild(mapping)
+    if mapping.avro is not None:
+        return _of_avro(mapping, mapping.avro.reader, sources, conditions)
     if settings.format != "json" or settings.envelope == "cloudevents":
         return _of_dicts(mapping, settings, sources, conditions, wild)
     if wild == ():
@@ -108,6 +114,18 @@ def _never_itself(column: Column) -> Column:
     return lambda documents: [() if found is ABSENT else found for found in column(documents)]
 
 
+def _of_avro(
+    mapping: Mapping, reader: AvroReader, sources: Sequence[Pointer], conditions: list[Condition]
+) -> Layout:
+    """The layout of Avro records with one reading each, or with a field for each."""
+    pointers = [*sources, *(mapping.fields or mapping.values)]
+    is_several = mapping.each is not None or any(pointer.has_any for pointer in pointers)
+    if is_several or mapping.settings.envelope == "cloudevents":
+        raise Unsupported
+    avro = AvroEntries(reader, [pointer.tokens for pointer in pointers])
+    return Layout(None, conditions, avro.columns, avro=avro)
+
+
 def _of_dicts(
     mapping: Mapping,
     settings: InputSettings,
@@ -144,7 +162,7 @@ def _parser(kind: Any, settings: InputSettings) -> Callable[[bytes], Any]:
     parse = _unpacked(kind, settings)
     if settings.framing is None:
         return parse
-    return lambda value: parse(unframed(settings.framing, value))
+    return lambda value: parse(unframed(value))
 
 
 def _unpacked(kind: Any, settings: InputSettings) -> Callable[[bytes], Any]:

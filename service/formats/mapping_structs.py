@@ -15,8 +15,8 @@ Tokens = tuple[str, ...]
 NUMBER: Any = float | None
 #: Anything but an object or an array.
 SCALAR: Any = int | float | str | bool | None
-#: Function of the objects of a type: the value of one field in each of them.
-Column = Callable[[Sequence[Any]], list[Any]]
+#: Function of objects of a type (or of `AvroRows`): the value of one field in each of them.
+Column = Callable[[Any], list[Any]]
 
 
 class Unsupported(Exception):

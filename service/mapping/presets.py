@@ -99,6 +99,7 @@ PRESETS: Final[dict[str, dict[str, str]]] = {
 #: Settings that follow from `input.format`.
 FORMATS: Final[dict[str, dict[str, str]]] = {
     "json": {},
+    "avro": {},
     "senml": {
         "stream": "{name}",
         "value": "/value",

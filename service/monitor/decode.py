@@ -10,7 +10,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from eddycast.service.formats.avro_reader import FRAMED, AvroReader, SchemaOf, no_schemas
+from eddycast.service.formats.avro_frame import FRAMED
+from eddycast.service.formats.avro_reader import AvroReader
+from eddycast.service.formats.schemas import NO_SCHEMAS, SchemaOf
 from eddycast.service.monitor.shape import Shape, checked
 from eddycast.service.records import LAST_TIMESTAMP, Float64, Int64, PartitionBatch
 
@@ -95,7 +97,7 @@ class _Row(NamedTuple):
 class Decoder:
     """Decodes records; remembers the leads of a model for records without multi-step forecast."""
 
-    def __init__(self, channel_of: ChannelOf, schema_of: SchemaOf = no_schemas) -> None:
+    def __init__(self, channel_of: ChannelOf, schema_of: SchemaOf = NO_SCHEMAS.schema_of) -> None:
         """`schema_of` returns schemas of Avro records by their ids."""
         self._channel_of, self._avro = channel_of, AvroReader(schema_of)
         self._leads: dict[tuple[object, ...], tuple[int, ...]] = {}

@@ -12,6 +12,7 @@ from eddycast.service.broker.port import Broker
 from eddycast.service.delivery.connect import kafka_broker, warn_of_risks
 from eddycast.service.delivery.schema_registry import SchemaRegistry
 from eddycast.service.errors import BrokerError
+from eddycast.service.formats.avro_frame import SchemaId
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.bundle_facts import bundle_facts
 from eddycast.service.monitor.decode import Decoder
@@ -48,7 +49,7 @@ class _Unregistered:
     def __init__(self) -> None:
         self._said = False
 
-    def __call__(self, _: int) -> None:
+    def __call__(self, _: SchemaId) -> None:
         if not self._said:
             get_log().warning(
                 "records that begin like Avro are not read", action="set schema_registry.url"

@@ -9,6 +9,7 @@ import numpy as np
 
 from eddycast.service.formats.json_decoder import Decoder
 from eddycast.service.formats.mapped_decoder import MappedDecoder
+from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
 from eddycast.service.processing.chunks import Decoded
 from eddycast.service.records import DeadLetter, Decoding, Int64, PartitionBatch, Tombstones
 from eddycast.service.settings.settings import Settings
@@ -28,12 +29,13 @@ class RecordDecoder(Protocol):
         """Decode the records of a batch without tombstones."""
 
 
-def decoder_for(settings: Settings, channels: int) -> RecordDecoder:
-    """The decoder that the settings ask for. Raises SettingsError."""
+def decoder_for(settings: Settings, channels: int, schemas: Schemas = NO_SCHEMAS) -> RecordDecoder:
+    """The decoder that the settings ask for; `schemas` has those of Avro records.
+    Raises SettingsError."""
     limits = settings.time.far_future_ms, settings.time.earliest_ms
     if settings.input.is_plain:
         return Decoder(channels, *limits)
-    return MappedDecoder(settings.input, channels, *limits)
+    return MappedDecoder(settings.input, channels, *limits, schemas.schema_of)
 
 
 def decode_without(

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.formats.json_decoder import tombstones
+from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
 from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
 from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator, cost
-from eddycast.service.processing.encoding import SchemaIds, encoder_for, no_schema_ids
+from eddycast.service.processing.encoding import encoder_for
 from eddycast.service.processing.engine import Engine, Forecasts
 from eddycast.service.processing.forwarding import with_headers, with_tombstones
 from eddycast.service.processing.missing_codes import MissingCodes
@@ -85,10 +86,10 @@ class Processor:
         settings: Settings,
         limits: OutputLimits,
         stage: Stage,
-        schema_ids: SchemaIds = no_schema_ids,
+        schemas: Schemas = NO_SCHEMAS,
     ) -> None:
-        """`stage` is entered around each stage of the work, see `engine.Stage`. `schema_ids` has
-        the ids of Avro schemas, if the settings ask for Avro."""
+        """`stage` is entered around each stage of the work, see `engine.Stage`. `schemas` has
+        those of Avro records, if the settings ask for Avro."""
         manifest = runtime.manifest
         self._store, self._settings, self._limits, self._stage = store, settings, limits, stage
         self._engine = Engine(
@@ -98,8 +99,8 @@ class Processor:
             forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
         )
-        self._decoder = decoder_for(settings, len(manifest.channels))
-        self._encoder = encoder_for(runtime, settings.output, schema_ids)
+        self._decoder = decoder_for(settings, len(manifest.channels), schemas)
+        self._encoder = encoder_for(runtime, settings.output, schemas)
         self._headers = settings.output.chosen_headers
         self._admission = Admission(store.arena, settings.state.max_streams)
         self._codes = MissingCodes(

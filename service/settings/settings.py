@@ -138,6 +138,10 @@ class Settings(BaseSettings):
             "output.format avro needs schema_registry.url as well",
         )
         require(
+            self.input.format != "avro" or self.schema_registry.url is not None,
+            "input.format avro needs schema_registry.url as well",
+        )
+        require(
             self.faults.kill_at is None or self.faults.kill_at in PLACES,
             f"faults.kill_at must be one of {', '.join(PLACES)}",
         )

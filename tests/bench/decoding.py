@@ -16,26 +16,39 @@ from eddycast.service.processing.decoding import RecordDecoder
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.input import InputSettings
 from tests.bench.report import Result, show
+from tests.support.avro_shapes import encoded, record_of
 
 RECORDS, STREAMS, TURNS = 5_000, 500, 15
 NOW = 1_700_000_000_000
 PLAIN = "plain"
 
 Document = Callable[[int], Any]
+NESTED = {"value": "/payload/temp", "timestamp": "/ts", "stream": "{/site}/{/device/id}"}
+AVRO = record_of(
+    "Reading",
+    site="string",
+    device=record_of("Device", id="string"),
+    ts="long",
+    payload=record_of("Payload", temp=["null", "double"], humidity="int"),
+)
+
+
+def nested(i: int) -> dict[str, Any]:
+    """The document of record i, for `NESTED`."""
+    return {
+        "site": "north",
+        "device": {"id": f"d{i % STREAMS}"},
+        "ts": NOW + i,
+        "payload": {"temp": 20.5 + i, "humidity": 40},
+    }
+
+
 #: Settings, the document of record i, and readings in a record.
 CASES: dict[str, tuple[dict[str, Any], Document, int]] = {
     PLAIN: ({}, lambda i: {"timestamp": NOW + i, "value": 20.5 + i}, 1),
     "streams": ({"streams": "s*"}, lambda i: {"timestamp": NOW + i, "value": 20.5 + i}, 1),
-    "nested": (
-        {"value": "/payload/temp", "timestamp": "/ts", "stream": "{/site}/{/device/id}"},
-        lambda i: {
-            "site": "north",
-            "device": {"id": f"d{i % STREAMS}"},
-            "ts": NOW + i,
-            "payload": {"temp": 20.5 + i, "humidity": 40},
-        },
-        1,
-    ),
+    "nested": (NESTED, nested, 1),
+    "avro": ({**NESTED, "format": "avro"}, nested, 1),
     "each": (
         {"each": "/readings/*", "value": "/v", "timestamp": "/t", "stream": "{device}"},
         lambda i: {
@@ -103,10 +116,10 @@ def decoding() -> list[Result]:
 def _prepared(
     settings: dict[str, Any], document: Document, readings: int
 ) -> tuple[RecordDecoder, PartitionBatch, int]:
-    decoder = MappedDecoder(InputSettings(**settings), 1) if settings else Decoder(1)
+    mapped = InputSettings(**settings)
+    decoder = MappedDecoder(mapped, 1, schema_of=lambda _: AVRO) if settings else Decoder(1)
     values: Sequence[bytes | None] = [
-        found.encode() if isinstance(found := document(i), str) else json.dumps(found).encode()
-        for i in range(RECORDS // readings)
+        _written(document(i), mapped) for i in range(RECORDS // readings)
     ]
     count = len(values)
     keys: list[bytes | None] = [b"s%d" % (i % STREAMS) for i in range(count)]
@@ -114,6 +127,12 @@ def _prepared(
     found = decoder.decode(batch)
     assert len(found.observations) == count * readings, found.letters[:1]
     return decoder, batch, count * readings
+
+
+def _written(document: Any, settings: InputSettings) -> bytes:
+    if settings.format == "avro":
+        return encoded(AVRO, document)
+    return (document if isinstance(document, str) else json.dumps(document)).encode()
 
 
 def _time(decoder: RecordDecoder, batch: PartitionBatch) -> float:

@@ -16,7 +16,7 @@ from eddycast.service.__main__ import run
 from eddycast.service.app import Service
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.errors import SchemaRegistryError
-from eddycast.service.formats.avro_encoder import FRAME
+from eddycast.service.formats.avro_frame import FRAME
 from eddycast.service.monitor.run import Monitor
 from eddycast.service.settings.kafka import KafkaSettings
 from tests.chaos.fleet import await_true

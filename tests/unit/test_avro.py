@@ -165,9 +165,9 @@ def written() -> tuple[dict[str, Any], list[bytes]]:
 
 def test_records_are_read_as_what_they_are_in_json() -> None:
     schema, records = written()
-    asked: list[int] = []
+    asked: list[int | str] = []
 
-    def schema_of(schema_id: int) -> dict[str, Any]:
+    def schema_of(schema_id: int | str) -> dict[str, Any]:
         asked.append(schema_id)
         return schema
 
