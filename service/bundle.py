@@ -136,6 +136,18 @@ class BacktestFigure(_Frozen):
     coverage_80: float | None
 
 
+class ColdStartFigure(_Frozen):
+    """One-step or multi-step forecasts of streams that were never seen before, between two numbers
+    of readings since their first."""
+
+    lead: Horizon
+    readings_from: Count
+    readings_until: Count  # exclusive
+    scored: Count
+    coverage_80: float
+    relative_mae: float  # mean absolute error, relative to that of the last value
+
+
 class Manifest(_Frozen):
     """manifest.json: everything that the service knows about a model."""
 
@@ -163,6 +175,7 @@ class Manifest(_Frozen):
     files: dict[str, Sha256]  # file name -> sha256
     training: TrainingRecord | None = None
     backtest: tuple[BacktestFigure, ...] = ()
+    cold_start: tuple[ColdStartFigure, ...] = Field((), max_length=100)
     tools: dict[str, str] = {}
 
     @model_validator(mode="after")

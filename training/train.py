@@ -34,9 +34,10 @@ from eddycast.training.data.likeness import narrow_note
 from eddycast.training.data.panel import Panel, fingerprint
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.backtest import backtest
+from eddycast.training.evaluation.cold_start import cold_start
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.report import manifest_figures
-from eddycast.training.export.onnx_export import Identity, add_backtest, export_bundle
+from eddycast.training.export.onnx_export import Identity, add_figures, export_bundle
 from eddycast.training.export.parity import onnx_is_torch
 from eddycast.training.fitting.custom_family import check_invariants, is_custom, load_custom
 from eddycast.training.fitting.families import AUTO, Plan, fit_family
@@ -74,10 +75,11 @@ def train_bundle(
         fits = run.fit(report)
         run.export(fits, fresh)
         figures = backtest(fresh, panel, "rolling", split)
+        fresh_streams = cold_start(load_runtime(fresh), panel, split)
         if refit and (again := run.fit_again(fits)):
             run.export(again, fresh, refit=True)
             load_runtime(fresh)
-        return add_backtest(fresh, manifest_figures(figures)), figures
+        return add_figures(fresh, manifest_figures(figures), fresh_streams), figures
 
 
 def fit_bundle(

@@ -123,6 +123,7 @@ def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figur
     """The table of the hold-out, a warning for each better baseline,
     and what the weights have seen."""
     from eddycast.training.data.durations import format_seasons
+    from eddycast.training.evaluation.cold_start import describe
     from eddycast.training.evaluation.report import figures_table, weights_remark
 
     console.print(
@@ -135,6 +136,7 @@ def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figur
             f"the smaller {smaller}: more history, a season?"
         )
         console.print(f"[bold]warning:[/bold] {warning}")
+    _print_notes(console, [note for note in (describe(manifest.cold_start),) if note])
     _print_notes(console, [weights_remark(manifest)])
 
 

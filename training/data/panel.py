@@ -98,6 +98,15 @@ class Panel:
             channels=tuple(channels),
         )
 
+    def take(self, rows: Sequence[int]) -> Panel:
+        """The panel with these of its series, all channels of a stream among them."""
+        return replace(
+            self,
+            streams=[self.streams[row] for row in rows],
+            values=self.values[rows],
+            readings=None if self.readings is None else self.readings[rows],
+        )
+
     def history(self) -> History:
         """The panel as readings at the start of each slot, from a stream's first value to its last.
         A stream of several channels is named after its first one.

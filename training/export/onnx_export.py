@@ -20,6 +20,7 @@ from eddycast.service.bundle import (
     OPTIONAL,
     STEP,
     BacktestFigure,
+    ColdStartFigure,
     Manifest,
     TensorSpec,
     TrainingRecord,
@@ -174,12 +175,14 @@ def manifest_parts(model: Model, identity: Identity) -> tuple[Part, ...]:
     )
 
 
-def add_backtest(directory: Path, figures: Sequence[BacktestFigure]) -> Manifest:
-    """Write the figures of the hold-out into the manifest of a bundle.
-    Its version, a hash of the graphs, stays."""
+def add_figures(
+    directory: Path, backtest: Sequence[BacktestFigure], cold_start: Sequence[ColdStartFigure] = ()
+) -> Manifest:
+    """Write the figures of the hold-out into the manifest of a bundle; its version changes."""
     manifest = read_manifest(directory)
-    kept = manifest.model_dump(exclude={"contract", "version", "files", "backtest"})
-    return write_manifest(directory, **kept, backtest=tuple(figures))
+    figures = {"backtest": tuple(backtest), "cold_start": tuple(cold_start)}
+    kept = manifest.model_dump(exclude={"contract", "version", "files", *figures})
+    return write_manifest(directory, **kept, **figures)
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
