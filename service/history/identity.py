@@ -33,6 +33,10 @@ _WORDS_OF_BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 _TIME = "\0time"
 
 
+class RepeatedStampsError(DataError):
+    """Raised where stamps repeat with other values. The user names what tells the rows apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A column that may identify streams. `rank` comes from its name (`column_words.stream_rank`;

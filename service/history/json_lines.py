@@ -6,13 +6,13 @@ Imports polars; use it through `eddycast.service.history`.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 
 from eddycast.service.errors import DataError
+from eddycast.service.history.archives import Source
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.remarks import Table
 from eddycast.service.history.text import read_text
@@ -34,7 +34,7 @@ def looks_like_json(text: bytes) -> bool:
     )
 
 
-def read_json(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
+def read_json(path: Source, options: ReadOptions) -> tuple[Table, list[str]]:
     """Read the table of a file, one row per object; nested fields are named `outer.inner`.
     Raises DataError."""
     text, notes = read_text(path, options.encoding)
@@ -58,7 +58,7 @@ def without_forecasts(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
     return frame.select(kept).rename({name: name.removeprefix("value.") for name in kept})
 
 
-def _records(path: Path, text: bytes) -> list[Any]:
+def _records(path: Source, text: bytes) -> list[Any]:
     if text.lstrip().startswith(b"["):
         return _listed(path, text)
     records = []
@@ -85,7 +85,7 @@ def _records(path: Path, text: bytes) -> list[Any]:
     return records
 
 
-def _listed(path: Path, text: bytes) -> list[Any]:
+def _listed(path: Source, text: bytes) -> list[Any]:
     """The objects of one array."""
     try:
         records = list(orjson.loads(text))
