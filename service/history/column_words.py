@@ -68,6 +68,8 @@ _PLACE = _listed("""
     utcoffset gmtoffset tzoffset
 """)
 _QUALITY = re.compile(r"^(qn\d*|qc\d*|qflag)$|quality|validity|verification|(flag|qc)$")
+_UNITS = _listed("unit units uom unitofmeasure unitofmeasurement einheit messeinheit unidad unite")
+_END = re.compile(r"^(to|till|until|bis|ende|fin|hasta|stop)$|end$|^end|enddate|endtime")
 #: Month, day and hour of a buoy's file, whose minute is another `mm`.
 _NDBC = ("mm", "dd", "hh")
 _ZONES = _listed("""
@@ -92,6 +94,11 @@ def plain(name: str) -> str:
 def is_time_word(name: str) -> bool:
     """True for a name of a column of times."""
     return plain(name) in _TIME or plain(name) in ("date", "time", "year", "yyyy")
+
+
+def end_word(name: str) -> bool:
+    """True for a name of the ends of intervals."""
+    return bool(_END.search(plain(name)))
 
 
 def always_time(name: str) -> bool:
@@ -184,7 +191,7 @@ def flag_word(name: str) -> bool:
 
 def quality_word(name: str) -> bool:
     """True for a name of a column with the quality of readings."""
-    return bool(_QUALITY.search(plain(name)))
+    return bool(_QUALITY.search(plain(name))) or name.lower().endswith(("_q", "_qc"))
 
 
 def clock_word(name: str) -> bool:
@@ -195,6 +202,11 @@ def clock_word(name: str) -> bool:
 def cycle_word(name: str) -> bool:
     """True for a name of a part of the day or week: hour, period, slot, weekday."""
     return bool(_CYCLE.search(plain(name)))
+
+
+def unit_word(name: str) -> bool:
+    """True for a name of a column of units."""
+    return plain(name) in _UNITS
 
 
 def zone_word(name: str) -> bool:

@@ -75,7 +75,7 @@ def find_shape(lines: Sequence[str], delimiter: str | None) -> Shape:
     if below := [row for row in rows[header + 1 : start] if not row.comment and any(row.cells)]:
         units = "; ".join(delimiter.join(row.cells) for row in below)
         notes.append(f"lines of units below the header: {len(below)} skipped ({units[:80]})")
-    names = [cell.strip() for cell in rows[header].cells]
+    names = _with_levels(rows, header)
     if rows[header].comment:
         names = _uncommented(names)
     return Shape(delimiter, names, rows[start].line, notes)
@@ -190,6 +190,17 @@ def _header(rows: list[Row], start: int) -> int | None:
         if all(looks_like_unit(cell) for i in plain[1:] for cell in _uncommented(rows[i].cells))
         else plain[-1]
     )
+
+
+def _with_levels(rows: list[Row], header: int) -> list[str]:
+    """The names of columns; where all but the first have none, they are joined from the rows above
+    it, as pandas writes columns of several levels."""
+    names = [cell.strip() for cell in rows[header].cells]
+    above = [row for row in rows[:header] if len(row.cells) == len(names)]
+    if any(names[1:]) or not above:
+        return names
+    levels = zip(*(row.cells[1:] for row in above), strict=True)
+    return [names[0], *("/".join(filter(None, map(str.strip, each))) for each in levels)]
 
 
 def _commented(rows: list[Row], block: list[int]) -> list[int]:

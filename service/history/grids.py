@@ -22,13 +22,32 @@ VALUE, CLOCK, STAMP = "value", "time of day", "timestamp"
 #: Words before the number of an hour or of a shorter part of the day.
 _WORDS = (
     *("", "h", "hr", "he", "hour", "hours", "hourending", "stunde", "std", "uhr", "kl", "hora"),
-    *("ora", "heure", "uur", "period", "settlementperiod", "sp", "interval", "slot", "qh"),
+    *(
+        "ora",
+        "heure",
+        "uur",
+        "period",
+        "settlementperiod",
+        "sp",
+        "hh",
+        "halfhour",
+        "interval",
+        "slot",
+        "qh",
+    ),
 )
 _CLOCKED = re.compile(r"^\D*?(\d{1,2})[:.h](\d\d)(?::00)?\b")
 _COUNTED = re.compile(r"^(\D*?)[\s_-]*(\d{1,3})$")
 _DAY = 24 * 60
 #: Parts of a day that a grid may have.
 _PARTS = (24, 48, 96)
+#: Days of the week, in English and German.
+_WEEKS = (
+    "mon tue wed thu fri sat sun",
+    "monday tuesday wednesday thursday friday saturday sunday",
+    "mo di mi do fr sa so",
+    "montag dienstag mittwoch donnerstag freitag samstag sonntag",
+)
 #: Minimum number of columns that are named by stamps.
 _STAMPS = 10
 #: Maximum share of readings in further columns, as for the 25th hour of a day in autumn.
@@ -59,6 +78,8 @@ def unfold_hours(
     """(the table, its time columns, notes) of a grid with a row for each reading; other tables are
     unchanged. Raises DataError if it is open whether the columns are hours."""
     asked = {*options.columns, *options.channels} & set(frame.columns)
+    if not asked and options.grid is not False:
+        _check_week(frame.columns)
     if options.grid is False or asked or not _is_day(frame, time, options.time_format):
         return frame, time, []
     names = [name for name in frame.columns if name not in time]
@@ -87,6 +108,16 @@ def unfold_hours(
     if left_out:
         notes.append(f"columns left out (beside the hours of the day): {', '.join(left_out)}")
     return long, (*time, CLOCK), notes
+
+
+def _check_week(names: list[str]) -> None:
+    """Raises DataError for a column for each day of the week."""
+    days = {name.strip().lower() for name in names}
+    if any(set(week.split()) <= days for week in _WEEKS):
+        raise DataError(
+            "a column for each day of the week: a row would hold a week",
+            "write a row for each day, with its date, or --no-grid for a stream of each column",
+        )
 
 
 def check_calendar(frame: pl.DataFrame) -> None:

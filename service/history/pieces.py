@@ -7,6 +7,7 @@ polars; use it through `eddycast.service.history`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +107,10 @@ def file_notes(cells: Cells, layout: Layout) -> list[str]:
     """Notes on the files that the rows come from. Raises DataError where they may be pieces of the
     same streams or streams of their own, unless `--duplicates` or `--stream-column` settle it."""
     options = cells.options
-    if cells.origin is None or cells.origin.n_unique() < 2 or options.duplicates:
+    if cells.origin is None or cells.origin.n_unique() < 2:
+        return []
+    _check_decimals(cells.frame, cells.origin, layout.values)
+    if options.duplicates:
         return []
     others = [name for name in layout.ids if name != FILE]
     groups = np.zeros(len(cells.rows), np.int64)
@@ -119,6 +123,27 @@ def file_notes(cells: Cells, layout: Layout) -> list[str]:
     if FILE not in layout.ids:
         return pieces.check_one_series(layout.ids)
     return [] if options.stream_column else pieces.check_a_series_each(layout.ids)
+
+
+def _check_decimals(frame: pl.DataFrame, origin: pl.Series, names: Sequence[str]) -> None:
+    """Raises DataError for a column with commas alone in one file and points alone in another: one
+    of them would be taken for the mark of thousands."""
+    for name in names:
+        if name not in frame.columns or frame[name].dtype != pl.String:
+            continue
+        marks = pl.select(
+            file=origin,
+            comma=frame[name].str.contains(",", literal=True),
+            point=frame[name].str.contains(".", literal=True),
+        )
+        held = marks.group_by("file", maintain_order=True).agg(pl.col("comma", "point").any())
+        commas = held.filter(pl.col("comma") & ~pl.col("point"))["file"]
+        points = held.filter(pl.col("point") & ~pl.col("comma"))["file"]
+        if len(commas) and len(points):
+            raise DataError(
+                f"column {name!r} has commas in {commas[0]!r} and points in {points[0]!r}",
+                "read the files one by one, or write all of them with the same decimal mark",
+            )
 
 
 def labels(paths: list[tuple[str, ...]]) -> list[str]:

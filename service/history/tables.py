@@ -25,6 +25,7 @@ from eddycast.service.history.time_cells import time_cells
 from eddycast.service.history.time_columns import find_time
 from eddycast.service.history.times import localise, read_times
 from eddycast.service.history.told_zones import with_zone
+from eddycast.service.history.unit_columns import check_units
 from eddycast.service.humanize import many
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.records import Int64
@@ -75,6 +76,7 @@ def read_table(table: Table, options: ReadOptions) -> History:
     notes += [
         f"{name!r} has a decimal {mark}" for name, mark in _mixed(decimals, layout)
     ] + layout.notes
+    check_units(cells, layout, names)
     notes += file_notes(cells, layout)
     if names is None:
         return _wide(cells, layout, notes)

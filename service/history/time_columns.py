@@ -64,8 +64,9 @@ def _named(frame: pl.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
 
 
 def _by_content(frame: pl.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
-    """The first column of dates; else the only column of epochs."""
-    for name in columns:
+    """The first column of dates, the starts of intervals before their ends; else the only column
+    of epochs."""
+    for name in sorted(columns, key=column_words.end_word):
         if (frame[name].dtype.is_temporal() and frame[name].dtype != pl.Time) or _is_date(
             frame[name]
         ):

@@ -45,6 +45,7 @@ def by_day(parts: int = 24, form: str = "%Y-%m-%d") -> list[str]:
         [f"HE{hour}" for hour in range(1, 25)],
         [f"{hour // 2:02}:{hour % 2 * 30:02}" for hour in range(48)],
         [f"period_{period}" for period in range(1, 49)],
+        [f"hh_{half}" for half in range(48)],
         [f"{hour // 4}.{hour % 4 * 15:02}" for hour in range(96)],
     ],
 )
@@ -131,6 +132,11 @@ def test_calendar_grids_are_refused_by_name(tmp_path: Path) -> None:
     rows = [f"{year}," + ",".join(str(month) for month in range(12)) for year in range(1990, 2020)]
     with pytest.raises(DataError, match="a column for each month"):
         read(tmp_path, months, rows)
+    week = "week,Mon,Tue,Wed,Thu,Fri,Sat,Sun"
+    rows = [f"{day},1,2,3,4,5,6,{i / 8}" for i, day in enumerate(DAYS)]
+    with pytest.raises(DataError, match="a column for each day of the week"):
+        read(tmp_path, week, rows)
+    assert len(read(tmp_path, week, rows, grid=False).streams) == 7
     days = ",".join(["year", "month", *map(str, range(1, 32))])
     rows = [f"2023,{month}," + ",".join(["1.5"] * 31) for month in range(1, 13)]
     with pytest.raises(DataError, match="a column for each day"):

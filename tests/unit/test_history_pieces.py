@@ -124,3 +124,21 @@ def test_columns_that_all_files_have_are_read_as_one_table(tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"'load' is in files of different columns.*--columns"):
         read(tmp_path)
     assert len(read(tmp_path, columns=("load",))) == 120
+
+
+def test_decimal_commas_in_one_file_and_points_in_another_are_refused(tmp_path: Path) -> None:
+    for name, mark, delimiter in (("a", ",", ";"), ("b", ".", ",")):
+        lines = [
+            f"{START + i * HOUR}{delimiter}{f'{level(i) + 1.375:.3f}'.replace('.', mark)}"
+            for i in range(60 * (name == "b"), 60 + 60 * (name == "b"))
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join([f"timestamp{delimiter}load", *lines]))
+    with pytest.raises(DataError, match="'load' has commas in 'a' and points in 'b'"):
+        read(tmp_path)
+
+
+def test_seconds_in_one_file_and_milliseconds_in_another_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", {t // 1000: value for t, value in rows(0, 60).items()})
+    write(tmp_path / "b.csv", rows(60, 120))
+    with pytest.raises(DataError, match=r"mixes seconds \(row 1.*milliseconds \(row 61"):
+        read(tmp_path)

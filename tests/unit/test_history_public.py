@@ -159,6 +159,41 @@ class TestPower:
         assert read(tmp_path, [*head, *rows]).streams == ["Symo 10.0 (1)", "Symo 10.0 (2)"]
 
 
+class TestTimes:
+    @pytest.mark.parametrize("form", ["%m-%d %H:%M", "%d %b %H:%M", "%d.%m. %H:%M:%S"])
+    def test_stamps_without_a_year_are_refused(self, form: str, tmp_path: Path) -> None:
+        rows = [f"{t:{form}},{value(i)}" for i, t in enumerate(HOURS)]
+        with pytest.raises(DataError, match=r"'time', row 1: .* has no year"):
+            read(tmp_path, ["time,load", *rows])
+
+    def test_the_start_of_intervals_though_the_end_comes_first(self, tmp_path: Path) -> None:
+        rows = [f"{t + timedelta(hours=1)},{t},{value(i)}" for i, t in enumerate(HOURS)]
+        assert hourly(read(tmp_path, ["End,Start,kWh", *rows]))
+
+    def test_intervals_with_fractions_behind_a_commented_header(self, tmp_path: Path) -> None:
+        rows = [
+            f"{t:%Y-%m-%dT%H:%M:%S}.0/{t + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}.0;{value(i)}"
+            for i, t in enumerate(HOURS)
+        ]
+        history = read(tmp_path, ["# Title: solar", "#", "# Observation period;GHI", *rows])
+        assert history.streams == ["GHI"]
+        assert hourly(history)
+
+    def test_times_identify_no_streams(self, tmp_path: Path) -> None:
+        rows = [
+            f"{t},{t + timedelta(hours=lead)},{value(i + lead)}"
+            for i, t in list(enumerate(HOURS))[::6]
+            for lead in range(1, 25)
+        ]
+        with pytest.raises(DataError, match=r"repeat a stamp.*--stream-column"):
+            read(tmp_path, ["issue_time,valid_time,load", *rows])
+
+    def test_names_in_several_rows(self, tmp_path: Path) -> None:
+        rows = [f"{t},{value(i)},{value(i, 1)}" for i, t in enumerate(HOURS)]
+        history = read(tmp_path, [",temp,temp", "sensor,a,b", "time,,", *rows])
+        assert history.streams == ["temp/a", "temp/b"]
+
+
 class TestZones:
     def rows(self, zone: str) -> list[str]:
         return [f"{t},{zone},{value(i)}" for i, t in enumerate(HOURS)]
