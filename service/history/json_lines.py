@@ -46,6 +46,8 @@ def read_json(path: Source, options: ReadOptions) -> tuple[Table, list[str]]:
         notes.append(f"{many(len(found), 'reading')} inside of {many(len(records), 'document')}")
     rows = [_flat(record, options) for record in found]
     names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        raise DataError(f"{path}: no readings in the JSON document", "write one object per line")
     frame = pl.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
     return Table(without_forecasts(frame, notes), path.name), notes
 

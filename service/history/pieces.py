@@ -17,6 +17,7 @@ from eddycast.service.errors import DataError
 from eddycast.service.history.history import Mask
 from eddycast.service.history.layout import Layout
 from eddycast.service.history.remarks import Cells
+from eddycast.service.humanize import span
 from eddycast.service.records import Float64, Int64
 
 #: Name of the column of file names, which can be named with --stream-column.
@@ -25,6 +26,8 @@ FILE = "file"
 _TURNS = 0.01
 #: Shares of the most frequent step: of a regular series, and of one with parts elsewhere.
 _REGULAR, _TORN = 0.8, 0.5
+#: Minimum number of steps of a file whose interval is compared.
+_STEPS = 10
 #: Minimum share of a sensor's stamps that other sensors have too; maximum share of equal values,
 #: and minimum distance in standard deviations, of values of different sensors.
 _SHARED, _EQUAL, _APART = 0.5, 0.1, 0.02
@@ -53,6 +56,8 @@ class Pieces:
         stamps, groups, files = stamps[~shared], groups[~shared], files[~shared]
         turns = (np.diff(groups) == 0) & (np.diff(files) != 0)
         pairs = np.unique(groups * len(self.names) + files)
+        if not ids:  # a stream that has a name may change its interval
+            self._check_intervals(stamps, files)
         in_order = len(pairs) - len(np.unique(groups))
         if np.count_nonzero(turns) - in_order <= max(_TURNS * len(files), 1):
             return []
@@ -67,6 +72,27 @@ class Pieces:
             "whose readings are spread over files",
             f"use --stream-column {','.join((*ids, FILE))} for a stream of each file, or "
             "--duplicates first to read them as one",
+        )
+
+    def _check_intervals(self, stamps: Int64, files: Int64) -> None:
+        """Raises DataError if files of one series are regular at different intervals."""
+        intervals = {}
+        for place in np.unique(files):
+            steps = np.diff(np.sort(stamps[files == place]))
+            usual = float(np.median(steps)) if len(steps) >= _STEPS else 0.0
+            if usual and (steps == usual).mean() > _REGULAR:
+                intervals[int(place)] = int(usual)
+        if not intervals or max(intervals.values()) < 2 * min(intervals.values()):
+            return
+        by_length = sorted(intervals, key=lambda place: intervals[place])
+        one, other = (
+            f"{self.names[place]!r} every {span(intervals[place])}"
+            for place in (by_length[0], by_length[-1])
+        )
+        raise DataError(
+            f"readings of {one}, of {other}: several sensors, or one whose interval changed",
+            f"use --stream-column {FILE} for a stream of each file, or --duplicates first to read "
+            "them as one",
         )
 
     def check_a_series_each(self, ids: tuple[str, ...]) -> list[str]:

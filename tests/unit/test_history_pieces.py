@@ -142,3 +142,19 @@ def test_seconds_in_one_file_and_milliseconds_in_another_are_refused(tmp_path: P
     write(tmp_path / "b.csv", rows(60, 120))
     with pytest.raises(DataError, match=r"mixes seconds \(row 1.*milliseconds \(row 61"):
         read(tmp_path)
+
+
+def test_files_at_other_intervals_that_follow_each_other_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "taxi.csv", rows(0, 60))
+    write(tmp_path / "oven.csv", rows(1000, 1500, 50, step=10 * MINUTE))
+    with pytest.raises(DataError, match=r"'oven' every 10 minutes, of 'taxi' every 1 hour"):
+        read(tmp_path)
+    assert read(tmp_path, stream_column="file").streams == ["oven", "taxi"]
+    assert len(read(tmp_path, duplicates="first")) == 560
+
+
+def test_the_same_series_at_two_intervals_is_one(tmp_path: Path) -> None:
+    fine = rows(0, 240, step=15 * MINUTE)
+    write(tmp_path / "fine.csv", fine)
+    write(tmp_path / "hourly.csv", dict(list(fine.items())[::4]))
+    assert len(read(tmp_path)) == 240
