@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 import zstandard
 
-from eddycast.service.errors import DataError
+from eddycast.service.errors import DataError, MissingExtra
 from eddycast.service.history import ReadOptions, read_history
 from tests.support.workbook import Cell, Moment, write_workbook
 
@@ -110,6 +111,12 @@ class TestWorkbooks:
         assert read_history(path, ReadOptions(sheet="Daily")).streams == ["flow"]
         with pytest.raises(DataError, match=r"no sheet 'Weekly'.*Data, Daily"):
             read_history(path, ReadOptions(sheet="Weekly"))
+
+    def test_without_its_reader(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write_workbook(tmp_path / "a.xlsx", {"Data": self.rows})
+        monkeypatch.setitem(sys.modules, "fastexcel", None)
+        with pytest.raises(MissingExtra, match=r"needs fastexcel.*eddycast\[excel\]"):
+            read_history(path)
 
     def test_no_workbook(self, tmp_path: Path) -> None:
         path = tmp_path / "a.xlsx"
