@@ -4,6 +4,7 @@ and text that is safe to print."""
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 
 _SPANS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"))
 
@@ -11,6 +12,12 @@ _SPANS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, 
 def many(count: int, noun: str) -> str:
     """A count with its noun: `1 stream`, `1,000 streams`."""
     return f"{count:,} {noun}" + ("s" if count != 1 else "")
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """The first of several names: `a, b, c and 30 more`."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def span(milliseconds: int) -> str:

@@ -19,8 +19,11 @@ CODES = (
     *(-99.9, -999.9, 999.9, 9999.9, -6999.0, 6999.0, -7999.0, 7999.0),
     *(32767.0, 65535.0, 2147483647.0, -2147483648.0, 4294967295.0),
     *(999.0, 9999.0, 99999.0, 999999.0, 9.969209968386869e36, 1e20, -1e34),
+    *(99.0, 99.99),
 )
-#: Minimum count of the only negative number to be a code.
+#: Codes that may as well be a reading, unless they occur repeatedly.
+_SMALL = (99.0, 99.99)
+#: Minimum count of the only negative number, and of a small number, to be a code.
 _AGAIN = 3
 
 
@@ -41,6 +44,8 @@ def find_codes(values: Float64, kept: tuple[float, ...] = ()) -> dict[float, int
         away = max(low - code, code - high)
         # of two levels of a switch, neither is a code
         far = away > high - low and (low < high or away > -code / 2 > 0)
+        if code in _SMALL and count < _AGAIN:
+            continue
         if far or (code < 0 <= low and count >= _AGAIN):
             found[code] = count
     return found

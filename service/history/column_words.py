@@ -5,102 +5,27 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
-_TIME = (
-    *(
-        "timestamp",
-        "datetime",
-        "time",
-        "ts",
-        "ds",
-        "date",
-        "epoch",
-        "unixtime",
-        "timestampms",
-        "epochms",
-        "tstp",
-    ),
-    *(
-        "lastchanged",
-        "lastupdated",
-        "zeitstempel",
-        "zeitpunkt",
-        "zeit",
-        "datumzeit",
-        "datumuhrzeit",
-        "messdatum",
-        "datum",
-    ),
-    *(
-        "fechahora",
-        "fecha",
-        "horodatage",
-        "horodate",
-        "dateheure",
-        "dataora",
-        "datahora",
-        "tijdstip",
-        "tidspunkt",
-        "tid",
-    ),
-    *(
-        "timestamputc",
-        "datetimeutc",
-        "timeutc",
-        "utctime",
-        "utc",
-        "localtime",
-        "measuredat",
-        "recordedat",
-        "createdat",
-    ),
-    *(
-        "eventtime",
-        "observedat",
-        "sampletime",
-        "readtime",
-        "readat",
-        "logtime",
-        "when",
-        "dato",
-        "dag",
-        "data",
-        "periodstart",
-    ),
-)
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_TIME = _listed("""
+    timestamp datetime time ts ds date epoch unixtime timestampms epochms tstp lastchanged
+    lastupdated zeitstempel zeitpunkt zeit datumzeit datumuhrzeit messdatum datum fechahora
+    fecha horodatage horodate dateheure dataora datahora tijdstip tidspunkt tid timestamputc
+    datetimeutc timeutc utctime utc localtime measuredat recordedat createdat eventtime
+    observedat sampletime readtime readat logtime when dato dag data periodstart mtu
+    datetimebegin datumunduhrzeit datumundzeit dateandtime fechayhora
+""")
 #: Columns of a stamp in several columns: a day and a clock, or its parts.
-_DAYS = (
-    "date",
-    "datum",
-    "fecha",
-    "data",
-    "dato",
-    "day",
-    "dag",
-    "jour",
-    "yyyymmdd",
-    "localdate",
-    "datelocal",
-)
-_CLOCKS = (
-    *(
-        "time",
-        "hour",
-        "hourending",
-        "hourbeginning",
-        "he",
-        "hr",
-        "h",
-        "stunde",
-        "clock",
-        "uhrzeit",
-        "zeit",
-        "hora",
-        "ora",
-        "heure",
-        "tijd",
-    ),
-    *("tid", "hh", "localtime", "timelocal"),
-)
+_DAYS = _listed("""
+    date datum fecha data dato day dag jour yyyymmdd localdate datelocal
+""")
+_CLOCKS = _listed("""
+    time hour hourending hourbeginning he hr h stunde clock uhrzeit zeit hora ora heure tijd tid
+    hh localtime timelocal
+""")
 _PARTS = (
     ("year", "yyyy", "yy", "yr", "jahr", "ano", "annee"),
     ("month", "mo", "mon", "mth", "monat", "mes", "mois"),
@@ -119,131 +44,40 @@ _REPEATED = {
 }
 #: Names of columns that identify a stream alone,
 #: and that do so with another column or where stamps repeat.
-_SENSOR = (
-    *(
-        "stream",
-        "series",
-        "sensor",
-        "device",
-        "meter",
-        "station",
-        "entity",
-        "unique",
-        "mac",
-        "deveui",
-        "lclid",
-        "node",
-    ),
-    *(
-        "household",
-        "asset",
-        "turbine",
-        "inverter",
-        "machine",
-        "pump",
-        "well",
-        "site",
-        "house",
-        "building",
-        "friendlyname",
-    ),
-)
-_QUANTITY = (
-    *(
-        "parameter",
-        "metric",
-        "variable",
-        "field",
-        "measurand",
-        "channel",
-        "pollutant",
-        "quantity",
-        "attribute",
-        "topic",
-    ),
-    *(
-        "item",
-        "tag",
-        "tagname",
-        "key",
-        "id",
-        "name",
-        "element",
-        "measure",
-        "signal",
-        "type",
-        "kind",
-        "point",
-        "room",
-        "zone",
-        "location",
-    ),
-)
-_VALUE = (
-    "value",
-    "y",
-    "reading",
-    "measurement",
-    "target",
-    "val",
-    "state",
-    "wert",
-    "messwert",
-    "valor",
-    "valeur",
-    "waarde",
-)
+_SENSOR = _listed("""
+    stream series sensor device meter station entity unique mac deveui lclid node household
+    asset turbine inverter machine pump well site house building friendlyname
+""")
+_QUANTITY = _listed("""
+    parameter metric variable field measurand channel pollutant quantity attribute topic item
+    tag tagname key id name element measure signal type kind point room zone location
+""")
+_VALUE = _listed("""
+    value y reading measurement target val state wert messwert valor valeur waarde
+""")
 _COUNTER = (
-    *(
-        "",
-        "no",
-        "nr",
-        "num",
-        "index",
-        "idx",
-        "row",
-        "rownumber",
-        "unnamed0",
-        "id",
-        "record",
-        "recordno",
-        "recordnumber",
-    ),
-    *(
-        "recnbr",
-        "recno",
-        "rn",
-        "seq",
-        "sequence",
-        "sequencenumber",
-        "seqno",
-        "sample",
-        "samplenumber",
-        "lfdnr",
-        "count",
-    ),
-    *("n", "line", "column1", "rowid", "recordid", "entry", "entryid"),
+    "",
+    *_listed("""
+    no nr num index idx row rownumber unnamed0 id record recordno recordnumber recnbr recno rn
+    seq sequence sequencenumber seqno sample samplenumber lfdnr count n line column1 rowid
+    recordid entry entryid
+    """),
 )
-_PLACE = (
-    "location",
-    "stn",
-    "lat",
-    "latitude",
-    "lon",
-    "lng",
-    "long",
-    "longitude",
-    "elevation",
-    "altitude",
-    "alt",
-    "easting",
-    "northing",
-    "utcoffset",
-    "gmtoffset",
-    "tzoffset",
-)
+_PLACE = _listed("""
+    location stn lat latitude lon lng long longitude elevation altitude alt easting northing
+    utcoffset gmtoffset tzoffset
+""")
+_QUALITY = re.compile(r"^(qn\d*|qc\d*|qflag)$|quality|validity|verification|(flag|qc)$")
+_UNITS = _listed("unit units uom unitofmeasure unitofmeasurement einheit messeinheit unidad unite")
+_END = re.compile(r"^(to|till|until|bis|ende|fin|hasta|stop)$|end$|^end|enddate|endtime")
+#: Month, day and hour of a buoy's file, whose minute is another `mm`.
+_NDBC = ("mm", "dd", "hh")
+_ZONES = _listed("""
+    tzcd tz timezone zone tzname utcoffset gmtoffset tzoffset
+""")
 _FLAG = re.compile(
-    r"(^(qn|quality|flag|status|qc|code|version|pid|zip|postcode|plz)\d*$)|(id|ids|code|flag|quality)$"
+    r"(^(qn|quality|flag|status|qc|code|version|pid|zip|postcode|plz|source|validity|verification)\d*$)"
+    r"|(id|ids|code|flag|quality|validity)$"
 )
 _CLOCK_NAME = re.compile(r"unix|epoch|timestamp|^ts$|^time$|clock|uptime|elapsed|millis")
 
@@ -260,6 +94,11 @@ def plain(name: str) -> str:
 def is_time_word(name: str) -> bool:
     """True for a name of a column of times."""
     return plain(name) in _TIME or plain(name) in ("date", "time", "year", "yyyy")
+
+
+def end_word(name: str) -> bool:
+    """True for a name of the ends of intervals."""
+    return bool(_END.search(plain(name)))
 
 
 def always_time(name: str) -> bool:
@@ -304,6 +143,8 @@ def clocks(columns: list[str]) -> list[str]:
 def time_parts(columns: list[str]) -> tuple[str, ...]:
     """The columns named year, month, day and so on, or year, day of the year and so on; empty
     unless the date is complete."""
+    if [name.lower() for name in columns[:4]] in (["yy", *_NDBC], ["yyyy", *_NDBC]):
+        return tuple(columns[: 5 if columns[4:5] == ["mm"] else 4])
     year, month, day, *clock = (named(columns, names) for names in _PARTS)
     rest = tuple(takewhile(bool, clock))
     if year and month and day:
@@ -348,6 +189,11 @@ def flag_word(name: str) -> bool:
     return bool(_FLAG.search(plain(name))) or plain(name).startswith(("qn", "qc", "flag"))
 
 
+def quality_word(name: str) -> bool:
+    """True for a name of a column with the quality of readings."""
+    return bool(_QUALITY.search(plain(name))) or name.lower().endswith(("_q", "_qc"))
+
+
 def clock_word(name: str) -> bool:
     """True for a name of a second clock."""
     return bool(_CLOCK_NAME.search(plain(name)))
@@ -356,6 +202,16 @@ def clock_word(name: str) -> bool:
 def cycle_word(name: str) -> bool:
     """True for a name of a part of the day or week: hour, period, slot, weekday."""
     return bool(_CYCLE.search(plain(name)))
+
+
+def unit_word(name: str) -> bool:
+    """True for a name of a column of units."""
+    return plain(name) in _UNITS
+
+
+def zone_word(name: str) -> bool:
+    """True for a name of a column of time zones."""
+    return plain(name) in _ZONES
 
 
 def part_of_time(name: str) -> str | None:

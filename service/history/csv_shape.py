@@ -75,7 +75,7 @@ def find_shape(lines: Sequence[str], delimiter: str | None) -> Shape:
     if below := [row for row in rows[header + 1 : start] if not row.comment and any(row.cells)]:
         units = "; ".join(delimiter.join(row.cells) for row in below)
         notes.append(f"lines of units below the header: {len(below)} skipped ({units[:80]})")
-    names = [cell.strip() for cell in rows[header].cells]
+    names = _with_levels(rows, header)
     if rows[header].comment:
         names = _uncommented(names)
     return Shape(delimiter, names, rows[start].line, notes)
@@ -108,7 +108,9 @@ def _delimiter(lines: Sequence[str]) -> str:
         width, steady, header = found[delimiter]
         if width > 1 and steady >= _STEADY and header > 1:
             return delimiter
-    header_line = re.sub(r'"[^"]*"', "", next((line for line in lines if line.strip()), ""))
+    header_line = re.sub(
+        r'"[^"]*"', "", next((line for line in lines if line.strip() and line[0] != "#"), "")
+    )
     return max((",", ";", "\t", "|"), key=header_line.count)
 
 
@@ -173,7 +175,7 @@ def _header(rows: list[Row], start: int) -> int | None:
         if narrow:
             continue
         block.insert(0, i)
-    plain = [i for i in block if not rows[i].comment] or block[-1:]
+    plain = [i for i in block if not rows[i].comment] or _commented(rows, block)
     if not plain:
         return None
     named = [
@@ -185,9 +187,29 @@ def _header(rows: list[Row], start: int) -> int | None:
         return named[0]
     return (
         plain[0]
-        if all(looks_like_unit(cell) for i in plain[1:] for cell in rows[i].cells)
+        if all(looks_like_unit(cell) for i in plain[1:] for cell in _uncommented(rows[i].cells))
         else plain[-1]
     )
+
+
+def _with_levels(rows: list[Row], header: int) -> list[str]:
+    """The names of columns; where all but the first have none, they are joined from the rows above
+    it, as pandas writes columns of several levels."""
+    names = [cell.strip() for cell in rows[header].cells]
+    above = [row for row in rows[:header] if len(row.cells) == len(names)]
+    if any(names[1:]) or not above:
+        return names
+    levels = zip(*(row.cells[1:] for row in above), strict=True)
+    return [names[0], *("/".join(filter(None, map(str.strip, each))) for each in levels)]
+
+
+def _commented(rows: list[Row], block: list[int]) -> list[int]:
+    """The commented lines among which the header is: the last one, with the one above it if that
+    is as wide and the last one has only units."""
+    last, above = block[-1:], block[-2:-1]
+    units = last and all(map(looks_like_unit, _uncommented(rows[last[0]].cells)))
+    wide = above and last and len(rows[above[0]].cells) == len(rows[last[0]].cells)
+    return [*above, *last] if units and wide else last
 
 
 def _uncommented(names: list[str]) -> list[str]:

@@ -7,14 +7,15 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from eddycast.service.errors import DataError
+from eddycast.service.history.archives import Source
 from eddycast.service.history.csv_shape import HEAD_LINES, Shape, find_shape
 from eddycast.service.history.forms import looks_like_time
 from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.packed_cells import unpacked
 from eddycast.service.history.remarks import Table
 from eddycast.service.history.text import read_text
 from eddycast.service.humanize import many
@@ -35,9 +36,16 @@ class _Part:
     notes: list[str]
 
 
-def read_csv(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
+def read_csv(path: Source, options: ReadOptions) -> tuple[Table, list[str]]:
     """Read the table of a file, with notes on its detection. Raises DataError, OSError."""
     text, notes = read_text(path, options.encoding)
+    return read_lines(path, text, notes, options)
+
+
+def read_lines(
+    path: Source, text: bytes, notes: list[str], options: ReadOptions
+) -> tuple[Table, list[str]]:
+    """Read the table of a text in UTF-8 that comes from `path`. Raises DataError."""
     for _ in range(options.skip_rows):
         text = text.partition(b"\n")[2]
     head = text[: _offset(text, HEAD_LINES)]
@@ -51,6 +59,8 @@ def read_csv(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
         else frames[0][0]
     )
     notes += [*parts[0].notes, *frames[0][1]]
+    frame, said = unpacked(frame)
+    notes += said
     if {"table", "_time"} <= set(frame.columns) and {"_value", "result"} & set(frame.columns):
         frame = frame.drop([name for name in _INFLUX if name in frame.columns])
         notes.append(
@@ -60,7 +70,7 @@ def read_csv(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
     return Table(frame, path.name, parts[0].shape.delimiter), notes
 
 
-def _part(path: Path, text: bytes, options: ReadOptions) -> _Part:
+def _part(path: Source, text: bytes, options: ReadOptions) -> _Part:
     lines = text[: _offset(text, HEAD_LINES)].decode(errors="replace").split("\n")
     shape = find_shape(lines, options.delimiter)
     if shape.names is None:
@@ -101,7 +111,7 @@ def _without(body: bytes, above: set[bytes], shape: Shape) -> tuple[bytes, list[
     return body, notes
 
 
-def _frame(path: Path, part: _Part) -> tuple[pl.DataFrame, list[str]]:
+def _frame(path: Source, part: _Part) -> tuple[pl.DataFrame, list[str]]:
     """The cells as text. Raises DataError where rows have more cells than the header."""
     delimiter = "\t" if part.shape.delimiter == " " else part.shape.delimiter
     names = _unique(part.shape.names or [])

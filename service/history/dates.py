@@ -28,6 +28,8 @@ _COMPACT = (
     r"(?:[T _:/-]?(?P<hour>\d\d)(?::?(?P<minute>\d\d)"
     r"(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?)?$"
 )
+#: A day and a month, then a clock; the hour is no year.
+_YEARLESS = r"^(\d{1,2}|\p{L}{3,9})\.?[-/. ](\d{1,2}|\p{L}{3,9})\.?,?[T ]+\d{1,2}:\d\d"
 #: The year 100, in ms.
 _YEAR_100 = -59_011_459_200_000
 #: Years of two digits, as in POSIX: 69 to 99 are 1969 to 1999.
@@ -73,7 +75,8 @@ class Reading:
 
 
 def read_dates(cells: pl.Series) -> list[Reading]:
-    """The column parsed with every order of day, month and year that its notation allows."""
+    """The column parsed with every order of day, month and year that its notation allows.
+    Raises DataError for stamps without a year."""
     iso = cells.str.replace(r"^(\d{4}-\d\d-\d\d)[tT]", "$1 ").str.to_datetime(
         "%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ms"
     )
@@ -83,6 +86,13 @@ def read_dates(cells: pl.Series) -> list[Reading]:
         if epoch.min() >= _YEAR_100 or cells.drop_nulls().str.contains(r"^\d{4}-").all():
             return [Reading("year/month/day", epoch, iso.is_not_null().to_numpy(), usual=True)]
     plain = cells.str.strip_chars()
+    yearless = plain.str.contains(_YEARLESS).fill_null(False)
+    if yearless.sum() * 2 > cells.count():
+        row = int(yearless.arg_true()[0])
+        raise DataError(
+            f"column {cells.name!r}, row {row + 1}: {cells[row]!r} has no year",
+            "add the year to the stamps",
+        )
     compact = plain.str.extract_groups(_COMPACT).struct.unnest()
     fields = plain.str.extract_groups(_DATE).struct.unnest()
     if fields["c"].null_count() > compact["day"].null_count():

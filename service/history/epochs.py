@@ -40,6 +40,8 @@ _TICKS = (
 )
 #: Epochs before 1980 or after 2100 are refused: such figures are mostly something else.
 _FIRST, _LAST = 315_532_800_000, 4_102_444_800_000
+#: Maximum share of stamps in another unit than most.
+_MIXED = 0.01
 _LENGTHS = (6, 8, 10, 12, 14)
 
 
@@ -68,6 +70,7 @@ def read_figures(values: Float64, name: str) -> tuple[Reading, bool]:
         return short, False
     if (counted := _counted(values, known)) is not None:
         return counted
+    _check_units(values, known, name)
     _check_era(epoch, values, known, name)
     return epoch, True
 
@@ -118,6 +121,24 @@ def _check_era(epoch: Reading, values: Float64, known: Mask, name: str) -> None:
             f"column {name!r}, row {row + 1}: {values[row]:.6g} "
             f"is no time of this era in {unit} since the epoch",
             "repair or remove the row, or name the time column with --time-column",
+        )
+
+
+def _check_units(values: Float64, known: Mask, name: str) -> None:
+    """Raises DataError for epochs in several units, as of files that were written differently."""
+    limits = [limit for limit, *_ in _EPOCHS]
+    units = np.searchsorted(limits, np.abs(np.where(known, values, 0.0)))
+    factors = np.array([factor for *_, factor in _EPOCHS])
+    stamps = np.where(known, values, 0.0) * factors[units]
+    known = known & (stamps > _FIRST) & (stamps < _LAST)
+    held, first, counts = np.unique(units[known], return_index=True, return_counts=True)
+    if len(held) > 1 and np.sort(counts)[:-1].sum() > _MIXED * known.sum():
+        rows = np.flatnonzero(known)[first[:2]]
+        one, other = (f"row {row + 1}: {values[row]:.15g}" for row in rows)
+        raise DataError(
+            f"column {name!r} mixes {_EPOCHS[held[0]][1]} ({one}) with "
+            f"{_EPOCHS[held[1]][1]} ({other})",
+            "write all stamps in one unit",
         )
 
 

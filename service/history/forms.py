@@ -62,6 +62,10 @@ _STAMP = re.compile(
     r"(?!\d|\.\d)"
 )
 _UNIT = re.compile(r"^[\[(<]?[^\W\d_]{0,4}[°%µμ/²³^*\- .\w]{0,8}[\])>]?$")
+#: The form of a stamp, in place of a unit: `[dd.MM.yyyy HH:mm]`.
+_PLACEHOLDER = re.compile(
+    r"(?i)^\[?(d{1,2}|m{1,2}|y{2,4})([-/. ](d{1,2}|m{1,2}|y{2,4})){2}.{0,12}\]?$"
+)
 _UNIT_WORDS = (
     "volts",
     "deg c",
@@ -94,4 +98,6 @@ def looks_like_number(cell: str) -> bool:
 def looks_like_unit(cell: str) -> bool:
     """True for an empty cell or one that is short enough for a unit."""
     plain = cell.strip()
-    return plain.lower() in _UNIT_WORDS or bool(_UNIT.match(plain))
+    if plain.lower() in _UNIT_WORDS or _PLACEHOLDER.match(plain):
+        return True
+    return bool(_UNIT.match(plain))

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from eddycast.service.errors import DataError
 from eddycast.service.history import column_words
 from eddycast.service.history.dates import MS_PER_DAY
+from eddycast.service.history.forms import looks_like_time
 from eddycast.service.history.numbers import Numbers
+from eddycast.service.history.time_cells import head
 from eddycast.service.records import Float64, Int64
 
 #: Maximum share of readings that may be dropped because their stamp is repeated.
@@ -31,6 +33,10 @@ PRESENT = 0.2
 _TOGETHER, _TRIED, _VALUES = 3, 10, 4
 _WORDS_OF_BOOLEANS = ("true", "false", "yes", "no", "on", "off")
 _TIME = "\0time"
+
+
+class RepeatedStampsError(DataError):
+    """Raised where stamps repeat with other values. The user names what tells the rows apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +104,12 @@ class Identity:
         return None
 
     def _candidate(self, name: str, place: int) -> Candidate | None:
-        """The column as a candidate if it has few distinct words or whole numbers, else None."""
+        """The column as a candidate if it has few distinct words or whole numbers, which are no
+        times; else None."""
         cells, numeric = self._frame[name], self._columns[name].is_numeric
         if cells.dtype.is_float() or cells.dtype.is_nested() or cells.null_count():
+            return None
+        if not numeric and all(map(looks_like_time, head(cells))):
             return None
         known = self._columns[name].values
         if numeric and not (np.rint(known) == known).all():

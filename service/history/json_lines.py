@@ -1,21 +1,23 @@
 """JSON as a table: one object per line (records of the input topic, output of `replay`),
-or one array of objects.
+one array of objects, or one document with readings inside.
 
 Imports polars; use it through `eddycast.service.history`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 
 from eddycast.service.errors import DataError
+from eddycast.service.history.archives import Source
+from eddycast.service.history.json_documents import rows_of
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.remarks import Table
 from eddycast.service.history.text import read_text
+from eddycast.service.humanize import many
 
 #: Column of the key that a console consumer prints before the record,
 #: and kcat's field around the record.
@@ -34,12 +36,18 @@ def looks_like_json(text: bytes) -> bool:
     )
 
 
-def read_json(path: Path, options: ReadOptions) -> tuple[Table, list[str]]:
+def read_json(path: Source, options: ReadOptions) -> tuple[Table, list[str]]:
     """Read the table of a file, one row per object; nested fields are named `outer.inner`.
     Raises DataError."""
     text, notes = read_text(path, options.encoding)
-    rows = [_flat(record, options) for record in _records(path, text)]
+    records = _records(path, text)
+    found = rows_of(records)
+    if len(found) != len(records):
+        notes.append(f"{many(len(found), 'reading')} inside of {many(len(records), 'document')}")
+    rows = [_flat(record, options) for record in found]
     names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        raise DataError(f"{path}: no readings in the JSON document", "write one object per line")
     frame = pl.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
     return Table(without_forecasts(frame, notes), path.name), notes
 
@@ -58,10 +66,10 @@ def without_forecasts(frame: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
     return frame.select(kept).rename({name: name.removeprefix("value.") for name in kept})
 
 
-def _records(path: Path, text: bytes) -> list[Any]:
+def _records(path: Source, text: bytes) -> list[Any]:
     if text.lstrip().startswith(b"["):
         return _listed(path, text)
-    records = []
+    records: list[Any] = []
     for number, line in enumerate(text.split(b"\n"), 1):
         if not line.strip():
             continue
@@ -69,6 +77,8 @@ def _records(path: Path, text: bytes) -> list[Any]:
         try:
             record = orjson.loads(b"{" + value if tab and not key.startswith(b"{") else line)
         except orjson.JSONDecodeError as error:
+            if not records and (document := _document(text)):
+                return [document]
             raise DataError(
                 f"{path}, line {number}: invalid JSON: {error}", "write one object per line"
             ) from error
@@ -85,7 +95,16 @@ def _records(path: Path, text: bytes) -> list[Any]:
     return records
 
 
-def _listed(path: Path, text: bytes) -> list[Any]:
+def _document(text: bytes) -> dict[str, Any] | None:
+    """The only object of a text that spans several lines; None if it is none."""
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _listed(path: Source, text: bytes) -> list[Any]:
     """The objects of one array."""
     try:
         records = list(orjson.loads(text))

@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
 from eddycast.service.errors import DataError
 from eddycast.service.history import column_words
-from eddycast.service.history.identity import LOST, Identity
+from eddycast.service.history.identity import LOST, Identity, RepeatedStampsError
 from eddycast.service.history.numbers import Numbers
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.second_clocks import is_clock, is_counter, is_part_of_time
 from eddycast.service.history.time_columns import require
+from eddycast.service.history.told_zones import holds_zones
 from eddycast.service.records import Int64
 
 #: Names of a column that identifies the streams of a table with one column of values,
@@ -35,6 +37,8 @@ _STREAM = (
 )
 #: Reasons why a column can neither be a stream nor identify streams.
 _OF_TIME = ("a part of the time", "a second clock")
+#: Maximum number of different flags.
+_FLAGS = 12
 #: Tables with fewer rows may have a different stream in every row.
 _FEW = 10
 
@@ -70,6 +74,7 @@ def find_layout(
         (value,) if value else tuple(name for name in fit if not _is_name_of_place(name))
     )
     clocks = {name for name, reason in unfit.items() if reason in _OF_TIME}
+    clocks |= {name for name in frame.columns if holds_zones(frame[name])}
     beside = frame.drop(clocks)
     ids = told or _find_ids(beside, milliseconds, numbers, judged, value, options)
     _check_unique(Identity(frame, milliseconds, numbers), ids, judged, options)
@@ -164,7 +169,7 @@ def _check_unique(
         if more
         else "--stream-column, if a column tells them apart"
     )
-    raise DataError(
+    raise RepeatedStampsError(
         f"{told}{lost:.0%} of the readings repeat a stamp with another value: they belong to "
         "several streams, or were sent again",
         f"use {streams}, or --duplicates first (or last) to keep one reading per stamp",
@@ -187,6 +192,10 @@ def _guessed(
         if name not in ids:
             left_out.setdefault(reason, []).append(name)
     fit = [name for name in fit if name not in ids]
+    flags = [name for name in fit if _is_flag(name, numbers[name])]
+    if flags and len(flags) < len(fit):
+        left_out["flags of quality"] = flags
+        fit = [name for name in fit if name not in flags]
     still = [name for name in fit if _is_still(frame, name, numbers[name], ids)]
     values = [name for name in fit if name not in still]
     if not values:
@@ -221,11 +230,16 @@ def _guessed(
     return Layout(ids, tuple(values), left_out, notes)
 
 
+def _is_flag(name: str, column: Numbers) -> bool:
+    """True for a few whole numbers in a column that is named like the quality of readings."""
+    known = np.unique(column.values[~np.isnan(column.values)])
+    whole = bool((known == np.rint(known)).all())
+    return column_words.quality_word(name) and whole and 1 < len(known) <= _FLAGS
+
+
 def _is_still(frame: pl.DataFrame, name: str, column: Numbers, ids: tuple[str, ...]) -> bool:
     """True for a column named like an id, a place or a flag that is constant within each stream."""
-    named = _is_name_of_place(name) or (
-        column_words.stream_rank(name) < 2 and name.lower().endswith("id")
-    )
+    named = _is_name_of_place(name) or column_words.stream_rank(name) < 2
     if not named or len(column.values) < 3:
         return False
     rows = (

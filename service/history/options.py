@@ -43,7 +43,12 @@ class ReadOptions:
         str | None,
         Option("Name the stream of a wide file with --channels.", shown_default="the file's name"),
     ] = None
-    timezone: Annotated[str, Option("Time zone of stamps that name none.")] = "UTC"
+    timezone: Annotated[
+        str | None,
+        Option(
+            "Time zone of stamps that name none.", shown_default="that of the file, or else UTC"
+        ),
+    ] = None
     delimiter: Annotated[
         str | None, Option("Delimiter of CSV cells.", shown_default="detected")
     ] = None
@@ -67,6 +72,17 @@ class ReadOptions:
             ("--day-first/--month-first",),
             shown_default="detected",
         ),
+    ] = None
+    grid: Annotated[
+        bool | None,
+        Option(
+            "Read a row a day with a column for each hour as one series.",
+            ("--grid/--no-grid",),
+            shown_default="detected",
+        ),
+    ] = None
+    sheet: Annotated[
+        str | None, Option("Read this sheet of a workbook.", shown_default="the only one")
     ] = None
     skip_rows: Annotated[int, Option("Skip this many lines above the header.", min=0)] = 0
     encoding: Annotated[

@@ -21,18 +21,19 @@ _UNREAD_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Raw cells of a table, with the `delimiter` of its text;
-    `labels` are columns added from folder or file names."""
+    """Raw cells of a table, with the `delimiter` of its text; `labels` are columns added from
+    folder or file names. `origin` [rows] is the file of each row, if there are several."""
 
     frame: pl.DataFrame
     name: str
     delimiter: str = ","
     labels: tuple[str, ...] = ()
+    origin: pl.Series | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The rows with a time; `rows` are their indices in the table."""
+    """The rows with a time; `rows` are their indices in the table, `origin` their files."""
 
     table: Table
     frame: pl.DataFrame
@@ -40,6 +41,7 @@ class Cells:
     rows: Int64
     numbers: dict[str, Numbers]
     options: ReadOptions
+    origin: pl.Series | None = None
 
 
 def check_asked(cells: Cells, columns: dict[str, Numbers]) -> None:

@@ -7,20 +7,25 @@ Imports polars; call `eddycast.service.history.read_history`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from eddycast.service.errors import DataError
 from eddycast.service.history.clearing import Readings, without_codes
+from eddycast.service.history.grids import unfold_hours, unfold_stamps
 from eddycast.service.history.history import History, stream_history
 from eddycast.service.history.layout import Layout, find_layout
 from eddycast.service.history.numbers import Numbers, decimal_marks, numbers
 from eddycast.service.history.options import ReadOptions
+from eddycast.service.history.pieces import file_notes
 from eddycast.service.history.remarks import Cells, Table, cell_notes, check_asked, row_notes
 from eddycast.service.history.time_cells import time_cells
 from eddycast.service.history.time_columns import find_time
 from eddycast.service.history.times import localise, read_times
+from eddycast.service.history.told_zones import with_zone
+from eddycast.service.history.unit_columns import check_units
 from eddycast.service.humanize import many
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.records import Int64
@@ -28,11 +33,16 @@ from eddycast.service.records import Int64
 
 def read_table(table: Table, options: ReadOptions) -> History:
     """Convert a table to streams. Raises DataError."""
-    frame = table.frame
-    if frame.height == 0:
+    if table.frame.height == 0:
         raise DataError(f"{table.name}: no rows", "give a file with a header line and observations")
+    frame, unfolded = unfold_stamps(table.frame)
     time = find_time(frame, options)
-    times = read_times(time_cells(frame, time, options.time_format), options)
+    frame, time, of_grid = unfold_hours(frame, time, options)
+    folded = len(frame) // len(table.frame)
+    form = options.time_format
+    if of_grid and form:
+        form = f"{form} %H:%M"
+    times = read_times(time_cells(frame, time, form), replace(options, time_format=form))
     if times.empty.all():
         raise DataError(
             f"{table.name}: no row has a time in column {', '.join(time)}",
@@ -50,18 +60,24 @@ def read_table(table: Table, options: ReadOptions) -> History:
     read |= {name: numbers(beside[name].is_not_null()) for name in table.labels if name not in time}
     layout = find_layout(beside, times.milliseconds[kept], read, options)
     names = _stream_names(beside, layout, np.flatnonzero(kept))
-    milliseconds, skipped, notes = localise(times.only(kept), options.timezone, names)
+    times, zone, of_zone = with_zone(times, frame, time, options)
+    milliseconds, skipped, notes = localise(times.only(kept), zone, names)
+    notes += of_zone
     if dropped := int(np.count_nonzero(~kept)) + int(skipped.sum()) - times.unread:
         notes.append(f"{many(dropped, 'row')} without a time skipped")
-    rows, milliseconds = np.flatnonzero(kept)[~skipped], milliseconds[~skipped]
+    rows, milliseconds = np.flatnonzero(kept)[~skipped] // folded, milliseconds[~skipped]
     if skipped.any():
         beside = beside.filter(pl.Series(~skipped))
         read = {name: column.only(~skipped) for name, column in read.items()}
         names = None if names is None else names.filter(pl.Series(~skipped))
-    cells = Cells(table, beside, milliseconds, rows, read, options)
+    origin = None if table.origin is None else table.origin[rows]
+    cells = Cells(table, beside, milliseconds, rows, read, options, origin)
+    notes = unfolded + of_grid + notes
     notes += [
         f"{name!r} has a decimal {mark}" for name, mark in _mixed(decimals, layout)
     ] + layout.notes
+    check_units(cells, layout, names)
+    notes += file_notes(cells, layout)
     if names is None:
         return _wide(cells, layout, notes)
     return _long(cells, layout, names, notes)

@@ -7,12 +7,13 @@ import codecs
 import gzip
 import lzma
 import zlib
-from pathlib import Path
+
+import zstandard
 
 from eddycast.service.errors import DataError
+from eddycast.service.history.archives import Source
 from eddycast.service.humanize import many
 
-_PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -25,7 +26,7 @@ _HEAD, _CONTROL_SHARE = 4096, 0.02
 _CONTROL = bytes(set(range(32)) - set(b"\0\t\n\r\x0b\x0c\x1a\x1b"))
 
 
-def read_text(path: Path, encoding: str | None) -> tuple[bytes, list[str]]:
+def read_text(path: Source, encoding: str | None) -> tuple[bytes, list[str]]:
     """Read the text of a file as UTF-8 with LF line ends, and notes. Raises DataError, OSError."""
     packed = path.read_bytes()
     data = _unpacked(path, packed)
@@ -47,10 +48,19 @@ def read_text(path: Path, encoding: str | None) -> tuple[bytes, list[str]]:
     return text, notes
 
 
-def _unpacked(path: Path, data: bytes) -> bytes:
-    unpack = next((unpack for mark, unpack in _PACKED.items() if data.startswith(mark)), None)
+def _unpacked(path: Source, data: bytes) -> bytes:
+    packed = {
+        b"\x1f\x8b": gzip.decompress,
+        b"BZh": bz2.decompress,
+        b"\xfd7zXZ": lzma.decompress,
+        b"\x28\xb5\x2f\xfd": _from_zstandard,
+    }
+    unpack = next((unpack for mark, unpack in packed.items() if data.startswith(mark)), None)
     if data.startswith(b"PK\x03\x04"):
-        raise DataError(f"{path}: ZIP archive or workbook", "unpack it, or save the sheet as CSV")
+        raise DataError(
+            f"{path}: ZIP archive inside of another, or a workbook of another name",
+            "unpack it, or save the sheet as CSV",
+        )
     if unpack is None:
         return data
     try:
@@ -63,13 +73,25 @@ def _unpacked(path: Path, data: bytes) -> bytes:
                 cut, "fetch it again, or unpack the part that is there: gzip -dc FILE > FILE.csv"
             ) from error
         raise DataError(f"{path}: the compressed file is truncated", "fetch it again") from error
-    except (OSError, zlib.error) as error:
+    except (OSError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(
             f"{path}: the compressed file is damaged: {error}", "fetch it again"
         ) from error
 
 
-def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[bytes, list[str]]:
+def _from_zstandard(data: bytes) -> bytes:
+    """All frames of the data. Raises EOFError if the last one is truncated."""
+    parts = []
+    while data:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(frame.decompress(data))
+        if not frame.eof:
+            raise EOFError
+        data = frame.unused_data
+    return b"".join(parts)
+
+
+def _decoded(path: Source, data: bytes, encoding: str | None) -> tuple[bytes, list[str]]:
     """The bytes as UTF-8, NUL bytes included. Without `encoding`: by the byte order mark, else
     UTF-8 if valid, else Windows-1252."""
     if encoding is not None:

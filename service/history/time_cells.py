@@ -100,7 +100,8 @@ def _day_and_clock(cells: list[pl.Series]) -> pl.Series:
 def _parts(time: list[str], cells: list[pl.Series]) -> pl.Series:
     """Year, month and day, or year and day of the year, followed by a clock or by hours, minutes
     and seconds."""
-    year = cells[0].str.zfill(2).str.replace(r"^(\d\d)$", "20$1")
+    year = cells[0].str.zfill(2).str.replace(r"^([0-6]\d)$", "20$1")
+    year = year.str.replace(r"^(\d\d)$", "19$1")
     if column_words.part_of_time(time[1]) == "doy":
         date = (year + "-" + cells[1].str.zfill(3)).str.to_date("%Y-%j", strict=False)
         day, rest = date.cast(pl.String), cells[2:]

@@ -7,9 +7,11 @@ import polars as pl
 from eddycast.service.errors import DataError
 from eddycast.service.history import column_words
 from eddycast.service.history.epochs import are_figures, is_era
+from eddycast.service.history.grids import check_calendar
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.time_cells import head, is_clock, is_day, is_plain_clock
 from eddycast.service.history.times import read_times
+from eddycast.service.humanize import some
 
 #: Lower bound of spreadsheet days, calendar figures and epochs.
 _LEAST = 20_000
@@ -33,8 +35,9 @@ def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
         _named(frame, columns) or column_words.time_parts(columns) or _by_content(frame, columns)
     )
     if found is None:
+        check_calendar(frame)
         raise DataError(
-            f"no time column found among {', '.join(frame.columns)}", "name it with --time-column"
+            f"no time column found among {some(frame.columns)}", "name it with --time-column"
         )
     return _with_clock(frame, columns, found)
 
@@ -42,7 +45,7 @@ def find_time(frame: pl.DataFrame, options: ReadOptions) -> tuple[str, ...]:
 def require(columns: list[str], name: str) -> None:
     """Raises DataError, which lists the columns, unless `name` is one of them."""
     if name not in columns:
-        raise DataError(f"no column {name!r}", f"the columns are {', '.join(columns)}")
+        raise DataError(f"no column {name!r}", f"the columns are {some(columns)}")
 
 
 def _named(frame: pl.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
@@ -61,8 +64,9 @@ def _named(frame: pl.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
 
 
 def _by_content(frame: pl.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
-    """The first column of dates; else the only column of epochs."""
-    for name in columns:
+    """The first column of dates, the starts of intervals before their ends; else the only column
+    of epochs."""
+    for name in sorted(columns, key=column_words.end_word):
         if (frame[name].dtype.is_temporal() and frame[name].dtype != pl.Time) or _is_date(
             frame[name]
         ):

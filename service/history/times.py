@@ -26,7 +26,7 @@ from eddycast.service.history.history import Mask
 from eddycast.service.history.numbers import blank_missing
 from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.spellings import usual_order, without_ends
-from eddycast.service.history.zones import offset_ms, without_zones, zones_of
+from eddycast.service.history.zones import offset_ms, pair_of, without_zones, zones_of
 from eddycast.service.humanize import many
 from eddycast.service.records import Int64
 
@@ -45,13 +45,14 @@ _UNREAD_SHARE, _LAST_WORDS = 0.01, 5
 class Times:
     """A column of times before conversion to UTC: `milliseconds` [rows] since the epoch, in UTC if
     `zoned`, else in local time; `empty` [rows] marks rows without a time, of which `unread` rows
-    hold something else."""
+    hold something else. `zone` is that of local times, if the stamps name it."""
 
     milliseconds: Int64
     empty: Mask
     zoned: bool
     unread: int
     notes: tuple[str, ...]
+    zone: str | None = None
 
     def only(self, rows: Mask) -> Times:
         """The column restricted to some rows."""
@@ -132,7 +133,7 @@ def localise(times: Times, zone: str, keys: pl.Series | None) -> tuple[Int64, Ma
     before = before + _BEFORE // timedelta(milliseconds=1)
     skipped = read.is_null() & naive.is_not_null()
     free = skipped & ~before.is_in(read.drop_nulls().implode())
-    note = f"stamps without a zone are read as {zone}"
+    note = f"stamps without a zone are read as {zone} (override: --timezone)"
     if count := int(free.sum()):
         note += (
             f"; {many(count, 'stamp')} in the hour skipped by "
@@ -184,7 +185,8 @@ def _figures(values: pl.Series, column: pl.Series) -> Times:
 
 
 def _texts(cells: pl.Series, day_first: bool | None) -> Times:
-    cells, spans = without_ends(usual_order(cells))
+    cells, zone = pair_of(usual_order(cells))
+    cells, spans = without_ends(cells)
     zones = zones_of(cells)
     zoned = zones.null_count() < len(zones)
     if (
@@ -203,7 +205,8 @@ def _texts(cells: pl.Series, day_first: bool | None) -> Times:
     if zoned:
         reading = Reading(reading.form, reading.milliseconds - offset_ms(zones), reading.valid)
     begins = (_BEGINS,) if spans else ()
-    return _finish(cells, reading, zoned, (*notes, *begins, *((_ZONED,) if zoned else ())))
+    times = _finish(cells, reading, zoned, (*notes, *begins, *((_ZONED,) if zoned else ())))
+    return replace(times, zone=zone)
 
 
 def _finish(cells: pl.Series, reading: Reading, zoned: bool, notes: tuple[str, ...]) -> Times:

@@ -1,9 +1,12 @@
 """Time zones at the end of written stamps: `+01:00`, `Z`, `CET`, `GMT+0100`, `(UTC)`.
 
-Abbreviations that stand for several zones (CST, IST, BST) are none.
+Abbreviations that stand for several zones (CST, IST, BST) are none, unless the summer time beside
+them settles it: `(CST/CDT)`.
 """
 
 from __future__ import annotations
+
+import re
 
 import polars as pl
 
@@ -31,6 +34,22 @@ _ABBREVIATIONS = {
     "-04": "edt",
     "-03": "brt",
 }
+#: Standard and summer time together, as in `Time (CET/CEST)`.
+PAIRS = {
+    "cet/cest": "Europe/Brussels",
+    "mez/mesz": "Europe/Berlin",
+    "wet/west": "Europe/Lisbon",
+    "eet/eest": "Europe/Helsinki",
+    "gmt/bst": "Europe/London",
+    "est/edt": "America/New_York",
+    "cst/cdt": "America/Chicago",
+    "mst/mdt": "America/Denver",
+    "pst/pdt": "America/Los_Angeles",
+    "aest/aedt": "Australia/Sydney",
+    "nzst/nzdt": "Pacific/Auckland",
+}
+#: Abbreviations that stand for several zones.
+AMBIGUOUS = ("cst", "cdt", "ist", "bst", "ast")
 _HOURS = {word: hours for hours, words in _ABBREVIATIONS.items() for word in words.split()}
 _CLOCKED = r"(?i)(:\d\d(?:[.,]\d+)?|T\d{4,6}(?:[.,]\d+)?|\d [ap]m)"
 _ZONE = (
@@ -38,6 +57,24 @@ _ZONE = (
     + rf"\s*\(?(z|(?:etc/)?utc|gmt|{'|'.join(_HOURS)}"
     + r"|(?:utc|gmt)?[+-]\d\d(?::?\d\d)?)\)?(?:\s+\(?[a-z][a-z /]+\)?)?$"
 )
+_ALONE = re.compile(rf"(?:z|utc|gmt|{'|'.join(_HOURS)}|(?:utc|gmt)?[+-]\d\d(?::?\d\d)?)")
+_PAIR = r"\s*\(([A-Z]{2,4}/[A-Z]{3,4})\)$"
+
+
+def is_zone(word: str) -> bool:
+    """True for an abbreviation or an offset, in lower case, that stands for one zone."""
+    return bool(_ALONE.fullmatch(word))
+
+
+def pair_of(cells: pl.Series) -> tuple[pl.Series, str | None]:
+    """(stamps, zone) of stamps that all end with the names of both times of a zone:
+    `01.03.2024 00:00 (CET/CEST)`; other stamps are unchanged, None."""
+    pairs = cells.str.extract(_PAIR, 1)
+    found = pairs.drop_nulls().unique().to_list()
+    if len(found) != 1 or pairs.null_count() > cells.null_count():
+        return cells, None
+    zone = PAIRS.get(found[0].lower())
+    return (cells.str.replace(_PAIR, ""), zone) if zone else (cells, None)
 
 
 def zones_of(cells: pl.Series) -> pl.Series:

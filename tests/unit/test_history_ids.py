@@ -236,3 +236,19 @@ def test_words_for_no_reading_and_streams_of_words(tmp_path: Path) -> None:
     assert history.streams == ["temp", "hum"]
     assert np.isnan(history.values[0]).sum() == 4
     assert noted(history, "streams", "not numbers", "light")
+
+
+def test_readings_of_a_stream_in_several_units_are_refused(tmp_path: Path) -> None:
+    def row(i: int, k: int, name: str) -> str:
+        return f"{HOURS[i]},{name},{value(i, k)},{'kWh' if k == 0 or i < 40 else 'Wh'}"
+
+    rows = long_rows(["a", "b"], row)
+    with pytest.raises(DataError, match=r"'unit': readings of 'b' are in 'Wh' and 'kWh'.*unit"):
+        read(tmp_path, "time,meter,value,unit", rows)
+    asked = read(tmp_path, "time,meter,value,unit", rows, stream_column="meter,unit")
+    assert asked.streams == ["a/kWh", "b/kWh", "b/Wh"]
+    alone = [f"{time},{value(i)},{('ppm', 'ppb')[i % 2]}" for i, time in enumerate(HOURS)]
+    with pytest.raises(DataError, match=r"'ppm' and 'ppb'"):
+        read(tmp_path, "time,value,unit", alone)
+    once = [f"{time},{value(i)},{'F' if i == 9 else 'C'}" for i, time in enumerate(HOURS)]
+    assert read(tmp_path, "time,value,unit", once).streams == ["value"]
