@@ -177,7 +177,8 @@ class _Editor:
                 marker = self._markers[partition]
                 marker = replace(marker, streams=marker.streams + more[partition])
                 written = [*records, (MARKER_KEY, self._codec.encode_marker(marker))]
-                if marker.generation is not None:  # the layout may be new to this partition
+                is_new = not self._found[partition].describes(self._codec)
+                if marker.generation is not None and is_new:
                     written.insert(0, self._codec.layout_record())
                 producer.produce(
                     name, partition, [key for key, _ in written], [value for _, value in written]

@@ -138,6 +138,7 @@ class Stream:
             due = np.flatnonzero(self.times[self._checked : position] >= self.due)
             if len(due):
                 self._close(self._checked + int(due[0]))
+            self._checked = position
 
     def _close(self, position: int) -> None:
         if self.status >= OPEN:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from eddycast.service.errors import SettingsError, StateError
+from eddycast.service.migration.editing import rename_stream
 from eddycast.service.migration.export import take_export
 from eddycast.service.migration.parquet_file import read_export, write_export
 from eddycast.service.migration.restore_into_group import ImportOptions, import_rows
@@ -271,6 +272,21 @@ def test_open_slots_are_exported_and_imported(walk: Runtime, tmp_path: Path) -> 
     feed(broker, [(30, 3.0), (60, 0.0)])
     other.settle()
     assert forecasts(broker) == [(0.0, 4.0)]
+
+
+def test_a_row_that_was_renamed_with_other_settings_is_restored(walk: Runtime) -> None:
+    """The layout that the command writes is described where it is new."""
+    broker = memory_broker()
+    fleet = Fleet(broker, walk, AT_ONCE)
+    feed(broker, [(0, 1.0), (60, 2.0)])
+    fleet.settle()
+    fleet.stop(fleet.alive[0])
+    rename_stream(broker, Settings(time=TimeSettings(hold_s=600)), walk.manifest, "s", "t")
+    fleet.start()
+    feed(broker, [(120, 3.0)], b"t")
+    fleet.settle()
+    last = documents(broker)[-1]
+    assert last["stream"] == "t" and last["expected"] is not None
 
 
 VALVE = [(0, 1.0), (1200, 0.0), (5400, 1.0)]
