@@ -107,7 +107,8 @@ class Gathering:
         names = [streams[i] for i in order[first].tolist()]
         own, order = slots[order][first], here[order]
         more, due = self._due(one.partition, own, latest)
-        readings = Readings(np.cumsum(first) - 1, order, one.timestamps[order], one.values[order])
+        values = one.values[order] + 0.0  # -0.0 becomes 0.0, which it is equal to
+        readings = Readings(np.cumsum(first) - 1, order, one.timestamps[order], values)
         slots = np.concatenate([own, due])
         return _Found(names + more, slots, self._rows(slots), readings, order)
 

@@ -181,9 +181,8 @@ def _figures(rows: Rows, readings: Readings, run: Int64, runs: _Runs, repeats: B
         weights = np.concatenate([own[carried, SUM], values])
         own[:, SUM] = np.bincount(np.concatenate([carried, where]), weights, count)
         own[:, COUNT] += np.bincount(where, minlength=count)
-        # -0.0 and 0.0 are equal, and which of them is the smaller one is not defined
-        np.minimum.at(own[:, LEAST], where, values + 0.0)
-        np.maximum.at(own[:, MOST], where, values + 0.0)
+        np.minimum.at(own[:, LEAST], where, values)
+        np.maximum.at(own[:, MOST], where, values)
     has = runs.last >= 0
     figures[has, LAST] = readings.values[runs.last[has]]
     return figures

@@ -117,7 +117,8 @@ class Stream:
     _checked: int = 0  # stream times before this position are not looked at again
 
     def read(self, position: int, stamp: int, values: Float64, contradicted: bool) -> Verdict:
-        """Take the reading at a position; values [channels]."""
+        """Take the reading at a position; values [channels], without -0.0: equal values have to
+        be the same bits."""
         self.close_until(position)
         slot = stamp // self.grid.interval_ms
         if self.status == UNSEEN:
@@ -160,9 +161,8 @@ class Stream:
         figures, seen = self.figures, ~np.isnan(values)
         figures[SUM, seen] += values[seen]
         figures[COUNT, seen] += 1
-        # -0.0 and 0.0 are equal, and which of them is the smaller one is not defined
-        figures[LEAST, seen] = np.minimum(figures[LEAST, seen], values[seen] + 0.0)
-        figures[MOST, seen] = np.maximum(figures[MOST, seen], values[seen] + 0.0)
+        figures[LEAST, seen] = np.minimum(figures[LEAST, seen], values[seen])
+        figures[MOST, seen] = np.maximum(figures[MOST, seen], values[seen])
         if stamp >= self.newest:
             self.newest, figures[LAST] = stamp, values
         self.late_timestamp = self.late_run = 0

@@ -38,31 +38,30 @@ class TimeSettings(Group):
     late: Literal["drop", "dead_letter"] = Field(
         "drop",
         description=(
-            "What becomes of readings older than the last one of their stream: drop (only counted) "
-            "or dead_letter"
+            "drop = only count readings older than the last one of their stream, "
+            "dead_letter = also write them to the dead letters"
         ),
     )
     aggregate: Literal["first", "last", "mean", "sum", "min", "max"] = Field(
         "first",
         description=(
-            "What of several readings in one step of the model is forecast: the first one as it "
-            "comes, or, once the step is over, the last, mean, sum, min or max of all of them"
+            "Readings of one step: forecast the first as it comes, or their last, "
+            "mean, sum, min or max when the step is over"
         ),
     )
     close_after_s: NonNegativeInt = Field(
         60,
         le=31_536_000,
         description=(
-            "With time.aggregate: a step for which no later reading of its stream has come is over "
-            "when the stream time of the partition is so far beyond its end"
+            "With time.aggregate: a step is over at the latest when stream time is "
+            "so far beyond its end"
         ),
     )
     hold_s: PositiveInt | None = Field(
         None,
         description=(
-            "Between two readings of a stream, the earlier one holds for up to so long, where "
-            "steps without a reading would be missing; for sensors that report changes. none = "
-            "not at all"
+            "A reading holds for up to so long where steps before the next one "
+            "would be missing; none = not at all"
         ),
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eddycast.service.model.loading import load_runtime
@@ -97,6 +97,9 @@ def test_however_they_are_cut(
 
 @settings(max_examples=100, deadline=None)
 @given(sent=gathered(), aggregate=st.sampled_from(AGGREGATES))
+@example(
+    sent=[(0, {"timestamp": START_MS, "value": zero}) for zero in (0.0, -0.0)], aggregate="last"
+)
 def test_columns_give_what_the_definition_gives(
     recurrent: Runtime, sent: list[Sent], aggregate: str
 ) -> None:
