@@ -77,7 +77,7 @@ def outcome(
     sent=gathered(),
     polls=st.lists(st.sampled_from([1, 2, 3, 7, 50, 5000]), min_size=1, max_size=5),
     partitions=st.integers(1, 3),
-    aggregate=st.sampled_from(AGGREGATES),
+    aggregate=st.sampled_from(("first", *AGGREGATES)),
     hold=st.sampled_from([None, 3 * MINUTE]),
     steps=st.sampled_from([200_000, 5]),
 )
