@@ -24,6 +24,7 @@ from eddycast.service.settings.time import TimeSettings
 from tests.support.bundles import RECURRENT, START_MS, TWO_CHANNELS, Walk, write_bundle
 from tests.support.crashing import Fleet, outputs, stored
 from tests.support.faulty_broker import FaultyBroker
+from tests.support.histories import MODELS
 from tests.support.running import (
     AT_ONCE,
     DEAD,
@@ -252,6 +253,24 @@ def test_another_aggregate_finishes_the_slot_that_is_open(walk: Runtime) -> None
     feed(broker, [(30, 2.0), (60, 0.0)])
     fleet.settle()
     assert forecasts(broker) == [(0.0, 8.0)]
+
+
+def test_another_model_finishes_the_slot_that_is_open(tmp_path: Path) -> None:
+    """One that keeps the core, and takes over nothing else."""
+    for name in ("A", "B"):
+        write_bundle(tmp_path / name, MODELS[name])
+    broker = memory_broker()
+    fleet = Fleet(broker, load_runtime(tmp_path / "A"), MEAN)
+    fleet.start()
+    feed(broker, [(-60, 1.0), (0, 1.0), (20, 8.0)])
+    fleet.settle()
+    fleet.stop(fleet.alive[0])
+    fleet.runtime = load_runtime(tmp_path / "B")
+    fleet.start()
+    feed(broker, [(30, 3.0), (60, 0.0)])
+    fleet.settle()
+    assert forecasts(broker) == [(-1.0, 1.0), (0.0, 4.0)]
+    assert documents(broker)[-1]["model"] != documents(broker)[0]["model"]
 
 
 def test_open_slots_are_exported_and_imported(walk: Runtime, tmp_path: Path) -> None:
