@@ -39,6 +39,7 @@ from eddycast.service.observability.metrics import Metrics
 from eddycast.service.observability.throttle import WAITING_S, Throttle
 from eddycast.service.pipeline import Pipeline
 from eddycast.service.processing.encoding import ForecastEncoder, encoder_for
+from eddycast.service.processing.grid_check import check_time
 from eddycast.service.registry.following import Follower
 from eddycast.service.registry.starting import Started, start_with_champion
 from eddycast.service.settings.settings import Settings
@@ -122,7 +123,12 @@ class Service:
         broker = self._broker or kafka_broker(settings.kafka, settings.output.compression)
         if (
             loaded is None
-            or (topology := self._prepare(broker, stop, row_bytes(loaded.runtime.manifest))) is None
+            or (
+                topology := self._prepare(
+                    broker, stop, row_bytes(loaded.runtime.manifest, settings.time)
+                )
+            )
+            is None
             or not reach_schemas(partial(self._encoder_for, loaded.runtime), stop, self._waiting)
         ):
             return
@@ -169,7 +175,7 @@ class Service:
     def _fitting(self, manifest: Manifest, memory_bytes: int) -> int:
         """The number of a model's rows that this process may hold."""
         most = self._settings.state.max_streams
-        return most or fitting_streams(row_bytes(manifest), memory_bytes)
+        return most or fitting_streams(row_bytes(manifest, self._settings.time), memory_bytes)
 
     def _follower(
         self, loaded: Started | _Bundle, broker: Broker, memory_bytes: int
@@ -181,8 +187,11 @@ class Service:
         def accept(runtime: Runtime) -> int:
             manifest, settings = runtime.manifest, self._settings
             self._encoder_for(runtime)
+            check_time(manifest, settings.time)
             with broker.admin() as admin:
-                for finding in look_at_topics(admin, settings, row_bytes(manifest)):
+                for finding in look_at_topics(
+                    admin, settings, row_bytes(manifest, self._settings.time)
+                ):
                     if finding.error is not None:
                         finding.raised()
             return self._fitting(manifest, memory_bytes)

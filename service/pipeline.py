@@ -68,15 +68,9 @@ class Pipeline:
         has the schemas of Avro records, if the settings ask for Avro.
         Raises BrokerUnavailable, BrokerError."""
         self._health, self._max_steps = health, settings.commit.max_steps
-        topics, limits, reached = settings.topics, settings.time, reached or CrashPoint()
+        topics, reached = settings.topics, reached or CrashPoint()
         generation = follower.generation if follower else 0
-        self._store = Store(
-            runtime.manifest,
-            limits.state_ttl_ms,
-            limits.max_gap,
-            limits.far_future_ms,
-            generation,
-        )
+        self._store = Store(runtime.manifest, settings.time, generation)
         self._turn_metrics = turn_metrics = TurnMetrics(metrics, topics.input, topics.dead_letters)
         self._model = ServedModel(
             runtime, self._store, settings, topology.limits, turn_metrics, generation, schemas

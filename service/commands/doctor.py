@@ -77,6 +77,7 @@ def _model(settings: Settings) -> tuple[Finding, Manifest | None, int]:
     """The check of the bundle or of the registry's champion; its manifest if it is valid, and the
     number of the registry's change."""
     from eddycast.service.model.loading import load_runtime
+    from eddycast.service.processing.grid_check import check_time
     from eddycast.service.state.changelog import row_bytes
 
     generation = 0
@@ -91,9 +92,10 @@ def _model(settings: Settings) -> tuple[Finding, Manifest | None, int]:
             registry, change = open_champion(settings)
             where, generation = f"change {change.number} of {registry.model}", change.number
             manifest = registry.load(change.champion).manifest
+        check_time(manifest, settings.time)
     except EddycastError as error:
         return Finding.wrong(what, error), None, 0
-    size = row_bytes(manifest)
+    size = row_bytes(manifest, settings.time)
     return (
         Finding(what, f"{manifest.label} in {where}, {size} bytes a stream"),
         manifest,
@@ -146,7 +148,10 @@ def _broker(
         yield Finding("broker", f"{servers} answers")
         try:
             yield from look_at_state(
-                broker, admin, settings, None if manifest is None else row_bytes(manifest)
+                broker,
+                admin,
+                settings,
+                None if manifest is None else row_bytes(manifest, settings.time),
             )
             if manifest is not None and (partitions := admin.partitions(settings.changelog)):
                 yield from look_at_rows(broker, settings, manifest, partitions, generation)
@@ -221,8 +226,9 @@ def look_at_rows(
     from eddycast.service.state.adoption import Adoption
     from eddycast.service.state.changelog import RowCodec
     from eddycast.service.state.model_record import initial_record
+    from eddycast.service.state.own_tensors import row_specs
 
-    codec, name = RowCodec(manifest.state), settings.changelog
+    codec, name = RowCodec(row_specs(manifest, settings.time)), settings.changelog
     adoption = Adoption(initial_record(manifest, codec.layout, generation), bool(manifest.parts))
     said: set[str] = set()
     patience_s = settings.waits.transactions_s

@@ -138,7 +138,7 @@ def bring(
     from eddycast.service.migration.restore_into_group import ImportOptions, import_rows
 
     manifest = _manifest(settings)
-    exported = read_export(file, manifest)
+    exported = read_export(file, manifest, settings.time)
     options = ImportOptions(begin.value, None if partitioner is None else partitioner.value, force)
     done = import_rows(_broker(settings), settings, manifest, exported, options)
     say = Console(highlight=False, soft_wrap=True, markup=False).print

@@ -77,8 +77,8 @@ CODES: Final[Mapping[str, Code]] = {
         "set the sender's clock, or raise time.far_future_s",
     ),
     "late": Code(
-        "the time stamp is older than the stream's last one; only with time.late_to_dead_letters",
-        "a clock is wrong or a buffer is sent late: time.late_to_dead_letters keeps such readings",
+        "the time stamp is older than the stream's last one; only with time.late = dead_letter",
+        "a clock is wrong or a buffer is sent late: time.late = dead_letter keeps such readings",
     ),
     "too_large": Code(
         "key or value is larger than allowed, or a record batch unpacks to more than allowed",

@@ -88,16 +88,19 @@ def spaced(sample: Sample, manifest: Manifest, settings: TimeSettings) -> Findin
 
 def _mend(kinds: dict[str, dict[str, int]], manifest: Manifest, settings: TimeSettings) -> str:
     advice = []
-    if faster := kinds["faster"]:
+    if (faster := kinds["faster"]) and not settings.is_gathered:
         advice.append(
-            "further readings of a step are dropped: train a model with "
-            f"--interval {_flag(min(faster.values()))}, or average at the sender"
+            "further readings of a step are dropped: set time.aggregate (mean, last, max, …), or "
+            f"train a model with --interval {_flag(min(faster.values()))}"
         )
     if slower := kinds["slower"]:
         longest = max(slower.values())
         gap = -(-longest // manifest.interval_ms)
-        allowed = manifest.max_gap if settings.max_gap is None else settings.max_gap
-        train = f"train a model with --interval {_flag(longest)}"
+        if gap - 1 <= settings.held_steps(manifest.interval_ms):
+            return "; ".join(advice)
+        allowed = settings.longest_gap(manifest.max_gap, manifest.interval_ms)
+        hold = f"if these sensors report changes, set time.hold_s = {-(-longest // 1000)}; else "
+        train = f"{hold}train a model with --interval {_flag(longest)}"
         advice.append(
             f"steps between readings are imputed: {train}"
             if gap <= allowed

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.broker.port import Broker
-from eddycast.service.bundle import Manifest
+from eddycast.service.bundle import Manifest, TensorSpec
 from eddycast.service.errors import StateError
 from eddycast.service.migration.export import no_changelog
 from eddycast.service.migration.snapshot import Snapshot, snapshots
@@ -20,6 +20,7 @@ from eddycast.service.settings.settings import Settings
 from eddycast.service.state.adoption import Adoption
 from eddycast.service.state.changelog import RowCodec
 from eddycast.service.state.model_record import initial_record
+from eddycast.service.state.own_tensors import row_specs
 
 #: Maximum number of names compared with a misspelt one, because comparing is slow.
 _COMPARED = 20_000
@@ -42,7 +43,7 @@ def describe(broker: Broker, settings: Settings, manifest: Manifest, stream: str
         for snapshot in snapshots(reader, name, range(count), settings.waits.transactions_s):
             streams = snapshot.streams
             if key in streams:
-                return _described(snapshot, key, manifest)
+                return _described(snapshot, key, manifest, row_specs(manifest, settings.time))
             known += streams
     raise unknown_stream(name, stream, known, count)
 
@@ -59,8 +60,10 @@ def unknown_stream(name: str, stream: str, known: Sequence[bytes], partitions: i
     )
 
 
-def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, Any]:
-    codec = RowCodec(manifest.state)
+def _described(
+    snapshot: Snapshot, key: bytes, manifest: Manifest, specs: Sequence[TensorSpec]
+) -> dict[str, Any]:
+    codec = RowCodec(specs)
     adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
     rows = snapshot.one(key, codec)
     prefix, marker, generation = rows.prefix[0], rows.marker, int(rows.generations[0])
@@ -83,7 +86,7 @@ def _described(snapshot: Snapshot, key: bytes, manifest: Manifest) -> dict[str, 
         "last_time": _iso(int(prefix["last_timestamp"])),
         "phase_ms": float(prefix["phase"]),
         "late_run": int(prefix["late_run"]),
-        "tensors": [_tensor(spec.name, rows.tensors[spec.name][0]) for spec in manifest.state],
+        "tensors": [_tensor(spec.name, rows.tensors[spec.name][0]) for spec in specs],
         "marker": None
         if marker is None
         else {

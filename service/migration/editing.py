@@ -25,6 +25,7 @@ from eddycast.service.migration.placement import home_of
 from eddycast.service.migration.snapshot import snapshots
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.changelog import MARKER_KEY, Marker, RowCodec
+from eddycast.service.state.own_tensors import row_specs
 
 #: Changelog records by partition: key and value, None = tombstone.
 Edits = Mapping[int, Sequence[tuple[bytes, bytes | None]]]
@@ -98,7 +99,7 @@ class _Editor:
 
     def __init__(self, broker: Broker, settings: Settings, manifest: Manifest) -> None:
         self._broker, self._settings = broker, settings
-        self._codec = RowCodec(manifest.state)
+        self._codec = RowCodec(row_specs(manifest, settings.time))
         name, group, topic = settings.changelog, settings.kafka.group, settings.topics.input
         with broker.admin() as admin, broker.reader(name) as reader:
             self._refuse_members(admin)
@@ -176,6 +177,9 @@ class _Editor:
                 marker = self._markers[partition]
                 marker = replace(marker, streams=marker.streams + more[partition])
                 written = [*records, (MARKER_KEY, self._codec.encode_marker(marker))]
+                is_new = not self._found[partition].describes(self._codec)
+                if marker.generation is not None and is_new:
+                    written.insert(0, self._codec.layout_record())
                 producer.produce(
                     name, partition, [key for key, _ in written], [value for _, value in written]
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from eddycast.service.broker.port import Admin, Broker
-from eddycast.service.bundle import CONTRACT, Manifest
+from eddycast.service.bundle import CONTRACT, Manifest, TensorSpec
 from eddycast.service.errors import StateError, TopicMissing
 from eddycast.service.migration.snapshot import snapshots
 from eddycast.service.records import ROW_PREFIX, Int64
@@ -20,6 +20,7 @@ from eddycast.service.settings.settings import Settings
 from eddycast.service.state.adoption import Adoption, adopt_tensors, check_grid
 from eddycast.service.state.changelog import Marker, RowCodec, Rows
 from eddycast.service.state.model_record import ModelRecord, initial_record
+from eddycast.service.state.own_tensors import row_specs
 from eddycast.service.state.stream_time import Clock
 
 #: Longest lag of the group's offsets behind the changelog, because the broker stores them a little
@@ -82,7 +83,8 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
     same commit. Raises StateError if changelog and group offsets disagree, and for rows that the
     bundle cannot use; TopicMissing, BrokerUnavailable.
     """
-    codec = RowCodec(manifest.state)
+    specs = row_specs(manifest, settings.time)
+    codec = RowCodec(specs)
     topic, group, changelog = settings.topics.input, settings.kafka.group, settings.changelog
     adoption = Adoption(initial_record(manifest, codec.layout), bool(manifest.parts))
     with broker.admin() as admin, broker.reader(changelog) as reader:
@@ -106,7 +108,7 @@ def take_export(broker: Broker, settings: Settings, manifest: Manifest) -> Expor
         partitions=count,
         parts=tuple(_part(p, marker, committed[p]) for p, marker in markers.items()),
     )
-    return _joined(header, found, manifest)
+    return _joined(header, found, specs)
 
 
 def _part(partition: int, marker: Marker, committed: int) -> ExportedPartition:
@@ -164,11 +166,11 @@ def agreeing(
     return after
 
 
-def _joined(header: Header, found: Mapping[int, Rows], manifest: Manifest) -> Exported:
+def _joined(header: Header, found: Mapping[int, Rows], specs: Sequence[TensorSpec]) -> Exported:
     parts = list(found.values())
     counts = [len(rows.streams) for rows in parts]
     tensors = {}
-    for spec in manifest.state:
+    for spec in specs:
         none = np.empty((0, *spec.shape), spec.dtype)
         tensors[spec.name] = np.concatenate([none, *(rows.tensors[spec.name] for rows in parts)])
     return Exported(

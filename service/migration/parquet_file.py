@@ -7,7 +7,7 @@ stored in the file's metadata. Imports polars.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from eddycast.service.errors import DataError, StateError
 from eddycast.service.migration.export import Exported, Header
 from eddycast.service.records import ROW_PREFIX
 from eddycast.service.sealing.parts import CORE
+from eddycast.service.settings.time import TimeSettings
 from eddycast.service.state.adoption import other_meaning
 from eddycast.service.state.changelog import RowCodec
 from eddycast.service.state.model_record import ModelRecord, initial_record, kept_parts
+from eddycast.service.state.own_tensors import row_specs
 
 #: Key of the `Header` in the file's metadata.
 KEY = "eddycast.state"
@@ -57,8 +59,9 @@ def write_export(exported: Exported, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def read_export(path: Path, manifest: Manifest) -> Exported:
-    """Read a file that `write_export` wrote; parts that the bundle does not keep are zeros.
+def read_export(path: Path, manifest: Manifest, time: TimeSettings) -> Exported:
+    """Read a file that `write_export` wrote; parts that the bundle does not keep are zeros, and so
+    is what the settings of `time` ask for and the file does not have.
 
     Raises DataError for a damaged or foreign file, StateError for rows that the bundle cannot use.
     """
@@ -73,14 +76,22 @@ def read_export(path: Path, manifest: Manifest) -> Exported:
             f"{path} is a Parquet file that `eddycast state export` did not write", _EXPORT_AGAIN
         )
     header = _header(path, text)
-    new = initial_record(manifest, RowCodec(manifest.state).layout)
+    specs = row_specs(manifest, time)
+    new = initial_record(manifest, RowCodec(specs).layout)
     kept = _kept(path, header, new, bool(manifest.parts))
     try:
-        exported = _columns(header, pl.read_parquet(path), manifest, kept)
+        frame = pl.read_parquet(path)
+        kept |= _own(frame, specs[len(manifest.state) :])
+        exported = _columns(header, frame, specs, kept)
         _check_whole(exported)
     except (OSError, PolarsError, ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged: {_first_line(error)}", _EXPORT_AGAIN) from error
     return exported
+
+
+def _own(frame: pl.DataFrame, specs: Sequence[TensorSpec]) -> set[str]:
+    """Return the names of the service's own tensors that a file has."""
+    return {spec.name for spec in specs if f"state.{spec.name}" in frame.columns}
 
 
 def _kept(path: Path, header: Header, new: ModelRecord, declares_parts: bool) -> set[str]:
@@ -116,7 +127,7 @@ def _header(path: Path, text: str) -> Header:
 
 
 def _columns(
-    header: Header, frame: pl.DataFrame, manifest: Manifest, taken: Collection[str]
+    header: Header, frame: pl.DataFrame, specs: Sequence[TensorSpec], taken: Collection[str]
 ) -> Exported:
     """Return the rows with the tensors `taken` from the file and zeros for the others.
 
@@ -137,7 +148,7 @@ def _columns(
         [stream.encode() for stream in frame["stream"].to_list()],
         _numbers(frame, "partition", np.dtype(np.int64), ()),
         prefix,
-        {spec.name: tensor(spec) for spec in manifest.state},
+        {spec.name: tensor(spec) for spec in specs},
     )
 
 

@@ -37,6 +37,7 @@ from eddycast.service.records import Int64
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from eddycast.service.state.model_record import ModelRecord, initial_record
+from eddycast.service.state.own_tensors import row_specs
 from eddycast.service.state.stream_time import Clock
 
 #: Approximate bytes of rows in one transaction.
@@ -74,7 +75,8 @@ def import_rows(
     Raises StateError, before anything is written, if the new group would not continue exactly where
     the exported one stopped; BrokerError, TopicMissing.
     """
-    codec, topic, group = RowCodec(manifest.state), settings.topics.input, settings.kafka.group
+    codec = RowCodec(row_specs(manifest, settings.time))
+    topic, group = settings.topics.input, settings.kafka.group
     with broker.admin() as admin:
         _check_group_is_new(admin, group, topic)
         _check_changelog_is_empty(broker, admin, settings.changelog)

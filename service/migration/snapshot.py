@@ -91,6 +91,11 @@ class Snapshot:
         """Decode the marker of the last commit; None if there was none. Raises StateError."""
         return codec.decode(_taken(self.records, self._about)).marker
 
+    def describes(self, codec: RowCodec) -> bool:
+        """True if the partition describes the layout that the codec writes."""
+        about = codec.decode(_taken(self.records, self._about))
+        return codec.layout in about.recorded.layouts
+
     @property
     def _about(self) -> list[int]:
         """Indexes of records that are not rows."""

@@ -30,7 +30,7 @@ _VERDICTS: Final = {
     Verdict.DUPLICATE: (_DROPPED, "a sender repeats readings: harmless, the first one counts"),
     Verdict.SECOND: (
         _DROPPED,
-        "readings arrive faster than the model's interval: train with a shorter one, or send fewer",
+        "readings are faster than the model's interval: set time.aggregate, or train a shorter one",
     ),
     Verdict.LATE: (_DROPPED, CODES["late"].action),
     Verdict.RESTART: (

@@ -22,7 +22,7 @@ STAGES = (
     "produce", "commit",
 )  # fmt: skip
 #: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
-VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart")
+VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart", "gathered")
 #: Reasons why a look at the registry fails (`registry/following.py`); values of `problem`.
 REGISTRY_PROBLEMS = ("unavailable", "damaged", "restored")
 #: The anomaly of a reading that is counted.
@@ -66,7 +66,8 @@ class MetricList(Definitions):
             f"Readings by verdict: {', '.join(VERDICTS)}.",
             "gap, reset: sensors or a link drop out. duplicate, second: a "
             "sender repeats readings or is faster than the model's interval. "
-            "late, restart: a clock is wrong or a buffer is sent out of order.",
+            "late, restart: a clock is wrong or a buffer is sent out of order. gathered: with "
+            "time.aggregate, the readings of a step beside the one that opened it.",
             "verdict",
             values=VERDICTS,
         )
@@ -95,7 +96,14 @@ class MetricList(Definitions):
             "imputed_steps_total",
             "steps",
             "Steps without a reading, inside gaps.",
-            "Readings are lost before they reach the input topic.",
+            "Readings are lost before they reach the input topic, or sensors are slower than the "
+            "model's interval, or report changes only: time.hold_s.",
+        )
+        self.held_steps = self._counter(
+            "held_steps_total",
+            "steps",
+            "Steps inside gaps in which the reading before held, with time.hold_s.",
+            "Expected of sensors that report changes.",
         )
 
     def _define_progress(self) -> None:

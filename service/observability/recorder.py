@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from eddycast.service.bundle import REQUIRED_QUANTILES, Manifest
 from eddycast.service.observability.metric_list import ANOMALOUS
@@ -115,12 +115,9 @@ def _ages(record_times: Int64) -> Float64:
 
 def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) -> None:
     """Count verdicts, imputed steps, batch sizes and scores of an engine run."""
-    for verdict, count in enumerate(
-        np.bincount(forecasts.verdicts, minlength=len(Verdict)).tolist()
-    ):
-        if count:
-            metrics.readings.labels(Verdict(verdict).name.lower()).inc(count)
+    count_verdicts(metrics, forecasts.verdicts)
     metrics.imputed_steps.inc(forecasts.imputed)
+    metrics.held_steps.inc(forecasts.held)
     metrics.step_batch_rows.observe_many(forecasts.step_rows)
     lower, upper = (
         manifest.quantiles.index(level) for level in (REQUIRED_QUANTILES[0], REQUIRED_QUANTILES[-1])
@@ -132,6 +129,13 @@ def count_forecasts(metrics: Metrics, manifest: Manifest, forecasts: Forecasts) 
     count_scores(metrics, *names, scores[~forecasts.warm], warm=False)
     count_surprise(metrics, forecasts.surprise)
     count_anomalies(metrics, forecasts.anomaly)
+
+
+def count_verdicts(metrics: Metrics, verdicts: NDArray[np.int8]) -> None:
+    """Count readings by verdict."""
+    for verdict, count in enumerate(np.bincount(verdicts).tolist()):
+        if count:
+            metrics.readings.labels(Verdict(verdict).name.lower()).inc(count)
 
 
 def scaled(scores: ArrayLike, names: Sequence[str], widths: ArrayLike) -> Float64:

@@ -13,7 +13,9 @@ from eddycast.service.observability.recorder import (
     Stopwatch,
     count_dead_letters,
     count_forecasts,
+    count_verdicts,
 )
+from eddycast.service.observability.slow_readings import SlowReadings
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.processing.processor import Processed
 from eddycast.service.state.arena import Arena
@@ -32,6 +34,7 @@ class TurnMetrics:
         self.stage = Stopwatch()
         self._latencies = Latencies(metrics)
         self._bad_data = BadData((input_topic, dead_letter_topic))
+        self._slow = SlowReadings()
         self._counting = Throttle(_COUNT_S)
 
     def produced(
@@ -46,12 +49,15 @@ class TurnMetrics:
             batch = forecasts.batch
             self._latencies.produced(batch.partition, batch.record_times[forecasts.here], polled)
         readings = [one.observations for one in processed.chunk]
-        self._bad_data.add(processed.letters, readings, processed.forecasts.verdicts)
+        self._bad_data.add(processed.letters, readings, processed.verdicts)
+        if not len(processed.gathered):
+            self._slow.add(readings, processed.verdicts, processed.forecasts.imputed)
         count_dead_letters(self.metrics, processed.letters)
         self.metrics.tombstones.inc(sum(len(one.tombstones) for one in processed.chunk))
         self.metrics.evicted.inc(evicted)
         self.metrics.missing_codes.inc(processed.codes)
         self.metrics.filtered.inc(processed.filtered)
+        count_verdicts(self.metrics, processed.gathered)
         count_forecasts(self.metrics, manifest, processed.forecasts)
 
     def acknowledged(self) -> None:

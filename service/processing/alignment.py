@@ -45,6 +45,7 @@ class Verdict(IntEnum):
     SECOND = 5
     LATE = 6
     RESTART = 7
+    GATHERED = 8  # only with `time.aggregate`, see `slots.py`
 
 
 #: Verdicts whose row is zeroed before the step.
@@ -90,14 +91,15 @@ def align(
     rows: NDArray[np.void],
     timestamps: Int64,
     interval_ms: int,
-    max_gap: int,
+    max_gap: int | Int64,
     contradicted: NDArray[np.bool_] | None = None,
 ) -> Aligned:
     """Align one wave: reading i against the row prefix rows[i]; each stream at most once.
 
     `rows` is `records.ROW_PREFIX` [n], with `observations` = 0 for a stream never seen;
-    `timestamps` int64 [n], ms. `contradicted` bool [n] marks stamps that disagree with the
-    partition's stream time (`Eviction.contradicted`); by default none.
+    `timestamps` int64 [n], ms; `max_gap` of all rows, or of each. `contradicted` bool [n] marks
+    stamps that disagree with the partition's stream time (`Eviction.contradicted`); by default
+    none.
     """
     slot, phase = _locked(timestamps, rows["phase"], interval_ms)
     k = slot - rows["last_slot"]
@@ -129,6 +131,36 @@ def align(
     stored["late_run"] = np.where(accepted, 0, np.where(dropped_late, late_run, rows["late_run"]))
     imputed = np.where(verdict == Verdict.GAP, k - 1, 0)
     return Aligned(verdict, stored["last_slot"].copy(), imputed, stored)
+
+
+def align_slots(
+    rows: NDArray[np.void],
+    timestamps: Int64,
+    interval_ms: int,
+    max_gap: int | Int64,
+    restarted: NDArray[np.bool_],
+) -> Aligned:
+    """Align one wave of closed slots (`slots.py`) by their start, like `align`.
+
+    `restarted` bool [n] marks slots that begin a new row. Only the steps of a row are moved on:
+    stamps, and runs of late readings, are those of its readings.
+    """
+    slot = timestamps // interval_ms
+    k = slot - rows["last_slot"]
+    verdict = np.full(len(rows), Verdict.NEXT, np.int8)
+    verdict[k > 1] = Verdict.GAP
+    verdict[k > max_gap] = Verdict.RESET
+    verdict[k < 1] = Verdict.SECOND  # of a row whose readings were not gathered before
+    verdict[restarted] = Verdict.RESTART
+    verdict[rows["observations"] == 0] = Verdict.FIRST
+    fresh, accepted = _IS_FRESH[verdict], _IS_ACCEPTED[verdict]
+    stored = rows.copy()
+    stored["last_slot"] = np.where(accepted, slot, rows["last_slot"])
+    stored["phase"] = 0.0
+    stored["observations"] = np.where(fresh, 1, rows["observations"] + accepted)
+    return Aligned(
+        verdict, stored["last_slot"].copy(), np.where(verdict == Verdict.GAP, k - 1, 0), stored
+    )
 
 
 def _all_next(rows: NDArray[np.void], timestamps: Int64, slot: Int64, phase: Float64) -> Aligned:
@@ -165,7 +197,11 @@ def _late_run(rows: NDArray[np.void], timestamps: Int64) -> Int64:
 
 
 def _verdicts(
-    rows: NDArray[np.void], timestamps: Int64, k: Int64, max_gap: int, proven: NDArray[np.bool_]
+    rows: NDArray[np.void],
+    timestamps: Int64,
+    k: Int64,
+    max_gap: int | Int64,
+    proven: NDArray[np.bool_],
 ) -> NDArray[np.int8]:
     """Apply the table at the top of this file; later assignments take precedence.
 

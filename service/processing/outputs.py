@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eddycast.service.dead_letters.headers import LETTER_BYTES, dead_letter
 from eddycast.service.formats.forecast_columns import ForecastColumns
@@ -161,12 +162,12 @@ def _taken(output: Output, which: Sequence[int]) -> Output:
 
 
 def late_letters(
-    batches: Sequence[PartitionBatch], decoded: Sequence[Observations], forecasts: Forecasts
+    batches: Sequence[PartitionBatch], decoded: Sequence[Observations], verdicts: NDArray[np.int8]
 ) -> list[DeadLetter]:
-    """Return a dead letter for each late reading."""
+    """Return a dead letter for each late reading; `verdicts` [n] are those of all of them."""
     letters = []
     for batch, (observations, start, end) in zip(batches, _spans(decoded), strict=True):
-        late = np.flatnonzero(forecasts.verdicts[start:end] == Verdict.LATE)
+        late = np.flatnonzero(verdicts[start:end] == Verdict.LATE)
         letters += letters_for(
             batch,
             observations,

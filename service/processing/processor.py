@@ -18,11 +18,11 @@ from eddycast.service.formats.json_decoder import tombstones
 from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
 from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.processing.chunks import Decoded, cut_into_chunks, select
+from eddycast.service.processing.chunks import Decoded, cut_into_chunks
 from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator, cost
 from eddycast.service.processing.encoding import encoder_for
-from eddycast.service.processing.engine import Engine, Forecasts
+from eddycast.service.processing.engine import Forecasts
 from eddycast.service.processing.forwarding import with_headers, with_tombstones
 from eddycast.service.processing.missing_codes import MissingCodes
 from eddycast.service.processing.outputs import (
@@ -38,6 +38,7 @@ from eddycast.service.processing.outputs import (
     split_oversized,
 )
 from eddycast.service.processing.stage import Stage
+from eddycast.service.processing.stepping import Stepping
 from eddycast.service.processing.stream_limit import Admission
 from eddycast.service.records import (
     DeadLetter,
@@ -57,6 +58,8 @@ class Processed:
     partition_forecasts: list[PartitionForecasts]
     letters: list[DeadLetter]
     outputs: list[Output]
+    verdicts: NDArray[np.int8]  # `alignment.Verdict` of each reading, but for refused ones
+    gathered: NDArray[np.int8]  # verdicts of readings that have no step of their own
     codes: int  # number of readings that were codes for a missing value
     filtered: int  # number of readings that the settings pass over
 
@@ -90,15 +93,9 @@ class Processor:
     ) -> None:
         """`stage` is entered around each stage of the work, see `engine.Stage`. `schemas` has
         those of Avro records, if the settings ask for Avro."""
-        manifest = runtime.manifest
+        manifest, time = runtime.manifest, settings.time
         self._store, self._settings, self._limits, self._stage = store, settings, limits, stage
-        self._engine = Engine(
-            runtime,
-            store.arena,
-            max_gap=settings.time.max_gap,
-            forecast_every=settings.engine.forecast_every,
-            touch=store.journal.touch,
-        )
+        self._stepping = Stepping(runtime, store, settings, stage)
         self._decoder = decoder_for(settings, len(manifest.channels), schemas)
         self._encoder = encoder_for(runtime, settings.output, schemas)
         self._headers = settings.output.chosen_headers
@@ -106,7 +103,8 @@ class Processor:
         self._codes = MissingCodes(
             settings.input.chosen_codes(manifest.codes, len(manifest.channels))
         )
-        self._steps = StepEstimator(store.arena, manifest.interval_ms, self._engine.max_gap)
+        longest = time.longest_gap(manifest.max_gap, manifest.interval_ms)
+        self._steps = StepEstimator(store.arena, manifest.interval_ms, longest)
 
     def chunks(
         self,
@@ -130,17 +128,14 @@ class Processor:
         """Step every observation of a chunk and encode the results; changes the state rows."""
         observations, codes = self._codes.clear([one.observations for one in chunk])
         letters = [letter for one in chunk for letter in one.letters]
-        contradicted = self._contradicted(observations)
-        if (
-            refused := self._admission.refused(observations, [one.tombstones for one in chunk])
-        ) is not None:
+        refused = self._admission.refused(observations, [one.tombstones for one in chunk])
+        if refused is not None:
             letters += self._too_many(chunk, refused)
-            kept = [np.flatnonzero(~column) for column in refused]
-            observations = [select(one, here) for one, here in zip(observations, kept, strict=True)]
-            contradicted = contradicted[~np.concatenate(refused)]
-        forecasts = self._engine.run(observations, self._stage, contradicted=contradicted)
-        if self._settings.time.late_to_dead_letters:
-            letters += late_letters([one.batch for one in chunk], observations, forecasts)
+        stepped = self._stepping.run(chunk, observations, self._contradicted(observations), refused)
+        observations, forecasts = stepped.observations, stepped.forecasts
+        if self._settings.time.late == "dead_letter":
+            records = [one.batch for one in chunk]
+            letters += late_letters(records, stepped.readings, stepped.verdicts)
         topics = self._settings.topics
         parts = forecasts_by_partition(observations, forecasts)
         with self._stage("encode"):
@@ -159,7 +154,17 @@ class Processor:
             letters = merged_letters(letters + large)
             outputs += encode_dead_letters(topics.dead_letters, letters, self._limits.letter_bytes)
         filtered = sum(len(one.filtered) for one in chunk)
-        return Processed(chunk, forecasts, parts, letters, outputs, codes, filtered)
+        return Processed(
+            chunk,
+            forecasts,
+            parts,
+            letters,
+            outputs,
+            stepped.verdicts,
+            stepped.gathered,
+            codes,
+            filtered,
+        )
 
     def _contradicted(self, observations: list[Observations]) -> NDArray[np.bool_]:
         """Return bool [n], over all partitions:

@@ -142,6 +142,11 @@ class Settings(BaseSettings):
             "input.format avro needs schema_registry.url as well",
         )
         require(
+            not (self.time.is_gathered and self.output.chosen_headers),
+            "output.headers belong to one record, and with time.aggregate a forecast follows from "
+            "several: set one of them",
+        )
+        require(
             self.faults.kill_at is None or self.faults.kill_at in PLACES,
             f"faults.kill_at must be one of {', '.join(PLACES)}",
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from eddycast.service.sealing.manifest_types import LONGEST_GAP
 from eddycast.service.settings.group import Group
@@ -34,9 +35,53 @@ class TimeSettings(Group):
             "since the epoch: it is probably in seconds"
         ),
     )
-    late_to_dead_letters: bool = Field(
-        False, description="Write late readings to the dead letters; false = only count them"
+    late: Literal["drop", "dead_letter"] = Field(
+        "drop",
+        description=(
+            "drop = only count readings older than the last one of their stream, "
+            "dead_letter = also write them to the dead letters"
+        ),
     )
+    aggregate: Literal["first", "last", "mean", "sum", "min", "max"] = Field(
+        "first",
+        description=(
+            "Readings of one step: forecast the first as it comes, or their last, "
+            "mean, sum, min or max when the step is over"
+        ),
+    )
+    close_after_s: NonNegativeInt = Field(
+        60,
+        le=31_536_000,
+        description=(
+            "With time.aggregate: a step is over at the latest when stream time is "
+            "so far beyond its end"
+        ),
+    )
+    hold_s: PositiveInt | None = Field(
+        None,
+        description=(
+            "A reading holds for up to so long where steps before the next one "
+            "would be missing; none = not at all"
+        ),
+    )
+
+    @property
+    def is_gathered(self) -> bool:
+        """True if the readings of a step are gathered until it is over."""
+        return self.aggregate != "first"
+
+    def held_steps(self, interval_ms: int) -> int:
+        """Maximum number of steps for which a reading holds."""
+        return int((self.hold_s or 0) * 1000) // interval_ms
+
+    def longest_gap(self, max_gap: int, interval_ms: int) -> int:
+        """Maximum number of steps bridged in one gap, held ones included; `max_gap` is the
+        bundle's."""
+        return (self.max_gap or max_gap) + self.held_steps(interval_ms)
+
+    @property
+    def close_after_ms(self) -> int:
+        return int(self.close_after_s * 1000)
 
     @property
     def state_ttl_ms(self) -> int:

@@ -151,7 +151,7 @@ class Adoption:
             raise other_meaning(place, old, self.model)
         number = self.model.generation
         if self._is_same(old) and old.generation >= number:
-            return Adopted(old, is_recorded=True, has_layout=True)
+            return Adopted(old, is_recorded=True, has_layout=has_layout)
         if number and old.generation >= number:
             raise _ahead_of_registry(place, old, self.model)
         if not number and began is not None and recorded.at >= began:

@@ -28,14 +28,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from eddycast.service.bundle import CONTRACT, Manifest, TensorSpec, layout_id_of
 from eddycast.service.records import ROW_PREFIX, PartitionBatch
+from eddycast.service.settings.time import TimeSettings
 from eddycast.service.state.adoption import Generations
 from eddycast.service.state.changelog_errors import (
     check_readable,
     foreign,
     not_restorable,
+    open_slots,
     other_contract,
 )
 from eddycast.service.state.model_record import ModelRecord, Recorded
+from eddycast.service.state.own_tensors import SLOT, row_specs
 from eddycast.service.state.record_head import HEAD, JSON_MARK, contract_of, head_of
 from eddycast.service.state.stream_time import Clock
 
@@ -89,9 +92,9 @@ def layout_of(model: str) -> str:
     return hashlib.sha256(f"{model} {ROW_PREFIX.descr}".encode()).hexdigest()[:16]
 
 
-def row_bytes(manifest: Manifest) -> int:
+def row_bytes(manifest: Manifest, time: TimeSettings) -> int:
     """Return the size of one stream's record in bytes, without its key."""
-    return RowCodec(manifest.state).row_bytes
+    return RowCodec(row_specs(manifest, time)).row_bytes
 
 
 class RowCodec:
@@ -253,6 +256,8 @@ class RowCodec:
         form = _MARKERS.get(contract_of(value)) if value[: HEAD.itemsize] in self._forms else None
         if form is None or len(value) != form.itemsize:
             raise not_restorable(batch, i, None if form is None else form.itemsize, self.layout)
+        if self._loses_slots(value):
+            raise open_slots(batch)
         found = np.frombuffer(value, form)[0]
         next_offset, streams = int(found["next_offset"]), int(found["streams"])
         if "generation" not in _names(form):
@@ -260,6 +265,11 @@ class RowCodec:
             return Marker(next_offset, streams, Clock(newest, 1) if newest else Clock(), None)
         clock = Clock(*(int(found[name]) for name in Clock._fields))
         return Marker(next_offset, streams, clock, int(found["generation"]))
+
+    def _loses_slots(self, value: bytes) -> bool:
+        """True if the writer of a marker gathered readings, and this codec drops them."""
+        own = f"state.{SLOT}"
+        return own in _names(self._forms[value[: HEAD.itemsize]]) and own not in _names(self._row)
 
 
 #: Prefix [n], tensors and generations of rows.

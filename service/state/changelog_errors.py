@@ -38,6 +38,16 @@ def not_restorable(batch: PartitionBatch, i: int, size: int | None, layout: str)
     return foreign(batch, i, f"a truncated record: {len(value)} of {size} bytes")
 
 
+def open_slots(batch: PartitionBatch) -> StateError:
+    """The error for rows that hold open slots where the settings have no place for them."""
+    what = f"{batch.topic} partition {batch.partition}: rows hold slots that are open"
+    return StateError(
+        f"{what}, and time.aggregate is first",
+        "set time.aggregate as before; without it, the group has to be a new one "
+        "(eddycast state export and import leave open slots behind)",
+    )
+
+
 def other_contract(batch: PartitionBatch, i: int, contract: int) -> StateError:
     """The error for record `i`, written under a contract version that this service does not
     support."""

@@ -51,18 +51,17 @@ class Eviction:
 
         `timestamps` int64 [n], ms.
         """
-        crossed = self._crossed(
-            self.clock(partition), advance(self.clock(partition), timestamps, self._leap_ms)[0]
-        )
+        crossed = self._crossed(self.clock(partition), self.times(partition, timestamps))
         return np.cumsum(crossed) - crossed
+
+    def times(self, partition: int, timestamps: Int64) -> Int64:
+        """Return the stream time after each of the next readings, int64 [n], ms."""
+        return advance(self.clock(partition), timestamps, self._leap_ms)[0]
 
     def contradicted(self, partition: int, timestamps: Int64) -> NDArray[np.bool_]:
         """Return bool [n]: which of the next readings are further than `leap_ms` from the stream
         time."""
-        return (
-            abs(timestamps - advance(self.clock(partition), timestamps, self._leap_ms)[0])
-            > self._leap_ms
-        )
+        return abs(timestamps - self.times(partition, timestamps)) > self._leap_ms
 
     def advance(self, batch: PartitionBatch, timestamps: Int64) -> int:
         """Advance the clock past served records and sweep if it is due;

@@ -27,8 +27,15 @@ class Journal:
         # by slot: touched since the last commit
         self._seen: Bool = np.zeros(len(arena.prefix), np.bool_)
 
-    def touch(self, partition: int, streams: Sequence[bytes], slots: Int64) -> None:
-        """Copy rows that are about to change: `slots` int64 [n] of `streams`, repeats allowed."""
+    def touch(
+        self,
+        partition: int,
+        streams: Sequence[bytes],
+        slots: Int64,
+        new: Bool | None = None,
+    ) -> None:
+        """Copy rows that are about to change: `slots` int64 [n] of `streams`, repeats allowed.
+        `new` bool [n] marks streams without a row; by default those without an observation."""
         if len(self._seen) < len(self._arena.prefix):
             self._seen = np.concatenate(
                 [self._seen, np.zeros(len(self._arena.prefix) - len(self._seen), np.bool_)]
@@ -37,7 +44,11 @@ class Journal:
         if not len(unseen):
             return
         first_slots, first = np.unique(slots[unseen], return_index=True)
-        is_new = self._arena.prefix["observations"][first_slots] == 0
+        is_new = (
+            self._arena.prefix["observations"][first_slots] == 0
+            if new is None
+            else new[unseen[first]]
+        )
         # new streams first: copying the others may run out of memory
         for which in (is_new, ~is_new):
             if which.any():

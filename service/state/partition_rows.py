@@ -40,6 +40,8 @@ class PartitionRows:
     # since the last commit, as are the evicted
     touched: list[Touched] = field(default_factory=list)
     evicted: list[tuple[list[bytes], Int64]] = field(default_factory=list)
+    # no open slot is due before this stream time, ms (`processing/gathering.py`); None = not known
+    earliest_due: int | None = None
 
 
 RowsByPartition = defaultdict[int, PartitionRows]

@@ -7,12 +7,14 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.settings.time import TimeSettings
 from eddycast.service.state.adoption import Adopted, Adoption
 from eddycast.service.state.arena import Arena
 from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from eddycast.service.state.eviction import Eviction
 from eddycast.service.state.journal import Journal
 from eddycast.service.state.model_record import initial_record
+from eddycast.service.state.own_tensors import row_specs
 from eddycast.service.state.partition_rows import PartitionRows
 from eddycast.service.state.stream_time import Clock
 
@@ -32,29 +34,27 @@ class Store:
     def __init__(
         self,
         manifest: Manifest,
-        state_ttl_ms: int,
-        max_gap: int | None,
-        far_future_ms: int,
+        time: TimeSettings,
         generation: int = 0,
     ) -> None:
         """Create an empty store for a bundle. `generation` is the number of a registry's change,
         or 0.
 
-        Streams idle for `state_ttl_ms`, or for `max_gap` intervals (None = the bundle's) if that is
-        longer, are evicted. One record moves stream time by at most `far_future_ms`, or two
-        intervals if that is longer.
+        Streams idle for `time.state_ttl_s`, or for the longest gap if that is longer, are evicted.
+        One record moves stream time by at most `time.far_future_s`, or two intervals if that is
+        longer.
         """
-        self._limits = state_ttl_ms, max_gap, far_future_ms
+        self._time = time
         self.use(manifest, generation)
 
     def use(self, manifest: Manifest, generation: int) -> None:
         """Become the empty store of another bundle. All partitions must have been closed, so that
         rows of two layouts are never in memory together."""
-        state_ttl_ms, max_gap, far_future_ms = self._limits
-        self.arena = Arena(manifest.state)
+        time, specs = self._time, row_specs(manifest, self._time)
+        self.arena = Arena(specs)
         self._partitions = defaultdict[int, PartitionRows](PartitionRows)
         self.journal = Journal(self.arena, self._partitions)
-        self.codec = RowCodec(manifest.state)
+        self.codec = RowCodec(specs)
         self.adoption = Adoption(
             initial_record(manifest, self.codec.layout, generation), bool(manifest.parts)
         )
@@ -62,10 +62,14 @@ class Store:
         self.eviction = Eviction(
             self.journal,
             self._partitions,
-            state_ttl_ms,
-            (max_gap or manifest.max_gap) * interval_ms,
-            leap_ms=max(far_future_ms, 2 * interval_ms),
+            time.state_ttl_ms,
+            time.longest_gap(manifest.max_gap, interval_ms) * interval_ms,
+            leap_ms=max(time.far_future_ms, 2 * interval_ms),
         )
+
+    def rows(self, partition: int) -> PartitionRows:
+        """Facts about the rows of a partition."""
+        return self._partitions[partition]
 
     def start(self, partition: int, clock: Clock, adopted: Adopted) -> PartitionRows:
         """Serve a partition from this clock on, under this model record."""
@@ -105,9 +109,10 @@ class Store:
 
     def _declare(self, partition: int, adopted: Adopted) -> dict[bytes, bytes]:
         """Return the layout and model records that precede the first row of a model, if missing."""
+        rows = self._partitions[partition]
+        rows.is_declared = not (adopted.is_recorded and adopted.has_layout)
         records = {} if adopted.has_layout else dict([self.codec.layout_record()])
         if not adopted.is_recorded:
-            self._partitions[partition].is_declared = True
             records[MODEL_KEY] = self.codec.encode_model(adopted.model)
         return records
 
@@ -125,7 +130,7 @@ class Store:
         self.journal.roll_back()
         self.eviction.roll_back()
         for rows in self._partitions.values():
-            rows.is_declared = False
+            rows.is_declared, rows.earliest_due = False, None
 
     def close(self, partition: int) -> None:
         """Free the rows of a partition and everything kept about them."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from itertools import islice
 
 from tests.chaos.driver import Result, run
 from tests.chaos.fleet import WHOLE, Build
 from tests.chaos.proxy import site
 from tests.chaos.schedule import draw_faults, kinds_for
-from tests.chaos.shapes import MAPPED, PLAIN
+from tests.chaos.shapes import GATHERED, MAPPED, PLAIN
 from tests.chaos.table import is_clean, table
 from tests.chaos.weakened import GUARDS, without
 
@@ -35,7 +36,7 @@ def main() -> int:
         results.append(_disturbed(nodes, asked, build))
         _say(
             f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}"
-            f"{', mapped' * asked.mapped}\n{table(results[-1])}"
+            f"{', mapped' * asked.mapped}{', gathered' * asked.gathered}\n{table(results[-1])}"
         )
     return 0 if all(map(is_clean, results)) else 1
 
@@ -61,6 +62,9 @@ def _asked() -> argparse.Namespace:
     )
     parser.add_argument(
         "--mapped", action="store_true", help="records of several readings, found by a mapping"
+    )
+    parser.add_argument(
+        "--gathered", action="store_true", help="readings are gathered by steps, and hold"
     )
     return parser.parse_args()
 
@@ -90,6 +94,8 @@ def _disturbed(nodes: int, asked: argparse.Namespace, build: Build) -> list[Resu
             )
             seed = asked.seed * 1000 + len(results)
             shape = MAPPED if asked.mapped else PLAIN
+            if asked.gathered:
+                shape = replace(shape, settings={**shape.settings, **GATHERED})
             replication = min(3, nodes)
             results.append(
                 run(place, chunk, seed, partitions, replication, build, _say, shape=shape)

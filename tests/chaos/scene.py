@@ -84,7 +84,7 @@ class Topics:
             "TOPICS__DEAD_LETTERS": self.dead_letters,
             "TOPICS__CHANGELOG": self.changelog,
             "TIME__STATE_TTL_S": "1200",
-            "TIME__LATE_TO_DEAD_LETTERS": "true",
+            "TIME__LATE": "dead_letter",
             "HTTP__PORT": "0",
             "LOG__FORMAT": "json",
         }

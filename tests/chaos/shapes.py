@@ -53,6 +53,9 @@ def _element(key: bytes, value: bytes) -> bytes:
     return b'{"name":"%b",%b%b' % (key, off, value[1:])
 
 
+#: Settings with which readings are gathered by steps and hold, whatever their records look like.
+GATHERED = {"TIME__AGGREGATE": "mean", "TIME__CLOSE_AFTER_S": "30", "TIME__HOLD_S": "180"}
+
 PLAIN = Shape(list)
 MAPPED = Shape(
     _gateway,

@@ -66,7 +66,7 @@ def served(runtime: Runtime, places: tuple[str | None, ...]) -> Fleet:
     mapping = {
         name.removeprefix("INPUT__").lower(): value for name, value in MAPPED.settings.items()
     }
-    options = replace(AT_ONCE, input=mapping, late_to_dead_letters=True, max_steps=20)
+    options = replace(AT_ONCE, input=mapping, late="dead_letter", max_steps=20)
     fleet = Fleet(memory_broker(2), runtime, options)
     feed, producer = minutes(9, 2, 12), fleet.broker.producer()
     for place in places:

@@ -20,7 +20,7 @@ from tests.support.running import AT_ONCE, memory_broker, send
 
 MINUTE, STREAMS, PARTITIONS = 60_000, 9, 3
 #: Streams fall silent for longer than this and come back, so that some are evicted.
-OPTIONS = replace(AT_ONCE, state_ttl_ms=20 * MINUTE, late_to_dead_letters=True)
+OPTIONS = replace(AT_ONCE, state_ttl_ms=20 * MINUTE, late="dead_letter")
 
 events = st.lists(
     st.one_of(
@@ -70,7 +70,10 @@ def feed(fleet: Fleet, start: int, minutes: int) -> None:
         send(fleet.broker, sent)
 
 
-@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize(
+    ("delivery", "aggregate"),
+    [("exactly_once", "first"), ("at_least_once", "first"), ("exactly_once", "mean")],
+)
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -83,13 +86,17 @@ def feed(fleet: Fleet, start: int, minutes: int) -> None:
 def test_any_disturbance_leaves_the_same_bits(
     recurrent: Runtime,
     delivery: str,
+    aggregate: str,
     events: list[tuple[object, ...]],
     poll: int,
     steps: int,
     turn_s: float,
 ) -> None:
     cut = {"max_poll_records": poll, "max_steps": steps, "turn_s": turn_s}
-    options = replace(OPTIONS, delivery=delivery, **cut)  # type: ignore[arg-type]
+    settled = replace(
+        OPTIONS, aggregate=aggregate, hold_ms=None if aggregate == "first" else 3 * MINUTE
+    )
+    options = replace(settled, delivery=delivery, **cut)  # type: ignore[arg-type]
     fleet, fed = Fleet(memory_broker(PARTITIONS), recurrent, options), 0
     fleet.start()
     for event in events:
@@ -114,7 +121,7 @@ def test_any_disturbance_leaves_the_same_bits(
     fleet.start()
     fleet.settle()
 
-    reference = Fleet(memory_broker(PARTITIONS), recurrent, OPTIONS)
+    reference = Fleet(memory_broker(PARTITIONS), recurrent, settled)
     reference.start()
     feed(reference, 0, fed)
     reference.settle()

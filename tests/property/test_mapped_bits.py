@@ -74,7 +74,7 @@ def outcome(
         key = b"%d/s1" % site
         payload = None if document is None else json.dumps(document).encode()
         broker.producer().produce(INPUT, site % partitions, [key], [payload], [[("site", key)]])
-    options = replace(AT_ONCE, state_ttl_ms=DAY, late_to_dead_letters=True, max_steps=steps)
+    options = replace(AT_ONCE, state_ttl_ms=DAY, late="dead_letter", max_steps=steps)
     subject = worker(broker, runtime, replace(options, input=MAPPING))
     return (*all_served(broker, subject, polls), counts(subject))
 

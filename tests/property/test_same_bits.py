@@ -183,9 +183,7 @@ def outcome(
     for stream, _, value in sent:
         payload = None if value is None else json.dumps(value).encode()
         broker.producer().produce(INPUT, stream % partitions, [b"stream-%d" % stream], [payload])
-    subject = worker(
-        broker, runtime, replace(AT_ONCE, state_ttl_ms=2 * DAY, late_to_dead_letters=True)
-    )
+    subject = worker(broker, runtime, replace(AT_ONCE, state_ttl_ms=2 * DAY, late="dead_letter"))
     ends = all_served(broker, subject, polls)
     return (*ends, [subject.value(name) for name in ("tombstones_total", "streams")])
 

@@ -34,7 +34,11 @@ class Tuning:
     give_up_s: float | None = None
     state_ttl_ms: int | None = None
     far_future_ms: int | None = None
-    late_to_dead_letters: bool | None = None
+    late: Literal["drop", "dead_letter"] | None = None
+    aggregate: str | None = None
+    close_after_ms: int | None = None
+    hold_ms: int | None = None
+    forecast_every: int | None = None
     max_streams: int | None = None
     codes: str | None = None
     input: Mapping[str, Any] | None = None  # settings of the mapping
@@ -46,7 +50,12 @@ class Tuning:
     def settings(self, name: str = "0") -> Settings:
         """Settings of the worker `name`. They are not validated:
         some values are smaller than an operator may set."""
-        seconds = {"state_ttl_s": self.state_ttl_ms, "far_future_s": self.far_future_ms}
+        seconds = {
+            "state_ttl_s": self.state_ttl_ms,
+            "far_future_s": self.far_future_ms,
+            "close_after_s": self.close_after_ms,
+            "hold_s": self.hold_ms,
+        }
         groups: dict[str, dict[str, Any]] = {
             "kafka": {
                 "group": self.group,
@@ -64,10 +73,11 @@ class Tuning:
                 "max_steps": self.max_steps,
                 "give_up_s": self.give_up_s,
             },
-            "time": {"late_to_dead_letters": self.late_to_dead_letters}
+            "time": {"late": self.late, "aggregate": self.aggregate}
             | {field: None if ms is None else ms / 1000 for field, ms in seconds.items()},
             "state": {"max_streams": self.max_streams},
             "input": {"codes": self.codes},
+            "engine": {"forecast_every": self.forecast_every},
         }
         settings = Settings(
             input=InputSettings(**(self.input or {})), output=OutputSettings(**(self.output or {}))

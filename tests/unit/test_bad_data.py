@@ -174,7 +174,7 @@ def test_the_service_logs_bad_data(log: Log, tmp_path: Path) -> None:
     stamps = [0, 10, 10, 10.3, 5, 11]
     sent = [(0, b"s", {"timestamp": START_MS + int(t * MINUTE), "value": 1.0}) for t in stamps]
     send(broker, [*sent, *[(0, b"s", {"temperature": 1})] * 70])
-    subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, late_to_dead_letters=True))
+    subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, late="dead_letter"))
     subject.turn(3)
     found = {line["kind"]: line["count"] for line in log.lines()}
     assert found == {"no_value": 70, "duplicate": 1, "second": 1, "late": 1}
@@ -189,3 +189,23 @@ def test_a_throttle_lets_each_kind_pass_by_itself() -> None:
     assert subject.is_due("a")
     subject.put_off("c")
     assert not subject.is_due("c")
+
+
+@pytest.mark.parametrize("hold", [None, 5 * MINUTE])
+def test_sensors_slower_than_the_model_are_named_once(
+    tmp_path: Path, log: Log, hold: int | None
+) -> None:
+    """With the setting that mends it, unless that is in force."""
+    write_bundle(tmp_path, Walk())
+    broker = memory_broker()
+    subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, hold_ms=hold))
+    for start in range(0, 300, 100):
+        sent = [
+            (0, b"valve", {"timestamp": START_MS + 3 * t * MINUTE, "value": 1.0})
+            for t in range(start, start + 100)
+        ]
+        send(broker, sent)
+        subject.turn()
+    lines = [line for line in log.lines() if line["kind"] == "slow"]
+    assert [line["stream"] for line in lines] == ([] if hold else ["valve"])
+    assert all("time.hold_s" in line["action"] for line in lines)

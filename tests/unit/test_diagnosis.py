@@ -152,6 +152,11 @@ def test_an_archive_at_full_speed_has_no_zone(manifest: Manifest) -> None:
         (30 * MINUTE, {}, "1 stream slower", "time.max_gap = 30"),
         (30 * MINUTE, {"max_gap": 30}, "1 stream slower", "are imputed"),
         (62_000, {}, "1 stream every 1 minute, as the model", ""),
+        (1000, {}, "1 stream faster", "set time.aggregate"),
+        (1000, {"aggregate": "mean"}, "1 stream faster", ""),
+        (5 * MINUTE, {}, "1 stream slower", "time.hold_s = 300"),
+        (5 * MINUTE, {"hold_s": 240}, "1 stream slower", ""),
+        (5 * MINUTE, {"hold_s": 180}, "1 stream slower", "time.hold_s = 300"),
     ],
 )
 def test_intervals_other_than_the_models_are_named(

@@ -167,7 +167,7 @@ def test_late_readings_inside_a_record(runtime: Runtime) -> None:
     stamps = [9, 1, 2, 9]
     readings = [{"t": START_MS + minute * MINUTE, "v": 1} for minute in stamps]
     shape = replace(SHAPES["each"], records=[(b"k", {"device": "d", "readings": readings}, [])])
-    broker, subject = served(runtime, shape, replace(AT_ONCE, late_to_dead_letters=True))
+    broker, subject = served(runtime, shape, replace(AT_ONCE, late="dead_letter"))
     assert len(made(broker)) == 1 and subject.value("readings_total", verdict="duplicate") == 1
     (letter,) = (errors(record.headers) for record in made(broker, DEAD))
     assert (letter["error"], letter["reading"]) == (b"late", b"/readings/1, /readings/2")

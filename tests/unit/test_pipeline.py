@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import pytest
@@ -152,8 +152,10 @@ def test_a_poll_of_nothing_but_bad_records_is_done_too(walk: Runtime) -> None:
     assert committed(broker) == {0: 3} and made(broker) == []
 
 
-@pytest.mark.parametrize("asked_for", [False, True])
-def test_late_readings_go_to_the_dead_letters_if_asked(walk: Runtime, asked_for: bool) -> None:
+@pytest.mark.parametrize("late_ones", ["drop", "dead_letter"])
+def test_late_readings_go_to_the_dead_letters_if_asked(
+    walk: Runtime, late_ones: Literal["drop", "dead_letter"]
+) -> None:
     broker = memory_broker(2)
     late = {"timestamp": START_MS - 3 * MINUTE, "value": 5.0}
     sent = [
@@ -163,11 +165,11 @@ def test_late_readings_go_to_the_dead_letters_if_asked(walk: Runtime, asked_for:
         *readings(range(2, 3), 2, 2),
     ]
     send(broker, sent)
-    subject = worker(broker, walk, replace(AT_ONCE, late_to_dead_letters=asked_for))
+    subject = worker(broker, walk, replace(AT_ONCE, late=late_ones))
     subject.turn()
     letters = {errors(record.headers)["error"]: record for record in made(broker, DEAD)}
-    assert set(letters) == ({b"late", b"not_json"} if asked_for else {b"not_json"})
-    if asked_for:
+    assert set(letters) == ({b"late", b"not_json"} if late_ones == "dead_letter" else {b"not_json"})
+    if late_ones == "dead_letter":
         headers = errors(letters[b"late"].headers)
         assert letters[b"late"].partition == 1 and headers["offset"] == b"2"
         assert b'"value": 5.0' in (letters[b"late"].value or b"")

@@ -19,6 +19,7 @@ from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.processing.processor import Processor
 from eddycast.service.records import Damage, PartitionBatch, next_offset
 from eddycast.service.settings.settings import Settings
+from eddycast.service.settings.time import TimeSettings
 from eddycast.service.state.store import Store
 from tests.support.bundles import START_MS, Walk, write_bundle
 from tests.support.faulty_broker import FaultyBroker
@@ -45,7 +46,7 @@ def test_dead_letters_stand_in_the_order_of_their_records(tmp_path: Path) -> Non
     late, torn = {"timestamp": START_MS, "value": 1.0}, b"{"
     first = {"timestamp": START_MS + 9 * MINUTE, "value": 1.0}
     send(broker, [(0, b"s", value) for value in (torn, first, late, torn, late, torn)])
-    subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, late_to_dead_letters=True))
+    subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, late="dead_letter"))
     subject.turn(3)
     subject.finish()
     offsets = [errors(record.headers)["offset"] for record in made(broker, DEAD)]
@@ -65,7 +66,7 @@ KINDS: dict[str, tuple[list[tuple[bytes | None, bytes | None]], Tuning]] = {
             (b"s", b'{"timestamp":%d,"value":1}' % (START_MS + (i % 2) * 99 * MINUTE))
             for i in range(600)
         ],
-        replace(AT_ONCE, late_to_dead_letters=True),
+        replace(AT_ONCE, late="dead_letter"),
     ),
 }
 
@@ -126,7 +127,7 @@ def test_a_batch_that_cannot_be_read_is_one_dead_letter(tmp_path: Path) -> None:
     """Among good records, bad ones, and a quarantined one."""
     write_bundle(tmp_path, Walk())
     runtime = load_runtime(tmp_path)
-    store = Store(runtime.manifest, 10**9, 8, 3_600_000)
+    store = Store(runtime.manifest, TimeSettings(state_ttl_s=10**6))
     work = Processor(runtime, store, Settings(), OutputLimits(1_000_000), Stopwatch())
     damage = Damage(12, 40, "zstd", "undecodable", "offsets 12 to 40 cannot be read")
     offsets = np.array([10, 11, 12, 41, 42])

@@ -32,7 +32,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "topics.create": st.booleans(),
     "topics.replication": counts,
     "time.max_gap": st.integers(1, 10_000),
-    "time.late_to_dead_letters": st.booleans(),
+    "time.late": st.sampled_from(["drop", "dead_letter"]),
     "engine.max_batch": counts,
     "http.port": st.integers(0, 65_535),
     "log.format": st.sampled_from(["auto", "json", "console"]),

@@ -27,6 +27,7 @@ from eddycast.service.model.runtime import Runtime
 from eddycast.service.records import ROW_PREFIX
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.settings import Settings
+from eddycast.service.settings.time import TimeSettings
 from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker, RowCodec
 from eddycast.service.state.model_record import initial_record
 from eddycast.service.state.stream_time import Clock
@@ -88,7 +89,7 @@ def served(
 def export(broker: FaultyBroker, manifest: Manifest, path: Path) -> Exported:
     """Export through a file."""
     write_export(take_export(broker, OLD, manifest), path)
-    return read_export(path, manifest)
+    return read_export(path, manifest, TimeSettings())
 
 
 def bring(fleet: Fleet, exported: Exported, settings: Settings = NEW, **options: Any) -> Imported:
@@ -250,15 +251,15 @@ def test_files_that_are_not_exports_are_refused(recurrent: Runtime, tmp_path: Pa
     export(served(recurrent).broker, manifest, good)
     bad = tmp_path / "bad.parquet"
     with pytest.raises(DataError, match=r"bad\.parquet"):
-        read_export(bad, manifest)
+        read_export(bad, manifest, TimeSettings())
     for content in (b"", b"hello", good.read_bytes()[:-50]):
         bad.write_bytes(content)
         with pytest.raises(DataError, match=r"bad\.parquet"):
-            read_export(bad, manifest)
+            read_export(bad, manifest, TimeSettings())
     frame, header = pl.read_parquet(good), pl.read_parquet_metadata(good)[KEY]
     frame.write_parquet(bad)
     with pytest.raises(DataError, match=r"bad\.parquet"):
-        read_export(bad, manifest)
+        read_export(bad, manifest, TimeSettings())
     for damaged in (
         frame[1:],
         frame.drop("state.hidden"),
@@ -267,13 +268,13 @@ def test_files_that_are_not_exports_are_refused(recurrent: Runtime, tmp_path: Pa
     ):
         damaged.write_parquet(bad, metadata={KEY: header})
         with pytest.raises(DataError, match=r"bad\.parquet"):
-            read_export(bad, manifest)
+            read_export(bad, manifest, TimeSettings())
     frame.write_parquet(bad, metadata={KEY: json.dumps({"format": 3})})
     with pytest.raises(DataError, match=r"bad\.parquet"):
-        read_export(bad, manifest)
+        read_export(bad, manifest, TimeSettings())
     other = write_bundle(tmp_path / "other", Walk())
     with pytest.raises(StateError, match=rf"good.parquet: .*{manifest.label}.*{other.label}"):
-        read_export(good, other)
+        read_export(good, other, TimeSettings())
 
 
 def test_a_group_and_a_changelog_that_are_not_new_are_refused(recurrent: Runtime) -> None:
@@ -479,7 +480,7 @@ def test_another_model_takes_exported_rows_over_part_by_part(
     file = tmp_path / "rows.parquet"
     write_export(take_export(fleet.broker, OLD, (old if exports == "old" else new).manifest), file)
     exported, as_they_were = (
-        read_export(file, new.manifest),
+        read_export(file, new.manifest, TimeSettings()),
         take_export(fleet.broker, OLD, old.manifest),
     )
     assert as_they_were.tensors["hidden"].any() and not exported.tensors["hidden"].any()
@@ -513,7 +514,7 @@ def test_an_export_of_another_core_is_refused_by_name(
     with pytest.raises(
         StateError, match=f"{old.manifest.label} .*60,000 ms.* {other.label} .*900,000 ms"
     ):
-        read_export(file, other)
+        read_export(file, other, TimeSettings())
 
 
 def test_an_export_of_the_first_format_is_read_by_its_own_layout_without_parts(
@@ -526,10 +527,10 @@ def test_an_export_of_the_first_format_is_read_by_its_own_layout_without_parts(
     pl.read_parquet(file).write_parquet(
         file, metadata={KEY: json.dumps(header | {"format": 1, "contract": 1})}
     )
-    found = read_export(file, recurrent.manifest)
+    found = read_export(file, recurrent.manifest, TimeSettings())
     assert len(found.streams) == len(NAMES) and found.tensors["hidden"].any()
     with pytest.raises(StateError, match=f"{recurrent.manifest.label} "):
-        read_export(file, write_bundle(tmp_path / "parts", listed(RECURRENT)))
+        read_export(file, write_bundle(tmp_path / "parts", listed(RECURRENT)), TimeSettings())
 
 
 def test_a_stream_is_described_with_what_a_bundle_keeps_of_it(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from eddycast.service.records import PartitionBatch
+from eddycast.service.settings.time import TimeSettings
 from eddycast.service.state.changelog import MARKER_KEY, MODEL_KEY, Marker
 from eddycast.service.state.model_record import Recorded
 from eddycast.service.state.store import Changes, Store
@@ -22,9 +23,7 @@ def store(tmp_path: Path) -> Store:
     """A store that serves partition 1, without records so far."""
     made = Store(
         write_bundle(tmp_path, Walk()),
-        state_ttl_ms=80 * MINUTE,
-        max_gap=8,
-        far_future_ms=90 * MINUTE,
+        TimeSettings(state_ttl_s=80 * 60, max_gap=8, far_future_s=90 * 60),
     )
     made.start(1, Clock(), made.adoption.adopt("partition 1", Recorded(), None))
     return made

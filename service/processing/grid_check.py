@@ -1,0 +1,35 @@
+"""Settings of time that a model cannot be served with."""
+
+from __future__ import annotations
+
+from eddycast.service.bundle import Manifest
+from eddycast.service.errors import SettingsError
+from eddycast.service.humanize import span
+from eddycast.service.sealing.manifest_types import LONGEST_GAP
+from eddycast.service.settings.time import TimeSettings
+
+
+def check_time(manifest: Manifest, time: TimeSettings) -> None:
+    """Raises SettingsError for an aggregate that makes no sense of a counter's readings, and for a
+    reading that holds shorter than a step, or for more steps than a gap may have."""
+    if manifest.kind == "counter" and time.aggregate in ("mean", "sum"):
+        raise SettingsError(
+            f"time.aggregate = {time.aggregate}: readings of a counter are not added, and "
+            f"{manifest.label} is a model of counters",
+            "set time.aggregate = last",
+        )
+    if time.hold_s is None:
+        return
+    held = time.held_steps(manifest.interval_ms)
+    if held == 0:
+        raise SettingsError(
+            f"time.hold_s = {time.hold_s} is shorter than a step of {manifest.label}, "
+            f"{span(manifest.interval_ms)}",
+            "raise it, or leave it out",
+        )
+    if time.longest_gap(manifest.max_gap, manifest.interval_ms) > LONGEST_GAP:
+        raise SettingsError(
+            f"time.hold_s = {time.hold_s} is {held:,} steps of {manifest.label}; with its longest "
+            f"gap, {time.max_gap or manifest.max_gap:,}, these are more than {LONGEST_GAP:,}",
+            "lower time.hold_s or time.max_gap",
+        )
