@@ -70,7 +70,7 @@ class Mapping:
                 "name one field for each channel, as /a, /b",
             )
         self.may_have_several = (
-            bool(self.fields) or self.each is not None or settings.format != "json"
+            bool(self.fields) or self.each is not None or settings.format not in ("json", "text")
         )
         self.template = settings.chosen_stream
         self.names_key = self.template.names("key")

@@ -40,8 +40,10 @@ class InputSettings(Group):
     preset: str | None = Field(
         None, description="Mapping of a well-known sender, as telegraf; docs/input.md lists all"
     )
-    format: Literal["json", "senml", "influx"] = Field(
-        "json", description="Format of the records' values: JSON, SenML or InfluxDB line protocol"
+    format: Literal["json", "senml", "influx", "text"] = Field(
+        "json",
+        description="Format of the records' values: JSON, SenML, InfluxDB line protocol, or text = "
+        "a number and nothing else",
     )
     framing: Literal["confluent"] | None = Field(
         None,
