@@ -1,9 +1,10 @@
-"""The monitor's HTTP server: uvicorn on a thread of its own."""
+"""An HTTP server: uvicorn on a thread of its own."""
 
 from __future__ import annotations
 
 import socket
 import threading
+from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
@@ -15,13 +16,28 @@ from eddycast.service.errors import AddressInUse
 _CONNECTIONS = 256
 
 
+def is_loopback(host: str) -> bool:
+    """True if an address to listen on is reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class HttpServer:
     """Serves until closed. Port 0 takes a free port. Raises AddressInUse."""
 
     def __init__(
-        self, app: Starlette, host: str, port: int, tls: tuple[Path, Path | None] | None = None
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        tls: tuple[Path, Path | None] | None = None,
+        setting: str = "monitor.port",
+        finish_s: int = 1,
     ) -> None:
-        """`tls` holds certificate and key, already checked."""
+        """`tls` holds certificate and key, already checked; `setting` is the name of the port's.
+        Requests have `finish_s` to finish when it is closed."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,7 +47,7 @@ class HttpServer:
         except OSError as error:
             self._socket.close()
             raise AddressInUse(
-                f"cannot listen on {host}:{port}: {error.strerror}", "choose another monitor.port"
+                f"cannot listen on {host}:{port}: {error.strerror}", f"choose another {setting}"
             ) from error
         shown = f"[{host}]" if family == socket.AF_INET6 else host
         self.url = f"{'https' if tls else 'http'}://{shown}:{self._socket.getsockname()[1]}"
@@ -43,7 +59,7 @@ class HttpServer:
                 lifespan="off",
                 server_header=False,
                 limit_concurrency=_CONNECTIONS,
-                timeout_graceful_shutdown=1,
+                timeout_graceful_shutdown=finish_s,
                 ssl_certfile=tls and tls[0],
                 ssl_keyfile=tls and tls[1],
             )
