@@ -89,13 +89,20 @@ def paced(
 
 
 class Sensors:
-    """Produces readings as input records. A stream's partition follows from the CRC-32 of its key,
-    as in librdkafka."""
+    """Produces readings as input records. A stream's partition follows from a hash of its key, by
+    default from its CRC-32, as in librdkafka."""
 
-    def __init__(self, producer: Producer, topic: str, partitions: int, readings: Readings) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        topic: str,
+        partitions: int,
+        readings: Readings,
+        hashed: Callable[[bytes], int] = zlib.crc32,
+    ) -> None:
         self._producer, self._topic, self._readings = producer, topic, readings
         self._keys = [name.encode() for name in readings.streams]
-        self._partitions = np.array([zlib.crc32(key) % partitions for key in self._keys], np.int64)
+        self._partitions = np.array([hashed(key) % partitions for key in self._keys], np.int64)
 
     def send(self, which: slice, timeout_s: float) -> None:
         """Produce a slice of the readings and wait for acknowledgement.

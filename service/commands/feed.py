@@ -78,10 +78,10 @@ def mqtt(
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
     """Subscribe to mqtt.topics and write the readings of their messages to topics.input, each at
-    least once. The settings of the group input describe the messages; their key is the topic, of
-    which {topic.1} is the first level.
+    least once. The settings of the group input describe the messages; their key is the topic, whose
+    levels are places for input.stream as well.
 
-    Example: eddycast feed mqtt --mqtt.host HOST --mqtt.topics plant/# --input.stream {topic.2}
+    Example: eddycast feed mqtt --mqtt.host HOST --mqtt.topics plant/# --input.format text
     """
     settings = load_settings(context.args)
     if not settings.mqtt.filters:
@@ -136,7 +136,7 @@ def stdin(
     line is a record as the settings of the group input describe it, with its key before a tab or
     as kcat -J writes it.
 
-    Example: mosquitto_sub -t plant/# -F "%t\t%p" | eddycast feed stdin --input.preset zigbee2mqtt
+    Example: kcat -b HOST:9092 -t raw -J -e | eddycast feed stdin --input.preset telegraf
     """
     settings = load_settings(context.args)
     from eddycast.service.bridges.line_feed import LineFeed, Lines

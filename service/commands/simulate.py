@@ -119,13 +119,16 @@ def feed(
 ) -> None:
     """Send all readings to `topic`, which is created if the settings allow it, until done or
     stopped. Raises BrokerUnavailable when the broker does not answer within `wait_s`."""
+    from eddycast.service.broker.kafka.partitioning import PARTITIONERS
+
     partitions = _partitions(broker, settings, topic, stop, wait_s)
     if partitions is None:
         return
     throttle, sent = Throttle(PROGRESS_EVERY_S), 0
     throttle.put_off()
     with broker.producer() as producer:
-        sensors = Sensors(producer, topic, partitions, readings)
+        hashed = PARTITIONERS[settings.feed.partitioner]
+        sensors = Sensors(producer, topic, partitions, readings, hashed)
         get_log().info(
             "sending",
             topic=topic,

@@ -27,8 +27,8 @@ class FeedSettings(Group):
     )
     partitioner: Literal["crc32", "murmur2"] = Field(
         "crc32",
-        description="Hash of a stream's name that chooses its partition: crc32 as librdkafka and "
-        "`eddycast simulate`, murmur2 as Java's producers",
+        description="Hash of a stream's name that chooses its partition, also for "
+        "`eddycast simulate`: crc32 as librdkafka, murmur2 as Java's producers",
     )
     max_bytes: PositiveInt = Field(
         67_108_864,

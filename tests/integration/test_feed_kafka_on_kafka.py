@@ -105,3 +105,23 @@ def test_each_record_is_fed_once_by_processes_that_are_killed(
     check_all_is_there_once(site)
     assert said(worker, "fed")[0]["records"] > 0, "the others were killed too late"
     assert said(worker, "feeding")[-1]["lag"] == 0
+
+
+def test_a_topic_of_another_cluster_is_fed_once(site: Site, tmp_path: Path) -> None:
+    with KafkaServer(heap="256m") as other:
+        broker = KafkaBroker(KafkaSettings(bootstrap_servers=other.bootstrap_servers))
+        with broker.admin() as admin:
+            admin.create_topic(site.input, 2)  # of the same name as the input
+        (tmp_path / "other.toml").write_text(
+            f'[kafka]\nbootstrap_servers = "{other.bootstrap_servers}"\n'
+        )
+        where = {"FEED__TOPIC": site.input, "FEED__CLUSTER": str(tmp_path / "other.toml")}
+        with broker.producer() as producer, feeding(site, tmp_path, "--once", **where) as start:
+            for numbers in (range(500), range(500, 900)):
+                producer.produce(site.input, 1, [None] * len(numbers), [*map(raw, numbers)])
+                producer.flush(60.0)
+                worker = start()
+                assert worker.wait(120.0) == 0, worker.tail()
+                assert said(worker, "fed")[0]["records"] == len(numbers)
+    values = [json.loads(value or b"")["value"] for _, _, value in site.read(site.input)]
+    assert sorted(values) == list(range(900))

@@ -123,6 +123,20 @@ def test_each_record_comes_once_after_a_crash(place: str) -> None:
     assert numbers(target) == list(range(40))
 
 
+def test_a_second_process_fences_the_first_and_nothing_comes_twice() -> None:
+    source, target = brokers()
+    send(source, 0, [raw(n) for n in range(40)])
+    chosen, others = settings(kafka={"max_poll_records": 10}), [2]
+
+    def at(place: str) -> None:
+        if place == "feed.1" and others[0]:
+            others[0] -= 1
+            feed_all(source, target, chosen)
+
+    bridge(source, target, chosen, at).run(_NoPause(), once=True)
+    assert numbers(target) == list(range(40))
+
+
 def test_a_later_start_resumes_and_another_topic_is_read_from_its_start() -> None:
     source, target = brokers()
     send(source, 0, [raw(1)])
