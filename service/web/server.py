@@ -38,18 +38,8 @@ class HttpServer:
     ) -> None:
         """`tls` holds certificate and key, already checked; `setting` is the name of the port's.
         Requests have `finish_s` to finish when it is closed."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((host, port))
-            self._socket.listen(_CONNECTIONS)  # who connects from now on is answered
-        except OSError as error:
-            self._socket.close()
-            raise AddressInUse(
-                f"cannot listen on {host}:{port}: {error.strerror}", f"choose another {setting}"
-            ) from error
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        self._socket = _listening(host, port, setting)
+        shown = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if tls else 'http'}://{shown}:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -74,3 +64,18 @@ class HttpServer:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+def _listening(host: str, port: int, setting: str) -> socket.socket:
+    """A socket that listens. Raises AddressInUse."""
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(_CONNECTIONS)  # who connects from now on is answered
+    except OSError as error:
+        found.close()
+        raise AddressInUse(
+            f"cannot listen on {host}:{port}: {error.strerror}", f"choose another {setting}"
+        ) from error
+    return found

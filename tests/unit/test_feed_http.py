@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import httpx2 as httpx
@@ -15,7 +16,7 @@ import pytest
 from eddycast.service.bridges.http_bodies import MAX_BODY_BYTES
 from eddycast.service.bridges.http_feed import HttpFeed
 from eddycast.service.delivery.crash_points import CrashPoint
-from eddycast.service.errors import BrokerError, ProduceFailed
+from eddycast.service.errors import AddressInUse, BrokerError, ProduceFailed
 from eddycast.service.settings.settings import Settings
 from tests.chaos.fleet import await_true
 from tests.support.faulty_broker import FaultyBroker
@@ -196,3 +197,10 @@ def test_what_a_retry_does_not_cure_ends_the_bridge() -> None:
     with pytest.raises(BrokerError, match="never"), serving(bridge(broker)) as client:
         broker.fail_next("flush", error=BrokerError("never"))
         assert client.post("/records/s", content=b'{"value": 1}').status_code == 503
+
+
+def test_a_port_that_is_taken_is_named_with_its_setting() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        subject = bridge(FaultyBroker(), port=taken.getsockname()[1])
+        with pytest.raises(AddressInUse, match=r"choose another feed\.port"):
+            subject.run(threading.Event())
