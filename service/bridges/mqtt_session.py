@@ -25,8 +25,8 @@ from eddycast.service.observability.throttle import OUTAGE_S, Throttle
 from eddycast.service.records import Headers
 from eddycast.service.settings.mqtt import MqttSettings
 
-#: Pause between two attempts to connect, s.
-_AGAIN_S = 1.0
+#: Pause between two attempts to connect, longest wait for a part of the farewell, s.
+_AGAIN_S, _FAREWELL_S = 1.0, 0.1
 #: Refusals that a retry may cure: the broker is busy, starts, moves or shuts down.
 _FOR_NOW = {"Server unavailable", "Server busy", "Server shutting down", "Use another server"}
 _SHARED = "$share/"
@@ -104,16 +104,20 @@ class MqttSession:
         return len(self._inbox)
 
     def close(self, within_s: float) -> None:
-        """Send what is left to send and disconnect; the broker keeps the session."""
+        """Disconnect once the broker has every acknowledgement; it keeps the session.
+
+        A connection that is closed while messages arrive is reset, and what the broker has not read
+        by then is lost. So the topics are subscribed to once more: the answer to that follows all
+        acknowledgements. What arrives meanwhile is not acknowledged.
+        """
         deadline = time.monotonic() + within_s
-        self._max_bytes = 0  # receives nothing more
-        while self._client.want_write() and time.monotonic() < deadline:
-            if self._client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+        if self._is_connected:
+            self.is_subscribed = False
+            self._client.subscribe(subscriptions(self._settings))
+        while self._is_connected and not self.is_subscribed and time.monotonic() < deadline:
+            if self._client.loop(_FAREWELL_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 break
         self._client.disconnect()
-        while self._client.want_write() and time.monotonic() < deadline:
-            if self._client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                break
 
     def _connect(self) -> bool:
         """Try to connect, not too often. Raises MqttRefused."""
