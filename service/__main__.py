@@ -23,6 +23,7 @@ from eddycast.service.commands.bundle import bundle
 from eddycast.service.commands.completion import offer_settings
 from eddycast.service.commands.dead_letters import dead_letters
 from eddycast.service.commands.doctor import doctor
+from eddycast.service.commands.feed import feed
 from eddycast.service.commands.input import input_
 from eddycast.service.commands.models import models
 from eddycast.service.commands.monitor import monitor
@@ -38,7 +39,7 @@ from eddycast.service.settings.load import is_completing
 GROUP = "eddycast.commands"
 OWN = (
     "serve", "doctor", "monitor", "archive", "simulate", "replay", "state", "bundle", "input",
-    "models", "dead-letters",
+    "feed", "models", "dead-letters",
 )  # fmt: skip
 
 
@@ -84,6 +85,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.add_typer(state, name="state")
     app.add_typer(bundle, name="bundle")
     app.add_typer(input_, name="input")
+    app.add_typer(feed, name="feed")
     app.add_typer(models, name="models")
     app.add_typer(dead_letters, name="dead-letters")
     found = {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -13,6 +13,7 @@
     │   └── RegistryUnavailable  its storage does not answer (retry)
     ├── SchemaRegistryError  a schema registry refuses the schema of the forecasts, or the user
     │   └── SchemaRegistryUnavailable  it does not answer (retry)
+    ├── MqttRefused          the MQTT broker of a bridge refuses the login or a subscription
     └── BrokerError          a call to the broker failed or was refused
         ├── BrokerUnavailable    no broker answers (retry)
         ├── AccessRefused        broker and service do not accept each other (exit)
@@ -156,6 +157,13 @@ class SchemaRegistryUnavailable(SchemaRegistryError):
     """The schema registry does not answer. Retried, and logged at each attempt."""
 
     retriable = True
+
+
+class MqttRefused(EddycastError):
+    """Raised by `eddycast feed mqtt`: the MQTT broker refuses the login, a subscription or the
+    certificate. The operator corrects the settings or the rights there."""
+
+    exit_code = 9
 
 
 class BrokerError(EddycastError):

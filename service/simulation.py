@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from threading import Event
 
 import numpy as np
-import orjson
 
 from eddycast.service.broker.port import Producer
 from eddycast.service.errors import DataError
-from eddycast.service.formats.json_observation import EARLIEST, iso
+from eddycast.service.formats.plain_record import plain_record
 from eddycast.service.history import History
 from eddycast.service.records import Float64, Int64
 
@@ -90,13 +89,20 @@ def paced(
 
 
 class Sensors:
-    """Produces readings as input records. A stream's partition follows from the CRC-32 of its key,
-    as in librdkafka."""
+    """Produces readings as input records. A stream's partition follows from a hash of its key, by
+    default from its CRC-32, as in librdkafka."""
 
-    def __init__(self, producer: Producer, topic: str, partitions: int, readings: Readings) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        topic: str,
+        partitions: int,
+        readings: Readings,
+        hashed: Callable[[bytes], int] = zlib.crc32,
+    ) -> None:
         self._producer, self._topic, self._readings = producer, topic, readings
         self._keys = [name.encode() for name in readings.streams]
-        self._partitions = np.array([zlib.crc32(key) % partitions for key in self._keys], np.int64)
+        self._partitions = np.array([hashed(key) % partitions for key in self._keys], np.int64)
 
     def send(self, which: slice, timeout_s: float) -> None:
         """Produce a slice of the readings and wait for acknowledgement.
@@ -107,14 +113,8 @@ class Sensors:
         for partition in np.unique(self._partitions[stream]).tolist():
             here = np.flatnonzero(self._partitions[stream] == partition)
             columns = zip(stamps[here].tolist(), values[here].tolist(), strict=True)
-            records: list[bytes | None] = [_record(stamp, value) for stamp, value in columns]
+            records: list[bytes | None] = [plain_record(*column) for column in columns]
             self._producer.produce(
                 self._topic, partition, [self._keys[i] for i in stream[here]], records
             )
         self._producer.flush(timeout_s)
-
-
-def _record(timestamp: int, value: float | list[float]) -> bytes:
-    """An input record. A stamp that could be read as seconds is written as a date, NaN as null."""
-    stamp = timestamp if timestamp >= EARLIEST or timestamp < 0 else iso(timestamp)
-    return orjson.dumps({"timestamp": stamp, "value": value})

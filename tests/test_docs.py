@@ -23,7 +23,7 @@ def test_the_docs_name_nothing_that_does_not_exist() -> None:
         ("[text](nothing.md)", "link to nothing.md"),
         ("[text](docs/design.md#nothing)", "link to docs/design.md#nothing"),
         ("# A heading\n[text](#another-heading)\n", "link to #another-heading"),
-        ("it ends with exit code 9", "exit code 9"),
+        ("it ends with exit code 99", "exit code 99"),
         ("`make nothing`", "make target nothing"),
         ("```\ngit pull && make nothing\n```", "make target nothing"),
         ("`eddycast nothing`", "command `eddycast nothing`"),

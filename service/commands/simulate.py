@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event
 from typing import Annotated
@@ -13,8 +14,7 @@ import typer
 from eddycast.service.broker.port import Broker
 from eddycast.service.commands.data_options import Data, Reading
 from eddycast.service.commands.expand import expand_options
-from eddycast.service.delivery.topic_checks import create_topic
-from eddycast.service.errors import BrokerError, DataError, TopicMissing
+from eddycast.service.errors import BrokerError, DataError
 from eddycast.service.history import History, read_history
 from eddycast.service.observability.log import configure_log, get_log
 from eddycast.service.observability.throttle import Throttle
@@ -62,27 +62,50 @@ def simulate(
 
     Example: eddycast simulate readings.csv --topic observations --speed 60
     """
+    chosen = Simulated(topic, speed, kafka, config, since, limit, streams, wait, shift_to_now)
+    simulated(data, reading, chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What is sent where, and how fast; see the options of `simulate`."""
+
+    topic: str | None
+    speed: float
+    kafka: str | None
+    config: str | None
+    since: datetime | None = None
+    limit: int | None = None
+    streams: str | None = None
+    wait_s: float = math.inf
+    shift_to_now: bool = False
+
+
+def simulated(data: Data, reading: Reading, chosen: Simulated) -> None:
+    """Send files as `chosen`, until done or stopped. Raises DataError, SettingsError,
+    BrokerError."""
     flags = [
-        *(["--config", config] if config else []),
-        *(["--kafka.bootstrap_servers", kafka] if kafka else []),
+        *(["--config", chosen.config] if chosen.config else []),
+        *(["--kafka.bootstrap_servers", chosen.kafka] if chosen.kafka else []),
     ]
     settings = load_settings(flags)
     configure_log(settings.log.format, settings.log.level)
     history = read_history(data, reading)
     for note in history.notes:
         get_log().info(note)
-    if since is not None:
-        history = _since(history, since)
-    readings = merge(history, streams=listed(streams or ""), limit=limit)
-    if shift_to_now:
+    if chosen.since is not None:
+        history = _since(history, chosen.since)
+    readings = merge(history, streams=listed(chosen.streams or ""), limit=chosen.limit)
+    if chosen.shift_to_now:
         readings = shifted_to_end_at(readings, time.time_ns() // 1_000_000)
     from eddycast.service.delivery.connect import kafka_broker, warn_of_risks
 
     warn_of_risks(settings.kafka)
-    into = topic or settings.topics.input
+    into = chosen.topic or settings.topics.input
     get_log().info("connecting", kafka=settings.kafka.bootstrap_servers, topic=into)
     with StopSignals(insist=_give_up) as signals:
-        feed(kafka_broker(settings.kafka), settings, into, readings, speed, signals.stop, wait)
+        broker = kafka_broker(settings.kafka)
+        feed(broker, settings, into, readings, chosen.speed, signals.stop, chosen.wait_s)
 
 
 def feed(
@@ -96,13 +119,16 @@ def feed(
 ) -> None:
     """Send all readings to `topic`, which is created if the settings allow it, until done or
     stopped. Raises BrokerUnavailable when the broker does not answer within `wait_s`."""
+    from eddycast.service.broker.kafka.partitioning import PARTITIONERS
+
     partitions = _partitions(broker, settings, topic, stop, wait_s)
     if partitions is None:
         return
     throttle, sent = Throttle(PROGRESS_EVERY_S), 0
     throttle.put_off()
     with broker.producer() as producer:
-        sensors = Sensors(producer, topic, partitions, readings)
+        hashed = PARTITIONERS[settings.feed.partitioner]
+        sensors = Sensors(producer, topic, partitions, readings, hashed)
         get_log().info(
             "sending",
             topic=topic,
@@ -127,18 +153,14 @@ def feed(
 def _partitions(
     broker: Broker, settings: Settings, topic: str, stop: Event, wait_s: float
 ) -> int | None:
+    from eddycast.service.bridges.target import ensured
     from eddycast.service.delivery.connect import reach
 
     admin = reach(broker, stop, waiting=lambda _what: None, within_s=wait_s)
     if admin is None:
         return None
     with admin:
-        found = admin.partitions(topic)
-        if found is not None:
-            return found
-        if not settings.topics.create:
-            raise TopicMissing(f"topic {topic} does not exist", "create it, or set topics.create")
-        return create_topic(admin, topic, settings.topics.partitions, settings.topics.replication)
+        return ensured(admin, settings, topic)
 
 
 def _send(sensors: Sensors, which: slice, timeout_s: float, stop: Event) -> bool:

@@ -89,7 +89,7 @@ def prepare_topics(admin: Admin, settings: Settings, row_bytes: int) -> Topology
         partitions = found if wanted.name == topics.input else partitions
     for finding in look_at_topics(admin, settings, row_bytes):
         finding.raised()
-    limits = OutputLimits(_largest(admin, settings, topics.output), _letter_bytes(admin, settings))
+    limits = OutputLimits(_largest(admin, settings, topics.output), letter_bytes(admin, settings))
     return Topology(partitions, limits)
 
 
@@ -241,7 +241,7 @@ def _largest(admin: Admin, settings: Settings, name: str) -> int:
     return min(limit, settings.kafka.max_request_bytes) - RECORD_OVERHEAD
 
 
-def _letter_bytes(admin: Admin, settings: Settings) -> int:
+def letter_bytes(admin: Admin, settings: Settings) -> int:
     """Bytes of a key, of a value and of the record's own headers in a dead letter, so that it never
     exceeds the limit of its topic."""
     room = _largest(admin, settings, settings.topics.dead_letters) - LETTER_HEADERS_BYTES

@@ -1,4 +1,5 @@
-"""The documents of a record: its value parsed as JSON, SenML or line protocol, without envelope."""
+"""The documents of a record: its value parsed as JSON, SenML, line protocol or a number, without
+envelope."""
 
 from __future__ import annotations
 
@@ -31,6 +32,8 @@ def documents(settings: InputSettings, value: bytes, time: int) -> Iterator[tupl
         yield from points(value)
     elif settings.format == "senml":
         yield from resolved(parsed(value), time)
+    elif settings.format == "text":
+        yield "", {"value": value.decode(errors="replace").strip()}
     else:
         yield "", parsed(value)
 

@@ -85,6 +85,8 @@ def _of_document(document: Any, record: Record) -> dict[str, str] | None:
     if isinstance(document, dict) and document.keys() == {"schema", "payload"}:
         known = _known(document["payload"])
         return known if known == {"preset": "debezium"} else {"preset": "connect"}
+    if _is_number(document):
+        return {"format": "text"}
     known = _known(document)
     return known if known is not None else _unknown(document, record)
 

@@ -79,7 +79,9 @@ class Mapping:
                 "name one field for each channel, as /a, /b",
             )
         self.may_have_several = (
-            bool(self.fields) or self.each is not None or settings.format not in ("json", "avro")
+            bool(self.fields)
+            or self.each is not None
+            or settings.format not in ("json", "avro", "text")
         )
         self.template = settings.chosen_stream
         self.names_key = self.template.names("key")

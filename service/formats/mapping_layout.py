@@ -197,6 +197,6 @@ def _sources(mapping: Mapping, conditions: Sequence[Condition]) -> list[Pointer]
         *(place for place, _ in mapping.times),
         *(condition.place for condition in conditions),
     ]
-    if any(place.name.isdigit() for place in places):
+    if any(place.is_read_by_record for place in places):
         raise Unsupported
     return [pointer for place in places if (pointer := place.pointer) is not None]

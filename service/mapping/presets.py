@@ -94,6 +94,7 @@ PRESETS: Final[dict[str, dict[str, str]]] = {
         "timestamp": "/after/timestamp, /ts_ms",
         "timestamp_unit": "auto",
     },
+    "text": {"timestamp": "record", "lenient_numbers": "on"},
 }
 
 #: Settings that follow from `input.format`.
@@ -112,4 +113,5 @@ FORMATS: Final[dict[str, dict[str, str]]] = {
         "timestamp": "/timestamp, record",
         "timestamp_unit": "auto",
     },
+    "text": {"timestamp": "record", "lenient_numbers": "on"},
 }

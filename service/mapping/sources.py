@@ -2,6 +2,7 @@
 
 key, topic     of the record
 record         its broker time
+topic.1        first level of the topic, as of an MQTT topic whose levels / separates
 header.NAME    the last header of that name
 field          name of the field that holds the number (`input.fields`)
 1, 2, ...      what the first, second, ... `*` of `input.each` stands for
@@ -19,6 +20,7 @@ from typing import Any
 from eddycast.service.mapping.pointers import ABSENT, Pointer
 
 HEADER = "header."
+_LEVEL = re.compile(r"topic\.([1-9][0-9]?)")
 
 
 @dataclass(slots=True)
@@ -50,9 +52,14 @@ class Source:
         """The field that is read, None if it is no field."""
         if self.name in ("key", "topic", "field", "record") or self.name.startswith(HEADER):
             return None
-        if self.name.isdigit():
+        if self.name.isdigit() or _LEVEL.fullmatch(self.name):
             return None
         return Pointer.parse(self.name if self.name.startswith("/") else "/" + self.name)
+
+    @property
+    def is_read_by_record(self) -> bool:
+        """True if the place is found by reading one record after the other."""
+        return self.name.isdigit() or _LEVEL.fullmatch(self.name) is not None
 
     def reader(self) -> Read:
         """Function that returns the value, ABSENT if there is none. Raises ValueError."""
@@ -66,6 +73,9 @@ class Source:
             return lambda context: context.headers.get(header, ABSENT)
         if name.isdigit():
             return lambda context: _nth(context.any, int(name))
+        if level := _LEVEL.fullmatch(name):
+            number = int(level[1])
+            return lambda context: _nth(tuple(context.topic.split("/")), number)
         pointer = self.pointer
         if pointer is None or pointer.has_any:
             raise ValueError(f"{name!r} names more than one value")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hmac
-from ipaddress import ip_address
-
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from eddycast.service.web.bearer import BearerToken
+from eddycast.service.web.server import is_loopback
 
 #: Scripts come from files of the monitor alone and are never evaluated from text. Style attributes
 #: are allowed: the chart library sets them. Nothing is loaded from anywhere else.
@@ -27,23 +26,16 @@ HEADERS = {
 }
 
 
-def is_loopback(host: str) -> bool:
-    """True if an address to listen on is reached from this machine only."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def middleware(host: str, token: str | None) -> list[Middleware]:
     """Layers around the application, outermost first. On loopback other names of the host are
-    refused, so that no web page can reach it by a name of its own."""
+    refused, so that no web page can reach it by a name of its own. The page itself is free of data
+    and needs no token."""
     layers = [Middleware(_Headers), Middleware(GZipMiddleware, minimum_size=2_000)]
     if is_loopback(host):
         hosts = ["localhost", "127.0.0.1", "[::1]", host]
         layers.append(Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False))
     if token is not None:
-        layers.append(Middleware(_Token, token=token))
+        layers.append(Middleware(BearerToken, token=token, prefixes=("/api/", "/metrics")))
     return layers
 
 
@@ -60,22 +52,3 @@ class _Headers:
             await send(message)
 
         await self._app(scope, receive, with_headers)
-
-
-class _Token:
-    """Refuses data to requests without the bearer token; the page itself is free of data."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app, self._token = app, f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        guarded = scope["type"] == "http" and scope["path"].startswith(("/api/", "/metrics"))
-        if guarded:
-            given = Headers(scope=scope).get("authorization", "").encode()
-            if not hmac.compare_digest(given, self._token):
-                refusal = JSONResponse(
-                    {"error": "a bearer token is needed"}, 401, {"WWW-Authenticate": "Bearer"}
-                )
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)

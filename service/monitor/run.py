@@ -18,16 +18,15 @@ from eddycast.service.monitor.bundle_facts import bundle_facts
 from eddycast.service.monitor.decode import Decoder
 from eddycast.service.monitor.event_writer import EventWriter
 from eddycast.service.monitor.follower import Follower
-from eddycast.service.monitor.guard import is_loopback
 from eddycast.service.monitor.http_app import http_app
-from eddycast.service.monitor.http_server import HttpServer
 from eddycast.service.monitor.letters import Letters
-from eddycast.service.monitor.secrets import tls_of, token_of
 from eddycast.service.monitor.service_panel import ServicePanel
 from eddycast.service.observability.log import configure_log, get_log, log_everything
 from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.settings import Settings
 from eddycast.service.signals import StopSignals
+from eddycast.service.web.secrets import tls_of, token_of
+from eddycast.service.web.server import HttpServer, is_loopback
 
 #: Exit code of a stop that did not finish, as of the service.
 CUT_SHORT = 70

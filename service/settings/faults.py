@@ -12,6 +12,9 @@ PLACES = (
     "commit.1", "commit.2", "commit.3", "commit.4", "commit.5", "commit.6", "commit.7",
     "switch.2", "switch.3", "assigned", "restoring", "reading", "revoked", "lost", "rolled_back",
 )  # fmt: skip
+#: Crash points of `eddycast feed`: records are produced, and not durable yet; they are durable, and
+#: their source does not know it yet.
+FEED_PLACES = ("feed.1", "feed.2")
 
 
 class FaultSettings(Group):

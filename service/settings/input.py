@@ -40,10 +40,10 @@ class InputSettings(Group):
     preset: str | None = Field(
         None, description="Mapping of a well-known sender, as telegraf; docs/input.md lists all"
     )
-    format: Literal["json", "avro", "senml", "influx"] = Field(
+    format: Literal["json", "avro", "senml", "influx", "text"] = Field(
         "json",
         description="Format of the records' values: JSON, Avro (its schemas are in the registry at "
-        "schema_registry.url), SenML or InfluxDB line protocol",
+        "schema_registry.url), SenML, InfluxDB line protocol, or text = a number and nothing else",
     )
     framing: Literal["confluent"] | None = Field(
         None,

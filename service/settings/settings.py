@@ -14,13 +14,15 @@ from eddycast.service.settings.archive import ArchiveSettings
 from eddycast.service.settings.bundle import BundleSettings
 from eddycast.service.settings.commit import CommitSettings
 from eddycast.service.settings.engine import EngineSettings
-from eddycast.service.settings.faults import PLACES, FaultSettings
+from eddycast.service.settings.faults import FEED_PLACES, PLACES, FaultSettings
+from eddycast.service.settings.feed import FeedSettings
 from eddycast.service.settings.group import Group, require
 from eddycast.service.settings.http import HttpSettings
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.log import LogSettings
 from eddycast.service.settings.monitor import MonitorSettings
+from eddycast.service.settings.mqtt import MqttSettings
 from eddycast.service.settings.output import OutputSettings
 from eddycast.service.settings.registry import RegistrySettings
 from eddycast.service.settings.schema_registry import SchemaRegistrySettings
@@ -71,6 +73,8 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     monitor: MonitorSettings = MonitorSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    feed: FeedSettings = FeedSettings()
+    mqtt: MqttSettings = MqttSettings()
     log: LogSettings = LogSettings()
     shutdown_timeout_s: PositiveFloat = Field(
         10.0, description="Time-out for a clean stop after the first signal"
@@ -80,6 +84,11 @@ class Settings(BaseSettings):
     def changelog(self) -> str:
         """Name of the changelog topic."""
         return self.topics.changelog or f"{self.kafka.group}-changelog"
+
+    @property
+    def positions(self) -> str:
+        """Name of the topic with the offsets that `feed kafka` has reached."""
+        return self.feed.positions or f"{self.kafka.group}-feed-positions"
 
     @property
     def waits(self) -> Waits:
@@ -137,6 +146,7 @@ class Settings(BaseSettings):
             self.output.format != "avro" or self.schema_registry.url is not None,
             "output.format avro needs schema_registry.url as well",
         )
+        places = (*PLACES, *FEED_PLACES)
         require(
             self.input.format != "avro" or self.schema_registry.url is not None,
             "input.format avro needs schema_registry.url as well",
@@ -147,8 +157,8 @@ class Settings(BaseSettings):
             "several: set one of them",
         )
         require(
-            self.faults.kill_at is None or self.faults.kill_at in PLACES,
-            f"faults.kill_at must be one of {', '.join(PLACES)}",
+            self.faults.kill_at is None or self.faults.kill_at in places,
+            f"faults.kill_at must be one of {', '.join(places)}",
         )
         return self
 

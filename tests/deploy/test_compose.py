@@ -201,7 +201,7 @@ def test_only_the_trainer_has_torch() -> None:
     }
     assert extras == {
         "service": [],
-        "monitor": ["monitor"],
+        "monitor": ["monitor,mqtt"],
         "archive": ["data"],
         "simulator": ["samples"],
         "trainer": ["demo"],

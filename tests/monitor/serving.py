@@ -11,10 +11,10 @@ from starlette.testclient import TestClient
 from eddycast.service.monitor.board import Board
 from eddycast.service.monitor.follower import Progress
 from eddycast.service.monitor.http_app import http_app
-from eddycast.service.monitor.http_server import HttpServer
 from eddycast.service.monitor.letters import Letters
 from eddycast.service.monitor.service_panel import ServicePanel
 from eddycast.service.settings.settings import Settings
+from eddycast.service.web.server import HttpServer
 
 TOKEN = "correct horse"
 

@@ -224,6 +224,17 @@ SHAPES: dict[str, Shape] = {
         filtered=1,
         refused=["no_value", "no_stream", "not_json"],
     ),
+    "text": Shape(
+        {"format": "text", "timestamp": "header.at", "timestamp_unit": "iso", "missing": "off"},
+        [
+            record(b" 21.4\n", at=iso(0)),
+            record(b"off", at=iso(1)),
+            record(b"on", at=iso(2)),
+            record(b"\xff", at=iso(2)),
+        ],
+        [("k", 0, 21.4), ("k", 1, None)],
+        refused=["not_a_number", "not_a_number"],
+    ),
     "thingsboard": Shape(
         {"preset": "thingsboard"},
         [

@@ -19,7 +19,8 @@ ABOUT = """\
 Commands and their options, as `--help` lists them. Those that take the flags of `eddycast serve` \
 take every setting as an option ([settings.md](settings.md)). `train`, `retrain`, `backtest` and \
 `demo` need `pip install 'eddycast[train]'` (`demo` the extra `demo`), `monitor` needs \
-`pip install 'eddycast[monitor]'`; a command whose extra is missing names it.
+`pip install 'eddycast[monitor]'`, `feed mqtt` and `feed http` the extras of their names; a \
+command whose extra is missing names it.
 
 `eddycast --version` prints the version. `eddycast --debug COMMAND` shows the stack trace of an \
 error. A command that fails prints one line and ends with an exit code \

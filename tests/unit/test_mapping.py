@@ -108,13 +108,17 @@ def context(**given: Any) -> Context:
         ("{key}", "k"),
         ("{topic}/{host}/{name}/{field}", "t/h/temp/f"),
         ("{header.ce_source}-{/deep/x}-{n}-{1}", "s-1-7-0"),
+        ("{topic.1}/{topic.3}", "plant/temp"),
     ],
 )
 def test_a_template_is_filled(template: str, expected: str) -> None:
-    assert Namer(Template.parse(template))(context()) == expected
+    topic = "plant/line/temp" if "topic." in template else "t"
+    assert Namer(Template.parse(template))(context(topic=topic)) == expected
 
 
-@pytest.mark.parametrize("template", ["{empty}", "{deep}", "{other}", "{header.no}", "{2}"])
+@pytest.mark.parametrize(
+    "template", ["{empty}", "{deep}", "{other}", "{header.no}", "{2}", "{topic.2}"]
+)
 def test_a_template_that_cannot_be_filled_names_the_place(template: str) -> None:
     with pytest.raises(Unreadable, match=template[1:-1]) as raised:
         Namer(Template.parse(template))(context())

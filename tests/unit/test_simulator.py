@@ -131,3 +131,9 @@ def test_as_fast_as_possible_still_comes_in_pieces_and_stops() -> None:
         if len(pieces) == 2:
             stop.set()
     assert [piece.stop - piece.start for piece in pieces] == [CHUNK, CHUNK]
+
+
+def test_a_partitioner_may_be_chosen() -> None:
+    readings, recorder = merge(history()), Recorder()
+    Sensors(recorder, "t", 3, readings, lambda key: key[0]).send(slice(0, 5), 1.0)  # type: ignore[arg-type]
+    assert {(key, partition) for _, partition, key, _ in recorder.records} == {(b"a", 1), (b"b", 2)}

@@ -1,4 +1,4 @@
-"""The token and the certificate of the monitor, from their settings and files."""
+"""The token and the certificate of a server, from their settings and files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from eddycast.service.errors import SettingsError
+from eddycast.service.settings.feed import FeedSettings
 from eddycast.service.settings.monitor import MonitorSettings
 
+#: Groups of settings with a token and a certificate, and the name of each.
+Served = MonitorSettings | FeedSettings
 
-def tls_of(settings: MonitorSettings) -> tuple[Path, Path | None] | None:
+
+def tls_of(settings: Served) -> tuple[Path, Path | None] | None:
     """Certificate and key for HTTPS, None without. Raises SettingsError."""
     certificate, key = settings.ssl_certfile, settings.ssl_keyfile
     if certificate is None:
@@ -21,13 +25,14 @@ def tls_of(settings: MonitorSettings) -> tuple[Path, Path | None] | None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, "")
     except OSError as error:
         raise SettingsError(
-            f"monitor.ssl_certfile: {certificate} does not load: {error.strerror or error}",
+            f"{_group(settings)}.ssl_certfile: {certificate} does not load: "
+            f"{error.strerror or error}",
             "name a certificate in PEM with its key, without a password",
         ) from error
     return certificate, key
 
 
-def token_of(settings: MonitorSettings) -> str | None:
+def token_of(settings: Served) -> str | None:
     """The token from its setting or file. Raises SettingsError."""
     if isinstance(settings.token, SecretStr):
         return settings.token.get_secret_value()
@@ -37,11 +42,16 @@ def token_of(settings: MonitorSettings) -> str | None:
         token = settings.token_file.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"monitor.token_file: {settings.token_file} cannot be read", "name a readable file"
+            f"{_group(settings)}.token_file: {settings.token_file} cannot be read",
+            "name a readable file",
         ) from error
     if len(token) < 8:
         raise SettingsError(
-            f"monitor.token_file: {settings.token_file} holds less than 8 characters",
+            f"{_group(settings)}.token_file: {settings.token_file} holds less than 8 characters",
             "put the token into it",
         )
     return token
+
+
+def _group(settings: Served) -> str:
+    return "feed" if isinstance(settings, FeedSettings) else "monitor"

@@ -1,0 +1,59 @@
+"""What a bridge has done, as a line of the log at an interval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from eddycast.service.bridges.outgoing import Outgoing
+from eddycast.service.observability.log import get_log
+
+
+class Rates:
+    """Counts since the start: `records` of the source, `filtered` readings that the settings pass
+    over, and what was written."""
+
+    def __init__(
+        self, source: str, every_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source, self._every_s, self._clock = source, every_s, clock
+        self._shown_at, self._shown = clock(), (0, 0)
+        self.records = self.readings = self.filtered = self.letters = 0
+
+    def written(self, records: int, filtered: int, outgoing: Outgoing) -> None:
+        """Count records of the source that are durable now."""
+        self.records += records
+        self.filtered += filtered
+        self.readings += outgoing.readings
+        self.letters += outgoing.letters
+
+    @property
+    def is_due(self) -> bool:
+        """True if it is time for the next line."""
+        return self._clock() - self._shown_at >= self._every_s
+
+    def show(self, **further: object) -> None:
+        """Write the line; `further` facts stand at its end."""
+        took_s = max(self._clock() - self._shown_at, 1e-3)
+        records, readings = self._shown
+        get_log().info(
+            "feeding",
+            source=self._source,
+            records_per_s=round((self.records - records) / took_s, 1),
+            readings_per_s=round((self.readings - readings) / took_s, 1),
+            **self._sums(),
+            **further,
+        )
+        self._shown_at, self._shown = self._clock(), (self.records, self.readings)
+
+    def end(self, **further: object) -> None:
+        """Write the sums."""
+        get_log().info("fed", source=self._source, **self._sums(), **further)
+
+    def _sums(self) -> dict[str, int]:
+        return {
+            "records": self.records,
+            "readings": self.readings,
+            "filtered": self.filtered,
+            "dead_letters": self.letters,
+        }
