@@ -18,7 +18,13 @@ class RegistrySettings(Group):
         None,
         min_length=1,
         description="Serve the champion of the registry in this folder, a path or file:// and a "
-        "path; none = bundle.directory",
+        "path, or in a bucket, s3://BUCKET/PREFIX; none = bundle.directory",
+    )
+    endpoint_url: str | None = Field(
+        None,
+        min_length=1,
+        description="URL of the store with the bucket; none = AWS. Credentials and region come "
+        "from the environment and the configuration files of AWS",
     )
     model: str | None = Field(
         None, pattern=MODEL_NAME, description="Name of the model in the registry"
