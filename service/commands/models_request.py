@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from eddycast.service.bundle import Manifest
 from eddycast.service.errors import DataError, MissingExtra
 from eddycast.service.registry.promotion import Request
 from eddycast.service.registry.registry import Registry
+from eddycast.service.settings.load import default_variables
 
 #: Variables of MLflow's client: by default it calls a server that is not there for minutes, prints
 #: to standard output, and reports its use to its makers.
@@ -78,8 +78,7 @@ def published(
 def _recorded_in_mlflow(uri: str, registry: Registry, manifest: Manifest) -> str:
     """Record a version in MLflow; returns its number there. Raises MissingExtra,
     RegistryUnavailable."""
-    for name, value in _MLFLOW.items():
-        os.environ.setdefault(name, value)
+    default_variables(_MLFLOW)
     try:
         # an extra
         from eddycast.service.registry.mlflow_record import record
