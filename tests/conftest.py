@@ -23,7 +23,9 @@ settings.load_profile("any machine")
 pytest_plugins = [
     "tests.support.exported",
     "tests.support.kafka",
+    "tests.support.mlflow",
     "tests.support.mosquitto",
+    "tests.support.s3",
     "tests.support.schema_registry",
     "tests.support.secure",
     "tests.support.tokens",

@@ -84,6 +84,14 @@ def publish(
         Path, typer.Argument(metavar="BUNDLE", help="A bundle's directory; precedes all settings.")
     ],
     who: Who = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Record the version, its figures and tags in this MLflow server as well.",
+            show_default="none",
+        ),
+    ] = None,
     as_json: Json = False,
     help: SettingsHelp = False,  # noqa: A002, ARG001
 ) -> None:
@@ -92,13 +100,10 @@ def publish(
     Example: eddycast models publish bundle --registry.url /srv/models --registry.model load
     """
     from eddycast.service.commands.models_output import say
-    from eddycast.service.commands.models_request import author, now
+    from eddycast.service.commands.models_request import published
 
-    registry = _registry(context, str(directory))
-    manifest, is_new = registry.publish(directory, who or author(), now().isoformat())
-    how = "was published" if is_new else "had been published before"
-    facts = {"version": manifest.version, "label": manifest.label, "published": is_new}
-    say(f"{manifest.label} {how} as a version of {registry.model}", facts, as_json)
+    line, facts = published(_registry(context, str(directory)), directory, who, mlflow)
+    say(line, facts, as_json)
 
 
 @models.command(**_COMMAND)

@@ -18,10 +18,10 @@ from eddycast.service.commands.data_options import Data, Operators, Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import DataError
 from eddycast.service.history import read_for_bundle
+from eddycast.service.history.merging import Readings, merge
 from eddycast.service.humanize import many
 from eddycast.service.output_files import check_writable, written_to
 from eddycast.service.sealing.trust import Trust
-from eddycast.service.simulation import Readings, merge
 
 if TYPE_CHECKING:
     from eddycast.service.model.runtime import Runtime

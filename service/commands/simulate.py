@@ -16,13 +16,14 @@ from eddycast.service.commands.data_options import Data, Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import BrokerError, DataError
 from eddycast.service.history import History, read_history
+from eddycast.service.history.merging import Readings, merge
 from eddycast.service.observability.log import configure_log, get_log
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
 from eddycast.service.signals import StopSignals
-from eddycast.service.simulation import Readings, Sensors, merge, paced, shifted_to_end_at
+from eddycast.service.simulation import Sensors, paced, shifted_to_end_at
 
 #: Interval of progress lines in the log, s.
 PROGRESS_EVERY_S = 5.0

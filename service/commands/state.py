@@ -1,10 +1,8 @@
-"""`eddycast state`: show, export, import, forget and rename the state rows of a service."""
+"""`eddycast state`: show, export, import, seed, forget and rename the state rows of a service."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,24 +11,28 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
-from eddycast.service.errors import MissingExtra, SettingsError
+from eddycast.service.commands.settings_help import SettingsHelp
+from eddycast.service.commands.state_request import (
+    COMMAND,
+    Partitioner,
+    broker_of,
+    listed,
+    manifest_of,
+    needs_polars,
+    say,
+    settings_after,
+)
+from eddycast.service.commands.state_seed import seed
 from eddycast.service.humanize import table_width
-from eddycast.service.model.manifest_file import read_manifest
-from eddycast.service.observability.log import configure_log
 from eddycast.service.output_files import check_writable, written_to
-from eddycast.service.settings.load import load_settings
-from eddycast.service.settings.settings import Settings
 
 if TYPE_CHECKING:
     from eddycast.service.broker.port import Broker
-    from eddycast.service.bundle import Manifest
     from eddycast.service.migration.export import Header
 
 state = typer.Typer(
-    no_args_is_help=True, help="Show, export, import, forget and rename state rows."
+    no_args_is_help=True, help="Show, export, import, seed, forget and rename state rows."
 )
-_COMMAND: dict[str, Any] = {"context_settings": TAKES_SETTINGS, "add_help_option": False}
 File = Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Must precede all settings.")]
 
 
@@ -42,14 +44,7 @@ class From(StrEnum):
     latest = "latest"
 
 
-class Partitioner(StrEnum):
-    """Partitioner of the producers of the input topic."""
-
-    murmur2 = "murmur2"
-    crc32 = "crc32"
-
-
-@state.command(**_COMMAND)
+@state.command(**COMMAND)
 def show(
     context: typer.Context,
     stream: Annotated[str, typer.Argument(help="Name of the stream; must precede all settings.")],
@@ -60,13 +55,13 @@ def show(
 
     Example: eddycast state show boiler-3 --bundle.directory /srv/bundle
     """
-    settings = _settings(context, stream)
+    settings = settings_after(stream, context.args)
     from eddycast.service.migration.describe import describe
 
     found = describe(
-        _broker(settings),
+        broker_of(settings),
         settings,
-        _manifest(settings),
+        manifest_of(settings),
         stream,
     )
     if as_json:
@@ -75,7 +70,7 @@ def show(
         _print(found)
 
 
-@state.command(**_COMMAND)
+@state.command(**COMMAND)
 def export(
     context: typer.Context,
     file: File,
@@ -86,17 +81,17 @@ def export(
 
     Example: eddycast state export rows.parquet --bundle.directory /srv/bundle
     """
-    settings = _settings(context, str(file))
-    _needs_polars()
+    settings = settings_after(str(file), context.args)
+    needs_polars("Parquet")
     from eddycast.service.migration.export import take_export
     from eddycast.service.migration.parquet_file import write_export
 
     check_writable(file)
-    broker = _broker(settings)
-    exported = take_export(broker, settings, _manifest(settings))
+    broker = broker_of(settings)
+    exported = take_export(broker, settings, manifest_of(settings))
     with written_to(file):
         write_export(exported, file)
-    header, say = exported.header, Console(highlight=False, soft_wrap=True, markup=False).print
+    header = exported.header
     say(f"{len(exported.streams):,} rows of {header.partitions} partitions in {file}")
     say(_unread(broker, header))
     if members := _members(broker, header.group):
@@ -105,7 +100,7 @@ def export(
         )
 
 
-@state.command("import", **_COMMAND)
+@state.command("import", **COMMAND)
 def bring(
     context: typer.Context,
     file: File,
@@ -132,16 +127,15 @@ def bring(
 
     Example: eddycast state import rows.parquet --from latest --bundle.directory /srv/bundle
     """
-    settings = _settings(context, str(file))
-    _needs_polars()
+    settings = settings_after(str(file), context.args)
+    needs_polars("Parquet")
     from eddycast.service.migration.parquet_file import read_export
     from eddycast.service.migration.restore_into_group import ImportOptions, import_rows
 
-    manifest = _manifest(settings)
+    manifest = manifest_of(settings)
     exported = read_export(file, manifest, settings.time)
     options = ImportOptions(begin.value, None if partitioner is None else partitioner.value, force)
-    done = import_rows(_broker(settings), settings, manifest, exported, options)
-    say = Console(highlight=False, soft_wrap=True, markup=False).print
+    done = import_rows(broker_of(settings), settings, manifest, exported, options)
     moved = (
         "as they were"
         if done.partitioner is None
@@ -150,11 +144,14 @@ def bring(
     say(f"{done.streams:,} rows in {len(done.offsets)} partitions of {settings.changelog}, {moved}")
     say(
         f"the group {settings.kafka.group} begins at "
-        f"{_listed(done.offsets.items())} of {settings.topics.input}"
+        f"{listed(done.offsets.items())} of {settings.topics.input}"
     )
 
 
-@state.command(**_COMMAND)
+state.command("seed", **COMMAND)(seed)
+
+
+@state.command(**COMMAND)
 def forget(
     context: typer.Context,
     stream: Annotated[str, typer.Argument(help="Name of the stream; must precede all settings.")],
@@ -165,15 +162,15 @@ def forget(
 
     Example: eddycast state forget boiler-3 --bundle.directory /srv/bundle
     """
-    settings = _settings(context, stream)
+    settings = settings_after(stream, context.args)
     from eddycast.service.migration.editing import forget_stream
 
-    held = forget_stream(_broker(settings), settings, _manifest(settings), stream)
+    held = forget_stream(broker_of(settings), settings, manifest_of(settings), stream)
     where = " and ".join(map(str, held))
-    _say(f"forgot {stream}, which had a row in partition {where} of {settings.changelog}")
+    say(f"forgot {stream}, which had a row in partition {where} of {settings.changelog}")
 
 
-@state.command(**_COMMAND)
+@state.command(**COMMAND)
 def rename(
     context: typer.Context,
     old: Annotated[
@@ -190,54 +187,14 @@ def rename(
 
     Example: eddycast state rename boiler-3 boiler-4 --bundle.directory /srv/bundle
     """
-    settings = _settings(context, old)
+    settings = settings_after(old, context.args)
     from eddycast.service.migration.editing import rename_stream
 
     named = None if partitioner is None else partitioner.value
-    manifest = _manifest(settings)
-    done = rename_stream(_broker(settings), settings, manifest, old, new, named)
+    manifest = manifest_of(settings)
+    done = rename_stream(broker_of(settings), settings, manifest, old, new, named)
     moved = "" if done.before == done.after else f", from partition {done.before}"
-    _say(f"renamed {old} to {new}, in partition {done.after}{moved} of {settings.changelog}")
-
-
-def _say(line: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(line)
-
-
-def _settings(context: typer.Context, first: str) -> Settings:
-    """Settings from the flags that follow the argument. Raises SettingsError."""
-    if first.startswith("--"):
-        raise SettingsError(
-            f"{first} is in place of an argument", "write settings after all arguments"
-        )
-    settings = load_settings(context.args)
-    configure_log(settings.log.format, settings.log.level)
-    return settings
-
-
-def _manifest(settings: Settings) -> Manifest:
-    """The manifest of the model that a service with these settings would serve."""
-    if settings.registry.url is None:
-        return read_manifest(settings.bundle.directory, settings.bundle.trust)
-    # slow to import (onnxruntime)
-    from eddycast.service.registry.registry import open_champion
-
-    registry, change = open_champion(settings)
-    return registry.manifest(change.champion)
-
-
-def _broker(settings: Settings) -> Broker:
-    # slow to import: after the flags are checked
-    from eddycast.service.delivery.connect import kafka_broker
-
-    return kafka_broker(settings.kafka)
-
-
-def _needs_polars() -> None:
-    if find_spec("polars") is None:
-        raise MissingExtra(
-            "Parquet needs polars, which is not installed", "pip install 'eddycast[data]'"
-        )
+    say(f"renamed {old} to {new}, in partition {done.after}{moved} of {settings.changelog}")
 
 
 def _members(broker: Broker, group: str) -> int:
@@ -255,12 +212,8 @@ def _unread(broker: Broker, header: Header) -> str:
         return f"all of {header.topic} has been read"
     return (
         f"{total:,} offsets of {header.topic} have not been read yet: "
-        f"{_listed(p for p in behind.items() if p[1])}"
+        f"{listed(p for p in behind.items() if p[1])}"
     )
-
-
-def _listed(pairs: Iterable[tuple[int, int]]) -> str:
-    return ", ".join(f"{partition}: {offset}" for partition, offset in pairs)
 
 
 def _print(found: dict[str, Any]) -> None:

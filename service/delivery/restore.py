@@ -32,7 +32,7 @@ from eddycast.service.errors import BrokerUnavailable, StateError
 from eddycast.service.records import Int64, PartitionBatch
 from eddycast.service.state.adoption import Adopted, Adoption, Generations, check_grid, lost_parts
 from eddycast.service.state.arena import Arena
-from eddycast.service.state.changelog import Marker, RowCodec
+from eddycast.service.state.changelog import UNFINISHED, Marker, RowCodec
 from eddycast.service.state.stream_time import Clock
 
 #: Time-out of the lookups in the first slice, s; doubled after each time-out, up to the maximum.
@@ -238,6 +238,12 @@ def _disagree(partition: int, committed: int | None, marker: int | None) -> Stat
     what = (
         f"partition {partition}: the group has committed {group}, the changelog holds {changelog}"
     )
+    if marker == UNFINISHED:
+        return StateError(
+            f"partition {partition}: rows were being written by `eddycast state import` or `seed`, "
+            "which was interrupted",
+            "run it again, as its own error explains",
+        )
     if marker is None:
         return StateError(
             what, "set the changelog that belongs to this group, or start over with a new group"

@@ -149,7 +149,7 @@ def agreeing(
     deadline = time.monotonic() + _SETTLE_S
     while True:
         after = admin.group_offsets(group, topic)
-        behind = sorted(p for p, marker in markers.items() if after.get(p, -1) < marker)
+        behind = sorted(p for p, at in markers.items() if p not in after or after[p] < at)
         if not behind or time.monotonic() > deadline:
             break
         time.sleep(_LOOK_S)

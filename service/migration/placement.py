@@ -6,7 +6,7 @@ partitioner of the producers is therefore inferred from the partitions that the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -105,3 +105,39 @@ def _known(fits: Sequence[str]) -> str:
 def _homes(partitioner: str, streams: Sequence[bytes], partitions: int) -> Int64:
     place = PARTITIONERS[partitioner]
     return np.fromiter((place(stream) % partitions for stream in streams), np.int64, len(streams))
+
+
+def place_streams(
+    streams: Sequence[bytes], seen: Mapping[bytes, int], partitions: int, named: str | None
+) -> dict[bytes, int]:
+    """Return the partition of each of `streams`, that of its records in the input where they were
+    `seen` there.
+
+    Others are placed by the partitioner `named`, or by the one consistent with all of `seen`.
+    Raises StateError if none is, or if several are and disagree.
+    """
+    if partitions == 1:
+        return dict.fromkeys(streams, 0)
+    found = {stream: seen[stream] for stream in streams if stream in seen}
+    missing = [stream for stream in streams if stream not in found]
+    if not missing:
+        return found
+    known, now = list(seen), np.fromiter(seen.values(), np.int64, len(seen))
+    fits = [name for name in PARTITIONERS if (_homes(name, known, partitions) == now).all()]
+    if named is not None:
+        if named not in fits:
+            raise StateError(
+                f"{named} would put streams of the input into other partitions than they are in",
+                f"{_known(fits)}send a reading of each stream of the files first",
+            )
+        fits = [named]
+    spread = [_homes(name, missing, partitions) for name in fits]
+    if not fits or any((spread[0] != other).any() for other in spread[1:]):
+        why = "several partitioners are" if fits else "no partitioner is"
+        raise StateError(
+            f"the partition of {missing[0].decode()!r} is unknown: the input has no record of it, "
+            f"and {why} consistent with the partitions of other streams",
+            "name the producers' one with --partitioner: murmur2 (Java, kafka-python) or crc32 "
+            "(librdkafka)",
+        )
+    return found | dict(zip(missing, spread[0].tolist(), strict=True))

@@ -19,11 +19,13 @@ _EVERY_S, SHOWN, FACTS, CHARACTERS = 10.0, 10, 24, 300
 
 
 class ModelChanges:
-    """Changes and verdicts, newest first. Raises RegistryError if registry.url is no folder."""
+    """Changes and verdicts, newest first. Raises RegistryError if registry.url is neither a folder
+    nor a bucket."""
 
     def __init__(self, settings: RegistrySettings) -> None:
-        url, model = settings.url, settings.model
-        self._audit = None if url is None or model is None else Audit(folder_at(url), model)
+        self._audit: Audit | None = None
+        if settings.url is not None and settings.model is not None:
+            self._audit = Audit(folder_at(settings.url, settings.endpoint_url), settings.model)
         self._found: list[Happening] = []
         self._trouble = "" if self._audit is None else "the registry was not read yet"
 

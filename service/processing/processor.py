@@ -14,17 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.formats.json_decoder import tombstones
 from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
-from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.processing.chunks import Decoded, cut_into_chunks
-from eddycast.service.processing.decoding import decode_without, decoder_for
-from eddycast.service.processing.demand import StepEstimator, cost
+from eddycast.service.processing.chunk_stepper import ChunkStepper
+from eddycast.service.processing.chunks import Decoded
+from eddycast.service.processing.demand import cost
 from eddycast.service.processing.encoding import encoder_for
 from eddycast.service.processing.engine import Forecasts
 from eddycast.service.processing.forwarding import with_headers, with_tombstones
-from eddycast.service.processing.missing_codes import MissingCodes
 from eddycast.service.processing.outputs import (
     Output,
     OutputLimits,
@@ -33,16 +30,12 @@ from eddycast.service.processing.outputs import (
     encode_forecasts,
     forecasts_by_partition,
     late_letters,
-    letters_for,
     merged_letters,
     split_oversized,
 )
 from eddycast.service.processing.stage import Stage
-from eddycast.service.processing.stepping import Stepping
-from eddycast.service.processing.stream_limit import Admission
 from eddycast.service.records import (
     DeadLetter,
-    Observations,
     PartitionBatch,
 )
 from eddycast.service.settings.settings import Settings
@@ -93,18 +86,10 @@ class Processor:
     ) -> None:
         """`stage` is entered around each stage of the work, see `engine.Stage`. `schemas` has
         those of Avro records, if the settings ask for Avro."""
-        manifest, time = runtime.manifest, settings.time
-        self._store, self._settings, self._limits, self._stage = store, settings, limits, stage
-        self._stepping = Stepping(runtime, store, settings, stage)
-        self._decoder = decoder_for(settings, len(manifest.channels), schemas)
+        self._settings, self._limits, self._stage = settings, limits, stage
+        self._stepper = ChunkStepper(runtime, store, settings, stage, schemas)
         self._encoder = encoder_for(runtime, settings.output, schemas)
         self._headers = settings.output.chosen_headers
-        self._admission = Admission(store.arena, settings.state.max_streams)
-        self._codes = MissingCodes(
-            settings.input.chosen_codes(manifest.codes, len(manifest.channels))
-        )
-        longest = time.longest_gap(manifest.max_gap, manifest.interval_ms)
-        self._steps = StepEstimator(store.arena, manifest.interval_ms, longest)
 
     def chunks(
         self,
@@ -115,27 +100,19 @@ class Processor:
     ) -> Iterator[list[Decoded]]:
         """Decode a poll and yield chunks of about `at_most` steps that cost about `costing`.
 
-        Each chunk must be `run` before the next one is requested. Records at a (partition, offset)
-        in `quarantined` become dead letters without being decoded.
+        Each chunk must be `run` before the next one is requested. `quarantined` as in
+        `ChunkStepper.decode`.
         """
-        with self._stage("decode"):
-            decoded = [self._decode(batch, quarantined) for batch in batches]
-        yield from cut_into_chunks(
-            decoded, self._steps, self._store.eviction.cuts, at_most, costing
-        )
+        yield from self._stepper.cut(self._stepper.decode(batches, quarantined), at_most, costing)
 
     def run(self, chunk: list[Decoded]) -> Processed:
         """Step every observation of a chunk and encode the results; changes the state rows."""
-        observations, codes = self._codes.clear([one.observations for one in chunk])
-        letters = [letter for one in chunk for letter in one.letters]
-        refused = self._admission.refused(observations, [one.tombstones for one in chunk])
-        if refused is not None:
-            letters += self._too_many(chunk, refused)
-        stepped = self._stepping.run(chunk, observations, self._contradicted(observations), refused)
+        found = self._stepper.step(chunk)
+        stepped, letters = found.stepped, found.letters
         observations, forecasts = stepped.observations, stepped.forecasts
         if self._settings.time.late == "dead_letter":
             records = [one.batch for one in chunk]
-            letters += late_letters(records, stepped.readings, stepped.verdicts)
+            letters = letters + late_letters(records, stepped.readings, stepped.verdicts)
         topics = self._settings.topics
         parts = forecasts_by_partition(observations, forecasts)
         with self._stage("encode"):
@@ -162,34 +139,6 @@ class Processor:
             outputs,
             stepped.verdicts,
             stepped.gathered,
-            codes,
+            found.codes,
             filtered,
         )
-
-    def _contradicted(self, observations: list[Observations]) -> NDArray[np.bool_]:
-        """Return bool [n], over all partitions:
-        readings whose stamps contradict their partition's stream time."""
-        eviction = self._store.eviction
-        return np.concatenate(
-            [eviction.contradicted(one.partition, one.timestamps) for one in observations]
-        )
-
-    def _too_many(self, chunk: list[Decoded], refused: list[NDArray[np.bool_]]) -> list[DeadLetter]:
-        most = self._settings.state.max_streams
-        limit = "" if most is None else f" (limit: {many(most, 'stream')}, memory permitting)"
-        reason = f"the stream is new and this process has no room for it{limit}"
-        letters: list[DeadLetter] = []
-        for one, column in zip(chunk, refused, strict=True):
-            which = np.flatnonzero(column)
-            letters += letters_for(one.batch, one.observations, which, "too_many_streams", reason)
-        return letters
-
-    def _decode(self, batch: PartitionBatch, quarantined: Collection[tuple[int, int]]) -> Decoded:
-        skip = {
-            offset for partition, offset in quarantined if partition == batch.partition
-        } | batch.damaged.keys()
-        latest = self._decoder.latest(batch, self._store.eviction.clock(batch.partition))
-        removals = tombstones(batch)
-        if not len(removals) and not (skip and skip & set(batch.offsets.tolist())):
-            return Decoded(batch, *self._decoder.decode(batch, latest), removals)
-        return decode_without(self._decoder, batch, skip, latest, removals)

@@ -60,19 +60,22 @@ class Stepping:
         readings: list[Observations],
         contradicted: Bool,
         refused: list[Bool] | None,
+        *,
+        forecast: bool = True,
     ) -> Stepped:
-        """Step the readings of a chunk but for refused ones, or the slots that close at them.
+        """Step the readings of a chunk but for refused ones, or the slots that close at them; with
+        multi-step forecasts if `forecast`.
 
         `contradicted` bool [n] marks stamps that disagree with the stream time; `refused` bool [n]
         of each partition, None = none.
         """
         if self._gathering is not None:
-            return self._slots(self._gathering, chunk, readings, contradicted, refused)
+            return self._slots(self._gathering, chunk, readings, contradicted, refused, forecast)
         if refused is not None:
             kept = [np.flatnonzero(~column) for column in refused]
             readings = [select(one, here) for one, here in zip(readings, kept, strict=True)]
             contradicted = contradicted[~np.concatenate(refused)]
-        forecasts = self._engine.run(readings, self._stage, marked=contradicted)
+        forecasts = self._run(readings, contradicted, forecast)
         return Stepped(readings, forecasts, readings, forecasts.verdicts, forecasts.verdicts[:0])
 
     def _slots(
@@ -82,6 +85,7 @@ class Stepping:
         readings: list[Observations],
         contradicted: Bool,
         refused: list[Bool] | None,
+        forecast: bool,
     ) -> Stepped:
         ends = np.cumsum([len(one) for one in readings])[:-1]
         none = [np.zeros(len(one), np.bool_) for one in readings]
@@ -94,5 +98,9 @@ class Stepping:
                 ]
             )
         slots = gathered.observations
-        forecasts = self._engine.run(slots, self._stage, marked=gathered.restarted)
+        forecasts = self._run(slots, gathered.restarted, forecast)
         return Stepped(slots, forecasts, readings, gathered.verdicts, gathered.settled)
+
+    def _run(self, observations: list[Observations], marked: Bool, forecast: bool) -> Forecasts:
+        wanted = None if forecast else np.zeros(sum(map(len, observations)), np.bool_)
+        return self._engine.run(observations, self._stage, wanted=wanted, marked=marked)

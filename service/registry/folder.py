@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from eddycast.service.errors import RegistryError, RegistryUnavailable
+from eddycast.service.errors import MissingExtra, RegistryError, RegistryUnavailable
 from eddycast.service.output_files import flush_to_disk
 
 _MOUNT = "check that the folder is mounted, and that this user may use it"
@@ -110,16 +110,31 @@ class LocalFolder:
         yield self._root / place
 
 
-def folder_at(url: str) -> LocalFolder:
-    """The storage at a path or a file:// URL. Raises RegistryError for another scheme."""
+def folder_at(url: str, endpoint_url: str | None = None) -> Folder:
+    """The storage at a path, a file:// URL or an s3:// URL; `endpoint_url` is that of another store
+    than AWS. Raises RegistryError for another scheme, MissingExtra."""
     if "://" not in url:
         return LocalFolder(Path(url))
     parts = urlsplit(url)
+    if parts.scheme == "s3":
+        return _bucket_at(url, endpoint_url)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         raise RegistryError(
-            f"{url} is not a folder", "set registry.url to a path, or to file:// and a path"
+            f"{url} is neither a folder nor a bucket",
+            "set registry.url to a path, to file:// and a path, or to s3://BUCKET/PREFIX",
         )
     return LocalFolder(Path(unquote(parts.path)))
+
+
+def _bucket_at(url: str, endpoint_url: str | None) -> Folder:
+    try:
+        # an extra
+        from eddycast.service.registry.s3_folder import S3Folder
+    except ImportError as error:
+        raise MissingExtra(
+            f"{url} needs s3fs, which is not installed", "pip install 'eddycast[s3]'"
+        ) from error
+    return S3Folder(url, endpoint_url)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -202,12 +202,13 @@ class Registry:
 
 def open_registry(settings: Settings) -> Registry:
     """The registry of the settings. Raises SettingsError if they name none, RegistryError."""
-    url, model = settings.registry.url, settings.registry.model
-    if url is None or model is None:
+    place = settings.registry
+    if place.url is None or place.model is None:
         raise SettingsError(
             "no registry is named", "set registry.url and registry.model, as flags or variables"
         )
-    return Registry(folder_at(url), model, LoadOptions.of(settings))
+    folder = folder_at(place.url, place.endpoint_url)
+    return Registry(folder, place.model, LoadOptions.of(settings))
 
 
 def open_champion(settings: Settings) -> tuple[Registry, Change]:

@@ -211,3 +211,9 @@ def _translated(error: ValidationError, given: Mapping[str, _Given]) -> Settings
         for setting in every_setting()
     )
     return SettingsError(f"{place}: {message}" + ("" if secret else f", not {value}"))
+
+
+def default_variables(variables: Mapping[str, str]) -> None:
+    """Set variables of this process that are read by libraries, unless they are set already."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)

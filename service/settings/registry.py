@@ -17,8 +17,14 @@ class RegistrySettings(Group):
     url: str | None = Field(
         None,
         min_length=1,
-        description="Serve the champion of the registry in this folder, a path or file:// and a "
-        "path; none = bundle.directory",
+        description="Serve the champion of the registry in this folder (path or file://) or "
+        "bucket (s3://BUCKET/PREFIX); none = bundle.directory",
+    )
+    endpoint_url: str | None = Field(
+        None,
+        min_length=1,
+        description="URL of the store with the bucket; none = AWS, whose environment and "
+        "configuration files have the credentials",
     )
     model: str | None = Field(
         None, pattern=MODEL_NAME, description="Name of the model in the registry"

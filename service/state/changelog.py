@@ -47,6 +47,9 @@ _OWN: Final = b"\xff"
 MARKER_KEY: Final = b"\xffmarker"
 MODEL_KEY: Final = b"\xffmodel"
 LAYOUT_KEY: Final = b"\xfflayout-"
+#: Next offset in the marker of a partition whose rows are still being imported or seeded; no group
+#: has committed it, so the partition cannot be served.
+UNFINISHED: Final = -1
 _GENERATION: Final = ("generation", "<u4")
 _PLACE: Final = [("next_offset", "<i8"), ("streams", "<i8")]
 #: Marker formats by contract version. Version 1 stored only the clock's newest stamp, 0 for none.

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 WATCHING = ("prometheus", "alertmanager", "grafana")
+#: Run by hand or by a scheduler, and not by `make stack`.
+JOBS = ("retrain",)
 OURS = [name for name, one in SERVICES.items() if "build" in one and name not in WATCHING]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 
@@ -72,8 +74,8 @@ def test_compose_and_the_stack_run_the_same_processes() -> None:
     layout = Layout(ports, Path("/bundle/model"), Path("/nowhere"), Installed())
     programs = {program.name: program for group in layout.groups(train=True) for program in group}
     assert set(programs) == {"kafka", "trainer", "simulator", "monitor", *WORKERS}
-    assert set(SERVICES) == {*programs, *WATCHING}
-    for name in OURS:
+    assert set(SERVICES) == {*programs, *WATCHING, *JOBS}
+    for name in set(OURS) - set(JOBS):
         module, native = programs[name].command[1:3], programs[name].command[3:]
         assert module == ["-m", "eddycast.service"]
         assert native == command(name)
@@ -85,8 +87,21 @@ def test_compose_and_the_stack_run_the_same_processes() -> None:
 
 
 def test_a_model_is_trained_only_when_asked_for() -> None:
-    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["trainer"]
-    assert SERVICES["trainer"]["profiles"] == ["train"]
+    profiles = {name: one["profiles"] for name, one in SERVICES.items() if "profiles" in one}
+    assert profiles == {"trainer": ["train"], "retrain": ["retrain"]}
+
+
+def test_a_retraining_reads_what_sensors_send_and_publishes_where_it_may_write() -> None:
+    words, variables = command("retrain"), environment("retrain")
+    settings = load_settings([], variables)
+    assert option(words, "--history") == "kafka"
+    assert settings.topics.input == load_settings([], environment("simulator")).topics.input
+    ((_, mount),) = (volume.split(":") for volume in SERVICES["retrain"]["volumes"])
+    assert settings.registry.url is not None and settings.registry.url.startswith(f"{mount}/")
+    services = environment("service-1") | {
+        name: value for name, value in variables.items() if "REGISTRY" in name
+    }
+    assert load_settings([], services).registry == settings.registry, "services may follow it"
 
 
 @pytest.mark.parametrize("service", [*OURS, *WATCHING])
@@ -158,7 +173,7 @@ def reached(service: str) -> int:
     return int(port.split(":")[-1])
 
 
-@pytest.mark.parametrize("service", [*WORKERS, "simulator", "monitor"])
+@pytest.mark.parametrize("service", [*WORKERS, "simulator", "monitor", *JOBS])
 def test_the_broker_is_where_it_is_looked_for(service: str) -> None:
     host, port = load_settings([], environment(service)).kafka.bootstrap_servers.split(":")
     assert (
@@ -174,7 +189,7 @@ def test_the_bundle_is_served_from_where_it_is_trained_to() -> None:
     assert str(settings.bundle.directory) == option(command("trainer"), "--out")
     mounts = {
         name: dict(volume.split(":")[:2] for volume in SERVICES[name]["volumes"])
-        for name in ("trainer", "monitor", *WORKERS)
+        for name in ("trainer", "monitor", *WORKERS, *JOBS)
     }
     assert all(mount == mounts["trainer"] for mount in mounts.values())
     ((volume, target),) = mounts["trainer"].items()

@@ -3,6 +3,7 @@ page."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -185,6 +186,14 @@ def test_the_jobs_of_the_page_run_commands_that_exist() -> None:
     assert manifest["kind"] == "CronJob" and manifest["spec"]["concurrencyPolicy"] == "Forbid"
     (container,) = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     (cron,) = [line for block in fences("") for line in block.splitlines() if "flock" in line]
-    for words in (container["args"], shlex.split(cron)[8:]):
+    (dag,) = (ast.parse(block) for block in fences("python"))
+    (scheduled,) = [
+        word.value.value
+        for word in ast.walk(dag)
+        if isinstance(word, ast.keyword)
+        and word.arg == "bash_command"
+        and isinstance(word.value, ast.Constant)
+    ]
+    for words in (container["args"], shlex.split(cron)[8:], shlex.split(str(scheduled))):
         assert words[:2] == ["eddycast", "retrain"]
         assert run([*words[1:], "--help"]) == 0

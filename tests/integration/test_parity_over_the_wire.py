@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from deploy.kafka import KafkaServer
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.history import read_history
+from eddycast.service.history.merging import merge
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.settings import PREFIX
-from eddycast.service.simulation import Sensors, merge
+from eddycast.service.simulation import Sensors
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.data.split import Split
 from eddycast.training.export.onnx_export import Identity, export_bundle

@@ -1,5 +1,5 @@
-"""The input grows under a service with state: `eddycast state` moves every row to where its stream
-is now."""
+"""`eddycast state` on a real Kafka: when the input grows every row moves to where its stream is;
+a new group is seeded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ NAMES = [b"pump-%d" % n for n in range(9)]
 ROOT = Path(__file__).parents[2]
 
 
+def readings(minutes: range) -> list[tuple[bytes, int, float]]:
+    """A reading a minute of each stream: name, stamp and value."""
+    return [
+        (name, START_MS + t * MINUTE + s * 1000, 10.0 * s + (t * 7 + s) % 11)
+        for t in minutes
+        for s, name in enumerate(NAMES)
+    ]
+
+
 class Plant:
     """Topics of one test, and command lines that know them."""
 
@@ -42,7 +51,8 @@ class Plant:
         )
         self.group, self.directory, self._kafka = f"group-{run}", directory, kafka
         self.running: list[subprocess.Popen[bytes]] = []
-        write_bundle(directory / "bundle", RECURRENT)
+        self.bundle = directory / "bundle"
+        write_bundle(self.bundle, RECURRENT)
         changed = {
             "BUNDLE__DIRECTORY": str(directory / "bundle"),
             "KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
@@ -88,14 +98,10 @@ class Plant:
     def feed(self, minutes: range, partitions: int) -> None:
         """A reading a minute of each stream, where Kafka's own producers put it."""
         producer = self.broker.producer()
-        for t in minutes:
-            for s, name in enumerate(NAMES):
-                value = {
-                    "timestamp": START_MS + t * MINUTE + s * 1000,
-                    "value": 10.0 * s + (t * 7 + s) % 11,
-                }
-                home = PARTITIONERS["murmur2"](name) % partitions
-                producer.produce(self.input, home, [name], [json.dumps(value).encode()])
+        for name, stamp, number in readings(minutes):
+            value = json.dumps({"timestamp": stamp, "value": number}).encode()
+            home = PARTITIONERS["murmur2"](name) % partitions
+            producer.produce(self.input, home, [name], [value])
         producer.flush(20)
         producer.close(1)
 
@@ -106,32 +112,44 @@ class Plant:
 
     def forecasts(self) -> list[dict[str, Any]]:
         """Every committed one."""
+        return [json.loads(value or b"") for _, value in self.outputs()]
+
+    def outputs(self) -> list[tuple[bytes | None, bytes | None]]:
+        """Keys and values of all committed forecasts."""
         admin = self.broker.admin()
         partitions = admin.partitions(self.output) or 0
         admin.close()
-        reader, found = self.broker.reader(self.output), list[dict[str, Any]]()
+        reader = self.broker.reader(self.output)
+        found = list[tuple[bytes | None, bytes | None]]()
         ends = reader.end(range(partitions))
         reader.start(reader.first(range(partitions)))
         while any(reader.position(p) < end for p, end in ends.items()):
-            found += [
-                json.loads(value or b"")
-                for batch in reader.poll(0.5, 5000)
-                for value in batch.values
-            ]
+            for batch in reader.poll(0.5, 5000):
+                found += zip(batch.keys, batch.values, strict=True)
         reader.close()
         return found
 
 
 @pytest.fixture
-def plant(kafka: KafkaServer, tmp_path: Path) -> Iterator[Plant]:
-    plant = Plant(kafka, tmp_path)
-    admin = plant.broker.admin()
-    admin.create_topic(plant.input, 2)
-    admin.close()
-    yield plant
-    for process in plant.running:
+def make_plant(kafka: KafkaServer, tmp_path: Path) -> Iterator[Callable[[], Plant]]:
+    plants = list[Plant]()
+
+    def make() -> Plant:
+        plant = Plant(kafka, tmp_path / f"{len(plants)}")
+        plants.append(plant)
+        with plant.broker.admin() as admin:
+            admin.create_topic(plant.input, 2)
+        return plant
+
+    yield make
+    for process in [process for plant in plants for process in plant.running]:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def plant(make_plant: Callable[[], Plant]) -> Plant:
+    return make_plant()
 
 
 def test_a_service_grows_and_forgets_nothing(plant: Plant) -> None:
@@ -169,3 +187,34 @@ def test_a_service_grows_and_forgets_nothing(plant: Plant) -> None:
         PARTITIONERS["murmur2"](b"pump-4") % 3,
         12,
     )
+
+
+def test_the_first_forecasts_of_a_seeded_group_are_those_of_one_that_has_read_everything(
+    make_plant: Callable[[], Plant],
+) -> None:
+    """Its history begins in a file, and goes on in its input."""
+    old, young = make_plant(), make_plant()
+    old.feed(range(12), 2)
+    old.serve(old.group, until=12 * len(NAMES))
+
+    file = young.directory / "history.csv"
+    rows = [f"{name.decode()},{stamp},{number}" for name, stamp, number in readings(range(10))]
+    file.write_text("\n".join(["stream,timestamp,value", *rows]))
+    young.feed(range(8, 12), 2)
+    command = "state", "seed", str(young.bundle), str(file), "--from-topic"
+    said = young.run(*command, "--kafka.group", young.group)
+    assert f"{len(NAMES)} rows in 2 partitions" in said
+    assert f"{10 * len(NAMES)} readings of files and {4 * len(NAMES)} of" in said
+    assert f"{2 * len(NAMES)} of them in both" in said
+    assert not young.forecasts()
+    refused = young.run(*command, "--kafka.group", young.group, fails=True)
+    assert "has offsets" in refused and "--replace" in refused
+
+    for one in (old, young):
+        one.feed(range(12, 15), 2)
+    young.serve(young.group, until=3 * len(NAMES))
+    old.serve(old.group, until=15 * len(NAMES))
+    new = START_MS + 12 * MINUTE
+    later = [value for value in old.outputs() if json.loads(value[1] or b"")["timestamp"] >= new]
+    assert sorted(young.outputs()) == sorted(later)
+    assert all(one["warm"] for one in young.forecasts())

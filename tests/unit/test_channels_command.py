@@ -14,9 +14,10 @@ import pytest
 
 from eddycast.service.__main__ import run
 from eddycast.service.history import ReadOptions, read_history
+from eddycast.service.history.merging import merge
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.manifest_file import read_manifest
-from eddycast.service.simulation import Sensors, merge
+from eddycast.service.simulation import Sensors
 from eddycast.training.data.panel import make_panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.backtest import backtest

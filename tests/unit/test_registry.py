@@ -1,4 +1,4 @@
-"""The registry of models: one battery for the file system and for memory."""
+"""The registry of models: one battery for the file system, memory and S3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,34 @@ from eddycast.service.registry.registry import LoadOptions, Registry
 from eddycast.service.sealing.signatures import new_key, sign
 from tests.support.bundles import Walk, listed, write_bundle
 from tests.support.registry import NOON, MemoryFolder, promoted, published
+from tests.support.s3 import Store
 
 OLD = listed(Walk(hidden=4))
 NEW = listed(Walk(hidden=4, spread=2.0), latent="beef" * 4)
 CHANGES = "models/walk/changes"
 
 
-@pytest.fixture(params=["file system", "memory"])
+@dataclass(frozen=True)
+class Place:
+    """Where processes find one registry."""
+
+    url: str
+    endpoint_url: str | None = None
+
+
+@pytest.fixture(params=["file system", "S3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "file system":
+        return Place(str(tmp_path / "registry"))
+    store: Store = request.getfixturevalue("s3")
+    return Place(f"{store.bucket()}/of/models", store.endpoint_url)
+
+
+@pytest.fixture(params=["file system", "memory", "S3"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    if request.param == "S3":
+        store: Store = request.getfixturevalue("s3")
+        return folder_at(f"{store.bucket()}/of/models", store.endpoint_url)
     return LocalFolder(tmp_path / "registry") if request.param == "file system" else MemoryFolder()
 
 
@@ -280,20 +300,19 @@ def test_a_folder_that_is_not_mounted_is_unavailable(tmp_path: Path) -> None:
     registry = Registry(folder_at(f"file://{tmp_path}/nothing"), "walk")
     with pytest.raises(RegistryUnavailable, match=r"nothing does not exist"):
         registry.newest()
-    with pytest.raises(RegistryError, match="s3://bucket"):
-        folder_at("s3://bucket")
+    with pytest.raises(RegistryError, match="gs://bucket is neither"):
+        folder_at("gs://bucket")
 
 
 _COMPETE = """
 import sys
 from datetime import datetime, UTC
-from pathlib import Path
 from eddycast.service.errors import RegistryError
-from eddycast.service.registry.folder import LocalFolder
+from eddycast.service.registry.folder import folder_at
 from eddycast.service.registry.promotion import Request, promote
 from eddycast.service.registry.registry import Registry
 
-registry = Registry(LocalFolder(Path(sys.argv[1])), "walk")
+registry = Registry(folder_at(sys.argv[1], *sys.argv[4:]), "walk")
 request = Request(sys.argv[3], datetime.now(UTC))
 newest = registry.newest()
 registry.newest = lambda: newest  # both have seen the same champion
@@ -307,14 +326,15 @@ except RegistryError as error:
 
 
 def test_of_processes_that_promote_at_once_one_wins_and_the_others_learn_who(
-    tmp_path: Path,
+    place: Place, tmp_path: Path
 ) -> None:
-    registry = Registry(LocalFolder(tmp_path / "registry"), "walk")
+    endpoint = [] if place.endpoint_url is None else [place.endpoint_url]
+    registry = Registry(folder_at(place.url, *endpoint), "walk")
     old, new = (published(registry, tmp_path / n, w) for n, w in (("o", OLD), ("n", NEW)))
     promoted(registry, old)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _COMPETE, str(tmp_path / "registry"), new, f"process-{n}"],
+            [sys.executable, "-c", _COMPETE, place.url, new, f"process-{n}", *endpoint],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
+from eddycast.service.history.merging import merge
 from eddycast.service.records import Headers
-from eddycast.service.simulation import CHUNK, Sensors, merge, paced, shifted_to_end_at
+from eddycast.service.simulation import CHUNK, Sensors, paced, shifted_to_end_at
 
 HOUR = 3_600_000
 

@@ -24,12 +24,12 @@ from eddycast.service.commands.simulate import feed
 from eddycast.service.delivery.connect import kafka_broker
 from eddycast.service.errors import EddycastError
 from eddycast.service.history import History
+from eddycast.service.history.merging import merge
 from eddycast.service.settings.bundle import BundleSettings
 from eddycast.service.settings.http import HttpSettings
 from eddycast.service.settings.kafka import KafkaSettings
 from eddycast.service.settings.settings import Settings
 from eddycast.service.settings.topics import TopicSettings
-from eddycast.service.simulation import merge
 from eddycast.training.demo.output_reader import PassiveListener
 
 #: Time limits for a service to become ready, and to stop.
