@@ -29,6 +29,7 @@ from eddycast.service.bundle import Manifest, TrainingRecord
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.training.bundle_directory import replacing
+from eddycast.training.cores import cores
 from eddycast.training.data.gap_limit import longest_gap
 from eddycast.training.data.likeness import narrow_note
 from eddycast.training.data.own_split import times_of, to_fit_on, to_score_on, unmoved
@@ -40,6 +41,7 @@ from eddycast.training.evaluation.report import manifest_figures
 from eddycast.training.export.onnx_export import Identity, add_backtest, export_bundle
 from eddycast.training.export.parity import onnx_is_torch
 from eddycast.training.fitting.custom_family import check_invariants, is_custom, load_custom
+from eddycast.training.fitting.devices import device_of
 from eddycast.training.fitting.families import AUTO, Plan, fit_family
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.fitting.recurrent import Schedule, TrainingProgress, no_progress, schedule_of
@@ -155,7 +157,7 @@ class _Run:
         """A forecaster for each target."""
         panel, split = self.scored_on
         check_recipe(panel, self.recipe, split)
-        torch.set_num_threads(self.recipe.threads)
+        torch.set_num_threads(self.recipe.threads or cores())
         plan = _plan(self.recipe, report)
         panel, split = self.fitted_on
         problems = [problem_of(panel, self.recipe, split, target) for target in self.targets]
@@ -237,9 +239,11 @@ def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> _Fit:
 def _plan(recipe: Recipe, report: TrainingProgress) -> Plan:
     """The plan of a recipe: schedules of the families with the recipe's seed and epochs."""
 
+    device = str(device_of(recipe.device))
+
     def schedule(family: str) -> Schedule:
         known = load_custom(family).schedule if is_custom(family) else schedule_of(family)
-        own = replace(known, seed=recipe.seed)
+        own = replace(known, seed=recipe.seed, device=device)
         return own if recipe.epochs is None else replace(own, epochs=recipe.epochs)
 
     return Plan(recipe.lags, recipe.iterated, recipe.linear_path, recipe.members, schedule, report)

@@ -19,11 +19,11 @@ CELLS = 1_000_000  # rows x streams x channels that are unrolled at a time
 ROW_CELLS = 6_000_000  # features and targets, in numbers, that are read from them at a time
 
 
-def stream_groups(problem: Problem) -> list[slice]:
-    """Slices of the problem's streams whose memories are unrolled together: at least one stream
-    each, and CELLS cells at most."""
+def stream_groups(problem: Problem, cells: int | None = None) -> list[slice]:
+    """Slices of the problem's streams that are held together: at least one stream each, and at most
+    `cells` cells, by default the CELLS whose memories are unrolled together."""
     rows, streams = problem.values.shape
-    most = max(1, CELLS // max(1, rows * (1 + len(problem.others))))
+    most = max(1, (cells or CELLS) // max(1, rows * (1 + len(problem.others))))
     return [slice(first, min(first + most, streams)) for first in range(0, streams, most)]
 
 

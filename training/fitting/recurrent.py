@@ -22,7 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eddycast.training.fitting.devices import CPU, on_device
 from eddycast.training.fitting.masking import with_masked_runs
+from eddycast.training.fitting.memories import stream_groups
 from eddycast.training.fitting.problem import LONG, LONG_STRIDE, Problem
 from eddycast.training.models.forecaster import Forecaster
 from eddycast.training.models.latent import Carried, Nothing
@@ -34,6 +36,7 @@ from eddycast.training.models.unrolling import view_of
 
 ONE_STEP_SHARE = 0.2  # of the loss
 FORECASTS = 250_000  # scored at a time
+HIDDEN = 16_000_000  # numbers in the hidden states that are carried through history at a time
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Schedule:
     patience: int = 3
     clip: float = 1.0
     seed: int = 0
+    device: str = CPU  # that the gradients are computed on; a fitted model is on the CPU
     masked: float = 0.5  # share of batches that see the history with masked runs
     # share of training over which teacher forcing fades out, without early stopping
     taught: float = 0.0
@@ -91,14 +95,16 @@ def fit_recurrent(
     """
     torch.manual_seed(schedule.seed)
     schedule = _fitted(schedule, problem, _latent(model).stride)
-    descent = _Descent(model, problem, columns, schedule, report)
-    key = ("epochs", model.family, columns.spec)
-    if problem.final:
-        for epoch in range(problem.choices[key]):
-            descent.run(epoch, math.nan)
-        best = math.nan
-    else:
-        best, problem.choices[key] = _run_to_the_best(model, problem, columns, schedule, descent)
+    with on_device(schedule.device, model):
+        descent = _Descent(model, problem, columns, schedule, report)
+        key = ("epochs", model.family, columns.spec)
+        if problem.final:
+            for epoch in range(problem.choices[key]):
+                descent.run(epoch, math.nan)
+            best = math.nan
+        else:
+            found = _run_to_the_best(model, problem, columns, schedule, descent)
+            best, problem.choices[key] = found
     model.eval()
     return best
 
@@ -297,6 +303,14 @@ def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> fl
     """The loss on the validation part, with the hidden state carried from the first row. A decoder
     is scored at every LONG_STRIDE-th origin, since it would otherwise take longer than training."""
     model.eval()
+    losses = torch.zeros(2, problem.target.horizon + 1)
+    for streams in stream_groups(problem, HIDDEN // max(1, _latent(model).units)):
+        losses += _validation_losses(model, problem.of(streams), columns.of(streams))
+    return float(_mean(losses))
+
+
+def _validation_losses(model: Forecaster, problem: Problem, columns: Columns) -> Tensor:
+    """`_losses` of some streams over all validation origins."""
     hidden = model.scan(columns)
     losses = torch.zeros(2, problem.target.horizon + 1)
     origins = problem.validation_origins(problem.target.horizon)
@@ -309,4 +323,4 @@ def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> fl
             losses += _losses(
                 model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s
             )
-    return float(_mean(losses))
+    return losses
