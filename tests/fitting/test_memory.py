@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from eddycast.training.data import seasons
@@ -17,8 +18,10 @@ from eddycast.training.fitting import problem as problems
 from eddycast.training.fitting.families import Plan, fit_ar, fit_family
 from eddycast.training.fitting.memories import Memories
 from eddycast.training.fitting.problem import Problem
+from eddycast.training.fitting.recurrent import validation_loss
 from eddycast.training.fitting.validation import validation_score
 from eddycast.training.fitting.without_suspects import screened
+from eddycast.training.models import LatentAutoregression
 from eddycast.training.models.memory.columns import Columns, unroll_memory
 from eddycast.training.models.memory.memory import MemorySpec
 from tests.fitting.problems import daily, problem
@@ -116,6 +119,28 @@ def peak_of(whole: Problem) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_hidden_states_are_carried_for_a_few_streams_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = history(7)
+    torch.manual_seed(0)
+    model = LatentAutoregression(whole.target, "lstm", None, units=8).eval()
+    columns, carried = whole.columns(model.memory.spec), []
+    loss, score = validation_loss(model, whole, columns), validation_score(model, whole)
+    scan = LatentAutoregression.scan
+
+    def counted(self: LatentAutoregression, columns: Columns) -> torch.Tensor:
+        hidden = scan(self, columns)
+        carried.append(hidden.numel())
+        return hidden
+
+    monkeypatch.setattr(LatentAutoregression, "scan", counted)
+    monkeypatch.setattr(memories, "HIDDEN", 2 * 8 * STEPS)
+    assert validation_loss(model, whole, columns) == pytest.approx(loss, rel=1e-5)
+    assert validation_score(model, whole).wql == pytest.approx(score.wql, rel=1e-5)
+    assert carried == [2 * 8 * STEPS] * 3 + [8 * STEPS] + [2 * 8 * STEPS] * 3 + [8 * STEPS]
 
 
 @pytest.mark.parametrize("most", [1, 7, 100])

@@ -3,6 +3,7 @@ seasons."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,16 @@ def test_a_split_of_the_calendar_moves_nothing() -> None:
     assert to_fit_on(panel, split, 24) == to_score_on(panel, split, 24) == (panel, split)
     stamps = panel.timestamps
     assert times_of(panel, split) == (stamps[399], stamps[400], stamps[499])
+
+
+def test_raw_readings_of_counters_move_with_their_increases() -> None:
+    panel = panel_of(*APART)
+    counters = replace(panel, values=panel.values + 0.5, readings=panel.values)
+    split, _ = choose_split(None, None, counters)
+    for moved, _ in (to_fit_on(counters, split, 24), to_score_on(counters, split, 24)):
+        assert moved.readings is not None
+        np.testing.assert_array_equal(moved.values, moved.readings + 0.5)
+        assert np.count_nonzero(~np.isnan(moved.readings)) >= 880
 
 
 def test_a_stream_without_a_reading_stays_without() -> None:

@@ -16,6 +16,7 @@ from eddycast.training.models.memory.columns import Columns
 from eddycast.training.models.memory.memory import MemorySpec
 
 CELLS = 1_000_000  # rows x streams x channels that are unrolled at a time
+HIDDEN = 16_000_000  # numbers in the hidden states that are carried through history at a time
 ROW_CELLS = 6_000_000  # features and targets, in numbers, that are read from them at a time
 
 
@@ -25,6 +26,12 @@ def stream_groups(problem: Problem, cells: int | None = None) -> list[slice]:
     rows, streams = problem.values.shape
     most = max(1, (cells or CELLS) // max(1, rows * (1 + len(problem.others))))
     return [slice(first, min(first + most, streams)) for first in range(0, streams, most)]
+
+
+def groups_to_scan(problem: Problem, units: int) -> list[slice]:
+    """Slices of the problem's streams whose hidden states, of so many units, are carried through
+    all of history together."""
+    return stream_groups(problem, max(1, HIDDEN // max(1, units)))
 
 
 class Memories:

@@ -33,7 +33,8 @@ class Problem:
     problem.columns(model.memory.spec)` is the memory after every row. At `t, s =
     problem.pairs(problem.train_origins(leads))`, `columns.features(t,
     s)` are the features of a view, and `(problem.windows(t, s, leads) - columns.x[t, s][:, None]) /
-    columns.scale[t, s][:, None]` the targets in units (NaN = missing; a scale may be 0).
+    columns.scale[t, s][:, None]` the targets in units (NaN = missing; a scale may be 0). Of many
+    streams, `pair_chunks` gives the pairs a part at a time.
     """
 
     target: Target
@@ -57,6 +58,8 @@ class Problem:
 
     def of(self, streams: slice) -> Problem:
         """The problem of some of its streams, as views, with the same choices."""
+        if streams.indices(self.values.shape[1]) == (0, self.values.shape[1], 1):
+            return self
         others = tuple(values[:, streams] for values in self.others)
         return replace(self, values=self.values[:, streams], others=others)
 

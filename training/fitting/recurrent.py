@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from eddycast.training.fitting.devices import CPU, on_device
 from eddycast.training.fitting.masking import with_masked_runs
-from eddycast.training.fitting.memories import stream_groups
+from eddycast.training.fitting.memories import groups_to_scan
 from eddycast.training.fitting.problem import LONG, LONG_STRIDE, Problem
 from eddycast.training.models.forecaster import Forecaster
 from eddycast.training.models.latent import Carried, Nothing
@@ -36,7 +36,6 @@ from eddycast.training.models.unrolling import view_of
 
 ONE_STEP_SHARE = 0.2  # of the loss
 FORECASTS = 250_000  # scored at a time
-HIDDEN = 16_000_000  # numbers in the hidden states that are carried through history at a time
 
 
 @dataclass(frozen=True)
@@ -304,7 +303,7 @@ def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> fl
     is scored at every LONG_STRIDE-th origin, since it would otherwise take longer than training."""
     model.eval()
     losses = torch.zeros(2, problem.target.horizon + 1)
-    for streams in stream_groups(problem, HIDDEN // max(1, _latent(model).units)):
+    for streams in groups_to_scan(problem, _latent(model).units):
         losses += _validation_losses(model, problem.of(streams), columns.of(streams))
     return float(_mean(losses))
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from eddycast.training.evaluation.metrics import pinball
-from eddycast.training.fitting.memories import Memories
+from eddycast.training.fitting.memories import Memories, groups_to_scan
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.models.forecaster import Forecaster
 from eddycast.training.models.memory.columns import Columns
@@ -39,7 +39,8 @@ def validation_score(
     memories, horizon = memories or Memories(problem, model.memory.spec), problem.target.horizon
     most = max(1, min(FORECASTS // horizon, memories.pairs_at_once(horizon)))
     for part, columns in memories.parts(problem):
-        sums += _sums(model, part, columns, most)
+        for streams in groups_to_scan(part, model.latent.units if model.latent else 0):
+            sums += _sums(model, part.of(streams), columns.of(streams), most)
     loss, size, squared, targets = sums
     return ValidationScore(
         loss / size if size else np.nan, squared / targets if targets else np.nan
