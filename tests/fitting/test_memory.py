@@ -41,6 +41,7 @@ def history(streams: int) -> Problem:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three streams of STEPS rows at a time, and few of their features."""
     monkeypatch.setattr(memories, "CELLS", CELLS)
+    monkeypatch.setattr(memories, "LEAST", 1)
     monkeypatch.setattr(memories, "ROW_CELLS", ROWS)
     monkeypatch.setattr(residuals, "ERRORS", 1_000)
 
@@ -92,12 +93,13 @@ def test_groups_of_streams_find_what_all_together_find(request: pytest.FixtureRe
     np.testing.assert_array_equal(light.values, again.values)
 
 
-def test_a_group_holds_whole_streams_and_at_least_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_holds_whole_streams_and_a_few_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memories, "CELLS", 1)
-    whole = history(3)
+    monkeypatch.setattr(memories, "LEAST", 2)
+    whole = history(5)
     parts = list(Memories(whole, MemorySpec(whole.target.interval_ms)).parts(whole))
-    assert [part.values.shape for part, _ in parts] == [(STEPS, 1)] * 3
-    for s, (part, columns) in enumerate(parts):
+    assert [part.values.shape for part, _ in parts] == [(STEPS, 2)] * 2 + [(STEPS, 1)]
+    for s, (part, columns) in zip((0, 2, 4), parts, strict=True):
         np.testing.assert_array_equal(part.values[:, 0], whole.values[:, s])
         np.testing.assert_array_equal(columns.observed[:, 0], ~np.isnan(whole.values[:, s]))
 
@@ -138,6 +140,7 @@ def test_hidden_states_are_carried_for_a_few_streams_at_a_time(
 
     monkeypatch.setattr(LatentAutoregression, "scan", counted)
     monkeypatch.setattr(memories, "HIDDEN", 2 * 8 * STEPS)
+    monkeypatch.setattr(memories, "LEAST", 1)
     assert validation_loss(model, whole, columns) == pytest.approx(loss, rel=1e-5)
     assert validation_score(model, whole).wql == pytest.approx(score.wql, rel=1e-5)
     assert carried == [2 * 8 * STEPS] * 3 + [8 * STEPS] + [2 * 8 * STEPS] * 3 + [8 * STEPS]

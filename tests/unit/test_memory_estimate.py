@@ -17,20 +17,20 @@ PANEL = Panel(
     np.zeros((STREAMS, ROWS)),
     60_000,
 )
-AR, LSTM = (estimated_bytes(STREAMS * ROWS, family) for family in ("ar", "lstm"))
+AR, LSTM = (estimated_bytes(PANEL, family) for family in ("ar", "lstm"))
 
 
 def test_a_training_that_fits_is_not_mentioned_and_one_that_nearly_does_not_is() -> None:
     assert memory_note(PANEL, Recipe("lstm"), 2 * LSTM) == ""
     note = memory_note(PANEL, Recipe("lstm"), LSTM)
     assert note == (
-        "100 series of 20,000 rows take about 2.5 GB to train lstm, this process may use 2.5 GB"
+        "100 series of 20,000 rows take about 1.9 GB to train lstm, this process may use 1.9 GB"
     )
 
 
 def test_a_training_that_does_not_fit_is_refused_and_what_would_fit_is_named() -> None:
-    with pytest.raises(DataError, match=r"may use 2\.0 GB.*--family ar \(about 1\.3 GB\)"):
-        memory_note(PANEL, Recipe("auto"), 2_000_000_000)
+    with pytest.raises(DataError, match=r"may use 1\.5 GB.*--family ar \(about 1\.4 GB\)"):
+        memory_note(PANEL, Recipe("auto"), 1_500_000_000)
     with pytest.raises(DataError, match="fewer streams") as refused:
         memory_note(PANEL, Recipe("lstm"), 1_000_000_000)
     assert "--family ar" not in str(refused.value)

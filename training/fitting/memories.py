@@ -16,15 +16,16 @@ from eddycast.training.models.memory.columns import Columns
 from eddycast.training.models.memory.memory import MemorySpec
 
 CELLS = 1_000_000  # rows x streams x channels that are unrolled at a time
+LEAST = 16  # streams, however long: a loop over the rows takes as long for one as for these
 HIDDEN = 16_000_000  # numbers in the hidden states that are carried through history at a time
 ROW_CELLS = 6_000_000  # features and targets, in numbers, that are read from them at a time
 
 
 def stream_groups(problem: Problem, cells: int | None = None) -> list[slice]:
-    """Slices of the problem's streams that are held together: at least one stream each, and at most
-    `cells` cells, by default the CELLS whose memories are unrolled together."""
+    """Slices of the problem's streams that are held together: at most `cells` cells, by default the
+    CELLS whose memories are unrolled together, or LEAST streams."""
     rows, streams = problem.values.shape
-    most = max(1, (cells or CELLS) // max(1, rows * (1 + len(problem.others))))
+    most = max(LEAST, (cells or CELLS) // max(1, rows * (1 + len(problem.others))))
     return [slice(first, min(first + most, streams)) for first in range(0, streams, most)]
 
 
