@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from typing import TextIO
 
 _SPANS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"))
 
@@ -29,9 +30,19 @@ def span(milliseconds: int) -> str:
     return f"{milliseconds} ms"
 
 
+#: Columns in a pipe or file, where neither a table loses a cell nor a line is broken.
+_ENDLESS = 1_000
+
+
 def table_width() -> int:
     """Columns of the terminal, or of `COLUMNS`; in a pipe or file enough to break no cell."""
-    return shutil.get_terminal_size((160, 25)).columns
+    return shutil.get_terminal_size((_ENDLESS, 25)).columns
+
+
+def line_width(stream: TextIO) -> int | None:
+    """Columns of a console on `stream`: None = those of its terminal,
+    or enough to break no line of a log."""
+    return None if stream.isatty() else _ENDLESS
 
 
 def in_words(error: BaseException) -> str:

@@ -3,16 +3,19 @@ the part of history that a fit may read."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.training.data.own_split import to_fit_on
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.seasons import find_seasons
 from eddycast.training.data.split import Split
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.models import Target
+from eddycast.training.models.memory.memory import DAY_MS
 from eddycast.training.models.quantiles.support import Support, parse_support, support_of
 from eddycast.training.recipe import UNNAMED, Recipe
 
@@ -21,8 +24,16 @@ def with_seasons(recipe: Recipe, panel: Panel, split: Split) -> Recipe:
     """The recipe with its seasons, detected in the train part where it names none."""
     if recipe.seasons_ms is not None:
         return recipe
+    panel, split = to_fit_on(panel, split)
     found = find_seasons(panel.values[:, : split.train_end].T)
     return replace(recipe, seasons_ms=tuple(steps * panel.interval_ms for steps in found))
+
+
+def period_of(recipe: Recipe, panel: Panel) -> int:
+    """Rows after which every phase that a model may learn is the same again:
+    those of the seasons, or of a day where there is none."""
+    periods = recipe.seasons_ms or (DAY_MS,)
+    return math.lcm(panel.interval_ms, *periods) // panel.interval_ms
 
 
 def targets_of(panel: Panel, recipe: Recipe) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from eddycast.training.fitting.recurrent import TrainingProgress
 
 @contextmanager
 def training_bar(console: Console, title: str) -> Iterator[TrainingProgress]:
-    """A bar that stays on the screen when it ends; pass the yielded function to the training."""
+    """A bar that stays on the screen when it ends; nothing is written to a file or pipe. Pass the
+    yielded function to the training."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,7 +27,7 @@ def training_bar(console: Console, title: str) -> Iterator[TrainingProgress]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None, visible=False, loss="-", best="-")
 
         def report(done: int, total: int, loss: float, best: float) -> None:
@@ -45,7 +46,8 @@ def training_bar(console: Console, title: str) -> Iterator[TrainingProgress]:
 
 @contextmanager
 def scoring_bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that disappears when it ends; pass the yielded function to the backtest."""
+    """A bar that disappears when it ends; nothing is written to a file or pipe. Pass the yielded
+    function to the backtest."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -54,7 +56,8 @@ def scoring_bar(console: Console, title: str) -> Iterator[Callable[[int, int], N
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         task = progress.add_task(title, total=None, visible=False)
 
         def report(done: int, total: int) -> None:

@@ -127,13 +127,27 @@ class Recipe:
         ),
     ] = None
     seed: Annotated[
-        int, Option("Seed of the random numbers; the same seed trains the same model.")
+        int,
+        Option(
+            "Seed of the random numbers; the same seed trains the same model on as many --threads."
+        ),
     ] = 0
     epochs: Annotated[
         int | None,
         Option("Maximum number of epochs; validation runs after each.", min=1, shown_default="10"),
     ] = None
-    threads: Annotated[int, Option("Number of cores to train on.", min=1)] = 1
+    threads: Annotated[
+        int | None,
+        Option(
+            "Number of cores to train on.",
+            min=1,
+            shown_default="all that the process may use",
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        Option("Where gradients are computed: cpu, cuda, or auto, which is cuda if torch sees it."),
+    ] = "auto"
     name: Annotated[
         str | None, Option("Name of the model in records.", shown_default="its family")
     ] = None

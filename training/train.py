@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,10 @@ from eddycast.service.bundle import Manifest, TrainingRecord
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.training.bundle_directory import replacing
+from eddycast.training.cores import cores
 from eddycast.training.data.gap_limit import longest_gap
 from eddycast.training.data.likeness import narrow_note
+from eddycast.training.data.own_split import times_of, to_fit_on, to_score_on, unmoved
 from eddycast.training.data.panel import Panel, fingerprint
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.backtest import backtest
@@ -40,6 +42,7 @@ from eddycast.training.evaluation.report import manifest_figures
 from eddycast.training.export.onnx_export import Identity, add_figures, export_bundle
 from eddycast.training.export.parity import onnx_is_torch
 from eddycast.training.fitting.custom_family import check_invariants, is_custom, load_custom
+from eddycast.training.fitting.devices import device_of
 from eddycast.training.fitting.families import AUTO, Plan, fit_family
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.fitting.recurrent import Schedule, TrainingProgress, no_progress, schedule_of
@@ -47,7 +50,14 @@ from eddycast.training.fitting.selection import fit_auto, reason
 from eddycast.training.fitting.without_suspects import screened, suspects_note
 from eddycast.training.models import Forecaster, Joint
 from eddycast.training.models.joint import Model
-from eddycast.training.problems import problem_of, series_of, targets_of, whole_of, with_seasons
+from eddycast.training.problems import (
+    period_of,
+    problem_of,
+    series_of,
+    targets_of,
+    whole_of,
+    with_seasons,
+)
 from eddycast.training.recipe import UNNAMED, Recipe
 from eddycast.training.recipe_checks import check_recipe
 
@@ -74,8 +84,8 @@ def train_bundle(
         run = _Run(panel, with_seasons(recipe, panel, split), split, time.monotonic())
         fits = run.fit(report)
         run.export(fits, fresh)
-        figures = backtest(fresh, panel, "rolling", split)
-        fresh_streams = cold_start(load_runtime(fresh), panel, split)
+        figures = backtest(fresh, run.scored_on[0], "rolling", run.scored_on[1])
+        fresh_streams = cold_start(load_runtime(fresh), *run.scored_on)
         if refit and (again := run.fit_again(fits)):
             run.export(again, fresh, refit=True)
             load_runtime(fresh)
@@ -135,14 +145,24 @@ class _Run:
         """The channels to forecast."""
         return targets_of(self.panel, self.recipe)
 
+    @cached_property
+    def fitted_on(self) -> tuple[Panel, Split]:
+        """The history that may be learned from, and its cut."""
+        return to_fit_on(self.panel, self.split, period_of(self.recipe, self.panel))
+
+    @cached_property
+    def scored_on(self) -> tuple[Panel, Split]:
+        """The history with the hold-out, and its cut."""
+        return to_score_on(self.panel, self.split, period_of(self.recipe, self.panel))
+
     def fit(self, report: TrainingProgress) -> list[_Fit]:
         """A forecaster for each target."""
-        check_recipe(self.panel, self.recipe, self.split)
-        torch.set_num_threads(self.recipe.threads)
+        panel, split = self.scored_on
+        check_recipe(panel, self.recipe, split)
+        torch.set_num_threads(self.recipe.threads or cores())
         plan = _plan(self.recipe, report)
-        problems = [
-            problem_of(self.panel, self.recipe, self.split, target) for target in self.targets
-        ]
+        panel, split = self.fitted_on
+        problems = [problem_of(panel, self.recipe, split, target) for target in self.targets]
         return [_fit(problem, self.recipe, plan) for problem in problems]
 
     def fit_again(self, fits: Sequence[_Fit]) -> list[_Fit] | None:
@@ -150,11 +170,10 @@ class _Run:
         None if that is impossible or interrupted."""
         if is_custom(self.recipe.family) and load_custom(self.recipe.family).fits_itself:
             return None
+        panel, _ = self.scored_on
         try:
             return [
-                replace(
-                    fit, model=fit.again(screened(whole_of(self.panel, fit.problem, target))[0])
-                )
+                replace(fit, model=fit.again(screened(whole_of(panel, fit.problem, target))[0]))
                 for fit, target in zip(fits, self.targets, strict=True)
             ]
         except KeyboardInterrupt:
@@ -180,23 +199,24 @@ class _Run:
         return manifest
 
     def _record(self, fits: Sequence[_Fit], refit: bool) -> TrainingRecord:
-        panel, split = self.panel, self.split
-        seen = panel if refit else panel.rows(0, split.validation_end)
+        panel, (fitted_on, split) = self.panel, self.fitted_on
+        seen = panel if refit else fitted_on.rows(0, split.validation_end)
+        before, start, end = times_of(panel, self.split)
+        held = np.concatenate([fit.held for fit in fits], 1)
         names = [name for target in self.targets for name in series_of(panel, target)]
+        held = unmoved(held, [panel.streams.index(name) for name in names], fitted_on, panel)
         return TrainingRecord(
             fingerprint=fingerprint(panel),
             streams=len(panel.streams) // panel.width,
             observations=seen.observations,
-            end_time_ms=int(seen.timestamps[-1]),
+            end_time_ms=int(panel.timestamps[-1]) if refit else before,
             seconds=round(time.monotonic() - self.started, 3),
             choice="; ".join(fit.choice for fit in fits if fit.choice),
             narrow=self._narrow(seen, fits[0].model.span),
-            suspects=suspects_note(
-                np.concatenate([fit.held for fit in fits], 1), names, panel.timestamps
-            ),
+            suspects=suspects_note(held, names, panel.timestamps),
             refit=refit,
-            holdout_start_ms=int(panel.timestamps[split.validation_end]),
-            holdout_end_ms=int(panel.timestamps[split.end - 1]),
+            holdout_start_ms=start,
+            holdout_end_ms=end,
         )
 
     def _narrow(self, seen: Panel, span: int) -> str:
@@ -221,9 +241,11 @@ def _fit(problem: Problem, recipe: Recipe, plan: Plan) -> _Fit:
 def _plan(recipe: Recipe, report: TrainingProgress) -> Plan:
     """The plan of a recipe: schedules of the families with the recipe's seed and epochs."""
 
+    device = str(device_of(recipe.device))
+
     def schedule(family: str) -> Schedule:
         known = load_custom(family).schedule if is_custom(family) else schedule_of(family)
-        own = replace(known, seed=recipe.seed)
+        own = replace(known, seed=recipe.seed, device=device)
         return own if recipe.epochs is None else replace(own, epochs=recipe.epochs)
 
     return Plan(recipe.lags, recipe.iterated, recipe.linear_path, recipe.members, schedule, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import DataError
 from eddycast.service.history import read_for_bundle
 from eddycast.service.history.merging import Readings, merge
-from eddycast.service.humanize import many
+from eddycast.service.humanize import line_width, many
 from eddycast.service.output_files import check_writable, written_to
 from eddycast.service.sealing.trust import Trust
 
@@ -70,7 +71,7 @@ def replay(
 
     runtime = load_runtime(bundle, trust=Trust.allowing(operators))
     history = read_for_bundle(data, reading, runtime.manifest)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, width=line_width(sys.stderr), highlight=False)
     for note in history.notes:
         console.print(note, markup=False)
     with written_to(out):
@@ -186,4 +187,4 @@ def _progress(console: Console) -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*bars, console=console, transient=True)
+    return Progress(*bars, console=console, transient=True, disable=not console.is_terminal)

@@ -10,6 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from eddycast.service.humanize import table_width
+
 
 @dataclass(frozen=True)
 class Result:
@@ -50,4 +52,4 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note
         table.add_column(column, justify="right" if index else "left")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(width=table_width()).print(table)

@@ -8,8 +8,8 @@ import pytest
 
 from eddycast.training.fitting.families import Plan, fit_family
 from eddycast.training.fitting.iterated import as_features, fit_iterated, powers
+from eddycast.training.fitting.memories import Memories
 from eddycast.training.models.linear import iterated_memory
-from eddycast.training.models.memory.columns import unroll_memory
 from tests.fitting.problems import noisy_sine, problem
 
 
@@ -36,16 +36,15 @@ def test_it_finds_the_map_that_made_the_data() -> None:
     for t in range(2, len(x)):
         x[t] = 5 + 1.2 * (x[t - 1] - 5) - 0.5 * (x[t - 2] - 5) + random.normal(0, 0.1)
     whole = problem(x, horizon=2)
-    columns = unroll_memory(iterated_memory(whole.target, 2), whole.values, whole.timestamps)
-    found = fit_iterated(whole, columns, 2)[:, 1:]
+    found = fit_iterated(whole, Memories(whole, iterated_memory(whole.target, 2)), 2)[:, 1:]
     assert found == pytest.approx(as_features(powers(np.array([-0.5, 1.2]), 2)), abs=0.06)
 
 
 @pytest.mark.parametrize("values", [np.full((200, 2), 3.0), np.full((200, 1), np.nan)])
 def test_without_any_change_to_learn_from_weights_stay_finite(values: np.ndarray) -> None:
     whole = problem(values)
-    columns = unroll_memory(iterated_memory(whole.target, 8), whole.values, whole.timestamps)
-    assert np.isfinite(fit_iterated(whole, columns, 12)).all()
+    memories = Memories(whole, iterated_memory(whole.target, 8))
+    assert np.isfinite(fit_iterated(whole, memories, 12)).all()
 
 
 def test_the_book_experiment() -> None:

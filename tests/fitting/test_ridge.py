@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from eddycast.training.fitting import ridge
 from eddycast.training.fitting.families import Plan, fit_ar, fit_family
+from eddycast.training.fitting.memories import Memories
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.fitting.recurrent import _losses, _mean
 from eddycast.training.fitting.ridge import fit_linear
@@ -33,7 +34,7 @@ def test_leads_behind_a_night_are_learned() -> None:
     """No row has all of the leads 7 to 12: they had the map of zeros,
     which forecasts the last value."""
     whole = by_day()
-    maps = fit_linear(whole, whole.columns(linear_memory(whole.target)), 12).weights
+    maps = fit_linear(whole, Memories(whole, linear_memory(whole.target)), 12).weights
     assert (np.abs(maps).sum(0) > 0.1).all()
     seasonal = validation_score(fit_family("seasonal_naive", whole, Plan()), whole)
     assert validation_score(fit_ar(whole, 48), whole).mse < seasonal.mse
@@ -51,8 +52,8 @@ def test_a_lead_is_fitted_as_if_it_were_the_only_one(
         lost = np.random.default_rng(1).random(values.shape) < 0.3
         values = only_by_day(values) if holes == "night" else np.where(lost, np.nan, values)
     whole = problem(values, horizon=9, season=24)
-    columns = whole.columns(linear_memory(whole.target, 6, (0.3,)))
-    found = fit_linear(whole, columns, 9)
+    memory = linear_memory(whole.target, 6, (0.3,))
+    found, columns = fit_linear(whole, Memories(whole, memory), 9), whole.columns(memory)
     t, s = whole.pairs(whole.train_origins(9))
     t, s = (part[columns.count[t, s] > 0] for part in (t, s))
     features = columns.features(t, s) * (columns.scale[t, s] / whole.unit[s])[:, None]
@@ -70,9 +71,8 @@ def test_a_lead_that_was_never_observed_is_the_last_value() -> None:
     values[90:360] = np.nan
     whole = problem(values, horizon=4)
     assert whole.warmup >= 90
-    assert (
-        not fit_linear(whole, whole.columns(linear_memory(whole.target, 4)), 4).weights[:, 1:].any()
-    )
+    memories = Memories(whole, linear_memory(whole.target, 4))
+    assert not fit_linear(whole, memories, 4).weights[:, 1:].any()
 
 
 def test_a_seldom_observed_lead_weighs_as_much_as_any_other_in_the_loss() -> None:

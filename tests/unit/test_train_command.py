@@ -4,6 +4,7 @@ a model worse than the baselines."""
 from __future__ import annotations
 
 import csv
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def test_a_model_worse_than_a_yardstick_is_said_and_so_is_a_bundle_replaced(
     first = capsys.readouterr().out
     assert "mean over streams, naive has the smaller MASE" in " ".join(first.split())
     assert "is replaced" not in first
+    spent = r"trained and scored in [\d.]+ s, [\d.]+ s of CPU"
+    assert re.search(spent, " ".join(first.split()))
     assert "note: narrow: one stream taught this model" in " ".join(first.split())
     record = read_manifest(tmp_path / "b").training
     assert record and record.narrow.startswith("narrow: one stream")

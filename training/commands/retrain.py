@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from rich.markup import escape
 from eddycast.service.commands.data_options import Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.commands.settings_help import SettingsHelp, takes_settings
+from eddycast.service.humanize import line_width
 from eddycast.training.data.options import PanelOptions
 from eddycast.training.retraining.options import JobOptions, Wishes
 
@@ -67,7 +69,7 @@ def retrain(
     settings = load_settings(context.args)
     registry = open_registry(settings)
     registry.prepare()
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, width=line_width(sys.stderr), highlight=False)
 
     def say(note: str) -> None:
         console.print(f"note: {escape(note)}")

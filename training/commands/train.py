@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,6 +57,7 @@ def train(
     from eddycast.training.bundle_directory import check_replaceable
     from eddycast.training.data.durations import format_seasons
     from eddycast.training.data.preparation import prepare
+    from eddycast.training.memory_estimate import memory_note
     from eddycast.training.problems import with_seasons
     from eddycast.training.progress import training_bar
     from eddycast.training.recipe_checks import check_family, check_name
@@ -71,8 +73,10 @@ def train(
         replace(recipe, seasons_ms=()) if no_season else recipe, prepared.panel, prepared.split
     )
     _print_notes(console, [format_seasons(recipe.seasons_ms or ())])
+    _print_notes(console, filter(None, [memory_note(prepared.panel, recipe)]))
     if (out / MANIFEST).is_file():
         _print_notes(console, [f"the bundle in {out} is replaced"])
+    wall, cpu = time.monotonic(), time.process_time()
     with training_bar(
         console, f"training {recipe.family}; then the bundle is scored on the hold-out"
     ) as report:
@@ -81,8 +85,8 @@ def train(
         )
     _print_notes(console, _training_notes(manifest, prepared.panel, recipe))
     _print_figures(console, manifest, figures)
-    seconds = manifest.training.seconds if manifest.training else 0.0
-    size = f"{manifest.row_bytes:,} bytes a stream, trained in {seconds:.1f} s"
+    spent = f"{time.monotonic() - wall:.1f} s, {time.process_time() - cpu:.1f} s of CPU"
+    size = f"{manifest.row_bytes:,} bytes a stream, trained and scored in {spent}"
     console.print(f"{manifest.label} in {escape(str(out))}: {size}")
 
 
@@ -114,7 +118,7 @@ def _less(figure: Figure, than: Figure | None, measure: str) -> bool:
     return one is not None and other is not None and one < other
 
 
-def _print_notes(console: Console, notes: Sequence[str]) -> None:
+def _print_notes(console: Console, notes: Iterable[str]) -> None:
     for note in notes:
         console.print(f"note: {escape(note)}")
 

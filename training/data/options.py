@@ -36,3 +36,10 @@ class PanelOptions:
         ),
     ] = None
     split: Annotated[str | None, Option(SPLIT_HELP, shown_default=".7,.1,.2")] = None
+    split_by: Annotated[
+        str | None,
+        Option(
+            "calendar: all streams are cut at the same times; stream: each by its own length.",
+            shown_default="calendar, unless most streams lack one of its parts",
+        ),
+    ] = None

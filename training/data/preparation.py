@@ -9,6 +9,7 @@ from eddycast.service.history import History
 from eddycast.training.data.counters import as_counters, check_kind, counter_remark, parse_register
 from eddycast.training.data.interval import choose_interval
 from eddycast.training.data.options import PanelOptions
+from eddycast.training.data.own_split import choose_split, to_fit_on
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.data.split import Split
 
@@ -33,11 +34,13 @@ def prepare(history: History, options: PanelOptions) -> Prepared:
     interval_ms, found = choose_interval(history, options.interval)
     panel = make_panel(history, interval_ms)
     notes = [*panel.notes, *found]
-    split = Split.parse(options.split, len(panel))
+    split, cut = choose_split(options.split, options.split_by, panel)
+    notes.append(cut)
+    known, ends = to_fit_on(panel, split)
     if options.kind is None:
-        notes.append(counter_remark(panel.rows(0, split.train_end)) or "")
+        notes.append(counter_remark(known.rows(0, ends.train_end)) or "")
     if options.kind == "counter":
-        size, remark = parse_register(options.register, panel.rows(0, split.validation_end))
+        size, remark = parse_register(options.register, known.rows(0, ends.validation_end))
         panel = as_counters(panel, size)
         notes.append(remark or "")
     return Prepared(panel, split, [note for note in notes if note])

@@ -18,6 +18,7 @@ LONGEST = 2048  # steps
 REPEATS = 4  # whole seasons that a history must have
 CLEAR = 0.1  # least autocorrelation of a season
 NEAR = 0.75  # of the highest peak: the shortest such lag is the season
+FFT_CELLS = 2_000_000  # readings that are transformed at a time
 EXPLAINED = 0.03  # least share of the remaining unlikeness that a second season must explain
 
 
@@ -80,6 +81,16 @@ def _sharpened(correlation: NDArray[np.float64], lag: int) -> int:
 def _autocorrelation(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """[most + 1] mean over streams of the autocorrelation of differences,
     over pairs that were both observed."""
+    at_once = max(1, FFT_CELLS // len(values))
+    total, used = np.zeros(most + 1), 0
+    for first in range(0, values.shape[1], at_once):
+        own = _autocorrelations(values[:, first : first + at_once], most)
+        total, used = total + own.sum(1), used + own.shape[1]
+    return np.asarray(total / max(used, 1))
+
+
+def _autocorrelations(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """[most + 1, streams] of the streams that change."""
     change = np.diff(values, axis=0)
     seen = ~np.isnan(change)
     count = seen.sum(0)
@@ -91,6 +102,4 @@ def _autocorrelation(values: NDArray[np.float64], most: int) -> NDArray[np.float
     ]
     covariance = product / np.maximum(np.round(pairs), 1)
     usable = covariance[0] > 0
-    if not usable.any():
-        return np.zeros(most + 1)
-    return np.asarray((covariance[:, usable] / covariance[0, usable]).mean(1))
+    return np.asarray(covariance[:, usable] / covariance[0, usable])

@@ -33,7 +33,12 @@ def trailing_means(values: Float64, width: int) -> Float64:
     NaN if there are none."""
     if width == 1:
         return values
-    padded = np.concatenate([np.full((len(values), width - 1), np.nan), values], axis=1)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
-    observed = np.count_nonzero(~np.isnan(windows), axis=2)
-    return np.where(observed > 0, np.nansum(windows, axis=2) / np.maximum(observed, 1), np.nan)
+    means = np.empty(values.shape)
+    for stream, own in zip(values, means, strict=True):  # the windows of all would not fit
+        padded = np.concatenate([np.full(width - 1, np.nan), stream])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, width)
+        observed = np.count_nonzero(~np.isnan(windows), axis=1)
+        own[:] = np.where(
+            observed > 0, np.nansum(windows, axis=1) / np.maximum(observed, 1), np.nan
+        )
+    return means

@@ -13,11 +13,13 @@ from eddycast.service.errors import DataError
 @dataclass(frozen=True, slots=True)
 class Split:
     """A cut of a panel: train part [0, train_end), validation part [train_end, validation_end),
-    hold-out [validation_end, end)."""
+    hold-out [validation_end, end). `by_stream`: these are rows of the longest stream, and every
+    stream is cut at the same shares of its own length (`training/data/own_split.py`)."""
 
     train_end: int
     validation_end: int
     end: int
+    by_stream: bool = False
 
     @classmethod
     def parse(cls, text: str | None, rows: int) -> Split:

@@ -130,6 +130,8 @@ def weights_remark(manifest: Manifest) -> str:
     record = manifest.training
     if record is None or record.holdout_start_ms is None:
         return "the bundle does not record the data that its figures rest on"
+    if not record.refit and record.holdout_start_ms <= record.end_time_ms:
+        return "each stream was scored on the end of its own length, which the weights did not see"
     if not record.refit:
         return (
             f"the weights saw nothing after {_day(record.end_time_ms)}, where the hold-out begins"

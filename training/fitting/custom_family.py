@@ -22,6 +22,7 @@ import torch
 from eddycast.service.errors import EddycastError, FamilyError
 from eddycast.training.export.invariants import INVARIANTS
 from eddycast.training.export.invariants.outputs import bounded_row, shapes
+from eddycast.training.fitting.memories import Memories
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.fitting.recurrent import (
     Schedule,
@@ -114,17 +115,17 @@ def fit_custom(
                 "return the fitted forecaster",
             )
         if isinstance(fitted, PointForecaster) and not fitted.offsets_multi.any():
-            fit_offsets(fitted, problem, problem.columns(fitted.memory.spec))
+            fit_offsets(fitted, problem, Memories(problem, fitted.memory.spec))
         return fitted.eval()
     with own.at("when it is made"):
         model: Forecaster = own.made(problem.target)
         shapes(model.eval())
     with own.at("in training"):
-        columns = problem.columns(model.memory.spec)
         if any(parameter.requires_grad for parameter in model.parameters()):
+            columns = problem.columns(model.memory.spec)
             fit_recurrent(model, problem, columns, schedule, report)
         if isinstance(model, PointForecaster):
-            fit_offsets(model, problem, columns)
+            fit_offsets(model, problem, Memories(problem, model.memory.spec))
     return model.eval()
 
 

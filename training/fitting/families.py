@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eddycast.service.errors import DataError
 from eddycast.training.fitting.custom_family import fit_custom, is_custom, load_custom
 from eddycast.training.fitting.iterated import fit_iterated
+from eddycast.training.fitting.memories import Memories
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.fitting.recurrent import (
     Schedule,
@@ -33,7 +34,6 @@ from eddycast.training.models import (
     SequenceToSequence,
 )
 from eddycast.training.models.linear import LAGS, RATES, iterated_memory, linear_memory
-from eddycast.training.models.memory.columns import Columns
 from eddycast.training.models.recurrent import RECURRENT
 from eddycast.training.models.seq2seq import SEQ2SEQ
 from eddycast.training.recipe import Recipe
@@ -79,7 +79,7 @@ def fit_family(family: str, problem: Problem, plan: Plan) -> Forecaster:
     if family not in ("naive", "seasonal_naive"):
         raise DataError(f"there is no family {family!r}", f"choose one of {', '.join(FAMILIES)}")
     point = Naive(problem.target) if family == "naive" else SeasonalNaive(problem.target)
-    fit_offsets(point, problem, problem.columns(point.memory.spec))
+    fit_offsets(point, problem, Memories(problem, point.memory.spec))
     return point.eval()
 
 
@@ -115,22 +115,24 @@ def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
 
 def fit_ar(problem: Problem, lags: int, rates: tuple[float, ...] = RATES) -> LinearAutoregression:
     """The linear autoregression on `lags` past values and seasonal tables of these rates."""
-    columns = problem.columns(linear_memory(problem.target, lags, rates))
-    return _linear(problem, columns, fit_linear(problem, columns, problem.target.horizon).weights)
+    memories = Memories(problem, linear_memory(problem.target, lags, rates))
+    return _linear(problem, memories, fit_linear(problem, memories, problem.target.horizon).weights)
 
 
 def _fit_iterated(problem: Problem, lags: int) -> LinearAutoregression:
-    columns = problem.columns(iterated_memory(problem.target, lags))
-    return _linear(problem, columns, fit_iterated(problem, columns, problem.target.horizon))
+    memories = Memories(problem, iterated_memory(problem.target, lags))
+    return _linear(problem, memories, fit_iterated(problem, memories, problem.target.horizon))
 
 
-def _linear(problem: Problem, columns: Columns, maps: NDArray[np.float32]) -> LinearAutoregression:
+def _linear(
+    problem: Problem, memories: Memories, maps: NDArray[np.float32]
+) -> LinearAutoregression:
     """A forecaster with the maps [features, 1 + horizon], next value first,
     and quantiles from its own errors."""
-    model = LinearAutoregression(problem.target, columns.spec)
+    model = LinearAutoregression(problem.target, memories.spec)
     weights = torch.as_tensor(maps)
     model.weights_one.copy_(weights[:, 0])
     model.weights_multi.copy_(weights[:, 1:])
-    fit_offsets(model, problem, columns)
+    fit_offsets(model, problem, memories)
     model.eval()
     return model

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.training.fitting.memories import Memories
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.fitting.ridge import CHUNK, Moments, solve
 from eddycast.training.models.memory.columns import Columns
@@ -24,11 +25,11 @@ from eddycast.training.models.memory.columns import Columns
 STRENGTH = 1e-6  # of the penalty: in effect least squares, but solvable for a constant stream too
 
 
-def fit_iterated(problem: Problem, columns: Columns, leads: int) -> NDArray[np.float32]:
+def fit_iterated(problem: Problem, memories: Memories, leads: int) -> NDArray[np.float32]:
     """Weights [lags, 1 + leads] for the features of `iterated_memory` (the lags but the newest,
     then the mean): the map to the next value, then the maps to the leads."""
     block = problem.target.block
-    maps = as_features(powers(_one_step(problem, columns), leads * block))
+    maps = as_features(powers(_one_step(problem, memories), leads * block))
     return np.concatenate([maps[:, :1], maps.reshape(-1, leads, block).mean(-1)], 1).astype(
         np.float32
     )
@@ -49,21 +50,27 @@ def as_features(maps: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([maps[:-1], 1.0 - maps.sum(0, keepdims=True)])
 
 
-def _one_step(problem: Problem, columns: Columns) -> NDArray[np.float64]:
+def _one_step(problem: Problem, memories: Memories) -> NDArray[np.float64]:
     """The least-squares map [lags] of values around their mean in the train part,
     over all streams."""
+    lags = memories.spec.lags
+    moments = Moments(np.zeros((lags, lags)), np.zeros((lags, 1)))
+    for part, columns in memories.parts(problem):
+        _add(moments, part, columns, memories.pairs_at_once(1))
+    return solve(moments, STRENGTH)[:, 0]
+
+
+def _add(moments: Moments, problem: Problem, columns: Columns, most: int) -> None:
+    """Add the rows of the train part of some streams, at most `most` at a time."""
     lags, train = columns.spec.lags, columns.x[: problem.train_end]
     seen = columns.observed[: problem.train_end]
     mean = np.sum(train * seen, 0) / np.maximum(seen.sum(0), 1)
     centred = (train - mean) / problem.unit
-    moments = Moments(np.zeros((lags, lags)), np.zeros((lags, 1)))
     origins = np.arange(min(lags, problem.train_end // 2) - 1, problem.train_end - 1)
-    for chunk in np.array_split(origins, max(1, len(origins) // CHUNK)):
-        t, s = problem.pairs(chunk)
+    for t, s in problem.pair_chunks(origins, most, least=len(origins) // CHUNK):
         kept = seen[t + 1, s] & (columns.count[t, s] > 0)
         t, s = t[kept], s[kept]
         x = centred[np.maximum(t[:, None] - np.arange(lags - 1, -1, -1), 0), s[:, None]]
         moments.gram += x.T @ x
         moments.cross += x.T @ centred[t + 1, s][:, None]
         moments.rows += len(t)
-    return solve(moments, STRENGTH)[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -33,7 +33,8 @@ class Problem:
     problem.columns(model.memory.spec)` is the memory after every row. At `t, s =
     problem.pairs(problem.train_origins(leads))`, `columns.features(t,
     s)` are the features of a view, and `(problem.windows(t, s, leads) - columns.x[t, s][:, None]) /
-    columns.scale[t, s][:, None]` the targets in units (NaN = missing; a scale may be 0).
+    columns.scale[t, s][:, None]` the targets in units (NaN = missing; a scale may be 0). Of many
+    streams, `pair_chunks` gives the pairs a part at a time.
     """
 
     target: Target
@@ -54,6 +55,13 @@ class Problem:
             self.choices[what] = choose()
         choice: Choice = self.choices[what]
         return choice
+
+    def of(self, streams: slice) -> Problem:
+        """The problem of some of its streams, as views, with the same choices."""
+        if streams.indices(self.values.shape[1]) == (0, self.values.shape[1], 1):
+            return self
+        others = tuple(values[:, streams] for values in self.others)
+        return replace(self, values=self.values[:, streams], others=others)
 
     def columns(self, spec: MemorySpec) -> Columns:
         """The unrolled memory of all streams, with the memories of the other channels beside it."""
@@ -113,3 +121,14 @@ class Problem:
         """Every origin of every stream: times [n] and streams [n]."""
         streams = self.values.shape[1]
         return np.repeat(origins, streams), np.tile(np.arange(streams), len(origins))
+
+    def pair_chunks(
+        self, origins: NDArray[np.int64], most: int, *, least: int = 1
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The pairs of `pairs`, in the same order, at most `most` at a time;
+        in at least `least` chunks, if there are as many origins."""
+        at_once = max(1, most // self.values.shape[1])
+        for chunk in np.array_split(origins, max(least, -(-len(origins) // at_once))):
+            t, s = self.pairs(chunk)
+            for first in range(0, len(t), most):
+                yield t[first : first + most], s[first : first + most]

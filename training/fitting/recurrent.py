@@ -22,7 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eddycast.training.fitting.devices import CPU, on_device
 from eddycast.training.fitting.masking import with_masked_runs
+from eddycast.training.fitting.memories import groups_to_scan
 from eddycast.training.fitting.problem import LONG, LONG_STRIDE, Problem
 from eddycast.training.models.forecaster import Forecaster
 from eddycast.training.models.latent import Carried, Nothing
@@ -51,6 +53,7 @@ class Schedule:
     patience: int = 3
     clip: float = 1.0
     seed: int = 0
+    device: str = CPU  # that the gradients are computed on; a fitted model is on the CPU
     masked: float = 0.5  # share of batches that see the history with masked runs
     # share of training over which teacher forcing fades out, without early stopping
     taught: float = 0.0
@@ -91,14 +94,16 @@ def fit_recurrent(
     """
     torch.manual_seed(schedule.seed)
     schedule = _fitted(schedule, problem, _latent(model).stride)
-    descent = _Descent(model, problem, columns, schedule, report)
-    key = ("epochs", model.family, columns.spec)
-    if problem.final:
-        for epoch in range(problem.choices[key]):
-            descent.run(epoch, math.nan)
-        best = math.nan
-    else:
-        best, problem.choices[key] = _run_to_the_best(model, problem, columns, schedule, descent)
+    with on_device(schedule.device, model):
+        descent = _Descent(model, problem, columns, schedule, report)
+        key = ("epochs", model.family, columns.spec)
+        if problem.final:
+            for epoch in range(problem.choices[key]):
+                descent.run(epoch, math.nan)
+            best = math.nan
+        else:
+            found = _run_to_the_best(model, problem, columns, schedule, descent)
+            best, problem.choices[key] = found
     model.eval()
     return best
 
@@ -297,6 +302,14 @@ def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> fl
     """The loss on the validation part, with the hidden state carried from the first row. A decoder
     is scored at every LONG_STRIDE-th origin, since it would otherwise take longer than training."""
     model.eval()
+    losses = torch.zeros(2, problem.target.horizon + 1)
+    for streams in groups_to_scan(problem, _latent(model).units):
+        losses += _validation_losses(model, problem.of(streams), columns.of(streams))
+    return float(_mean(losses))
+
+
+def _validation_losses(model: Forecaster, problem: Problem, columns: Columns) -> Tensor:
+    """`_losses` of some streams over all validation origins."""
     hidden = model.scan(columns)
     losses = torch.zeros(2, problem.target.horizon + 1)
     origins = problem.validation_origins(problem.target.horizon)
@@ -309,4 +322,4 @@ def validation_loss(model: Forecaster, problem: Problem, columns: Columns) -> fl
             losses += _losses(
                 model, problem, columns, hidden[torch.as_tensor(t), torch.as_tensor(s)], t, s
             )
-    return float(_mean(losses))
+    return losses

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.training.fitting.memories import Memories
 from eddycast.training.fitting.problem import Problem
-from eddycast.training.models.memory.columns import Columns
 
 # in shares of the number of rows
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)
 GROUP_ENDS = (1, 6, 24, 48, 96, 192, 336, 720)  # groups of leads that share a strength
-CHUNK = 512  # origins
+CHUNK = 512  # origins taken at a time, or nearly twice as many; fewer of wide panels
 # numbers (8 bytes each) held at a time, where every target has its own rows
 GRAM_CELLS = 32_000_000
 
@@ -43,21 +43,21 @@ class Moments:
     rows: int = 0
 
 
-def fit_linear(problem: Problem, columns: Columns, leads: int) -> LinearMap:
+def fit_linear(problem: Problem, memories: Memories, leads: int) -> LinearMap:
     """Fit the next value and the leads 1 .. `leads` on the train part,
     with strengths chosen on the validation part."""
     groups = [(0, 1), *((1 + lo, 1 + hi) for lo, hi in lead_groups(leads))]
-    solved = np.zeros((len(STRENGTHS), columns.size, 1 + leads), np.float32)
-    for block in _blocks(problem, columns.size, 1 + leads):
-        for alike, moments in _train_moments(problem, columns, block, leads):
+    solved = np.zeros((len(STRENGTHS), memories.size, 1 + leads), np.float32)
+    for block in _blocks(problem, memories.size, 1 + leads):
+        for alike, moments in _train_moments(problem, memories, block, leads):
             for k, strength in enumerate(STRENGTHS):
                 solved[k][:, alike] = solve(moments, strength)
 
     def choose() -> list[int]:
-        errors = _validation_errors(problem, columns, solved)
+        errors = _validation_errors(problem, memories, solved)
         return [int(np.argmin(errors[:, lo:hi].sum(1))) for lo, hi in groups]
 
-    best = problem.chosen(("ridge", columns.spec, leads), choose)
+    best = problem.chosen(("ridge", memories.spec, leads), choose)
     weights = [solved[choice][:, lo:hi] for choice, (lo, hi) in zip(best, groups, strict=True)]
     strengths = [
         np.full(hi - lo, STRENGTHS[choice]) for choice, (lo, hi) in zip(best, groups, strict=True)
@@ -81,31 +81,33 @@ def _blocks(problem: Problem, size: int, targets: int) -> Iterator[slice]:
 
 
 def _rows(
-    problem: Problem, columns: Columns, origins: NDArray[np.int64], leads: int
+    problem: Problem, memories: Memories, origins: NDArray[np.int64], leads: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Chunks of features [n, features] and targets [n, 1 + leads], in the streams' units."""
-    for chunk in np.array_split(origins, max(1, len(origins) // CHUNK)):
-        t, s = problem.pairs(chunk)
-        unit = problem.unit[s]
-        after = np.concatenate([problem.next(t, s), problem.windows(t, s, leads)], 1)
-        targets = (after - columns.x[t, s][:, None]) / unit[:, None]
-        features = columns.features(t, s) * (columns.scale[t, s] / unit)[:, None].astype(np.float32)
-        seen = columns.count[t, s] > 0
-        yield features[seen], targets[seen].astype(np.float32)
+    most = memories.pairs_at_once(1 + leads)
+    for part, columns in memories.parts(problem):
+        for t, s in part.pair_chunks(origins, most, least=len(origins) // CHUNK):
+            unit = part.unit[s]
+            after = np.concatenate([part.next(t, s), part.windows(t, s, leads)], 1)
+            targets = (after - columns.x[t, s][:, None]) / unit[:, None]
+            scale = (columns.scale[t, s] / unit)[:, None].astype(np.float32)
+            features = columns.features(t, s) * scale
+            seen = columns.count[t, s] > 0
+            yield features[seen], targets[seen].astype(np.float32)
 
 
 def _train_moments(
-    problem: Problem, columns: Columns, block: slice, leads: int
+    problem: Problem, memories: Memories, block: slice, leads: int
 ) -> Iterator[tuple[NDArray[np.int64], Moments]]:
     """Groups of targets of `block` that were observed in the same rows, [targets], and the sums
     over those rows. A row counts for a target that was observed in it, whatever is missing of the
     others."""
-    places, size = np.arange(block.start, block.stop), columns.size
+    places, size = np.arange(block.start, block.stop), memories.size
     whole, lacking = (
         Moments(np.zeros((size, size)), np.zeros((size, len(places)))),
         _Lacking(size, len(places)),
     )
-    for x, y in _rows(problem, columns, problem.train_origins(leads), leads):
+    for x, y in _rows(problem, memories, problem.train_origins(leads), leads):
         missing = np.isnan(y[:, block])
         gram = x.T @ x
         whole.gram += gram
@@ -159,14 +161,14 @@ def solve(moments: Moments, strength: float) -> NDArray[np.float64]:
 
 
 def _validation_errors(
-    problem: Problem, columns: Columns, solved: NDArray[np.float32]
+    problem: Problem, memories: Memories, solved: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Mean squared errors [strengths, targets] of the maps `solved` [strengths, features, targets]
     on the validation part, over the rows in which each target was observed; 0 where it never
     was."""
     strengths, _, targets = solved.shape
     errors, rows = np.zeros((strengths, targets)), np.zeros(targets)
-    for x, y in _rows(problem, columns, problem.validation_origins(targets - 1), targets - 1):
+    for x, y in _rows(problem, memories, problem.validation_origins(targets - 1), targets - 1):
         for k in range(strengths):
             errors[k] += np.nansum((x @ solved[k] - y) ** 2, 0)
         rows += (~np.isnan(y)).sum(0)

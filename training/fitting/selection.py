@@ -18,6 +18,7 @@ from functools import partial
 import numpy as np
 
 from eddycast.training.fitting.families import MEMBERS, Plan, fit_ar, fit_family, fit_latent
+from eddycast.training.fitting.memories import Memories
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.fitting.residuals import fit_offsets
 from eddycast.training.fitting.validation import validation_score
@@ -111,16 +112,16 @@ def _mixed(latent: Callable[[str, Problem], Forecaster], whole: Problem) -> Mixt
 def validation_wql(model: Forecaster, problem: Problem) -> float:
     """Mean loss over the two halves of the validation part,
     or over all of it if a half has too few origins."""
-    columns = problem.columns(model.memory.spec)
+    memories = Memories(problem, model.memory.spec)
     middle = (problem.train_end + problem.validation_end) // 2
     apart = replace(problem, choices={})  # the choices of a half are not those of the whole part
     first, second = replace(apart, validation_end=middle), replace(apart, train_end=middle)
     if middle - problem.train_end < 2 * problem.target.reach:
-        return validation_score(model, problem, columns).wql
+        return validation_score(model, problem, memories).wql
     losses = []
     for half, other in ((first, second), (second, first)):
         crosswise = copy.deepcopy(model)
         if isinstance(crosswise, PointForecaster):
-            fit_offsets(crosswise, other, columns)
-        losses.append(validation_score(crosswise, half, columns).wql)
+            fit_offsets(crosswise, other, memories)
+        losses.append(validation_score(crosswise, half, memories).wql)
     return float(np.mean(losses))

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from eddycast.training.evaluation.metrics import pinball
+from eddycast.training.fitting.memories import Memories, groups_to_scan
 from eddycast.training.fitting.problem import Problem
 from eddycast.training.models.forecaster import Forecaster
 from eddycast.training.models.memory.columns import Columns
@@ -30,20 +31,31 @@ class ValidationScore:
 
 @torch.no_grad()
 def validation_score(
-    model: Forecaster, problem: Problem, columns: Columns | None = None
+    model: Forecaster, problem: Problem, memories: Memories | None = None
 ) -> ValidationScore:
     """Score `model` on the validation part, its hidden state carried from the first row."""
     model.eval()
-    columns = columns or problem.columns(model.memory.spec)
+    sums = np.zeros(4)  # pinball, size, squared error, targets
+    memories, horizon = memories or Memories(problem, model.memory.spec), problem.target.horizon
+    most = max(1, min(FORECASTS // horizon, memories.pairs_at_once(horizon)))
+    for part, columns in memories.parts(problem):
+        for streams in groups_to_scan(part, model.latent.units if model.latent else 0):
+            sums += _sums(model, part.of(streams), columns.of(streams), most)
+    loss, size, squared, targets = sums
+    return ValidationScore(
+        loss / size if size else np.nan, squared / targets if targets else np.nan
+    )
+
+
+def _sums(model: Forecaster, problem: Problem, columns: Columns, most: int) -> NDArray[np.float64]:
+    """Pinball losses, sizes of the targets, squared errors and number of the targets of some
+    streams, `most` pairs at a time."""
     hidden, horizon = model.scan(columns), problem.target.horizon
     levels = np.asarray(problem.target.quantiles)
     centre = _means(problem)
-    sums = np.zeros(4)  # pinball, size, squared error, targets
+    sums = np.zeros(4)
     origins = problem.validation_origins(horizon)
-    for chunk in np.array_split(
-        origins, 1 + origins.size * problem.values.shape[1] * horizon // FORECASTS
-    ):
-        t, s = problem.pairs(chunk)
+    for t, s in problem.pair_chunks(origins, most):
         unit, came = problem.unit[s][:, None], problem.windows(t, s, horizon)
         view = view_of(columns, t, s, hidden[torch.as_tensor(t), torch.as_tensor(s)])
         frame = Frame(torch.as_tensor(columns.x[t, s]), torch.as_tensor(columns.scale[t, s]))
@@ -57,10 +69,7 @@ def validation_score(
             (error[:, problem.target.median] ** 2).sum(),
             judged.sum(),
         )
-    loss, size, squared, targets = sums
-    return ValidationScore(
-        loss / size if size else np.nan, squared / targets if targets else np.nan
-    )
+    return sums
 
 
 def _means(problem: Problem) -> NDArray[np.float64]:

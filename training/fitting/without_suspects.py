@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from eddycast.service.errors import DataError
 from eddycast.service.humanize import many
 from eddycast.training.fitting.families import fit_ar
+from eddycast.training.fitting.memories import stream_groups
 from eddycast.training.fitting.problem import Problem
+from eddycast.training.models import Forecaster
 from eddycast.training.models.linear import LIGHT_LAGS, LIGHT_RATES
 
 ROUNDS = 3
@@ -34,12 +36,22 @@ def screened(problem: Problem) -> tuple[Problem, NDArray[np.bool_]]:
             rule = fit_ar(problem, LIGHT_LAGS, LIGHT_RATES)
         except DataError:
             break
-        judged = rule.judge(given.values, given.timestamps, given.beside, PASSES)
-        again = ~np.isnan(given.values) & np.isnan(judged.taken)
+        taken = _taken(rule, given)
+        again = ~np.isnan(given.values) & np.isnan(taken)
         if np.array_equal(again, held):
             break
-        problem, held = replace(given, values=judged.taken), again
+        problem, held = replace(given, values=taken), again
     return problem, held
+
+
+def _taken(rule: Forecaster, given: Problem) -> NDArray[np.float64]:
+    """The readings [T, S] that the memory of `rule` accepts."""
+    taken = np.empty_like(given.values)
+    for streams in stream_groups(given):
+        part = given.of(streams)
+        judged = rule.judge(part.values, part.timestamps, part.beside, PASSES)
+        taken[:, streams] = judged.taken
+    return taken
 
 
 def suspects_note(

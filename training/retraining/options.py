@@ -139,6 +139,7 @@ class Wishes:
     seed: Annotated[int | None, Option("Seed of the random numbers.")] = None
     epochs: Annotated[int | None, Option("Maximum number of epochs.", min=1)] = None
     threads: Annotated[int | None, Option("Number of cores to train on.", min=1)] = None
+    device: Annotated[str | None, Option("cpu, cuda or auto.")] = None
     name: Annotated[
         str | None, Option("Name of the model in records.", shown_default="the champion's")
     ] = None

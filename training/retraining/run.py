@@ -22,6 +22,7 @@ from eddycast.service.sealing.signatures import sign
 from eddycast.training.data.options import PanelOptions
 from eddycast.training.data.preparation import Prepared, prepare
 from eddycast.training.fitting.recurrent import TrainingProgress
+from eddycast.training.memory_estimate import memory_note
 from eddycast.training.problems import with_seasons
 from eddycast.training.recipe import Recipe
 from eddycast.training.recipe_checks import check_family, check_name
@@ -186,7 +187,7 @@ def _planned(job: Job, window: History, champion: Manifest | None) -> tuple[Reci
     check_family(recipe.family)
     check_name(recipe.name)
     prepared = prepare(window, grid_of(champion, job.grid))
-    for note in prepared.notes:
+    for note in filter(None, [*prepared.notes, memory_note(prepared.panel, recipe)]):
         job.say(note)
     return with_seasons(recipe, prepared.panel, prepared.split), prepared
 

@@ -6,7 +6,7 @@ Training reads features at random places from here; `Forecaster.unroll` reads al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -44,7 +44,22 @@ class Columns:
     @cached_property
     def scale(self) -> NDArray[np.float64]:
         """[T, S]"""
-        return scale_of(torch.as_tensor(self.spread)).numpy()
+        return scale_of(torch.as_tensor(self.spread, device="cpu")).numpy()
+
+    def of(self, streams: slice) -> Columns:
+        """The memory of some of the streams, as views."""
+        return replace(
+            self,
+            x=self.x[:, streams],
+            last=self.last[:, streams],
+            observed=self.observed[:, streams],
+            count=self.count[:, streams],
+            tables=tuple(table.of(streams) for table in self.tables),
+            estimates=tuple(estimate[:, streams] for estimate in self.estimates),
+            level=self.level[:, streams],
+            spread=self.spread[:, streams],
+            beside=tuple(other.of(streams) for other in self.beside),
+        )
 
     def features(self, t: NDArray[np.int64], s: NDArray[np.int64]) -> NDArray[np.float32]:
         """The feature vectors [n, size] at times `t` [n] of streams `s` [n]: those of

@@ -10,7 +10,7 @@ As in all of the memory there are two ways to the same numbers: one observation 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -146,6 +146,10 @@ class TableColumns:
     entry: NDArray[np.float64]
     # [T, S] of one table over the bins seen before each step; zeros if not asked for
     mean: NDArray[np.float64]
+
+    def of(self, streams: slice) -> TableColumns:
+        """The tables of some of the streams, as views."""
+        return replace(self, entry=self.entry[:, streams], mean=self.mean[:, streams])
 
     def before(self, which: int) -> NDArray[np.float64]:
         """[T, S] what one table said of each value before it came; NaN = not seen yet."""
