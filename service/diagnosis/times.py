@@ -96,7 +96,7 @@ def _mend(kinds: dict[str, dict[str, int]], manifest: Manifest, settings: TimeSe
     if slower := kinds["slower"]:
         longest = max(slower.values())
         gap = -(-longest // manifest.interval_ms)
-        allowed = manifest.max_gap if settings.max_gap is None else settings.max_gap
+        allowed = manifest.longest_gap(settings.state_ttl_ms, settings.max_gap)
         train = f"train a model with --interval {_flag(longest)}"
         advice.append(
             f"steps between readings are imputed: {train}"

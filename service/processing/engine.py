@@ -50,8 +50,8 @@ class Forecasts:
     scores: Tensor  # f32 [m, targets, scores]
     warm: Bool  # [m], the stream has completed its warm-up
     verdicts: NDArray[np.int8]  # [n], `alignment.Verdict`
-    imputed: int  # number of steps without a reading, inside gaps
-    step_rows: Int64  # number of rows in each call of the step graph
+    imputed: int  # number of steps without a reading, inside gaps; a jump counts as one
+    step_rows: Int64  # number of rows in each call of the step graph, or of that for long gaps
 
     def __len__(self) -> int:
         return len(self.index)
@@ -69,7 +69,7 @@ class Engine:
         forecast_every: int = 1,
         touch: Touch | None = None,
     ) -> None:
-        """`max_gap` in slots, by default the manifest's.
+        """A stream begins anew after a gap of over `max_gap` slots, by default the manifest's.
 
         Multi-step forecasts are made at every `forecast_every`-th accepted observation of a stream.
         `touch` is called before rows change.

@@ -94,7 +94,7 @@ class Processor:
         self._engine = Engine(
             runtime,
             store.arena,
-            max_gap=settings.time.max_gap,
+            max_gap=manifest.longest_gap(settings.time.state_ttl_ms, settings.time.max_gap),
             forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
         )
@@ -105,7 +105,10 @@ class Processor:
         self._codes = MissingCodes(
             settings.input.chosen_codes(manifest.codes, len(manifest.channels))
         )
-        self._steps = StepEstimator(store.arena, manifest.interval_ms, self._engine.max_gap)
+        stepped = manifest.max_gap if manifest.jumps else None
+        self._steps = StepEstimator(
+            store.arena, manifest.interval_ms, self._engine.max_gap, stepped
+        )
 
     def chunks(
         self,

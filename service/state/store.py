@@ -40,9 +40,9 @@ class Store:
         """Create an empty store for a bundle. `generation` is the number of a registry's change,
         or 0.
 
-        Streams idle for `state_ttl_ms`, or for `max_gap` intervals (None = the bundle's) if that is
-        longer, are evicted. One record moves stream time by at most `far_future_ms`, or two
-        intervals if that is longer.
+        Streams idle for `state_ttl_ms`, or for the longest gap that `max_gap` and the bundle allow
+        (`Manifest.longest_gap`) if that is longer, are evicted. One record moves stream time by at
+        most `far_future_ms`, or two intervals if that is longer.
         """
         self._limits = state_ttl_ms, max_gap, far_future_ms
         self.use(manifest, generation)
@@ -63,7 +63,7 @@ class Store:
             self.journal,
             self._partitions,
             state_ttl_ms,
-            (max_gap or manifest.max_gap) * interval_ms,
+            manifest.longest_gap(state_ttl_ms, max_gap) * interval_ms,
             leap_ms=max(far_future_ms, 2 * interval_ms),
         )
 
