@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eddycast.service.bundle import SETTLING
+from eddycast.service.model.loading import load_runtime
+from eddycast.service.processing.engine import Engine
+from eddycast.service.records import Observations
+from eddycast.service.state.arena import Arena
 from eddycast.training.models.joint import Model
 from eddycast.training.models.tensor_state import TensorState
-from tests.models.zoo import HEAVY_KINDS, MAKERS, forecaster, joint, streams
+from tests.models.zoo import HEAVY_KINDS, HOUR, MAKERS, forecaster, joint, streams
+from tests.support.exported import Exported
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +150,27 @@ def test_the_way_home_closes_and_the_reach_decays_in_a_gap() -> None:
     found = jumped(model, state, first, GAPS)["moved"]
     equal(found, stepped(model, state, first, GAPS)["moved"], "moved")
     assert found[0, 4] == 59 and found[-1, 4] == 0 and 0 < found[-1, 5] < 4
+
+
+def test_bits_after_a_jump_do_not_depend_on_the_company(exported: Exported) -> None:
+    """Streams that come back after gaps of all lengths, together and one by one."""
+    runtime = load_runtime(exported("dilated_gru"), max_batch=32)
+    values, timestamps = streams("dilated_gru", 60, 40, seed=8)
+    gaps = np.random.default_rng(1).choice([1, 2, 97, 98, 300, 5_000], 40)
+    names = [b"%d" % stream for stream in range(40)]
+
+    def run(chosen: list[int]) -> NDArray[np.float64]:
+        engine = Engine(runtime, Arena(runtime.manifest.state), max_gap=10_000)
+
+        def read(stamps: NDArray[np.int64], given: NDArray[np.float64]) -> NDArray[np.float64]:
+            keys, offsets = [names[stream] for stream in chosen], np.arange(len(chosen))
+            batch = Observations(0, keys, stamps, given[:, None], stamps, offsets)
+            return np.asarray(engine.run([batch]).multi_step)
+
+        for value, stamp in zip(values, timestamps, strict=True):
+            read(np.full(len(chosen), stamp), value[chosen])
+        return read(timestamps[-1] + gaps[chosen] * HOUR, values[30, chosen])
+
+    together = run(list(range(40)))
+    for stream in (0, 7, 18, 39):
+        assert run([stream]).tobytes() == together[[stream]].tobytes()
