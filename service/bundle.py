@@ -1,12 +1,13 @@
 """The contract between training and serving, version 2, which both sides import.
 
-A *bundle* is a directory of four files:
+A *bundle* is a directory of five files, of which bundles of earlier trainers lack `jump.onnx`:
 
 `manifest.json`   a `Manifest`, below. Version 2 may list the parts of a row
                   (`service/sealing/parts.py`); bundles of version 1 are served as well, with the
                   whole row as one part.
 `step.onnx`       consumes one observation per row.
 `forecast.onnx`   forecasts `horizon` intervals ahead from a row of state; returns no state.
+`jump.onnx`       moves a row over many slots without a value at once.
 `golden.npz`      a short input sequence with missing values, and the trainer's outputs for it.
 
 step.onnx
@@ -37,10 +38,22 @@ forecast.onnx
     in   state.NAME   any subset of step's
     out  multi_step   f32 or f64 [batch, horizon, targets, quantiles]
 
+jump.onnx
+    in   steps        i64 [batch]                      number of slots, 1 or more
+    in   timestamp    i64 [batch]                      start of the last of them
+    in   state.NAME   any subset of step's
+    out  next.NAME    as state.NAME, of the tensors that change; at least one
+
+    A gap of up to `max_gap` slots from one reading to the next is stepped without values. In a
+    longer one, all slots but the last SETTLING are jumped over, and those are stepped. Without
+    jump.onnx the stream begins anew.
+
 golden.npz
     value [steps, batch, channels], timestamp [steps, batch], scale [steps, batch] (running scale of
     each row after the step); one_step, surprise, scores, multi_step and those of anomaly, expected
-    and error that step.onnx has, as above with a leading `steps` axis.
+    and error that step.onnx has, as above with a leading `steps` axis. With jump.onnx
+    also jump_steps i64 [batch], jumped over after the last step, and jump_one_step and
+    jump_multi_step, the outputs of a step without a value after that.
 """
 
 from __future__ import annotations
@@ -71,6 +84,8 @@ from eddycast.service.sealing.parts import CORE, Part, check_parts, meaning_of
 
 CONTRACT: Final = 2
 MANIFEST, STEP, FORECAST, GOLDEN = "manifest.json", "step.onnx", "forecast.onnx", "golden.npz"
+#: Bundles of earlier trainers do not have it.
+JUMP: Final = "jump.onnx"
 #: Scores of the previous one-step forecast, in the order of the `scores` output.
 SCORES = ("absolute_error", "last_value_absolute_error", "pinball", "covered_80", "pit")
 #: Outputs of step.onnx that bundles of earlier trainers do not have.
@@ -79,6 +94,9 @@ OPTIONAL = ("anomaly", "expected", "error")
 REQUIRED_QUANTILES = (0.1, 0.5, 0.9)
 #: Outputs may differ from golden.npz by this much of the running scale.
 GOLDEN_TOLERANCE = 1e-4
+#: Steps without a value over the last slots of a gap that was jumped over (`jump.onnx`), in which a
+#: hidden state settles.
+SETTLING = 96
 #: Maximum number of codes for a missing value in one channel.
 MOST_CODES = 100
 #: Maximum size of manifest.json and of each other file, bytes.
@@ -165,7 +183,7 @@ class Manifest(_Frozen):
     parts: tuple[Part, ...] = ()  # of the state; empty = a single part whose meaning is the version
     scores: tuple[str, ...] = SCORES
     warmup_steps: Steps
-    max_gap: Gap
+    max_gap: Gap  # slots from one reading to the next that are stepped over one by one
     seasons_ms: tuple[Span, ...] = Field((), max_length=8)
     support: Literal["real", "nonnegative", "integer"] = "real"
     kind: Literal["gauge", "counter"] = "gauge"
@@ -206,8 +224,10 @@ class Manifest(_Frozen):
                 raise ValueError(f"names of channels and of targets must be unique, not {names}")
         if unknown := set(self.targets) - set(self.channels):
             raise ValueError(f"targets {sorted(unknown)} are not among the channels")
-        if set(self.files) != {STEP, FORECAST, GOLDEN}:
-            raise ValueError(f"files must be {STEP}, {FORECAST} and {GOLDEN}")
+        if set(self.files) - {JUMP} != {STEP, FORECAST, GOLDEN}:
+            raise ValueError(f"files must be {STEP}, {FORECAST} and {GOLDEN}, {JUMP} may be one")
+        if self.jumps and (self.contract == 1 or self.max_gap <= SETTLING):
+            raise ValueError(f"with {JUMP}, contract must be 2 and max_gap at least {SETTLING + 1}")
         return self
 
     @model_validator(mode="after")
@@ -225,6 +245,16 @@ class Manifest(_Frozen):
     def label(self) -> str:
         """The model's name in records and logs, for example `gru@3f9a1c`."""
         return f"{self.name}@{self.version[:6]}"
+
+    @property
+    def jumps(self) -> bool:
+        """True if the bundle can move rows over long gaps."""
+        return JUMP in self.files
+
+    def longest_gap(self, state_ttl_ms: int) -> int:
+        """Slots from one reading of a stream to the next beyond which it begins anew, unless the
+        settings say otherwise: what the time to live allows if the bundle jumps, else `max_gap`."""
+        return max(self.max_gap, state_ttl_ms // self.interval_ms) if self.jumps else self.max_gap
 
     @property
     def median(self) -> int:

@@ -30,7 +30,7 @@ from eddycast.service.model.loading import load_runtime
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.training.bundle_directory import replacing
 from eddycast.training.cores import cores
-from eddycast.training.data.gap_limit import longest_gap
+from eddycast.training.data.gap_limit import night_share
 from eddycast.training.data.likeness import narrow_note
 from eddycast.training.data.own_split import times_of, to_fit_on, to_score_on, unmoved
 from eddycast.training.data.panel import Panel, fingerprint
@@ -184,10 +184,13 @@ class _Run:
         A custom family is held to the invariants first."""
         channels, limit = self.panel.channels, self.recipe.row_limit
         model = joined([fit.model for fit in fits], self.targets, channels)
-        gap, name = longest_gap(self.panel.fed, model.span), self.recipe.name or model.family
-        record = self._record(fits, refit)
         identity = Identity(
-            name, channels or UNNAMED, self.targets, gap, record, codes_of(self.panel)
+            self.recipe.name or model.family,
+            channels or UNNAMED,
+            self.targets,
+            training=self._record(fits, refit),
+            codes=codes_of(self.panel),
+            night=night_share(self.panel.fed, model.target.season_steps),
         )
         if isinstance(model, Joint) or not is_custom(self.recipe.family):
             return export_bundle(model, identity, out, row_limit=limit)

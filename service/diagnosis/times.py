@@ -98,7 +98,8 @@ def _mend(kinds: dict[str, dict[str, int]], manifest: Manifest, settings: TimeSe
         gap = -(-longest // manifest.interval_ms)
         if gap - 1 <= settings.held_steps(manifest.interval_ms):
             return "; ".join(advice)
-        allowed = settings.longest_gap(manifest.max_gap, manifest.interval_ms)
+        bridged = manifest.longest_gap(settings.state_ttl_ms)
+        allowed = settings.longest_gap(bridged, manifest.interval_ms)
         hold = f"if these sensors report changes, set time.hold_s = {-(-longest // 1000)}; else "
         train = f"{hold}train a model with --interval {_flag(longest)}"
         advice.append(

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.bundle import FORECAST, GOLDEN, GOLDEN_TOLERANCE, OPTIONAL, STEP
+from eddycast.service.bundle import FORECAST, GOLDEN, GOLDEN_TOLERANCE, JUMP, OPTIONAL, STEP
 from eddycast.service.errors import BundleError
-from eddycast.service.model.runtime import Runtime, StepResult
+from eddycast.service.model.golden_file import JUMPED
+from eddycast.service.model.runtime import Runtime, StepResult, TensorState
 
 Array = NDArray[Any]
 #: Scores in the unit of the values. `pit` is a probability;
@@ -32,6 +33,8 @@ _PROBABILITY_TOLERANCE = 1e-2
 _FLOAT32 = 5e-7
 #: Tolerance relative to the value itself while the scale is 0 or unknown (start of a stream).
 _UNSCALED_TOLERANCE = 1e-6
+#: Maximum number of steps of a jump.
+MOST_JUMPED = 1_000_000
 
 
 def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
@@ -53,7 +56,7 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
     _check_optional(directory, runtime, wanted)
     before = np.zeros(batch)
     for step in range(len(wanted["value"])):
-        at = {name: column[step] for name, column in wanted.items()}
+        at = {name: column[step] for name, column in wanted.items() if name not in JUMPED}
         scale = at["scale"]
         with _runs(directory / STEP, step):
             result = runtime.step(at["value"], at["timestamp"], state)
@@ -94,6 +97,31 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
         _Check(str(directory / FORECAST), step, slack).scaled(
             "multi_step", at["multi_step"], multi_step, scale
         )
+    if runtime.manifest.jumps:
+        _verify_jump(directory, runtime, wanted, state)
+
+
+def _verify_jump(
+    directory: Path, runtime: Runtime, wanted: dict[str, Array], state: TensorState
+) -> None:
+    """Compare the outputs of a step without a value after a jump from the last row of the
+    sequence."""
+    steps, last = wanted["jump_steps"], len(wanted["value"])
+    if not ((steps > 0) & (steps <= MOST_JUMPED)).all():
+        raise BundleError(
+            str(directory / GOLDEN), f"jump_steps from 1 to {MOST_JUMPED:,}", f"{steps.tolist()}"
+        )
+    interval = runtime.manifest.interval_ms
+    stamps = wanted["timestamp"][-1] + steps * interval
+    with _runs(directory / JUMP, last):
+        row = state | runtime.jump(steps, stamps, state)
+        nothing = np.full_like(wanted["value"][-1], np.nan)
+        result = runtime.step(nothing, stamps + interval, row)
+        multi_step = runtime.forecast(stamps + interval, result.next_state)
+    slack = 1.0 if runtime.manifest.support == "integer" else 0.0
+    check, scale = _Check(str(directory / JUMP), last, slack), wanted["scale"][-1]
+    check.scaled("jump_one_step", wanted["jump_one_step"], result.one_step, scale)
+    check.scaled("jump_multi_step", wanted["jump_multi_step"], multi_step, scale)
 
 
 def _check_optional(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:

@@ -20,6 +20,9 @@ Array = NDArray[Any]
 #: Maximum length of the sequence and number of rows.
 MOST_STEPS, MOST_ROWS = 4_096, 512
 _FLOATS = (np.dtype("<f4"), np.dtype("<f8"))
+#: Arrays of bundles with jump.onnx, without the axis of steps.
+JUMPED = ("jump_steps", "jump_one_step", "jump_multi_step")
+_INTEGERS = ("timestamp", "jump_steps")
 
 
 class _Header(NamedTuple):
@@ -99,12 +102,16 @@ def _check(path: Path, headers: dict[str, _Header], manifest: Manifest) -> None:
     }
     optional = {"anomaly": (), "expected": (targets, quantiles), "error": (targets,)}
     trailing |= {name: shape for name, shape in optional.items() if name in headers}
+    jumped = JUMPED if manifest.jumps else ()
+    for name in jumped:
+        trailing[name] = trailing[name.removeprefix("jump_")] if name != JUMPED[0] else ()
     for name, shape in trailing.items():
         if name not in headers:
             raise BundleError(str(path), f"an array {name!r}", f"arrays {sorted(headers)}")
         lead = headers["value"].shape[:2]
-        if headers[name].shape != (*lead, *shape) or 0 in lead:
-            expected = ", ".join(["steps", "batch", *map(str, shape)])
+        own = lead[1:] if name in jumped else lead
+        if headers[name].shape != (*own, *shape) or 0 in lead:
+            expected = ", ".join([*("steps", "batch")[-len(own) :], *map(str, shape)])
             raise BundleError(str(path), f"{name} [{expected}]", f"shape {headers[name].shape}")
         if lead[0] > MOST_STEPS or lead[1] > MOST_ROWS:
             raise BundleError(
@@ -113,9 +120,9 @@ def _check(path: Path, headers: dict[str, _Header], manifest: Manifest) -> None:
                 f"{lead[0]} of {lead[1]}",
             )
         found = headers[name].dtype
-        if name == "timestamp" and found != np.int64:
-            raise BundleError(str(path), "timestamp as int64", str(found))
-        if name != "timestamp" and found not in _FLOATS:
+        if name in _INTEGERS and found != np.int64:
+            raise BundleError(str(path), f"{name} as int64", str(found))
+        if name not in _INTEGERS and found not in _FLOATS:
             raise BundleError(str(path), f"{name} as float32 or float64", str(found))
     if surplus := sorted(set(headers) - set(trailing)):
         raise BundleError(str(path), f"arrays {sorted(trailing)}", f"{surplus[0]!r} as well")

@@ -117,6 +117,23 @@ def read_forecast(
     return graph
 
 
+def read_jump(
+    path: Path, content: bytes, manifest: Manifest, operators: Collection[str] = ()
+) -> Graph:
+    """Read jump.onnx, which may take and return any subset of the state, and returns some of it.
+    Raises BundleError as `read_step` does."""
+    state = _state_ports(manifest)
+    number = Port(("int64",), ())
+    graph = _read(path, content, operators)
+    taken = {f"state.{name}": port for name, port in state.items()}
+    given = {f"next.{name}": port for name, port in state.items()}
+    _hold(path, "input", graph.model.graph.input, {"steps": number, "timestamp": number}, taken)
+    _hold(path, "output", graph.model.graph.output, {}, given)
+    if not graph.model.graph.output:
+        raise BundleError(str(path), "an output of the next row", "none")
+    return graph
+
+
 def _state_ports(manifest: Manifest) -> dict[str, Port]:
     return {spec.name: Port((spec.dtype,), spec.shape) for spec in manifest.state}
 

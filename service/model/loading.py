@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from eddycast.service.bundle import FORECAST, GOLDEN, STEP
+from eddycast.service.bundle import FORECAST, GOLDEN, JUMP, STEP
 from eddycast.service.errors import BundleError
 from eddycast.service.model import golden, graph
 from eddycast.service.model.golden_file import read_golden
@@ -34,18 +34,20 @@ def load_runtime(
     directory = Path(directory)
     trust = trust or Trust()
     manifest, files = read_bundle(directory, trust)
-    graphs = (
+    graphs = [
         graph.read_step(directory / STEP, files[STEP], manifest, trust.operators),
         graph.read_forecast(directory / FORECAST, files[FORECAST], manifest, trust.operators),
-    )
+    ]
+    if manifest.jumps:
+        jump = graph.read_jump(directory / JUMP, files[JUMP], manifest, trust.operators)
+        graphs.append(jump)
     wanted = read_golden(directory / GOLDEN, files[GOLDEN], manifest)
     steps, batch = wanted["timestamp"].shape
     for one in graphs:
         one.check_cost(max_batch, steps, batch)
-    step, forecast = (_session(one.path, one.content, intra_op_threads) for one in graphs)
-    runtime = Runtime(
-        manifest, step, forecast, max_batch, guarded=any(one.has_control_flow for one in graphs)
-    )
+    sessions = [_session(one.path, one.content, intra_op_threads) for one in graphs]
+    guarded = any(one.has_control_flow for one in graphs)
+    runtime = Runtime(manifest, *sessions, max_batch=max_batch, guarded=guarded)
     golden.verify(directory, runtime, wanted)
     return runtime
 

@@ -16,6 +16,7 @@ from eddycast.service.bundle import (
     FILE_LIMIT,
     FORECAST,
     GOLDEN,
+    JUMP,
     MANIFEST,
     MANIFEST_LIMIT,
     STEP,
@@ -55,12 +56,13 @@ def manifest_version(document: Mapping[str, Any]) -> str:
 
 
 def write_manifest(directory: Path, **fields: Any) -> Manifest:
-    """Hash the three other files of a bundle and write manifest.json from `fields`.
+    """Hash the other files of a bundle and write manifest.json from `fields`.
 
     `fields` are those of `Manifest` except `contract`, `version` and `files`.
     Raises BundleError if they violate the contract.
     """
-    files = {name: sha256_of(directory / name) for name in (STEP, FORECAST, GOLDEN)}
+    names = [STEP, FORECAST, GOLDEN] + [JUMP] * (directory / JUMP).exists()
+    files = {name: sha256_of(directory / name) for name in names}
     try:
         manifest = Manifest(contract=CONTRACT, version="0" * 64, files=files, **fields)
     except ValidationError as error:

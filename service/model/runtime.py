@@ -1,4 +1,4 @@
-"""Run a bundle: two onnxruntime sessions, stateless.
+"""Run a bundle: an onnxruntime session for each graph, stateless.
 
 The rows of a call are padded with zeros (streams never seen) to a multiple of `LANES`, up to
 `max_batch`. With whole vector registers every row takes the same code path, so its result has the
@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from eddycast.service.bundle import OPTIONAL, Manifest
+from eddycast.service.bundle import OPTIONAL, SETTLING, Manifest
 from eddycast.service.model.watchdog import Call, call, guarded_call
 from eddycast.service.records import Float64, Int64
 
@@ -49,8 +49,9 @@ class Runtime:
         manifest: Manifest,
         step: onnxruntime.InferenceSession,
         forecast: onnxruntime.InferenceSession,
-        max_batch: int = 512,
+        jump: onnxruntime.InferenceSession | None = None,
         *,
+        max_batch: int = 512,
         guarded: bool = False,
     ) -> None:
         """`guarded` gives each call a time limit, for graphs with control flow.
@@ -59,7 +60,7 @@ class Runtime:
             raise ValueError(f"max_batch must be at least {LANES}, not {max_batch}")
         self.manifest = manifest
         self.max_batch = max_batch // LANES * LANES
-        self._step, self._forecast = step, forecast
+        self._step, self._forecast, self._jump = step, forecast, jump
         self._run: Call = guarded_call if guarded else call
         self._state = tuple(spec.name for spec in manifest.state)
         declared = {value.name for value in step.get_outputs()}
@@ -107,6 +108,31 @@ class Runtime:
         feeds["timestamp"] = timestamps
         (multi_step,) = self._call(self._forecast, ["multi_step"], feeds, len(timestamps))
         return multi_step
+
+    def jump(self, steps: Int64, timestamps: Int64, state: Mapping[str, Tensor]) -> TensorState:
+        """Return the tensors, name -> [n, ...], that change over `steps` i64 [n] slots without a
+        value, the last of which start at `timestamps` i64 [n], ms. Only if the manifest `jumps`."""
+        if self._jump is None:
+            raise ValueError("the bundle has no jump.onnx")
+        taken = {value.name for value in self._jump.get_inputs()}
+        feeds: TensorState = {
+            f"state.{name}": state[name] for name in self._state if f"state.{name}" in taken
+        }
+        feeds |= {"steps": steps, "timestamp": timestamps}
+        outputs = [value.name for value in self._jump.get_outputs()]
+        results = self._call(self._jump, outputs, feeds, len(timestamps))
+        return {
+            name.removeprefix("next."): column
+            for name, column in zip(outputs, results, strict=True)
+        }
+
+    def jumped(self, missing: Int64) -> Int64:
+        """Return how many of the `missing` i64 [n] slots of gaps are jumped over, i64 [n]. The rule
+        is fixed, so that the bits of a row do not depend on how its gap was come by."""
+        longest = self.manifest.max_gap - 1
+        beyond = self.manifest.jumps & (missing > longest)
+        jumped: Int64 = np.where(beyond, missing - SETTLING, 0)
+        return jumped
 
     def pieces(self, rows: int) -> Iterator[slice]:
         """`rows` rows in slices of at most one graph call each."""

@@ -64,7 +64,8 @@ class MetricList(Definitions):
             "readings_total",
             "readings",
             f"Readings by verdict: {', '.join(VERDICTS)}.",
-            "gap, reset: sensors or a link drop out. duplicate, second: a "
+            "gap, reset: sensors or a link drop out; a night without rows is a gap, and reset "
+            "forgets the stream, see time.state_ttl_s. duplicate, second: a "
             "sender repeats readings or is faster than the model's interval. "
             "late, restart: a clock is wrong or a buffer is sent out of order. gathered: with "
             "time.aggregate, the readings of a step beside the one that opened it.",
@@ -95,7 +96,7 @@ class MetricList(Definitions):
         self.imputed_steps = self._counter(
             "imputed_steps_total",
             "steps",
-            "Steps without a reading, inside gaps.",
+            "Steps without a reading, inside gaps; a jump over a long gap counts as one.",
             "Readings are lost before they reach the input topic, or sensors are slower than the "
             "model's interval, or report changes only: time.hold_s.",
         )

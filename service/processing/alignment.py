@@ -17,7 +17,8 @@ With k = slot - last slot:
     the same, but contradicted by other records   LATE       a wrong clock; RESTART at the 256th
     k < 1                                         SECOND     a second reading in one slot, dropped
     k = 1                                         NEXT       one step
-    1 < k <= max_gap                              GAP        k - 1 steps without a value first
+    1 < k <= max_gap                              GAP        k - 1 slots without a value first,
+                                                             stepped or jumped over
     k > max_gap                                   RESET      the memory is too old: a new row
 
 Everything here is a pure function of columns, without a clock, so a replay gives the same results.

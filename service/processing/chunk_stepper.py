@@ -62,8 +62,10 @@ class ChunkStepper:
         self._decoder = decoder_for(settings, channels, schemas)
         self._admission = Admission(store.arena, self._max_streams)
         self._codes = MissingCodes(settings.input.chosen_codes(manifest.codes, channels))
-        longest = time.longest_gap(manifest.max_gap, manifest.interval_ms)
-        self._steps = StepEstimator(store.arena, manifest.interval_ms, longest)
+        interval_ms, held = manifest.interval_ms, time.held_steps(manifest.interval_ms)
+        longest = time.longest_gap(manifest.longest_gap(time.state_ttl_ms), interval_ms)
+        stepped = manifest.max_gap if manifest.jumps else None
+        self._steps = StepEstimator(store.arena, interval_ms, longest, stepped, held)
 
     def decode(
         self,

@@ -15,11 +15,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eddycast.service.bundle import SETTLING
 from eddycast.service.records import Int64, Observations
 from eddycast.service.state.arena import Arena
 
 #: Number of rows that cost as much as the call itself.
 ROWS_PER_CALL = 64
+
+
+#: Steps of a reading whose gap is jumped over: the jump, the steps after it, and its own.
+JUMPED_STEPS = 2 + SETTLING
 
 
 class Demand(NamedTuple):
@@ -34,8 +39,19 @@ class Demand(NamedTuple):
 class StepEstimator:
     """Estimates the demand of observations from their stamps and the rows of their streams."""
 
-    def __init__(self, arena: Arena, interval_ms: int, max_gap: int) -> None:
+    def __init__(
+        self,
+        arena: Arena,
+        interval_ms: int,
+        max_gap: int,
+        stepped: int | None = None,
+        held: int = 0,
+    ) -> None:
+        """Gaps of over `max_gap` slots begin a stream anew; of those up to that, gaps of over
+        `stepped` slots are jumped over (None: none are), but for the first `held`."""
         self._arena, self._interval_ms, self._max_gap = arena, interval_ms, max_gap
+        self._stepped = max_gap if stepped is None else min(stepped + held, max_gap)
+        self._jumped_steps = JUMPED_STEPS + held
 
     def __call__(self, observations: Observations) -> Demand:
         """Return the demand of one partition's observations; adds no streams to the arena."""
@@ -70,9 +86,11 @@ class StepEstimator:
         for start, end in zip(starts[falls].tolist(), ends[falls].tolist(), strict=True):
             before[start:end] = np.minimum.accumulate(before[start:end])
         slots_on = (stamps - before + self._interval_ms // 2) // self._interval_ms
-        restarts = (slots_on > self._max_gap + 1) & ~np.isin(grouped, falls)
-        bridged: Int64 = np.where(restarts, 1, np.clip(slots_on, 1, self._max_gap + 1))
-        return bridged
+        stepped = np.clip(slots_on, 1, self._stepped + 1)
+        bridged = np.where(slots_on > self._stepped + 1, self._jumped_steps, stepped)
+        bridged[slots_on > self._max_gap + 1] = 1
+        steps: Int64 = np.where(np.isin(grouped, falls), stepped, bridged)
+        return steps
 
 
 def cost(calls: int, rows: int) -> float:

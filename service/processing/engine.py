@@ -53,9 +53,9 @@ class Forecasts:
     scores: Tensor  # f32 [m, targets, scores]
     warm: Bool  # [m], the stream has completed its warm-up
     verdicts: NDArray[np.int8]  # [n], `alignment.Verdict`
-    imputed: int  # number of steps without a value, inside gaps
+    imputed: int  # number of steps without a value, inside gaps; a jump counts as one
     held: int  # number of steps with the reading before, inside gaps
-    step_rows: Int64  # number of rows in each call of the step graph
+    step_rows: Int64  # number of rows in each call of the step graph, or of that for long gaps
 
     def __len__(self) -> int:
         return len(self.index)
@@ -75,7 +75,8 @@ class Engine:
         align: Align = align,
         holding: Holding | None = None,
     ) -> None:
-        """`max_gap` in slots, by default the manifest's, beyond those that `holding` fills.
+        """A stream begins anew after a gap of over `max_gap` slots, by default the manifest's,
+        beyond those that `holding` fills.
 
         Multi-step forecasts are made at every `forecast_every`-th accepted observation of a stream.
         `touch` is called before rows change; `align` gives slots and verdicts of observations.

@@ -20,38 +20,86 @@ def impute(
     arrived: Int64,
     held: Held | None = None,
 ) -> list[int]:
-    """Step rows in `slots` [n] of the arena without a value, or with one that is held, over the
-    `missing` [n] slots of time before the slots `arrived` [n]. Returns the number of rows in each
-    call of the step graph.
+    """Step rows in `slots` [n] of the arena over the `missing` [n] slots of time before the slots
+    `arrived` [n]: first with what is held, then without a value; long stretches without one are
+    jumped over first. Returns the number of rows in each call of a graph."""
+    gap = _Gap(runtime, arena, stage)
+    if held is None or not held.steps.any():
+        return gap.bridge(slots, missing, arrived)
+    called = gap.hold(slots, arrived - missing, held)
+    return called + gap.bridge(slots, missing - held.steps, arrived)
 
-    Rows are sorted by the length of their gap, so that those that still need a step are a prefix of
-    each piece.
+
+class _Gap:
+    """Moves rows of an arena on.
+
+    Rows are sorted by their steps, so that those that still need one are a prefix of each piece.
     """
-    order = np.argsort(-missing, kind="stable")
-    nothing = np.full((runtime.max_batch, len(runtime.manifest.channels)), np.nan)
-    called: list[int] = []
-    for piece in runtime.pieces(len(order)):
-        rows = order[piece]
-        left, first = missing[rows], arrived[rows] - missing[rows]
-        own = None if held is None else held.of(rows)
-        with stage("gather"):
-            state = arena.gather(slots[rows], [spec.name for spec in runtime.manifest.state])
-        with stage("step"):
-            # number of rows with more steps to go
-            live = np.searchsorted(-left, -np.arange(left[0])).tolist()
-            for done, count in enumerate(live):
-                times = (first[:count] + done) * runtime.manifest.interval_ms
-                values = nothing[:count] if own is None else own.at(done, count)
-                _advance(runtime, state, values, times)
-            called += live
-        with stage("scatter"):
-            arena.scatter(slots[rows], state)
-    return called
 
+    def __init__(self, runtime: Runtime, arena: Arena, stage: Stage) -> None:
+        self._runtime, self._arena, self._stage = runtime, arena, stage
+        self._nothing = np.full((runtime.max_batch, len(runtime.manifest.channels)), np.nan)
+        self._names = [spec.name for spec in runtime.manifest.state]
 
-def _advance(runtime: Runtime, state: TensorState, values: Float64, times: Int64) -> None:
-    """Step the first `len(times)` rows of `state`, in place."""
-    count = len(times)
-    moved = runtime.step(values, times, {name: tensor[:count] for name, tensor in state.items()})
-    for name, tensor in state.items():
-        tensor[:count] = moved.next_state[name]
+    def hold(self, slots: Int64, first: Int64, held: Held) -> list[int]:
+        """Step rows over the slots of time from `first` [n] on in which readings hold."""
+        called: list[int] = []
+        order = np.argsort(-held.steps, kind="stable")[: np.count_nonzero(held.steps)]
+        for piece in self._runtime.pieces(len(order)):
+            rows = order[piece]
+            with self._stage("gather"):
+                state = self._arena.gather(slots[rows], self._names)
+            with self._stage("step"):
+                called += self._walk(state, first[rows], held.steps[rows], held.of(rows))
+            with self._stage("scatter"):
+                self._arena.scatter(slots[rows], state)
+        return called
+
+    def bridge(self, slots: Int64, missing: Int64, arrived: Int64) -> list[int]:
+        """Move rows on over the `missing` slots of time before those of `arrived`."""
+        called: list[int] = []
+        jumped = self._runtime.jumped(missing)
+        order = np.argsort(jumped - missing, kind="stable")[: np.count_nonzero(missing)]
+        for piece in self._runtime.pieces(len(order)):
+            rows = order[piece]
+            left = (missing - jumped)[rows]
+            first = arrived[rows] - left
+            with self._stage("gather"):
+                state = self._arena.gather(slots[rows], self._names)
+            with self._stage("step"):
+                called += self._jump(state, jumped[rows], first)
+                called += self._walk(state, first, left)
+            with self._stage("scatter"):
+                self._arena.scatter(slots[rows], state)
+        return called
+
+    def _jump(self, state: TensorState, steps: Int64, resumed: Int64) -> list[int]:
+        """Move the rows of `state` [n] with `steps` [n] over 0 on to the slots `resumed` [n], in
+        place. Returns the number of rows in each call of the graph."""
+        which = np.flatnonzero(steps)
+        if not len(which):
+            return []
+        times = (resumed[which] - 1) * self._runtime.manifest.interval_ms
+        here = {name: tensor[which] for name, tensor in state.items()}
+        for name, tensor in self._runtime.jump(steps[which], times, here).items():
+            state[name][which] = tensor
+        return [len(which)]
+
+    def _walk(
+        self, state: TensorState, first: Int64, steps: Int64, held: Held | None = None
+    ) -> list[int]:
+        """Step the rows of `state` [n] `steps` [n] times from the slots `first` [n] on, in place;
+        `steps` falls. Returns the number of rows in each call of the graph."""
+        live: list[int] = np.searchsorted(-steps, -np.arange(steps[0])).tolist()
+        for done, count in enumerate(live):
+            times = (first[:count] + done) * self._runtime.manifest.interval_ms
+            values = self._nothing[:count] if held is None else held.at(done, count)
+            self._advance(state, values, times)
+        return live
+
+    def _advance(self, state: TensorState, values: Float64, times: Int64) -> None:
+        count = len(times)
+        before = {name: tensor[:count] for name, tensor in state.items()}
+        moved = self._runtime.step(values, times, before)
+        for name, tensor in state.items():
+            tensor[:count] = moved.next_state[name]

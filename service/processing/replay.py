@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eddycast.service.bundle import Manifest
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.engine import Bool, Engine, Forecasts
 from eddycast.service.records import Float64, Int64, Observations
+from eddycast.service.settings.time import TimeSettings
 from eddycast.service.state.arena import Arena
 
 #: Approximate maximum size of the multi-step forecasts of one chunk, bytes.
@@ -63,7 +65,7 @@ def replay(
     manifest = runtime.manifest
     if arena is None:
         arena = Arena(manifest.state, capacity=max(len(streams), 1))
-    engine = Engine(runtime, arena, forecast_every=forecast_every)
+    engine = Engine(runtime, arena, max_gap=usual_gap(manifest), forecast_every=forecast_every)
     due = forecast_at.__getitem__ if isinstance(forecast_at, np.ndarray) else forecast_at
     order = np.argsort(timestamps, kind="stable")
     size = chunk or chunk_rows(runtime)
@@ -74,6 +76,11 @@ def replay(
         batch = Observations(0, keys, stamps, values[records], stamps, records)
         wanted = None if due is None else due(records)
         yield ReplayChunk(records, engine.run([batch], wanted=wanted))
+
+
+def usual_gap(manifest: Manifest) -> int:
+    """Return the slots beyond which a stream begins anew in a service with default settings."""
+    return manifest.longest_gap(TimeSettings().state_ttl_ms)
 
 
 def chunk_rows(runtime: Runtime) -> int:

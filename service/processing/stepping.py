@@ -47,7 +47,7 @@ class Stepping:
         self._engine = Engine(
             runtime,
             store.arena,
-            max_gap=time.max_gap,
+            max_gap=time.max_gap or runtime.manifest.longest_gap(time.state_ttl_ms),
             forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
             align=align_slots if time.is_gathered else align,

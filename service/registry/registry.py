@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from eddycast.service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, Manifest
+from eddycast.service.bundle import MANIFEST, Manifest
 from eddycast.service.errors import RegistryError, SettingsError
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.manifest_file import read_manifest
@@ -166,7 +166,7 @@ class Registry:
         place = f"{self._versions}/{manifest.version}"
         if self._is_complete(manifest.version):
             return manifest, False
-        names = [STEP, FORECAST, GOLDEN]
+        names = list(manifest.files)
         names += [SIGNATURE] if (directory / SIGNATURE).exists() else []
         for name in names:
             self._put(f"{place}/{name}", (directory / name).read_bytes())

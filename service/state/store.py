@@ -40,9 +40,9 @@ class Store:
         """Create an empty store for a bundle. `generation` is the number of a registry's change,
         or 0.
 
-        Streams idle for `time.state_ttl_s`, or for the longest gap if that is longer, are evicted.
-        One record moves stream time by at most `time.far_future_s`, or two intervals if that is
-        longer.
+        Streams idle for `time.state_ttl_s`, or for the longest gap that the settings and the bundle
+        allow if that is longer, are evicted. One record moves stream time by at most
+        `time.far_future_s`, or two intervals if that is longer.
         """
         self._time = time
         self.use(manifest, generation)
@@ -63,7 +63,7 @@ class Store:
             self.journal,
             self._partitions,
             time.state_ttl_ms,
-            time.longest_gap(manifest.max_gap, interval_ms) * interval_ms,
+            time.longest_gap(manifest.longest_gap(time.state_ttl_ms), interval_ms) * interval_ms,
             leap_ms=max(time.far_future_ms, 2 * interval_ms),
         )
 

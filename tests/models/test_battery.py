@@ -158,6 +158,17 @@ class Eager(Last):
         return super()._score(arrived, state | {"pending": state["pending"] + OFFSETS}, before)
 
 
+class Ageing(Last):
+    """A tensor of its own counts the steps."""
+
+    def initial_state(self, batch: int) -> TensorState:
+        return {**super().initial_state(batch), "age": torch.zeros(batch, 1)}
+
+    def step(self, value: Tensor, timestamp: Tensor, state: TensorState, *rest: Any) -> Any:
+        out = super().step(value, timestamp, state, *rest)
+        return replace(out, state={**out.state, "age": state["age"] + 1})
+
+
 class Zero(Last):
     """Divides by the last change."""
 
@@ -274,6 +285,11 @@ DEFECTS: dict[str, tuple[Invariant, Callable[[], Forecaster], str]] = {
         "one_step at",
     ),
     "a score of nothing": (invariants.missing_from_memory, Blind, "surprise at a missing value"),
+    "a step that a jump leaves out": (
+        invariants.a_jump_is_its_steps,
+        Ageing,
+        "'age' after a gap: differs by 1.3e[+]02",
+    ),
     "off a constant": (invariants.constant_series, Wall, "multi_step at"),
     "a made-up unit": (
         invariants.surprise_needs_a_scale,

@@ -12,7 +12,7 @@ import onnx
 import pytest
 import torch
 
-from eddycast.service.bundle import FORECAST, GOLDEN, STEP
+from eddycast.service.bundle import FORECAST, GOLDEN, JUMP, STEP
 from eddycast.service.errors import BundleError, DataError
 from eddycast.service.model.graph import nodes_of
 from eddycast.service.model.graph_limits import EMITTED
@@ -88,7 +88,7 @@ def test_a_bundle_says_nothing_of_the_machine_and_has_the_same_hash_again(
     again = export_bundle(forecaster("ar"), Identity("ar"), tmp_path / "again")
     assert again.version == read_manifest(exported("ar")).version
     root = str(Path(__file__).parents[2]).encode()
-    for name in (STEP, FORECAST):
+    for name in (STEP, FORECAST, JUMP):
         assert root not in (exported("ar") / name).read_bytes()
 
 
@@ -104,7 +104,7 @@ def test_the_list_of_operators_is_that_of_all_families(exported: Exported, tmp_p
         )
         load_runtime(tmp_path / family)
         folders.append(tmp_path / family)
-    models = [onnx.load(folder / name) for folder in folders for name in (STEP, FORECAST)]
+    models = [onnx.load(folder / name) for folder in folders for name in (STEP, FORECAST, JUMP)]
     assert {node.op_type for model in models for node in nodes_of(model)} == EMITTED
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eddycast.service.bundle import FORECAST, STEP
+from eddycast.service.bundle import FORECAST, JUMP, STEP
 from eddycast.training.export import tracing
 from eddycast.training.export.onnx_export import Identity, export_bundle
 from eddycast.training.export.tracing import Signature, graph_of
@@ -150,7 +150,7 @@ def test_a_forecaster_with_other_weights_has_the_bytes_of_a_fresh_export(
     assert len(traces) == 2
     monkeypatch.setattr(tracing, "_traces", type(tracing._traces)())
     export_bundle(other, Identity("ar"), tmp_path / "alone")
-    for name in (STEP, FORECAST):
+    for name in (STEP, FORECAST, JUMP):
         second = (tmp_path / "second" / name).read_bytes()
         assert second == (tmp_path / "alone" / name).read_bytes()
     assert (tmp_path / "first" / STEP).read_bytes() != (tmp_path / "second" / STEP).read_bytes()

@@ -28,5 +28,10 @@ def test_readings_until_a_stream_is_warm(target: Target, readings: int) -> None:
     assert warmup_steps(linear(target)) == readings
 
 
+def test_nights_without_readings_are_no_part_of_two_seasons() -> None:
+    model = linear(replace(DAILY, interval_ms=60_000, season_steps=1440))
+    assert [warmup_steps(model, night) for night in (0.0, 0.25, 0.999)] == [2880, 2160, 49]
+
+
 def test_several_targets_are_warm_together() -> None:
     assert warmup_steps(joint("ar", 2, (0, 1))) == 49

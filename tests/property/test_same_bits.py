@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eddycast.service.bundle import SETTLING
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
 from tests.support.bundles import RECURRENT, START_MS, write_bundle
@@ -47,11 +48,12 @@ def load(
     return cache(lambda max_batch: load_runtime(directory, max_batch=max_batch))
 
 
-@pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """The smallest of the models."""
+@pytest.fixture(scope="module", params=["begins anew", "jumps"])
+def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    """The smallest of the models: after a long gap it begins anew, or jumps and goes on."""
     directory: Path = tmp_path_factory.mktemp("walk")
-    write_bundle(directory, RECURRENT)
+    jumping = replace(RECURRENT, jumps=True, max_gap=SETTLING + 1)
+    write_bundle(directory, jumping if request.param == "jumps" else RECURRENT)
     return load_runtime(directory, max_batch=32)
 
 

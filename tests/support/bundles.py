@@ -14,6 +14,7 @@ The walk's formulas are simple enough for a test to repeat in plain Python:
     surprise   = half the squared error of the previous forecast, summed over observed targets
     anomaly    = 1 - exp(-surprise), only if asked for
     expected   = the one_step before, and error = value - its median, only if asked for
+    jump       = the time alone, only if asked for: a hidden state then shows what was stepped
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from eddycast.service.bundle import FORECAST, GOLDEN, STEP, Manifest, TensorSpec
+from eddycast.service.bundle import FORECAST, GOLDEN, JUMP, STEP, Manifest, TensorSpec
 from eddycast.service.model.manifest_file import write_manifest
 
 Array = NDArray[Any]
@@ -57,6 +58,7 @@ class Walk:
     seed: int = 7  # of the weights of the hidden state
     ranks: bool = False  # has an anomaly: 1 - exp(-surprise)
     expects: bool = False  # has `expected` and `error`
+    jumps: bool = False  # has jump.onnx
     forecast_inputs: tuple[str, ...] = ("last", "count")  # `hidden` is added when there is one
     fields: dict[str, Any] = field(default_factory=dict)  # manifest fields to add or replace
 
@@ -267,6 +269,14 @@ def forecast_model(walk: Walk) -> onnx.ModelProto:
     )
 
 
+def jump_model(walk: Walk) -> onnx.ModelProto:
+    """jump.onnx of the walk."""
+    g = _Graph()
+    g("Unsqueeze", "timestamp", g.constant([1]), out="next.time")
+    inputs = [_value("steps", "int64"), _value("timestamp", "int64")]
+    return g.model("jump", inputs, [_value("next.time", "int64", 1)])
+
+
 def golden(walk: Walk, step: onnx.ModelProto, forecast: onnx.ModelProto) -> dict[str, Array]:
     """Contents of golden.npz: a sequence with missing values,
     and the outputs of onnxruntime for it."""
@@ -314,14 +324,37 @@ def golden(walk: Walk, step: onnx.ModelProto, forecast: onnx.ModelProto) -> dict
         for name, column in columns.items():
             column.append(outputs[name])
     scale = np.where(np.arange(steps)[:, None] < 2, 0.0, walk.spread) + np.zeros((1, batch))
-    return {"value": values, "timestamp": stamps, "scale": scale} | {
-        name: np.stack(c) for name, c in columns.items()
-    }
+    jumped = _after_jump(walk, stamps[-1], state, sessions) if walk.jumps else {}
+    return (
+        {"value": values, "timestamp": stamps, "scale": scale}
+        | jumped
+        | {name: np.stack(c) for name, c in columns.items()}
+    )
+
+
+def _after_jump(
+    walk: Walk,
+    stamps: Array,
+    state: dict[str, Array],
+    sessions: list[onnxruntime.InferenceSession],
+) -> dict[str, Array]:
+    """The arrays of golden.npz for the jump."""
+    steps = np.array([1, 9, 1000])
+    after = {"timestamp": stamps + (steps + 1) * walk.interval_ms}
+    row = {f"state.{name}": tensor for name, tensor in state.items()}
+    row["state.time"] = (stamps + steps * walk.interval_ms)[:, None]
+    value = np.full((len(steps), len(walk.channels)), np.nan)
+    names = [o.name for o in sessions[0].get_outputs()]
+    out = dict(zip(names, sessions[0].run(None, {"value": value, **after, **row}), strict=True))
+    given = after | {name: out[name.replace("state.", "next.")] for name in row}
+    taken = {i.name for i in sessions[1].get_inputs()}
+    (multi,) = sessions[1].run(None, {name: given[name] for name in taken})
+    return {"jump_steps": steps, "jump_one_step": out["one_step"], "jump_multi_step": multi}
 
 
 @dataclass
 class Parts:
-    """The three parts of a bundle before it is sealed; what a `damage` function changes."""
+    """The parts of a bundle before it is sealed; what a `damage` function changes."""
 
     step: onnx.ModelProto
     forecast: onnx.ModelProto
@@ -329,6 +362,7 @@ class Parts:
     fields: dict[str, Any]
     # file name -> content to write in its place
     raw: dict[str, bytes] = field(default_factory=dict)
+    jump: onnx.ModelProto | None = None
 
 
 def write_bundle(
@@ -352,11 +386,14 @@ def write_bundle(
         "max_gap": walk.max_gap,
     }
     parts = Parts(step, forecast, golden(walk, step, forecast), fields | walk.fields)
+    parts.jump = jump_model(walk) if walk.jumps else None
     if damage:
         damage(parts)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / STEP).write_bytes(parts.step.SerializeToString())
     (directory / FORECAST).write_bytes(parts.forecast.SerializeToString())
+    if parts.jump:
+        (directory / JUMP).write_bytes(parts.jump.SerializeToString())
     np.savez(directory / GOLDEN, **parts.golden)  # type: ignore[arg-type]
     for name, content in parts.raw.items():
         (directory / name).write_bytes(content)

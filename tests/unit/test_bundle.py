@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from eddycast.service.bundle import FORECAST, GOLDEN, MANIFEST, STEP, layout_id_of
+from eddycast.service.bundle import FORECAST, GOLDEN, JUMP, MANIFEST, STEP, layout_id_of
 from eddycast.service.errors import BundleError
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.manifest_file import read_manifest
@@ -315,6 +315,73 @@ def test_a_graph_that_breaks_the_contract_is_refused(
     assert error.file.endswith(file)
     assert expected in error.expected and found in error.found
     assert error.action and error.exit_code == 3
+
+
+def wrong_steps(parts: Parts) -> None:
+    assert parts.jump
+    parts.jump.graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
+
+
+def unknown_next(parts: Parts) -> None:
+    assert parts.jump
+    parts.jump.graph.output[0].name = parts.jump.graph.node[0].output[0] = "next.other"
+
+
+def nothing_next(parts: Parts) -> None:
+    assert parts.jump
+    parts.jump.graph.ClearField("output")
+
+
+def no_jump_in_golden(parts: Parts) -> None:
+    del parts.golden["jump_one_step"]
+
+
+def no_jump_at_all(parts: Parts) -> None:
+    parts.jump = None
+
+
+def no_steps(parts: Parts) -> None:
+    parts.golden["jump_steps"][1] = 0
+
+
+def other_after_jump(parts: Parts) -> None:
+    parts.golden["jump_multi_step"] = parts.golden["jump_multi_step"] + 2e-4
+
+
+@pytest.mark.parametrize(
+    ("damage", "file", "expected", "found"),
+    [
+        (wrong_steps, JUMP, "input 'steps' to be int64 [batch]", "int32"),
+        (unknown_next, JUMP, "outputs among", "unknown output 'next.other'"),
+        (nothing_next, JUMP, "an output of the next row", "none"),
+        (no_jump_in_golden, GOLDEN, "an array 'jump_one_step'", "arrays"),
+        (no_jump_at_all, GOLDEN, "arrays", "'jump_multi_step' as well"),
+        (no_steps, GOLDEN, "jump_steps from 1", "[1, 0, 1000]"),
+        (other_after_jump, JUMP, "jump_multi_step within 0.0001 of the scale", "row"),
+    ],
+)
+def test_a_jump_that_breaks_the_contract_is_refused(
+    tmp_path: Path, damage: Callable[[Parts], None], file: str, expected: str, found: str
+) -> None:
+    write_bundle(tmp_path, Walk(jumps=True, max_gap=97), damage)
+    error = refused(tmp_path)
+    assert error.file.endswith(file)
+    assert expected in error.expected and found in error.found
+
+
+def test_the_steps_after_a_jump_are_a_gap_of_their_own(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="max_gap at least 97"):
+        write_bundle(tmp_path, Walk(jumps=True, max_gap=96))
+
+
+def test_a_stream_begins_anew_after_the_time_to_live_only_if_the_bundle_jumps(
+    tmp_path: Path,
+) -> None:
+    week = 7 * 86_400_000
+    for jumps, longest in ((False, 97), (True, 7 * 1440)):
+        manifest = write_bundle(tmp_path / str(jumps), Walk(jumps=jumps, max_gap=97))
+        assert manifest.jumps == jumps and manifest.longest_gap(week) == longest
+        assert manifest.longest_gap(60_000) == 97, "what is stepped is never forgotten"
 
 
 def put(name: str, where: Any, value: float) -> Callable[[Parts], None]:

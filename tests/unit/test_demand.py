@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eddycast.service.bundle import TensorSpec
-from eddycast.service.processing.demand import Demand, StepEstimator, cost, split_by_cost
+from eddycast.service.processing.demand import (
+    JUMPED_STEPS,
+    Demand,
+    StepEstimator,
+    cost,
+    split_by_cost,
+)
 from eddycast.service.records import Observations
 from eddycast.service.state.arena import Arena
 from eddycast.training.data.slots import assign_slots
@@ -41,6 +47,17 @@ def test_never_more_than_one_step_too_few(jumps: list[int], held: int) -> None:
     assert (
         (foreseen >= needed - 1).all() and (foreseen <= MAX_GAP + 1).all() and (foreseen >= 1).all()
     )
+
+
+@given(jumps=jumps, stepped=st.just(100), longest=st.sampled_from([100, 150, 1_000]))
+def test_a_long_gap_costs_a_jump(jumps: list[int], stepped: int, longest: int) -> None:
+    stamps = (1_000 * MINUTE + np.cumsum([0, *(20 * jump for jump in jumps)])).tolist()
+    slots, verdicts = assign_slots(np.array(stamps, np.int64), MINUTE, longest)
+    estimator = StepEstimator(Arena(SPECS), MINUTE, longest, stepped)
+    foreseen = estimator(observations(stamps)).steps
+    apart = np.diff(slots, prepend=slots[0])
+    needed = np.where(verdicts == 2, np.where(apart > stepped, JUMPED_STEPS, apart), 1)
+    assert (foreseen >= needed - 1).all() and (foreseen <= stepped + 1).all()
 
 
 demands = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 9)), min_size=1, max_size=40)

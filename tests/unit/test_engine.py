@@ -6,14 +6,16 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eddycast.service.bundle import SETTLING
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.alignment import Verdict
@@ -229,6 +231,62 @@ def test_a_gap_of_any_length_holds_one_piece_of_state(walk: Runtime) -> None:
     made = subject.run(batches([(0, b"s", START_MS + 20_000 * MINUTE, 2.0)]))
     assert made.imputed == 19_999 and made.one_step[0, 0, 1] == 2.0
     assert set(made.step_rows.tolist()) == {1}
+
+
+@pytest.fixture(scope="module")
+def jumping(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    path = tmp_path_factory.mktemp("jumping")
+    write_bundle(path, replace(RECURRENT, jumps=True, max_gap=120))
+    return load_runtime(path, max_batch=32)
+
+
+def by_hand(runtime: Runtime, before: dict[str, Any], slot: int, missing: int) -> dict[str, Any]:
+    """One row after `missing` slots without a value, the first of which is `slot`."""
+    jumped = missing - SETTLING if missing > 119 else 0
+    state, minute = dict(before), runtime.manifest.interval_ms
+    if jumped:
+        state |= runtime.jump(np.array([jumped]), np.array([(slot + jumped - 1) * minute]), state)
+    for i in range(jumped, missing):
+        state = runtime.step(
+            np.full((1, 1), np.nan), np.array([(slot + i) * minute]), state
+        ).next_state
+    return state
+
+
+@pytest.mark.parametrize("gap", [2, 120, 121, 5000])
+def test_a_long_gap_is_a_jump_and_the_last_steps(jumping: Runtime, gap: int) -> None:
+    subject = engine(jumping, max_gap=10_000)
+    subject.run(batches(minutes(1.0, 5.0, 3.0)))
+    before = subject.arena.gather(np.array([0]))
+    slot = START_MS // MINUTE + 3
+    made = subject.run(batches([(0, b"s", START_MS + (2 + gap) * MINUTE, 2.0)]))
+    assert made.verdicts.tolist() == [Verdict.GAP] and made.warm[0]
+    assert made.imputed == (gap - 1 if gap <= 120 else 1 + SETTLING)
+    expected = jumping.step(
+        np.full((1, 1), 2.0),
+        np.array([START_MS + (2 + gap) * MINUTE]),
+        by_hand(jumping, before, slot, gap - 1),
+    )
+    assert made.one_step.tobytes() == expected.one_step.tobytes()
+    assert made.expected.tobytes() == expected.expected.tobytes()
+    after = subject.arena.gather(np.array([0]))
+    assert all(after[name].tobytes() == row.tobytes() for name, row in expected.next_state.items())
+
+
+def test_gaps_of_any_length_share_their_calls(jumping: Runtime) -> None:
+    """A morning of many streams: one jump for each piece of 32, and the same steps for all."""
+    subject, gaps = engine(jumping, max_gap=10_000), [1, 3, 121, 400, 9000] * 10
+    streams = [b"%d" % i for i in range(len(gaps))]
+    subject.run(batches([(0, stream, START_MS, 1.0) for stream in streams]))
+    late = zip(streams, gaps, strict=True)
+    readings = [(0, stream, START_MS + gap * MINUTE, 2.0) for stream, gap in late]
+    made = subject.run(batches(readings))
+    assert made.imputed == 10 * 2 + 30 * (1 + SETTLING)
+    assert len(made.step_rows) == 1 + SETTLING + 2 + 2  # 30 rows jump; the other 10; all step
+    alone = engine(jumping, max_gap=10_000)
+    for i, reading in enumerate(readings):
+        alone.run(batches([(0, streams[i], START_MS, 1.0)]))
+        assert alone.run(batches([reading])).one_step.tobytes() == made.one_step[i].tobytes()
 
 
 def test_a_reset_forgets_everything(recurrent: Runtime) -> None:

@@ -90,7 +90,6 @@ def train(
     console.print(f"{manifest.label} in {escape(str(out))}: {size}")
 
 
-NO_SEASON = 24  # intervals that stand for one where there is none
 #: By which a model is compared with the baselines:
 #: means over streams, so that no large series speaks for the others.
 VERDICT = ("mase", "wql")
@@ -146,12 +145,12 @@ def _print_figures(console: Console, manifest: Manifest, figures: Sequence[Figur
 
 def _training_notes(manifest: Manifest, panel: Panel, recipe: Recipe) -> list[str]:
     """Remarks about choices that training made from the history."""
+    from eddycast.service.processing.replay import usual_gap
     from eddycast.training.data.gap_limit import gap_note
 
     record = manifest.training
     notes = [record.choice, record.narrow, record.suspects] if record else []
-    season = manifest.seasons_ms[0] // manifest.interval_ms if manifest.seasons_ms else NO_SEASON
-    notes.append(gap_note(panel.fed, season, manifest.max_gap) or "")
+    notes.append(gap_note(panel.fed, usual_gap(manifest)) or "")
     if recipe.support is None and manifest.kind != "counter" and manifest.support != "real":
         notes.append(
             "values are often 0 and never below: no forecast "

@@ -1,54 +1,57 @@
-"""The longest gap that a bundle bridges, so that a night without readings starts no new stream in
-the morning."""
+"""Long gaps: how many slots without a reading are stepped one by one, and what the gaps of a
+history mean for the service."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from eddycast.service.bundle import SETTLING
 from eddycast.service.humanize import many
-from eddycast.service.records import Float64
+from eddycast.service.records import Float64, Int64
 from eddycast.training.data.panel import MAX_GAP
 
-OFTEN = 3  # gaps beyond the usual limit: fewer are outages
-SLACK = 1.1  # nights grow longer towards winter
+#: A gap of over this part of a season is a night, if there is one in at least half of the seasons.
+NIGHT, OFTEN = 1 / 8, 0.5
 
 
-def usual_gap(span: int) -> int:
-    """Slots bridged by default: two seasons, at most MAX_GAP."""
-    return max(1, min(2 * span, MAX_GAP))
+def stepped_gap(span: int) -> int:
+    """Slots from one reading to the next that are stepped over one by one, for a season of `span`
+    slots: four seasons without a reading, within MAX_GAP, and never fewer than are stepped after a
+    jump. Longer gaps are jumped over."""
+    return 1 + max(SETTLING, min(4 * span, MAX_GAP))
 
 
-def longest_gap(values: Float64, span: int) -> int:
-    """Slots to bridge in values [streams, T] (NaN = no reading) with a season of `span` slots: a
-    little more than the longest gap within a season, if gaps over the default come OFTEN in a
-    stream; else the default."""
-    usual = usual_gap(span)
-    longest = 0
-    for row in values:
-        seen = np.flatnonzero(~np.isnan(row))
-        gaps = np.diff(seen)
-        nightly = gaps[(gaps > usual) & (gaps <= span)]
-        if len(nightly) >= OFTEN:
-            longest = max(longest, int(nightly.max()))
-    return max(usual, min(span, int(SLACK * longest)))
+def night_share(values: Float64, season: int) -> float:
+    """The share of slots that lie in nights without readings, in the median stream of values
+    [streams, T] (NaN = no reading); 0 without a `season`, in slots."""
+    if not season:
+        return 0.0
+    shares = [_night_share(np.flatnonzero(~np.isnan(row)), season) for row in values]
+    return float(np.median(shares))
 
 
-def gap_note(values: Float64, span: int, bridged: int) -> str | None:
-    """A remark if gaps are longer than the default: that they are bridged, or that they are not.
-    Else None."""
-    usual = usual_gap(span)
+def _night_share(seen: Int64, season: int) -> float:
+    """The same of one stream with readings in the slots `seen`, ascending: from the end of its
+    first night to the end of its last one."""
+    gaps = np.diff(seen)
+    night = (gaps > max(NIGHT * season, 1)) & (gaps < season)
+    ends, lengths = seen[1:][night], gaps[night] - 1
+    if len(ends) < 2 or len(ends) < OFTEN * (seen[-1] - seen[0]) / season:
+        return 0.0
+    return float(lengths[1:].sum() / (ends[-1] - ends[0]))
+
+
+def gap_note(values: Float64, longest: int) -> str | None:
+    """A remark if gaps of values [streams, T] (NaN = no reading) are over `longest` slots, after
+    which a service with default settings begins a stream anew; else None."""
     gaps = np.concatenate(
         [np.diff(np.flatnonzero(~np.isnan(row))) for row in values] or [np.zeros(0)]
     )
-    long = gaps[gaps > usual]
-    if not len(long):
+    lost = gaps[gaps > longest]
+    if not len(lost):
         return None
-    lost = long[long > bridged]
-    if len(lost):
-        slots = f"more than {bridged} slots, at most {int(lost.max()):,}"
-        return (
-            f"readings stop {many(len(lost), 'time')} for {slots}: "
-            "there a stream begins anew, cold for two seasons"
-        )
-    times = f"{many(len(long), 'time')} for up to {int(long.max()):,} slots"
-    return f"readings stop {times}: gaps up to {bridged:,} are bridged"
+    slots = f"more than {longest:,} slots, at most {int(lost.max()):,}"
+    return (
+        f"readings stop {many(len(lost), 'time')} for {slots}: there a stream begins anew, cold "
+        "for two seasons, unless time.state_ttl_s is longer"
+    )

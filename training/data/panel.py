@@ -22,8 +22,8 @@ from eddycast.service.records import Float64, Int64
 from eddycast.training.data.durations import format_duration
 from eddycast.training.data.slots import assign_slots
 
-#: A gap beyond this many slots makes the service start a stream afresh,
-#: unless a manifest says otherwise.
+#: Slots of a gap beyond which a stream's phase is found anew, and a backtest feeds no readings
+#: without a value.
 MAX_GAP = 512
 #: Most cells of a panel (8 bytes each); more means that the interval does not fit the history.
 MAX_CELLS = 200_000_000

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from eddycast.service.bundle import OPTIONAL
 from eddycast.training.data.counters import increases
@@ -15,8 +16,10 @@ from eddycast.training.models import Joint, Target
 from eddycast.training.models.joint import Model
 from eddycast.training.models.memory.columns import unroll_memory
 from eddycast.training.models.quantiles.support import confine
+from eddycast.training.models.tensor_state import TensorState
 
 GOLDEN_STEPS, GOLDEN_BATCH = 96, 3
+GOLDEN_JUMPS = (11, 401, 100_003)  # steps that each row jumps over in the end
 
 
 def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
@@ -34,9 +37,22 @@ def golden_sequence(model: Model) -> dict[str, NDArray[Any]]:
             for name in names:
                 outputs[name].append(getattr(out, name).numpy())
             outputs["multi_step"].append(model.forecast(when, state).numpy())
+        jumped = _after_jump(model, torch.as_tensor(timestamps[-1]), state)
     stacked = {name: np.stack(column) for name, column in outputs.items()}
     scale = _scale(model, values, timestamps[:, 0])
-    return {"value": values, "timestamp": timestamps, "scale": scale, **stacked}
+    return {"value": values, "timestamp": timestamps, "scale": scale, **stacked, **jumped}
+
+
+def _after_jump(model: Model, stamp: Tensor, state: TensorState) -> dict[str, NDArray[Any]]:
+    """The outputs of a step without a value after jumps from the slots `stamp` [batch]."""
+    steps, interval = torch.tensor(GOLDEN_JUMPS), model.target.interval_ms
+    last = stamp + steps * interval
+    row = state | model.jump(steps, last, state)
+    nothing = torch.full((len(steps), 1 + model.target.others), torch.nan, dtype=torch.float64)
+    out = model.step(nothing, last + interval, row)
+    found = {"steps": steps, "one_step": out.one_step}
+    found["multi_step"] = model.forecast(last + interval, out.state)
+    return {f"jump_{name}": tensor.numpy() for name, tensor in found.items()}
 
 
 def _scale(

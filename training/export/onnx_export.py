@@ -1,4 +1,4 @@
-"""From a fitted forecaster to a bundle: two ONNX graphs, the golden sequence and the manifest."""
+"""From a fitted forecaster to a bundle: its ONNX graphs, the golden sequence and the manifest."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from eddycast.service.bundle import (
     FORECAST,
     GOLDEN,
+    JUMP,
     MANIFEST,
     OPTIONAL,
     STEP,
@@ -29,7 +30,7 @@ from eddycast.service.errors import DataError
 from eddycast.service.model.manifest_file import read_manifest, write_manifest
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.sealing.parts import CORE, Part, meaning_of
-from eddycast.training.data.gap_limit import usual_gap
+from eddycast.training.data.gap_limit import stepped_gap
 from eddycast.training.export.golden import golden_sequence
 from eddycast.training.export.tracing import Signature, graph_of
 from eddycast.training.models.joint import Joint, Model
@@ -51,6 +52,7 @@ class Identity:
     max_gap: int | None = None
     training: TrainingRecord | None = None
     codes: Codes = ()
+    night: float = 0.0  # share of slots in nights without readings
 
 
 class _StepGraph(nn.Module):
@@ -84,6 +86,18 @@ class _ForecastGraph(nn.Module):
         return self.model.forecast(timestamp, dict(zip(self.names, state, strict=True)))
 
 
+class _JumpGraph(nn.Module):
+    """`jump` of a model over flat tensors, in the order of `names`; the tensors `changed`."""
+
+    def __init__(self, model: Model, names: Sequence[str], changed: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.names, self.changed = model, tuple(names), tuple(changed)
+
+    def forward(self, steps: Tensor, timestamp: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        new = self.model.jump(steps, timestamp, dict(zip(self.names, state, strict=True)))
+        return tuple(new[name] for name in self.changed)
+
+
 def export_bundle(
     model: Model, identity: Identity, directory: Path, *, row_limit: int = Recipe.row_limit
 ) -> Manifest:
@@ -98,6 +112,7 @@ def export_bundle(
     (directory / MANIFEST).unlink(missing_ok=True)
     _export_step(model, state, directory / STEP)
     _export_forecast(model, state, directory / FORECAST)
+    _export_jump(model, state, directory / JUMP)
     golden: dict[str, Any] = golden_sequence(model)
     np.savez(directory / GOLDEN, **golden)
     target, span = model.target, model.span
@@ -116,8 +131,8 @@ def export_bundle(
         quantiles=target.quantiles,
         state=specs,
         parts=manifest_parts(model, identity),
-        warmup_steps=warmup_steps(model),
-        max_gap=identity.max_gap or usual_gap(span),
+        warmup_steps=warmup_steps(model, identity.night),
+        max_gap=identity.max_gap or stepped_gap(span),
         seasons_ms=seasons_ms,
         support=target.support,
         kind=target.kind,
@@ -146,10 +161,11 @@ def _check_weights(model: Model) -> None:
         )
 
 
-def warmup_steps(model: Model) -> int:
-    """Readings until a stream is warm: two seasons, and as many as it takes until SCORED forecasts
-    one step ahead and JUDGED at each calibrated lead within two seasons were scored."""
-    seasons = 2 * model.span
+def warmup_steps(model: Model, night: float = 0.0) -> int:
+    """Readings until a stream is warm: those of two seasons, of whose slots the share `night` has
+    none, and as many as it takes until SCORED forecasts one step ahead and JUDGED at each
+    calibrated lead within two seasons were scored."""
+    seasons = round(2 * model.span * (1.0 - night))
     parts = model.parts if isinstance(model, Joint) else [model]
     anchors = {
         part.target.block * anchor
@@ -209,10 +225,22 @@ def _export_forecast(model: Model, state: dict[str, Tensor], path: Path) -> None
     onnx.save(graph, path)
 
 
+def _export_jump(model: Model, state: dict[str, Tensor], path: Path) -> None:
+    names = list(state)
+    # two tensors: one and the same would be traced as one input
+    steps, timestamp = torch.ones(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    changed = list(model.jump(steps, timestamp, state))
+    signature = Signature(["steps", "timestamp"], names, [f"next.{name}" for name in changed])
+    example = (steps, timestamp, *state.values())
+    graph = graph_of(_JumpGraph(model, names, changed), example, signature)
+    _drop_unread_inputs(graph)
+    onnx.save(graph, path)
+
+
 def _drop_unread_inputs(model: onnx.ModelProto) -> None:
-    """Remove the inputs that the forecast graph does not read,
+    """Remove tensors of the state that a graph does not read,
     so that the service need not gather them."""
-    read = {name for node in model.graph.node for name in node.input} | {"timestamp"}
+    read = {name for node in model.graph.node for name in node.input} | {"timestamp", "steps"}
     kept = [value for value in model.graph.input if value.name in read]
     del model.graph.input[:]
     model.graph.input.extend(kept)

@@ -10,8 +10,9 @@ from typing import Self
 
 import numpy as np
 import onnxruntime
+import torch
 
-from eddycast.service.bundle import FORECAST, OPTIONAL, STEP, Manifest
+from eddycast.service.bundle import FORECAST, JUMP, OPTIONAL, STEP, Manifest
 from eddycast.service.model.manifest_file import read_manifest
 from eddycast.service.records import Float64, Int64
 from eddycast.training.data.counters import increases
@@ -37,6 +38,7 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
     options.intra_op_num_threads = 1  # batches are small: threads would wait for each other
     step = onnxruntime.InferenceSession(str(directory / STEP), options)
     forecast = onnxruntime.InferenceSession(str(directory / FORECAST), options)
+    jump = onnxruntime.InferenceSession(str(directory / JUMP), options)
     read = [value.name for value in forecast.get_inputs()]
     for batch, steps in carried.items():
         values, timestamps = sample(model.target, steps, batch, seed=batch)
@@ -54,6 +56,27 @@ def onnx_is_torch(model: Forecaster, directory: Path, carried: Mapping[int, int]
                 given = when | state
                 (multi,) = forecast.run(None, {name: given[name] for name in read})
                 wanted.close_to_forecast(t, multi)
+        _jump_is_torch(model, jump, state, int(timestamps[-1]))
+
+
+def _jump_is_torch(
+    model: Forecaster, jump: onnxruntime.InferenceSession, state: dict[str, Array], stamp: int
+) -> None:
+    """Compare jumps of the rows of `state`, which follow on the slot at `stamp`, with the
+    forecaster's."""
+    rows = len(next(iter(state.values())))
+    steps = 1 + np.arange(rows) * 37
+    when = stamp + steps * model.target.interval_ms
+    given = {**state, "steps": steps, "timestamp": when}
+    names = [value.name for value in jump.get_outputs()]
+    found = jump.run(None, {value.name: given[value.name] for value in jump.get_inputs()})
+    with torch.no_grad():
+        row = {name.removeprefix("state."): torch.as_tensor(one) for name, one in state.items()}
+        wanted = model.jump(torch.as_tensor(steps), torch.as_tensor(when), row)
+    for name, tensor in zip(names, found, strict=True):
+        expected = wanted[name.removeprefix("next.")].numpy()
+        unit = float(max(np.abs(expected).max(initial=0.0), 1e-12))
+        close(INVARIANT, f"{name} after a jump of {rows} rows", tensor, expected, 1e-5, unit)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,11 @@ class PhaseBank(Latent):
             for name in self.cell.tensors
         }
 
+    def jump(self, steps: Tensor, state: TensorState) -> TensorState:
+        at = (torch.arange(self.stride) + steps[:, None]).remainder(self.stride)
+        every = at[:, :, None].expand(-1, -1, self.units)
+        return {name: state[name].gather(1, every) for name in self.cell.tensors}
+
     def read(self, state: TensorState) -> Tensor:
         return state["hidden"][:, -1]
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eddycast.training.models import unrolling
+from eddycast.training.models import jumping, unrolling
 from eddycast.training.models.contract import Family, StepOutput, Unrolled, View
 from eddycast.training.models.memory.columns import Columns
 from eddycast.training.models.memory.counter import increase, initial_counter
@@ -125,6 +125,11 @@ class Forecaster(Family):
             units = self.calibration.multi_step(units, state["stretch"])
         started = (state["count"] > 0)[:, :, None]
         return self._emit(units, self.memory.frame(state), placement(state), started)[:, :, None]
+
+    def jump(self, steps: Tensor, timestamp: Tensor, state: TensorState) -> TensorState:
+        """The tensors that many steps without a value change, at once; see
+        `eddycast.training.models.jumping.jump`."""
+        return jumping.jump(self, steps, timestamp, state)
 
     def unroll(
         self,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from eddycast.training.models.channels import light_memory
 from eddycast.training.models.contract import StepOutput, Unrolled
 from eddycast.training.models.forecaster import Forecaster
+from eddycast.training.models.jumping import jump_memory
 from eddycast.training.models.memory.columns import unroll_memory
 from eddycast.training.models.memory.memory import Memory
 from eddycast.training.models.memory.suspect_readings import possible
@@ -114,6 +115,21 @@ class Joint(nn.Module):
             for place, (part, at) in enumerate(zip(self.parts, self.at, strict=True))
         ]
         return torch.cat(forecasts, 2)
+
+    def jump(self, steps: Tensor, timestamp: Tensor, state: TensorState) -> TensorState:
+        """The tensors that `steps` [batch] steps without values change, at once; see
+        `eddycast.training.models.jumping.jump`."""
+        lights = {
+            _light(channel): jump_memory(
+                self.light, steps, timestamp, part_of(_light(channel), state)
+            )
+            for channel in self.looked_at
+        }
+        parts = {
+            _part(place): part.jump(steps, timestamp, part_of(_part(place), state))
+            for place, part in enumerate(self.parts)
+        }
+        return prefixed(lights | parts)
 
     def unroll(
         self,

@@ -48,6 +48,11 @@ class Carried(nn.Module):
         `state` contains the own tensors before it."""
         raise NotImplementedError(f"{type(self).__name__} must implement advance")
 
+    def jump(self, steps: Tensor, state: TensorState) -> TensorState:  # noqa: ARG002
+        """The tensors that change by the mere passing of `steps` [batch] int64 steps without a
+        value (`training/models/jumping.py`): none, unless states take turns."""
+        return {}
+
     def read(self, state: TensorState) -> Tensor:
         """The hidden state that heads see, [batch, units] float32."""
         raise NotImplementedError(f"{type(self).__name__} must implement read")

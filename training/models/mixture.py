@@ -47,6 +47,14 @@ class SideBySide(Carried):
             }
         )
 
+    def jump(self, steps: Tensor, state: TensorState) -> TensorState:
+        return prefixed(
+            {
+                name: latent.jump(steps, part_of(name, state))
+                for name, latent in self.latents.items()
+            }
+        )
+
     def read(self, state: TensorState) -> Tensor:
         return torch.cat(
             [latent.read(part_of(name, state)) for name, latent in self.latents.items()], -1

@@ -17,6 +17,7 @@ import numpy as np
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
+from eddycast.service.processing.replay import usual_gap
 from eddycast.service.records import Float64, Int64
 from eddycast.training.data.interval import infer_interval
 from eddycast.training.data.panel import Panel, make_panel
@@ -36,7 +37,7 @@ _ROUNDING = 1.5e-3
 
 def gift_panel(history: History, manifest: Manifest) -> Panel:
     """The history on the bundle's grid, averaged if its own grid is finer."""
-    return gift_grid(history, manifest.interval_ms, manifest.max_gap)
+    return gift_grid(history, manifest.interval_ms, usual_gap(manifest))
 
 
 def gift_grid(history: History, interval_ms: int, max_gap: int) -> Panel:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
+from eddycast.service.processing.replay import usual_gap
 from eddycast.training.data.counters import as_counters
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.evaluation.metrics import Figure
@@ -38,7 +39,7 @@ from eddycast.training.evaluation.protocols.task import Task, TaskOptions
 
 
 def _on_its_grid(history: History, manifest: Manifest) -> Panel:
-    panel = make_panel(history, manifest.interval_ms, manifest.max_gap)
+    panel = make_panel(history, manifest.interval_ms, usual_gap(manifest))
     return as_counters(panel, manifest.register_size) if manifest.kind == "counter" else panel
 
 

@@ -12,6 +12,7 @@ from eddycast.training.export.invariants.faults import (
     numbers_in_numbers_out,
     one_a_day_costs_a_step_a_day,
 )
+from eddycast.training.export.invariants.gaps import a_jump_is_its_steps
 from eddycast.training.export.invariants.limits import (
     anomaly_is_a_rank,
     calibration_moves,
@@ -48,6 +49,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     shift_and_scale,
     silence_leaves_no_trace,
     missing_from_memory,
+    a_jump_is_its_steps,
     constant_series,
     surprise_needs_a_scale,
     anomaly_is_a_rank,
@@ -64,6 +66,7 @@ __all__ = [
     "INVARIANTS",
     "Invariant",
     "InvariantBroken",
+    "a_jump_is_its_steps",
     "a_new_level_is_accepted",
     "anomaly_is_a_rank",
     "bounded_row",
