@@ -79,6 +79,7 @@ OVERVIEW = Dashboard(
             "Is data missing before it arrives?",
             [
                 Prom(rate("imputed_steps_total"), "steps without a reading"),
+                Prom(rate("held_steps_total"), "steps in which a reading holds"),
                 Prom(rate("missing_codes_total"), "codes for missing"),
                 Prom(rate("filtered_total"), "filtered"),
                 Prom(rate("tombstones_total"), "streams removed by senders"),
