@@ -174,12 +174,12 @@ BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
     ),
     "one value": (
         lambda: table(hours(), a=["", 1, *[""] * 298]),
-        [],
+        ["--split-by", "calendar"],
         "no stream changes in the train part",
     ),
     "no value in train": (
         lambda: table(hours(), a=holes(0, 250)),
-        [],
+        ["--split-by", "calendar"],
         "no stream has a value in the train part",
     ),
     "no value in validation": (
@@ -189,7 +189,7 @@ BAD: dict[str, tuple[Callable[[], str], list[str], str]] = {
     ),
     "no value in hold-out": (
         lambda: table(hours(), a=holes(240, 300)),
-        [],
+        ["--split-by", "calendar"],
         "the hold-out has 0 values",
     ),
     "empty column": (lambda: table(hours(), a=[""] * ROWS), [], "(a: empty)"),
