@@ -42,8 +42,8 @@ class InputSettings(Group):
     )
     format: Literal["json", "avro", "senml", "influx", "text"] = Field(
         "json",
-        description="Format of the records' values: JSON, Avro (its schemas are in the registry at "
-        "schema_registry.url), SenML, InfluxDB line protocol, or text = a number and nothing else",
+        description="Format of values: json, avro (needs schema_registry.url), senml, influx (line "
+        "protocol), or text = a number and nothing else",
     )
     framing: Literal["confluent"] | None = Field(
         None,
