@@ -138,7 +138,7 @@ def stdin(
     line is a record as the settings of the group input describe it, with its key before a tab or
     as kcat -J writes it.
 
-    Example: kcat -b HOST:9092 -t raw -J -e | eddycast feed stdin --input.preset telegraf
+    Example: eddycast feed stdin --input.preset telegraf
     """
     settings = load_settings(context.args)
     from eddycast.service.bridges.line_feed import LineFeed, Lines

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from eddycast.service.delivery.schema_registry import SchemaRegistry
 from eddycast.service.errors import StateError
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.processing.chunk_stepper import TOO_MANY, ChunkStepper
+from eddycast.service.processing.chunk_stepper import ChunkStepper
 from eddycast.service.processing.chunks import Decoded
 from eddycast.service.processing.stage import no_stage
 from eddycast.service.records import PartitionBatch
@@ -53,7 +53,7 @@ class SeedRows:
         streams than fit into memory."""
         for chunk in self._stepper.cut(decoded, self._max_steps):
             stepped = self._stepper.step(chunk, forecast=False)
-            if any(letter.error == TOO_MANY for letter in stepped.letters):
+            if any(letter.error == "too_many_streams" for letter in stepped.letters):
                 raise StateError(
                     f"the rows of more than {len(self):,} streams do not fit into memory",
                     "run it on a machine with more memory, or select streams with input.streams",

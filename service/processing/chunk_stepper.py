@@ -30,9 +30,6 @@ from eddycast.service.records import DeadLetter, Observations, PartitionBatch
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.store import Store
 
-#: Code of the dead letter of a stream for which there is no room.
-TOO_MANY = "too_many_streams"
-
 
 @dataclass(frozen=True, slots=True)
 class SteppedChunk:
@@ -115,7 +112,7 @@ class ChunkStepper:
         letters: list[DeadLetter] = []
         for one, column in zip(chunk, refused, strict=True):
             which = np.flatnonzero(column)
-            letters += letters_for(one.batch, one.observations, which, TOO_MANY, reason)
+            letters += letters_for(one.batch, one.observations, which, "too_many_streams", reason)
         return letters
 
     def _decode(self, batch: PartitionBatch, quarantined: Collection[tuple[int, int]]) -> Decoded:

@@ -21,8 +21,8 @@ class TimeSettings(Group):
         None,
         le=LONGEST_GAP,
         description=(
-            "Maximum gap from one reading of a stream to the next, in steps, up to 10000: after a "
-            "longer one it begins anew; none = state_ttl_s, or the bundle's limit if it cannot jump"
+            "Maximum gap between readings of a stream, in steps, up to 10000: after a longer "
+            "one it begins anew; none = as state_ttl_s allows"
         ),
     )
     far_future_s: PositiveInt = Field(
