@@ -173,7 +173,7 @@ def test_an_export_of_state_and_the_demo_ask_first(
     def connect(_settings: object) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr("eddycast.service.commands.state._broker", connect)
+    monkeypatch.setattr("eddycast.service.commands.state.broker_of", connect)
     out = below_a_file(tmp_path)
     assert str(out) in refused(
         ["state", "export", str(out), "--bundle.directory", str(bundle)], capsys
