@@ -117,7 +117,8 @@ def test_observations_become_forecasts_and_a_stop_commits_them(
     metrics = running.get("/metrics")[1]
     assert f'eddycast_model_info{{family="naive",model="{label}"' in metrics
     assert "eddycast_ready 1.0" in metrics
-    assert all(f'eddycast_stage_seconds_count{{stage="{stage}"}}' in metrics for stage in STAGES)
+    counts = [f'eddycast_stage_seconds_count{{stage="{stage}"}}' for stage in STAGES]
+    until(lambda: all(count in running.get("/metrics")[1] for count in counts))
     assert running.get("/live")[0] == 200
     running.end()
 
