@@ -173,7 +173,8 @@ def _serve(
     )
     configure_log("json", "error")
     finished = threading.Event()
-    broker = kind(kafka_broker(settings.kafka), records, finished)
+    client = kafka_broker(settings.kafka, settings.output.compression)
+    broker = kind(client, records, finished)
     served = Service(settings, broker)
     served.run(finished)
     value = served.metrics.registry.get_sample_value

@@ -15,7 +15,7 @@ from eddycast.service.records import Observations
 from eddycast.service.state.arena import Arena
 from eddycast.training.models.joint import Model
 from eddycast.training.models.tensor_state import TensorState
-from tests.models.zoo import HEAVY_KINDS, HOUR, MAKERS, forecaster, joint, streams
+from tests.models.zoo import HEAVY_KINDS, HOUR, forecaster, joint, streams
 from tests.support.exported import Exported
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ def equal(found: Tensor, expected: Tensor, name: str) -> None:
     assert ((found - expected).abs() <= digits * unit).all(), name
 
 
-@pytest.mark.parametrize("kind", sorted(MAKERS))
+@pytest.mark.parametrize("kind", HEAVY_KINDS)
 def test_a_jump_is_its_steps(kind: str) -> None:
     model = forecaster(kind)
     state, stamp = trained(kind)
