@@ -35,8 +35,8 @@ def outputs(plan: Plan, _bundle: Path) -> list[Result]:
             ]
             for name in FORMS
         ],
-        "speed: round by round, relative to the first; bytes: of segments on the broker, of streams "
-        "with two or three readings, whose forecasts are so alike that compression looks too good",
+        "speed: round by round, relative to the first; bytes: of segments on the broker, of "
+        "streams with two or three readings, so alike that compression looks too good",
     )
     return [
         *(
