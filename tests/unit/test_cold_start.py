@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,3 +84,12 @@ def test_channels_of_a_stream_stay_together(tmp_path: Path) -> None:
     figures = cold_start(runtime, both, Split(50, 100, 200))
     targets = len(runtime.manifest.targets)
     assert figures[0].scored == 2 * targets * 10
+
+
+def test_a_stream_without_readings_in_the_hold_out_counts_nowhere(tmp_path: Path) -> None:
+    panel, split = noisy_days(rows=300, streams=3), Split(50, 100, 300)
+    panel.values[1, 90:] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures = cold_start(load_runtime(walk(tmp_path)), panel, split)
+    assert figures[0].scored == 2 * 10

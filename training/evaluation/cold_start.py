@@ -68,8 +68,9 @@ def _stages(made: Float64, values: Float64, lead: int) -> Iterator[ColdStartFigu
     low, middle, high = np.moveaxis(made[:, :-lead, 0 if lead == 1 else 1], -1, 0)
     seen = np.cumsum(~np.isnan(values), axis=1)[:, :-lead]
     naive = np.abs(target - last)
-    with np.errstate(invalid="ignore"):
-        unit = np.nanmean(naive, axis=1, keepdims=True) if naive.size else naive
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pairs = np.count_nonzero(~np.isnan(naive), axis=1, keepdims=True)
+        unit = np.nansum(naive, axis=1, keepdims=True) / np.maximum(pairs, 1)
         scored = ~np.isnan(target) & ~np.isnan(middle) & ~np.isnan(naive) & (unit > 0)
         inside, error = (low <= target) & (target <= high), np.abs(target - middle) / unit
         rival = naive / unit
