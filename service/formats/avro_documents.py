@@ -55,15 +55,18 @@ class AvroDocuments:
             raise Unreadable("not_avro", f"the value is no Avro record: {error}") from None
 
     def _plain(self, key: bytes | None) -> bytes | None:
-        return self._key(key) if key and key[:1] in SIZES else key
+        if not key or key[:1] not in SIZES:
+            return key
+        try:
+            return self._key(key)
+        except ValueError:  # not remembered: a schema may be registered later
+            return key
 
     def _read_key(self, key: bytes) -> bytes:
-        """The key as text: a single value, or the only field of a record; other records as JSON. As
-        it is if it cannot be read, to become a dead letter."""
-        try:
-            found = self.reader.read_any(key)
-        except ValueError:
-            return key
+        """The key as text: a single value, or the only field of a record; other records as JSON.
+        Raises ValueError for one that cannot be read, which is left as it is, to become a dead
+        letter."""
+        found = self.reader.read_any(key)
         if isinstance(found, dict) and len(found) == 1:
             (found,) = found.values()
         text = found if isinstance(found, str) else json.dumps(found, default=repr)

@@ -26,7 +26,7 @@ class AvroShape:
     records: st.SearchStrategy[Any]
 
 
-def encoded(schema: Schema, record: Any, schema_id: int | UUID = 7) -> bytes:
+def encoded(schema: Any, record: Any, schema_id: int | UUID = 7) -> bytes:
     """A record behind the id of its schema."""
     body = io.BytesIO()
     fastavro.schemaless_writer(body, fastavro.parse_schema(schema), record)

@@ -143,6 +143,15 @@ def test_keys_may_be_avro_as_well(schema: Any, key: Any, name: bytes) -> None:
     assert outcome(read, records)[0] == [name] * 2
 
 
+def test_a_key_is_read_once_its_schema_is_registered() -> None:
+    schemas: dict[int | str, Any] = {7: PLAIN}
+    read = decoder(schemas)
+    records: list[Sent] = [(encoded("string", "pump", 8), plain(1.5), NOW, [])]
+    assert outcome(read, records)[0] == []
+    schemas[8] = "string"
+    assert outcome(read, records)[0] == [b"pump"]
+
+
 @pytest.mark.parametrize(
     ("value", "error", "reason"),
     [
