@@ -83,7 +83,7 @@ def http_app(
 
 @dataclass(frozen=True, slots=True)
 class _Intake:
-    """What requests of one kind go through."""
+    """The steps of requests of one kind."""
 
     mapper: MessageMapper
     divided: Callable[[Request, bytes], Iterable[tuple[int, bytes]]]

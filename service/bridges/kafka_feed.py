@@ -123,7 +123,7 @@ class KafkaFeed:
 
 
 class _Session:
-    """What is open from one failure to the next."""
+    """The clients and topics that are open from one failure to the next."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a bridge has done, as a line of the log at an interval."""
+"""The work of a bridge, as a line of the log at an interval."""
 
 from __future__ import annotations
 
