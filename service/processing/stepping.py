@@ -1,4 +1,4 @@
-"""From the readings of a chunk to forecasts: by themselves, or gathered in slots."""
+"""Turn the readings of a chunk into forecasts: one for each, or one for each slot."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""All settings in one frozen object, as a program is handed them;
-`eddycast.service.settings.load` reads them."""
+"""All settings in one frozen object; `eddycast.service.settings.load` reads them."""
 
 from __future__ import annotations
 

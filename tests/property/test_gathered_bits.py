@@ -58,7 +58,7 @@ def gathered(draw: st.DrawFn) -> list[Sent]:
 def outcome(
     runtime: Runtime, sent: list[Sent], polls: list[int], partitions: int, **options: Any
 ) -> tuple[object, ...]:
-    """All that is written, the rows at the end, and counts, after polls of these sizes in turn."""
+    """Everything written, the final rows and the counts after polls of these sizes in turn."""
     broker = memory_broker(partitions)
     broker._clock = repeat((START_MS + 10**9) / 1000).__next__
     for stream, value in sent:

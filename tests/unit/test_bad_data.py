@@ -195,7 +195,7 @@ def test_a_throttle_lets_each_kind_pass_by_itself() -> None:
 def test_sensors_slower_than_the_model_are_named_once(
     tmp_path: Path, log: Log, hold: int | None
 ) -> None:
-    """With the setting that mends it, unless that is in force."""
+    """The line names the setting that mends it, unless that is in force."""
     write_bundle(tmp_path, Walk())
     broker = memory_broker()
     subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, hold_ms=hold))

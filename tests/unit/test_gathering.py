@@ -84,7 +84,7 @@ def test_a_reading_a_second_is_a_forecast_a_minute_of_their_mean(walk: Runtime) 
     [("last", 2.0), ("mean", 4.0), ("sum", 12.0), ("min", 1.0), ("max", 9.0)],
 )
 def test_what_is_forecast(walk: Runtime, aggregate: str, expected: float) -> None:
-    """Also of readings that come in another order than their stamps; missing ones do not count."""
+    """Readings may arrive in another order than their stamps; missing ones do not count."""
     broker = memory_broker()
     feed(broker, [(0, 1.0), (40, 2.0), (20, 9.0), (30, None), (60, 0.0)])
     worker(broker, walk, replace(MEAN, aggregate=aggregate)).turn()
@@ -120,8 +120,8 @@ def test_channels_are_gathered_each_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_slot_closes_by_the_time_of_its_partition(walk: Runtime) -> None:
-    """When that has passed its end by `close_after_s`, to the millisecond; what comes later is
-    late."""
+    """It closes when that has passed its end by `close_after_s`, to the millisecond; later readings
+    are late."""
     broker, options = memory_broker(), replace(MEAN, close_after_ms=5_000)
     subject = worker(broker, walk, options)
     feed(broker, [(0, 1.0), (50, 3.0)])
@@ -212,7 +212,7 @@ def test_a_slot_that_is_open_survives_a_crash(walk: Runtime, place: str) -> None
 
 
 def test_rows_of_first_readings_are_taken_over(walk: Runtime) -> None:
-    """With the layout of the rows that are written from then on; the next worker reads both."""
+    """They are rewritten in the new layout from then on; the next worker reads both."""
     broker = memory_broker()
     feed(broker, [(0, 1.0), (60, 2.0)])
     feed(broker, [(0, 1.0)], b"silent")

@@ -1,5 +1,5 @@
-"""How a stream fares that the service has never seen: error and coverage by the number of readings
-since its first, on the hold-out, one step ahead and at the end of the horizon."""
+"""Error and coverage of streams that the service has never seen, by the number of readings since
+their first, on the hold-out, one step ahead and at the end of the horizon."""
 
 from __future__ import annotations
 
