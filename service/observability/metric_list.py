@@ -22,7 +22,10 @@ STAGES = (
     "produce", "commit",
 )  # fmt: skip
 #: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
-VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart", "gathered")
+VERDICTS = (
+    *("first", "next", "gap", "reset", "duplicate", "second", "late"),
+    *("set_back", "restart", "gathered"),
+)
 #: Reasons why a look at the registry fails (`registry/following.py`); values of `problem`.
 REGISTRY_PROBLEMS = ("unavailable", "damaged", "restored")
 #: The anomaly of a reading that is counted.

@@ -98,7 +98,7 @@ class Stepping:
                 ]
             )
         slots = gathered.observations
-        forecasts = self._run(slots, gathered.restarted, forecast)
+        forecasts = self._run(slots, gathered.set_back, forecast)
         return Stepped(slots, forecasts, readings, gathered.verdicts, gathered.settled)
 
     def _run(self, observations: list[Observations], marked: Bool, forecast: bool) -> Forecasts:

@@ -118,7 +118,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _topics_differ(self) -> Self:
-        taken = {self.topics.input, self.topics.output, self.topics.dead_letters}
+        topics = self.topics
+        taken: set[str | None] = {topics.input, topics.output, topics.dead_letters}
         for name, topic in (
             ("topics.changelog", self.changelog),
             ("monitor.events", self.monitor.events),

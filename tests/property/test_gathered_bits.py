@@ -67,7 +67,7 @@ def outcome(
     settled = replace(AT_ONCE, state_ttl_ms=90 * MINUTE, late="dead_letter", close_after_ms=30_000)
     subject = worker(broker, runtime, replace(settled, **options))
     ends = all_served(broker, subject, polls)
-    verdicts = ("first", "next", "gap", "reset", "restart", "late", "duplicate", "gathered")
+    verdicts = ("first", "next", "gap", "reset", "set_back", "late", "duplicate", "gathered")
     counts = [subject.value("readings_total", verdict=verdict) for verdict in verdicts]
     return (*ends, counts)
 
