@@ -13,7 +13,8 @@ from eddycast.service.model.runtime import Runtime
 from eddycast.service.records import Float64
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
-from eddycast.training.evaluation.backtest import drive, target_streams
+from eddycast.training.evaluation.backtest import target_streams
+from eddycast.training.evaluation.driving import drive
 
 #: Bounds of the stages, readings since the first one.
 STAGES = (2, 12, 24, 48, 96, 200, 500)
