@@ -50,7 +50,7 @@ class Trainer:
 def measures(figures: list[Figure], model: str) -> list[tuple[object, ...]]:
     """Measures of a model, but for the order in which errors were added."""
     return [
-        (f.stream, f.horizon, f.origins, *(round(v, 9) for v in (f.mse, f.mae, f.wql or 0.0)))
+        (f.stream, f.horizon, f.origins, *(round(v or 0.0, 9) for v in (f.mse, f.mae, f.wql)))
         for f in figures
         if f.model == model
     ]

@@ -115,7 +115,7 @@ def backtest(
                 cut,
                 per_stream=per_stream,
                 report=report,
-                renewal=renewing and renewing.renewal,
+                renewal=renewing.renewal if renewing else None,
                 **asked,
             )
         _print_figures(console, figures, name, f"{manifest.label} on {Path(data[0]).name}")
