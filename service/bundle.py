@@ -69,6 +69,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 from eddycast.service.sealing.manifest_types import (
     OUTPUT_LIMIT,
     ROW_LIMIT,
+    Aggregate,
     Count,
     Gap,
     Horizon,
@@ -135,6 +136,8 @@ class TrainingRecord(_Frozen):
     # why other streams are less well served: all that taught it were one, or alike
     narrow: str = ""
     suspects: str = ""  # number and place of readings held back as impossible
+    # of the readings of each slot; first = there were more, None = the history was on the grid
+    aggregate: Aggregate | None = None
     refit: bool = False  # weights were refitted with the hold-out after a fit without it was scored
     # first and last stamp of the hold-out behind `backtest`
     holdout_start_ms: Instant | None = None

@@ -217,6 +217,7 @@ class _Run:
             choice="; ".join(fit.choice for fit in fits if fit.choice),
             narrow=self._narrow(seen, fits[0].model.span),
             suspects=suspects_note(held, names, panel.timestamps),
+            aggregate=panel.aggregate,
             refit=refit,
             holdout_start_ms=start,
             holdout_end_ms=end,

@@ -17,6 +17,7 @@ from eddycast.service.commands.expand import expand_options
 from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from eddycast.service.commands.simulate import Simulated, simulated
 from eddycast.service.errors import MissingExtra, SettingsError
+from eddycast.service.history.options import SlotOptions
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
@@ -158,6 +159,7 @@ def stdin(
 def file(
     data: Data,
     reading: Reading,
+    slots: Annotated[SlotOptions, "Slots"],
     topic: Annotated[
         str | None, typer.Option(help="Topic to write to.", show_default="topics.input")
     ] = None,
@@ -170,7 +172,7 @@ def file(
 
     Example: eddycast feed file 'export/*.csv' --kafka HOST:9092
     """
-    simulated(data, reading, Simulated(topic, 0.0, kafka, config))
+    simulated(data, reading, slots, Simulated(topic, 0.0, kafka, config))
 
 
 @contextmanager

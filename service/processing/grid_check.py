@@ -9,6 +9,19 @@ from eddycast.service.sealing.manifest_types import LONGEST_GAP
 from eddycast.service.settings.time import TimeSettings
 
 
+def trained_otherwise(manifest: Manifest, time: TimeSettings) -> tuple[str, str] | None:
+    """What is wrong and what to do, if a model was trained on readings that were gathered in
+    another way; None if it was not, or if its history had one reading for each step."""
+    trained = manifest.training.aggregate if manifest.training else None
+    if trained in (None, time.aggregate):
+        return None
+    found = f"{manifest.label} was trained on the {trained} of the readings of each step"
+    return (
+        f"{found}, and time.aggregate is {time.aggregate}",
+        f"set time.aggregate = {trained}, or train with --aggregate {time.aggregate}",
+    )
+
+
 def check_time(manifest: Manifest, time: TimeSettings) -> None:
     """Raises SettingsError for an aggregate that makes no sense of a counter's readings, and for a
     reading that holds shorter than a step, or for more steps than a gap may have."""

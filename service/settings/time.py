@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from eddycast.service.sealing.manifest_types import LONGEST_GAP
+from eddycast.service.sealing.manifest_types import LONGEST_GAP, Aggregate
 from eddycast.service.settings.group import Group
 
 
@@ -42,7 +42,7 @@ class TimeSettings(Group):
             "dead_letter = also write them to the dead letters"
         ),
     )
-    aggregate: Literal["first", "last", "mean", "sum", "min", "max"] = Field(
+    aggregate: Aggregate = Field(
         "first",
         description=(
             "Readings of one step: forecast the first as it comes, or their last, "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from eddycast.service.commands.data_options import Data, Operators, Reading
+from eddycast.service.commands.data_options import AsTrained, Data, Operators, Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import DataError
 from eddycast.service.humanize import table_width
@@ -53,6 +53,7 @@ def backtest(
     per_stream: Annotated[
         bool, typer.Option("--per-stream", help="Add a row for each stream.")
     ] = False,
+    aggregate: AsTrained = None,
     operators: Operators = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     plot: Annotated[
@@ -70,6 +71,8 @@ def backtest(
     from rich.console import Console
 
     from eddycast.service.history import read_for_bundle
+    from eddycast.service.history.aggregation import as_trained
+    from eddycast.service.history.options import parse_aggregate
     from eddycast.service.model.manifest_file import read_manifest
     from eddycast.service.output_files import written_to
     from eddycast.service.sealing.trust import Trust
@@ -84,7 +87,11 @@ def backtest(
     _check_outputs(json, plot)
     trust = Trust.allowing(operators)
     manifest = read_manifest(bundle)
-    history = read_for_bundle(data, reading, manifest)
+    chosen = parse_aggregate(aggregate) if aggregate else None
+    raw = read_for_bundle(data, reading, manifest)
+    history = as_trained(raw, manifest, chosen)
+    for note in history.notes[len(raw.notes) :]:
+        console.print(f"note: {escape(note)}")
     asked: dict[str, Any] = {
         "horizons": parse_horizons(horizons),
         "season_ms": parse_season(season, manifest.interval_ms),

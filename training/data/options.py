@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from eddycast.service.history.options import parse_aggregate
+from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.service.settings.cli_option import Option
 
 SPLIT_HELP = (
@@ -21,6 +23,14 @@ class PanelOptions:
         str | None,
         Option("Interval of the model's grid, for example 1h.", shown_default="detected in DATA"),
     ] = None
+    aggregate: Annotated[
+        Aggregate | None,
+        Option(
+            "Gather the readings of each --interval, as time.aggregate does: last, mean, sum, min "
+            "or max.",
+            parse=parse_aggregate, shown_default="the first reading of each interval",
+        ),
+    ] = None  # fmt: skip
     kind: Annotated[
         str | None,
         Option(

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Final
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import DataError
+from eddycast.service.history.durations import parse_duration
+from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.service.settings.cli_option import Option
-from eddycast.training.data.durations import parse_duration, parse_seasons
+from eddycast.training.data.durations import parse_seasons
 from eddycast.training.data.options import PanelOptions
 from eddycast.training.recipe import UNNAMED, Recipe, parse_budget, parse_quantiles
 
@@ -190,9 +192,15 @@ def grid_of(champion: Manifest | None, asked: PanelOptions) -> PanelOptions:
     return replace(
         asked,
         interval=asked.interval or f"{champion.interval_ms}ms",
+        aggregate=asked.aggregate or aggregate_of(champion),
         kind=asked.kind or champion.kind,
         register=asked.register or register,
     )
+
+
+def aggregate_of(manifest: Manifest) -> Aggregate | None:
+    """The aggregate of the readings that a model was trained on."""
+    return manifest.training.aggregate if manifest.training else None
 
 
 def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
