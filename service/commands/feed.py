@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from eddycast.service.history.options import SlotOptions
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from eddycast.service.bridges.feed_metrics import FeedMetrics
 
 feed = typer.Typer(
     no_args_is_help=True, help="Bring records from elsewhere to the input topic, by stream."
@@ -70,8 +73,9 @@ def kafka(
     decoder()
     source = SourceTopic(kafka_broker(cluster), name, settings.kafka)
     reached = CrashPoint(settings.faults.kill_at, settings.faults.kill_after)
-    with _running(settings) as stop:
-        KafkaFeed(source, kafka_broker(settings.kafka), settings, decoder, reached).run(stop, once)
+    with _running(settings) as (stop, metrics):
+        broker = kafka_broker(settings.kafka)
+        KafkaFeed(source, broker, settings, decoder, reached, metrics).run(stop, once)
 
 
 @feed.command("mqtt", **_COMMAND)
@@ -99,8 +103,8 @@ def mqtt(
     mapper = MessageMapper(settings, _channels(settings.input, channels))
     session = MqttSession(settings.mqtt, settings.feed.max_bytes)
     at = CrashPoint(settings.faults.kill_at, settings.faults.kill_after)
-    with _running(settings) as stop:
-        MqttFeed(session, kafka_broker(settings.kafka), settings, mapper, at).run(stop)
+    with _running(settings) as (stop, metrics):
+        MqttFeed(session, kafka_broker(settings.kafka), settings, mapper, at, metrics).run(stop)
 
 
 @feed.command("http", **_COMMAND)
@@ -122,11 +126,9 @@ def http(
     from eddycast.service.delivery.crash_points import CrashPoint
 
     at = CrashPoint(settings.faults.kill_at, settings.faults.kill_after)
-    subject = HttpFeed(
-        kafka_broker(settings.kafka), settings, _channels(settings.input, channels), at
-    )
-    with _running(settings) as stop:
-        subject.run(stop)
+    broker, width = kafka_broker(settings.kafka), _channels(settings.input, channels)
+    with _running(settings) as (stop, metrics):
+        HttpFeed(broker, settings, width, at, metrics).run(stop)
 
 
 @feed.command("stdin", **_COMMAND)
@@ -149,9 +151,9 @@ def stdin(
 
     mapper = MessageMapper(settings, _channels(settings.input, channels))
     at = CrashPoint(settings.faults.kill_at, settings.faults.kill_after)
-    with _running(settings) as stop:
+    with _running(settings) as (stop, metrics):
         lines = Lines(sys.stdin.fileno())
-        LineFeed(lines, kafka_broker(settings.kafka), settings, mapper, at).run(stop)
+        LineFeed(lines, kafka_broker(settings.kafka), settings, mapper, at, metrics).run(stop)
 
 
 @feed.command("file")
@@ -200,8 +202,9 @@ def _channels(mapping: InputSettings, channels: int | None) -> int:
 
 
 @contextmanager
-def _running(settings: Settings) -> Iterator[Event]:
-    """Context with the log configured, and the event that a signal sets."""
+def _running(settings: Settings) -> Iterator[tuple[Event, FeedMetrics]]:
+    """Context with the log configured: the event that a signal sets, and metrics."""
+    from eddycast.service.bridges.feed_metrics import served_metrics
     from eddycast.service.delivery.connect import warn_of_risks
     from eddycast.service.observability.log import configure_log, log_everything
     from eddycast.service.signals import StopSignals
@@ -209,8 +212,11 @@ def _running(settings: Settings) -> Iterator[Event]:
     configure_log(settings.log.format, settings.log.level)
     log_everything()
     warn_of_risks(settings.kafka)
-    with StopSignals(_cut_short, settings.shutdown_timeout_s) as signals:
-        yield signals.stop
+    with (
+        StopSignals(_cut_short, settings.shutdown_timeout_s) as signals,
+        served_metrics(settings) as metrics,
+    ):
+        yield signals.stop, metrics
 
 
 def _cut_short(why: str) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.commands.data_options import AsTrained, Data, Operators, Reading
 from eddycast.service.commands.expand import expand_options
+from eddycast.service.commands.progress_bar import counting_bar
 from eddycast.service.errors import DataError
 from eddycast.service.history import read_for_bundle
 from eddycast.service.history.aggregation import as_trained
@@ -105,7 +105,7 @@ def forecast_file(
     out.parent.mkdir(parents=True, exist_ok=True)
     writer = parquet if out.suffix == ".parquet" else json_lines
     written = 0
-    with _progress(console) as progress, writer(out, runtime.manifest, readings) as write:
+    with counting_bar(console) as progress, writer(out, runtime.manifest, readings) as write:
         bar = progress.add_task("replay", total=len(readings))
         for chunk in chunks:
             write(chunk)
@@ -183,13 +183,3 @@ def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write
 
 def _suffixes(names: Sequence[str]) -> list[str]:
     return [""] if len(names) == 1 else [f".{name}" for name in names]
-
-
-def _progress(console: Console) -> Progress:
-    bars = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*bars, console=console, transient=True, disable=not console.is_terminal)

@@ -10,10 +10,12 @@ from threading import Event
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.commands.data_options import Data, Reading
 from eddycast.service.commands.expand import expand_options
+from eddycast.service.commands.progress_bar import counting_bar
 from eddycast.service.errors import BrokerError, DataError
 from eddycast.service.history import History, read_history
 from eddycast.service.history.aggregation import as_asked
@@ -130,7 +132,8 @@ def feed(
         return
     throttle, sent = Throttle(PROGRESS_EVERY_S), 0
     throttle.put_off()
-    with broker.producer() as producer:
+    console = Console(stderr=True, highlight=False)
+    with broker.producer() as producer, counting_bar(console) as progress:
         hashed = PARTITIONERS[settings.feed.partitioner]
         sensors = Sensors(producer, topic, partitions, readings, hashed)
         get_log().info(
@@ -140,11 +143,13 @@ def feed(
             streams=len(readings.streams),
             speed=speed,
         )
+        bar = progress.add_task(topic, total=len(readings))
         for which in paced(readings.timestamps, speed, stop):
             if not _send(sensors, which, settings.kafka.delivery_timeout_ms / 1000, stop):
                 break
             sent = which.stop
-            if throttle.is_due():
+            progress.update(bar, completed=sent)
+            if progress.disable and throttle.is_due():  # a bar takes the place of lines
                 get_log().info(
                     "sending",
                     sent=sent,
