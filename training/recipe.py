@@ -14,8 +14,6 @@ from eddycast.service.history.durations import parse_duration
 from eddycast.service.settings.cli_option import Option
 from eddycast.training.data.durations import parse_seasons
 
-UNNAMED = ("value",)  # the channel of a stream that has only one
-
 
 def parse_quantiles(text: str) -> tuple[float, ...]:
     """`.1,.5,.9` as rising numbers. Raises DataError for a level outside (0, 1), and without .1,

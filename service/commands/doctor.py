@@ -65,7 +65,7 @@ def examine(flags: list[str]) -> Iterator[Finding]:
     if manifest is not None:
         from eddycast.service.diagnosis.examine import look_at_mapping
 
-        mapping, decoder = look_at_mapping(settings, len(manifest.channels))
+        mapping, decoder = look_at_mapping(settings, len(manifest.read_channels))
         yield mapping
         yield from _gathered(manifest, settings)
     yield _port(settings)

@@ -41,12 +41,12 @@ def look_at_records(
     """Check the latest records of the input, which has so many partitions.
     Raises BrokerError, SchemaRegistryError."""
     each = max(1, RECORDS // partitions)
-    channels = len(manifest.channels)
+    channels = len(manifest.read_channels)
     batches = latest_batches(broker, settings.topics.input, each)
     sample = Sample.of(batches, decoder, channels)
     yield readable(sample)
     if sample.streams:
-        known = settings.input.chosen_codes(manifest.codes, channels)
+        known = settings.input.chosen_codes(manifest.codes[:channels], channels)
         yield placed(sample)
         yield clocked(sample)
         yield spaced(sample, manifest, settings.time)

@@ -23,13 +23,20 @@ def trained_otherwise(manifest: Manifest, time: TimeSettings) -> tuple[str, str]
 
 
 def check_time(manifest: Manifest, time: TimeSettings) -> None:
-    """Raises SettingsError for an aggregate that makes no sense of a counter's readings, and for a
-    reading that holds shorter than a step, or for more steps than a gap may have."""
+    """Raises SettingsError for an aggregate that makes no sense of a counter's readings, for a
+    model that counts readings if they are not gathered, and for a reading that holds shorter than a
+    step, or for more steps than a gap may have."""
     if manifest.kind == "counter" and time.aggregate in ("mean", "sum"):
         raise SettingsError(
             f"time.aggregate = {time.aggregate}: readings of a counter are not added, and "
             f"{manifest.label} is a model of counters",
             "set time.aggregate = last",
+        )
+    if manifest.count_channel is not None and not time.is_gathered:
+        raise SettingsError(
+            f"{manifest.count_channel} of {manifest.label} is the number of readings of each step, "
+            "and time.aggregate is first",
+            "set time.aggregate, as mean",
         )
     if time.hold_s is None:
         return

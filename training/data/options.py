@@ -31,6 +31,14 @@ class PanelOptions:
             parse=parse_aggregate, shown_default="the first reading of each interval",
         ),
     ] = None  # fmt: skip
+    count: Annotated[
+        str | None,
+        Option(
+            "Add the number of readings of each interval as a channel of this name, with "
+            "--aggregate; it is forecast only if it is among the --targets.",
+            shown_default="none",
+        ),
+    ] = None
     kind: Annotated[
         str | None,
         Option(

@@ -56,6 +56,7 @@ class Panel:
     readings: Float64 | None = None  # [streams, T], of counters alone
     register: float | None = None  # size of the register that the counters count in
     codes: Codes = ()  # numbers that were taken as missing, by channel; none = no channel
+    count: str | None = None  # the channel that is the number of readings of each slot
     aggregate: Aggregate | None = None  # of the readings of each slot; None = there was one
 
     def __len__(self) -> int:

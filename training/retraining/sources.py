@@ -19,8 +19,8 @@ def read_sources(
 ) -> History:
     """Read `archive`, `kafka`, `kafka:TOPIC`, or files as all commands do, with the champion's
     channels unless `options` name others. Raises DataError, SettingsError, BrokerError."""
-    several = champion is not None and len(champion.channels) > 1
-    own = champion.channels if several and champion is not None else ()
+    read = () if champion is None else champion.read_channels
+    own = read if len(read) > 1 else ()
     options = replace(options, channels=options.channels or own)
     kind, _, topic = sources[0].partition(":")
     if kind not in (ARCHIVE, KAFKA):
