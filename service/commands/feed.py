@@ -196,9 +196,7 @@ def _cluster(file: os.PathLike[str]) -> Any:
 
 
 def _channels(mapping: InputSettings, channels: int | None) -> int:
-    if mapping.chosen_fields:
-        return 1
-    return channels or max(1, len(mapping.chosen_values))
+    return mapping.width if mapping.fields is not None else channels or mapping.width
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from eddycast.service.processing.chunks import Decoded, cut_into_chunks
 from eddycast.service.processing.counting import with_counts
 from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator
+from eddycast.service.processing.grid_check import check_joined
 from eddycast.service.processing.missing_codes import MissingCodes
 from eddycast.service.processing.outputs import letters_for
 from eddycast.service.processing.stage import Stage
@@ -56,6 +57,7 @@ class ChunkStepper:
         those of Avro records. Raises SettingsError for settings that do not fit the model."""
         manifest, time = runtime.manifest, settings.time
         channels = len(manifest.read_channels)
+        check_joined(settings)
         self._store, self._max_streams, self._stage = store, settings.state.max_streams, stage
         self._stepping = Stepping(runtime, store, settings, stage)
         self._decoder = decoder_for(settings, channels, schemas)

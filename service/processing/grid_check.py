@@ -6,6 +6,7 @@ from eddycast.service.bundle import Manifest
 from eddycast.service.errors import SettingsError
 from eddycast.service.humanize import span
 from eddycast.service.sealing.manifest_types import LONGEST_GAP
+from eddycast.service.settings.settings import Settings
 from eddycast.service.settings.time import TimeSettings
 
 
@@ -20,6 +21,17 @@ def trained_otherwise(manifest: Manifest, time: TimeSettings) -> tuple[str, str]
         f"{found}, and time.aggregate is {time.aggregate}",
         f"set time.aggregate = {trained}, or train with --aggregate {time.aggregate}",
     )
+
+
+def check_joined(settings: Settings) -> None:
+    """Raises SettingsError if channels come in different readings that no step joins."""
+    aggregate = settings.time.aggregate
+    if settings.input.channel is not None and aggregate in ("first", "last"):
+        raise SettingsError(
+            f"input.channel: the channels of a step come in several readings, and time.aggregate "
+            f"is {aggregate}",
+            "set time.aggregate = mean, sum, min or max",
+        )
 
 
 def check_time(manifest: Manifest, time: TimeSettings) -> None:

@@ -25,6 +25,12 @@ def read_sources(
     kind, _, topic = sources[0].partition(":")
     if kind not in (ARCHIVE, KAFKA):
         return read_history(sources, options)
+    if settings.input.channel is not None:
+        raise DataError(
+            f"--history {sources[0]}: channels that come in different records (input.channel) are "
+            "not joined here",
+            "give files with a column for each channel",
+        )
     if len(sources) > 1:
         raise DataError(
             f"--history {sources[0]} and {sources[1]} are not read together",
