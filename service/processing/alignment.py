@@ -47,6 +47,7 @@ class Verdict(IntEnum):
     LATE = 6
     RESTART = 7
     GATHERED = 8  # only with `time.aggregate`, see `slots.py`
+    REPAIRED = 9  # late, and in place of an imputation: only with `time.late`, see `rewinding.py`
 
 
 #: Verdicts whose row is zeroed before the step.
@@ -178,6 +179,11 @@ def _first(timestamps: Int64, interval_ms: int) -> tuple[Int64, Float64]:
     whole, rest = np.divmod(timestamps, interval_ms)
     up = (2 * rest >= interval_ms).astype(np.int64)
     return whole + up, (rest - up * interval_ms).astype(np.float64)
+
+
+def slots_of(timestamps: Int64, phase: Float64, interval_ms: int) -> Int64:
+    """The slots int64 [n] of stamps of streams with these phases."""
+    return _locked(timestamps, phase, interval_ms)[0]
 
 
 def _locked(timestamps: Int64, phase: Float64, interval_ms: int) -> tuple[Int64, Float64]:

@@ -14,6 +14,7 @@ from eddycast.service.processing.engine import Bool, Engine, Forecasts
 from eddycast.service.processing.gathering import Arrived, Gathering
 from eddycast.service.processing.grid_check import check_time
 from eddycast.service.processing.holding import Holding
+from eddycast.service.processing.rewinding import Rewinding
 from eddycast.service.processing.stage import Stage
 from eddycast.service.records import Observations
 from eddycast.service.settings.settings import Settings
@@ -51,6 +52,9 @@ class Stepping:
             forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
             align=align_slots if time.is_gathered else align,
+            rewinding=Rewinding(runtime, store.arena, time.repair_window)
+            if time.repair_window
+            else None,
             holding=Holding(store.arena, held, counts=counts) if holds else None,
         )
 
