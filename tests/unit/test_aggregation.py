@@ -133,6 +133,19 @@ def test_what_cannot_be_gathered(
         as_asked(every(1_000, 90), aggregate, interval)
 
 
+@pytest.mark.parametrize("command", [["simulate"], ["feed", "file"]])
+def test_senders_gather_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    """Before they look for a broker."""
+    file = tmp_path / "fast.csv"
+    file.write_text("time,value\n2024-03-01T00:00:00Z,1\n2024-03-01T00:00:01Z,2\n")
+    assert run([*command, str(file), "--aggregate", "mean"]) == 2
+    assert "--aggregate mean --interval 1m" in " ".join(capsys.readouterr().err.split())
+    assert run([*command, str(file), "--aggregate", "mean", "--interval", "1m"]) == 2
+    assert "no slot of 1min is over" in " ".join(capsys.readouterr().err.split())
+
+
 def test_counters_are_not_added() -> None:
     asked = PanelOptions(interval="1m", kind="counter", aggregate="mean")
     with pytest.raises(DataError, match="--aggregate mean") as caught:
