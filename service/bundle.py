@@ -69,6 +69,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 from eddycast.service.sealing.manifest_types import (
     OUTPUT_LIMIT,
     ROW_LIMIT,
+    Aggregate,
     Count,
     Gap,
     Horizon,
@@ -135,6 +136,8 @@ class TrainingRecord(_Frozen):
     # why other streams are less well served: all that taught it were one, or alike
     narrow: str = ""
     suspects: str = ""  # number and place of readings held back as impossible
+    # of the readings of each slot; first = there were more, None = the history was on the grid
+    aggregate: Aggregate | None = None
     refit: bool = False  # weights were refitted with the hold-out after a fit without it was scored
     # first and last stamp of the hold-out behind `backtest`
     holdout_start_ms: Instant | None = None
@@ -186,6 +189,8 @@ class Manifest(_Frozen):
     max_gap: Gap  # slots from one reading to the next that are stepped over one by one
     seasons_ms: tuple[Span, ...] = Field((), max_length=8)
     support: Literal["real", "nonnegative", "integer"] = "real"
+    # the last channel, if it is the number of readings of each slot, which the service counts
+    count_channel: Label | None = None
     kind: Literal["gauge", "counter"] = "gauge"
     register_size: float | None = Field(default=None, gt=0)  # value at which counters wrap around
     # numbers that mean a missing value, per channel; empty = none
@@ -222,6 +227,8 @@ class Manifest(_Frozen):
         for names in (self.channels, self.targets):
             if len(set(names)) != len(names):
                 raise ValueError(f"names of channels and of targets must be unique, not {names}")
+        if self.count_channel not in (None, self.channels[-1]) or not self.read_channels:
+            raise ValueError("count_channel must be the last of several channels")
         if unknown := set(self.targets) - set(self.channels):
             raise ValueError(f"targets {sorted(unknown)} are not among the channels")
         if set(self.files) - {JUMP} != {STEP, FORECAST, GOLDEN}:
@@ -272,6 +279,11 @@ class Manifest(_Frozen):
     def target_channels(self) -> tuple[int, ...]:
         """Index of each target among the channels."""
         return tuple(self.channels.index(target) for target in self.targets)
+
+    @property
+    def read_channels(self) -> tuple[str, ...]:
+        """The channels that readings have values of: all but `count_channel`."""
+        return self.channels if self.count_channel is None else self.channels[:-1]
 
     @property
     def channel_codes(self) -> tuple[tuple[float, ...], ...]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.history.history import UNNAMED
 from eddycast.training.data.own_split import to_fit_on
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.seasons import find_seasons
@@ -17,7 +18,7 @@ from eddycast.training.fitting.problem import Problem
 from eddycast.training.models import Target
 from eddycast.training.models.memory.memory import DAY_MS
 from eddycast.training.models.quantiles.support import Support, parse_support, support_of
-from eddycast.training.recipe import UNNAMED, Recipe
+from eddycast.training.recipe import Recipe
 
 
 def with_seasons(recipe: Recipe, panel: Panel, split: Split) -> Recipe:
@@ -37,8 +38,8 @@ def period_of(recipe: Recipe, panel: Panel) -> int:
 
 
 def targets_of(panel: Panel, recipe: Recipe) -> tuple[str, ...]:
-    """The channels to forecast: those of the recipe, or all."""
-    return recipe.targets or panel.channels or UNNAMED
+    """The channels to forecast: those of the recipe, or all but the number of readings."""
+    return recipe.targets or tuple(c for c in panel.channels if c != panel.count) or UNNAMED
 
 
 def problem_of(panel: Panel, recipe: Recipe, split: Split, target: str | None = None) -> Problem:
@@ -106,4 +107,5 @@ def _support(train: Panel, recipe: Recipe) -> Support:
     An increase is never negative."""
     if train.kind == "counter":
         return "nonnegative"
-    return support_of((train.only(recipe.targets) if recipe.targets else train).values.T)
+    targets = train.only(targets_of(train, recipe)) if train.channels else train
+    return support_of(targets.values.T)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from eddycast.service.errors import DataError
+from eddycast.service.history.durations import parse_duration
 from eddycast.service.settings.cli_option import Option
-from eddycast.training.data.durations import parse_duration, parse_seasons
-
-UNNAMED = ("value",)  # the channel of a stream that has only one
+from eddycast.training.data.durations import parse_seasons
 
 
 def parse_quantiles(text: str) -> tuple[float, ...]:

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from eddycast.service.bundle import Manifest, TrainingRecord
+from eddycast.service.history.history import UNNAMED
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.training.bundle_directory import replacing
@@ -58,7 +59,7 @@ from eddycast.training.problems import (
     whole_of,
     with_seasons,
 )
-from eddycast.training.recipe import UNNAMED, Recipe
+from eddycast.training.recipe import Recipe
 from eddycast.training.recipe_checks import check_recipe
 
 
@@ -201,6 +202,7 @@ class _Run:
             self.targets,
             training=self._record(fits, refit),
             codes=codes_of(self.panel),
+            count=self.panel.count,
             night=night_share(self.panel.fed, model.target.season_steps),
         )
         if isinstance(model, Joint) or not is_custom(self.recipe.family):
@@ -228,6 +230,7 @@ class _Run:
             choice="; ".join(fit.choice for fit in fits if fit.choice),
             narrow=self._narrow(seen, fits[0].model.span),
             suspects=suspects_note(held, names, panel.timestamps),
+            aggregate=panel.aggregate,
             refit=refit,
             holdout_start_ms=start,
             holdout_end_ms=end,

@@ -57,12 +57,14 @@ def http_app(
     writer: HttpWriter,
     token: str | None,
     max_bytes: int,
+    refuse: Callable[[int], None] = lambda _: None,
 ) -> Starlette:
     """The application. `records` maps JSON, `lines` line protocol; `token` is asked for unless it
-    is None; bodies of `max_bytes` are in memory at most."""
+    is None; bodies of `max_bytes` are in memory at most. `refuse` counts what is not
+    written: readings, and whole requests as one."""
     room = Room(max_bytes)
-    post_records = _Intake(records, lines_of_json, writer, room).take
-    post_lines = _Intake(lines, lines_of_influx, writer, room).take
+    post_records = _Intake(records, lines_of_json, writer, room, refuse).take
+    post_lines = _Intake(lines, lines_of_influx, writer, room, refuse).take
 
     async def health(_: Request) -> Response:
         return JSONResponse({"ok": writer.is_well}, 200 if writer.is_well else 503)
@@ -89,11 +91,13 @@ class _Intake:
     divided: Callable[[Request, bytes], Iterable[tuple[int, bytes]]]
     writer: HttpWriter
     room: Room
+    refuse: Callable[[int], None]
 
     async def take(self, request: Request) -> Response:
         """Take a request; the answer."""
         size = expected_bytes(request)
         if not self.room.take(size):
+            self.refuse(1)
             return JSONResponse({"message": "too much is waiting for Kafka"}, 429, _LATER)
         try:
             body = await body_of(request)
@@ -101,8 +105,10 @@ class _Intake:
             size = len(body)
             return await self._written(request, body)
         except BadBody as error:
+            self.refuse(1)
             return JSONResponse({"error": "bad_body", "message": error.reason}, error.status)
         except BrokerError as error:
+            self.refuse(1)
             what = f"Kafka has not acknowledged: {error.what}"
             return JSONResponse({"message": what}, 503, _LATER)
         finally:
@@ -121,6 +127,8 @@ class _Intake:
             refused += _named(outcomes, line)
             count += 1
         await asyncio.wrap_future(self.writer.submit(outgoing, len(body), count, filtered))
+        if refused:
+            self.refuse(len(refused))
         return _answer(request, outgoing.readings, filtered, refused)
 
 

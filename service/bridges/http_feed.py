@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from threading import Event
 
+from eddycast.service.bridges.feed_metrics import FeedMetrics
 from eddycast.service.bridges.http_app import http_app
 from eddycast.service.bridges.http_writer import HttpWriter
 from eddycast.service.bridges.messages import MessageMapper
@@ -31,10 +32,16 @@ class HttpFeed:
     """Serves requests on a thread of its own, and writes on the thread that runs it."""
 
     def __init__(
-        self, broker: Broker, settings: Settings, channels: int, at: Callable[[str], None]
+        self,
+        broker: Broker,
+        settings: Settings,
+        channels: int,
+        at: Callable[[str], None],
+        metrics: FeedMetrics | None = None,
     ) -> None:
         """Raises SettingsError if the mapping does not fit the number of channels."""
         self._broker, self._settings, self._at = broker, settings, at
+        self._metrics = metrics
         self._records = MessageMapper(settings, channels)
         self._lines = self._records
         if settings.input.format != "influx":
@@ -51,10 +58,10 @@ class HttpFeed:
         target = reached(self._broker, self._settings, stop)
         if target is None:
             return
-        rates = Rates("http", feed.rates_s)
+        rates = Rates("http", feed.rates_s, self._metrics)
         within_s = self._settings.kafka.delivery_timeout_ms / 1000
         writer = HttpWriter(self._broker, target, rates, within_s, self._at)
-        app = http_app(self._records, self._lines, writer, token, feed.max_bytes)
+        app = http_app(self._records, self._lines, writer, token, feed.max_bytes, rates.refuse)
         finish_s = max(1, int(waits.drain_s))
         server = HttpServer(app, feed.host, feed.port, tls, "feed.port", finish_s)
         self.url = server.url

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event
 
+from eddycast.service.bridges.feed_metrics import FeedMetrics
 from eddycast.service.bridges.kafka_source import Source, SourceTopic
 from eddycast.service.bridges.outgoing import Outgoing
 from eddycast.service.bridges.positions import Positions
@@ -51,11 +52,12 @@ class KafkaFeed:
         settings: Settings,
         decoder: Callable[[], RecordDecoder],
         reached: Callable[[str], None],
+        metrics: FeedMetrics | None = None,
     ) -> None:
         """`decoder` makes the decoder of each session."""
         self._source, self._target, self._settings = source, target, settings
         self._decoder, self._reached = decoder, reached
-        self._rates = Rates(source.name, settings.feed.rates_s)
+        self._rates = Rates(source.name, settings.feed.rates_s, metrics)
 
     def run(self, stop: Event, once: bool = False) -> None:
         """Feed until `stop`, or with `once` up to the present end of the source. Outages are waited
@@ -104,7 +106,7 @@ class KafkaFeed:
             if batches := source.gather(at_most, commit.interval_s):
                 session.write(batches, self._rates, self._reached)
             if self._rates.is_due:
-                self._rates.show(lag=source.lag())
+                self._rates.show(waiting=source.lag())
             if once and source.is_at_end:
                 return True
             if look_up.is_due() and self._source.look_up(stop) not in (source.found, None):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event
 
+from eddycast.service.bridges.feed_metrics import FeedMetrics
 from eddycast.service.bridges.messages import MessageMapper, add_letters, add_readings
 from eddycast.service.bridges.outgoing import Outgoing
 from eddycast.service.bridges.patient_writer import PatientWriter
@@ -65,11 +66,12 @@ class LineFeed:
         settings: Settings,
         mapper: MessageMapper,
         at: Callable[[str], None],
+        metrics: FeedMetrics | None = None,
     ) -> None:
         self._lines, self._broker, self._settings = lines, broker, settings
         self._mapper = mapper
         self._writer = PatientWriter(broker, settings, at)
-        self._rates = Rates(_TOPIC, settings.feed.rates_s)
+        self._rates = Rates(_TOPIC, settings.feed.rates_s, metrics)
         self._line = 0  # lines that are durable
 
     def run(self, stop: Event) -> None:

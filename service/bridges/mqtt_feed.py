@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Event
 
+from eddycast.service.bridges.feed_metrics import FeedMetrics
 from eddycast.service.bridges.messages import MessageMapper, add_letters, add_readings
 from eddycast.service.bridges.mqtt_session import Message, MqttSession
 from eddycast.service.bridges.outgoing import Outgoing
@@ -37,11 +38,12 @@ class MqttFeed:
         settings: Settings,
         mapper: MessageMapper,
         at: Callable[[str], None],
+        metrics: FeedMetrics | None = None,
     ) -> None:
         self._session, self._broker, self._settings = session, broker, settings
         self._mapper = mapper
         self._writer = PatientWriter(broker, settings, at)
-        self._rates = Rates("mqtt", settings.feed.rates_s)
+        self._rates = Rates("mqtt", settings.feed.rates_s, metrics)
 
     def run(self, stop: Event) -> None:
         """Feed until `stop`; then what has been received is written. Outages are waited out.

@@ -19,6 +19,17 @@ Data = Annotated[
 #: The options for reading DATA; the command is decorated with
 #: `eddycast.service.commands.expand.expand_options`.
 Reading = Annotated[ReadOptions, "Reading DATA"]
+#: How readings of one slot are gathered, for a command that reads history for a bundle.
+AsTrained = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "Gather the readings of each interval, as time.aggregate does: first, last, mean, sum, "
+            "min or max."
+        ),
+        show_default="as for the bundle's training",
+    ),
+]
 #: ONNX operators, for a command that runs a bundle.
 Operators = Annotated[
     str | None,

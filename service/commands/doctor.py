@@ -65,8 +65,9 @@ def examine(flags: list[str]) -> Iterator[Finding]:
     if manifest is not None:
         from eddycast.service.diagnosis.examine import look_at_mapping
 
-        mapping, decoder = look_at_mapping(settings, len(manifest.channels))
+        mapping, decoder = look_at_mapping(settings, len(manifest.read_channels))
         yield mapping
+        yield from _gathered(manifest, settings)
     yield _port(settings)
     if "avro" in (settings.input.format, settings.output.format):
         yield _schemas(settings)
@@ -101,6 +102,14 @@ def _model(settings: Settings) -> tuple[Finding, Manifest | None, int]:
         manifest,
         generation,
     )
+
+
+def _gathered(manifest: Manifest, settings: Settings) -> Iterator[Finding]:
+    """A risk if the model was trained on readings that were gathered in another way."""
+    from eddycast.service.processing.grid_check import trained_otherwise
+
+    if (found := trained_otherwise(manifest, settings.time)) is not None:
+        yield Finding("time.aggregate", *found)
 
 
 def _schemas(settings: Settings) -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,9 +17,13 @@ from eddycast.service.commands.expand import expand_options
 from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from eddycast.service.commands.simulate import Simulated, simulated
 from eddycast.service.errors import MissingExtra, SettingsError
+from eddycast.service.history.options import SlotOptions
 from eddycast.service.settings.input import InputSettings
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from eddycast.service.bridges.feed_metrics import FeedMetrics
 
 feed = typer.Typer(
     no_args_is_help=True, help="Bring records from elsewhere to the input topic, by stream."
@@ -69,8 +73,9 @@ def kafka(
     decoder()
     source = SourceTopic(kafka_broker(cluster), name, settings.kafka)
     reached = CrashPoint(settings.faults.kill_at, settings.faults.kill_after)
-    with _running(settings) as stop:
-        KafkaFeed(source, kafka_broker(settings.kafka), settings, decoder, reached).run(stop, once)
+    with _running(settings) as (stop, metrics):
+        broker = kafka_broker(settings.kafka)
+        KafkaFeed(source, broker, settings, decoder, reached, metrics).run(stop, once)
 
 
 @feed.command("mqtt", **_COMMAND)
@@ -98,8 +103,8 @@ def mqtt(
     mapper = MessageMapper(settings, _channels(settings.input, channels))
     session = MqttSession(settings.mqtt, settings.feed.max_bytes)
     at = CrashPoint(settings.faults.kill_at, settings.faults.kill_after)
-    with _running(settings) as stop:
-        MqttFeed(session, kafka_broker(settings.kafka), settings, mapper, at).run(stop)
+    with _running(settings) as (stop, metrics):
+        MqttFeed(session, kafka_broker(settings.kafka), settings, mapper, at, metrics).run(stop)
 
 
 @feed.command("http", **_COMMAND)
@@ -121,11 +126,9 @@ def http(
     from eddycast.service.delivery.crash_points import CrashPoint
 
     at = CrashPoint(settings.faults.kill_at, settings.faults.kill_after)
-    subject = HttpFeed(
-        kafka_broker(settings.kafka), settings, _channels(settings.input, channels), at
-    )
-    with _running(settings) as stop:
-        subject.run(stop)
+    broker, width = kafka_broker(settings.kafka), _channels(settings.input, channels)
+    with _running(settings) as (stop, metrics):
+        HttpFeed(broker, settings, width, at, metrics).run(stop)
 
 
 @feed.command("stdin", **_COMMAND)
@@ -148,9 +151,9 @@ def stdin(
 
     mapper = MessageMapper(settings, _channels(settings.input, channels))
     at = CrashPoint(settings.faults.kill_at, settings.faults.kill_after)
-    with _running(settings) as stop:
+    with _running(settings) as (stop, metrics):
         lines = Lines(sys.stdin.fileno())
-        LineFeed(lines, kafka_broker(settings.kafka), settings, mapper, at).run(stop)
+        LineFeed(lines, kafka_broker(settings.kafka), settings, mapper, at, metrics).run(stop)
 
 
 @feed.command("file")
@@ -158,6 +161,7 @@ def stdin(
 def file(
     data: Data,
     reading: Reading,
+    slots: Annotated[SlotOptions, "Slots"],
     topic: Annotated[
         str | None, typer.Option(help="Topic to write to.", show_default="topics.input")
     ] = None,
@@ -170,7 +174,7 @@ def file(
 
     Example: eddycast feed file 'export/*.csv' --kafka HOST:9092
     """
-    simulated(data, reading, Simulated(topic, 0.0, kafka, config))
+    simulated(data, reading, slots, Simulated(topic, 0.0, kafka, config))
 
 
 @contextmanager
@@ -192,14 +196,13 @@ def _cluster(file: os.PathLike[str]) -> Any:
 
 
 def _channels(mapping: InputSettings, channels: int | None) -> int:
-    if mapping.chosen_fields:
-        return 1
-    return channels or max(1, len(mapping.chosen_values))
+    return mapping.width if mapping.fields is not None else channels or mapping.width
 
 
 @contextmanager
-def _running(settings: Settings) -> Iterator[Event]:
-    """Context with the log configured, and the event that a signal sets."""
+def _running(settings: Settings) -> Iterator[tuple[Event, FeedMetrics]]:
+    """Context with the log configured: the event that a signal sets, and metrics."""
+    from eddycast.service.bridges.feed_metrics import served_metrics
     from eddycast.service.delivery.connect import warn_of_risks
     from eddycast.service.observability.log import configure_log, log_everything
     from eddycast.service.signals import StopSignals
@@ -207,8 +210,11 @@ def _running(settings: Settings) -> Iterator[Event]:
     configure_log(settings.log.format, settings.log.level)
     log_everything()
     warn_of_risks(settings.kafka)
-    with StopSignals(_cut_short, settings.shutdown_timeout_s) as signals:
-        yield signals.stop
+    with (
+        StopSignals(_cut_short, settings.shutdown_timeout_s) as signals,
+        served_metrics(settings) as metrics,
+    ):
+        yield signals.stop, metrics
 
 
 def _cut_short(why: str) -> None:

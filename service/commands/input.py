@@ -89,9 +89,9 @@ def as_toml(settings: dict[str, str]) -> str:
 
 def show(settings: Settings, records: Sequence[tuple[str, Record]], channels: int | None) -> None:
     """Print a row for each reading of the records, and the sums."""
-    count = channels or max(1, len(settings.input.chosen_values))
-    if settings.input.chosen_fields:
-        count = 1
+    count = settings.input.width
+    if settings.input.fields is None:
+        count = channels or count
     schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
     mapping = Mapping(settings.input, count, settings.time.earliest_ms, schemas.schema_of)
     table = Table(box=None, header_style="bold")

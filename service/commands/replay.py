@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eddycast.service.bundle import Manifest
-from eddycast.service.commands.data_options import Data, Operators, Reading
+from eddycast.service.commands.data_options import AsTrained, Data, Operators, Reading
 from eddycast.service.commands.expand import expand_options
+from eddycast.service.commands.progress_bar import counting_bar
 from eddycast.service.errors import DataError
 from eddycast.service.history import read_for_bundle
+from eddycast.service.history.aggregation import as_trained
 from eddycast.service.history.merging import Readings, merge
+from eddycast.service.history.options import parse_aggregate
 from eddycast.service.humanize import line_width, many
 from eddycast.service.output_files import check_writable, written_to
 from eddycast.service.sealing.trust import Trust
@@ -55,6 +57,7 @@ def replay(
         ),
     ] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many readings.")] = None,
+    aggregate: AsTrained = None,
     operators: Operators = None,
 ) -> None:
     """Forecast every observation in DATA, as the service would have from the first reading on.
@@ -66,11 +69,13 @@ def replay(
             f"{out}: no known format has this ending", f"use .parquet or {JSON_LINES[0]}"
         )
     check_writable(out)
+    chosen = parse_aggregate(aggregate) if aggregate else None
     # slow to import: after the flags are checked
     from eddycast.service.model.loading import load_runtime
 
     runtime = load_runtime(bundle, trust=Trust.allowing(operators))
     history = read_for_bundle(data, reading, runtime.manifest)
+    history = as_trained(history, runtime.manifest, chosen)
     console = Console(stderr=True, width=line_width(sys.stderr), highlight=False)
     for note in history.notes:
         console.print(note, markup=False)
@@ -100,7 +105,7 @@ def forecast_file(
     out.parent.mkdir(parents=True, exist_ok=True)
     writer = parquet if out.suffix == ".parquet" else json_lines
     written = 0
-    with _progress(console) as progress, writer(out, runtime.manifest, readings) as write:
+    with counting_bar(console) as progress, writer(out, runtime.manifest, readings) as write:
         bar = progress.add_task("replay", total=len(readings))
         for chunk in chunks:
             write(chunk)
@@ -178,13 +183,3 @@ def parquet(out: Path, manifest: Manifest, readings: Readings) -> Iterator[Write
 
 def _suffixes(names: Sequence[str]) -> list[str]:
     return [""] if len(names) == 1 else [f".{name}" for name in names]
-
-
-def _progress(console: Console) -> Progress:
-    bars = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*bars, console=console, transient=True, disable=not console.is_terminal)

@@ -10,13 +10,17 @@ from threading import Event
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from eddycast.service.broker.port import Broker
 from eddycast.service.commands.data_options import Data, Reading
 from eddycast.service.commands.expand import expand_options
+from eddycast.service.commands.progress_bar import counting_bar
 from eddycast.service.errors import BrokerError, DataError
 from eddycast.service.history import History, read_history
+from eddycast.service.history.aggregation import as_asked
 from eddycast.service.history.merging import Readings, merge
+from eddycast.service.history.options import SlotOptions
 from eddycast.service.observability.log import configure_log, get_log
 from eddycast.service.observability.throttle import Throttle
 from eddycast.service.settings.cli_option import listed
@@ -33,6 +37,7 @@ PROGRESS_EVERY_S = 5.0
 def simulate(
     data: Data,
     reading: Reading,
+    slots: Annotated[SlotOptions, "Slots"],
     topic: Annotated[
         str | None, typer.Option(help="Topic to write to.", show_default="topics.input")
     ] = None,
@@ -64,7 +69,7 @@ def simulate(
     Example: eddycast simulate readings.csv --topic observations --speed 60
     """
     chosen = Simulated(topic, speed, kafka, config, since, limit, streams, wait, shift_to_now)
-    simulated(data, reading, chosen)
+    simulated(data, reading, slots, chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Simulated:
     shift_to_now: bool = False
 
 
-def simulated(data: Data, reading: Reading, chosen: Simulated) -> None:
+def simulated(data: Data, reading: Reading, slots: SlotOptions, chosen: Simulated) -> None:
     """Send files as `chosen`, until done or stopped. Raises DataError, SettingsError,
     BrokerError."""
     flags = [
@@ -91,7 +96,7 @@ def simulated(data: Data, reading: Reading, chosen: Simulated) -> None:
     ]
     settings = load_settings(flags)
     configure_log(settings.log.format, settings.log.level)
-    history = read_history(data, reading)
+    history = as_asked(read_history(data, reading), slots.aggregate, slots.interval)
     for note in history.notes:
         get_log().info(note)
     if chosen.since is not None:
@@ -127,7 +132,8 @@ def feed(
         return
     throttle, sent = Throttle(PROGRESS_EVERY_S), 0
     throttle.put_off()
-    with broker.producer() as producer:
+    console = Console(stderr=True, highlight=False)
+    with broker.producer() as producer, counting_bar(console) as progress:
         hashed = PARTITIONERS[settings.feed.partitioner]
         sensors = Sensors(producer, topic, partitions, readings, hashed)
         get_log().info(
@@ -137,11 +143,13 @@ def feed(
             streams=len(readings.streams),
             speed=speed,
         )
+        bar = progress.add_task(topic, total=len(readings))
         for which in paced(readings.timestamps, speed, stop):
             if not _send(sensors, which, settings.kafka.delivery_timeout_ms / 1000, stop):
                 break
             sent = which.stop
-            if throttle.is_due():
+            progress.update(bar, completed=sent)
+            if progress.disable and throttle.is_due():  # a bar takes the place of lines
                 get_log().info(
                     "sending",
                     sent=sent,

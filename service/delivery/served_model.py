@@ -5,8 +5,10 @@ from __future__ import annotations
 from eddycast.service.delivery.failing_bundles import BundleFailures
 from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
 from eddycast.service.model.runtime import Runtime
+from eddycast.service.observability.log import get_log
 from eddycast.service.observability.turn_metrics import TurnMetrics
 from eddycast.service.processing.chunks import Decoded
+from eddycast.service.processing.grid_check import trained_otherwise
 from eddycast.service.processing.outputs import OutputLimits
 from eddycast.service.processing.processor import Processed, Processor
 from eddycast.service.settings.settings import Settings
@@ -46,6 +48,8 @@ class ServedModel:
             self._turn_metrics.stage,
             self._schemas,
         )
+        if (found := trained_otherwise(manifest, settings.time)) is not None:
+            get_log().warning(found[0], action=found[1])
         self.failures = BundleFailures(manifest.label)
         training = manifest.training
         metrics = self._turn_metrics.metrics

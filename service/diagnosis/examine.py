@@ -13,6 +13,7 @@ from eddycast.service.diagnosis.sample import Sample, latest_batches
 from eddycast.service.diagnosis.times import clocked, spaced
 from eddycast.service.errors import EddycastError
 from eddycast.service.processing.decoding import RecordDecoder, decoder_for
+from eddycast.service.processing.grid_check import check_joined
 from eddycast.service.settings.settings import Settings
 
 #: Maximum number of records in a sample.
@@ -22,6 +23,7 @@ RECORDS = 5_000
 def look_at_mapping(settings: Settings, channels: int) -> tuple[Finding, RecordDecoder | None]:
     """Check that the mapping of records fits the model; its decoder if it does."""
     try:
+        check_joined(settings)
         schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
         decoder = decoder_for(settings, channels, schemas)
     except EddycastError as error:
@@ -41,12 +43,12 @@ def look_at_records(
     """Check the latest records of the input, which has so many partitions.
     Raises BrokerError, SchemaRegistryError."""
     each = max(1, RECORDS // partitions)
-    channels = len(manifest.channels)
+    channels = len(manifest.read_channels)
     batches = latest_batches(broker, settings.topics.input, each)
     sample = Sample.of(batches, decoder, channels)
     yield readable(sample)
     if sample.streams:
-        known = settings.input.chosen_codes(manifest.codes, channels)
+        known = settings.input.chosen_codes(manifest.codes[:channels], channels)
         yield placed(sample)
         yield clocked(sample)
         yield spaced(sample, manifest, settings.time)

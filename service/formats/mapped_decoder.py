@@ -38,7 +38,7 @@ class MappedDecoder:
         """`schema_of` knows the schemas of Avro records.
         Raises SettingsError if the mapping does not fit the number of channels."""
         self._mapping = Mapping(settings, channels, earliest_ms, schema_of)
-        self._columns = _column_reader(self._mapping, settings, channels)
+        self._columns = _column_reader(self._mapping, settings, self._mapping.width)
         self._channels, self._far_future_ms = channels, far_future_ms
 
     def latest(self, batch: PartitionBatch, clock: Clock) -> Int64:
@@ -55,6 +55,8 @@ class MappedDecoder:
             avro = self._mapping.avro
             opened = batch if avro is None else avro.opened_batch(batch)
             found, passed, rest = self._columns.read(opened, latest)
+            if (joining := self._mapping.joining) is not None:
+                found = joining.columns(found)
         others, letters, filtered = self._one_by_one(batch, latest, rest)
         rows = np.array(sorted(passed + filtered), np.int64)
         observations = self._observations(batch, found.merged(others))

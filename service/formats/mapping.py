@@ -21,6 +21,7 @@ from eddycast.service.formats.documents import (
     key_text,
     without_envelope,
 )
+from eddycast.service.formats.joining import Joining
 from eddycast.service.formats.json_observation import (
     CONTROLS,
     EARLIEST,
@@ -68,12 +69,22 @@ class Mapping:
         self.avro = AvroDocuments(schema_of) if settings.format == "avro" else None
         self.values, self.fields = settings.chosen_values, settings.chosen_fields
         self.each = settings.chosen_each
-        if self.fields and channels > 1:
+        names = settings.chosen_channels
+        #: Joins the channels of a stream, None if a reading has all of them.
+        self.joining = Joining(names) if names else None
+        if names and len(names) != channels:
+            raise SettingsError(
+                f"input.channels names {len(names)} channels; the model has {channels}",
+                "name those of the model, in its order",
+            )
+        #: Number of channels in what is read of a record at a time.
+        self.width = width = 1 if names else channels
+        if self.fields and width > 1:
             raise SettingsError(
                 f"input.fields makes streams of one channel; the model has {channels}",
-                "name the fields of the channels in input.value",
+                "name the fields of the channels in input.value, or see input.channel",
             )
-        if not self.fields and len(self.values) not in (1, channels):
+        if not self.fields and len(self.values) not in (1, width):
             raise SettingsError(
                 f"input.value names {len(self.values)} fields; the model has {channels} channels",
                 "name one field for each channel, as /a, /b",
@@ -97,12 +108,12 @@ class Mapping:
         self.conditions = [
             (condition, condition.place.reader()) for condition in settings.chosen_conditions
         ]
-        self.filters = settings.streams is not None
+        self.filters = settings.streams is not None or self.joining is not None
         self._is_served = lru_cache(_REMEMBERED)(StreamFilter(listed(settings.streams or "")))
         own = {place.pointer for place in settings.chosen_timestamps}
         self.time_paths = {str(pointer) for pointer in own if pointer is not None}
         self.number_fields = Fields(self.fields, self.time_paths, self.cells)
-        self._read_channels = Channels(self.values, channels, self.cells).read
+        self._read_channels = Channels(self.values, width, self.cells).read
 
     def read(self, record: Record) -> list[Outcome]:
         """Return what becomes of each reading of a record, in its order; never empty."""
@@ -199,12 +210,17 @@ class Mapping:
             name = self._named(context)
             if not self.serves(name):
                 return Filtered(place)
-            return Reading(name, self._time(context, latest), values(), place)
+            reading = Reading(name, self._time(context, latest), values(), place)
+            return reading if self.joining is None else self.joining.reading(reading)
         except Unreadable as why:
             return Refused(why, place)
 
     def serves(self, stream: bytes) -> bool:
         """True unless the settings pass over the stream."""
+        if self.joining is not None:
+            stream, channel = self.joining.apart(stream)
+            if channel < 0:
+                return False
         return not self.filters or self._is_served(stream.decode())
 
     def _named(self, context: Context) -> bytes:

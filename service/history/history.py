@@ -11,6 +11,8 @@ from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.records import Float64, Int64
 
 Mask = NDArray[np.bool_]
+#: The channel of a stream that has only one.
+UNNAMED = ("value",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, get_args
 
 from eddycast.service.errors import DataError
 from eddycast.service.processing.missing_codes import Codes
+from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.service.settings.cli_option import Option
 
 DUPLICATES = ("first", "last")
+
+
+def parse_aggregate(text: str) -> Aggregate:
+    """An aggregate from its word. Raises DataError."""
+    known: dict[str, Aggregate] = {word: word for word in get_args(Aggregate)}
+    if (word := text.strip()) not in known:
+        raise DataError(f"--aggregate {text!r} is not known", f"choose {', '.join(known)}")
+    return known[word]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOptions:
+    """Slots in which readings are gathered before they are sent."""
+
+    aggregate: Annotated[
+        Aggregate | None,
+        Option(
+            "Send one reading for each --interval: last, mean, sum, min or max of its readings.",
+            parse=parse_aggregate, shown_default="readings as they are",
+        ),
+    ] = None  # fmt: skip
+    interval: Annotated[
+        str | None,
+        Option("Length of the slots of --aggregate, for example 1m.", shown_default="none"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,13 +46,14 @@ def read_history(
 def read_for_bundle(source: Sequence[str], options: ReadOptions, manifest: Manifest) -> History:
     """Read history as input of a bundle, as the service reads records: with the bundle's channels,
     unless `options` name others, and with its codes for a missing value. Raises DataError."""
-    own = manifest.channels if len(manifest.channels) > 1 else ()
-    codes = manifest.channel_codes if manifest.contract > 1 else None
+    read = manifest.read_channels
+    own = read if len(read) > 1 else ()
+    codes = manifest.channel_codes[: len(read)] if manifest.contract > 1 else None
     history = read_history(source, replace(options, channels=options.channels or own, codes=codes))
     if len(history.channels) != len(own):
         raise DataError(
-            f"{manifest.label} takes {many(len(manifest.channels), 'channel')}, "
+            f"{manifest.label} takes {many(len(read), 'channel')}, "
             f"--channels names {len(history.channels)}",
-            f"its channels are {', '.join(manifest.channels)}",
+            f"its channels are {', '.join(read)}",
         )
     return history

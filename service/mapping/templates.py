@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.mapping.sources import Context, Read, Source, source
 
+#: Stands between the names of a stream and of a channel (`input.channel`) while records are read.
+CHANNEL_MARK: Final = "\ue000"
 _PART = re.compile(r"\{([^{}]*)\}|([^{}]+)|([{}])")
 
 

@@ -37,11 +37,14 @@ class HealthServer:
         registry: CollectorRegistry,
         health: Health,
         seconds: float = SECONDS,
+        *,
+        setting: str = "http.port",
     ) -> None:
+        """`setting` is the one that names the port."""
         try:
             self._server = _Server((host, port), _handler(registry, health), seconds)
         except OSError as error:
-            raise _cannot_listen(error, host, port) from error
+            raise _cannot_listen(error, host, port, setting) from error
         self.port: int = self._server.server_address[1]
         self.url = f"http://{host}:{self.port}"
         self._thread = threading.Thread(
@@ -109,13 +112,14 @@ class _Server(ThreadingMixIn, TCPServer):  # not HTTPServer, which resolves the 
             )
 
 
-def _cannot_listen(error: OSError, host: str, port: int) -> AddressInUse:
+def _cannot_listen(error: OSError, host: str, port: int, setting: str) -> AddressInUse:
     if error.errno == errno.EADDRINUSE:
         return AddressInUse(
-            f"{host}:{port} is in use by another process", "choose another http.port, or 0 for any"
+            f"{host}:{port} is in use by another process",
+            f"choose another {setting}, or 0 for any",
         )
     return AddressInUse(
-        f"cannot listen on {host}:{port}: {error.strerror}", "set http.host and http.port"
+        f"cannot listen on {host}:{port}: {error.strerror}", f"set http.host and {setting}"
     )
 
 

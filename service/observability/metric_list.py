@@ -24,7 +24,7 @@ STAGES = (
 #: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
 VERDICTS = (
     *("first", "next", "gap", "reset", "duplicate", "second", "late"),
-    *("restart", "gathered", "set_back"),
+    *("restart", "gathered", "set_back", "repaired"),
 )
 #: Reasons why a look at the registry fails (`registry/following.py`); values of `problem`.
 REGISTRY_PROBLEMS = ("unavailable", "damaged", "restored")
@@ -71,7 +71,8 @@ class MetricList(Definitions):
             "forgets the stream, see time.state_ttl_s. duplicate, second: a "
             "sender repeats readings or is faster than the model's interval. "
             "late, set_back, restart: a clock is wrong or a buffer is sent out of order. "
-            "gathered: with time.aggregate, the readings of a step beside the one that opened it.",
+            "gathered: with time.aggregate, the readings of a step beside the one that opened it. "
+            "repaired: late readings that replaced an imputation, with time.late = repair.",
             "verdict",
             values=VERDICTS,
         )

@@ -55,6 +55,7 @@ class Verdict(IntEnum):
     RESTART = 7
     GATHERED = 8  # only with `time.aggregate`, see `slots.py`
     SET_BACK = 9
+    REPAIRED = 10  # late, and in place of an imputation: only with `time.late`, see `rewinding.py`
 
 
 #: Verdicts whose row is zeroed before the step.
@@ -188,6 +189,11 @@ def _first(timestamps: Int64, interval_ms: int) -> tuple[Int64, Float64]:
     whole, rest = np.divmod(timestamps, interval_ms)
     up = (2 * rest >= interval_ms).astype(np.int64)
     return whole + up, (rest - up * interval_ms).astype(np.float64)
+
+
+def slots_of(timestamps: Int64, phase: Float64, interval_ms: int) -> Int64:
+    """The slots int64 [n] of stamps of streams with these phases."""
+    return _locked(timestamps, phase, interval_ms)[0]
 
 
 def _locked(timestamps: Int64, phase: Float64, interval_ms: int) -> tuple[Int64, Float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from eddycast.service.formats.schemas import NO_SCHEMAS, Schemas
 from eddycast.service.humanize import many
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.processing.chunks import Decoded, cut_into_chunks
+from eddycast.service.processing.counting import with_counts
 from eddycast.service.processing.decoding import decode_without, decoder_for
 from eddycast.service.processing.demand import StepEstimator
+from eddycast.service.processing.grid_check import check_joined
 from eddycast.service.processing.missing_codes import MissingCodes
 from eddycast.service.processing.outputs import letters_for
 from eddycast.service.processing.stage import Stage
@@ -53,12 +55,15 @@ class ChunkStepper:
     ) -> None:
         """`stage` is entered around each stage of the work, see `engine.Stage`. `schemas` has
         those of Avro records. Raises SettingsError for settings that do not fit the model."""
-        manifest, channels, time = runtime.manifest, len(runtime.manifest.channels), settings.time
+        manifest, time = runtime.manifest, settings.time
+        channels = len(manifest.read_channels)
+        check_joined(settings)
         self._store, self._max_streams, self._stage = store, settings.state.max_streams, stage
         self._stepping = Stepping(runtime, store, settings, stage)
         self._decoder = decoder_for(settings, channels, schemas)
         self._admission = Admission(store.arena, self._max_streams)
-        self._codes = MissingCodes(settings.input.chosen_codes(manifest.codes, channels))
+        codes = settings.input.chosen_codes(manifest.codes[:channels], channels)
+        self._codes, self._counts = MissingCodes(codes), manifest.count_channel is not None
         interval_ms, held = manifest.interval_ms, time.held_steps(manifest.interval_ms)
         longest = time.longest_gap(manifest.longest_gap(time.state_ttl_ms), interval_ms)
         stepped = manifest.max_gap if manifest.jumps else None
@@ -89,6 +94,8 @@ class ChunkStepper:
         """Step every observation of a chunk; changes the state rows, in the same way with and
         without multi-step forecasts (`forecast`)."""
         readings, codes = self._codes.clear([one.observations for one in chunk])
+        if self._counts:
+            readings = [replace(one, values=with_counts(one.values)) for one in readings]
         letters = [letter for one in chunk for letter in one.letters]
         refused = self._admission.refused(readings, [one.tombstones for one in chunk])
         if refused is not None:

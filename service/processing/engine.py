@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from eddycast.service.bundle import OPTIONAL
 from eddycast.service.model.runtime import Runtime, TensorState
 from eddycast.service.processing import waves
-from eddycast.service.processing.alignment import Aligned, align
+from eddycast.service.processing.alignment import Aligned, Verdict, align
 from eddycast.service.processing.holding import Holding
 from eddycast.service.processing.imputation import impute
+from eddycast.service.processing.rewinding import Rewinding
 from eddycast.service.processing.stage import Stage, no_stage
 from eddycast.service.records import Int64, Observations
 from eddycast.service.state.arena import Arena
+from eddycast.service.state.own_tensors import REWIND
 
 Bool = NDArray[np.bool_]
 Tensor = NDArray[Any]
@@ -74,6 +76,7 @@ class Engine:
         touch: Touch | None = None,
         align: Align = align,
         holding: Holding | None = None,
+        rewinding: Rewinding | None = None,
     ) -> None:
         """A stream begins anew after a gap of over `max_gap` slots, by default the manifest's,
         beyond those that `holding` fills.
@@ -83,8 +86,11 @@ class Engine:
         """
         self.runtime, self.arena = runtime, arena
         self.align, self.holding, self._touch = align, holding, touch
+        self.rewinding = rewinding
         #: The tensors of a row that are the model's.
         self.tensors = tuple(spec.name for spec in runtime.manifest.state)
+        #: Those that are zeroed where a row begins anew.
+        self.zeroed = self.tensors if rewinding is None else (*self.tensors, REWIND)
         self.max_gap = runtime.manifest.max_gap if max_gap is None else max_gap
         self.period = runtime.manifest.period
         self.forecast_every = forecast_every
@@ -150,6 +156,8 @@ class _Run:
 
     def wave(self, wave: Int64) -> None:
         """Process a wave: indexes of observations, at most one per stream."""
+        if self._engine.rewinding is not None:
+            wave = self._repair(wave, self._engine.rewinding)
         slots, prefix = self._slots[wave], self._arena.prefix
         holding = self._engine.holding
         with self._stage("align"):
@@ -163,7 +171,7 @@ class _Run:
             self._accepted[wave] = accepted
         with self._stage("gather"):
             if fresh.any():
-                self._arena.zero_tensors(slots[fresh], self._engine.tensors)
+                self._arena.zero_tensors(slots[fresh], self._engine.zeroed)
         gained: int | Int64 = 1
         if aligned.imputed.any():
             gained = self._bridge(slots, aligned)
@@ -178,6 +186,14 @@ class _Run:
             more = gained if isinstance(gained, int) else gained[piece]
             self._observe(wave[piece], slots[piece], times[piece], counts[piece], more)
 
+    def _repair(self, wave: Int64, rewinding: Rewinding) -> Int64:
+        """Let late readings of a wave replace imputations; returns the other readings."""
+        stamps, values = self._timestamps[wave], self._values[wave]
+        found, called = rewinding.repair(self._slots[wave], stamps, values, self._stage)
+        self._step_rows += called
+        self._verdicts[wave[found]] = Verdict.REPAIRED
+        return wave[~found] if found.any() else wave
+
     def _bridge(self, slots: Int64, aligned: Aligned) -> int | Int64:
         """Step over the gaps before a wave. Steps in which a reading is held count as observations;
         returns how many each row has gained."""
@@ -185,6 +201,8 @@ class _Run:
         missing = aligned.imputed[gaps]
         held = None if holding is None else holding.over(slots[gaps], missing)
         where = slots[gaps], missing, aligned.slot[gaps]
+        if self._engine.rewinding is not None:
+            self._engine.rewinding.anchor(*where)
         called = impute(self._runtime, self._arena, self._stage, *where, held)
         self._step_rows += called
         steps = 0 if held is None else int(held.steps.sum())
@@ -211,6 +229,8 @@ class _Run:
             self._arena.scatter(slots, result.next_state)
             if self._engine.holding is not None:
                 self._engine.holding.keep(slots, self._values[index])
+            if self._engine.rewinding is not None:
+                self._engine.rewinding.note(slots, times // self._interval, self._values[index])
             for name in _STEPPED:
                 self._outputs[name][index] = getattr(result, name)
             self._warm[index] = counts >= self._runtime.manifest.warmup_steps

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.slot_columns import gather
 from eddycast.service.processing.slot_rows import Bool, Readings, Rows
-from eddycast.service.processing.slots import AGGREGATES, OPEN, UNSEEN, Events, Grid
+from eddycast.service.processing.slots import OPEN, UNSEEN, Events, Grid, values_by
 from eddycast.service.records import Int64, Observations, Tombstones
 from eddycast.service.state.own_tensors import GATHERED, SLOT
 from eddycast.service.state.store import Store
@@ -64,9 +64,18 @@ class _Found(NamedTuple):
 class Gathering:
     """Gathers readings into the rows of a store."""
 
-    def __init__(self, store: Store, interval_ms: int, aggregate: str, close_after_ms: int) -> None:
-        """`aggregate` is a key of `slots.AGGREGATES`."""
-        self._store, self._value = store, AGGREGATES[aggregate]
+    def __init__(
+        self,
+        store: Store,
+        interval_ms: int,
+        aggregate: str,
+        close_after_ms: int,
+        *,
+        counts: bool = False,
+    ) -> None:
+        """`aggregate` is a key of `slots.AGGREGATES`; with `counts` the last channel is the number
+        of readings."""
+        self._store, self._value = store, values_by(aggregate, counts=counts)
         self._grid = Grid(interval_ms, close_after_ms)
 
     def take(self, arrived: Sequence[Arrived]) -> Gathered:

@@ -31,20 +31,24 @@ class Held(NamedTuple):
 class Holding:
     """The last reading of each row, of which a part may be missing."""
 
-    def __init__(self, arena: Arena, steps: int) -> None:
-        """A reading holds for up to `steps` steps."""
-        self._arena, self._steps = arena, steps
+    def __init__(self, arena: Arena, steps: int, *, counts: bool = False) -> None:
+        """A reading holds for up to `steps` steps; with `counts` its last channel, the number of
+        readings, is 0 there."""
+        self._arena, self._steps, self._counts = arena, steps, counts
 
     def reach(self, slots: Int64) -> Int64:
         """Number of steps for which the last reading of each row holds, int64 [n]: none if there is
         no reading, or all of it is missing."""
         held = self._arena.gather(slots, [HELD])[HELD]
-        known = (held[:, 0] > 0) & ~np.isnan(held[:, 1:]).all(axis=1)
+        values = held[:, 1:-1] if self._counts else held[:, 1:]
+        known = (held[:, 0] > 0) & ~np.isnan(values).all(axis=1)
         return np.where(known, self._steps, 0)
 
     def over(self, slots: Int64, missing: Int64) -> Held:
         """Values to hold over gaps of `missing` int64 [n] steps."""
         values = self._arena.gather(slots, [HELD])[HELD][:, 1:]
+        if self._counts:
+            values[:, -1] = 0.0
         return Held(values, np.minimum(missing, self.reach(slots)))
 
     def keep(self, slots: Int64, values: Float64) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from eddycast.service.model.runtime import Runtime, TensorState
@@ -88,18 +90,29 @@ class _Gap:
     def _walk(
         self, state: TensorState, first: Int64, steps: Int64, held: Held | None = None
     ) -> list[int]:
-        """Step the rows of `state` [n] `steps` [n] times from the slots `first` [n] on, in place;
-        `steps` falls. Returns the number of rows in each call of the graph."""
-        live: list[int] = np.searchsorted(-steps, -np.arange(steps[0])).tolist()
-        for done, count in enumerate(live):
-            times = (first[:count] + done) * self._runtime.manifest.interval_ms
-            values = self._nothing[:count] if held is None else held.at(done, count)
-            self._advance(state, values, times)
-        return live
+        """As `walk`, with what is held, or without values."""
 
-    def _advance(self, state: TensorState, values: Float64, times: Int64) -> None:
-        count = len(times)
+        def values_at(done: int, count: int) -> Float64:
+            return self._nothing[:count] if held is None else held.at(done, count)
+
+        return walk(self._runtime, state, first, steps, values_at)
+
+
+def walk(
+    runtime: Runtime,
+    state: TensorState,
+    first: Int64,
+    steps: Int64,
+    values_at: Callable[[int, int], Float64],
+) -> list[int]:
+    """Step the rows of `state` [n] `steps` [n] times from the slots `first` [n] on, in place;
+    `steps` falls. `values_at(i, count)` are the values [count, channels] of the first rows at step
+    i. Returns the number of rows in each call of the graph."""
+    live: list[int] = np.searchsorted(-steps, -np.arange(steps[0])).tolist()
+    for done, count in enumerate(live):
+        times = (first[:count] + done) * runtime.manifest.interval_ms
         before = {name: tensor[:count] for name, tensor in state.items()}
-        moved = self._runtime.step(values, times, before)
+        moved = runtime.step(values_at(done, count), times, before)
         for name, tensor in state.items():
             tensor[:count] = moved.next_state[name]
+    return live

@@ -99,6 +99,19 @@ AGGREGATES: Final[dict[str, Callable[[Float64], Float64]]] = {
 }
 
 
+def values_by(aggregate: str, *, counts: bool = False) -> Callable[[Float64], Float64]:
+    """Callable (figures [n, 5, channels]) -> values [n, channels] of closed slots; with `counts`
+    the last channel is added up (`counting.py`)."""
+    values_of = AGGREGATES[aggregate]
+
+    def counted(figures: Float64) -> Float64:
+        values = values_of(figures)
+        values[:, -1] = figures[:, SUM, -1]
+        return values
+
+    return counted if counts else values_of
+
+
 @dataclass(slots=True)
 class Stream:
     """One stream, moved on reading by reading. `times` int64 [n] are the stream times after each

@@ -14,6 +14,7 @@ from eddycast.service.processing.engine import Bool, Engine, Forecasts
 from eddycast.service.processing.gathering import Arrived, Gathering
 from eddycast.service.processing.grid_check import check_time
 from eddycast.service.processing.holding import Holding
+from eddycast.service.processing.rewinding import Rewinding
 from eddycast.service.processing.stage import Stage
 from eddycast.service.records import Observations
 from eddycast.service.settings.settings import Settings
@@ -37,13 +38,13 @@ class Stepping:
         """Raises SettingsError for settings of time that do not fit the model."""
         time, interval_ms = settings.time, runtime.manifest.interval_ms
         check_time(runtime.manifest, time)
-        self._stage = stage
+        self._stage, counts = stage, runtime.manifest.count_channel is not None
         self._gathering = (
-            Gathering(store, interval_ms, time.aggregate, time.close_after_ms)
+            Gathering(store, interval_ms, time.aggregate, time.close_after_ms, counts=counts)
             if time.is_gathered
             else None
         )
-        holds = time.hold_s is not None
+        holds, held = time.hold_s is not None, time.held_steps(interval_ms)
         self._engine = Engine(
             runtime,
             store.arena,
@@ -51,7 +52,10 @@ class Stepping:
             forecast_every=settings.engine.forecast_every,
             touch=store.journal.touch,
             align=align_slots if time.is_gathered else align,
-            holding=Holding(store.arena, time.held_steps(interval_ms)) if holds else None,
+            rewinding=Rewinding(runtime, store.arena, time.repair_window)
+            if time.repair_window
+            else None,
+            holding=Holding(store.arena, held, counts=counts) if holds else None,
         )
 
     def run(

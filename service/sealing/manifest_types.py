@@ -3,7 +3,7 @@ records and 64 bits."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -30,6 +30,8 @@ Steps = Annotated[int, Field(ge=0, le=1_000_000)]
 #: and a turn cannot be split within a record.
 LONGEST_GAP: Final = 10_000
 Gap = Annotated[int, Field(gt=0, le=LONGEST_GAP)]
+#: Aggregates of the readings of a slot; first = the first as it comes.
+Aggregate = Literal["first", "last", "mean", "sum", "min", "max"]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Size = Annotated[int, Field(gt=0, le=1 << 24)]
 

@@ -36,6 +36,13 @@ class FeedSettings(Group):
         "sender waits then",
     )
     rates_s: PositiveFloat = Field(10.0, description="Interval of the log's line of rates")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="Port of a bridge's own metrics, on http.host; 0 = any free port, which is "
+        "logged, none = they are not served",
+    )
     host: str = Field(
         "127.0.0.1",
         min_length=1,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
 from math import isfinite
-from typing import Any, Final, Literal, Self
-from zoneinfo import ZoneInfo
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,24 +11,13 @@ from eddycast.service.mapping.conditions import Condition, conditions
 from eddycast.service.mapping.pointers import Pointer
 from eddycast.service.mapping.presets import FORMATS, PRESETS
 from eddycast.service.mapping.sources import Source, source
-from eddycast.service.mapping.stamps import UNITS
-from eddycast.service.mapping.templates import Template
+from eddycast.service.mapping.templates import CHANNEL_MARK, Template
 from eddycast.service.settings.cli_option import listed
 from eddycast.service.settings.group import Group, require
+from eddycast.service.settings.input_parsers import EXAMPLES, PARSERS
 
 #: Codes for a missing value: one tuple per channel.
 _Codes = tuple[tuple[float, ...], ...]
-#: An example of each setting that is parsed.
-EXAMPLES: Final = {
-    "each": "/readings/*",
-    "stream": "{/tags/host}/{name}",
-    "value": "/payload/temp, or /a, /b for two channels",
-    "fields": "/fields/*, or /temperature, /humidity",
-    "timestamp": "/ts, header.ce_time or record",
-    "timestamp_unit": "auto, s, ms, us, ns, iso or %d.%m.%Y %H:%M:%S",
-    "zone": "Europe/Berlin",
-    "where": "/type = reading and header.site != test",
-}
 
 
 class InputSettings(Group):
@@ -61,6 +47,16 @@ class InputSettings(Group):
         "{key}",
         description="Name of the stream, with places of the record in braces, as "
         "{/tags/host}/{name}",
+    )
+    channel: str | None = Field(
+        None,
+        description="Name of the channel that a number belongs to, with places in braces, where "
+        "the channels of a stream come in different numbers, as {/measurement}",
+    )
+    channels: str | None = Field(
+        None,
+        description="Names that input.channel has, in the order of the model's channels; numbers "
+        "of others are filtered",
     )
     value: str = Field(
         "/value", description="Where the number is, as /payload/temp; several are the channels"
@@ -116,8 +112,22 @@ class InputSettings(Group):
 
     @property
     def chosen_stream(self) -> Template:
-        """Template of stream names."""
-        return Template.parse(self.stream)
+        """Template of stream names; with `channel` the name of the channel follows a mark."""
+        if self.channel is None:
+            return Template.parse(self.stream)
+        return Template.parse(f"{self.stream}{CHANNEL_MARK}{self.channel}")
+
+    @property
+    def chosen_channels(self) -> tuple[str, ...]:
+        """Names of the channels that are joined, () = none."""
+        return listed(self.channels or "")
+
+    @property
+    def width(self) -> int:
+        """Number of channels that the settings name."""
+        if self.channels is None and self.fields is not None:
+            return 1
+        return max(1, len(self.chosen_channels), len(self.chosen_values))
 
     @property
     def chosen_values(self) -> tuple[Pointer, ...]:
@@ -166,7 +176,7 @@ class InputSettings(Group):
         given = PRESETS.get(preset or "", {}) | given
         given = FORMATS.get(given.get("format", "json"), {}) | given
         if given.get("fields") is not None:
-            given = {"stream": "{key}/{field}"} | given
+            given = {"stream": "{key}" if given.get("channel") else "{key}/{field}"} | given
         return given
 
     @field_validator(*EXAMPLES)
@@ -174,7 +184,7 @@ class InputSettings(Group):
     def _is_understood(cls, text: str | None, info: Any) -> str | None:
         if text is not None:
             try:
-                _PARSERS[info.field_name](text)
+                PARSERS[info.field_name](text)
             except Exception as error:  # noqa: BLE001 - ZoneInfo raises anything for a wrong name
                 why = str(error) if type(error) is ValueError else f"{text!r} is unknown"
                 raise ValueError(f"{why}; write it as {EXAMPLES[info.field_name]}") from None
@@ -188,6 +198,14 @@ class InputSettings(Group):
             raise ValueError(
                 "input.codes must be numbers, none or bundle, separated by commas"
             ) from None
+        require(
+            (self.channel is None) == (self.channels is None),
+            "input.channel and input.channels belong together",
+        )
+        require(
+            self.channel is None or len(self.chosen_values) == 1,
+            "input.value names several channels, so input.channel has no use",
+        )
         template, fields = self.chosen_stream, self.chosen_fields
         require(
             not fields or template.names("field"),
@@ -211,44 +229,3 @@ def _joined(name: str, value: Any) -> Any:
     if not isinstance(value, list):
         return value
     return (" and " if name == "where" else ", ").join(map(str, value))
-
-
-def _each(text: str) -> None:
-    require(Pointer.parse(text).has_any, f"{text!r} has no *, which stands for each reading")
-
-
-def _values(text: str) -> None:
-    pointers = tuple(map(Pointer.parse, listed(text)))
-    require(bool(pointers), "no field is named")
-    require(
-        not any(pointer.has_any for pointer in pointers),
-        "* stands for several numbers: use input.fields",
-    )
-
-
-def _fields(text: str) -> None:
-    require(bool(tuple(map(Pointer.parse, listed(text)))), "no field is named")
-
-
-def _timestamps(text: str) -> None:
-    places = tuple(map(source, listed(text)))
-    require(bool(places), "no place is named")
-    wrong = [place.name for place in places if place.name in ("key", "topic", "field")]
-    require(not wrong, f"{' and '.join(wrong)} cannot be a time")
-
-
-def _unit(text: str) -> None:
-    require("%" in text or text in UNITS, f"{text!r} is no unit")
-    datetime(2000, 1, 1).strftime(text)
-
-
-_PARSERS: Final[dict[str, Callable[[str], object]]] = {
-    "each": _each,
-    "stream": Template.parse,
-    "value": _values,
-    "fields": _fields,
-    "timestamp": _timestamps,
-    "timestamp_unit": _unit,
-    "zone": ZoneInfo,
-    "where": conditions,
-}

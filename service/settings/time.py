@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from eddycast.service.sealing.manifest_types import LONGEST_GAP
-from eddycast.service.settings.group import Group
+from eddycast.service.sealing.manifest_types import LONGEST_GAP, Aggregate
+from eddycast.service.settings.group import Group, require
 
 
 class TimeSettings(Group):
@@ -35,14 +35,22 @@ class TimeSettings(Group):
             "since the epoch: it is probably in seconds"
         ),
     )
-    late: Literal["drop", "dead_letter"] = Field(
+    late: Literal["drop", "dead_letter", "repair"] = Field(
         "drop",
         description=(
             "drop = only count readings older than the last one of their stream, "
-            "dead_letter = also write them to the dead letters"
+            "dead_letter = also write them to the dead letters, repair = let them replace what was "
+            "imputed, see time.repair_steps"
         ),
     )
-    aggregate: Literal["first", "last", "mean", "sum", "min", "max"] = Field(
+    repair_steps: int = Field(
+        0,
+        ge=0,
+        le=32,
+        description="With time.late = repair: a reading may be so many steps behind the last one "
+        "of its stream. A row takes more than twice the memory",
+    )
+    aggregate: Aggregate = Field(
         "first",
         description=(
             "Readings of one step: forecast the first as it comes, or their last, "
@@ -64,6 +72,24 @@ class TimeSettings(Group):
             "would be missing; none = not at all"
         ),
     )
+
+    @model_validator(mode="after")
+    def _repairs_agree(self) -> Self:
+        require(
+            (self.late == "repair") == (self.repair_steps > 0),
+            "time.late = repair and time.repair_steps belong together",
+        )
+        require(
+            self.late != "repair" or not (self.is_gathered or self.hold_s),
+            "time.late = repair is for readings that are forecast as they come: "
+            "time.aggregate has time.close_after_s, and with time.hold_s nothing is imputed",
+        )
+        return self
+
+    @property
+    def repair_window(self) -> int:
+        """Number of slots that are kept after an anchor (`processing/rewinding.py`), 0 = none."""
+        return self.repair_steps + 1 if self.repair_steps else 0
 
     @property
     def is_gathered(self) -> bool:

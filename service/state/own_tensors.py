@@ -1,5 +1,5 @@
 """Tensors that the service itself adds to the rows of a model, where the settings of time ask for
-them: the slot that is open, and the reading that is held.
+them: the slot that is open, the reading that is held, and what is kept for late readings.
 
 They belong to no part of a model, so that every change of model keeps them. Without these settings
 rows are those of the model alone.
@@ -19,6 +19,12 @@ GATHERED: Final = "service_gathered"
 #: float64 [1 + channels]: 1 where a reading is held, and that reading.
 HELD: Final = "service_held"
 
+#: int64 [2 + window]: what a row keeps for late readings (`processing/rewinding.py`), with the
+#: readings, float64 [window, channels], and each tensor of the model, by the name after ANCHOR.
+REWIND: Final = "service_rewind"
+RECENT: Final = "service_recent"
+ANCHOR: Final = "service_anchor_"
+
 #: Figures of a channel in `GATHERED`.
 FIGURES: Final = ("sum", "count", "min", "max", "last")
 
@@ -31,4 +37,11 @@ def row_specs(manifest: Manifest, time: TimeSettings) -> tuple[TensorSpec, ...]:
         own.append(TensorSpec(name=GATHERED, dtype="float64", shape=(len(FIGURES), channels)))
     if time.hold_s is not None:
         own.append(TensorSpec(name=HELD, dtype="float64", shape=(1 + channels,)))
+    if window := time.repair_window:
+        own.append(TensorSpec(name=REWIND, dtype="int64", shape=(2 + window,)))
+        own.append(TensorSpec(name=RECENT, dtype="float64", shape=(window, channels)))
+        own += [
+            TensorSpec(name=ANCHOR + spec.name, dtype=spec.dtype, shape=spec.shape)
+            for spec in manifest.state
+        ]
     return (*manifest.state, *own)

@@ -34,7 +34,8 @@ class Tuning:
     give_up_s: float | None = None
     state_ttl_ms: int | None = None
     far_future_ms: int | None = None
-    late: Literal["drop", "dead_letter"] | None = None
+    late: Literal["drop", "dead_letter", "repair"] | None = None
+    repair_steps: int | None = None
     aggregate: str | None = None
     close_after_ms: int | None = None
     hold_ms: int | None = None
@@ -73,7 +74,11 @@ class Tuning:
                 "max_steps": self.max_steps,
                 "give_up_s": self.give_up_s,
             },
-            "time": {"late": self.late, "aggregate": self.aggregate}
+            "time": {
+                "late": self.late,
+                "aggregate": self.aggregate,
+                "repair_steps": self.repair_steps,
+            }
             | {field: None if ms is None else ms / 1000 for field, ms in seconds.items()},
             "state": {"max_streams": self.max_streams},
             "input": {"codes": self.codes},

@@ -10,6 +10,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from deploy.dashboards.all import FILES
+from eddycast.service.bridges.feed_metrics import FeedMetrics
 from eddycast.service.dead_letters.codes import CODES
 from eddycast.service.formats.avro_schema import avro_schema
 from eddycast.service.monitor.figures import TABLE
@@ -56,7 +57,7 @@ def settings_page() -> str:
 
 def every_metric() -> list[Definition]:
     """The definitions of all metrics, those of the service first."""
-    return [*Metrics(CollectorRegistry()).table, *TABLE]
+    return [*Metrics(CollectorRegistry()).table, *TABLE, *FeedMetrics(CollectorRegistry()).table]
 
 
 def _definitions(lines: Iterable[Definition]) -> str:
@@ -71,13 +72,19 @@ def metrics_page() -> str:
     """docs/metrics.md."""
     about = (
         "Served in Prometheus' text format at `/metrics`. No metric is labelled by stream. A "
-        "histogram comes as `_bucket`, `_sum` and `_count`. Beside these both processes have "
+        "histogram comes as `_bucket`, `_sum` and `_count`. Beside these service and monitor have "
         "the usual `process_` metrics of memory, CPU time and descriptors. Alerts and dashboards: "
         "[watching.md](watching.md)."
     )
     service = _definitions(Metrics(CollectorRegistry()).table)
     parts = ["# Metrics", WRITTEN, about, "## The service", "On the port `http.port`.", service]
     parts += ["## The monitor", "On the port `monitor.port`.", _definitions(TABLE)]
+    bridges = _definitions(FeedMetrics(CollectorRegistry()).table)
+    parts += [
+        "## Bridges",
+        "`eddycast feed`, on the port `feed.metrics_port`, if it is set.",
+        bridges,
+    ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -48,19 +48,20 @@ EXAMPLES = [_example(section) for section in PAGE.partition("## Settings")[0].sp
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[example.title for example in EXAMPLES])
 def test_an_example_makes_these_readings(example: Example) -> None:
-    outcomes = Mapping(example.settings, 1).read(example.record)
+    width = example.settings.width
+    outcomes = Mapping(example.settings, width).read(example.record)
     assert not [outcome for outcome in outcomes if isinstance(outcome, Refused)]
     found = [
         [
             outcome.stream.decode(),
             iso(outcome.timestamp),
-            "missing" if outcome.values[0] != outcome.values[0] else f"{outcome.values[0]:g}",
+            ", ".join("missing" if v != v else f"{v:g}" for v in outcome.values),
         ]
         for outcome in outcomes
         if isinstance(outcome, Reading)
     ]
     assert found == example.expected
-    MappedDecoder(example.settings, 1)
+    MappedDecoder(example.settings, width)
 
 
 def test_the_page_has_enough_examples_and_names_everything() -> None:

@@ -21,7 +21,8 @@ from eddycast.service.mapping.presets import PRESETS
 from eddycast.service.mapping.sources import Context
 from eddycast.service.mapping.stamps import Stamps
 from eddycast.service.mapping.templates import Namer, Template
-from eddycast.service.settings.input import EXAMPLES, InputSettings
+from eddycast.service.settings.input import InputSettings
+from eddycast.service.settings.input_parsers import EXAMPLES
 from eddycast.service.settings.load import load_settings
 
 NOW = 1_700_000_000_000

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from eddycast.service.commands.replay import _progress
+from eddycast.service.commands.progress_bar import counting_bar
 from eddycast.service.humanize import line_width, table_width
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.report import figures_table
@@ -35,7 +35,7 @@ def test_bars_are_for_terminals(kind: type[io.StringIO], written: bool) -> None:
         report(1, 10, 0.5, 0.4)
     with scoring_bar(console, "rolling") as scored:
         scored(1, 10)
-    with _progress(console) as progress:
+    with counting_bar(console) as progress:
         progress.advance(progress.add_task("replay", total=2))
     assert bool(file.getvalue()) is written
 

@@ -50,16 +50,26 @@ def candidate(registry: Registry, directory: Path) -> str:
     return registry.publish(directory, "alice@host", NOON.isoformat(), terms)[0].version
 
 
-def retrained(registry: Registry, rows: int = ROWS, **options: Any) -> Report:
-    """A run on readings of two random walks, with nothing to train."""
+def walks(rows: int = ROWS) -> History:
+    """Readings of two random walks."""
     random = np.random.default_rng(0)
     stamps = START_MS + np.arange(rows) * MINUTE
     values = [random.normal(0, 1, rows).cumsum() for _ in range(2)]
-    history = History(["a", "b"], [stamps, stamps], values, [])
+    return History(["a", "b"], [stamps, stamps], values, [])
+
+
+def retrained(
+    registry: Registry,
+    rows: int = ROWS,
+    history: History | None = None,
+    grid: PanelOptions = PanelOptions(),  # noqa: B008 - frozen
+    **options: Any,
+) -> Report:
+    """A run with nothing to train, on readings of two random walks unless told."""
     return run(
         Job(
-            registry, history, JobOptions(train_every_ms=10**12, **options), Wishes(),
-            PanelOptions(), Author("alice@host", NOON), lambda note: None,
+            registry, history or walks(rows), JobOptions(train_every_ms=10**12, **options),
+            Wishes(), grid, Author("alice@host", NOON), lambda note: None,
             lambda title: nullcontext(),  # type: ignore[arg-type, return-value]
         )
     )  # fmt: skip
@@ -88,6 +98,24 @@ def test_one_that_proves_better_takes_over_and_is_not_judged_again(
     newest = registry.newest()
     assert newest is not None and newest.change.evidence["horizon"][0] < -0.5
     assert retrained(registry).judged == []
+
+
+def test_fine_readings_are_gathered_before_candidates_are_judged(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Three readings a minute, of which only the mean is a walk."""
+    whole = walks()
+    fine = [np.add.outer(stamps, [0, 20_000, 40_000]).ravel() for stamps in whole.timestamps]
+    values = [np.add.outer(one, [9.0, -4.0, -5.0]).ravel() for one in whole.values]
+    against(registry, tmp_path, WIDE, FITS)
+    grid = PanelOptions(aggregate="mean", interval="1m")
+    history = History(whole.streams, fine, values, [])
+    (found,) = retrained(registry, history=history, grid=grid, promote="never").judged
+    (expected,) = retrained(registry, promote="never").judged
+    assert found.verdict == expected.verdict == "better"
+    for measure in ("horizon", "one_step"):
+        assert found.evidence[measure] == pytest.approx(expected.evidence[measure])
+    assert found.evidence["blocks"] == expected.evidence["blocks"]
 
 
 def test_one_that_is_worse_is_turned_down_once_with_the_evidence(

@@ -129,6 +129,42 @@ def test_the_first_forecasts_are_those_of_a_service_that_has_read_everything(
     assert stored(fleet.broker) == stored(same.broker)
 
 
+@pytest.mark.parametrize("aggregate", ["mean", "last"])
+@pytest.mark.parametrize(("file_end", "topic_begin"), [(615, 600), (900, 900), (0, 0), (700, 310)])
+def test_slots_that_are_gathered_are_those_of_a_service_that_has_read_everything(
+    recurrent: Runtime, tmp_path: Path, aggregate: str, file_end: int, topic_begin: int
+) -> None:
+    """Readings every ten seconds of a model of a minute: slots are open where the file ends, and
+    where the seed does; one stream stopped long before."""
+    tuning = replace(AT_ONCE, aggregate=aggregate, close_after_ms=20_000)
+    past, future = every_ten_seconds(range(900)), every_ten_seconds(range(900, 1_300))
+    same = Fleet(broker_with(past), recurrent, options=tuning)
+    same.settle()
+    feed(same.broker, future)
+    same.settle()
+
+    history = file_of(every_ten_seconds(range(file_end)), tmp_path / "a.csv") if file_end else None
+    broker = broker_with(every_ten_seconds(range(topic_begin, 900)))
+    options = SeedOptions(True, "murmur2")
+    done = seed(broker, tuning.settings(), recurrent, history, options)
+    assert done.from_files + done.from_topic == len(past)
+    fleet = Fleet(broker, recurrent, options=tuning)
+    feed(broker, future)
+    fleet.settle()
+    assert forecasts(broker, 16) == forecasts(same.broker, 16)
+    assert stored(broker) == stored(same.broker)
+
+
+def every_ten_seconds(seconds: range) -> Readings:
+    """Readings of all streams in the order of time, but for the last one, which stops early."""
+    return [
+        (name, START_MS + t * 1000, None if t % 7 == 0 else value(t, s))
+        for t in seconds
+        for s, name in enumerate(NAMES)
+        if t % 10 == s and (s < len(NAMES) - 1 or t < 300)
+    ]
+
+
 def _is_in(reading: tuple[bytes, int, float | None], *spans: range) -> bool:
     return any((reading[1] - START_MS) // MINUTE in span for span in spans)
 

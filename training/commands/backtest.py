@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from eddycast.service.commands.data_options import Data, Operators, Reading
+from eddycast.service.commands.data_options import AsTrained, Data, Operators, Reading
 from eddycast.service.commands.expand import expand_options
 from eddycast.service.errors import DataError
 from eddycast.service.humanize import table_width
@@ -62,6 +62,7 @@ def backtest(
             show_default="never",
         ),
     ] = None,
+    aggregate: AsTrained = None,
     operators: Operators = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     plot: Annotated[
@@ -79,6 +80,8 @@ def backtest(
     from rich.console import Console
 
     from eddycast.service.history import read_for_bundle
+    from eddycast.service.history.aggregation import as_trained
+    from eddycast.service.history.options import parse_aggregate
     from eddycast.service.model.manifest_file import read_manifest
     from eddycast.service.output_files import written_to
     from eddycast.service.sealing.trust import Trust
@@ -93,7 +96,11 @@ def backtest(
     _check_outputs(json, plot)
     trust = Trust.allowing(operators)
     manifest = read_manifest(bundle)
-    history = read_for_bundle(data, reading, manifest)
+    chosen = parse_aggregate(aggregate) if aggregate else None
+    raw = read_for_bundle(data, reading, manifest)
+    history = as_trained(raw, manifest, chosen)
+    for note in history.notes[len(raw.notes) :]:
+        console.print(f"note: {escape(note)}")
     asked: dict[str, Any] = {
         "horizons": parse_horizons(horizons),
         "season_ms": parse_season(season, manifest.interval_ms),
@@ -137,7 +144,7 @@ def _renewing(manifest: Manifest, every: str | None) -> Renewing | None:
     less than an interval."""
     if every is None:
         return None
-    from eddycast.training.data.durations import parse_duration
+    from eddycast.service.history.durations import parse_duration
     from eddycast.training.retraining.renewing import Renewing
 
     every_ms = parse_duration(every)

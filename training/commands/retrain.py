@@ -53,6 +53,7 @@ def retrain(
     --registry.url /srv/models --registry.model load
     """
     import time
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -74,6 +75,8 @@ def retrain(
     def say(note: str) -> None:
         console.print(f"note: {escape(note)}")
 
+    if settings.time.is_gathered:  # unless told otherwise
+        grid = replace(grid, aggregate=grid.aggregate or settings.time.aggregate)
     found = read_sources(history, settings, reading, champion_of(registry))
     report = run(
         Job(

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from eddycast.service.history.options import parse_aggregate
+from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.service.settings.cli_option import Option
 
 SPLIT_HELP = (
@@ -20,6 +22,22 @@ class PanelOptions:
     interval: Annotated[
         str | None,
         Option("Interval of the model's grid, for example 1h.", shown_default="detected in DATA"),
+    ] = None
+    aggregate: Annotated[
+        Aggregate | None,
+        Option(
+            "Gather the readings of each --interval, as time.aggregate does: last, mean, sum, min "
+            "or max.",
+            parse=parse_aggregate, shown_default="the first reading of each interval",
+        ),
+    ] = None  # fmt: skip
+    count: Annotated[
+        str | None,
+        Option(
+            "Add the number of readings of each interval as a channel of this name, with "
+            "--aggregate; it is forecast only if it is among the --targets.",
+            shown_default="none",
+        ),
     ] = None
     kind: Annotated[
         str | None,

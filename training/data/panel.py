@@ -15,11 +15,12 @@ import numpy as np
 
 from eddycast.service.errors import DataError
 from eddycast.service.history import History, is_missing
+from eddycast.service.history.durations import format_duration
 from eddycast.service.humanize import many
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.records import Float64, Int64
-from eddycast.training.data.durations import format_duration
+from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.training.data.slots import assign_slots
 
 #: Slots of a gap beyond which a stream's phase is found anew, and a backtest feeds no readings
@@ -29,6 +30,9 @@ MAX_GAP = 512
 MAX_CELLS = 200_000_000
 #: Beyond this many cells, this share of the slots must hold a reading.
 SPARSE_CELLS, SPARSE_SHARE = 5_000_000, 0.01
+
+#: Share of readings beyond the first of their slot, above which a history is finer than the grid.
+_FINER = 0.01
 
 _DROPPED = [int(verdict) for verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verdict.LATE)]
 
@@ -52,6 +56,8 @@ class Panel:
     readings: Float64 | None = None  # [streams, T], of counters alone
     register: float | None = None  # size of the register that the counters count in
     codes: Codes = ()  # numbers that were taken as missing, by channel; none = no channel
+    count: str | None = None  # the channel that is the number of readings of each slot
+    aggregate: Aggregate | None = None  # of the readings of each slot; None = there was one
 
     def __len__(self) -> int:
         """Rows of the grid."""
@@ -169,6 +175,7 @@ def make_panel(history: History, interval_ms: int, max_gap: int = MAX_GAP) -> Pa
         notes,
         history.channels,
         codes=history.codes,
+        aggregate="first" if dropped > _FINER * len(history) else None,
     )
 
 

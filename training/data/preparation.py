@@ -3,9 +3,10 @@ the grid, the cut, and counters as their increases."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eddycast.service.history import History
+from eddycast.service.history.aggregation import as_asked, check_aggregate
 from eddycast.training.data.counters import as_counters, check_kind, counter_remark, parse_register
 from eddycast.training.data.interval import choose_interval
 from eddycast.training.data.options import PanelOptions
@@ -31,8 +32,12 @@ def prepare(history: History, options: PanelOptions) -> Prepared:
     part alone.
     """
     check_kind(options.kind or "gauge")
+    check_aggregate(options.aggregate, options.kind or "gauge", options.count)
+    if options.aggregate not in (None, "first"):
+        history = as_asked(history, options.aggregate, options.interval, options.count)
     interval_ms, found = choose_interval(history, options.interval)
     panel = make_panel(history, interval_ms)
+    panel = replace(panel, aggregate=options.aggregate or panel.aggregate, count=options.count)
     notes = [*panel.notes, *found]
     split, cut = choose_split(options.split, options.split_by, panel)
     notes.append(cut)

@@ -16,10 +16,10 @@ import numpy as np
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
+from eddycast.service.history.durations import format_duration
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.sealing.trust import Trust
-from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.driving import ScoringProgress, drive, no_progress

@@ -52,6 +52,7 @@ class Identity:
     max_gap: int | None = None
     training: TrainingRecord | None = None
     codes: Codes = ()
+    count: str | None = None  # the last channel, if it is the number of readings
     night: float = 0.0  # share of slots in nights without readings
 
 
@@ -138,6 +139,7 @@ def export_bundle(
         kind=target.kind,
         register_size=target.register,
         codes=identity.codes,
+        count_channel=identity.count,
         training=identity.training,
         tools={tool: version(tool) for tool in TOOLS},
     )

@@ -14,12 +14,14 @@ import numpy as np
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import RegistryError
 from eddycast.service.history import History
+from eddycast.service.history.aggregation import as_trained
+from eddycast.service.history.durations import format_duration
 from eddycast.service.registry.candidates import Candidacy, Verdict
 from eddycast.service.registry.change import StoredChange
 from eddycast.service.registry.compatibility import check_core, check_shape
 from eddycast.service.registry.promotion import Request, promote
 from eddycast.service.registry.registry import Registry
-from eddycast.training.data.durations import format_duration
+from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.training.data.panel import Panel
 from eddycast.training.evaluation.backtest import target_streams
 from eddycast.training.evaluation.protocols.table import protocol_for
@@ -91,14 +93,19 @@ def candidates(registry: Registry) -> list[Candidate]:
 
 
 def judge(
-    registry: Registry, history: History, options: JobOptions, author: Author
+    registry: Registry,
+    history: History,
+    options: JobOptions,
+    author: Author,
+    aggregate: Aggregate | None = None,
 ) -> list[Judged]:
-    """Judge every candidate whose day has come, and promote those that prove better.
+    """Judge every candidate whose day has come, and promote those that prove better. Readings of a
+    slot are gathered as `aggregate` asks for, or else as for the champion's training.
 
     Raises RegistryError, also if another process changes the champion meanwhile.
     """
     return [
-        _judged(registry, one, newest, history, options, author)
+        _judged(registry, one, newest, history, options, author, aggregate)
         for one in candidates(registry)
         if (newest := registry.newest()) is not None
     ]
@@ -111,6 +118,7 @@ def _judged(
     history: History,
     options: JobOptions,
     author: Author,
+    aggregate: Aggregate | None,
 ) -> Judged:
     champion, manifest = registry.manifest(newest.change.champion), candidate.manifest
     try:
@@ -118,7 +126,8 @@ def _judged(
         check_shape(champion, manifest)
     except RegistryError as error:
         return Judged(manifest, "not comparable", error.what, {})
-    panel = protocol_for("rolling", champion).panel(history, champion)
+    gathered = as_trained(history, champion, aggregate)
+    panel = protocol_for("rolling", champion).panel(gathered, champion)
     span = _span(panel, champion, candidate)
     if isinstance(span, str):
         return Judged(manifest, "too early", span, {})

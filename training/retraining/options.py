@@ -9,10 +9,13 @@ from typing import Annotated, Any, Final
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import DataError
+from eddycast.service.history.durations import parse_duration
+from eddycast.service.history.history import UNNAMED
+from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.service.settings.cli_option import Option
-from eddycast.training.data.durations import parse_duration, parse_seasons
+from eddycast.training.data.durations import parse_seasons
 from eddycast.training.data.options import PanelOptions
-from eddycast.training.recipe import UNNAMED, Recipe, parse_budget, parse_quantiles
+from eddycast.training.recipe import Recipe, parse_budget, parse_quantiles
 
 AS_CHAMPION: Final = "as-champion"
 PROMOTE: Final = ("if-better", "never", "always")
@@ -190,9 +193,16 @@ def grid_of(champion: Manifest | None, asked: PanelOptions) -> PanelOptions:
     return replace(
         asked,
         interval=asked.interval or f"{champion.interval_ms}ms",
+        count=asked.count or champion.count_channel,
+        aggregate=asked.aggregate or aggregate_of(champion),
         kind=asked.kind or champion.kind,
         register=asked.register or register,
     )
+
+
+def aggregate_of(manifest: Manifest) -> Aggregate | None:
+    """The aggregate of the readings that a model was trained on."""
+    return manifest.training.aggregate if manifest.training else None
 
 
 def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:

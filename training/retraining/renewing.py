@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.history.durations import format_duration
 from eddycast.service.humanize import many
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
-from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.renewal import Renewal

@@ -91,7 +91,9 @@ def run(job: Job) -> Report:
     report, before = Report(), _changes(job.registry)
     _promote_first(job)
     if job.options.promote != "always":
-        report.judged = judge(job.registry, job.history, job.options, job.author)
+        report.judged = judge(
+            job.registry, job.history, job.options, job.author, job.grid.aggregate
+        )
     champion = champion_of(job.registry)
     window = job.history.between(job.history.end_ms + 1 - job.options.window_ms)
     report.not_trained = _too_soon(job, window)

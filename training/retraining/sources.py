@@ -19,12 +19,18 @@ def read_sources(
 ) -> History:
     """Read `archive`, `kafka`, `kafka:TOPIC`, or files as all commands do, with the champion's
     channels unless `options` name others. Raises DataError, SettingsError, BrokerError."""
-    several = champion is not None and len(champion.channels) > 1
-    own = champion.channels if several and champion is not None else ()
+    read = () if champion is None else champion.read_channels
+    own = read if len(read) > 1 else ()
     options = replace(options, channels=options.channels or own)
     kind, _, topic = sources[0].partition(":")
     if kind not in (ARCHIVE, KAFKA):
         return read_history(sources, options)
+    if settings.input.channel is not None:
+        raise DataError(
+            f"--history {sources[0]}: channels that come in different records (input.channel) are "
+            "not joined here",
+            "give files with a column for each channel",
+        )
     if len(sources) > 1:
         raise DataError(
             f"--history {sources[0]} and {sources[1]} are not read together",

@@ -13,8 +13,8 @@ from typing import Literal
 
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import DataError
+from eddycast.service.history.durations import format_duration
 from eddycast.service.records import Float64, Int64
-from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 
