@@ -1,0 +1,61 @@
+"""A challenger beside the champion on a real Kafka, by the commands of docs/lifecycle.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.fleet import Worker
+from tests.support.bundles import START_MS, Walk, listed, write_bundle
+from tests.support.processes import MINUTE, Site
+from tests.unit.test_lifecycle_page import PAGE
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+STREAMS = 4
+OLD = listed(Walk(hidden=4, expects=True))
+NEW = listed(Walk(hidden=4, expects=True, spread=2.0), latent="beef" * 4)
+
+
+def words(site: Site, command: str, new: Path) -> list[str]:
+    """The words of the page's `eddycast COMMAND`, at this site."""
+    (line,) = re.findall(rf"^eddycast ({command} .*)$", PAGE.read_text(), re.M)
+    line = line.replace("HOST:9092", site.kafka.bootstrap_servers).replace("$NEW", str(new))
+    return shlex.split(line.replace("load-b", f"{site.name}-b"))
+
+
+def stamps(site: Site, topic: str) -> dict[bytes, list[int]]:
+    """The minutes for which each stream has a forecast, in order."""
+    found: dict[bytes, list[int]] = {}
+    for _, key, value in site.read(topic):
+        minute = (json.loads(value or b"")["timestamp"] - START_MS) // MINUTE
+        found.setdefault(key or b"", []).append(minute)
+    return found
+
+
+def test_a_challenger_forecasts_beside_the_champion(site: Site) -> None:
+    write_bundle(site.directory / "bundle", OLD)
+    new = write_bundle(site.directory / "new", NEW)
+    champion = site.serving()
+    site.feed(range(6))
+    site.await_forecasts(6 * STREAMS)
+    command = "-m", "eddycast.service", *words(site, "challenge", site.directory / "new")
+    shadow, done = f"{site.name}-b-forecasts", 6
+    for minutes in (range(6, 9), range(9, 12)):
+        challenger = Worker(command, site.variables, site.directory / f"{minutes}.log")
+        site.fleet.alive.append(challenger)
+        site.feed(minutes)
+        done += len(minutes)
+        site.await_forecasts(done * STREAMS)
+        site.await_forecasts((done - 6) * STREAMS, output=shadow)
+        assert site.end(challenger) == 0, challenger.tail()
+    assert site.end(champion) == 0
+    assert set(map(tuple, stamps(site, site.output).values())) == {tuple(range(12))}
+    assert set(map(tuple, stamps(site, shadow).values())) == {tuple(range(6, 12))}
+    forecasts = [json.loads(value or b"") for _, _, value in site.read(shadow)]
+    assert {one["model"] for one in forecasts} == {new.label}
+    assert all(one["warm"] and one["expected"] for one in forecasts), "no stream begins anew"
