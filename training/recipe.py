@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from eddycast.service.durations import parse_duration
 from eddycast.service.errors import DataError
 from eddycast.service.settings.cli_option import Option
-from eddycast.training.data.durations import parse_duration, parse_seasons
+from eddycast.training.data.durations import parse_seasons
 
 UNNAMED = ("value",)  # the channel of a stream that has only one
 

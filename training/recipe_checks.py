@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
 from eddycast.service.humanize import many
 from eddycast.service.sealing.manifest_types import MODEL_NAME
 from eddycast.training.data.checks import check_panel
-from eddycast.training.data.durations import check_season, format_duration
+from eddycast.training.data.durations import check_season
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.fitting.custom_family import is_custom, load_custom

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from eddycast.service.__main__ import run
 from tests.chaos.fleet import Worker
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.processes import MINUTE, Site
@@ -37,13 +38,16 @@ def stamps(site: Site, topic: str) -> dict[bytes, list[int]]:
     return found
 
 
-def test_a_challenger_forecasts_beside_the_champion(site: Site) -> None:
-    write_bundle(site.directory / "bundle", OLD)
-    new = write_bundle(site.directory / "new", NEW)
+def test_a_challenger_forecasts_beside_the_champion_and_is_compared(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = write_bundle(site.directory / "bundle", OLD)
+    new_bundle = site.directory / "new"
+    new = write_bundle(new_bundle, NEW)
     champion = site.serving()
     site.feed(range(6))
     site.await_forecasts(6 * STREAMS)
-    command = "-m", "eddycast.service", *words(site, "challenge", site.directory / "new")
+    command = "-m", "eddycast.service", *words(site, "challenge", new_bundle)
     shadow, done = f"{site.name}-b-forecasts", 6
     for minutes in (range(6, 9), range(9, 12)):
         challenger = Worker(command, site.variables, site.directory / f"{minutes}.log")
@@ -59,3 +63,12 @@ def test_a_challenger_forecasts_beside_the_champion(site: Site) -> None:
     forecasts = [json.loads(value or b"") for _, _, value in site.read(shadow)]
     assert {one["model"] for one in forecasts} == {new.label}
     assert all(one["warm"] and one["expected"] for one in forecasts), "no stream begins anew"
+
+    compare = words(site, "models compare", new_bundle)
+    assert run([*compare, "--burn-in", "1ms", "--json", "--topics.output", site.output]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["models"] == {"champion": [old.label], "challenger": [new.label]}
+    assert found["readings"] == 5 * STREAMS, "the burn-in is the first minute"
+    assert found["verdict"].startswith("too early")
+    pinball = found["measures"]["pinball"]
+    assert pinball["challenger"] > pinball["champion"] > 0

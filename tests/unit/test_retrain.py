@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eddycast.service.__main__ import run
-from eddycast.training.evaluation.significance import Difference
+from eddycast.service.comparison.significance import Difference
 from eddycast.training.retraining.judging import decided
 from eddycast.training.retraining.options import parse_gain
 from eddycast.training.retraining.trial import Outcome

@@ -18,6 +18,8 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 SHARED = {
     "eddycast.service.processing.alignment",
     "eddycast.service.bundle",
+    "eddycast.service.comparison.significance",
+    "eddycast.service.durations",
     "eddycast.service.sealing.manifest_types",
     "eddycast.service.commands.data_options",
     "eddycast.service.commands.expand",

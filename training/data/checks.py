@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
 from eddycast.service.humanize import many
-from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 

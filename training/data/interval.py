@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from eddycast.service.durations import format_duration, parse_duration
 from eddycast.service.errors import DataError
 from eddycast.service.history import History, is_missing
 from eddycast.service.records import Int64
-from eddycast.training.data.durations import format_duration, parse_duration
 
 REGULAR = 0.2  # least share of the commonest distance for it to be the interval
 DAY_MS = 86_400_000

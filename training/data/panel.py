@@ -13,13 +13,13 @@ from typing import Literal
 
 import numpy as np
 
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
 from eddycast.service.history import History, is_missing
 from eddycast.service.humanize import many
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.missing_codes import Codes
 from eddycast.service.records import Float64, Int64
-from eddycast.training.data.durations import format_duration
 from eddycast.training.data.slots import assign_slots
 
 #: Slots of a gap beyond which a stream's phase is found anew, and a backtest feeds no readings

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
 from eddycast.service.history.merging import merge
@@ -23,7 +24,6 @@ from eddycast.service.processing.replay import replay
 from eddycast.service.records import Int64
 from eddycast.service.sealing.trust import Trust
 from eddycast.service.state.arena import Arena
-from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import Figure

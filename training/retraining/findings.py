@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eddycast.service.durations import format_duration
 from eddycast.service.records import Float64
-from eddycast.training.data.durations import format_duration
 from eddycast.training.data.panel import Panel
 
 #: Seasons of silence after which a stream counts as dead, and share of the history before it.

@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Final
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.durations import parse_duration
 from eddycast.service.errors import DataError
 from eddycast.service.settings.cli_option import Option
-from eddycast.training.data.durations import parse_duration, parse_seasons
+from eddycast.training.data.durations import parse_seasons
 from eddycast.training.data.options import PanelOptions
 from eddycast.training.recipe import UNNAMED, Recipe, parse_budget, parse_quantiles
 

@@ -1,0 +1,113 @@
+"""The one-step forecasts of a topic that have met their reading, as columns.
+
+A record holds the reading and what had been forecast for it, so a forecast is scored from its
+record alone. What is kept is the *residual*, the reading minus each quantile, from which every
+score follows; quantile levels that two models share are chosen once all has been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eddycast.service.durations import format_duration
+from eddycast.service.errors import DataError
+from eddycast.service.monitor.decode import Decoded, Forecasts, Series
+from eddycast.service.monitor.shape import Shape
+from eddycast.service.records import Float64, Int64
+
+Levels = tuple[float, ...]
+MEDIAN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Forecasts by series and stamp, in this order, each once."""
+
+    series: Int64  # [n] numbers, the same in every topic of a comparison
+    stamps: Int64  # [n] of the readings, ms
+    readings: Float64  # [n]
+    residuals: NDArray[np.float32]  # [n, levels]
+
+
+class Numbers:
+    """Numbers of series, from 0 on, the same in every topic."""
+
+    def __init__(self) -> None:
+        self.names: dict[Series, int] = {}
+
+    def of(self, series: list[Series]) -> Int64:
+        """The number of each."""
+        numbers = (self.names.setdefault(name, len(self.names)) for name in series)
+        return np.fromiter(numbers, np.int64, len(series))
+
+
+@dataclass(slots=True)
+class TopicColumns:
+    """Collects the forecasts of one topic."""
+
+    topic: str
+    numbers: Numbers
+    models: dict[str, None] = field(default_factory=dict)  # labels, in the order of appearance
+    records: int = 0
+    intervals: set[int] = field(default_factory=set)  # ms
+    _chunks: list[tuple[Levels, Scored]] = field(default_factory=list)
+
+    def add(self, decoded: Decoded) -> None:
+        """Add what a poll brought."""
+        self.records += decoded.records
+        for shape, forecasts in decoded.groups.items():
+            self.intervals.add(shape.interval_ms)
+            self.models |= dict.fromkeys(forecasts.models)
+            self._chunks.append((shape.quantiles, self._scored(shape, forecasts)))
+
+    def levels(self) -> set[float]:
+        """The quantile levels of all of its forecasts."""
+        return set.intersection(*(set(levels) for levels, _ in self._chunks))
+
+    def columns(self, levels: Levels) -> Scored:
+        """All forecasts at these levels; of several of a series and stamp the last one."""
+        chosen = [(scored, [own.index(level) for level in levels]) for own, scored in self._chunks]
+        series = np.concatenate([scored.series for scored, _ in chosen])
+        stamps = np.concatenate([scored.stamps for scored, _ in chosen])
+        readings = np.concatenate([scored.readings for scored, _ in chosen])
+        residuals = np.concatenate([scored.residuals[:, which] for scored, which in chosen])
+        order = np.lexsort((stamps, series))
+        is_last = np.ones(len(order), np.bool_)
+        is_last[:-1] = (np.diff(series[order]) != 0) | (np.diff(stamps[order]) != 0)
+        order = order[is_last]
+        return Scored(series[order], stamps[order], readings[order], residuals[order])
+
+    def _scored(self, shape: Shape, forecasts: Forecasts) -> Scored:
+        known = np.isfinite(forecasts.errors) & np.isfinite(forecasts.expected).all(axis=1)
+        expected, errors = forecasts.expected[known], forecasts.errors[known]
+        median = expected[:, shape.middle]
+        series = self.numbers.of([forecasts.series[i] for i in np.flatnonzero(known).tolist()])
+        residuals = errors[:, None] + (median[:, None] - expected)
+        readings = errors + median
+        return Scored(series, forecasts.stamps[known], readings, residuals.astype(np.float32))
+
+
+def common_grid(topics: Sequence[TopicColumns]) -> tuple[int, Levels]:
+    """The interval of all forecasts, ms, and the quantile levels that they share, rising. Raises
+    DataError for a topic without forecasts, and if they share no interval or median."""
+    for one in topics:
+        if not one.intervals:
+            raise DataError(
+                f"{one.topic} holds no forecasts in {one.records:,} records",
+                "name the champion's topic with --topics.output, and the challenger's",
+            )
+    named = " and ".join(one.topic for one in topics)
+    intervals = sorted(set[int]().union(*(one.intervals for one in topics)))
+    levels = tuple(sorted(set.intersection(*(one.levels() for one in topics))))
+    if len(intervals) > 1:
+        shown = ", ".join(map(format_duration, intervals))
+        raise DataError(
+            f"{named} hold forecasts of several intervals: {shown}", "compare models of one grid"
+        )
+    if MEDIAN not in levels:
+        raise DataError(f"{named} share no median", "compare models with equal quantile levels")
+    return intervals[0], levels
