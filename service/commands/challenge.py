@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from eddycast.service.bundle import MANIFEST
+from eddycast.service.commands.named_model import named_model, without_pin
 from eddycast.service.commands.settings_help import SettingsHelp
 from eddycast.service.commands.state_request import broker_of, listed, settings_after
-from eddycast.service.errors import SettingsError
 from eddycast.service.observability.log import get_log
-from eddycast.service.settings.settings import Settings
-
-if TYPE_CHECKING:
-    from eddycast.service.model.runtime import Runtime
 
 
 def challenge(
@@ -56,10 +50,8 @@ def challenge(
     from eddycast.service.app import run
     from eddycast.service.migration.challenger import challenger_settings, take_champions_rows
 
-    is_bundle = (Path(challenger) / MANIFEST).is_file()
-    directory = Path(challenger) if is_bundle else None
-    own = challenger_settings(settings, group, directory, multi_step)
-    runtime = _runtime(challenger, settings, own, is_bundle)
+    own = challenger_settings(settings, group, multi_step)
+    runtime = named_model(challenger, without_pin(settings))
     done = take_champions_rows(broker_of(settings), settings, own, runtime.manifest)
     if done is None:
         get_log().info("the challenger continues from its own rows", group=group)
@@ -72,26 +64,3 @@ def challenge(
             topic=own.topics.output,
         )
     run(own, runtime)
-
-
-def _runtime(challenger: str, settings: Settings, own: Settings, is_bundle: bool) -> Runtime:
-    """The challenger's model."""
-    if is_bundle:
-        from eddycast.service.model.loading import load_runtime
-
-        engine = own.engine
-        return load_runtime(
-            own.bundle.directory,
-            intra_op_threads=engine.intra_op_threads,
-            max_batch=engine.max_batch,
-            trust=own.bundle.trust,
-        )
-    if settings.registry.url is None:
-        raise SettingsError(
-            f"{challenger} is no bundle's directory",
-            "name one, or set registry.url and registry.model for a version",
-        )
-    from eddycast.service.registry.registry import open_registry
-
-    registry = open_registry(settings)
-    return registry.load(registry.resolve(challenger))

@@ -11,25 +11,38 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eddycast.service.commands.named_model import named_model, served_model, without_pin
 from eddycast.service.commands.settings_help import SettingsHelp
-from eddycast.service.commands.state_request import broker_of, say, settings_after
+from eddycast.service.commands.state_request import broker_of, needs_polars, say, settings_after
 from eddycast.service.durations import format_duration, parse_duration
 from eddycast.service.humanize import many, one_line, some, table_width
 
 if TYPE_CHECKING:
     from eddycast.service.comparison.compare import Comparison, Measure, OneSeries, Span
+    from eddycast.service.comparison.forecast_columns import ForecastColumns
+    from eddycast.service.settings.settings import Settings
 
 _WORDS = {"error": "scaled error", "pinball": "scaled quantile loss"}
 
 
 def compare(
     context: typer.Context,
-    topic: Annotated[
+    challenger: Annotated[
         str,
         typer.Argument(
-            metavar="TOPIC", help="The challenger's forecasts; must precede all settings."
+            metavar="TOPIC",
+            help="Topic of the challenger's forecasts; with --replay its bundle's directory or six "
+            "or more digits of its version. Must precede all settings.",
         ),
     ],
+    replay: Annotated[
+        bool,
+        typer.Option(
+            "--replay",
+            help="Replay topics.input with the model that is served and with another one, in place "
+            "of two topics of forecasts.",
+        ),
+    ] = False,
     burn_in: Annotated[
         str,
         typer.Option(help="Leave out readings for so long after the first that both forecast."),
@@ -52,25 +65,56 @@ def compare(
 ) -> None:
     """Compare the one-step forecasts in topics.output with those in TOPIC, reading by reading:
     scaled error and quantile loss, with intervals that respect the dependence of errors, by stream
-    and over all.
+    and over all. With --replay no challenger need have run.
 
     Example: eddycast models compare load-b-forecasts --kafka.bootstrap_servers HOST:9092
     """
-    settings = settings_after(topic, context.args)
+    settings = settings_after(challenger, context.args)
     from eddycast.service.comparison.compare import Span, compare
-    from eddycast.service.comparison.forecast_columns import Numbers
-    from eddycast.service.comparison.topics import read_forecasts
 
     last_ms = None if last is None else parse_duration(last)
     span = Span(parse_duration(burn_in), parse_duration(block), last_ms)
-    broker, numbers = broker_of(settings), Numbers()
-    champion = read_forecasts(broker, settings, settings.topics.output, numbers)
-    challenger = read_forecasts(broker, settings, topic, numbers)
-    found = compare(champion, challenger, span)
+    if replay:
+        champion, rival = _replayed(settings, challenger, span)
+    else:
+        champion, rival = _forecasts(settings, challenger)
+    found = compare(champion, rival, span)
     if as_json:
         typer.echo(orjson.dumps(_facts(found, span)).decode())
     else:
         _print(found, span, most)
+
+
+def _forecasts(settings: Settings, topic: str) -> tuple[ForecastColumns, ForecastColumns]:
+    """The forecasts in both topics."""
+    from eddycast.service.comparison.forecast_columns import Numbers
+    from eddycast.service.comparison.topics import read_forecasts
+
+    broker, numbers = broker_of(settings), Numbers()
+    champion = read_forecasts(broker, settings, settings.topics.output, numbers)
+    return champion, read_forecasts(broker, settings, topic, numbers)
+
+
+def _replayed(settings: Settings, name: str, span: Span) -> tuple[ForecastColumns, ForecastColumns]:
+    """The forecasts of both models for what the input holds, from a burn-in before the last
+    readings on."""
+    needs_polars("--replay")
+    from eddycast.service.archive.reading import read_topic
+    from eddycast.service.comparison.forecast_columns import Numbers
+    from eddycast.service.comparison.replayed import replayed
+    from eddycast.service.history import ReadOptions
+    from eddycast.service.history.merging import merge
+
+    champion = served_model(settings)
+    challenger = named_model(name, without_pin(settings))
+    manifest = champion.manifest
+    channels = manifest.channels if len(manifest.channels) > 1 else ()
+    topic = settings.topics.input
+    history = read_topic(broker_of(settings), settings, topic, channels, ReadOptions())
+    if span.last_ms is not None:
+        history = history.between(history.end_ms - span.last_ms - span.burn_in_ms)
+    readings, numbers = merge(history), Numbers()
+    return replayed(champion, readings, numbers), replayed(challenger, readings, numbers)
 
 
 def _verdict(found: Comparison, span: Span) -> str:

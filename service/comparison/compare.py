@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eddycast.service.comparison.forecast_columns import Levels, TopicColumns, common_grid
+from eddycast.service.comparison.forecast_columns import ForecastColumns, Levels, common_grid
 from eddycast.service.comparison.pairs import (
     Losses,
     Pairs,
@@ -69,13 +69,13 @@ class Comparison:
     series: list[OneSeries]
 
 
-def compare(champion: TopicColumns, challenger: TopicColumns, span: Span) -> Comparison:
+def compare(champion: ForecastColumns, challenger: ForecastColumns, span: Span) -> Comparison:
     """Compare two topics of forecasts. Raises DataError if there is nothing to compare."""
     interval_ms, levels = common_grid((champion, challenger))
     ours, theirs = paired_forecasts(champion.columns(levels), challenger.columns(levels))
     if not len(ours.stamps):
         raise DataError(
-            f"{champion.topic} and {challenger.topic} hold no scored forecast of the same reading",
+            f"{champion.name} and {challenger.name} hold no scored forecast of the same reading",
             "check that both are made from the same input, by bundles of a present trainer",
         )
     first, last = int(ours.stamps.min()), int(ours.stamps.max())

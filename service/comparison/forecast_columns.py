@@ -1,4 +1,4 @@
-"""The one-step forecasts of a topic that have met their reading, as columns.
+"""One-step forecasts that have met their reading, of a topic or of a replay, as columns.
 
 A record holds the reading and what had been forecast for it, so a forecast is scored from its
 record alone. What is kept is the *residual*, the reading minus each quantile, from which every
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
-from eddycast.service.monitor.decode import Decoded, Forecasts, Series
-from eddycast.service.monitor.shape import Shape
+from eddycast.service.monitor.decode import Decoded, Series
 from eddycast.service.records import Float64, Int64
 
 Levels = tuple[float, ...]
@@ -33,23 +33,32 @@ class Scored:
     residuals: NDArray[np.float32]  # [n, levels]
 
 
+class Met(NamedTuple):
+    """Forecasts one step ahead beside the readings that they were for; NaN = none."""
+
+    series: Int64  # [n]
+    stamps: Int64  # [n] of the readings, ms
+    expected: Float64  # [n, levels]
+    errors: Float64  # [n], readings minus medians
+
+
 class Numbers:
     """Numbers of series, from 0 on, the same in every topic."""
 
     def __init__(self) -> None:
         self.names: dict[Series, int] = {}
 
-    def of(self, series: list[Series]) -> Int64:
+    def of(self, series: Sequence[Series]) -> Int64:
         """The number of each."""
         numbers = (self.names.setdefault(name, len(self.names)) for name in series)
         return np.fromiter(numbers, np.int64, len(series))
 
 
 @dataclass(slots=True)
-class TopicColumns:
-    """Collects the forecasts of one topic."""
+class ForecastColumns:
+    """Collects the forecasts of one model or topic."""
 
-    topic: str
+    name: str
     numbers: Numbers
     models: dict[str, None] = field(default_factory=dict)  # labels, in the order of appearance
     records: int = 0
@@ -60,9 +69,21 @@ class TopicColumns:
         """Add what a poll brought."""
         self.records += decoded.records
         for shape, forecasts in decoded.groups.items():
-            self.intervals.add(shape.interval_ms)
             self.models |= dict.fromkeys(forecasts.models)
-            self._chunks.append((shape.quantiles, self._scored(shape, forecasts)))
+            numbers = self.numbers.of(forecasts.series)
+            met = Met(numbers, forecasts.stamps, forecasts.expected, forecasts.errors)
+            self.add_met(met, shape.quantiles, shape.interval_ms)
+
+    def add_met(self, met: Met, levels: Levels, interval_ms: int) -> None:
+        """Add forecasts and their errors; those without either are passed over."""
+        self.intervals.add(interval_ms)
+        known = np.isfinite(met.errors) & np.isfinite(met.expected).all(axis=1)
+        expected, errors = met.expected[known], met.errors[known]
+        middle = min(range(len(levels)), key=lambda i: abs(levels[i] - MEDIAN))
+        median = expected[:, middle]
+        residuals = (errors[:, None] + (median[:, None] - expected)).astype(np.float32)
+        columns = met.series[known], met.stamps[known], errors + median
+        self._chunks.append((levels, Scored(*columns, residuals)))
 
     def levels(self) -> set[float]:
         """The quantile levels of all of its forecasts."""
@@ -81,26 +102,17 @@ class TopicColumns:
         order = order[is_last]
         return Scored(series[order], stamps[order], readings[order], residuals[order])
 
-    def _scored(self, shape: Shape, forecasts: Forecasts) -> Scored:
-        known = np.isfinite(forecasts.errors) & np.isfinite(forecasts.expected).all(axis=1)
-        expected, errors = forecasts.expected[known], forecasts.errors[known]
-        median = expected[:, shape.middle]
-        series = self.numbers.of([forecasts.series[i] for i in np.flatnonzero(known).tolist()])
-        residuals = errors[:, None] + (median[:, None] - expected)
-        readings = errors + median
-        return Scored(series, forecasts.stamps[known], readings, residuals.astype(np.float32))
 
-
-def common_grid(topics: Sequence[TopicColumns]) -> tuple[int, Levels]:
+def common_grid(topics: Sequence[ForecastColumns]) -> tuple[int, Levels]:
     """The interval of all forecasts, ms, and the quantile levels that they share, rising. Raises
     DataError for a topic without forecasts, and if they share no interval or median."""
     for one in topics:
         if not one.intervals:
             raise DataError(
-                f"{one.topic} holds no forecasts in {one.records:,} records",
+                f"{one.name} holds no forecasts in {one.records:,} records",
                 "name the champion's topic with --topics.output, and the challenger's",
             )
-    named = " and ".join(one.topic for one in topics)
+    named = " and ".join(one.name for one in topics)
     intervals = sorted(set[int]().union(*(one.intervals for one in topics)))
     levels = tuple(sorted(set.intersection(*(one.levels() for one in topics))))
     if len(intervals) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Event
 
 from eddycast.service.broker.port import Broker
-from eddycast.service.comparison.forecast_columns import Numbers, TopicColumns
+from eddycast.service.comparison.forecast_columns import ForecastColumns, Numbers
 from eddycast.service.delivery.schema_registry import SchemaRegistry
 from eddycast.service.errors import TopicMissing
 from eddycast.service.monitor.decode import Decoder, by_position
@@ -19,7 +19,7 @@ _ALL = 1 << 62
 
 def read_forecasts(
     broker: Broker, settings: Settings, topic: str, numbers: Numbers
-) -> TopicColumns:
+) -> ForecastColumns:
     """All forecasts of a topic that have met their reading. Raises TopicMissing, BrokerError,
     SchemaRegistryError, SettingsError for Avro without `schema_registry.url`, MissingExtra."""
     with broker.admin() as admin:
@@ -28,7 +28,7 @@ def read_forecasts(
                 f"there is no topic {topic}",
                 "name the champion's topic with --topics.output, and the challenger's",
             )
-    found = TopicColumns(topic, numbers)
+    found = ForecastColumns(topic, numbers)
     decoder = Decoder(by_position, SchemaRegistry(settings.schema_registry, topic).schema_of)
 
     def take(batches: list[PartitionBatch]) -> None:

@@ -13,8 +13,6 @@ read and never changed:
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from eddycast.service.broker.port import Broker
 from eddycast.service.bundle import Manifest
 from eddycast.service.errors import SettingsError
@@ -27,14 +25,10 @@ from eddycast.service.settings.settings import Settings
 NEVER = 1 << 31
 
 
-def challenger_settings(
-    champion: Settings, group: str, bundle: Path | None = None, multi_step: bool = False
-) -> Settings:
-    """Settings of a challenger beside the group that `champion` describes.
-
-    `bundle` is its directory, None if it comes from a registry; without `multi_step` it forecasts
-    one step alone. Raises SettingsError unless group and topics are its own.
-    """
+def challenger_settings(champion: Settings, group: str, multi_step: bool = False) -> Settings:
+    """Settings of a challenger beside the group that `champion` describes, but for its model;
+    without `multi_step` it forecasts one step alone. Raises SettingsError unless group and topics
+    are its own."""
     if group == champion.kafka.group:
         raise SettingsError(
             f"{group} is the champion's group", "name another one with --group, as NAME-b"
@@ -56,11 +50,9 @@ def challenger_settings(
         raise SettingsError(
             f"{', '.join(sorted(taken))} would be a topic of both", "name another group"
         )
-    own = {"directory": bundle or champion.bundle.directory, "version": None}
     engine = {} if multi_step else {"forecast_every": NEVER}
     return champion.model_copy(
         update={
-            "bundle": champion.bundle.model_copy(update=own),
             "registry": RegistrySettings(),
             "kafka": champion.kafka.model_copy(update={"group": group}),
             "topics": topics,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eddycast.service.__main__ import run
-from tests.chaos.fleet import Worker
+from tests.chaos.fleet import Worker, await_true
 from tests.support.bundles import START_MS, Walk, listed, write_bundle
 from tests.support.processes import MINUTE, Site
 from tests.unit.test_lifecycle_page import PAGE
@@ -50,13 +50,14 @@ def test_a_challenger_forecasts_beside_the_champion_and_is_compared(
     command = "-m", "eddycast.service", *words(site, "challenge", new_bundle)
     shadow, done = f"{site.name}-b-forecasts", 6
     for minutes in (range(6, 9), range(9, 12)):
-        challenger = Worker(command, site.variables, site.directory / f"{minutes}.log")
-        site.fleet.alive.append(challenger)
+        one = Worker(command, site.variables, site.directory / f"{minutes}.log")
+        site.fleet.alive.append(one)
+        await_true(lambda one=one: one.holds() or one.code is not None, 120.0, "it serves nothing")
         site.feed(minutes)
         done += len(minutes)
         site.await_forecasts(done * STREAMS)
         site.await_forecasts((done - 6) * STREAMS, output=shadow)
-        assert site.end(challenger) == 0, challenger.tail()
+        assert site.end(one) == 0, one.tail()
     assert site.end(champion) == 0
     assert set(map(tuple, stamps(site, site.output).values())) == {tuple(range(12))}
     assert set(map(tuple, stamps(site, shadow).values())) == {tuple(range(6, 12))}

@@ -6,6 +6,8 @@ import io
 import json
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -15,9 +17,12 @@ import pytest
 from eddycast.service.__main__ import run
 from eddycast.service.delivery.schema_registry import SchemaRegistry
 from eddycast.service.formats.avro_schema import avro_schema
+from eddycast.service.model.loading import load_runtime
 from tests.monitor.records import LEVELS, START
+from tests.support.bundles import RECURRENT, write_bundle
+from tests.support.crashing import Fleet
 from tests.support.faulty_broker import FaultyBroker
-from tests.support.running import OUTPUT
+from tests.support.running import INPUT, OUTPUT, made, memory_broker, send
 
 HOUR, SHADOW = 3_600_000, "b-forecasts"
 Document = dict[str, Any]
@@ -72,6 +77,7 @@ def compare(
     """Run the command; what it prints as JSON."""
 
     def compared(*words: str, topic: str = SHADOW) -> dict[str, Any]:
+        capsys.readouterr()
         code = run(["models", "compare", topic, "--json", *words])
         printed = capsys.readouterr()
         assert code == 0, printed.err
@@ -196,6 +202,42 @@ def test_avro_is_read_like_json(
     broker.admin().create_topic(avro, 2)
     write(broker, avro, [framed(record) for record in challenger])
     assert compare(*ALL, topic=avro) == expected
+
+
+def test_a_replay_of_the_input_finds_what_both_topics_hold(
+    broker: FaultyBroker, compare: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    names, minutes, random = (b"a", b"b", b"c"), 300, np.random.default_rng(0)
+    values = random.normal(0, 1, (minutes, len(names))).cumsum(axis=0)
+    sent = [
+        (s % 2, name, {"timestamp": START + t * 60_000, "value": values[t, s]})
+        for t in range(minutes)
+        for s, name in enumerate(names)
+        if (t + s) % 9
+    ]
+    for bundle, walk in {
+        "old": RECURRENT, "new": replace(RECURRENT, seed=8, spread=2.0),
+    }.items():  # fmt: skip
+        write_bundle(tmp_path / bundle, walk)
+        elsewhere = memory_broker(2)
+        send(elsewhere, sent)
+        Fleet(elsewhere, load_runtime(tmp_path / bundle)).settle()
+        topic = OUTPUT if bundle == "old" else SHADOW
+        write(broker, topic, [record.value or b"" for record in made(elsewhere)])
+    broker.admin().create_topic(INPUT, 2)
+    send(broker, sent)
+    words = ("--burn-in", "10min", "--block", "20min")
+    flags = ("--bundle.directory", str(tmp_path / "old"))
+    found = compare(*words, "--replay", *flags, topic=str(tmp_path / "new"))
+    expected = compare(*words)
+    assert found["blocks"] == expected["blocks"] == 15
+    assert found["models"] == expected["models"] and found["verdict"] == expected["verdict"]
+    assert found["readings"] == expected["readings"] > 500
+    for name, measure in found["measures"].items():
+        for role, figure in measure.items():
+            assert figure == pytest.approx(expected["measures"][name][role], rel=1e-3, abs=1e-4)
+    late = compare(*words, "--replay", "--last", "1h", *flags, topic=str(tmp_path / "new"))
+    assert late["from_ms"] >= found["until_ms"] - 3_600_000 and late["readings"] < 3 * 60
 
 
 def test_people_read_the_verdict_and_the_streams_that_differ_most(
