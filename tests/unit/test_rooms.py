@@ -23,6 +23,7 @@ SHARED = {
     "eddycast.service.sealing.manifest_types",
     "eddycast.service.commands.data_options",
     "eddycast.service.commands.expand",
+    "eddycast.service.commands.mlflow_server",
     "eddycast.service.processing.engine",
     "eddycast.service.errors",
     "eddycast.service.history",
