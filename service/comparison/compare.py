@@ -9,30 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eddycast.service.comparison.forecast_columns import ForecastColumns, Levels, common_grid
-from eddycast.service.comparison.pairs import (
-    Losses,
-    Pairs,
-    between,
-    losses_of,
-    paired_forecasts,
-)
-from eddycast.service.comparison.significance import Difference, paired
-from eddycast.service.durations import format_duration
+from eddycast.service.comparison.overlap import Overlap
+from eddycast.service.comparison.pairs import Pairs, losses
+from eddycast.service.comparison.significance import VERDICT_BLOCKS, Difference, paired
 from eddycast.service.errors import DataError
+from eddycast.service.humanize import many
 from eddycast.service.records import Float64, Int64
 
 #: Losses that are compared.
 MEASURES = ("error", "pinball")
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Readings that count."""
-
-    burn_in_ms: int  # after the first reading that both models have forecast: does not count
-    block_ms: int  # losses further apart than this are taken as independent
-    last_ms: int | None = None  # before the last one; None = all
 
 
 class Measure(NamedTuple):
@@ -44,72 +29,72 @@ class Measure(NamedTuple):
     difference: Difference
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The comparison of all series together. `coverage` are the shares of readings between the
+    outermost quantiles of champion and challenger."""
+
+    forecasts: int
+    blocks: int  # of time, with a forecast that could be scored
+    measures: dict[str, Measure]
+    coverage: tuple[float, float]
+
+    @property
+    def verdict(self) -> str:
+        """`too early`, `no difference beyond chance`, or who is better."""
+        difference = self.measures["pinball"].difference
+        if self.blocks < VERDICT_BLOCKS or difference.low is None:
+            return f"too early: {many(self.blocks, 'block')} of time, {VERDICT_BLOCKS} are needed"
+        if not difference.exceeds_noise:
+            return "no difference beyond chance"
+        better = difference.relative < 0
+        return f"the challenger is {'better' if better else 'worse'} beyond chance"
+
+
 class OneSeries(NamedTuple):
     """The comparison on one target of one stream; `target` is "" where there is a single one."""
 
     stream: str
     target: str
-    readings: int
+    forecasts: int
     measures: dict[str, Measure]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The outcome. `coverage` are the shares of readings between the outermost of `levels`."""
+    """The comparison one step ahead."""
 
-    models: tuple[tuple[str, ...], tuple[str, ...]]  # labels of champion and challenger
-    levels: Levels
-    start_ms: int
-    end_ms: int
-    readings: int
-    blocks: int
-    left_out: int  # series whose readings never change
-    measures: dict[str, Measure]
-    coverage: tuple[float, float]
+    result: Result
+    left_out: int  # series whose readings never change, so that they have no unit
     series: list[OneSeries]
 
 
-def compare(champion: ForecastColumns, challenger: ForecastColumns, span: Span) -> Comparison:
-    """Compare two topics of forecasts. Raises DataError if there is nothing to compare."""
-    interval_ms, levels = common_grid((champion, challenger))
-    ours, theirs = paired_forecasts(champion.columns(levels), challenger.columns(levels))
-    if not len(ours.stamps):
-        raise DataError(
-            f"{champion.name} and {challenger.name} hold no scored forecast of the same reading",
-            "check that both are made from the same input, by bundles of a present trainer",
-        )
-    first, last = int(ours.stamps.min()), int(ours.stamps.max())
-    start = first + span.burn_in_ms
-    start = start if span.last_ms is None else max(start, last + 1 - span.last_ms)
-    if start > last:
-        reach = format_duration(last - first)
-        raise DataError(
-            f"both models have forecast the same readings for {reach}, the burn-in is "
-            f"{format_duration(span.burn_in_ms)}",
-            "wait, or choose a shorter --burn-in",
-        )
-    ours, theirs = between(ours, start, last), between(theirs, start, last)
-    pairs, left_out = losses_of(ours, theirs, levels)
-    if not len(pairs.stamps):
-        raise DataError("no reading differs from the one before it", "compare other streams")
-    block = max(1, -(-span.block_ms // interval_ms))
-    rows = _rows(pairs.stamps, interval_ms, block)
-    measures, blocks = _measures(pairs, rows, block)
-    return Comparison(
-        models=(tuple(champion.models), tuple(challenger.models)),
-        levels=levels,
-        start_ms=start,
-        end_ms=last,
-        readings=len(pairs.stamps),
-        blocks=blocks,
-        left_out=left_out,
-        measures=measures,
-        coverage=(float(pairs.champion.covered.mean()), float(pairs.challenger.covered.mean())),
-        series=_by_series(pairs, rows, block, list(champion.numbers.names)),
+def compare(overlap: Overlap) -> Comparison:
+    """Compare the forecasts one step ahead. Raises DataError if no reading differs from the one
+    before it."""
+    unit = overlap.units[overlap.champion.series]
+    known = np.flatnonzero(unit > 0)
+    both = overlap.champion.of(known), overlap.challenger.of(known)
+    first, second = (
+        losses(one.residuals.astype(np.float64), overlap.levels).per(unit[known]) for one in both
     )
+    pairs = Pairs(both[0].series, both[0].stamps, first, second)
+    if not len(known):
+        raise DataError("no reading differs from the one before it", "compare other streams")
+    rows = time_rows(pairs.stamps, overlap.interval_ms, overlap.block)
+    left_out = len(np.unique(overlap.champion.series)) - len(np.unique(pairs.series))
+    series = _by_series(pairs, rows, overlap.block, overlap.names)
+    return Comparison(result_of(pairs, rows, overlap.block), left_out, series)
 
 
-def _rows(stamps: Int64, interval_ms: int, block: int) -> Int64:
+def result_of(pairs: Pairs, rows: Int64, block: int) -> Result:
+    """The comparison of pairs at these rows of time [n]."""
+    measures, blocks = _measures(pairs, rows, block)
+    champion, challenger = (float(one.covered.mean()) for one in (pairs.champion, pairs.challenger))
+    return Result(len(pairs.stamps), blocks, measures, (champion, challenger))
+
+
+def time_rows(stamps: Int64, interval_ms: int, block: int) -> Int64:
     """The row of time of each stamp [n], from 0 on. A silence of all series is cut to one block, of
     which the rows around it are independent."""
     slots, which = np.unique(stamps // interval_ms, return_inverse=True)
@@ -125,13 +110,7 @@ def _by_series(
     found = []
     for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         part = slice(start, end)
-        own = Pairs(
-            pairs.series[part],
-            pairs.stamps[part],
-            Losses(*(column[part] for column in pairs.champion)),
-            Losses(*(column[part] for column in pairs.challenger)),
-        )
-        measures, _ = _measures(own, rows[part] - int(rows[start]), block)
+        measures, _ = _measures(pairs.of(part), rows[part] - int(rows[start]), block)
         found.append(OneSeries(*names[int(pairs.series[start])], end - start, measures))
     return found
 

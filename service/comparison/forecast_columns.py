@@ -32,6 +32,12 @@ class Scored:
     readings: Float64  # [n]
     residuals: NDArray[np.float32]  # [n, levels]
 
+    def of(self, which: NDArray[np.intp]) -> Scored:
+        """Some of them."""
+        return Scored(
+            self.series[which], self.stamps[which], self.readings[which], self.residuals[which]
+        )
+
 
 class Met(NamedTuple):
     """Forecasts one step ahead beside the readings that they were for; NaN = none."""
@@ -63,6 +69,8 @@ class ForecastColumns:
     models: dict[str, None] = field(default_factory=dict)  # labels, in the order of appearance
     records: int = 0
     intervals: set[int] = field(default_factory=set)  # ms
+    #: Interval, ms, and leads of its multi-step forecasts.
+    fans: set[tuple[int, tuple[int, ...]]] = field(default_factory=set)
     _chunks: list[tuple[Levels, Scored]] = field(default_factory=list)
 
     def add(self, decoded: Decoded) -> None:
@@ -70,6 +78,8 @@ class ForecastColumns:
         self.records += decoded.records
         for shape, forecasts in decoded.groups.items():
             self.models |= dict.fromkeys(forecasts.models)
+            if np.isfinite(forecasts.fans).any():
+                self.fans.add((shape.forecast_interval_ms, shape.leads))
             numbers = self.numbers.of(forecasts.series)
             met = Met(numbers, forecasts.stamps, forecasts.expected, forecasts.errors)
             self.add_met(met, shape.quantiles, shape.interval_ms)
@@ -90,17 +100,22 @@ class ForecastColumns:
         return set.intersection(*(set(levels) for levels, _ in self._chunks))
 
     def columns(self, levels: Levels) -> Scored:
-        """All forecasts at these levels; of several of a series and stamp the last one."""
+        """All forecasts at these levels."""
         chosen = [(scored, [own.index(level) for level in levels]) for own, scored in self._chunks]
         series = np.concatenate([scored.series for scored, _ in chosen])
         stamps = np.concatenate([scored.stamps for scored, _ in chosen])
         readings = np.concatenate([scored.readings for scored, _ in chosen])
         residuals = np.concatenate([scored.residuals[:, which] for scored, which in chosen])
-        order = np.lexsort((stamps, series))
-        is_last = np.ones(len(order), np.bool_)
-        is_last[:-1] = (np.diff(series[order]) != 0) | (np.diff(stamps[order]) != 0)
-        order = order[is_last]
+        order = latest(series, stamps)
         return Scored(series[order], stamps[order], readings[order], residuals[order])
+
+
+def latest(series: Int64, stamps: Int64) -> NDArray[np.intp]:
+    """Indexes of forecasts by series and stamp; of several of one reading that of the last."""
+    order = np.lexsort((stamps, series))
+    is_last = np.ones(len(order), np.bool_)
+    is_last[:-1] = (np.diff(series[order]) != 0) | (np.diff(stamps[order]) != 0)
+    return np.asarray(order[is_last])
 
 
 def common_grid(topics: Sequence[ForecastColumns]) -> tuple[int, Levels]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,11 @@ def stamps(site: Site, topic: str) -> dict[bytes, list[int]]:
     return found
 
 
+def is_up(worker: Worker) -> bool:
+    """True once it serves partitions, or has ended."""
+    return bool(worker.holds()) or worker.code is not None
+
+
 def test_a_challenger_forecasts_beside_the_champion_and_is_compared(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,7 +58,7 @@ def test_a_challenger_forecasts_beside_the_champion_and_is_compared(
     for minutes in (range(6, 9), range(9, 12)):
         one = Worker(command, site.variables, site.directory / f"{minutes}.log")
         site.fleet.alive.append(one)
-        await_true(lambda one=one: one.holds() or one.code is not None, 120.0, "it serves nothing")
+        await_true(partial(is_up, one), 120.0, "the challenger serves nothing")
         site.feed(minutes)
         done += len(minutes)
         site.await_forecasts(done * STREAMS)
@@ -69,7 +75,7 @@ def test_a_challenger_forecasts_beside_the_champion_and_is_compared(
     assert run([*compare, "--burn-in", "1ms", "--json", "--topics.output", site.output]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["models"] == {"champion": [old.label], "challenger": [new.label]}
-    assert found["readings"] == 5 * STREAMS, "the burn-in is the first minute"
-    assert found["verdict"].startswith("too early")
-    pinball = found["measures"]["pinball"]
+    assert found["one_step"]["forecasts"] == 5 * STREAMS, "the burn-in is the first minute"
+    assert found["one_step"]["verdict"].startswith("too early")
+    pinball = found["one_step"]["measures"]["pinball"]
     assert pinball["challenger"] > pinball["champion"] > 0

@@ -24,7 +24,7 @@ from tests.support.crashing import Fleet
 from tests.support.faulty_broker import FaultyBroker
 from tests.support.running import INPUT, OUTPUT, made, memory_broker, send
 
-HOUR, SHADOW = 3_600_000, "b-forecasts"
+HOUR, MINUTE, SHADOW = 3_600_000, 60_000, "b-forecasts"
 Document = dict[str, Any]
 #: The arguments of a comparison of all readings.
 ALL = ("--burn-in", "1ms")
@@ -66,7 +66,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> FaultyBroker:
     broker = FaultyBroker()
     for topic in (OUTPUT, SHADOW):
         broker.admin().create_topic(topic, 2)
-    monkeypatch.setattr("eddycast.service.commands.models_compare.broker_of", lambda _: broker)
+    monkeypatch.setattr("eddycast.service.commands.compared_sources.broker_of", lambda _: broker)
     return broker
 
 
@@ -120,7 +120,7 @@ def test_losses_are_those_of_the_definition_in_units_of_each_stream(
     assert found["models"] == {"champion": ["walk@123456"], "challenger": ["walk@abcdef"]}
     # the first reading has no forecast, and the burn-in leaves out the next one
     old, new = ([r for r in made if r["timestamp"] > START + HOUR] for made in (old, new))
-    assert found["readings"] == 2 * 398 and found["series"] == 2
+    assert found["one_step"]["forecasts"] == 2 * 398 and found["series"] == 2
     for line in found["by_stream"]:
         values = readings[line["stream"]][2:]
         unit = np.abs(np.diff(values)).mean()
@@ -134,9 +134,12 @@ def test_losses_are_those_of_the_definition_in_units_of_each_stream(
         gaps = np.abs(np.diff(values, prepend=readings[line["stream"]][1]))
         assert error["champion"] * unit == pytest.approx(gaps.mean(), rel=1e-5)
     inside = [abs(r["error"]) <= 1.28 * (1 if r["stream"] == "s0" else 10) for r in old]
-    assert found["coverage"]["champion"] == pytest.approx(np.mean(inside))
-    assert found["blocks"] == 17 and found["verdict"] == "the challenger is worse beyond chance"
-    assert found["measures"]["pinball"]["difference"][1] > 0
+    assert found["one_step"]["coverage"]["champion"] == pytest.approx(np.mean(inside))
+    assert (
+        found["one_step"]["blocks"] == 17
+        and found["one_step"]["verdict"] == "the challenger is worse beyond chance"
+    )
+    assert found["one_step"]["measures"]["pinball"]["difference"][1] > 0
 
 
 def test_only_readings_that_both_have_forecast_count_and_each_once(
@@ -154,13 +157,13 @@ def test_only_readings_that_both_have_forecast_count_and_each_once(
     write(broker, other, [*old[50:][::-1], b"no forecast", *old[100:120]])
     write(broker, again, [*new[:550], *new[30:90]])
     part = compare(*ALL, "--topics.output", other, topic=again)
-    assert part["readings"] == 250 + 250 - 1 - 1
+    assert part["one_step"]["forecasts"] == 250 + 250 - 1 - 1
     rest = compare(
         *ALL, "--topics.output", again, topic=other,
     )  # fmt: skip
-    one, back = part["measures"]["pinball"], rest["measures"]["pinball"]
+    one, back = part["one_step"]["measures"]["pinball"], rest["one_step"]["measures"]["pinball"]
     assert (one["champion"], one["challenger"]) == (back["challenger"], back["champion"])
-    assert whole["readings"] == 2 * 298
+    assert whole["one_step"]["forecasts"] == 2 * 298
 
 
 def test_the_burn_in_and_what_lies_before_the_last_readings_are_left_out(
@@ -171,9 +174,9 @@ def test_the_burn_in_and_what_lies_before_the_last_readings_are_left_out(
     write(broker, SHADOW, forecasts(readings, 0.0, 1.28))
     assert compare("--burn-in", "9h")["from_ms"] == START + 10 * HOUR
     found = compare("--burn-in", "9h", "--last", "20h")
-    assert found["from_ms"] == START + 79 * HOUR + 1 and found["readings"] == 40
-    assert found["verdict"].startswith("too early: 1 block of 1d")
-    assert found["measures"]["error"]["difference"] == [0.0, None, None]
+    assert found["from_ms"] == START + 79 * HOUR + 1 and found["one_step"]["forecasts"] == 40
+    assert found["one_step"]["verdict"].startswith("too early: 1 block of time")
+    assert found["one_step"]["measures"]["error"]["difference"] == [0.0, None, None]
     assert run(["models", "compare", SHADOW, "--burn-in", "9d"]) == 2
     assert "the burn-in is 9d" in capsys.readouterr().err
 
@@ -204,40 +207,89 @@ def test_avro_is_read_like_json(
     assert compare(*ALL, topic=avro) == expected
 
 
-def test_a_replay_of_the_input_finds_what_both_topics_hold(
-    broker: FaultyBroker, compare: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+@pytest.fixture
+def served(broker: FaultyBroker, tmp_path: Path) -> None:
+    """Both topics as two services have filled them, by the bundles `old` and `new`, and the input
+    that they have read."""
     names, minutes, random = (b"a", b"b", b"c"), 300, np.random.default_rng(0)
     values = random.normal(0, 1, (minutes, len(names))).cumsum(axis=0)
     sent = [
-        (s % 2, name, {"timestamp": START + t * 60_000, "value": values[t, s]})
+        (s % 2, name, {"timestamp": START + t * MINUTE, "value": values[t, s]})
         for t in range(minutes)
         for s, name in enumerate(names)
         if (t + s) % 9
     ]
-    for bundle, walk in {
-        "old": RECURRENT, "new": replace(RECURRENT, seed=8, spread=2.0),
-    }.items():  # fmt: skip
-        write_bundle(tmp_path / bundle, walk)
-        elsewhere = memory_broker(2)
-        send(elsewhere, sent)
-        Fleet(elsewhere, load_runtime(tmp_path / bundle)).settle()
-        topic = OUTPUT if bundle == "old" else SHADOW
-        write(broker, topic, [record.value or b"" for record in made(elsewhere)])
     broker.admin().create_topic(INPUT, 2)
     send(broker, sent)
-    words = ("--burn-in", "10min", "--block", "20min")
-    flags = ("--bundle.directory", str(tmp_path / "old"))
-    found = compare(*words, "--replay", *flags, topic=str(tmp_path / "new"))
-    expected = compare(*words)
-    assert found["blocks"] == expected["blocks"] == 15
-    assert found["models"] == expected["models"] and found["verdict"] == expected["verdict"]
-    assert found["readings"] == expected["readings"] > 500
-    for name, measure in found["measures"].items():
-        for role, figure in measure.items():
-            assert figure == pytest.approx(expected["measures"][name][role], rel=1e-3, abs=1e-4)
-    late = compare(*words, "--replay", "--last", "1h", *flags, topic=str(tmp_path / "new"))
-    assert late["from_ms"] >= found["until_ms"] - 3_600_000 and late["readings"] < 3 * 60
+    models = {"old": RECURRENT, "new": replace(RECURRENT, seed=8, spread=2.0)}
+    for (name, walk), topic in zip(models.items(), (OUTPUT, SHADOW), strict=True):
+        write_bundle(tmp_path / name, walk)
+        elsewhere = memory_broker(2)
+        send(elsewhere, sent)
+        Fleet(elsewhere, load_runtime(tmp_path / name)).settle()
+        write(broker, topic, [record.value or b"" for record in made(elsewhere)])
+
+
+#: Words of a comparison of what they have written.
+SERVED = ("--burn-in", "10min", "--block", "20min", "--multi-step")
+
+
+@pytest.mark.usefixtures("served")
+def test_a_replay_of_the_input_finds_what_both_topics_hold(
+    compare: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    flags = ("--replay", "--bundle.directory", str(tmp_path / "old"))
+    found = compare(*SERVED, *flags, topic=str(tmp_path / "new"))
+    expected = compare(*SERVED)
+    assert found["models"] == expected["models"]
+    for leads in ("one_step", "multi_step"):
+        one, other = found[leads], expected[leads]
+        for fact in ("verdict", "forecasts", "blocks"):
+            assert one[fact] == other[fact]
+        assert one["forecasts"] > 500 and one["blocks"] >= 10
+        for name, measure in one["measures"].items():
+            for role, figure in measure.items():
+                near = pytest.approx(other["measures"][name][role], rel=1e-3, abs=1e-4)
+                assert figure == near, (leads, name, role)
+    late = compare(*SERVED, "--last", "1h", *flags, topic=str(tmp_path / "new"))
+    assert late["from_ms"] >= found["until_ms"] - 60 * MINUTE
+    assert late["one_step"]["forecasts"] < 3 * 60
+
+
+@pytest.mark.usefixtures("served")
+def test_multi_step_forecasts_are_scored_by_the_readings_that_came(
+    broker: FaultyBroker, compare: Callable[..., dict[str, Any]]
+) -> None:
+    found = compare(*SERVED)
+    result = found["multi_step"]
+    for role, topic in (("champion", OUTPUT), ("challenger", SHADOW)):
+        documents = [json.loads(record.value or b"") for record in made(broker, topic)]
+        counted = [d for d in documents if found["from_ms"] <= d["timestamp"]]
+        came = {(d["stream"], d["timestamp"]): d["value"] for d in counted}
+        means = []
+        for document in counted:
+            stream, stamp = document["stream"], document["timestamp"]
+            due = [came.get((stream, stamp + lead * MINUTE)) for lead in (1, 2, 3)]
+            gaps = [
+                2 * max(level * (value - quantile), (level - 1) * (value - quantile))
+                for value, fan in zip(due, document["multi_step"], strict=True)
+                for level, quantile in zip(LEVELS, fan, strict=True)
+                if value is not None
+            ]
+            if gaps:
+                own = [value for (name, _), value in sorted(came.items()) if name == stream]
+                means.append(sum(gaps) / len(gaps) / np.abs(np.diff(own)).mean())
+        assert result["forecasts"] == len(means)
+        assert result["measures"]["pinball"][role] == pytest.approx(np.mean(means), rel=1e-3)
+
+
+def test_without_multi_step_forecasts_there_is_nothing_to_compare(
+    broker: FaultyBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for topic in (OUTPUT, SHADOW):
+        write(broker, topic, forecasts(walks(100), 0.0, 1.28))
+    assert run(["models", "compare", SHADOW, "--multi-step"]) == 2
+    assert f"{OUTPUT} holds no multi-step forecasts" in capsys.readouterr().err
 
 
 def test_people_read_the_verdict_and_the_streams_that_differ_most(
